@@ -1,0 +1,133 @@
+"""Stage 1: the autoencoder, trained on 64-pixel crops first and on whole 128-pixel icons at the end."""
+
+import argparse
+
+import torch
+import torch.nn.functional as F
+from common import RUNS, Clock, Ema, Every, Optimizers, cosine, load, prepare, psnr, save, sheet
+from data import Icons, composite, load_icons, on_white, palette
+from diffusers import AutoencoderKL
+
+CONFIG = {
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "block_out_channels": [24, 48, 96, 128],
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "norm_num_groups": 8,
+    "sample_size": 128,
+    "mid_block_add_attention": False,
+}
+CROP = 64
+WHOLE_ICONS_FROM = 0.7  # of the run: group norms must see the statistics of whole pictures before the end
+KL_WEIGHT = 1e-4
+
+
+def build() -> AutoencoderKL:
+    vae = AutoencoderKL(**CONFIG)
+    # A small posterior variance to start with: sampling at unit variance drowns the first gradients.
+    torch.nn.init.constant_(vae.quant_conv.bias[4:].data, -8.0)
+    return vae.to(memory_format=torch.channels_last)
+
+
+def draw_backgrounds(batch: int) -> torch.Tensor:
+    """White half of the time, a named colour or any colour otherwise; (batch, 3) in [-1, 1]."""
+    colours = palette()[torch.randint(12, (batch,))]
+    kind = torch.rand(batch, 1)
+    colours = torch.where(kind < 0.25, torch.rand(batch, 3) * 2 - 1, colours)
+    return torch.where(kind > 0.5, torch.ones(batch, 3), colours)
+
+
+def draw_batch(icons: Icons, batch: int, whole: bool) -> torch.Tensor:
+    """Flipped icons over backgrounds: whole ones, or crops of which a quarter are whole icons at half size."""
+    rgba = icons.rgba[torch.randint(len(icons), (batch,))] / 255
+    flip = torch.rand(batch, 1, 1, 1) < 0.5
+    rgba = torch.where(flip, rgba.flip(-1), rgba)
+    if not whole:
+        halves = batch // 4
+        top, left = torch.randint(0, 128 - CROP + 1, (2, batch - halves)).tolist()
+        crops = [
+            icon[:, y : y + CROP, x : x + CROP] for icon, y, x in zip(rgba[halves:], top, left, strict=True)
+        ]
+        rgba = torch.cat([F.avg_pool2d(rgba[:halves], 2), torch.stack(crops)])
+    return composite(rgba, draw_backgrounds(batch)).contiguous(memory_format=torch.channels_last)
+
+
+def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """L1 and squared error, L1 of the spatial gradients, and L1 of the 4-times pooled pictures."""
+    error = output - target
+    gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return error.abs().mean() + 5 * error.square().mean() + 0.5 * gradients + F.avg_pool2d(error, 4).abs().mean()
+
+
+def measure(vae: AutoencoderKL, icons: Icons, count: int | None = None) -> tuple[float, torch.Tensor]:
+    """Mean PSNR in dB on white-background icons, and the last batch of reconstructions."""
+    index = torch.arange(len(icons)) if count is None else torch.linspace(0, len(icons) - 1, count).long()
+    scores = []
+    with torch.no_grad():
+        for part in index.split(32):
+            images = on_white(icons, part)
+            decoded = vae.decode(vae.encode(images).latent_dist.mode()).sample
+            scores.append(psnr(decoded, images))
+    return torch.cat(scores).mean().item(), decoded
+
+
+@torch.no_grad()
+def measure_scaling(vae: AutoencoderKL, icons: Icons, count: int = 512) -> float:
+    """One over the standard deviation of the latents, on all kinds of backgrounds."""
+    latents = [vae.encode(draw_batch(icons, 32, whole=True)).latent_dist.mode() for _ in range(count // 32)]
+    return 1 / torch.cat(latents).std().item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=float, default=0.55, help="training time in all, pauses left out")
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--batch", type=int, default=24, help="crops a step; whole icons count for four")
+    args = parser.parse_args()
+    prepare(seed=0)
+    icons = load_icons()
+    vae = build()
+    ema = Ema(vae)
+    optimizers = Optimizers([vae], args.lr)
+    step, clock = 0, Clock()
+    if state := load("autoencoder"):
+        vae.load_state_dict(state["vae"])
+        ema.load_state_dict(state["ema"])
+        optimizers.load_state_dict(state["optimizers"])
+        step, clock = state["step"], Clock(state["elapsed"])
+        torch.manual_seed(step)
+
+    def keep() -> None:
+        with ema:
+            average = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+        state = {"vae": vae.state_dict(), "ema": ema.state_dict(), "optimizers": optimizers.state_dict()}
+        save(state | {"average": average, "step": step, "elapsed": clock.elapsed}, "autoencoder")
+
+    print(f"{sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, from step {step}", flush=True)
+    report, checkpoint, running = Every(60), Every(180), 0.0
+    while (progress := clock.tick() / (args.hours * 3600)) < 1:
+        whole = progress > WHOLE_ICONS_FROM
+        images = draw_batch(icons, args.batch // 4 if whole else args.batch, whole)
+        posterior = vae.encode(images).latent_dist
+        output = vae.decode(posterior.sample()).sample
+        loss = reconstruction_loss(output, images) + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+        loss.backward()
+        optimizers.step(cosine(progress))
+        ema.update()
+        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
+        step += 1
+        if report():
+            with ema:
+                score, decoded = measure(vae, icons, 32)
+            sheet(decoded, 8).save(RUNS / "autoencoder.png")
+            print(f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f} psnr {score:.2f} dB", flush=True)
+        if checkpoint():
+            keep()
+    keep()
+    with ema:
+        print(f"psnr on all icons {measure(vae, icons)[0]:.2f} dB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The icons: fetched, chosen, captioned and composited.
+
+Pictures are Microsoft's Fluent Emoji in 3D (npm package ``@lobehub/fluent-emoji-3d``, MIT), captions the English labels of
+``emojibase-data`` (npm, MIT). ``python training/data.py`` needs ``npm`` once and leaves ``training/data/icons.npz`` behind.
+"""
+
+import json
+import subprocess
+import tarfile
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from common import DATA
+from PIL import Image
+
+IMAGE_SIZE = 128
+PACKAGES = ("@lobehub/fluent-emoji-3d@1.1.0", "emojibase-data@17.0.0")
+# Skin and hair swatches, symbol buttons and flags teach little and look poor at 128 pixels.
+LEFT_OUT_GROUPS = ("component", "symbols", "flags")
+BACKGROUNDS = {
+    "white": (255, 255, 255),
+    "black": (0, 0, 0),
+    "gray": (128, 128, 128),
+    "red": (220, 30, 40),
+    "orange": (255, 140, 0),
+    "yellow": (255, 225, 50),
+    "green": (40, 160, 60),
+    "teal": (0, 150, 150),
+    "blue": (40, 90, 220),
+    "purple": (130, 50, 180),
+    "pink": (255, 150, 200),
+    "brown": (125, 75, 40),
+}
+
+
+@dataclass(frozen=True)
+class Icons:
+    """``rgba`` is uint8 (icons, 4, 128, 128), colours premultiplied by alpha; ``labels`` are lower-case English."""
+
+    rgba: torch.Tensor
+    labels: list[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_icons() -> Icons:
+    """Read what ``python training/data.py`` wrote."""
+    path = DATA / "icons.npz"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there; run `python training/data.py` first")
+    stored = np.load(path)
+    return Icons(torch.from_numpy(stored["rgba"]), stored["labels"].tolist())
+
+
+def palette() -> torch.Tensor:
+    """The named background colours, float32 (12, 3) in [-1, 1]."""
+    return torch.tensor(list(BACKGROUNDS.values())) / 127.5 - 1
+
+
+def composite(rgba: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    """Lay premultiplied icons over flat colours.
+
+    ``rgba`` is float (batch, 4, height, width) in [0, 1], ``background`` (batch, 3) in [-1, 1]; returns
+    (batch, 3, height, width) in [-1, 1].
+    """
+    colour, alpha = rgba[:, :3], rgba[:, 3:]
+    return colour * 2 - alpha + background[:, :, None, None] * (1 - alpha)
+
+
+def on_white(icons: Icons, index: torch.Tensor) -> torch.Tensor:
+    """The chosen icons over white, (batch, 3, 128, 128) in [-1, 1]."""
+    return composite(icons.rgba[index] / 255, torch.ones(len(index), 3))
+
+
+def place(icon: torch.Tensor, size: int, left: int, top: int) -> torch.Tensor:
+    """One float icon (4, 128, 128) shrunk to ``size`` pixels and put on an empty canvas of the same shape."""
+    canvas = torch.zeros_like(icon)
+    small = F.interpolate(icon[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+    canvas[:, top : top + size, left : left + size] = small
+    return canvas
+
+
+def pair(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Two float icons (4, 128, 128) side by side at half size."""
+    half = IMAGE_SIZE // 2
+    return place(left, half, 0, half // 2) + place(right, half, half, half // 2)
+
+
+def with_article(label: str) -> str:
+    return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"
+
+
+def pair_caption(left: str, right: str) -> str:
+    return f"{with_article(left)} and {with_article(right)}"
+
+
+def on_background(caption: str, colour: str) -> str:
+    return f"{caption} on a {colour} background"
+
+
+def fetch() -> None:
+    """Download the two npm packages and unpack them under ``training/data``."""
+    for package in PACKAGES:
+        name = subprocess.run(
+            ["npm", "pack", package, "--silent"], cwd=DATA, check=True, capture_output=True, text=True
+        ).stdout.strip()
+        with tarfile.open(DATA / name) as archive:
+            archive.extractall(DATA / package.split("/")[-1].split("@")[0], filter="data")
+
+
+def read_rgba(path) -> np.ndarray:
+    """A WebP file as premultiplied uint8 (4, 128, 128)."""
+    premultiplied = Image.open(path).convert("RGBA").convert("RGBa")
+    return np.asarray(premultiplied.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BOX)).transpose(2, 0, 1)
+
+
+def choose() -> tuple[np.ndarray, list[str]]:
+    """The icons that have an English label and belong to no left-out group, with their labels."""
+    emoji = json.loads((DATA / "emojibase-data/package/en/data.json").read_text())
+    groups = json.loads((DATA / "emojibase-data/package/en/messages.json").read_text())["groups"]
+    left_out = {group["order"] for group in groups if group["key"] in LEFT_OUT_GROUPS}
+    pictures = {
+        path.stem.lower().replace("-fe0f", ""): path
+        for path in sorted((DATA / "fluent-emoji-3d/package/assets").glob("*.webp"))
+    }
+    rgba, labels = [], []
+    for entry in emoji:
+        picture = pictures.get(entry["hexcode"].lower().replace("-fe0f", ""))
+        if picture is None or entry.get("group") is None or entry["group"] in left_out:
+            continue
+        rgba.append(read_rgba(picture))
+        labels.append(entry["label"].lower())
+    return np.stack(rgba), labels
+
+
+def main() -> None:
+    DATA.mkdir(parents=True, exist_ok=True)
+    fetch()
+    rgba, labels = choose()
+    np.savez(DATA / "icons.npz", rgba=rgba, labels=np.array(labels))
+    print(f"{len(labels)} icons of {rgba.shape[-1]} pixels -> {DATA / 'icons.npz'}")
+
+
+if __name__ == "__main__":
+    main()
