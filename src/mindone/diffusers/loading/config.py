@@ -1,0 +1,82 @@
+"""Component configs: JSON objects in the published layout, read-only once loaded."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..utils.files import read_json, write_json
+
+CONFIG_NAME = "config.json"
+
+
+class Config(Mapping[str, Any]):
+    """A read-only mapping whose entries are attributes too: `config.sample_size` is `config["sample_size"]`.
+
+    Keys that nobody here knows are kept, so that saving writes back what was loaded.
+    """
+
+    __slots__ = ("_values",)
+    _values: dict[str, Any]
+
+    def __init__(self, *values: Mapping[str, Any], **more: Any):
+        merged: dict[str, Any] = {}
+        for value in (*values, more):
+            merged.update(value)
+        object.__setattr__(self, "_values", merged)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> Any:
+        # Dunder look-ups (copy, pickle) come before __init__ has set the values.
+        if name.startswith("__") or name == "_values":
+            raise AttributeError(name)
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(f"the config has no entry {name!r}; it has {', '.join(self._values)}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a config is read-only: cannot set {name!r}; make a new one with from_config")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a config is read-only: cannot delete {name!r}; make a new one with from_config")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._values]
+
+    def __reduce__(self) -> tuple[type["Config"], tuple[dict[str, Any]]]:
+        return (Config, (self._values,))
+
+    def __repr__(self) -> str:
+        return f"Config({self._values!r})"
+
+
+def read_config(folder: str | os.PathLike[str], filename: str = CONFIG_NAME) -> dict[str, Any]:
+    """The JSON object in `folder/filename`, unknown keys included.
+
+    Raises:
+        FileNotFoundError: the folder or the file is not there.
+        ValueError: the file is not a JSON object.
+    """
+    path = Path(folder) / filename
+    if not path.is_file():
+        found = "it does not exist" if not path.parent.is_dir() else "no such file in it"
+        raise FileNotFoundError(f"no {filename} in {path.parent}: {found}; give a folder in the published layout")
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must hold a JSON object, not a {type(config).__name__}")
+    return config
+
+
+def write_config(folder: str | os.PathLike[str], config: Mapping[str, Any], filename: str = CONFIG_NAME) -> None:
+    """Write `config` to `folder/filename`, making the folder when it is missing."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_json(Path(folder) / filename, dict(config))

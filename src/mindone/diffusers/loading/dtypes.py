@@ -1,0 +1,49 @@
+"""The floating-point types a model can be loaded in, under one spelling: "float32", "float16" or "bfloat16"."""
+
+from typing import Any, Literal
+
+DType = Literal["float32", "float16", "bfloat16"]
+
+_SPELLINGS: dict[str, DType] = {
+    "float32": "float32",
+    "fp32": "float32",
+    "f32": "float32",
+    "float16": "float16",
+    "fp16": "float16",
+    "f16": "float16",
+    "half": "float16",
+    "bfloat16": "bfloat16",
+    "bf16": "bfloat16",
+}
+
+
+def _name(dtype: Any) -> str:
+    if isinstance(dtype, str):
+        return dtype.removeprefix("mindspore.").removeprefix("ms.")
+    if isinstance(dtype, type):  # numpy.float16
+        return dtype.__name__
+    return getattr(dtype, "name", None) or str(dtype)  # numpy.dtype("float16"); MindSpore prints Float16
+
+
+def parse_dtype(dtype: Any = None) -> DType:
+    """The canonical name of a type given as a MindSpore type, a NumPy type or a string; None means float32.
+
+    Raises:
+        ValueError: the type is no floating-point type that networks run in.
+    """
+    if dtype is None:
+        return "float32"
+    canonical = _SPELLINGS.get(_name(dtype).lower())
+    if canonical is None:
+        raise ValueError(
+            f"mindspore_dtype must be float32, float16 or bfloat16 (a MindSpore type such as ms.float16, or the name as "
+            f"a string), got {dtype!r}"
+        )
+    return canonical
+
+
+def to_mindspore(dtype: Any) -> Any:
+    """The MindSpore type of anything that `parse_dtype` reads."""
+    import mindspore
+
+    return getattr(mindspore, parse_dtype(dtype))

@@ -1,0 +1,357 @@
+"""Safetensors files: a length, a JSON header of names, types, shapes and offsets, and one buffer of raw tensors.
+
+The format is https://github.com/huggingface/safetensors#format. Files come from strangers, so every number of the header
+is checked against the file before a byte is touched; what fails is a one-line `ValueError` that names the file and the
+tensor. Tensors are views of a read-only memory map: opening a checkpoint reads nothing but its header.
+"""
+
+import json
+import math
+import mmap
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..utils.files import atomic_write
+
+MAX_HEADER_BYTES = 100_000_000
+MAX_DIMENSIONS = 32  # NumPy's limit
+
+ITEM_BYTES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U64": 8,
+    "U32": 4,
+    "U16": 2,
+    "U8": 1,
+    "BOOL": 1,
+}
+_NUMPY = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+_STORED = {dtype.newbyteorder("="): name for name, dtype in _NUMPY.items()}
+_FLOATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A tensor as a file holds it: its type, its shape, and its bytes, which are usually a view of a memory map."""
+
+    dtype: str
+    """The name of the type in the safetensors format: F32, F16, BF16, I64 …"""
+    shape: tuple[int, ...]
+    data: NDArray[np.uint8]
+    """The bytes, one-dimensional, little-endian."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor."""
+        return self.data.nbytes
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """The tensor as an array, `dtype` or its own; read-only and without a copy where the stored type is that one.
+
+        NumPy has no bfloat16: such a tensor comes as float32, which holds every bfloat16 exactly.
+
+        Raises:
+            ValueError: the stored type has no NumPy counterpart (float8).
+        """
+        if self.dtype == "BF16":
+            widened = self.data.view("<u2").astype(np.uint32)
+            widened <<= 16
+            array = widened.view(np.float32).reshape(self.shape)
+        elif self.dtype in _NUMPY:
+            array = self.data.view(_NUMPY[self.dtype]).reshape(self.shape)
+            if not array.flags.aligned:
+                array = array.copy()
+        else:
+            raise ValueError(f"tensors of type {self.dtype} cannot be read; export the file in F32, F16 or BF16")
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def cast(self, dtype: str) -> "StoredTensor":
+        """The tensor in "float32", "float16" or "bfloat16" (rounding to nearest even); itself when it is that already."""
+        stored = _FLOATS[dtype]
+        if stored == self.dtype:
+            return self
+        if stored != "BF16":
+            # A value beyond float16's range becomes an infinity: that is the conversion's meaning, not a mishap.
+            with np.errstate(over="ignore"):
+                return StoredTensor.from_numpy(self.numpy(dtype))
+        bits = np.ascontiguousarray(self.numpy(np.float32)).reshape(-1).view(np.uint32)
+        rounded = bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))
+        is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
+        rounded[is_nan] = bits[is_nan] | 0x00400000  # keep NaN a NaN: rounding could carry it into an infinity
+        halves = (rounded >> 16).astype("<u2")
+        return StoredTensor("BF16", self.shape, halves.view(np.uint8))
+
+    def reshape(self, shape: tuple[int, ...]) -> "StoredTensor":
+        """The same bytes in another shape of as many elements."""
+        if math.prod(shape) != self.size:
+            raise ValueError(f"a tensor of shape {self.shape} cannot be reshaped to {shape}")
+        return StoredTensor(self.dtype, shape, self.data)
+
+    @classmethod
+    def from_numpy(cls, array: NDArray[Any]) -> "StoredTensor":
+        """Wrap an array; without a copy when it is contiguous and little-endian.
+
+        Raises:
+            ValueError: the array's type has no safetensors counterpart.
+        """
+        array = np.asarray(array)
+        if array.dtype.name == "bfloat16":  # ml_dtypes, registered by other libraries
+            halves = np.ascontiguousarray(array).reshape(-1).view("<u2")
+            return cls("BF16", array.shape, halves.view(np.uint8))
+        name = _STORED.get(array.dtype.newbyteorder("="))
+        if name is None:
+            raise ValueError(
+                f"arrays of type {array.dtype} cannot be stored; use one of {', '.join(map(str, _STORED))}"
+            )
+        flat = np.ascontiguousarray(array, dtype=_NUMPY[name]).reshape(-1)
+        return cls(name, array.shape, flat.view(np.uint8))
+
+
+class _Entry(NamedTuple):
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class SafetensorsFile(Mapping[str, StoredTensor]):
+    """The tensors of one safetensors file by name, as views of its memory map.
+
+    The views stay valid for as long as anybody holds one, also after this object is gone.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is truncated, inconsistent, or in another format.
+    """
+
+    path: Path
+    metadata: dict[str, str]
+    """The free-form strings of the header, such as `{"format": "pt"}`."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{self.path} is a folder; give a .safetensors file")
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no file {self.path}") from None
+        with file:
+            file_bytes = os.fstat(file.fileno()).st_size
+            header = _read_header(file.read, file_bytes, self.path)
+            buffer_begin = file.tell()
+            self.metadata = _metadata(header.pop("__metadata__", {}), self.path)
+            self._entries = _entries(header, file_bytes - buffer_begin, self.path)
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._buffer = np.frombuffer(self._map, dtype=np.uint8)[buffer_begin:]
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        entry = self._entries[name]
+        return StoredTensor(entry.dtype, entry.shape, self._buffer[entry.begin : entry.end])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def release(self) -> None:
+        """Give the file's pages back to the system (where it can: not on Windows). Views stay valid and page back in."""
+        if hasattr(self._map, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+    def __repr__(self) -> str:
+        return f"SafetensorsFile({str(self.path)!r}, {len(self)} tensors)"
+
+
+def _read_header(read: Callable[[int], bytes], file_bytes: int, path: Path) -> dict[str, Any]:
+    start = read(8)
+    if len(start) < 8:
+        raise ValueError(f"{path} is no safetensors file: {file_bytes} bytes are too few for a header; fetch it again")
+    length = int.from_bytes(start, "little")
+    if length > file_bytes - 8:
+        _refuse_other_formats(start, path)
+        raise ValueError(
+            f"{path} is truncated or no safetensors file: its header claims {length} bytes, {file_bytes - 8} are there; "
+            "fetch it again"
+        )
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(
+            f"{path}: a header of {length} bytes is more than the {MAX_HEADER_BYTES} that the format allows"
+        )
+    try:
+        header = json.loads(read(length).decode("utf-8"), object_pairs_hook=_unique)
+    except _DuplicateName as error:
+        raise ValueError(f"{path}: the header has {error.args[0]!r} twice") from None
+    except (ValueError, RecursionError):
+        raise ValueError(
+            f"{path} is no safetensors file: its header is not UTF-8 JSON; fetch or export it again"
+        ) from None
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} is no safetensors file: its header is a JSON {type(header).__name__}, not an object")
+    return header
+
+
+def _refuse_other_formats(start: bytes, path: Path) -> None:
+    """Say what the file is where its first bytes, which make no sense as a length, tell."""
+    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+        raise ValueError(
+            f"{path} is a pickle checkpoint, which can run code and is not read; take the model's .safetensors file or "
+            "convert it"
+        )
+    if start[:7] == b"version":
+        raise ValueError(f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` or fetch it again")
+    if start[:5].lower() in (b"<!doc", b"<html"):
+        raise ValueError(f"{path} is a web page, not the file itself; fetch it again")
+
+
+class _DuplicateName(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _DuplicateName(name)
+            seen.add(name)
+    return result
+
+
+def _metadata(value: Any, path: Path) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError(f"{path}: __metadata__ must map names to strings")
+    return value
+
+
+def _entries(header: dict[str, Any], buffer_bytes: int, path: Path) -> dict[str, _Entry]:
+    entries = {name: _entry(name, fields, buffer_bytes, path) for name, fields in header.items()}
+    position, previous = 0, "the header"
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != position:
+            what = "overlaps" if entry.begin < position else "leaves a hole after"
+            raise ValueError(
+                f"{path}: tensor {name!r} at byte {entry.begin} {what} {previous}, which ends at {position}"
+            )
+        position, previous = entry.end, f"tensor {name!r}"
+    if position != buffer_bytes:
+        raise ValueError(f"{path}: its tensors end at byte {position}, but {buffer_bytes} bytes of data are there")
+    return entries
+
+
+def _entry(name: str, fields: Any, buffer_bytes: int, path: Path) -> _Entry:
+    tensor = f"{path}: tensor {name!r}"
+    if not isinstance(fields, dict) or not {"dtype", "shape", "data_offsets"} <= fields.keys():
+        raise ValueError(f"{tensor} must have a dtype, a shape and data_offsets")
+    dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise ValueError(f"{tensor} has the unknown dtype {_shown(dtype)}; known are {', '.join(ITEM_BYTES)}")
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
+        raise ValueError(f"{tensor} has the shape {_shown(shape)}, which is no list of sizes")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
+        raise ValueError(f"{tensor} has the data_offsets {_shown(offsets)}, which is no pair of byte positions")
+    begin, end = offsets
+    if begin > end or end > buffer_bytes:
+        raise ValueError(
+            f"{tensor} claims bytes {_shown(begin)} to {_shown(end)} of {buffer_bytes}; the file is truncated or broken: "
+            "fetch it again"
+        )
+    # The sizes are at most what NumPy can count, so that an empty tensor cannot carry an absurd dimension past here.
+    if math.prod(size or 1 for size in shape) * ITEM_BYTES[dtype] >= 2**63:
+        raise ValueError(f"{tensor} has the shape {_shown(shape)}, which is too large")
+    needed = math.prod(shape) * ITEM_BYTES[dtype]
+    if needed != end - begin:
+        raise ValueError(
+            f"{tensor} ({dtype}, shape {_shown(shape)}) needs {needed} bytes, its offsets span {end - begin}"
+        )
+    return _Entry(dtype, tuple(shape), begin, end)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"
+
+
+def save_file(
+    tensors: Mapping[str, NDArray[Any] | StoredTensor],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write tensors to a safetensors file, one after the other: at no time is there a second copy of them all.
+
+    Each tensor is asked for twice (type and shape, then bytes), so a mapping may make them on demand. The file appears
+    complete or not at all. Without `metadata` it says `{"format": "pt"}`, without which transformers refuses a file.
+
+    Raises:
+        ValueError: an array's type has no safetensors counterpart, or a name is `__metadata__`.
+    """
+    layout: list[tuple[str, str, tuple[int, ...], int]] = []
+    for name in tensors:
+        if name == "__metadata__":
+            raise ValueError(f"cannot write {path}: a tensor must not be called __metadata__")
+        tensor = _stored(tensors[name])
+        layout.append((name, tensor.dtype, tensor.shape, tensor.nbytes))
+    # Wide types first, as the reference writes them: then every tensor is aligned to its type.
+    layout.sort(key=lambda item: (-ITEM_BYTES[item[1]], item[0]))
+
+    header: dict[str, Any] = {"__metadata__": dict(metadata) if metadata is not None else {"format": "pt"}}
+    position = 0
+    for name, dtype, shape, nbytes in layout:
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, position + nbytes]}
+        position += nbytes
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    encoded += b" " * (-len(encoded) % 8)
+
+    with atomic_write(path) as file:
+        file.write(len(encoded).to_bytes(8, "little"))
+        file.write(encoded)
+        for name, dtype, shape, _ in layout:
+            tensor = _stored(tensors[name])
+            if (tensor.dtype, tensor.shape) != (dtype, shape):
+                raise ValueError(f"cannot write {path}: tensor {name!r} changed while it was being written")
+            file.write(tensor.data.data)
+
+
+def _stored(tensor: NDArray[Any] | StoredTensor) -> StoredTensor:
+    return tensor if isinstance(tensor, StoredTensor) else StoredTensor.from_numpy(tensor)

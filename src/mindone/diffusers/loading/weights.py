@@ -1,0 +1,219 @@
+"""The weights of one component: one safetensors file or several shards, under one roof and under today's names."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..utils.files import read_json
+from .key_maps import normalize_keys, normalize_tensor
+from .safetensors import SafetensorsFile, StoredTensor
+
+PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+class Weights(Mapping[str, StoredTensor]):
+    """Tensors by name. Those of files are views of memory maps, so that nothing is read before it is asked for."""
+
+    path: Path | None
+    """The file, or the folder of the shards, for messages; None for weights made in memory."""
+
+    def __init__(
+        self,
+        tensors: Mapping[str, StoredTensor],
+        *,
+        path: Path | None = None,
+        files: Iterable[SafetensorsFile] = (),
+    ):
+        self._tensors = dict(tensors)
+        self._files = tuple(files)
+        self.path = path
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Weights":
+        """Weights made in memory."""
+        return cls({name: StoredTensor.from_numpy(array) for name, array in arrays.items()})
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> "Weights":
+        """The weights of a single safetensors file."""
+        file = SafetensorsFile(path)
+        return cls(file, path=file.path, files=[file])
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __repr__(self) -> str:
+        return f"Weights({len(self)} tensors from {self.source})"
+
+    @property
+    def source(self) -> str:
+        """Where the weights come from, in words."""
+        return str(self.path) if self.path is not None else "memory"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors as they are stored."""
+        return sum(tensor.nbytes for tensor in self.values())
+
+    def release(self) -> None:
+        """Give the pages of all files back to the system; tensors stay valid and page back in when they are read."""
+        for file in self._files:
+            file.release()
+
+    def renamed(self, rename: Callable[[str], str | None]) -> "Weights":
+        """The same tensors under other names, without those for which `rename` gives None.
+
+        Raises:
+            ValueError: two tensors would get one name.
+        """
+        tensors: dict[str, StoredTensor] = {}
+        for name, tensor in self.items():
+            new_name = rename(name)
+            if new_name in tensors:
+                raise ValueError(f"{self.source}: {name!r} and another tensor would both be called {new_name!r}")
+            if new_name is not None:
+                tensors[new_name] = tensor
+        return Weights(tensors, path=self.path, files=self._files)
+
+    def normalized(self, model_class: str) -> "Weights":
+        """The same tensors under the names and in the shapes that `model_class` has today (see `key_maps`)."""
+        try:
+            names = normalize_keys(self, model_class)
+        except ValueError as error:
+            raise ValueError(f"{self.source}: {error}") from None
+        tensors = {name: normalize_tensor(name, self[stored], model_class) for name, stored in names.items()}
+        return Weights(tensors, path=self.path, files=self._files)
+
+    def check(self, expected: Mapping[str, tuple[int, ...]], owner: str) -> None:
+        """Compare names and shapes with those of a network.
+
+        Args:
+            expected: shape of every parameter by name.
+            owner: the network's class, for the message.
+
+        Raises:
+            ValueError: some differ; the one line lists every missing, unexpected and wrongly shaped tensor.
+        """
+        missing = sorted(expected.keys() - self.keys())
+        unexpected = sorted(self.keys() - expected.keys())
+        wrong = [
+            f"{name} is {_shape(self[name].shape)} instead of {_shape(shape)}"
+            for name, shape in sorted(expected.items())
+            if name in self and self[name].shape != tuple(shape)
+        ]
+        problems = [
+            f"{len(found)} {kind}: {', '.join(found)}"
+            for kind, found in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", wrong))
+            if found
+        ]
+        if problems:
+            raise ValueError(f"{self.source} does not fit the config of this {owner}: {'; '.join(problems)}")
+
+
+def _shape(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape)) or "a scalar"
+
+
+def weight_names(basename: str, variant: str | None) -> tuple[str, str]:
+    """The published names of a component's single file and of its shard index: `model.fp16.safetensors`, …"""
+    dotted = f".{variant}" if variant else ""
+    return f"{basename}{dotted}.safetensors", f"{basename}.safetensors.index{dotted}.json"
+
+
+def open_weights(folder: str | os.PathLike[str], basename: str, variant: str | None = None) -> Weights:
+    """Open a component's weights: `basename.safetensors`, or the shards that its index names.
+
+    Args:
+        folder: the component's folder.
+        basename: "diffusion_pytorch_model" (UNets, autoencoders) or "model" (CLIP).
+        variant: such as "fp16", for `basename.fp16.safetensors`; None for the file without one.
+
+    Raises:
+        FileNotFoundError: no weights, or not in this variant, or a shard is missing; the message says what there is.
+        ValueError: a file or the index is broken, or there are only pickle files.
+    """
+    folder = Path(folder)
+    single, index = weight_names(basename, variant)
+    if (folder / single).is_file():
+        return Weights.from_file(folder / single)
+    # Both orders of variant and "index" are in the wild.
+    for name in dict.fromkeys((index, f"{single}.index.json")):
+        if (folder / name).is_file():
+            return _open_shards(folder, folder / name)
+    raise _no_weights(folder, basename, single, variant)
+
+
+def _open_shards(folder: Path, index_path: Path) -> Weights:
+    index = read_json(index_path)
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise ValueError(f"{index_path} is no shard index: it has no weight_map from tensor names to file names")
+    shards = sorted(set(weight_map.values()))
+    for shard in shards:
+        if Path(shard).name != shard or shard in ("", ".", ".."):
+            raise ValueError(f"{index_path} names the shard {shard!r}, which is no file name in its folder")
+        if shard.endswith(PICKLE_SUFFIXES):
+            raise ValueError(
+                f"{index_path} names the pickle file {shard!r}, which is not read; convert it to safetensors"
+            )
+    absent = [shard for shard in shards if not (folder / shard).is_file()]
+    if absent:
+        raise FileNotFoundError(
+            f"{index_path} names {', '.join(absent)}, but {folder} lacks it; fetch the missing shards"
+        )
+    files = {shard: SafetensorsFile(folder / shard) for shard in shards}
+    lacking = [f"{name} (in {shard})" for name, shard in weight_map.items() if name not in files[shard]]
+    if lacking:
+        raise ValueError(
+            f"{index_path} places tensors in shards that lack them: {', '.join(lacking)}; fetch them again"
+        )
+    unnamed = [
+        f"{name} (in {shard})" for shard, file in files.items() for name in file if weight_map.get(name) != shard
+    ]
+    if unnamed:
+        raise ValueError(
+            f"{index_path} does not place tensors that its shards hold: {', '.join(unnamed)}; fetch it again"
+        )
+    tensors = {name: files[shard][name] for name, shard in weight_map.items()}
+    return Weights(tensors, path=folder, files=files.values())
+
+
+def _no_weights(folder: Path, basename: str, wanted: str, variant: str | None) -> Exception:
+    if not folder.is_dir():
+        return FileNotFoundError(f"no folder {folder}")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    variants = [found for name in names if (found := _variant_of(name, basename)) is not None]
+    if variants:
+        shown = ", ".join(f'variant="{found}"' if found else "variant=None" for found in dict.fromkeys(variants))
+        return FileNotFoundError(f"no {wanted} in {folder}: variant={variant!r} is not there; there is {shown}")
+    pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
+    if pickles:
+        return ValueError(
+            f"{folder} has no {wanted}, only {', '.join(pickles)}: pickle files are not read (they can run code); "
+            f"take a revision of the model that has {wanted}, or convert the file to safetensors"
+        )
+    return FileNotFoundError(f"no {wanted} in {folder}; it has {', '.join(names) or 'no files'}")
+
+
+def _variant_of(name: str, basename: str) -> str | None:
+    """The variant of a weights file: "" for none, None for a file that holds no weights of this component."""
+    if name.startswith(f"{basename}.safetensors.index"):
+        middle = name.removeprefix(f"{basename}.safetensors.index").removesuffix(".json")
+    elif name.startswith(basename) and name.endswith(".safetensors"):
+        middle = _SHARD.sub("", name.removeprefix(basename).removesuffix(".safetensors"))
+    else:
+        return None
+    if not middle:
+        return ""
+    return middle[1:] if middle.startswith(".") else None

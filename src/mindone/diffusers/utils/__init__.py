@@ -1,0 +1,7 @@
+"""Helpers for scripts: image grids, image loading, logging, progress bars, and files written whole or not at all."""
+
+from . import logging
+from .files import atomic_write, read_json, write_json
+from .progress import progress_bar
+
+__all__ = ["atomic_write", "logging", "progress_bar", "read_json", "write_json"]

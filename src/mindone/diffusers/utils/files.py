@@ -1,0 +1,76 @@
+"""Reading and writing small files so that a mistake is explained and an interruption leaves nothing half-written."""
+
+import contextlib
+import json
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open `path` for binary writing such that it appears complete or not at all.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and only then take the name `path`.
+    When the block raises (a full disk and Ctrl-C included) the temporary is removed and an existing `path` keeps its
+    content.
+
+    Raises:
+        FileNotFoundError: the folder of `path` does not exist.
+        IsADirectoryError: `path` is a folder.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {os.fspath(path)}: it is a folder; give a file name inside it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {os.fspath(path)}: the folder {target.parent} does not exist; create it")
+    temporary = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.part")
+    # O_EXCL with mode 0o666 lets the umask decide, as for any new file; tempfile would make it private.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no UTF-8 JSON; the message names the file and the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no file {path}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not JSON: byte {error.start} is not UTF-8; fetch or export the file again"
+        ) from None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is not usable JSON: it is nested too deeply") from None
+
+
+def write_json(path: str | os.PathLike[str], obj: Any) -> None:
+    """Write `obj` as indented JSON, atomically, with sorted keys as the published configs have them."""
+    text = json.dumps(obj, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
