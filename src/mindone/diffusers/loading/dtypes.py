@@ -36,8 +36,8 @@ def parse_dtype(dtype: Any = None) -> DType:
     canonical = _SPELLINGS.get(_name(dtype).lower())
     if canonical is None:
         raise ValueError(
-            f"mindspore_dtype must be float32, float16 or bfloat16 (a MindSpore type such as ms.float16, or the name as "
-            f"a string), got {dtype!r}"
+            f"mindspore_dtype must be float32, float16 or bfloat16 (a MindSpore type such as ms.float16, or its name "
+            f"as a string), got {dtype!r}"
         )
     return canonical
 

@@ -1,8 +1,8 @@
 """Safetensors files: a length, a JSON header of names, types, shapes and offsets, and one buffer of raw tensors.
 
-The format is https://github.com/huggingface/safetensors#format. Files come from strangers, so every number of the header
-is checked against the file before a byte is touched; what fails is a one-line `ValueError` that names the file and the
-tensor. Tensors are views of a read-only memory map: opening a checkpoint reads nothing but its header.
+The format is https://github.com/huggingface/safetensors#format. Files come from strangers, so every number of the
+header is checked against the file before a byte is touched; what fails is a one-line `ValueError` that names the file
+and the tensor. Tensors are views of a read-only memory map: opening a checkpoint reads nothing but its header.
 """
 
 import json
@@ -39,7 +39,7 @@ ITEM_BYTES = {
     "U8": 1,
     "BOOL": 1,
 }
-_NUMPY = {
+_NUMPY: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -98,7 +98,7 @@ class StoredTensor:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def cast(self, dtype: str) -> "StoredTensor":
-        """The tensor in "float32", "float16" or "bfloat16" (rounding to nearest even); itself when it is that already."""
+        """The tensor in "float32", "float16" or "bfloat16", rounded to nearest even; itself when it is that already."""
         stored = _FLOATS[dtype]
         if stored == self.dtype:
             return self
@@ -191,7 +191,7 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         return name in self._entries
 
     def release(self) -> None:
-        """Give the file's pages back to the system (where it can: not on Windows). Views stay valid and page back in."""
+        """Give the file's pages back to the system (not on Windows). Views stay valid and page back in when read."""
         if hasattr(self._map, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
@@ -207,7 +207,7 @@ def _read_header(read: Callable[[int], bytes], file_bytes: int, path: Path) -> d
     if length > file_bytes - 8:
         _refuse_other_formats(start, path)
         raise ValueError(
-            f"{path} is truncated or no safetensors file: its header claims {length} bytes, {file_bytes - 8} are there; "
+            f"{path} is truncated or no safetensors file: its header claims {length} bytes of {file_bytes - 8}; "
             "fetch it again"
         )
     if length > MAX_HEADER_BYTES:
@@ -290,8 +290,8 @@ def _entry(name: str, fields: Any, buffer_bytes: int, path: Path) -> _Entry:
     begin, end = offsets
     if begin > end or end > buffer_bytes:
         raise ValueError(
-            f"{tensor} claims bytes {_shown(begin)} to {_shown(end)} of {buffer_bytes}; the file is truncated or broken: "
-            "fetch it again"
+            f"{tensor} claims bytes {_shown(begin)} to {_shown(end)} of {buffer_bytes}; the file is truncated or "
+            "broken: fetch it again"
         )
     # The sizes are at most what NumPy can count, so that an empty tensor cannot carry an absurd dimension past here.
     if math.prod(size or 1 for size in shape) * ITEM_BYTES[dtype] >= 2**63:
