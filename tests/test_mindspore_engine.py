@@ -1,0 +1,283 @@
+"""The MindSpore engine: its operations against NumPy, eagerly and in Graph mode, and what Ascend's kernel is handed."""
+
+import math
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+
+from mindone.diffusers import functional as F
+from mindone.diffusers.engines import FlashAttention, mindspore_ops
+
+TOLERANCE = 2e-6  # float32 keeps 6e-8 of each term; a few hundred terms are summed, relative to a result of order one
+
+
+@pytest.fixture(params=["eager", "graph"])
+def mode(request):
+    """Every claim holds op by op and inside a compiled graph."""
+    previous = ms.get_context("mode")
+    ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
+    yield request.param
+    ms.set_context(mode=previous)
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+class Network(nn.Cell):
+    """A network of one operation: ``function`` of its inputs and then its parameters, with static options."""
+
+    def __init__(self, function, parameters=(), **options):
+        super().__init__()
+        self.function, self.options = function, options
+        self.weights = ms.ParameterTuple([ms.Parameter(ms.Tensor(p), name=f"p{i}") for i, p in enumerate(parameters)])
+
+    def construct(self, *inputs):
+        return self.function(*inputs, *self.weights, **self.options)
+
+
+def run(function, inputs, parameters=(), **options):
+    result = Network(function, parameters, **options)(*[ms.Tensor(x) for x in inputs])
+    return result.asnumpy()
+
+
+def assert_close(given, expected, tolerance=TOLERANCE):
+    assert given.dtype == np.float32
+    assert given.shape == expected.shape
+    np.testing.assert_allclose(given, expected, rtol=0, atol=tolerance * max(1.0, np.abs(expected).max()))
+
+
+# ---- the formulas, in float64 ----------------------------------------------------------------------------------------
+
+
+def erf(x):
+    return np.vectorize(math.erf)(x)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def convolution(x, weight, bias, stride, sides):
+    top, bottom, left, right = sides
+    x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (top, bottom), (left, right)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], (2, 3))[:, :, ::stride, ::stride]
+    return np.einsum("bchwij,ocij->bohw", windows, weight.astype(np.float64)) + bias[:, None, None]
+
+
+def multi_head(q, k, v, heads, causal=False):
+    def split(x):
+        return x.astype(np.float64).reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+    scores = split(q) @ split(k).transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1] // heads)
+    if causal:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+    return (softmax(scores) @ split(v)).transpose(0, 2, 1, 3).reshape(q.shape)
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------------
+
+
+def test_linear_is_a_product_with_the_transposed_weight(mode):
+    x, w, b = draw(2, 3, 5), draw(7, 5), draw(7)
+    assert_close(run(F.linear, [x], [w, b]), x @ w.T + b)
+    assert_close(run(F.linear, [x], [w]), x @ w.T)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [(3, 1, 1), (3, 2, 1), (3, 2, (0, 1, 0, 1)), (3, 1, (2, 0, 1, 3)), (1, 1, 0), (1, 2, 0), (2, 1, 0), (14, 14, 0)],
+)
+def test_conv2d_is_the_sum_over_windows(mode, kernel, stride, padding):
+    x, w, b = draw(2, 4, 28, 29), draw(6, 4, kernel, kernel) / kernel, draw(6)
+    sides = (padding,) * 4 if isinstance(padding, int) else padding
+    expected = convolution(x, w, b, stride, sides)
+    assert_close(run(F.conv2d, [x], [w, b], stride=stride, padding=padding), expected)
+
+
+def test_conv2d_in_bands_of_rows_gives_the_same_image(mode, monkeypatch):
+    monkeypatch.setattr(mindspore_ops, "COLUMNS_BYTES", 4 * 4 * 9 * 12 * 5)  # five rows at a time
+    x, w, b = draw(1, 4, 12, 12, seed=1), draw(3, 4, 3, 3, seed=1), draw(3)
+    assert_close(run(F.conv2d, [x], [w, b], padding=1), convolution(x, w, b, 1, (1, 1, 1, 1)))
+    assert_close(run(F.conv2d, [x], [w, b], stride=2, padding=1), convolution(x, w, b, 2, (1, 1, 1, 1)))
+
+
+def group_norm(x, weight, bias, groups, eps):
+    return F.group_norm(x, groups, weight, bias, eps)
+
+
+def test_group_norm_has_mean_zero_and_variance_one_in_each_group(mode):
+    for shape in ((2, 12, 5, 7), (2, 12)):
+        x, w, b = 3 * draw(*shape) + 2, draw(12), draw(12, seed=1)
+        groups = x.astype(np.float64).reshape(2, 4, -1)
+        y = (groups - groups.mean(-1, keepdims=True)) / np.sqrt(groups.var(-1, keepdims=True) + 1e-5)
+        broadcast = (1, 12, 1, 1)[: len(shape)]
+        expected = y.reshape(shape) * w.reshape(broadcast) + b.reshape(broadcast)
+        assert_close(run(group_norm, [x], [w, b], groups=4, eps=1e-5), expected)
+
+
+def test_layer_norm_has_mean_zero_and_variance_one_in_each_row(mode):
+    x, w, b = 3 * draw(2, 3, 64) + 2, draw(64), draw(64, seed=1)
+    wide = x.astype(np.float64)
+    y = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
+    assert_close(run(F.layer_norm, [x], [w, b], eps=1e-5), y * w + b)
+
+
+def test_embedding_takes_rows(mode):
+    ids, table = np.array([[0, 3], [2, 2]], np.int32), draw(4, 5)
+    assert_close(run(F.embedding, [ids], [table]), table[ids])
+
+
+def test_geglu_gates_its_first_half_with_its_second(mode):
+    x, w, b = draw(2, 3, 5), draw(8, 5), draw(8)
+    a, gate = np.split(x @ w.T + b, 2, -1)
+    assert_close(run(F.geglu, [x], [w, b]), a * gate * (1 + erf(gate / math.sqrt(2))) / 2)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_timestep_embedding_is_exact_at_large_timesteps(mode, flip, shift):
+    values = np.array([[0.0, 1.0, 999.0]], np.float32)
+    half = 16
+    angles = values[..., None].astype(np.float64) * 10000.0 ** -(np.arange(half) / (half - shift))
+    waves = [np.cos(angles), np.sin(angles)] if flip else [np.sin(angles), np.cos(angles)]
+    given = run(F.timestep_embedding, [values], channels=32, flip_sin_to_cos=flip, downscale_freq_shift=shift)
+    # float32 keeps 3e-5 of an angle of 999 and rounds each frequency once more
+    assert_close(given, np.concatenate(waves, -1), 1e-4)
+
+
+# ---- attention -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_is_softmax_of_scaled_products(mode, causal):
+    q = draw(2, 9, 24)
+    k, v = (q, draw(2, 9, 24, seed=1)) if causal else (draw(2, 5, 24), draw(2, 5, 24, seed=1))
+    assert_close(run(F.attention, [q, k, v], heads=3, causal=causal), multi_head(q, k, v, 3, causal))
+
+
+@pytest.mark.parametrize("budget", [1, 4 * 9 * 4, 4 * 9 * 9 * 2])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_in_slices_gives_the_same_result(mode, monkeypatch, budget, causal):
+    monkeypatch.setattr(mindspore_ops, "SCORES_BYTES", budget)  # one query; four queries; two heads at a time
+    q, k, v = draw(2, 9, 24), draw(2, 9, 24, seed=1), draw(2, 9, 24, seed=2)
+    assert_close(run(F.attention, [q, k, v], heads=3, causal=causal), multi_head(q, k, v, 3, causal))
+
+
+class StandInKernel:
+    """The formula that Ascend's kernel computes, and what it was handed."""
+
+    def __init__(self):
+        self.dtypes, self.size, self.scale = set(), None, None
+
+    def __call__(self, q, k, v, heads, scale):
+        self.dtypes, self.size, self.scale = {x.dtype for x in (q, k, v)}, q.shape[-1], scale
+        assert q.shape[1] == k.shape[1] == v.shape[1] == heads
+        q, k, v = (x.asnumpy().astype(np.float32) for x in (q.float(), k.float(), v.float()))
+        return ms.Tensor(softmax(q @ k.transpose(0, 1, 3, 2) * scale) @ v).astype(min(self.dtypes, key=str))
+
+
+@pytest.mark.parametrize(
+    ("size", "taken"), [(40, 64), (64, 64), (72, 80), (88, 96), (112, 120), (128, 128), (160, 256)]
+)
+def test_flash_attention_pads_heads_and_keeps_the_scale(size, taken):
+    q, k, v = (draw(1, 2, 6, size, seed=i).astype(np.float16) for i in range(3))
+    kernel = StandInKernel()
+    y = mindspore_ops.flash_attention(ms.Tensor(q), ms.Tensor(k), ms.Tensor(v), "float16", kernel)
+    assert (kernel.size, kernel.scale, kernel.dtypes) == (taken, 1 / math.sqrt(size), {ms.float16})
+    q, k, v = (x.astype(np.float64) for x in (q, k, v))
+    expected = softmax(q @ k.transpose(0, 1, 3, 2) / math.sqrt(size)) @ v
+    np.testing.assert_allclose(y.asnumpy(), expected, atol=2e-3)  # one rounding to float16 of numbers up to two
+
+
+@pytest.mark.parametrize("cast_dtype", ["float16", "bfloat16"])
+def test_flash_attention_casts_float32_and_casts_back(cast_dtype):
+    q, k, v = (ms.Tensor(draw(1, 2, 6, 40, seed=i)) for i in range(3))
+    kernel = StandInKernel()
+    y = mindspore_ops.flash_attention(q, k, v, cast_dtype, kernel)
+    assert kernel.dtypes == {getattr(ms, cast_dtype)}
+    assert y.dtype == ms.float32
+    expected = mindspore_ops.plain_attention(q, k, v).asnumpy()
+    np.testing.assert_allclose(y.asnumpy(), expected, atol=2e-2)  # bfloat16 keeps 8 bits
+
+
+@pytest.mark.parametrize(("size", "cast_dtype"), [(512, "float16"), (40, None)])
+def test_flash_attention_leaves_what_the_kernel_does_not_take_to_plain_attention(size, cast_dtype):
+    q, k, v = (ms.Tensor(draw(1, 2, 6, size, seed=i)) for i in range(3))
+    kernel = StandInKernel()
+    y = mindspore_ops.flash_attention(q, k, v, cast_dtype, kernel)
+    assert kernel.size is None
+    assert_close(y.asnumpy(), mindspore_ops.plain_attention(q, k, v).asnumpy())
+
+
+def test_attention_on_a_cpu_is_exact_whatever_flash_says(mode):
+    q, k, v = draw(2, 9, 24), draw(2, 5, 24), draw(2, 5, 24, seed=1)
+    given = run(F.attention, [q, k, v], heads=3, flash=FlashAttention())
+    assert_close(given, multi_head(q, k, v, 3))
+
+
+# ---- element by element, shapes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "formula"),
+    [
+        (F.silu, lambda x: x / (1 + np.exp(-x))),
+        (F.gelu, lambda x: x * (1 + erf(x / math.sqrt(2))) / 2),
+        (F.quick_gelu, lambda x: x / (1 + np.exp(-1.702 * x))),
+        (F.relu, lambda x: np.maximum(x, 0)),
+        (F.tanh, np.tanh),
+    ],
+)
+def test_activation_is_its_formula(mode, function, formula):
+    x = 3 * draw(2, 3, 5)
+    assert_close(run(function, [x]), formula(x.astype(np.float64)))
+
+
+def test_shapes_change_as_in_numpy(mode):
+    x = draw(1, 3, 4, 5)
+    assert_close(run(F.reshape, [x], shape=(3, -1)), x.reshape(3, -1))
+    assert_close(run(F.transpose, [x], axes=(0, 2, 3, 1)), x.transpose(0, 2, 3, 1))
+    assert_close(run(F.select, [x], index=2, axis=1), x[:, 2])
+    assert_close(run(F.select, [x], index=-1, axis=-1), x[..., -1])
+    assert_close(run(F.first_rows, [], [x[0, 0]], rows=3), x[0, 0, :3])
+    assert_close(run(F.repeat_vector, [], [x[0, 0, 0]], batch=2), np.tile(x[0, 0, 0], (2, 1, 1)))
+
+
+def join(a, b):
+    return F.concat([a, b], 1)
+
+
+def test_concat_joins_along_an_axis_and_widens_half_precision(mode):
+    a, b = draw(2, 3), draw(2, 5)
+    assert_close(run(join, [a, b]), np.concatenate([a, b], 1))
+    assert_close(run(join, [a, b.astype(np.float16)]), np.concatenate([a, b.astype(np.float16)], 1))
+
+
+@pytest.mark.parametrize("size", [(8, 10), (4, 5), (12, 5), (7, 9), (3, 11)])
+def test_interpolate_nearest_repeats_the_neighbour(mode, size):
+    x = draw(2, 3, 4, 5)
+    rows, columns = np.arange(size[0]) * 4 // size[0], np.arange(size[1]) * 5 // size[1]
+    assert_close(run(F.interpolate_nearest, [x], size=size), x[:, :, rows][..., columns])
+
+
+@pytest.mark.parametrize(("token", "positions"), [(None, (2, 1)), (7, (1, 0)), (9, (2, 1))])
+def test_token_at_first_is_the_first_of_equal_tokens(mode, token, positions):
+    """An id that does not occur counts as found at the start, as in the published text encoders."""
+    x, ids = draw(2, 4, 5), np.array([[1, 7, 9, 9], [1, 9, 0, 9]], np.int32)
+    assert_close(run(F.token_at_first, [x, ids], token=token), x[[0, 1], positions])
+
+
+def test_parameters_stored_in_half_precision_compute_in_float32_on_a_cpu(mode):
+    x, w, b = draw(1, 4, 6, 6), draw(6, 4, 3, 3).astype(np.float16), draw(6).astype(np.float16)
+    given = run(F.conv2d, [x], [w, b], padding=1)
+    assert_close(given, convolution(x, w.astype(np.float32), b.astype(np.float32), 1, (1, 1, 1, 1)))
+    tokens, matrix = draw(2, 3, 5), draw(7, 5).astype(np.float16)
+    assert_close(run(F.linear, [tokens], [matrix]), tokens @ matrix.astype(np.float32).T)
+
+
+def test_on_ascend_is_false_on_a_cpu():
+    assert mindspore_ops.on_ascend() is False
