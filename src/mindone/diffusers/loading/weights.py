@@ -193,9 +193,9 @@ def _no_weights(folder: Path, basename: str, wanted: str, variant: str | None) -
     if not folder.is_dir():
         return FileNotFoundError(f"no folder {folder}")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    variants = [found for name in names if (found := _variant_of(name, basename)) is not None]
+    variants = variants_of(names, basename)
     if variants:
-        shown = ", ".join(f'variant="{found}"' if found else "variant=None" for found in dict.fromkeys(variants))
+        shown = ", ".join(f'variant="{found}"' if found else "variant=None" for found in variants)
         return FileNotFoundError(f"no {wanted} in {folder}: variant={variant!r} is not there; there is {shown}")
     pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
@@ -204,6 +204,11 @@ def _no_weights(folder: Path, basename: str, wanted: str, variant: str | None) -
             f"take a revision of the model that has {wanted}, or convert the file to safetensors"
         )
     return FileNotFoundError(f"no {wanted} in {folder}; it has {', '.join(names) or 'no files'}")
+
+
+def variants_of(names: Iterable[str], basename: str) -> list[str]:
+    """The variants whose weights are among the file names of a component; "" stands for the files without one."""
+    return list(dict.fromkeys(found for name in names if (found := _variant_of(name, basename)) is not None))
 
 
 def _variant_of(name: str, basename: str) -> str | None:
