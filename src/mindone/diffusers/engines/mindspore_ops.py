@@ -1,12 +1,14 @@
 """The operations of `functional` on ``ms.Tensor``, run eagerly or inside a compiled graph.
 
-On Ascend they are the device's own kernels, in the type of the weights. MindSpore's CPU build lacks some of those kernels,
-and others crawl there (its convolution is a reference loop), so on a CPU the same results are put together from what is
-fast, always in float32: half-precision kernels are many times slower than float32 ones.
+On Ascend they are the device's own kernels, in the type of the weights. MindSpore's CPU build lacks some of those
+kernels, and others crawl there (its convolution is a reference loop), so on a CPU the same results are put together from
+what is fast, always in float32: half-precision kernels are many times slower than float32 ones.
 
 Every function here is read by MindSpore's graph compiler too. Hence plain Python, shapes that are static ints, and the
-choice of device as a compile-time constant. A network's inputs may be float32 among half-precision weights (timesteps
-are): whatever is multiplied with a weight takes the weight's type first.
+choice of device as a compile-time constant.
+
+A network's inputs are float32 even where its weights are not, because timesteps do not fit half precision: whatever meets
+a weight takes that weight's type first, and `timestep_embedding` stays float32 until then.
 """
 
 import math
@@ -53,7 +55,7 @@ def linear(x, weight, bias=None):
     y = ops.MatMul(transpose_b=True)(rows, weight)
     if bias is not None:
         y = y + _cast(bias, dtype)
-    return ops.reshape(y, x.shape[:-1] + (weight.shape[0],))
+    return ops.reshape(y, (*x.shape[:-1], weight.shape[0]))
 
 
 def geglu(x, weight, bias):
@@ -74,7 +76,11 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
 
 
 def _conv2d_by_columns(x, weight, bias, stride, sides):
-    """Convolution as ``weight (out, in·kh·kw) @ windows (in·kh·kw, positions)``, an image and a band of rows at a time."""
+    """Convolution as ``weight (out, in·kh·kw) @ windows (in·kh·kw, positions)``.
+
+    One image and one band of rows at a time: bands bound the memory, and a product of two matrices is four times as fast
+    here as the same with a batch axis, which copies the weight for each image.
+    """
     top, bottom, left, right = sides
     outs, _, kh, kw = weight.shape
     if left != right:
@@ -109,9 +115,9 @@ def _zero_padded(x, axis, before, after):
     """Zeros put before and after along an axis: joining is ten times as fast as the CPU's padding kernel."""
     parts = [x]
     if before > 0:
-        parts = [ops.zeros(x.shape[:axis] + (before,) + x.shape[axis + 1 :], x.dtype), *parts]
+        parts = [ops.zeros((*x.shape[:axis], before, *x.shape[axis + 1 :]), x.dtype), *parts]
     if after > 0:
-        parts = [*parts, ops.zeros(x.shape[:axis] + (after,) + x.shape[axis + 1 :], x.dtype)]
+        parts = [*parts, ops.zeros((*x.shape[:axis], after, *x.shape[axis + 1 :]), x.dtype)]
     return concat(parts, axis)
 
 
@@ -211,9 +217,10 @@ def _later_keys_hidden(first, last, keys):
 def flash_attention(q, k, v, cast_dtype, kernel):
     """Attention by a memory-efficient kernel, or written out where the kernel does not take the input.
 
-    ``q`` is (b, heads, n, size), ``k`` and ``v`` (b, heads, m, size). The kernel takes float16 and bfloat16 only: float32
-    inputs are cast to ``cast_dtype`` and the result back; with ``cast_dtype`` None they go to plain attention, as do heads
-    larger than the kernel's largest. Heads are padded to a size that it takes; the scale is that of the unpadded size.
+    ``q`` is (b, heads, n, size), ``k`` and ``v`` (b, heads, m, size). The kernel takes float16 and bfloat16 only:
+    float32 inputs are cast to ``cast_dtype`` and the result back; with ``cast_dtype`` None they go to plain attention,
+    as do heads larger than the kernel's largest. Heads are padded to a size that it takes; the scale is that of the
+    unpadded size.
 
     Args:
         kernel: ``kernel(q, k, v, heads, scale)`` on (b, heads, tokens, size).
@@ -294,7 +301,7 @@ def concat(tensors, axis):
 def select(x, index, axis):
     axis, index = axis % x.ndim, index % x.shape[axis]
     begin = (0,) * axis + (index,) + (0,) * (x.ndim - axis - 1)
-    end = x.shape[:axis] + (index + 1,) + x.shape[axis + 1 :]
+    end = (*x.shape[:axis], index + 1, *x.shape[axis + 1 :])
     y = ops.strided_slice(x, begin, end, (1,) * x.ndim)
     return ops.reshape(y, x.shape[:axis] + x.shape[axis + 1 :])
 
@@ -310,10 +317,7 @@ def repeat_vector(weight, batch):
 def token_at_first(x, ids, token):
     tokens = ids.shape[1]
     ids = ops.cast(ids, ms.float32)
-    if token is None:
-        wanted = ids == ops.ReduceMax(True)(ids, 1)
-    else:
-        wanted = ids == float(token)
+    wanted = ids == ops.ReduceMax(True)(ids, 1) if token is None else ids == float(token)
     rank = ops.cast(wanted, ms.float32) * float(tokens) + _countdown(tokens)
     first = ops.cast(rank == ops.ReduceMax(True)(rank, 1), x.dtype)
     y = ops.BatchMatMul()(ops.reshape(first, (-1, 1, tokens)), x)

@@ -1,0 +1,1 @@
+"""The networks, each an ordinary ``mindspore.nn.Cell`` written in `functional`."""

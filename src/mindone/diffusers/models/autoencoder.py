@@ -1,0 +1,93 @@
+"""What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
+
+from typing import Any
+
+import numpy as np
+
+
+class Autoencoder:
+    """Mixed into a `Model` with ``decode_latents``, ``scale`` (pixels a latent) and ``tile_overlap`` (a fraction)."""
+
+    scale: int
+    tile_overlap: float
+    fields: Any
+    use_slicing = False
+    use_tiling = False
+    tile_size = 512
+
+    def enable_slicing(self, enabled: bool = True) -> None:
+        """Encode and decode one image of a batch at a time."""
+        self.use_slicing = enabled
+
+    def disable_slicing(self) -> None:
+        """Encode and decode a batch at once (the default)."""
+        self.enable_slicing(False)
+
+    def enable_tiling(self, enabled: bool = True) -> None:
+        """Encode and decode images larger than ``tile_size`` pixels in overlapping tiles, blended where they meet.
+
+        Memory no longer grows with the image. Each tile is normalised by its own statistics, so colours can differ
+        slightly from a whole decode.
+        """
+        self.use_tiling = enabled
+
+    def disable_tiling(self) -> None:
+        """Encode and decode images whole (the default)."""
+        self.enable_tiling(False)
+
+    def decode_with(self, engine, latents):
+        """Decode latents (batch, channels, h, w), already divided by ``scaling_factor``, with an engine.
+
+        Returns:
+            Images (batch, 3, scale·h, scale·w), in [-1, 1] or slightly beyond.
+        """
+        return self._sliced(engine, latents, "decode_latents", self.tile_size // self.scale, self.tile_size)
+
+    def _encode(self, engine, image, method: str):
+        return self._sliced(engine, image, method, self.tile_size, self.tile_size // self.scale)
+
+    def _sliced(self, engine, x, method: str, tile_in: int, tile_out: int):
+        tiled = self.use_tiling and max(x.shape[2:]) > tile_in
+        if not tiled and not (self.use_slicing and x.shape[0] > 1):
+            return engine.run(self, x, method=method)
+        rows = np.split(engine.numpy(x), x.shape[0]) if self.use_slicing else [engine.numpy(x)]
+        done = [
+            self._tiled(engine, row, method, tile_in, tile_out)
+            if tiled
+            else engine.numpy(engine.run(self, engine.asarray(row), method=method))
+            for row in rows
+        ]
+        return engine.asarray(np.concatenate(done))
+
+    def _tiled(self, engine, x: np.ndarray, method: str, tile_in: int, tile_out: int) -> np.ndarray:
+        """Tiles of ``tile_in`` become tiles of ``tile_out``; each fades into its upper and left neighbours."""
+        step = int(tile_in * (1 - self.tile_overlap))
+        blend = int(tile_out * self.tile_overlap)
+        keep = tile_out - blend
+        bands = []
+        above: list[np.ndarray] = []
+        for top in range(0, x.shape[2], step):
+            tiles = [
+                np.array(engine.numpy(engine.run(self, engine.asarray(tile), method=method)))
+                for left in range(0, x.shape[3], step)
+                for tile in [x[:, :, top : top + tile_in, left : left + tile_in]]
+            ]
+            for i, tile in enumerate(tiles):
+                if above:
+                    _fade(above[i], tile, blend, axis=2)
+                if i:
+                    _fade(tiles[i - 1], tile, blend, axis=3)
+            bands.append(np.concatenate([tile[:, :, :keep, :keep] for tile in tiles], axis=3))
+            above = tiles
+        return np.concatenate(bands, axis=2)
+
+
+def _fade(before: np.ndarray, after: np.ndarray, extent: int, axis: int) -> None:
+    """Blend the end of ``before`` linearly into the start of ``after``, in place."""
+    extent = min(extent, before.shape[axis], after.shape[axis])
+    if extent == 0:
+        return
+    end = np.take(before, range(before.shape[axis] - extent, before.shape[axis]), axis)
+    start = (slice(None),) * axis + (slice(extent),)
+    weight = (np.arange(extent, dtype=after.dtype) / extent).reshape([-1] + [1] * (after.ndim - axis - 1))
+    after[start] = end * (1 - weight) + after[start] * weight

@@ -1,0 +1,192 @@
+"""The autoencoder between images and latents (Rombach et al. 2022, §3.1), regularised by a KL term."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mindspore import nn
+
+from .. import functional as F
+from .autoencoder import Autoencoder
+from .base import Model
+from .layers import Activation, Attention, Conv2d, Downsample, GroupNorm, ResnetBlock, Upsample
+
+EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class AutoencoderKLFields:
+    """The fields of ``config.json``; lists have an entry a stage, from the highest resolution to the lowest."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",)
+    up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",)
+    block_out_channels: tuple[int, ...] = (64,)
+    layers_per_block: int = 1
+    act_fn: str = "silu"
+    latent_channels: int = 4
+    norm_num_groups: int = 32
+    sample_size: int = 32
+    scaling_factor: float = 0.18215
+    shift_factor: float | None = None
+    force_upcast: bool = True
+    use_quant_conv: bool = True
+    use_post_quant_conv: bool = True
+    mid_block_add_attention: bool = True
+
+
+class AutoencoderKL(Autoencoder, Model):
+    """Images (batch, 3, height, width) in [-1, 1] to latents (batch, latent_channels, height / f, width / f), and back.
+
+    ``f`` is 2 to the number of stages less one: 8 for Stable Diffusion. Latents are as the network has them: pipelines
+    multiply by ``scaling_factor`` after encoding and divide by it before decoding.
+    """
+
+    Fields = AutoencoderKLFields
+    fixed_fields = {"latents_mean": (None,), "latents_std": (None,)}
+
+    def __init__(self, **config: Any):
+        super().__init__(config)
+        c: AutoencoderKLFields = self.fields
+        for kind, known in ((c.down_block_types, "DownEncoderBlock2D"), (c.up_block_types, "UpDecoderBlock2D")):
+            if set(kind) != {known} or len(kind) != len(c.block_out_channels):
+                raise ValueError(
+                    f"AutoencoderKL: blocks must be {len(c.block_out_channels)} × {known}, got {', '.join(kind)}"
+                )
+        latent = c.latent_channels
+        self.encoder = Encoder(c)
+        self.decoder = Decoder(c)
+        self.quant_conv = Conv2d(2 * latent, 2 * latent, 1) if c.use_quant_conv else None
+        self.post_quant_conv = Conv2d(latent, latent, 1) if c.use_post_quant_conv else None
+        self.scale = 2 ** (len(c.block_out_channels) - 1)
+        self.tile_overlap = 0.25
+        self.tile_size = c.sample_size
+
+    def encode_moments(self, image):
+        """The mean and the logarithm of the variance of the latents, one after the other: (b, 2·latent_channels, ...)."""
+        moments = self.encoder(image)
+        return moments if self.quant_conv is None else self.quant_conv(moments)
+
+    def decode_latents(self, latents):
+        """Latents to an image."""
+        if self.post_quant_conv is not None:
+            latents = self.post_quant_conv(latents)
+        return self.decoder(latents)
+
+    def construct(self, latents):
+        """The same as `decode_latents`."""
+        return self.decode_latents(latents)
+
+    def encode_with(self, engine, image, generator: np.random.Generator | None = None):
+        """Encode an image (batch, 3, height, width) with an engine: a sample of the latents, or without generator their mean."""
+        moments = engine.numpy(self._encode(engine, image, "encode_moments"))
+        mean, log_variance = np.split(moments, 2, axis=1)
+        if generator is not None:
+            deviation = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0))
+            mean = mean + deviation * generator.standard_normal(mean.shape).astype(mean.dtype)
+        return engine.asarray(mean)
+
+
+class Encoder(nn.Cell):
+    """Images to moments."""
+
+    def __init__(self, c: AutoencoderKLFields):
+        super().__init__()
+        channels, stages = c.block_out_channels, len(c.block_out_channels)
+        self.conv_in = Conv2d(c.in_channels, channels[0], 3, padding=1)
+        self.down_blocks = nn.CellList()
+        before = channels[0]
+        for i, out in enumerate(channels):
+            block = Stage(c, [before] + [out] * (c.layers_per_block - 1), out)
+            if i < stages - 1:
+                block.downsamplers = nn.CellList([Downsample(out, (0, 1, 0, 1))])
+            self.down_blocks.append(block)
+            before = out
+        self.mid_block = MidStage(c, before)
+        self.conv_norm_out = GroupNorm(c.norm_num_groups, before, EPS)
+        self.conv_act = Activation(c.act_fn)
+        self.conv_out = Conv2d(before, 2 * c.latent_channels, 3, padding=1)
+
+    def construct(self, x):
+        x = self.conv_in(x)
+        for block in self.down_blocks:
+            x = block(x)
+            if block.downsamplers is not None:
+                x = block.downsamplers[0](x)
+        x = self.mid_block(x)
+        return self.conv_out(self.conv_act(self.conv_norm_out(x)))
+
+
+class Decoder(nn.Cell):
+    """Latents to images."""
+
+    def __init__(self, c: AutoencoderKLFields):
+        super().__init__()
+        channels, stages = c.block_out_channels[::-1], len(c.block_out_channels)
+        self.conv_in = Conv2d(c.latent_channels, channels[0], 3, padding=1)
+        self.mid_block = MidStage(c, channels[0])
+        self.up_blocks = nn.CellList()
+        before = channels[0]
+        for i, out in enumerate(channels):
+            block = Stage(c, [before] + [out] * c.layers_per_block, out)
+            if i < stages - 1:
+                block.upsamplers = nn.CellList([Upsample(out)])
+            self.up_blocks.append(block)
+            before = out
+        self.conv_norm_out = GroupNorm(c.norm_num_groups, before, EPS)
+        self.conv_act = Activation(c.act_fn)
+        self.conv_out = Conv2d(before, c.out_channels, 3, padding=1)
+
+    def construct(self, x):
+        x = self.mid_block(self.conv_in(x))
+        for block in self.up_blocks:
+            x = block(x)
+            if block.upsamplers is not None:
+                x = block.upsamplers[0](x, (2 * x.shape[2], 2 * x.shape[3]))
+        return self.conv_out(self.conv_act(self.conv_norm_out(x)))
+
+
+class Stage(nn.Cell):
+    """Residual blocks at one resolution."""
+
+    def __init__(self, c: AutoencoderKLFields, ins: list[int], out: int):
+        super().__init__()
+        self.resnets = nn.CellList([ResnetBlock(i, out, c.norm_num_groups, EPS, c.act_fn) for i in ins])
+        self.downsamplers: nn.CellList | None = None
+        self.upsamplers: nn.CellList | None = None
+
+    def construct(self, x):
+        for resnet in self.resnets:
+            x = resnet(x)
+        return x
+
+
+class MidStage(nn.Cell):
+    """Residual block, attention of all pixels to all pixels, residual block."""
+
+    def __init__(self, c: AutoencoderKLFields, channels: int):
+        super().__init__()
+        make = lambda: ResnetBlock(channels, channels, c.norm_num_groups, EPS, c.act_fn)  # noqa: E731
+        self.attentions = nn.CellList([PixelAttention(c, channels)]) if c.mid_block_add_attention else None
+        self.resnets = nn.CellList([make(), make()])
+
+    def construct(self, x):
+        x = self.resnets[0](x)
+        if self.attentions is not None:
+            x = self.attentions[0](x)
+        return self.resnets[1](x)
+
+
+class PixelAttention(Attention):
+    """Self-attention with one head over the pixels of an image, normalised and beside a shortcut."""
+
+    def __init__(self, c: AutoencoderKLFields, channels: int):
+        super().__init__(channels, channels, 1, channels, bias=True)
+        self.group_norm = GroupNorm(c.norm_num_groups, channels, EPS)
+
+    def construct(self, x):
+        batch, channels, height, width = x.shape
+        y = F.transpose(F.reshape(self.group_norm(x), (batch, channels, height * width)), (0, 2, 1))
+        y = super().construct(y, y)
+        return x + F.reshape(F.transpose(y, (0, 2, 1)), (batch, channels, height, width))

@@ -1,0 +1,143 @@
+"""A tiny autoencoder distilled from a big one: TAESD (Bohan 2023, https://github.com/madebyollin/taesd)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mindspore import nn
+
+from .. import functional as F
+from .autoencoder import Autoencoder
+from .base import Model
+from .layers import Activation, Conv2d
+
+
+@dataclass(frozen=True)
+class AutoencoderTinyFields:
+    """The fields of ``config.json``; lists have an entry a stage."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    encoder_block_out_channels: tuple[int, ...] = (64, 64, 64, 64)
+    decoder_block_out_channels: tuple[int, ...] = (64, 64, 64, 64)
+    act_fn: str = "relu"
+    upsample_fn: str = "nearest"
+    latent_channels: int = 4
+    upsampling_scaling_factor: int = 2
+    num_encoder_blocks: tuple[int, ...] = (1, 3, 3, 3)
+    num_decoder_blocks: tuple[int, ...] = (3, 3, 3, 1)
+    latent_magnitude: int = 3
+    latent_shift: float = 0.5
+    force_upcast: bool = False
+    scaling_factor: float = 1.0
+    shift_factor: float = 0.0
+
+
+class AutoencoderTiny(Autoencoder, Model):
+    """A drop-in for `AutoencoderKL` that trades detail for speed: images in [-1, 1] to latents at a factor of 8, and back.
+
+    Its latents have unit scale already (``scaling_factor`` 1).
+    """
+
+    Fields = AutoencoderTinyFields
+    fixed_fields = {"upsample_fn": ("nearest",)}
+
+    def __init__(self, **config: Any):
+        super().__init__(config)
+        c: AutoencoderTinyFields = self.fields
+        for side in ("encoder", "decoder"):
+            widths, depths = getattr(c, f"{side}_block_out_channels"), getattr(c, f"num_{side}_blocks")
+            if len(widths) != len(depths):
+                raise ValueError(
+                    f"AutoencoderTiny: {side}_block_out_channels and num_{side}_blocks must be of one length, "
+                    f"got {len(widths)} and {len(depths)}"
+                )
+        self.encoder = TinyEncoder(c)
+        self.decoder = TinyDecoder(c)
+        self.scale = c.upsampling_scaling_factor ** (len(c.decoder_block_out_channels) - 1)
+        self.tile_overlap = 0.125
+
+    def encode_latents(self, image):
+        """An image to latents."""
+        return self.encoder(image)
+
+    def decode_latents(self, latents):
+        """Latents to an image."""
+        return self.decoder(latents)
+
+    def construct(self, latents):
+        """The same as `decode_latents`."""
+        return self.decode_latents(latents)
+
+    def encode_with(self, engine, image, generator: np.random.Generator | None = None):
+        """Encode an image (batch, 3, height, width) with an engine; nothing is random, so ``generator`` is not used."""
+        return self._encode(engine, image, "encode_latents")
+
+
+class TinyEncoder(nn.Cell):
+    """A convolution or, between stages, one of stride 2; then residual blocks."""
+
+    def __init__(self, c: AutoencoderTinyFields):
+        super().__init__()
+        layers: list[nn.Cell] = []
+        for i, (channels, blocks) in enumerate(zip(c.encoder_block_out_channels, c.num_encoder_blocks)):
+            first = i == 0
+            ins = c.in_channels if first else channels
+            layers.append(Conv2d(ins, channels, 3, stride=1 if first else 2, padding=1, bias=first))
+            layers += [TinyBlock(channels, c.act_fn) for _ in range(blocks)]
+        layers.append(Conv2d(c.encoder_block_out_channels[-1], c.latent_channels, 3, padding=1))
+        self.layers = nn.CellList(layers)
+
+    def construct(self, image):
+        x = (image + 1.0) * 0.5
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class TinyDecoder(nn.Cell):
+    """Residual blocks, then an enlargement and a convolution, at each stage."""
+
+    def __init__(self, c: AutoencoderTinyFields):
+        super().__init__()
+        widths, depths = c.decoder_block_out_channels, c.num_decoder_blocks
+        layers: list[nn.Cell] = [Conv2d(c.latent_channels, widths[0], 3, padding=1), Activation(c.act_fn)]
+        for i, (channels, blocks) in enumerate(zip(widths, depths)):
+            last = i == len(depths) - 1
+            layers += [TinyBlock(channels, c.act_fn) for _ in range(blocks)]
+            if not last:
+                layers.append(Enlarge(c.upsampling_scaling_factor))
+            layers.append(Conv2d(channels, c.out_channels if last else channels, 3, padding=1, bias=last))
+        self.layers = nn.CellList(layers)
+
+    def construct(self, latents):
+        x = F.tanh(latents * (1 / 3)) * 3.0
+        for layer in self.layers:
+            x = layer(x)
+        return x * 2.0 - 1.0
+
+
+class TinyBlock(nn.Cell):
+    """Three convolutions beside a shortcut. Checkpoints number them 0, 2 and 4, with activations in between."""
+
+    def __init__(self, channels: int, act: str):
+        super().__init__()
+        convolution = lambda: Conv2d(channels, channels, 3, padding=1)  # noqa: E731
+        self.conv = nn.CellList([convolution(), Activation(act), convolution(), Activation(act), convolution()])
+
+    def construct(self, x):
+        y = x
+        for layer in self.conv:
+            y = layer(y)
+        return F.relu(x + y)
+
+
+class Enlarge(nn.Cell):
+    """Nearest-neighbour enlargement by a whole factor."""
+
+    def __init__(self, factor: int):
+        super().__init__()
+        self.factor = factor
+
+    def construct(self, x):
+        return F.interpolate_nearest(x, (self.factor * x.shape[2], self.factor * x.shape[3]))

@@ -1,0 +1,106 @@
+"""CLIP's text tower: Stable Diffusion's text encoder, and with a projection the second one of SDXL."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mindspore import nn
+
+from .. import functional as F
+from .base import Model
+from .clip import CLIPEncoder
+from .layers import Embedding, LayerNorm, Linear
+
+
+@dataclass(frozen=True)
+class CLIPTextFields:
+    """The fields of ``config.json``."""
+
+    vocab_size: int = 49408
+    hidden_size: int = 512
+    intermediate_size: int = 2048
+    projection_dim: int = 512
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 8
+    max_position_embeddings: int = 77
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+    eos_token_id: int = 49407
+
+
+class CLIPTextModel(Model):
+    """Text tokens to one vector a token, and one for the whole text; see `construct`."""
+
+    Fields = CLIPTextFields
+    weights_name = "model"
+    projects = False
+
+    def __init__(self, **config: Any):
+        super().__init__(config)
+        c: CLIPTextFields = self.fields
+        self.text_model = CLIPTextTransformer(c)
+        if self.projects:
+            self.text_projection = Linear(c.hidden_size, c.projection_dim, bias=False)
+
+    def construct(self, input_ids, skip: int = 0, apply_final_norm: bool = True):
+        """Encode tokens.
+
+        Args:
+            input_ids: (batch, tokens) integers; at most ``max_position_embeddings`` tokens.
+            skip: leave out this many of the last layers from the first result ("CLIP skip").
+            apply_final_norm: normalise the first result, also when layers were left out.
+
+        Returns:
+            The hidden states (batch, tokens, hidden_size), and the whole text's vector: that of the end-of-text token
+            after all layers, (batch, hidden_size), or projected to (batch, projection_dim).
+        """
+        c = self.fields
+        hidden = last = self.text_model.embeddings(input_ids)
+        for i, layer in enumerate(self.text_model.encoder.layers):
+            last = layer(last)
+            if i == c.num_hidden_layers - 1 - skip:
+                hidden = last
+        last = self.text_model.final_layer_norm(last)
+        if apply_final_norm:
+            hidden = last if skip == 0 else self.text_model.final_layer_norm(hidden)
+        # Published configs say 2 where the end-of-text token is in truth the largest id.
+        pooled = F.token_at_first(last, input_ids, None if c.eos_token_id == 2 else c.eos_token_id)
+        if self.projects:
+            pooled = self.text_projection(pooled)
+        return hidden, pooled
+
+
+class CLIPTextModelWithProjection(CLIPTextModel):
+    """The same with the whole text's vector projected into the space that CLIP shares with images."""
+
+    projects = True
+
+
+class CLIPTextTransformer(nn.Cell):
+    """The parts of the text tower, under their published names."""
+
+    def __init__(self, c: CLIPTextFields):
+        super().__init__()
+        self.embeddings = CLIPTextEmbeddings(c)
+        self.encoder = CLIPEncoder(
+            c.num_hidden_layers,
+            c.hidden_size,
+            c.intermediate_size,
+            c.num_attention_heads,
+            c.hidden_act,
+            c.layer_norm_eps,
+            causal=True,
+        )
+        self.final_layer_norm = LayerNorm(c.hidden_size, c.layer_norm_eps)
+
+
+class CLIPTextEmbeddings(nn.Cell):
+    """A vector a token plus a vector a position."""
+
+    def __init__(self, c: CLIPTextFields):
+        super().__init__()
+        self.token_embedding = Embedding(c.vocab_size, c.hidden_size)
+        self.position_embedding = Embedding(c.max_position_embeddings, c.hidden_size)
+
+    def construct(self, input_ids):
+        positions = F.first_rows(self.position_embedding.weight, input_ids.shape[1])
+        return self.token_embedding(input_ids) + positions

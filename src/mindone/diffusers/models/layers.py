@@ -1,0 +1,153 @@
+"""The layers that the networks are built from, with their parameters named as in published checkpoints."""
+
+import mindspore as ms
+from mindspore import nn
+from mindspore.common.initializer import initializer
+
+from .. import functional as F
+from ..engines import FlashAttention
+
+
+def parameter(*shape: int) -> ms.Parameter:
+    """A parameter that takes no memory until it is loaded."""
+    return ms.Parameter(initializer("zeros", shape, ms.float32))
+
+
+class Linear(nn.Cell):
+    """``x @ weight.T + bias`` on (..., in_channels)."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
+        super().__init__()
+        self.weight = parameter(out_channels, in_channels)
+        self.bias = parameter(out_channels) if bias else None
+
+    def construct(self, x):
+        return F.linear(x, self.weight, self.bias)
+
+
+class Conv2d(nn.Cell):
+    """A square convolution on (batch, in_channels, height, width); ``padding`` as in `functional.conv2d`."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, stride: int = 1, padding=0, bias: bool = True):
+        super().__init__()
+        self.stride, self.padding = stride, padding
+        self.weight = parameter(out_channels, in_channels, size, size)
+        self.bias = parameter(out_channels) if bias else None
+
+    def construct(self, x):
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+class GroupNorm(nn.Cell):
+    """Group Normalization of (batch, channels, height, width)."""
+
+    def __init__(self, groups: int, channels: int, eps: float):
+        super().__init__()
+        self.groups, self.eps = groups, eps
+        self.weight, self.bias = parameter(channels), parameter(channels)
+
+    def construct(self, x):
+        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+
+class LayerNorm(nn.Cell):
+    """Layer Normalization of (..., channels)."""
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight, self.bias = parameter(channels), parameter(channels)
+
+    def construct(self, x):
+        return F.layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class Embedding(nn.Cell):
+    """A table of ``entries`` vectors."""
+
+    def __init__(self, entries: int, channels: int):
+        super().__init__()
+        self.weight = parameter(entries, channels)
+
+    def construct(self, ids):
+        return F.embedding(ids, self.weight)
+
+
+class Activation(nn.Cell):
+    """An activation by the name that configs give it."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        if name not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
+        self.function = ACTIVATIONS[name]
+
+    def construct(self, x):
+        return self.function(x)
+
+
+ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "gelu": F.gelu, "quick_gelu": F.quick_gelu, "relu": F.relu}
+
+
+class Attention(nn.Cell):
+    """Multi-head attention of tokens (batch, tokens, channels) to themselves or to a context."""
+
+    def __init__(self, channels: int, context_channels: int, heads: int, head_channels: int, bias: bool = False):
+        super().__init__()
+        inner = heads * head_channels
+        self.heads = heads
+        self.flash: FlashAttention | None = FlashAttention()
+        self.to_q = Linear(channels, inner, bias)
+        self.to_k = Linear(context_channels, inner, bias)
+        self.to_v = Linear(context_channels, inner, bias)
+        self.to_out = nn.CellList([Linear(inner, channels)])
+
+    def construct(self, x, context):
+        mixed = F.attention(self.to_q(x), self.to_k(context), self.to_v(context), self.heads, False, self.flash)
+        return self.to_out[0](mixed)
+
+
+class ResnetBlock(nn.Cell):
+    """Two normalised 3×3 convolutions beside a shortcut (He et al. 2016), with the timestep's embedding in between."""
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int, eps: float, act: str, time_channels: int = 0):
+        super().__init__()
+        self.norm1 = GroupNorm(groups, in_channels, eps)
+        self.conv1 = Conv2d(in_channels, out_channels, 3, padding=1)
+        self.time_emb_proj = Linear(time_channels, out_channels) if time_channels else None
+        self.norm2 = GroupNorm(groups, out_channels, eps)
+        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv_shortcut = Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+        self.act = Activation(act)
+
+    def construct(self, x, time=None):
+        y = self.conv1(self.act(self.norm1(x)))
+        if self.time_emb_proj is not None:
+            shift = self.time_emb_proj(self.act(time))
+            y = y + F.reshape(shift, (shift.shape[0], shift.shape[1], 1, 1))
+        y = self.conv2(self.act(self.norm2(y)))
+        if self.conv_shortcut is not None:
+            x = self.conv_shortcut(x)
+        return x + y
+
+
+class Downsample(nn.Cell):
+    """A convolution of stride 2."""
+
+    def __init__(self, channels: int, padding):
+        super().__init__()
+        self.conv = Conv2d(channels, channels, 3, stride=2, padding=padding)
+
+    def construct(self, x):
+        return self.conv(x)
+
+
+class Upsample(nn.Cell):
+    """Nearest-neighbour resizing to ``size`` (height, width) and a convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = Conv2d(channels, channels, 3, padding=1)
+
+    def construct(self, x, size):
+        return self.conv(F.interpolate_nearest(x, size))

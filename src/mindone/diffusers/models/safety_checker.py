@@ -1,0 +1,118 @@
+"""The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and the concepts that its result is compared with."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mindspore import nn
+
+from .. import functional as F
+from .base import Model
+from .clip import CLIPEncoder
+from .layers import Conv2d, Embedding, LayerNorm, Linear, parameter
+
+CONCEPTS, SPECIAL_CONCEPTS = 17, 3
+
+
+@dataclass(frozen=True)
+class CLIPVisionFields:
+    """The fields of ``vision_config``."""
+
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    num_channels: int = 3
+    image_size: int = 224
+    patch_size: int = 32
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+
+
+@dataclass(frozen=True)
+class SafetyCheckerFields:
+    """The fields of ``config.json``."""
+
+    projection_dim: int = 512
+    vision_config: dict[str, Any] = field(default_factory=dict)
+
+
+class StableDiffusionSafetyChecker(Model):
+    """Images to vectors in the space that CLIP shares with text, beside the vectors of unwanted concepts.
+
+    ``concept_embeds`` (17, projection_dim) with the thresholds ``concept_embeds_weights`` (17,), and three
+    ``special_care_embeds``, are parameters to read with `array`; a pipeline compares.
+    """
+
+    Fields = SafetyCheckerFields
+    weights_name = "model"
+
+    def __init__(self, **config: Any):
+        super().__init__(config)
+        known = CLIPVisionFields.__dataclass_fields__
+        vision = CLIPVisionFields(**{k: v for k, v in self.fields.vision_config.items() if k in known})
+        projection = self.fields.projection_dim
+        self.image_size = vision.image_size
+        self.vision_model = CLIPVision(vision)
+        self.visual_projection = Linear(vision.hidden_size, projection, bias=False)
+        self.concept_embeds = parameter(CONCEPTS, projection)
+        self.special_care_embeds = parameter(SPECIAL_CONCEPTS, projection)
+        self.concept_embeds_weights = parameter(CONCEPTS)
+        self.special_care_embeds_weights = parameter(SPECIAL_CONCEPTS)
+
+    def construct(self, pixel_values):
+        """(batch, 3, image_size, image_size), normalised as CLIP's images are, to (batch, projection_dim)."""
+        return self.visual_projection(self.vision_model(pixel_values))
+
+
+class CLIPVision(nn.Cell):
+    """The vision tower; checkpoints name it twice."""
+
+    def __init__(self, c: CLIPVisionFields):
+        super().__init__()
+        self.vision_model = CLIPVisionTransformer(c)
+
+    def construct(self, pixel_values):
+        return self.vision_model(pixel_values)
+
+
+class CLIPVisionTransformer(nn.Cell):
+    """Patches and one class token through the transformer; the class token's vector is the image's."""
+
+    def __init__(self, c: CLIPVisionFields):
+        super().__init__()
+        self.embeddings = CLIPVisionEmbeddings(c)
+        self.pre_layrnorm = LayerNorm(c.hidden_size, c.layer_norm_eps)  # so spelt in checkpoints
+        self.encoder = CLIPEncoder(
+            c.num_hidden_layers,
+            c.hidden_size,
+            c.intermediate_size,
+            c.num_attention_heads,
+            c.hidden_act,
+            c.layer_norm_eps,
+            causal=False,
+        )
+        self.post_layernorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
+
+    def construct(self, pixel_values):
+        x = self.pre_layrnorm(self.embeddings(pixel_values))
+        for layer in self.encoder.layers:
+            x = layer(x)
+        return self.post_layernorm(F.select(x, 0, 1))
+
+
+class CLIPVisionEmbeddings(nn.Cell):
+    """One vector a patch, with the class token before them, plus a vector a position."""
+
+    def __init__(self, c: CLIPVisionFields):
+        super().__init__()
+        self.class_embedding = parameter(c.hidden_size)
+        self.patch_embedding = Conv2d(c.num_channels, c.hidden_size, c.patch_size, stride=c.patch_size, bias=False)
+        self.position_embedding = Embedding((c.image_size // c.patch_size) ** 2 + 1, c.hidden_size)
+
+    def construct(self, pixel_values):
+        patches = self.patch_embedding(pixel_values)
+        batch, channels = patches.shape[0], patches.shape[1]
+        patches = F.transpose(F.reshape(patches, (batch, channels, -1)), (0, 2, 1))
+        first = F.repeat_vector(self.class_embedding, batch)
+        tokens = F.concat((first, patches), 1)
+        return tokens + F.first_rows(self.position_embedding.weight, tokens.shape[1])
