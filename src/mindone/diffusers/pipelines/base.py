@@ -1,0 +1,212 @@
+"""A pipeline: named components that are loaded, replaced and saved together."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from .. import engines
+from ..loading.config import Config
+from ..loading.dtypes import parse_dtype
+from ..loading.hub import component_folder, resolve
+from ..utils.files import write_json
+from ..utils.progress import progress_bar
+from .components import EVERYTHING, INDEX_NAME, component_classes, load_component, published_names, read_index
+
+P = TypeVar("P", bound="Pipeline")
+
+
+class Pipeline:
+    """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
+
+    What an engine compiled for a network is kept on that network, so it goes with the one that is replaced.
+    """
+
+    required_components: ClassVar[tuple[str, ...]] = ()
+    optional_components: ClassVar[tuple[str, ...]] = ()
+    config_defaults: ClassVar[Mapping[str, Any]] = {}
+    """The pipeline's own entries of ``model_index.json``."""
+
+    def __init__(self, components: Mapping[str, Any], config: Mapping[str, Any], engine: Any = None):
+        missing = [name for name in self.required_components if components[name] is None]
+        if missing:
+            raise ValueError(f"{type(self).__name__} needs {' and '.join(missing)}, got None")
+        for name, component in components.items():
+            setattr(self, name, component)
+        self.config = Config(config)
+        self.engine = engine
+        self._progress_bar_options: dict[str, Any] = {}
+
+    # ---- loading and saving ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls: type[P],
+        path_or_id: str | os.PathLike[str],
+        *,
+        mindspore_dtype: Any = None,
+        use_safetensors: bool = True,
+        variant: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        engine: Any = None,
+        **components: Any,
+    ) -> P:
+        """Load a pipeline from a folder in the published layout, a bundled checkpoint's name, or a hub id.
+
+        Args:
+            path_or_id: a folder with ``model_index.json``, ``icons`` and the like, or ``owner/name`` on the hub.
+            mindspore_dtype: float32 (the default), float16 or bfloat16, as a MindSpore type or a string.
+            use_safetensors: must be true; pickled checkpoints can run code and are not read.
+            variant: ``"fp16"`` reads ``….fp16.safetensors``.
+            revision, cache_dir, local_files_only, token: as in huggingface_hub.
+            engine: ``"auto"``, ``"openvino"`` or ``"mindspore"``; None asks the environment variable MINDONE_ENGINE.
+            components: components (``vae=…``, ``scheduler=…``) to use instead of the checkpoint's, which are then not
+                loaded; ``safety_checker=None`` goes without. Also the pipeline's own settings.
+
+        Raises:
+            ValueError: a wrong argument, an unknown class, or a broken file.
+            FileNotFoundError: no such checkpoint, or a part of it is missing.
+        """
+        if not use_safetensors:
+            raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
+        dtype = parse_dtype(mindspore_dtype)
+        cls._check_keywords(components)
+        chosen_engine = engines.get(engine) if isinstance(engine, str) else engine
+        source = {
+            "needed": "pipeline",
+            "revision": revision,
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+            "token": token,
+        }
+
+        # The index is read and checked before anything big is fetched.
+        index = read_index(resolve(path_or_id, skip=EVERYTHING, **source))
+        pipeline = cls._class_for(index)
+        pipeline._check_keywords(components)
+        required, optional = (
+            [name for name in names if name not in components]
+            for names in (pipeline.required_components, pipeline.optional_components)
+        )
+        classes = component_classes(index, required, optional)
+        root = resolve(path_or_id, skip=index.keys() - classes.keys(), variant=variant, **source)
+        folders = {name: component_folder(root, name) for name in classes}
+
+        loaded = {
+            name: load_component(class_name, folders[name], pipeline._dtype_of(name, folders[name], dtype), variant)
+            for name, class_name in classes.items()
+        }
+        settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
+        return pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
+
+    @classmethod
+    def _class_for(cls: type[P], index: Mapping[str, Any]) -> type[P]:
+        """The class to make of a checkpoint."""
+        return cls
+
+    @classmethod
+    def _keywords(cls) -> tuple[str, ...]:
+        """What ``from_pretrained`` takes besides the loading options."""
+        return (*cls.required_components, *cls.optional_components, *cls.config_defaults)
+
+    @classmethod
+    def _check_keywords(cls, keywords: Mapping[str, Any]) -> None:
+        known = cls._keywords()
+        for name in keywords:
+            if name == "torch_dtype":
+                raise ValueError("torch_dtype is not an argument here; use mindspore_dtype=ms.float16 (or a string)")
+            if name not in known:
+                raise ValueError(
+                    f"{cls.__name__}.from_pretrained has no argument {name!r}; besides the loading options it takes "
+                    f"{', '.join(known)}"
+                )
+
+    @classmethod
+    def _dtype_of(cls, name: str, folder: Path, dtype: str) -> str:
+        """The type that a component is loaded in when the pipeline is asked for in ``dtype``."""
+        return dtype
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write the pipeline to a folder in the published layout, which diffusers loads as well."""
+        root = Path(save_directory)
+        index: dict[str, Any] = {"_class_name": type(self).__name__, **self.config}
+        for name, component in self.components.items():
+            index[name] = published_names(component)
+            if component is not None:
+                component.save_pretrained(root / name)
+        write_json(root / INDEX_NAME, index)
+
+    # ---- what it is made of ------------------------------------------------------------------------------------------
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """The components by name; ``StableDiffusionPipeline(**pipe.components)`` shares them with another pipeline."""
+        return {name: getattr(self, name) for name in (*self.required_components, *self.optional_components)}
+
+    @property
+    def dtype(self) -> str:
+        """What the denoising network computes in: "float32", "float16" or "bfloat16"."""
+        return self.unet.dtype
+
+    unet: Any
+    vae: Any
+
+    @property
+    def engine(self) -> Any:
+        """Who runs the networks. Can be set by name: "auto", "openvino", "mindspore"."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: Any) -> None:
+        self._engine = engines.get(engine) if engine is None or isinstance(engine, str) else engine
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """How many pixels one latent stands for, along each side."""
+        return self.vae.scale
+
+    def __repr__(self) -> str:
+        parts = [f"  {name}: {type(component).__name__}" for name, component in self.components.items() if component]
+        return "\n".join([f"{type(self).__name__} ({self.dtype}, engine {self.engine.name})", *parts])
+
+    # ---- switches ----------------------------------------------------------------------------------------------------
+
+    def progress_bar(self, total: int) -> Any:
+        """A progress bar over ``total`` steps."""
+        return progress_bar(total=total, **self._progress_bar_options)
+
+    def set_progress_bar_config(self, **options: Any) -> None:
+        """Options of the bar that a call draws: ``disable=True``, ``desc="…"``, and tqdm's others."""
+        self._progress_bar_options = options
+
+    def enable_vae_slicing(self) -> None:
+        """Decode a batch one image at a time: less memory."""
+        self.vae.enable_slicing()
+
+    def disable_vae_slicing(self) -> None:
+        """Decode a batch in one go."""
+        self.vae.disable_slicing()
+
+    def enable_vae_tiling(self) -> None:
+        """Decode big images in overlapping tiles: much less memory."""
+        self.vae.enable_tiling()
+
+    def disable_vae_tiling(self) -> None:
+        """Decode images in one piece."""
+        self.vae.disable_tiling()
+
+    def enable_flash_sdp(self, enabled: bool = True) -> None:
+        """Use an Ascend device's memory-efficient attention kernel in every network, or not. On at first."""
+        for network in self._networks():
+            network.enable_flash_sdp(enabled)
+
+    def set_flash_attention_force_cast_dtype(self, dtype: Any) -> None:
+        """What inputs that the memory-efficient attention kernel does not take are cast to; None: plain attention."""
+        for network in self._networks():
+            network.set_flash_attention_force_cast_dtype(dtype)
+
+    def _networks(self) -> list[Any]:
+        return [component for component in self.components.values() if hasattr(component, "enable_flash_sdp")]

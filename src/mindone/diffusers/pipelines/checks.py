@@ -1,0 +1,157 @@
+"""What a user passes to a pipeline's call is checked here, before any network runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+OUTPUT_TYPES = ("pil", "np", "latent")
+
+
+def default_size(pipe: Any, height: int | None, width: int | None, latents: Any) -> tuple[int, int]:
+    """Height and width in pixels: what was asked for, or what the latents or else the network's config say."""
+    factor = pipe.vae_scale_factor
+    sample_size = pipe.unet.config["sample_size"]
+    sizes = tuple(sample_size) if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
+    if latents is not None and len(latents.shape) == 4:
+        sizes = tuple(latents.shape[2:])
+    return (sizes[0] * factor if height is None else height, sizes[1] * factor if width is None else width)
+
+
+def check_size(pipe: Any, height: int, width: int) -> None:
+    """Both sides must be positive multiples of what a latent stands for."""
+    factor = pipe.vae_scale_factor
+    for name, value in (("height", height), ("width", width)):
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be a positive number of pixels, a multiple of {factor}, got {value!r}")
+        if value % factor:
+            below, above = value // factor * factor, (value // factor + 1) * factor
+            nearest = f"the nearest are {below} and {above}" if below else f"the nearest is {above}"
+            raise ValueError(f"{name} must be a multiple of {factor}, got {value}; {nearest}")
+
+
+def check_prompts(
+    prompt: str | list[str] | None,
+    prompt_embeds: Any,
+    negative_prompt: str | list[str] | None,
+    negative_prompt_embeds: Any,
+    prompt_2: str | list[str] | None = None,
+    negative_prompt_2: str | list[str] | None = None,
+) -> int:
+    """Texts or embeddings, not both, and as many negative ones. Returns the number of prompts."""
+    texts = {
+        "prompt": prompt,
+        "prompt_2": prompt_2,
+        "negative_prompt": negative_prompt,
+        "negative_prompt_2": negative_prompt_2,
+    }
+    for name, value in texts.items():
+        _check_text(name, value)
+        embeds = negative_prompt_embeds if name.startswith("negative") else prompt_embeds
+        if value is not None and embeds is not None:
+            rival = "negative_prompt_embeds" if name.startswith("negative") else "prompt_embeds"
+            raise ValueError(f"{name} and {rival} were both given; pass one of them")
+    if prompt is None and prompt_embeds is None:
+        raise ValueError("nothing to draw: pass prompt (a string or a list of strings) or prompt_embeds")
+    for name, embeds in (("prompt_embeds", prompt_embeds), ("negative_prompt_embeds", negative_prompt_embeds)):
+        if embeds is not None and len(embeds.shape) != 3:
+            raise ValueError(f"{name} must have the shape (prompts, tokens, channels), got {tuple(embeds.shape)}")
+    count = prompt_embeds.shape[0] if prompt is None else 1 if isinstance(prompt, str) else len(prompt)
+    for name, value in texts.items():
+        if isinstance(value, list) and len(value) != count:
+            raise ValueError(f"{name} must hold one text for each of the {count} prompts, got {len(value)}")
+    if prompt_embeds is not None and negative_prompt_embeds is not None:
+        ours, theirs = tuple(prompt_embeds.shape), tuple(negative_prompt_embeds.shape)
+        if ours != theirs:
+            raise ValueError(f"prompt_embeds and negative_prompt_embeds must have one shape, got {ours} and {theirs}")
+    if negative_prompt_embeds is not None and negative_prompt_embeds.shape[0] != count:
+        raise ValueError(
+            f"negative_prompt_embeds must hold one row for each of the {count} prompts, got "
+            f"{negative_prompt_embeds.shape[0]}"
+        )
+    return count
+
+
+def _check_text(name: str, value: Any) -> None:
+    if value is None or isinstance(value, str):
+        return
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must be a string or a list of strings, got {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} is an empty list; give at least one text")
+    for i, text in enumerate(value):
+        if not isinstance(text, str):
+            raise ValueError(f"{name}[{i}] must be a string, got {type(text).__name__}")
+
+
+def check_count(name: str, value: Any) -> None:
+    """A number of steps or images: an int of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def check_generator(generator: Any, images: int) -> None:
+    """None, a NumPy generator, or a list of them, one an image."""
+    for each in generator if isinstance(generator, list) else [generator]:
+        if each is None and not isinstance(generator, list):
+            return
+        if not isinstance(each, np.random.Generator):
+            raise ValueError(
+                f"generator must be a NumPy generator such as np.random.default_rng(0), or a list of one an image, got "
+                f"{type(each).__name__}"
+            )
+    if isinstance(generator, list) and len(generator) != images:
+        raise ValueError(f"generator must hold one generator for each of the {images} images, got {len(generator)}")
+
+
+def check_latents(latents: Any, shape: tuple[int, int, int, int]) -> None:
+    """Latents of the user's own must have the shape that would have been drawn."""
+    if latents is not None and tuple(latents.shape) != shape:
+        raise ValueError(
+            f"latents must have the shape {shape} (images, channels, height, width), got {tuple(latents.shape)}"
+        )
+
+
+def check_call(
+    pipe: Any,
+    images: int,
+    height: int | None,
+    width: int | None,
+    latents: Any,
+    generator: Any,
+    output_type: str,
+    cross_attention_kwargs: dict[str, Any] | None,
+    callback_tensors: Sequence[str],
+) -> tuple[int, int, int, int]:
+    """The arguments that text-to-image pipelines share. Returns the shape of the latents."""
+    height, width = default_size(pipe, height, width, latents)
+    check_size(pipe, height, width)
+    shape = (images, pipe.unet.config["in_channels"], height // pipe.vae_scale_factor, width // pipe.vae_scale_factor)
+    check_latents(latents, shape)
+    check_generator(generator, images)
+    if output_type not in OUTPUT_TYPES:
+        raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
+    if cross_attention_kwargs:
+        raise ValueError(
+            "cross_attention_kwargs must be None: no adapters are loaded that would read "
+            f"{', '.join(map(repr, cross_attention_kwargs))}"
+        )
+    unknown = [name for name in callback_tensors if name not in pipe.callback_tensors]
+    if unknown:
+        raise ValueError(
+            f"callback_on_step_end_tensor_inputs names {', '.join(map(repr, unknown))}; known are "
+            f"{', '.join(pipe.callback_tensors)}"
+        )
+    channels, latent_channels = pipe.unet.config["in_channels"], pipe.vae.config["latent_channels"]
+    if channels != latent_channels:
+        raise ValueError(
+            f"the UNet takes {channels} channels and the autoencoder has {latent_channels}: text-to-image needs equal "
+            "numbers (9 is an inpainting UNet)"
+        )
+    return shape
+
+
+def check_clip_skip(clip_skip: int | None, most: int) -> None:
+    """How many of a text encoder's last layers to leave out: 0 to ``most``."""
+    if clip_skip is not None and (not isinstance(clip_skip, int) or not 0 <= clip_skip <= most):
+        raise ValueError(f"clip_skip must be a whole number from 0 to {most}, got {clip_skip!r}")

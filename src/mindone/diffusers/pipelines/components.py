@@ -1,0 +1,106 @@
+"""The parts a pipeline is made of: which class a name in ``model_index.json`` stands for, and how it is loaded."""
+
+import importlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..loading.config import read_config
+from ..schedulers import SCHEDULERS
+
+INDEX_NAME = "model_index.json"
+
+_CLASSES: dict[str, tuple[str, str]] = {
+    "AutoencoderKL": ("models.autoencoder_kl", "diffusers"),
+    "AutoencoderTiny": ("models.autoencoder_tiny", "diffusers"),
+    "UNet2DConditionModel": ("models.unet", "diffusers"),
+    "CLIPTextModel": ("models.clip_text", "transformers"),
+    "CLIPTextModelWithProjection": ("models.clip_text", "transformers"),
+    "CLIPTokenizer": ("loading.tokenizer", "transformers"),
+    "CLIPImageProcessor": ("pipelines.safety", "transformers"),
+    "StableDiffusionSafetyChecker": ("models.safety_checker", "stable_diffusion"),
+    **{name: ("schedulers", "diffusers") for name in SCHEDULERS},
+}
+"""Where each class is defined here, and the library that ``model_index.json`` names for it."""
+
+_SYNONYMS = {
+    "CLIPTokenizerFast": "CLIPTokenizer",
+    "CLIPFeatureExtractor": "CLIPImageProcessor",
+    "CLIPImageProcessorFast": "CLIPImageProcessor",
+}
+
+KNOWN_CLASSES = tuple(sorted([*_CLASSES, *_SYNONYMS]))
+
+
+def published_names(component: Any) -> list[str | None]:
+    """A component's entry in ``model_index.json``: the library and the class that other programs know it by."""
+    if component is None:
+        return [None, None]
+    name = type(component).__name__
+    return [_CLASSES[name][1] if name in _CLASSES else type(component).__module__, name]
+
+
+class _Everything(Collection[str]):
+    """Contains any name: what to skip of a checkpoint when only its ``model_index.json`` is wanted."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+EVERYTHING = _Everything()
+
+
+def read_index(root: Path) -> dict[str, Any]:
+    """The ``model_index.json`` in the folder of a pipeline.
+
+    Raises:
+        ValueError: it is none, or does not say which pipeline it is for.
+    """
+    index = read_config(root, INDEX_NAME)
+    if not isinstance(index.get("_class_name"), str):
+        raise ValueError(f"{root / INDEX_NAME} names no pipeline: it has no _class_name")
+    return index
+
+
+def component_classes(index: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> dict[str, str]:
+    """The class of every component to load, under today's names; optional ones may be absent.
+
+    Raises:
+        ValueError: ``model_index.json`` lacks a required component, or names a class that is not known here.
+    """
+    optional = tuple(optional)
+    classes = {}
+    for name in (*required, *optional):
+        entry = index.get(name)
+        if entry is None or entry == [None, None]:
+            if name in optional:
+                continue
+            raise ValueError(f"{INDEX_NAME} has no {name}; pass one: from_pretrained(…, {name}=…)")
+        if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
+            raise ValueError(f"{INDEX_NAME}: {name} must be a library and a class, got {entry!r}")
+        class_name = _SYNONYMS.get(entry[1], entry[1])
+        if class_name not in _CLASSES:
+            raise ValueError(
+                f"{INDEX_NAME}: {name} is a {entry[1]}, which is not known here; known are {', '.join(KNOWN_CLASSES)}"
+            )
+        classes[name] = class_name
+    return classes
+
+
+def component_class(name: str) -> type[Any]:
+    """The class that a name in ``model_index.json`` stands for."""
+    return getattr(importlib.import_module(f"...{_CLASSES[name][0]}", __name__), name)
+
+
+def load_component(class_name: str, folder: Path, dtype: str, variant: str | None) -> Any:
+    """Load a component: networks in ``dtype`` and from the files of ``variant``, the others as they are."""
+    cls = component_class(class_name)
+    if hasattr(cls, "from_folder"):
+        return cls.from_folder(folder, dtype, variant)
+    return cls.from_pretrained(folder)

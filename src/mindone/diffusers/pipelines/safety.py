@@ -1,0 +1,130 @@
+"""The safety checker: images whose CLIP embedding lies near one of a checkpoint's concepts are returned black."""
+
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..loading.config import Config, read_config, write_config
+from ..utils import logging
+from .image_processor import to_pil
+
+logger = logging.get_logger(__name__)
+
+CONFIG_NAME = "preprocessor_config.json"
+
+_DEFAULTS: dict[str, Any] = {
+    "do_resize": True,
+    "size": {"shortest_edge": 224},
+    "resample": 3,  # PIL's bicubic
+    "do_center_crop": True,
+    "crop_size": {"height": 224, "width": 224},
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
+
+
+class CLIPImageProcessor:
+    """Pictures as CLIP's vision network wants them (Radford et al. 2021): resized, cropped, normalized.
+
+    The config is the published ``preprocessor_config.json``, where ``size`` and ``crop_size`` may be one int.
+    """
+
+    def __init__(self, **config: Any):
+        self.config = Config(_DEFAULTS, config)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> "CLIPImageProcessor":
+        """Read ``folder/preprocessor_config.json``."""
+        return cls(**read_config(folder, CONFIG_NAME))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``folder/preprocessor_config.json``, so that transformers reads it too."""
+        write_config(folder, {"image_processor_type": "CLIPImageProcessor", **self.config}, CONFIG_NAME)
+
+    def __call__(self, images: list[Image.Image]) -> np.ndarray:
+        """float32 pixel values (images, 3, height, width); the images must come out of one size."""
+        return np.stack([self._pixel_values(image) for image in images])
+
+    def _pixel_values(self, image: Image.Image) -> np.ndarray:
+        config = self.config
+        image = image.convert("RGB")
+        if config.do_resize:
+            image = image.resize(self._resized(*image.size), Image.Resampling(config.resample))
+        if config.do_center_crop:
+            crop = config.crop_size
+            height, width = (crop["height"], crop["width"]) if isinstance(crop, dict) else (crop, crop)
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            image = image.crop((left, top, left + width, top + height))
+        pixels = np.asarray(image, np.float32)
+        if config.do_rescale:
+            pixels = pixels * config.rescale_factor
+        if config.do_normalize:
+            pixels = (pixels - np.asarray(config.image_mean)) / np.asarray(config.image_std)
+        return pixels.astype(np.float32).transpose(2, 0, 1)
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        """The size (width, height) an image is resized to: exactly, or such that the shorter edge has a length."""
+        size = self.config.size
+        if isinstance(size, dict) and "shortest_edge" not in size:
+            return size["width"], size["height"]
+        edge = size["shortest_edge"] if isinstance(size, dict) else size
+        if width <= height:
+            return edge, int(edge * height / width)
+        return int(edge * width / height), edge
+
+
+def find_unsafe(embeds: np.ndarray, checker: Any) -> list[bool]:
+    """Whether each image is nearer to one of the checker's concepts than the concept's threshold allows.
+
+    A cosine similarity, less its threshold, counts after rounding to three decimals; closeness to one of the
+    "special care" concepts makes all that follows stricter by 0.01.
+
+    Args:
+        embeds: projected image embeddings (images, projection_dim).
+        checker: a ``StableDiffusionSafetyChecker`` with ``concept_embeds`` (concepts, projection_dim), their thresholds
+            ``concept_embeds_weights`` (concepts,), and the same for ``special_care_embeds``.
+    """
+    special = _cosines(embeds, checker.array("special_care_embeds"))
+    concepts = _cosines(embeds, checker.array("concept_embeds"))
+    special_thresholds = checker.array("special_care_embeds_weights")
+    thresholds = checker.array("concept_embeds_weights")
+    verdicts = []
+    for special_row, concept_row in zip(special, concepts):
+        stricter = 0.0
+        for cosine, threshold in zip(special_row, special_thresholds):
+            if round(float(cosine) - float(threshold) + stricter, 3) > 0:
+                stricter = 0.01
+        scores = [round(float(c) - float(t) + stricter, 3) for c, t in zip(concept_row, thresholds)]
+        verdicts.append(any(score > 0 for score in scores))
+    return verdicts
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine similarity of every row of ``a`` with every row of ``b``."""
+    a = a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-12)
+    b = b / np.maximum(np.linalg.norm(b, axis=1, keepdims=True), 1e-12)
+    return a @ b.T
+
+
+def blacken_unsafe(
+    engine: Any, checker: Any, feature_extractor: CLIPImageProcessor, images: np.ndarray
+) -> tuple[np.ndarray, list[bool]]:
+    """Run the safety checker on images in [0, 1], (images, height, width, 3): flagged ones become black.
+
+    Returns:
+        The images, and one verdict an image.
+    """
+    pixel_values = feature_extractor(to_pil(images))
+    unsafe = find_unsafe(engine.numpy(engine.run(checker, pixel_values)), checker)
+    if any(unsafe):
+        images = np.where(np.asarray(unsafe)[:, None, None, None], np.float32(0), images)
+        logger.warning(
+            f"The safety checker found {sum(unsafe)} of {len(unsafe)} images unsuitable and made them black; try "
+            "another prompt or seed"
+        )
+    return images, unsafe

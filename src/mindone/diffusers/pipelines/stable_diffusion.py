@@ -1,0 +1,233 @@
+"""Stable Diffusion 1 and 2, and what is distilled from them: High-Resolution Image Synthesis (Rombach et al. 2022)."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..schedulers.base import Generators, draw_noise
+from ..utils import logging
+from . import checks
+from .base import Pipeline
+from .denoising import GuidedDenoising, StepCallback, guidance_scale_embedding, set_timesteps, step_options
+from .image_processor import decode_latents, to_pil
+from .output import StableDiffusionPipelineOutput
+from .prompts import as_list, encode_text, repeat_each
+from .safety import blacken_unsafe
+
+logger = logging.get_logger(__name__)
+
+
+class StableDiffusionPipeline(GuidedDenoising, Pipeline):
+    """Text to images with a CLIP text encoder, a UNet and an autoencoder.
+
+    ``pipe("a photo of an astronaut riding a horse on mars").images[0]`` is a ``PIL.Image.Image``.
+    """
+
+    required_components = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+    optional_components = ("safety_checker", "feature_extractor")
+    config_defaults: ClassVar[Mapping[str, Any]] = {"requires_safety_checker": True}
+    callback_tensors = ("latents", "prompt_embeds", "negative_prompt_embeds")
+    """What a step callback may ask for and replace."""
+
+    text_encoder: Any
+    tokenizer: Any
+    safety_checker: Any
+    feature_extractor: Any
+
+    def __init__(
+        self,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        unet: Any,
+        scheduler: Any,
+        safety_checker: Any = None,
+        feature_extractor: Any = None,
+        requires_safety_checker: bool = True,
+        engine: Any = None,
+    ):
+        if safety_checker is not None and feature_extractor is None:
+            raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
+        components = {
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "tokenizer": tokenizer,
+            "unet": unet,
+            "scheduler": _modernized(scheduler),
+            "safety_checker": safety_checker,
+            "feature_extractor": feature_extractor,
+        }
+        super().__init__(components, {"requires_safety_checker": requires_safety_checker}, engine)
+
+    def encode_prompt(
+        self,
+        prompt: str | list[str] | None = None,
+        num_images_per_prompt: int = 1,
+        do_classifier_free_guidance: bool = True,
+        negative_prompt: str | list[str] | None = None,
+        prompt_embeds: Any = None,
+        negative_prompt_embeds: Any = None,
+        clip_skip: int | None = None,
+    ) -> tuple[Any, Any]:
+        """Text embeddings of the prompts and, under guidance, of the negative ones (else None).
+
+        Both are native arrays of the engine, (prompts · num_images_per_prompt, tokens, channels), images of one prompt
+        side by side. Embeddings that are given are only repeated. ``clip_skip`` leaves out as many of the last layers
+        of the text encoder, for the prompts alone.
+        """
+        count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
+        checks.check_clip_skip(clip_skip, self.text_encoder.config["num_hidden_layers"])
+        if prompt_embeds is None:
+            prompt_embeds = self._encode(as_list(prompt, count), skip=clip_skip or 0)
+        if do_classifier_free_guidance and negative_prompt_embeds is None:
+            negative_prompt_embeds = self._encode(as_list(negative_prompt, count))
+            if prompt_embeds.shape[1] != negative_prompt_embeds.shape[1]:
+                raise ValueError(
+                    f"prompt_embeds has {prompt_embeds.shape[1]} tokens where the text encoder gives "
+                    f"{negative_prompt_embeds.shape[1]}; pass negative_prompt_embeds of that length too"
+                )
+        embeds = repeat_each(self.engine, self.engine.asarray(prompt_embeds), num_images_per_prompt)
+        if not do_classifier_free_guidance:
+            return embeds, None
+        negative_embeds = repeat_each(self.engine, self.engine.asarray(negative_prompt_embeds), num_images_per_prompt)
+        return embeds, negative_embeds
+
+    def _encode(self, texts: list[str], skip: int = 0) -> Any:
+        return encode_text(self.engine, self.text_encoder, self.tokenizer, texts, skip=skip)[0]
+
+    def __call__(
+        self,
+        prompt: str | list[str] | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = 50,
+        timesteps: list[int] | None = None,
+        sigmas: list[float] | None = None,
+        guidance_scale: float = 7.5,
+        negative_prompt: str | list[str] | None = None,
+        num_images_per_prompt: int = 1,
+        eta: float = 0.0,
+        generator: Generators = None,
+        latents: Any = None,
+        prompt_embeds: Any = None,
+        negative_prompt_embeds: Any = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        guidance_rescale: float = 0.0,
+        clip_skip: int | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
+    ) -> StableDiffusionPipelineOutput | tuple[Any, list[bool] | None]:
+        """Draw images.
+
+        Args:
+            prompt: what to draw: a text, or a list of them.
+            height, width: pixels; by default what the network was trained on.
+            num_inference_steps: denoising steps; more is slower and, up to a point, better.
+            timesteps, sigmas: steps of your own instead of ``num_inference_steps``, for schedulers that take them.
+            guidance_scale: how closely to follow the prompt; at 1 or less there is no guidance, in half the time.
+            negative_prompt: what to stay away from, under guidance. A single text serves all prompts.
+            num_images_per_prompt: images of each prompt.
+            eta: η of DDIM (Song et al. 2021, eq. 16), or γ of TCD. Other schedulers have no use for it.
+            generator: where noise comes from: one ``np.random.Generator``, or a list of one an image.
+            latents: noise of your own, standard normal, (images, channels, height / 8, width / 8).
+            prompt_embeds, negative_prompt_embeds: text embeddings instead of texts, (prompts, tokens, channels).
+            output_type: "pil", "np" (float32 in [0, 1], (images, height, width, 3)) or "latent".
+            return_dict: False gives a plain tuple.
+            cross_attention_kwargs: must be None or empty: there are no adapters that would read it.
+            guidance_rescale: φ of Lin et al. 2023, eq. 16; 0.7 suits v-prediction with zero terminal signal.
+            clip_skip: how many of the text encoder's last layers to leave out.
+            callback_on_step_end: called as ``callback(pipe, step, timestep, tensors)`` after every step; the dict that
+                it returns replaces these tensors. It may set ``pipe.interrupt`` or ``pipe.guidance_scale``.
+            callback_on_step_end_tensor_inputs: what ``tensors`` holds, of ``pipe.callback_tensors``. Under guidance,
+                ``prompt_embeds`` is the batch that the network gets: the negative rows, then the others.
+
+        Returns:
+            Images, and the safety checker's verdicts (None without one).
+
+        Raises:
+            ValueError: an argument is wrong; raised before any network runs.
+        """
+        engine = self.engine
+
+        # Check the inputs.
+        prompts = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
+        checks.check_count("num_images_per_prompt", num_images_per_prompt)
+        images = prompts * num_images_per_prompt
+        shape = checks.check_call(
+            self,
+            images,
+            height,
+            width,
+            latents,
+            generator,
+            output_type,
+            cross_attention_kwargs,
+            callback_on_step_end_tensor_inputs,
+        )
+        self._guidance_scale, self._guidance_rescale, self._interrupt = guidance_scale, guidance_rescale, False
+
+        # Choose the timesteps.
+        steps = set_timesteps(self.scheduler, num_inference_steps, timesteps, sigmas)
+
+        # Encode the prompts.
+        guided = self.do_classifier_free_guidance
+        embeds, negative_embeds = self.encode_prompt(
+            prompt,
+            num_images_per_prompt,
+            guided,
+            negative_prompt,
+            prompt_embeds,
+            negative_prompt_embeds,
+            clip_skip,
+        )
+        tensors = {
+            "prompt_embeds": engine.concat([negative_embeds, embeds]) if guided else embeds,
+            "negative_prompt_embeds": negative_embeds,
+        }
+        if (channels := self.unet.config.get("time_cond_proj_dim")) is not None:
+            tensors["timestep_cond"] = engine.asarray(guidance_scale_embedding(guidance_scale, channels, images))
+
+        # Draw the noise.
+        noise = draw_noise(np.empty(shape, np.float32), generator) if latents is None else latents
+        tensors["latents"] = engine.asarray(noise) * float(self.scheduler.init_noise_sigma)
+
+        # Denoise.
+        latents = self.denoise(
+            tensors,
+            self.scheduler.timesteps,
+            steps,
+            step_options(self.scheduler, eta, generator),
+            callback_on_step_end,
+            callback_on_step_end_tensor_inputs,
+        )
+
+        # Decode, and look at what came out.
+        unsafe = None
+        result: Any = latents
+        if output_type != "latent":
+            result = decode_latents(engine, self.vae, latents)
+            if self.safety_checker is not None:
+                result, unsafe = blacken_unsafe(engine, self.safety_checker, self.feature_extractor, result)
+            if output_type == "pil":
+                result = to_pil(result)
+        return StableDiffusionPipelineOutput(result, unsafe) if return_dict else (result, unsafe)
+
+
+def _modernized(scheduler: Any) -> Any:
+    """The scheduler with what Stable Diffusion was trained with, where its config file is older than these fields.
+
+    ``steps_offset`` counts timesteps from 1, and predicted samples are not clipped: latents are no pixels.
+    """
+    trained = {"steps_offset": 1, "clip_sample": False}
+    config = scheduler.config if scheduler is not None else {}
+    outdated = {name: value for name, value in trained.items() if config.get(name, value) != value}
+    if not outdated:
+        return scheduler
+    changes = " and ".join(f"{name}={value}" for name, value in outdated.items())
+    logger.info(
+        f"{type(scheduler).__name__}: using {changes}, as Stable Diffusion was trained, instead of its config's"
+    )
+    return type(scheduler).from_config({**config, **outdated})

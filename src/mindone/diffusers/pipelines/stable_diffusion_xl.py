@@ -1,0 +1,307 @@
+"""Stable Diffusion XL and what is distilled from it: SDXL (Podell et al. 2023)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..loading.config import read_config
+from ..schedulers.base import Generators, draw_noise
+from . import checks
+from .base import Pipeline
+from .denoising import GuidedDenoising, StepCallback, guidance_scale_embedding, set_timesteps, step_options
+from .image_processor import decode_latents, to_pil
+from .output import StableDiffusionXLPipelineOutput
+from .prompts import as_list, encode_text, repeat_each
+
+Texts = str | list[str] | None
+Size = Sequence[int]
+"""Height and width, or top and left, in pixels."""
+
+
+class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
+    """Text to images with two CLIP text encoders, and a UNet that is also told sizes and crops (§2.2).
+
+    The autoencoder of most checkpoints overflows in float16 (its config says ``force_upcast``): a pipeline that is
+    loaded in float16 loads it in float32.
+    """
+
+    required_components = (
+        "vae",
+        "text_encoder",
+        "text_encoder_2",
+        "tokenizer",
+        "tokenizer_2",
+        "unet",
+        "scheduler",
+    )
+    config_defaults: ClassVar[Mapping[str, Any]] = {"force_zeros_for_empty_prompt": True}
+    callback_tensors = (
+        "latents",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "add_text_embeds",
+        "add_time_ids",
+        "negative_pooled_prompt_embeds",
+    )
+    """What a step callback may ask for and replace."""
+
+    text_encoder: Any
+    text_encoder_2: Any
+    tokenizer: Any
+    tokenizer_2: Any
+
+    def __init__(
+        self,
+        vae: Any,
+        text_encoder: Any,
+        text_encoder_2: Any,
+        tokenizer: Any,
+        tokenizer_2: Any,
+        unet: Any,
+        scheduler: Any,
+        force_zeros_for_empty_prompt: bool = True,
+        engine: Any = None,
+    ):
+        components = {
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "text_encoder_2": text_encoder_2,
+            "tokenizer": tokenizer,
+            "tokenizer_2": tokenizer_2,
+            "unet": unet,
+            "scheduler": scheduler,
+        }
+        super().__init__(components, {"force_zeros_for_empty_prompt": force_zeros_for_empty_prompt}, engine)
+
+    @classmethod
+    def _dtype_of(cls, name: str, folder: Path, dtype: str) -> str:
+        overflows = name == "vae" and dtype == "float16" and read_config(folder).get("force_upcast", False)
+        return "float32" if overflows else dtype
+
+    def encode_prompt(
+        self,
+        prompt: Texts = None,
+        prompt_2: Texts = None,
+        num_images_per_prompt: int = 1,
+        do_classifier_free_guidance: bool = True,
+        negative_prompt: Texts = None,
+        negative_prompt_2: Texts = None,
+        prompt_embeds: Any = None,
+        negative_prompt_embeds: Any = None,
+        pooled_prompt_embeds: Any = None,
+        negative_pooled_prompt_embeds: Any = None,
+        clip_skip: int | None = None,
+    ) -> tuple[Any, Any, Any, Any]:
+        """Text embeddings: of the prompts, of the negative ones, and both again pooled to one vector a prompt.
+
+        All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels of both encoders) and
+        (prompts · num_images_per_prompt, channels of the second); the negative ones are None without guidance. A second
+        prompt goes to the second encoder, which reads the first where there is none. Without any negative prompt the
+        negative embeddings are zeros where the checkpoint was trained so (``force_zeros_for_empty_prompt``).
+        """
+        count = checks.check_prompts(
+            prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, prompt_2, negative_prompt_2
+        )
+        _check_pooled("", prompt_embeds, pooled_prompt_embeds)
+        _check_pooled("negative_", negative_prompt_embeds, negative_pooled_prompt_embeds)
+        layers = min(encoder.config["num_hidden_layers"] for encoder in (self.text_encoder, self.text_encoder_2))
+        checks.check_clip_skip(clip_skip, layers - 1)
+        engine = self.engine
+
+        if prompt_embeds is None:
+            texts, texts_2 = as_list(prompt, count), as_list(prompt_2 or prompt, count)
+            prompt_embeds, pooled_prompt_embeds = self._encode(texts, texts_2, skip=1 + (clip_skip or 0))
+        embeds = [engine.asarray(prompt_embeds), engine.asarray(pooled_prompt_embeds)]
+        if not do_classifier_free_guidance:
+            embeds, pooled = (repeat_each(engine, x, num_images_per_prompt) for x in embeds)
+            return embeds, None, pooled, None
+
+        nothing_negative = negative_prompt is None and negative_prompt_2 is None
+        if negative_prompt_embeds is None and nothing_negative and self.config.force_zeros_for_empty_prompt:
+            negative_prompt_embeds, negative_pooled_prompt_embeds = (x * 0.0 for x in embeds)
+        elif negative_prompt_embeds is None:
+            texts, texts_2 = as_list(negative_prompt, count), as_list(negative_prompt_2 or negative_prompt, count)
+            negative_prompt_embeds, negative_pooled_prompt_embeds = self._encode(texts, texts_2, skip=1)
+        every = [embeds[0], negative_prompt_embeds, embeds[1], negative_pooled_prompt_embeds]
+        a, b, c, d = (repeat_each(engine, engine.asarray(x), num_images_per_prompt) for x in every)
+        return a, b, c, d
+
+    def _encode(self, texts: list[str], texts_2: list[str], skip: int) -> tuple[Any, Any]:
+        """Both encoders' hidden states side by side, and the second one's pooled text."""
+        options = {"skip": skip, "apply_final_norm": False}
+        hidden, _ = encode_text(self.engine, self.text_encoder, self.tokenizer, texts, **options)
+        hidden_2, pooled = encode_text(self.engine, self.text_encoder_2, self.tokenizer_2, texts_2, **options)
+        return self.engine.concat([hidden, hidden_2], axis=-1), pooled
+
+    def __call__(
+        self,
+        prompt: Texts = None,
+        prompt_2: Texts = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = 50,
+        timesteps: list[int] | None = None,
+        sigmas: list[float] | None = None,
+        denoising_end: float | None = None,
+        guidance_scale: float = 5.0,
+        negative_prompt: Texts = None,
+        negative_prompt_2: Texts = None,
+        num_images_per_prompt: int = 1,
+        eta: float = 0.0,
+        generator: Generators = None,
+        latents: Any = None,
+        prompt_embeds: Any = None,
+        negative_prompt_embeds: Any = None,
+        pooled_prompt_embeds: Any = None,
+        negative_pooled_prompt_embeds: Any = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        guidance_rescale: float = 0.0,
+        original_size: Size | None = None,
+        crops_coords_top_left: Size = (0, 0),
+        target_size: Size | None = None,
+        negative_original_size: Size | None = None,
+        negative_crops_coords_top_left: Size = (0, 0),
+        negative_target_size: Size | None = None,
+        clip_skip: int | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
+    ) -> StableDiffusionXLPipelineOutput | tuple[Any]:
+        """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
+
+        Args:
+            prompt_2, negative_prompt_2: texts for the second text encoder, if it is to read others than the first.
+            pooled_prompt_embeds, negative_pooled_prompt_embeds: go with prompt_embeds and negative_prompt_embeds.
+            denoising_end: a part of the way, between 0 and 1, to stop at; with output_type "latent", for a refiner.
+            original_size: (height, width) that the image is to look as if it had been shot in; by default its own size.
+            crops_coords_top_left: (top, left) that it is to look as if it had been cut at; (0, 0) looks well centred.
+            target_size: (height, width) that it is to look as if it had been resized to; by default its own size.
+            negative_original_size, negative_crops_coords_top_left, negative_target_size: the same for what to stay away
+                from, in force when both sizes are given.
+
+        Raises:
+            ValueError: an argument is wrong; raised before any network runs.
+        """
+        engine = self.engine
+
+        # Check the inputs.
+        prompts = checks.check_prompts(
+            prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, prompt_2, negative_prompt_2
+        )
+        checks.check_count("num_images_per_prompt", num_images_per_prompt)
+        images = prompts * num_images_per_prompt
+        shape = checks.check_call(
+            self,
+            images,
+            height,
+            width,
+            latents,
+            generator,
+            output_type,
+            cross_attention_kwargs,
+            callback_on_step_end_tensor_inputs,
+        )
+        self._guidance_scale, self._guidance_rescale, self._interrupt = guidance_scale, guidance_rescale, False
+        guided = self.do_classifier_free_guidance
+        image_size = (shape[2] * self.vae_scale_factor, shape[3] * self.vae_scale_factor)
+        sizes = self._time_ids("", original_size or image_size, crops_coords_top_left, target_size or image_size)
+        negative_sizes = sizes
+        if negative_original_size is not None and negative_target_size is not None:
+            negative_sizes = self._time_ids(
+                "negative_", negative_original_size, negative_crops_coords_top_left, negative_target_size
+            )
+
+        # Choose the timesteps.
+        steps = set_timesteps(self.scheduler, num_inference_steps, timesteps, sigmas)
+        chosen = self.scheduler.timesteps
+        if denoising_end is not None:
+            chosen = _until(denoising_end, chosen, self.scheduler.config["num_train_timesteps"])
+            steps = len(chosen)
+
+        # Encode the prompts.
+        embeds, negative_embeds, pooled, negative_pooled = self.encode_prompt(
+            prompt,
+            prompt_2,
+            num_images_per_prompt,
+            guided,
+            negative_prompt,
+            negative_prompt_2,
+            prompt_embeds,
+            negative_prompt_embeds,
+            pooled_prompt_embeds,
+            negative_pooled_prompt_embeds,
+            clip_skip,
+        )
+        tensors = {
+            "prompt_embeds": engine.concat([negative_embeds, embeds]) if guided else embeds,
+            "negative_prompt_embeds": negative_embeds,
+            "add_text_embeds": engine.concat([negative_pooled, pooled]) if guided else pooled,
+            "negative_pooled_prompt_embeds": negative_pooled,
+            "add_time_ids": np.array([negative_sizes] * images * guided + [sizes] * images, np.float32),
+        }
+        if (channels := self.unet.config.get("time_cond_proj_dim")) is not None:
+            tensors["timestep_cond"] = engine.asarray(guidance_scale_embedding(guidance_scale, channels, images))
+
+        # Draw the noise.
+        noise = draw_noise(np.empty(shape, np.float32), generator) if latents is None else latents
+        tensors["latents"] = engine.asarray(noise) * float(self.scheduler.init_noise_sigma)
+
+        # Denoise.
+        latents = self.denoise(
+            tensors,
+            chosen,
+            steps,
+            step_options(self.scheduler, eta, generator),
+            callback_on_step_end,
+            callback_on_step_end_tensor_inputs,
+        )
+
+        # Decode.
+        result: Any = latents
+        if output_type != "latent":
+            result = decode_latents(engine, self.vae, latents)
+            if output_type == "pil":
+                result = to_pil(result)
+        return StableDiffusionXLPipelineOutput(result) if return_dict else (result,)
+
+    def _time_ids(self, prefix: str, original_size: Size, crop: Size, target_size: Size) -> list[int]:
+        """Six numbers that the UNet is conditioned on, checked against the width of its layer for them."""
+        given = {"original_size": original_size, "crops_coords_top_left": crop, "target_size": target_size}
+        for name, pair in given.items():
+            if len(pair) != 2 or not all(isinstance(value, (int, np.integer)) for value in pair):
+                order = "(top, left)" if name.startswith("crops") else "(height, width)"
+                raise ValueError(f"{prefix}{name} must be two whole numbers {order}, got {pair!r}")
+        ids = [int(value) for pair in given.values() for value in pair]
+        config = self.unet.config
+        width, pooled = config["addition_time_embed_dim"], self.text_encoder_2.config["projection_dim"]
+        made, expected = len(ids) * width + pooled, config["projection_class_embeddings_input_dim"]
+        if made != expected:
+            raise ValueError(
+                f"the UNet is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but six sizes "
+                f"of {width} channels and a pooled text of {pooled} make {made}: unet and text_encoder_2 are not of "
+                "one checkpoint, or the UNet is a refiner's, which this pipeline does not run"
+            )
+        return ids
+
+
+def _check_pooled(prefix: str, embeds: Any, pooled: Any) -> None:
+    if (embeds is None) != (pooled is None):
+        raise ValueError(f"{prefix}prompt_embeds and {prefix}pooled_prompt_embeds go together; pass both or neither")
+    if pooled is not None and (len(pooled.shape) != 2 or pooled.shape[0] != embeds.shape[0]):
+        raise ValueError(
+            f"{prefix}pooled_prompt_embeds must have the shape ({embeds.shape[0]}, channels), got {tuple(pooled.shape)}"
+        )
+
+
+def _until(denoising_end: float, timesteps: np.ndarray, num_train_timesteps: int) -> np.ndarray:
+    """The timesteps of the first part ``denoising_end`` of the way from noise to image."""
+    if not 0 < denoising_end <= 1:
+        raise ValueError(f"denoising_end must be above 0 and at most 1, got {denoising_end!r}")
+    last = round(num_train_timesteps * (1 - denoising_end))
+    chosen = timesteps[timesteps >= last]
+    if not len(chosen):
+        raise ValueError(f"denoising_end={denoising_end} leaves no timestep of {len(timesteps)}; take more steps")
+    return chosen
