@@ -11,7 +11,7 @@ from . import mindspore_ops
 class MindSporeEngine:
     """Runs networks with MindSpore's kernels; native arrays are ``ms.Tensor``.
 
-    `asarray` makes float32 tensors, and results of half-precision networks are widened as soon as they meet one, so what
+    `asarray` makes float32 tensors, and a half-precision network's result widens as soon as it meets one, so what
     schedulers do between the networks is float32 arithmetic on the device.
 
     A compiled graph is kept on the model that it was made from, so it goes when the model goes.
@@ -22,8 +22,8 @@ class MindSporeEngine:
     def run(self, model, *inputs: np.ndarray | ms.Tensor, method: str = "construct", **options: Any):
         """Run ``model.method(*inputs, **options)``: eagerly, or compiled when MindSpore is in Graph mode.
 
-        NumPy arrays become tensors (int32 or float32). Among the options None is as good as absent, and bool, int, float
-        and str are constants of the graph. On a CPU the weights are float32, whatever they are stored in.
+        NumPy arrays become tensors (int32 or float32). Among the options None is as good as absent, and bool, int,
+        float and str are constants of the graph. On a CPU the weights are float32, whatever they are stored in.
         """
         model.prepare(model.dtype if mindspore_ops.on_ascend() else "float32")
         arguments = [_input(x) for x in inputs]

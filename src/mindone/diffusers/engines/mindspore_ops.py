@@ -1,14 +1,14 @@
 """The operations of `functional` on ``ms.Tensor``, run eagerly or inside a compiled graph.
 
 On Ascend they are the device's own kernels, in the type of the weights. MindSpore's CPU build lacks some of those
-kernels, and others crawl there (its convolution is a reference loop), so on a CPU the same results are put together from
-what is fast, always in float32: half-precision kernels are many times slower than float32 ones.
+kernels, and others crawl there (its convolution is a reference loop), so on a CPU the same results are put together
+from what is fast, always in float32: half-precision kernels are many times slower than float32 ones.
 
 Every function here is read by MindSpore's graph compiler too. Hence plain Python, shapes that are static ints, and the
 choice of device as a compile-time constant.
 
-A network's inputs are float32 even where its weights are not, because timesteps do not fit half precision: whatever meets
-a weight takes that weight's type first, and `timestep_embedding` stays float32 until then.
+A network's inputs are float32 even where its weights are not, because timesteps do not fit half precision: whatever
+meets a weight takes that weight's type first, and `timestep_embedding` stays float32 until then.
 """
 
 import math
@@ -78,8 +78,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
 def _conv2d_by_columns(x, weight, bias, stride, sides):
     """Convolution as ``weight (out, in·kh·kw) @ windows (in·kh·kw, positions)``.
 
-    One image and one band of rows at a time: bands bound the memory, and a product of two matrices is four times as fast
-    here as the same with a batch axis, which copies the weight for each image.
+    One image and one band of rows at a time: bands bound the memory, and a product with a batch axis copies the weight
+    for each image, which at low resolution takes longer than the product.
     """
     top, bottom, left, right = sides
     outs, _, kh, kw = weight.shape
