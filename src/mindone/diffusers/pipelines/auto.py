@@ -29,11 +29,10 @@ class DiffusionPipeline(Pipeline):
 
     @classmethod
     def _class_for(cls, index: Mapping[str, Any]) -> Any:
-        name = index["_class_name"]
+        name = str(index.get("_class_name"))
         if name not in cls._by_name:
-            raise ValueError(
-                f"{INDEX_NAME} is for a {name}, which is not known here; known are {', '.join(cls._by_name)}"
-            )
+            known = ", ".join(cls._by_name)
+            raise ValueError(f"{INDEX_NAME} is for the pipeline {name}, which is not known here; known are {known}")
         return cls._by_name[name]
 
     @classmethod

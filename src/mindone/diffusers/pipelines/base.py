@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from .. import engines
-from ..loading.config import Config
+from ..loading.config import Config, read_config
 from ..loading.dtypes import parse_dtype
 from ..loading.hub import component_folder, resolve
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
-from .components import EVERYTHING, INDEX_NAME, component_classes, load_component, published_names, read_index
+from .components import INDEX_NAME, component_classes, load_component, published_names
 
 P = TypeVar("P", bound="Pipeline")
 
@@ -75,24 +75,17 @@ class Pipeline:
         dtype = parse_dtype(mindspore_dtype)
         cls._check_keywords(components)
         chosen_engine = engines.get(engine) if isinstance(engine, str) else engine
-        source = {
-            "needed": "pipeline",
-            "revision": revision,
-            "cache_dir": cache_dir,
-            "local_files_only": local_files_only,
-            "token": token,
-        }
-
-        # The index is read and checked before anything big is fetched.
-        index = read_index(resolve(path_or_id, skip=EVERYTHING, **source))
-        pipeline = cls._class_for(index)
-        pipeline._check_keywords(components)
-        required, optional = (
-            [name for name in names if name not in components]
-            for names in (pipeline.required_components, pipeline.optional_components)
+        root = resolve(
+            path_or_id,
+            needed=lambda index: cls._plan(index, components)[1],  # so that nothing is fetched in vain
+            variant=variant,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
         )
-        classes = component_classes(index, required, optional)
-        root = resolve(path_or_id, skip=index.keys() - classes.keys(), variant=variant, **source)
+        index = read_config(root, INDEX_NAME)
+        pipeline, classes = cls._plan(index, components)
         folders = {name: component_folder(root, name) for name in classes}
 
         loaded = {
@@ -103,8 +96,19 @@ class Pipeline:
         return pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
 
     @classmethod
+    def _plan(cls: type[P], index: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[type[P], dict[str, str]]:
+        """What to make of a checkpoint: a pipeline's class, and the classes of the components that are not given."""
+        pipeline = cls._class_for(index)
+        pipeline._check_keywords(given)
+        required, optional = (
+            [name for name in names if name not in given]
+            for names in (pipeline.required_components, pipeline.optional_components)
+        )
+        return pipeline, component_classes(index, required, optional)
+
+    @classmethod
     def _class_for(cls: type[P], index: Mapping[str, Any]) -> type[P]:
-        """The class to make of a checkpoint."""
+        """The pipeline's class for a checkpoint."""
         return cls
 
     @classmethod

@@ -1,11 +1,10 @@
 """The parts a pipeline is made of: which class a name in ``model_index.json`` stands for, and how it is loaded."""
 
 import importlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..loading.config import read_config
 from ..schedulers import SCHEDULERS
 
 INDEX_NAME = "model_index.json"
@@ -38,34 +37,6 @@ def published_names(component: Any) -> list[str | None]:
         return [None, None]
     name = type(component).__name__
     return [_CLASSES[name][1] if name in _CLASSES else type(component).__module__, name]
-
-
-class _Everything(Collection[str]):
-    """Contains any name: what to skip of a checkpoint when only its ``model_index.json`` is wanted."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
-EVERYTHING = _Everything()
-
-
-def read_index(root: Path) -> dict[str, Any]:
-    """The ``model_index.json`` in the folder of a pipeline.
-
-    Raises:
-        ValueError: it is none, or does not say which pipeline it is for.
-    """
-    index = read_config(root, INDEX_NAME)
-    if not isinstance(index.get("_class_name"), str):
-        raise ValueError(f"{root / INDEX_NAME} names no pipeline: it has no _class_name")
-    return index
 
 
 def component_classes(index: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ def as_list(text: str | list[str] | None, count: int) -> list[str]:
 
 
 def encode_text(
-    engine: Any, text_encoder: Any, tokenizer: Any, texts: list[str], *, skip: int = 0, apply_final_norm: bool = True
+    engine: Any, text_encoder: Any, tokenizer: Any, texts: list[str], skip: int = 0, apply_final_norm: bool = True
 ) -> tuple[Any, Any]:
     """Run a CLIP text encoder.
 

@@ -130,10 +130,10 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
 
     def _encode(self, texts: list[str], texts_2: list[str], skip: int) -> tuple[Any, Any]:
         """Both encoders' hidden states side by side, and the second one's pooled text."""
-        options = {"skip": skip, "apply_final_norm": False}
-        hidden, _ = encode_text(self.engine, self.text_encoder, self.tokenizer, texts, **options)
-        hidden_2, pooled = encode_text(self.engine, self.text_encoder_2, self.tokenizer_2, texts_2, **options)
-        return self.engine.concat([hidden, hidden_2], axis=-1), pooled
+        engine, norm = self.engine, False
+        hidden, _ = encode_text(engine, self.text_encoder, self.tokenizer, texts, skip, norm)
+        hidden_2, pooled = encode_text(engine, self.text_encoder_2, self.tokenizer_2, texts_2, skip, norm)
+        return engine.concat([hidden, hidden_2], axis=-1), pooled
 
     def __call__(
         self,
