@@ -4,7 +4,7 @@ A network calls these functions and nothing else, so one definition of it serves
 arguments to the operations in charge (`engines.ops`): MindSpore's, unless the OpenVINO engine is recording a graph.
 
 Shapes are written as in the papers: images ``(batch, channels, height, width)``, tokens ``(batch, tokens, channels)``.
-Besides these functions a network may use ``+ - * /`` with tensors and Python floats, ``.shape``, and nothing more.
+Besides these functions a network may use ``+ - *`` between tensors, and ``.shape``, and nothing more.
 """
 
 from . import engines
@@ -93,6 +93,11 @@ def relu(x):
 def tanh(x):
     """Hyperbolic tangent."""
     return engines.ops.tanh(x)
+
+
+def affine(x, scale, shift=0.0):
+    """``scale · x + shift`` with Python floats."""
+    return engines.ops.affine(x, scale, shift)
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------

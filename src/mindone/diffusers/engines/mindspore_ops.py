@@ -278,6 +278,10 @@ def tanh(x):
     return ops.tanh(x) if on_ascend() else 2.0 * ops.sigmoid(2.0 * x) - 1.0
 
 
+def affine(x, scale, shift=0.0):
+    return x * scale + shift
+
+
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 
 

@@ -166,6 +166,11 @@ def tanh(x):
     return ov_ops.tanh(x)
 
 
+def affine(x, scale, shift=0.0):
+    y = ov_ops.multiply(x, _scalar(scale))
+    return ov_ops.add(y, _scalar(shift)) if shift else y
+
+
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 
 

@@ -89,7 +89,7 @@ class TinyEncoder(nn.Cell):
         self.layers = nn.CellList(layers)
 
     def construct(self, image):
-        x = (image + 1.0) * 0.5
+        x = F.affine(image, 0.5, 0.5)
         for layer in self.layers:
             x = layer(x)
         return x
@@ -111,10 +111,10 @@ class TinyDecoder(nn.Cell):
         self.layers = nn.CellList(layers)
 
     def construct(self, latents):
-        x = F.tanh(latents * (1 / 3)) * 3.0
+        x = F.affine(F.tanh(F.affine(latents, 1 / 3)), 3.0)
         for layer in self.layers:
             x = layer(x)
-        return x * 2.0 - 1.0
+        return F.affine(x, 2.0, -1.0)
 
 
 class TinyBlock(nn.Cell):
