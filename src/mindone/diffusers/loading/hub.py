@@ -65,8 +65,8 @@ def resolve(
         name_or_path: a local folder, else the name of a bundled checkpoint, else a hub id `owner/name`.
         needed: what the folder is to hold, which decides what is fetched from the hub: a "model", a "scheduler", a
             "tokenizer", or a whole "pipeline" (with `model_index.json`). A function also means a pipeline: it is given
-            the content of `model_index.json` and names the components that are wanted. A list of patterns of paths means
-            just these files.
+            the content of `model_index.json` and names the components that are wanted. A list of patterns of paths
+            means just these files.
         subfolder: the component's folder inside the checkpoint, such as "unet".
         revision: branch, tag or commit on the hub. Local folders have one state only.
         variant: such as "fp16": which of a model's weights to fetch.

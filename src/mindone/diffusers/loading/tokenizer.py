@@ -5,6 +5,7 @@ Transferable Visual Models From Natural Language Supervision", 2021, section 2.4
 library, set up as transformers' `CLIPTokenizerFast` is, so the ids are the same.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ class CLIPTokenizer:
         merges: the pairs that are joined, most frequent first.
         special_tokens: `bos_token`, `eos_token`, `unk_token`, `pad_token`, each a string or a dict with its `content`
             and flags as published configs have them; CLIP's own where they are left out. As in the reference, a special
-            token inside a text is that token: where `pad_token` is "!", as in Stable Diffusion 2, "hi!" ends in padding.
+            token inside a text is that token: where `pad_token` is "!", as in Stable Diffusion 2, "hi!" ends in one.
         added_tokens: further tokens by id, in the same form.
         model_max_length: tokens the text encoder takes, first and last ones included.
 
@@ -58,19 +59,20 @@ class CLIPTokenizer:
         added_tokens: Mapping[int, str | Mapping[str, Any]] | None = None,
         model_max_length: int = _CONTEXT,
     ):
-        special: dict[str, Any] = _ROLES | dict(special_tokens or {})
         self.model_max_length = model_max_length
-        self.bos_token, self.eos_token, self.unk_token, self.pad_token = (_content(special[role]) for role in _ROLES)
         self._vocabulary = dict(vocabulary)
         self._merges = list(merges)
-        self._special = {role: special[role] for role in _ROLES}
-        self._added = dict(added_tokens or {})
+        self._special: dict[str, Any] = {role: (special_tokens or {}).get(role, _ROLES[role]) for role in _ROLES}
+        self.bos_token, self.eos_token, self.unk_token, self.pad_token = map(_content, self._special.values())
         self._tokenizer = _backend(self._vocabulary, self._merges, self.unk_token)
-        self._add_tokens()
-        self.bos_token_id, self.eos_token_id, self.unk_token_id, self.pad_token_id = (
-            self._id_of(role, token)
-            for role, token in zip(_ROLES, (self.bos_token, self.eos_token, self.unk_token, self.pad_token))
-        )
+        self._added: dict[int, Any] = {}
+        for number, spec in sorted((added_tokens or {}).items()):
+            self._add(_token(spec), number)
+        ids = {role: self._id_of(role) for role in _ROLES}
+        for role, number in ids.items():
+            if number not in self._added:
+                self._add(_token(self._special[role], special=True, normalized=role != "pad_token"), number)
+        self.bos_token_id, self.eos_token_id, self.unk_token_id, self.pad_token_id = ids.values()
 
     @classmethod
     def from_pretrained(
@@ -109,21 +111,11 @@ class CLIPTokenizer:
                 f"no merges.txt in {folder}; a tokenizer is vocab.json with merges.txt, or tokenizer.json"
             )
         config = _read_object(folder / "tokenizer_config.json")
-        special = {role: config[role] for role in _ROLES if config.get(role) is not None}
-        if "added_tokens_decoder" in config:
-            added: dict[int, Any] = {int(number): spec for number, spec in config["added_tokens_decoder"].items()}
-            by_content = {_content(spec): spec for spec in added.values()}
-            special = {role: by_content.get(_content(spec), spec) for role, spec in special.items()}
-        else:  # files of before transformers 4.34
-            overrides = _read_object(folder / "special_tokens_map.json")
-            special |= {role: overrides[role] for role in _ROLES if overrides.get(role) is not None}
-            names = {_content(spec) for spec in special.values()}
-            added = serialized_added | {
-                number: {"content": content, "special": content in names, "normalized": content not in names}
-                for content, number in _read_object(folder / "added_tokens.json").items()
-            }
         limit = config.get("model_max_length", _CONTEXT)
+        if not isinstance(limit, int | float) or limit < 2:
+            raise ValueError(f"{folder / 'tokenizer_config.json'}: model_max_length must be at least 2, got {limit!r}")
         try:
+            special, added = _read_special_tokens(folder, config, serialized_added)
             return cls(
                 vocabulary,
                 merges,
@@ -194,23 +186,22 @@ class CLIPTokenizer:
         """Write the files that published checkpoints have, so that transformers reads them as well."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        special = {role: _plain(spec) for role, spec in self._special.items()}
         ordered = dict(sorted(self._vocabulary.items(), key=lambda item: item[1]))
         with atomic_write(folder / "vocab.json") as file:
             file.write(_compact(ordered))
         with atomic_write(folder / "merges.txt") as file:
             lines = [_MERGES_HEADER, *(" ".join(pair) for pair in self._merges)]
             file.write(("\n".join(lines) + "\n").encode("utf-8"))
+        special = {role: _content(spec) for role, spec in self._special.items()}
         write_json(folder / "special_tokens_map.json", special)
         config: dict[str, Any] = special | {
             "add_prefix_space": False,
+            "added_tokens_decoder": {str(number): _flags(token) for number, token in sorted(self._added.items())},
             "do_lower_case": True,
             "errors": "replace",
             "model_max_length": self.model_max_length,
             "tokenizer_class": "CLIPTokenizer",
         }
-        if self._added:
-            config["added_tokens_decoder"] = {str(number): _token_flags(spec) for number, spec in self._added.items()}
         write_json(folder / "tokenizer_config.json", config)
 
     def _encode(self, text: str, length: int | None) -> list[int]:
@@ -219,29 +210,19 @@ class CLIPTokenizer:
             ids = ids[: length - 2]
         return [self.bos_token_id, *ids, self.eos_token_id]
 
-    def _add_tokens(self) -> None:
-        known = set()
-        for number, spec in sorted(self._added.items()):
-            token = _added_token(spec)
-            known.add(token.content)
-            self._add(token)
-            if self._tokenizer.token_to_id(token.content) != number:
-                actual = self._tokenizer.token_to_id(token.content)
-                raise ValueError(f"the added token {token.content!r} is to have id {number}, but would get {actual}")
-        for role, spec in self._special.items():
-            token = _added_token(spec, special=True, normalized=role != "pad_token")
-            if token.content not in known:
-                known.add(token.content)
-                self._id_of(role, token.content)
-                self._add(token)
-
-    def _add(self, token: Any) -> None:
+    def _add(self, token: Any, number: int | None) -> None:
+        """Make the tokenizer see `token` as a whole wherever it is in a text."""
         if token.special:
             self._tokenizer.add_special_tokens([token])
         else:
             self._tokenizer.add_tokens([token])
+        actual = self._tokenizer.token_to_id(token.content)
+        if number is not None and actual != number:
+            raise ValueError(f"the added token {token.content!r} is to have id {number}, but would get {actual}")
+        self._added[actual] = token
 
-    def _id_of(self, role: str, token: str) -> int:
+    def _id_of(self, role: str) -> int:
+        token = _content(self._special[role])
         number = self._tokenizer.token_to_id(token)
         if number is None:
             raise ValueError(f"{role} {token!r} is not in the vocabulary")
@@ -277,28 +258,21 @@ def _backend(vocabulary: dict[str, int], merges: list[tuple[str, str]], unknown:
 
 
 def _content(spec: str | Mapping[str, Any]) -> str:
-    content = spec if isinstance(spec, str) else spec.get("content")
+    content = spec.get("content") if isinstance(spec, Mapping) else spec
     if not isinstance(content, str) or not content:
         raise ValueError(f"a token must be a string or an object with a content, got {spec!r}")
     return content
 
 
-def _token_flags(spec: str | Mapping[str, Any]) -> dict[str, Any]:
-    flags = {} if isinstance(spec, str) else {flag: bool(spec[flag]) for flag in _TOKEN_FLAGS if flag in spec}
-    return {"content": _content(spec)} | flags
-
-
-def _plain(spec: str | Mapping[str, Any]) -> str | dict[str, Any]:
-    """A special token as the published files write it: the flag `special` goes without saying."""
-    return (
-        spec if isinstance(spec, str) else {key: value for key, value in _token_flags(spec).items() if key != "special"}
-    )
-
-
-def _added_token(spec: str | Mapping[str, Any], **defaults: bool) -> Any:
+def _token(spec: str | Mapping[str, Any], **defaults: bool) -> Any:
     from tokenizers import AddedToken
 
-    return AddedToken(**(defaults | _token_flags(spec)))
+    flags = {flag: bool(spec[flag]) for flag in _TOKEN_FLAGS if flag in spec} if isinstance(spec, Mapping) else {}
+    return AddedToken(_content(spec), **(defaults | flags))
+
+
+def _flags(token: Any) -> dict[str, Any]:
+    return {"content": token.content} | {flag: getattr(token, flag) for flag in _TOKEN_FLAGS}
 
 
 def _as_list(texts: str | Sequence[str]) -> list[str]:
@@ -306,12 +280,14 @@ def _as_list(texts: str | Sequence[str]) -> list[str]:
     for text in rows:
         if not isinstance(text, str):
             raise ValueError(f"texts must be strings, got {type(text).__name__}")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"texts must be valid Unicode, got {text[:40]!r} ({error.reason})") from None
     return rows
 
 
 def _compact(obj: Any) -> bytes:
-    import json
-
     return json.dumps(obj, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
@@ -323,6 +299,26 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, not a {type(value).__name__}")
     return value
+
+
+def _read_special_tokens(
+    folder: Path, config: dict[str, Any], serialized: dict[int, Any]
+) -> tuple[dict[str, Any], dict[int, Any]]:
+    """The special tokens by role, and all added tokens by id, from new files or from those of transformers < 4.34."""
+    special = {role: config[role] for role in _ROLES if config.get(role) is not None}
+    added: dict[int, Any]
+    if "added_tokens_decoder" in config:
+        added = {int(number): spec for number, spec in config["added_tokens_decoder"].items()}
+        by_content = {_content(spec): spec for spec in added.values()}
+        return {role: by_content.get(_content(spec), spec) for role, spec in special.items()}, added
+    overrides = _read_object(folder / "special_tokens_map.json")
+    special |= {role: overrides[role] for role in _ROLES if overrides.get(role) is not None}
+    names = {_content(spec) for spec in special.values()}
+    added = serialized | {
+        number: {"content": content, "special": content in names, "normalized": content not in names}
+        for content, number in _read_object(folder / "added_tokens.json").items()
+    }
+    return special, added
 
 
 def _vocabulary(value: Any, path: Path) -> dict[str, int]:

@@ -1,0 +1,368 @@
+"""Safetensors files: what is read and written, and that no file, however broken, does worse than a ValueError."""
+
+import errno
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mindone.diffusers.loading import SafetensorsFile, StoredTensor, save_file
+
+TENSORS = {
+    "half": np.arange(6, dtype=np.float16).reshape(2, 3),
+    "single": np.array([1.5, -2.0, np.inf], dtype=np.float32),
+    "double": np.array([[0.1]], dtype=np.float64),
+    "ids": np.array([1, -2, 3], dtype=np.int64),
+    "flags": np.array([True, False, True]),
+    "bytes": np.array([1, 2, 255], dtype=np.uint8),
+    "scalar": np.array(7.0, dtype=np.float32),
+    "empty": np.zeros((0, 4), dtype=np.float32),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("safetensors")
+
+
+def pack(header: Any, data: bytes = b"") -> bytes:
+    encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(encoded).to_bytes(8, "little") + encoded + data
+
+
+def entry(dtype: Any = "U8", shape: Any = (4,), offsets: Any = (0, 4)) -> dict[str, Any]:
+    listed = [list(value) if isinstance(value, tuple) else value for value in (shape, offsets)]
+    return {"dtype": dtype, "shape": listed[0], "data_offsets": listed[1]}
+
+
+def test_saved_tensors_read_back_equal(folder):
+    save_file(TENSORS, folder / "all.safetensors", metadata={"note": "hello"})
+    file = SafetensorsFile(folder / "all.safetensors")
+    assert file.metadata == {"note": "hello"}
+    assert set(file) == set(TENSORS)
+    for name, array in TENSORS.items():
+        read = file[name].numpy()
+        assert read.dtype == array.dtype and read.shape == array.shape
+        np.testing.assert_array_equal(read, array)
+
+
+def test_the_safetensors_library_reads_what_we_write(folder):
+    library = pytest.importorskip("safetensors.numpy")
+    save_file(TENSORS, folder / "ours.safetensors")
+    read = library.load_file(folder / "ours.safetensors")
+    for name, array in TENSORS.items():
+        np.testing.assert_array_equal(read[name], array)
+
+
+def test_we_read_what_the_safetensors_library_writes(folder):
+    library = pytest.importorskip("safetensors.numpy")
+    library.save_file(TENSORS, folder / "theirs.safetensors")
+    for name, tensor in SafetensorsFile(folder / "theirs.safetensors").items():
+        np.testing.assert_array_equal(tensor.numpy(), TENSORS[name])
+
+
+def test_reading_is_zero_copy_and_read_only(folder):
+    save_file({"x": np.ones(8, dtype=np.float32)}, folder / "view.safetensors")
+    file = SafetensorsFile(folder / "view.safetensors")
+    array = file["x"].numpy(np.float32)
+    assert np.shares_memory(array, file["x"].data)
+    assert not array.flags.writeable
+
+
+def test_views_outlive_the_file_object(folder):
+    save_file({"x": np.arange(1000, dtype=np.int32)}, folder / "outlive.safetensors")
+    array = SafetensorsFile(folder / "outlive.safetensors")["x"].numpy()
+    assert array.sum() == 499500
+
+
+def test_release_keeps_views_valid(folder):
+    save_file({"x": np.arange(100_000, dtype=np.float32)}, folder / "release.safetensors")
+    file = SafetensorsFile(folder / "release.safetensors")
+    array = file["x"].numpy()
+    before = array.sum()
+    file.release()
+    assert array.sum() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's memory accounting")
+def test_release_gives_memory_back(folder):
+    def resident() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"RssFile:\s+(\d+)", status)[1])  # kB of mapped files
+
+    save_file({"x": np.ones(32 << 20, dtype=np.uint8)}, folder / "big.safetensors")
+    file = SafetensorsFile(folder / "big.safetensors")
+    assert file["x"].numpy()[::4096].sum() == 8192
+    touched = resident()
+    file.release()
+    assert touched - resident() > 30 << 10
+
+
+def test_unaligned_tensors_are_read(folder):
+    data = np.array([1.0, 2.0, 3.0], dtype="<f4").tobytes()
+    header = {"a": entry("U8", (1,), (0, 1)), "b": entry("F32", (3,), (1, 13))}
+    (folder / "odd.safetensors").write_bytes(pack(header, b"\x07" + data))
+    array = SafetensorsFile(folder / "odd.safetensors")["b"].numpy()
+    assert array.flags.aligned
+    np.testing.assert_array_equal(array, [1.0, 2.0, 3.0])
+
+
+def test_bfloat16_reads_as_float32():
+    stored = StoredTensor("BF16", (3,), np.array([0x80, 0x3F, 0x00, 0xC0, 0x80, 0x7F], dtype=np.uint8))
+    np.testing.assert_array_equal(stored.numpy(), np.array([1.0, -2.0, np.inf], dtype=np.float32))
+    assert stored.numpy(np.float16).dtype == np.float16
+
+
+def test_bfloat16_rounds_to_nearest_even():
+    # One bfloat16 step at 1 is 2^-7: half a step up goes to the even neighbour, a little more goes up.
+    values = np.array([1.0, 1 + 2**-8, 1 + 2**-8 + 2**-16, 1 + 3 * 2**-8, 3.4e38, -0.0], dtype=np.float32)
+    rounded = StoredTensor.from_numpy(values).cast("bfloat16").numpy()
+    expected = np.array([1.0, 1.0, 1 + 2**-7, 1 + 2**-6, np.inf, -0.0], dtype=np.float32)
+    np.testing.assert_array_equal(rounded, expected)
+    assert np.signbit(rounded[-1])
+
+
+def test_bfloat16_keeps_nan_and_infinity():
+    nans = np.array([0x7F800001, 0xFFFFFFFF, 0x7FC00000], dtype=np.uint32).view(np.float32)
+    assert np.isnan(StoredTensor.from_numpy(nans).cast("bfloat16").numpy()).all()
+    infinities = np.array([np.inf, -np.inf], dtype=np.float32)
+    np.testing.assert_array_equal(StoredTensor.from_numpy(infinities).cast("bfloat16").numpy(), infinities)
+
+
+@given(st.lists(st.floats(width=32), max_size=20))
+def test_casting_to_bfloat16_twice_changes_nothing_more(values):
+    once = StoredTensor.from_numpy(np.array(values, dtype=np.float32)).cast("bfloat16")
+    twice = StoredTensor.from_numpy(once.numpy()).cast("bfloat16")
+    np.testing.assert_array_equal(twice.numpy(), once.numpy())
+
+
+def test_casting_between_half_and_single():
+    single = StoredTensor.from_numpy(np.array([0.5, 1e6], dtype=np.float32))
+    half = single.cast("float16")
+    assert half.dtype == "F16"
+    np.testing.assert_array_equal(half.numpy(), np.array([0.5, np.inf], dtype=np.float16))
+    assert single.cast("float32") is single
+
+
+def test_stored_tensors_are_saved_verbatim(folder):
+    stored = StoredTensor.from_numpy(np.array([1.25, -3.0], dtype=np.float32)).cast("bfloat16")
+    save_file({"x": stored}, folder / "bf16.safetensors")
+    read = SafetensorsFile(folder / "bf16.safetensors")["x"]
+    assert (read.dtype, read.shape) == ("BF16", (2,))
+    np.testing.assert_array_equal(read.data, stored.data)
+
+
+def test_non_contiguous_and_big_endian_arrays_are_saved(folder):
+    arrays = {"t": np.arange(6, dtype=np.float32).reshape(2, 3).T, "b": np.arange(3, dtype=">f4")}
+    save_file(arrays, folder / "order.safetensors")
+    file = SafetensorsFile(folder / "order.safetensors")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(file[name].numpy(), array)
+
+
+def test_headers_are_padded_so_that_tensors_are_aligned(folder):
+    save_file({"n" * k: np.ones(3, dtype=np.float32) for k in range(1, 4)}, folder / "aligned.safetensors")
+    raw = (folder / "aligned.safetensors").read_bytes()
+    assert int.from_bytes(raw[:8], "little") % 8 == 0
+
+
+def test_types_without_a_counterpart_are_refused_and_leave_no_file(folder):
+    with pytest.raises(ValueError, match=r"arrays of type complex64 cannot be stored; use one of float64"):
+        save_file({"x": np.ones(1, dtype=np.complex64)}, folder / "complex.safetensors")
+    assert not list(folder.glob("*complex*"))
+
+
+def test_a_full_disk_leaves_no_file(folder, monkeypatch):
+    class Full(dict):
+        asked = 0
+
+        def __getitem__(self, name):
+            self.asked += 1
+            if self.asked > 3:  # the two names once for the header, then the first one's bytes
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().__getitem__(name)
+
+    with pytest.raises(OSError, match="No space left"):
+        save_file(Full(a=np.ones(3), b=np.ones(3)), folder / "full.safetensors")
+    assert not list(folder.glob("*full*")) and not list(folder.glob(".*full*"))
+
+
+BROKEN: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "0 bytes are too few"),
+    "short": (b"\x01\x02", "2 bytes are too few"),
+    "header beyond the file": ((1000).to_bytes(8, "little") + b"{}", "its header claims 1000 bytes of 2"),
+    "absurd header": ((2**64 - 1).to_bytes(8, "little") + b"{}", "truncated or no safetensors file"),
+    "not UTF-8": (pack(b"\xff\xfe{}"), "its header is not UTF-8 JSON"),
+    "not JSON": (pack(b"{'a': 1}"), "its header is not UTF-8 JSON"),
+    "deeply nested": (pack(b"[" * 100_000), "its header is not UTF-8 JSON"),
+    "huge number": (pack(b'{"a":' + b"9" * 10_000 + b"}"), "safetensors"),
+    "not an object": (pack([1, 2]), "its header is a JSON list, not an object"),
+    "entry is no object": (pack({"a": 3}), "tensor 'a' must have a dtype, a shape and data_offsets"),
+    "entry lacks the shape": (pack({"a": {"dtype": "U8", "data_offsets": [0, 0]}}), "tensor 'a' must have a dtype"),
+    "unknown dtype": (pack({"a": entry("Q4")}, bytes(4)), "tensor 'a' has the unknown dtype 'Q4'; known are F64"),
+    "dtype is no string": (pack({"a": entry(["U8"])}, bytes(4)), "unknown dtype"),
+    "negative size": (pack({"a": entry(shape=(-4,))}, bytes(4)), r"shape \[-4\], which is no list of sizes"),
+    "fractional size": (pack({"a": entry(shape=(4.0,))}, bytes(4)), r"shape \[4.0\], which is no list of sizes"),
+    "boolean size": (pack({"a": entry(shape=(4, True))}, bytes(4)), "which is no list of sizes"),
+    "infinite size": (
+        pack(b'{"a":{"dtype":"U8","shape":[Infinity],"data_offsets":[0,4]}}', bytes(4)),
+        "no list of sizes",
+    ),
+    "shape is a number": (pack({"a": entry(shape=4)}, bytes(4)), "which is no list of sizes"),
+    "too many dimensions": (pack({"a": entry(shape=(1,) * 40, offsets=(0, 1))}, bytes(1)), "no list of sizes"),
+    "overflowing shape": (pack({"a": entry(shape=(2**32, 2**32), offsets=(0, 0))}), "which is too large"),
+    "empty but overflowing": (pack({"a": entry(shape=(0, 2**62, 2**62), offsets=(0, 0))}), "which is too large"),
+    "negative offset": (pack({"a": entry(offsets=(-4, 0))}, bytes(4)), "which is no pair of byte positions"),
+    "three offsets": (pack({"a": entry(offsets=(0, 1, 4))}, bytes(4)), "which is no pair of byte positions"),
+    "end before begin": (pack({"a": entry(offsets=(4, 0))}, bytes(4)), "claims bytes 4 to 0 of 4"),
+    "beyond the buffer": (pack({"a": entry(offsets=(0, 8), shape=(8,))}, bytes(4)), "claims bytes 0 to 8 of 4"),
+    "size is not the shape's": (pack({"a": entry(shape=(3,))}, bytes(4)), "needs 3 bytes, its offsets span 4"),
+    "overlap": (pack({"a": entry(), "b": entry(offsets=(2, 6))}, bytes(6)), "tensor 'b' at byte 2 overlaps tensor 'a'"),
+    "hole": (
+        pack({"a": entry(), "b": entry(offsets=(5, 9))}, bytes(9)),
+        "'b' at byte 5 leaves a hole after tensor",
+    ),
+    "hole at the start": (pack({"a": entry(offsets=(1, 5))}, bytes(5)), "leaves a hole after the header"),
+    "data left over": (pack({"a": entry()}, bytes(9)), "its tensors end at byte 4, but 9 bytes of data are there"),
+    "truncated data": (pack({"a": entry()}, bytes(3)), "tensor 'a' claims bytes 0 to 4 of 3; the file is truncated"),
+    "duplicate name": (
+        pack(b'{"a":' + json.dumps(entry()).encode() + b',"a":1}', bytes(4)),
+        "header has 'a' twice",
+    ),
+    "metadata of numbers": (pack({"__metadata__": {"a": 1}}), "__metadata__ must map names to strings"),
+    "metadata is a list": (pack({"__metadata__": ["a"]}), "__metadata__ must map names to strings"),
+    "a zip (torch.save)": (b"PK\x03\x04" + bytes(100), "is a pickle checkpoint, which can run code and is not read"),
+    "a pickle": (b"\x80\x02}q\x00." + bytes(100), "take the model's .safetensors file or convert it"),
+    "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+    "a web page": (b"<!DOCTYPE html><html></html>", "is a web page"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_explained_in_one_line(name, tmp_path):
+    content, message = BROKEN[name]
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        SafetensorsFile(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_names_with_line_breaks_stay_in_one_line(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(pack({"a\nb\ud800": entry(shape=(3,))}, bytes(4)))
+    with pytest.raises(ValueError) as caught:
+        SafetensorsFile(path)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()
+
+
+def test_a_header_over_the_limit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("mindone.diffusers.loading.safetensors.MAX_HEADER_BYTES", 10)
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(pack({"a": entry()}, bytes(4)))
+    with pytest.raises(ValueError, match="more than the 10 that the format allows"):
+        SafetensorsFile(path)
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file .*nothing\.safetensors"):
+        SafetensorsFile(tmp_path / "nothing.safetensors")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        SafetensorsFile(tmp_path)
+
+
+def read_all(path: Path, content: bytes) -> None:
+    """Open and read everything; only ValueError may come out."""
+    path.write_bytes(content)
+    try:
+        file = SafetensorsFile(path)
+    except ValueError:
+        return
+    for tensor in file.values():
+        try:
+            tensor.numpy()
+        except ValueError:
+            assert tensor.dtype.startswith("F8")
+
+
+fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@fuzz
+@given(st.binary(max_size=200))
+def test_random_bytes_raise_nothing_but_value_errors(folder, content):
+    read_all(folder / "fuzz.safetensors", content)
+
+
+@fuzz
+@given(st.binary(max_size=200), st.binary(max_size=20))
+def test_random_headers_raise_nothing_but_value_errors(folder, header, data):
+    read_all(folder / "fuzz.safetensors", pack(header, data))
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["F32", "U8", "BF16"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+sizes = st.integers(-2, 9) | st.integers(2**31, 2**65) | json_values
+entries = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "F16", "BF16", "U8", "BOOL", "F8_E4M3", "I64"]) | json_values,
+        "shape": st.lists(sizes, max_size=4) | json_values,
+        "data_offsets": st.lists(sizes, min_size=2, max_size=2) | json_values,
+    }
+)
+
+
+@fuzz
+@given(st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), entries | json_values, max_size=3), st.binary())
+def test_plausible_headers_raise_nothing_but_value_errors(folder, header, data):
+    read_all(folder / "fuzz.safetensors", pack(json.dumps(header).encode(), data))
+
+
+@pytest.fixture(scope="module")
+def valid(folder: Path) -> bytes:
+    save_file(TENSORS, folder / "valid.safetensors")
+    return (folder / "valid.safetensors").read_bytes()
+
+
+@fuzz
+@given(st.data())
+def test_mutated_files_raise_nothing_but_value_errors(folder, valid, data):
+    content = bytearray(valid)
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.integers(0, len(content) - 1))
+        content[position] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(content)) | st.just(len(content)))
+    read_all(folder / "fuzz.safetensors", bytes(content[:cut]))
+
+
+shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
+
+
+@settings(fuzz, max_examples=25)  # each one waits for the disk
+@given(st.dictionaries(st.text(max_size=8), st.tuples(st.sampled_from(["f2", "f4", "i8", "?"]), shapes), max_size=5))
+def test_any_names_types_and_shapes_round_trip(folder, described):
+    arrays = {
+        name: np.ones(shape, dtype=kind)
+        for name, (kind, shape) in described.items()
+        if name.isprintable() and name != "__metadata__"
+    }
+    save_file(arrays, folder / "any.safetensors")
+    file = SafetensorsFile(folder / "any.safetensors")
+    assert set(file) == set(arrays)
+    for name, array in arrays.items():
+        assert file[name].numpy().dtype == array.dtype
+        np.testing.assert_array_equal(file[name].numpy(), array)
