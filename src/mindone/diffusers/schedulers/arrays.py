@@ -1,0 +1,42 @@
+"""The few things schedulers do to arrays beyond arithmetic, for NumPy and MindSpore alike."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = Any  # np.ndarray or mindspore.Tensor: a scheduler only adds, multiplies and divides them
+
+
+def dynamic_threshold(sample: Array, ratio: float, max_value: float) -> Array:
+    """Clip each image to its own `ratio` quantile s of absolute values, s in [1, max_value], and divide it by s.
+
+    Section 2.3 of Imagen (Saharia et al. 2022, arXiv 2205.11487). Meant for pixels, not latents.
+    """
+    values = to_numpy(sample)
+    flat = values.reshape(len(values), -1)
+    s = np.quantile(np.abs(flat), ratio, axis=1, keepdims=True).clip(1, max(1, max_value)).astype(flat.dtype)
+    return as_array_like((flat.clip(-s, s) / s).reshape(values.shape), sample)
+
+
+def as_array_like(values: np.ndarray, like: Array) -> Array:
+    """`values` as the kind of array that `like` is, in its dtype."""
+    if isinstance(like, np.ndarray):
+        return values.astype(like.dtype, copy=False)
+    import mindspore
+
+    return mindspore.Tensor(values, like.dtype)
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """The array in host memory."""
+    return array if isinstance(array, np.ndarray) else array.asnumpy()
+
+
+def per_image(values: Sequence[float], like: Array) -> Any:
+    """One coefficient an image, ready to multiply a batch: a float where all agree, else `(batch, 1, 1, 1)`."""
+    if len(set(values)) == 1:
+        return values[0]
+    if len(values) != like.shape[0]:
+        raise ValueError(f"timesteps must be one, or one an image: got {len(values)} for a batch of {like.shape[0]}")
+    return as_array_like(np.reshape(values, (-1,) + (1,) * (len(like.shape) - 1)), like)

@@ -1,0 +1,91 @@
+"""Noise schedules: how much noise the training process had added at each of its timesteps.
+
+The tables are float32 because that is what the published checkpoints were trained and sampled with; everything that is
+computed from them afterwards is float64.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+# The smallest positive float16: as ᾱ of the last timestep it keeps σ finite where the schedule has no signal left.
+SMALLEST_ALPHA = 2.0**-24
+
+
+def beta_table(config: Mapping[str, Any]) -> np.ndarray:
+    """The training process's β, float32 `(num_train_timesteps,)`, each in (0, 1).
+
+    `linear` is DDPM's schedule (Ho et al. 2020, section 4), `scaled_linear` that of the latent diffusion models (linear
+    in √β), `squaredcos_cap_v2` the cosine schedule (Nichol & Dhariwal 2021, eq. 17), `exp` the same with
+    ᾱ = exp(-12 t), `sigmoid` GeoDiff's. `trained_betas` takes the place of all of them.
+
+    Raises:
+        ValueError: an unknown `beta_schedule`, or a `num_train_timesteps` that is not the length of `trained_betas`.
+    """
+    steps, name = config["num_train_timesteps"], config["beta_schedule"]
+    start, end = config["beta_start"], config["beta_end"]
+    if config["trained_betas"] is not None:
+        trained = np.asarray(config["trained_betas"], np.float32)
+        if trained.shape != (steps,):
+            raise ValueError(
+                f"trained_betas must be {steps} numbers, one a training timestep (num_train_timesteps), "
+                f"got shape {trained.shape}"
+            )
+        return trained
+    if name == "linear":
+        return _linspace(start, end, steps)
+    if name == "scaled_linear":
+        return np.square(_linspace(start**0.5, end**0.5, steps))
+    if name == "squaredcos_cap_v2":
+        return _betas_of(lambda t: math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2, steps)
+    if name == "exp":
+        return _betas_of(lambda t: math.exp(-12.0 * t), steps)
+    if name == "sigmoid":
+        logits = _linspace(-6, 6, steps).astype(np.float64)
+        return ((end - start) / (1 + np.exp(-logits)) + start).astype(np.float32)
+    raise ValueError(
+        f"unknown beta_schedule {name!r}; choose linear, scaled_linear, squaredcos_cap_v2, exp or sigmoid, "
+        "or give trained_betas"
+    )
+
+
+def alphas_cumprod(config: Mapping[str, Any]) -> np.ndarray:
+    """ᾱ of every training timestep, float32 `(num_train_timesteps,)`, falling from almost 1 towards 0.
+
+    With `rescale_betas_zero_snr` the last one is exactly 0 (Lin et al. 2023, "Common Diffusion Noise Schedules and
+    Sample Steps are Flawed", algorithm 1).
+    """
+    betas = beta_table(config)
+    if config.get("rescale_betas_zero_snr"):
+        betas = _zero_terminal_snr(betas)
+    return _running_product(np.float32(1) - betas)
+
+
+def _linspace(start: float, end: float, steps: int) -> np.ndarray:
+    # Each half is counted from its own end with a float32 step, which is how the tables of the checkpoints were made;
+    # np.linspace differs in the last bit, enough to move a timestep that is truncated to an integer.
+    first, last = np.float64(np.float32(start)), np.float64(np.float32(end))
+    step = np.float64(np.float32((np.float32(end) - np.float32(start)) / np.float32(max(steps - 1, 1))))
+    i = np.arange(steps)
+    return np.where(i < steps // 2, first + step * i, last - step * (steps - 1 - i)).astype(np.float32)
+
+
+def _betas_of(alpha_bar: Callable[[float], float], steps: int) -> np.ndarray:
+    """β_t = 1 - ᾱ(t+1)/ᾱ(t), at most 0.999 so that the last step stays finite."""
+    bars = [alpha_bar(i / steps) for i in range(steps + 1)]
+    return np.array([min(1 - after / before, 0.999) for before, after in pairwise(bars)], np.float32)
+
+
+def _zero_terminal_snr(betas: np.ndarray) -> np.ndarray:
+    """Shift √ᾱ so that it ends at 0 and scale it so that it still starts where it did."""
+    roots = np.sqrt(_running_product(np.float32(1) - betas))
+    first, last = roots[0], roots[-1]
+    bars = np.square((roots - last) * (first / (first - last)))
+    return np.float32(1) - np.concatenate([bars[:1], bars[1:] / bars[:-1]])
+
+
+def _running_product(values: np.ndarray) -> np.ndarray:
+    return np.cumprod(values, dtype=np.float64).astype(np.float32)

@@ -1,0 +1,69 @@
+"""DDIM: Denoising Diffusion Implicit Models (Song, Meng & Ermon 2020, arXiv 2010.02502)."""
+
+import math
+from typing import Any
+
+from .arrays import Array
+from .base import CLIPPING, NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, draw_noise, fields
+from .variance_preserving import VariancePreserving
+
+
+class DDIMScheduler(VariancePreserving):
+    """One Euler step of the probability flow a timestep; with `eta` above 0, noise is put back after each."""
+
+    defaults = fields(
+        NOISE_SCHEDULE,
+        SPACING,
+        CLIPPING,
+        timestep_spacing="leading",
+        clip_sample=True,
+        set_alpha_to_one=True,
+        rescale_betas_zero_snr=False,
+    )
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        eta: float = 0.0,
+        use_clipped_model_output: bool = False,
+        generator: Generators = None,
+        variance_noise: Array | None = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """From x_t to x_(t-1), eq. 12.
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: an element of `timesteps`.
+            sample: x_t, of the same shape.
+            eta: η of eq. 16, from 0 (deterministic) to 1 (as noisy as DDPM).
+            use_clipped_model_output: derive ε again from x₀ after it was clipped.
+            generator: where the noise comes from; unused with `eta=0`.
+            variance_noise: the noise itself, instead.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+        """
+        if self.num_inference_steps is None:
+            raise ValueError("call DDIMScheduler.set_timesteps before step")
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta must be from 0 to 1, got {eta}")
+        if generator is not None and variance_noise is not None:
+            raise ValueError("give generator or variance_noise, not both")
+        t = int(timestep)
+        previous = t - self._options["num_train_timesteps"] // self.num_inference_steps
+        alpha, sigma = self._alpha_sigma(t)
+        bar, bar_previous = self._alpha_bar(t), self._alpha_bar(previous)
+
+        x0 = self._clip(self._predict_original(model_output, sample, alpha, sigma))
+        if use_clipped_model_output:
+            epsilon = (sample - alpha * x0) / sigma
+        else:
+            epsilon = self._predict_epsilon(model_output, sample, alpha, sigma)
+        sigma_t = eta * math.sqrt((1 - bar_previous) / (1 - bar) * (1 - bar / bar_previous))
+        direction = math.sqrt(max(1 - bar_previous - sigma_t**2, 0.0))
+        x = math.sqrt(bar_previous) * x0 + direction * epsilon
+        if eta > 0:
+            noise = draw_noise(model_output, generator) if variance_noise is None else variance_noise
+            x = x + sigma_t * noise
+        return SchedulerOutput(x, x0)

@@ -1,0 +1,60 @@
+"""DDPM: Denoising Diffusion Probabilistic Models (Ho, Jain & Abbeel 2020, arXiv 2006.11239)."""
+
+import math
+from typing import Any
+
+from .arrays import Array
+from .base import CLIPPING, NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, draw_noise, fields
+from .variance_preserving import VariancePreserving
+
+
+class DDPMScheduler(VariancePreserving):
+    """Ancestral sampling: the posterior's mean, plus its noise."""
+
+    defaults = fields(
+        NOISE_SCHEDULE,
+        SPACING,
+        CLIPPING,
+        timestep_spacing="leading",
+        variance_type="fixed_small",
+        clip_sample=True,
+        rescale_betas_zero_snr=False,
+    )
+    choices = fields(variance_type=("fixed_small", "fixed_small_log", "fixed_large"))
+    takes = ("timesteps",)
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """From x_t to the next timestep of the run, eq. 6 and 7.
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: an element of `timesteps`.
+            sample: x_t, of the same shape.
+            generator: where the noise comes from.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+        """
+        if self.num_inference_steps is None:
+            raise ValueError("call DDPMScheduler.set_timesteps before step")
+        t, following = int(timestep), self.index_for_timestep(timestep) + 1
+        bar = self._alpha_bar(t)
+        bar_previous = self._alpha_bar(int(self.timesteps[following]) if following < len(self.timesteps) else -1)
+        beta_bar, beta_bar_previous = 1 - bar, 1 - bar_previous
+        alpha_t = bar / bar_previous
+        beta_t = 1 - alpha_t
+
+        x0 = self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(t)))
+        mean = (math.sqrt(bar_previous) * beta_t / beta_bar) * x0
+        mean = mean + (math.sqrt(alpha_t) * beta_bar_previous / beta_bar) * sample
+        if t > 0:
+            # The floor is part of the published sampler: it leaves a trace of noise on the last step.
+            small = max(beta_bar_previous / beta_bar * beta_t, 1e-20)
+            variance = beta_t if self._options["variance_type"] == "fixed_large" else small
+            mean = mean + math.sqrt(variance) * draw_noise(model_output, generator)
+        return SchedulerOutput(mean, x0)

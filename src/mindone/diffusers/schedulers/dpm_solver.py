@@ -1,0 +1,181 @@
+"""DPM-Solver (Lu et al. 2022, arXiv 2206.00927) and DPM-Solver++ (arXiv 2211.01095), the multistep variants."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, Generators, SchedulerOutput, draw_noise, fields
+from .sigma_space import ExponentialIntegrator
+from .spacing import FINAL_SIGMAS, sigma_spacing
+
+
+class DPMSolverMultistepScheduler(ExponentialIntegrator):
+    """Solves for the part of the trajectory that is linear exactly, and for the model's part by a Taylor series in λ.
+
+    `dpmsolver++` integrates the predicted x₀, `dpmsolver` the predicted ε; their `sde-` variants add noise.
+    """
+
+    defaults = fields(
+        NOISE_SCHEDULE,
+        SPACING,
+        SIGMA_SPACING,
+        THRESHOLDING,
+        solver_order=2,
+        algorithm_type="dpmsolver++",
+        solver_type="midpoint",
+        lower_order_final=True,
+        euler_at_final=False,
+        use_lu_lambdas=False,
+        use_flow_sigmas=False,
+        flow_shift=1.0,
+        final_sigmas_type="zero",
+        lambda_min_clipped=-math.inf,
+        variance_type=None,
+        rescale_betas_zero_snr=False,
+        use_dynamic_shifting=False,
+        time_shift_type="exponential",
+    )
+    choices = fields(
+        solver_order=(1, 2, 3),
+        algorithm_type=("dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver"),
+        solver_type=("midpoint", "heun"),
+        final_sigmas_type=FINAL_SIGMAS,
+        variance_type=(None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
+        # Flow matching models are none of Stable Diffusion 1, 2 and XL.
+        use_flow_sigmas=(False, None),
+        use_dynamic_shifting=(False, None),
+    )
+    aliases = fields(
+        algorithm_type={"deis": "dpmsolver++"},
+        solver_type=dict.fromkeys(("logrho", "bh1", "bh2"), "midpoint"),
+    )
+    takes = ("timesteps",)
+
+    def _check(self) -> None:
+        super()._check()
+        kind = self._options["algorithm_type"]
+        if kind == "sde-dpmsolver" and self._options["solver_order"] == 3:
+            raise ValueError("algorithm_type 'sde-dpmsolver' has no solver_order 3; use 1 or 2, or 'sde-dpmsolver++'")
+        if not kind.endswith("++") and self._options["final_sigmas_type"] == "zero":
+            raise ValueError(f"algorithm_type {kind!r} cannot end at σ = 0; set final_sigmas_type to 'sigma_min'")
+        if self._options["use_lu_lambdas"] and sigma_spacing(self._options):
+            raise ValueError(f"use_lu_lambdas cannot be used with {sigma_spacing(self._options)}; turn one of them off")
+
+    def _layout(self, steps: int) -> np.ndarray:
+        options = self._options
+        if options["use_lu_lambdas"] or sigma_spacing(options):
+            timesteps, sigmas = self._spaced_run(steps)
+            whole = options["use_lu_lambdas"] or options["use_karras_sigmas"]
+            if whole and options["beta_schedule"] != "squaredcos_cap_v2":
+                timesteps = timesteps.round()
+            return self._run(timesteps, sigmas)
+        # The cosine schedule's first λ are so far apart that lambda_min_clipped leaves them out.
+        half_log_snr = -self._log_table[::-1]
+        clipped = int(np.searchsorted(half_log_snr, np.float32(options["lambda_min_clipped"])))
+        timesteps = self._whole_timesteps(steps, options["num_train_timesteps"] - clipped)
+        return self._run(timesteps, self._sigmas_at(timesteps))
+
+    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+        if self._options["use_lu_lambdas"]:
+            raise ValueError("custom timesteps cannot be used with use_lu_lambdas; turn it off")
+        return self._run(timesteps, self._sigmas_at(timesteps.astype(np.int64)))
+
+    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+        self._set_sigmas(sigmas, self._final_sigma())
+        return timesteps.astype(np.int64)
+
+    def _reset(self) -> None:
+        self._outputs: list[Array] = []  # converted model outputs, the latest first
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        generator: Generators = None,
+        variance_noise: Array | None = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """From one timestep to the next.
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: the next element of `timesteps`.
+            sample: x_t, of the same shape.
+            generator: where the noise of the `sde-` variants comes from; unused by the others.
+            variance_noise: the noise itself, instead.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+        """
+        options, i = self._options, self._index(timestep)
+        m = self._convert(model_output, sample, self._sigmas[i])
+        self._outputs = [m, *self._outputs[: options["solver_order"] - 1]]
+        order = min(len(self._outputs), self._allowed_order(i))
+        x_weight, d_weights, noise_weight = self._weights(order, self._sigmas[i], self._sigmas[i + 1])
+        x = x_weight * sample
+        for weight, difference in zip(d_weights, self._differences(i, order)):
+            x = x + weight * difference
+        if options["algorithm_type"].startswith("sde"):
+            x = x + noise_weight * (draw_noise(model_output, generator) if variance_noise is None else variance_noise)
+        self._step_index = i + 1
+        return SchedulerOutput(x, m if options["algorithm_type"].endswith("++") else None)
+
+    def _allowed_order(self, i: int) -> int:
+        """The order that step i may have: low orders at the end of a short run keep it stable."""
+        options, left = self._options, len(self.timesteps) - i
+        short = options["lower_order_final"] and len(self.timesteps) < 15
+        if left == 1 and (short or options["euler_at_final"] or options["final_sigmas_type"] == "zero"):
+            return 1
+        return 2 if left == 2 and short else 3
+
+    def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
+        """What the solver integrates: x₀ for the ++ variants, ε for the others."""
+        alpha, sigma = self._alpha_sigma(level)
+        if self._options["algorithm_type"].endswith("++"):
+            return self._clip(self._predict_original(model_output, sample, alpha, sigma))
+        epsilon = self._predict_epsilon(model_output, sample, alpha, sigma)
+        if self._options["thresholding"]:
+            return (sample - alpha * self._clip((sample - sigma * epsilon) / alpha)) / sigma
+        return epsilon
+
+    def _differences(self, i: int, order: int) -> list[Array]:
+        """D₀, D₁, D₂: the integrand and its divided differences over λ, in units of this step's h."""
+        m = self._outputs
+        if order == 1:
+            return m[:1]
+        h = self._log_snr_step(self._sigmas[i], self._sigmas[i + 1])
+        if h == 0:
+            return m[:1]
+        r0 = self._log_snr_step(self._sigmas[i - 1], self._sigmas[i]) / h
+        d1 = (m[0] - m[1]) / r0
+        if order == 2:
+            return [m[0], d1]
+        r1 = self._log_snr_step(self._sigmas[i - 2], self._sigmas[i - 1]) / h
+        d1_before = (m[1] - m[2]) / r1
+        d2 = (d1 - d1_before) / (r0 + r1)
+        return [m[0], d1 + r0 * d2, d2]
+
+    def _weights(self, order: int, before: float, after: float) -> tuple[float, list[float], float]:
+        """The factors of x, of D₀, D₁, D₂ and of the noise in a step between two noise levels."""
+        (alpha_s, sigma_s), (alpha_t, sigma_t) = self._alpha_sigma(before), self._alpha_sigma(after)
+        h, kind = self._log_snr_step(before, after), self._options["algorithm_type"]
+        taylor = order == 3 or self._options["solver_type"] == "heun"
+        if h == 0:
+            return 1.0, [0.0], 0.0
+        if kind == "dpmsolver++":  # arXiv 2211.01095, algorithm 2
+            phi = -math.expm1(-h)
+            first = alpha_t * (1 - phi / h) if taylor else 0.5 * alpha_t * phi
+            return sigma_t / sigma_s, [alpha_t * phi, first, alpha_t * ((phi - h) / h**2 + 0.5)], 0.0
+        if kind == "sde-dpmsolver++":  # the same for the reverse SDE, section 3.4 of its later version
+            phi = -math.expm1(-2 * h)
+            first = alpha_t * (1 - phi / (2 * h)) if taylor else 0.5 * alpha_t * phi
+            # The -1/2 is the published sampler's; the series has +1/2 here.
+            second = alpha_t * ((phi - 2 * h) / (2 * h) ** 2 - 0.5)
+            return sigma_t / sigma_s * math.exp(-h), [alpha_t * phi, first, second], sigma_t * math.sqrt(phi)
+        phi = math.expm1(h)  # arXiv 2206.00927, eq. 3.7 and appendix B
+        first = -sigma_t * (phi / h - 1) if taylor else -0.5 * sigma_t * phi
+        weights = [-sigma_t * phi, first, -sigma_t * ((phi - h) / h**2 - 0.5)]
+        if kind == "dpmsolver":
+            return alpha_t / alpha_s, weights, 0.0
+        return alpha_t / alpha_s, [2 * weight for weight in weights], sigma_t * math.sqrt(math.expm1(2 * h))

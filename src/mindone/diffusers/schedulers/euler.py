@@ -1,0 +1,96 @@
+"""Euler's method over σ: Elucidating the Design Space (Karras et al. 2022, arXiv 2206.00364), algorithm 2."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, Generators, SchedulerOutput, draw_noise, fields
+from .sigma_space import VarianceExploding
+from .spacing import FINAL_SIGMAS, sigma_to_timestep
+
+
+class EulerDiscreteScheduler(VarianceExploding):
+    """One Euler step a timestep. SDXL's default, and with trailing spacing the turbo models'."""
+
+    defaults = fields(
+        NOISE_SCHEDULE,
+        SPACING,
+        SIGMA_SPACING,
+        interpolation_type="linear",
+        sigma_min=None,
+        sigma_max=None,
+        timestep_type="discrete",
+        rescale_betas_zero_snr=False,
+        final_sigmas_type="zero",
+    )
+    choices = fields(
+        interpolation_type=("linear", "log_linear"),
+        timestep_type=("discrete", "continuous"),
+        final_sigmas_type=FINAL_SIGMAS,
+    )
+    takes = ("timesteps", "sigmas")
+
+    def _interpolated(self, timesteps: np.ndarray) -> np.ndarray:
+        if self._options["interpolation_type"] == "linear":
+            return super()._interpolated(timesteps)
+        return np.exp(np.linspace(self._log_table[-1], self._log_table[0], len(timesteps) + 1))
+
+    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+        if self._in_log_sigma:
+            raise ValueError("timesteps mean nothing with timestep_type continuous and v_prediction; give sigmas")
+        return super()._layout_at(timesteps)
+
+    def _layout_sigmas(self, sigmas: np.ndarray) -> np.ndarray:
+        sigmas = sigmas.astype(np.float32)
+        return self._label(sigma_to_timestep(sigmas[:-1], self._log_table), sigmas)
+
+    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+        return self._label(timesteps, np.append(sigmas, self._final_sigma()))
+
+    def _label(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+        self._set_sigmas(sigmas, final=None)
+        # Models in the EDM parametrization are conditioned on c_noise = log(σ)/4 (Karras et al., table 1).
+        return (0.25 * np.log(self.sigmas[:-1]) if self._in_log_sigma else timesteps).astype(np.float32)
+
+    @property
+    def _in_log_sigma(self) -> bool:
+        return self._options["timestep_type"] == "continuous" and self._options["prediction_type"] == "v_prediction"
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = math.inf,
+        s_noise: float = 1.0,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """From σ_i to σ_(i+1), the first-order part of algorithm 2.
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: the next element of `timesteps`.
+            sample: x at σ_i (not the scaled model input), of the same shape.
+            s_churn: how much noise to put back over the run, S_churn; 0 is deterministic.
+            s_tmin: the lowest σ at which noise is put back.
+            s_tmax: the highest.
+            s_noise: the standard deviation of that noise.
+            generator: where the noise comes from; unused without churn.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+        """
+        i = self._index(timestep)
+        sigma, target = self._sigmas[i], self._sigmas[i + 1]
+        gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1) if s_tmin <= sigma <= s_tmax else 0.0
+        sigma_hat = sigma * (1 + gamma)
+        x = sample
+        if gamma > 0:
+            x = x + (s_noise * math.sqrt(sigma_hat**2 - sigma**2)) * draw_noise(model_output, generator)
+        x0 = self._denoised(model_output, x, sigma_hat)
+        self._step_index = i + 1
+        ratio = target / sigma_hat
+        return SchedulerOutput(ratio * x + (1 - ratio) * x0, x0)

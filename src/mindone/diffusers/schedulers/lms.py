@@ -1,0 +1,64 @@
+"""Linear multistep method over σ (Adams-Bashforth with uneven steps), as k-diffusion's LMS.
+
+For the method see Hairer, Nørsett & Wanner, "Solving Ordinary Differential Equations I", section III.5.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, Generators, SchedulerOutput, fields
+from .sigma_space import VarianceExploding
+
+
+class LMSDiscreteScheduler(VarianceExploding):
+    """Follows the polynomial through the last slopes dx/dσ, four of them by default."""
+
+    defaults = fields(NOISE_SCHEDULE, SPACING, SIGMA_SPACING)
+
+    def _reset(self) -> None:
+        self._slopes: list[Array] = []  # the latest first
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        order: int = 4,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """From σ_i to σ_(i+1).
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: the next element of `timesteps`.
+            sample: x at σ_i (not the scaled model input), of the same shape.
+            order: how many slopes to use once there are as many.
+            generator: accepted so that one loop serves every scheduler; no noise is drawn.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+        """
+        if order < 1:
+            raise ValueError(f"order must be at least 1, got {order}")
+        i = self._index(timestep)
+        sigma = self._sigmas[i]
+        x0 = self._denoised(model_output, sample, sigma)
+        self._slopes = [(sample - x0) / sigma, *self._slopes[: order - 1]]
+        x = sample
+        for weight, slope in zip(self._weights(i, len(self._slopes)), self._slopes):
+            x = x + weight * slope
+        self._step_index = i + 1
+        return SchedulerOutput(x, x0)
+
+    def _weights(self, i: int, order: int) -> list[float]:
+        """∫ from σ_i to σ_(i+1) of each Lagrange polynomial over σ_i, σ_(i-1), …"""
+        nodes, start, end = self._sigmas[i - order + 1 : i + 1][::-1], self._sigmas[i], self._sigmas[i + 1]
+        weights = []
+        for node in nodes:
+            others = [other for other in nodes if other != node]
+            # In units of the step and from its start, so that no digits cancel.
+            basis = np.poly1d(np.poly([(other - start) / (end - start) for other in others]))
+            scale = np.prod([(node - other) / (end - start) for other in others])
+            weights.append(float((end - start) * basis.integ()(1.0) / scale))
+        return weights

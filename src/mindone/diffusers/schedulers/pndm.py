@@ -1,0 +1,117 @@
+"""PNDM: Pseudo Numerical Methods for Diffusion Models on Manifolds (Liu et al. 2022, arXiv 2202.09778)."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .base import NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, fields
+from .variance_preserving import VariancePreserving
+
+
+class PNDMScheduler(VariancePreserving):
+    """A linear multistep method over ε, with the transfer of eq. 11 in the place of Euler's step.
+
+    With `skip_prk_steps` (Stable Diffusion's setting, "PLMS") it starts itself with a lower order and visits the second
+    timestep twice; without, three Runge-Kutta steps of four model calls each come first. `timesteps` lists each call.
+    """
+
+    defaults = fields(
+        NOISE_SCHEDULE,
+        SPACING,
+        timestep_spacing="leading",
+        skip_prk_steps=False,
+        set_alpha_to_one=False,
+    )
+    choices = fields(prediction_type=("epsilon", "v_prediction"))
+
+    def _layout(self, steps: int) -> np.ndarray:
+        timesteps = super()._layout(steps)
+        self._stride = self._options["num_train_timesteps"] // steps
+        self._runge_kutta = np.array([], np.int64)
+        if self._options["skip_prk_steps"]:
+            return np.concatenate([timesteps[:1], timesteps[1:2], timesteps[1:2], timesteps[2:]])
+        if steps < 4:
+            raise ValueError(f"PNDMScheduler without skip_prk_steps needs at least 4 steps, got {steps}")
+        # Each Runge-Kutta step calls the model at its start, twice in its middle, and at its end.
+        steps_of_four = [(t, end + self._stride // 2, end) for t, end in pairwise(timesteps[:4])]
+        calls = [call for start, middle, end in steps_of_four for call in (start, middle, middle, end)]
+        self._runge_kutta = np.array(calls, np.int64)
+        return np.concatenate([self._runge_kutta, timesteps[3:]])
+
+    def _reset(self) -> None:
+        self._calls = 0
+        self._outputs: list[Array] = []  # ε of earlier timesteps, the latest first
+        self._sample: Array = None
+        self._sum: Array = None
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """What the model is to be called with next; section 3.3 and algorithm 2.
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: the next element of `timesteps`.
+            sample: what the model was called with, of the same shape.
+            generator: accepted so that one loop serves every scheduler; no noise is drawn.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+        """
+        if self.num_inference_steps is None:
+            raise ValueError("call PNDMScheduler.set_timesteps before step")
+        in_runge_kutta = self._calls < len(self._runge_kutta)
+        x = (self._prk if in_runge_kutta else self._plms)(model_output, int(timestep), sample)
+        self._calls += 1
+        return SchedulerOutput(x)
+
+    def _prk(self, model_output: Array, t: int, sample: Array) -> Array:
+        """One of the four calls of a Runge-Kutta step, eq. 13."""
+        call = self._calls % 4
+        target = t - (0 if call % 2 else self._stride // 2)
+        start = int(self._runge_kutta[self._calls - call])
+        if call == 0:
+            self._outputs.insert(0, model_output)
+            self._sample, self._sum = sample, model_output / 6
+        elif call < 3:
+            self._sum = self._sum + model_output / 3
+        else:
+            model_output = self._sum + model_output / 6
+        return self._transfer(self._sample, start, target, model_output)
+
+    def _plms(self, model_output: Array, t: int, sample: Array) -> Array:
+        """A linear multistep step, eq. 12; its first is taken twice, the second time with the mean of both slopes."""
+        target = t - self._stride
+        if self._calls == 1:
+            t, target = t + self._stride, t
+            sample = self._sample
+            slope = (model_output + self._outputs[0]) / 2
+        else:
+            self._outputs = [model_output, *self._outputs[:3]]
+            self._sample = sample
+            slope = self._multistep(self._outputs)
+        return self._transfer(sample, t, target, slope)
+
+    @staticmethod
+    def _multistep(e: list[Array]) -> Array:
+        """The Adams-Bashforth slope from up to four ε, the latest first."""
+        if len(e) == 1:
+            return e[0]
+        if len(e) == 2:
+            return (3 * e[0] - e[1]) / 2
+        if len(e) == 3:
+            return (23 * e[0] - 16 * e[1] + 5 * e[2]) / 12
+        return (55 * e[0] - 59 * e[1] + 37 * e[2] - 9 * e[3]) / 24
+
+    def _transfer(self, sample: Array, t: int, target: int, model_output: Array) -> Array:
+        """φ(x_t, ε, t, t-δ), eq. 11."""
+        bar, bar_target = self._alpha_bar(t), self._alpha_bar(target)
+        epsilon = self._predict_epsilon(model_output, sample, *self._alpha_sigma(t))
+        denominator = bar * math.sqrt(1 - bar_target) + math.sqrt(bar * (1 - bar) * bar_target)
+        return math.sqrt(bar_target / bar) * sample - ((bar_target - bar) / denominator) * epsilon

@@ -1,0 +1,80 @@
+"""TCD: Trajectory Consistency Distillation (Zheng et al. 2024, arXiv 2402.19159)."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arrays import Array
+from .base import Generators, draw_noise
+from .lcm import DISTILLED, Distilled
+from .spacing import pick_evenly
+
+
+class TCDSchedulerOutput(NamedTuple):
+    """What a TCD step returns; a tuple, so `output[0]` is `output.prev_sample`."""
+
+    prev_sample: Array
+    """The sample at the next, less noisy timestep."""
+    pred_noised_sample: Array
+    """The sample at the timestep s that the model jumped to, before noise was put back."""
+    pred_original_sample: Array | None = None
+    """The clean sample as the model sees it now."""
+
+
+class TCDScheduler(Distilled):
+    """Strategic stochastic sampling: jump to (1 - γ) of the next timestep, put noise back up to it (algorithm 4).
+
+    A config's spacing and clipping options are kept, not used: the method has neither.
+    """
+
+    defaults = DISTILLED
+
+    def _layout(self, steps: int) -> np.ndarray:
+        if self._original_steps is None:
+            return super()._layout(steps)
+        # Asked for by the caller, the steps come from all trained timesteps, not from the distillation's.
+        if steps > self._original_steps:
+            raise ValueError(
+                f"num_inference_steps must be at most original_inference_steps={self._original_steps}, got {steps}"
+            )
+        available = int(self._options["num_train_timesteps"] * self._strength)
+        if steps > available:
+            raise ValueError(f"num_inference_steps must be at most {available} with this strength, got {steps}")
+        return pick_evenly(np.arange(available)[::-1], steps)
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        eta: float = 0.3,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> TCDSchedulerOutput:
+        """From one timestep to the next; after the last, to timestep 0.
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: the next element of `timesteps`.
+            sample: x_t, of the same shape.
+            eta: the paper's γ, from 0 (deterministic) to 1 (fresh noise at every step, as LCM).
+            generator: where the noise comes from; unused with `eta=0`.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+        """
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta must be from 0 to 1, got {eta}")
+        i, t = self._index(timestep), int(timestep)
+        last = i + 1 == len(self.timesteps)
+        following = 0 if last else int(self.timesteps[i + 1])
+        # In float32, as published: products next to a whole number fall on the same side of it.
+        s = math.floor(np.float32(1 - eta) * np.float32(following))
+        x0 = self._predict_original(model_output, sample, *self._alpha_sigma(t))
+        epsilon = self._predict_epsilon(model_output, sample, *self._alpha_sigma(t))
+        alpha_s, sigma_s = self._alpha_sigma(s)
+        x = noised = alpha_s * x0 + sigma_s * epsilon
+        if eta > 0 and not last:
+            kept = self._alpha_bar(following) / self._alpha_bar(s)
+            x = math.sqrt(kept) * noised + math.sqrt(1 - kept) * draw_noise(model_output, generator)
+        self._step_index = i + 1
+        return TCDSchedulerOutput(x, noised, x0)

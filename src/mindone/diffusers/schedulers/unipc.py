@@ -1,0 +1,148 @@
+"""UniPC: A Unified Predictor-Corrector Framework (Zhao et al. 2023, arXiv 2302.04867)."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, Generators, SchedulerOutput, fields
+from .sigma_space import ExponentialIntegrator
+from .spacing import FINAL_SIGMAS, sigma_spacing
+
+
+class UniPCMultistepScheduler(ExponentialIntegrator):
+    """A predictor of any order (UniP), each step of it corrected by the next model call (UniC), at no extra call."""
+
+    defaults = fields(
+        NOISE_SCHEDULE,
+        SPACING,
+        SIGMA_SPACING,
+        THRESHOLDING,
+        solver_order=2,
+        predict_x0=True,
+        solver_type="bh2",
+        lower_order_final=True,
+        disable_corrector=[],
+        solver_p=None,
+        use_flow_sigmas=False,
+        flow_shift=1.0,
+        final_sigmas_type="zero",
+        rescale_betas_zero_snr=False,
+        use_dynamic_shifting=False,
+        time_shift_type="exponential",
+    )
+    choices = fields(
+        solver_type=("bh1", "bh2"),
+        final_sigmas_type=FINAL_SIGMAS,
+        solver_p=(None,),
+        # Flow matching models are none of Stable Diffusion 1, 2 and XL.
+        use_flow_sigmas=(False, None),
+        use_dynamic_shifting=(False, None),
+    )
+    aliases = fields(solver_type=dict.fromkeys(("midpoint", "heun", "logrho"), "bh2"))
+
+    def _check(self) -> None:
+        super()._check()
+        options = self._options
+        if not isinstance(options["solver_order"], int) or options["solver_order"] < 1:
+            raise ValueError(f"solver_order must be a whole number of at least 1, got {options['solver_order']!r}")
+        if options["final_sigmas_type"] == "zero" and not (options["lower_order_final"] and options["predict_x0"]):
+            raise ValueError(
+                "UniPCMultistepScheduler can end at σ = 0 only with lower_order_final and predict_x0; "
+                "set final_sigmas_type to 'sigma_min'"
+            )
+
+    def _layout(self, steps: int) -> np.ndarray:
+        if sigma_spacing(self._options):
+            timesteps, sigmas = self._spaced_run(steps)
+            if self._options["use_karras_sigmas"]:
+                timesteps = timesteps.round()
+            final = sigmas[-1] if self._options["final_sigmas_type"] == "sigma_min" else 0.0
+        else:
+            timesteps = self._whole_timesteps(steps)
+            sigmas, final = self._sigmas_at(timesteps), self._final_sigma()
+        self._set_sigmas(sigmas, final)
+        return timesteps.astype(np.int64)
+
+    def _reset(self) -> None:
+        self._outputs: list[Array] = []  # converted model outputs, the latest first
+        self._last_sample: Array = None
+        self._last_order = 0
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """From one timestep to the next, after correcting the step that led here (algorithms 1 and 2).
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: the next element of `timesteps`.
+            sample: x_t, of the same shape.
+            generator: accepted so that one loop serves every scheduler; no noise is drawn.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+        """
+        options, i = self._options, self._index(timestep)
+        m = self._convert(model_output, sample, self._sigmas[i])
+        if self._last_sample is not None and i - 1 not in options["disable_corrector"]:
+            sample = self._update(self._last_sample, i - 1, self._last_order, corrector=m)
+        self._outputs = [m, *self._outputs[: options["solver_order"] - 1]]
+        order = len(self._outputs)
+        if options["lower_order_final"]:
+            order = min(order, len(self.timesteps) - i)
+        self._last_sample, self._last_order = sample, order
+        x = self._update(sample, i, order)
+        self._step_index = i + 1
+        return SchedulerOutput(x, m if options["predict_x0"] else None)
+
+    def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
+        """What the solver integrates: x₀, or ε without `predict_x0`."""
+        if self._options["predict_x0"]:
+            return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(level)))
+        return self._predict_epsilon(model_output, sample, *self._alpha_sigma(level))
+
+    def _update(self, x: Array, i: int, order: int, corrector: Array | None = None) -> Array:
+        """The step from σ_i to σ_(i+1), eq. 3 (UniP), or with the model's output at its end, eq. 9 (UniC).
+
+        `_outputs` begins with the output at σ_i in both cases.
+        """
+        (alpha_s, sigma_s), (alpha_t, sigma_t) = (self._alpha_sigma(level) for level in self._sigmas[i : i + 2])
+        h = self._log_snr_step(self._sigmas[i], self._sigmas[i + 1])
+        if h == 0:
+            return x
+        m0 = self._outputs[0]
+        signed_h = -h if self._options["predict_x0"] else h
+        phi = math.expm1(signed_h)
+        if self._options["predict_x0"]:
+            x_weight, m_weight = sigma_t / sigma_s, alpha_t
+        else:
+            x_weight, m_weight = alpha_t / alpha_s, sigma_t
+        x = x_weight * x - (m_weight * phi) * m0
+        ratios = [-self._log_snr_step(self._sigmas[i - k], self._sigmas[i]) / h for k in range(1, order)]
+        differences = [(m - m0) / r for m, r in zip(self._outputs[1:order], ratios)]
+        if corrector is not None:
+            ratios, differences = [*ratios, 1.0], [*differences, corrector - m0]
+        if not differences:
+            return x
+        b_h = signed_h if self._options["solver_type"] == "bh1" else phi
+        for weight, difference in zip(self._weights(ratios, signed_h, b_h), differences):
+            x = x - (m_weight * b_h * weight) * difference
+        return x
+
+    @staticmethod
+    def _weights(ratios: list[float], h: float, b_h: float) -> list[float]:
+        """a_p of theorem 3.1: the solution of R_p(h) a = φ_p(h) / B(h)."""
+        if len(ratios) == 1:
+            return [0.5]  # recommended instead of the solution, which tends to it
+        rows, right, phi_k, factorial = [], [], math.expm1(h) / h - 1, 1
+        for k in range(1, len(ratios) + 1):
+            rows.append([r ** (k - 1) for r in ratios])
+            right.append(phi_k * factorial / b_h)
+            factorial *= k + 1
+            phi_k = phi_k / h - 1 / factorial
+        return np.linalg.solve(rows, right).tolist()

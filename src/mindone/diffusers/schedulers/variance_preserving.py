@@ -1,0 +1,48 @@
+"""Schedulers in the model's own coordinates, x_t = √ᾱ x₀ + √(1-ᾱ) ε: DDPM, DDIM, PNDM, LCM and TCD."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array, per_image
+from .base import Scheduler
+from .spacing import spaced_timesteps
+
+
+class VariancePreserving(Scheduler):
+    """What those five share: ᾱ of a timestep, whole timesteps, adding noise."""
+
+    def _prepare(self) -> None:
+        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
+        # ᾱ "before" timestep 0: that of clean data, or that of timestep 0 for models which never saw clean data.
+        self._final_alpha_bar = 1.0 if self._options.get("set_alpha_to_one", True) else self._alpha_bars[0]
+
+    def _alpha_bar(self, timestep: int) -> float:
+        return self._alpha_bars[timestep] if timestep >= 0 else self._final_alpha_bar
+
+    def _alpha_sigma(self, timestep: int) -> tuple[float, float]:
+        """(√ᾱ, √(1-ᾱ)) at a timestep; below 0 it is clean data."""
+        alpha_bar = self._alpha_bar(timestep)
+        return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+
+    def _layout(self, steps: int) -> np.ndarray:
+        return spaced_timesteps(self._options, steps).round().astype(np.int64)
+
+    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+        return timesteps.astype(np.int64)
+
+    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[int] | np.ndarray) -> Array:
+        """√ᾱ x₀ + √(1-ᾱ) ε (Ho et al. 2020, eq. 4), with one timestep or one an image."""
+        alpha, sigma = self._coefficients(timesteps, original_samples)
+        return alpha * original_samples + sigma * noise
+
+    def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[int] | np.ndarray) -> Array:
+        """v = √ᾱ ε - √(1-ᾱ) x₀ (Salimans & Ho 2022, appendix D), what a v-prediction model is trained on."""
+        alpha, sigma = self._coefficients(timesteps, sample)
+        return alpha * noise - sigma * sample
+
+    def _coefficients(self, timesteps: Sequence[int] | np.ndarray, like: Array) -> tuple[Any, Any]:
+        pairs = [self._alpha_sigma(int(timestep)) for timestep in np.atleast_1d(timesteps)]
+        return per_image([alpha for alpha, _ in pairs], like), per_image([sigma for _, sigma in pairs], like)

@@ -1,0 +1,184 @@
+"""The scheduler runs that the golden file and the live comparison share. Needs NumPy only.
+
+A case names a scheduler class and its options; `sample` runs it, ours or the reference's, with a fixed pseudo-model.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SHAPE = (1, 2, 4, 4)
+SEED = 7
+STEPS = (10, 25, 50)
+LATENT = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+V = {"prediction_type": "v_prediction"}
+X0 = {"prediction_type": "sample"}
+TRAILING_ZERO_SNR = {**V, "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}
+ALIGNED_TIMESTEPS = [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]
+ALIGNED_SIGMAS = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.0]
+TRAINED = np.linspace(0.0002, 0.018, 1000).tolist()
+
+
+class Case(NamedTuple):
+    name: str
+    cls: str
+    config: dict[str, Any]
+    step: dict[str, Any]
+    set: dict[str, Any]
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The arguments of set_timesteps, one run each."""
+        return [self.set] if self.set else [{"num_inference_steps": steps} for steps in STEPS]
+
+
+CASES: list[Case] = []
+
+
+def _add(cls: str, name: str, /, *groups: dict[str, Any], step: Any = None, set: Any = None, **options: Any) -> None:
+    config: dict[str, Any] = dict(LATENT)
+    for group in (*groups, options):
+        config.update(group)
+    CASES.append(Case(f"{cls.removesuffix('Scheduler')}-{name}", cls, config, step or {}, set or {}))
+
+
+def _spacings(cls: str, *groups: dict[str, Any]) -> None:
+    for spacing in ("leading", "linspace", "trailing"):
+        _add(cls, spacing, *groups, timestep_spacing=spacing)
+    _add(cls, "leading-offset", *groups, timestep_spacing="leading", steps_offset=1)
+
+
+def _betas(cls: str, *groups: dict[str, Any]) -> None:
+    _add(cls, "linear", *groups, beta_schedule="linear", beta_start=0.0001, beta_end=0.02)
+    _add(cls, "cosine", *groups, beta_schedule="squaredcos_cap_v2")
+    _add(cls, "trained", *groups, trained_betas=TRAINED)
+
+
+DDIM, DDPM, PNDM = "DDIMScheduler", "DDPMScheduler", "PNDMScheduler"
+EULER, ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
+HEUN, LMS = "HeunDiscreteScheduler", "LMSDiscreteScheduler"
+DPM, UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
+LCM, TCD = "LCMScheduler", "TCDScheduler"
+
+free = {"clip_sample": False}
+for cls in (DDIM, DDPM):
+    _spacings(cls, free)
+    _betas(cls, free)
+    _add(cls, "v", free, V)
+    _add(cls, "x0", free, X0)
+    _add(cls, "zero-snr", free, TRAILING_ZERO_SNR)
+    _add(cls, "clip", clip_sample=True)
+    _add(cls, "clip-range", clip_sample=True, clip_sample_range=0.5)
+    _add(cls, "threshold", free, thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5)
+_add(DDIM, "not-one", free, set_alpha_to_one=False, steps_offset=1)
+_add(DDIM, "eta", free, step={"eta": 0.6})
+_add(DDIM, "eta-v", free, V, step={"eta": 1.0})
+_add(DDIM, "reclipped", clip_sample=True, step={"use_clipped_model_output": True})
+_add(DDPM, "large", free, variance_type="fixed_large")
+_add(DDPM, "small-log", free, variance_type="fixed_small_log")
+_add(DDPM, "custom", free, set={"timesteps": ALIGNED_TIMESTEPS})
+_add(DDPM, "sigmoid", free, beta_schedule="sigmoid", beta_start=0.0001, beta_end=0.02)
+
+plms = {"skip_prk_steps": True}
+_spacings(PNDM, plms)
+_betas(PNDM, plms)
+_add(PNDM, "v", plms, V, steps_offset=1)
+_add(PNDM, "one", plms, set_alpha_to_one=True)
+_add(PNDM, "prk")
+_add(PNDM, "prk-v", V, steps_offset=1)
+
+for cls in (EULER, ANCESTRAL, HEUN, LMS):
+    _spacings(cls)
+    _betas(cls)
+    _add(cls, "v", V)
+    if cls != ANCESTRAL:
+        _add(cls, "x0", X0)
+        for kind in ("karras", "exponential", "beta"):
+            _add(cls, kind, **{f"use_{kind}_sigmas": True})
+        _add(cls, "karras-leading", use_karras_sigmas=True, timestep_spacing="leading", steps_offset=1)
+_add(EULER, "zero-snr", TRAILING_ZERO_SNR)
+_add(ANCESTRAL, "zero-snr", TRAILING_ZERO_SNR)
+_add(EULER, "log-linear", interpolation_type="log_linear")
+_add(EULER, "sigma-min", final_sigmas_type="sigma_min")
+_add(EULER, "continuous", V, timestep_type="continuous", use_karras_sigmas=True, sigma_min=0.002, sigma_max=700.0)
+_add(EULER, "churn", step={"s_churn": 5.0, "s_tmin": 0.1, "s_noise": 1.01})
+_add(EULER, "custom", set={"timesteps": ALIGNED_TIMESTEPS})
+_add(EULER, "custom-sigmas", set={"sigmas": ALIGNED_SIGMAS})
+_add(HEUN, "custom", set={"timesteps": ALIGNED_TIMESTEPS})
+_add(HEUN, "clip", clip_sample=True)
+_add(HEUN, "exp-betas", beta_schedule="exp")
+_add(LMS, "order-2", step={"order": 2})
+
+for algorithm in ("dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver"):
+    ends = {} if algorithm.endswith("++") else {"final_sigmas_type": "sigma_min"}
+    for order in (1, 2, 3):
+        if (algorithm, order) != ("sde-dpmsolver", 3):
+            _add(DPM, f"{algorithm}-{order}", ends, algorithm_type=algorithm, solver_order=order)
+    _add(DPM, f"{algorithm}-heun", ends, algorithm_type=algorithm, solver_type="heun")
+    _add(DPM, f"{algorithm}-karras", ends, algorithm_type=algorithm, use_karras_sigmas=True)
+    _add(DPM, f"{algorithm}-v", ends, V, algorithm_type=algorithm)
+    _add(DPM, f"{algorithm}-x0", ends, X0, algorithm_type=algorithm)
+_add(DPM, "threshold-eps", algorithm_type="dpmsolver", final_sigmas_type="sigma_min", thresholding=True)
+_add(DPM, "lambda-clipped", beta_schedule="squaredcos_cap_v2", lambda_min_clipped=-5.1)
+_add(
+    DPM,
+    "lambda-clipped-trailing",
+    beta_schedule="squaredcos_cap_v2",
+    lambda_min_clipped=-5.1,
+    timestep_spacing="trailing",
+)
+_add(DPM, "euler-at-final", euler_at_final=True, final_sigmas_type="sigma_min")
+_add(DPM, "higher-final", lower_order_final=False, final_sigmas_type="sigma_min")
+_add(DPM, "lu", use_lu_lambdas=True)
+_add(DPM, "karras-cosine", use_karras_sigmas=True, beta_schedule="squaredcos_cap_v2")
+_add(DPM, "custom", set={"timesteps": ALIGNED_TIMESTEPS})
+_add(DPM, "deis", algorithm_type="deis", solver_type="logrho", final_sigmas_type="sigma_min")
+for order in (1, 2, 3, 4):
+    for kind in ("bh1", "bh2"):
+        _add(UNIPC, f"{kind}-{order}", solver_order=order, solver_type=kind, final_sigmas_type="sigma_min")
+_add(UNIPC, "order-3", solver_order=3)
+_add(UNIPC, "v", V)
+_add(UNIPC, "x0", X0)
+_add(UNIPC, "epsilon", predict_x0=False, final_sigmas_type="sigma_min")
+_add(UNIPC, "epsilon-v", V, predict_x0=False, final_sigmas_type="sigma_min")
+_add(UNIPC, "epsilon-x0", X0, predict_x0=False, final_sigmas_type="sigma_min")
+_add(UNIPC, "uncorrected", disable_corrector=[0, 1, 2])
+_add(UNIPC, "higher-final", lower_order_final=False, final_sigmas_type="sigma_min")
+_add(UNIPC, "midpoint", solver_type="midpoint")
+_add(UNIPC, "karras", use_karras_sigmas=True)
+for cls in (DPM, UNIPC):
+    _spacings(cls)
+    _betas(cls)
+    _add(cls, "zero-snr", TRAILING_ZERO_SNR)
+    _add(cls, "threshold", thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5)
+    _add(cls, "exponential", use_exponential_sigmas=True)
+    _add(cls, "beta", use_beta_sigmas=True)
+    _add(cls, "karras-sigma-min", use_karras_sigmas=True, final_sigmas_type="sigma_min")
+
+for cls in (LCM, TCD):
+    _betas(cls)
+    _add(cls, "scaled")
+    _add(cls, "four", set={"num_inference_steps": 4})
+    _add(cls, "v", V)
+    _add(cls, "x0", X0)
+    _add(cls, "zero-snr", V, rescale_betas_zero_snr=True)
+    _add(cls, "original", original_inference_steps=100)
+    _add(cls, "custom", set={"timesteps": [999, 759, 499, 259]})
+    _add(cls, "asked", set={"num_inference_steps": 7, "original_inference_steps": 40})
+    _add(cls, "strength", set={"num_inference_steps": 7, "strength": 0.6})
+_add(LCM, "clip", clip_sample=True)
+_add(LCM, "scaling", timestep_scaling=1.0)
+for eta in (0.0, 0.5, 1.0):
+    _add(TCD, f"eta-{eta}", step={"eta": eta})
+
+
+def pseudo_model(sample: np.ndarray, timestep: float, prediction_type: str) -> np.ndarray:
+    """A smooth, nonlinear stand-in for a UNet: bounded slopes, of the size of what it predicts, dependent on time."""
+    wave = np.sin(1.3 * sample + timestep / 300).astype(np.float32)
+    if prediction_type == "epsilon":
+        return (0.9 * sample + 0.2 * wave).astype(np.float32)
+    return (0.4 * wave + 0.1 * sample).astype(np.float32)
+
+
+def initial_noise() -> np.ndarray:
+    return np.random.default_rng(SEED).standard_normal(SHAPE).astype(np.float32)
