@@ -82,9 +82,9 @@ def resolve(
     """
     name = os.fspath(name_or_path)
     local = Path(name).expanduser()
-    if local.is_dir():
+    if name and local.is_dir():
         root = local
-    elif local.is_file():
+    elif name and local.is_file():
         raise FileNotFoundError(
             f"{name} is a file; give the folder in the published layout that it belongs to, or a hub id owner/name"
         )
@@ -280,7 +280,7 @@ class _Hub:
             )
         if isinstance(error, hub.RepositoryNotFoundError):
             return FileNotFoundError(
-                f"unknown model {model!r}: not on the hub (or private: then pass token=…), and {not_local}"
+                f"unknown model {model}: not on the hub (or private: then pass token=…), and {not_local}"
             )
         if isinstance(error, hub.EntryNotFoundError):
             return FileNotFoundError(f"{model} lacks a file that is needed: {_first_line(error)}")
@@ -374,7 +374,7 @@ def _require_weights(hub: _Hub, folder: Path, component: str, variant: str | Non
     if not there and folder.is_dir():
         there = sorted(path.name for path in folder.iterdir())
     what = f"{component or 'the model'} of {hub.repository}"
-    variants = dict.fromkeys(found for basename in WEIGHT_BASENAMES for found in variants_of(there, basename))
+    variants = sorted({found for basename in WEIGHT_BASENAMES for found in variants_of(there, basename)})
     if variants and (variant or "") not in variants:
         shown = ", ".join(f'variant="{found}"' if found else "variant=None" for found in variants)
         raise FileNotFoundError(f"{what} has no weights of variant={variant!r}; there is {shown}")

@@ -208,7 +208,7 @@ def _no_weights(folder: Path, basename: str, wanted: str, variant: str | None) -
 
 def variants_of(names: Iterable[str], basename: str) -> list[str]:
     """The variants whose weights are among the file names of a component; "" stands for the files without one."""
-    return list(dict.fromkeys(found for name in names if (found := _variant_of(name, basename)) is not None))
+    return sorted({found for name in names if (found := _variant_of(name, basename)) is not None})
 
 
 def _variant_of(name: str, basename: str) -> str | None:
