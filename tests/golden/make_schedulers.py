@@ -5,6 +5,7 @@ run; the live comparison (pytest -m oracle) covers all runs and every step.
 """
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,38 +14,23 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from golden.schedulers_cases import CASES, SEED, Case, initial_noise, pseudo_model
+from golden.schedulers_cases import CASES, NOISE_SEED, Case, Trajectory, picked, trajectory
 
 
-def reference_run(case: Case, run: dict[str, Any]) -> tuple[np.ndarray, list[np.ndarray], float]:
-    """The reference's timesteps, its samples after each step, and its init_noise_sigma."""
+def reference_run(case: Case, run: dict[str, Any]) -> Trajectory:
+    """The reference's run, its noise drawn from the generator that ours is given."""
     import diffusers
     import torch
 
     cls = getattr(diffusers, case.cls)
-    scheduler = cls(**case.config)
-    scheduler.set_timesteps(**run)
-    generator = np.random.default_rng(SEED + 1)
+    generator = np.random.default_rng(NOISE_SEED)
 
     def draw(shape: Any, dtype: Any = torch.float32, **_: Any) -> Any:
         return torch.from_numpy(generator.standard_normal(tuple(shape))).to(dtype)
 
     module = sys.modules[cls.__module__]
-    patch = mock.patch.object(module, "randn_tensor", draw) if hasattr(module, "randn_tensor") else mock.MagicMock()
-    sigma = float(scheduler.init_noise_sigma)
-    sample, samples = torch.from_numpy(initial_noise()) * scheduler.init_noise_sigma, []
-    with patch:
-        for timestep in scheduler.timesteps:
-            scaled = scheduler.scale_model_input(sample, timestep)
-            output = pseudo_model(scaled.numpy(), float(timestep), scheduler.config.prediction_type)
-            sample = scheduler.step(torch.from_numpy(output), timestep, sample, **case.step)[0]
-            samples.append(sample.numpy())
-    return scheduler.timesteps.numpy(), samples, sigma
-
-
-def picked(samples: list[np.ndarray]) -> np.ndarray:
-    """Five of the samples, spread over the run, the last included."""
-    return np.stack([samples[i] for i in np.linspace(0, len(samples) - 1, 5).astype(int)])
+    with mock.patch.object(module, "randn_tensor", draw) if hasattr(module, "randn_tensor") else nullcontext():
+        return trajectory(cls(**case.config), run, torch.from_numpy, **case.step)
 
 
 def main() -> None:

@@ -1,14 +1,15 @@
 """The scheduler runs that the golden file and the live comparison share. Needs NumPy only.
 
-A case names a scheduler class and its options; `sample` runs it, ours or the reference's, with a fixed pseudo-model.
+A case names a scheduler class and its options; `trajectory` runs it, ours or the reference's, with a pseudo-model.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 SHAPE = (1, 2, 4, 4)
-SEED = 7
+SEED, NOISE_SEED = 7, 8
 STEPS = (10, 25, 50)
 LATENT = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 V = {"prediction_type": "v_prediction"}
@@ -174,11 +175,39 @@ for eta in (0.0, 0.5, 1.0):
 
 def pseudo_model(sample: np.ndarray, timestep: float, prediction_type: str) -> np.ndarray:
     """A smooth, nonlinear stand-in for a UNet: bounded slopes, of the size of what it predicts, dependent on time."""
-    wave = np.sin(1.3 * sample + timestep / 300).astype(np.float32)
-    if prediction_type == "epsilon":
-        return (0.9 * sample + 0.2 * wave).astype(np.float32)
-    return (0.4 * wave + 0.1 * sample).astype(np.float32)
+    wave = np.sin(1.3 * sample + timestep / 300)
+    return 0.9 * sample + 0.2 * wave if prediction_type == "epsilon" else 0.4 * wave + 0.1 * sample
 
 
-def initial_noise() -> np.ndarray:
-    return np.random.default_rng(SEED).standard_normal(SHAPE).astype(np.float32)
+class Trajectory(NamedTuple):
+    timesteps: np.ndarray
+    samples: list[np.ndarray]  # after each step
+    init_noise_sigma: float
+
+
+def trajectory(
+    scheduler: Any,
+    run: dict[str, Any],
+    native: Callable[[np.ndarray], Any] = np.asarray,
+    dtype: type = np.float32,
+    **step: Any,
+) -> Trajectory:
+    """Run a scheduler, ours or the reference's, from fixed noise and with the pseudo-model.
+
+    `native` makes the scheduler's kind of array; the noise of its steps is whatever it draws.
+    """
+    scheduler.set_timesteps(**run)
+    noise = np.random.default_rng(SEED).standard_normal(SHAPE).astype(np.float32).astype(dtype)
+    sigma = float(scheduler.init_noise_sigma)
+    sample, samples = native(noise) * sigma, []
+    for timestep in scheduler.timesteps:
+        scaled = np.asarray(scheduler.scale_model_input(sample, timestep))
+        output = pseudo_model(scaled, float(timestep), scheduler.config["prediction_type"])
+        sample = scheduler.step(native(output), timestep, sample, **step)[0]
+        samples.append(np.asarray(sample))
+    return Trajectory(np.asarray(scheduler.timesteps), samples, sigma)
+
+
+def picked(samples: list[np.ndarray]) -> np.ndarray:
+    """Five of the samples, spread over the run, the last included."""
+    return np.stack([samples[i] for i in np.linspace(0, len(samples) - 1, 5).astype(int)])

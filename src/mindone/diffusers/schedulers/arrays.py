@@ -15,7 +15,7 @@ def dynamic_threshold(sample: Array, ratio: float, max_value: float) -> Array:
     """
     values = to_numpy(sample)
     flat = values.reshape(len(values), -1)
-    s = np.quantile(np.abs(flat), ratio, axis=1, keepdims=True).clip(1, max(1, max_value)).astype(flat.dtype)
+    s = np.quantile(np.abs(flat), ratio, axis=1, keepdims=True).clip(1, max_value).astype(flat.dtype)
     return as_array_like((flat.clip(-s, s) / s).reshape(values.shape), sample)
 
 

@@ -3,13 +3,13 @@
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..loading.config import Config, read_config, write_config
+from ..loading.hub import resolve
 from . import betas, spacing
 from .arrays import Array, as_array_like, dynamic_threshold
 
@@ -120,7 +120,7 @@ class Scheduler:
             )
         if cls is Scheduler:
             return scheduler_class(config.get("_class_name")).from_config(config, **overrides)  # type: ignore[return-value]
-        writer = CLASSES.get(config.get("_class_name", ""), cls)
+        writer = CLASSES.get(str(config.get("_class_name")), cls)
         # A default that somebody has changed since, as in {**config, "steps_offset": 1}, is a choice.
         unset = {key for key in config.get("_use_default_values", ()) if config.get(key) == writer.defaults.get(key)}
         chosen = {key: value for key, value in config.items() if key not in (*unset, "_use_default_values")}
@@ -147,13 +147,8 @@ class Scheduler:
             FileNotFoundError: no such folder or file.
             ValueError: the file is not a scheduler's config, or asks for what this class cannot do.
         """
-        folder = Path(pretrained_model_name_or_path)
-        if not folder.is_dir():
-            from ..loading.hub import resolve
-
-            patterns = [f"{subfolder}/{CONFIG_NAME}" if subfolder else CONFIG_NAME]
-            folder = resolve(os.fspath(pretrained_model_name_or_path), needed=patterns, **hub_options)
-        return cls.from_config(read_config(folder / subfolder if subfolder else folder, CONFIG_NAME))
+        folder = resolve(pretrained_model_name_or_path, needed="scheduler", subfolder=subfolder, **hub_options)
+        return cls.from_config(read_config(folder, CONFIG_NAME))
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write `scheduler_config.json` into the folder, which is made when missing."""
@@ -179,13 +174,20 @@ class Scheduler:
     def _check(self) -> None:
         """Refuse option values that this scheduler cannot honour."""
         name, train_steps = type(self).__name__, self._options["num_train_timesteps"]
-        if not isinstance(train_steps, int) or train_steps < 1:
-            raise ValueError(f"num_train_timesteps must be a whole number of at least 1, got {train_steps!r}")
+        for option, default in self.defaults.items():
+            value = self._options[option]
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if isinstance(default, bool) and not (value is None or isinstance(value, bool)):
+                raise ValueError(f"{name} takes {option} true or false; got {value!r}")
+            if isinstance(default, int | float) and not isinstance(default, bool) and not number:
+                raise ValueError(f"{name} takes a number as {option}; got {value!r}")
         shared = {"prediction_type": PREDICTION_TYPES, "timestep_spacing": spacing.SPACINGS}
         for option, allowed in {**shared, **self.choices}.items():
             if option in self.defaults and self._options[option] not in allowed:
                 listed = ", ".join(map(repr, allowed))
                 raise ValueError(f"{name} takes {option} {listed}; got {self._options[option]!r}")
+        if not isinstance(train_steps, int) or train_steps < 1:
+            raise ValueError(f"num_train_timesteps must be a whole number of at least 1, got {train_steps!r}")
         spacing.sigma_spacing(self._options)
 
     def _prepare(self) -> None:
@@ -363,9 +365,22 @@ def scheduler_class(name: Any) -> type[Scheduler]:
     Raises:
         ValueError: there is none; the known ones are listed.
     """
-    if name not in CLASSES:
+    if str(name) not in CLASSES:
         raise ValueError(f"unknown scheduler class {name!r}; the known ones are {', '.join(CLASSES)}")
     return CLASSES[name]
+
+
+def given_or_drawn(variance_noise: Array | None, sample: Array, generator: Generators) -> Array:
+    """The noise that the caller gave, or fresh noise from the generator.
+
+    Raises:
+        ValueError: both were given.
+    """
+    if variance_noise is None:
+        return draw_noise(sample, generator)
+    if generator is not None:
+        raise ValueError("give generator or variance_noise, not both")
+    return variance_noise
 
 
 def draw_noise(sample: Array, generator: Generators = None) -> Array:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from .arrays import Array
-from .base import CLIPPING, NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, draw_noise, fields
+from .base import CLIPPING, NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, fields, given_or_drawn
 from .variance_preserving import VariancePreserving
 
 
@@ -48,8 +48,6 @@ class DDIMScheduler(VariancePreserving):
             raise ValueError("call DDIMScheduler.set_timesteps before step")
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be from 0 to 1, got {eta}")
-        if generator is not None and variance_noise is not None:
-            raise ValueError("give generator or variance_noise, not both")
         t = int(timestep)
         previous = t - self._options["num_train_timesteps"] // self.num_inference_steps
         alpha, sigma = self._alpha_sigma(t)
@@ -64,6 +62,5 @@ class DDIMScheduler(VariancePreserving):
         direction = math.sqrt(max(1 - bar_previous - sigma_t**2, 0.0))
         x = math.sqrt(bar_previous) * x0 + direction * epsilon
         if eta > 0:
-            noise = draw_noise(model_output, generator) if variance_noise is None else variance_noise
-            x = x + sigma_t * noise
+            x = x + sigma_t * given_or_drawn(variance_noise, model_output, generator)
         return SchedulerOutput(x, x0)

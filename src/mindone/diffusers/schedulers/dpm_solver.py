@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, Generators, SchedulerOutput, draw_noise, fields
+from .base import (
+    NOISE_SCHEDULE,
+    SIGMA_SPACING,
+    SPACING,
+    THRESHOLDING,
+    Generators,
+    SchedulerOutput,
+    fields,
+    given_or_drawn,
+)
 from .sigma_space import ExponentialIntegrator
 from .spacing import FINAL_SIGMAS, sigma_spacing
 
@@ -117,7 +126,7 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
         for weight, difference in zip(d_weights, self._differences(i, order)):
             x = x + weight * difference
         if options["algorithm_type"].startswith("sde"):
-            x = x + noise_weight * (draw_noise(model_output, generator) if variance_noise is None else variance_noise)
+            x = x + noise_weight * given_or_drawn(variance_noise, model_output, generator)
         self._step_index = i + 1
         return SchedulerOutput(x, m if options["algorithm_type"].endswith("++") else None)
 

@@ -1,0 +1,67 @@
+"""Every scheduler run beside the reference's, live: all cases, 10, 25 and 50 steps, every step of each."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden.schedulers_cases import CASES, LATENT, Case
+from test_schedulers import KINDS, our_run, tolerance
+
+pytestmark = pytest.mark.oracle
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    logging.getLogger("diffusers").setLevel(logging.ERROR)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_every_step_is_the_references(case: Case) -> None:
+    from golden.make_schedulers import reference_run
+
+    for run in case.runs:
+        ours, theirs = our_run(case, run), reference_run(case, run)
+        np.testing.assert_allclose(ours.timesteps, theirs.timesteps, atol=1e-3)
+        assert ours.init_noise_sigma == pytest.approx(theirs.init_noise_sigma, rel=1e-6)
+        for mine, its in zip(ours.samples, theirs.samples):
+            assert np.abs(mine - its).max() <= tolerance(case) * max(1, np.abs(its).max())
+
+
+@pytest.mark.parametrize("cls", KINDS, ids=lambda cls: cls.__name__)
+def test_saved_configs_load_in_the_reference_and_back(cls: type, tmp_path: Path) -> None:
+    import diffusers
+
+    ours = cls(**LATENT, prediction_type="v_prediction")
+    ours.save_pretrained(tmp_path / "ours")
+    theirs = getattr(diffusers, cls.__name__).from_pretrained(tmp_path / "ours")
+    options = {name: theirs.config[name] for name in cls.defaults}
+    assert options == {name: ours.config[name] for name in cls.defaults}
+    theirs.save_pretrained(tmp_path / "theirs")
+    back = cls.from_pretrained(tmp_path / "theirs")
+    assert {name: back.config[name] for name in cls.defaults} == options
+
+
+@pytest.mark.parametrize("cls", KINDS, ids=lambda cls: cls.__name__)
+def test_defaults_are_the_references(cls: type) -> None:
+    import diffusers
+
+    theirs = getattr(diffusers, cls.__name__)().config
+    assert dict(cls.defaults) == {name: theirs[name] for name in cls.defaults}
+
+
+@pytest.mark.parametrize("first", KINDS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("second", KINDS, ids=lambda cls: cls.__name__)
+def test_exchanged_schedulers_have_the_references_options(first: type, second: type) -> None:
+    import diffusers
+
+    published = json.loads(json.dumps({**LATENT, "steps_offset": 1, "clip_sample": False, "skip_prk_steps": True}))
+    ours = second.from_config(first.from_config(published).config)
+    theirs = getattr(diffusers, second.__name__).from_config(
+        getattr(diffusers, first.__name__).from_config(published).config
+    )
+    assert {name: ours.config[name] for name in second.defaults} == {
+        name: theirs.config[name] for name in second.defaults
+    }
