@@ -4,9 +4,11 @@ import argparse
 
 import torch
 import torch.nn.functional as F
-from common import RUNS, Clock, Ema, Every, Optimizers, cosine, load, prepare, psnr, save, sheet
-from data import Icons, composite, load_icons, on_white, palette
 from diffusers import AutoencoderKL
+
+from common import RUNS, Clock, Ema, Every, cosine, load, prepare, psnr, rank, save, seed_worker, sheet, workers
+from data import Icons, composite, load_icons, on_white, palette
+from optimizers import Optimizers
 
 CONFIG = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
@@ -23,8 +25,8 @@ WHOLE_ICONS_FROM = 0.7  # of the run: group norms must see the statistics of who
 KL_WEIGHT = 1e-4
 
 
-def build() -> AutoencoderKL:
-    vae = AutoencoderKL(**CONFIG)
+def build(scaling_factor: float = 1.0) -> AutoencoderKL:
+    vae = AutoencoderKL(**CONFIG, scaling_factor=scaling_factor)
     # A small posterior variance to start with: sampling at unit variance drowns the first gradients.
     torch.nn.init.constant_(vae.quant_conv.bias[4:].data, -8.0)
     return vae.to(memory_format=torch.channels_last)
@@ -46,9 +48,7 @@ def draw_batch(icons: Icons, batch: int, whole: bool) -> torch.Tensor:
     if not whole:
         halves = batch // 4
         top, left = torch.randint(0, 128 - CROP + 1, (2, batch - halves)).tolist()
-        crops = [
-            icon[:, y : y + CROP, x : x + CROP] for icon, y, x in zip(rgba[halves:], top, left, strict=True)
-        ]
+        crops = [icon[:, y : y + CROP, x : x + CROP] for icon, y, x in zip(rgba[halves:], top, left, strict=True)]
         rgba = torch.cat([F.avg_pool2d(rgba[:halves], 2), torch.stack(crops)])
     return composite(rgba, draw_backgrounds(batch)).contiguous(memory_format=torch.channels_last)
 
@@ -96,7 +96,6 @@ def main() -> None:
         ema.load_state_dict(state["ema"])
         optimizers.load_state_dict(state["optimizers"])
         step, clock = state["step"], Clock(state["elapsed"])
-        torch.manual_seed(step)
 
     def keep() -> None:
         with ema:
@@ -105,10 +104,12 @@ def main() -> None:
         save(state | {"average": average, "step": step, "elapsed": clock.elapsed}, "autoencoder")
 
     print(f"{sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, from step {step}", flush=True)
+    batch = args.batch // workers()
+    seed_worker(step)
     report, checkpoint, running = Every(60), Every(180), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
         whole = progress > WHOLE_ICONS_FROM
-        images = draw_batch(icons, args.batch // 4 if whole else args.batch, whole)
+        images = draw_batch(icons, batch // 4 if whole else batch, whole)
         posterior = vae.encode(images).latent_dist
         output = vae.decode(posterior.sample()).sample
         loss = reconstruction_loss(output, images) + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
@@ -117,12 +118,12 @@ def main() -> None:
         ema.update()
         running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
         step += 1
-        if report():
+        if report() and rank() == 0:
             with ema:
                 score, decoded = measure(vae, icons, 32)
             sheet(decoded, 8).save(RUNS / "autoencoder.png")
             print(f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f} psnr {score:.2f} dB", flush=True)
-        if checkpoint():
+        if checkpoint() and rank() == 0:
             keep()
     keep()
     with ema:

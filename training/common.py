@@ -1,4 +1,4 @@
-"""What every training stage shares: where files lie, the clock, resuming, averaging, the optimizer and the sheets."""
+"""What every training stage shares: where files lie, the clock, workers, resuming, averaging and the sheets."""
 
 import math
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +28,10 @@ class Clock:
         now = time.monotonic()
         self.elapsed += min(now - self.last, self.longest_step)
         self.last = now
+        if dist.is_initialized():  # workers must agree on the last step
+            shared = torch.tensor(self.elapsed, dtype=torch.float64)
+            dist.broadcast(shared, 0)
+            self.elapsed = shared.item()
         return self.elapsed
 
 
@@ -91,78 +96,10 @@ class Ema:
             average.copy_(stored)
 
 
-def orthogonalize(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """The nearest semi-orthogonal matrix, nearly: the quintic Newton-Schulz iteration of Jordan et al. (2024), "Muon"."""
-    a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update of each weight matrix is orthogonalized; convolutions count as (out, in * kernel) matrices.
-
-    The update is scaled to AdamW's usual size, 0.2 * sqrt(larger side), so that both share a learning rate (Liu et al.
-    2025, "Muon is scalable for LLM training", section 2.2).
-    """
-
-    def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-                nesterov = parameter.grad.lerp(state["momentum"], group["momentum"])
-                update = orthogonalize(nesterov.reshape(len(nesterov), -1))
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                scale = 0.2 * math.sqrt(max(update.shape))
-                parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] * scale)
-
-
-class Optimizers:
-    """Muon for the hidden matrices of ``modules``, AdamW for embeddings, norms, biases and thin layers."""
-
-    def __init__(self, modules: list[torch.nn.Module], lr: float, weight_decay: float = 0.0):
-        hidden, rest = [], []
-        for module in modules:
-            for name, parameter in module.named_parameters():
-                matrix = parameter.ndim >= 2 and "embedding.weight" not in name and len(parameter) >= 16
-                (hidden if matrix else rest).append(parameter)
-        self.lr = lr
-        self.optimizers = [
-            Muon(hidden, lr, weight_decay=weight_decay),
-            torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-        self.parameters = hidden + rest
-
-    def step(self, factor: float, max_norm: float = 1.0) -> None:
-        """One update at ``factor`` times the learning rate, gradients clipped, then cleared."""
-        torch.nn.utils.clip_grad_norm_(self.parameters, max_norm)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr * factor
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-    def state_dict(self) -> list[dict]:
-        return [optimizer.state_dict() for optimizer in self.optimizers]
-
-    def load_state_dict(self, states: list[dict]) -> None:
-        for optimizer, state in zip(self.optimizers, states, strict=True):
-            optimizer.load_state_dict(state)
-
-
 def save(state: dict, stage: str) -> None:
     """Write ``training/runs/<stage>.pt`` so that a crash leaves the old file or the new one, never half of one."""
+    if rank() > 0:
+        return
     RUNS.mkdir(parents=True, exist_ok=True)
     partial = RUNS / f"{stage}.pt.partial"
     torch.save(state, partial)
@@ -191,6 +128,36 @@ def sheet(images: torch.Tensor, columns: int) -> Image.Image:
     return Image.fromarray(pixels.numpy().astype(np.uint8))
 
 
-def prepare(seed: int, threads: int = 2) -> None:
+def prepare(seed: int) -> None:
+    """Fix the seed and join the other workers.
+
+    Under ``torchrun --nproc-per-node N`` every worker computes on one core and gradients are averaged. Where other
+    programs want the cores too, that is far faster than one process whose threads keep waiting for each other.
+    """
     torch.manual_seed(seed)
-    torch.set_num_threads(threads)
+    if "WORLD_SIZE" in os.environ:
+        torch.set_num_threads(1)
+        dist.init_process_group("gloo")
+
+
+def workers() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def seed_worker(step: int) -> None:
+    """From here on every worker draws its own batches; a resumed run draws others than it has seen."""
+    torch.manual_seed(1_000_000 * rank() + step)
+
+
+def sum_over_workers(tensors: list[torch.Tensor]) -> None:
+    """Replace the tensors by their sums over all workers, in place."""
+    if workers() == 1:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(total.view_as(tensor))

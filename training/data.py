@@ -1,7 +1,7 @@
 """The icons: fetched, chosen, captioned and composited.
 
-Pictures are Microsoft's Fluent Emoji in 3D (npm package ``@lobehub/fluent-emoji-3d``, MIT), captions the English labels of
-``emojibase-data`` (npm, MIT). ``python training/data.py`` needs ``npm`` once and leaves ``training/data/icons.npz`` behind.
+Pictures are Microsoft's Fluent Emoji in 3D (npm package ``@lobehub/fluent-emoji-3d``, MIT), captions the English labels
+of ``emojibase-data`` (npm, MIT). ``python training/data.py`` needs ``npm`` once and leaves ``training/data/icons.npz``.
 """
 
 import json
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import DATA
 from PIL import Image
+
+from common import DATA
 
 IMAGE_SIZE = 128
 PACKAGES = ("@lobehub/fluent-emoji-3d@1.1.0", "emojibase-data@17.0.0")
@@ -132,7 +133,7 @@ def choose() -> tuple[np.ndarray, list[str]]:
         if picture is None or entry.get("group") is None or entry["group"] in left_out:
             continue
         rgba.append(read_rgba(picture))
-        labels.append(entry["label"].lower())
+        labels.append(entry["label"].lower().replace("’", "'"))
     return np.stack(rgba), labels
 
 

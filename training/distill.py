@@ -1,0 +1,132 @@
+"""Stage 5: the distilled UNet, one layer a block down, two up, no middle block, taught by the base.
+
+The recipe is BK-SDM's (Kim et al. 2023, "BK-SDM: a lightweight, fast, and cheap version of Stable Diffusion",
+section 3): blocks are shed, what remains starts from the base's weights, and the student matches the base's output and
+the features at the end of each stage. The paper's third loss, against the true noise, is left out: the base's output is
+the same target with less noise in it.
+"""
+
+import argparse
+import re
+
+import torch
+from diffusers import UNet2DConditionModel
+
+import base
+import text
+from autoencoder import build as build_vae
+from common import RUNS, Clock, Ema, Every, cosine, load, prepare, rank, save, seed_worker, sheet, workers
+from data import load_icons
+from latents import load_cache
+from optimizers import Optimizers
+from recall import draw_labels, generate, ranks
+
+CONFIG = base.CONFIG | {"layers_per_block": 1, "mid_block_type": None}
+FEATURE_WEIGHT = 0.5
+
+
+def counterpart(name: str) -> str:
+    """The base's name of a student's parameter: of an up block's three layers the first and the last stay."""
+    return re.sub(r"(up_blocks\.\d\.(?:resnets|attentions))\.1\.", r"\1.2.", name)
+
+
+def shed_blocks(teacher: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The student with the teacher's weights in all that it keeps."""
+    student = UNet2DConditionModel(**CONFIG)
+    weights = teacher.state_dict()
+    student.load_state_dict({name: weights[counterpart(name)] for name in student.state_dict()})
+    return student
+
+
+class Features:
+    """The hidden states at the end of each down and up block of a UNet's latest call."""
+
+    def __init__(self, unet: UNet2DConditionModel):
+        self.kept: list[torch.Tensor] = []
+        for block in [*unet.down_blocks, *unet.up_blocks]:
+            block.register_forward_hook(self.keep)
+
+    def keep(self, _block, _inputs, output) -> None:
+        self.kept.append(output[0] if isinstance(output, tuple) else output)
+
+    def take(self) -> list[torch.Tensor]:
+        kept, self.kept = self.kept, []
+        return kept
+
+
+def feature_loss(student: list[torch.Tensor], teacher: list[torch.Tensor]) -> torch.Tensor:
+    """Mean squared error of each stage over that stage's mean square, averaged over the stages."""
+    losses = [(s - t).square().mean() / t.square().mean() for s, t in zip(student, teacher, strict=True)]
+    return torch.stack(losses).mean()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hours", type=float, default=0.25, help="training time in all, pauses left out")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--batch", type=int, default=64)
+    args = parser.parse_args()
+    prepare(seed=4)
+    labels, cache, tokenizer = load_icons().labels, load_cache(), text.load_tokenizer()
+    vae = build_vae().eval()
+    vae.load_state_dict(load("autoencoder")["average"])
+    unet, text_encoder = base.load_trained(tokenizer)
+    student = shed_blocks(unet)
+    ema, optimizers = Ema(student, decay=0.99), Optimizers([student], args.lr)
+    step, clock = 0, Clock()
+    if state := load("distilled"):
+        student.load_state_dict(state["unet"])
+        ema.load_state_dict(state["ema"])
+        optimizers.load_state_dict(state["optimizers"])
+        step, clock = state["step"], Clock(state["elapsed"])
+
+    def keep() -> None:
+        with ema:
+            average = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+        state = {"unet": student.state_dict(), "ema": ema.state_dict(), "optimizers": optimizers.state_dict()}
+        save(state | {"average": average, "step": step, "elapsed": clock.elapsed}, "distilled")
+
+    @torch.no_grad()
+    def show() -> str:
+        wanted = draw_labels(40, seed=1)
+        with ema:
+            asked = generate(student, text_encoder, tokenizer, base.SHOWN + [labels[i] for i in wanted.tolist()], 12)
+        student_features.take()
+        sheet(vae.decode(asked[:32] / cache.scaling_factor).sample, 8).save(RUNS / "distilled.png")
+        places = ranks(asked[len(base.SHOWN) :], wanted, cache)
+        return f"top-1 {(places < 1).float().mean():.2f} top-5 {(places < 5).float().mean():.2f} of 40"
+
+    teacher_features, student_features = Features(unet), Features(student)
+    alphas = base.alphas_cumprod()
+    print(f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, from step {step}", flush=True)
+    batch = args.batch // workers()
+    seed_worker(step)
+    report, look, checkpoint, running = Every(60), Every(240), Every(180), 0.0
+    while (progress := clock.tick() / (args.hours * 3600)) < 1:
+        latents, captions = text.draw_batch(cache, labels, batch, no_caption=0.1)
+        timesteps = base.draw_timesteps(batch)
+        alpha = alphas[timesteps]
+        noisy = base.add_noise(latents, torch.randn_like(latents), alpha)
+        with torch.no_grad():
+            hidden_states = text_encoder(text.tokenize(tokenizer, captions)).last_hidden_state
+            target = unet(noisy, timesteps, hidden_states).sample
+        predicted = student(noisy, timesteps, hidden_states).sample
+        output_loss = (base.noise_weight(alpha) * (predicted - target).square().flatten(1).mean(1)).mean()
+        loss = output_loss + FEATURE_WEIGHT * feature_loss(student_features.take(), teacher_features.take())
+        loss.backward()
+        optimizers.step(cosine(progress))
+        ema.update()
+        step += 1
+        running = output_loss.item() if step == 1 else 0.95 * running + 0.05 * output_loss.item()
+        if report() and rank() == 0:
+            print(f"step {step} {clock.elapsed / 60:.1f} min output loss {running:.4f}", flush=True)
+        if look() and rank() == 0:
+            print(show(), flush=True)
+        if checkpoint() and rank() == 0:
+            keep()
+    keep()
+    print(show(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Stage 7: the trained weights as float16 safetensors in the published folder layout, with licences beside them.
+
+``icons`` is a whole checkpoint that ``diffusers`` loads as well; ``icons-distilled`` holds a UNet of its own and names
+in ``shared.json`` the sibling that has the rest; ``icons-tiny-vae`` is an autoencoder alone.
+"""
+
+import json
+import shutil
+
+import torch
+from diffusers import AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+
+import autoencoder
+import base
+import distill
+import text
+import tiny_vae
+from common import CHECKPOINTS, DATA, load
+from latents import load_cache
+from recall import SCHEDULER
+
+NOTICE = """\
+The weights in this folder were trained by the code in training/ on the following works, and can reproduce pictures that
+look like the first of them.
+
+Fluent Emoji (the 3D pictures, by way of the npm package @lobehub/fluent-emoji-3d)
+  Copyright (c) Microsoft Corporation. MIT License.
+  npm package: author LobeHub. MIT License.
+
+emojibase-data (the English labels)
+  {emojibase}. MIT License.
+
+The weights themselves, the vocabulary and the configuration files are under the licence of this project.
+
+The MIT License, under which the works above were given:
+
+{terms}
+"""
+
+
+def averaged(stage: str) -> dict[str, torch.Tensor]:
+    state = load(stage)
+    if state is None:
+        raise FileNotFoundError(f"training/runs/{stage}.pt is not there; train that stage first")
+    return state["average"]
+
+
+def build_vae(scaling_factor: float):
+    vae = autoencoder.build(scaling_factor).to(memory_format=torch.contiguous_format)
+    vae.load_state_dict(averaged("autoencoder"))
+    return vae
+
+
+def write_icons() -> None:
+    tokenizer = text.load_tokenizer()
+    unet, text_encoder = base.load_trained(tokenizer)
+    StableDiffusionPipeline(
+        vae=build_vae(load_cache().scaling_factor),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=PNDMScheduler(**SCHEDULER),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).to(torch.float16).save_pretrained(CHECKPOINTS / "icons", safe_serialization=True)
+
+
+def write_distilled() -> None:
+    folder = CHECKPOINTS / "icons-distilled"
+    unet = UNet2DConditionModel(**distill.CONFIG)
+    unet.load_state_dict(averaged("distilled"))
+    unet.half().save_pretrained(folder / "unet", safe_serialization=True)
+    shutil.copy(CHECKPOINTS / "icons/model_index.json", folder)
+    shared = {name: "icons" for name in ("scheduler", "text_encoder", "tokenizer", "vae")}
+    (folder / "shared.json").write_text(json.dumps(shared, indent=2) + "\n")
+
+
+def write_tiny_vae() -> None:
+    tiny = AutoencoderTiny(**tiny_vae.CONFIG)
+    tiny.load_state_dict(averaged("tiny_vae"))
+    tiny.half().save_pretrained(CHECKPOINTS / "icons-tiny-vae", safe_serialization=True)
+
+
+def write_notice() -> None:
+    licence = (DATA / "emojibase-data/package/LICENSE").read_text().strip()
+    holder = next(line for line in licence.splitlines() if line.startswith("Copyright"))
+    terms = licence[licence.index("Permission is hereby granted") :]
+    (CHECKPOINTS / "NOTICE").write_text(NOTICE.format(emojibase=holder, terms=terms))
+
+
+def main() -> None:
+    CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+    for write in (write_notice, write_icons, write_distilled, write_tiny_vae):
+        write()
+    files = [path for path in CHECKPOINTS.rglob("*") if path.is_file()]
+    print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB -> {CHECKPOINTS}")
+
+
+if __name__ == "__main__":
+    main()

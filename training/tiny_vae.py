@@ -1,0 +1,84 @@
+"""Stage 6: the tiny autoencoder, trained to encode and decode as the full one does (compare TAESD)."""
+
+import argparse
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+
+import autoencoder
+from common import RUNS, Clock, Ema, Every, cosine, load, prepare, psnr, rank, save, seed_worker, sheet, workers
+from data import load_icons, on_white
+from latents import load_cache
+from optimizers import Optimizers
+
+CONFIG = {
+    "encoder_block_out_channels": [32] * 4,
+    "decoder_block_out_channels": [32] * 4,
+    "num_encoder_blocks": [0, 1, 2, 2],
+    "num_decoder_blocks": [3, 3, 2, 0],  # from coarse to fine: nothing but the last convolutions at full size
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=float, default=0.25, help="training time in all, pauses left out")
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--batch", type=int, default=8)
+    args = parser.parse_args()
+    prepare(seed=5)
+    icons, scaling_factor = load_icons(), load_cache().scaling_factor
+    vae = autoencoder.build().eval()
+    vae.load_state_dict(load("autoencoder")["average"])
+    tiny = AutoencoderTiny(**CONFIG).to(memory_format=torch.channels_last)
+    ema, optimizers = Ema(tiny, decay=0.998), Optimizers([tiny], args.lr)
+    step, clock = 0, Clock()
+    if state := load("tiny_vae"):
+        tiny.load_state_dict(state["tiny"])
+        ema.load_state_dict(state["ema"])
+        optimizers.load_state_dict(state["optimizers"])
+        step, clock = state["step"], Clock(state["elapsed"])
+
+    def keep() -> None:
+        with ema:
+            average = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
+        state = {"tiny": tiny.state_dict(), "ema": ema.state_dict(), "optimizers": optimizers.state_dict()}
+        save(state | {"average": average, "step": step, "elapsed": clock.elapsed}, "tiny_vae")
+
+    @torch.no_grad()
+    def show() -> str:
+        images = on_white(icons, torch.linspace(0, len(icons) - 1, 32).long())
+        latents = vae.encode(images).latent_dist.mode()
+        full = psnr(vae.decode(latents).sample, images).mean()
+        with ema:
+            decoded = tiny.decode(latents * scaling_factor).sample
+        sheet(decoded, 8).save(RUNS / "tiny_vae.png")
+        return f"psnr {psnr(decoded, images).mean():.2f} dB, the full one's {full:.2f} dB"
+
+    print(f"{sum(p.numel() for p in tiny.parameters()) / 1e6:.3f} M parameters, from step {step}", flush=True)
+    batch = args.batch // workers()
+    seed_worker(step)
+    report, checkpoint, running = Every(60), Every(180), 0.0
+    while (progress := clock.tick() / (args.hours * 3600)) < 1:
+        images = autoencoder.draw_batch(icons, batch, whole=True)
+        with torch.no_grad():
+            latents = vae.encode(images).latent_dist.mode()
+            target = vae.decode(latents).sample
+            latents = latents * scaling_factor
+        decoder_loss = autoencoder.reconstruction_loss(tiny.decode(latents).sample, target)
+        loss = decoder_loss + F.mse_loss(tiny.encode(images).latents, latents)
+        loss.backward()
+        optimizers.step(cosine(progress))
+        ema.update()
+        step += 1
+        running = decoder_loss.item() if step == 1 else 0.98 * running + 0.02 * decoder_loss.item()
+        if report() and rank() == 0:
+            print(f"step {step} {clock.elapsed / 60:.1f} min decoder loss {running:.4f} {show()}", flush=True)
+        if checkpoint() and rank() == 0:
+            keep()
+    keep()
+    print(show(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
