@@ -92,7 +92,7 @@ def test_a_missing_shard_is_named(tmp_path):
     write_shards(tmp_path)
     (tmp_path / f"{UNET}-00002-of-00002.safetensors").unlink()
     with pytest.raises(
-        FileNotFoundError, match=rf"index.json names {UNET}-00002-of-00002.safetensors, but .* lacks it"
+        FileNotFoundError, match=rf"index.json names {UNET}-00002-of-00002.safetensors, but .* lacks"
     ):
         open_weights(tmp_path, UNET)
 
@@ -103,7 +103,7 @@ def test_a_tensor_that_its_shard_lacks_is_named(tmp_path):
     content["weight_map"]["d"] = content["weight_map"]["c"]
     index.write_text(json.dumps(content))
     with pytest.raises(
-        ValueError, match=r"places tensors in shards that lack them: d \(in .*-00002-of-00002.safetensors\)"
+        ValueError, match=r"places tensors in shards that lack them: d \(in .*-00002-of-00002"
     ):
         open_weights(tmp_path, UNET)
 
