@@ -318,6 +318,40 @@ class Scheduler:
 
     # Samples
 
+    def step(
+        self,
+        model_output: Array,
+        timestep: Any,
+        sample: Array,
+        *,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """From the sample at one timestep to that at the next. Call it for each of `timesteps`, in order.
+
+        Args:
+            model_output: what the model predicts, `(batch, channels, height, width)`.
+            timestep: the next element of `timesteps`.
+            sample: what came out of the last step (not the scaled model input), of the same shape.
+            generator: where noise comes from: one generator, or a list with one an image. Deterministic schedulers
+                take it too, so that one loop serves all, and draw nothing.
+            return_dict: accepted for scripts; the output is a tuple in any case.
+
+        Raises:
+            ValueError: `set_timesteps` was not called, the timestep is not of this run, or the run is over.
+        """
+        return self._advance(model_output, timestep, sample, generator=generator)
+
+    def _advance(self, model_output: Array, timestep: Any, sample: Array, **options: Any) -> SchedulerOutput:
+        i = self._index(timestep)
+        output = self._step(i, model_output, sample, **options)
+        self._step_index = i + 1
+        return output
+
+    def _step(self, i: int, model_output: Array, sample: Array, *args: Any, **options: Any) -> SchedulerOutput:
+        """The step from `timesteps[i]`. A class whose `step` has more options hands them on to its `_step`."""
+        raise NotImplementedError
+
     def scale_model_input(self, sample: Array, timestep: Any = None) -> Array:
         """The sample as the model wants to see it at this timestep."""
         return sample

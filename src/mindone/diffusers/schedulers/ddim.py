@@ -26,6 +26,7 @@ class DDIMScheduler(VariancePreserving):
         model_output: Array,
         timestep: Any,
         sample: Array,
+        *,
         eta: float = 0.0,
         use_clipped_model_output: bool = False,
         generator: Generators = None,
@@ -35,14 +36,10 @@ class DDIMScheduler(VariancePreserving):
         """From x_t to x_(t-1), eq. 12.
 
         Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: an element of `timesteps`.
-            sample: x_t, of the same shape.
+            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
             eta: η of eq. 16, from 0 (deterministic) to 1 (as noisy as DDPM).
             use_clipped_model_output: derive ε again from x₀ after it was clipped.
-            generator: where the noise comes from; unused with `eta=0`.
-            variance_noise: the noise itself, instead.
-            return_dict: accepted for scripts; the output is a tuple in any case.
+            variance_noise: the noise itself, instead of a generator.
         """
         if self.num_inference_steps is None:
             raise ValueError("call DDIMScheduler.set_timesteps before step")

@@ -1,7 +1,8 @@
 """DDPM: Denoising Diffusion Probabilistic Models (Ho, Jain & Abbeel 2020, arXiv 2006.11239)."""
 
 import math
-from typing import Any
+
+import numpy as np
 
 from .arrays import Array
 from .base import CLIPPING, NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, draw_noise, fields
@@ -23,28 +24,10 @@ class DDPMScheduler(VariancePreserving):
     choices = fields(variance_type=("fixed_small", "fixed_small_log", "fixed_large"))
     takes = ("timesteps",)
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Any,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """From x_t to the next timestep of the run, eq. 6 and 7.
-
-        Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: an element of `timesteps`.
-            sample: x_t, of the same shape.
-            generator: where the noise comes from.
-            return_dict: accepted for scripts; the output is a tuple in any case.
-        """
-        if self.num_inference_steps is None:
-            raise ValueError("call DDPMScheduler.set_timesteps before step")
-        t, following = int(timestep), self.index_for_timestep(timestep) + 1
-        bar = self._alpha_bar(t)
-        bar_previous = self._alpha_bar(int(self.timesteps[following]) if following < len(self.timesteps) else -1)
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+        """From x_t to the next timestep of the run, eq. 6 and 7."""
+        t, previous = (int(timestep) for timestep in np.append(self.timesteps, -1)[i : i + 2])
+        bar, bar_previous = self._alpha_bar(t), self._alpha_bar(previous)
         beta_bar, beta_bar_previous = 1 - bar, 1 - bar_previous
         alpha_t = bar / bar_previous
         beta_t = 1 - alpha_t

@@ -7,17 +7,13 @@ import numpy as np
 
 from .arrays import Array
 from .base import (
-    NOISE_SCHEDULE,
-    SIGMA_SPACING,
-    SPACING,
-    THRESHOLDING,
     Generators,
     SchedulerOutput,
     fields,
     given_or_drawn,
 )
-from .sigma_space import ExponentialIntegrator
-from .spacing import FINAL_SIGMAS, sigma_spacing
+from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
+from .spacing import sigma_spacing
 
 
 class DPMSolverMultistepScheduler(ExponentialIntegrator):
@@ -27,34 +23,20 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
     """
 
     defaults = fields(
-        NOISE_SCHEDULE,
-        SPACING,
-        SIGMA_SPACING,
-        THRESHOLDING,
-        solver_order=2,
+        MULTISTEP,
         algorithm_type="dpmsolver++",
         solver_type="midpoint",
-        lower_order_final=True,
         euler_at_final=False,
         use_lu_lambdas=False,
-        use_flow_sigmas=False,
-        flow_shift=1.0,
-        final_sigmas_type="zero",
         lambda_min_clipped=-math.inf,
         variance_type=None,
-        rescale_betas_zero_snr=False,
-        use_dynamic_shifting=False,
-        time_shift_type="exponential",
     )
     choices = fields(
+        MULTISTEP_CHOICES,
         solver_order=(1, 2, 3),
         algorithm_type=("dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver"),
         solver_type=("midpoint", "heun"),
-        final_sigmas_type=FINAL_SIGMAS,
         variance_type=(None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
-        # Flow matching models are none of Stable Diffusion 1, 2 and XL.
-        use_flow_sigmas=(False, None),
-        use_dynamic_shifting=(False, None),
     )
     aliases = fields(
         algorithm_type={"deis": "dpmsolver++"},
@@ -103,21 +85,24 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
         model_output: Array,
         timestep: Any,
         sample: Array,
-        generator: Generators = None,
+        *,
         variance_noise: Array | None = None,
+        generator: Generators = None,
         return_dict: bool = True,
     ) -> SchedulerOutput:
-        """From one timestep to the next.
+        """As `Scheduler.step`, with more to choose.
 
         Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: the next element of `timesteps`.
-            sample: x_t, of the same shape.
-            generator: where the noise of the `sde-` variants comes from; unused by the others.
-            variance_noise: the noise itself, instead.
-            return_dict: accepted for scripts; the output is a tuple in any case.
+            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
+            variance_noise: the noise of the `sde-` variants itself, instead of a generator.
         """
-        options, i = self._options, self._index(timestep)
+        return self._advance(model_output, timestep, sample, generator=generator, variance_noise=variance_noise)
+
+    def _step(
+        self, i: int, model_output: Array, sample: Array, generator: Generators, variance_noise: Array | None
+    ) -> SchedulerOutput:
+        """From one timestep to the next."""
+        options = self._options
         m = self._convert(model_output, sample, self._sigmas[i])
         self._outputs = [m, *self._outputs[: options["solver_order"] - 1]]
         order = min(len(self._outputs), self._allowed_order(i))
@@ -127,7 +112,6 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
             x = x + weight * difference
         if options["algorithm_type"].startswith("sde"):
             x = x + noise_weight * given_or_drawn(variance_noise, model_output, generator)
-        self._step_index = i + 1
         return SchedulerOutput(x, m if options["algorithm_type"].endswith("++") else None)
 
     def _allowed_order(self, i: int) -> int:

@@ -63,6 +63,7 @@ class EulerDiscreteScheduler(VarianceExploding):
         model_output: Array,
         timestep: Any,
         sample: Array,
+        *,
         s_churn: float = 0.0,
         s_tmin: float = 0.0,
         s_tmax: float = math.inf,
@@ -70,27 +71,30 @@ class EulerDiscreteScheduler(VarianceExploding):
         generator: Generators = None,
         return_dict: bool = True,
     ) -> SchedulerOutput:
-        """From σ_i to σ_(i+1), the first-order part of algorithm 2.
+        """As `Scheduler.step`, with more to choose.
 
         Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: the next element of `timesteps`.
-            sample: x at σ_i (not the scaled model input), of the same shape.
-            s_churn: how much noise to put back over the run, S_churn; 0 is deterministic.
+            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
+            s_churn: how much noise to put back over the run, S_churn of algorithm 2; 0 is deterministic.
             s_tmin: the lowest σ at which noise is put back.
             s_tmax: the highest.
             s_noise: the standard deviation of that noise.
-            generator: where the noise comes from; unused without churn.
-            return_dict: accepted for scripts; the output is a tuple in any case.
         """
-        i = self._index(timestep)
+        # γ_i of algorithm 2: how much of σ_i to add to it, for the share of the churn that falls to one step.
+        gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1)
+        sigma = self._sigmas[self._index(timestep)]
+        gamma = gamma if s_tmin <= sigma <= s_tmax else 0.0
+        return self._advance(model_output, timestep, sample, gamma=gamma, s_noise=s_noise, generator=generator)
+
+    def _step(
+        self, i: int, model_output: Array, sample: Array, gamma: float, s_noise: float, generator: Generators
+    ) -> SchedulerOutput:
+        """From σ_i to σ_(i+1), the first-order part of algorithm 2."""
         sigma, target = self._sigmas[i], self._sigmas[i + 1]
-        gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1) if s_tmin <= sigma <= s_tmax else 0.0
         sigma_hat = sigma * (1 + gamma)
         x = sample
         if gamma > 0:
             x = x + (s_noise * math.sqrt(sigma_hat**2 - sigma**2)) * draw_noise(model_output, generator)
         x0 = self._denoised(model_output, x, sigma_hat)
-        self._step_index = i + 1
         ratio = target / sigma_hat
         return SchedulerOutput(ratio * x + (1 - ratio) * x0, x0)

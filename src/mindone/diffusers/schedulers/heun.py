@@ -1,7 +1,5 @@
 """Heun's method over σ: Elucidating the Design Space (Karras et al. 2022, arXiv 2206.00364), algorithm 1."""
 
-from typing import Any
-
 import numpy as np
 
 from .arrays import Array
@@ -35,24 +33,8 @@ class HeunDiscreteScheduler(VarianceExploding):
         self._slope: Array = None  # dx/dσ at the start of a step whose second half is still to come
         self._start: Array = None
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Any,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """What the model is to be called with next.
-
-        Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: the next element of `timesteps`.
-            sample: x at this σ (not the scaled model input), of the same shape.
-            generator: accepted so that one loop serves every scheduler; no noise is drawn.
-            return_dict: accepted for scripts; the output is a tuple in any case.
-        """
-        i = self._index(timestep)
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+        """What the model is to be called with next."""
         sigma = self._sigmas[i]
         x0 = self._clip(self._denoised(model_output, sample, sigma))
         slope = (sample - x0) / sigma
@@ -62,5 +44,4 @@ class HeunDiscreteScheduler(VarianceExploding):
         else:
             x = self._start + (0.5 * (sigma - self._sigmas[i - 1])) * (self._slope + slope)
             self._reset()
-        self._step_index = i + 1
         return SchedulerOutput(x, x0)

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .arrays import Array
-from .base import CLIPPING, NOISE_SCHEDULE, Generators, Scheduler, draw_noise, fields
+from .base import CLIPPING, NOISE_SCHEDULE, Generators, Scheduler, SchedulerOutput, draw_noise, fields
 from .spacing import distilled_timesteps
 from .variance_preserving import VariancePreserving
 
@@ -55,17 +55,12 @@ class Distilled(VariancePreserving):
         return super()._layout_at(timesteps)[len(timesteps) - run :]
 
 
-class LCMSchedulerOutput(NamedTuple):
-    """What an LCM step returns; a tuple, so `output[0]` is `output.prev_sample`."""
-
-    prev_sample: Array
-    """The sample at the next, less noisy timestep."""
-    denoised: Array
-    """The consistency function's value: the clean sample as the model sees it now."""
+class LCMSchedulerOutput(SchedulerOutput):
+    """A step's output whose predicted x₀ is the value of the consistency function, `denoised`."""
 
     @property
-    def pred_original_sample(self) -> Array:
-        return self.denoised
+    def denoised(self) -> Array:
+        return self.pred_original_sample
 
 
 class LCMScheduler(Distilled):
@@ -76,31 +71,15 @@ class LCMScheduler(Distilled):
 
     defaults = fields(DISTILLED, CLIPPING, clip_sample=False, timestep_scaling=10.0)
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Any,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> LCMSchedulerOutput:
-        """From one timestep to the next; after the last, clean.
-
-        Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: the next element of `timesteps`.
-            sample: x_t, of the same shape.
-            generator: where the noise between the steps comes from.
-            return_dict: accepted for scripts; the output is a tuple in any case.
-        """
-        i, t = self._index(timestep), int(timestep)
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+        """From one timestep to the next; after the last, clean."""
+        t = int(self.timesteps[i])
         x0 = self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(t)))
         # The boundary condition f(x, 0) = x of section 4.1, with σ_data = 0.5.
         scaled, sigma_data = t * self._options["timestep_scaling"], 0.5
         c_skip = sigma_data**2 / (scaled**2 + sigma_data**2)
         c_out = scaled / math.sqrt(scaled**2 + sigma_data**2)
         denoised = c_out * x0 + c_skip * sample
-        self._step_index = i + 1
         if i + 1 == len(self.timesteps):
             return LCMSchedulerOutput(denoised, denoised)
         alpha, sigma = self._alpha_sigma(int(self.timesteps[i + 1]))

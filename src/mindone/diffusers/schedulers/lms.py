@@ -25,30 +25,29 @@ class LMSDiscreteScheduler(VarianceExploding):
         model_output: Array,
         timestep: Any,
         sample: Array,
+        *,
         order: int = 4,
         generator: Generators = None,
         return_dict: bool = True,
     ) -> SchedulerOutput:
-        """From σ_i to σ_(i+1).
+        """As `Scheduler.step`, with more to choose.
 
         Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: the next element of `timesteps`.
-            sample: x at σ_i (not the scaled model input), of the same shape.
+            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
             order: how many slopes to use once there are as many.
-            generator: accepted so that one loop serves every scheduler; no noise is drawn.
-            return_dict: accepted for scripts; the output is a tuple in any case.
         """
         if order < 1:
             raise ValueError(f"order must be at least 1, got {order}")
-        i = self._index(timestep)
+        return self._advance(model_output, timestep, sample, order=order)
+
+    def _step(self, i: int, model_output: Array, sample: Array, order: int) -> SchedulerOutput:
+        """From σ_i to σ_(i+1)."""
         sigma = self._sigmas[i]
         x0 = self._denoised(model_output, sample, sigma)
         self._slopes = [(sample - x0) / sigma, *self._slopes[: order - 1]]
         x = sample
         for weight, slope in zip(self._weights(i, len(self._slopes)), self._slopes):
             x = x + weight * slope
-        self._step_index = i + 1
         return SchedulerOutput(x, x0)
 
     def _weights(self, i: int, order: int) -> list[float]:

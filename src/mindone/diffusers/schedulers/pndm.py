@@ -2,7 +2,6 @@
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -47,27 +46,10 @@ class PNDMScheduler(VariancePreserving):
         self._sample: Array = None
         self._sum: Array = None
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Any,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """What the model is to be called with next; section 3.3 and algorithm 2.
-
-        Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: the next element of `timesteps`.
-            sample: what the model was called with, of the same shape.
-            generator: accepted so that one loop serves every scheduler; no noise is drawn.
-            return_dict: accepted for scripts; the output is a tuple in any case.
-        """
-        if self.num_inference_steps is None:
-            raise ValueError("call PNDMScheduler.set_timesteps before step")
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+        """What the model is to be called with next; section 3.3 and algorithm 2."""
         in_runge_kutta = self._calls < len(self._runge_kutta)
-        x = (self._prk if in_runge_kutta else self._plms)(model_output, int(timestep), sample)
+        x = (self._prk if in_runge_kutta else self._plms)(model_output, int(self.timesteps[i]), sample)
         self._calls += 1
         return SchedulerOutput(x)
 

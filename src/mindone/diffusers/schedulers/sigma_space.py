@@ -10,9 +10,29 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, per_image
-from .base import Scheduler
+from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, Scheduler, fields
 from .betas import SMALLEST_ALPHA
-from .spacing import sigma_spacing, sigma_table, sigma_to_timestep, spaced_sigmas, spaced_timesteps
+from .spacing import FINAL_SIGMAS, sigma_spacing, sigma_table, sigma_to_timestep, spaced_sigmas, spaced_timesteps
+
+# What DPM-Solver and UniPC share. Flow matching models are none of Stable Diffusion 1, 2 and XL, so their sampling is
+# refused.
+MULTISTEP = fields(
+    NOISE_SCHEDULE,
+    SPACING,
+    SIGMA_SPACING,
+    THRESHOLDING,
+    solver_order=2,
+    lower_order_final=True,
+    final_sigmas_type="zero",
+    rescale_betas_zero_snr=False,
+    use_flow_sigmas=False,
+    flow_shift=1.0,
+    use_dynamic_shifting=False,
+    time_shift_type="exponential",
+)
+MULTISTEP_CHOICES = fields(
+    final_sigmas_type=FINAL_SIGMAS, use_flow_sigmas=(False, None), use_dynamic_shifting=(False, None)
+)
 
 
 class SigmaSpace(Scheduler):

@@ -1,25 +1,14 @@
 """TCD: Trajectory Consistency Distillation (Zheng et al. 2024, arXiv 2402.19159)."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .arrays import Array
-from .base import Generators, draw_noise
+from .base import Generators, SchedulerOutput, draw_noise
 from .lcm import DISTILLED, Distilled
 from .spacing import pick_evenly
-
-
-class TCDSchedulerOutput(NamedTuple):
-    """What a TCD step returns; a tuple, so `output[0]` is `output.prev_sample`."""
-
-    prev_sample: Array
-    """The sample at the next, less noisy timestep."""
-    pred_noised_sample: Array
-    """The sample at the timestep s that the model jumped to, before noise was put back."""
-    pred_original_sample: Array | None = None
-    """The clean sample as the model sees it now."""
 
 
 class TCDScheduler(Distilled):
@@ -48,23 +37,24 @@ class TCDScheduler(Distilled):
         model_output: Array,
         timestep: Any,
         sample: Array,
+        *,
         eta: float = 0.3,
         generator: Generators = None,
         return_dict: bool = True,
-    ) -> TCDSchedulerOutput:
-        """From one timestep to the next; after the last, to timestep 0.
+    ) -> SchedulerOutput:
+        """As `Scheduler.step`, with more to choose.
 
         Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: the next element of `timesteps`.
-            sample: x_t, of the same shape.
+            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
             eta: the paper's γ, from 0 (deterministic) to 1 (fresh noise at every step, as LCM).
-            generator: where the noise comes from; unused with `eta=0`.
-            return_dict: accepted for scripts; the output is a tuple in any case.
         """
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be from 0 to 1, got {eta}")
-        i, t = self._index(timestep), int(timestep)
+        return self._advance(model_output, timestep, sample, eta=eta, generator=generator)
+
+    def _step(self, i: int, model_output: Array, sample: Array, eta: float, generator: Generators) -> SchedulerOutput:
+        """From one timestep to the next; after the last, to timestep 0."""
+        t = int(self.timesteps[i])
         last = i + 1 == len(self.timesteps)
         following = 0 if last else int(self.timesteps[i + 1])
         # In float32, as published: products next to a whole number fall on the same side of it.
@@ -72,9 +62,8 @@ class TCDScheduler(Distilled):
         x0 = self._predict_original(model_output, sample, *self._alpha_sigma(t))
         epsilon = self._predict_epsilon(model_output, sample, *self._alpha_sigma(t))
         alpha_s, sigma_s = self._alpha_sigma(s)
-        x = noised = alpha_s * x0 + sigma_s * epsilon
+        x = alpha_s * x0 + sigma_s * epsilon
         if eta > 0 and not last:
             kept = self._alpha_bar(following) / self._alpha_bar(s)
-            x = math.sqrt(kept) * noised + math.sqrt(1 - kept) * draw_noise(model_output, generator)
-        self._step_index = i + 1
-        return TCDSchedulerOutput(x, noised, x0)
+            x = math.sqrt(kept) * x + math.sqrt(1 - kept) * draw_noise(model_output, generator)
+        return SchedulerOutput(x, x0)

@@ -1,44 +1,29 @@
 """UniPC: A Unified Predictor-Corrector Framework (Zhao et al. 2023, arXiv 2302.04867)."""
 
 import math
-from typing import Any
 
 import numpy as np
 
 from .arrays import Array
-from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, Generators, SchedulerOutput, fields
-from .sigma_space import ExponentialIntegrator
-from .spacing import FINAL_SIGMAS, sigma_spacing
+from .base import Generators, SchedulerOutput, fields
+from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
+from .spacing import sigma_spacing
 
 
 class UniPCMultistepScheduler(ExponentialIntegrator):
     """A predictor of any order (UniP), each step of it corrected by the next model call (UniC), at no extra call."""
 
     defaults = fields(
-        NOISE_SCHEDULE,
-        SPACING,
-        SIGMA_SPACING,
-        THRESHOLDING,
-        solver_order=2,
+        MULTISTEP,
         predict_x0=True,
         solver_type="bh2",
-        lower_order_final=True,
         disable_corrector=[],
         solver_p=None,
-        use_flow_sigmas=False,
-        flow_shift=1.0,
-        final_sigmas_type="zero",
-        rescale_betas_zero_snr=False,
-        use_dynamic_shifting=False,
-        time_shift_type="exponential",
     )
     choices = fields(
+        MULTISTEP_CHOICES,
         solver_type=("bh1", "bh2"),
-        final_sigmas_type=FINAL_SIGMAS,
         solver_p=(None,),
-        # Flow matching models are none of Stable Diffusion 1, 2 and XL.
-        use_flow_sigmas=(False, None),
-        use_dynamic_shifting=(False, None),
     )
     aliases = fields(solver_type=dict.fromkeys(("midpoint", "heun", "logrho"), "bh2"))
 
@@ -70,24 +55,9 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         self._last_sample: Array = None
         self._last_order = 0
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Any,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """From one timestep to the next, after correcting the step that led here (algorithms 1 and 2).
-
-        Args:
-            model_output: what the model predicts, `(batch, channels, height, width)`.
-            timestep: the next element of `timesteps`.
-            sample: x_t, of the same shape.
-            generator: accepted so that one loop serves every scheduler; no noise is drawn.
-            return_dict: accepted for scripts; the output is a tuple in any case.
-        """
-        options, i = self._options, self._index(timestep)
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+        """From one timestep to the next, after correcting the step that led here (algorithms 1 and 2)."""
+        options = self._options
         m = self._convert(model_output, sample, self._sigmas[i])
         if self._last_sample is not None and i - 1 not in options["disable_corrector"]:
             sample = self._update(self._last_sample, i - 1, self._last_order, corrector=m)
@@ -97,7 +67,6 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
             order = min(order, len(self.timesteps) - i)
         self._last_sample, self._last_order = sample, order
         x = self._update(sample, i, order)
-        self._step_index = i + 1
         return SchedulerOutput(x, m if options["predict_x0"] else None)
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
