@@ -216,17 +216,26 @@ class _Hub:
             "token": token,
         }
 
-    def file(self, name: str) -> Path:
-        """Fetch one file."""
+    def files(self, patterns: list[str], quiet: bool = False) -> Path:
+        """Fetch all files that match; the snapshot's root.
+
+        Also for a single file: without a network, huggingface_hub retries `hf_hub_download` for half a minute.
+        """
         import huggingface_hub
 
-        return Path(self._call(huggingface_hub.hf_hub_download, filename=name))
-
-    def files(self, patterns: list[str]) -> Path:
-        """Fetch all files that match; the snapshot's root."""
-        import huggingface_hub
-
-        return Path(self._call(huggingface_hub.snapshot_download, allow_patterns=patterns))
+        fetch = huggingface_hub.snapshot_download
+        what: dict[str, Any] = {**self._options, "revision": self.revision, "allow_patterns": patterns}
+        with _hub_progress_bars(hidden=quiet or not logging.is_progress_bar_enabled()):
+            try:
+                return Path(fetch(self.repository, local_files_only=self.local_files_only, **what))
+            except Exception as error:
+                if self.local_files_only or _is_final(error):
+                    raise self._explained(error) from None
+                # huggingface_hub gives up at a proxy's or a certificate's error, where its cache may still serve.
+                try:
+                    return Path(fetch(self.repository, local_files_only=True, **what))
+                except Exception:
+                    raise self._explained(error) from None
 
     def names(self) -> list[str]:
         """The repository's files, or none when the hub cannot be asked."""
@@ -240,20 +249,6 @@ class _Hub:
         except Exception as error:  # it is asked only to explain a failure: that it fails too is no news
             logger.debug("cannot list the files of %s: %s", self.repository, error)
             return []
-
-    def _call(self, fetch: Callable[..., str], **what: Any) -> str:
-        what |= self._options | {"revision": self.revision}
-        with _hub_progress_bars():
-            try:
-                return fetch(self.repository, local_files_only=self.local_files_only, **what)
-            except Exception as error:
-                if self.local_files_only or _is_final(error):
-                    raise self._explained(error) from None
-                # huggingface_hub gives up at a proxy's or a certificate's error, where its cache may still serve.
-                try:
-                    return fetch(self.repository, local_files_only=True, **what)
-                except Exception:
-                    raise self._explained(error) from None
 
     def _explained(self, error: Exception) -> Exception:
         from huggingface_hub import utils as hub
@@ -282,8 +277,6 @@ class _Hub:
             return FileNotFoundError(
                 f"unknown model {model}: not on the hub (or private: then pass token=…), and {not_local}"
             )
-        if isinstance(error, hub.EntryNotFoundError):
-            return FileNotFoundError(f"{model} lacks a file that is needed: {_first_line(error)}")
         if isinstance(error, hub.HFValidationError):
             return FileNotFoundError(f"unknown model {self.repository!r}: no valid hub id owner/name, and {not_local}")
         return ConnectionError(
@@ -296,8 +289,8 @@ def _is_final(error: Exception) -> bool:
     """Whether the hub has answered with a no, or the cache has been asked already."""
     from huggingface_hub import utils as hub
 
-    answers = (hub.EntryNotFoundError, hub.RevisionNotFoundError, hub.RepositoryNotFoundError, hub.HFValidationError)
-    return isinstance(error, answers)
+    no = (hub.LocalEntryNotFoundError, hub.RevisionNotFoundError, hub.RepositoryNotFoundError, hub.HFValidationError)
+    return isinstance(error, no)
 
 
 def _first_line(error: Exception) -> str:
@@ -306,11 +299,11 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _hub_progress_bars() -> Iterator[None]:
+def _hub_progress_bars(hidden: bool) -> Iterator[None]:
     """The hub draws its bars unless they are switched off there or here."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    hide = not logging.is_progress_bar_enabled() and not are_progress_bars_disabled()
+    hide = hidden and not are_progress_bars_disabled()
     if hide:
         disable_progress_bars()
     try:
@@ -337,11 +330,15 @@ def _fetch(hub: _Hub, needed: Kind | Wanted | Sequence[str], subfolder: str | No
 
 
 def _fetch_pipeline(hub: _Hub, wanted: Wanted | None, variant: str | None) -> Path:
-    root = _index_folder(hub)
+    root = hub.files([MODEL_INDEX], quiet=True)
+    if not (root / MODEL_INDEX).is_file():
+        if not hub.names():
+            raise FileNotFoundError(f"the local cache lacks {MODEL_INDEX} of {hub.repository}; connect to fetch it")
+        raise FileNotFoundError(
+            f"{hub.repository} has no {MODEL_INDEX}, so it is no pipeline; load it with its component's own class"
+        )
     kinds = {name: _kind(class_name) for name, class_name in pipeline_components(root, wanted).items()}
-    # The snapshot of the commit that the index came from: a push between the two calls cannot mix two states.
-    hub.revision = root.name
-    patterns = [MODEL_INDEX]
+    patterns = [MODEL_INDEX]  # again, so that the snapshot is whole should the branch have moved meanwhile
     for component, kind in kinds.items():
         patterns += file_patterns(component, kind, variant)
     root = hub.files(patterns)
@@ -349,17 +346,6 @@ def _fetch_pipeline(hub: _Hub, wanted: Wanted | None, variant: str | None) -> Pa
         if kind == "model":
             _require_weights(hub, root / component, component, variant)
     return root
-
-
-def _index_folder(hub: _Hub) -> Path:
-    try:
-        return hub.file(MODEL_INDEX).parent
-    except FileNotFoundError as error:
-        if "lacks a file" in str(error):
-            raise FileNotFoundError(
-                f"{hub.repository} has no {MODEL_INDEX}, so it is no pipeline; load it with its component's own class"
-            ) from None
-        raise
 
 
 def _require_weights(hub: _Hub, folder: Path, component: str, variant: str | None) -> None:
