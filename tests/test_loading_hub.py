@@ -358,12 +358,6 @@ def test_a_scheduler_is_its_config_alone(tmp_path, monkeypatch):
     assert fake.fetched == ["scheduler/scheduler_config.json"]
 
 
-def test_patterns_fetch_just_these_files(tmp_path, monkeypatch):
-    fake = FakeHub(tmp_path).install(monkeypatch)
-    assert resolve("acme/sd", needed=["vae/*.json"]) == fake.root
-    assert fake.fetched == ["vae/config.json"]
-
-
 def test_a_tokenizer_loads_from_the_hub(tmp_path, monkeypatch):
     from golden import tokenizer_make
 

@@ -5,7 +5,7 @@ one variant. When the hub cannot be reached, what the cache holds is used, as hu
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -51,7 +51,7 @@ def bundled_names() -> list[str]:
 def resolve(
     name_or_path: str | os.PathLike[str],
     *,
-    needed: Kind | Wanted | Sequence[str] = "model",
+    needed: Kind | Wanted = "model",
     subfolder: str | None = None,
     revision: str | None = None,
     variant: str | None = None,
@@ -65,8 +65,7 @@ def resolve(
         name_or_path: a local folder, else the name of a bundled checkpoint, else a hub id `owner/name`.
         needed: what the folder is to hold, which decides what is fetched from the hub: a "model", a "scheduler", a
             "tokenizer", or a whole "pipeline" (with `model_index.json`). A function also means a pipeline: it is given
-            the content of `model_index.json` and names the components that are wanted. A list of patterns of paths
-            means just these files.
+            the content of `model_index.json` and names the components that are wanted.
         subfolder: the component's folder inside the checkpoint, such as "unet".
         revision: branch, tag or commit on the hub. Local folders have one state only.
         variant: such as "fp16": which of a model's weights to fetch.
@@ -95,8 +94,7 @@ def resolve(
         source = _Hub(name, revision, cache_dir, local_files_only, token)
         return _fetch(source, needed, subfolder, variant)
     folder = component_folder(root, subfolder) if subfolder else root
-    if isinstance(needed, str) or callable(needed):
-        _require_config(folder, "pipeline" if callable(needed) else needed)
+    _require_config(folder, "pipeline" if callable(needed) else needed)
     return folder
 
 
@@ -313,18 +311,13 @@ def _hub_progress_bars(hidden: bool) -> Iterator[None]:
             enable_progress_bars()
 
 
-def _fetch(hub: _Hub, needed: Kind | Wanted | Sequence[str], subfolder: str | None, variant: str | None) -> Path:
+def _fetch(hub: _Hub, needed: Kind | Wanted, subfolder: str | None, variant: str | None) -> Path:
     if callable(needed) or needed == "pipeline":
         return _fetch_pipeline(hub, needed if callable(needed) else None, variant)
-    if isinstance(needed, str):
-        kind, patterns = needed, file_patterns(subfolder or "", needed, variant)
-    else:
-        kind, patterns = None, list(needed)
-    root = hub.files(patterns)
+    root = hub.files(file_patterns(subfolder or "", needed, variant))
     folder = root / subfolder if subfolder else root
-    if kind is not None:
-        _require_config(folder, kind)
-    if kind == "model":
+    _require_config(folder, needed)
+    if needed == "model":
         _require_weights(hub, folder, subfolder or "", variant)
     return folder
 
