@@ -291,7 +291,9 @@ def read_all(path: Path, content: bytes) -> None:
             assert tensor.dtype.startswith("F8")
 
 
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(
+    max_examples=100, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @fuzz

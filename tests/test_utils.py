@@ -19,7 +19,7 @@ def flat(shade: int, size: tuple[int, int] = (4, 3)) -> Image.Image:
     return Image.new("RGB", size, (shade, 0, 255 - shade))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, derandomize=True, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))
 def test_every_image_is_in_its_cell(rows, cols, width, height):
     images = [flat(n, (width, height)) for n in range(rows * cols)]
