@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 from mindspore import nn
 
+from checkpoints import tiny
 from mindone.diffusers import functional as F
 from mindone.diffusers.engines import FlashAttention, mindspore_ops
+from mindone.diffusers.engines.mindspore import MindSporeEngine
+from mindone.diffusers.models.autoencoder_kl import AutoencoderKL
+from mindone.diffusers.models.clip_text import CLIPTextModel
+from mindone.diffusers.models.unet import UNet2DConditionModel
 
 TOLERANCE = 2e-6  # float32 keeps 6e-8 of each term; a few hundred terms are summed, relative to a result of order one
 
@@ -219,6 +224,10 @@ def test_attention_on_a_cpu_is_exact_whatever_flash_says(mode):
     assert_close(given, multi_head(q, k, v, 3))
 
 
+def half_less_one(x):
+    return F.affine(x, 0.5, -1.0)
+
+
 # ---- element by element, shapes --------------------------------------------------------------------------------------
 
 
@@ -230,6 +239,7 @@ def test_attention_on_a_cpu_is_exact_whatever_flash_says(mode):
         (F.quick_gelu, lambda x: x / (1 + np.exp(-1.702 * x))),
         (F.relu, lambda x: np.maximum(x, 0)),
         (F.tanh, np.tanh),
+        (half_less_one, lambda x: 0.5 * x - 1),
     ],
 )
 def test_activation_is_its_formula(mode, function, formula):
@@ -281,3 +291,152 @@ def test_parameters_stored_in_half_precision_compute_in_float32_on_a_cpu(mode):
 
 def test_on_ascend_is_false_on_a_cpu():
     assert mindspore_ops.on_ascend() is False
+
+
+# ---- the engine ------------------------------------------------------------------------------------------------------
+
+
+class Doubler(nn.Cell):
+    """What the engine asks of a model, with one weight: ``weight · x + shift``, or times two."""
+
+    def __init__(self, dtype="float32"):
+        super().__init__()
+        self.weight = ms.Parameter(ms.Tensor(np.float32([[3.0]])), name="weight")
+        self.dtype, self.graphs, self.prepared_in, self.traced = dtype, {}, [], []
+
+    def prepare(self, compute_dtype):
+        self.prepared_in.append(compute_dtype)
+
+    def construct(self, x, shift=None):
+        y = F.linear(x, self.weight)
+        return y if shift is None else y + shift
+
+    def doubled(self, x, times: int = 1):
+        y = x
+        for _ in range(times):
+            y = F.affine(y, 2.0)
+        return y, x
+
+
+def test_engine_runs_any_method_on_numpy_arrays(mode):
+    engine, model = MindSporeEngine(), Doubler()
+    x = np.float32([[1.0], [2.0]])
+    assert engine.numpy(engine.run(model, x)).tolist() == [[3.0], [6.0]]
+    assert engine.numpy(engine.run(model, x, shift=x)).tolist() == [[4.0], [8.0]]
+    assert engine.numpy(engine.run(model, x, shift=None)).tolist() == [[3.0], [6.0]]
+    for times in (1, 3):
+        y, same = engine.run(model, engine.asarray(x), method="doubled", times=times)
+        assert engine.numpy(y).tolist() == (x * 2**times).tolist()
+        assert engine.numpy(same).tolist() == x.tolist()
+
+
+def test_engine_compiles_in_graph_mode_only_and_keeps_the_graph_on_the_model(mode):
+    engine, model = MindSporeEngine(), Doubler()
+    for _ in range(2):
+        engine.run(model, np.float32([[1.0]]), method="doubled")
+    assert len(model.graphs) == (1 if mode == "graph" else 0)
+
+
+def test_engine_computes_in_float32_on_a_cpu_whatever_the_model_is_stored_in():
+    model = Doubler("float16")
+    result = MindSporeEngine().run(model, np.float64([[1.0]]))
+    assert model.prepared_in == ["float32"]
+    assert result.dtype == ms.float32
+
+
+def test_engine_hands_over_integers_as_int32():
+    _, ids = MindSporeEngine().run(Doubler(), np.int64([[1]]), method="doubled")
+    assert ids.dtype == ms.int32
+
+
+def test_engine_arrays_come_and_go_as_float32():
+    engine = MindSporeEngine()
+    a = engine.asarray(np.float64([[0.5, 1.5]]))
+    assert isinstance(a, ms.Tensor) and a.dtype == ms.float32
+    half = a.astype(ms.bfloat16)
+    assert engine.numpy(half).dtype == np.float32
+    assert engine.numpy(engine.concat([a, a * 2.0, half])).tolist() == [[0.5, 1.5], [1.0, 3.0], [0.5, 1.5]]
+    assert engine.numpy(engine.concat([a, a], axis=-1)).shape == (1, 4)
+
+
+def test_a_result_does_not_change_with_the_tensor_it_came_from():
+    engine = MindSporeEngine()
+    tensor = engine.asarray(np.zeros(2))
+    result = engine.numpy(tensor)
+    result += 1
+    assert engine.numpy(tensor).tolist() == [0.0, 0.0]
+
+
+# ---- whole networks --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return tiny("sd1", tmp_path_factory.mktemp("tiny") / "sd1")
+
+
+def eager_and_compiled(model, *inputs, **options):
+    engine, results = MindSporeEngine(), []
+    previous = ms.get_context("mode")
+    for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE):
+        ms.set_context(mode=mode)
+        try:
+            result = engine.run(model, *inputs, **options)
+            results.append([engine.numpy(x) for x in (result if isinstance(result, tuple) else (result,))])
+        finally:
+            ms.set_context(mode=previous)
+    return zip(*results)
+
+
+def test_text_encoder_gives_the_same_compiled(checkpoint):
+    model = CLIPTextModel.from_pretrained(checkpoint, subfolder="text_encoder")
+    for eager, compiled in eager_and_compiled(model, np.int64([[5, 9, 2, 2]]), skip=1):
+        assert_close(compiled, eager)
+
+
+def test_autoencoder_gives_the_same_compiled(checkpoint):
+    model = AutoencoderKL.from_pretrained(checkpoint, subfolder="vae")
+    latents = draw(1, model.config.latent_channels, 4, 4)
+    for eager, compiled in eager_and_compiled(model, latents, method="decode_latents"):
+        assert_close(compiled, eager)
+
+
+def test_unet_gives_the_same_compiled(checkpoint):
+    model = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet")
+    inputs = draw(2, 4, 8, 8), np.float32([999.0, 0.5]), draw(2, 7, model.config.cross_attention_dim)
+    for eager, compiled in eager_and_compiled(model, *inputs):
+        assert_close(compiled, eager)
+
+
+# ---- against PyTorch -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("channels", "size", "stride"), [(32, 33, 1), (64, 16, 2), (320, 32, 1)])
+def test_conv2d_matches_torch(channels, size, stride):
+    torch = pytest.importorskip("torch")
+    x, w, b = draw(2, channels, size, size), draw(48, channels, 3, 3) / math.sqrt(9 * channels), draw(48)
+    expected = torch.nn.functional.conv2d(*map(torch.from_numpy, (x, w, b)), stride=stride, padding=1)
+    assert_close(run(F.conv2d, [x], [w, b], stride=stride, padding=1), expected.numpy())
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("queries", "keys", "heads", "causal"), [(256, 256, 8, False), (64, 77, 4, False), (77, 77, 2, True)]
+)
+def test_attention_matches_torch(queries, keys, heads, causal):
+    torch = pytest.importorskip("torch")
+    q, k, v = draw(2, queries, 64), draw(2, keys, 64, seed=1), draw(2, keys, 64, seed=2)
+    split = [torch.from_numpy(x).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v)]
+    expected = torch.nn.functional.scaled_dot_product_attention(*split, is_causal=causal)
+    given = run(F.attention, [q, k, v], heads=heads, causal=causal)
+    assert_close(given, expected.transpose(1, 2).flatten(2).numpy())
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("shape", [(2, 320, 16, 16), (1, 128, 64, 64)])
+def test_group_norm_matches_torch(shape):
+    torch = pytest.importorskip("torch")
+    x, w, b = 3 * draw(*shape) + 2, draw(shape[1]), draw(shape[1], seed=1)
+    expected = torch.nn.functional.group_norm(torch.from_numpy(x), 32, torch.from_numpy(w), torch.from_numpy(b), 1e-5)
+    assert_close(run(group_norm, [x], [w, b], groups=32, eps=1e-5), expected.numpy())

@@ -31,7 +31,7 @@ class MindSporeEngine:
         if ms.get_context("mode") == ms.GRAPH_MODE:
             key = (self.name, method)
             if key not in model.graphs:
-                model.graphs[key] = ms.jit(getattr(model, method))
+                model.graphs[key] = _compiled(model, method)
             return model.graphs[key](*arguments, **named)
         return getattr(model, method)(*arguments, **named)
 
@@ -43,6 +43,13 @@ class MindSporeEngine:
 
     def concat(self, arrays: list[ms.Tensor], axis: int = 0) -> ms.Tensor:
         return mindspore_ops.concat(arrays, axis)
+
+
+def _compiled(model, method: str):
+    # The compiler wants every parameter to have a name of its own; those of cells appended to lists need not have.
+    for name, parameter in model.parameters_and_names():
+        parameter.name = name
+    return ms.jit(getattr(model, method))
 
 
 def _input(x):

@@ -2,7 +2,8 @@
 
 On Ascend they are the device's own kernels, in the type of the weights. MindSpore's CPU build lacks some of those
 kernels, and others crawl there (its convolution is a reference loop), so on a CPU the same results are put together
-from what is fast, always in float32: half-precision kernels are many times slower than float32 ones.
+from what is fast, always in float32: half-precision kernels are many times slower than float32 ones, and arithmetic
+between tensors of unlike shapes ten times slower than between equal ones (hence `ops.BiasAdd`).
 
 Every function here is read by MindSpore's graph compiler too. Hence plain Python, shapes that are static ints, and the
 choice of device as a compile-time constant.
@@ -51,17 +52,20 @@ def _float32_on_cpu(x):
 def linear(x, weight, bias=None):
     dtype = _compute_type(weight)
     x, weight = _cast(x, dtype), _cast(weight, dtype)
-    rows = ops.reshape(x, (-1, weight.shape[1]))
-    y = ops.MatMul(transpose_b=True)(rows, weight)
     if bias is not None:
-        y = y + _cast(bias, dtype)
+        bias = _cast(bias, dtype)
+    if on_ascend():
+        return ops.dense(x, weight, bias)
+    y = ops.MatMul(transpose_b=True)(ops.reshape(x, (-1, weight.shape[1])), weight)
+    if bias is not None:
+        y = ops.BiasAdd()(y, bias)
     return ops.reshape(y, (*x.shape[:-1], weight.shape[0]))
 
 
 def geglu(x, weight, bias):
     y = linear(x, weight, bias)
-    half = weight.shape[0] // 2
-    return y[..., :half] * gelu(y[..., half:])
+    axis, width = y.ndim - 1, weight.shape[0]
+    return _part(y, axis, 0, width // 2) * gelu(_part(y, axis, width // 2, width))
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0):
@@ -99,16 +103,26 @@ def _conv2d_by_columns(x, weight, bias, stride, sides):
         for first in range(0, height, band):
             rows = min(band, height - first)
             last_row = x.shape[2] if rows == height else (first + rows - 1) * stride + kh
-            windows = x[i : i + 1, :, first * stride : last_row]
+            windows = _part(_part(x, 0, i, i + 1), 2, first * stride, last_row)
             if kh > 1 or kw > 1 or stride > 1 or left > 0 or inner > 0:
                 windows = ops.unfold(windows, (kh, kw), 1, (inner, left), stride)
             windows = ops.reshape(windows, (matrix.shape[1], rows * width))
-            y = ops.MatMul()(matrix, windows)
-            if bias is not None:
-                y = y + ops.reshape(bias, (outs, 1))
-            bands.append(ops.reshape(y, (1, outs, rows, width)))
+            y = ops.reshape(ops.MatMul()(matrix, windows), (1, outs, rows, width))
+            bands.append(y if bias is None else ops.BiasAdd()(y, bias))
         images.append(concat(bands, 2))
     return concat(images, 0)
+
+
+def _part(x, axis, begin, end):
+    """``x`` from ``begin`` to ``end`` along ``axis``; as it is where that is all of it.
+
+    A copy: a view, which ``[]`` gives when run eagerly, makes the CPU kernels that read it several times slower.
+    """
+    if begin == 0 and end == x.shape[axis]:
+        return x
+    shape = x.shape
+    begins = (0,) * axis + (begin,) + (0,) * (x.ndim - axis - 1)
+    return ops.slice(x, begins, (*shape[:axis], end - begin, *shape[axis + 1 :]))
 
 
 def _zero_padded(x, axis, before, after):
@@ -128,16 +142,7 @@ def embedding(ids, weight):
 def group_norm(x, groups, weight, bias, eps):
     dtype = _compute_type(weight)
     x, weight, bias = _cast(x, dtype), _cast(weight, dtype), _cast(bias, dtype)
-    if on_ascend():
-        return ops.group_norm(x, groups, weight, bias, eps)
-    batch, channels = x.shape[:2]
-    rows = ops.reshape(x, (batch * groups, -1))
-    mean = ops.ReduceMean(True)(rows, 1)
-    centred = rows - mean
-    scale = ops.rsqrt(ops.ReduceMean(True)(centred * centred, 1) + eps)
-    y = ops.reshape(centred * scale, (batch, channels, -1))
-    y = y * ops.reshape(weight, (1, channels, 1)) + ops.reshape(bias, (1, channels, 1))
-    return ops.reshape(y, x.shape)
+    return ops.group_norm(x, groups, weight, bias, eps)
 
 
 def layer_norm(x, weight, bias, eps):
@@ -145,10 +150,8 @@ def layer_norm(x, weight, bias, eps):
     x, weight, bias = _cast(x, dtype), _cast(weight, dtype), _cast(bias, dtype)
     if on_ascend():
         return ops.layer_norm(x, weight.shape, weight, bias, eps)
-    mean = ops.ReduceMean(True)(x, -1)
-    centred = x - mean
-    scale = ops.rsqrt(ops.ReduceMean(True)(centred * centred, -1) + eps)
-    return centred * scale * weight + bias
+    # The kernel of `ops.layer_norm` is missing from the CPU build; this one is not.
+    return ops.LayerNorm(-1, -1, eps)(x, weight, bias)[0]
 
 
 def timestep_embedding(values, channels, flip_sin_to_cos, downscale_freq_shift, max_period=10000.0):
@@ -197,12 +200,13 @@ def plain_attention(q, k, v, causal=False):
         bands = []
         for first in range(0, queries, rows):
             last = min(first + rows, queries)
-            scores = ops.BatchMatMul(transpose_b=True)(q[group:end, first:last], k[group:end])
+            some = _part(_part(q, 0, group, end), 1, first, last)
+            scores = ops.BatchMatMul(transpose_b=True)(some, _part(k, 0, group, end))
             scores = _cast(scores, ms.float32)
             if causal:
                 scores = scores + _later_keys_hidden(first, last, keys)
             weights = _cast(ops.softmax(scores, -1), v.dtype)
-            bands.append(ops.BatchMatMul()(weights, v[group:end]))
+            bands.append(ops.BatchMatMul()(weights, _part(v, 0, group, end)))
         parts.append(concat(bands, 1))
     return ops.reshape(concat(parts, 0), (batch, heads, queries, size))
 
@@ -235,7 +239,7 @@ def flash_attention(q, k, v, cast_dtype, kernel):
     if extra > 0:
         q, k, v = _zero_padded(q, 3, 0, extra), _zero_padded(k, 3, 0, extra), _zero_padded(v, 3, 0, extra)
     y = kernel(q, k, v, q.shape[1], 1.0 / math.sqrt(size))
-    return _cast(y[..., :size] if extra > 0 else y, dtype)
+    return _cast(_part(y, 3, 0, size), dtype)
 
 
 def flash_head_size(size):
@@ -254,8 +258,7 @@ def _ascend_flash_kernel(q, k, v, heads, scale):
 
 
 def silu(x):
-    x = _float32_on_cpu(x)
-    return ops.silu(x) if on_ascend() else x * ops.sigmoid(x)
+    return ops.silu(_float32_on_cpu(x))
 
 
 def gelu(x):
@@ -279,7 +282,7 @@ def tanh(x):
 
 
 def affine(x, scale, shift=0.0):
-    return x * scale + shift
+    return _float32_on_cpu(x) * scale + shift
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
@@ -304,14 +307,11 @@ def concat(tensors, axis):
 
 def select(x, index, axis):
     axis, index = axis % x.ndim, index % x.shape[axis]
-    begin = (0,) * axis + (index,) + (0,) * (x.ndim - axis - 1)
-    end = (*x.shape[:axis], index + 1, *x.shape[axis + 1 :])
-    y = ops.strided_slice(x, begin, end, (1,) * x.ndim)
-    return ops.reshape(y, x.shape[:axis] + x.shape[axis + 1 :])
+    return ops.reshape(_part(x, axis, index, index + 1), x.shape[:axis] + x.shape[axis + 1 :])
 
 
 def first_rows(weight, rows):
-    return _float32_on_cpu(weight[:rows])
+    return _float32_on_cpu(_part(weight, 0, 0, rows))
 
 
 def repeat_vector(weight, batch):
@@ -335,12 +335,12 @@ def _countdown(count):
 
 def interpolate_nearest(x, size):
     batch, channels, height, width = x.shape
-    if size[0] % height == 0 and size[1] % width == 0:
+    if on_ascend() and size[0] % height == 0 and size[1] % width == 0:
         y = ops.reshape(x, (batch, channels, height, 1, width, 1))
         y = ops.broadcast_to(y, (batch, channels, height, size[0] // height, width, size[1] // width))
         return ops.reshape(y, (batch, channels, size[0], size[1]))
-    rows = ops.gather(x, _nearest(height, size[0]), 2)
-    return ops.gather(rows, _nearest(width, size[1]), 3)
+    y = ops.gather(x, _nearest(width, size[1]), 3)
+    return ops.gather(y, _nearest(height, size[0]), 2)
 
 
 @ops.constexpr
