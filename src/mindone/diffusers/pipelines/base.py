@@ -89,7 +89,9 @@ class Pipeline:
         folders = {name: component_folder(root, name) for name in classes}
 
         loaded = {
-            name: load_component(class_name, folders[name], pipeline._dtype_of(name, folders[name], dtype), variant)
+            name: load_component(
+                class_name, folders[name], pipeline._dtype_of(class_name, folders[name], dtype), variant
+            )
             for name, class_name in classes.items()
         }
         settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
@@ -129,7 +131,7 @@ class Pipeline:
                 )
 
     @classmethod
-    def _dtype_of(cls, name: str, folder: Path, dtype: str) -> str:
+    def _dtype_of(cls, class_name: str, folder: Path, dtype: str) -> str:
         """The type that a component is loaded in when the pipeline is asked for in ``dtype``."""
         return dtype
 

@@ -76,9 +76,10 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
         super().__init__(components, {"force_zeros_for_empty_prompt": force_zeros_for_empty_prompt}, engine)
 
     @classmethod
-    def _dtype_of(cls, name: str, folder: Path, dtype: str) -> str:
-        overflows = name == "vae" and dtype == "float16" and read_config(folder).get("force_upcast", False)
-        return "float32" if overflows else dtype
+    def _dtype_of(cls, class_name: str, folder: Path, dtype: str) -> str:
+        if class_name == "AutoencoderKL" and dtype == "float16" and read_config(folder).get("force_upcast", True):
+            return "float32"
+        return dtype
 
     def encode_prompt(
         self,
