@@ -16,7 +16,13 @@ FAMILIES = ("sd1", "sd2", "sdxl", "bk_sdm", "lcm")
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 SCHEDULERS = {
-    "sd1": {"_class_name": "PNDMScheduler", **BETAS, "skip_prk_steps": True, "set_alpha_to_one": False, "steps_offset": 1},
+    "sd1": {
+        "_class_name": "PNDMScheduler",
+        **BETAS,
+        "skip_prk_steps": True,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+    },
     "sd2": {
         "_class_name": "DDIMScheduler",
         **BETAS,
@@ -179,7 +185,9 @@ def write_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> int:
     special = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": pad}
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
     settings = {**special, "model_max_length": 77, "do_lower_case": True, "tokenizer_class": "CLIPTokenizer"}
-    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "add_prefix_space": False, "errors": "replace"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "add_prefix_space": False, "errors": "replace"})
+    )
     return len(tokens)
 
 

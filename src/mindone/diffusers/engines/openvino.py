@@ -1,6 +1,8 @@
 """The OpenVINO engine: a network is recorded once for its input shapes, compiled, and run on NumPy arrays."""
 
+import functools
 import threading
+from contextlib import contextmanager
 from typing import Any
 
 import mindspore as ms
@@ -9,7 +11,10 @@ import openvino as ov
 from openvino import opset15 as ov_ops
 
 from .. import engines
+from ..utils.logging import get_logger
 from . import openvino_ops
+
+logger = get_logger(__name__)
 
 
 class OpenVINOEngine:
@@ -55,12 +60,12 @@ class Graph:
         outputs, host_inputs = _record(model, method, inputs, fixed)
         self.single = not isinstance(outputs, tuple)
         results = [outputs] if self.single else list(outputs)
-        self.host_inputs = [(source_name(inputs, source), embed) for _, source, embed in host_inputs]
+        self.host_inputs = [(_source_name(inputs, source), embed) for _, source, embed in host_inputs]
         self.names = list(inputs)
         parameters = [*inputs.values(), *(node for node, _, _ in host_inputs)]
         graph = ov.Model([_output(node) for node in results], parameters, model.__class__.__name__)
-        self.request = _compile(graph, model.dtype).create_infer_request()
-        model.release_weights()
+        with _releasing(model):
+            self.request = _compile(graph, model.dtype).create_infer_request()
 
     def __call__(self, arrays: dict[Any, np.ndarray]):
         values = [arrays[name] for name in self.names]
@@ -72,7 +77,29 @@ class Graph:
         return outputs[0] if self.single else outputs
 
 
-def source_name(inputs: dict[Any, Any], source) -> Any:
+@contextmanager
+def _releasing(model):
+    """Within this context the mapped checkpoint's pages are given back again and again, and at its end.
+
+    Packing reads each weight about once; without this the whole file would stay resident beside its packed copy.
+    """
+    done = threading.Event()
+
+    def release():
+        while not done.wait(0.1):
+            model.release_weights()
+
+    thread = threading.Thread(target=release, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        model.release_weights()
+
+
+def _source_name(inputs: dict[Any, Any], source) -> Any:
     for name, node in inputs.items():
         if node is source:
             return name
@@ -109,32 +136,25 @@ class _eagerly:
             ms.set_context(mode=self.mode)
 
 
-_core: ov.Core | None = None
+@functools.cache
+def _core() -> ov.Core:
+    return ov.Core()
 
 
+@functools.cache
 def half_precision() -> str:
-    """The fastest 16-bit type that this CPU computes in, as OpenVINO names it.
-
-    Raises:
-        ValueError: the CPU has none.
-    """
-    capabilities = _get_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """What 16-bit models compute in on this CPU, as OpenVINO names it: its fastest 16-bit type, or f32 if it has none."""
+    capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     for capability, name in (("FP16", "f16"), ("BF16", "bf16")):
         if capability in capabilities:
             return name
-    raise ValueError("this CPU computes in no 16-bit type; use mindspore_dtype=ms.float32")
-
-
-def _get_core() -> ov.Core:
-    global _core
-    if _core is None:
-        _core = ov.Core()
-    return _core
+    logger.warning("this CPU computes in no 16-bit type: models in half precision are kept so, but run in float32")
+    return "f32"
 
 
 def _compile(graph: ov.Model, dtype: str):
     precision = "f32" if dtype == "float32" else half_precision()
-    return _get_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"})
+    return _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"})
 
 
 def _output(node):

@@ -172,7 +172,9 @@ class Model(nn.Cell):
         """
         cast = None if dtype is None else dtypes.parse_dtype(dtype)
         if cast == "float32":
-            raise ValueError("the flash attention kernel computes in float16 or bfloat16, got float32; None turns it off")
+            raise ValueError(
+                "the flash attention kernel computes in float16 or bfloat16, got float32; None turns it off"
+            )
         self._set_flash(FlashAttention(cast))
 
     def _set_flash(self, flash: FlashAttention | None) -> None:

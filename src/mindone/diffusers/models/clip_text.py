@@ -38,8 +38,10 @@ class CLIPTextModel(Model):
         super().__init__(config)
         c: CLIPTextFields = self.fields
         self.text_model = CLIPTextTransformer(c)
-        if self.projects:
-            self.text_projection = Linear(c.hidden_size, c.projection_dim, bias=False)
+        self.text_projection = Linear(c.hidden_size, c.projection_dim, bias=False) if self.projects else None
+        self.last_layer = c.num_hidden_layers - 1
+        # Published configs say 2 where the end-of-text token is in truth the largest id.
+        self.end_of_text = None if c.eos_token_id == 2 else c.eos_token_id
 
     def construct(self, input_ids, skip: int = 0, apply_final_norm: bool = True):
         """Encode tokens.
@@ -53,18 +55,16 @@ class CLIPTextModel(Model):
             The hidden states (batch, tokens, hidden_size), and the whole text's vector: that of the end-of-text token
             after all layers, (batch, hidden_size), or projected to (batch, projection_dim).
         """
-        c = self.fields
         hidden = last = self.text_model.embeddings(input_ids)
         for i, layer in enumerate(self.text_model.encoder.layers):
             last = layer(last)
-            if i == c.num_hidden_layers - 1 - skip:
+            if i == self.last_layer - skip:
                 hidden = last
         last = self.text_model.final_layer_norm(last)
         if apply_final_norm:
             hidden = last if skip == 0 else self.text_model.final_layer_norm(hidden)
-        # Published configs say 2 where the end-of-text token is in truth the largest id.
-        pooled = F.token_at_first(last, input_ids, None if c.eos_token_id == 2 else c.eos_token_id)
-        if self.projects:
+        pooled = F.token_at_first(last, input_ids, self.end_of_text)
+        if self.text_projection is not None:
             pooled = self.text_projection(pooled)
         return hidden, pooled
 

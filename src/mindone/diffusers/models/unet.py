@@ -93,6 +93,10 @@ class UNet2DConditionModel(Model):
         time = 4 * channels[0]
         self.conv_in = Conv2d(c.in_channels, channels[0], c.conv_in_kernel, padding=(c.conv_in_kernel - 1) // 2)
         self.time_embedding = TimestepEmbedding(channels[0], time, c.act_fn, c.time_cond_proj_dim)
+        # Graph mode reads plain attributes only, not those of a dataclass.
+        self.time_channels, self.size_channels = channels[0], c.addition_time_embed_dim
+        self.flip_sin_to_cos, self.freq_shift = c.flip_sin_to_cos, c.freq_shift
+        self.add_embedding = None
         if c.addition_embed_type == "text_time":
             self.add_embedding = TimestepEmbedding(c.projection_class_embeddings_input_dim or 0, time, c.act_fn)
 
@@ -129,9 +133,7 @@ class UNet2DConditionModel(Model):
         self.conv_act = Activation(c.act_fn)
         self.conv_out = Conv2d(channels[0], c.out_channels, c.conv_out_kernel, padding=(c.conv_out_kernel - 1) // 2)
 
-    def construct(
-        self, sample, timestep, encoder_hidden_states, timestep_cond=None, text_embeds=None, time_ids=None
-    ):
+    def construct(self, sample, timestep, encoder_hidden_states, timestep_cond=None, text_embeds=None, time_ids=None):
         """Predict the noise in ``sample``.
 
         Args:
@@ -146,11 +148,10 @@ class UNet2DConditionModel(Model):
         Returns:
             (batch, out_channels, height, width).
         """
-        c = self.fields
-        time = F.timestep_embedding(timestep, c.block_out_channels[0], c.flip_sin_to_cos, c.freq_shift)
+        time = F.timestep_embedding(timestep, self.time_channels, self.flip_sin_to_cos, self.freq_shift)
         time = self.time_embedding(time, timestep_cond)
-        if c.addition_embed_type is not None:
-            sizes = F.timestep_embedding(time_ids, c.addition_time_embed_dim, c.flip_sin_to_cos, c.freq_shift)
+        if self.add_embedding is not None:
+            sizes = F.timestep_embedding(time_ids, self.size_channels, self.flip_sin_to_cos, self.freq_shift)
             sizes = F.reshape(sizes, (text_embeds.shape[0], -1))
             time = time + self.add_embedding(F.concat((text_embeds, sizes), 1))
 

@@ -1,0 +1,179 @@
+"""Each network gives the reference's numbers, whoever executes it."""
+
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+import checkpoints
+from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
+from mindone.diffusers.loading.weights import Weights
+from network_cases import CASES, Case
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "networks.npz")
+FLOAT32 = 2e-4  # of the output's scale; sums in another order differ by about 1e-5
+
+
+def make(case: Case, dtype: str = "float32"):
+    network = case.cls(**case.config)
+    network.load(Weights.from_arrays(checkpoints.random_weights(checkpoints.shapes_of(network))), dtype)
+    return network
+
+
+def run(engine, case: Case, dtype: str = "float32") -> list[np.ndarray]:
+    outputs = engine.run(make(case, dtype), method=case.method, **case.inputs)
+    return [engine.numpy(x) for x in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+
+def error(ours: np.ndarray, reference: np.ndarray) -> float:
+    """The largest difference, in units of the reference's largest value."""
+    assert ours.shape == reference.shape
+    return float(np.abs(ours - reference).max() / np.abs(reference).max())
+
+
+def check(outputs: list[np.ndarray], name: str, tolerance: float) -> None:
+    for i, output in enumerate(outputs):
+        assert error(output, GOLDEN[f"{name}.{i}"]) <= tolerance
+
+
+@pytest.fixture
+def graph_mode():
+    ms.set_context(mode=ms.GRAPH_MODE)
+    yield
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+def test_network_matches_reference(engine, name):
+    check(run(engines.get(engine), CASES[name]), name, FLOAT32)
+
+
+@pytest.mark.parametrize("name", ["unet_sd1", "unet_sdxl", "unet_bk_sdm", "text_projection", "vision", "tiny_decode"])
+def test_network_matches_reference_in_graph_mode(name, graph_mode):
+    check(run(engines.get("mindspore"), CASES[name]), name, FLOAT32)
+
+
+@pytest.mark.parametrize("name", ["autoencoder_decode", "autoencoder_encode"])
+def test_autoencoder_matches_reference_in_graph_mode(name, graph_mode):
+    check(run(engines.get("mindspore"), CASES[name]), name, FLOAT32)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_half_precision_stays_near_reference(name):
+    # bfloat16 keeps 8 bits: 2⁻⁸ a rounding, and some tens of layers of roundings that partly cancel.
+    for i, output in enumerate(run(engines.get("openvino"), CASES[name], "float16")):
+        reference = GOLDEN[f"{name}.{i}"]
+        assert np.linalg.norm(output - reference) / np.linalg.norm(reference) <= 0.04
+
+
+def test_openvino_engine_ignores_graph_mode(graph_mode):
+    check(run(engines.get("openvino"), CASES["unet_sd1"]), "unet_sd1", FLOAT32)
+    assert ms.get_context("mode") == ms.GRAPH_MODE
+
+
+def test_calling_a_network_with_tensors_runs_it():
+    case = CASES["unet_sd1"]
+    output = make(case)(*(ms.Tensor(x) for x in case.inputs.values()))
+    check([output.asnumpy()], "unet_sd1", FLOAT32)
+
+
+def test_same_shapes_compile_once():
+    engine, case = engines.get("openvino"), CASES["unet_sd1"]
+    network = make(case)
+    for _ in range(2):
+        engine.run(network, **case.inputs)
+    assert len(network.graphs) == 1
+    engine.run(network, **CASES["unet_odd_size"].inputs)
+    assert len(network.graphs) == 2
+
+
+def test_new_weights_replace_compiled_ones():
+    engine, case = engines.get("openvino"), CASES["tiny_decode"]
+    network = make(case)
+    before = engine.run(network, method=case.method, **case.inputs)
+    arrays = checkpoints.random_weights(checkpoints.shapes_of(network))
+    network.load(Weights.from_arrays({name: -0.5 * array for name, array in arrays.items()}))
+    after = engine.run(network, method=case.method, **case.inputs)
+    assert error(after, before) > 0.1
+
+
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+def test_timestep_keeps_its_precision_in_half_precision(engine):
+    # In bfloat16 999 and 1000 are the same number.
+    case = CASES["unet_sd1"]
+    network, engine = make(case, "float16"), engines.get(engine)
+    late, later = (
+        engine.numpy(engine.run(network, **{**case.inputs, "timestep": np.full(2, t, np.float32)})) for t in (999, 1000)
+    )
+    assert error(later, late) > 1e-3
+
+
+def test_slicing_changes_nothing():
+    engine, case = engines.get("openvino"), CASES["autoencoder_decode"]
+    network = make(case)
+    whole = network.decode_with(engine, case.inputs["latents"])
+    network.enable_slicing()
+    assert error(network.decode_with(engine, case.inputs["latents"]), whole) < 1e-5
+
+
+def test_tiling_keeps_the_picture():
+    # Attention and normalisations see a tile instead of the image: with random weights the picture is near, not equal.
+    engine = engines.get("openvino")
+    network = make(Case(AutoencoderKL, checkpoints.AUTOENCODER, {}))
+    latents = np.random.Generator(np.random.PCG64(9)).standard_normal((1, 4, 12, 20)).astype(np.float32)
+    whole = network.decode_with(engine, latents)
+    network.enable_tiling()
+    tiled = network.decode_with(engine, latents)
+    assert tiled.shape == whole.shape == (1, 3, 96, 160)
+    assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] > 0.7
+
+
+def test_saved_network_loads_the_same(tmp_path):
+    case = CASES["unet_sdxl"]
+    make(case).save_pretrained(tmp_path)
+    loaded = UNet2DConditionModel.from_pretrained(tmp_path)
+    assert loaded.config.addition_embed_type == "text_time"
+    check([engines.get("openvino").run(loaded, **case.inputs)], "unet_sdxl", FLOAT32)
+
+
+def test_network_prepared_for_mindspore_still_compiles_for_openvino():
+    case = CASES["unet_sd1"]
+    network = make(case)
+    engines.get("mindspore").run(network, **case.inputs)
+    check([engines.get("openvino").run(network, **case.inputs)], "unet_sd1", FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"class_embed_type": "projection"}, "class_embed_type must be None, got 'projection'"),
+        ({"down_block_types": ["AttnDownBlock2D", "DownBlock2D"]}, "unknown UNet block 'AttnDownBlock2D'"),
+        ({"layers_per_block": [1, 2, 3]}, "layers_per_block must have 2 entries, got 3"),
+        ({"mid_block_type": "UNetMidBlock2D"}, "mid_block_type must be"),
+        ({"act_fn": "mish"}, "unknown activation 'mish'"),
+    ],
+)
+def test_config_that_cannot_be_honoured_is_refused(config, message):
+    with pytest.raises(ValueError, match=message):
+        UNet2DConditionModel(**{**checkpoints.UNET, **config})
+
+
+def test_weights_that_do_not_fit_are_all_listed():
+    network = UNet2DConditionModel(**checkpoints.UNET)
+    weights = checkpoints.random_weights(checkpoints.shapes_of(network))
+    weights["extra.weight"] = weights.pop("conv_in.weight")
+    weights["conv_out.bias"] = np.zeros(5, np.float32)
+    with pytest.raises(ValueError, match=r"conv_in\.weight.*extra\.weight.*conv_out\.bias is 5 instead of 4"):
+        network.load(Weights.from_arrays(weights))
+
+
+def test_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match="engine must be one of auto, openvino, mindspore, got 'tensorrt'"):
+        engines.get("tensorrt")
+
+
+def test_float32_is_no_flash_attention_type():
+    with pytest.raises(ValueError, match="float16 or bfloat16, got float32"):
+        make(CASES["unet_sd1"]).set_flash_attention_force_cast_dtype(ms.float32)

@@ -1,0 +1,51 @@
+"""The reference library, live: checkpoints that it saves load here, ours load there, and the numbers agree."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import reference_networks
+from checkpoints import write_model
+from mindone.diffusers import AutoencoderKL, engines
+from network_cases import CASES
+from test_networks import FLOAT32, error
+
+pytestmark = pytest.mark.oracle
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+def test_checkpoint_saved_by_reference_gives_its_numbers(engine, name, tmp_path):
+    case, engine = CASES[name], engines.get(engine)
+    reference = reference_networks.load(case, write_model(case.cls, case.config, tmp_path / "ours"))
+    reference.save_pretrained(tmp_path / "theirs", safe_serialization=True)
+    network = case.cls.from_pretrained(tmp_path / "theirs")
+    outputs = engine.run(network, method=case.method, **case.inputs)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    for ours, theirs in zip(outputs, reference_networks.run(case, reference)):
+        assert error(engine.numpy(ours), theirs) <= FLOAT32
+
+
+@pytest.mark.parametrize("name", ["unet_sdxl", "text_projection", "autoencoder_decode", "tiny_decode"])
+def test_checkpoint_saved_by_us_loads_in_reference(name, tmp_path):
+    case = CASES[name]
+    first = reference_networks.load(case, write_model(case.cls, case.config, tmp_path / "first"))
+    case.cls.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
+    second = reference_networks.load(case, tmp_path / "second")
+    for a, b in zip(reference_networks.run(case, first), reference_networks.run(case, second)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_tiled_autoencoder_matches_reference(tmp_path):
+    import torch
+
+    case, engine = CASES["autoencoder_decode"], engines.get("openvino")
+    reference = reference_networks.load(case, write_model(AutoencoderKL, case.config, tmp_path))
+    network = AutoencoderKL.from_pretrained(tmp_path)
+    latents = np.random.Generator(np.random.PCG64(9)).standard_normal((1, 4, 20, 18)).astype(np.float32)
+    reference.enable_tiling()
+    network.enable_tiling()
+    with torch.no_grad():
+        theirs = reference.decode(torch.from_numpy(latents)).sample.numpy()
+    assert error(network.decode_with(engine, latents), theirs) <= FLOAT32
