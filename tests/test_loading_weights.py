@@ -91,9 +91,7 @@ def test_a_folder_without_weights_says_what_it_has(tmp_path):
 def test_a_missing_shard_is_named(tmp_path):
     write_shards(tmp_path)
     (tmp_path / f"{UNET}-00002-of-00002.safetensors").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=rf"index.json names {UNET}-00002-of-00002.safetensors, but .* lacks"
-    ):
+    with pytest.raises(FileNotFoundError, match=rf"index.json names {UNET}-00002-of-00002.safetensors, but .* lacks"):
         open_weights(tmp_path, UNET)
 
 
@@ -102,9 +100,7 @@ def test_a_tensor_that_its_shard_lacks_is_named(tmp_path):
     content = json.loads(index.read_text())
     content["weight_map"]["d"] = content["weight_map"]["c"]
     index.write_text(json.dumps(content))
-    with pytest.raises(
-        ValueError, match=r"places tensors in shards that lack them: d \(in .*-00002-of-00002"
-    ):
+    with pytest.raises(ValueError, match=r"places tensors in shards that lack them: d \(in .*-00002-of-00002"):
         open_weights(tmp_path, UNET)
 
 

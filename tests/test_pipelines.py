@@ -8,41 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from checkpoints import TINY_AUTOENCODER, tiny, write_model
-from golden.make_pipelines import CASES, GOLDEN, PROMPT, generators, stored
+from golden.make_pipelines import CASES, GOLDEN, generators, stored
 from mindone.diffusers import (
     AutoencoderTiny,
     AutoPipelineForText2Image,
-    DiffusionPipeline,
     EulerDiscreteScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
 from mindone.diffusers.pipelines.safety import CLIPImageProcessor, find_unsafe
+from tiny_pipelines import PROMPT, checkpoint, images_of, load, tiny_autoencoder_folder
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """From a family's name to the folder of its tiny checkpoint, made once."""
-    made = {}
-
-    def folder_of(family, **options):
-        key = (family, *options)
-        if key not in made:
-            made[key] = tiny(family, tmp_path_factory.mktemp("checkpoints") / family, **options)
-        return made[key]
-
-    return folder_of
-
-
-def load(folder, **options):
-    pipe = DiffusionPipeline.from_pretrained(folder, **{"engine": "openvino", **options})
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-@pytest.fixture(scope="module")
-def shared_pipe(checkpoint):
+def shared_pipe():
     return load(checkpoint("sd1"))
 
 
@@ -56,36 +35,28 @@ def pipe(shared_pipe):
 
 
 @pytest.fixture(scope="module")
-def pipe_xl(checkpoint):
+def pipe_xl():
     return load(checkpoint("sdxl"))
-
-
-def images_of(pipe, seed=0, **options):
-    """Two steps' images as an array."""
-    arguments = {"prompt": PROMPT, "num_inference_steps": 2, "output_type": "np", **options}
-    if "generator" not in arguments:
-        arguments["generator"] = np.random.default_rng(seed)
-    return pipe(**arguments).images
 
 
 # ---- the reference's numbers -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_images_match_the_reference(case, checkpoint):
-    assert_matches_golden(case, checkpoint, "openvino")
+def test_images_match_the_reference(case):
+    assert_matches_golden(case, "openvino")
 
 
-def test_images_match_the_reference_on_mindspore(checkpoint):
+def test_images_match_the_reference_on_mindspore():
     # One family and two steps: MindSpore's CPU kernels are slow, and each network has its own tests on this engine.
-    assert_matches_golden("bk_sdm_short", checkpoint, "mindspore")
+    assert_matches_golden("bk_sdm_short", "mindspore")
 
 
-def assert_matches_golden(case, checkpoint, engine):
+def assert_matches_golden(case, engine):
     family, arguments = CASES[case]
     pipe = load(checkpoint(family), engine=engine)
     if case == "tiny_autoencoder":
-        pipe.vae = tiny_autoencoder(checkpoint(family))
+        pipe.vae = AutoencoderTiny.from_pretrained(tiny_autoencoder_folder())
     images = pipe(
         PROMPT, generator=generators(arguments.get("num_images_per_prompt", 1)), output_type="np", **arguments
     ).images
@@ -93,13 +64,6 @@ def assert_matches_golden(case, checkpoint, engine):
         expected = golden[case] / 65535
     # A tenth of what is asked for: float32 networks agree to 1e-6, and the file keeps 16 bits.
     assert np.abs(stored(images) / 65535 - expected).mean() <= 1e-4
-
-
-def tiny_autoencoder(folder):
-    target = folder / "taesd"
-    if not target.exists():
-        write_model(AutoencoderTiny, TINY_AUTOENCODER, target)
-    return AutoencoderTiny.from_pretrained(target)
 
 
 # ---- what comes out --------------------------------------------------------------------------------------------------
@@ -282,8 +246,8 @@ def test_a_replaced_scheduler_is_used(pipe):
     assert np.abs(images_of(pipe) - before).mean() > 1e-3
 
 
-def test_components_can_be_passed_in_and_shared(checkpoint, pipe):
-    vae = tiny_autoencoder(checkpoint("sd1"))
+def test_components_can_be_passed_in_and_shared(pipe):
+    vae = AutoencoderTiny.from_pretrained(tiny_autoencoder_folder())
     passed = load(checkpoint("sd1"), vae=vae, scheduler=pipe.scheduler)
     assert passed.vae is vae and passed.scheduler is pipe.scheduler
     shared = StableDiffusionPipeline(**pipe.components)
@@ -313,7 +277,7 @@ def test_vae_switches_reach_the_autoencoder(pipe):
     assert not pipe.vae.use_tiling and not pipe.vae.use_slicing
 
 
-def test_attention_switches_reach_every_network(checkpoint):
+def test_attention_switches_reach_every_network():
     pipe = load(checkpoint("bk_sdm"))
     pipe.enable_flash_sdp(False)
     pipe.set_flash_attention_force_cast_dtype(None)
@@ -321,7 +285,7 @@ def test_attention_switches_reach_every_network(checkpoint):
         pipe.set_flash_attention_force_cast_dtype("float32")
 
 
-def test_saved_pipeline_loads_and_draws_the_same(checkpoint, pipe, tmp_path):
+def test_saved_pipeline_loads_and_draws_the_same(pipe, tmp_path):
     pipe.save_pretrained(tmp_path / "saved")
     index = json.loads((tmp_path / "saved" / "model_index.json").read_text())
     assert index["text_encoder"] == ["transformers", "CLIPTextModel"] and index["safety_checker"] == [None, None]
@@ -329,13 +293,13 @@ def test_saved_pipeline_loads_and_draws_the_same(checkpoint, pipe, tmp_path):
     np.testing.assert_array_equal(images_of(again), images_of(pipe))
 
 
-def test_xl_autoencoder_that_overflows_in_half_precision_stays_in_float32(checkpoint):
+def test_xl_autoencoder_that_overflows_in_half_precision_stays_in_float32():
     pipe = load(checkpoint("sdxl"), mindspore_dtype="float16")
     assert (pipe.dtype, pipe.vae.dtype, pipe.text_encoder_2.dtype) == ("float16", "float32", "float16")
     assert load(checkpoint("sdxl"), mindspore_dtype="bfloat16").vae.dtype == "bfloat16"
 
 
-def test_pipelines_are_picked_by_name(checkpoint, tmp_path):
+def test_pipelines_are_picked_by_name(tmp_path):
     assert type(load(checkpoint("sdxl"))) is StableDiffusionXLPipeline
     folder = shutil.copytree(checkpoint("bk_sdm"), tmp_path / "c")
     rename_pipeline(folder, "StableDiffusionImg2ImgPipeline")
@@ -352,7 +316,7 @@ def rename_pipeline(folder, name):
 # ---- safety checker --------------------------------------------------------------------------------------------------
 
 
-def test_unsafe_images_are_black(checkpoint, caplog):
+def test_unsafe_images_are_black(caplog):
     pipe = load(checkpoint("sd1", safety_checker=True))
     weights = dict.fromkeys(("concept_embeds_weights", "special_care_embeds_weights"))
     arrays = {name: np.full_like(pipe.safety_checker.array(name), 2.0) for name in weights}

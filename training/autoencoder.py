@@ -73,7 +73,7 @@ def measure(vae: AutoencoderKL, icons: Icons, count: int | None = None) -> tuple
 
 
 @torch.no_grad()
-def measure_scaling(vae: AutoencoderKL, icons: Icons, count: int = 512) -> float:
+def measure_scaling(vae: AutoencoderKL, icons: Icons, count: int = 256) -> float:
     """One over the standard deviation of the latents, on all kinds of backgrounds."""
     latents = [vae.encode(draw_batch(icons, 32, whole=True)).latent_dist.mode() for _ in range(count // 32)]
     return 1 / torch.cat(latents).std().item()
@@ -126,7 +126,8 @@ def main() -> None:
         if checkpoint() and rank() == 0:
             keep()
     keep()
-    with ema:
+    if rank() == 0:
+        ema.swap()
         print(f"psnr on all icons {measure(vae, icons)[0]:.2f} dB", flush=True)
 
 

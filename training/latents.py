@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from autoencoder import build, measure_scaling
-from common import DATA, load, prepare
+from common import DATA, load, prepare, rank, sum_over_workers, workers
 from data import (
     BACKGROUNDS,
     IMAGE_SIZE,
@@ -24,8 +24,8 @@ from data import (
     with_article,
 )
 
-COLOURS_AN_ICON = 5
-PAIRS = 3000
+COLOURS_AN_ICON = 3
+PAIRS = 1600
 COLOUR_NAMES = list(BACKGROUNDS)
 WHITE = COLOUR_NAMES.index("white")
 
@@ -94,13 +94,15 @@ def picture(icons: Icons, index: torch.Tensor, colour: int) -> torch.Tensor:
 @torch.no_grad()
 def encode(vae, icons: Icons, index: torch.Tensor, colours: torch.Tensor, scaling_factor: float) -> dict:
     """Draw and encode the pictures of ``index`` (count, 1 or 2) over ``colours`` (count,); fields of ``Latents``."""
-    latents = []
-    for part in torch.arange(len(index)).split(16):
+    latents = torch.zeros(len(index), 4, IMAGE_SIZE // 8, IMAGE_SIZE // 8)
+    for part in torch.arange(len(index)).split(16)[rank() :: workers()]:
         rgba = torch.stack([picture(icons, index[i], colours[i].item()) for i in part])
         images = composite(rgba, palette()[colours[part]]).contiguous(memory_format=torch.channels_last)
-        latents.append((vae.encode(images).latent_dist.mode() * scaling_factor).half().contiguous())
-    print(f"{len(index)} pictures encoded", flush=True)
-    return {"latents": torch.cat(latents), "icons": index, "colours": colours}
+        latents[part] = vae.encode(images).latent_dist.mode() * scaling_factor
+    sum_over_workers([latents])
+    if rank() == 0:
+        print(f"{len(index)} pictures encoded", flush=True)
+    return {"latents": latents.half(), "icons": index, "colours": colours}
 
 
 def main() -> None:
@@ -114,17 +116,14 @@ def main() -> None:
     others = torch.rand(len(icons), len(COLOUR_NAMES) - 1).argsort(1)[:, :COLOURS_AN_ICON] + 1
     couples = torch.randint(len(icons), (PAIRS, 2))
     on_any = torch.where(torch.rand(PAIRS) < 0.5, WHITE, torch.randint(1, len(COLOUR_NAMES), (PAIRS,)))
-    torch.save(
-        {
-            "scaling_factor": scaling_factor,
-            "white": encode(vae, icons, every, torch.full((len(icons),), WHITE), scaling_factor),
-            "coloured": encode(
-                vae, icons, every.repeat_interleave(COLOURS_AN_ICON, 0), others.flatten(), scaling_factor
-            ),
-            "pairs": encode(vae, icons, couples, on_any, scaling_factor),
-        },
-        DATA / "latents.pt",
-    )
+    pictures = {
+        "white": (every, torch.full((len(icons),), WHITE)),
+        "coloured": (every.repeat_interleave(COLOURS_AN_ICON, 0), others.flatten()),
+        "pairs": (couples, on_any),
+    }
+    kinds = {name: encode(vae, icons, *drawn, scaling_factor) for name, drawn in pictures.items()}
+    if rank() == 0:
+        torch.save({"scaling_factor": scaling_factor} | kinds, DATA / "latents.pt")
 
 
 if __name__ == "__main__":

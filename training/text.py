@@ -1,7 +1,7 @@
 """Stage 3: the captions' vocabulary, and a text encoder that has met the pictures before the UNet does.
 
 ``python training/text.py`` trains a byte-pair vocabulary on the captions, writes it as CLIP's files, and warms up the
-text encoder: a small decoder of 64 learned queries, reading its hidden states by cross-attention as a UNet does, has to
+text encoder: a small decoder of 16 learned queries, reading its hidden states by cross-attention as a UNet does, has to
 predict the latents. A step costs a tenth of a UNet's, and the UNet starts with words that already mean pictures.
 """
 
@@ -27,6 +27,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 TOKENIZER = RUNS / "tokenizer"
 KINDS = (0.5, 0.4, 0.1)  # of a batch: icons on white, on a colour, pairs
+WARM_UP_KINDS = (0.8, 0.15, 0.05)
 
 
 def train_vocabulary(labels: list[str]) -> CLIPTokenizer:
@@ -90,9 +91,11 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
     ).input_ids
 
 
-def draw_batch(cache: Cache, labels: list[str], batch: int, no_caption: float) -> tuple[torch.Tensor, list[str]]:
+def draw_batch(
+    cache: Cache, labels: list[str], batch: int, no_caption: float, kinds: tuple[float, ...] = KINDS
+) -> tuple[torch.Tensor, list[str]]:
     """Latents float32 (batch, 4, 16, 16) and their captions; a share ``no_caption`` of the captions is empty."""
-    counts = [round(share * batch) for share in KINDS[1:]]
+    counts = [round(share * batch) for share in kinds[1:]]
     counts = [batch - sum(counts), *counts]
     latents, captions = [], []
     for kind, count in zip(cache.kinds(), counts, strict=True):
@@ -104,31 +107,31 @@ def draw_batch(cache: Cache, labels: list[str], batch: int, no_caption: float) -
 
 
 class QueryDecoder(nn.Module):
-    """64 learned queries that read the text by cross-attention and become the 8×8 patches (of 2×2) of the latents."""
+    """16 learned queries that read the text by cross-attention and become the 4×4 patches (of 4×4) of the latents."""
 
     def __init__(self, width: int = HIDDEN_SIZE, layers: int = 2):
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(64, width) * 0.5)
+        self.queries = nn.Parameter(torch.randn(16, width) * 0.5)
         self.layers = nn.ModuleList(
             nn.TransformerDecoderLayer(width, width // 32, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.to_patch = nn.Linear(width, 16)
+        self.to_patch = nn.Linear(width, 64)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         x = self.queries.expand(len(hidden_states), -1, -1)
         for layer in self.layers:
             x = layer(x, hidden_states)
         patches = self.to_patch(self.norm(x))
-        return F.pixel_shuffle(patches.transpose(1, 2).unflatten(2, (8, 8)), 2)
+        return F.pixel_shuffle(patches.transpose(1, 2).unflatten(2, (4, 4)), 4)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=0.1)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--hours", type=float, default=0.2)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--batch", type=int, default=128)
     args = parser.parse_args()
     prepare(seed=2)
     labels = load_icons().labels
@@ -150,13 +153,15 @@ def main() -> None:
     seed_worker(step)
     report, running = Every(30), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        latents, captions = draw_batch(cache, labels, batch, no_caption=0.02)
+        latents, captions = draw_batch(cache, labels, batch, no_caption=0.02, kinds=WARM_UP_KINDS)
         predicted = decoder(text_encoder(tokenize(tokenizer, captions)).last_hidden_state)
         loss = F.mse_loss(predicted, latents)
         loss.backward()
         optimizers.step(cosine(progress))
         step += 1
         running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
+        if checkpoint():
+            keep()
         if report() and rank() == 0:
             print(f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f}", flush=True)
     state = {"text_encoder": text_encoder.state_dict(), "decoder": decoder.state_dict()}

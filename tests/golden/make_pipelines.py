@@ -7,7 +7,6 @@ The images are kept at every second row and column, in 16 bits.
 
 import contextlib
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,7 +15,6 @@ import numpy as np
 
 GOLDEN = Path(__file__).with_suffix("").with_name("pipelines.npz")
 SEED = 7
-PROMPT = "a red cat sitting on a mat"
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "sd1": ("sd1", {"num_inference_steps": 10, "negative_prompt": "on the moon"}),
@@ -94,27 +92,17 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import diffusers
 
-    import checkpoints
+    from tiny_pipelines import PROMPT, checkpoint, tiny_autoencoder_folder
 
     results = {}
-    with tempfile.TemporaryDirectory() as parent:
-        for name, (family, arguments) in CASES.items():
-            folder = Path(parent) / name
-            checkpoints.tiny(family, folder)
-            components = {}
-            if name == "tiny_autoencoder":
-                from mindone.diffusers import AutoencoderTiny
-
-                vae = checkpoints.write_model(AutoencoderTiny, checkpoints.TINY_AUTOENCODER, folder / "taesd")
-                components["vae"] = diffusers.AutoencoderTiny.from_pretrained(vae)
-            images = draw(
-                reference(folder, **components),
-                generators(arguments.get("num_images_per_prompt", 1)),
-                prompt=PROMPT,
-                **arguments,
-            )
-            results[name] = stored(images)
-            print(f"{name}: {images.shape}, mean {images.mean():.3f}, standard deviation {images.std():.3f}")
+    for name, (family, arguments) in CASES.items():
+        components = {}
+        if name == "tiny_autoencoder":
+            components["vae"] = diffusers.AutoencoderTiny.from_pretrained(tiny_autoencoder_folder())
+        noise = generators(arguments.get("num_images_per_prompt", 1))
+        images = draw(reference(checkpoint(family), **components), noise, prompt=PROMPT, **arguments)
+        results[name] = stored(images)
+        print(f"{name}: {images.shape}, mean {images.mean():.3f}, standard deviation {images.std():.3f}")
     np.savez_compressed(GOLDEN, **results)
     print(f"wrote {GOLDEN} ({GOLDEN.stat().st_size} bytes)")
 

@@ -143,7 +143,7 @@ def _core() -> ov.Core:
 
 @functools.cache
 def half_precision() -> str:
-    """What 16-bit models compute in on this CPU, as OpenVINO names it: its fastest 16-bit type, or f32 if it has none."""
+    """What 16-bit models compute in on this CPU, in OpenVINO's words: its fastest 16-bit type, or f32."""
     capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     for capability, name in (("FP16", "f16"), ("BF16", "bf16")):
         if capability in capabilities:

@@ -1,7 +1,7 @@
 """The autoencoder between images and latents (Rombach et al. 2022, §3.1), regularised by a KL term."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mindspore import nn
@@ -44,7 +44,7 @@ class AutoencoderKL(Autoencoder, Model):
     """
 
     Fields = AutoencoderKLFields
-    fixed_fields = {"latents_mean": (None,), "latents_std": (None,)}
+    fixed_fields: ClassVar = {"latents_mean": (None,), "latents_std": (None,)}
 
     def __init__(self, **config: Any):
         super().__init__(config)
@@ -64,7 +64,7 @@ class AutoencoderKL(Autoencoder, Model):
         self.tile_size = c.sample_size
 
     def encode_moments(self, image):
-        """The mean and the logarithm of the variance of the latents, one after the other: (b, 2·latent_channels, ...)."""
+        """The mean and the logarithm of the variance of the latents, side by side: (b, 2·latent_channels, h, w)."""
         moments = self.encoder(image)
         return moments if self.quant_conv is None else self.quant_conv(moments)
 
@@ -79,7 +79,10 @@ class AutoencoderKL(Autoencoder, Model):
         return self.decode_latents(latents)
 
     def encode_with(self, engine, image, generator: np.random.Generator | None = None):
-        """Encode an image (batch, 3, height, width) with an engine: a sample of the latents, or without generator their mean."""
+        """Encode an image (batch, 3, height, width) with an engine.
+
+        Returns a sample of the latents, or without ``generator`` their mean.
+        """
         moments = engine.numpy(self._encode(engine, image, "encode_moments"))
         mean, log_variance = np.split(moments, 2, axis=1)
         if generator is not None:

@@ -1,7 +1,7 @@
 """A tiny autoencoder distilled from a big one: TAESD (Bohan 2023, https://github.com/madebyollin/taesd)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mindspore import nn
@@ -34,13 +34,13 @@ class AutoencoderTinyFields:
 
 
 class AutoencoderTiny(Autoencoder, Model):
-    """A drop-in for `AutoencoderKL` that trades detail for speed: images in [-1, 1] to latents at a factor of 8, and back.
+    """A drop-in for `AutoencoderKL` that trades detail for speed: images in [-1, 1] to latents and back.
 
     Its latents have unit scale already (``scaling_factor`` 1).
     """
 
     Fields = AutoencoderTinyFields
-    fixed_fields = {"upsample_fn": ("nearest",)}
+    fixed_fields: ClassVar = {"upsample_fn": ("nearest",)}
 
     def __init__(self, **config: Any):
         super().__init__(config)

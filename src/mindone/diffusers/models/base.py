@@ -162,7 +162,7 @@ class Model(nn.Cell):
     # ---- attention ---------------------------------------------------------------------------------------------------
 
     def enable_flash_sdp(self, enabled: bool = True) -> None:
-        """Use the device's memory-efficient attention kernel, or not. On at first; a CPU has its own and ignores this."""
+        """Use the device's memory-efficient attention kernel, or not (at first: yes). On a CPU it means nothing."""
         self._set_flash(FlashAttention() if enabled else None)
 
     def set_flash_attention_force_cast_dtype(self, dtype: Any) -> None:
@@ -172,9 +172,7 @@ class Model(nn.Cell):
         """
         cast = None if dtype is None else dtypes.parse_dtype(dtype)
         if cast == "float32":
-            raise ValueError(
-                "the flash attention kernel computes in float16 or bfloat16, got float32; None turns it off"
-            )
+            raise ValueError("flash attention computes in float16 or bfloat16, got float32; None turns the cast off")
         self._set_flash(FlashAttention(cast))
 
     def _set_flash(self, flash: FlashAttention | None) -> None:

@@ -1,4 +1,4 @@
-"""The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and the concepts that its result is compared with."""
+"""The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and concepts to compare its result with."""
 
 from dataclasses import dataclass, field
 from typing import Any

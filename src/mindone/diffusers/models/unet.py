@@ -1,7 +1,7 @@
-"""The UNet that predicts the noise: Latent Diffusion (Rombach et al. 2022, §3.2), and SDXL's (Podell et al. 2023, §2.1)."""
+"""The UNet that predicts noise: Latent Diffusion (Rombach et al. 2022, §3.2) and SDXL (Podell et al. 2023, §2.1)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from mindspore import nn
 
@@ -48,7 +48,7 @@ class UNet2DConditionModel(Model):
     """Predicts the noise (or velocity) in latents from the timestep and the text; see `construct`."""
 
     Fields = UNetFields
-    fixed_fields = {
+    fixed_fields: ClassVar = {
         "center_input_sample": (False,),
         "only_cross_attention": (False,),
         "dropout": (0.0,),
