@@ -145,13 +145,18 @@ def main() -> None:
         decoder.load_state_dict(state["decoder"])
         optimizers.load_state_dict(state["optimizers"])
         step, clock = state["step"], Clock(state["elapsed"])
+
+    def keep() -> None:
+        state = {"text_encoder": text_encoder.state_dict(), "decoder": decoder.state_dict()}
+        save(state | {"optimizers": optimizers.state_dict(), "step": step, "elapsed": clock.elapsed}, "text")
+
     print(
         f"{len(tokenizer)} tokens, {sum(p.numel() for p in text_encoder.parameters()) / 1e6:.2f} M parameters",
         flush=True,
     )
     batch = args.batch // workers()
     seed_worker(step)
-    report, running = Every(30), 0.0
+    report, checkpoint, running = Every(30), Every(120), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
         latents, captions = draw_batch(cache, labels, batch, no_caption=0.02, kinds=WARM_UP_KINDS)
         predicted = decoder(text_encoder(tokenize(tokenizer, captions)).last_hidden_state)
@@ -159,13 +164,12 @@ def main() -> None:
         loss.backward()
         optimizers.step(cosine(progress))
         step += 1
-        running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
-        if checkpoint():
-            keep()
+        running = loss.item() if step == 1 else 0.95 * running + 0.05 * loss.item()
         if report() and rank() == 0:
             print(f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f}", flush=True)
-    state = {"text_encoder": text_encoder.state_dict(), "decoder": decoder.state_dict()}
-    save(state | {"optimizers": optimizers.state_dict(), "step": step, "elapsed": clock.elapsed}, "text")
+        if checkpoint() and rank() == 0:
+            keep()
+    keep()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write networks.npz: the reference's outputs for every case of `network_cases`. Run: python tests/golden/make_networks.py"""
+"""Write networks.npz, the reference's outputs for `network_cases`: python tests/golden/make_networks.py"""
 
 import sys
 import tempfile

@@ -52,8 +52,9 @@ def attention(query, key, value, heads, causal=False, flash=None):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1).
 
     ``query`` (b, n, c), ``key`` and ``value`` (b, m, c), where ``c`` is ``heads`` times the size of a head; the scores
-    are scaled by 1/√(size of a head). ``causal`` hides later keys. ``flash`` says how the memory-efficient kernel is to be
-    used where the device has one (`engines.FlashAttention`); None: written out. Returns (b, n, c).
+    are scaled by 1/√(size of a head). ``causal`` hides later keys. ``flash``
+    (`engines.FlashAttention`) says how to use the memory-efficient kernel of a device that has one; None: do not.
+    Returns (b, n, c).
     """
     return engines.ops.attention(query, key, value, heads, causal, flash)
 

@@ -23,8 +23,8 @@ NAMES = ("auto", "openvino", "mindspore")
 class FlashAttention(NamedTuple):
     """How the memory-efficient attention kernel of an Ascend device is used.
 
-    ``cast_dtype`` ("float16" or "bfloat16") is what inputs of another type are cast to, since the kernel takes no other;
-    with None they go to plain attention.
+    ``cast_dtype`` ("float16" or "bfloat16") is what inputs of another type are cast to,
+    since the kernel takes no other; with None they go to plain attention.
     """
 
     cast_dtype: str | None = "float16"

@@ -30,7 +30,7 @@ class OpenVINOEngine:
 
         Array arguments are the graph's inputs; None, bool, int, float and str are fixed in it when it is recorded.
         """
-        arrays = {i: _input(x) for i, x in enumerate(inputs)}
+        arrays: dict[Any, np.ndarray] = {i: _input(x) for i, x in enumerate(inputs)}
         arrays |= {name: _input(x) for name, x in options.items() if isinstance(x, np.ndarray)}
         fixed = {name: x for name, x in options.items() if name not in arrays and x is not None}
         shapes = tuple((name, x.shape, x.dtype.char) for name, x in arrays.items())

@@ -6,7 +6,7 @@ arithmetic is recorded in float32: the precision that the device computes in is 
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ class Recording:
     ``host_inputs`` collects the graph inputs that are computed from another input, outside the graph.
     """
 
-    stored: dict[int, Callable[[], Any]]
+    stored: Mapping[int, Callable[[], Any]]
     host_inputs: list[tuple[Node, Node, Callable[[np.ndarray], np.ndarray]]] = field(default_factory=list)
     constants: dict[tuple[int, int, int], Node] = field(default_factory=dict)
 

@@ -188,7 +188,7 @@ class PixelAttention(Attention):
         super().__init__(channels, channels, 1, channels, bias=True)
         self.group_norm = GroupNorm(c.norm_num_groups, channels, EPS)
 
-    def construct(self, x):
+    def construct(self, x):  # type: ignore[override]
         batch, channels, height, width = x.shape
         y = F.transpose(F.reshape(self.group_norm(x), (batch, channels, height * width)), (0, 2, 1))
         y = super().construct(y, y)
