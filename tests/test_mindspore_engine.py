@@ -1,5 +1,6 @@
 """The MindSpore engine: its operations against NumPy, eagerly and in Graph mode, and what Ascend's kernel is handed."""
 
+import inspect
 import math
 
 import mindspore as ms
@@ -215,6 +216,53 @@ def test_flash_attention_leaves_what_the_kernel_does_not_take_to_plain_attention
     y = mindspore_ops.flash_attention(q, k, v, cast_dtype, kernel)
     assert kernel.size is None
     assert_close(y.asnumpy(), mindspore_ops.plain_attention(q, k, v).asnumpy())
+
+
+def test_ascend_kernel_takes_the_arguments_it_is_given():
+    q = np.zeros((1, 2, 6, 64))
+    given = inspect.signature(ms.ops.flash_attention_score).bind(q, q, q, 2, scalar_value=0.1, input_layout="BNSD")
+    assert list(given.arguments) == ["query", "key", "value", "head_num", "scalar_value", "input_layout"]
+
+
+@pytest.fixture
+def as_on_ascend(monkeypatch):
+    """Takes the calls that are meant for Ascend, to those kernels of the same names that the CPU build has."""
+    monkeypatch.setattr(mindspore_ops, "on_ascend", lambda: True)
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, (0, 1, 0, 1)), (1, (2, 2, 1, 1))])
+def test_convolution_kernel_gets_stride_and_sides_in_its_order(as_on_ascend, stride, padding):
+    x, w, b = draw(2, 4, 6, 7), draw(6, 4, 3, 3) / 3, draw(6)
+    sides = (padding,) * 4 if isinstance(padding, int) else padding
+    given = F.conv2d(*map(ms.Tensor, (x, w, b)), stride, padding)
+    assert_close(given.asnumpy(), convolution(x, w, b, stride, sides))
+
+
+def test_kernels_compute_in_the_type_of_the_weights_on_ascend(as_on_ascend):
+    x, w, b = ms.Tensor(draw(2, 3, 4)), ms.Tensor(draw(6, 4)).half(), ms.Tensor(draw(6)).half()
+    y = F.linear(x, w, b)
+    assert y.dtype == ms.float16
+    expected = x.asnumpy() @ w.asnumpy().astype(np.float32).T + b.asnumpy()
+    np.testing.assert_allclose(y.asnumpy(), expected, atol=1e-2)  # float16 keeps 11 bits of numbers up to eight
+    assert F.timestep_embedding(ms.Tensor(np.float32([999.0])), 8, True, 0).dtype == ms.float32
+
+
+def test_attention_on_ascend_goes_to_the_kernel_unless_causal_or_told_not_to(as_on_ascend, monkeypatch):
+    kernel = StandInKernel()
+    monkeypatch.setattr(mindspore_ops, "_ascend_flash_kernel", kernel)
+    q, k, v = draw(2, 9, 24), draw(2, 9, 24, seed=1), draw(2, 9, 24, seed=2)
+    for causal, flash in ((True, FlashAttention()), (False, None), (False, FlashAttention(None))):
+        given = F.attention(*map(ms.Tensor, (q, k, v)), 3, causal, flash)
+        assert kernel.size is None
+        assert_close(given.asnumpy(), multi_head(q, k, v, 3, causal))
+    given = F.attention(*map(ms.Tensor, (q, k, v)), 3, False, FlashAttention())
+    assert (kernel.size, kernel.scale) == (64, 1 / math.sqrt(8))
+    np.testing.assert_allclose(given.asnumpy(), multi_head(q, k, v, 3), atol=5e-3)  # float16 in between
+
+
+def test_interpolate_nearest_on_ascend_repeats_by_broadcasting(as_on_ascend):
+    x = draw(2, 3, 4, 5)
+    assert_close(F.interpolate_nearest(ms.Tensor(x), (8, 15)).asnumpy(), x.repeat(2, 2).repeat(3, 3))
 
 
 def test_attention_on_a_cpu_is_exact_whatever_flash_says(mode):

@@ -75,7 +75,11 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     if bias is not None:
         bias = _cast(bias, dtype)
     if on_ascend():
-        return ops.conv2d(x, weight, bias, stride, "pad", sides)
+        top, bottom, left, right = sides
+        if top != bottom or left != right:
+            x = _zero_padded(_zero_padded(x, 2, top, bottom), 3, left, right)
+            top, left = 0, 0
+        return ops.conv2d(x, weight, bias, stride, "pad", (top, left))
     return _conv2d_by_columns(x, weight, bias, stride, sides)
 
 
