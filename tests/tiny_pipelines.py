@@ -1,0 +1,42 @@
+"""The tiny checkpoints as pipelines, made once a test run."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from checkpoints import TINY_AUTOENCODER, tiny, write_model
+from mindone.diffusers import AutoencoderTiny, DiffusionPipeline
+
+PROMPT = "a red cat sitting on a mat"
+
+_folder = tempfile.TemporaryDirectory(prefix="tiny-checkpoints-")
+
+
+@functools.cache
+def checkpoint(family: str, safety_checker: bool = False) -> Path:
+    """The folder of a family's tiny checkpoint; copy it before changing anything in it."""
+    name = f"{family}-checked" if safety_checker else family
+    return tiny(family, Path(_folder.name) / name, safety_checker=safety_checker)
+
+
+@functools.cache
+def tiny_autoencoder_folder() -> Path:
+    """The folder of a tiny autoencoder of our own, shaped like TAESD."""
+    return write_model(AutoencoderTiny, TINY_AUTOENCODER, Path(_folder.name) / "taesd")
+
+
+def load(folder, **options):
+    """A pipeline on OpenVINO, without a progress bar."""
+    pipe = DiffusionPipeline.from_pretrained(folder, **{"engine": "openvino", **options})
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def images_of(pipe, seed=0, **options) -> np.ndarray:
+    """Images after two steps."""
+    arguments = {"prompt": PROMPT, "num_inference_steps": 2, "output_type": "np", **options}
+    if "generator" not in arguments:
+        arguments["generator"] = np.random.default_rng(seed)
+    return pipe(**arguments).images
