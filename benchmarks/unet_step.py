@@ -4,7 +4,7 @@
 
 Batch 2 (guidance), 64×64 latents, 77 tokens, random weights: times only. All candidates have the same weights, and they
 take turns round by round, so that a drifting machine favours nobody. About 18 GB of memory with all peers; the weights
-(1.7 GB, and as much again for the converted peer) are written to a temporary folder, or kept in FOLDER for the next run.
+(3 GB, and 1.7 GB for the converted peer) are written to a temporary folder, or kept in FOLDER for the next run.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mindone.diffusers import UNet2DConditionModel, engines
-from mindone.diffusers.bench.shapes import UNET_SD15, write_random
+from mindone.diffusers.bench import shapes
 
 OURS32, OURS16 = "ours, float32", "ours, half precision"
 OPENVINO32, OPENVINO16 = "OpenVINO's conversion, float32", "OpenVINO's conversion, bfloat16"
@@ -122,9 +122,10 @@ def main() -> None:
     parser.add_argument("--only", choices=("ours", "openvino", "diffusers"), nargs="+", help="leave the others out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.folder or Path(temporary)
-        if not (folder / "config.json").exists():
-            write_random(UNet2DConditionModel, UNET_SD15, folder)
+        root = arguments.folder or Path(temporary)
+        folder = root / "sd15" / "unet"
+        if not folder.exists():
+            shapes.write("sd15", root)
         wanted = arguments.only or ("ours", "openvino", "diffusers")
         reference = all(importlib.util.find_spec(name) for name in ("torch", "diffusers"))
         steps: dict[str, Step] = {}
