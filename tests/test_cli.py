@@ -1,0 +1,210 @@
+"""The command line, run in this process on tiny checkpoints."""
+
+import errno
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from mindone.diffusers import DDIMScheduler, __version__, cli
+from mindone.diffusers.pipelines.png import read_parameters
+from tiny_pipelines import checkpoint, load, tiny_autoencoder_folder
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINDONE_ENGINE", "openvino")
+
+
+def command(*words, code=0):
+    """Run ``mindone-diffusers`` and return what it printed."""
+    result = CliRunner().invoke(cli.main, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def generate(*words, code=0, model=None):
+    return command("generate", "a red cat", "--model", model or checkpoint("sd1"), "--steps", 2, *words, code=code)
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_an_image_and_the_command_that_makes_it_again(tmp_path):
+    printed = generate("--num-images", 4, "--grid", "--scheduler", "euler", "-o", "cats.png")
+    assert "wrote cats.png (128×128)" in printed
+    first = pixels("cats.png")
+    remembered = command("info", "cats.png")
+    assert "a red cat" in remembered and "euler" in remembered
+    words = shlex.split(remembered.splitlines()[-1])
+    assert words[:3] == ["mindone-diffusers", "generate", "a red cat"]
+    (tmp_path / "cats.png").unlink()
+    command(*words[1:])
+    np.testing.assert_array_equal(pixels("cats.png"), first)
+
+
+def test_image_i_has_the_seed_plus_i():
+    generate("--num-images", 2, "--seed", 5, "-o", "cat.png")
+    noise = [np.random.Generator(np.random.PCG64(5 + i)) for i in range(2)]
+    pipe = load(checkpoint("sd1"))
+    expected = pipe("a red cat", num_inference_steps=2, num_images_per_prompt=2, generator=noise).images
+    for i in range(2):
+        np.testing.assert_array_equal(pixels(f"cat-{i}.png"), np.asarray(expected[i]))
+        assert read_parameters(f"cat-{i}.png")["image_seed"] == 5 + i
+
+
+def test_the_file_is_named_after_the_prompt_and_the_seed(tmp_path):
+    generate("--seed", 3)
+    generate()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 2 and "a-red-cat-3.png" in names and all(name.startswith("a-red-cat-") for name in names)
+
+
+def test_options_reach_the_pipeline(monkeypatch):
+    seen = {}
+
+    def draw(pipe, prompt, **arguments):
+        seen.update(arguments, scheduler=type(pipe.scheduler).__name__, vae=type(pipe.vae).__name__, dtype=pipe.dtype)
+        seen["karras"] = pipe.scheduler.config.use_karras_sigmas
+        return type("Output", (), {"images": [Image.new("RGB", (8, 8))]})
+
+    monkeypatch.setattr("mindone.diffusers.StableDiffusionPipeline.__call__", draw)
+    options = {
+        "--guidance-scale": 3.5,
+        "--negative-prompt": "blue",
+        "--height": 72,
+        "--width": 80,
+        "--clip-skip": 1,
+        "--scheduler": "dpm++-karras",
+        "--tiny-vae": tiny_autoencoder_folder(),
+        "--dtype": "bfloat16",
+    }
+    generate(*(word for pair in options.items() for word in pair))
+    generator = seen.pop("generator")
+    assert len(generator) == 1
+    assert seen == {
+        "num_inference_steps": 2,
+        "guidance_scale": 3.5,
+        "negative_prompt": "blue",
+        "height": 72,
+        "width": 80,
+        "clip_skip": 1,
+        "num_images_per_prompt": 1,
+        "scheduler": "DPMSolverMultistepScheduler",
+        "karras": True,
+        "vae": "AutoencoderTiny",
+        "dtype": "bfloat16",
+    }
+
+
+def test_every_scheduler_name_stands_for_a_class():
+    from mindone.diffusers import schedulers
+
+    config = DDIMScheduler().config
+    for class_name, options in cli.SCHEDULERS.values():
+        getattr(schedulers, class_name).from_config(config, **options)
+    assert {class_name for class_name, _ in cli.SCHEDULERS.values()} == set(schedulers.SCHEDULERS)
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["-o", "nowhere/cat.png"], "cannot write nowhere/cat.png: there is no folder nowhere"),
+        (["-o", "cat.jpg"], "--output must be a .png file, got 'cat.jpg'"),
+        (["--steps", "0"], "0 is not in the range x>=1"),
+        (["--scheduler", "dimd"], "'dimd' is not one of 'ddim', 'ddpm'"),
+        (["--dtype", "int8"], "'int8' is not one of 'float32', 'float16', 'bfloat16'"),
+        (["--engine", "cuda"], "'cuda' is not one of 'auto', 'openvino', 'mindspore'"),
+        (["--num-images", "0"], "0 is not in the range x>=1"),
+        (["--seed", "-1"], "-1 is not in the range x>=0"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_loaded(words, message, monkeypatch):
+    monkeypatch.setattr(cli, "_load_pipeline", lambda options: pytest.fail("loaded a pipeline"))
+    assert message in " ".join(generate(*words, code=2).split())
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--height", "60"], "Error: height must be a multiple of 8, got 60; the nearest are 56 and 64"),
+        (["--variant", "fp16"], "variant='fp16' is not there; there is variant=None"),
+        (["--tiny-vae", "nothing-here"], "Error: unknown model 'nothing-here'"),
+    ],
+)
+def test_what_the_library_refuses_is_told_in_one_line(words, message, tmp_path):
+    printed = generate(*words, code=1)
+    assert message in printed and len(printed.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_the_traceback():
+    result = CliRunner().invoke(cli.main, ["--debug", "generate", "x", "--model", "nothing-here"])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_ctrl_c_leaves_nothing_behind(monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_draw", interrupted)
+    assert "Aborted" in generate(code=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing_behind(monkeypatch, tmp_path):
+    def full(self, file, **_):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    assert "Error: [Errno 28] No space left on device" in generate(code=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_info_of_other_files(tmp_path):
+    Image.new("RGB", (8, 8)).save("plain.png")
+    Image.new("RGB", (8, 8)).save("photo.jpg")
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "plain.png").read_bytes()[:60])
+    expected = {
+        "missing.png": "no file missing.png",
+        "plain.png": "plain.png has no text chunk 'mindone-diffusers'",
+        "photo.jpg": "photo.jpg is a JPEG file; only PNG files carry their parameters",
+        "text.png": "text.png is not an image",
+        "cut.png": "cut.png",
+        ".": "directory",
+    }
+    for name, message in expected.items():
+        printed = command("info", name, code=1)
+        assert printed.startswith("Error: ") and message in printed and len(printed.strip().splitlines()) == 1
+
+
+# ---- first contact ---------------------------------------------------------------------------------------------------
+
+
+def test_help_and_version_are_answered_without_loading_mindspore():
+    script = """
+import sys
+from mindone.diffusers import cli
+for words in (["--help"], ["generate", "--help"], ["--version"], ["generate", "x", "-o", "no/x.png"], ["info"]):
+    try:
+        cli.main(words)
+    except SystemExit:
+        pass
+print("loaded", sorted({"mindspore", "openvino", "numpy"} & set(sys.modules)))
+"""
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert 'mindone-diffusers generate "a rocket on a blue background"' in printed and __version__ in printed
+    assert "loaded []" in printed

@@ -1,0 +1,215 @@
+"""Wrong input gets one line that says what was given and what would work, before any network runs."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mindone.diffusers import (
+    AutoencoderTiny,
+    DDIMScheduler,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
+from tiny_pipelines import checkpoint, load
+
+EMBEDS = np.zeros((1, 77, 16), np.float32)
+EMBEDS_XL, POOLED = np.zeros((1, 77, 32), np.float32), np.zeros((1, 12), np.float32)
+GENERATOR = np.random.default_rng(0)
+
+SD_ERRORS = [
+    ({}, "nothing to draw: pass prompt"),
+    ({"prompt": 3}, "prompt must be a string or a list of strings, got int"),
+    ({"prompt": []}, "prompt is an empty list"),
+    ({"prompt": ["a", None]}, r"prompt\[1\] must be a string, got NoneType"),
+    ({"prompt": "a", "prompt_embeds": EMBEDS}, "prompt and prompt_embeds were both given"),
+    ({"prompt_embeds": EMBEDS[0]}, r"prompt_embeds must have the shape \(prompts, tokens, channels\), got \(77, 16\)"),
+    ({"prompt_embeds": EMBEDS[:, :9]}, "prompt_embeds has 9 tokens where the text encoder gives 77"),
+    (
+        {"prompt": "a", "negative_prompt": "b", "negative_prompt_embeds": EMBEDS},
+        "negative_prompt and negative_prompt_embeds were both given",
+    ),
+    ({"prompt": ["a", "b"], "negative_prompt": ["c"]}, "negative_prompt must hold one text for each of the 2 prompts"),
+    ({"prompt_embeds": EMBEDS, "negative_prompt_embeds": EMBEDS[:, :9]}, "must have one shape"),
+    ({"prompt": ["a", "b"], "negative_prompt_embeds": EMBEDS}, "one row for each of the 2 prompts, got 1"),
+    ({"prompt": "a", "height": 60}, "height must be a multiple of 8, got 60; the nearest are 56 and 64"),
+    ({"prompt": "a", "width": 3}, "width must be a multiple of 8, got 3; the nearest is 8"),
+    ({"prompt": "a", "width": 0}, "width must be a positive number of pixels"),
+    ({"prompt": "a", "height": 64.0}, "height must be a positive number of pixels"),
+    ({"prompt": "a", "num_inference_steps": 0}, "num_inference_steps must be .* at least 1|from 1 to"),
+    ({"prompt": "a", "timesteps": [9, 1], "sigmas": [1.0]}, "timesteps and sigmas were both given"),
+    ({"prompt": "a", "timesteps": [9, 1]}, "PNDMScheduler takes no custom timesteps"),
+    ({"prompt": "a", "num_images_per_prompt": 0}, "num_images_per_prompt must be a whole number of at least 1, got 0"),
+    ({"prompt": "a", "generator": [GENERATOR] * 2}, "one generator for each of the 1 images, got 2"),
+    ({"prompt": "a", "generator": 7}, "generator must be a NumPy generator such as .*, got int"),
+    ({"prompt": "a", "generator": [None]}, "generator must be a NumPy generator such as .*, got NoneType"),
+    (
+        {"prompt": "a", "latents": np.zeros((2, 4, 8, 8))},
+        r"latents must have the shape \(1, 4, 8, 8\) .*got \(2, 4, 8, 8\)",
+    ),
+    ({"prompt": "a", "latents": np.zeros((1, 4, 8, 8)), "height": 72}, r"latents must have the shape \(1, 4, 9, 8\)"),
+    ({"prompt": "a", "output_type": "pt"}, "output_type must be one of pil, np, latent, got 'pt'"),
+    ({"prompt": "a", "cross_attention_kwargs": {"scale": 1}}, "cross_attention_kwargs must be None"),
+    ({"prompt": "a", "clip_skip": 9}, "clip_skip must be a whole number from 0 to 3, got 9"),
+    (
+        {"prompt": "a", "callback_on_step_end_tensor_inputs": ["noise"]},
+        "names 'noise'; known are latents, prompt_embeds, negative_prompt_embeds",
+    ),
+]
+XL_ERRORS = [
+    ({"prompt": "a", "prompt_2": ["b", "c"]}, "prompt_2 must hold one text for each of the 1 prompts, got 2"),
+    ({"prompt_2": "b", "prompt_embeds": EMBEDS_XL}, "prompt_2 and prompt_embeds were both given"),
+    ({"prompt_embeds": EMBEDS_XL}, "prompt_embeds and pooled_prompt_embeds go together"),
+    (
+        {"prompt": "a", "negative_prompt_embeds": EMBEDS_XL},
+        "negative_prompt_embeds and negative_pooled_prompt_embeds go together",
+    ),
+    (
+        {"prompt_embeds": EMBEDS_XL, "pooled_prompt_embeds": POOLED[0]},
+        r"pooled_prompt_embeds must have the shape \(1, channels\), got \(12,\)",
+    ),
+    (
+        {"prompt": "a", "original_size": (64,)},
+        r"original_size must be two whole numbers \(height, width\), got \(64,\)",
+    ),
+    (
+        {"prompt": "a", "crops_coords_top_left": (0.5, 1)},
+        r"crops_coords_top_left must be two whole numbers \(top, left\)",
+    ),
+    (
+        {"prompt": "a", "negative_original_size": (1, 2, 3), "negative_target_size": (1, 2)},
+        "negative_original_size must be two whole numbers",
+    ),
+    ({"prompt": "a", "denoising_end": 1.5}, "denoising_end must be above 0 and at most 1, got 1.5"),
+    ({"prompt": "a", "clip_skip": 3}, "clip_skip must be a whole number from 0 to 2, got 3"),
+]
+
+
+@pytest.fixture(scope="module")
+def sd():
+    return load(checkpoint("sd1"))
+
+
+@pytest.fixture(scope="module")
+def xl():
+    return load(checkpoint("sdxl"))
+
+
+@pytest.mark.parametrize("arguments, message", SD_ERRORS)
+def test_stable_diffusion_call(arguments, message, sd, monkeypatch):
+    assert_refused(sd, arguments, message, monkeypatch)
+
+
+@pytest.mark.parametrize("arguments, message", XL_ERRORS)
+def test_stable_diffusion_xl_call(arguments, message, xl, monkeypatch):
+    assert_refused(xl, arguments, message, monkeypatch)
+
+
+def assert_refused(pipe, arguments, message, monkeypatch):
+    ran = []
+    run = pipe.engine.run
+    monkeypatch.setattr(pipe.engine, "run", lambda model, *x, **k: (ran.append(model), run(model, *x, **k))[1])
+    with pytest.raises(ValueError, match=message) as error:
+        pipe(**{"num_inference_steps": 2, **arguments})
+    assert "\n" not in str(error.value)
+    assert pipe.unet not in ran and pipe.vae not in ran
+
+
+def test_latent_consistency_models_take_no_negative_prompt(sd):
+    from mindone.diffusers.pipelines.latent_consistency import LatentConsistencyModelPipeline
+
+    with pytest.raises(ValueError, match="negative_prompt means nothing to a latent consistency model"):
+        LatentConsistencyModelPipeline(**sd.components)("a", negative_prompt="b")
+
+
+def test_an_inpainting_unet_is_named(sd, tmp_path):
+    from checkpoints import UNETS, write_model
+    from mindone.diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(write_model(UNet2DConditionModel, UNETS["inpainting"], tmp_path))
+    pipe = StableDiffusionPipeline(**{**sd.components, "unet": unet})
+    with pytest.raises(ValueError, match="the UNet takes 9 channels and the autoencoder has 4"):
+        pipe("a")
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A checkpoint to break."""
+    return shutil.copytree(checkpoint("sd1"), tmp_path / "broken")
+
+
+def edit_index(folder, **entries):
+    path = folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+def refuse(folder, error, message, cls=DiffusionPipeline, **options):
+    with pytest.raises(error, match=message) as raised:
+        cls.from_pretrained(folder, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_unknown_model(tmp_path):
+    refuse("no-such-model", FileNotFoundError, "unknown model 'no-such-model'")
+    refuse(tmp_path, FileNotFoundError, "no model_index.json in")
+    refuse(checkpoint("sd1") / "unet", FileNotFoundError, "no model_index.json in .* single component")
+
+
+def test_unknown_pipeline(folder):
+    edit_index(folder, _class_name="FluxPipeline")
+    refuse(folder, ValueError, "FluxPipeline, which is not known here; known are StableDiffusionPipeline, StableDiff")
+
+
+def test_unknown_component_class(folder):
+    edit_index(folder, unet=["diffusers", "Transformer2DModel"])
+    refuse(folder, ValueError, "unet is a Transformer2DModel, which is not known here; known are AutoencoderKL, ")
+    edit_index(folder, unet="UNet2DConditionModel")
+    refuse(folder, ValueError, "unet must be a library and a class, got 'UNet2DConditionModel'")
+
+
+def test_absent_component(folder):
+    edit_index(folder, vae=[None, None])
+    refuse(folder, ValueError, r"model_index.json has no vae; pass one: from_pretrained\(…, vae=…\)")
+    edit_index(folder, vae=["diffusers", "AutoencoderKL"])
+    shutil.rmtree(folder / "vae")
+    refuse(folder, FileNotFoundError, "no folder 'vae' in .*; it has scheduler, text_encoder, tokenizer, unet")
+
+
+def test_broken_index(folder):
+    (folder / "model_index.json").write_text("{")
+    refuse(folder, ValueError, "model_index.json is not valid JSON: line 1")
+
+
+def test_wrong_arguments(folder):
+    refuse(folder, ValueError, "use_safetensors must be True: pickle files are not read", use_safetensors=False)
+    refuse(folder, ValueError, "mindspore_dtype must be float32, float16 or bfloat16", mindspore_dtype="int8")
+    refuse(folder, ValueError, "use mindspore_dtype=ms.float16", torch_dtype="float16")
+    refuse(folder, ValueError, "from_pretrained has no argument 'unett'; .* vae, text_encoder", unett=None)
+    refuse(folder, ValueError, "no argument 'text_encoder_2'", cls=StableDiffusionPipeline, text_encoder_2=None)
+    refuse(folder, ValueError, "engine must be one of auto, openvino, mindspore, got 'cuda'", engine="cuda")
+    refuse(folder, ValueError, "StableDiffusionPipeline needs unet, got None", unet=None)
+
+
+def test_a_checkpoint_of_another_pipeline(folder):
+    refuse(folder, ValueError, "model_index.json has no text_encoder_2", cls=StableDiffusionXLPipeline)
+
+
+def test_missing_variant(folder):
+    refuse(folder, FileNotFoundError, "variant='fp16' is not there; there is variant=None", variant="fp16")
+
+
+def test_safety_checker_without_its_feature_extractor(folder):
+    checked = checkpoint("sd1", safety_checker=True)
+    refuse(checked, ValueError, "a safety_checker needs a feature_extractor", feature_extractor=None)
+    pipe = DiffusionPipeline.from_pretrained(checked, safety_checker=None, scheduler=DDIMScheduler())
+    assert pipe.safety_checker is None and isinstance(pipe.scheduler, DDIMScheduler)
+
+
+def test_single_models_say_what_a_pipeline_is(folder):
+    with pytest.raises(FileNotFoundError, match="whole pipeline"):
+        AutoencoderTiny.from_pretrained(folder)
