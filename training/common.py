@@ -153,6 +153,11 @@ def seed_worker(step: int) -> None:
     torch.manual_seed(1_000_000 * rank() + step)
 
 
+def wait_for_workers() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def sum_over_workers(tensors: list[torch.Tensor]) -> None:
     """Replace the tensors by their sums over all workers, in place."""
     if workers() == 1:

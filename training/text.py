@@ -15,7 +15,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
-from common import RUNS, Clock, Every, cosine, load, prepare, rank, save, seed_worker, workers
+from common import RUNS, Clock, Every, cosine, load, prepare, rank, save, seed_worker, wait_for_workers, workers
 from data import BACKGROUNDS, load_icons, on_background, pair_caption, with_article
 from latents import Cache, load_cache
 from optimizers import Optimizers
@@ -30,7 +30,7 @@ KINDS = (0.5, 0.4, 0.1)  # of a batch: icons on white, on a colour, pairs
 WARM_UP_KINDS = (0.8, 0.15, 0.05)
 
 
-def train_vocabulary(labels: list[str]) -> CLIPTokenizer:
+def train_vocabulary(labels: list[str]) -> None:
     """Byte-pair merges of the captions in CLIP's normalisation, written to ``training/runs/tokenizer``."""
     captions = [on_background(with_article(label), colour) for label in labels for colour in ("white", "blue")]
     captions += [pair_caption(*labels[:2])] + [on_background("a", colour) for colour in BACKGROUNDS] * 20
@@ -60,7 +60,6 @@ def train_vocabulary(labels: list[str]) -> CLIPTokenizer:
         str(TOKENIZER / "vocab.json"), str(TOKENIZER / "merges.txt"), model_max_length=MAX_LENGTH, pad_token=END
     )
     tokenizer.save_pretrained(TOKENIZER)
-    return tokenizer
 
 
 def load_tokenizer() -> CLIPTokenizer:
@@ -136,7 +135,10 @@ def main() -> None:
     prepare(seed=2)
     labels = load_icons().labels
     cache = load_cache()
-    tokenizer = train_vocabulary(labels)
+    if not TOKENIZER.exists() and rank() == 0:
+        train_vocabulary(labels)  # once: ties between merges are broken at random
+    wait_for_workers()
+    tokenizer = load_tokenizer()
     text_encoder, decoder = build(tokenizer), QueryDecoder()
     optimizers = Optimizers([text_encoder, decoder], args.lr)
     step, clock = 0, Clock()
