@@ -1,0 +1,83 @@
+"""``mindone-diffusers bench``: the published guide's two speed tables, measured on the user's own machine.
+
+`run` measures what `Options` ask for and writes the report; nothing heavy is imported before the request is checked.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from . import checks, shapes
+from .measure import RowProcess, measure
+from .plan import Options, Plan, Sampler, make_plan
+from .report import Report
+from .terminal import ProgressBar, print_tables
+
+__all__ = ["Options", "Plan", "Report", "Sampler", "run"]
+
+
+def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
+    """Measure, print the tables, and write ``report.html``, ``report.json`` and ``grid.png``.
+
+    Ctrl-C ends the measurement and keeps what there is in a report that says so.
+
+    Args:
+        options: what to measure and where to write.
+        command: what the user typed, for the report.
+        start: makes a row's process, see `measure.measure`.
+
+    Raises:
+        ValueError, OSError, ModuleNotFoundError: a request that cannot be measured or written; raised before any run.
+        RuntimeError: no row could be measured.
+    """
+    folder = options.output
+    checks.check_folder(folder)
+    shape = shapes.find(options.shape) if options.shape else None
+    if shape:
+        checks.check_space(folder, shape.nbytes)
+    made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        # Random weights lie beside the report: the temporary folder of many systems is in memory.
+        with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder) as scratch:
+            plan = make_plan(options, Path(scratch))
+            checks.check_space(folder, checks.report_bytes(plan.tables))
+            report = Report.begin(plan, command)
+            _measure(report, start)
+    except BaseException:
+        _remove_empty(made)
+        raise
+    files = report.write(folder)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 140)
+    print_tables(report.data(), console)
+    console.print()
+    for path in files:
+        console.print(f"wrote {path}", highlight=False, markup=False)
+    failed = [row for result in report.results for row in result.rows if row.error]
+    if failed and not any(row.runs for result in report.results for row in result.rows):
+        raise RuntimeError(f"no row could be measured; the first reason: {failed[0].error}")
+    return report
+
+
+def _measure(report: Report, start: Callable) -> None:
+    began = time.perf_counter()
+    try:
+        with ProgressBar(report.plan) as progress:
+            measure(report.plan, report.results, progress, start)
+    except KeyboardInterrupt:
+        report.interrupted = True
+    report.seconds = time.perf_counter() - began
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Leave no empty folders behind when nothing was measured; the innermost comes first."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

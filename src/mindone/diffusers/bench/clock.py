@@ -1,0 +1,43 @@
+"""One run, split into stages."""
+
+import time
+from collections.abc import Callable
+
+STAGES = ("text_encoder", "denoising", "decode")
+
+
+class StageClock:
+    """Seconds of a run and of its stages: a stage lasts from the first call of its network to the next stage's first.
+
+    What comes before the first network (tokens) counts to the first stage, what comes after the last one (conversion to
+    images) to the last, so that stages add up to the run.
+    """
+
+    def __init__(self, on_step: Callable[[], None]):
+        self.on_step = on_step
+        self.stage = STAGES[0]
+        self.stages = dict.fromkeys(STAGES, 0.0)
+        self.began = self.entered = 0.0
+
+    def start(self) -> None:
+        """Begin a run."""
+        self.stage, self.stages = STAGES[0], dict.fromkeys(STAGES, 0.0)
+        self.began = self.entered = time.perf_counter()
+
+    def enter(self, stage: str) -> None:
+        """A stage's network is about to be called."""
+        if stage != self.stage:
+            self._leave()
+            self.stage = stage
+        if stage == "denoising":
+            self.on_step()
+
+    def stop(self) -> tuple[float, dict[str, float]]:
+        """End the run: its seconds, and those of each stage."""
+        self._leave()
+        return self.entered - self.began, dict(self.stages)
+
+    def _leave(self) -> None:
+        now = time.perf_counter()
+        self.stages[self.stage] += now - self.entered
+        self.entered = now

@@ -1,0 +1,65 @@
+"""Where the measurement was made: without it a number of seconds says nothing."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores that this process may use, the memory in bytes, the system, and how busy it is."""
+    return {
+        "cpu": _cpu(),
+        "cores": _usable_cores(),
+        "memory": _memory(),
+        "system": _system(),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """This library's version, Python's, and those of the packages that are installed."""
+    found = {"mindone-diffusers": __version__, "python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip().lower() in ("model name", "hardware", "cpu model"):
+                return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _system() -> str:
+    if sys.platform == "linux":
+        try:
+            return f"{platform.freedesktop_os_release()['PRETTY_NAME']} ({platform.machine()})"
+        except (OSError, KeyError):
+            pass
+    return f"{platform.system()} {platform.release()} ({platform.machine()})"
