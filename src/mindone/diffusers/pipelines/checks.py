@@ -85,7 +85,7 @@ def _check_text(name: str, value: Any) -> None:
 
 
 def check_count(name: str, value: Any) -> None:
-    """A number of steps or images: an int of at least 1."""
+    """A number of something: an int of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
@@ -114,7 +114,8 @@ def check_latents(latents: Any, shape: tuple[int, int, int, int]) -> None:
 
 def check_call(
     pipe: Any,
-    images: int,
+    prompts: int,
+    num_images_per_prompt: int,
     height: int | None,
     width: int | None,
     latents: Any,
@@ -124,6 +125,8 @@ def check_call(
     callback_tensors: Sequence[str],
 ) -> tuple[int, int, int, int]:
     """The arguments that text-to-image pipelines share. Returns the shape of the latents."""
+    check_count("num_images_per_prompt", num_images_per_prompt)
+    images = prompts * num_images_per_prompt
     height, width = default_size(pipe, height, width, latents)
     check_size(pipe, height, width)
     shape = (images, pipe.unet.config["in_channels"], height // pipe.vae_scale_factor, width // pipe.vae_scale_factor)

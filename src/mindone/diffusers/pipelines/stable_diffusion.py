@@ -154,11 +154,10 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
 
         # Check the inputs.
         prompts = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
-        checks.check_count("num_images_per_prompt", num_images_per_prompt)
-        images = prompts * num_images_per_prompt
         shape = checks.check_call(
             self,
-            images,
+            prompts,
+            num_images_per_prompt,
             height,
             width,
             latents,
@@ -167,6 +166,7 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
             cross_attention_kwargs,
             callback_on_step_end_tensor_inputs,
         )
+        images = shape[0]
         self._guidance_scale, self._guidance_rescale, self._interrupt = guidance_scale, guidance_rescale, False
 
         # Choose the timesteps.

@@ -192,11 +192,10 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
         prompts = checks.check_prompts(
             prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, prompt_2, negative_prompt_2
         )
-        checks.check_count("num_images_per_prompt", num_images_per_prompt)
-        images = prompts * num_images_per_prompt
         shape = checks.check_call(
             self,
-            images,
+            prompts,
+            num_images_per_prompt,
             height,
             width,
             latents,
@@ -205,6 +204,7 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
             cross_attention_kwargs,
             callback_on_step_end_tensor_inputs,
         )
+        images = shape[0]
         self._guidance_scale, self._guidance_rescale, self._interrupt = guidance_scale, guidance_rescale, False
         guided = self.do_classifier_free_guidance
         image_size = (shape[2] * self.vae_scale_factor, shape[3] * self.vae_scale_factor)
