@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from . import checks, shapes
-from .measure import RowProcess, measure
+from .measure import RowProcess, measure_all
 from .plan import Options, Plan, Sampler, make_plan
 from .report import Report
 from .terminal import ProgressBar, print_tables
@@ -27,7 +27,7 @@ def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
     Args:
         options: what to measure and where to write.
         command: what the user typed, for the report.
-        start: makes a row's process, see `measure.measure`.
+        start: makes a row's process, see `measure.measure_all`.
 
     Raises:
         ValueError, OSError, ModuleNotFoundError: a request that cannot be measured or written; raised before any run.
@@ -68,7 +68,7 @@ def _measure(report: Report, start: Callable) -> None:
     began = time.perf_counter()
     try:
         with ProgressBar(report.plan) as progress:
-            measure(report.plan, report.results, progress, start)
+            measure_all(report.plan, report.results, progress, start)
     except KeyboardInterrupt:
         report.interrupted = True
     report.seconds = time.perf_counter() - began

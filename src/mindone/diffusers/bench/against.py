@@ -1,5 +1,6 @@
 """A row of the reference library, Hugging Face diffusers: the only place where PyTorch is imported."""
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,11 @@ import numpy as np
 from ..loading.config import read_config
 from ..loading.hub import MODEL_INDEX
 from ..schedulers import draw_noise
+from ..utils import logging
 from .clock import StageClock
 from .plan import Setup, Table
+
+logger = logging.get_logger(__name__)
 
 
 class Runner:
@@ -19,9 +23,15 @@ class Runner:
 
     def __init__(self, setup: Setup, table: Table, clock: StageClock):
         import torch
+        import transformers
 
         import diffusers
 
+        for chatter in (diffusers.utils.logging, transformers.utils.logging):
+            chatter.set_verbosity_error()
+            chatter.disable_progress_bar()
+        if importlib.util.find_spec("accelerate") is None:
+            logger.warning("accelerate is not installed, without which diffusers takes more memory while it loads")
         index = read_config(setup.model.folder, MODEL_INDEX)
         without = {} if index.get("safety_checker", [None, None]) == [None, None] else {"safety_checker": None}
         pipe: Any = diffusers.AutoPipelineForText2Image.from_pretrained(

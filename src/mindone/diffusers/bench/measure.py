@@ -163,7 +163,7 @@ def _cause_of_death(exitcode: int | None) -> str:
     return f"its process ended unexpectedly (exit status {exitcode})"
 
 
-def measure(
+def measure_all(
     plan: Plan, results: list[Results], watcher: Watcher, start: Callable[[Setup, Table], Any] = RowProcess
 ) -> None:
     """Measure all tables, filling ``results`` as it goes, so that they can be kept when this is interrupted.

@@ -3,7 +3,7 @@
 import base64
 import importlib.resources
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -18,7 +18,7 @@ Images = Mapping[str, np.ndarray | None]
 _CHART_WIDTH, _LABEL_WIDTH, _VALUE_WIDTH, _BAR, _PITCH = 860, 250, 70, 20, 34
 
 
-def render(data: dict[str, Any], images: list[Images]) -> str:
+def render(data: dict[str, Any], images: Sequence[Images]) -> str:
     """The page.
 
     Args:

@@ -2,7 +2,7 @@
 
 import importlib.resources
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -53,7 +53,7 @@ class Report:
         """The content of ``report.json``; see ``schema.json``."""
         packages = ["mindspore", "openvino", "numpy", "scikit-image"]
         if any(setup.library == REFERENCE for table in self.plan.tables for setup in table.setups):
-            packages += ["torch", "diffusers", "transformers"]
+            packages += ["torch", "diffusers", "transformers", "accelerate"]
         tables = [_table(result) for result in self.results]
         return {
             "format": FORMAT,
@@ -75,7 +75,9 @@ class Report:
         """
         folder.mkdir(parents=True, exist_ok=True)
         data = self.data()
-        images = [{row.setup.name: row.images for row in result.rows} for result in self.results]
+        images: list[Mapping[str, Any]] = [
+            {row.setup.name: row.images for row in result.rows} for result in self.results
+        ]
         files = [folder / "report.json"]
         with atomic_write(files[0]) as file:
             file.write((json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

@@ -1,0 +1,449 @@
+"""The bench: what it measures, what it writes, and what it says when something goes wrong."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mindone.diffusers import bench
+from mindone.diffusers.bench import measure, plan, worker
+from mindone.diffusers.bench.clock import STAGES, StageClock
+from mindone.diffusers.bench.plan import DDIM, PNDM
+from mindone.diffusers.bench.report import Report, schema
+from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
+
+
+def options(output, **more):
+    """A bench of the tiny checkpoints."""
+    given = {
+        "model": str(checkpoint("sd1")),
+        "distilled": str(checkpoint("bk_sdm")),
+        "tiny_vae": str(tiny_autoencoder_folder()),
+        "prompt": PROMPT,
+        "steps": 2,
+        "engine": "openvino",
+        "output": output,
+    }
+    return bench.Options(**{**given, **more})
+
+
+class PretendedRow:
+    """A row's process that answers at once, or as ``script`` says: "fail" raises, "interrupt" is a Ctrl-C."""
+
+    script: tuple[str, ...] = ()
+
+    def __init__(self, setup, table):
+        self.setup, self.table, self.runs = setup, table, 0
+
+    def _answer(self, **more):
+        return {"seconds": 0.5, "peak_memory": 10**9, "notes": [], **more}
+
+    def reply(self, on_step):
+        return self._answer(engine="pretended")
+
+    def draw(self, on_step, images):
+        act = self.script[self.runs] if self.runs < len(self.script) and self.setup.name == "distilled" else ""
+        self.runs += 1
+        if act == "fail":
+            raise measure.RowFailed("out of memory")
+        if act == "interrupt":
+            raise KeyboardInterrupt
+        on_step()
+        table = self.table
+        pictures = np.full((table.num_images, table.height, table.width, 3), 128, np.uint8)
+        stages = dict(zip(STAGES, (0.1, 0.3, 0.1)))
+        return self._answer(stages=stages, **({"images": pictures} if images else {}))
+
+    def hang_up(self):
+        pass
+
+    def end(self):
+        pass
+
+
+def pretend(*script):
+    return type("Scripted", (PretendedRow,), {"script": script})
+
+
+def valid(data):
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(data, schema(), jsonschema.Draft202012Validator)
+    return data
+
+
+# ---- one real measurement --------------------------------------------------------------------------------------------
+
+
+class KilledInItsSecondRun(measure.RowProcess):
+    """A row that the system ends, as it does when memory runs out."""
+
+    def draw(self, on_step, images):
+        if self.process.name.endswith("tiny autoencoder") and not images:
+            os.kill(self.process.pid, signal.SIGKILL)
+        return super().draw(on_step, images)
+
+    def __init__(self, setup, table):
+        super().__init__(setup, table)
+        self.process.name = setup.name
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Table 2 on the tiny checkpoints, its last row killed in the first timed run."""
+    folder = tmp_path_factory.mktemp("bench") / "report"
+    request = options(folder, tables=(2,), repeats=2, num_images=2, seed=5)
+    report = bench.run(request, "mindone-diffusers bench --repeats 2", KilledInItsSecondRun)
+    return report, folder
+
+
+def rows_of(folder):
+    return valid(json.loads((folder / "report.json").read_text()))["tables"][0]["rows"]
+
+
+def test_rows_take_turns_run_by_run(measured):
+    baseline, distilled, _ = rows_of(measured[1])
+    assert [baseline["first_run"]["order"], distilled["first_run"]["order"]] == [1, 2]
+    assert [run["order"] for run in baseline["runs"]] == [4, 7]
+    assert [run["order"] for run in distilled["runs"]] == [5, 8]
+
+
+def test_a_killed_row_says_why_and_the_others_go_on(measured):
+    baseline, distilled, killed = rows_of(measured[1])
+    assert (baseline["status"], distilled["status"], killed["status"]) == ("finished", "finished", "failed")
+    assert "SIGKILL" in killed["error"] and "memory" in killed["error"]
+    assert killed["latency"] is None and killed["first_run"] is not None
+
+
+def test_stages_add_up_to_the_run(measured):
+    for row in rows_of(measured[1]):
+        for run in [row["first_run"], *row["runs"]]:
+            assert sum(run["stages"].values()) == pytest.approx(run["seconds"], rel=1e-6)
+            assert all(run["stages"].values())
+
+
+def test_every_row_draws_what_a_user_would_get(measured):
+    report, _ = measured
+    pipe = load(checkpoint("sd1"), mindspore_dtype="float16")
+    pipe.scheduler = plan_scheduler(PNDM, pipe)
+    noise = [np.random.Generator(np.random.PCG64(seed)) for seed in (5, 6)]
+    expected = pipe(PROMPT, num_inference_steps=2, num_images_per_prompt=2, generator=noise).images
+    np.testing.assert_array_equal(report.results[0].rows[0].images, np.stack([np.asarray(x) for x in expected]))
+
+
+def plan_scheduler(sampler, pipe):
+    from mindone.diffusers import schedulers
+
+    return getattr(schedulers, sampler.class_name).from_config(pipe.scheduler.config, **sampler.settings)
+
+
+def test_memory_is_that_of_a_process_of_its_own(measured):
+    peaks = [row["peak_memory"] for row in rows_of(measured[1])]
+    assert all(1e8 < peak < 3e9 for peak in peaks)  # MindSpore alone takes 0.4 GB; the tiny networks next to nothing
+
+
+def test_the_report_has_quality_speed_up_and_machine(measured):
+    data = json.loads((measured[1] / "report.json").read_text())
+    baseline, distilled, tiny = data["tables"][0]["rows"]
+    assert baseline["speedup"] == 1.0 and baseline["quality"] is None
+    assert distilled["speedup"] == pytest.approx(baseline["latency"]["median"] / distilled["latency"]["median"])
+    assert 0 < distilled["quality"]["psnr"] < 60
+    assert tiny["quality"] is not None  # its images are there, from the first run
+    assert data["machine"]["cores"] >= 1 and data["versions"]["openvino"]
+    assert data["complete"] and data["command"] == "mindone-diffusers bench --repeats 2"
+
+
+def test_the_grid_has_a_row_a_set_up_and_a_column_a_seed(measured):
+    with Image.open(measured[1] / "grid.png") as grid:
+        assert grid.width >= 2 * 64 and 3 * 64 < grid.height < 3 * 64 + 3 * 40
+
+
+# ---- rows in a process, without the process --------------------------------------------------------------------------
+
+
+class Wire:
+    """The worker's end of a connection: what it is asked, and what it said."""
+
+    def __init__(self, *asked):
+        self.asked, self.said = list(asked), []
+
+    def send(self, message):
+        self.said.append(message)
+
+    def recv(self):
+        if not self.asked:
+            raise EOFError
+        return self.asked.pop(0)
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Leave this process's signals and logging alone."""
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(worker, "_collect_warnings", worker._Collector)
+
+
+def test_a_row_with_a_broken_file_fails_with_the_reason(quiet, tmp_path):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoint("sd1"), broken)
+    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    table = bench.make_plan(options(tmp_path, model=str(broken)), tmp_path).tables[0]
+    wire = Wire()
+    worker.serve(wire, table.setups[0], table)
+    (kind, reason), *_ = wire.said
+    assert kind == "failed" and str(weights) in reason and "\n" not in reason
+
+
+def test_a_row_tells_of_every_denoising_step(quiet, tmp_path):
+    table = bench.make_plan(options(tmp_path, tables=(1,), steps=4), tmp_path).tables[0]
+    wire = Wire(False, None)
+    worker.serve(wire, table.setups[0], table)
+    assert [kind for kind, _ in wire.said] == ["done", *["step"] * 4, "done"]
+    loaded, drawn = wire.said[0][1], wire.said[-1][1]
+    assert loaded["engine"] == "openvino, f32" and "images" not in drawn
+
+
+def test_the_clock_splits_a_run_where_networks_are_first_called(monkeypatch):
+    times = iter([0.0, 1.0, 3.0, 10.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    steps = []
+    clock = StageClock(lambda: steps.append(1))
+    clock.start()
+    for stage in ("text_encoder", "text_encoder", "denoising", "denoising", "decode"):
+        clock.enter(stage)
+    assert clock.stop() == (10.0, {"text_encoder": 1.0, "denoising": 2.0, "decode": 7.0})
+    assert len(steps) == 2
+
+
+# ---- failures and interruptions, with pretended rows -----------------------------------------------------------------
+
+
+def test_a_failing_row_keeps_what_it_has(tmp_path):
+    bench.run(options(tmp_path / "r", tables=(2,)), "bench", pretend("", "", "fail"))
+    baseline, distilled, tiny = rows_of(tmp_path / "r")
+    assert (distilled["status"], distilled["error"], len(distilled["runs"])) == ("failed", "out of memory", 1)
+    assert baseline["status"] == tiny["status"] == "finished"
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_that_the_report_is_partial(tmp_path, capsys):
+    report = bench.run(options(tmp_path / "r"), "bench", pretend("", "", "interrupt"))
+    data = valid(json.loads((tmp_path / "r" / "report.json").read_text()))
+    assert report.interrupted and not data["complete"]
+    assert [row["status"] for row in data["tables"][0]["rows"]] == ["finished", "finished"]
+    assert [row["status"] for row in data["tables"][1]["rows"]] == ["partial", "partial", "partial"]
+    assert "partial" in capsys.readouterr().out
+    assert "this report is partial" in (tmp_path / "r" / "report.html").read_text()
+
+
+def test_ctrl_c_in_the_first_run_leaves_a_report_without_figures(tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "grid.png").write_bytes(b"of an earlier run")
+    bench.run(options(tmp_path / "r", tables=(2,)), "bench", pretend("interrupt"))
+    assert [row["status"] for row in rows_of(tmp_path / "r")] == ["not run"] * 3
+    assert (tmp_path / "r" / "grid.png").read_bytes() != b"of an earlier run"  # the baseline's first images are there
+
+
+def test_no_row_at_all_is_an_error_with_the_first_reason(tmp_path):
+    class Failing(PretendedRow):
+        def reply(self, on_step):
+            raise measure.RowFailed("no such kernel")
+
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        bench.run(options(tmp_path / "r"), "bench", Failing)
+    assert rows_of(tmp_path / "r")[0]["status"] == "failed"
+
+
+def test_the_bar_reaches_its_end_also_when_rows_fail(tmp_path):
+    from mindone.diffusers.bench.terminal import ProgressBar
+
+    layout = bench.make_plan(options(tmp_path), tmp_path)
+    bar = ProgressBar(layout)
+    measure.measure_all(layout, [measure.Results.of(table) for table in layout.tables], bar, pretend("", "fail"))
+    assert bar.progress.tasks[0].completed == bar.progress.tasks[0].total
+
+
+# ---- the layout of the tables ----------------------------------------------------------------------------------------
+
+
+def test_the_tables_follow_the_guide(tmp_path):
+    given = options(tmp_path, steps=None, prompt=None)
+    first, second = bench.make_plan(given, tmp_path).tables
+    assert (first.sampler, first.steps, first.num_images, first.repeats) == (DDIM, 50, 1, 3)
+    assert (second.sampler, second.steps, second.num_images, second.repeats) == (PNDM, 25, 4, 3)
+    assert [setup.dtype for setup in first.setups] == ["float32", "float16"]
+    assert [setup.name for setup in second.setups] == ["baseline", "distilled", "distilled + tiny autoencoder"]
+    assert {setup.dtype for setup in second.setups} == {"float16"}
+    assert first.prompt == second.prompt == "a photo of an astronaut riding a horse on mars"
+    assert second.seeds == [0, 1, 2, 3] and (first.height, first.width) == (64, 64)
+
+
+def test_options_change_both_tables(tmp_path):
+    given = options(tmp_path, steps=7, num_images=3, repeats=1, height=128, width=64, seed=9, dtype="bfloat16")
+    for table in bench.make_plan(
+        replace(given, sampler=bench.Sampler("euler", "EulerDiscreteScheduler")), tmp_path
+    ).tables:
+        assert (table.steps, table.num_images, table.repeats, table.height, table.width) == (7, 3, 1, 128, 64)
+        assert table.seeds == [9, 10, 11] and table.sampler.name == "euler"
+        assert table.setups[-1].dtype == "bfloat16"
+
+
+def test_the_reference_has_rows_in_both_precisions(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    first, second = bench.make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
+    assert [(setup.library, setup.dtype) for setup in first.setups[2:]] == [
+        ("diffusers", "float32"),
+        ("diffusers", "bfloat16"),
+    ]
+    assert {setup.library for setup in second.setups} == {"mindone.diffusers"}
+
+
+def test_without_a_distilled_model_there_is_one_table(tmp_path):
+    layout = bench.make_plan(options(tmp_path, distilled=None, tiny_vae=None), tmp_path)
+    assert len(layout.tables) == 1 and "no second table" in layout.notes[0]
+
+
+def test_a_tiny_autoencoder_alone_stands_beside_the_baseline(tmp_path):
+    second = bench.make_plan(options(tmp_path, distilled=None), tmp_path).tables[1]
+    assert [setup.name for setup in second.setups] == ["baseline", "baseline + tiny autoencoder"]
+
+
+def test_images_of_other_random_weights_are_not_compared(tmp_path):
+    first, second = bench.make_plan(options(tmp_path), tmp_path).tables
+    first, second = replace(first, random_weights=True), replace(second, random_weights=True)
+    assert first.compares_images(first.setups[1])
+    assert not second.compares_images(second.setups[1]) and not second.compares_images(second.setups[2])
+
+
+# ---- bad requests, refused before anything runs ----------------------------------------------------------------------
+
+
+def never(setup, table):
+    raise AssertionError("a row was started")
+
+
+def changed(folder, component, **fields):
+    """A copy of the tiny checkpoint with other entries in a config."""
+    import shutil
+
+    shutil.copytree(checkpoint("sd1"), folder)
+    path = folder / component / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    return str(folder)
+
+
+def refused(request, error=ValueError):
+    with pytest.raises(error) as caught:
+        bench.run(request, "bench", never)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_other_latent_channels_are_refused(tmp_path):
+    other = changed(tmp_path / "other", "unet", in_channels=16)
+    other_vae = tmp_path / "other" / "vae" / "config.json"
+    other_vae.write_text(json.dumps({**json.loads(other_vae.read_text()), "latent_channels": 16}))
+    assert "16 latent channels" in refused(options(tmp_path / "r", distilled=other))
+
+
+def test_other_sizes_are_refused_unless_a_size_is_given(tmp_path):
+    other = changed(tmp_path / "other", "unet", sample_size=16)
+    message = refused(options(tmp_path / "r", distilled=other))
+    assert "64×64" in message and "128×128" in message and "--height" in message
+    bench.make_plan(options(tmp_path / "r", distilled=other, height=64, width=64), tmp_path)
+
+
+def test_an_inpainting_model_is_refused(tmp_path):
+    assert "9 channels" in refused(options(tmp_path / "r", model=changed(tmp_path / "other", "unet", in_channels=9)))
+
+
+@pytest.mark.parametrize("fields", [{"latent_channels": 16}, {"upsampling_scaling_factor": 4}])
+def test_a_tiny_autoencoder_that_does_not_fit_is_refused(tmp_path, fields):
+    config = json.loads((tiny_autoencoder_folder() / "config.json").read_text())
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))
+    assert str(folder) in refused(options(tmp_path / "r", tiny_vae=str(folder)))
+
+
+def test_a_big_autoencoder_is_no_tiny_one(tmp_path):
+    assert "AutoencoderKL" in refused(options(tmp_path / "r", tiny_vae=str(checkpoint("sd1") / "vae")))
+
+
+def test_a_report_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "r").write_text("")
+    assert "is a file" in refused(options(tmp_path / "r"), FileExistsError)
+    assert "is a file" in refused(options(tmp_path / "r" / "below"), NotADirectoryError)
+
+
+def test_no_space_left_is_said_before_anything_runs(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1_000_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    assert "no space left" in refused(options(tmp_path / "r"), OSError)
+    assert "3,1" in refused(bench.Options(shape="sd15", output=tmp_path / "r"), OSError)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"height": 100}, "multiple of 8"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"repeats": 0}, "repeats must be at least 1"),
+        ({"shape": "sd15"}, "leave out --model"),
+        ({"distilled": None, "tiny_vae": None, "tables": (2,)}, "--distilled or --tiny-vae"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path, more, words):
+    assert words in refused(options(tmp_path / "r", **more))
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_unknown_checkpoint_or_shape_is_refused(tmp_path):
+    assert "no-such-model" in refused(options(tmp_path / "r", model="no-such-model"), FileNotFoundError)
+    assert "sd15" in refused(bench.Options(shape="sd99", output=tmp_path / "r"))
+
+
+def test_a_reference_that_is_not_installed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    message = refused(options(tmp_path / "r", against="diffusers"), ModuleNotFoundError)
+    assert "pip install torch diffusers transformers" in message
+
+
+def test_the_reference_is_not_held_against_a_scheduler_with_noise(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    for name, settings in (
+        ("EulerAncestralDiscreteScheduler", {}),
+        ("DPMSolver", {"algorithm_type": "sde-dpmsolver++"}),
+    ):
+        given = options(tmp_path / "r", against="diffusers", sampler=bench.Sampler("noisy", name, settings))
+        assert "draws noise at every step" in refused(given)
+
+
+# ---- the reference library -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("number", [1, 2])
+def test_both_libraries_draw_the_same_images(tmp_path, number):
+    from mindone.diffusers.bench import against, ours
+
+    table = bench.make_plan(options(tmp_path, num_images=2, steps=4, against="diffusers"), tmp_path).tables[number - 1]
+    setup = plan.Setup("float32", plan.OURS, "float32", table.setups[0].model, engine="openvino")
+    clock = StageClock(lambda: None)
+    pairs = [runner(setup, table, clock).draw() for runner in (ours.Runner, against.Runner)]
+    mine, theirs = (np.stack([np.asarray(image) for image in images]).astype(int) for images in pairs)
+    assert np.abs(mine - theirs).max() <= 1
+
+
+def test_a_report_knows_when_it_was_begun(tmp_path):
+    report = Report.begin(bench.make_plan(options(tmp_path), tmp_path), "bench")
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(valid(report.data())["started"])
+    assert 0 <= age.total_seconds() < 10

@@ -1,0 +1,65 @@
+"""Checkpoints with random weights in published shapes."""
+
+import numpy as np
+import pytest
+
+import checkpoints
+from mindone.diffusers import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UNet2DConditionModel, bench
+from mindone.diffusers.bench import shapes
+from tiny_pipelines import images_of, load
+
+TINY = shapes.Shape(
+    description="tiny networks",
+    nbytes=2_000_000,
+    unet=checkpoints.UNETS["sd1"],
+    distilled_unet=checkpoints.UNETS["bk_sdm"],
+    text_encoder={**checkpoints.TEXTS["clip"], "vocab_size": 600},
+    vae=checkpoints.AUTOENCODER,
+    tiny_vae=checkpoints.TINY_AUTOENCODER,
+    scheduler=shapes.SHAPES["sd15"].scheduler,
+)
+
+
+@pytest.fixture
+def tiny_shape(monkeypatch):
+    monkeypatch.setitem(shapes.SHAPES, "tiny", TINY)
+    return bench.Options(shape="tiny", engine="openvino")
+
+
+def test_a_shape_is_a_checkpoint_like_any_other(tiny_shape, tmp_path):
+    plan = bench.make_plan(tiny_shape, tmp_path)
+    assert all(table.random_weights for table in plan.tables) and "random" in plan.notes[0]
+    setups = plan.tables[1].setups
+    for setup in setups[:2]:
+        assert np.isfinite(images_of(load(setup.model.folder))).all()
+    AutoencoderTiny.from_pretrained(setups[2].tiny_vae.folder)
+    written = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert written < TINY.nbytes
+
+
+def test_the_parameters_are_as_many_as_published():
+    shape = shapes.SHAPES["sd15"]
+    counts = {
+        "unet": UNet2DConditionModel(**shape.unet).num_parameters(),
+        "distilled": UNet2DConditionModel(**shape.distilled_unet).num_parameters(),
+        "text_encoder": CLIPTextModel(**shape.text_encoder).num_parameters(),
+        "vae": AutoencoderKL(**shape.vae).num_parameters(),
+        "tiny_vae": AutoencoderTiny(**shape.tiny_vae).num_parameters(),
+    }
+    assert counts["unet"] == 859_520_964  # Stable Diffusion 1.5
+    assert counts["distilled"] == pytest.approx(0.49e9, rel=0.02)  # BK-SDM (Kim et al. 2023), table 1
+    assert counts["text_encoder"] == 123_060_480
+    assert counts["vae"] == 83_653_863
+    assert counts["tiny_vae"] == pytest.approx(2.4e6, rel=0.05)
+    both = sum(counts.values())
+    assert shape.nbytes == pytest.approx(2 * both, rel=0.03) and shape.nbytes > 2 * both
+
+
+def test_random_weights_keep_the_size_of_signals():
+    weights = shapes.RandomWeights({"conv.weight": (64, 32, 3, 3), "norm.weight": (64,), "norm.bias": (64,)})
+    convolution = weights["conv.weight"].astype(np.float32)
+    assert convolution.dtype == np.float32 and weights["conv.weight"].dtype == np.float16
+    assert convolution.std() == pytest.approx(1 / np.sqrt(32 * 9), rel=0.05)
+    assert weights["norm.weight"].mean() == pytest.approx(1, abs=0.1)
+    assert weights["norm.bias"].mean() == pytest.approx(0, abs=0.1)
+    np.testing.assert_array_equal(weights["norm.bias"], weights["norm.bias"])
