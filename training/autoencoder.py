@@ -6,7 +6,22 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
-from common import RUNS, Clock, Ema, Every, cosine, load, prepare, psnr, rank, save, seed_worker, sheet, workers
+from common import (
+    CHECKPOINTS,
+    RUNS,
+    Clock,
+    Ema,
+    Every,
+    cosine,
+    load,
+    prepare,
+    psnr,
+    rank,
+    save,
+    seed_worker,
+    sheet,
+    workers,
+)
 from data import Icons, composite, load_icons, on_white, palette
 from optimizers import Optimizers
 
@@ -30,6 +45,16 @@ def build(scaling_factor: float = 1.0) -> AutoencoderKL:
     # A small posterior variance to start with: sampling at unit variance drowns the first gradients.
     torch.nn.init.constant_(vae.quant_conv.bias[4:].data, -8.0)
     return vae.to(memory_format=torch.channels_last)
+
+
+def load_trained() -> AutoencoderKL:
+    """The averaged weights of ``training/runs/autoencoder.pt``, or the shipped ones where that is gone."""
+    vae = build()
+    if state := load("autoencoder"):
+        vae.load_state_dict(state["average"])
+    else:
+        vae.load_state_dict(AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae").float().state_dict())
+    return vae.eval()
 
 
 def draw_backgrounds(batch: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from diffusers import UNet2DConditionModel
 
 import base
 import text
-from autoencoder import build as build_vae
+from autoencoder import load_trained as load_vae
 from common import RUNS, Clock, Ema, Every, cosine, load, prepare, rank, save, seed_worker, sheet, workers
 from data import load_icons
 from latents import load_cache
@@ -68,8 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     prepare(seed=4)
     labels, cache, tokenizer = load_icons().labels, load_cache(), text.load_tokenizer()
-    vae = build_vae().eval()
-    vae.load_state_dict(load("autoencoder")["average"])
+    vae = load_vae()
     unet, text_encoder = base.load_trained(tokenizer)
     student = shed_blocks(unet)
     ema, optimizers = Ema(student, decay=0.99), Optimizers([student], args.lr)
@@ -88,13 +87,13 @@ def main() -> None:
 
     @torch.no_grad()
     def show() -> str:
-        wanted = draw_labels(40, seed=1)
+        wanted = draw_labels(32, seed=1)
         with ema:
             asked = generate(student, text_encoder, tokenizer, base.SHOWN + [labels[i] for i in wanted.tolist()], 12)
         student_features.take()
         sheet(vae.decode(asked[:32] / cache.scaling_factor).sample, 8).save(RUNS / "distilled.png")
         places = ranks(asked[len(base.SHOWN) :], wanted, cache)
-        return f"top-1 {(places < 1).float().mean():.2f} top-5 {(places < 5).float().mean():.2f} of 40"
+        return f"top-1 {(places < 1).float().mean():.2f} top-5 {(places < 5).float().mean():.2f} of 32"
 
     teacher_features, student_features = Features(unet), Features(student)
     alphas = base.alphas_cumprod()

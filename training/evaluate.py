@@ -117,45 +117,77 @@ def contact_prompts() -> list[str]:
     return [with_article(s) for s in SUBJECTS] + coloured + PAIRS
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=200, help="labels of the recall figures")
-    parser.add_argument("--sheets-only", action="store_true", help="draw the contact sheets, measure nothing")
-    args = parser.parse_args()
-    prepare(seed=6)
-    icons, cache = load_icons(), load_cache()
-    vae = AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae").float()
-    tiny = AutoencoderTiny.from_pretrained(CHECKPOINTS / "icons-tiny-vae").float()
-    tokenizer = CLIPTokenizer.from_pretrained(CHECKPOINTS / "icons/tokenizer")
-    text_encoder = CLIPTextModel.from_pretrained(CHECKPOINTS / "icons/text_encoder").float()
-    base = UNet2DConditionModel.from_pretrained(CHECKPOINTS / "icons/unet").float()
-    distilled = UNet2DConditionModel.from_pretrained(CHECKPOINTS / "icons-distilled/unet").float()
+class Shipped:
+    """The bundled checkpoints in float32, the data they were trained on, and pictures made with them."""
+
+    def __init__(self):
+        self.icons, self.cache = load_icons(), load_cache()
+        self.vae = AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae").float()
+        self.tiny = AutoencoderTiny.from_pretrained(CHECKPOINTS / "icons-tiny-vae").float()
+        self.tokenizer = CLIPTokenizer.from_pretrained(CHECKPOINTS / "icons/tokenizer")
+        self.text_encoder = CLIPTextModel.from_pretrained(CHECKPOINTS / "icons/text_encoder").float()
+        self.base = UNet2DConditionModel.from_pretrained(CHECKPOINTS / "icons/unet").float()
+        self.distilled = UNet2DConditionModel.from_pretrained(CHECKPOINTS / "icons-distilled/unet").float()
 
     @torch.no_grad()
-    def pictures(prompts: list[str]) -> torch.Tensor:
-        latents = generate(base, text_encoder, tokenizer, prompts)
-        return torch.cat([vae.decode(part / vae.config.scaling_factor).sample for part in latents.split(16)])
+    def pictures(self, prompts: list[str]) -> torch.Tensor:
+        """(prompts, 3, 128, 128) in [-1, 1], by the base."""
+        latents = generate(self.base, self.text_encoder, self.tokenizer, prompts)
+        scaling_factor = self.vae.config.scaling_factor
+        return torch.cat([self.vae.decode(part / scaling_factor).sample for part in latents.split(16)])
 
-    DOCS.mkdir(exist_ok=True)
-    sheet(pictures(contact_prompts()), 8).save(DOCS / "contact-sheet.png", optimize=True)
-    sheet(pictures(ROW), 8).save(DOCS / "icons.png", optimize=True)
-    if args.sheets_only:
-        return
-    full, small = autoencoder_psnr(vae, tiny, icons)
+
+def report_autoencoders(shipped: Shipped) -> None:
+    full, small = autoencoder_psnr(shipped.vae, shipped.tiny, shipped.icons)
     print(f"autoencoder {full:.2f} dB; tiny autoencoder {small:.2f} dB, {full - small:.2f} below", flush=True)
-    wanted = draw_labels(args.count)
-    prompts = [icons.labels[i] for i in wanted.tolist()]
-    top1 = []
-    for name, unet in (("base", base), ("distilled", distilled)):
-        places = ranks(generate(unet, text_encoder, tokenizer, prompts), wanted, cache)
-        top1.append((places < 1).float().mean().item())
-        print(f"{name}: top-1 {top1[-1]:.1%}, top-5 {(places < 5).float().mean():.1%} of {args.count}", flush=True)
-    print(f"distilled over base, top-1: {top1[1] / max(top1[0], 1e-9):.3f}", flush=True)
-    print(f"background colour right: {background_accuracy(pictures, icons.labels):.1%} of 120", flush=True)
-    counts = [sum(p.numel() for p in unet.parameters()) for unet in (base, distilled)]
-    times = step_times([base, distilled])
+
+
+def report_recall(shipped: Shipped, name: str, count: int = 200) -> None:
+    wanted = draw_labels(count)
+    prompts = [shipped.icons.labels[i] for i in wanted.tolist()]
+    latents = generate(getattr(shipped, name), shipped.text_encoder, shipped.tokenizer, prompts)
+    places = ranks(latents, wanted, shipped.cache)
+    top1, top5 = (places < 1).float().mean(), (places < 5).float().mean()
+    print(f"{name}: top-1 {top1:.1%}, top-5 {top5:.1%} of {count} labels", flush=True)
+
+
+def report_backgrounds(shipped: Shipped) -> None:
+    print(f"background colour right: {background_accuracy(shipped.pictures, shipped.icons.labels):.1%}", flush=True)
+
+
+def report_costs(shipped: Shipped) -> None:
+    unets = [shipped.base, shipped.distilled]
+    counts, times = [sum(p.numel() for p in unet.parameters()) for unet in unets], step_times(unets)
     print(f"parameters {counts[0] / 1e6:.2f} M and {counts[1] / 1e6:.2f} M: ratio {counts[1] / counts[0]:.3f}")
     print(f"step {times[0] * 1e3:.1f} ms and {times[1] * 1e3:.1f} ms: ratio {times[1] / times[0]:.3f}", flush=True)
+
+
+def write_sheets(shipped: Shipped) -> None:
+    DOCS.mkdir(exist_ok=True)
+    sheet(shipped.pictures(contact_prompts()), 8).save(DOCS / "contact-sheet.png", optimize=True)
+    sheet(shipped.pictures(ROW), 8).save(DOCS / "icons.png", optimize=True)
+
+
+PARTS = {
+    "autoencoders": report_autoencoders,
+    "base": lambda shipped: report_recall(shipped, "base"),
+    "distilled": lambda shipped: report_recall(shipped, "distilled"),
+    "backgrounds": report_backgrounds,
+    "costs": report_costs,
+    "sheets": write_sheets,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them where none is named")
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    prepare(seed=6)
+    shipped = Shipped()
+    for part in args.parts or PARTS:
+        PARTS[part](shipped)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from autoencoder import build, measure_scaling
-from common import DATA, load, prepare, rank, sum_over_workers, workers
+from autoencoder import load_trained, measure_scaling
+from common import DATA, prepare, rank, sum_over_workers, workers
 from data import (
     BACKGROUNDS,
     IMAGE_SIZE,
@@ -108,8 +108,7 @@ def encode(vae, icons: Icons, index: torch.Tensor, colours: torch.Tensor, scalin
 def main() -> None:
     prepare(seed=1)
     icons = load_icons()
-    vae = build().eval()
-    vae.load_state_dict(load("autoencoder")["average"])
+    vae = load_trained()
     scaling_factor = measure_scaling(vae, icons)
     print(f"scaling factor {scaling_factor:.4f}", flush=True)
     every = torch.arange(len(icons))[:, None]

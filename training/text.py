@@ -15,7 +15,20 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
-from common import RUNS, Clock, Every, cosine, load, prepare, rank, save, seed_worker, wait_for_workers, workers
+from common import (
+    CHECKPOINTS,
+    RUNS,
+    Clock,
+    Every,
+    cosine,
+    load,
+    prepare,
+    rank,
+    save,
+    seed_worker,
+    wait_for_workers,
+    workers,
+)
 from data import BACKGROUNDS, load_icons, on_background, pair_caption, with_article
 from latents import Cache, load_cache
 from optimizers import Optimizers
@@ -63,7 +76,8 @@ def train_vocabulary(labels: list[str]) -> None:
 
 
 def load_tokenizer() -> CLIPTokenizer:
-    return CLIPTokenizer.from_pretrained(TOKENIZER)
+    """The one in ``training/runs``, or the shipped one where that is gone."""
+    return CLIPTokenizer.from_pretrained(TOKENIZER if TOKENIZER.exists() else CHECKPOINTS / "icons/tokenizer")
 
 
 def build(tokenizer: CLIPTokenizer) -> CLIPTextModel:

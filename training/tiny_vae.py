@@ -28,8 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     prepare(seed=5)
     icons, scaling_factor = load_icons(), load_cache().scaling_factor
-    vae = autoencoder.build().eval()
-    vae.load_state_dict(load("autoencoder")["average"])
+    vae = autoencoder.load_trained()
     tiny = AutoencoderTiny(**CONFIG).to(memory_format=torch.channels_last)
     ema, optimizers = Ema(tiny, decay=0.998), Optimizers([tiny], args.lr)
     step, clock = 0, Clock()
