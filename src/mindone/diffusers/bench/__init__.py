@@ -30,8 +30,7 @@ def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
         start: makes a row's process, see `measure.measure_all`.
 
     Raises:
-        ValueError, OSError, ModuleNotFoundError: a request that cannot be measured or written; raised before any run.
-        RuntimeError: no row could be measured.
+        ValueError, OSError: a request that cannot be measured or written; raised before any run.
     """
     folder = options.output
     checks.check_folder(folder)
@@ -58,9 +57,6 @@ def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
     console.print()
     for path in files:
         console.print(f"wrote {path}", highlight=False, markup=False)
-    failed = [row for result in report.results for row in result.rows if row.error]
-    if failed and not any(row.runs for result in report.results for row in result.rows):
-        raise RuntimeError(f"no row could be measured; the first reason: {failed[0].error}")
     return report
 
 

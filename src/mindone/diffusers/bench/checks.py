@@ -77,7 +77,7 @@ def check_reference(sampler: "Sampler | None") -> None:
     """The reference library must be there, and its scheduler must be one that draws no noise of its own."""
     absent = [package for package in REFERENCE_PACKAGES if importlib.util.find_spec(package) is None]
     if absent:
-        raise ModuleNotFoundError(
+        raise ValueError(
             f"--against diffusers needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
         )
     if sampler and sampler.draws_noise:

@@ -111,9 +111,9 @@ def make_plan(options: Options, scratch: Path) -> Plan:
         scratch: a folder for random weights, which is filled with ``options.shape`` only.
 
     Raises:
-        ValueError: options that exclude each other, checkpoints that do not fit together, a size that is impossible.
+        ValueError: options that exclude each other, checkpoints that do not fit together, a size that is impossible, or
+            ``against`` names a library that is not installed.
         FileNotFoundError: no such checkpoint.
-        ModuleNotFoundError: ``against`` names a library that is not installed.
     """
     checks.check_options(options)
     if options.against:

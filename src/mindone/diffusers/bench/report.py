@@ -49,6 +49,14 @@ class Report:
         results = [Results.of(table) for table in plan.tables]
         return cls(plan, results, command, datetime.now(timezone.utc), machine=machine())
 
+    @property
+    def failure(self) -> str | None:
+        """Why there is nothing in this report, if every row has failed."""
+        rows = [row for result in self.results for row in result.rows]
+        if not all(row.error for row in rows):
+            return None
+        return f"no row could be measured; the first reason: {rows[0].error}"
+
     def data(self) -> dict[str, Any]:
         """The content of ``report.json``; see ``schema.json``."""
         packages = ["mindspore", "openvino", "numpy", "scikit-image"]
