@@ -41,10 +41,10 @@ def _unet(family: str, height: int = 8, width: int = 8, **more: np.ndarray) -> C
     return Case(UNet2DConditionModel, config, inputs)
 
 
-def _text(cls: type, kind: str) -> Case:
+def _text(cls: type, kind: str, batch: int = 2) -> Case:
     ids = np.random.Generator(np.random.PCG64(3)).integers(0, 500, (2, 77)).astype(np.int32)
     ids[0, 9:] = ids[1, 30:] = 520  # the end of the text, and the padding after it
-    return Case(cls, {**checkpoints.TEXTS[kind], "vocab_size": 521}, {"input_ids": ids})
+    return Case(cls, {**checkpoints.TEXTS[kind], "vocab_size": 521}, {"input_ids": ids[:batch]})
 
 
 _sizes = np.array([[1024, 1024, 0, 0, 512, 1024], [512, 768, 64, 0, 512, 768]], np.float32)
@@ -61,6 +61,7 @@ CASES = {
     "text_clip": _text(CLIPTextModel, "clip"),
     "text_openclip": _text(CLIPTextModel, "openclip"),
     "text_projection": _text(CLIPTextModelWithProjection, "projection"),
+    "text_one": _text(CLIPTextModelWithProjection, "projection", batch=1),
     "vision": Case(StableDiffusionSafetyChecker, checkpoints.SAFETY_CHECKER, {"pixel_values": _draw(8, 2, 3, 32, 32)}),
     "autoencoder_decode": Case(AutoencoderKL, checkpoints.AUTOENCODER, {"latents": _latents}, "decode_latents"),
     "autoencoder_encode": Case(AutoencoderKL, checkpoints.AUTOENCODER, {"image": _image}, "encode_moments"),

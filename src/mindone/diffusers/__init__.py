@@ -24,6 +24,7 @@ _HOME = {
     "HeunDiscreteScheduler": "schedulers",
     "LCMScheduler": "schedulers",
     "LMSDiscreteScheduler": "schedulers",
+    "LatentConsistencyModelPipeline": "pipelines.latent_consistency",
     "PNDMScheduler": "schedulers",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",

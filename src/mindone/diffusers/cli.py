@@ -112,9 +112,9 @@ def main(debug: bool) -> None:
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16", "bfloat16"]),
-    default="float32",
+    default="float16",
     show_default=True,
-    help="Half precision is faster and takes less memory.",
+    help="What to compute in. Half precision is faster and takes less memory.",
 )
 @click.option(
     "--engine",
@@ -320,7 +320,7 @@ def _command_line(given: dict[str, Any]) -> str:
     defaults = {option.name: option.default for option in command.params if isinstance(option, click.Option)}
     words = ["mindone-diffusers", "generate", given["prompt"]]
     for name, value in given.items():
-        if name == "prompt" or value is None or value == defaults.get(name):
+        if name == "prompt" or value in (None, False) or value == defaults.get(name):
             continue
         words.append("--" + name.replace("_", "-"))
         if value is not True:

@@ -224,8 +224,8 @@ def repeat_vector(weight, batch):
 def token_at_first(x, ids, token):
     found = ids if token is None else ov_ops.convert(ov_ops.equal(ids, ov_ops.constant(np.int32(token))), "i32")
     best = ov_ops.topk(found, ov_ops.constant(np.int64(1)), 1, "max", "value", "i64", stable=True)
-    index = ov_ops.squeeze(best.output(1), _ints([1]))
-    return ov_ops.gather(x, index, _ints([1]), 1)
+    # Not gather: with a batch axis it reads beside the tensor when the batch is 1.
+    return ov_ops.gather_nd(x, best.output(1), 1)
 
 
 def interpolate_nearest(x, size):
