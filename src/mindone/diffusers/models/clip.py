@@ -1,5 +1,7 @@
 """The transformer of CLIP (Radford et al. 2021), which its text and its vision towers share."""
 
+from dataclasses import dataclass
+
 from mindspore import nn
 
 from .. import functional as F
@@ -7,11 +9,24 @@ from ..engines import FlashAttention
 from .layers import Activation, LayerNorm, Linear
 
 
+@dataclass(frozen=True)
+class CLIPFields:
+    """The fields that the configs of both towers have."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+
+
 class CLIPAttention(nn.Cell):
     """Multi-head self-attention with biases."""
 
-    def __init__(self, channels: int, heads: int, causal: bool):
+    def __init__(self, c: CLIPFields, causal: bool):
         super().__init__()
+        channels, heads = c.hidden_size, c.num_attention_heads
         self.heads, self.causal = heads, causal
         self.flash: FlashAttention | None = None  # 77 tokens: nothing to save
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (Linear(channels, channels) for _ in range(4))
@@ -24,11 +39,11 @@ class CLIPAttention(nn.Cell):
 class CLIPMLP(nn.Cell):
     """The feed-forward layer."""
 
-    def __init__(self, channels: int, inner: int, act: str):
+    def __init__(self, c: CLIPFields):
         super().__init__()
-        self.fc1 = Linear(channels, inner)
-        self.act = Activation(act)
-        self.fc2 = Linear(inner, channels)
+        self.fc1 = Linear(c.hidden_size, c.intermediate_size)
+        self.act = Activation(c.hidden_act)
+        self.fc2 = Linear(c.intermediate_size, c.hidden_size)
 
     def construct(self, x):
         return self.fc2(self.act(self.fc1(x)))
@@ -37,12 +52,12 @@ class CLIPMLP(nn.Cell):
 class CLIPLayer(nn.Cell):
     """Attention and feed-forward, each normalised and beside a shortcut."""
 
-    def __init__(self, channels: int, inner: int, heads: int, act: str, eps: float, causal: bool):
+    def __init__(self, c: CLIPFields, causal: bool):
         super().__init__()
-        self.self_attn = CLIPAttention(channels, heads, causal)
-        self.layer_norm1 = LayerNorm(channels, eps)
-        self.mlp = CLIPMLP(channels, inner, act)
-        self.layer_norm2 = LayerNorm(channels, eps)
+        self.self_attn = CLIPAttention(c, causal)
+        self.layer_norm1 = LayerNorm(c.hidden_size, c.layer_norm_eps)
+        self.mlp = CLIPMLP(c)
+        self.layer_norm2 = LayerNorm(c.hidden_size, c.layer_norm_eps)
 
     def construct(self, x):
         x = x + self.self_attn(self.layer_norm1(x))
@@ -52,6 +67,6 @@ class CLIPLayer(nn.Cell):
 class CLIPEncoder(nn.Cell):
     """A stack of layers."""
 
-    def __init__(self, count: int, channels: int, inner: int, heads: int, act: str, eps: float, causal: bool):
+    def __init__(self, c: CLIPFields, causal: bool):
         super().__init__()
-        self.layers = nn.CellList([CLIPLayer(channels, inner, heads, act, eps, causal) for _ in range(count)])
+        self.layers = nn.CellList([CLIPLayer(c, causal) for _ in range(c.num_hidden_layers)])

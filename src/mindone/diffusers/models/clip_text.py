@@ -7,23 +7,21 @@ from mindspore import nn
 
 from .. import functional as F
 from .base import Model
-from .clip import CLIPEncoder
+from .clip import CLIPEncoder, CLIPFields
 from .layers import Embedding, LayerNorm, Linear
 
 
 @dataclass(frozen=True)
-class CLIPTextFields:
+class CLIPTextFields(CLIPFields):
     """The fields of ``config.json``."""
 
-    vocab_size: int = 49408
     hidden_size: int = 512
     intermediate_size: int = 2048
-    projection_dim: int = 512
     num_hidden_layers: int = 12
     num_attention_heads: int = 8
+    vocab_size: int = 49408
+    projection_dim: int = 512
     max_position_embeddings: int = 77
-    hidden_act: str = "quick_gelu"
-    layer_norm_eps: float = 1e-5
     eos_token_id: int = 49407
 
 
@@ -81,15 +79,7 @@ class CLIPTextTransformer(nn.Cell):
     def __init__(self, c: CLIPTextFields):
         super().__init__()
         self.embeddings = CLIPTextEmbeddings(c)
-        self.encoder = CLIPEncoder(
-            c.num_hidden_layers,
-            c.hidden_size,
-            c.intermediate_size,
-            c.num_attention_heads,
-            c.hidden_act,
-            c.layer_norm_eps,
-            causal=True,
-        )
+        self.encoder = CLIPEncoder(c, causal=True)
         self.final_layer_norm = LayerNorm(c.hidden_size, c.layer_norm_eps)
 
 

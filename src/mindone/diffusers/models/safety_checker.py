@@ -7,14 +7,14 @@ from mindspore import nn
 
 from .. import functional as F
 from .base import Model
-from .clip import CLIPEncoder
+from .clip import CLIPEncoder, CLIPFields
 from .layers import Conv2d, Embedding, LayerNorm, Linear, parameter
 
 CONCEPTS, SPECIAL_CONCEPTS = 17, 3
 
 
 @dataclass(frozen=True)
-class CLIPVisionFields:
+class CLIPVisionFields(CLIPFields):
     """The fields of ``vision_config``."""
 
     hidden_size: int = 768
@@ -24,8 +24,6 @@ class CLIPVisionFields:
     num_channels: int = 3
     image_size: int = 224
     patch_size: int = 32
-    hidden_act: str = "quick_gelu"
-    layer_norm_eps: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -82,15 +80,7 @@ class CLIPVisionTransformer(nn.Cell):
         super().__init__()
         self.embeddings = CLIPVisionEmbeddings(c)
         self.pre_layrnorm = LayerNorm(c.hidden_size, c.layer_norm_eps)  # so spelt in checkpoints
-        self.encoder = CLIPEncoder(
-            c.num_hidden_layers,
-            c.hidden_size,
-            c.intermediate_size,
-            c.num_attention_heads,
-            c.hidden_act,
-            c.layer_norm_eps,
-            causal=False,
-        )
+        self.encoder = CLIPEncoder(c, causal=False)
         self.post_layernorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
 
     def construct(self, pixel_values):
