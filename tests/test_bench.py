@@ -63,7 +63,7 @@ class PretendedRow:
     def hang_up(self):
         pass
 
-    def end(self):
+    def end(self, deadline):
         pass
 
 

@@ -5,7 +5,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -33,22 +34,16 @@ def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
         ValueError, OSError: a request that cannot be measured or written; raised before any run.
     """
     folder = options.output
+    checks.check_options(options)
     checks.check_folder(folder)
     shape = shapes.find(options.shape) if options.shape else None
     if shape:
         checks.check_space(folder, shape.nbytes)
-    made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        # Random weights lie beside the report: the temporary folder of many systems is in memory.
-        with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder) as scratch:
-            plan = make_plan(options, Path(scratch))
-            checks.check_space(folder, checks.report_bytes(plan.tables))
-            report = Report.begin(plan, command)
-            _measure(report, start)
-    except BaseException:
-        _remove_empty(made)
-        raise
+    with _scratch(folder) if shape else nullcontext(folder) as scratch:
+        plan = make_plan(options, scratch)
+        checks.check_space(folder, checks.report_bytes(plan.tables))
+        report = Report.begin(plan, command)
+        _measure(report, start)
     files = report.write(folder)
     console = Console()
     if not console.is_terminal:
@@ -70,10 +65,12 @@ def _measure(report: Report, start: Callable) -> None:
     report.seconds = time.perf_counter() - began
 
 
-def _remove_empty(folders: list[Path]) -> None:
-    """Leave no empty folders behind when nothing was measured; the innermost comes first."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder for random weights, for as long as this context lasts.
+
+    It lies in the report's folder, on the disk that the user chose: the temporary folder of many systems is in memory.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder) as scratch:
+        yield Path(scratch)

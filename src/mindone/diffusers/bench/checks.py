@@ -115,14 +115,18 @@ def report_bytes(tables: "Collection[Table]") -> int:
     return 8_000_000 + 3 * pixels * 3
 
 
-def read_checkpoint(name: str) -> Checkpoint:
+def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
     """Find a checkpoint, fetching it if needed, and read what its latents are like.
+
+    Args:
+        name: what the report calls it.
+        at: its folder, or its name on the hub.
 
     Raises:
         FileNotFoundError: there is none of that name, or a part is missing.
         ValueError: a config is broken, or the UNet does not go from text to image.
     """
-    folder = resolve(name, needed=_wanted)
+    folder = resolve(at, needed=_wanted)
     index = read_config(folder, MODEL_INDEX)
     if not _is_component(index.get("unet")) or not _is_component(index.get("vae")):
         raise ValueError(f"{name} is no Stable Diffusion checkpoint: its {MODEL_INDEX} names no unet and vae")
@@ -142,9 +146,9 @@ def read_checkpoint(name: str) -> Checkpoint:
     return Checkpoint(name, folder, channels, (int(rows), int(columns)), scale)
 
 
-def read_tiny_autoencoder(name: str) -> TinyAutoencoder:
+def read_tiny_autoencoder(name: str, at: str | Path) -> TinyAutoencoder:
     """Find a tiny autoencoder, fetching it if needed, and read what its latents are like."""
-    folder = resolve(name)
+    folder = resolve(at)
     config = read_config(folder)
     kind = config.get("_class_name")
     if kind != "AutoencoderTiny":

@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from .clock import STAGES
 from .plan import Plan, Setup, Table
-from .worker import serve
+from .worker import live
 
 _PATIENCE_SECONDS = 5
 
@@ -103,7 +104,7 @@ class RowProcess:
     def __init__(self, setup: Setup, table: Table):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, setup, table), daemon=True)
+        self.process = context.Process(target=live, args=(theirs, setup, table), daemon=True)
         with _ignoring_interrupts():
             self.process.start()
         theirs.close()
@@ -135,9 +136,9 @@ class RowProcess:
         """Let the process end: at once when it waits, else at its next step."""
         self.connection.close()
 
-    def end(self) -> None:
-        """Wait a little for the process to end, then end it."""
-        self.process.join(_PATIENCE_SECONDS)
+    def end(self, deadline: float) -> None:
+        """Wait for the process to end until ``deadline`` (of `time.monotonic`), then end it."""
+        self.process.join(max(deadline - time.monotonic(), 0.0))
         self.process.kill()
         self.process.join()
 
@@ -203,8 +204,9 @@ def measure_all(
         finally:
             for _, process in processes:
                 process.hang_up()
+            deadline = time.monotonic() + _PATIENCE_SECONDS
             for _, process in processes:
-                process.end()
+                process.end(deadline)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..loading.hub import CHECKPOINTS
 from . import checks, shapes
 from .checks import Checkpoint, TinyAutoencoder
 
@@ -115,13 +116,12 @@ def make_plan(options: Options, scratch: Path) -> Plan:
             ``against`` names a library that is not installed.
         FileNotFoundError: no such checkpoint.
     """
-    checks.check_options(options)
     if options.against:
         checks.check_reference(options.sampler)
-    names = _checkpoint_names(options, scratch)
-    model = checks.read_checkpoint(names["model"])
-    distilled = checks.read_checkpoint(names["distilled"]) if "distilled" in names else None
-    tiny_vae = checks.read_tiny_autoencoder(names["tiny_vae"]) if "tiny_vae" in names else None
+    found = _checkpoints(options, scratch)
+    model = checks.read_checkpoint(*found["model"])
+    distilled = checks.read_checkpoint(*found["distilled"]) if "distilled" in found else None
+    tiny_vae = checks.read_tiny_autoencoder(*found["tiny_vae"]) if "tiny_vae" in found else None
     checks.check_fit(model, distilled, tiny_vae, sized=bool(options.height and options.width))
     height, width = model.image_size(options.height, options.width)
 
@@ -141,7 +141,7 @@ def make_plan(options: Options, scratch: Path) -> Plan:
         second.append(Setup(name, OURS, options.dtype, distilled or model, tiny_vae, options.engine))
 
     common: dict[str, Any] = {
-        "prompt": options.prompt or (BUNDLED_PROMPT if names["model"] == BUNDLED["model"] else PROMPT),
+        "prompt": options.prompt or (BUNDLED_PROMPT if model.name == BUNDLED["model"] else PROMPT),
         "repeats": options.repeats,
         "seed": options.seed,
         "height": height,
@@ -172,11 +172,16 @@ def make_plan(options: Options, scratch: Path) -> Plan:
     return Plan(tuple(tables), tuple(notes))
 
 
-def _checkpoint_names(options: Options, scratch: Path) -> dict[str, str]:
+def _checkpoints(options: Options, scratch: Path) -> Mapping[str, tuple[str, str | Path]]:
+    """Of each checkpoint its name for the report, and where it is or what it is called on the hub."""
     if options.shape:
         return shapes.write(options.shape, scratch)
-    given = {name: getattr(options, name) for name in BUNDLED if getattr(options, name)}
-    return given if options.model else {**BUNDLED, **given}
+    given: dict[str, tuple[str, str | Path]] = {
+        role: (name, name) for role in BUNDLED if (name := getattr(options, role))
+    }
+    # By folder: a user's folder that happens to be called the same is not meant.
+    bundled = {role: (name, CHECKPOINTS / name) for role, name in BUNDLED.items()}
+    return given if options.model else {**bundled, **given}
 
 
 def _notes(options: Options) -> list[str]:

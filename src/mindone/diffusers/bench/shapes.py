@@ -90,8 +90,8 @@ def find(name: str) -> Shape:
     return SHAPES[name]
 
 
-def write(name: str, folder: Path) -> dict[str, str]:
-    """Write a shape's checkpoints, float16, into an empty folder. Returns where each one is.
+def write(name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
+    """Write a shape's checkpoints, float16, into an empty folder. Returns the name and the folder of each.
 
     The distilled checkpoint shares all but its UNet with the other one.
 
@@ -123,7 +123,8 @@ def write(name: str, folder: Path) -> dict[str, str]:
         write_json(root / MODEL_INDEX, index)
     shared = dict.fromkeys(("scheduler", "text_encoder", "tokenizer", "vae"), model.name)
     write_json(distilled / SHARED_COMPONENTS, shared)
-    return {"model": str(model), "distilled": str(distilled), "tiny_vae": str(tiny_vae)}
+    roles = {"model": model, "distilled": distilled, "tiny_vae": tiny_vae}
+    return {role: (f"random weights: {path.name}", path) for role, path in roles.items()}
 
 
 def _write_network(cls: Any, config: Mapping[str, Any], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -79,6 +80,9 @@ def print_tables(data: dict[str, Any], console: Console) -> None:
     for table in data["tables"]:
         console.print()
         console.print(_table(table))
+        for row in table["rows"]:
+            if problem := wording.failure(row):
+                console.print(escape(f"{row['name']}: {problem}"), style="yellow", highlight=False)
     for note in [*data["notes"], wording.busy(data)]:
         if note:
             console.print(escape(note), style="yellow", highlight=False)
@@ -87,19 +91,20 @@ def print_tables(data: dict[str, Any], console: Console) -> None:
 
 
 def _table(table: dict[str, Any]) -> RichTable:
-    shown = RichTable(title=escape(table["title"]), caption=escape(wording.protocol(table)), title_justify="left")
-    shown.add_column("set-up")
-    for name in ("latency s", "speed-up", *(f"{name} s" for name in wording.STAGE_NAMES.values())):
-        shown.add_column(name, justify="right")
-    for name in ("peak memory", "PSNR", "SSIM"):
-        shown.add_column(name, justify="right")
+    shown = RichTable(
+        title=f"[bold]{escape(table['title'])}[/bold]\n{escape(wording.protocol(table))}; times in seconds",
+        title_justify="left",
+        title_style="",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown.add_column("set-up", min_width=16)
+    for name in ("latency", "speed-up", "text", "denoising", "decode", "memory", "PSNR", "SSIM"):
+        shown.add_column(name, justify="right", no_wrap=True)
     for row in table["rows"]:
         stages = row["stages"] or {}
-        name = escape(row["name"])
-        if problem := wording.failure(row):
-            name += f"\n[yellow]{escape(problem)}[/yellow]"
         shown.add_row(
-            name,
+            escape(row["name"]),
             wording.seconds(row["latency"] and row["latency"]["median"]),
             wording.speedup(row["speedup"]),
             *(wording.seconds(stages.get(stage)) for stage in wording.STAGE_NAMES),

@@ -4,6 +4,8 @@ A process a row gives each its own peak memory, and keeps a row that runs out of
 """
 
 import logging
+import multiprocessing.util
+import os
 import signal
 import sys
 import time
@@ -20,6 +22,13 @@ PEAK_MEMORY = (
     "the largest resident set of the row's own process, from its start: libraries, loading and compiling included, and "
     "pages of mapped weight files for as long as they are resident (VmHWM of /proc/self/status; elsewhere ru_maxrss)"
 )
+
+
+def live(connection: Connection, setup: Setup, table: Table) -> None:
+    """What a row's process does: `serve`, and then end without taking down the libraries, which takes seconds."""
+    # Last of multiprocessing's own clearing up, which must be done, and before Python's, which need not.
+    multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-100)
+    serve(connection, setup, table)
 
 
 def serve(connection: Connection, setup: Setup, table: Table) -> None:
@@ -46,7 +55,7 @@ def serve(connection: Connection, setup: Setup, table: Table) -> None:
             reply = {"seconds": seconds, "stages": stages}
             if wants_images:
                 reply["images"] = np.stack([np.asarray(image.convert("RGB")) for image in images])
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):  # whoever asked is gone
         return
     except Exception as error:
         connection.send(("failed", reason_of(error)))
