@@ -31,7 +31,7 @@ CONFIG = {
     "mid_block_type": "UNetMidBlock2DCrossAttn",
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
 }
-MAX_WEIGHT = 10.0
+MAX_WEIGHT = 30.0
 TEXT_RATE = 0.1  # of the learning rate: the words already mean pictures, and a new UNet's gradients would undo that
 SHOWN = [
     "rocket",
@@ -62,7 +62,7 @@ def add_noise(latents: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -
 
 
 def noise_weight(alpha: torch.Tensor) -> torch.Tensor:
-    """The weight that turns a noise-prediction loss into the v-prediction one, (1 + SNR) / SNR, at most 10.
+    """The weight that turns a noise-prediction loss into the v-prediction one, (1 + SNR) / SNR, at most 30.
 
     Which icon it will be is decided at high noise, where the plain loss hardly looks (Salimans & Ho 2022, section 4).
     """

@@ -17,7 +17,7 @@ SCHEDULER = {
     "set_alpha_to_one": False,
     "steps_offset": 1,
 }
-GUIDANCE_SCALE = 5.0
+GUIDANCE_SCALE = 3.0  # more saturates the colours
 
 
 @torch.no_grad()

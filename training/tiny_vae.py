@@ -18,6 +18,7 @@ CONFIG = {
     "num_encoder_blocks": [0, 1, 2, 2],
     "num_decoder_blocks": [3, 3, 2, 0],  # from coarse to fine: nothing but the last convolutions at full size
 }
+PICTURES_FROM = 0.75  # of the run: the full decoder is the better teacher at first, the pictures at the end
 
 
 def main() -> None:
@@ -64,7 +65,11 @@ def main() -> None:
             latents = vae.encode(images).latent_dist.mode()
             target = vae.decode(latents).sample
             latents = latents * scaling_factor
-        decoder_loss = autoencoder.reconstruction_loss(tiny.decode(latents).sample, target)
+        decoded = tiny.decode(latents).sample
+        if progress < PICTURES_FROM:
+            decoder_loss = autoencoder.reconstruction_loss(decoded, target)
+        else:
+            decoder_loss = F.mse_loss(decoded, images)
         loss = decoder_loss + F.mse_loss(tiny.encode(images).latents, latents)
         loss.backward()
         optimizers.step(cosine(progress))
