@@ -41,11 +41,9 @@ def protocol(table: dict[str, Any]) -> str:
     """How a table was measured, in one line."""
     images = "1 image" if table["num_images"] == 1 else f"{table['num_images']} images"
     repeats = "one timed run" if table["repeats"] == 1 else f"median of {table['repeats']} runs taken in turn"
+    steps = f"{table['scheduler']['name'].upper()} {'step' if table['steps'] == 1 else 'steps'}"
     weights = "; random weights" if table["weights"] == "random" else ""
-    return (
-        f"{table['steps']} {table['scheduler']['name'].upper()} steps, {images} of {table['width']}×{table['height']} "
-        f"pixels, {repeats}{weights}"
-    )
+    return f"{table['steps']} {steps}, {images} of {table['width']}×{table['height']} pixels, {repeats}{weights}"
 
 
 def machine(data: dict[str, Any]) -> str:
