@@ -62,10 +62,12 @@ def test_autoencoder_matches_reference_in_graph_mode(name, graph_mode):
 
 @pytest.mark.parametrize("name", CASES)
 def test_half_precision_stays_near_reference(name):
-    # bfloat16 keeps 8 bits: 2⁻⁸ a rounding, and some tens of layers of roundings that partly cancel.
+    # bfloat16 keeps 8 bits: 2⁻⁸ a rounding, and some tens of layers of roundings that partly cancel. With these weights
+    # the reference itself, in bfloat16, is off by 0.02 to 0.03, and in the one with a guidance embedding by 0.08.
+    tolerance = 0.09 if name == "unet_lcm" else 0.04
     for i, output in enumerate(run(engines.get("openvino"), CASES[name], "float16")):
         reference = GOLDEN[f"{name}.{i}"]
-        assert np.linalg.norm(output - reference) / np.linalg.norm(reference) <= 0.04
+        assert np.linalg.norm(output - reference) / np.linalg.norm(reference) <= tolerance
 
 
 def test_openvino_engine_ignores_graph_mode(graph_mode):

@@ -54,12 +54,14 @@ def build_vae(scaling_factor: float):
 def write_icons() -> None:
     tokenizer = text.load_tokenizer()
     unet, text_encoder = base.load_trained(tokenizer)
+    scheduler = PNDMScheduler(**SCHEDULER)
+    scheduler.register_to_config(clip_sample=False)  # for those that are made from its config: latents are no pixels
     StableDiffusionPipeline(
         vae=build_vae(load_cache().scaling_factor),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=PNDMScheduler(**SCHEDULER),
+        scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
