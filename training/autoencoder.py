@@ -40,8 +40,8 @@ WHOLE_ICONS_FROM = 0.7  # of the run: group norms must see the statistics of who
 KL_WEIGHT = 1e-4
 
 
-def build(scaling_factor: float = 1.0) -> AutoencoderKL:
-    vae = AutoencoderKL(**CONFIG, scaling_factor=scaling_factor)
+def build() -> AutoencoderKL:
+    vae = AutoencoderKL(**CONFIG)
     # A small posterior variance to start with: sampling at unit variance drowns the first gradients.
     torch.nn.init.constant_(vae.quant_conv.bias[4:].data, -8.0)
     return vae.to(memory_format=torch.channels_last)

@@ -38,16 +38,9 @@ The MIT License, under which the works above were given:
 """
 
 
-def averaged(stage: str) -> dict[str, torch.Tensor]:
-    state = load(stage)
-    if state is None:
-        raise FileNotFoundError(f"training/runs/{stage}.pt is not there; train that stage first")
-    return state["average"]
-
-
 def build_vae(scaling_factor: float):
-    vae = autoencoder.build(scaling_factor).to(memory_format=torch.contiguous_format)
-    vae.load_state_dict(averaged("autoencoder"))
+    vae = autoencoder.load_trained().to(memory_format=torch.contiguous_format)
+    vae.register_to_config(scaling_factor=scaling_factor)
     return vae
 
 
@@ -71,7 +64,7 @@ def write_icons() -> None:
 def write_distilled() -> None:
     folder = CHECKPOINTS / "icons-distilled"
     unet = UNet2DConditionModel(**distill.CONFIG)
-    unet.load_state_dict(averaged("distilled"))
+    unet.load_state_dict(load("distilled")["average"])
     unet.half().save_pretrained(folder / "unet", safe_serialization=True)
     shutil.copy(CHECKPOINTS / "icons/model_index.json", folder)
     shared = {name: "icons" for name in ("scheduler", "text_encoder", "tokenizer", "vae")}
@@ -80,7 +73,7 @@ def write_distilled() -> None:
 
 def write_tiny_vae() -> None:
     tiny = AutoencoderTiny(**tiny_vae.CONFIG)
-    tiny.load_state_dict(averaged("tiny_vae"))
+    tiny.load_state_dict(load("tiny_vae")["average"])
     tiny.half().save_pretrained(CHECKPOINTS / "icons-tiny-vae", safe_serialization=True)
 
 
@@ -93,8 +86,12 @@ def write_notice() -> None:
 
 def main() -> None:
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-    for write in (write_notice, write_icons, write_distilled, write_tiny_vae):
-        write()
+    write_notice()
+    for stage, write in {"base": write_icons, "distilled": write_distilled, "tiny_vae": write_tiny_vae}.items():
+        if load(stage):
+            write()
+        else:
+            print(f"there is no training/runs/{stage}.pt: what was shipped stays")
     files = [path for path in CHECKPOINTS.rglob("*") if path.is_file()]
     print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB -> {CHECKPOINTS}")
 
