@@ -1,0 +1,58 @@
+"""The checkpoint that comes with the package draws the same pictures everywhere.
+
+The golden images are ours, drawn on the OpenVINO engine in float32: ``python tests/test_icons.py`` writes them anew, to
+be done and looked at whenever the weights change.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+from mindone.diffusers import AutoencoderTiny, DiffusionPipeline, DPMSolverMultistepScheduler
+from mindone.diffusers.utils import make_image_grid
+
+GOLDEN = Path(__file__).parent / "golden"
+PROMPTS = ["a rocket on a blue background", "a red apple"]
+STEPS, GUIDANCE_SCALE = 10, 3.0
+
+
+def draw(model: str, engine: str, dtype: str, tiny: bool = False) -> Image.Image:
+    """One image a prompt, side by side."""
+    pipe = DiffusionPipeline.from_pretrained(model, mindspore_dtype=dtype, engine=engine)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    if tiny:
+        pipe.vae = AutoencoderTiny.from_pretrained("icons-tiny-vae", mindspore_dtype=dtype)
+    generator = [np.random.Generator(np.random.PCG64(i)) for i in range(len(PROMPTS))]
+    images = pipe(PROMPTS, num_inference_steps=STEPS, guidance_scale=GUIDANCE_SCALE, generator=generator).images
+    return make_image_grid(images, rows=1, cols=len(PROMPTS))
+
+
+def psnr(image: Image.Image, name: str) -> float:
+    golden = Image.open(GOLDEN / f"{name}.png")
+    return peak_signal_noise_ratio(np.asarray(golden), np.asarray(image))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+def test_base_draws_the_golden_images(engine):
+    assert psnr(draw("icons", engine, "float32"), "icons") >= 30
+
+
+def test_base_in_half_precision_stays_near_the_golden_images():
+    assert psnr(draw("icons", "openvino", "float16"), "icons") >= 24
+
+
+def test_distilled_and_tiny_draw_the_golden_images():
+    assert psnr(draw("icons-distilled", "openvino", "float32", tiny=True), "icons-distilled-tiny") >= 30
+
+
+def test_distilled_and_tiny_in_half_precision_stay_near_the_golden_images():
+    assert psnr(draw("icons-distilled", "openvino", "float16", tiny=True), "icons-distilled-tiny") >= 24
+
+
+if __name__ == "__main__":
+    draw("icons", "openvino", "float32").save(GOLDEN / "icons.png")
+    draw("icons-distilled", "openvino", "float32", tiny=True).save(GOLDEN / "icons-distilled-tiny.png")
