@@ -52,6 +52,13 @@ class Commands(click.Group):
             raise click.ClickException(message or type(error).__name__) from None
 
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "openvino", "mindspore"]),
+    help="What runs the networks.  [default: auto, or the environment variable MINDONE_ENGINE]",
+)
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="mindone-diffusers")
 @click.option("--debug", is_flag=True, envvar="MINDONE_DEBUG", help="On an error, show the whole traceback.")
@@ -116,11 +123,7 @@ def main(debug: bool) -> None:
     show_default=True,
     help="What to compute in. Half precision is faster and takes less memory.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "openvino", "mindspore"]),
-    help="What runs the networks.  [default: auto, or the environment variable MINDONE_ENGINE]",
-)
+@engine_option
 @click.option(
     "--variant", metavar="NAME", help='Which weight files of the model to read: "fp16" for ….fp16.safetensors.'
 )
@@ -199,11 +202,7 @@ def info(file: Path) -> None:
     show_default=True,
     help="Which half precision.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "openvino", "mindspore"]),
-    help="What runs the networks.  [default: auto, or the environment variable MINDONE_ENGINE]",
-)
+@engine_option
 @click.option("--table", type=click.Choice(["1", "2"]), help="Measure this table alone.")
 @click.option("--against", type=click.Choice(["diffusers"]), help="Add the reference library's rows to table 1.")
 @click.option(
