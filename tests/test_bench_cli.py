@@ -42,7 +42,8 @@ def test_every_option_arrives(asked, tmp_path):
     words = (
         "--model a/b --distilled c/d --tiny-vae e/f --prompt x --steps 4 --scheduler euler --num-images 2 --repeats 1"
     )
-    words += " --height 64 --width 72 --seed 3 --dtype bfloat16 --engine openvino --table 2 --against diffusers"
+    words += " --height 64 --width 72 --guidance-scale 2.5 --seed 3 --dtype bfloat16 --engine openvino --table 2"
+    words += " --against diffusers"
     command(*words.split(), "-o", str(tmp_path))
     (options,) = asked[0]
     assert options == bench.Options(
@@ -56,6 +57,7 @@ def test_every_option_arrives(asked, tmp_path):
         repeats=1,
         height=64,
         width=72,
+        guidance_scale=2.5,
         seed=3,
         dtype="bfloat16",
         engine="openvino",

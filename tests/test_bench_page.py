@@ -68,6 +68,7 @@ DATA = {
             "prompt": PROMPT,
             "scheduler": {"name": "pndm", "class": "PNDMScheduler"},
             "steps": 25,
+            "guidance_scale": None,
             "num_images": 2,
             "repeats": 1,
             "height": 96,

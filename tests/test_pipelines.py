@@ -294,6 +294,27 @@ def test_saved_pipeline_loads_and_draws_the_same(pipe, tmp_path):
     np.testing.assert_array_equal(images_of(again), images_of(pipe))
 
 
+def test_a_checkpoint_may_suggest_its_guidance_scale(pipe, tmp_path):
+    assert pipe.choose_guidance_scale(None) == 7.5
+    pipe.save_pretrained(tmp_path / "silent")
+    assert not (tmp_path / "silent" / "generation_config.json").exists()
+
+    (tmp_path / "silent" / "generation_config.json").write_text('{"guidance_scale": 2}')
+    load(tmp_path / "silent").save_pretrained(tmp_path / "suggesting")
+    suggesting = load(tmp_path / "suggesting")
+    images_of(suggesting)
+    assert suggesting.guidance_scale == 2
+    images_of(suggesting, guidance_scale=1.5)
+    assert suggesting.guidance_scale == 1.5
+
+
+def test_a_guidance_scale_that_is_no_number_is_refused(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"guidance_scale": "high"}')
+    with pytest.raises(ValueError, match=r"generation_config.json: guidance_scale must be a number, got 'high'"):
+        load(tmp_path)
+
+
 def test_xl_autoencoder_that_overflows_in_half_precision_stays_in_float32():
     pipe = load(checkpoint("sdxl"), mindspore_dtype="float16")
     assert (pipe.dtype, pipe.vae.dtype, pipe.text_encoder_2.dtype) == ("float16", "float32", "float16")

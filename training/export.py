@@ -6,6 +6,7 @@ in ``shared.json`` the sibling that has the rest; ``icons-tiny-vae`` is an autoe
 
 import json
 import shutil
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -17,7 +18,7 @@ import text
 import tiny_vae
 from common import CHECKPOINTS, DATA, load
 from latents import load_cache
-from recall import SCHEDULER
+from recall import GUIDANCE_SCALE, SCHEDULER
 
 NOTICE = """\
 The weights in this folder were trained by the code in training/ on the following works, and can reproduce pictures that
@@ -59,6 +60,7 @@ def write_icons() -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     ).to(torch.float16).save_pretrained(CHECKPOINTS / "icons", safe_serialization=True)
+    write_generation_config(CHECKPOINTS / "icons")
 
 
 def write_distilled() -> None:
@@ -67,8 +69,14 @@ def write_distilled() -> None:
     unet.load_state_dict(load("distilled")["average"])
     unet.half().save_pretrained(folder / "unet", safe_serialization=True)
     shutil.copy(CHECKPOINTS / "icons/model_index.json", folder)
+    write_generation_config(folder)
     shared = {name: "icons" for name in ("scheduler", "text_encoder", "tokenizer", "vae")}
     (folder / "shared.json").write_text(json.dumps(shared, indent=2) + "\n")
+
+
+def write_generation_config(folder: Path) -> None:
+    """The guidance scale that suits the checkpoint, which pipelines take for their default."""
+    (folder / "generation_config.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}, indent=2) + "\n")
 
 
 def write_tiny_vae() -> None:

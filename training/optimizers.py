@@ -8,17 +8,24 @@ from common import rank, sum_over_workers, workers
 
 
 def orthogonalize(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """The nearest semi-orthogonal matrix, nearly, by the quintic Newton-Schulz iteration in bfloat16.
+    """The nearest semi-orthogonal matrix, nearly, by the quintic Newton-Schulz iteration.
+
+    The polynomials are multiplied up on the small side's Gram matrix and meet the matrix itself once: for a convolution
+    that is less than half of the work. It takes float32, as a Gram matrix squares what is small.
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
+    x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
+    gram, identity = x @ x.T, torch.eye(len(x))
+    product = identity
     for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        polynomial = a * identity + b * gram + c * gram @ gram
+        product = polynomial @ product
+        gram = polynomial @ gram @ polynomial
+    x = product @ x
     return x.T if tall else x
 
 
@@ -46,7 +53,7 @@ class Muon(torch.optim.Optimizer):
                     continue
                 nesterov = parameter.grad.lerp(state["momentum"], group["momentum"])
                 update = orthogonalize(nesterov.reshape(len(nesterov), -1))
-                updates.append(0.2 * math.sqrt(max(update.shape)) * update.float().reshape(parameter.shape))
+                updates.append(0.2 * math.sqrt(max(update.shape)) * update.reshape(parameter.shape))
             sum_over_workers(updates)
             torch._foreach_mul_(group["params"], 1 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(group["params"], updates, alpha=-group["lr"])

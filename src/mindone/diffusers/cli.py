@@ -105,7 +105,7 @@ def main(debug: bool) -> None:
 @click.option(
     "--guidance-scale",
     type=float,
-    help="How closely to follow the prompt; 1 switches guidance off.  [default: the pipeline's]",
+    help="How closely to follow the prompt; 1 switches guidance off.  [default: the model's]",
 )
 @click.option("--height", type=click.IntRange(min=1), help="In pixels.  [default: the model's]")
 @click.option("--width", type=click.IntRange(min=1), help="In pixels.  [default: the model's]")
@@ -194,6 +194,7 @@ def info(file: Path) -> None:
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Timed runs of each row.")
 @click.option("--height", type=click.IntRange(min=1), help="In pixels.  [default: the model's]")
 @click.option("--width", type=click.IntRange(min=1), help="In pixels.  [default: the model's]")
+@click.option("--guidance-scale", type=float, help="How closely to follow the prompt.  [default: the model's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Image i has seed + i.")
 @click.option(
     "--dtype",

@@ -62,5 +62,6 @@ class Runner:
             width=table.width,
             num_inference_steps=table.steps,
             num_images_per_prompt=table.num_images,
+            **table.chosen_guidance,
             latents=self.torch.from_numpy(noise).to(self.pipe.unet.dtype),
         ).images

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..loading.config import read_config
+from ..loading.config import read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, component_folder, resolve
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Checkpoint:
     channels: int
     sample_size: tuple[int, int]
     vae_scale_factor: int
+    guidance_scale: float | None
+    """What the checkpoint suggests."""
 
     def image_size(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the images in pixels: as asked for, or what the network was trained on.
@@ -143,7 +145,8 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
     scale = 2 ** (len(vae.get("block_out_channels", [0])) - 1)
     if vae.get("_class_name") == "AutoencoderTiny":
         scale = _tiny_scale(vae)
-    return Checkpoint(name, folder, channels, (int(rows), int(columns)), scale)
+    guidance_scale = read_generation_config(folder).get("guidance_scale")
+    return Checkpoint(name, folder, channels, (int(rows), int(columns)), scale, guidance_scale)
 
 
 def read_tiny_autoencoder(name: str, at: str | Path) -> TinyAutoencoder:

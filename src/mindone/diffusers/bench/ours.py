@@ -41,6 +41,7 @@ class Runner:
             width=table.width,
             num_inference_steps=table.steps,
             num_images_per_prompt=table.num_images,
+            **table.chosen_guidance,
             generator=[np.random.Generator(np.random.PCG64(seed)) for seed in table.seeds],
         ).images
 

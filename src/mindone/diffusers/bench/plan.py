@@ -61,7 +61,14 @@ class Table:
     seed: int
     height: int
     width: int
+    guidance_scale: float | None = None
+    """None is the pipeline's default."""
     random_weights: bool = False
+
+    @property
+    def chosen_guidance(self) -> dict[str, float]:
+        """What a pipeline is called with on top of the rest."""
+        return {} if self.guidance_scale is None else {"guidance_scale": self.guidance_scale}
 
     @property
     def seeds(self) -> list[int]:
@@ -95,6 +102,7 @@ class Options:
     repeats: int = 3
     height: int | None = None
     width: int | None = None
+    guidance_scale: float | None = None
     seed: int = 0
     dtype: str = "float16"
     engine: str | None = None
@@ -146,6 +154,7 @@ def make_plan(options: Options, scratch: Path) -> Plan:
         "seed": options.seed,
         "height": height,
         "width": width,
+        "guidance_scale": model.guidance_scale if options.guidance_scale is None else options.guidance_scale,
         "random_weights": options.shape is not None,
     }
     layouts = {

@@ -114,6 +114,7 @@ def _table(result: Results) -> dict[str, Any]:
         "prompt": table.prompt,
         "scheduler": {"name": table.sampler.name, "class": table.sampler.class_name, **dict(table.sampler.settings)},
         "steps": table.steps,
+        "guidance_scale": table.guidance_scale,
         "num_images": table.num_images,
         "repeats": table.repeats,
         "height": table.height,

@@ -43,7 +43,9 @@ def protocol(table: dict[str, Any]) -> str:
     repeats = "one timed run" if table["repeats"] == 1 else f"median of {table['repeats']} runs taken in turn"
     steps = f"{table['scheduler']['name'].upper()} {'step' if table['steps'] == 1 else 'steps'}"
     weights = "; random weights" if table["weights"] == "random" else ""
-    return f"{table['steps']} {steps}, {images} of {table['width']}×{table['height']} pixels, {repeats}{weights}"
+    guidance = "" if table["guidance_scale"] is None else f", guidance scale {table['guidance_scale']:g}"
+    size = f"{table['width']}×{table['height']} pixels"
+    return f"{table['steps']} {steps}{guidance}, {images} of {size}, {repeats}{weights}"
 
 
 def machine(data: dict[str, Any]) -> str:

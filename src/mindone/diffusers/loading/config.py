@@ -5,9 +5,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..utils import logging
 from ..utils.files import read_json, write_json
 
 CONFIG_NAME = "config.json"
+GENERATION_CONFIG_NAME = "generation_config.json"
+
+logger = logging.get_logger(__name__)
 
 
 class Config(Mapping[str, Any]):
@@ -80,3 +84,22 @@ def write_config(folder: str | os.PathLike[str], config: Mapping[str, Any], file
     """Write `config` to `folder/filename`, making the folder when it is missing."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     write_json(Path(folder) / filename, dict(config))
+
+
+def read_generation_config(folder: str | os.PathLike[str]) -> Config:
+    """What a pipeline's checkpoint suggests for a call, in `folder/generation_config.json`; empty without that file.
+
+    `guidance_scale` is the one entry that is heeded.
+
+    Raises:
+        ValueError: the file is not a JSON object, or its `guidance_scale` is no number.
+    """
+    if not (Path(folder) / GENERATION_CONFIG_NAME).is_file():
+        return Config()
+    config = Config(read_config(folder, GENERATION_CONFIG_NAME))
+    scale = config.get("guidance_scale", 0.0)
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
+        raise ValueError(f"{Path(folder) / GENERATION_CONFIG_NAME}: guidance_scale must be a number, got {scale!r}")
+    if others := [name for name in config if name != "guidance_scale"]:
+        logger.warning(f"{GENERATION_CONFIG_NAME}: {', '.join(others)} not heeded; guidance_scale is")
+    return config

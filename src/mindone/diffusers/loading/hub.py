@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ..utils import logging
 from ..utils.files import read_json
+from .config import GENERATION_CONFIG_NAME
 from .weights import PICKLE_SUFFIXES, variants_of, weight_names
 
 Kind = Literal["pipeline", "model", "scheduler", "tokenizer"]
@@ -331,7 +332,8 @@ def _fetch_pipeline(hub: _Hub, wanted: Wanted | None, variant: str | None) -> Pa
             f"{hub.repository} has no {MODEL_INDEX}, so it is no pipeline; load it with its component's own class"
         )
     kinds = {name: _kind(class_name) for name, class_name in pipeline_components(root, wanted).items()}
-    patterns = [MODEL_INDEX]  # again, so that the snapshot is whole should the branch have moved meanwhile
+    # The index again, so that the snapshot is whole should the branch have moved meanwhile.
+    patterns = [MODEL_INDEX, GENERATION_CONFIG_NAME]
     for component, kind in kinds.items():
         patterns += file_patterns(component, kind, variant)
     root = hub.files(patterns)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from .. import engines
-from ..loading.config import Config, read_config
+from ..loading.config import GENERATION_CONFIG_NAME, Config, read_config, read_generation_config
 from ..loading.dtypes import parse_dtype
 from ..loading.hub import component_folder, resolve
 from ..utils.files import write_json
@@ -35,6 +35,7 @@ class Pipeline:
             setattr(self, name, component)
         self.config = Config(config)
         self.engine = engine
+        self.generation_config = Config()
         self._progress_bar_options: dict[str, Any] = {}
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
@@ -95,7 +96,9 @@ class Pipeline:
             for name, class_name in classes.items()
         }
         settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
-        return pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
+        pipe = pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
+        pipe.generation_config = read_generation_config(root)
+        return pipe
 
     @classmethod
     def _plan(cls: type[P], index: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[type[P], dict[str, str]]:
@@ -144,6 +147,8 @@ class Pipeline:
             if component is not None:
                 component.save_pretrained(root / name)
         write_json(root / INDEX_NAME, index)
+        if self.generation_config:
+            write_json(root / GENERATION_CONFIG_NAME, dict(self.generation_config))
 
     # ---- what it is made of ------------------------------------------------------------------------------------------
 
@@ -159,6 +164,8 @@ class Pipeline:
 
     unet: Any
     vae: Any
+    generation_config: Config
+    """What the checkpoint suggests for a call: its ``generation_config.json``."""
 
     @property
     def engine(self) -> Any:

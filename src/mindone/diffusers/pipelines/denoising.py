@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from ..loading.config import Config
 from ..utils import logging
 
 logger = logging.get_logger(__name__)
@@ -28,6 +29,10 @@ class GuidedDenoising:
     scheduler: Any
     engine: Any
     progress_bar: Callable[..., Any]
+    generation_config: Config
+
+    default_guidance_scale: ClassVar[float]
+    """For checkpoints that suggest none of their own."""
 
     _guidance_scale: float = 1.0
     _guidance_rescale: float = 0.0
@@ -44,6 +49,12 @@ class GuidedDenoising:
     @guidance_scale.setter
     def guidance_scale(self, value: float) -> None:
         self._guidance_scale = value
+
+    def choose_guidance_scale(self, given: float | None) -> float:
+        """What the user gave, else what the checkpoint suggests, else the pipeline's default."""
+        if given is not None:
+            return given
+        return self.generation_config.get("guidance_scale", self.default_guidance_scale)
 
     @property
     def guidance_rescale(self) -> float:

@@ -8,13 +8,15 @@ from .stable_diffusion import StableDiffusionPipeline
 class LatentConsistencyModelPipeline(StableDiffusionPipeline):
     """`StableDiffusionPipeline` with the defaults that latent consistency models are published with."""
 
+    default_guidance_scale = 8.5
+
     def __call__(  # type: ignore[override]
         self,
         prompt: str | list[str] | None = None,
         height: int | None = None,
         width: int | None = None,
         num_inference_steps: int = 4,
-        guidance_scale: float = 8.5,
+        guidance_scale: float | None = None,
         **options: Any,
     ) -> Any:
         """Draw images; see `StableDiffusionPipeline.__call__` for the other arguments.

@@ -27,6 +27,7 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
     required_components = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
     optional_components = ("safety_checker", "feature_extractor")
     config_defaults: ClassVar[Mapping[str, Any]] = {"requires_safety_checker": True}
+    default_guidance_scale = 7.5
     callback_tensors = ("latents", "prompt_embeds", "negative_prompt_embeds")
     """What a step callback may ask for and replace."""
 
@@ -104,7 +105,7 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
         num_inference_steps: int = 50,
         timesteps: list[int] | None = None,
         sigmas: list[float] | None = None,
-        guidance_scale: float = 7.5,
+        guidance_scale: float | None = None,
         negative_prompt: str | list[str] | None = None,
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
@@ -127,7 +128,8 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
             height, width: pixels; by default what the network was trained on.
             num_inference_steps: denoising steps; more is slower and, up to a point, better.
             timesteps, sigmas: steps of your own instead of ``num_inference_steps``, for schedulers that take them.
-            guidance_scale: how closely to follow the prompt; at 1 or less there is no guidance, in half the time.
+            guidance_scale: how closely to follow the prompt; at 1 or less there is no guidance, in half the time. By
+                default what the checkpoint's ``generation_config.json`` says, and 7.5 where there is none.
             negative_prompt: what to stay away from, under guidance. A single text serves all prompts.
             num_images_per_prompt: images of each prompt.
             eta: η of DDIM (Song et al. 2021, eq. 16), or γ of TCD. Other schedulers have no use for it.
@@ -167,6 +169,7 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
             callback_on_step_end_tensor_inputs,
         )
         images = shape[0]
+        guidance_scale = self.choose_guidance_scale(guidance_scale)
         self._guidance_scale, self._guidance_rescale, self._interrupt = guidance_scale, guidance_rescale, False
 
         # Choose the timesteps.

@@ -37,6 +37,7 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
         "scheduler",
     )
     config_defaults: ClassVar[Mapping[str, Any]] = {"force_zeros_for_empty_prompt": True}
+    default_guidance_scale = 5.0
     callback_tensors = (
         "latents",
         "prompt_embeds",
@@ -146,7 +147,7 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
         timesteps: list[int] | None = None,
         sigmas: list[float] | None = None,
         denoising_end: float | None = None,
-        guidance_scale: float = 5.0,
+        guidance_scale: float | None = None,
         negative_prompt: Texts = None,
         negative_prompt_2: Texts = None,
         num_images_per_prompt: int = 1,
@@ -176,6 +177,7 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
         Args:
             prompt_2, negative_prompt_2: texts for the second text encoder, if it is to read others than the first.
             pooled_prompt_embeds, negative_pooled_prompt_embeds: go with prompt_embeds and negative_prompt_embeds.
+            guidance_scale: as there; 5 where the checkpoint suggests none.
             denoising_end: a part of the way, between 0 and 1, to stop at; with output_type "latent", for a refiner.
             original_size: (height, width) that the image is to look as if it had been shot in; by default its own size.
             crops_coords_top_left: (top, left) that it is to look as if it had been cut at; (0, 0) looks well centred.
@@ -205,6 +207,7 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
             callback_on_step_end_tensor_inputs,
         )
         images = shape[0]
+        guidance_scale = self.choose_guidance_scale(guidance_scale)
         self._guidance_scale, self._guidance_rescale, self._interrupt = guidance_scale, guidance_rescale, False
         guided = self.do_classifier_free_guidance
         image_size = (shape[2] * self.vae_scale_factor, shape[3] * self.vae_scale_factor)
