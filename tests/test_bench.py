@@ -295,7 +295,7 @@ def test_options_change_both_tables(tmp_path):
 
 def test_the_guidance_is_the_users_else_the_checkpoints(tmp_path):
     icons = bench.Options(steps=1)
-    assert {table.guidance_scale for table in bench.make_plan(icons, tmp_path).tables} == {3.0}
+    assert {table.guidance_scale for table in bench.make_plan(icons, tmp_path).tables} == {2.0}
     asked = replace(icons, guidance_scale=1.0)
     assert {table.guidance_scale for table in bench.make_plan(asked, tmp_path).tables} == {1.0}
     silent = bench.make_plan(options(tmp_path), tmp_path).tables

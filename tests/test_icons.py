@@ -16,7 +16,7 @@ from mindone.diffusers.utils import make_image_grid
 
 GOLDEN = Path(__file__).parent / "golden"
 PROMPTS = ["a rocket on a blue background", "a red apple"]
-STEPS, GUIDANCE_SCALE = 10, 3.0
+STEPS, GUIDANCE_SCALE = 10, 2.0
 
 
 def draw(model: str, engine: str, dtype: str, tiny: bool = False) -> Image.Image:
