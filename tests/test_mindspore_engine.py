@@ -463,7 +463,7 @@ def test_unet_gives_the_same_compiled(checkpoint):
 def test_conv2d_matches_torch(channels, size, stride):
     torch = pytest.importorskip("torch")
     x, w, b = draw(2, channels, size, size), draw(48, channels, 3, 3) / math.sqrt(9 * channels), draw(48)
-    # In float64: PyTorch's own float32 convolution is off by 3e-6 of the largest value on CPUs where it picks Winograd's.
+    # In float64: where PyTorch picks Winograd's algorithm, its float32 is further off than ours.
     exact = [torch.from_numpy(each).double() for each in (x, w, b)]
     expected = torch.nn.functional.conv2d(*exact, stride=stride, padding=1)
     assert_close(run(F.conv2d, [x], [w, b], stride=stride, padding=1), expected.numpy())
