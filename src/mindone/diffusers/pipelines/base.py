@@ -85,7 +85,7 @@ class Pipeline:
             local_files_only=local_files_only,
             token=token,
         )
-        index = read_config(root, INDEX_NAME)
+        index, generation_config = read_config(root, INDEX_NAME), read_generation_config(root)
         pipeline, classes = cls._plan(index, components)
         folders = {name: component_folder(root, name) for name in classes}
 
@@ -97,7 +97,7 @@ class Pipeline:
         }
         settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
         pipe = pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
-        pipe.generation_config = read_generation_config(root)
+        pipe.generation_config = generation_config
         return pipe
 
     @classmethod
