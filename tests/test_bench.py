@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -450,6 +452,18 @@ def test_both_libraries_draw_the_same_images(tmp_path, number):
     measure.measure_all(layout, results, ProgressBar(layout))
     ours, theirs = (row.images.astype(int) for row in results[0].rows)
     assert np.abs(ours - theirs).max() <= 1
+
+
+@pytest.mark.oracle
+def test_the_reference_has_every_thread_that_it_would_have_by_itself(tmp_path):
+    (table, *_) = bench.make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
+    row = measure.RowProcess(table.setups[2], table)
+    engine = row.reply(lambda: None)["engine"]
+    row.hang_up()
+    code = "import torch; print(torch.get_num_threads())"
+    # An environment is given, since MindSpore has changed the one that would be inherited.
+    by_itself = subprocess.run([sys.executable, "-c", code], env=dict(os.environ), capture_output=True, check=True)
+    assert engine.endswith(f" {int(by_itself.stdout)} threads")
 
 
 def test_a_report_knows_when_it_was_begun(tmp_path):

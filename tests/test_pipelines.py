@@ -307,6 +307,9 @@ def test_a_checkpoint_may_suggest_its_guidance_scale(pipe, tmp_path):
     images_of(suggesting, guidance_scale=1.5)
     assert suggesting.guidance_scale == 1.5
 
+    pipe.save_pretrained(tmp_path / "suggesting")
+    assert load(tmp_path / "suggesting").choose_guidance_scale(None) == 7.5
+
 
 def test_a_guidance_scale_that_is_no_number_is_refused(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)

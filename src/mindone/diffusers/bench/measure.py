@@ -1,6 +1,7 @@
 """Running the rows of a table in turn: A, B, C, A, B, C, … so that a machine that drifts favours none of them."""
 
 import multiprocessing
+import os
 import signal
 import statistics
 import threading
@@ -105,6 +106,7 @@ class RowProcess:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=live, args=(theirs, setup, table), daemon=True)
+        _restore_thread_count()
         with _ignoring_interrupts():
             self.process.start()
         theirs.close()
@@ -141,6 +143,16 @@ class RowProcess:
         self.process.join(max(deadline - time.monotonic(), 0.0))
         self.process.kill()
         self.process.join()
+
+
+def _restore_thread_count() -> None:
+    """Let the processes that follow have as many OpenMP threads as the user, or the machine, gives them.
+
+    MindSpore sets OMP_NUM_THREADS to 1 as it is imported, behind the back of ``os.environ``. A row would inherit that,
+    and PyTorch in it would compute on one thread.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.unsetenv("OMP_NUM_THREADS")
 
 
 @contextmanager

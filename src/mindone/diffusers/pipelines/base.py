@@ -147,8 +147,11 @@ class Pipeline:
             if component is not None:
                 component.save_pretrained(root / name)
         write_json(root / INDEX_NAME, index)
+        suggestions = root / GENERATION_CONFIG_NAME
         if self.generation_config:
-            write_json(root / GENERATION_CONFIG_NAME, dict(self.generation_config))
+            write_json(suggestions, dict(self.generation_config))
+        else:
+            suggestions.unlink(missing_ok=True)  # an earlier checkpoint's in the same folder would be taken for this one's
 
     # ---- what it is made of ------------------------------------------------------------------------------------------
 
