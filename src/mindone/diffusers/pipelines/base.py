@@ -151,7 +151,7 @@ class Pipeline:
         if self.generation_config:
             write_json(suggestions, dict(self.generation_config))
         else:
-            suggestions.unlink(missing_ok=True)  # an earlier checkpoint's in the same folder would be taken for this one's
+            suggestions.unlink(missing_ok=True)  # those of an earlier checkpoint in the same folder
 
     # ---- what it is made of ------------------------------------------------------------------------------------------
 
