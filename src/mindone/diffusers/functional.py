@@ -33,6 +33,14 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     return engines.ops.conv2d(x, weight, bias, stride, padding)
 
 
+def upsample_conv2d(x, weight, bias=None):
+    """Twice the size and a convolution: ``conv2d`` (3×3, padding 1) of ``x`` (b, in, h, w) with each pixel made 2×2.
+
+    Returns (b, out, 2·h, 2·w).
+    """
+    return engines.ops.upsample_conv2d(x, weight, bias)
+
+
 def embedding(ids, weight):
     """Rows of ``weight`` (entries, channels) for integer ``ids`` of any shape: ids.shape + (channels,)."""
     return engines.ops.embedding(ids, weight)

@@ -83,6 +83,10 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     return _conv2d_by_columns(x, weight, bias, stride, sides)
 
 
+def upsample_conv2d(x, weight, bias=None):
+    return conv2d(interpolate_nearest(x, (2 * x.shape[2], 2 * x.shape[3])), weight, bias, 1, 1)
+
+
 def _conv2d_by_columns(x, weight, bias, stride, sides):
     """Convolution as ``weight (out, in·kh·kw) @ windows (in·kh·kw, positions)``.
 

@@ -61,6 +61,12 @@ def _weight(parameter, part: int = 0, parts: int = 1) -> Node:
     return recording.constant(parameter, part, parts)
 
 
+def _values(parameter) -> np.ndarray:
+    """The parameter's values in float32, to compute with while recording."""
+    assert recording is not None
+    return recording.stored[id(parameter)]().numpy(np.float32)
+
+
 def _as_float32(constant: Node) -> Node:
     if constant.get_element_type() == ov.Type.f32:
         return constant
@@ -116,6 +122,26 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
     y = ov_ops.convolution(x, _weight(weight), [stride, stride], [top, left], [bottom, right], [1, 1])
     return y if bias is None else ov_ops.add(y, _along_channels(_weight(bias), 4))
+
+
+def upsample_conv2d(x, weight, bias=None):
+    # Of the 3×3 enlarged pixels that an output pixel sees, all are one of 2×2 pixels of `x`: which ones depends on whether
+    # its row and column are even or odd. So each of those four phases is a 2×2 convolution of `x` itself, with sums
+    # of the weights: 16 products for four outputs instead of 36.
+    kernel = _values(weight)
+    phases = []
+    for row in range(2):
+        for column in range(2):
+            taps = ov_ops.constant(_phase(_phase(kernel, 2, row), 3, column))
+            y = ov_ops.convolution(x, taps, [1, 1], [1 - row, 1 - column], [row, column], [1, 1])
+            phases.append(y if bias is None else ov_ops.add(y, _along_channels(_weight(bias), 4)))
+    return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
+
+
+def _phase(kernel: np.ndarray, axis: int, phase: int) -> np.ndarray:
+    """Three taps on doubled pixels as two on the pixels, for even (0) or odd (1) positions of the output."""
+    first, middle, last = np.moveaxis(kernel, axis, 0)
+    return np.stack((first, middle + last) if phase == 0 else (first + middle, last), axis)
 
 
 def embedding(ids, weight):
