@@ -8,6 +8,8 @@ import pytest
 
 import checkpoints
 from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
+from mindone.diffusers.engines import winograd
+from mindone.diffusers.engines.openvino import half_precision
 from mindone.diffusers.loading.weights import Weights
 from network_cases import CASES, Case
 
@@ -68,6 +70,27 @@ def test_half_precision_stays_near_reference(name):
     for i, output in enumerate(run(engines.get("openvino"), CASES[name], "float16")):
         reference = GOLDEN[f"{name}.{i}"]
         assert np.linalg.norm(output - reference) / np.linalg.norm(reference) <= tolerance
+
+
+@pytest.fixture
+def wherever_possible(monkeypatch):
+    """Winograd's convolutions in these networks too, which are too narrow for them to pay. Lists those recorded."""
+    recorded, convolution = [], winograd.convolution
+    monkeypatch.setattr(winograd, "WORTHWHILE", 0)
+    monkeypatch.setattr(winograd, "convolution", lambda *inputs: recorded.append(inputs) or convolution(*inputs))
+    return recorded
+
+
+@pytest.mark.parametrize("name", ["unet_sd1", "unet_sdxl", "autoencoder_decode", "autoencoder_encode"])
+def test_convolutions_with_fewer_multiplications_give_the_same(name, wherever_possible):
+    check(run(engines.get("openvino"), CASES[name]), name, FLOAT32)
+    assert len(wherever_possible) >= 2
+
+
+@pytest.mark.skipif(half_precision() == "f32", reason="this CPU has no 16-bit arithmetic")
+def test_half_precision_multiplies_in_full(wherever_possible):
+    run(engines.get("openvino"), CASES["unet_sd1"], "float16")
+    assert not wherever_possible
 
 
 def test_openvino_engine_ignores_graph_mode(graph_mode):

@@ -57,7 +57,8 @@ class Graph:
             name: ov_ops.parameter(list(x.shape), ov.Type.i32 if x.dtype == np.int32 else ov.Type.f32)
             for name, x in arrays.items()
         }
-        outputs, host_inputs = _record(model, method, inputs, fixed)
+        precision = "f32" if model.dtype == "float32" else half_precision()
+        outputs, host_inputs = _record(model, method, inputs, fixed, precision)
         self.single = not isinstance(outputs, tuple)
         results = [outputs] if self.single else list(outputs)
         self.host_inputs = [(_source_name(inputs, source), embed) for _, source, embed in host_inputs]
@@ -65,7 +66,7 @@ class Graph:
         parameters = [*inputs.values(), *(node for node, _, _ in host_inputs)]
         graph = ov.Model([_output(node) for node in results], parameters, model.__class__.__name__)
         with _releasing(model):
-            self.request = _compile(graph, model.dtype).create_infer_request()
+            self.request = _compile(graph, precision).create_infer_request()
 
     def __call__(self, arrays: dict[Any, np.ndarray]):
         values = [arrays[name] for name in self.names]
@@ -109,13 +110,13 @@ def _source_name(inputs: dict[Any, Any], source) -> Any:
 _recording = threading.Lock()
 
 
-def _record(model, method: str, inputs: dict[Any, Any], fixed: dict[str, Any]):
+def _record(model, method: str, inputs: dict[Any, Any], fixed: dict[str, Any], precision: str):
     """Call the model's method with graph nodes. Returns its outputs and the inputs that are computed on the host."""
     named = {name: node for name, node in inputs.items() if isinstance(name, str)}
     positional = [node for name, node in inputs.items() if not isinstance(name, str)]
     stored = {id(p): lambda name=name: model.stored(name) for name, p in model.parameters_and_names()}
     with _recording, _eagerly(), engines.recording(openvino_ops):
-        openvino_ops.recording = recording = openvino_ops.Recording(stored)
+        openvino_ops.recording = recording = openvino_ops.Recording(stored, precision == "f32")
         try:
             outputs = getattr(model, method)(*positional, **named, **fixed)
         finally:
@@ -152,8 +153,7 @@ def half_precision() -> str:
     return "f32"
 
 
-def _compile(graph: ov.Model, dtype: str):
-    precision = "f32" if dtype == "float32" else half_precision()
+def _compile(graph: ov.Model, precision: str):
     return _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"})
 
 

@@ -15,6 +15,8 @@ import openvino as ov
 from openvino import opset15 as ov_ops
 from openvino._offline_transformations import compress_model_transformation
 
+from . import winograd
+
 Node = Any  # openvino.Node and openvino.Output behave alike here
 
 
@@ -23,10 +25,12 @@ class Recording:
     """What is known while a network is recorded.
 
     ``stored`` maps ``id(parameter)`` to a function that gives its values as the checkpoint holds them.
+    ``float32`` says that the device will compute in that precision.
     ``host_inputs`` collects the graph inputs that are computed from another input, outside the graph.
     """
 
     stored: Mapping[int, Callable[[], Any]]
+    float32: bool
     host_inputs: list[tuple[Node, Node, Callable[[np.ndarray], np.ndarray]]] = field(default_factory=list)
     constants: dict[tuple[int, int, int], Node] = field(default_factory=dict)
 
@@ -119,15 +123,19 @@ def geglu(x, weight, bias):
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0):
+    assert recording is not None
+    shift = None if bias is None else _along_channels(_weight(bias), 4)
+    if recording.float32 and stride == padding == 1 and winograd.pays(tuple(x.shape), weight.shape):
+        return winograd.convolution(x, _values(weight), shift)
     top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
     y = ov_ops.convolution(x, _weight(weight), [stride, stride], [top, left], [bottom, right], [1, 1])
-    return y if bias is None else ov_ops.add(y, _along_channels(_weight(bias), 4))
+    return y if shift is None else ov_ops.add(y, shift)
 
 
 def upsample_conv2d(x, weight, bias=None):
-    # Of the 3×3 enlarged pixels that an output pixel sees, all are one of 2×2 pixels of `x`: which ones depends on whether
-    # its row and column are even or odd. So each of those four phases is a 2×2 convolution of `x` itself, with sums
-    # of the weights: 16 products for four outputs instead of 36.
+    # The 3×3 doubled pixels that an output sees are copies of 2×2 pixels of `x`, in one of four ways: whether its row
+    # and its column are even or odd. So the outputs of each way are a 2×2 convolution of `x` itself, with sums of
+    # the weights: 16 products for four outputs instead of 36.
     kernel = _values(weight)
     phases = []
     for row in range(2):

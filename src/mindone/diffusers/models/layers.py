@@ -143,7 +143,7 @@ class Downsample(nn.Cell):
 
 
 class Upsample(nn.Cell):
-    """Nearest-neighbour resizing to ``size`` (height, width), twice that of ``x`` or a little less, and a convolution."""
+    """Nearest-neighbour resizing to ``size`` (height, width), twice as large or a little less, and a convolution."""
 
     def __init__(self, channels: int):
         super().__init__()
