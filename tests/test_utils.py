@@ -1,8 +1,10 @@
-"""Image grids, image loading, files written whole or not at all, logging and progress bars."""
+"""Image grids, image loading, files written whole or not at all, scratch arrays, logging and progress bars."""
 
+import errno
 import io
 import logging as python_logging
 import os
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mindone.diffusers.utils import atomic_write, load_image, logging, make_image_grid, progress_bar, write_json
+from mindone.diffusers.utils.scratch import Scratch
 
 
 def flat(shade: int, size: tuple[int, int] = (4, 3)) -> Image.Image:
@@ -239,3 +242,25 @@ def test_progress_bars_count_and_can_be_turned_off(quiet_again, capsys):
     with progress_bar(total=2, desc="steps") as bar:
         bar.update(2)
     assert capsys.readouterr().err == ""
+
+
+# ---- scratch ---------------------------------------------------------------------------------------------------------
+
+
+def test_scratch_arrays_outlive_their_pages_and_their_keeper():
+    values = np.arange(10**6, dtype=np.float32).reshape(1000, 1000)
+    scratch = Scratch()
+    kept = scratch.keep(values.T)
+    scratch.release()
+    del scratch
+    np.testing.assert_array_equal(kept, values.T)
+
+
+def test_scratch_keeps_arrays_in_memory_where_no_file_can_be_written(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    scratch = Scratch()
+    np.testing.assert_array_equal(scratch.keep(np.arange(3)), [0, 1, 2])
+    scratch.release()

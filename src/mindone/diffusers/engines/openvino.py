@@ -12,6 +12,7 @@ from openvino import opset15 as ov_ops
 
 from .. import engines
 from ..utils.logging import get_logger
+from ..utils.scratch import Scratch
 from . import openvino_ops
 
 logger = get_logger(__name__)
@@ -58,14 +59,14 @@ class Graph:
             for name, x in arrays.items()
         }
         precision = "f32" if model.dtype == "float32" else half_precision()
-        outputs, host_inputs = _record(model, method, inputs, fixed, precision)
+        outputs, recording = _record(model, method, inputs, fixed, precision)
         self.single = not isinstance(outputs, tuple)
         results = [outputs] if self.single else list(outputs)
-        self.host_inputs = [(_source_name(inputs, source), embed) for _, source, embed in host_inputs]
+        self.host_inputs = [(_source_name(inputs, source), embed) for _, source, embed in recording.host_inputs]
         self.names = list(inputs)
-        parameters = [*inputs.values(), *(node for node, _, _ in host_inputs)]
+        parameters = [*inputs.values(), *(node for node, _, _ in recording.host_inputs)]
         graph = ov.Model([_output(node) for node in results], parameters, model.__class__.__name__)
-        with _releasing(model):
+        with _releasing(model, recording.derived):
             self.request = _compile(graph, precision).create_infer_request()
 
     def __call__(self, arrays: dict[Any, np.ndarray]):
@@ -79,25 +80,30 @@ class Graph:
 
 
 @contextmanager
-def _releasing(model):
-    """Within this context the mapped checkpoint's pages are given back again and again, and at its end.
+def _releasing(model, derived: Scratch):
+    """Within this context the pages of mapped weights are given back again and again, and at its end.
 
-    Packing reads each weight about once; without this the whole file would stay resident beside its packed copy.
+    Packing reads each weight about once; without this all of them would stay resident beside their packed copy, because
+    what is compiled keeps its graph, and that the constants.
     """
     done = threading.Event()
 
     def release():
-        while not done.wait(0.1):
-            model.release_weights()
+        model.release_weights()
+        derived.release()
 
-    thread = threading.Thread(target=release, daemon=True)
+    def keep_releasing():
+        while not done.wait(0.1):
+            release()
+
+    thread = threading.Thread(target=keep_releasing, daemon=True)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-        model.release_weights()
+        release()
 
 
 def _source_name(inputs: dict[Any, Any], source) -> Any:
@@ -111,7 +117,7 @@ _recording = threading.Lock()
 
 
 def _record(model, method: str, inputs: dict[Any, Any], fixed: dict[str, Any], precision: str):
-    """Call the model's method with graph nodes. Returns its outputs and the inputs that are computed on the host."""
+    """Call the model's method with graph nodes. Returns its outputs, and what is known of the recording."""
     named = {name: node for name, node in inputs.items() if isinstance(name, str)}
     positional = [node for name, node in inputs.items() if not isinstance(name, str)]
     stored = {id(p): lambda name=name: model.stored(name) for name, p in model.parameters_and_names()}
@@ -121,7 +127,7 @@ def _record(model, method: str, inputs: dict[Any, Any], fixed: dict[str, Any], p
             outputs = getattr(model, method)(*positional, **named, **fixed)
         finally:
             openvino_ops.recording = None
-    return outputs, recording.host_inputs
+    return outputs, recording
 
 
 class _eagerly:

@@ -15,6 +15,7 @@ import openvino as ov
 from openvino import opset15 as ov_ops
 from openvino._offline_transformations import compress_model_transformation
 
+from ..utils.scratch import Scratch
 from . import winograd
 
 Node = Any  # openvino.Node and openvino.Output behave alike here
@@ -26,11 +27,13 @@ class Recording:
 
     ``stored`` maps ``id(parameter)`` to a function that gives its values as the checkpoint holds them.
     ``float32`` says that the device will compute in that precision.
+    ``derived`` holds the weights that are computed while recording.
     ``host_inputs`` collects the graph inputs that are computed from another input, outside the graph.
     """
 
     stored: Mapping[int, Callable[[], Any]]
     float32: bool
+    derived: Scratch = field(default_factory=Scratch)
     host_inputs: list[tuple[Node, Node, Callable[[np.ndarray], np.ndarray]]] = field(default_factory=list)
     constants: dict[tuple[int, int, int], Node] = field(default_factory=dict)
 
@@ -69,6 +72,14 @@ def _values(parameter) -> np.ndarray:
     """The parameter's values in float32, to compute with while recording."""
     assert recording is not None
     return recording.stored[id(parameter)]().numpy(np.float32)
+
+
+def _derived(values: np.ndarray) -> list[Node]:
+    """Weights that were computed while recording, float32, as one constant for each index of the first axis."""
+    assert recording is not None
+    values = recording.derived.keep(values)
+    shape = list(values.shape[1:])
+    return [ov.op.Constant(ov.Tensor(part.reshape(-1), shape, ov.Type.f32), shared_memory=True) for part in values]
 
 
 def _as_float32(constant: Node) -> Node:
@@ -126,7 +137,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     assert recording is not None
     shift = None if bias is None else _along_channels(_weight(bias), 4)
     if recording.float32 and stride == padding == 1 and winograd.pays(tuple(x.shape), weight.shape):
-        return winograd.convolution(x, _values(weight), shift)
+        return winograd.convolution(x, _derived(winograd.transformed(_values(weight))), shift)
     top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
     y = ov_ops.convolution(x, _weight(weight), [stride, stride], [top, left], [bottom, right], [1, 1])
     return y if shift is None else ov_ops.add(y, shift)
@@ -136,13 +147,12 @@ def upsample_conv2d(x, weight, bias=None):
     # The 3×3 doubled pixels that an output sees are copies of 2×2 pixels of `x`, in one of four ways: whether its row
     # and its column are even or odd. So the outputs of each way are a 2×2 convolution of `x` itself, with sums of
     # the weights: 16 products for four outputs instead of 36.
-    kernel = _values(weight)
+    kernel, ways = _values(weight), [(row, column) for row in range(2) for column in range(2)]
+    kernels = _derived(np.stack([_phase(_phase(kernel, 2, row), 3, column) for row, column in ways]))
     phases = []
-    for row in range(2):
-        for column in range(2):
-            taps = ov_ops.constant(_phase(_phase(kernel, 2, row), 3, column))
-            y = ov_ops.convolution(x, taps, [1, 1], [1 - row, 1 - column], [row, column], [1, 1])
-            phases.append(y if bias is None else ov_ops.add(y, _along_channels(_weight(bias), 4)))
+    for (row, column), taps in zip(ways, kernels):
+        y = ov_ops.convolution(x, taps, [1, 1], [1 - row, 1 - column], [row, column], [1, 1])
+        phases.append(y if bias is None else ov_ops.add(y, _along_channels(_weight(bias), 4)))
     return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
 
 

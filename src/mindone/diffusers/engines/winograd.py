@@ -43,13 +43,18 @@ def pays(image: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
     )
 
 
-def convolution(x: Node, kernel: np.ndarray, bias: Node | None) -> Node:
-    """The convolution of ``x`` (b, in, h, w), h and w even, with ``kernel`` (out, in, 3, 3): (b, out, h, w).
+def transformed(kernel: np.ndarray) -> np.ndarray:
+    """G g Gᵀ of a kernel (out, in, 3, 3), row by row: (16, out, in, 1, 1)."""
+    entries = np.einsum("ik,ockl,jl->ijoc", KERNEL, kernel, KERNEL, optimize=True)
+    return entries.reshape(16, *kernel.shape[:2], 1, 1)
+
+
+def convolution(x: Node, kernels: list[Node], bias: Node | None) -> Node:
+    """The convolution of ``x`` (b, in, h, w), h and w even, with a `transformed` kernel: (b, out, h, w).
 
     ``bias`` is (1, out, 1, 1).
     """
-    kernels = np.einsum("ik,ockl,jl->ijoc", KERNEL, kernel, KERNEL, optimize=True)[..., None, None]
-    m = [[_product(_transformed(x, i, j), kernels[i, j]) for j in range(4)] for i in range(4)]
+    m = [[_product(_entry(x, i, j), kernels[4 * i + j]) for j in range(4)] for i in range(4)]
     if bias is not None:
         m[1][1] = ov_ops.add(m[1][1], bias)  # an entry that all four outputs contain, and none of them negated
     columns = [_outputs([m[i][j] for i in range(4)]) for j in range(4)]
@@ -57,15 +62,15 @@ def convolution(x: Node, kernel: np.ndarray, bias: Node | None) -> Node:
     return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
 
 
-def _transformed(x: Node, i: int, j: int) -> Node:
+def _entry(x: Node, i: int, j: int) -> Node:
     """Entry (i, j) of Bᵀ d B for all tiles: (b, in, h/2, w/2)."""
     channels = x.shape[1]
     taps = np.broadcast_to(np.outer(INPUT[i], INPUT[j]), (channels, 1, 1, 4, 4))
     return ov_ops.group_convolution(x, ov_ops.constant(np.ascontiguousarray(taps)), [2, 2], [1, 1], [1, 1], [1, 1])
 
 
-def _product(x: Node, kernel: np.ndarray) -> Node:
-    return ov_ops.convolution(x, ov_ops.constant(np.ascontiguousarray(kernel)), [1, 1], [0, 0], [0, 0], [1, 1])
+def _product(x: Node, kernel: Node) -> Node:
+    return ov_ops.convolution(x, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
 
 
 def _outputs(m: list[Node]) -> tuple[Node, Node]:
