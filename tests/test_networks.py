@@ -77,6 +77,7 @@ def wherever_possible(monkeypatch):
     """Winograd's convolutions in these networks too, which are too narrow for them to pay. Lists those recorded."""
     recorded, convolution = [], winograd.convolution
     monkeypatch.setattr(winograd, "WORTHWHILE", 0)
+    monkeypatch.setattr(winograd, "MEASURED", True)
     monkeypatch.setattr(winograd, "convolution", lambda *inputs: recorded.append(inputs) or convolution(*inputs))
     return recorded
 
@@ -133,6 +134,18 @@ def test_timestep_keeps_its_precision_in_half_precision(engine):
         engine.numpy(engine.run(network, **{**case.inputs, "timestep": np.full(2, t, np.float32)})) for t in (999, 1000)
     )
     assert error(later, late) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["unet_sd1", "unet_sdxl", "unet_odd_size"])
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+def test_latents_that_two_texts_share_are_given_once(engine, name):
+    engine, case = engines.get(engine), CASES[name]
+    network, twice = make(case), dict(case.inputs)
+    twice["sample"] = np.concatenate([twice["sample"][:1]] * 2)
+    twice["timestep"] = np.repeat(twice["timestep"][:1], 2)
+    once = {**twice, "sample": twice["sample"][:1], "timestep": twice["timestep"][:1]}
+    expected, given = (engine.numpy(engine.run(network, **inputs)) for inputs in (twice, once))
+    assert error(given, expected) < 1e-5
 
 
 def test_slicing_changes_nothing():

@@ -127,6 +127,11 @@ def concat(tensors, axis):
     return engines.ops.concat(tensors, axis)
 
 
+def repeat_rows(x, rows):
+    """``x`` (b, …) one time after the other until it has ``rows`` rows, a multiple of b; as it is when it has them."""
+    return x if x.shape[0] == rows else engines.ops.concat((x,) * (rows // x.shape[0]), 0)
+
+
 def select(x, index, axis):
     """The slice of ``x`` at the Python int ``index`` along ``axis``, which is dropped."""
     return engines.ops.select(x, index, axis)

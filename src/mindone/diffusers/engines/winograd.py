@@ -8,6 +8,7 @@ products of an entry are summed over channels by a 1×1 convolution, and Aᵀ[�
 For float32 only: the additions round as well, so that in bfloat16 the error would be several times as large.
 """
 
+import platform
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,11 @@ KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.
 WORTHWHILE = 128
 """What is saved grows with in·out channels, what the transforms read and write with in + out: it pays above this value
 of in·out/(in + out), for images larger than the caches. Measured with AVX-512: 0.85 times as fast at 85 (256 → 128
-channels), 1.06 at 128 (256 → 256), 1.46 at 160 (320 → 320), 1.75 at 320 (640 → 640); with AVX2 about the same."""
+channels), 1.06 at 128 (256 → 256), 1.46 at 160 (320 → 320), 1.75 at 320 (640 → 640); with AVX2 0.79, 1.04, 1.21
+and 1.70."""
+
+MEASURED = platform.machine().lower() in ("x86_64", "amd64")
+"""Elsewhere it was not measured, and OpenVINO's Arm kernels choose Winograd's convolutions themselves."""
 
 
 def pays(image: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
@@ -36,7 +41,8 @@ def pays(image: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
     batch, channels, height, width = image
     outs = kernel[0]
     return (
-        tuple(kernel[2:]) == (3, 3)
+        MEASURED
+        and tuple(kernel[2:]) == (3, 3)
         and height % 2 == width % 2 == 0
         and channels * outs > WORTHWHILE * (channels + outs)
         and batch * height * width >= channels

@@ -137,7 +137,8 @@ class UNet2DConditionModel(Model):
         """Predict the noise in ``sample``.
 
         Args:
-            sample: latents (batch, in_channels, height, width).
+            sample: latents (batch, in_channels, height, width), or for guidance (batch / 2, …): the latents that both
+                halves of the text share, with which nothing is computed twice until the first look at the text.
             timestep: (batch,) or (1,), between 0 and 1,000.
             encoder_hidden_states: the text, (batch, tokens, cross_attention_dim).
             timestep_cond: the guidance scale's embedding (batch, time_cond_proj_dim), for distilled guidance
@@ -156,6 +157,8 @@ class UNet2DConditionModel(Model):
             time = time + self.add_embedding(F.concat((text_embeds, sizes), 1))
 
         x = self.conv_in(sample)
+        if time.shape[0] > 1:
+            x = F.repeat_rows(x, time.shape[0])
         skips = [x]
         for block in self.down_blocks:
             for layer in range(block.layers):
@@ -172,7 +175,8 @@ class UNet2DConditionModel(Model):
         for block in self.up_blocks:
             for layer in range(block.layers):
                 remaining -= 1
-                x = block(F.concat((x, skips[remaining]), 1), time, encoder_hidden_states, layer)
+                skip = F.repeat_rows(skips[remaining], x.shape[0])
+                x = block(F.concat((x, skip), 1), time, encoder_hidden_states, layer)
             if block.upsamplers is not None:
                 height, width = skips[remaining - 1].shape[2:]
                 x = block.upsamplers[0](x, (height, width))
@@ -259,7 +263,7 @@ class Transformer(nn.Cell):
         y = F.reshape(F.transpose(y, (0, 2, 1)), (batch, channels, height, width))
         if not self.linear:
             y = self.proj_out(y)
-        return x + y
+        return F.repeat_rows(x, y.shape[0]) + y
 
 
 class TransformerBlock(nn.Cell):
@@ -277,7 +281,7 @@ class TransformerBlock(nn.Cell):
 
     def construct(self, x, context):
         y = self.norm1(x)
-        x = x + self.attn1(y, y)
+        x = F.repeat_rows(x + self.attn1(y, y), context.shape[0])
         x = x + self.attn2(self.norm2(x), context)
         return x + self.ff(self.norm3(x))
 

@@ -108,14 +108,11 @@ class GuidedDenoising:
     def predict_noise(self, tensors: dict[str, Any], timestep: Any) -> Any:
         """The network's prediction for ``tensors["latents"]``, with guidance (Ho & Salimans 2022, eq. 6) applied."""
         sample = self.scheduler.scale_model_input(tensors["latents"], timestep)
-        if self.do_classifier_free_guidance:
-            sample = self.engine.concat([sample, sample])
-        rows = sample.shape[0]
         inputs = {theirs: tensors[ours] for ours, theirs in _UNET_INPUTS.items() if ours in tensors}
-        noise = self.engine.run(self.unet, sample, np.full(rows, timestep, np.float32), **inputs)
+        noise = self.engine.run(self.unet, sample, np.full(1, timestep, np.float32), **inputs)
         if not self.do_classifier_free_guidance:
             return noise
-        unconditional, text = noise[: rows // 2], noise[rows // 2 :]
+        unconditional, text = noise[: sample.shape[0]], noise[sample.shape[0] :]
         noise = unconditional + self._guidance_scale * (text - unconditional)
         if self._guidance_rescale > 0:
             noise = rescale_noise_cfg(self.engine, noise, text, self._guidance_rescale)
