@@ -260,7 +260,7 @@ class Transformer(nn.Cell):
             y = block(y, context)
         if self.linear:
             y = self.proj_out(y)
-        y = F.reshape(F.transpose(y, (0, 2, 1)), (batch, channels, height, width))
+        y = F.reshape(F.transpose(y, (0, 2, 1)), (-1, channels, height, width))
         if not self.linear:
             y = self.proj_out(y)
         return F.repeat_rows(x, y.shape[0]) + y
