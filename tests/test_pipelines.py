@@ -162,16 +162,20 @@ def test_the_part_of_a_long_prompt_that_is_cut_off_is_named(pipe, caplog):
 
 
 def test_guidance_off_runs_a_single_batch(pipe, monkeypatch):
-    rows = []
-    run = pipe.engine.run
-    monkeypatch.setattr(
-        pipe.engine, "run", lambda model, *x, **k: (rows.append((model, x[0].shape[0])), run(model, *x, **k))[1]
-    )
+    rows, run = set(), pipe.engine.run
+
+    def watched(model, *inputs, **options):
+        outputs = run(model, *inputs, **options)
+        if model is pipe.unet:
+            rows.add((len(inputs[0]), len(options["encoder_hidden_states"]), len(outputs)))
+        return outputs
+
+    monkeypatch.setattr(pipe.engine, "run", watched)
     images_of(pipe, guidance_scale=1.0)
-    assert {count for model, count in rows if model is pipe.unet} == {1}
+    assert rows == {(1, 1, 1)}
     rows.clear()
     images_of(pipe, guidance_scale=1.5)
-    assert {count for model, count in rows if model is pipe.unet} == {2}
+    assert rows == {(1, 2, 2)}  # the latents once, the texts of both halves
 
 
 def test_a_second_call_compiles_nothing(pipe):
@@ -214,12 +218,22 @@ def test_callback_interrupts(pipe):
 
 def test_callback_switches_guidance_off(pipe):
     def callback(owner, step, timestep, tensors):
+        if step > 0:
+            return {}
         owner.guidance_scale = 0.0
         return {"prompt_embeds": tensors["prompt_embeds"][1:]}
 
     options = {"callback_on_step_end": callback, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
     pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
     assert images_of(pipe, num_inference_steps=4, **options).shape == (1, 64, 64, 3)
+
+
+def test_callback_that_leaves_the_text_of_both_halves_is_told(pipe):
+    def callback(owner, step, timestep, tensors):
+        owner.guidance_scale = 0.0
+
+    with pytest.raises(ValueError, match="prompt_embeds has 2 rows, but 1 are needed"):
+        images_of(pipe, num_inference_steps=2, callback_on_step_end=callback)
 
 
 def test_progress_bar_counts_steps_and_can_be_turned_off(pipe, capfd):
