@@ -108,11 +108,11 @@ class GuidedDenoising:
     def predict_noise(self, tensors: dict[str, Any], timestep: Any) -> Any:
         """The network's prediction for ``tensors["latents"]``, with guidance (Ho & Salimans 2022, eq. 6) applied."""
         sample = self.scheduler.scale_model_input(tensors["latents"], timestep)
-        rows, texts = sample.shape[0] * (2 if self.do_classifier_free_guidance else 1), tensors["prompt_embeds"].shape[0]
-        if texts != rows:
+        rows = sample.shape[0] * (2 if self.do_classifier_free_guidance else 1)
+        if tensors["prompt_embeds"].shape[0] != rows:
             raise ValueError(
-                f"prompt_embeds has {texts} rows, but {rows} are needed: one an image, twice as many with guidance; a "
-                "callback that switches guidance off keeps their second half"
+                f"prompt_embeds has {tensors['prompt_embeds'].shape[0]} rows, but {rows} are needed: one an image, "
+                "twice as many with guidance; a callback that switches guidance off keeps their second half"
             )
         inputs = {theirs: tensors[ours] for ours, theirs in _UNET_INPUTS.items() if ours in tensors}
         noise = self.engine.run(self.unet, sample, np.full(1, timestep, np.float32), **inputs)
