@@ -1,5 +1,7 @@
 """Each network gives the reference's numbers, whoever executes it."""
 
+import errno
+import tempfile
 from pathlib import Path
 
 import mindspore as ms
@@ -92,6 +94,14 @@ def test_convolutions_with_fewer_multiplications_give_the_same(name, wherever_po
 def test_half_precision_multiplies_in_full(wherever_possible):
     run(engines.get("openvino"), CASES["unet_sd1"], "float16")
     assert not wherever_possible
+
+
+def test_computed_weights_stay_in_memory_where_no_file_can_be_written(wherever_possible, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    check(run(engines.get("openvino"), CASES["unet_sd1"]), "unet_sd1", FLOAT32)
 
 
 def test_openvino_engine_ignores_graph_mode(graph_mode):

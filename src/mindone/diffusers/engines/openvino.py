@@ -64,6 +64,7 @@ class Graph:
         results = [outputs] if self.single else list(outputs)
         self.host_inputs = [(_source_name(inputs, source), embed) for _, source, embed in recording.host_inputs]
         self.names = list(inputs)
+        self.borrowed = recording.borrowed
         parameters = [*inputs.values(), *(node for node, _, _ in recording.host_inputs)]
         graph = ov.Model([_output(node) for node in results], parameters, model.__class__.__name__)
         with _releasing(model, recording.derived):

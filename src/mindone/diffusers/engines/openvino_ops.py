@@ -27,13 +27,15 @@ class Recording:
 
     ``stored`` maps ``id(parameter)`` to a function that gives its values as the checkpoint holds them.
     ``float32`` says that the device will compute in that precision.
-    ``derived`` holds the weights that are computed while recording.
+    ``derived`` holds the weights that are computed while recording. ``borrowed`` are the arrays whose memory constants
+    share without keeping it: whoever keeps the graph keeps them.
     ``host_inputs`` collects the graph inputs that are computed from another input, outside the graph.
     """
 
     stored: Mapping[int, Callable[[], Any]]
     float32: bool
     derived: Scratch = field(default_factory=Scratch)
+    borrowed: list[np.ndarray] = field(default_factory=list)
     host_inputs: list[tuple[Node, Node, Callable[[np.ndarray], np.ndarray]]] = field(default_factory=list)
     constants: dict[tuple[int, int, int], Node] = field(default_factory=dict)
 
@@ -56,7 +58,14 @@ def _constant(stored, part: int, parts: int) -> Node:
     values = stored.data.view(element)
     size = values.size // parts
     shape = [stored.shape[0] // parts, *stored.shape[1:]]
-    return ov.op.Constant(ov.Tensor(values[part * size : (part + 1) * size], shape, kind), shared_memory=True)
+    return _sharing(values[part * size : (part + 1) * size], shape, kind)
+
+
+def _sharing(values: np.ndarray, shape: list[int], kind: ov.Type) -> Node:
+    """A constant in the memory of ``values``."""
+    assert recording is not None
+    recording.borrowed.append(values)
+    return ov.op.Constant(ov.Tensor(values, shape, kind), shared_memory=True)
 
 
 recording: Recording | None = None
@@ -78,8 +87,7 @@ def _derived(values: np.ndarray) -> list[Node]:
     """Weights that were computed while recording, float32, as one constant for each index of the first axis."""
     assert recording is not None
     values = recording.derived.keep(values)
-    shape = list(values.shape[1:])
-    return [ov.op.Constant(ov.Tensor(part.reshape(-1), shape, ov.Type.f32), shared_memory=True) for part in values]
+    return [_sharing(part.reshape(-1), list(part.shape), ov.Type.f32) for part in values]
 
 
 def _as_float32(constant: Node) -> Node:
@@ -149,10 +157,11 @@ def upsample_conv2d(x, weight, bias=None):
     # the weights: 16 products for four outputs instead of 36.
     kernel, ways = _values(weight), [(row, column) for row in range(2) for column in range(2)]
     kernels = _derived(np.stack([_phase(_phase(kernel, 2, row), 3, column) for row, column in ways]))
+    shift = None if bias is None else _along_channels(_weight(bias), 4)
     phases = []
     for (row, column), taps in zip(ways, kernels):
         y = ov_ops.convolution(x, taps, [1, 1], [1 - row, 1 - column], [row, column], [1, 1])
-        phases.append(y if bias is None else ov_ops.add(y, _along_channels(_weight(bias), 4)))
+        phases.append(y if shift is None else ov_ops.add(y, shift))
     return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
 
 
