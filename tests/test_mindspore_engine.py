@@ -10,8 +10,12 @@ from mindspore import nn
 
 from checkpoints import tiny
 from mindone.diffusers import functional as F
-from mindone.diffusers.engines import FlashAttention, mindspore_ops
-from mindone.diffusers.engines.mindspore import MindSporeEngine
+from mindone.diffusers.engines import FlashAttention
+from mindone.diffusers.engines.binding import InMemory, bind
+from mindone.diffusers.engines.cache import GraphCache
+from mindone.diffusers.engines.mindspore import attention, device
+from mindone.diffusers.engines.mindspore import convolution as by_columns
+from mindone.diffusers.engines.mindspore.engine import MindSporeEngine
 from mindone.diffusers.models.autoencoder_kl import AutoencoderKL
 from mindone.diffusers.models.clip_text import CLIPTextModel
 from mindone.diffusers.models.unet import UNet2DConditionModel
@@ -105,7 +109,7 @@ def test_conv2d_is_the_sum_over_windows(mode, kernel, stride, padding):
 
 
 def test_conv2d_in_bands_of_rows_gives_the_same_image(mode, monkeypatch):
-    monkeypatch.setattr(mindspore_ops, "COLUMNS_BYTES", 4 * 4 * 9 * 12 * 5)  # five rows at a time
+    monkeypatch.setattr(by_columns, "COLUMNS_BYTES", 4 * 4 * 9 * 12 * 5)  # five rows at a time
     x, w, b = draw(1, 4, 12, 12, seed=1), draw(3, 4, 3, 3, seed=1), draw(3)
     assert_close(run(F.conv2d, [x], [w, b], padding=1), convolution(x, w, b, 1, (1, 1, 1, 1)))
     assert_close(run(F.conv2d, [x], [w, b], stride=2, padding=1), convolution(x, w, b, 2, (1, 1, 1, 1)))
@@ -167,7 +171,7 @@ def test_attention_is_softmax_of_scaled_products(mode, causal):
 
 @pytest.mark.parametrize("budget", [4 * 9 * 4, 4 * 9 * 9 * 2])
 def test_attention_in_slices_gives_the_same_result(mode, monkeypatch, budget):
-    monkeypatch.setattr(mindspore_ops, "SCORES_BYTES", budget)  # four queries, two heads at a time
+    monkeypatch.setattr(attention, "SCORES_BYTES", budget)  # four queries, two heads at a time
     q, k, v = draw(1, 9, 24), draw(1, 9, 24, seed=1), draw(1, 9, 24, seed=2)
     assert_close(run(F.attention, [q, k, v], heads=3, causal=True), multi_head(q, k, v, 3, True))
 
@@ -191,7 +195,7 @@ class StandInKernel:
 def test_flash_attention_pads_heads_and_keeps_the_scale(size, taken):
     q, k, v = (draw(1, 2, 6, size, seed=i).astype(np.float16) for i in range(3))
     kernel = StandInKernel()
-    y = mindspore_ops.flash_attention(ms.Tensor(q), ms.Tensor(k), ms.Tensor(v), "float16", kernel)
+    y = attention.flash_attention(ms.Tensor(q), ms.Tensor(k), ms.Tensor(v), "float16", kernel)
     assert (kernel.size, kernel.scale, kernel.dtypes) == (taken, 1 / math.sqrt(size), {ms.float16})
     q, k, v = (x.astype(np.float64) for x in (q, k, v))
     expected = softmax(q @ k.transpose(0, 1, 3, 2) / math.sqrt(size)) @ v
@@ -202,10 +206,10 @@ def test_flash_attention_pads_heads_and_keeps_the_scale(size, taken):
 def test_flash_attention_casts_float32_and_casts_back(cast_dtype):
     q, k, v = (ms.Tensor(draw(1, 2, 6, 40, seed=i)) for i in range(3))
     kernel = StandInKernel()
-    y = mindspore_ops.flash_attention(q, k, v, cast_dtype, kernel)
+    y = attention.flash_attention(q, k, v, cast_dtype, kernel)
     assert kernel.dtypes == {getattr(ms, cast_dtype)}
     assert y.dtype == ms.float32
-    expected = mindspore_ops.plain_attention(q, k, v).asnumpy()
+    expected = attention.plain_attention(q, k, v).asnumpy()
     np.testing.assert_allclose(y.asnumpy(), expected, atol=2e-2)  # bfloat16 keeps 8 bits
 
 
@@ -213,9 +217,9 @@ def test_flash_attention_casts_float32_and_casts_back(cast_dtype):
 def test_flash_attention_leaves_what_the_kernel_does_not_take_to_plain_attention(size, cast_dtype):
     q, k, v = (ms.Tensor(draw(1, 2, 6, size, seed=i)) for i in range(3))
     kernel = StandInKernel()
-    y = mindspore_ops.flash_attention(q, k, v, cast_dtype, kernel)
+    y = attention.flash_attention(q, k, v, cast_dtype, kernel)
     assert kernel.size is None
-    assert_close(y.asnumpy(), mindspore_ops.plain_attention(q, k, v).asnumpy())
+    assert_close(y.asnumpy(), attention.plain_attention(q, k, v).asnumpy())
 
 
 def test_ascend_kernel_takes_the_arguments_it_is_given():
@@ -227,7 +231,7 @@ def test_ascend_kernel_takes_the_arguments_it_is_given():
 @pytest.fixture
 def as_on_ascend(monkeypatch):
     """Takes the calls that are meant for Ascend, to those kernels of the same names that the CPU build has."""
-    monkeypatch.setattr(mindspore_ops, "on_ascend", lambda: True)
+    monkeypatch.setattr(device, "on_ascend", lambda: True)
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, (0, 1, 0, 1)), (1, (2, 2, 1, 1))])
@@ -249,7 +253,7 @@ def test_kernels_compute_in_the_type_of_the_weights_on_ascend(as_on_ascend):
 
 def test_attention_on_ascend_goes_to_the_kernel_unless_causal_or_told_not_to(as_on_ascend, monkeypatch):
     kernel = StandInKernel()
-    monkeypatch.setattr(mindspore_ops, "_ascend_flash_kernel", kernel)
+    monkeypatch.setattr(attention, "_ascend_flash_kernel", kernel)
     q, k, v = draw(2, 9, 24), draw(2, 9, 24, seed=1), draw(2, 9, 24, seed=2)
     for causal, flash in ((True, FlashAttention()), (False, None), (False, FlashAttention(None))):
         given = F.attention(*map(ms.Tensor, (q, k, v)), 3, causal, flash)
@@ -300,8 +304,10 @@ def test_shapes_change_as_in_numpy(mode):
     assert_close(run(F.transpose, [x], axes=(0, 2, 3, 1)), x.transpose(0, 2, 3, 1))
     assert_close(run(F.select, [x], index=2, axis=1), x[:, 2])
     assert_close(run(F.select, [x], index=-1, axis=-1), x[..., -1])
-    assert_close(run(F.first_rows, [], [x[0, 0]], rows=3), x[0, 0, :3])
-    assert_close(run(F.repeat_vector, [], [x[0, 0, 0]], batch=2), np.tile(x[0, 0, 0], (2, 1, 1)))
+    assert_close(run(F.slice_axis, [], [x[0, 0]], axis=0, begin=0, end=3), x[0, 0, :3])
+    assert_close(run(F.slice_axis, [x], axis=-1, begin=1, end=x.shape[-1], step=2), x[..., 1::2])
+    assert_close(run(F.repeat_rows, [], [x[:1, 0, 0]], rows=2), np.tile(x[:1, 0, 0], (2, 1)))
+    assert_close(run(F.add, [x[0, :1], x[0]]), x[0, :1] + x[0])
 
 
 def join(a, b):
@@ -337,7 +343,7 @@ def test_parameters_stored_in_half_precision_compute_in_float32_on_a_cpu(mode):
 
 
 def test_on_ascend_is_false_on_a_cpu():
-    assert mindspore_ops.on_ascend() is False
+    assert device.on_ascend() is False
 
 
 # ---- the engine ------------------------------------------------------------------------------------------------------
@@ -349,10 +355,11 @@ class Doubler(nn.Cell):
     def __init__(self, dtype="float32"):
         super().__init__()
         self.weight = ms.Parameter(ms.Tensor(np.float32([[3.0]])), name="weight")
-        self.dtype, self.graphs, self.prepared_in, self.traced = dtype, {}, [], []
+        self.dtype, self.graphs = dtype, GraphCache()
+        bind(self.weight, InMemory(np.float16([[3.0]])))
 
-    def prepare(self, compute_dtype):
-        self.prepared_in.append(compute_dtype)
+    def release_weights(self):
+        pass
 
     def construct(self, x, shift=None):
         y = F.linear(x, self.weight)
@@ -387,7 +394,7 @@ def test_engine_compiles_in_graph_mode_only_and_keeps_the_graph_on_the_model(mod
 def test_engine_computes_in_float32_on_a_cpu_whatever_the_model_is_stored_in():
     model = Doubler("float16")
     result = MindSporeEngine().run(model, np.float64([[1.0]]))
-    assert model.prepared_in == ["float32"]
+    assert model.weight.dtype == ms.float32
     assert result.dtype == ms.float32
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import checkpoints
 from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
-from mindone.diffusers.engines import winograd
+from mindone.diffusers.engines.openvino import winograd
 from mindone.diffusers.engines.openvino import half_precision
 from mindone.diffusers.loading.weights import Weights
 from network_cases import CASES, Case

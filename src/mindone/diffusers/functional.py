@@ -4,20 +4,28 @@ A network calls these functions and nothing else, so one definition of it serves
 arguments to the operations in charge (`engines.ops`): MindSpore's, unless the OpenVINO engine is recording a graph.
 
 Shapes are written as in the papers: images ``(batch, channels, height, width)``, tokens ``(batch, tokens, channels)``.
-Besides these functions a network may use ``+ - *`` between tensors, and ``.shape``, and nothing more.
+Parameters are operands like any other. Besides these functions a network may use ``+ - *`` between results, and
+``.shape``, and nothing more.
+
+**Rows that guidance shares.** Both halves of a guided batch start from the same latents, and stay equal until they first
+look at the text. So a network may be given the latents once, for a text of twice as many rows: `add`, `concat` along
+another axis, and `attention` repeat the rows of whichever operand has fewer, and nothing is computed twice before.
 """
 
+from collections.abc import Sequence
+
 from . import engines
+from .engines import Array, FlashAttention
 
 # ---- layers ----------------------------------------------------------------------------------------------------------
 
 
-def linear(x, weight, bias=None):
+def linear(x: Array, weight: Array, bias: Array = None) -> Array:
     """``x @ weight.T + bias`` for ``x`` (..., in), ``weight`` (out, in), ``bias`` (out,)."""
     return engines.ops.linear(x, weight, bias)
 
 
-def geglu(x, weight, bias):
+def geglu(x: Array, weight: Array, bias: Array) -> Array:
     """The gated unit of GLU Variants (Shazeer 2020, eq. 6): ``a · gelu(b)`` where ``a, b`` halve ``linear(x)``.
 
     ``weight`` is (2·out, in): its first half makes ``a``, its second half the gate ``b``.
@@ -25,7 +33,9 @@ def geglu(x, weight, bias):
     return engines.ops.geglu(x, weight, bias)
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0):
+def conv2d(
+    x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: int | tuple[int, int, int, int] = 0
+) -> Array:
     """Cross-correlation of ``x`` (b, in, h, w) with ``weight`` (out, in, kh, kw).
 
     ``padding`` (zeros) is one int for all sides, or a tuple (top, bottom, left, right).
@@ -33,7 +43,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     return engines.ops.conv2d(x, weight, bias, stride, padding)
 
 
-def upsample_conv2d(x, weight, bias=None):
+def upsample_conv2d(x: Array, weight: Array, bias: Array = None) -> Array:
     """Twice the size and a convolution: ``conv2d`` (3×3, padding 1) of ``x`` (b, in, h, w) with each pixel made 2×2.
 
     Returns (b, out, 2·h, 2·w).
@@ -41,33 +51,36 @@ def upsample_conv2d(x, weight, bias=None):
     return engines.ops.upsample_conv2d(x, weight, bias)
 
 
-def embedding(ids, weight):
+def embedding(ids: Array, weight: Array) -> Array:
     """Rows of ``weight`` (entries, channels) for integer ``ids`` of any shape: ids.shape + (channels,)."""
     return engines.ops.embedding(ids, weight)
 
 
-def group_norm(x, groups, weight, bias, eps):
+def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Array:
     """Group Normalization (Wu & He 2018) of ``x`` (b, c, h, w) or (b, c) over ``groups`` groups of channels."""
     return engines.ops.group_norm(x, groups, weight, bias, eps)
 
 
-def layer_norm(x, weight, bias, eps):
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     """Layer Normalization (Ba et al. 2016) over the last axis."""
     return engines.ops.layer_norm(x, weight, bias, eps)
 
 
-def attention(query, key, value, heads, causal=False, flash=None):
+def attention(
+    query: Array, key: Array, value: Array, heads: int, causal: bool = False, flash: FlashAttention | None = None
+) -> Array:
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1).
 
     ``query`` (b, n, c), ``key`` and ``value`` (b, m, c), where ``c`` is ``heads`` times the size of a head; the scores
-    are scaled by 1/√(size of a head). ``causal`` hides later keys. ``flash``
-    (`engines.FlashAttention`) says how to use the memory-efficient kernel of a device that has one; None: do not.
-    Returns (b, n, c).
+    are scaled by 1/√(size of a head). ``causal`` hides later keys. ``flash`` (`engines.FlashAttention`) says how to use
+    the memory-efficient kernel of a device that has one; None: do not. Returns (b, n, c).
     """
-    return engines.ops.attention(query, key, value, heads, causal, flash)
+    return engines.ops.attention(repeat_rows(query, key.shape[0]), key, value, heads, causal, flash)
 
 
-def timestep_embedding(values, channels, flip_sin_to_cos, downscale_freq_shift, max_period=10000.0):
+def timestep_embedding(
+    values: Array, channels: int, flip_sin_to_cos: bool, downscale_freq_shift: float, max_period: float = 10000.0
+) -> Array:
     """Sinusoids of ``values``, a network input of any shape (Vaswani et al. 2017, §3.5): values.shape + (channels,).
 
     Always computed in float32 or better, because angles reach 1,000 radians.
@@ -79,75 +92,82 @@ def timestep_embedding(values, channels, flip_sin_to_cos, downscale_freq_shift, 
 # ---- element by element ----------------------------------------------------------------------------------------------
 
 
-def silu(x):
+def silu(x: Array) -> Array:
     """``x · sigmoid(x)``."""
     return engines.ops.silu(x)
 
 
-def gelu(x):
+def gelu(x: Array) -> Array:
     """``x · Φ(x)``, exact (with erf)."""
     return engines.ops.gelu(x)
 
 
-def quick_gelu(x):
+def quick_gelu(x: Array) -> Array:
     """``x · sigmoid(1.702 x)``, CLIP's GELU."""
     return engines.ops.quick_gelu(x)
 
 
-def relu(x):
+def relu(x: Array) -> Array:
     """``max(x, 0)``."""
     return engines.ops.relu(x)
 
 
-def tanh(x):
+def tanh(x: Array) -> Array:
     """Hyperbolic tangent."""
     return engines.ops.tanh(x)
 
 
-def affine(x, scale, shift=0.0):
+def affine(x: Array, scale: float, shift: float = 0.0) -> Array:
     """``scale · x + shift`` with Python floats."""
     return engines.ops.affine(x, scale, shift)
+
+
+def add(x: Array, y: Array) -> Array:
+    """``x + y`` of shapes that differ in their rows at most: those of the smaller batch are repeated."""
+    rows = max(x.shape[0], y.shape[0])
+    return engines.ops.add(repeat_rows(x, rows), repeat_rows(y, rows))
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 
 
-def reshape(x, shape):
+def reshape(x: Array, shape: Sequence[int]) -> Array:
     """``x`` with another shape of as many elements; one entry may be -1."""
     return engines.ops.reshape(x, shape)
 
 
-def transpose(x, axes):
+def transpose(x: Array, axes: Sequence[int]) -> Array:
     """``x`` with its axes in the order ``axes``."""
     return engines.ops.transpose(x, axes)
 
 
-def concat(tensors, axis):
-    """Tensors put one after the other along ``axis``."""
-    return engines.ops.concat(tensors, axis)
+def concat(tensors: Sequence[Array], axis: int) -> Array:
+    """Tensors put one after the other along ``axis``; along another axis than 0 fewer rows are repeated to the most."""
+    if axis == 0:
+        return engines.ops.concat(tensors, axis)
+    rows = max([x.shape[0] for x in tensors])
+    return engines.ops.concat([repeat_rows(x, rows) for x in tensors], axis)
 
 
-def repeat_rows(x, rows):
+def repeat_rows(x: Array, rows: int) -> Array:
     """``x`` (b, …) one time after the other until it has ``rows`` rows, a multiple of b; as it is when it has them."""
     return x if x.shape[0] == rows else engines.ops.concat((x,) * (rows // x.shape[0]), 0)
 
 
-def select(x, index, axis):
+def slice_axis(x: Array, axis: int, begin: int, end: int, step: int = 1) -> Array:
+    """Every ``step``-th entry of ``x`` from ``begin`` to before ``end`` along ``axis``."""
+    return engines.ops.slice_axis(x, axis, begin, end, step)
+
+
+def select(x: Array, index: int, axis: int) -> Array:
     """The slice of ``x`` at the Python int ``index`` along ``axis``, which is dropped."""
-    return engines.ops.select(x, index, axis)
+    axis = axis % len(x.shape)
+    index = index % x.shape[axis]
+    kept = engines.ops.slice_axis(x, axis, index, index + 1, 1)
+    return engines.ops.reshape(kept, [x.shape[i] for i in range(len(x.shape)) if i != axis])
 
 
-def first_rows(weight, rows):
-    """The first ``rows`` rows of a parameter (entries, channels): (rows, channels)."""
-    return engines.ops.first_rows(weight, rows)
-
-
-def repeat_vector(weight, batch):
-    """A parameter (channels,) as one token for each image of a batch: (batch, 1, channels)."""
-    return engines.ops.repeat_vector(weight, batch)
-
-
-def token_at_first(x, ids, token):
+def token_at_first(x: Array, ids: Array, token: int | None) -> Array:
     """For each row, the vector of ``x`` (b, n, c) where ``ids`` (b, n) first equals ``token``: (b, c).
 
     ``token=None`` means the largest id of the row, which is where CLIP's end-of-text token stands.
@@ -155,6 +175,6 @@ def token_at_first(x, ids, token):
     return engines.ops.token_at_first(x, ids, token)
 
 
-def interpolate_nearest(x, size):
+def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:
     """``x`` (b, c, h, w) resized to the Python ints ``size`` (height, width) by nearest neighbour."""
     return engines.ops.interpolate_nearest(x, size)

@@ -73,6 +73,6 @@ def _computes_in(engine: str, dtype: str) -> str:
         from ..engines.openvino import half_precision
 
         return "f32" if dtype == "float32" else half_precision()
-    from ..engines import mindspore_ops
+    from ..engines.mindspore import device
 
-    return dtype if mindspore_ops.on_ascend() else "float32"
+    return dtype if device.on_ascend() else "float32"

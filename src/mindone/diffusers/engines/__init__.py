@@ -1,47 +1,39 @@
-"""Who executes a network: MindSpore's kernels, or a graph compiled by OpenVINO.
-
-An engine is an object with a ``name`` and these methods; nothing above this package knows more of it:
-
-- ``run(model, *inputs, method="construct", **options)``: a network's method on NumPy or native arrays.
-- ``asarray(x)`` and ``numpy(x)``: to the engine's native arrays and back (float32 NumPy).
-- ``concat(arrays, axis)``: on native arrays. ``+ - * /`` with Python floats work on them too.
-"""
+"""Who executes a network: MindSpore's kernels, or a graph compiled by OpenVINO. `base` is the contract."""
 
 import os
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import mindspore_ops
+from .base import Array, Engine, FlashAttention, Input
+from .mindspore import operators
+from .mindspore.device import on_ascend
 
-ops: ModuleType = mindspore_ops
-"""The operations in charge of `functional`: MindSpore's, but while a graph is being recorded that recorder's."""
+ops: Any = operators
+"""The operations in charge of `functional`: MindSpore's, but while a network is being recorded that recorder's."""
+
+executing = threading.RLock()
+"""Held by whoever calls a network's Python code, because `ops` holds for the whole process."""
 
 NAMES = ("auto", "openvino", "mindspore")
 
-
-class FlashAttention(NamedTuple):
-    """How the memory-efficient attention kernel of an Ascend device is used.
-
-    ``cast_dtype`` ("float16" or "bfloat16") is what inputs of another type are cast to,
-    since the kernel takes no other; with None they go to plain attention.
-    """
-
-    cast_dtype: str | None = "float16"
+__all__ = ["NAMES", "Array", "Engine", "FlashAttention", "Input", "executing", "get", "ops", "recording"]
 
 
 @contextmanager
-def recording(recorder: ModuleType):
-    """Within this context `functional` calls the operations of ``recorder``."""
+def recording(recorder: object) -> Iterator[None]:
+    """Within this context `functional` calls the operations of ``recorder``, and no other thread runs a network."""
     global ops
-    previous, ops = ops, recorder
-    try:
-        yield
-    finally:
-        ops = previous
+    with executing:
+        previous, ops = ops, recorder
+        try:
+            yield
+        finally:
+            ops = previous
 
 
-def get(name: str | None = None) -> Any:
+def get(name: str | None = None) -> Engine:
     """The engine called ``name``, or the one that ``MINDONE_ENGINE`` names, or the best for this machine.
 
     Raises:
@@ -52,11 +44,11 @@ def get(name: str | None = None) -> Any:
         given = "engine" if name else "the environment variable MINDONE_ENGINE"
         raise ValueError(f"{given} must be one of {', '.join(NAMES)}, got {chosen!r}")
     if chosen == "auto":
-        chosen = "mindspore" if mindspore_ops.on_ascend() else "openvino"
+        chosen = "mindspore" if on_ascend() else "openvino"
     if chosen == "mindspore":
-        from .mindspore import MindSporeEngine
+        from .mindspore.engine import MindSporeEngine
 
         return MindSporeEngine()
-    from .openvino import OpenVINOEngine
+    from .openvino.engine import OpenVINOEngine
 
     return OpenVINOEngine()

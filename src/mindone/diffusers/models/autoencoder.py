@@ -1,8 +1,13 @@
 """What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import Array, Engine
+
+Floats: TypeAlias = NDArray[np.float32]
 
 
 class Autoencoder:
@@ -10,7 +15,6 @@ class Autoencoder:
 
     scale: int
     tile_overlap: float
-    fields: Any
     use_slicing = False
     use_tiling = False
     tile_size = 512
@@ -35,7 +39,7 @@ class Autoencoder:
         """Encode and decode images whole (the default)."""
         self.enable_tiling(False)
 
-    def decode_with(self, engine, latents):
+    def decode_with(self, engine: Engine, latents: Array) -> Array:
         """Decode latents (batch, channels, h, w), already divided by ``scaling_factor``, with an engine.
 
         Returns:
@@ -43,10 +47,10 @@ class Autoencoder:
         """
         return self._sliced(engine, latents, "decode_latents", self.tile_size // self.scale, self.tile_size)
 
-    def _encode(self, engine, image, method: str):
+    def _encode(self, engine: Engine, image: Array, method: str) -> Array:
         return self._sliced(engine, image, method, self.tile_size, self.tile_size // self.scale)
 
-    def _sliced(self, engine, x, method: str, tile_in: int, tile_out: int):
+    def _sliced(self, engine: Engine, x: Array, method: str, tile_in: int, tile_out: int) -> Array:
         tiled = self.use_tiling and max(x.shape[2:]) > tile_in
         if not tiled and not (self.use_slicing and x.shape[0] > 1):
             return engine.run(self, x, method=method)
@@ -59,13 +63,13 @@ class Autoencoder:
         ]
         return engine.asarray(np.concatenate(done))
 
-    def _tiled(self, engine, x: np.ndarray, method: str, tile_in: int, tile_out: int) -> np.ndarray:
+    def _tiled(self, engine: Engine, x: Floats, method: str, tile_in: int, tile_out: int) -> Floats:
         """Tiles of ``tile_in`` become tiles of ``tile_out``; each fades into its upper and left neighbours."""
         step = int(tile_in * (1 - self.tile_overlap))
         blend = int(tile_out * self.tile_overlap)
         keep = tile_out - blend
         bands = []
-        above: list[np.ndarray] = []
+        above: list[Floats] = []
         for top in range(0, x.shape[2], step):
             tiles = [
                 np.array(engine.numpy(engine.run(self, engine.asarray(tile), method=method)))
@@ -82,7 +86,7 @@ class Autoencoder:
         return np.concatenate(bands, axis=2)
 
 
-def _fade(before: np.ndarray, after: np.ndarray, extent: int, axis: int) -> None:
+def _fade(before: Floats, after: Floats, extent: int, axis: int) -> None:
     """Blend the end of ``before`` linearly into the start of ``after``, in place."""
     extent = min(extent, before.shape[axis], after.shape[axis])
     if extent == 0:

@@ -7,6 +7,7 @@ import numpy as np
 from mindspore import nn
 
 from .. import functional as F
+from ..engines import Array, Engine
 from .autoencoder import Autoencoder
 from .base import Model
 from .layers import Activation, Attention, Conv2d, Downsample, GroupNorm, ResnetBlock, Upsample
@@ -63,22 +64,22 @@ class AutoencoderKL(Autoencoder, Model):
         self.tile_overlap = 0.25
         self.tile_size = c.sample_size
 
-    def encode_moments(self, image):
+    def encode_moments(self, image: Array) -> Array:
         """The mean and the logarithm of the variance of the latents, side by side: (b, 2·latent_channels, h, w)."""
         moments = self.encoder(image)
         return moments if self.quant_conv is None else self.quant_conv(moments)
 
-    def decode_latents(self, latents):
+    def decode_latents(self, latents: Array) -> Array:
         """Latents to an image."""
         if self.post_quant_conv is not None:
             latents = self.post_quant_conv(latents)
         return self.decoder(latents)
 
-    def construct(self, latents):
+    def construct(self, latents: Array) -> Array:
         """The same as `decode_latents`."""
         return self.decode_latents(latents)
 
-    def encode_with(self, engine, image, generator: np.random.Generator | None = None):
+    def encode_with(self, engine: Engine, image: Array, generator: np.random.Generator | None = None) -> Array:
         """Encode an image (batch, 3, height, width) with an engine.
 
         Returns a sample of the latents, or without ``generator`` their mean.
@@ -111,7 +112,7 @@ class Encoder(nn.Cell):
         self.conv_act = Activation(c.act_fn)
         self.conv_out = Conv2d(before, 2 * c.latent_channels, 3, padding=1)
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         x = self.conv_in(x)
         for block in self.down_blocks:
             x = block(x)
@@ -141,7 +142,7 @@ class Decoder(nn.Cell):
         self.conv_act = Activation(c.act_fn)
         self.conv_out = Conv2d(before, c.out_channels, 3, padding=1)
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         x = self.mid_block(self.conv_in(x))
         for block in self.up_blocks:
             x = block(x)
@@ -159,7 +160,7 @@ class Stage(nn.Cell):
         self.downsamplers: nn.CellList | None = None
         self.upsamplers: nn.CellList | None = None
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         for resnet in self.resnets:
             x = resnet(x)
         return x
@@ -174,7 +175,7 @@ class MidStage(nn.Cell):
         self.attentions = nn.CellList([PixelAttention(c, channels)]) if c.mid_block_add_attention else None
         self.resnets = nn.CellList([make(), make()])
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         x = self.resnets[0](x)
         if self.attentions is not None:
             x = self.attentions[0](x)
@@ -188,7 +189,7 @@ class PixelAttention(Attention):
         super().__init__(channels, channels, 1, channels, bias=True)
         self.group_norm = GroupNorm(c.norm_num_groups, channels, EPS)
 
-    def construct(self, x):  # type: ignore[override]
+    def construct(self, x: Array) -> Array:  # type: ignore[override]
         batch, channels, height, width = x.shape
         y = F.transpose(F.reshape(self.group_norm(x), (batch, channels, height * width)), (0, 2, 1))
         y = super().construct(y, y)

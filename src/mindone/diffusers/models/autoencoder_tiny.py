@@ -7,6 +7,7 @@ import numpy as np
 from mindspore import nn
 
 from .. import functional as F
+from ..engines import Array, Engine
 from .autoencoder import Autoencoder
 from .base import Model
 from .layers import Activation, Conv2d
@@ -57,19 +58,19 @@ class AutoencoderTiny(Autoencoder, Model):
         self.scale = c.upsampling_scaling_factor ** (len(c.decoder_block_out_channels) - 1)
         self.tile_overlap = 0.125
 
-    def encode_latents(self, image):
+    def encode_latents(self, image: Array) -> Array:
         """An image to latents."""
         return self.encoder(image)
 
-    def decode_latents(self, latents):
+    def decode_latents(self, latents: Array) -> Array:
         """Latents to an image."""
         return self.decoder(latents)
 
-    def construct(self, latents):
+    def construct(self, latents: Array) -> Array:
         """The same as `decode_latents`."""
         return self.decode_latents(latents)
 
-    def encode_with(self, engine, image, generator: np.random.Generator | None = None):
+    def encode_with(self, engine: Engine, image: Array, generator: np.random.Generator | None = None) -> Array:
         """Encode an image (batch, 3, height, width) with an engine; nothing is random, so ``generator`` is not used."""
         return self._encode(engine, image, "encode_latents")
 
@@ -88,7 +89,7 @@ class TinyEncoder(nn.Cell):
         layers.append(Conv2d(c.encoder_block_out_channels[-1], c.latent_channels, 3, padding=1))
         self.layers = nn.CellList(layers)
 
-    def construct(self, image):
+    def construct(self, image: Array) -> Array:
         x = F.affine(image, 0.5, 0.5)
         for layer in self.layers:
             x = layer(x)
@@ -110,7 +111,7 @@ class TinyDecoder(nn.Cell):
             layers.append(Conv2d(channels, c.out_channels if last else channels, 3, padding=1, bias=last))
         self.layers = nn.CellList(layers)
 
-    def construct(self, latents):
+    def construct(self, latents: Array) -> Array:
         x = F.affine(F.tanh(F.affine(latents, 1 / 3)), 3.0)
         for layer in self.layers:
             x = layer(x)
@@ -125,7 +126,7 @@ class TinyBlock(nn.Cell):
         convolution = lambda: Conv2d(channels, channels, 3, padding=1)  # noqa: E731
         self.conv = nn.CellList([convolution(), Activation(act), convolution(), Activation(act), convolution()])
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         y = x
         for layer in self.conv:
             y = layer(y)
@@ -139,5 +140,5 @@ class Enlarge(nn.Cell):
         super().__init__()
         self.factor = factor
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         return F.interpolate_nearest(x, (self.factor * x.shape[2], self.factor * x.shape[3]))

@@ -2,15 +2,20 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
+from numpy.typing import NDArray
 
-from ..engines import FlashAttention
+from .. import engines
+from ..engines.base import Array, Input, Stored
+from ..engines.binding import bind, published_name, stored
+from ..engines.cache import GraphCache, give_back_memory
+from ..engines.mindspore.engine import prepare
 from ..loading import dtypes
 from ..loading.config import Config, read_config, write_config
 from ..loading.hub import resolve
@@ -18,6 +23,9 @@ from ..loading.safetensors import StoredTensor, save_file
 from ..loading.weights import Weights, open_weights
 
 M = TypeVar("M", bound="Model")
+
+Pass: TypeAlias = Callable[..., None]
+"""Changes a recorded graph in place, before it is compiled: ``change(graph, recorder)`` (`engines.openvino`)."""
 
 
 class Model(nn.Cell):
@@ -42,8 +50,9 @@ class Model(nn.Cell):
         self.config = Config(dataclasses.asdict(self.fields), {k: v for k, v in config.items() if k not in names})
         self.dtype: str = "float32"
         self.weights: Weights | None = None
-        self.graphs: dict[Any, Any] = {}
-        self.prepared: str | None = None
+        self.graphs = GraphCache()
+        self.passes: list[Pass] = []
+        """What is done to each recorded graph before it is compiled; clear `graphs` after changing it."""
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
@@ -104,10 +113,11 @@ class Model(nn.Cell):
 
     def load(self, weights: Weights, dtype: str = "float32") -> None:
         """Take ``weights``, mapped from a file, as this network's; ``dtype`` is what it is meant to compute in."""
-        expected = {name: tuple(p.shape) for name, p in self.parameters_and_names()}
-        weights.check(expected, owner=type(self).__name__)
+        parameters = {published_name(p, path): p for path, p in self.parameters_and_names()}
+        weights.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
+        for name, parameter in parameters.items():
+            bind(parameter, weights[name], name)
         self.weights, self.dtype = weights, dtypes.parse_dtype(dtype)
-        self.prepared = None
         self.graphs.clear()
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -121,49 +131,44 @@ class Model(nn.Cell):
 
     def stored(self, name: str) -> StoredTensor:
         """The parameter ``name`` as the checkpoint holds it, or as it was set since."""
-        if self.weights is not None and self.prepared is None:
-            return self.weights[name]
-        parameter = dict(self.parameters_and_names())[name]
-        if not parameter.has_init:
-            return StoredTensor.from_numpy(parameter.asnumpy())
-        raise ValueError(f"{type(self).__name__} has no weights yet: use from_pretrained, or load()")
+        return _as_tensor(stored(self._parameter(name)))
 
-    def array(self, name: str) -> np.ndarray:
+    def array(self, name: str) -> NDArray[np.float32]:
         """The parameter ``name`` as a float32 array."""
-        return self.stored(name).numpy(np.float32)
+        return stored(self._parameter(name)).numpy(np.float32)
 
-    def prepare(self, compute_dtype: str) -> None:
-        """Fill the parameters from the checkpoint in ``compute_dtype``, for MindSpore's kernels; once."""
-        if self.prepared == compute_dtype or self.weights is None:
-            return
-        target = dtypes.to_mindspore(compute_dtype)
-        for name, parameter in self.parameters_and_names():
-            values = ms.Tensor(np.array(self.weights[name].numpy(np.float32)), target)
-            parameter.set_dtype(target)
-            parameter.set_data(values)
-        self.prepared = compute_dtype
-        self.release_weights()
+    def _parameter(self, name: str) -> ms.Parameter:
+        for path, parameter in self.parameters_and_names():
+            if name in (path, published_name(parameter, path)):
+                return parameter
+        raise ValueError(f"{type(self).__name__} has no parameter {name!r}")
 
     def release_weights(self) -> None:
         """Give back the memory of the mapped checkpoint; what an engine has made of it stays."""
         if self.weights is not None:
             self.weights.release()
 
+    def release(self) -> None:
+        """Drop everything that was compiled for this network and give its memory back to the system."""
+        self.graphs.clear()
+        self.release_weights()
+        give_back_memory()
+
     def num_parameters(self) -> int:
         """The number of scalars in all parameters."""
         return sum(int(np.prod(p.shape)) for p in self.get_parameters())
 
-    def __call__(self, *inputs, **options):
+    def __call__(self, *inputs: Input, **options: Input) -> Array:
         """Run the network on ``ms.Tensor`` inputs with MindSpore's kernels, eagerly or in Graph mode."""
-        if self.prepared is None:
-            self.prepare("float32" if ms.get_context("device_target") == "CPU" else self.dtype)
-        return super().__call__(*inputs, **options)
+        with engines.executing:
+            prepare(self)
+            return super().__call__(*inputs, **options)
 
     # ---- attention ---------------------------------------------------------------------------------------------------
 
     def enable_flash_sdp(self, enabled: bool = True) -> None:
         """Use the device's memory-efficient attention kernel, or not (at first: yes). On a CPU it means nothing."""
-        self._set_flash(FlashAttention() if enabled else None)
+        self._set_flash(enabled=enabled)
 
     def set_flash_attention_force_cast_dtype(self, dtype: Any) -> None:
         """Cast inputs of another type to ``dtype`` (float16 at first) for the memory-efficient attention kernel.
@@ -173,27 +178,31 @@ class Model(nn.Cell):
         cast = None if dtype is None else dtypes.parse_dtype(dtype)
         if cast == "float32":
             raise ValueError("flash attention computes in float16 or bfloat16, got float32; None turns the cast off")
-        self._set_flash(FlashAttention(cast))
+        self._set_flash(cast_dtype=cast)
 
-    def _set_flash(self, flash: FlashAttention | None) -> None:
+    def _set_flash(self, **changes: bool | str | None) -> None:
         for _, cell in self.cells_and_names():
-            if hasattr(cell, "flash"):
-                cell.flash = flash
+            if getattr(cell, "flash", None) is not None:
+                cell.flash = cell.flash._replace(**changes)
         self.graphs.clear()
 
 
+def _as_tensor(values: Stored) -> StoredTensor:
+    return values if isinstance(values, StoredTensor) else StoredTensor.from_numpy(values.numpy())
+
+
 class _Cast(Mapping[str, StoredTensor]):
-    """A model's parameters in its dtype, converted one at a time."""
+    """A model's parameters by their published names in its dtype, converted one at a time."""
 
     def __init__(self, model: Model):
-        self.model = model
-        self.names = [name for name, _ in model.parameters_and_names()]
+        self.dtype = model.dtype
+        self.parameters = {published_name(p, path): p for path, p in model.parameters_and_names()}
 
     def __getitem__(self, name: str) -> StoredTensor:
-        return self.model.stored(name).cast(self.model.dtype)
+        return _as_tensor(stored(self.parameters[name])).cast(self.dtype)
 
-    def __iter__(self):
-        return iter(self.names)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parameters)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.parameters)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mindspore import nn
 
 from .. import functional as F
-from ..engines import FlashAttention
+from ..engines import Array, FlashAttention
 from .layers import Activation, LayerNorm, Linear
 
 
@@ -31,7 +31,7 @@ class CLIPAttention(nn.Cell):
         self.flash: FlashAttention | None = None  # 77 tokens: nothing to save
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (Linear(channels, channels) for _ in range(4))
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
         return self.out_proj(F.attention(q, k, v, self.heads, self.causal, self.flash))
 
@@ -45,7 +45,7 @@ class CLIPMLP(nn.Cell):
         self.act = Activation(c.hidden_act)
         self.fc2 = Linear(c.intermediate_size, c.hidden_size)
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         return self.fc2(self.act(self.fc1(x)))
 
 
@@ -59,7 +59,7 @@ class CLIPLayer(nn.Cell):
         self.mlp = CLIPMLP(c)
         self.layer_norm2 = LayerNorm(c.hidden_size, c.layer_norm_eps)
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         x = x + self.self_attn(self.layer_norm1(x))
         return x + self.mlp(self.layer_norm2(x))
 

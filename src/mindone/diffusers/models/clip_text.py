@@ -6,6 +6,7 @@ from typing import Any
 from mindspore import nn
 
 from .. import functional as F
+from ..engines import Array
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields
 from .layers import Embedding, LayerNorm, Linear
@@ -41,7 +42,7 @@ class CLIPTextModel(Model):
         # Published configs say 2 where the end-of-text token is in truth the largest id.
         self.end_of_text = None if c.eos_token_id == 2 else c.eos_token_id
 
-    def construct(self, input_ids, skip: int = 0, apply_final_norm: bool = True):
+    def construct(self, input_ids: Array, skip: int = 0, apply_final_norm: bool = True) -> tuple[Array, Array]:
         """Encode tokens.
 
         Args:
@@ -91,6 +92,7 @@ class CLIPTextEmbeddings(nn.Cell):
         self.token_embedding = Embedding(c.vocab_size, c.hidden_size)
         self.position_embedding = Embedding(c.max_position_embeddings, c.hidden_size)
 
-    def construct(self, input_ids):
-        positions = F.first_rows(self.position_embedding.weight, input_ids.shape[1])
-        return self.token_embedding(input_ids) + positions
+    def construct(self, input_ids: Array) -> Array:
+        tokens = input_ids.shape[1]
+        positions = F.slice_axis(self.position_embedding.weight, 0, 0, tokens)
+        return self.token_embedding(input_ids) + F.reshape(positions, (1, tokens, -1))

@@ -5,7 +5,10 @@ from mindspore import nn
 from mindspore.common.initializer import initializer
 
 from .. import functional as F
-from ..engines import FlashAttention
+from ..engines import Array, FlashAttention
+
+Padding = int | tuple[int, int, int, int]
+"""Zeros on all sides, or on the top, bottom, left and right."""
 
 
 def parameter(*shape: int) -> ms.Parameter:
@@ -21,20 +24,22 @@ class Linear(nn.Cell):
         self.weight = parameter(out_channels, in_channels)
         self.bias = parameter(out_channels) if bias else None
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         return F.linear(x, self.weight, self.bias)
 
 
 class Conv2d(nn.Cell):
     """A square convolution on (batch, in_channels, height, width); ``padding`` as in `functional.conv2d`."""
 
-    def __init__(self, in_channels: int, out_channels: int, size: int, stride: int = 1, padding=0, bias: bool = True):
+    def __init__(
+        self, in_channels: int, out_channels: int, size: int, stride: int = 1, padding: Padding = 0, bias: bool = True
+    ):
         super().__init__()
         self.stride, self.padding = stride, padding
         self.weight = parameter(out_channels, in_channels, size, size)
         self.bias = parameter(out_channels) if bias else None
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
@@ -46,7 +51,7 @@ class GroupNorm(nn.Cell):
         self.groups, self.eps = groups, eps
         self.weight, self.bias = parameter(channels), parameter(channels)
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
 
 
@@ -58,7 +63,7 @@ class LayerNorm(nn.Cell):
         self.eps = eps
         self.weight, self.bias = parameter(channels), parameter(channels)
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         return F.layer_norm(x, self.weight, self.bias, self.eps)
 
 
@@ -69,7 +74,7 @@ class Embedding(nn.Cell):
         super().__init__()
         self.weight = parameter(entries, channels)
 
-    def construct(self, ids):
+    def construct(self, ids: Array) -> Array:
         return F.embedding(ids, self.weight)
 
 
@@ -82,7 +87,7 @@ class Activation(nn.Cell):
             raise ValueError(f"unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
         self.function = ACTIVATIONS[name]
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         return self.function(x)
 
 
@@ -102,7 +107,7 @@ class Attention(nn.Cell):
         self.to_v = Linear(context_channels, inner, bias)
         self.to_out = nn.CellList([Linear(inner, channels)])
 
-    def construct(self, x, context):
+    def construct(self, x: Array, context: Array) -> Array:
         mixed = F.attention(self.to_q(x), self.to_k(context), self.to_v(context), self.heads, False, self.flash)
         return self.to_out[0](mixed)
 
@@ -120,25 +125,26 @@ class ResnetBlock(nn.Cell):
         self.conv_shortcut = Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
         self.act = Activation(act)
 
-    def construct(self, x, time=None):
+    def construct(self, x: Array, time: Array = None) -> Array:
         y = self.conv1(self.act(self.norm1(x)))
         if self.time_emb_proj is not None:
             shift = self.time_emb_proj(self.act(time))
+            y = F.repeat_rows(y, max(y.shape[0], shift.shape[0]))
             y = y + F.reshape(shift, (shift.shape[0], shift.shape[1], 1, 1))
         y = self.conv2(self.act(self.norm2(y)))
         if self.conv_shortcut is not None:
             x = self.conv_shortcut(x)
-        return x + y
+        return F.add(x, y)
 
 
 class Downsample(nn.Cell):
     """A convolution of stride 2."""
 
-    def __init__(self, channels: int, padding):
+    def __init__(self, channels: int, padding: Padding):
         super().__init__()
         self.conv = Conv2d(channels, channels, 3, stride=2, padding=padding)
 
-    def construct(self, x):
+    def construct(self, x: Array) -> Array:
         return self.conv(x)
 
 
@@ -149,7 +155,7 @@ class Upsample(nn.Cell):
         super().__init__()
         self.conv = Conv2d(channels, channels, 3, padding=1)
 
-    def construct(self, x, size):
+    def construct(self, x: Array, size: tuple[int, int]) -> Array:
         if size[0] == 2 * x.shape[2] and size[1] == 2 * x.shape[3]:
             return F.upsample_conv2d(x, self.conv.weight, self.conv.bias)
         return self.conv(F.interpolate_nearest(x, size))

@@ -6,6 +6,7 @@ from typing import Any
 from mindspore import nn
 
 from .. import functional as F
+from ..engines import Array
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields
 from .layers import Conv2d, Embedding, LayerNorm, Linear, parameter
@@ -57,7 +58,7 @@ class StableDiffusionSafetyChecker(Model):
         self.concept_embeds_weights = parameter(CONCEPTS)
         self.special_care_embeds_weights = parameter(SPECIAL_CONCEPTS)
 
-    def construct(self, pixel_values):
+    def construct(self, pixel_values: Array) -> Array:
         """(batch, 3, image_size, image_size), normalised as CLIP's images are, to (batch, projection_dim)."""
         return self.visual_projection(self.vision_model(pixel_values))
 
@@ -69,7 +70,7 @@ class CLIPVision(nn.Cell):
         super().__init__()
         self.vision_model = CLIPVisionTransformer(c)
 
-    def construct(self, pixel_values):
+    def construct(self, pixel_values: Array) -> Array:
         return self.vision_model(pixel_values)
 
 
@@ -83,7 +84,7 @@ class CLIPVisionTransformer(nn.Cell):
         self.encoder = CLIPEncoder(c, causal=False)
         self.post_layernorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
 
-    def construct(self, pixel_values):
+    def construct(self, pixel_values: Array) -> Array:
         x = self.pre_layrnorm(self.embeddings(pixel_values))
         for layer in self.encoder.layers:
             x = layer(x)
@@ -99,10 +100,10 @@ class CLIPVisionEmbeddings(nn.Cell):
         self.patch_embedding = Conv2d(c.num_channels, c.hidden_size, c.patch_size, stride=c.patch_size, bias=False)
         self.position_embedding = Embedding((c.image_size // c.patch_size) ** 2 + 1, c.hidden_size)
 
-    def construct(self, pixel_values):
+    def construct(self, pixel_values: Array) -> Array:
         patches = self.patch_embedding(pixel_values)
         batch, channels = patches.shape[0], patches.shape[1]
         patches = F.transpose(F.reshape(patches, (batch, channels, -1)), (0, 2, 1))
-        first = F.repeat_vector(self.class_embedding, batch)
+        first = F.repeat_rows(F.reshape(self.class_embedding, (1, 1, channels)), batch)
         tokens = F.concat((first, patches), 1)
-        return tokens + F.first_rows(self.position_embedding.weight, tokens.shape[1])
+        return tokens + F.reshape(self.position_embedding.weight, (1, tokens.shape[1], channels))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -12,22 +13,27 @@ from ..loading.hub import component_folder, resolve
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
 from .components import INDEX_NAME, component_classes, load_component, published_names
+from .run import Interval, Run, RunsOfPipeline, Settings
 
 P = TypeVar("P", bound="Pipeline")
 
 
-class Pipeline:
+class Pipeline(RunsOfPipeline):
     """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
 
-    What an engine compiled for a network is kept on that network, so it goes with the one that is replaced.
+    What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number
+    of threads may call a pipeline: what changes while it draws belongs to the run (`run.Run`).
     """
 
     required_components: ClassVar[tuple[str, ...]] = ()
     optional_components: ClassVar[tuple[str, ...]] = ()
     config_defaults: ClassVar[Mapping[str, Any]] = {}
     """The pipeline's own entries of ``model_index.json``."""
+    default_guidance_scale: ClassVar[float] = 7.5
+    """For checkpoints that suggest none of their own."""
 
     def __init__(self, components: Mapping[str, Any], config: Mapping[str, Any], engine: Any = None):
+        super().__init__()
         missing = [name for name in self.required_components if components[name] is None]
         if missing:
             raise ValueError(f"{type(self).__name__} needs {' and '.join(missing)}, got None")
@@ -167,6 +173,7 @@ class Pipeline:
 
     unet: Any
     vae: Any
+    scheduler: Any
     generation_config: Config
     """What the checkpoint suggests for a call: its ``generation_config.json``."""
 
@@ -187,6 +194,36 @@ class Pipeline:
     def __repr__(self) -> str:
         parts = [f"  {name}: {type(component).__name__}" for name, component in self.components.items() if component]
         return "\n".join([f"{type(self).__name__} ({self.dtype}, engine {self.engine.name})", *parts])
+
+    # ---- drawing -----------------------------------------------------------------------------------------------------
+
+    def choose_guidance_scale(self, given: float | None) -> float:
+        """What the user gave, else what the checkpoint suggests, else the pipeline's default."""
+        if given is not None:
+            return given
+        return float(self.generation_config.get("guidance_scale", self.default_guidance_scale))
+
+    def begin(
+        self, guidance_scale: float | None, guidance_rescale: float = 0.0, guidance_interval: Interval = (0.0, 1.0)
+    ) -> AbstractContextManager[Run]:
+        """A run of the pipeline as it is now; see `choose_guidance_scale` for None."""
+        scale = self.choose_guidance_scale(guidance_scale)
+        settings = Settings(scale, guidance_rescale, guidance_interval)
+        return self._begin(self.unet, self.engine, self.scheduler, settings)
+
+    def release(self) -> None:
+        """Drop everything that was compiled, and give its memory back to the system. It is compiled again when needed."""
+        for network in self._networks():
+            network.release()
+
+    def set_compiled_limit(self, limit: int) -> None:
+        """Keep at most so many compiled graphs per network, the last used ones (at first 4).
+
+        Each size of image, number of images, and use of guidance is a graph of its own, with a packed copy of the
+        network's weights.
+        """
+        for network in self._networks():
+            network.graphs.limit = limit
 
     # ---- switches ----------------------------------------------------------------------------------------------------
 

@@ -123,6 +123,7 @@ def check_call(
     output_type: str,
     cross_attention_kwargs: dict[str, Any] | None,
     callback_tensors: Sequence[str],
+    guidance_interval: Any = (0.0, 1.0),
 ) -> tuple[int, int, int, int]:
     """The arguments that text-to-image pipelines share. Returns the shape of the latents."""
     check_count("num_images_per_prompt", num_images_per_prompt)
@@ -139,6 +140,7 @@ def check_call(
             "cross_attention_kwargs must be None: no adapters are loaded that would read "
             f"{', '.join(map(repr, cross_attention_kwargs))}"
         )
+    check_interval(guidance_interval)
     unknown = [name for name in callback_tensors if name not in pipe.callback_tensors]
     if unknown:
         raise ValueError(
@@ -152,6 +154,17 @@ def check_call(
             "numbers (9 is an inpainting UNet)"
         )
     return shape
+
+
+def check_interval(guidance_interval: Any) -> None:
+    """Where guidance starts and stops, as parts of the steps."""
+    pair = tuple(guidance_interval) if isinstance(guidance_interval, (list, tuple)) else ()
+    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in pair)
+    if len(pair) != 2 or not numbers or not 0 <= pair[0] <= pair[1] <= 1:
+        raise ValueError(
+            f"guidance_interval must be where guidance starts and stops, as parts of the steps from 0 to 1 such as "
+            f"(0.0, 0.5), got {guidance_interval!r}"
+        )
 
 
 def check_clip_skip(clip_skip: int | None, most: int) -> None:

@@ -3,22 +3,24 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
-from ..schedulers.base import Generators, draw_noise
+from ..engines import Array
+from ..schedulers.base import Generators
 from ..utils import logging
 from . import checks
 from .base import Pipeline
-from .denoising import GuidedDenoising, StepCallback, guidance_scale_embedding, set_timesteps, step_options
-from .image_processor import decode_latents, to_pil
+from .denoising import denoise
+from .image_processor import Images, decode_latents, to_pil
+from .noise import initial_latents
 from .output import StableDiffusionPipelineOutput
+from .predictors import guidance_scale_embedding
 from .prompts import as_list, encode_text, repeat_each
+from .run import Interval, Run, StepCallback
 from .safety import blacken_unsafe
 
 logger = logging.get_logger(__name__)
 
 
-class StableDiffusionPipeline(GuidedDenoising, Pipeline):
+class StableDiffusionPipeline(Pipeline):
     """Text to images with a CLIP text encoder, a UNet and an autoencoder.
 
     ``pipe("a photo of an astronaut riding a horse on mars").images[0]`` is a ``PIL.Image.Image``.
@@ -27,7 +29,6 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
     required_components = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
     optional_components = ("safety_checker", "feature_extractor")
     config_defaults: ClassVar[Mapping[str, Any]] = {"requires_safety_checker": True}
-    default_guidance_scale = 7.5
     callback_tensors = ("latents", "prompt_embeds", "negative_prompt_embeds")
     """What a step callback may ask for and replace."""
 
@@ -120,6 +121,7 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
         clip_skip: int | None = None,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
+        guidance_interval: Interval = (0.0, 1.0),
     ) -> StableDiffusionPipelineOutput | tuple[Any, list[bool] | None]:
         """Draw images.
 
@@ -133,7 +135,7 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
             negative_prompt: what to stay away from, under guidance. A single text serves all prompts.
             num_images_per_prompt: images of each prompt.
             eta: η of DDIM (Song et al. 2021, eq. 16), or γ of TCD. Other schedulers have no use for it.
-            generator: where noise comes from: one ``np.random.Generator``, or a list of one an image.
+            generator: where noise comes from: one ``np.random.Generator``, or a list of one per image.
             latents: noise of your own, standard normal, (images, channels, height / 8, width / 8).
             prompt_embeds, negative_prompt_embeds: text embeddings instead of texts, (prompts, tokens, channels).
             output_type: "pil", "np" (float32 in [0, 1], (images, height, width, 3)) or "latent".
@@ -145,6 +147,8 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
                 it returns replaces these tensors. It may set ``pipe.interrupt`` or ``pipe.guidance_scale``.
             callback_on_step_end_tensor_inputs: what ``tensors`` holds, of ``pipe.callback_tensors``. Under guidance,
                 ``prompt_embeds`` is the batch that the network gets: the negative rows, then the others.
+            guidance_interval: the part of the steps, from 0 to 1, that is guided (Kynkäänniemi et al. 2024); the others
+                run the prompt alone, in half the time.
 
         Returns:
             Images, and the safety checker's verdicts (None without one).
@@ -152,9 +156,6 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
         Raises:
             ValueError: an argument is wrong; raised before any network runs.
         """
-        engine = self.engine
-
-        # Check the inputs.
         prompts = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
         shape = checks.check_call(
             self,
@@ -167,56 +168,44 @@ class StableDiffusionPipeline(GuidedDenoising, Pipeline):
             output_type,
             cross_attention_kwargs,
             callback_on_step_end_tensor_inputs,
+            guidance_interval,
         )
-        images = shape[0]
-        guidance_scale = self.choose_guidance_scale(guidance_scale)
-        self._guidance_scale, self._guidance_rescale, self._interrupt = guidance_scale, guidance_rescale, False
+        with self.begin(guidance_scale, guidance_rescale, guidance_interval) as run:
+            run.set_timesteps(num_inference_steps, timesteps, sigmas)
+            run.set_step_options(eta, generator)
+            embeds = self.encode_prompt(
+                prompt,
+                num_images_per_prompt,
+                run.do_classifier_free_guidance,
+                negative_prompt,
+                prompt_embeds,
+                negative_prompt_embeds,
+                clip_skip,
+            )
+            self._condition(run, *embeds)
+            run.tensors["latents"] = initial_latents(run, shape, generator, latents)
+            latents = denoise(run, self.progress_bar, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        images, unsafe = self._decode(latents, output_type)
+        return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)
 
-        # Choose the timesteps.
-        steps = set_timesteps(self.scheduler, num_inference_steps, timesteps, sigmas)
+    def _condition(self, run: Run, embeds: Array, negative_embeds: Array) -> None:
+        """Tell the run what its network is conditioned on: the text, and the guidance scale where that is built in."""
+        guided = run.do_classifier_free_guidance
+        run.tensors["prompt_embeds"] = run.engine.concat([negative_embeds, embeds]) if guided else embeds
+        run.tensors["negative_prompt_embeds"] = negative_embeds
+        if (channels := run.unet.config.get("time_cond_proj_dim")) is not None:
+            embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, embeds.shape[0])
+            run.tensors["timestep_cond"] = run.engine.asarray(embedding)
 
-        # Encode the prompts.
-        guided = self.do_classifier_free_guidance
-        embeds, negative_embeds = self.encode_prompt(
-            prompt,
-            num_images_per_prompt,
-            guided,
-            negative_prompt,
-            prompt_embeds,
-            negative_prompt_embeds,
-            clip_skip,
-        )
-        tensors = {
-            "prompt_embeds": engine.concat([negative_embeds, embeds]) if guided else embeds,
-            "negative_prompt_embeds": negative_embeds,
-        }
-        if (channels := self.unet.config.get("time_cond_proj_dim")) is not None:
-            tensors["timestep_cond"] = engine.asarray(guidance_scale_embedding(guidance_scale, channels, images))
-
-        # Draw the noise.
-        noise = draw_noise(np.empty(shape, np.float32), generator) if latents is None else latents
-        tensors["latents"] = engine.asarray(noise) * float(self.scheduler.init_noise_sigma)
-
-        # Denoise.
-        latents = self.denoise(
-            tensors,
-            self.scheduler.timesteps,
-            steps,
-            step_options(self.scheduler, eta, generator),
-            callback_on_step_end,
-            callback_on_step_end_tensor_inputs,
-        )
-
-        # Decode, and look at what came out.
+    def _decode(self, latents: Array, output_type: str) -> tuple[Images, list[bool] | None]:
+        """Latents as the user wants them, and what the safety checker, if there is one, says of the pictures."""
+        if output_type == "latent":
+            return latents, None
         unsafe = None
-        result: Any = latents
-        if output_type != "latent":
-            result = decode_latents(engine, self.vae, latents)
-            if self.safety_checker is not None:
-                result, unsafe = blacken_unsafe(engine, self.safety_checker, self.feature_extractor, result)
-            if output_type == "pil":
-                result = to_pil(result)
-        return StableDiffusionPipelineOutput(result, unsafe) if return_dict else (result, unsafe)
+        images = decode_latents(self.engine, self.vae, latents)
+        if self.safety_checker is not None:
+            images, unsafe = blacken_unsafe(self.engine, self.safety_checker, self.feature_extractor, images)
+        return (to_pil(images) if output_type == "pil" else images), unsafe
 
 
 def _modernized(scheduler: Any) -> Any:

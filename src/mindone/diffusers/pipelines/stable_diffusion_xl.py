@@ -6,21 +6,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..engines import Array
 from ..loading.config import read_config
-from ..schedulers.base import Generators, draw_noise
+from ..schedulers.base import Generators
 from . import checks
 from .base import Pipeline
-from .denoising import GuidedDenoising, StepCallback, guidance_scale_embedding, set_timesteps, step_options
-from .image_processor import decode_latents, to_pil
+from .denoising import denoise
+from .image_processor import Images, decode_latents, to_pil
+from .noise import initial_latents
 from .output import StableDiffusionXLPipelineOutput
+from .predictors import guidance_scale_embedding
 from .prompts import as_list, encode_text, repeat_each
+from .run import Interval, Run, StepCallback
 
 Texts = str | list[str] | None
 Size = Sequence[int]
 """Height and width, or top and left, in pixels."""
 
 
-class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
+class StableDiffusionXLPipeline(Pipeline):
     """Text to images with two CLIP text encoders, and a UNet that is also told sizes and crops (§2.2).
 
     The autoencoder of most checkpoints overflows in float16 (its config says ``force_upcast``): a pipeline that is
@@ -171,6 +175,7 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
         clip_skip: int | None = None,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
+        guidance_interval: Interval = (0.0, 1.0),
     ) -> StableDiffusionXLPipelineOutput | tuple[Any]:
         """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
 
@@ -188,9 +193,6 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
         Raises:
             ValueError: an argument is wrong; raised before any network runs.
         """
-        engine = self.engine
-
-        # Check the inputs.
         prompts = checks.check_prompts(
             prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, prompt_2, negative_prompt_2
         )
@@ -205,71 +207,77 @@ class StableDiffusionXLPipeline(GuidedDenoising, Pipeline):
             output_type,
             cross_attention_kwargs,
             callback_on_step_end_tensor_inputs,
+            guidance_interval,
         )
-        images = shape[0]
-        guidance_scale = self.choose_guidance_scale(guidance_scale)
-        self._guidance_scale, self._guidance_rescale, self._interrupt = guidance_scale, guidance_rescale, False
-        guided = self.do_classifier_free_guidance
-        image_size = (shape[2] * self.vae_scale_factor, shape[3] * self.vae_scale_factor)
-        sizes = self._time_ids("", original_size or image_size, crops_coords_top_left, target_size or image_size)
-        negative_sizes = sizes
-        if negative_original_size is not None and negative_target_size is not None:
-            negative_sizes = self._time_ids(
-                "negative_", negative_original_size, negative_crops_coords_top_left, negative_target_size
+        sizes = (original_size, crops_coords_top_left, target_size)
+        negative_sizes = (negative_original_size, negative_crops_coords_top_left, negative_target_size)
+        time_ids = self._all_time_ids(shape, sizes, negative_sizes)
+        with self.begin(guidance_scale, guidance_rescale, guidance_interval) as run:
+            run.set_timesteps(num_inference_steps, timesteps, sigmas)
+            if denoising_end is not None:
+                chosen = _until(denoising_end, run.timesteps, run.scheduler.config["num_train_timesteps"])
+                run.use_timesteps(chosen, len(chosen))
+            run.set_step_options(eta, generator)
+            embeds = self.encode_prompt(
+                prompt,
+                prompt_2,
+                num_images_per_prompt,
+                run.do_classifier_free_guidance,
+                negative_prompt,
+                negative_prompt_2,
+                prompt_embeds,
+                negative_prompt_embeds,
+                pooled_prompt_embeds,
+                negative_pooled_prompt_embeds,
+                clip_skip,
             )
+            self._condition(run, *embeds, *time_ids)
+            run.tensors["latents"] = initial_latents(run, shape, generator, latents)
+            latents = denoise(run, self.progress_bar, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        images = self._decode(latents, output_type)
+        return StableDiffusionXLPipelineOutput(images) if return_dict else (images,)
 
-        # Choose the timesteps.
-        steps = set_timesteps(self.scheduler, num_inference_steps, timesteps, sigmas)
-        chosen = self.scheduler.timesteps
-        if denoising_end is not None:
-            chosen = _until(denoising_end, chosen, self.scheduler.config["num_train_timesteps"])
-            steps = len(chosen)
-
-        # Encode the prompts.
-        embeds, negative_embeds, pooled, negative_pooled = self.encode_prompt(
-            prompt,
-            prompt_2,
-            num_images_per_prompt,
-            guided,
-            negative_prompt,
-            negative_prompt_2,
-            prompt_embeds,
-            negative_prompt_embeds,
-            pooled_prompt_embeds,
-            negative_pooled_prompt_embeds,
-            clip_skip,
-        )
-        tensors = {
-            "prompt_embeds": engine.concat([negative_embeds, embeds]) if guided else embeds,
+    def _condition(
+        self,
+        run: Run,
+        embeds: Array,
+        negative_embeds: Array,
+        pooled: Array,
+        negative_pooled: Array,
+        time_ids: list[int],
+        negative_time_ids: list[int],
+    ) -> None:
+        """Tell the run what its network is conditioned on: text, pooled text, sizes and, built in, the guidance."""
+        guided, images, concat = run.do_classifier_free_guidance, embeds.shape[0], run.engine.concat
+        run.tensors |= {
+            "prompt_embeds": concat([negative_embeds, embeds]) if guided else embeds,
             "negative_prompt_embeds": negative_embeds,
-            "add_text_embeds": engine.concat([negative_pooled, pooled]) if guided else pooled,
+            "add_text_embeds": concat([negative_pooled, pooled]) if guided else pooled,
             "negative_pooled_prompt_embeds": negative_pooled,
-            "add_time_ids": np.array([negative_sizes] * images * guided + [sizes] * images, np.float32),
+            "add_time_ids": np.array([negative_time_ids] * images * guided + [time_ids] * images, np.float32),
         }
-        if (channels := self.unet.config.get("time_cond_proj_dim")) is not None:
-            tensors["timestep_cond"] = engine.asarray(guidance_scale_embedding(guidance_scale, channels, images))
+        if (channels := run.unet.config.get("time_cond_proj_dim")) is not None:
+            embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, images)
+            run.tensors["timestep_cond"] = run.engine.asarray(embedding)
 
-        # Draw the noise.
-        noise = draw_noise(np.empty(shape, np.float32), generator) if latents is None else latents
-        tensors["latents"] = engine.asarray(noise) * float(self.scheduler.init_noise_sigma)
+    def _decode(self, latents: Array, output_type: str) -> Images:
+        """Latents as the user wants them."""
+        if output_type == "latent":
+            return latents
+        images = decode_latents(self.engine, self.vae, latents)
+        return to_pil(images) if output_type == "pil" else images
 
-        # Denoise.
-        latents = self.denoise(
-            tensors,
-            chosen,
-            steps,
-            step_options(self.scheduler, eta, generator),
-            callback_on_step_end,
-            callback_on_step_end_tensor_inputs,
-        )
-
-        # Decode.
-        result: Any = latents
-        if output_type != "latent":
-            result = decode_latents(engine, self.vae, latents)
-            if output_type == "pil":
-                result = to_pil(result)
-        return StableDiffusionXLPipelineOutput(result) if return_dict else (result,)
+    def _all_time_ids(
+        self, shape: tuple[int, ...], sizes: Sequence[Size | None], negative_sizes: Sequence[Size | None]
+    ) -> tuple[list[int], list[int]]:
+        """The numbers for the original size, the crop and the target size, and those for the negative half."""
+        own = (shape[2] * self.vae_scale_factor, shape[3] * self.vae_scale_factor)
+        original, crop, target = sizes
+        ids = self._time_ids("", original or own, crop or (0, 0), target or own)
+        original, crop, target = negative_sizes
+        if original is None or target is None:
+            return ids, ids
+        return ids, self._time_ids("negative_", original, crop or (0, 0), target)
 
     def _time_ids(self, prefix: str, original_size: Size, crop: Size, target_size: Size) -> list[int]:
         """Six numbers that the UNet is conditioned on, checked against the width of its layer for them."""

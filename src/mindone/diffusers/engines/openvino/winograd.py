@@ -9,12 +9,12 @@ For float32 only: the additions round as well, so that in bfloat16 the error wou
 """
 
 import platform
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
-Node = Any
+from .constants import Node
 
 INPUT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
 """Bᵀ of the paper."""
@@ -49,9 +49,9 @@ def pays(image: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
     )
 
 
-def transformed(kernel: np.ndarray) -> np.ndarray:
+def transformed(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
     """G g Gᵀ of a kernel (out, in, 3, 3), row by row: (16, out, in, 1, 1)."""
-    entries = np.einsum("ik,ockl,jl->ijoc", KERNEL, kernel, KERNEL, optimize=True)
+    entries: NDArray[np.float32] = np.einsum("ik,ockl,jl->ijoc", KERNEL, kernel, KERNEL, optimize=True)
     return entries.reshape(16, *kernel.shape[:2], 1, 1)
 
 

@@ -1,0 +1,109 @@
+"""The contract between networks and whoever executes them: what an engine is, and what it knows of a network.
+
+An engine never sees a network's class. It calls one of its methods, walks over its parameters, asks each for the values
+that are stored for it, and keeps what it compiled in the network's cache.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .cache import GraphCache
+
+Array: TypeAlias = Any
+"""A native array of an engine (``np.ndarray`` or ``ms.Tensor``), or a node of a graph that is being recorded: whatever
+`functional` takes. It has a ``shape``, and ``+ - *`` work on it."""
+
+Input: TypeAlias = Array | tuple[Array, ...] | bool | int | float | str | None
+"""What a network's method is called with: arrays, tuples of arrays, and constants. None is as good as absent."""
+
+
+class Stored(Protocol):
+    """The values of a parameter, on disk or computed when they are asked for (an overlay)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's shape."""
+
+    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """The values in ``dtype`` or the type they are stored in."""
+
+
+@runtime_checkable
+class Mapped(Stored, Protocol):
+    """Stored values whose bytes can be used as they are, without a copy."""
+
+    @property
+    def dtype(self) -> str:
+        """The type in the safetensors format's words: F32, F16, BF16 …"""
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes, one-dimensional, little-endian."""
+
+
+@runtime_checkable
+class Adjustable(Stored, Protocol):
+    """Stored values that may change while a compiled network stays as it is: they become inputs of its graphs."""
+
+    @property
+    def version(self) -> int:
+        """Another number after each change."""
+
+
+class Network(Protocol):
+    """What an engine needs of a network (`models.base.Model`)."""
+
+    dtype: str
+    """What it is meant to compute in: "float32", "float16" or "bfloat16"."""
+    graphs: GraphCache
+    passes: Sequence[Callable[..., None]]
+    """What is done to each recorded graph before it is compiled, in this order."""
+
+    def parameters_and_names(self) -> Iterable[tuple[str, Any]]:
+        """All parameters with their names."""
+
+    def release_weights(self) -> None:
+        """Give mapped weights' memory back to the system."""
+
+
+class Engine(Protocol):
+    """Runs networks; nothing above this package knows more of it. ``+ - * /`` with floats work on its arrays."""
+
+    name: str
+
+    def run(self, network: Any, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+        """Run ``network.method(*inputs, **options)`` on NumPy or native arrays; results are native arrays.
+
+        What is compiled for it is kept in ``network.graphs``. Any number of threads may call.
+        """
+
+    def asarray(self, x: ArrayLike) -> Array:
+        """A native array, float32."""
+
+    def numpy(self, x: Array) -> NDArray[np.float32]:
+        """A native array as float32 NumPy."""
+
+    def concat(self, arrays: Sequence[Array], axis: int = 0) -> Array:
+        """Native arrays one after the other."""
+
+
+class FlashAttention(NamedTuple):
+    """How the memory-efficient attention kernel of an Ascend device is used.
+
+    ``cast_dtype`` ("float16" or "bfloat16") is what inputs of another type are cast to, since the kernel takes no other;
+    with None they go to plain attention. So does everything when it is not ``enabled``.
+    """
+
+    cast_dtype: str | None = "float16"
+    enabled: bool = True
+
+
+def network_key(
+    engine: str, method: str, arrays: Mapping[object, NDArray[Any]], fixed: Mapping[str, object]
+) -> tuple[object, ...]:
+    """What a compiled graph is for: an engine, a method, the shapes and types of its arrays, and its constants."""
+    shapes = tuple((name, x.shape, str(x.dtype)) for name, x in arrays.items())
+    return (engine, method, shapes, tuple(sorted(fixed.items())))

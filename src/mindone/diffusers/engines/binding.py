@@ -1,0 +1,84 @@
+"""Weights belong to parameters: after loading, a parameter itself knows its stored values.
+
+So a cell can be wrapped or replaced, and its parameters put anywhere, without anyone looking a name up. What is bound to
+a parameter can be exchanged for an overlay that is computed when an engine asks: a fused adapter, int8, a sum of taps.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .base import Adjustable, Stored
+
+
+class InMemory:
+    """Stored values that are an array."""
+
+    def __init__(self, values: NDArray[Any]):
+        self.values = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return self.values.shape
+
+    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """The array, in ``dtype`` where one is given."""
+        return self.values if dtype is None else self.values.astype(dtype, copy=False)
+
+
+def bind(parameter: Any, stored: Stored, name: str | None = None) -> None:
+    """Give a parameter its values, from now on, and the ``name`` that checkpoints know it by.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if tuple(stored.shape) != tuple(parameter.shape):
+        raise ValueError(f"a parameter of shape {tuple(parameter.shape)} cannot take values of {tuple(stored.shape)}")
+    parameter.stored = stored
+    parameter.filled_as = None
+    if name is not None:
+        parameter.published_name = name
+
+
+def bound(parameter: Any) -> Stored | None:
+    """What was bound to the parameter, or None."""
+    stored: Stored | None = getattr(parameter, "stored", None)
+    return stored
+
+
+def published_name(parameter: Any, path: str) -> str:
+    """What checkpoints call the parameter that a network holds at ``path``; wrapping its cell does not change it."""
+    name: str = getattr(parameter, "published_name", path)
+    return name
+
+
+def stored(parameter: Any) -> Stored:
+    """The parameter's values: what was bound to it, or what MindSpore has been given since.
+
+    Raises:
+        ValueError: it has none.
+    """
+    values = bound(parameter)
+    if values is not None and parameter.filled_as is None:
+        return values
+    if parameter.has_init:
+        raise ValueError("the network has no weights yet: use from_pretrained, or load()")
+    values = parameter.asnumpy()
+    return InMemory(np.asarray(values, np.float32) if values.dtype.name == "bfloat16" else values)
+
+
+def fill(parameter: Any, dtype: str) -> None:
+    """Put the bound values into the parameter's own memory in ``dtype``, for MindSpore's kernels, unless they are there."""
+    import mindspore as ms
+
+    values = bound(parameter)
+    wanted = (dtype, values.version if isinstance(values, Adjustable) else 0)
+    if values is None or parameter.filled_as == wanted:
+        return
+    target = getattr(ms, dtype)
+    tensor = ms.Tensor(np.array(values.numpy(np.float32)), target)
+    parameter.set_dtype(target)
+    parameter.set_data(tensor)
+    parameter.filled_as = wanted

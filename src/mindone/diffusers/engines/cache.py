@@ -1,0 +1,70 @@
+"""What was compiled for a network: the few graphs that were used last."""
+
+import ctypes
+import gc
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 4
+"""Two batch sizes (with and without guidance), each whole and shallow (with a feature cache)."""
+
+
+class GraphCache:
+    """Compiled graphs by what they are for; the least recently used one goes when there are more than ``limit``.
+
+    Threads that ask for the same graph get the same one; while one compiles, the others wait.
+    """
+
+    def __init__(self, limit: int = DEFAULT_LIMIT):
+        self._graphs: OrderedDict[Hashable, object] = OrderedDict()
+        self._lock = threading.RLock()
+        self._limit = limit
+
+    @property
+    def limit(self) -> int:
+        """How many graphs are kept, at least 1. Setting it drops those beyond."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"a network keeps at least 1 compiled graph, got {limit!r}")
+        with self._lock:
+            self._limit = limit
+            while len(self._graphs) > limit:
+                self._graphs.popitem(last=False)
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The graph of ``key``, made when it is not there."""
+        with self._lock:
+            if key not in self._graphs:
+                while len(self._graphs) >= self._limit:  # before it is made, so that both need not fit
+                    self._graphs.popitem(last=False)
+                self._graphs[key] = make()
+            self._graphs.move_to_end(key)
+            return self._graphs[key]  # type: ignore[return-value]
+
+    def clear(self) -> None:
+        """Drop all graphs."""
+        with self._lock:
+            self._graphs.clear()
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(list(self._graphs))
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+
+def give_back_memory() -> None:
+    """Return what the program has freed to the system: C libraries keep it for themselves otherwise."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+        if trim is not None:
+            trim(0)

@@ -1,0 +1,108 @@
+"""Attention: Ascend's memory-efficient kernel, or written out in slices that bound the memory."""
+
+import math
+from collections.abc import Callable
+
+import mindspore as ms
+import numpy as np
+from mindspore import ops
+
+from ..base import Array, FlashAttention
+from . import device
+from .device import cast, float32_on_cpu
+from .slices import concat, part, zero_padded
+
+FLASH_HEAD_SIZES = (64, 80, 96, 120, 128, 256)
+"""The head sizes that Ascend's memory-efficient attention takes; others are padded with zeros to the next."""
+
+SCORES_BYTES = 256 * 2**20
+"""Plain attention keeps no more bytes of scores than this at a time (but for a single query)."""
+
+
+def attention(
+    query: Array, key: Array, value: Array, heads: int, causal: bool = False, flash: FlashAttention | None = None
+) -> Array:
+    """See `functional.attention`."""
+    query, key, value = float32_on_cpu(query), float32_on_cpu(key), float32_on_cpu(value)
+    q, k, v = _split_heads(query, heads), _split_heads(key, heads), _split_heads(value, heads)
+    if device.on_ascend() and flash is not None and flash.enabled and not causal:
+        y = flash_attention(q, k, v, flash.cast_dtype, _ascend_flash_kernel)
+    else:
+        y = plain_attention(q, k, v, causal)
+    return ops.reshape(ops.transpose(y, (0, 2, 1, 3)), query.shape)
+
+
+def _split_heads(x: Array, heads: int) -> Array:
+    batch, tokens, channels = x.shape
+    return ops.transpose(ops.reshape(x, (batch, tokens, heads, channels // heads)), (0, 2, 1, 3))
+
+
+def plain_attention(q: Array, k: Array, v: Array, causal: bool = False) -> Array:
+    """Attention written out, for ``q`` (b, heads, n, size) and ``k``, ``v`` (b, heads, m, size), in slices."""
+    batch, heads, queries, size = q.shape
+    keys = k.shape[2]
+    q = ops.reshape(q * (1.0 / math.sqrt(size)), (batch * heads, queries, size))
+    k = ops.reshape(k, (batch * heads, keys, size))
+    v = ops.reshape(v, (batch * heads, keys, size))
+    rows = min(queries, max(1, SCORES_BYTES // (keys * 4)))
+    groups = min(batch * heads, max(1, SCORES_BYTES // (rows * keys * 4)))
+    parts = []
+    for group in range(0, batch * heads, groups):
+        end = min(group + groups, batch * heads)
+        bands = []
+        for first in range(0, queries, rows):
+            last = min(first + rows, queries)
+            some = part(part(q, 0, group, end), 1, first, last)
+            scores = ops.BatchMatMul(transpose_b=True)(some, part(k, 0, group, end))
+            scores = cast(scores, ms.float32)
+            if causal:
+                scores = scores + _later_keys_hidden(first, last, keys)
+            weights = cast(ops.softmax(scores, -1), v.dtype)
+            bands.append(ops.BatchMatMul()(weights, part(v, 0, group, end)))
+        parts.append(concat(bands, 1))
+    return ops.reshape(concat(parts, 0), (batch, heads, queries, size))
+
+
+@ops.constexpr
+def _later_keys_hidden(first: int, last: int, keys: int) -> ms.Tensor:
+    """What is added to the scores of queries ``first`` to ``last``: the lowest number where the key comes later."""
+    later = np.arange(keys)[None, :] > np.arange(first, last)[:, None]
+    return ms.Tensor(np.where(later, np.finfo(np.float32).min, 0.0).astype(np.float32))
+
+
+def flash_attention(
+    q: Array, k: Array, v: Array, cast_dtype: str | None, kernel: Callable[[Array, Array, Array, int, float], Array]
+) -> Array:
+    """Attention by a memory-efficient kernel, or written out where the kernel does not take the input.
+
+    ``q`` is (b, heads, n, size), ``k`` and ``v`` (b, heads, m, size). The kernel takes float16 and bfloat16 only:
+    float32 inputs are cast to ``cast_dtype`` and the result back; with ``cast_dtype`` None they go to plain attention,
+    as do heads larger than the kernel's largest. Heads are padded to a size that it takes; the scale is that of the
+    unpadded size.
+
+    Args:
+        kernel: ``kernel(q, k, v, heads, scale)`` on (b, heads, tokens, size).
+    """
+    dtype, size = q.dtype, q.shape[-1]
+    if size > FLASH_HEAD_SIZES[-1] or (dtype == ms.float32 and cast_dtype is None):
+        return plain_attention(q, k, v)
+    if dtype == ms.float32:
+        half = ms.bfloat16 if cast_dtype == "bfloat16" else ms.float16
+        q, k, v = ops.cast(q, half), ops.cast(k, half), ops.cast(v, half)
+    extra = flash_head_size(size) - size
+    if extra > 0:
+        q, k, v = zero_padded(q, 3, 0, extra), zero_padded(k, 3, 0, extra), zero_padded(v, 3, 0, extra)
+    y = kernel(q, k, v, q.shape[1], 1.0 / math.sqrt(size))
+    return cast(part(y, 3, 0, size), dtype)
+
+
+def flash_head_size(size: int) -> int:
+    """The smallest head size that the kernel takes and that holds ``size`` (at most the largest)."""
+    for taken in FLASH_HEAD_SIZES:
+        if taken >= size:
+            return taken
+    return FLASH_HEAD_SIZES[-1]
+
+
+def _ascend_flash_kernel(q: Array, k: Array, v: Array, heads: int, scale: float) -> Array:
+    return ops.flash_attention_score(q, k, v, heads, scalar_value=scale, input_layout="BNSD")

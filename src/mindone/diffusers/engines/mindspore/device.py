@@ -1,0 +1,35 @@
+"""The device that MindSpore computes on, and the one rule of what it computes in there."""
+
+import mindspore as ms
+from mindspore import ops
+
+from ..base import Array
+
+
+@ops.constexpr
+def on_ascend() -> bool:
+    """Whether networks run on an Ascend device; a constant to the graph compiler."""
+    return bool(ms.get_context("device_target") == "Ascend")
+
+
+def compute_dtype(dtype: str) -> str:
+    """What a network of ``dtype`` computes in on this device: on a CPU always float32.
+
+    The half-precision kernels of MindSpore's CPU build are many times slower than those of float32, or missing.
+    """
+    return dtype if on_ascend() else "float32"
+
+
+def compute_type(weight: Array) -> Array:
+    """The type that an operation with this weight computes in: `compute_dtype`, as the graph compiler can read it."""
+    return weight.dtype if on_ascend() else ms.float32
+
+
+def cast(x: Array, dtype: Array) -> Array:
+    """``x`` in another type; itself when it has that type."""
+    return x if x.dtype == dtype else ops.cast(x, dtype)
+
+
+def float32_on_cpu(x: Array) -> Array:
+    """``x`` as this device computes with it."""
+    return x if on_ascend() else cast(x, ms.float32)

@@ -1,0 +1,87 @@
+"""The MindSpore engine: a network runs eagerly or, in Graph mode, as a graph that MindSpore compiles."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ... import engines
+from ..base import Array, Input, Network
+from ..binding import fill
+from .device import compute_dtype
+from .slices import concat
+
+
+class MindSporeEngine:
+    """Runs networks with MindSpore's kernels; native arrays are ``ms.Tensor``.
+
+    `asarray` makes float32 tensors, and a half-precision network's result widens as soon as it meets one, so what
+    schedulers do between the networks is float32 arithmetic on the device.
+
+    Networks run one at a time, whatever the number of threads: there is one device.
+    """
+
+    name = "mindspore"
+
+    def run(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+        """Run ``network.method(*inputs, **options)``: eagerly, or compiled when MindSpore is in Graph mode.
+
+        NumPy arrays become tensors (int32 or float32). Among the options None is as good as absent, and bool, int,
+        float and str are constants of the graph. On a CPU the weights are float32, whatever they are stored in.
+        """
+        arguments = [_input(x) for x in inputs]
+        named = {name: _input(options[name]) for name in sorted(options) if options[name] is not None}
+        function = getattr(network, method)
+        if ms.get_context("mode") == ms.GRAPH_MODE:
+            key = (self.name, method, tuple(_signature(x) for x in (*arguments, *named.items())))
+            function = network.graphs.get(key, lambda: _compiled(network, method))
+        with engines.executing:
+            prepare(network)
+            return function(*arguments, **named)
+
+    def asarray(self, x: ArrayLike) -> ms.Tensor:
+        """A float32 tensor of an array's values; a tensor as it is."""
+        return x if isinstance(x, ms.Tensor) else _input(np.asarray(x, np.float32))
+
+    def numpy(self, x: ms.Tensor) -> NDArray[np.float32]:
+        """A tensor's values as a float32 array of their own."""
+        values: NDArray[np.float32] = x.astype(ms.float32).asnumpy().copy()
+        return values
+
+    def concat(self, arrays: Sequence[ms.Tensor], axis: int = 0) -> ms.Tensor:
+        """Tensors one after the other along ``axis``."""
+        return concat(list(arrays), axis)
+
+
+def prepare(network: Network) -> None:
+    """Fill the parameters with what is bound to them, in the type that the device computes in."""
+    dtype = compute_dtype(network.dtype)
+    for _, parameter in network.parameters_and_names():
+        fill(parameter, dtype)
+    network.release_weights()
+
+
+def _compiled(network: Any, method: str) -> Callable[..., Array]:
+    # The compiler wants every parameter to have a name of its own; those of cells appended to lists need not have.
+    for name, parameter in network.parameters_and_names():
+        parameter.name = name
+    compiled: Callable[..., Array] = ms.jit(getattr(network, method))
+    return compiled
+
+
+def _input(x: Input) -> Input:
+    if isinstance(x, tuple):
+        return ms.mutable(tuple(_input(part) for part in x))  # or the compiler would take the values for constants
+    if not isinstance(x, np.ndarray):
+        return x
+    kind = np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32
+    return ms.Tensor(np.ascontiguousarray(x, kind))
+
+
+def _signature(x: Input) -> object:
+    """What a compiled graph depends on of an argument: shapes and types, or a constant's value."""
+    if isinstance(x, ms.Tensor):
+        return (tuple(x.shape), str(x.dtype))
+    return tuple(_signature(part) for part in x) if isinstance(x, tuple) else x

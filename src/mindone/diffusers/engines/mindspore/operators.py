@@ -1,0 +1,190 @@
+"""The operations of `functional` on ``ms.Tensor``, run eagerly or inside a compiled graph.
+
+On Ascend they are the device's own kernels, in the type of the weights. MindSpore's CPU build lacks some of those
+kernels, and others crawl there, so on a CPU the same results are put together from what is fast, always in float32, and
+without arithmetic between tensors of unlike shapes, which is ten times slower than between equal ones (hence
+`ops.BiasAdd`).
+
+Every function here is read by MindSpore's graph compiler too. Hence plain Python, shapes that are static ints, and the
+choice of device as a compile-time constant.
+
+A network's inputs are float32 even where its weights are not, because timesteps do not fit half precision: whatever
+meets a weight takes that weight's type first, and `timestep_embedding` stays float32 until then.
+"""
+
+import math
+from collections.abc import Sequence
+
+import mindspore as ms
+import numpy as np
+from mindspore import ops
+
+from ..base import Array, FlashAttention
+from . import attention as _attention
+from . import convolution, device
+from . import slices as _slices
+from .device import cast, compute_type, float32_on_cpu
+from .slices import part
+
+# ---- layers ----------------------------------------------------------------------------------------------------------
+
+
+def linear(x: Array, weight: Array, bias: Array = None) -> Array:
+    dtype = compute_type(weight)
+    x, weight = cast(x, dtype), cast(weight, dtype)
+    if bias is not None:
+        bias = cast(bias, dtype)
+    if device.on_ascend():
+        return ops.dense(x, weight, bias)
+    y = ops.MatMul(transpose_b=True)(ops.reshape(x, (-1, weight.shape[1])), weight)
+    if bias is not None:
+        y = ops.BiasAdd()(y, bias)
+    return ops.reshape(y, (*x.shape[:-1], weight.shape[0]))
+
+
+def geglu(x: Array, weight: Array, bias: Array) -> Array:
+    y = linear(x, weight, bias)
+    axis, width = y.ndim - 1, weight.shape[0]
+    return part(y, axis, 0, width // 2) * gelu(part(y, axis, width // 2, width))
+
+
+def conv2d(x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: convolution.Padding = 0) -> Array:
+    return convolution.conv2d(x, weight, bias, stride, padding)
+
+
+def upsample_conv2d(x: Array, weight: Array, bias: Array = None) -> Array:
+    doubled = interpolate_nearest(x, (2 * x.shape[2], 2 * x.shape[3]))
+    return convolution.conv2d(doubled, weight, bias, 1, 1)
+
+
+def embedding(ids: Array, weight: Array) -> Array:
+    return float32_on_cpu(ops.gather(weight, ids, 0))
+
+
+def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Array:
+    dtype = compute_type(weight)
+    x, weight, bias = cast(x, dtype), cast(weight, dtype), cast(bias, dtype)
+    return ops.group_norm(x, groups, weight, bias, eps)
+
+
+def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    dtype = compute_type(weight)
+    x, weight, bias = cast(x, dtype), cast(weight, dtype), cast(bias, dtype)
+    if device.on_ascend():
+        return ops.layer_norm(x, weight.shape, weight, bias, eps)
+    # The kernel of `ops.layer_norm` is missing from the CPU build; this one is not.
+    return ops.LayerNorm(-1, -1, eps)(x, weight, bias)[0]
+
+
+def timestep_embedding(
+    values: Array, channels: int, flip_sin_to_cos: bool, downscale_freq_shift: float, max_period: float = 10000.0
+) -> Array:
+    angles = ops.expand_dims(cast(values, ms.float32), -1) * _frequencies(channels, downscale_freq_shift, max_period)
+    sines, cosines = ops.sin(angles), ops.cos(angles)
+    return concat([cosines, sines] if flip_sin_to_cos else [sines, cosines], -1)
+
+
+@ops.constexpr
+def _frequencies(channels: int, downscale_freq_shift: float, max_period: float) -> ms.Tensor:
+    half = channels // 2
+    exponents = np.arange(half, dtype=np.float64) / (half - downscale_freq_shift)
+    return ms.Tensor((max_period**-exponents).astype(np.float32))
+
+
+def attention(
+    query: Array, key: Array, value: Array, heads: int, causal: bool = False, flash: FlashAttention | None = None
+) -> Array:
+    return _attention.attention(query, key, value, heads, causal, flash)
+
+
+# ---- element by element ----------------------------------------------------------------------------------------------
+
+
+def silu(x: Array) -> Array:
+    return ops.silu(float32_on_cpu(x))
+
+
+def gelu(x: Array) -> Array:
+    x = float32_on_cpu(x)
+    return ops.gelu(x) if device.on_ascend() else x * (0.5 + 0.5 * ops.erf(x * math.sqrt(0.5)))
+
+
+def quick_gelu(x: Array) -> Array:
+    x = float32_on_cpu(x)
+    return x * ops.sigmoid(1.702 * x)
+
+
+def relu(x: Array) -> Array:
+    return ops.relu(float32_on_cpu(x))
+
+
+def tanh(x: Array) -> Array:
+    x = float32_on_cpu(x)
+    # The CPU's tanh is a polynomial that is off by 8e-5; its sigmoid is exact to the last bits.
+    return ops.tanh(x) if device.on_ascend() else 2.0 * ops.sigmoid(2.0 * x) - 1.0
+
+
+def affine(x: Array, scale: float, shift: float = 0.0) -> Array:
+    return float32_on_cpu(x) * scale + shift
+
+
+def add(x: Array, y: Array) -> Array:
+    return float32_on_cpu(x) + float32_on_cpu(y)
+
+
+# ---- shapes ----------------------------------------------------------------------------------------------------------
+
+
+def reshape(x: Array, shape: Sequence[int]) -> Array:
+    return ops.reshape(x, tuple(shape))
+
+
+def transpose(x: Array, axes: Sequence[int]) -> Array:
+    return ops.transpose(x, tuple(axes))
+
+
+def concat(tensors: Sequence[Array], axis: int) -> Array:
+    return _slices.concat(tensors, axis)
+
+
+def slice_axis(x: Array, axis: int, begin: int, end: int, step: int = 1) -> Array:
+    axis = axis % x.ndim
+    if step == 1:
+        return part(x, axis, begin, end)
+    return ops.gather(x, _every(begin, end, step), axis)
+
+
+@ops.constexpr
+def _every(begin: int, end: int, step: int) -> ms.Tensor:
+    return ms.Tensor(np.arange(begin, end, step, dtype=np.int32))
+
+
+def token_at_first(x: Array, ids: Array, token: int | None) -> Array:
+    tokens = ids.shape[1]
+    ids = ops.cast(ids, ms.float32)
+    wanted = ids == ops.ReduceMax(True)(ids, 1) if token is None else ids == float(token)
+    rank = ops.cast(wanted, ms.float32) * float(tokens) + _countdown(tokens)
+    first = ops.cast(rank == ops.ReduceMax(True)(rank, 1), x.dtype)
+    y = ops.BatchMatMul()(ops.reshape(first, (-1, 1, tokens)), x)
+    return ops.reshape(y, (x.shape[0], x.shape[2]))
+
+
+@ops.constexpr
+def _countdown(count: int) -> ms.Tensor:
+    return ms.Tensor(np.arange(count - 1, -1, -1, dtype=np.float32))
+
+
+def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:
+    batch, channels, height, width = x.shape
+    if device.on_ascend() and size[0] % height == 0 and size[1] % width == 0:
+        y = ops.reshape(x, (batch, channels, height, 1, width, 1))
+        y = ops.broadcast_to(y, (batch, channels, height, size[0] // height, width, size[1] // width))
+        return ops.reshape(y, (batch, channels, size[0], size[1]))
+    y = ops.gather(x, _nearest(width, size[1]), 3)
+    return ops.gather(y, _nearest(height, size[0]), 2)
+
+
+@ops.constexpr
+def _nearest(size: int, new_size: int) -> ms.Tensor:
+    """The index of the neighbour that each of ``new_size`` points takes its value from: ⌊i · size / new_size⌋."""
+    return ms.Tensor((np.arange(new_size) * size // new_size).astype(np.int32))

@@ -1,0 +1,41 @@
+"""Taking tensors apart and putting them together, in the ways that MindSpore's CPU build is fast at."""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+from mindspore import ops
+
+from ..base import Array
+from .device import cast
+
+
+def part(x: Array, axis: int, begin: int, end: int) -> Array:
+    """``x`` from ``begin`` to ``end`` along ``axis``; as it is where that is all of it.
+
+    A copy: a view, which ``[]`` gives when run eagerly, makes the CPU kernels that read it several times slower.
+    """
+    if begin == 0 and end == x.shape[axis]:
+        return x
+    shape = x.shape
+    begins = (0,) * axis + (begin,) + (0,) * (x.ndim - axis - 1)
+    return ops.slice(x, begins, (*shape[:axis], end - begin, *shape[axis + 1 :]))
+
+
+def zero_padded(x: Array, axis: int, before: int, after: int) -> Array:
+    """Zeros put before and after along an axis: joining is ten times as fast as the CPU's padding kernel."""
+    parts = [x]
+    if before > 0:
+        parts = [ops.zeros((*x.shape[:axis], before, *x.shape[axis + 1 :]), x.dtype), *parts]
+    if after > 0:
+        parts = [*parts, ops.zeros((*x.shape[:axis], after, *x.shape[axis + 1 :]), x.dtype)]
+    return concat(parts, axis)
+
+
+def concat(tensors: Sequence[Array], axis: int) -> Array:
+    """Tensors one after the other along ``axis``, in float32 where their types differ."""
+    if len(tensors) == 1:
+        return tensors[0]
+    for x in tensors:
+        if x.dtype != tensors[0].dtype:
+            return ops.concat([cast(x, ms.float32) for x in tensors], axis)
+    return ops.concat(tensors, axis)

@@ -1,0 +1,63 @@
+"""From a recorded graph to one that the CPU runs."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import openvino as ov
+
+from ...utils.logging import get_logger
+
+logger = get_logger(__name__)
+
+
+@functools.cache
+def _core() -> ov.Core:
+    return ov.Core()
+
+
+@functools.cache
+def half_precision() -> str:
+    """What 16-bit models compute in on this CPU, in OpenVINO's words: its fastest 16-bit type, or f32."""
+    capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    for capability, name in (("FP16", "f16"), ("BF16", "bf16")):
+        if capability in capabilities:
+            return name
+    logger.warning("this CPU computes in no 16-bit type: models in half precision are kept so, but run in float32")
+    return "f32"
+
+
+def precision_of(dtype: str) -> str:
+    """What a network of ``dtype`` computes in on this CPU, in OpenVINO's words: f32, f16 or bf16."""
+    return "f32" if dtype == "float32" else half_precision()
+
+
+def compile_graph(graph: ov.Model, precision: str, release: Callable[[], None]) -> ov.CompiledModel:
+    """Compile for the CPU. ``release``, which gives mapped weights' memory back, is called throughout.
+
+    Packing reads each weight about once; without it all of them would stay resident beside their packed copy, because
+    what is compiled keeps its graph, and that the constants.
+    """
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    with _repeating(release, seconds=0.1):
+        return _core().compile_model(graph, "CPU", settings)
+
+
+@contextmanager
+def _repeating(action: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Within this context ``action`` is called every so many seconds, and at its end."""
+    done = threading.Event()
+
+    def keep_going() -> None:
+        while not done.wait(seconds):
+            action()
+
+    thread = threading.Thread(target=keep_going, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        action()

@@ -1,0 +1,84 @@
+"""Stored weights as constants of an OpenVINO graph that share their memory."""
+
+import functools
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset15 as ov_ops
+from openvino._offline_transformations import compress_model_transformation
+
+from ...utils.scratch import Scratch
+from ..base import Mapped, Stored
+
+Node: TypeAlias = Any
+"""``openvino.Node`` and ``openvino.Output``, which behave alike here."""
+
+_TYPES = {"F16": (np.uint16, ov.Type.f16), "BF16": (np.uint16, ov.Type.bf16), "F32": (np.float32, ov.Type.f32)}
+
+
+class Constants:
+    """Makes constants, and keeps what they share memory with: whoever keeps the graph keeps this.
+
+    ``scratch`` holds the weights that are computed while recording.
+    """
+
+    def __init__(self) -> None:
+        self.scratch = Scratch()
+        self._borrowed: list[NDArray[Any]] = []
+
+    def of_stored(self, stored: Stored, part: int = 0, parts: int = 1) -> Node:
+        """One of equal parts of the rows of stored values, as a float32 node."""
+        if not isinstance(stored, Mapped) or stored.dtype not in _TYPES:
+            (node,) = self.of_computed(np.split(stored.numpy(np.float32), parts)[part][None])
+            return node
+        element, kind = _TYPES[stored.dtype]
+        values = stored.data.view(element)
+        size = values.size // parts
+        shape = [stored.shape[0] // parts, *stored.shape[1:]] if stored.shape else []
+        return _as_float32(self._sharing(values[part * size : (part + 1) * size], shape, kind))
+
+    def of_computed(self, values: NDArray[np.float32]) -> list[Node]:
+        """Values that were computed while recording, float32, as one constant for each index of the first axis."""
+        values = self.scratch.keep(values)
+        return [self._sharing(part.reshape(-1), list(part.shape), ov.Type.f32) for part in values]
+
+    def _sharing(self, values: NDArray[Any], shape: list[int], kind: ov.Type) -> Node:
+        self._borrowed.append(values)
+        return ov.op.Constant(ov.Tensor(values, shape, kind), shared_memory=True)
+
+
+def _as_float32(constant: Node) -> Node:
+    if constant.get_element_type() == ov.Type.f32:
+        return constant
+    widened = ov_ops.convert(constant, "f32")
+    for name, mark in _decompression().items():
+        widened.set_rt_info(mark, name)
+    return widened
+
+
+@functools.cache
+def _decompression() -> dict[str, object]:
+    """The mark of a conversion that only unpacks a 16-bit constant.
+
+    Without it OpenVINO unpacks every weight to float32 before it packs it for the device: three times the memory and
+    the time. Python cannot make the mark, so it is taken from a conversion that OpenVINO itself has put in.
+    """
+    x = ov_ops.parameter([1, 2], ov.Type.f32)
+    product = ov_ops.matmul(x, ov_ops.constant(np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)), False, True)
+    graph = ov.Model([product.output(0)], [x])
+    compress_model_transformation(graph)
+    (conversion,) = (node for node in graph.get_ops() if node.get_type_name() == "Convert")
+    return dict(conversion.get_rt_info().items())
+
+
+def ints(values: Iterable[int]) -> Node:
+    """A constant of whole numbers, for shapes and axes."""
+    return ov_ops.constant(np.array(list(values), np.int64))
+
+
+def scalar(value: float) -> Node:
+    """A constant number."""
+    return ov_ops.constant(np.float32(value))

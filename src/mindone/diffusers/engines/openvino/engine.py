@@ -1,0 +1,54 @@
+"""The OpenVINO engine: finds the graph for a call's shapes, or has it made."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..base import Array, Input, Network, network_key
+from .graph import Graph, InputName
+
+
+class OpenVINOEngine:
+    """Runs networks on the CPU; native arrays are float32 NumPy arrays.
+
+    A graph is kept on the network that it was recorded from, so it goes when the network goes.
+    """
+
+    name = "openvino"
+
+    def run(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+        """Run ``network.method(*inputs, **options)``, compiling it the first time that it meets these shapes.
+
+        Arrays and tuples of arrays are the graph's inputs; bool, int, float and str are fixed in it when it is
+        recorded. Calls of one graph wait for each other; those of several run side by side.
+        """
+        arrays: dict[InputName, NDArray[np.generic]] = {}
+        fixed: dict[str, object] = {}
+        for name, value in [*enumerate(inputs), *options.items()]:
+            if isinstance(value, np.ndarray):
+                arrays[(name, None)] = _input(value)
+            elif isinstance(value, tuple):
+                arrays |= {(name, i): _input(part) for i, part in enumerate(value)}
+            elif value is not None:
+                fixed[str(name)] = value
+        key = network_key(self.name, method, arrays, fixed)
+        graph = network.graphs.get(key, lambda: Graph(network, method, arrays, fixed))
+        return graph(arrays)
+
+    def asarray(self, x: ArrayLike) -> NDArray[np.float32]:
+        """A contiguous float32 array."""
+        return np.ascontiguousarray(x, np.float32)
+
+    def numpy(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The array itself."""
+        return x
+
+    def concat(self, arrays: Sequence[NDArray[np.float32]], axis: int = 0) -> NDArray[np.float32]:
+        """Arrays one after the other along ``axis``."""
+        return np.concatenate(arrays, axis)
+
+
+def _input(x: NDArray[np.generic]) -> NDArray[np.generic]:
+    kind = np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32
+    return np.ascontiguousarray(x, kind)

@@ -1,0 +1,102 @@
+"""One method of a network for one set of input shapes: recorded, changed by passes, compiled, and run."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import mindspore as ms
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset15 as ov_ops
+
+from ... import engines
+from ..base import Array, Network
+from .compiling import compile_graph, precision_of
+from .constants import Node
+from .operators import Operators, finished
+
+InputName: TypeAlias = tuple[int | str, int | None]
+"""An argument's position or name, and its place in it where the argument is a tuple of arrays."""
+
+
+class Graph:
+    """Record → passes → compile; then a function of arrays that threads take turns to call."""
+
+    def __init__(
+        self,
+        network: Network,
+        method: str,
+        arrays: Mapping[InputName, NDArray[np.generic]],
+        fixed: Mapping[str, object],
+    ):
+        precision = precision_of(network.dtype)
+        recorder = Operators(float32=precision == "f32")
+        nodes = {name: ov_ops.parameter(list(x.shape), _kind(x)) for name, x in arrays.items()}
+        outputs = _record(recorder, network, method, nodes, fixed)
+        self._single = not isinstance(outputs, tuple)
+        graph = finished(
+            (outputs,) if self._single else outputs, recorder, list(nodes.values()), type(network).__name__
+        )
+        for change in network.passes:
+            change(graph, recorder)
+
+        def release() -> None:
+            network.release_weights()
+            recorder.constants.scratch.release()
+
+        self._request = compile_graph(graph, precision, release).create_infer_request()
+        self._constants = recorder.constants  # the compiled graph reads their memory
+        self._names = list(nodes)
+        self._host_inputs = [(_source(nodes, host.source), host.compute) for host in recorder.host_inputs]
+        self._adjustables = [values for _, values in recorder.adjustables]
+        self._lock = threading.Lock()
+
+    def __call__(self, arrays: Mapping[InputName, NDArray[np.generic]]) -> Array:
+        values = [arrays[name] for name in self._names]
+        values += [compute(arrays[name]) for name, compute in self._host_inputs]
+        values += [np.ascontiguousarray(stored.numpy(np.float32)) for stored in self._adjustables]
+        with self._lock:
+            for index, value in enumerate(values):
+                self._request.set_input_tensor(index, ov.Tensor(value, shared_memory=True))
+            self._request.infer()
+            outputs = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
+        return outputs[0] if self._single else outputs
+
+
+def _record(
+    recorder: Operators, network: Network, method: str, nodes: Mapping[InputName, Node], fixed: Mapping[str, object]
+) -> Array:
+    """Call the network's method with graph nodes."""
+    arguments: dict[int | str, Array] = {}
+    for (name, place), node in nodes.items():
+        arguments[name] = node if place is None else (*arguments.get(name, ()), node)
+    positional = [arguments[name] for name in arguments if isinstance(name, int)]
+    named = {name: value for name, value in arguments.items() if isinstance(name, str)}
+    with engines.recording(recorder), _eagerly():
+        return getattr(network, method)(*positional, **named, **fixed)
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    """Within this context Cells are called as plain Python, also for users in Graph mode."""
+    mode = ms.get_context("mode")
+    if mode != ms.PYNATIVE_MODE:
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        if mode != ms.PYNATIVE_MODE:
+            ms.set_context(mode=mode)
+
+
+def _kind(x: NDArray[np.generic]) -> ov.Type:
+    return ov.Type.i32 if x.dtype == np.int32 else ov.Type.f32
+
+
+def _source(nodes: Mapping[InputName, Node], source: Node) -> InputName:
+    for name, node in nodes.items():
+        if node is source:
+            return name
+    raise ValueError("timestep_embedding takes an input of the network as it is, not something computed from one")

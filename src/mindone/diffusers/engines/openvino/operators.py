@@ -1,0 +1,182 @@
+"""The operations of `functional` as a recorder: each call adds nodes to an OpenVINO graph."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset15 as ov_ops
+
+from ..base import Array, FlashAttention
+from . import winograd
+from .constants import Node, ints, scalar
+from .recorder import Recorder
+
+
+class Operators(Recorder):
+    """A network called with graph nodes instead of tensors, while this is in charge, records itself."""
+
+    # ---- layers ------------------------------------------------------------------------------------------------------
+
+    def linear(self, x: Array, weight: Array, bias: Array = None) -> Node:
+        y = ov_ops.matmul(self.node(x), self.node(weight), False, True)
+        return y if bias is None else ov_ops.add(y, self.node(bias))
+
+    def geglu(self, x: Array, weight: Array, bias: Array) -> Node:
+        # Two products, not one and a split: the device splits tensors slowly, and weights for free.
+        a, b = (
+            ov_ops.add(ov_ops.matmul(x, self.weight(weight, i, 2), False, True), self.weight(bias, i, 2))
+            for i in range(2)
+        )
+        return ov_ops.multiply(a, self.gelu(b))
+
+    def conv2d(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array = None,
+        stride: int = 1,
+        padding: int | tuple[int, int, int, int] = 0,
+    ) -> Node:
+        shift = None if bias is None else _along_channels(self.node(bias), 4)
+        fast = self.float32 and stride == padding == 1 and winograd.pays(tuple(x.shape), tuple(weight.shape))
+        if fast and self.is_fixed(weight):
+            kernels = self.constants.of_computed(winograd.transformed(self.values(weight)))
+            return winograd.convolution(x, kernels, shift)
+        top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
+        y = ov_ops.convolution(x, self.node(weight), [stride, stride], [top, left], [bottom, right], [1, 1])
+        return y if shift is None else ov_ops.add(y, shift)
+
+    def upsample_conv2d(self, x: Array, weight: Array, bias: Array = None) -> Node:
+        # The 3×3 doubled pixels that an output sees are copies of 2×2 pixels of `x`, in one of four ways: whether its
+        # row and its column are even or odd. So the outputs of each way are a 2×2 convolution of `x` itself, with sums
+        # of the weights: 16 products for four outputs instead of 36.
+        kernel, ways = self.values(weight), [(row, column) for row in range(2) for column in range(2)]
+        kernels = self.constants.of_computed(np.stack([_phase(_phase(kernel, 2, row), 3, col) for row, col in ways]))
+        shift = None if bias is None else _along_channels(self.node(bias), 4)
+        phases = []
+        for (row, column), taps in zip(ways, kernels):
+            y = ov_ops.convolution(x, taps, [1, 1], [1 - row, 1 - column], [row, column], [1, 1])
+            phases.append(y if shift is None else ov_ops.add(y, shift))
+        return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
+
+    def embedding(self, ids: Array, weight: Array) -> Node:
+        return ov_ops.gather(self.node(weight), ids, ints([0]))
+
+    def group_norm(self, x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Node:
+        return ov_ops.group_normalization(x, self.node(weight), self.node(bias), groups, eps)
+
+    def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Node:
+        y = ov_ops.mvn(x, ints([-1]), True, eps, "inside_sqrt")
+        return ov_ops.add(ov_ops.multiply(y, self.node(weight)), self.node(bias))
+
+    def attention(
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        heads: int,
+        causal: bool = False,
+        flash: FlashAttention | None = None,
+    ) -> Node:
+        batch, queries, channels = query.shape
+        size = channels // heads
+
+        def split(x: Node, axes: tuple[int, ...]) -> Node:
+            return self.transpose(self.reshape(x, (batch, -1, heads, size)), axes)
+
+        # The queries are scaled, not the far more numerous scores.
+        query = ov_ops.multiply(query, scalar(1 / math.sqrt(size)))
+        scores = ov_ops.matmul(split(query, (0, 2, 1, 3)), split(key, (0, 2, 3, 1)), False, False)
+        if causal:
+            hidden = np.triu(np.full((queries, key.shape[1]), np.finfo(np.float32).min, np.float32), k=1)
+            scores = ov_ops.add(scores, ov_ops.constant(hidden))
+        mixed = ov_ops.matmul(ov_ops.softmax(scores, -1), split(value, (0, 2, 1, 3)), False, False)
+        return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), (batch, queries, channels))
+
+    def timestep_embedding(
+        self,
+        values: Array,
+        channels: int,
+        flip_sin_to_cos: bool,
+        downscale_freq_shift: float,
+        max_period: float = 10000.0,
+    ) -> Node:
+        # Computed outside the graph: in bfloat16 the angles would be off by whole radians.
+        half = channels // 2
+        frequencies = np.exp(-math.log(max_period) * np.arange(half) / (half - downscale_freq_shift))
+
+        def embed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            angles = values.astype(np.float64)[..., None] * frequencies
+            parts = [np.cos(angles), np.sin(angles)] if flip_sin_to_cos else [np.sin(angles), np.cos(angles)]
+            padding = [np.zeros((*values.shape, 1))] if channels % 2 else []
+            return np.concatenate([*parts, *padding], axis=-1).astype(np.float32)
+
+        return self.host_input(values, [*values.shape, channels], embed)
+
+    # ---- element by element ------------------------------------------------------------------------------------------
+
+    def silu(self, x: Array) -> Node:
+        return ov_ops.swish(x)
+
+    def gelu(self, x: Array) -> Node:
+        return ov_ops.gelu(x, "erf")
+
+    def quick_gelu(self, x: Array) -> Node:
+        return ov_ops.swish(x, scalar(1.702))
+
+    def relu(self, x: Array) -> Node:
+        return ov_ops.relu(x)
+
+    def tanh(self, x: Array) -> Node:
+        return ov_ops.tanh(x)
+
+    def affine(self, x: Array, scale: float, shift: float = 0.0) -> Node:
+        y = ov_ops.multiply(self.node(x), scalar(scale))
+        return ov_ops.add(y, scalar(shift)) if shift else y
+
+    def add(self, x: Array, y: Array) -> Node:
+        return ov_ops.add(self.node(x), self.node(y))
+
+    # ---- shapes ------------------------------------------------------------------------------------------------------
+
+    def reshape(self, x: Array, shape: Sequence[int]) -> Node:
+        return ov_ops.reshape(self.node(x), ints(shape), False)
+
+    def transpose(self, x: Array, axes: Sequence[int]) -> Node:
+        return ov_ops.transpose(self.node(x), ints(axes))
+
+    def concat(self, tensors: Sequence[Array], axis: int) -> Node:
+        return ov_ops.concat([self.node(x) for x in tensors], axis)
+
+    def slice_axis(self, x: Array, axis: int, begin: int, end: int, step: int = 1) -> Node:
+        return ov_ops.slice(self.node(x), ints([begin]), ints([end]), ints([step]), ints([axis]))
+
+    def token_at_first(self, x: Array, ids: Array, token: int | None) -> Node:
+        found = ids if token is None else ov_ops.convert(ov_ops.equal(ids, ov_ops.constant(np.int32(token))), "i32")
+        best = ov_ops.topk(found, ov_ops.constant(np.int64(1)), 1, "max", "value", "i64", stable=True)
+        # Not gather: with a batch axis it reads beside the tensor when the batch is 1.
+        return ov_ops.gather_nd(x, best.output(1), 1)
+
+    def interpolate_nearest(self, x: Array, size: tuple[int, int]) -> Node:
+        modes = ("nearest", "sizes", [0, 0], [0, 0], "asymmetric", "floor")
+        return ov_ops.interpolate(x, ints(size), *modes, axes=ints([2, 3]))
+
+
+def _along_channels(vector: Node, rank: int) -> Node:
+    """(c,) as (1, c, 1, 1), so that it broadcasts over an image."""
+    return ov_ops.unsqueeze(vector, ints([0, *range(2, rank)]))
+
+
+def _phase(kernel: NDArray[np.float32], axis: int, phase: int) -> NDArray[np.float32]:
+    """Three taps on doubled pixels as two on the pixels, for even (0) or odd (1) positions of the output."""
+    first, middle, last = np.moveaxis(kernel, axis, 0)
+    return np.stack((first, middle + last) if phase == 0 else (first + middle, last), axis)
+
+
+def finished(outputs: Array, recorder: Recorder, inputs: Sequence[Node], name: str) -> ov.Model:
+    """The recorded graph: its inputs are ``inputs``, then the recorder's host inputs, then its adjustable weights."""
+    results = [node if isinstance(node, ov.Output) else node.output(0) for node in outputs]
+    others = [host.node for host in recorder.host_inputs] + [node for node, _ in recorder.adjustables]
+    return ov.Model(results, [*inputs, *others], name)

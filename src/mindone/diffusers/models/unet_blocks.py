@@ -1,0 +1,192 @@
+"""What a UNet is built of: stages of residual blocks, each followed by a transformer where the stage reads the text."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from mindspore import nn
+
+from .. import functional as F
+from ..engines import Array
+from .layers import Activation, Attention, Conv2d, GroupNorm, LayerNorm, Linear, ResnetBlock
+
+T = TypeVar("T")
+
+
+class BlockFields(Protocol):
+    """What the blocks need of a config."""
+
+    @property
+    def act_fn(self) -> str: ...
+    @property
+    def norm_num_groups(self) -> int: ...
+    @property
+    def norm_eps(self) -> float: ...
+    @property
+    def cross_attention_dim(self) -> int: ...
+    @property
+    def use_linear_projection(self) -> bool: ...
+
+
+class TimestepEmbedding(nn.Cell):
+    """A two-layer perceptron on sinusoids, with room for a condition that is added first."""
+
+    def __init__(self, in_channels: int, channels: int, act: str, cond_channels: int | None = None):
+        super().__init__()
+        self.linear_1 = Linear(in_channels, channels)
+        self.cond_proj = Linear(cond_channels, in_channels, bias=False) if cond_channels else None
+        self.act = Activation(act)
+        self.linear_2 = Linear(channels, channels)
+
+    def construct(self, x: Array, condition: Array = None) -> Array:
+        if self.cond_proj is not None and condition is not None:
+            x = x + self.cond_proj(condition)
+        return self.linear_2(self.act(self.linear_1(x)))
+
+
+class Block(nn.Cell):
+    """One stage of the UNet: residual blocks, each followed by a transformer where the stage attends to the text."""
+
+    def __init__(
+        self,
+        c: BlockFields,
+        ins: Sequence[int],
+        out: int,
+        time: int,
+        depth: int | Sequence[int],
+        heads: int,
+        attends: bool,
+    ):
+        super().__init__()
+        self.layers = len(ins)
+        depths = per_stage(depth, self.layers, "transformer_layers_per_block")
+        self.attentions = None
+        if attends:
+            self.attentions = nn.CellList([Transformer(c, out, n, heads) for n in depths])
+        self.resnets = nn.CellList([ResnetBlock(i, out, c.norm_num_groups, c.norm_eps, c.act_fn, time) for i in ins])
+        self.downsamplers: nn.CellList | None = None
+        self.upsamplers: nn.CellList | None = None
+
+    def construct(self, x: Array, time: Array, context: Array, layer: int) -> Array:
+        x = self.resnets[layer](x, time)
+        if self.attentions is not None:
+            x = self.attentions[layer](x, context)
+        return x
+
+
+class MidBlock(nn.Cell):
+    """The lowest stage: residual block, transformer, residual block."""
+
+    def __init__(self, c: BlockFields, channels: int, time: int, depth: int, heads: int):
+        super().__init__()
+        self.attentions = nn.CellList([Transformer(c, channels, depth, heads)])
+        make = lambda: ResnetBlock(channels, channels, c.norm_num_groups, c.norm_eps, c.act_fn, time)  # noqa: E731
+        self.resnets = nn.CellList([make(), make()])
+
+    def construct(self, x: Array, time: Array, context: Array) -> Array:
+        x = self.attentions[0](self.resnets[0](x, time), context)
+        return self.resnets[1](x, time)
+
+
+class Transformer(nn.Cell):
+    """Transformer blocks over the pixels of an image, beside a shortcut."""
+
+    def __init__(self, c: BlockFields, channels: int, depth: int, heads: int):
+        super().__init__()
+        self.linear = c.use_linear_projection
+        self.norm = GroupNorm(c.norm_num_groups, channels, 1e-6)
+        self.proj_in = Linear(channels, channels) if self.linear else Conv2d(channels, channels, 1)
+        self.transformer_blocks = nn.CellList(
+            [TransformerBlock(channels, c.cross_attention_dim, heads) for _ in range(depth)]
+        )
+        self.proj_out = Linear(channels, channels) if self.linear else Conv2d(channels, channels, 1)
+
+    def construct(self, x: Array, context: Array) -> Array:
+        batch, channels, height, width = x.shape
+        y = self.norm(x)
+        if not self.linear:
+            y = self.proj_in(y)
+        y = F.transpose(F.reshape(y, (batch, channels, height * width)), (0, 2, 1))
+        if self.linear:
+            y = self.proj_in(y)
+        for block in self.transformer_blocks:
+            y = block(y, context, (height, width))
+        if self.linear:
+            y = self.proj_out(y)
+        y = F.reshape(F.transpose(y, (0, 2, 1)), (-1, channels, height, width))
+        if not self.linear:
+            y = self.proj_out(y)
+        return F.add(x, y)
+
+
+class TransformerBlock(nn.Cell):
+    """Self-attention, attention to the text, and a gated feed-forward layer, each normalised and beside a shortcut."""
+
+    def __init__(self, channels: int, context_channels: int, heads: int):
+        super().__init__()
+        head_channels = channels // heads
+        self.norm1 = LayerNorm(channels)
+        self.attn1 = SelfAttention(channels, channels, heads, head_channels)
+        self.norm2 = LayerNorm(channels)
+        self.attn2 = Attention(channels, context_channels, heads, head_channels)
+        self.norm3 = LayerNorm(channels)
+        self.ff = FeedForward(channels, 4 * channels)
+
+    def construct(self, x: Array, context: Array, size: tuple[int, int]) -> Array:
+        x = x + self.attn1(self.norm1(x), size)
+        x = F.add(x, self.attn2(self.norm2(x), context))
+        return x + self.ff(self.norm3(x))
+
+
+class SelfAttention(Attention):
+    """Attention of an image's pixels (batch, height · width, channels) to each other.
+
+    ``size`` is (height, width): nothing here needs it, but what takes this cell's place may (token downsampling).
+    """
+
+    def construct(self, x: Array, size: tuple[int, int]) -> Array:  # type: ignore[override]
+        return super().construct(x, x)
+
+
+class FeedForward(nn.Cell):
+    """A gated layer and its way back. Checkpoints number the parts 0 and 2 (1 is a dropout)."""
+
+    def __init__(self, channels: int, inner: int):
+        super().__init__()
+        self.net = nn.CellList([GatedLinear(channels, inner), nn.Identity(), Linear(inner, channels)])
+
+    def construct(self, x: Array) -> Array:
+        return self.net[2](self.net[0](x))
+
+
+class GatedLinear(nn.Cell):
+    """GEGLU: see `functional.geglu`."""
+
+    def __init__(self, channels: int, inner: int):
+        super().__init__()
+        self.proj = Linear(channels, 2 * inner)
+
+    def construct(self, x: Array) -> Array:
+        return F.geglu(x, self.proj.weight, self.proj.bias)
+
+
+def attends(kind: str, with_attention: str, without: str) -> bool:
+    """Whether a stage of this kind, as configs name it, reads the text.
+
+    Raises:
+        ValueError: it is neither of the two.
+    """
+    if kind not in (with_attention, without):
+        raise ValueError(f"unknown UNet block {kind!r}; known are {with_attention} and {without}")
+    return kind == with_attention
+
+
+def per_stage(value: T | Sequence[T], count: int, field: str) -> list[T]:
+    """One value a stage from a config's value or list.
+
+    Raises:
+        ValueError: the list has another length.
+    """
+    values: list[T] = list(value) if isinstance(value, (list, tuple)) else [value] * count  # type: ignore[list-item]
+    if len(values) != count:
+        raise ValueError(f"UNet2DConditionModel: {field} must have {count} entries, got {len(values)}")
+    return values

@@ -1,0 +1,89 @@
+"""What the loop calls each step, ``predict(latents, step) -> noise``: the network, and what is wrapped around it.
+
+A predictor may wrap another one: guidance wraps the network's call; a forecast wraps either and calls it only at some
+steps. The loop does not know which it has.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import Array, Engine
+from .run import Run, Step
+
+
+class Predictor(Protocol):
+    """Predicts the noise (or what the scheduler's ``prediction_type`` says) in the latents of a run."""
+
+    def predict(self, latents: Array, step: Step) -> Array:
+        """``latents`` (images, channels, height, width) as the scheduler has them; the result has one or two rows per
+        image: two, first those without the prompt, where guidance is still to be applied."""
+
+
+class Forward(Protocol):
+    """One call of the UNet; a feature cache stands in for it."""
+
+    def __call__(self, step: Step, sample: Array, timestep: NDArray[np.float32], **conditions: Array) -> Array: ...
+
+
+class NetworkCall:
+    """The network's own prediction, with two rows per image at guided steps: without the prompt, then with it."""
+
+    def __init__(self, run: Run, forward: Forward | None = None):
+        self.run = run
+        self.forward: Callable[..., Array] = forward or self._whole
+
+    def predict(self, latents: Array, step: Step) -> Array:
+        """One call for all images. Guidance's two halves start from the same latents, which go in once."""
+        sample = self.run.scheduler.scale_model_input(latents, step.timestep)
+        if (extra := self.run.tensors.get("extra_channels")) is not None:
+            sample = self.run.engine.concat([sample, extra], axis=1)
+        timestep = np.full(1, step.timestep, np.float32)
+        return self.forward(step, sample, timestep, **self.run.conditions(step))
+
+    def _whole(self, step: Step, sample: Array, timestep: NDArray[np.float32], **conditions: Array) -> Array:
+        return self.run.engine.run(self.run.unet, sample, timestep, **conditions)
+
+
+class Guidance:
+    """Classifier-free guidance (Ho & Salimans 2022, eq. 6): away from the prediction without the prompt."""
+
+    def __init__(self, run: Run, inner: Predictor):
+        self.run, self.inner = run, inner
+
+    def predict(self, latents: Array, step: Step) -> Array:
+        """One row per image, whether the step is guided or not."""
+        noise = self.inner.predict(latents, step)
+        if not self.run.guides(step):
+            return noise
+        settings, images = self.run.settings, latents.shape[0]
+        unconditional, text = noise[:images], noise[images:]
+        noise = unconditional + settings.guidance_scale * (text - unconditional)
+        if settings.guidance_rescale > 0:
+            noise = rescale_noise_cfg(self.run.engine, noise, text, settings.guidance_rescale)
+        return noise
+
+
+def rescale_noise_cfg(engine: Engine, noise: Array, text: Array, guidance_rescale: float) -> Array:
+    """Give guided noise the standard deviation of the text-conditioned one, by the part ``guidance_rescale``.
+
+    Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", eq. 15 and 16; all arrays
+    (batch, channels, height, width), the deviations over all but the batch.
+    """
+    deviation, wanted = (engine.numpy(x).std(axis=(1, 2, 3), ddof=1, keepdims=True) for x in (noise, text))
+    factor = guidance_rescale * (wanted / deviation) + (1 - guidance_rescale)
+    return noise * engine.asarray(factor.astype(np.float32))
+
+
+def guidance_scale_embedding(guidance_scale: float, channels: int, rows: int) -> NDArray[np.float32]:
+    """How guidance-distilled networks are told the guidance scale: float32 (rows, channels).
+
+    Sinusoids of 1000·(w - 1): Latent Consistency Models (Luo et al. 2023), §4.2, where 1 stands for no guidance.
+    """
+    half = channels // 2
+    frequencies = np.exp(np.arange(half) * (-np.log(10000.0) / (half - 1)))
+    angles = 1000.0 * (guidance_scale - 1.0) * frequencies
+    row = np.concatenate([np.sin(angles), np.cos(angles), np.zeros(channels % 2)])
+    return np.tile(row.astype(np.float32), (rows, 1))

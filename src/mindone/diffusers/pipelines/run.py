@@ -1,0 +1,219 @@
+"""One call of a pipeline: everything that changes while it draws. N threads have N runs of one pipeline."""
+
+import copy
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..engines import Array, Engine
+from ..schedulers.base import Generators, Scheduler
+from ..utils import logging
+
+logger = logging.get_logger(__name__)
+
+Interval = tuple[float, float]
+
+_UNET_INPUTS = {
+    "prompt_embeds": "encoder_hidden_states",
+    "timestep_cond": "timestep_cond",
+    "add_text_embeds": "text_embeds",
+    "add_time_ids": "time_ids",
+}
+"""What callbacks call a tensor, and what the network calls it."""
+
+
+@dataclass
+class Settings:
+    """What a step callback may look at and change in the middle of a run."""
+
+    guidance_scale: float = 1.0
+    guidance_rescale: float = 0.0
+    guidance_interval: Interval = (0.0, 1.0)
+    interrupt: bool = False
+    num_timesteps: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where in a run a prediction is asked for: number ``index`` of ``count``, at ``timestep``."""
+
+    index: int
+    count: int
+    timestep: float
+
+
+@dataclass
+class Run:
+    """The components as they were when the call began, a scheduler of its own, and the tensors of the loop.
+
+    ``tensors`` holds the ``latents`` and what the network is conditioned on, under the names that callbacks use. Under
+    guidance the conditions have two rows per image: all negative ones, then all positive ones.
+    """
+
+    pipe: Any
+    engine: Engine
+    unet: Any
+    scheduler: Scheduler
+    shown_scheduler: Scheduler
+    """The pipeline's own, which scripts ask for the timesteps; no run steps with it."""
+    settings: Settings
+    tensors: dict[str, Array] = field(default_factory=dict)
+    timesteps: Sequence[float] | np.ndarray = ()
+    num_inference_steps: int = 0
+    step_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether there is guidance at all: a scale above 1, and a network that does not have it built in."""
+        return self.settings.guidance_scale > 1 and self.unet.config.get("time_cond_proj_dim") is None
+
+    def guides(self, step: Step) -> bool:
+        """Whether this step is guided: inside the interval (Kynkäänniemi et al. 2024, §3), as a part of the steps."""
+        start, stop = self.settings.guidance_interval
+        inside = start * step.count <= step.index < stop * step.count
+        return inside and self.do_classifier_free_guidance
+
+    def conditions(self, step: Step) -> dict[str, Array]:
+        """What the network is conditioned on at this step, by its own names; the positive half where none is guided.
+
+        Raises:
+            ValueError: a callback has left a number of rows that the step cannot do with.
+        """
+        inputs = {theirs: self.tensors[ours] for ours, theirs in _UNET_INPUTS.items() if ours in self.tensors}
+        guided = self.guides(step)
+        if self.do_classifier_free_guidance and not guided:
+            inputs = {name: x[x.shape[0] // 2 :] for name, x in inputs.items()}
+        rows, needed = inputs["encoder_hidden_states"].shape[0], self.tensors["latents"].shape[0] * (1 + guided)
+        if rows != needed:
+            raise ValueError(
+                f"prompt_embeds has {rows} rows, but {needed} are needed: one per image, twice as many with guidance; "
+                "a callback that switches guidance off keeps their second half"
+            )
+        return inputs
+
+    def set_timesteps(
+        self, num_inference_steps: int, timesteps: Sequence[float] | None, sigmas: Sequence[float] | None
+    ) -> None:
+        """Lay out the steps: a number of them, or the user's own.
+
+        Raises:
+            ValueError: fewer than one step, timesteps and sigmas both, or a kind that this scheduler does not take.
+        """
+        if timesteps is not None and sigmas is not None:
+            raise ValueError("timesteps and sigmas were both given; pass one of them")
+        given = {"timesteps": timesteps, "sigmas": sigmas}
+        custom = {name: value for name, value in given.items() if value is not None}
+        layout: Mapping[str, Any] = custom or {"num_inference_steps": num_inference_steps}
+        self.scheduler.set_timesteps(**layout)
+        self.shown_scheduler.set_timesteps(**layout)
+        self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)
+
+    def use_timesteps(self, timesteps: np.ndarray, num_inference_steps: int) -> None:
+        """Visit these of the scheduler's timesteps, which a user counts as so many steps."""
+        self.timesteps, self.num_inference_steps = timesteps, num_inference_steps
+        self.settings.num_timesteps = len(timesteps)
+
+    def set_step_options(self, eta: float, generator: Generators) -> None:
+        """Which of these the scheduler's ``step`` takes. ``eta`` means something to DDIM and TCD only."""
+        accepted = inspect.signature(self.scheduler.step).parameters
+        if eta and "eta" not in accepted:
+            name = type(self.scheduler).__name__
+            logger.warning(f"{name} has no use for eta={eta}; DDIMScheduler and TCDScheduler have")
+        given = {"eta": eta, "generator": generator}
+        self.step_options = {name: value for name, value in given.items() if name in accepted}
+
+
+_current: ContextVar[tuple[Run, ...]] = ContextVar("mindone.diffusers.runs", default=())
+
+
+class RunsOfPipeline:
+    """What a pipeline shows of its runs, so that published callbacks work: ``pipe._interrupt = True`` and the like.
+
+    Inside a run (a callback, say) these are that run's; from elsewhere (a Stop button's thread) setting one sets it for
+    all runs of the pipeline that are in progress, and reading one gives that of the run that began last.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[Run] = []
+        self._latest = Settings()
+        self._runs_lock = threading.Lock()
+
+    @contextmanager
+    def _begin(self, unet: Any, engine: Engine, scheduler: Scheduler, settings: Settings) -> Iterator[Run]:
+        run = Run(self, engine, unet, copy.copy(scheduler), scheduler, settings)
+        token = _current.set((*_current.get(), run))
+        with self._runs_lock:
+            self._runs.append(run)
+            self._latest = settings
+        try:
+            yield run
+        finally:
+            with self._runs_lock:
+                self._runs.remove(run)
+            _current.reset(token)
+
+    def _own_run(self) -> Run | None:
+        return next((run for run in reversed(_current.get()) if run.pipe is self), None)
+
+    def _read(self, name: str) -> Any:
+        run = self._own_run()
+        return getattr(run.settings if run else self._latest, name)
+
+    def _write(self, name: str, value: object) -> None:
+        run = self._own_run()
+        with self._runs_lock:
+            for each in [run] if run else self._runs:
+                setattr(each.settings, name, value)
+
+    @property
+    def guidance_scale(self) -> float:
+        """The weight of the prompt: w of Imagen (Saharia et al. 2022), eq. 2. May be changed for the steps to come."""
+        return float(self._read("guidance_scale"))
+
+    @guidance_scale.setter
+    def guidance_scale(self, value: float) -> None:
+        self._write("guidance_scale", value)
+
+    @property
+    def guidance_rescale(self) -> float:
+        """φ of Common Diffusion Noise Schedules (Lin et al. 2023), eq. 16."""
+        return float(self._read("guidance_rescale"))
+
+    @guidance_rescale.setter
+    def guidance_rescale(self, value: float) -> None:
+        self._write("guidance_rescale", value)
+
+    @property
+    def interrupt(self) -> bool:
+        """Set to True it skips the steps that remain; the latents so far are decoded."""
+        return bool(self._read("interrupt"))
+
+    @interrupt.setter
+    def interrupt(self, value: bool) -> None:
+        self._write("interrupt", value)
+
+    @property
+    def num_timesteps(self) -> int:
+        """How many timesteps the run visits."""
+        return int(self._read("num_timesteps"))
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether steps are guided, by running the network without and with the prompt."""
+        run = self._own_run()
+        return run is not None and run.do_classifier_free_guidance
+
+    # The spellings that published callbacks set.
+    _guidance_scale = guidance_scale
+    _guidance_rescale = guidance_rescale
+    _interrupt = interrupt
+
+
+StepCallback = Callable[[Any, int, Any, dict[str, Array]], dict[str, Array] | None]
+"""Called as ``callback(pipe, step, timestep, tensors)``; the tensors that it returns replace those of the run."""
