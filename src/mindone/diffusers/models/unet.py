@@ -1,94 +1,122 @@
 """The UNet that predicts noise: Latent Diffusion (Rombach et al. 2022, §3.2) and SDXL (Podell et al. 2023, §2.1)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
 
 from mindspore import nn
+from pydantic import Field, Strict
 
 from .. import functional as F
+from ..loading.fields import Flag, Fraction
 from .base import Model
+from .fields import (
+    ActivationName,
+    Channels,
+    Count,
+    CountOrNone,
+    One,
+    PerStage,
+    StageChannels,
+    Stages,
+    TableSize,
+    Zero,
+    check_divides,
+)
 from .layers import Activation, Attention, Conv2d, Downsample, GroupNorm, LayerNorm, Linear, ResnetBlock, Upsample
+
+DownBlocks = Annotated[tuple[Literal["CrossAttnDownBlock2D", "DownBlock2D"], ...], Stages]
+UpBlocks = Annotated[tuple[Literal["CrossAttnUpBlock2D", "UpBlock2D"], ...], Stages]
+Depths = CountOrNone | Annotated[tuple[CountOrNone, ...], Stages]
+Side = Annotated[int, Strict(), Field(ge=1, le=2048)]
 
 
 @dataclass(frozen=True)
 class UNetFields:
     """The fields of ``config.json``; a list gives one value a stage, from the highest resolution to the lowest.
 
-    ``attention_head_dim`` is, for historical reasons, the *number* of heads.
+    ``attention_head_dim`` is, for historical reasons, the *number* of heads. Fields that are honoured at one value only
+    have a type with that value alone.
     """
 
-    sample_size: int | None = None
-    in_channels: int = 4
-    out_channels: int = 4
-    flip_sin_to_cos: bool = True
-    freq_shift: int = 0
-    down_block_types: tuple[str, ...] = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
-    mid_block_type: str | None = "UNetMidBlock2DCrossAttn"
-    up_block_types: tuple[str, ...] = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
-    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
-    layers_per_block: int | tuple[int, ...] = 2
-    downsample_padding: int = 1
-    act_fn: str = "silu"
-    norm_num_groups: int = 32
-    norm_eps: float = 1e-5
-    cross_attention_dim: int = 1280
-    transformer_layers_per_block: int | tuple[int, ...] = 1
-    attention_head_dim: int | tuple[int, ...] = 8
-    num_attention_heads: int | tuple[int, ...] | None = None
-    use_linear_projection: bool = False
-    addition_embed_type: str | None = None
-    addition_time_embed_dim: int | None = None
-    projection_class_embeddings_input_dim: int | None = None
-    time_cond_proj_dim: int | None = None
-    conv_in_kernel: int = 3
-    conv_out_kernel: int = 3
+    sample_size: Side | tuple[Side, Side] | None = None
+    in_channels: Channels = 4
+    out_channels: Channels = 4
+    center_input_sample: Literal[False] = False
+    flip_sin_to_cos: Flag = True
+    freq_shift: Annotated[int, Strict(), Field(ge=0, le=1)] = 0
+    down_block_types: DownBlocks = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
+    mid_block_type: Literal["UNetMidBlock2DCrossAttn"] | None = "UNetMidBlock2DCrossAttn"
+    up_block_types: UpBlocks = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
+    only_cross_attention: Literal[False] = False
+    block_out_channels: StageChannels = (320, 640, 1280, 1280)
+    layers_per_block: PerStage = 2
+    downsample_padding: One = 1
+    mid_block_scale_factor: One = 1
+    dropout: Zero = 0.0
+    act_fn: ActivationName = "silu"
+    norm_num_groups: Count = 32
+    norm_eps: Fraction = 1e-5
+    cross_attention_dim: Channels = 1280
+    transformer_layers_per_block: Depths = 1
+    reverse_transformer_layers_per_block: None = None
+    encoder_hid_dim: None = None
+    encoder_hid_dim_type: None = None
+    attention_head_dim: PerStage = 8
+    num_attention_heads: PerStage | None = None
+    dual_cross_attention: Literal[False] = False
+    use_linear_projection: Flag = False
+    class_embed_type: None = None
+    addition_embed_type: Literal["text_time"] | None = None
+    addition_time_embed_dim: Channels | None = None
+    num_class_embeds: None = None
+    resnet_time_scale_shift: Literal["default"] = "default"
+    resnet_skip_time_act: Literal[False] = False
+    resnet_out_scale_factor: One = 1.0
+    time_embedding_type: Literal["positional"] = "positional"
+    time_embedding_dim: None = None
+    time_embedding_act_fn: None = None
+    timestep_post_act: None = None
+    time_cond_proj_dim: Channels | None = None
+    conv_in_kernel: Count = 3
+    conv_out_kernel: Count = 3
+    projection_class_embeddings_input_dim: TableSize | None = None
+    attention_type: Literal["default"] = "default"
+    class_embeddings_concat: Literal[False] = False
+    mid_block_only_cross_attention: Literal[False] | None = None
+    cross_attention_norm: None = None
+
+    def __post_init__(self) -> None:
+        channels = self.block_out_channels
+        lengths = [len(each) for each in (self.down_block_types, self.up_block_types, channels)]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                "down_block_types, up_block_types and block_out_channels must be of one length, got "
+                "{}, {} and {}".format(*lengths)
+            )
+        for name in ("layers_per_block", "transformer_layers_per_block", "attention_head_dim", "num_attention_heads"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != len(channels):
+                raise ValueError(f"{name} must have {len(channels)} entries, got {len(value)}")
+        check_divides("norm_num_groups", self.norm_num_groups, block_out_channels=channels)
+        if self.addition_embed_type:
+            for name in ("addition_time_embed_dim", "projection_class_embeddings_input_dim"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name} must be a number where addition_embed_type is 'text_time', got None")
 
 
 class UNet2DConditionModel(Model):
     """Predicts the noise (or velocity) in latents from the timestep and the text; see `construct`."""
 
     Fields = UNetFields
-    fixed_fields: ClassVar = {
-        "center_input_sample": (False,),
-        "only_cross_attention": (False,),
-        "dropout": (0.0,),
-        "mid_block_scale_factor": (1, 1.0),
-        "mid_block_only_cross_attention": (None, False),
-        "reverse_transformer_layers_per_block": (None,),
-        "encoder_hid_dim": (None,),
-        "encoder_hid_dim_type": (None,),
-        "dual_cross_attention": (False,),
-        "class_embed_type": (None,),
-        "num_class_embeds": (None,),
-        "class_embeddings_concat": (False,),
-        "resnet_time_scale_shift": ("default",),
-        "resnet_skip_time_act": (False,),
-        "resnet_out_scale_factor": (1.0, 1),
-        "time_embedding_type": ("positional",),
-        "time_embedding_dim": (None,),
-        "time_embedding_act_fn": (None,),
-        "timestep_post_act": (None,),
-        "attention_type": ("default",),
-        "cross_attention_norm": (None,),
-    }
 
     def __init__(self, **config: Any):
         super().__init__(config)
         c: UNetFields = self.fields
         stages = len(c.block_out_channels)
         channels = c.block_out_channels
-        layers = _per_stage(c.layers_per_block, stages, "layers_per_block")
-        depths = _per_stage(c.transformer_layers_per_block, stages, "transformer_layers_per_block")
-        heads = _per_stage(c.num_attention_heads or c.attention_head_dim, stages, "attention_head_dim")
-        if not len(c.down_block_types) == len(c.up_block_types) == stages:
-            raise ValueError(
-                f"UNet2DConditionModel: down_block_types, up_block_types and block_out_channels must be of one length, "
-                f"got {len(c.down_block_types)}, {len(c.up_block_types)} and {stages}"
-            )
-        if c.addition_embed_type not in (None, "text_time"):
-            raise ValueError(f"addition_embed_type must be None or 'text_time', got {c.addition_embed_type!r}")
-        if c.mid_block_type not in (None, "UNetMidBlock2DCrossAttn"):
-            raise ValueError(f"mid_block_type must be None or 'UNetMidBlock2DCrossAttn', got {c.mid_block_type!r}")
+        layers = _per_stage(c.layers_per_block, stages)
+        depths = _per_stage(c.transformer_layers_per_block, stages)
+        heads = _per_stage(c.num_attention_heads or c.attention_head_dim, stages)
 
         time = 4 * channels[0]
         self.conv_in = Conv2d(c.in_channels, channels[0], c.conv_in_kernel, padding=(c.conv_in_kernel - 1) // 2)
@@ -102,12 +130,12 @@ class UNet2DConditionModel(Model):
 
         self.down_blocks = nn.CellList()
         for i, kind in enumerate(c.down_block_types):
-            attends = _attends(kind, "CrossAttnDownBlock2D", "DownBlock2D")
+            attends = kind == "CrossAttnDownBlock2D"
             before = channels[max(i - 1, 0)]
             ins = [before] + [channels[i]] * (layers[i] - 1)
             block = Block(c, ins, channels[i], time, depths[i], heads[i], attends)
             if i < stages - 1:
-                block.downsamplers = nn.CellList([Downsample(channels[i], c.downsample_padding)])
+                block.downsamplers = nn.CellList([Downsample(channels[i], 1)])
             self.down_blocks.append(block)
 
         self.mid_block = MidBlock(c, channels[-1], time, depths[-1], heads[-1]) if c.mid_block_type else None
@@ -120,7 +148,7 @@ class UNet2DConditionModel(Model):
         before = channels[-1]
         for i, kind in enumerate(c.up_block_types):
             stage = stages - 1 - i
-            attends = _attends(kind, "CrossAttnUpBlock2D", "UpBlock2D")
+            attends = kind == "CrossAttnUpBlock2D"
             ins = [before] + [channels[stage]] * layers[stage]
             ins = [width + skips.pop() for width in ins]
             block = Block(c, ins, channels[stage], time, depths[stage], heads[stage], attends)
@@ -203,13 +231,12 @@ class TimestepEmbedding(nn.Cell):
 class Block(nn.Cell):
     """One stage of the UNet: residual blocks, each followed by a transformer where the stage attends to the text."""
 
-    def __init__(self, c: UNetFields, ins: list[int], out: int, time: int, depth, heads: int, attends: bool):
+    def __init__(self, c: UNetFields, ins: list[int], out: int, time: int, depth: int, heads: int, attends: bool):
         super().__init__()
         self.layers = len(ins)
-        depths = _per_stage(depth, self.layers, "transformer_layers_per_block")
         self.attentions = None
         if attends:
-            self.attentions = nn.CellList([Transformer(c, out, n, heads) for n in depths])
+            self.attentions = nn.CellList([Transformer(c, out, depth, heads) for _ in ins])
         self.resnets = nn.CellList([ResnetBlock(i, out, c.norm_num_groups, c.norm_eps, c.act_fn, time) for i in ins])
         self.downsamplers: nn.CellList | None = None
         self.upsamplers: nn.CellList | None = None
@@ -308,15 +335,6 @@ class GatedLinear(nn.Cell):
         return F.geglu(x, self.proj.weight, self.proj.bias)
 
 
-def _attends(kind: str, with_attention: str, without: str) -> bool:
-    if kind not in (with_attention, without):
-        raise ValueError(f"unknown UNet block {kind!r}; known are {with_attention} and {without}")
-    return kind == with_attention
-
-
-def _per_stage(value, count: int, field: str) -> list[Any]:
+def _per_stage(value: int | tuple[int, ...], count: int) -> tuple[int, ...]:
     """One value a stage from a config's number or list."""
-    values = list(value) if isinstance(value, (list, tuple)) else [value] * count
-    if len(values) != count:
-        raise ValueError(f"UNet2DConditionModel: {field} must have {count} entries, got {len(values)}")
-    return values
+    return value if isinstance(value, tuple) else (value,) * count
