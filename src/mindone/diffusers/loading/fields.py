@@ -5,7 +5,6 @@ fields share stand in its ``__post_init__``. The bounds lie far beyond every pub
 file from asking for terabytes.
 """
 
-import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,11 +27,6 @@ T = TypeVar("T")
 _SHOULD = re.compile(r"^\w+ should (?:be )?")
 
 
-@functools.cache
-def _adapter(schema: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(schema)
-
-
 def read_fields(schema: type[T], values: object, owner: str) -> T:
     """Check values against a type: a dataclass of fields (keys that it does not have are ignored), or a plain type.
 
@@ -45,7 +39,7 @@ def read_fields(schema: type[T], values: object, owner: str) -> T:
         ValueError: the one line says, for every field that is wrong, what is allowed and what was given.
     """
     try:
-        return _adapter(schema).validate_python(dict(values) if isinstance(values, Mapping) else values)
+        return TypeAdapter(schema).validate_python(dict(values) if isinstance(values, Mapping) else values)
     except ValidationError as error:
         raise ValueError(f"{owner}: {'; '.join(_explained(error.errors(include_url=False), values))}") from None
 
@@ -76,14 +70,15 @@ def _explained(errors: Sequence[ErrorDetails], values: object) -> Iterator[str]:
         depth = max(len(path) for path, _ in steps)
         furthest = [(path, error) for path, error in steps if len(path) == depth]
         path, first = furthest[0]
+        name = _name(path)
         if first["type"] == "value_error":
-            yield first["msg"].removeprefix("Value error, ")
+            yield f"{name}: {first['ctx']['error']}" if name else str(first["ctx"]["error"])
         elif first["type"] == "missing":
-            yield f"config field {_name(path)} is missing"
+            yield f"{name} is missing"
         else:
             allowed = dict.fromkeys(_allowed(error["msg"]) for same, error in furthest if same == path)
-            name = f"config field {_name(path)}" if path else "it"
-            yield f"{name} must {' or '.join(allowed).replace(' or be ', ' or ')}, got {shown(first['input'])}"
+            rule = " or ".join(allowed).replace(" or be ", " or ")
+            yield f"{name or 'the content'} must {rule}, got {shown(first['input'])}"
 
 
 def _steps(error: ErrorDetails, values: object) -> tuple[str | int, ...]:

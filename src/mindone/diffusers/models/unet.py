@@ -146,9 +146,9 @@ class UNet2DConditionModel(Model):
             skips += [channels[i]] * (layers[i] + (i < stages - 1))
         self.up_blocks = nn.CellList()
         before = channels[-1]
-        for i, kind in enumerate(c.up_block_types):
+        for i, up_kind in enumerate(c.up_block_types):
             stage = stages - 1 - i
-            attends = kind == "CrossAttnUpBlock2D"
+            attends = up_kind == "CrossAttnUpBlock2D"
             ins = [before] + [channels[stage]] * layers[stage]
             ins = [width + skips.pop() for width in ins]
             block = Block(c, ins, channels[stage], time, depths[stage], heads[stage], attends)
