@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import utils as hub_utils
 
 from mindone.diffusers.loading import hub, open_weights, save_file
-from mindone.diffusers.loading.hub import component_folder, pipeline_components, resolve
+from mindone.diffusers.loading.hub import Source, component_folder, component_names, resolve
 from mindone.diffusers.loading.tokenizer import CLIPTokenizer
 from mindone.diffusers.utils import logging
 
@@ -128,6 +128,16 @@ class FakeHub:
         return str(self.root)
 
 
+def pipeline(name: str | Path, variant: str | None = None, without: tuple[str, ...] = (), **options: Any) -> Path:
+    """The folder of a pipeline with all its components, or without some."""
+    source = Source(name, **options)
+    return source.pipeline(component_names(source.index(), without), variant)
+
+
+def find(needed: str, name: str, **options: Any) -> Path:
+    return pipeline(name, **options) if needed == "pipeline" else resolve(name, needed=needed, **options)
+
+
 def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -139,21 +149,21 @@ def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
 def test_a_local_folder_comes_first(tmp_path, monkeypatch):
     fill(tmp_path / "icons", index=INDEX)
     monkeypatch.chdir(tmp_path)
-    assert resolve("icons", needed="pipeline") == Path("icons")
+    assert pipeline("icons") == Path("icons")
     assert resolve(tmp_path / "icons", subfolder="unet") == tmp_path / "icons" / "unet"
 
 
 def test_a_pipeline_needs_a_model_index(tmp_path):
     fill(tmp_path, ["readme.txt"])
     with pytest.raises(FileNotFoundError) as caught:
-        resolve(tmp_path, needed="pipeline")
+        pipeline(tmp_path)
     assert f"no model_index.json in {tmp_path}: it has readme.txt" in one_line(caught)
 
 
 def test_a_component_taken_for_a_pipeline_is_recognised(tmp_path):
     fill(tmp_path, ["config.json"])
     with pytest.raises(FileNotFoundError, match="it is a single component: load it with its own class"):
-        resolve(tmp_path, needed="pipeline")
+        pipeline(tmp_path)
 
 
 def test_a_pipeline_taken_for_a_component_is_recognised(tmp_path):
@@ -199,7 +209,7 @@ def bundle(tmp_path, monkeypatch) -> Path:
 
 def test_bundled_names_are_found(bundle):
     assert hub.bundled_names() == ["icons", "icons-distilled", "icons-tiny-vae"]
-    assert resolve("icons", needed="pipeline") == bundle / "icons"
+    assert pipeline("icons") == bundle / "icons"
     assert resolve("icons-tiny-vae") == bundle / "icons-tiny-vae"
 
 
@@ -215,15 +225,12 @@ def test_a_component_that_nobody_shares_is_named(bundle):
 
 
 def test_components_are_read_from_the_index(tmp_path):
-    fill(tmp_path, [], INDEX)
-    assert pipeline_components(tmp_path)["unet"] == "UNet2DConditionModel"
-    assert set(pipeline_components(tmp_path)) == {*INDEX} - {
-        "_class_name",
-        "_diffusers_version",
-        "requires_safety_checker",
-        "image_encoder",
-    }
-    assert set(pipeline_components(tmp_path, lambda index: ["vae", "_class_name"])) == {"vae"}
+    index = Source(fill(tmp_path, [], INDEX)).index()
+    assert index == INDEX
+    assert component_names(index)["unet"] == "UNet2DConditionModel"
+    plain = {"_class_name", "_diffusers_version", "requires_safety_checker", "image_encoder"}
+    assert set(component_names(index)) == {*INDEX} - plain
+    assert set(component_names(index, without=["vae"])) == {*INDEX} - plain - {"vae"}
 
 
 # ---- the hub's cache, without a network ------------------------------------------------------------------------------
@@ -231,7 +238,7 @@ def test_components_are_read_from_the_index(tmp_path):
 
 @pytest.mark.parametrize("local_files_only", [True, False])
 def test_a_cached_pipeline_is_found_without_a_network(cache, local_files_only):
-    root = resolve("acme/sd", needed="pipeline", cache_dir=cache, local_files_only=local_files_only)
+    root = pipeline("acme/sd", cache_dir=cache, local_files_only=local_files_only)
     assert root == cache / "models--acme--sd" / "snapshots" / COMMIT
 
 
@@ -253,7 +260,7 @@ def test_a_revision_that_is_not_cached_is_named(cache):
 @pytest.mark.parametrize("needed", ["pipeline", "model"])
 def test_no_network_and_no_cache_is_said_in_one_line(cache, bundle, needed):
     with pytest.raises(ConnectionError) as caught:
-        resolve("acme/unknown", needed=needed, cache_dir=cache)
+        find(needed, "acme/unknown", cache_dir=cache)
     message = one_line(caught)
     assert message.startswith("cannot fetch acme/unknown: the hub cannot be reached")
     assert "it is no local folder and not bundled (bundled checkpoints: icons, icons-distilled" in message
@@ -261,7 +268,7 @@ def test_no_network_and_no_cache_is_said_in_one_line(cache, bundle, needed):
 
 def test_local_files_only_without_a_cache_is_said_in_one_line(cache):
     with pytest.raises(FileNotFoundError) as caught:
-        resolve("acme/unknown", needed="pipeline", cache_dir=cache, local_files_only=True)
+        pipeline("acme/unknown", cache_dir=cache, local_files_only=True)
     assert "is not in the local cache, and local_files_only=True forbids fetching it" in one_line(caught)
 
 
@@ -272,7 +279,7 @@ def test_a_cached_pickle_is_not_taken_for_weights(cache):
 
 def test_a_cache_without_the_index_says_so(cache):
     with pytest.raises(FileNotFoundError, match=r"the local cache lacks model_index.json of acme/taesd; connect"):
-        resolve("acme/taesd", needed="pipeline", cache_dir=cache)
+        pipeline("acme/taesd", cache_dir=cache)
 
 
 def test_an_incomplete_cache_names_the_component(cache):
@@ -281,11 +288,11 @@ def test_an_incomplete_cache_names_the_component(cache):
         if name.startswith("unet/") and name != "unet/config.json":
             (unet.parent / name).unlink()
     with pytest.raises(FileNotFoundError, match=r"the local cache lacks the safetensors weights of unet of acme/sd"):
-        resolve("acme/sd", needed="pipeline", cache_dir=cache)
+        pipeline("acme/sd", cache_dir=cache)
 
 
 def test_a_variant_that_is_not_cached_is_named(cache):
-    with pytest.raises(FileNotFoundError, match=r"acme/taesd has no weights of variant='fp16'; there is variant=None"):
+    with pytest.raises(FileNotFoundError, match=r"acme/taesd: variant='fp16' is not there; there is variant=None"):
         resolve("acme/taesd", cache_dir=cache, variant="fp16")
 
 
@@ -294,7 +301,7 @@ def test_a_variant_that_is_not_cached_is_named(cache):
 
 def test_only_what_is_read_is_fetched(tmp_path, monkeypatch):
     fake = FakeHub(tmp_path).install(monkeypatch)
-    assert resolve("acme/sd", needed="pipeline", revision="main", token="secret", cache_dir=tmp_path) == fake.root
+    assert pipeline("acme/sd", revision="main", token="secret", cache_dir=tmp_path) == fake.root
     assert fake.fetched == [
         "feature_extractor/preprocessor_config.json",
         "model_index.json",
@@ -319,7 +326,7 @@ def test_only_what_is_read_is_fetched(tmp_path, monkeypatch):
 
 def test_only_the_variants_weights_are_fetched(tmp_path, monkeypatch):
     fake = FakeHub(tmp_path).install(monkeypatch)
-    resolve("acme/sd", needed="pipeline", variant="fp16")
+    pipeline("acme/sd", variant="fp16")
     assert [name for name in fake.fetched if name.endswith(".safetensors")] == [
         "safety_checker/model.fp16.safetensors",
         "text_encoder/model.fp16.safetensors",
@@ -330,7 +337,7 @@ def test_only_the_variants_weights_are_fetched(tmp_path, monkeypatch):
 
 def test_components_that_are_not_wanted_are_not_fetched(tmp_path, monkeypatch):
     fake = FakeHub(tmp_path).install(monkeypatch)
-    resolve("acme/sd", needed=lambda index: [name for name in index if name not in ("safety_checker", "vae")])
+    pipeline("acme/sd", without=("safety_checker", "vae"))
     assert not [name for name in fake.fetched if name.startswith(("safety_checker", "vae"))]
     assert "unet/config.json" in fake.fetched
 
@@ -379,14 +386,14 @@ def test_a_repository_of_pickles_is_refused(tmp_path, monkeypatch):
     files = [name for name in FILES if not (name.startswith("unet/") and name.endswith(".safetensors"))]
     FakeHub(tmp_path, files).install(monkeypatch)
     with pytest.raises(ValueError) as caught:
-        resolve("acme/sd", needed="pipeline")
+        pipeline("acme/sd")
     assert one_line(caught).startswith("unet of acme/sd has no safetensors weights, only diffusion_pytorch_model.bin")
 
 
 def test_a_repository_without_model_index_is_no_pipeline(tmp_path, monkeypatch):
     FakeHub(tmp_path, ["config.json"], None).install(monkeypatch)
     with pytest.raises(FileNotFoundError, match=r"acme/taesd has no model_index.json, so it is no pipeline"):
-        resolve("acme/taesd", needed="pipeline")
+        pipeline("acme/taesd")
 
 
 def answering(monkeypatch, error: Exception) -> None:
@@ -425,7 +432,7 @@ def told(kind: type[Exception]) -> Exception:
 def test_the_hubs_refusals_are_told_in_one_line(monkeypatch, kind, raised, message, needed):
     answering(monkeypatch, told(kind))
     with pytest.raises(raised, match=message) as caught:
-        resolve("acme/sd", needed=needed, revision="v2")
+        find(needed, "acme/sd", revision="v2")
     one_line(caught)
 
 

@@ -116,10 +116,14 @@ def test_a_tensor_that_the_index_does_not_name_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", "is no shard index"),
-        ('{"weight_map": {"a": 1}}', "is no shard index"),
-        ('{"weight_map": {"a": "../other.safetensors"}}', "which is no file name in its folder"),
-        ('{"weight_map": {"a": "model-00001-of-00001.bin"}}', "names the pickle file"),
+        ("[]", "index.json must hold a JSON object, not a list"),
+        ("{}", "index.json: weight_map is missing"),
+        ('{"weight_map": {"a": 1}}', "index.json: weight_map.a must be a valid string, got 1"),
+        (
+            '{"weight_map": {"a": "../other.safetensors"}}',
+            "weight_map.a: a shard must be a file name in the index's folder, got '../other.safetensors'",
+        ),
+        ('{"weight_map": {"a": "model-00001-of-00001.bin"}}', "weight_map.a: the shard 'model-.*' is a pickle file"),
         ("{", "is not valid JSON: line 1"),
     ],
 )

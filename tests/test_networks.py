@@ -10,8 +10,7 @@ import pytest
 
 import checkpoints
 from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
-from mindone.diffusers.engines.openvino import winograd
-from mindone.diffusers.engines.openvino import half_precision
+from mindone.diffusers.engines.openvino import half_precision, winograd
 from mindone.diffusers.loading.weights import Weights
 from network_cases import CASES, Case
 
@@ -197,10 +196,19 @@ def test_network_prepared_for_mindspore_still_compiles_for_openvino():
     ("config", "message"),
     [
         ({"class_embed_type": "projection"}, "class_embed_type must be None, got 'projection'"),
-        ({"down_block_types": ["AttnDownBlock2D", "DownBlock2D"]}, "unknown UNet block 'AttnDownBlock2D'"),
+        (
+            {"down_block_types": ["AttnDownBlock2D", "DownBlock2D"]},
+            r"down_block_types\[0\] must be 'CrossAttnDownBlock2D' or 'DownBlock2D', got 'AttnDown",
+        ),
         ({"layers_per_block": [1, 2, 3]}, "layers_per_block must have 2 entries, got 3"),
         ({"mid_block_type": "UNetMidBlock2D"}, "mid_block_type must be"),
-        ({"act_fn": "mish"}, "unknown activation 'mish'"),
+        ({"act_fn": "mish"}, "act_fn must be 'silu', 'swish', 'gelu', 'quick_gelu' or 'relu', got 'mish'"),
+        ({"time_cond_proj_dim": 2**40}, "time_cond_proj_dim must be less than or equal to 16384, got 1099511627776"),
+        ({"down_block_types": ["DownBlock2D", ["a"]]}, r"down_block_types\[1\] must be .*, got \['a'\]"),
+        ({"layers_per_block": True}, "layers_per_block must be a valid integer or a list, got True"),
+        ({"attention_head_dim": [2, 0.5]}, r"attention_head_dim\[1\] must be a valid integer, got 0.5"),
+        ({"norm_num_groups": 3}, "norm_num_groups must divide block_out_channels, got 3 and 8"),
+        ({"in_channels": "4", "norm_eps": None}, "in_channels must be .*, got '4'; norm_eps must be"),
     ],
 )
 def test_config_that_cannot_be_honoured_is_refused(config, message):

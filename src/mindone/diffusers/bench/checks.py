@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..loading.config import read_config, read_generation_config
-from ..loading.hub import MODEL_INDEX, component_folder, resolve
+from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names, resolve
 
 if TYPE_CHECKING:
     from .plan import Options, Sampler, Table
@@ -128,9 +128,11 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
         FileNotFoundError: there is none of that name, or a part is missing.
         ValueError: a config is broken, or the UNet does not go from text to image.
     """
-    folder = resolve(at, needed=_wanted)
-    index = read_config(folder, MODEL_INDEX)
-    if not _is_component(index.get("unet")) or not _is_component(index.get("vae")):
+    source = Source(at)
+    index = source.index()
+    components = component_names(index, without=LEFT_OUT)
+    folder = source.pipeline(components)
+    if not {"unet", "vae"} <= components.keys():
         raise ValueError(f"{name} is no Stable Diffusion checkpoint: its {MODEL_INDEX} names no unet and vae")
     unet = read_config(component_folder(folder, "unet"))
     vae = read_config(component_folder(folder, "vae"))
@@ -179,14 +181,6 @@ def check_fit(
         raise ValueError(
             f"{model.name} draws {ours} pixels and {distilled.name} {theirs}; choose one size with --height and --width"
         )
-
-
-def _wanted(index: dict[str, Any]) -> list[str]:
-    return [name for name, entry in index.items() if name not in LEFT_OUT and _is_component(entry)]
-
-
-def _is_component(entry: Any) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)
 
 
 def _tiny_scale(config: dict[str, Any]) -> int:

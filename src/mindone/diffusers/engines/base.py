@@ -93,8 +93,8 @@ class Engine(Protocol):
 class FlashAttention(NamedTuple):
     """How the memory-efficient attention kernel of an Ascend device is used.
 
-    ``cast_dtype`` ("float16" or "bfloat16") is what inputs of another type are cast to, since the kernel takes no other;
-    with None they go to plain attention. So does everything when it is not ``enabled``.
+    ``cast_dtype`` ("float16" or "bfloat16") is what inputs of another type are cast to, since the kernel takes no
+    other; with None they go to plain attention. So does everything when it is not ``enabled``.
     """
 
     cast_dtype: str | None = "float16"

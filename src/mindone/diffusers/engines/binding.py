@@ -1,7 +1,7 @@
 """Weights belong to parameters: after loading, a parameter itself knows its stored values.
 
-So a cell can be wrapped or replaced, and its parameters put anywhere, without anyone looking a name up. What is bound to
-a parameter can be exchanged for an overlay that is computed when an engine asks: a fused adapter, int8, a sum of taps.
+So a cell can be wrapped or replaced, and its parameters put anywhere, without anyone looking a name up. What is bound
+to a parameter can be exchanged for an overlay that is computed when an engine asks: a fused adapter, int8, a sum of taps.
 """
 
 from typing import Any
@@ -70,7 +70,7 @@ def stored(parameter: Any) -> Stored:
 
 
 def fill(parameter: Any, dtype: str) -> None:
-    """Put the bound values into the parameter's own memory in ``dtype``, for MindSpore's kernels, unless they are there."""
+    """Put the bound values into the parameter's own memory in ``dtype``, where MindSpore's kernels want them; once."""
     import mindspore as ms
 
     values = bound(parameter)

@@ -2,14 +2,26 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ..utils import logging
 from ..utils.files import read_json, write_json
+from .fields import Real, read_fields
 
 CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"
+
+
+@dataclass(frozen=True)
+class GenerationFields:
+    """What is heeded of ``generation_config.json``."""
+
+    guidance_scale: Annotated[Real, Field(ge=0, le=1000)] = 0.0
+
 
 logger = logging.get_logger(__name__)
 
@@ -97,9 +109,7 @@ def read_generation_config(folder: str | os.PathLike[str]) -> Config:
     if not (Path(folder) / GENERATION_CONFIG_NAME).is_file():
         return Config()
     config = Config(read_config(folder, GENERATION_CONFIG_NAME))
-    scale = config.get("guidance_scale", 0.0)
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
-        raise ValueError(f"{Path(folder) / GENERATION_CONFIG_NAME}: guidance_scale must be a number, got {scale!r}")
+    read_fields(GenerationFields, config, str(Path(folder) / GENERATION_CONFIG_NAME))
     if others := [name for name in config if name != "guidance_scale"]:
         logger.warning(f"{GENERATION_CONFIG_NAME}: {', '.join(others)} not heeded; guidance_scale is")
     return config

@@ -2,18 +2,38 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
-from ..utils.files import read_json
+from .config import read_config
+from .fields import read_fields
 from .key_maps import normalize_keys, normalize_tensor
 from .safetensors import SafetensorsFile, StoredTensor
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+def _shard_name(name: str) -> str:
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise ValueError(f"a shard must be a file name in the index's folder, got {name!r}")
+    if name.endswith(PICKLE_SUFFIXES):
+        raise ValueError(f"the shard {name!r} is a pickle file, which is not read; convert it to safetensors")
+    return name
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The fields of ``….safetensors.index.json``."""
+
+    weight_map: dict[str, Annotated[str, AfterValidator(_shard_name)]]
+    """The shard of every tensor."""
 
 
 class Weights(Mapping[str, StoredTensor]):
@@ -34,7 +54,7 @@ class Weights(Mapping[str, StoredTensor]):
         self.path = path
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Weights":
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "Weights":
         """Weights made in memory."""
         return cls({name: StoredTensor.from_numpy(array) for name, array in arrays.items()})
 
@@ -151,64 +171,49 @@ def open_weights(folder: str | os.PathLike[str], basename: str, variant: str | N
     for name in dict.fromkeys((index, f"{single}.index.json")):
         if (folder / name).is_file():
             return _open_shards(folder, folder / name)
-    raise _no_weights(folder, basename, single, variant)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}")
+    there = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    raise missing_weights(str(folder), there, [basename], variant)
 
 
 def _open_shards(folder: Path, index_path: Path) -> Weights:
-    index = read_json(index_path)
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-        raise ValueError(f"{index_path} is no shard index: it has no weight_map from tensor names to file names")
+    weight_map = read_fields(ShardIndex, read_config(folder, index_path.name), str(index_path)).weight_map
     shards = sorted(set(weight_map.values()))
-    for shard in shards:
-        if Path(shard).name != shard or shard in ("", ".", ".."):
-            raise ValueError(f"{index_path} names the shard {shard!r}, which is no file name in its folder")
-        if shard.endswith(PICKLE_SUFFIXES):
-            raise ValueError(
-                f"{index_path} names the pickle file {shard!r}, which is not read; convert it to safetensors"
-            )
     absent = [shard for shard in shards if not (folder / shard).is_file()]
     if absent:
         raise FileNotFoundError(
             f"{index_path} names {', '.join(absent)}, but {folder} lacks it; fetch the missing shards"
         )
     files = {shard: SafetensorsFile(folder / shard) for shard in shards}
+    held = {name: shard for shard, file in files.items() for name in file}
     lacking = [f"{name} (in {shard})" for name, shard in weight_map.items() if name not in files[shard]]
     if lacking:
         raise ValueError(
             f"{index_path} places tensors in shards that lack them: {', '.join(lacking)}; fetch them again"
         )
-    unnamed = [
-        f"{name} (in {shard})" for shard, file in files.items() for name in file if weight_map.get(name) != shard
-    ]
+    unnamed = [f"{name} (in {shard})" for name, shard in held.items() if weight_map.get(name) != shard]
     if unnamed:
         raise ValueError(
             f"{index_path} does not place tensors that its shards hold: {', '.join(unnamed)}; fetch it again"
         )
-    tensors = {name: files[shard][name] for name, shard in weight_map.items()}
-    return Weights(tensors, path=folder, files=files.values())
+    return Weights({name: files[shard][name] for name, shard in weight_map.items()}, path=folder, files=files.values())
 
 
-def _no_weights(folder: Path, basename: str, wanted: str, variant: str | None) -> Exception:
-    if not folder.is_dir():
-        return FileNotFoundError(f"no folder {folder}")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    variants = variants_of(names, basename)
-    if variants:
+def missing_weights(where: str, there: Sequence[str], basenames: Sequence[str], variant: str | None) -> Exception:
+    """Why a component has no weights, told by the names of the files that are there."""
+    wanted = " or ".join(weight_names(basename, variant)[0] for basename in basenames)
+    variants = sorted({found for name in there for base in basenames if (found := _variant_of(name, base)) is not None})
+    if variants and (variant or "") not in variants:
         shown = ", ".join(f'variant="{found}"' if found else "variant=None" for found in variants)
-        return FileNotFoundError(f"no {wanted} in {folder}: variant={variant!r} is not there; there is {shown}")
-    pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
+        return FileNotFoundError(f"no {wanted} in {where}: variant={variant!r} is not there; there is {shown}")
+    pickles = [name for name in there if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
         return ValueError(
-            f"{folder} has no {wanted}, only {', '.join(pickles)}: pickle files are not read (they can run code); "
-            f"take a revision of the model that has {wanted}, or convert the file to safetensors"
+            f"{where} has no safetensors weights, only {', '.join(pickles)}: pickle files are not read (they can run "
+            "code); take a revision of the model that has safetensors, or convert the file to safetensors"
         )
-    return FileNotFoundError(f"no {wanted} in {folder}; it has {', '.join(names) or 'no files'}")
-
-
-def variants_of(names: Iterable[str], basename: str) -> list[str]:
-    """The variants whose weights are among the file names of a component; "" stands for the files without one."""
-    return sorted({found for name in names if (found := _variant_of(name, basename)) is not None})
+    return FileNotFoundError(f"no {wanted} in {where}; it has {', '.join(there) or 'no files'}")
 
 
 def _variant_of(name: str, basename: str) -> str | None:

@@ -1,15 +1,17 @@
 """The autoencoder between images and latents (Rombach et al. 2022, §3.1), regularised by a KL term."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, Engine
+from ..loading.fields import Flag, Positive, Real
 from .autoencoder import Autoencoder
 from .base import Model
+from .fields import ActivationName, Channels, Count, Pixels, StageChannels, Stages, check_divides
 from .layers import Activation, Attention, Conv2d, Downsample, GroupNorm, ResnetBlock, Upsample
 
 EPS = 1e-6
@@ -17,24 +19,40 @@ EPS = 1e-6
 
 @dataclass(frozen=True)
 class AutoencoderKLFields:
-    """The fields of ``config.json``; lists have an entry a stage, from the highest resolution to the lowest."""
+    """The fields of ``config.json``; lists have an entry a stage, from the highest resolution to the lowest.
 
-    in_channels: int = 3
-    out_channels: int = 3
-    down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",)
-    up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",)
-    block_out_channels: tuple[int, ...] = (64,)
-    layers_per_block: int = 1
-    act_fn: str = "silu"
-    latent_channels: int = 4
-    norm_num_groups: int = 32
-    sample_size: int = 32
-    scaling_factor: float = 0.18215
-    shift_factor: float | None = None
-    force_upcast: bool = True
-    use_quant_conv: bool = True
-    use_post_quant_conv: bool = True
-    mid_block_add_attention: bool = True
+    Latents of unit variance are (z - ``shift_factor``) · ``scaling_factor`` for the latents z that the network has; no
+    ``shift_factor`` is 0.
+    """
+
+    in_channels: Channels = 3
+    out_channels: Channels = 3
+    down_block_types: Annotated[tuple[Literal["DownEncoderBlock2D"], ...], Stages] = ("DownEncoderBlock2D",)
+    up_block_types: Annotated[tuple[Literal["UpDecoderBlock2D"], ...], Stages] = ("UpDecoderBlock2D",)
+    block_out_channels: StageChannels = (64,)
+    layers_per_block: Count = 1
+    act_fn: ActivationName = "silu"
+    latent_channels: Channels = 4
+    norm_num_groups: Count = 32
+    sample_size: Pixels = 32
+    scaling_factor: Positive = 0.18215
+    shift_factor: Real | None = None
+    latents_mean: None = None
+    latents_std: None = None
+    force_upcast: Flag = True
+    use_quant_conv: Flag = True
+    use_post_quant_conv: Flag = True
+    mid_block_add_attention: Flag = True
+
+    def __post_init__(self) -> None:
+        channels = self.block_out_channels
+        lengths = [len(each) for each in (self.down_block_types, self.up_block_types, channels)]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                "down_block_types, up_block_types and block_out_channels must be of one length, got "
+                "{}, {} and {}".format(*lengths)
+            )
+        check_divides("norm_num_groups", self.norm_num_groups, block_out_channels=channels)
 
 
 class AutoencoderKL(Autoencoder, Model):
@@ -45,16 +63,10 @@ class AutoencoderKL(Autoencoder, Model):
     """
 
     Fields = AutoencoderKLFields
-    fixed_fields: ClassVar = {"latents_mean": (None,), "latents_std": (None,)}
 
     def __init__(self, **config: Any):
         super().__init__(config)
         c: AutoencoderKLFields = self.fields
-        for kind, known in ((c.down_block_types, "DownEncoderBlock2D"), (c.up_block_types, "UpDecoderBlock2D")):
-            if set(kind) != {known} or len(kind) != len(c.block_out_channels):
-                raise ValueError(
-                    f"AutoencoderKL: blocks must be {len(c.block_out_channels)} × {known}, got {', '.join(kind)}"
-                )
         latent = c.latent_channels
         self.encoder = Encoder(c)
         self.decoder = Decoder(c)

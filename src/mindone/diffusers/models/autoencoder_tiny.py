@@ -1,15 +1,18 @@
 """A tiny autoencoder distilled from a big one: TAESD (Bohan 2023, https://github.com/madebyollin/taesd)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from mindspore import nn
+from pydantic import Field, Strict
 
 from .. import functional as F
 from ..engines import Array, Engine
+from ..loading.fields import Flag, Positive, Real
 from .autoencoder import Autoencoder
 from .base import Model
+from .fields import ActivationName, Channels, CountOrNone, StageChannels, Stages
 from .layers import Activation, Conv2d
 
 
@@ -17,21 +20,30 @@ from .layers import Activation, Conv2d
 class AutoencoderTinyFields:
     """The fields of ``config.json``; lists have an entry a stage."""
 
-    in_channels: int = 3
-    out_channels: int = 3
-    encoder_block_out_channels: tuple[int, ...] = (64, 64, 64, 64)
-    decoder_block_out_channels: tuple[int, ...] = (64, 64, 64, 64)
-    act_fn: str = "relu"
-    upsample_fn: str = "nearest"
-    latent_channels: int = 4
-    upsampling_scaling_factor: int = 2
-    num_encoder_blocks: tuple[int, ...] = (1, 3, 3, 3)
-    num_decoder_blocks: tuple[int, ...] = (3, 3, 3, 1)
-    latent_magnitude: int = 3
-    latent_shift: float = 0.5
-    force_upcast: bool = False
-    scaling_factor: float = 1.0
-    shift_factor: float = 0.0
+    in_channels: Channels = 3
+    out_channels: Channels = 3
+    encoder_block_out_channels: StageChannels = (64, 64, 64, 64)
+    decoder_block_out_channels: StageChannels = (64, 64, 64, 64)
+    act_fn: ActivationName = "relu"
+    upsample_fn: Literal["nearest"] = "nearest"
+    latent_channels: Channels = 4
+    upsampling_scaling_factor: Annotated[int, Strict(), Field(ge=1, le=8)] = 2
+    num_encoder_blocks: Annotated[tuple[CountOrNone, ...], Stages] = (1, 3, 3, 3)
+    num_decoder_blocks: Annotated[tuple[CountOrNone, ...], Stages] = (3, 3, 3, 1)
+    latent_magnitude: Positive = 3
+    latent_shift: Real = 0.5
+    force_upcast: Flag = False
+    scaling_factor: Positive = 1.0
+    shift_factor: Real = 0.0
+
+    def __post_init__(self) -> None:
+        for side in ("encoder", "decoder"):
+            widths, depths = getattr(self, f"{side}_block_out_channels"), getattr(self, f"num_{side}_blocks")
+            if len(widths) != len(depths):
+                raise ValueError(
+                    f"{side}_block_out_channels and num_{side}_blocks must be of one length, got {len(widths)} and "
+                    f"{len(depths)}"
+                )
 
 
 class AutoencoderTiny(Autoencoder, Model):
@@ -41,18 +53,10 @@ class AutoencoderTiny(Autoencoder, Model):
     """
 
     Fields = AutoencoderTinyFields
-    fixed_fields: ClassVar = {"upsample_fn": ("nearest",)}
 
     def __init__(self, **config: Any):
         super().__init__(config)
         c: AutoencoderTinyFields = self.fields
-        for side in ("encoder", "decoder"):
-            widths, depths = getattr(c, f"{side}_block_out_channels"), getattr(c, f"num_{side}_blocks")
-            if len(widths) != len(depths):
-                raise ValueError(
-                    f"AutoencoderTiny: {side}_block_out_channels and num_{side}_blocks must be of one length, "
-                    f"got {len(widths)} and {len(depths)}"
-                )
         self.encoder = TinyEncoder(c)
         self.decoder = TinyDecoder(c)
         self.scale = c.upsampling_scaling_factor ** (len(c.decoder_block_out_channels) - 1)

@@ -17,7 +17,8 @@ from ..engines.binding import bind, published_name, stored
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import prepare
 from ..loading import dtypes
-from ..loading.config import Config, read_config, write_config
+from ..loading.config import CONFIG_NAME, Config, read_config, write_config
+from ..loading.fields import naming, read_fields
 from ..loading.hub import resolve
 from ..loading.safetensors import StoredTensor, save_file
 from ..loading.weights import Weights, open_weights
@@ -31,23 +32,17 @@ Pass: TypeAlias = Callable[..., None]
 class Model(nn.Cell):
     """A network in the published layout: ``config.json`` beside safetensors files whose keys are its parameters' names.
 
-    A subclass names its config's fields in the frozen dataclass ``Fields``; fields of published configs that it honours
-    at one value only stand in ``fixed_fields``, and any other value is refused. Further keys are kept and ignored.
+    A subclass names its config's fields in the frozen dataclass ``Fields``, with what values they may have (see
+    `loading.fields`). Further keys are kept and ignored.
     """
 
     Fields: ClassVar[type]
-    fixed_fields: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
-        for name, honoured in self.fixed_fields.items():
-            if name in config and config[name] not in honoured:
-                known = " or ".join(map(repr, honoured))
-                raise ValueError(f"{type(self).__name__}: config field {name} must be {known}, got {config[name]!r}")
-        names = [field.name for field in dataclasses.fields(self.Fields)]
-        self.fields: Any = self.Fields(**{name: config[name] for name in names if name in config})
-        self.config = Config(dataclasses.asdict(self.fields), {k: v for k, v in config.items() if k not in names})
+        self.fields: Any = read_fields(self.Fields, config, type(self).__name__)
+        self.config = Config(dataclasses.asdict(self.fields), config)
         self.dtype: str = "float32"
         self.weights: Weights | None = None
         self.graphs = GraphCache()
@@ -107,7 +102,8 @@ class Model(nn.Cell):
     def from_folder(cls: type[M], folder: Path, dtype: str = "float32", variant: str | None = None) -> M:
         """Load a network from the folder that holds its ``config.json`` and weights."""
         weights = open_weights(folder, cls.weights_name, variant)
-        model = cls(**read_config(folder))
+        with naming(folder / CONFIG_NAME):
+            model = cls(**read_config(folder))
         model.load(weights.normalized(cls.__name__), dtype)
         return model
 

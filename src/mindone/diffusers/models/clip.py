@@ -6,6 +6,8 @@ from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, FlashAttention
+from ..loading.fields import Fraction
+from .fields import ActivationName, Channels, Count, check_divides
 from .layers import Activation, LayerNorm, Linear
 
 
@@ -13,12 +15,15 @@ from .layers import Activation, LayerNorm, Linear
 class CLIPFields:
     """The fields that the configs of both towers have."""
 
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    hidden_act: str = "quick_gelu"
-    layer_norm_eps: float = 1e-5
+    hidden_size: Channels
+    intermediate_size: Channels
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    hidden_act: ActivationName = "quick_gelu"
+    layer_norm_eps: Fraction = 1e-5
+
+    def __post_init__(self) -> None:
+        check_divides("num_attention_heads", self.num_attention_heads, hidden_size=self.hidden_size)
 
 
 class CLIPAttention(nn.Cell):

@@ -7,8 +7,10 @@ from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
+from ..loading.fields import TokenId
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields
+from .fields import Channels, Count, TableSize
 from .layers import Embedding, LayerNorm, Linear
 
 
@@ -16,14 +18,14 @@ from .layers import Embedding, LayerNorm, Linear
 class CLIPTextFields(CLIPFields):
     """The fields of ``config.json``."""
 
-    hidden_size: int = 512
-    intermediate_size: int = 2048
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 8
-    vocab_size: int = 49408
-    projection_dim: int = 512
-    max_position_embeddings: int = 77
-    eos_token_id: int = 49407
+    hidden_size: Channels = 512
+    intermediate_size: Channels = 2048
+    num_hidden_layers: Count = 12
+    num_attention_heads: Count = 8
+    vocab_size: TableSize = 49408
+    projection_dim: Channels = 512
+    max_position_embeddings: TableSize = 77
+    eos_token_id: TokenId = 49407
 
 
 class CLIPTextModel(Model):

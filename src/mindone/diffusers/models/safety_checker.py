@@ -9,6 +9,7 @@ from .. import functional as F
 from ..engines import Array
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields
+from .fields import Channels, Count, Pixels
 from .layers import Conv2d, Embedding, LayerNorm, Linear, parameter
 
 CONCEPTS, SPECIAL_CONCEPTS = 17, 3
@@ -18,21 +19,26 @@ CONCEPTS, SPECIAL_CONCEPTS = 17, 3
 class CLIPVisionFields(CLIPFields):
     """The fields of ``vision_config``."""
 
-    hidden_size: int = 768
-    intermediate_size: int = 3072
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    num_channels: int = 3
-    image_size: int = 224
-    patch_size: int = 32
+    hidden_size: Channels = 768
+    intermediate_size: Channels = 3072
+    num_hidden_layers: Count = 12
+    num_attention_heads: Count = 12
+    num_channels: Channels = 3
+    image_size: Pixels = 224
+    patch_size: Pixels = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patch_size > self.image_size:
+            raise ValueError(f"patch_size must be at most image_size, got {self.patch_size} and {self.image_size}")
 
 
 @dataclass(frozen=True)
 class SafetyCheckerFields:
     """The fields of ``config.json``."""
 
-    projection_dim: int = 512
-    vision_config: dict[str, Any] = field(default_factory=dict)
+    projection_dim: Channels = 512
+    vision_config: CLIPVisionFields = field(default_factory=CLIPVisionFields)
 
 
 class StableDiffusionSafetyChecker(Model):
@@ -47,8 +53,7 @@ class StableDiffusionSafetyChecker(Model):
 
     def __init__(self, **config: Any):
         super().__init__(config)
-        known = CLIPVisionFields.__dataclass_fields__
-        vision = CLIPVisionFields(**{k: v for k, v in self.fields.vision_config.items() if k in known})
+        vision: CLIPVisionFields = self.fields.vision_config
         projection = self.fields.projection_dim
         self.image_size = vision.image_size
         self.vision_model = CLIPVision(vision)

@@ -1,27 +1,15 @@
 """The UNet that predicts noise: Latent Diffusion (Rombach et al. 2022, §3.2) and SDXL (Podell et al. 2023, §2.1)."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
 from .layers import Activation, Conv2d, GroupNorm, Upsample
-from .unet_blocks import Block, attends, per_stage
-from .unet_encoder import UNetEncoder, UNetEncoderFields
-
-
-@dataclass(frozen=True)
-class UNetFields(UNetEncoderFields):
-    """The fields of ``config.json``; a list gives one value a stage, from the highest resolution to the lowest."""
-
-    sample_size: int | None = None
-    out_channels: int = 4
-    up_block_types: tuple[str, ...] = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
-    time_cond_proj_dim: int | None = None
-    conv_in_kernel: int = 3
-    conv_out_kernel: int = 3
+from .unet_blocks import Block, per_stage
+from .unet_encoder import UNetEncoder
+from .unet_fields import UNetFields
 
 
 class UNet2DConditionModel(UNetEncoder):
@@ -33,36 +21,14 @@ class UNet2DConditionModel(UNetEncoder):
     """
 
     Fields = UNetFields
-    fixed_fields: ClassVar = {
-        **UNetEncoder.fixed_fields,
-        "center_input_sample": (False,),
-        "dropout": (0.0,),
-        "mid_block_only_cross_attention": (None, False),
-        "reverse_transformer_layers_per_block": (None,),
-        "dual_cross_attention": (False,),
-        "class_embeddings_concat": (False,),
-        "resnet_skip_time_act": (False,),
-        "resnet_out_scale_factor": (1.0, 1),
-        "time_embedding_type": ("positional",),
-        "time_embedding_dim": (None,),
-        "time_embedding_act_fn": (None,),
-        "timestep_post_act": (None,),
-        "attention_type": ("default",),
-        "cross_attention_norm": (None,),
-    }
 
     def __init__(self, **config: Any):
-        super().__init__(config, config.get("conv_in_kernel", 3), config.get("time_cond_proj_dim"))
+        super().__init__(config)
         c: UNetFields = self.fields
         channels, stages = c.block_out_channels, len(c.block_out_channels)
-        layers = per_stage(c.layers_per_block, stages, "layers_per_block")
-        depths = per_stage(c.transformer_layers_per_block, stages, "transformer_layers_per_block")
-        heads = per_stage(c.num_attention_heads or c.attention_head_dim, stages, "attention_head_dim")
-        if len(c.up_block_types) != stages:
-            raise ValueError(
-                f"UNet2DConditionModel: up_block_types and block_out_channels must be of one length, got "
-                f"{len(c.up_block_types)} and {stages}"
-            )
+        layers = per_stage(c.layers_per_block, stages)
+        depths = per_stage(c.transformer_layers_per_block, stages)
+        heads = per_stage(c.num_attention_heads or c.attention_head_dim, stages)
 
         # The up path mirrors the down path, with one layer more a stage; each layer also takes one skip connection.
         skips = list(self.skip_channels)
@@ -70,7 +36,7 @@ class UNet2DConditionModel(UNetEncoder):
         before = channels[-1]
         for i, kind in enumerate(c.up_block_types):
             stage = stages - 1 - i
-            reads = attends(kind, "CrossAttnUpBlock2D", "UpBlock2D")
+            reads = kind == "CrossAttnUpBlock2D"
             ins = [width + skips.pop() for width in [before] + [channels[stage]] * layers[stage]]
             block = Block(c, ins, channels[stage], 4 * channels[0], depths[stage], heads[stage], reads)
             if i < stages - 1:

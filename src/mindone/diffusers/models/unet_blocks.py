@@ -1,15 +1,13 @@
 """What a UNet is built of: stages of residual blocks, each followed by a transformer where the stage reads the text."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
 from .layers import Activation, Attention, Conv2d, GroupNorm, LayerNorm, Linear, ResnetBlock
-
-T = TypeVar("T")
 
 
 class BlockFields(Protocol):
@@ -52,16 +50,15 @@ class Block(nn.Cell):
         ins: Sequence[int],
         out: int,
         time: int,
-        depth: int | Sequence[int],
+        depth: int,
         heads: int,
         attends: bool,
     ):
         super().__init__()
         self.layers = len(ins)
-        depths = per_stage(depth, self.layers, "transformer_layers_per_block")
         self.attentions = None
         if attends:
-            self.attentions = nn.CellList([Transformer(c, out, n, heads) for n in depths])
+            self.attentions = nn.CellList([Transformer(c, out, depth, heads) for _ in ins])
         self.resnets = nn.CellList([ResnetBlock(i, out, c.norm_num_groups, c.norm_eps, c.act_fn, time) for i in ins])
         self.downsamplers: nn.CellList | None = None
         self.upsamplers: nn.CellList | None = None
@@ -169,24 +166,6 @@ class GatedLinear(nn.Cell):
         return F.geglu(x, self.proj.weight, self.proj.bias)
 
 
-def attends(kind: str, with_attention: str, without: str) -> bool:
-    """Whether a stage of this kind, as configs name it, reads the text.
-
-    Raises:
-        ValueError: it is neither of the two.
-    """
-    if kind not in (with_attention, without):
-        raise ValueError(f"unknown UNet block {kind!r}; known are {with_attention} and {without}")
-    return kind == with_attention
-
-
-def per_stage(value: T | Sequence[T], count: int, field: str) -> list[T]:
-    """One value a stage from a config's value or list.
-
-    Raises:
-        ValueError: the list has another length.
-    """
-    values: list[T] = list(value) if isinstance(value, (list, tuple)) else [value] * count  # type: ignore[list-item]
-    if len(values) != count:
-        raise ValueError(f"UNet2DConditionModel: {field} must have {count} entries, got {len(values)}")
-    return values
+def per_stage(value: int | tuple[int, ...], count: int) -> tuple[int, ...]:
+    """One value per stage from a config's number or list."""
+    return value if isinstance(value, tuple) else (value,) * count

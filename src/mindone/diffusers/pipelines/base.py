@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from .. import engines
-from ..loading.config import GENERATION_CONFIG_NAME, Config, read_config, read_generation_config
+from ..loading.config import GENERATION_CONFIG_NAME, Config, read_generation_config
 from ..loading.dtypes import parse_dtype
-from ..loading.hub import component_folder, resolve
+from ..loading.hub import Source, component_folder
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
 from .components import INDEX_NAME, component_classes, load_component, published_names
@@ -82,17 +82,11 @@ class Pipeline(RunsOfPipeline):
         dtype = parse_dtype(mindspore_dtype)
         cls._check_keywords(components)
         chosen_engine = engines.get(engine) if isinstance(engine, str) else engine
-        root = resolve(
-            path_or_id,
-            needed=lambda index: cls._plan(index, components)[1],  # so that nothing is fetched in vain
-            variant=variant,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-        )
-        index, generation_config = read_config(root, INDEX_NAME), read_generation_config(root)
+        source = Source(path_or_id, revision, cache_dir, local_files_only, token)
+        index = source.index()
         pipeline, classes = cls._plan(index, components)
+        root = source.pipeline(classes, variant)
+        generation_config = read_generation_config(root)
         folders = {name: component_folder(root, name) for name in classes}
 
         loaded = {
@@ -212,7 +206,7 @@ class Pipeline(RunsOfPipeline):
         return self._begin(self.unet, self.engine, self.scheduler, settings)
 
     def release(self) -> None:
-        """Drop everything that was compiled, and give its memory back to the system. It is compiled again when needed."""
+        """Drop everything that was compiled, and give its memory back to the system; a later call compiles again."""
         for network in self._networks():
             network.release()
 

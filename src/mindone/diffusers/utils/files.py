@@ -65,6 +65,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ValueError(f"{path} is not usable JSON: {error}") from None
     except RecursionError:
         raise ValueError(f"{path} is not usable JSON: it is nested too deeply") from None
 

@@ -1,7 +1,7 @@
 """One method of a network for one set of input shapes: recorded, changed by passes, compiled, and run."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias
 
