@@ -228,12 +228,19 @@ def test_set_begin_index_says_which_visit_of_a_repeated_timestep_is_meant() -> N
     assert scheduler.step_index == 3
 
 
-def test_output_is_a_tuple_and_has_names() -> None:
-    scheduler = DDIMScheduler()
-    scheduler.set_timesteps(5)
-    output = scheduler.step(noise(), scheduler.timesteps[0], noise(), return_dict=False)
-    assert isinstance(output, tuple)
-    assert output[0] is output.prev_sample and output[1] is output.pred_original_sample
+@pytest.mark.parametrize("cls", KINDS)
+def test_a_step_returns_names_or_a_plain_tuple(cls: Any) -> None:
+    scheduler, stepped = cls(**LATENT), []
+    for return_dict in (True, False):
+        scheduler.set_timesteps(5)
+        generator = np.random.default_rng(0)
+        stepped.append(
+            scheduler.step(noise(), scheduler.timesteps[0], noise(), return_dict=return_dict, generator=generator)
+        )
+    output, plain = stepped
+    assert type(plain) is tuple and len(plain) == len(output)
+    assert output["prev_sample"] is output[0] is output.prev_sample
+    np.testing.assert_array_equal(plain, output.to_tuple())
 
 
 def test_one_generator_an_image_makes_images_independent_of_the_batch() -> None:
@@ -386,9 +393,16 @@ def test_impossible_runs_are_refused(cls: Any, config: dict[str, Any], run: dict
 
 
 @pytest.mark.parametrize("cls", KINDS)
-def test_step_before_set_timesteps_says_what_to_call(cls: Any) -> None:
-    with pytest.raises(ValueError, match=r"call .*set_timesteps before step"):
-        cls().step(noise(), 999, noise())
+def test_step_before_set_timesteps_goes_through_all_training_timesteps_or_says_what_to_call(cls: Any) -> None:
+    scheduler = cls(num_train_timesteps=5)
+    if scheduler.needs_set_timesteps:
+        with pytest.raises(ValueError, match=r"call .*set_timesteps before step"):
+            scheduler.step(noise(), 4, noise())
+        return
+    x, generator = noise(), np.random.default_rng(0)
+    for timestep in scheduler.timesteps:
+        x = scheduler.step(0.1 * x, timestep, x, generator=generator).prev_sample
+    assert scheduler.timesteps.tolist() == [4, 3, 2, 1, 0] and np.isfinite(x).all()
 
 
 def test_misuse_of_step_is_explained() -> None:

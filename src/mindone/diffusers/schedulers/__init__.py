@@ -10,9 +10,8 @@ from .registry import FILES, scheduler_class, scheduler_classes
 from .short_names import SHORT_NAMES, by_name
 
 if TYPE_CHECKING:
+    from .arrays import draw_noise as draw_noise
     from .base import Scheduler as Scheduler
-    from .base import SchedulerOutput as SchedulerOutput
-    from .base import draw_noise as draw_noise
     from .ddim import DDIMScheduler as DDIMScheduler
     from .ddpm import DDPMScheduler as DDPMScheduler
     from .dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
@@ -21,13 +20,14 @@ if TYPE_CHECKING:
     from .heun import HeunDiscreteScheduler as HeunDiscreteScheduler
     from .lcm import LCMScheduler as LCMScheduler
     from .lms import LMSDiscreteScheduler as LMSDiscreteScheduler
+    from .output import SchedulerOutput as SchedulerOutput
     from .pndm import PNDMScheduler as PNDMScheduler
     from .tcd import TCDScheduler as TCDScheduler
     from .unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 
     SCHEDULERS: dict[str, type[Scheduler]]
 
-_HOME = {**FILES, "Scheduler": "base", "SchedulerOutput": "base", "draw_noise": "base"}
+_HOME = {**FILES, "Scheduler": "base", "SchedulerOutput": "output", "draw_noise": "arrays"}
 
 __all__ = [*sorted(_HOME), "SHORT_NAMES", "SCHEDULERS", "by_name", "scheduler_class", "scheduler_classes"]
 

@@ -26,6 +26,9 @@ FILES = {
 }
 """The file that defines each class, by the class's name in ``_class_name`` and ``model_index.json``."""
 
+CLASSES: dict[str, type[Scheduler]] = {}
+"""The classes that are imported so far, those that a program defined for itself included."""
+
 
 def scheduler_class(name: object) -> type[Scheduler]:
     """The scheduler class of that name: one of ``FILES``, or a subclass of ``Scheduler`` that a program defined.
@@ -33,16 +36,13 @@ def scheduler_class(name: object) -> type[Scheduler]:
     Raises:
         ValueError: there is none; the known ones are listed.
     """
-    from .base import CLASSES
-
-    if name in FILES:
+    if str(name) in FILES:
         importlib.import_module(f"{__package__}.{FILES[str(name)]}")
     if str(name) not in CLASSES:
-        known = dict.fromkeys([*FILES, *CLASSES])
-        raise ValueError(f"unknown scheduler class {name!r}; the known ones are {', '.join(known)}")
+        raise ValueError(f"unknown scheduler class {name!r}; the known ones are {', '.join({**FILES, **CLASSES})}")
     return CLASSES[str(name)]
 
 
 def scheduler_classes() -> dict[str, type[Scheduler]]:
-    """Every scheduler class by its name."""
+    """Every scheduler class of the library by its name."""
     return {name: scheduler_class(name) for name in FILES}

@@ -52,4 +52,4 @@ def by_name(short_name: str, config: Mapping[str, object]) -> Scheduler:
     if short_name not in SHORT_NAMES:
         raise ValueError(f"unknown scheduler {short_name!r}; choose one of {', '.join(SHORT_NAMES)}")
     class_name, options = SHORT_NAMES[short_name]
-    return scheduler_class(class_name).from_config(config, **options)
+    return scheduler_class(class_name).from_config(config, False, **options)
