@@ -130,7 +130,9 @@ class Scheduler(ConfiguredScheduler):
         if sigma_spacing(self._options) and name == "timesteps":
             raise ValueError(f"custom timesteps cannot be used with {sigma_spacing(self._options)}; turn it off")
         least = 1 if name == "timesteps" else 2
-        if values.ndim != 1 or len(values) < least or not (np.diff(values) < 0).all() or values[-1] < 0:
+        # The sigmas of another run may end with the lowest noise level twice (final_sigmas_type sigma_min).
+        falling = values if name == "timesteps" or values[-2:-1] != values[-1:] else values[:-1]
+        if values.ndim != 1 or len(values) < least or not (np.diff(falling) < 0).all() or values[-1] < 0:
             raise ValueError(f"{name} must be at least {least} descending numbers, none below 0, got {given}")
         if name == "timesteps" and values[0] >= len(self):
             raise ValueError(f"timesteps must be below num_train_timesteps={len(self)}, got {values[0]:g}")

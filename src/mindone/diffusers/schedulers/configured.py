@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
@@ -64,10 +65,12 @@ class ConfiguredScheduler(Configurable):
     if not TYPE_CHECKING:  # a type checker is to know the real attributes only
 
         def __getattr__(self, name: str) -> object:
-            """Options can be read from the scheduler itself, as older scripts do: ``scheduler.use_karras_sigmas``."""
-            if name != "_options" and name in self._options:
-                return self._options[name]
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            """The config's entries can be read from the scheduler, as older scripts do: ``scheduler.beta_start``."""
+            if name != "config" and name in self.config:
+                say = f"read {name} from scheduler.config, not from the scheduler: scheduler.config.{name}"
+                warnings.warn(say, FutureWarning, stacklevel=2)
+                return self.config[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @classmethod
     def extract_init_dict(

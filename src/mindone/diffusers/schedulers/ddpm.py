@@ -27,6 +27,10 @@ class DDPMScheduler(VariancePreserving):
     takes = ("timesteps",)
     needs_set_timesteps = False
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.variance_type: str = self._options["variance_type"]
+
     def step(
         self,
         model_output: Array,
@@ -52,6 +56,6 @@ class DDPMScheduler(VariancePreserving):
         if t > 0:
             # The floor is part of the published sampler: it leaves a trace of noise on the last step.
             small = max(beta_bar_previous / beta_bar * beta_t, 1e-20)
-            variance = beta_t if self._options["variance_type"] == "fixed_large" else small
+            variance = beta_t if self.variance_type == "fixed_large" else small
             mean = mean + math.sqrt(variance) * draw_noise(model_output, generator)
         return SchedulerOutput(mean, x0)

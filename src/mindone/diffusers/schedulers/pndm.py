@@ -46,6 +46,11 @@ class PNDMScheduler(VariancePreserving):
         self.prk_timesteps = np.array(calls, np.int64)
         return np.concatenate([self.prk_timesteps, timesteps[3:]])
 
+    @property
+    def plms_timesteps(self) -> np.ndarray:
+        """The timesteps of the multistep phase, those after ``prk_timesteps``."""
+        return self.timesteps[len(self.prk_timesteps) :]
+
     def _reset(self) -> None:
         self.counter = 0
         self._outputs: list[Array] = []  # ε of earlier timesteps, the latest first

@@ -12,7 +12,15 @@ from .arrays import Array, per_image
 from .base import Scheduler, Timestep
 from .betas import SMALLEST_ALPHA
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, fields
-from .spacing import FINAL_SIGMAS, sigma_spacing, sigma_table, sigma_to_timestep, spaced_sigmas, spaced_timesteps
+from .spacing import (
+    FINAL_SIGMAS,
+    SIGMA_SPACINGS,
+    sigma_spacing,
+    sigma_table,
+    sigma_to_timestep,
+    spaced_sigmas,
+    spaced_timesteps,
+)
 
 # What DPM-Solver and UniPC share. Flow matching models are none of Stable Diffusion 1, 2 and XL, so their sampling is
 # refused.
@@ -70,6 +78,12 @@ class VarianceExploding(SigmaSpace):
     """
 
     needs_set_timesteps = False
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        for name in SIGMA_SPACINGS:
+            if name in self._options:
+                setattr(self, name, self._options[name])
 
     @property
     def init_noise_sigma(self) -> float:

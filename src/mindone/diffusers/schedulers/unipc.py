@@ -38,6 +38,12 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
                 "set final_sigmas_type to 'sigma_min'"
             )
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.predict_x0: bool = self._options["predict_x0"]
+        self.disable_corrector: list[int] = self._options["disable_corrector"]
+        self.solver_p: None = self._options["solver_p"]
+
     def _layout(self, steps: int) -> np.ndarray:
         if sigma_spacing(self._options):
             timesteps, sigmas = self._spaced_run(steps)
@@ -71,7 +77,7 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         """From one timestep to the next, after correcting the step that led here (algorithms 1 and 2)."""
         options = self._options
         m = self._convert(model_output, sample, self._sigmas[i])
-        if self.last_sample is not None and i - 1 not in options["disable_corrector"]:
+        if self.last_sample is not None and i - 1 not in self.disable_corrector:
             sample = self._update(self.last_sample, i - 1, self._last_order, corrector=m)
         self._outputs = [m, *self._outputs[: options["solver_order"] - 1]]
         order = len(self._outputs)
@@ -79,11 +85,11 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
             order = min(order, len(self.timesteps) - i)
         self.last_sample, self._last_order = sample, order
         x = self._update(sample, i, order)
-        return SchedulerOutput(x, m if options["predict_x0"] else None)
+        return SchedulerOutput(x, m if self.predict_x0 else None)
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
         """x₀, or ε without ``predict_x0``."""
-        if self._options["predict_x0"]:
+        if self.predict_x0:
             return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(level)))
         return self._predict_epsilon(model_output, sample, *self._alpha_sigma(level))
 
@@ -97,9 +103,9 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         if h == 0:
             return x
         m0 = self._outputs[0]
-        signed_h = -h if self._options["predict_x0"] else h
+        signed_h = -h if self.predict_x0 else h
         phi = math.expm1(signed_h)
-        if self._options["predict_x0"]:
+        if self.predict_x0:
             x_weight, m_weight = sigma_t / sigma_s, alpha_t
         else:
             x_weight, m_weight = alpha_t / alpha_s, sigma_t
