@@ -38,7 +38,7 @@ class Scheduler(ConfiguredScheduler):
     needs_set_timesteps: ClassVar[bool] = True
     """Whether ``step`` refuses to go through all training timesteps, which is what ``timesteps`` are at first."""
 
-    step: Callable[..., Stepped]
+    step: Callable[..., Any]
     """``step(model_output, timestep, sample, …, return_dict=True)``: from the sample at a timestep to that at the next.
 
     Call it for each of ``timesteps``, in order. Each class defines it with its own further arguments, in the published
@@ -51,6 +51,9 @@ class Scheduler(ConfiguredScheduler):
         generator: where noise comes from: one generator, or a list with one per image. Deterministic schedulers take it
             too, by keyword, so that one loop serves all, and draw nothing.
         return_dict: false for a plain tuple of the output's entries.
+
+    Returns:
+        A ``SchedulerOutput``, or with ``return_dict=False`` the tuple of its entries.
 
     Raises:
         ValueError: ``set_timesteps`` was not called, the timestep is not of this run, or the run is over.
