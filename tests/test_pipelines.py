@@ -328,7 +328,7 @@ def test_a_checkpoint_may_suggest_its_guidance_scale(pipe, tmp_path):
 def test_a_guidance_scale_that_is_no_number_is_refused(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     (tmp_path / "generation_config.json").write_text('{"guidance_scale": "high"}')
-    with pytest.raises(ValueError, match=r"generation_config.json: guidance_scale must be a number, got 'high'"):
+    with pytest.raises(ValueError, match=r"generation_config.json: guidance_scale must be a valid number, got 'high'"):
         load(tmp_path)
 
 

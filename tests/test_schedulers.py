@@ -1,5 +1,6 @@
 """The schedulers against the reference's numbers (golden file), identities that must hold, and bad input."""
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -24,6 +25,7 @@ from mindone.diffusers.schedulers import (
     Scheduler,
     TCDScheduler,
     UniPCMultistepScheduler,
+    by_name,
     scheduler_class,
 )
 
@@ -228,12 +230,52 @@ def test_set_begin_index_says_which_visit_of_a_repeated_timestep_is_meant() -> N
     assert scheduler.step_index == 3
 
 
-def test_output_is_a_tuple_and_has_names() -> None:
-    scheduler = DDIMScheduler()
-    scheduler.set_timesteps(5)
-    output = scheduler.step(noise(), scheduler.timesteps[0], noise(), return_dict=False)
-    assert isinstance(output, tuple)
-    assert output[0] is output.prev_sample and output[1] is output.pred_original_sample
+@pytest.mark.parametrize("cls", KINDS)
+def test_a_step_returns_names_or_a_plain_tuple(cls: Any) -> None:
+    scheduler, stepped = cls(**LATENT), []
+    for return_dict in (True, False):
+        scheduler.set_timesteps(5)
+        generator = np.random.default_rng(0)
+        stepped.append(
+            scheduler.step(noise(), scheduler.timesteps[0], noise(), return_dict=return_dict, generator=generator)
+        )
+    output, plain = stepped
+    assert type(plain) is tuple and len(plain) == len(output)
+    assert output["prev_sample"] is output[0] is output.prev_sample
+    np.testing.assert_array_equal(plain, output.to_tuple())
+
+
+@pytest.mark.parametrize("cls", KINDS)
+def test_predicting_the_clean_sample_takes_no_step_and_agrees_with_the_step_that_reports_it(cls: Any) -> None:
+    scheduler = cls(**LATENT)
+    scheduler.set_timesteps(6)
+    x, generator = noise(), np.random.default_rng(0)
+    for timestep in scheduler.timesteps:
+        output = 0.1 * scheduler.scale_model_input(x, timestep)
+        predicted = scheduler.predict_original(output, timestep, x)
+        step = scheduler.step(output, timestep, x, generator=generator)
+        if cls in PREDICT_X0:
+            np.testing.assert_array_equal(predicted, step.pred_original_sample)
+        assert predicted.shape == x.shape and predicted.dtype == x.dtype
+        x = step.prev_sample
+
+
+@pytest.mark.parametrize("copied", [lambda scheduler: scheduler.for_run(), copy.copy], ids=["for_run", "copy"])
+@pytest.mark.parametrize("cls", KINDS)
+def test_two_runs_of_one_scheduler_do_not_disturb_each_other(cls: Any, copied: Any) -> None:
+    scheduler = cls(**LATENT)
+    scheduler.set_timesteps(6)
+    alone, runs = cls(**LATENT), [copied(scheduler), copied(scheduler)]
+    alone.set_timesteps(6)
+    samples = {run: noise(seed=i) for i, run in enumerate([*runs, alone])}
+    samples[alone] = noise(seed=0)
+    for timestep in scheduler.timesteps:
+        for run, x in samples.items():
+            generator = np.random.default_rng(3)
+            output = 0.1 * run.scale_model_input(x, timestep)
+            samples[run] = run.step(output, timestep, x, generator=generator).prev_sample
+    np.testing.assert_array_equal(samples[runs[0]], samples[alone])
+    assert runs[0].alphas_cumprod is scheduler.alphas_cumprod
 
 
 def test_one_generator_an_image_makes_images_independent_of_the_batch() -> None:
@@ -298,6 +340,37 @@ def test_another_schedulers_options_change_nothing() -> None:
     np.testing.assert_array_equal(carried.sigmas, plain.sigmas)
 
 
+def test_a_saved_config_holds_published_keys_alone(tmp_path: Path) -> None:
+    scheduler = EulerDiscreteScheduler(**LATENT)
+    scheduler.save_config(tmp_path)
+    written = json.loads((tmp_path / "scheduler_config.json").read_text())
+    assert written == json.loads(scheduler.to_json_string())
+    assert written.keys() == {*EulerDiscreteScheduler.defaults, "_class_name"}
+    assert EulerDiscreteScheduler.load_config(tmp_path) == written
+    again = EulerDiscreteScheduler.from_pretrained(tmp_path, beta_end=0.02)
+    assert again.config == {**written, "beta_end": 0.02}
+
+
+def test_overrides_that_a_class_does_not_know_are_given_back_when_asked_for() -> None:
+    scheduler, unused = DDIMScheduler.from_config({}, return_unused_kwargs=True, eta=0.5, beta_end=0.01)
+    assert unused == {"eta": 0.5} and scheduler.config.beta_end == 0.01
+
+
+def test_config_entries_can_be_read_from_the_scheduler_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="scheduler.config.beta_start"):
+        assert DDIMScheduler(beta_start=0.001).beta_start == 0.001
+    with pytest.raises(AttributeError, match="'DDIMScheduler' object has no attribute 'sigma'"):
+        DDIMScheduler().sigma  # noqa: B018
+
+
+def test_short_names_set_up_a_scheduler_on_the_checkpoints_noise_schedule() -> None:
+    scheduler = by_name("dpm++-karras", PNDMScheduler(**LATENT).config)
+    assert isinstance(scheduler, DPMSolverMultistepScheduler)
+    assert scheduler.config.use_karras_sigmas is True and scheduler.config.beta_end == LATENT["beta_end"]
+    with pytest.raises(ValueError, match=r"unknown scheduler 'ddim2'; choose one of ddim, ddpm, dpm\+\+"):
+        by_name("ddim2", {})
+
+
 def test_config_is_read_only_and_compatibles_are_all() -> None:
     scheduler = DDIMScheduler()
     with pytest.raises(AttributeError):
@@ -323,7 +396,14 @@ def test_impossible_numbers_of_steps_are_refused(cls: Any, steps: Any) -> None:
         ({"prediction_type": "score"}, "takes prediction_type 'epsilon'"),
         ({"trained_betas": [0.1, 0.2]}, "trained_betas must be 1000 numbers"),
         ({"num_train_timesteps": 0}, "num_train_timesteps must be a whole number"),
+        ({"num_train_timesteps": 2**40}, "num_train_timesteps must be a whole number from 1 to 1e"),
+        ({"num_train_timesteps": True}, "num_train_timesteps must be a whole number"),
         ({"beta_start": "small"}, "takes a number as beta_start"),
+        ({"beta_start": 0}, r"takes a number as beta_start, from 1e-12 to 0.9999; got 0"),
+        ({"beta_end": math.nan}, "takes a number as beta_end"),
+        ({"beta_schedule": ["linear"]}, "unknown beta_schedule"),
+        ({"trained_betas": ["a"]}, "trained_betas must be a list of numbers"),
+        ({"trained_betas": [1.5] * 1000}, "trained_betas must be between 0 and 1"),
     ],
 )
 def test_unknown_noise_schedules_are_refused(cls: Any, config: dict[str, Any], message: str) -> None:
@@ -386,9 +466,16 @@ def test_impossible_runs_are_refused(cls: Any, config: dict[str, Any], run: dict
 
 
 @pytest.mark.parametrize("cls", KINDS)
-def test_step_before_set_timesteps_says_what_to_call(cls: Any) -> None:
-    with pytest.raises(ValueError, match=r"call .*set_timesteps before step"):
-        cls().step(noise(), 999, noise())
+def test_step_before_set_timesteps_goes_through_all_training_timesteps_or_says_what_to_call(cls: Any) -> None:
+    scheduler = cls(num_train_timesteps=5)
+    if scheduler.needs_set_timesteps:
+        with pytest.raises(ValueError, match=r"call .*set_timesteps before step"):
+            scheduler.step(noise(), 4, noise())
+        return
+    x, generator = noise(), np.random.default_rng(0)
+    for timestep in scheduler.timesteps:
+        x = scheduler.step(0.1 * x, timestep, x, generator=generator).prev_sample
+    assert scheduler.timesteps.tolist() == [4, 3, 2, 1, 0] and np.isfinite(x).all()
 
 
 def test_misuse_of_step_is_explained() -> None:

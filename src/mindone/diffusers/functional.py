@@ -9,7 +9,7 @@ Parameters are operands like any other. Besides these functions a network may us
 
 **Rows that guidance shares.** Both halves of a guided batch start from the same latents, and stay equal until they
 first look at the text. So a network may be given the latents once, for a text of twice as many rows: `add`, `concat`
-along another axis, and `attention` repeat the rows of whichever operand has fewer, and nothing is computed twice before.
+along another axis, and `attention` repeat the rows of whichever operand has fewer; nothing is computed twice before.
 """
 
 from collections.abc import Sequence

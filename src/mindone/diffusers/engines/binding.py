@@ -1,7 +1,7 @@
 """Weights belong to parameters: after loading, a parameter itself knows its stored values.
 
 So a cell can be wrapped or replaced, and its parameters put anywhere, without anyone looking a name up. What is bound
-to a parameter can be exchanged for an overlay that is computed when an engine asks: a fused adapter, int8, a sum of taps.
+to a parameter can be exchanged for an overlay that is computed when an engine asks: a fused adapter, or int8.
 """
 
 from typing import Any

@@ -1,10 +1,12 @@
 """Component configs: JSON objects in the published layout, read-only once loaded."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
 
@@ -26,53 +28,40 @@ class GenerationFields:
 logger = logging.get_logger(__name__)
 
 
-class Config(Mapping[str, Any]):
-    """A read-only mapping whose entries are attributes too: `config.sample_size` is `config["sample_size"]`.
+class Config(dict[str, Any]):
+    """A read-only dictionary whose entries are attributes too: ``config.sample_size`` is ``config["sample_size"]``.
 
-    Keys that nobody here knows are kept, so that saving writes back what was loaded.
+    Keys that nobody here knows are kept, so that saving writes back what was loaded. ``dict(config)`` is a dictionary
+    to change.
     """
 
-    __slots__ = ("_values",)
-    _values: dict[str, Any]
-
-    def __init__(self, *values: Mapping[str, Any], **more: Any):
-        merged: dict[str, Any] = {}
+    def __init__(self, *values: Mapping[str, Any], **more: Any) -> None:
         for value in (*values, more):
-            merged.update(value)
-        object.__setattr__(self, "_values", merged)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._values[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+            super().update(value)
 
     def __getattr__(self, name: str) -> Any:
-        # Dunder look-ups (copy, pickle) come before __init__ has set the values.
-        if name.startswith("__") or name == "_values":
-            raise AttributeError(name)
         try:
-            return self._values[name]
+            return self[name]
         except KeyError:
-            raise AttributeError(f"the config has no entry {name!r}; it has {', '.join(self._values)}") from None
+            raise AttributeError(f"the config has no entry {name!r}; it has {', '.join(self)}") from None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a config is read-only: cannot set {name!r}; make a new one with from_config")
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a config is read-only; dict(config) makes a dictionary to change, from_config a new object")
 
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a config is read-only: cannot delete {name!r}; make a new one with from_config")
+    def _refuse_attribute(self, name: str, *_: object) -> NoReturn:
+        raise AttributeError(f"a config is read-only: cannot change {name!r}; make a new one with from_config")
+
+    __setattr__ = __delattr__ = _refuse_attribute
+    __setitem__ = __delitem__ = pop = popitem = setdefault = update = clear = __ior__ = _refuse  # type: ignore[assignment]
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._values]
+        return [*super().__dir__(), *self]
 
-    def __reduce__(self) -> tuple[type["Config"], tuple[dict[str, Any]]]:
-        return (Config, (self._values,))
+    def __reduce__(self) -> tuple[type[Config], tuple[dict[str, Any]]]:
+        return (Config, (dict(self),))
 
     def __repr__(self) -> str:
-        return f"Config({self._values!r})"
+        return f"Config({dict(self)!r})"
 
 
 def read_config(folder: str | os.PathLike[str], filename: str = CONFIG_NAME) -> dict[str, Any]:

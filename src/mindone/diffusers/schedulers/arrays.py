@@ -6,10 +6,44 @@ from typing import Any
 import numpy as np
 
 Array = Any  # np.ndarray or mindspore.Tensor: a scheduler only adds, multiplies and divides them
+Generators = np.random.Generator | Sequence[np.random.Generator] | None
+
+
+def draw_noise(sample: Array, generator: Generators = None) -> Array:
+    """Standard normal noise of the sample's shape and type, drawn in float64.
+
+    Args:
+        sample: an array of the shape and type that is wanted, its first axis the batch.
+        generator: one generator for the whole batch, a list with one per image, or None for fresh randomness.
+
+    Raises:
+        ValueError: a list of another length than the batch.
+    """
+    shape = tuple(sample.shape)
+    if generator is None:
+        generator = np.random.default_rng()
+    if isinstance(generator, np.random.Generator):
+        return as_array_like(generator.standard_normal(shape), sample)
+    if len(generator) != shape[0]:
+        raise ValueError(f"a list of generators needs one per image: got {len(generator)} for a batch of {shape[0]}")
+    return as_array_like(np.stack([one.standard_normal(shape[1:]) for one in generator]), sample)
+
+
+def given_or_drawn(variance_noise: Array | None, sample: Array, generator: Generators) -> Array:
+    """The noise that the caller gave, or fresh noise from the generator.
+
+    Raises:
+        ValueError: both were given.
+    """
+    if variance_noise is None:
+        return draw_noise(sample, generator)
+    if generator is not None:
+        raise ValueError("give generator or variance_noise, not both")
+    return variance_noise
 
 
 def dynamic_threshold(sample: Array, ratio: float, max_value: float) -> Array:
-    """Clip each image to its own `ratio` quantile s of absolute values, s in [1, max_value], and divide it by s.
+    """Clip each image to its own ``ratio`` quantile s of absolute values, s in [1, max_value], and divide it by s.
 
     Section 2.3 of Imagen (Saharia et al. 2022, arXiv 2205.11487). Meant for pixels, not latents.
     """
@@ -20,7 +54,7 @@ def dynamic_threshold(sample: Array, ratio: float, max_value: float) -> Array:
 
 
 def as_array_like(values: np.ndarray, like: Array) -> Array:
-    """`values` as the kind of array that `like` is, in its dtype."""
+    """``values`` as the kind of array that ``like`` is, in its dtype."""
     if isinstance(like, np.ndarray):
         return values.astype(like.dtype, copy=False)
     import mindspore
@@ -33,10 +67,10 @@ def to_numpy(array: Array) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.asnumpy()
 
 
-def per_image(values: Sequence[float], like: Array) -> Any:
-    """One coefficient an image, ready to multiply a batch: a float where all agree, else `(batch, 1, 1, 1)`."""
+def per_image(values: Sequence[float], like: Array) -> Array | float:
+    """One coefficient per image, ready to multiply a batch: a float where all agree, else ``(batch, 1, 1, 1)``."""
     if len(set(values)) == 1:
         return values[0]
     if len(values) != like.shape[0]:
-        raise ValueError(f"timesteps must be one, or one an image: got {len(values)} for a batch of {like.shape[0]}")
+        raise ValueError(f"timesteps must be one, or one per image: got {len(values)} for a batch of {like.shape[0]}")
     return as_array_like(np.reshape(values, (-1,) + (1,) * (len(like.shape) - 1)), like)

@@ -11,30 +11,27 @@ from typing import Any
 
 import numpy as np
 
+SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "exp", "sigmoid")
+
 # The smallest positive float16: as ᾱ of the last timestep it keeps σ finite where the schedule has no signal left.
 SMALLEST_ALPHA = 2.0**-24
 
 
 def beta_table(config: Mapping[str, Any]) -> np.ndarray:
-    """The training process's β, float32 `(num_train_timesteps,)`, each in (0, 1).
+    """The training process's β, float32 ``(num_train_timesteps,)``, each in (0, 1).
 
-    `linear` is DDPM's schedule (Ho et al. 2020, section 4), `scaled_linear` that of the latent diffusion models (linear
-    in √β), `squaredcos_cap_v2` the cosine schedule (Nichol & Dhariwal 2021, eq. 17), `exp` the same with
-    ᾱ = exp(-12 t), `sigmoid` GeoDiff's. `trained_betas` takes the place of all of them.
+    ``linear`` is DDPM's schedule (Ho et al. 2020, section 4), ``scaled_linear`` that of the latent diffusion models
+    (linear in √β), ``squaredcos_cap_v2`` the cosine schedule (Nichol & Dhariwal 2021, eq. 17), ``exp`` the same with
+    ᾱ = exp(-12 t), ``sigmoid`` GeoDiff's. ``trained_betas`` takes the place of all of them.
 
     Raises:
-        ValueError: an unknown `beta_schedule`, or a `num_train_timesteps` that is not the length of `trained_betas`.
+        ValueError: an unknown ``beta_schedule``, or ``trained_betas`` that are not ``num_train_timesteps`` numbers
+            between 0 and 1.
     """
     steps, name = config["num_train_timesteps"], config["beta_schedule"]
     start, end = config["beta_start"], config["beta_end"]
     if config["trained_betas"] is not None:
-        trained = np.asarray(config["trained_betas"], np.float32)
-        if trained.shape != (steps,):
-            raise ValueError(
-                f"trained_betas must be {steps} numbers, one a training timestep (num_train_timesteps), "
-                f"got shape {trained.shape}"
-            )
-        return trained
+        return _checked(config["trained_betas"], steps)
     if name == "linear":
         return _linspace(start, end, steps)
     if name == "scaled_linear":
@@ -46,22 +43,37 @@ def beta_table(config: Mapping[str, Any]) -> np.ndarray:
     if name == "sigmoid":
         logits = _linspace(-6, 6, steps).astype(np.float64)
         return ((end - start) / (1 + np.exp(-logits)) + start).astype(np.float32)
-    raise ValueError(
-        f"unknown beta_schedule {name!r}; choose linear, scaled_linear, squaredcos_cap_v2, exp or sigmoid, "
-        "or give trained_betas"
-    )
+    raise ValueError(f"unknown beta_schedule {name!r}; choose {', '.join(SCHEDULES)}, or give trained_betas")
 
 
-def alphas_cumprod(config: Mapping[str, Any]) -> np.ndarray:
-    """ᾱ of every training timestep, float32 `(num_train_timesteps,)`, falling from almost 1 towards 0.
+def _checked(trained: object, steps: int) -> np.ndarray:
+    try:
+        betas = np.asarray(trained, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError("trained_betas must be a list of numbers") from None
+    if betas.shape != (steps,):
+        raise ValueError(
+            f"trained_betas must be {steps} numbers, one per training timestep (num_train_timesteps), "
+            f"got shape {betas.shape}"
+        )
+    if not ((betas > 0) & (betas < 1)).all():
+        raise ValueError(f"trained_betas must be between 0 and 1, got {betas.min():g} to {betas.max():g}")
+    return betas
 
-    With `rescale_betas_zero_snr` the last one is exactly 0 (Lin et al. 2023, "Common Diffusion Noise Schedules and
+
+def training_betas(config: Mapping[str, Any]) -> np.ndarray:
+    """β as sampling uses them, float32 ``(num_train_timesteps,)``: those of ``beta_table``, rescaled where asked.
+
+    With ``rescale_betas_zero_snr`` the last one is exactly 1 (Lin et al. 2023, "Common Diffusion Noise Schedules and
     Sample Steps are Flawed", algorithm 1).
     """
     betas = beta_table(config)
-    if config.get("rescale_betas_zero_snr"):
-        betas = _zero_terminal_snr(betas)
-    return _running_product(np.float32(1) - betas)
+    return _zero_terminal_snr(betas) if config.get("rescale_betas_zero_snr") else betas
+
+
+def running_product(alphas: np.ndarray) -> np.ndarray:
+    """ᾱ of every training timestep, float32, falling from almost 1 towards 0."""
+    return np.cumprod(alphas, dtype=np.float64).astype(np.float32)
 
 
 def _linspace(start: float, end: float, steps: int) -> np.ndarray:
@@ -81,11 +93,7 @@ def _betas_of(alpha_bar: Callable[[float], float], steps: int) -> np.ndarray:
 
 def _zero_terminal_snr(betas: np.ndarray) -> np.ndarray:
     """Shift √ᾱ so that it ends at 0 and scale it so that it still starts where it did."""
-    roots = np.sqrt(_running_product(np.float32(1) - betas))
+    roots = np.sqrt(running_product(np.float32(1) - betas))
     first, last = roots[0], roots[-1]
     bars = np.square((roots - last) * (first / (first - last)))
     return np.float32(1) - np.concatenate([bars[:1], bars[1:] / bars[:-1]])
-
-
-def _running_product(values: np.ndarray) -> np.ndarray:
-    return np.cumprod(values, dtype=np.float64).astype(np.float32)

@@ -1,15 +1,16 @@
 """DDIM: Denoising Diffusion Implicit Models (Song, Meng & Ermon 2020, arXiv 2010.02502)."""
 
 import math
-from typing import Any
 
-from .arrays import Array
-from .base import CLIPPING, NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, fields, given_or_drawn
+from .arrays import Array, Generators, given_or_drawn
+from .base import Timestep
+from .options import CLIPPING, NOISE_SCHEDULE, SPACING, fields
+from .output import SchedulerOutput, Stepped
 from .variance_preserving import VariancePreserving
 
 
 class DDIMScheduler(VariancePreserving):
-    """One Euler step of the probability flow a timestep; with `eta` above 0, noise is put back after each."""
+    """One Euler step of the probability flow a timestep; with ``eta`` above 0, noise is put back after each."""
 
     defaults = fields(
         NOISE_SCHEDULE,
@@ -24,29 +25,27 @@ class DDIMScheduler(VariancePreserving):
     def step(
         self,
         model_output: Array,
-        timestep: Any,
+        timestep: Timestep,
         sample: Array,
-        *,
         eta: float = 0.0,
         use_clipped_model_output: bool = False,
         generator: Generators = None,
         variance_noise: Array | None = None,
         return_dict: bool = True,
-    ) -> SchedulerOutput:
+    ) -> Stepped:
         """From x_t to x_(t-1), eq. 12.
 
         Args:
-            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
             eta: η of eq. 16, from 0 (deterministic) to 1 (as noisy as DDPM).
             use_clipped_model_output: derive ε again from x₀ after it was clipped.
             variance_noise: the noise itself, instead of a generator.
         """
-        if self.num_inference_steps is None:
-            raise ValueError("call DDIMScheduler.set_timesteps before step")
+        self._require_run()
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be from 0 to 1, got {eta}")
         t = int(timestep)
-        previous = t - self._options["num_train_timesteps"] // self.num_inference_steps
+        previous = t - self._options["num_train_timesteps"] // int(self.num_inference_steps or 1)
         alpha, sigma = self._alpha_sigma(t)
         bar, bar_previous = self._alpha_bar(t), self._alpha_bar(previous)
 
@@ -60,4 +59,5 @@ class DDIMScheduler(VariancePreserving):
         x = math.sqrt(bar_previous) * x0 + direction * epsilon
         if eta > 0:
             x = x + sigma_t * given_or_drawn(variance_noise, model_output, generator)
-        return SchedulerOutput(x, x0)
+        output = SchedulerOutput(x, x0)
+        return output if return_dict else output.to_tuple()

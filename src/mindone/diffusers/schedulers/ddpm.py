@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 
-from .arrays import Array
-from .base import CLIPPING, NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, draw_noise, fields
+from .arrays import Array, Generators, draw_noise
+from .base import Timestep
+from .options import CLIPPING, NOISE_SCHEDULE, SPACING, fields
+from .output import SchedulerOutput, Stepped
 from .variance_preserving import VariancePreserving
 
 
@@ -23,6 +25,22 @@ class DDPMScheduler(VariancePreserving):
     )
     choices = fields(variance_type=("fixed_small", "fixed_small_log", "fixed_large"))
     takes = ("timesteps",)
+    needs_set_timesteps = False
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.variance_type: str = self._options["variance_type"]
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Stepped:
+        """One step; the arguments are those of ``Scheduler.step``."""
+        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample, generator))
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From x_t to the next timestep of the run, eq. 6 and 7."""
@@ -38,6 +56,6 @@ class DDPMScheduler(VariancePreserving):
         if t > 0:
             # The floor is part of the published sampler: it leaves a trace of noise on the last step.
             small = max(beta_bar_previous / beta_bar * beta_t, 1e-20)
-            variance = beta_t if self._options["variance_type"] == "fixed_large" else small
+            variance = beta_t if self.variance_type == "fixed_large" else small
             mean = mean + math.sqrt(variance) * draw_noise(model_output, generator)
         return SchedulerOutput(mean, x0)

@@ -1,17 +1,13 @@
 """DPM-Solver (Lu et al. 2022, arXiv 2206.00927) and DPM-Solver++ (arXiv 2211.01095), the multistep variants."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from .arrays import Array
-from .base import (
-    Generators,
-    SchedulerOutput,
-    fields,
-    given_or_drawn,
-)
+from .arrays import Array, Generators, given_or_drawn
+from .base import Timestep
+from .options import fields
+from .output import SchedulerOutput, Stepped
 from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
 from .spacing import sigma_spacing
 
@@ -19,7 +15,7 @@ from .spacing import sigma_spacing
 class DPMSolverMultistepScheduler(ExponentialIntegrator):
     """Solves for the part of the trajectory that is linear exactly, and for the model's part by a Taylor series in λ.
 
-    `dpmsolver++` integrates the predicted x₀, `dpmsolver` the predicted ε; their `sde-` variants add noise.
+    ``dpmsolver++`` integrates the predicted x₀, ``dpmsolver`` the predicted ε; their ``sde-`` variants add noise.
     """
 
     defaults = fields(
@@ -83,20 +79,21 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
     def step(
         self,
         model_output: Array,
-        timestep: Any,
+        timestep: Timestep,
         sample: Array,
-        *,
-        variance_noise: Array | None = None,
         generator: Generators = None,
+        variance_noise: Array | None = None,
         return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """As `Scheduler.step`, with more to choose.
+    ) -> Stepped:
+        """One step.
 
         Args:
-            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
-            variance_noise: the noise of the `sde-` variants itself, instead of a generator.
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
+            variance_noise: the noise of the ``sde-`` variants itself, instead of a generator.
         """
-        return self._advance(model_output, timestep, sample, generator=generator, variance_noise=variance_noise)
+        return self._advance(
+            timestep, return_dict, lambda i: self._step(i, model_output, sample, generator, variance_noise)
+        )
 
     def _step(
         self, i: int, model_output: Array, sample: Array, generator: Generators, variance_noise: Array | None
@@ -123,7 +120,7 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
         return 2 if left == 2 and short else 3
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
-        """What the solver integrates: x₀ for the ++ variants, ε for the others."""
+        """x₀ for the ++ variants, ε for the others."""
         alpha, sigma = self._alpha_sigma(level)
         if self._options["algorithm_type"].endswith("++"):
             return self._clip(self._predict_original(model_output, sample, alpha, sigma))

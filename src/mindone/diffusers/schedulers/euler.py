@@ -1,12 +1,14 @@
 """Euler's method over σ: Elucidating the Design Space (Karras et al. 2022, arXiv 2206.00364), algorithm 2."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Array
-from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, Generators, SchedulerOutput, draw_noise, fields
+from .arrays import Array, Generators, draw_noise, per_image
+from .base import Timestep
+from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
+from .output import SchedulerOutput, Stepped
 from .sigma_space import VarianceExploding
 from .spacing import FINAL_SIGMAS, sigma_to_timestep
 
@@ -58,33 +60,42 @@ class EulerDiscreteScheduler(VarianceExploding):
     def _in_log_sigma(self) -> bool:
         return self._options["timestep_type"] == "continuous" and self._options["prediction_type"] == "v_prediction"
 
+    def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
+        """v = α ε - σ x₀ with α² + σ² = 1 (Salimans & Ho 2022, appendix D), for elements of ``timesteps``."""
+        levels = self._sigmas_of(timesteps, sample)
+        alpha = per_image([self._alpha(level) for level in levels], sample)
+        sigma = per_image([level * self._alpha(level) for level in levels], sample)
+        return alpha * noise - sigma * sample
+
     def step(
         self,
         model_output: Array,
-        timestep: Any,
+        timestep: Timestep,
         sample: Array,
-        *,
         s_churn: float = 0.0,
         s_tmin: float = 0.0,
         s_tmax: float = math.inf,
         s_noise: float = 1.0,
         generator: Generators = None,
         return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """As `Scheduler.step`, with more to choose.
+    ) -> Stepped:
+        """One step.
 
         Args:
-            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
             s_churn: how much noise to put back over the run, S_churn of algorithm 2; 0 is deterministic.
             s_tmin: the lowest σ at which noise is put back.
             s_tmax: the highest.
             s_noise: the standard deviation of that noise.
         """
-        # γ_i of algorithm 2: how much of σ_i to add to it, for the share of the churn that falls to one step.
-        gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1)
-        sigma = self._sigmas[self._index(timestep)]
-        gamma = gamma if s_tmin <= sigma <= s_tmax else 0.0
-        return self._advance(model_output, timestep, sample, gamma=gamma, s_noise=s_noise, generator=generator)
+
+        def step(i: int) -> SchedulerOutput:
+            # γ_i of algorithm 2: how much of σ_i to add to it, for the share of the churn that falls to one step.
+            gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1)
+            gamma = gamma if s_tmin <= self._sigmas[i] <= s_tmax else 0.0
+            return self._step(i, model_output, sample, gamma, s_noise, generator)
+
+        return self._advance(timestep, return_dict, step)
 
     def _step(
         self, i: int, model_output: Array, sample: Array, gamma: float, s_noise: float, generator: Generators

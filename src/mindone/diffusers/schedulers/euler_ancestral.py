@@ -6,8 +6,10 @@ with the deterministic part of each step taken by Euler's method.
 
 import math
 
-from .arrays import Array
-from .base import NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, draw_noise, fields
+from .arrays import Array, Generators, draw_noise
+from .base import Timestep
+from .options import NOISE_SCHEDULE, SPACING, fields
+from .output import SchedulerOutput, Stepped
 from .sigma_space import VarianceExploding
 
 
@@ -16,6 +18,17 @@ class EulerAncestralDiscreteScheduler(VarianceExploding):
 
     defaults = fields(NOISE_SCHEDULE, SPACING, rescale_betas_zero_snr=False)
     choices = fields(prediction_type=("epsilon", "v_prediction"))
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Stepped:
+        """One step; the arguments are those of ``Scheduler.step``."""
+        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample, generator))
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From σ_i to σ_(i+1)."""

@@ -2,15 +2,17 @@
 
 import numpy as np
 
-from .arrays import Array
-from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, Generators, SchedulerOutput, fields
+from .arrays import Array, Generators
+from .base import Timestep
+from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
+from .output import SchedulerOutput, Stepped
 from .sigma_space import VarianceExploding
 
 
 class HeunDiscreteScheduler(VarianceExploding):
     """An Euler step, then the same step again with the mean of the slopes at both its ends.
 
-    Each timestep but the first comes twice in `timesteps`: n steps call the model 2n - 1 times.
+    Each timestep but the first comes twice in ``timesteps``: n steps call the model 2n - 1 times.
     """
 
     order = 2
@@ -30,18 +32,35 @@ class HeunDiscreteScheduler(VarianceExploding):
         return np.repeat(timesteps, 2)[1:].astype(np.float32)
 
     def _reset(self) -> None:
-        self._slope: Array = None  # dx/dσ at the start of a step whose second half is still to come
+        self.prev_derivative: Array = None  # dx/dσ at the start of a step whose second half is still to come
         self._start: Array = None
 
-    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+    @property
+    def state_in_first_order(self) -> bool:
+        """Whether the next call begins a step, rather than completes one."""
+        return self.prev_derivative is None
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        return_dict: bool = True,
+        *,
+        generator: Generators = None,
+    ) -> Stepped:
+        """One step; the arguments are those of ``Scheduler.step``."""
+        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample))
+
+    def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """What the model is to be called with next."""
         sigma = self._sigmas[i]
         x0 = self._clip(self._denoised(model_output, sample, sigma))
         slope = (sample - x0) / sigma
-        if self._slope is None:
-            self._slope, self._start = slope, sample
+        if self.state_in_first_order:
+            self.prev_derivative, self._start = slope, sample
             x = sample + (self._sigmas[i + 1] - sigma) * slope
         else:
-            x = self._start + (0.5 * (sigma - self._sigmas[i - 1])) * (self._slope + slope)
+            x = self._start + (0.5 * (sigma - self._sigmas[i - 1])) * (self.prev_derivative + slope)
             self._reset()
         return SchedulerOutput(x, x0)

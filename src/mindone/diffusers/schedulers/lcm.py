@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Array
-from .base import CLIPPING, NOISE_SCHEDULE, Generators, Scheduler, SchedulerOutput, draw_noise, fields
+from .arrays import Array, Generators, draw_noise
+from .base import Timestep
+from .options import CLIPPING, NOISE_SCHEDULE, SPACING, Options, fields
+from .output import SchedulerOutput, Stepped
 from .spacing import distilled_timesteps
 from .variance_preserving import VariancePreserving
 
-DISTILLED: dict[str, Any] = {
+DISTILLED: Options = {
     **NOISE_SCHEDULE,
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -26,25 +28,27 @@ class Distilled(VariancePreserving):
 
     takes = ("timesteps",)
 
-    def set_timesteps(
+    def set_timesteps(  # type: ignore[override]  # the published order of these schedulers
         self,
         num_inference_steps: int | None = None,
-        timesteps: Sequence[float] | np.ndarray | None = None,
-        sigmas: Sequence[float] | np.ndarray | None = None,
+        device: object = None,
         original_inference_steps: int | None = None,
+        timesteps: Sequence[float] | np.ndarray | None = None,
         strength: float = 1.0,
+        sigmas: Sequence[float] | np.ndarray | None = None,
     ) -> None:
-        """As `Scheduler.set_timesteps`, with two arguments more.
+        """As ``Scheduler.set_timesteps``, with two arguments more.
 
         Args:
             num_inference_steps: how many steps.
-            timesteps: the timesteps themselves.
-            sigmas: not taken by these schedulers.
+            device: as in ``Scheduler.set_timesteps``.
             original_inference_steps: the distillation's steps, where they are not those of the config.
+            timesteps: the timesteps themselves.
             strength: the part of the trajectory to run, above 0 to 1; below 1 for runs that start from an image.
+            sigmas: not taken by these schedulers.
         """
         self._original_steps, self._strength = original_inference_steps, strength
-        Scheduler.set_timesteps(self, num_inference_steps, timesteps, sigmas)
+        super().set_timesteps(num_inference_steps, timesteps=timesteps, sigmas=sigmas)
 
     def _layout(self, steps: int) -> np.ndarray:
         original = self._original_steps or self._options["original_inference_steps"]
@@ -55,32 +59,47 @@ class Distilled(VariancePreserving):
         return super()._layout_at(timesteps)[len(timesteps) - run :]
 
 
+@dataclass(eq=False)
 class LCMSchedulerOutput(SchedulerOutput):
-    """A step's output whose predicted x₀ is the value of the consistency function, `denoised`."""
+    """A step's output whose predicted x₀ is the value of the consistency function."""
 
-    @property
-    def denoised(self) -> Array:
-        return self.pred_original_sample
+    denoised: Array | None = None
+    """The same as ``pred_original_sample``, by its published name."""
 
 
 class LCMScheduler(Distilled):
     """Multistep consistency sampling: jump to clean, put noise back, jump again (algorithm 3).
 
-    The timesteps come from the distillation alone: a config's `timestep_spacing` and `steps_offset` are kept, not used.
+    The timesteps come from the distillation alone, whatever ``timestep_spacing`` and ``steps_offset`` say.
     """
 
     defaults = fields(DISTILLED, CLIPPING, clip_sample=False, timestep_scaling=10.0)
+    idle = fields(SPACING, timestep_spacing="leading", set_alpha_to_one=True)
+
+    def get_scalings_for_boundary_condition_discrete(self, timestep: Timestep) -> tuple[float, float]:
+        """(c_skip, c_out) of the boundary condition f(x, 0) = x, section 4.1, with σ_data = 0.5."""
+        scaled, sigma_data = float(timestep) * self._options["timestep_scaling"], 0.5
+        return sigma_data**2 / (scaled**2 + sigma_data**2), scaled / math.sqrt(scaled**2 + sigma_data**2)
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Stepped:
+        """One step; the arguments are those of ``Scheduler.step``."""
+        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample, generator))
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From one timestep to the next; after the last, clean."""
         t = int(self.timesteps[i])
         x0 = self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(t)))
-        # The boundary condition f(x, 0) = x of section 4.1, with σ_data = 0.5.
-        scaled, sigma_data = t * self._options["timestep_scaling"], 0.5
-        c_skip = sigma_data**2 / (scaled**2 + sigma_data**2)
-        c_out = scaled / math.sqrt(scaled**2 + sigma_data**2)
+        c_skip, c_out = self.get_scalings_for_boundary_condition_discrete(t)
         denoised = c_out * x0 + c_skip * sample
         if i + 1 == len(self.timesteps):
-            return LCMSchedulerOutput(denoised, denoised)
+            return LCMSchedulerOutput(denoised, denoised, denoised)
         alpha, sigma = self._alpha_sigma(int(self.timesteps[i + 1]))
-        return LCMSchedulerOutput(alpha * denoised + sigma * draw_noise(model_output, generator), denoised)
+        x = alpha * denoised + sigma * draw_noise(model_output, generator)
+        return LCMSchedulerOutput(x, denoised, denoised)

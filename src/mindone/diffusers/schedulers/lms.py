@@ -3,12 +3,12 @@
 For the method see Hairer, Nørsett & Wanner, "Solving Ordinary Differential Equations I", section III.5.
 """
 
-from typing import Any
-
 import numpy as np
 
-from .arrays import Array
-from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, Generators, SchedulerOutput, fields
+from .arrays import Array, Generators
+from .base import Timestep
+from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
+from .output import SchedulerOutput, Stepped
 from .sigma_space import VarianceExploding
 
 
@@ -23,22 +23,22 @@ class LMSDiscreteScheduler(VarianceExploding):
     def step(
         self,
         model_output: Array,
-        timestep: Any,
+        timestep: Timestep,
         sample: Array,
-        *,
         order: int = 4,
-        generator: Generators = None,
         return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """As `Scheduler.step`, with more to choose.
+        *,
+        generator: Generators = None,
+    ) -> Stepped:
+        """One step.
 
         Args:
-            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
             order: how many slopes to use once there are as many.
         """
         if order < 1:
             raise ValueError(f"order must be at least 1, got {order}")
-        return self._advance(model_output, timestep, sample, order=order)
+        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample, order))
 
     def _step(self, i: int, model_output: Array, sample: Array, order: int) -> SchedulerOutput:
         """From σ_i to σ_(i+1)."""
@@ -49,6 +49,10 @@ class LMSDiscreteScheduler(VarianceExploding):
         for weight, slope in zip(self._weights(i, len(self._slopes)), self._slopes):
             x = x + weight * slope
         return SchedulerOutput(x, x0)
+
+    def get_lms_coefficient(self, order: int, t: int, current_order: int) -> float:
+        """The weight of the slope ``current_order`` steps back, in a step of ``order`` slopes from ``sigmas[t]``."""
+        return self._weights(t, order)[current_order]
 
     def _weights(self, i: int, order: int) -> list[float]:
         """∫ from σ_i to σ_(i+1) of each Lagrange polynomial over σ_i, σ_(i-1), …"""

@@ -1,20 +1,24 @@
 """PNDM: Pseudo Numerical Methods for Diffusion Models on Manifolds (Liu et al. 2022, arXiv 2202.09778)."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
-from .arrays import Array
-from .base import NOISE_SCHEDULE, SPACING, Generators, SchedulerOutput, fields
+from .arrays import Array, Generators
+from .base import Timestep
+from .options import NOISE_SCHEDULE, SPACING, fields
+from .output import SchedulerOutput, Stepped
 from .variance_preserving import VariancePreserving
 
 
 class PNDMScheduler(VariancePreserving):
     """A linear multistep method over ε, with the transfer of eq. 11 in the place of Euler's step.
 
-    With `skip_prk_steps` (Stable Diffusion's setting, "PLMS") it starts itself with a lower order and visits the second
-    timestep twice; without, three Runge-Kutta steps of four model calls each come first. `timesteps` lists each call.
+    With ``skip_prk_steps`` (Stable Diffusion's setting, "PLMS") it starts itself with a lower order and visits the
+    second timestep twice; without, three Runge-Kutta steps of four model calls each come first. ``timesteps`` lists
+    each call.
     """
 
     defaults = fields(
@@ -25,11 +29,13 @@ class PNDMScheduler(VariancePreserving):
         set_alpha_to_one=False,
     )
     choices = fields(prediction_type=("epsilon", "v_prediction"))
+    pndm_order = 4
+    """How many slopes the multistep method uses."""
 
     def _layout(self, steps: int) -> np.ndarray:
         timesteps = super()._layout(steps)
         self._stride = self._options["num_train_timesteps"] // steps
-        self._runge_kutta = np.array([], np.int64)
+        self.prk_timesteps = np.array([], np.int64)
         if self._options["skip_prk_steps"]:
             return np.concatenate([timesteps[:1], timesteps[1:2], timesteps[1:2], timesteps[2:]])
         if steps < 4:
@@ -37,46 +43,84 @@ class PNDMScheduler(VariancePreserving):
         # Each Runge-Kutta step calls the model at its start, twice in its middle, and at its end.
         steps_of_four = [(t, end + self._stride // 2, end) for t, end in pairwise(timesteps[:4])]
         calls = [call for start, middle, end in steps_of_four for call in (start, middle, middle, end)]
-        self._runge_kutta = np.array(calls, np.int64)
-        return np.concatenate([self._runge_kutta, timesteps[3:]])
+        self.prk_timesteps = np.array(calls, np.int64)
+        return np.concatenate([self.prk_timesteps, timesteps[3:]])
+
+    @property
+    def plms_timesteps(self) -> np.ndarray:
+        """The timesteps of the multistep phase, those after ``prk_timesteps``."""
+        return self.timesteps[len(self.prk_timesteps) :]
 
     def _reset(self) -> None:
-        self._calls = 0
+        self.counter = 0
         self._outputs: list[Array] = []  # ε of earlier timesteps, the latest first
-        self._sample: Array = None
+        self.cur_sample: Array = None
         self._sum: Array = None
 
-    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        return_dict: bool = True,
+        *,
+        generator: Generators = None,
+    ) -> Stepped:
+        """One step; the arguments are those of ``Scheduler.step``."""
+        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample))
+
+    def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """What the model is to be called with next; section 3.3 and algorithm 2."""
-        in_runge_kutta = self._calls < len(self._runge_kutta)
+        in_runge_kutta = self.counter < len(self.prk_timesteps)
         x = (self._prk if in_runge_kutta else self._plms)(model_output, int(self.timesteps[i]), sample)
-        self._calls += 1
+        self.counter += 1
         return SchedulerOutput(x)
+
+    def step_prk(self, model_output: Array, timestep: Timestep, sample: Array, return_dict: bool = True) -> Stepped:
+        """A call of the Runge-Kutta phase, which ``step`` makes for the ``prk_timesteps``."""
+        return self._part(self._prk, model_output, timestep, sample, return_dict)
+
+    def step_plms(self, model_output: Array, timestep: Timestep, sample: Array, return_dict: bool = True) -> Stepped:
+        """A call of the multistep phase, which ``step`` makes for the ``plms_timesteps``."""
+        return self._part(self._plms, model_output, timestep, sample, return_dict)
+
+    def _part(
+        self,
+        method: Callable[[Array, int, Array], Array],
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        return_dict: bool,
+    ) -> Stepped:
+        self._require_run()
+        output = SchedulerOutput(method(model_output, int(timestep), sample))
+        self.counter += 1
+        return output if return_dict else output.to_tuple()
 
     def _prk(self, model_output: Array, t: int, sample: Array) -> Array:
         """One of the four calls of a Runge-Kutta step, eq. 13."""
-        call = self._calls % 4
+        call = self.counter % 4
         target = t - (0 if call % 2 else self._stride // 2)
-        start = int(self._runge_kutta[self._calls - call])
+        start = int(self.prk_timesteps[self.counter - call])
         if call == 0:
-            self._outputs.insert(0, model_output)
-            self._sample, self._sum = sample, model_output / 6
+            self._outputs = [model_output, *self._outputs]
+            self.cur_sample, self._sum = sample, model_output / 6
         elif call < 3:
             self._sum = self._sum + model_output / 3
         else:
             model_output = self._sum + model_output / 6
-        return self._transfer(self._sample, start, target, model_output)
+        return self._transfer(self.cur_sample, start, target, model_output)
 
     def _plms(self, model_output: Array, t: int, sample: Array) -> Array:
         """A linear multistep step, eq. 12; its first is taken twice, the second time with the mean of both slopes."""
         target = t - self._stride
-        if self._calls == 1:
+        if self.counter == 1:
             t, target = t + self._stride, t
-            sample = self._sample
+            sample = self.cur_sample
             slope = (model_output + self._outputs[0]) / 2
         else:
             self._outputs = [model_output, *self._outputs[:3]]
-            self._sample = sample
+            self.cur_sample = sample
             slope = self._multistep(self._outputs)
         return self._transfer(sample, t, target, slope)
 

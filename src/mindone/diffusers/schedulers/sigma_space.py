@@ -1,18 +1,26 @@
 """Schedulers that integrate over the noise level σ = √((1-ᾱ)/ᾱ): what the two families of them share.
 
-Their run is a list of `sigmas`, one more than the steps; step i goes from `sigmas[i]` to `sigmas[i + 1]`.
+Their run is a list of ``sigmas``, one more than the steps; step i goes from ``sigmas[i]`` to ``sigmas[i + 1]``.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from .arrays import Array, per_image
-from .base import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, Scheduler, fields
+from .base import Scheduler, Timestep
 from .betas import SMALLEST_ALPHA
-from .spacing import FINAL_SIGMAS, sigma_spacing, sigma_table, sigma_to_timestep, spaced_sigmas, spaced_timesteps
+from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, fields
+from .spacing import (
+    FINAL_SIGMAS,
+    SIGMA_SPACINGS,
+    sigma_spacing,
+    sigma_table,
+    sigma_to_timestep,
+    spaced_sigmas,
+    spaced_timesteps,
+)
 
 # What DPM-Solver and UniPC share. Flow matching models are none of Stable Diffusion 1, 2 and XL, so their sampling is
 # refused.
@@ -46,7 +54,7 @@ class SigmaSpace(Scheduler):
         self._set_sigmas(self._table[::-1])
 
     def _set_sigmas(self, sigmas: np.ndarray, final: float | None = 0.0) -> None:
-        """Take the noise levels of a run, float32 as published, and go on to `final` after them."""
+        """Take the noise levels of a run, float32 as published, and go on to ``final`` after them."""
         self.sigmas = np.append(sigmas, [] if final is None else [final]).astype(np.float32)
         self._sigmas: list[float] = self.sigmas.tolist()
 
@@ -58,16 +66,24 @@ class SigmaSpace(Scheduler):
         """σ at fractional timesteps, interpolated linearly."""
         return np.interp(timesteps, np.arange(len(self._table)), self._table)
 
-    def _sigmas_of(self, timesteps: Sequence[Any] | np.ndarray, like: Array) -> list[float]:
+    def _sigmas_of(self, timesteps: Sequence[float] | np.ndarray, like: Array) -> list[float]:
         return [self._sigmas[self.index_for_timestep(timestep)] for timestep in np.atleast_1d(timesteps)]
 
 
 class VarianceExploding(SigmaSpace):
     """Schedulers in the coordinates of Karras et al. 2022 (arXiv 2206.00364), x = x₀ + σ ε: Euler, Heun and LMS.
 
-    The model was trained on x / √(σ² + 1), so `scale_model_input` must be called before the model is.
-    `timesteps` are float32 and may lie between whole ones.
+    The model was trained on x / √(σ² + 1), so ``scale_model_input`` must be called before the model is.
+    ``timesteps`` are float32 and may lie between whole ones.
     """
+
+    needs_set_timesteps = False
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        for name in SIGMA_SPACINGS:
+            if name in self._options:
+                setattr(self, name, self._options[name])
 
     @property
     def init_noise_sigma(self) -> float:
@@ -96,7 +112,7 @@ class VarianceExploding(SigmaSpace):
         self._set_sigmas(sigmas, self._final_sigma())
         return timesteps.astype(np.float32)
 
-    def scale_model_input(self, sample: Array, timestep: Any = None) -> Array:
+    def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
         """x / √(σ² + 1), of unit variance, which is what the model was trained on."""
         return sample * self._alpha(self._sigmas[self._index(timestep)])
 
@@ -111,24 +127,52 @@ class VarianceExploding(SigmaSpace):
         alpha = self._alpha(sigma)
         return self._predict_original(model_output, sample * alpha, alpha, sigma * alpha)
 
+    def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
+        return self._clip(self._denoised(model_output, sample, self._sigmas[self._current_index(timestep)]))
+
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
-        """x₀ + σ ε, with one element of `timesteps` or one an image."""
+        """x₀ + σ ε, with one element of ``timesteps`` or one per image."""
         return original_samples + per_image(self._sigmas_of(timesteps, noise), noise) * noise
 
 
 class ExponentialIntegrator(SigmaSpace):
     """Solvers over λ = log(α/σ) in the model's own coordinates: DPM-Solver and UniPC.
 
-    `timesteps` are whole numbers. With ς the run's noise level, α = 1/√(ς² + 1), σ = ς α and λ = -log ς.
+    ``timesteps`` are whole numbers. With ς the run's noise level, α = 1/√(ς² + 1), σ = ς α and λ = -log ς.
     """
 
     def _whole_timesteps(self, steps: int, last: int | None = None) -> np.ndarray:
         return spaced_timesteps(self._options, steps, drop_last=True, last=last).round().astype(np.int64)
 
     def _spaced_run(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Fractional timesteps and noise levels from the table's top to its bottom, as `use_…_sigmas` spaces them."""
+        """Fractional timesteps and noise levels from the table's top to its bottom, as ``use_…_sigmas`` spaces them."""
         sigmas = spaced_sigmas(self._options, float(self._table[0]), float(self._table[-1]), steps)
         return sigma_to_timestep(sigmas, self._log_table), sigmas
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.alpha_t = np.sqrt(self.alphas_cumprod)
+        self.sigma_t = np.sqrt(np.float32(1) - self.alphas_cumprod)
+        self.lambda_t = np.log(self.alpha_t) - np.log(self.sigma_t)
+
+    def convert_model_output(self, model_output: Array, sample: Array) -> Array:
+        """What the solver integrates, from what the model predicts at the next step of the run.
+
+        Raises:
+            ValueError: the run has not begun; step or ``set_begin_index`` begin it.
+        """
+        at = self._begin_index if self._step_index is None else self._step_index
+        if at is None:
+            raise ValueError("the run has not begun: call set_begin_index before convert_model_output")
+        return self._convert(model_output, sample, self._sigmas[at])
+
+    def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
+        """What the solver integrates, at a noise level: x₀ or ε."""
+        raise NotImplementedError
+
+    def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
+        level = self._sigmas[self._current_index(timestep)]
+        return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(level)))
 
     @staticmethod
     def _alpha_sigma(level: float) -> tuple[float, float]:
@@ -141,7 +185,7 @@ class ExponentialIntegrator(SigmaSpace):
         return math.log(before / after) if after > 0 else math.inf
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[int] | np.ndarray) -> Array:
-        """α x₀ + σ ε, with one element of `timesteps` or one an image."""
+        """α x₀ + σ ε, with one element of ``timesteps`` or one per image."""
         pairs = [self._alpha_sigma(level) for level in self._sigmas_of(timesteps, noise)]
         alpha, sigma = (per_image([pair[i] for pair in pairs], noise) for i in (0, 1))
         return alpha * original_samples + sigma * noise

@@ -17,15 +17,15 @@ SIGMA_SPACINGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigma
 def spaced_timesteps(
     config: Mapping[str, Any], steps: int, *, drop_last: bool = False, last: int | None = None
 ) -> np.ndarray:
-    """`steps` descending timesteps, float64, among those of training: table 2 of Lin et al. 2023 (arXiv 2305.08891).
+    """``steps`` descending timesteps, float64, among those of training: table 2 of Lin et al. 2023 (arXiv 2305.08891).
 
     Args:
-        config: its `timestep_spacing` is `linspace`, which visits both ends, `leading`, which counts up from 0 (plus
-            `steps_offset`), or `trailing`, which counts down from the noisiest timestep.
+        config: its ``timestep_spacing`` is ``linspace``, which visits both ends, ``leading``, which counts up from 0
+            (plus ``steps_offset``), or ``trailing``, which counts down from the noisiest timestep.
         steps: how many.
         drop_last: lay out one step more and leave out the cleanest, for solvers that go on to σ = 0 by themselves.
-            (`trailing` never visits 0 and drops nothing.)
-        last: start below this timestep rather than `num_train_timesteps`; `trailing` then returns fewer timesteps.
+            (``trailing`` never visits 0 and drops nothing.)
+        last: start below this timestep rather than ``num_train_timesteps``; ``trailing`` then returns fewer timesteps.
 
     Raises:
         ValueError: more steps than there are timesteps to visit, or an offset that pushes the first one out of range.
@@ -54,9 +54,9 @@ def spaced_timesteps(
 
 
 def distilled_timesteps(steps: int, train_steps: int, original_steps: int, strength: float = 1.0) -> np.ndarray:
-    """`steps` descending int64 timesteps out of the `original_steps` on which a consistency model was distilled.
+    """``steps`` descending int64 timesteps out of the ``original_steps`` on which a consistency model was distilled.
 
-    Section 4.3 of Latent Consistency Models (Luo et al. 2023). `strength` below 1 leaves out the noisiest part.
+    Section 4.3 of Latent Consistency Models (Luo et al. 2023). ``strength`` below 1 leaves out the noisiest part.
 
     Raises:
         ValueError: more steps than the distillation had.
@@ -75,7 +75,7 @@ def distilled_timesteps(steps: int, train_steps: int, original_steps: int, stren
 
 
 def pick_evenly(timesteps: np.ndarray, steps: int) -> np.ndarray:
-    """`steps` of the given timesteps at even distances, the first one included and the end left out."""
+    """``steps`` of the given timesteps at even distances, the first one included and the end left out."""
     return timesteps[np.floor(np.linspace(0, len(timesteps), steps, endpoint=False)).astype(np.int64)]
 
 
@@ -85,7 +85,7 @@ def sigma_table(alphas_cumprod: np.ndarray) -> np.ndarray:
 
 
 def sigma_spacing(config: Mapping[str, Any]) -> str | None:
-    """The one `use_…_sigmas` option that is on, or None.
+    """The one ``use_…_sigmas`` option that is on, or None.
 
     Raises:
         ValueError: more than one is on.
@@ -97,10 +97,10 @@ def sigma_spacing(config: Mapping[str, Any]) -> str | None:
 
 
 def spaced_sigmas(config: Mapping[str, Any], sigma_min: float, sigma_max: float, steps: int) -> np.ndarray:
-    """`steps` noise levels from `sigma_max` down to `sigma_min`, float64, spaced as `sigma_spacing(config)` says.
+    """``steps`` noise levels from ``sigma_max`` down to ``sigma_min``, float64, spaced as the config says.
 
     Karras: evenly in σ^(1/7) (Karras et al. 2022, eq. 5); exponential: evenly in log σ; beta: at the quantiles of
-    Beta(0.6, 0.6) ("Beta Sampling is All You Need", Lee et al. 2024). `sigma_min` and `sigma_max` in the config
+    Beta(0.6, 0.6) ("Beta Sampling is All You Need", Lee et al. 2024). ``sigma_min`` and ``sigma_max`` in the config
     replace the arguments.
     """
     kind = sigma_spacing(config)

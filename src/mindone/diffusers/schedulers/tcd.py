@@ -1,23 +1,36 @@
 """TCD: Trajectory Consistency Distillation (Zheng et al. 2024, arXiv 2402.19159)."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Array
-from .base import Generators, SchedulerOutput, draw_noise
+from .arrays import Array, Generators, draw_noise
+from .base import Timestep
 from .lcm import DISTILLED, Distilled
+from .options import CLIPPING, SPACING, fields
+from .output import SchedulerOutput, Stepped
 from .spacing import pick_evenly
+
+
+@dataclass(eq=False)
+class TCDSchedulerOutput(SchedulerOutput):
+    """A step's output that also tells the sample before fresh noise was put on it."""
+
+    pred_noised_sample: Array | None = None
+    """The sample at timestep (1 - γ) of the next one, x_s of algorithm 4."""
 
 
 class TCDScheduler(Distilled):
     """Strategic stochastic sampling: jump to (1 - γ) of the next timestep, put noise back up to it (algorithm 4).
 
-    A config's spacing and clipping options are kept, not used: the method has neither.
+    The method has neither spacings nor clipping.
     """
 
     defaults = DISTILLED
+    idle = fields(
+        SPACING, CLIPPING, timestep_spacing="leading", clip_sample=False, set_alpha_to_one=True, timestep_scaling=10.0
+    )
 
     def _layout(self, steps: int) -> np.ndarray:
         if self._original_steps is None:
@@ -35,22 +48,21 @@ class TCDScheduler(Distilled):
     def step(
         self,
         model_output: Array,
-        timestep: Any,
+        timestep: Timestep,
         sample: Array,
-        *,
         eta: float = 0.3,
         generator: Generators = None,
         return_dict: bool = True,
-    ) -> SchedulerOutput:
-        """As `Scheduler.step`, with more to choose.
+    ) -> Stepped:
+        """One step.
 
         Args:
-            model_output, timestep, sample, generator, return_dict: as in `Scheduler.step`.
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
             eta: the paper's γ, from 0 (deterministic) to 1 (fresh noise at every step, as LCM).
         """
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be from 0 to 1, got {eta}")
-        return self._advance(model_output, timestep, sample, eta=eta, generator=generator)
+        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample, eta, generator))
 
     def _step(self, i: int, model_output: Array, sample: Array, eta: float, generator: Generators) -> SchedulerOutput:
         """From one timestep to the next; after the last, to timestep 0."""
@@ -62,8 +74,8 @@ class TCDScheduler(Distilled):
         x0 = self._predict_original(model_output, sample, *self._alpha_sigma(t))
         epsilon = self._predict_epsilon(model_output, sample, *self._alpha_sigma(t))
         alpha_s, sigma_s = self._alpha_sigma(s)
-        x = alpha_s * x0 + sigma_s * epsilon
+        x = noised = alpha_s * x0 + sigma_s * epsilon
         if eta > 0 and not last:
             kept = self._alpha_bar(following) / self._alpha_bar(s)
             x = math.sqrt(kept) * x + math.sqrt(1 - kept) * draw_noise(model_output, generator)
-        return SchedulerOutput(x, x0)
+        return TCDSchedulerOutput(x, x0, noised)

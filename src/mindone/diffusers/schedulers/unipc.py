@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 
-from .arrays import Array
-from .base import Generators, SchedulerOutput, fields
+from .arrays import Array, Generators
+from .base import Timestep
+from .options import fields
+from .output import SchedulerOutput, Stepped
 from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
 from .spacing import sigma_spacing
 
@@ -30,13 +32,17 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
     def _check(self) -> None:
         super()._check()
         options = self._options
-        if not isinstance(options["solver_order"], int) or options["solver_order"] < 1:
-            raise ValueError(f"solver_order must be a whole number of at least 1, got {options['solver_order']!r}")
         if options["final_sigmas_type"] == "zero" and not (options["lower_order_final"] and options["predict_x0"]):
             raise ValueError(
                 "UniPCMultistepScheduler can end at σ = 0 only with lower_order_final and predict_x0; "
                 "set final_sigmas_type to 'sigma_min'"
             )
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.predict_x0: bool = self._options["predict_x0"]
+        self.disable_corrector: list[int] = self._options["disable_corrector"]
+        self.solver_p: None = self._options["solver_p"]
 
     def _layout(self, steps: int) -> np.ndarray:
         if sigma_spacing(self._options):
@@ -52,42 +58,54 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
 
     def _reset(self) -> None:
         self._outputs: list[Array] = []  # converted model outputs, the latest first
-        self._last_sample: Array = None
+        self.last_sample: Array = None
         self._last_order = 0
 
-    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        return_dict: bool = True,
+        *,
+        generator: Generators = None,
+    ) -> Stepped:
+        """One step; the arguments are those of ``Scheduler.step``."""
+        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample))
+
+    def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """From one timestep to the next, after correcting the step that led here (algorithms 1 and 2)."""
         options = self._options
         m = self._convert(model_output, sample, self._sigmas[i])
-        if self._last_sample is not None and i - 1 not in options["disable_corrector"]:
-            sample = self._update(self._last_sample, i - 1, self._last_order, corrector=m)
+        if self.last_sample is not None and i - 1 not in self.disable_corrector:
+            sample = self._update(self.last_sample, i - 1, self._last_order, corrector=m)
         self._outputs = [m, *self._outputs[: options["solver_order"] - 1]]
         order = len(self._outputs)
         if options["lower_order_final"]:
             order = min(order, len(self.timesteps) - i)
-        self._last_sample, self._last_order = sample, order
+        self.last_sample, self._last_order = sample, order
         x = self._update(sample, i, order)
-        return SchedulerOutput(x, m if options["predict_x0"] else None)
+        return SchedulerOutput(x, m if self.predict_x0 else None)
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
-        """What the solver integrates: x₀, or ε without `predict_x0`."""
-        if self._options["predict_x0"]:
+        """x₀, or ε without ``predict_x0``."""
+        if self.predict_x0:
             return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(level)))
         return self._predict_epsilon(model_output, sample, *self._alpha_sigma(level))
 
     def _update(self, x: Array, i: int, order: int, corrector: Array | None = None) -> Array:
         """The step from σ_i to σ_(i+1), eq. 3 (UniP), or with the model's output at its end, eq. 9 (UniC).
 
-        `_outputs` begins with the output at σ_i in both cases.
+        ``_outputs`` begins with the output at σ_i in both cases.
         """
         (alpha_s, sigma_s), (alpha_t, sigma_t) = (self._alpha_sigma(level) for level in self._sigmas[i : i + 2])
         h = self._log_snr_step(self._sigmas[i], self._sigmas[i + 1])
         if h == 0:
             return x
         m0 = self._outputs[0]
-        signed_h = -h if self._options["predict_x0"] else h
+        signed_h = -h if self.predict_x0 else h
         phi = math.expm1(signed_h)
-        if self._options["predict_x0"]:
+        if self.predict_x0:
             x_weight, m_weight = sigma_t / sigma_s, alpha_t
         else:
             x_weight, m_weight = alpha_t / alpha_s, sigma_t

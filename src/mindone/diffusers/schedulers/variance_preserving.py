@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from .arrays import Array, per_image
-from .base import Scheduler
+from .base import Scheduler, Timestep
 from .spacing import spaced_timesteps
 
 
@@ -16,11 +15,11 @@ class VariancePreserving(Scheduler):
 
     def _prepare(self) -> None:
         self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
-        # ᾱ "before" timestep 0: that of clean data, or that of timestep 0 for models which never saw clean data.
-        self._final_alpha_bar = 1.0 if self._options.get("set_alpha_to_one", True) else self._alpha_bars[0]
+        # ᾱ before timestep 0: that of clean data, or that of timestep 0 for models which never saw clean data.
+        self.final_alpha_cumprod = 1.0 if self._options.get("set_alpha_to_one", True) else self._alpha_bars[0]
 
     def _alpha_bar(self, timestep: int) -> float:
-        return self._alpha_bars[timestep] if timestep >= 0 else self._final_alpha_bar
+        return self._alpha_bars[timestep] if timestep >= 0 else self.final_alpha_cumprod
 
     def _alpha_sigma(self, timestep: int) -> tuple[float, float]:
         """(√ᾱ, √(1-ᾱ)) at a timestep; below 0 it is clean data."""
@@ -33,8 +32,21 @@ class VariancePreserving(Scheduler):
     def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
         return timesteps.astype(np.int64)
 
+    def previous_timestep(self, timestep: Timestep) -> np.integer:
+        """The timestep that a step from this one goes to: the next of the run, or one less before there is a run.
+
+        After the run's last it is -1.
+        """
+        if self.num_inference_steps is None:
+            return np.int64(int(timestep) - 1)
+        following = self._current_index(timestep) + 1
+        return self.timesteps[following] if following < len(self.timesteps) else np.int64(-1)
+
+    def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
+        return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(int(timestep))))
+
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[int] | np.ndarray) -> Array:
-        """√ᾱ x₀ + √(1-ᾱ) ε (Ho et al. 2020, eq. 4), with one timestep or one an image."""
+        """√ᾱ x₀ + √(1-ᾱ) ε (Ho et al. 2020, eq. 4), with one timestep or one per image."""
         alpha, sigma = self._coefficients(timesteps, original_samples)
         return alpha * original_samples + sigma * noise
 
@@ -43,6 +55,6 @@ class VariancePreserving(Scheduler):
         alpha, sigma = self._coefficients(timesteps, sample)
         return alpha * noise - sigma * sample
 
-    def _coefficients(self, timesteps: Sequence[int] | np.ndarray, like: Array) -> tuple[Any, Any]:
+    def _coefficients(self, timesteps: Sequence[int] | np.ndarray, like: Array) -> tuple[Array | float, Array | float]:
         pairs = [self._alpha_sigma(int(timestep)) for timestep in np.atleast_1d(timesteps)]
         return per_image([alpha for alpha, _ in pairs], like), per_image([sigma for _, sigma in pairs], like)

@@ -1,0 +1,131 @@
+"""What everything with a config file can do with it: read it, write it, show it, share it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..utils.files import write_json
+from .config import Config, read_config
+from .hub import Kind, resolve
+from .upload import upload_folder
+
+
+class Configurable:
+    """A class whose objects hold their options in ``config``, which is a JSON file named ``config_name`` on disk."""
+
+    config_name: ClassVar[str] = "config.json"
+    ignore_for_config: ClassVar[list[str]] = []
+    """Options of the constructor that are no part of the config: none here."""
+    has_compatibles: ClassVar[bool] = False
+    """Whether ``from_config`` also takes the configs of other classes."""
+    _config_kind: ClassVar[Kind] = "model"
+    config: Config
+
+    @classmethod
+    def load_config(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        return_unused_kwargs: bool = False,
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **unused: object,
+    ) -> Any:
+        """The content of the config file, a dictionary for ``from_config``.
+
+        Args:
+            pretrained_model_name_or_path: a folder, the file itself, a bundled checkpoint's name, or a hub id.
+            return_unused_kwargs: return ``(config, unused)``, the second being the keywords that are not listed here.
+            subfolder: where in it the file lies.
+            revision, cache_dir, local_files_only, token: as in huggingface_hub.
+
+        Raises:
+            FileNotFoundError: no such folder or file.
+            ValueError: the file is not a JSON object, or a keyword is unknown and ``return_unused_kwargs`` false.
+        """
+        if unused and not return_unused_kwargs:
+            raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True gives them back")
+        path = Path(pretrained_model_name_or_path)
+        if path.is_file():
+            folder, name = path.parent, path.name
+        else:
+            name = cls.config_name
+            folder = resolve(
+                pretrained_model_name_or_path,
+                needed=cls._config_kind,
+                subfolder=subfolder,
+                revision=revision,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                token=token,
+            )
+        config = read_config(folder, name)
+        return (config, unused) if return_unused_kwargs else config
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Any:
+        """The older name of ``load_config``."""
+        return cls.load_config(pretrained_model_name_or_path, **options)
+
+    def register_to_config(self, **values: object) -> None:
+        """Put values into ``config``. What was built from the old ones stays: for that make a new object."""
+        self.config = Config(self.config, values)
+
+    def to_json_string(self) -> str:
+        """The config as its file holds it."""
+        return json.dumps(self._saved_config(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
+        """Write the config to a file."""
+        write_json(json_file_path, self._saved_config())
+
+    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
+        """Write the config file into a folder, which is made when missing.
+
+        Args:
+            save_directory: the folder.
+            push_to_hub: also upload it, as the repository ``repo_id`` (the folder's name when not given).
+            upload: ``repo_id`` and the other arguments of ``push_to_hub``.
+        """
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        self.to_json_file(Path(save_directory) / self.config_name)
+        if push_to_hub:
+            upload_folder(save_directory, upload.pop("repo_id", Path(save_directory).name), **upload)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
+        """Write what ``from_pretrained`` reads, here the config file; the arguments are those of ``save_config``."""
+        self.save_config(save_directory, push_to_hub, **upload)
+
+    def push_to_hub(self, repo_id: str, **upload: Any) -> str:
+        """Upload what ``save_pretrained`` writes to a repository on the hub; returns the commit's address.
+
+        Args:
+            repo_id: ``owner/name``.
+            upload: ``commit_message``, ``private``, ``token``, ``create_pr``, ``subfolder``.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload_folder(folder, repo_id, **upload)
+
+    def _saved_config(self) -> dict[str, object]:
+        """The config as JSON values, without what says how this object came to be."""
+        values = {key: _as_json(value) for key, value in self.config.items() if key != "_use_default_values"}
+        return values | {"_class_name": type(self).__name__}
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value

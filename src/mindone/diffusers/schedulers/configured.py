@@ -1,0 +1,202 @@
+"""The config side of a scheduler: options in, checked; any scheduler's config understood; a file written."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
+
+from ..loading.config import Config
+from ..loading.configurable import Configurable
+from . import options
+from .registry import CLASSES, scheduler_class, scheduler_classes
+
+if TYPE_CHECKING:
+    from .base import Scheduler
+
+C = TypeVar("C", bound="ConfiguredScheduler")
+
+
+class ConfiguredScheduler(Configurable):
+    """Options named as in the published ``scheduler_config.json``, exchangeable between the schedulers."""
+
+    config_name = "scheduler_config.json"
+    has_compatibles = True
+    _config_kind = "scheduler"
+
+    defaults: ClassVar[options.Options] = {}
+    idle: ClassVar[options.Options] = {}
+    """Published options that the method has no use for: kept in the config, never read."""
+    choices: ClassVar[Mapping[str, Sequence[object]]] = {}
+    # What other schedulers' names for an option mean here, so that from_config works between any two.
+    aliases: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__name__.endswith("Scheduler"):
+            CLASSES[cls.__name__] = cls  # type: ignore[assignment]  # they are subclasses of Scheduler
+            parameters = [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+                for name, value in {**cls.defaults, **cls.idle}.items()
+            ]
+            cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+
+    def __init__(self, **chosen: Any) -> None:
+        known = {**self.idle, **self.defaults}
+        unknown = sorted(set(chosen) - set(known))
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__} has no option {', '.join(unknown)}; its options are {', '.join(known)}"
+            )
+        values = {**known, **chosen}
+        for name, meanings in self.aliases.items():
+            if isinstance(values[name], str):
+                values[name] = meanings.get(values[name], values[name])
+        self.config = Config(values, _class_name=type(self).__name__)
+        # Options nobody chose are remembered as such: another scheduler made from this config uses its own defaults.
+        if unset := sorted(set(known) - set(chosen)):
+            self.register_to_config(_use_default_values=unset)
+        # The options of this class alone; ``config`` may also hold those of others, which must change nothing here.
+        self._options = {name: values[name] for name in self.defaults}
+        self._check()
+
+    if not TYPE_CHECKING:  # a type checker is to know the real attributes only
+
+        def __getattr__(self, name: str) -> object:
+            """The config's entries can be read from the scheduler, as older scripts do: ``scheduler.beta_start``."""
+            if name != "config" and name in self.config:
+                say = f"read {name} from scheduler.config, not from the scheduler: scheduler.config.{name}"
+                warnings.warn(say, FutureWarning, stacklevel=2)
+                return self.config[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @classmethod
+    def extract_init_dict(
+        cls, config_dict: Mapping[str, Any], **overrides: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """What ``from_config`` makes of a config: the options for this class, the overrides it does not know, and the
+        entries to keep for other classes."""
+        writer = CLASSES.get(str(config_dict.get("_class_name")), cls)
+        unset = {
+            name
+            for name in config_dict.get("_use_default_values", ())
+            # A default that somebody has changed since, as in {**config, "steps_offset": 1}, is a choice.
+            if config_dict.get(name) == {**writer.idle, **writer.defaults}.get(name)
+        }
+        chosen = {name: value for name, value in config_dict.items() if name not in {*unset, "_use_default_values"}}
+        known = {**cls.defaults, **cls.idle}.keys()
+        init = {name: value for name, value in {**chosen, **overrides}.items() if name in known}
+        unused = {name: value for name, value in overrides.items() if name not in known}
+        hidden = {name: value for name, value in chosen.items() if name not in known}
+        return init, unused, hidden
+
+    @overload
+    @classmethod
+    def from_config(
+        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: Literal[False] = False, **overrides: Any
+    ) -> C: ...
+    @overload
+    @classmethod
+    def from_config(
+        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: Literal[True], **overrides: Any
+    ) -> tuple[C, dict[str, Any]]: ...
+    @classmethod
+    def from_config(
+        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: bool = False, **overrides: Any
+    ) -> C | tuple[C, dict[str, Any]]:
+        """A scheduler of this class from any scheduler's config.
+
+        Keys that this class does not know are kept in ``config`` and otherwise ignored, so a scheduler can be exchanged
+        for another and back. Called on ``Scheduler`` itself, the config's ``_class_name`` picks the class.
+
+        Args:
+            config: such as ``pipe.scheduler.config``, or what ``load_config`` returns.
+            return_unused_kwargs: return ``(scheduler, unused)``, the second being the overrides that this class does
+                not know; otherwise those are refused.
+            overrides: options that replace the config's.
+
+        Raises:
+            ValueError: a value that this class cannot honour, or an override that it does not know.
+        """
+        if not isinstance(config, Mapping):
+            raise ValueError(
+                f"from_config takes a config such as scheduler.config, got {type(config).__name__}; "
+                "use from_pretrained for a folder or a model's name"
+            )
+        if not cls.defaults:
+            return scheduler_class(config.get("_class_name")).from_config(  # type: ignore[call-overload,no-any-return]
+                config, return_unused_kwargs, **overrides
+            )
+        init, unused, hidden = cls.extract_init_dict(config, **overrides)
+        scheduler = cls(**init, **({} if return_unused_kwargs else unused))
+        scheduler.config = Config(hidden, scheduler.config)
+        return (scheduler, unused) if return_unused_kwargs else scheduler
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[C],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        subfolder: str | None = None,
+        return_unused_kwargs: Literal[False] = False,
+        **options: Any,
+    ) -> C: ...
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[C],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        subfolder: str | None = None,
+        *,
+        return_unused_kwargs: Literal[True],
+        **options: Any,
+    ) -> tuple[C, dict[str, Any]]: ...
+    @classmethod
+    def from_pretrained(
+        cls: type[C],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        subfolder: str | None = None,
+        return_unused_kwargs: bool = False,
+        **options: Any,
+    ) -> C | tuple[C, dict[str, Any]]:
+        """The scheduler that ``scheduler_config.json`` describes.
+
+        Args:
+            pretrained_model_name_or_path: a folder, a bundled checkpoint's name, or a hub id.
+            subfolder: where in it the file lies; ``"scheduler"`` for a whole checkpoint.
+            return_unused_kwargs: as in ``from_config``.
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``, and what replaces the file's options.
+
+        Raises:
+            FileNotFoundError: no such folder or file.
+            ValueError: the file is not a scheduler's config, or asks for what this class cannot do.
+        """
+        config, overrides = cls.load_config(
+            pretrained_model_name_or_path, return_unused_kwargs=True, subfolder=subfolder, **options
+        )
+        scheduler, unused = cls.from_config(config, return_unused_kwargs=True, **overrides)
+        if return_unused_kwargs:
+            return scheduler, unused
+        if unused:
+            raise ValueError(f"from_pretrained takes no {', '.join(unused)}; {cls.__name__} has no such option")
+        return scheduler
+
+    @property
+    def compatibles(self) -> list[type[Scheduler]]:
+        """The classes that ``from_config`` can make from this scheduler's config: all of them."""
+        return list(scheduler_classes().values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items() if k[0] != '_')})"
+
+    def __len__(self) -> int:
+        return int(self._options["num_train_timesteps"])
+
+    def _check(self) -> None:
+        """Refuse option values that this scheduler cannot honour."""
+        options.check(type(self).__name__, self._options, self.defaults, self.choices)
+
+    def _prepare(self) -> None:
+        """Build the tables that depend on the config alone."""

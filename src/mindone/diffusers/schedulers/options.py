@@ -1,0 +1,98 @@
+"""The options of schedulers: groups of config fields that several share, and the check of their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from . import spacing
+
+Options = Mapping[str, Any]
+"""Config fields by name; their values come from JSON."""
+
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+
+# The shared groups, with their published defaults.
+NOISE_SCHEDULE: Options = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "trained_betas": None,
+    "prediction_type": "epsilon",
+}
+SPACING: Options = {"timestep_spacing": "linspace", "steps_offset": 0}
+SIGMA_SPACING: Options = dict.fromkeys(spacing.SIGMA_SPACINGS, False)
+THRESHOLDING: Options = {"thresholding": False, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0}
+CLIPPING: Options = {"clip_sample_range": 1.0, **THRESHOLDING}
+
+CHOICES: Mapping[str, Sequence[object]] = {
+    "prediction_type": PREDICTION_TYPES,
+    "timestep_spacing": spacing.SPACINGS,
+}
+"""Which values an option may have, in every scheduler that has it."""
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "num_train_timesteps": (1, 1_000_000),
+    "beta_start": (1e-12, 0.9999),
+    "beta_end": (1e-12, 0.9999),
+    "steps_offset": (0, 1_000_000),
+    "dynamic_thresholding_ratio": (0, 1),
+    "sample_max_value": (1e-12, math.inf),
+    "clip_sample_range": (1e-12, math.inf),
+    "original_inference_steps": (1, 1_000_000),
+    "timestep_scaling": (1e-12, math.inf),
+    "sigma_min": (1e-12, math.inf),
+    "sigma_max": (1e-12, math.inf),
+    "lambda_min_clipped": (-math.inf, math.inf),
+    "solver_order": (1, 10),
+}
+"""The least and the largest value of a number, both included."""
+
+
+def fields(*groups: Options, **own: object) -> Options:
+    """Config fields with their defaults: shared groups, and a class's own, which come last and win."""
+    merged: dict[str, object] = {}
+    for group in (*groups, own):
+        merged |= group
+    return MappingProxyType(merged)
+
+
+def check(owner: str, options: Options, defaults: Options, choices: Mapping[str, Sequence[object]]) -> None:
+    """Refuse option values of the wrong type or out of range.
+
+    Args:
+        owner: the class's name, for the message.
+        options: the values.
+        defaults: the published values, whose types the given ones must have; an int stands for a whole number.
+        choices: what the class itself allows, besides ``CHOICES``.
+
+    Raises:
+        ValueError: names the option, its value and what is allowed.
+    """
+    allowed = {name: values for name, values in {**CHOICES, **choices}.items() if name in defaults}
+    for name, default in defaults.items():
+        value = options[name]
+        if name in allowed:
+            if not any(value is one or (type(value) is type(one) and value == one) for one in allowed[name]):
+                listed = ", ".join(map(repr, allowed[name]))
+                raise ValueError(f"{owner} takes {name} {listed}; got {value!r}")
+        elif isinstance(default, bool):
+            if not (value is None or isinstance(value, bool)):
+                raise ValueError(f"{owner} takes {name} true or false; got {value!r}")
+        elif isinstance(default, (int, float)) or (name in RANGES and value is not None):
+            _check_number(owner, name, value, whole=isinstance(default, int))
+    spacing.sigma_spacing(options)
+
+
+def _check_number(owner: str, name: str, value: object, whole: bool) -> None:
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    kind = int if whole else (int, float)
+    if not isinstance(value, bool) and isinstance(value, kind) and low <= value <= high:
+        return
+    bounds = "" if low == -math.inf else f" of at least {low:g}" if high == math.inf else f" from {low:g} to {high:g}"
+    if whole:
+        raise ValueError(f"{owner}: {name} must be a whole number{bounds}, got {value!r}")
+    raise ValueError(f"{owner} takes a number as {name}{bounds and ',' + bounds}; got {value!r}")

@@ -1,0 +1,20 @@
+"""What a scheduler's step returns."""
+
+from dataclasses import dataclass
+
+from ..utils.outputs import BaseOutput
+from .arrays import Array
+
+
+@dataclass(eq=False)
+class SchedulerOutput(BaseOutput):
+    """The sample after a step: ``output.prev_sample``, ``output["prev_sample"]`` or ``output[0]``."""
+
+    prev_sample: Array
+    """The sample at the next, less noisy timestep, in the shape and type of the sample given."""
+    pred_original_sample: Array | None = None
+    """The clean sample x₀ as the model sees it now, or None where the solver never forms it."""
+
+
+Stepped = SchedulerOutput | tuple[Array, ...]
+"""What ``step`` returns: an output, or with ``return_dict=False`` the tuple of its entries."""
