@@ -14,23 +14,8 @@ from typing import Any
 import click
 
 from . import __version__
-
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ddim": ("DDIMScheduler", {"clip_sample": False}),  # what is predicted are latents, which are not in [-1, 1]
-    "ddpm": ("DDPMScheduler", {"clip_sample": False}),
-    "dpm++": ("DPMSolverMultistepScheduler", {}),
-    "dpm++-karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
-    "dpm++-sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler-ancestral": ("EulerAncestralDiscreteScheduler", {}),
-    "heun": ("HeunDiscreteScheduler", {}),
-    "lcm": ("LCMScheduler", {}),
-    "lms": ("LMSDiscreteScheduler", {}),
-    "pndm": ("PNDMScheduler", {}),
-    "tcd": ("TCDScheduler", {}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-}
-"""What ``--scheduler`` takes: a class, and options besides the checkpoint's own."""
+from .schedulers.short_names import SHORT_NAMES as SCHEDULERS
+from .schedulers.short_names import by_name
 
 DEFAULT_MODEL = "icons"
 
@@ -266,7 +251,7 @@ def _output_paths(output: Path, files: int) -> list[Path]:
 
 
 def _load_pipeline(options: dict[str, Any]) -> Any:
-    from . import AutoencoderTiny, AutoPipelineForText2Image, schedulers
+    from . import AutoencoderTiny, AutoPipelineForText2Image
 
     components = {}
     if options["tiny_vae"]:
@@ -280,8 +265,7 @@ def _load_pipeline(options: dict[str, Any]) -> Any:
         **components,
     )
     if options["scheduler"]:
-        class_name, settings = SCHEDULERS[options["scheduler"]]
-        pipe.scheduler = getattr(schedulers, class_name).from_config(pipe.scheduler.config, **settings)
+        pipe.scheduler = by_name(options["scheduler"], pipe.scheduler.config)
     return pipe
 
 

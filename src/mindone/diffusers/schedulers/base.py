@@ -12,6 +12,7 @@ from ..loading.config import Config, read_config, write_config
 from ..loading.hub import resolve
 from . import betas, spacing
 from .arrays import Array, as_array_like, dynamic_threshold
+from .registry import FILES, scheduler_class, scheduler_classes
 
 Generators = np.random.Generator | Sequence[np.random.Generator] | None
 SchedulerType = TypeVar("SchedulerType", bound="Scheduler")
@@ -120,7 +121,7 @@ class Scheduler:
             )
         if cls is Scheduler:
             return scheduler_class(config.get("_class_name")).from_config(config, **overrides)  # type: ignore[return-value]
-        writer = CLASSES.get(str(config.get("_class_name")), cls)
+        writer = scheduler_class(config["_class_name"]) if config.get("_class_name") in FILES else cls
         # A default that somebody has changed since, as in {**config, "steps_offset": 1}, is a choice.
         unset = {key for key in config.get("_use_default_values", ()) if config.get(key) == writer.defaults.get(key)}
         chosen = {key: value for key, value in config.items() if key not in (*unset, "_use_default_values")}
@@ -163,7 +164,7 @@ class Scheduler:
     @property
     def compatibles(self) -> list[type["Scheduler"]]:
         """The classes that `from_config` can make from this scheduler's config: all of them."""
-        return list(CLASSES.values())
+        return list(scheduler_classes().values())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items() if k[0] != '_')})"
@@ -221,7 +222,7 @@ class Scheduler:
             steps = self._checked_steps(num_inference_steps)
             self._begin(self._layout(steps))
         elif named[0] not in self.takes:
-            others = ", ".join(other for other, cls in CLASSES.items() if named[0] in cls.takes)
+            others = ", ".join(other for other, cls in scheduler_classes().items() if named[0] in cls.takes)
             raise ValueError(f"{type(self).__name__} takes no custom {named[0]}; {others} do")
         else:
             values = self._checked_custom(named[0], given[named[0]])
@@ -391,17 +392,6 @@ class Scheduler:
             limit = self._options["clip_sample_range"]
             return sample.clip(-limit, limit)
         return sample
-
-
-def scheduler_class(name: Any) -> type[Scheduler]:
-    """The scheduler class of that name, as `_class_name` of a config and `model_index.json` give it.
-
-    Raises:
-        ValueError: there is none; the known ones are listed.
-    """
-    if str(name) not in CLASSES:
-        raise ValueError(f"unknown scheduler class {name!r}; the known ones are {', '.join(CLASSES)}")
-    return CLASSES[name]
 
 
 def given_or_drawn(variance_noise: Array | None, sample: Array, generator: Generators) -> Array:
