@@ -12,7 +12,7 @@ from ..loading.config import read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, component_folder, resolve
 
 if TYPE_CHECKING:
-    from .plan import Options, Sampler, Table
+    from .plan import Sampler, Table
 
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
 """Components that no row loads: blackened images could not be compared."""
@@ -57,22 +57,6 @@ class TinyAutoencoder:
     folder: Path
     channels: int
     vae_scale_factor: int
-
-
-def check_options(options: "Options") -> None:
-    """Numbers within their ranges, and no options that exclude each other."""
-    counts = {"steps": options.steps, "num_images": options.num_images, "repeats": options.repeats}
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if options.seed < 0:
-        raise ValueError(f"seed must be at least 0, got {options.seed}")
-    if options.shape:
-        given = [name for name in ("model", "distilled", "tiny_vae") if getattr(options, name)]
-        if given:
-            raise ValueError(
-                f"--shape makes random weights of its own; leave it out, or leave out --{given[0].replace('_', '-')}"
-            )
 
 
 def check_reference(sampler: "Sampler | None") -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..loading.hub import CHECKPOINTS
+from ..schedulers.short_names import SHORT_NAMES
 from . import checks, shapes
 from .checks import Checkpoint, TinyAutoencoder
+from .options import Options
 
 OURS, REFERENCE = "mindone.diffusers", "diffusers"
 PROMPT = "a photo of an astronaut riding a horse on mars"
@@ -88,30 +90,6 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the user chose; None leaves it to the protocol. See ``mindone-diffusers bench --help``."""
-
-    model: str | None = None
-    distilled: str | None = None
-    tiny_vae: str | None = None
-    prompt: str | None = None
-    steps: int | None = None
-    sampler: Sampler | None = None
-    num_images: int | None = None
-    repeats: int = 3
-    height: int | None = None
-    width: int | None = None
-    guidance_scale: float | None = None
-    seed: int = 0
-    dtype: str = "float16"
-    engine: str | None = None
-    tables: tuple[int, ...] = (1, 2)
-    against: str | None = None
-    shape: str | None = None
-    output: Path = Path("mindone-bench")
-
-
 def make_plan(options: Options, scratch: Path) -> Plan:
     """Find the checkpoints (fetching them where needed), hold them against each other, and lay out the tables.
 
@@ -124,8 +102,9 @@ def make_plan(options: Options, scratch: Path) -> Plan:
             ``against`` names a library that is not installed.
         FileNotFoundError: no such checkpoint.
     """
+    chosen = Sampler(options.scheduler, *SHORT_NAMES[options.scheduler]) if options.scheduler else None
     if options.against:
-        checks.check_reference(options.sampler)
+        checks.check_reference(chosen)
     found = _checkpoints(options, scratch)
     model = checks.read_checkpoint(*found["model"])
     distilled = checks.read_checkpoint(*found["distilled"]) if "distilled" in found else None
@@ -158,16 +137,16 @@ def make_plan(options: Options, scratch: Path) -> Plan:
         "random_weights": options.shape is not None,
     }
     layouts = {
-        1: ("Half precision", first, options.sampler or DDIM, options.steps or 50, options.num_images or 1),
+        1: ("Half precision", first, chosen or DDIM, options.steps or 50, options.num_images or 1),
         2: (
             f"Distilled models ({half})",
             second,
-            options.sampler or PNDM,
+            chosen or PNDM,
             options.steps or 25,
             options.num_images or 4,
         ),
     }
-    notes, wanted = _notes(options), list(options.tables)
+    notes, wanted = _notes(options), [int(options.table)] if options.table else [1, 2]
     if len(second) == 1 and 2 in wanted:
         if wanted == [2]:
             raise ValueError("table 2 compares distilled models; give --distilled or --tiny-vae (or both)")
