@@ -37,7 +37,7 @@ class Options(Fields):
     scheduler: Annotated[
         SchedulerName | None,
         Field(description="How to step from noise to image."),
-        Option(unset="ddim in table 1, pndm in table 2"),
+        Option(unset="ddim in table 1, pndm in table 2, dpm++ in table 3"),
     ] = None
     num_images: Annotated[
         int | None, Field(ge=1, description="Images per run."), Option(unset="4 in table 2, 1 in the others")
@@ -62,10 +62,10 @@ class Options(Fields):
         Literal["diffusers"] | None, Field(description="Add the reference library's rows to table 1.")
     ] = None
     shape: Annotated[
-        Literal["sd15"] | None,
+        Literal["sd15", "sdxl"] | None,
         Field(
-            description="Random weights in the shapes of Stable Diffusion 1.5, BK-SDM-Small and taesd: times without a "
-            "download."
+            description="Random weights in the shapes of Stable Diffusion 1.5, BK-SDM-Small and taesd, or of Stable "
+            "Diffusion XL: times without a download."
         ),
     ] = None
     output: Annotated[Path, Field(description="Where the report goes; it takes the place of an earlier one.")] = Path(

@@ -2,21 +2,24 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
 
-from . import checks, shapes
-from .measure import RowProcess, measure_all
+from ..utils.files import check_folder, check_space
+from . import shapes
+from .measure import measure_all
 from .options import Options
-from .plan import make_plan
+from .process import RowProcess
 from .report import Report
+from .setups import Setup, Table
+from .tables import make_plan
 from .terminal import ProgressBar, print_tables
 
 
-def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
+def run(options: Options, command: str, start: Callable[[Setup], RowProcess] = RowProcess) -> Report:
     """Measure, print the tables, and write ``report.html``, ``report.json`` and ``grid.png``.
 
     Ctrl-C ends the measurement and keeps what there is in a report that says so.
@@ -30,13 +33,13 @@ def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
         ValueError, OSError: a request that cannot be measured or written; raised before any run.
     """
     folder = options.output
-    checks.check_folder(folder)
-    shape = shapes.find(options.shape) if options.shape else None
+    check_folder(folder)
+    shape = shapes.SHAPES[options.shape] if options.shape else None
     if shape:
-        checks.check_space(folder, shape.nbytes)
+        check_space(folder, shape.nbytes)
     with _scratch(folder) if shape else nullcontext(folder) as scratch:
         plan = make_plan(options, scratch)
-        checks.check_space(folder, checks.report_bytes(plan.tables))
+        check_space(folder, report_bytes(plan.tables))
         report = Report.begin(plan, command)
         _measure(report, start)
     files = report.write(folder)
@@ -50,7 +53,13 @@ def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
     return report
 
 
-def _measure(report: Report, start: Callable) -> None:
+def report_bytes(tables: Iterable[Table]) -> int:
+    """An upper bound of the report's size: every image in the page and the grid, uncompressed."""
+    jobs = [setup.job for table in tables for setup in table.setups]
+    return 8_000_000 + 9 * sum(job.num_images * (job.height or 0) * (job.width or 0) for job in jobs)
+
+
+def _measure(report: Report, start: Callable[[Setup], RowProcess]) -> None:
     began = time.perf_counter()
     try:
         with ProgressBar(report.plan) as progress:

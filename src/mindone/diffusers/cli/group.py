@@ -6,6 +6,8 @@ from typing import cast
 
 import click
 
+from ..utils.errors import in_one_line
+
 
 class Commands(click.Group):
     """A group whose commands lie in files of their own, and end with one line of explanation when something is wrong.
@@ -44,7 +46,7 @@ class Commands(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
-            message = " ".join(str(error).split())
-            if not isinstance(error, (ValueError, OSError)):  # what a user can cause comes as one of these
-                message = f"{type(error).__name__}: {message} (mindone-diffusers --debug … shows where)"
-            raise click.ClickException(message or type(error).__name__) from None
+            message = in_one_line(error)
+            if not isinstance(error, (ValueError, OSError)):
+                message += " (mindone-diffusers --debug … shows where)"
+            raise click.ClickException(message) from None
