@@ -10,12 +10,12 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
+from mindone.diffusers.bench.plan import DDIM, PNDM, Plan, make_plan
 from PIL import Image
 
 from mindone.diffusers import bench
-from mindone.diffusers.bench import measure, worker
+from mindone.diffusers.bench import measure, session, worker
 from mindone.diffusers.bench.clock import STAGES, StageClock
-from mindone.diffusers.bench.plan import DDIM, PNDM
 from mindone.diffusers.bench.report import Report, schema
 from mindone.diffusers.bench.terminal import ProgressBar
 from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
@@ -99,8 +99,8 @@ class KilledInItsSecondRun(measure.RowProcess):
 def measured(tmp_path_factory):
     """Table 2 on the tiny checkpoints, its last row killed in the first timed run."""
     folder = tmp_path_factory.mktemp("bench") / "report"
-    request = options(folder, tables=(2,), repeats=2, num_images=2, seed=5)
-    report = bench.run(request, "mindone-diffusers bench --repeats 2", KilledInItsSecondRun)
+    request = options(folder, table="2", repeats=2, num_images=2, seed=5)
+    report = session.run(request, "mindone-diffusers bench --repeats 2", KilledInItsSecondRun)
     return report, folder
 
 
@@ -197,7 +197,7 @@ def test_a_row_with_a_broken_file_fails_with_the_reason(quiet, tmp_path):
     shutil.copytree(checkpoint("sd1"), broken)
     weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    table = bench.make_plan(options(tmp_path, model=str(broken)), tmp_path).tables[0]
+    table = make_plan(options(tmp_path, model=str(broken)), tmp_path).tables[0]
     wire = Wire()
     worker.serve(wire, table.setups[0], table)
     (kind, reason), *_ = wire.said
@@ -205,7 +205,7 @@ def test_a_row_with_a_broken_file_fails_with_the_reason(quiet, tmp_path):
 
 
 def test_a_row_tells_of_every_denoising_step(quiet, tmp_path):
-    table = bench.make_plan(options(tmp_path, tables=(1,), steps=4), tmp_path).tables[0]
+    table = make_plan(options(tmp_path, table="1", steps=4), tmp_path).tables[0]
     wire = Wire(False, None)
     worker.serve(wire, table.setups[0], table)
     assert [kind for kind, _ in wire.said] == ["done", *["step"] * 4, "done"]
@@ -229,14 +229,14 @@ def test_the_clock_splits_a_run_where_networks_are_first_called(monkeypatch):
 
 
 def test_a_failing_row_keeps_what_it_has(tmp_path):
-    bench.run(options(tmp_path / "r", tables=(2,)), "bench", pretend("", "", "fail"))
+    session.run(options(tmp_path / "r", table="2"), "bench", pretend("", "", "fail"))
     baseline, distilled, tiny = rows_of(tmp_path / "r")
     assert (distilled["status"], distilled["error"], len(distilled["runs"])) == ("failed", "out of memory", 1)
     assert baseline["status"] == tiny["status"] == "finished"
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_that_the_report_is_partial(tmp_path, capsys):
-    report = bench.run(options(tmp_path / "r"), "bench", pretend("", "", "interrupt"))
+    report = session.run(options(tmp_path / "r"), "bench", pretend("", "", "interrupt"))
     data = valid(json.loads((tmp_path / "r" / "report.json").read_text()))
     assert report.interrupted and not data["complete"]
     assert [row["status"] for row in data["tables"][0]["rows"]] == ["finished", "finished"]
@@ -248,7 +248,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_that_the_report_is_partial(tmp_p
 def test_ctrl_c_in_the_first_run_leaves_a_report_without_figures(tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "grid.png").write_bytes(b"of an earlier run")
-    bench.run(options(tmp_path / "r", tables=(2,)), "bench", pretend("interrupt"))
+    session.run(options(tmp_path / "r", table="2"), "bench", pretend("interrupt"))
     assert [row["status"] for row in rows_of(tmp_path / "r")] == ["not run"] * 3
     assert (tmp_path / "r" / "grid.png").read_bytes() != b"of an earlier run"  # the baseline's first images are there
 
@@ -258,13 +258,13 @@ def test_no_row_at_all_is_an_error_with_the_first_reason(tmp_path):
         def reply(self, on_step):
             raise measure.RowFailed("no such kernel")
 
-    report = bench.run(options(tmp_path / "r"), "bench", Failing)
+    report = session.run(options(tmp_path / "r"), "bench", Failing)
     assert report.failure == "no row could be measured; the first reason: no such kernel"
     assert rows_of(tmp_path / "r")[0]["status"] == "failed"
 
 
 def test_the_bar_reaches_its_end_also_when_rows_fail(tmp_path):
-    layout = bench.make_plan(options(tmp_path), tmp_path)
+    layout = make_plan(options(tmp_path), tmp_path)
     bar = ProgressBar(layout)
     measure.measure_all(layout, [measure.Results.of(table) for table in layout.tables], bar, pretend("", "fail"))
     assert bar.progress.tasks[0].completed == bar.progress.tasks[0].total
@@ -275,7 +275,7 @@ def test_the_bar_reaches_its_end_also_when_rows_fail(tmp_path):
 
 def test_the_tables_follow_the_guide(tmp_path):
     given = options(tmp_path, steps=None, prompt=None)
-    first, second = bench.make_plan(given, tmp_path).tables
+    first, second = make_plan(given, tmp_path).tables
     assert (first.sampler, first.steps, first.num_images, first.repeats) == (DDIM, 50, 1, 3)
     assert (second.sampler, second.steps, second.num_images, second.repeats) == (PNDM, 25, 4, 3)
     assert [setup.dtype for setup in first.setups] == ["float32", "float16"]
@@ -287,9 +287,7 @@ def test_the_tables_follow_the_guide(tmp_path):
 
 def test_options_change_both_tables(tmp_path):
     given = options(tmp_path, steps=7, num_images=3, repeats=1, height=128, width=64, seed=9, dtype="bfloat16")
-    for table in bench.make_plan(
-        replace(given, sampler=bench.Sampler("euler", "EulerDiscreteScheduler")), tmp_path
-    ).tables:
+    for table in make_plan(given.changed(scheduler="euler"), tmp_path).tables:
         assert (table.steps, table.num_images, table.repeats, table.height, table.width) == (7, 3, 1, 128, 64)
         assert table.seeds == [9, 10, 11] and table.sampler.name == "euler"
         assert table.setups[-1].dtype == "bfloat16"
@@ -297,16 +295,16 @@ def test_options_change_both_tables(tmp_path):
 
 def test_the_guidance_is_the_users_else_the_checkpoints(tmp_path):
     icons = bench.Options(steps=1)
-    assert {table.guidance_scale for table in bench.make_plan(icons, tmp_path).tables} == {2.0}
-    asked = replace(icons, guidance_scale=1.0)
-    assert {table.guidance_scale for table in bench.make_plan(asked, tmp_path).tables} == {1.0}
-    silent = bench.make_plan(options(tmp_path), tmp_path).tables
+    assert {table.guidance_scale for table in make_plan(icons, tmp_path).tables} == {2.0}
+    asked = icons.changed(guidance_scale=1.0)
+    assert {table.guidance_scale for table in make_plan(asked, tmp_path).tables} == {1.0}
+    silent = make_plan(options(tmp_path), tmp_path).tables
     assert {table.guidance_scale for table in silent} == {None}
 
 
 def test_the_reference_has_rows_in_both_precisions(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    first, second = bench.make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
+    first, second = make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
     assert [(setup.library, setup.dtype) for setup in first.setups[2:]] == [
         ("diffusers", "float32"),
         ("diffusers", "bfloat16"),
@@ -315,17 +313,17 @@ def test_the_reference_has_rows_in_both_precisions(tmp_path, monkeypatch):
 
 
 def test_without_a_distilled_model_there_is_one_table(tmp_path):
-    layout = bench.make_plan(options(tmp_path, distilled=None, tiny_vae=None), tmp_path)
+    layout = make_plan(options(tmp_path, distilled=None, tiny_vae=None), tmp_path)
     assert len(layout.tables) == 1 and "no second table" in layout.notes[0]
 
 
 def test_a_tiny_autoencoder_alone_stands_beside_the_baseline(tmp_path):
-    second = bench.make_plan(options(tmp_path, distilled=None), tmp_path).tables[1]
+    second = make_plan(options(tmp_path, distilled=None), tmp_path).tables[1]
     assert [setup.name for setup in second.setups] == ["baseline", "baseline + tiny autoencoder"]
 
 
 def test_images_of_other_random_weights_are_not_compared(tmp_path):
-    first, second = bench.make_plan(options(tmp_path), tmp_path).tables
+    first, second = make_plan(options(tmp_path), tmp_path).tables
     first, second = replace(first, random_weights=True), replace(second, random_weights=True)
     assert first.compares_images(first.setups[1])
     assert not second.compares_images(second.setups[1]) and not second.compares_images(second.setups[2])
@@ -349,8 +347,9 @@ def changed(folder, component, **fields):
 
 
 def refused(request, error=ValueError):
+    """What a request, or making one, is refused with."""
     with pytest.raises(error) as caught:
-        bench.run(request, "bench", never)
+        session.run(request() if callable(request) else request, "bench", never)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -367,7 +366,7 @@ def test_other_sizes_are_refused_unless_a_size_is_given(tmp_path):
     other = changed(tmp_path / "other", "unet", sample_size=16)
     message = refused(options(tmp_path / "r", distilled=other))
     assert "64×64" in message and "128×128" in message and "--height" in message
-    bench.make_plan(options(tmp_path / "r", distilled=other, height=64, width=64), tmp_path)
+    make_plan(options(tmp_path / "r", distilled=other, height=64, width=64), tmp_path)
 
 
 def test_an_inpainting_model_is_refused(tmp_path):
@@ -405,20 +404,20 @@ def test_no_space_left_is_said_before_anything_runs(tmp_path, monkeypatch):
     ("more", "words"),
     [
         ({"height": 100}, "multiple of 8"),
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"repeats": 0}, "repeats must be at least 1"),
+        ({"steps": 0}, "steps must be greater than or equal to 1"),
+        ({"repeats": 0}, "repeats must be greater than or equal to 1"),
         ({"shape": "sd15"}, "leave out --model"),
-        ({"distilled": None, "tiny_vae": None, "tables": (2,)}, "--distilled or --tiny-vae"),
+        ({"distilled": None, "tiny_vae": None, "table": "2"}, "--distilled or --tiny-vae"),
     ],
 )
 def test_options_that_cannot_be(tmp_path, more, words):
-    assert words in refused(options(tmp_path / "r", **more))
+    assert words in refused(lambda: options(tmp_path / "r", **more))
     assert not (tmp_path / "r").exists()
 
 
 def test_an_unknown_checkpoint_or_shape_is_refused(tmp_path):
     assert "no-such-model" in refused(options(tmp_path / "r", model="no-such-model"), FileNotFoundError)
-    assert "sd15" in refused(bench.Options(shape="sd99", output=tmp_path / "r"))
+    assert "sd15" in refused(lambda: bench.Options(shape="sd99"))
 
 
 def test_a_reference_that_is_not_installed_is_refused(tmp_path, monkeypatch):
@@ -429,11 +428,8 @@ def test_a_reference_that_is_not_installed_is_refused(tmp_path, monkeypatch):
 
 def test_the_reference_is_not_held_against_a_scheduler_with_noise(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    for name, settings in (
-        ("EulerAncestralDiscreteScheduler", {}),
-        ("DPMSolver", {"algorithm_type": "sde-dpmsolver++"}),
-    ):
-        given = options(tmp_path / "r", against="diffusers", sampler=bench.Sampler("noisy", name, settings))
+    for name in ("euler-ancestral", "dpm++-sde", "ddpm", "lcm", "tcd"):
+        given = options(tmp_path / "r", against="diffusers", scheduler=name)
         assert "draws noise at every step" in refused(given)
 
 
@@ -444,10 +440,10 @@ def test_the_reference_is_not_held_against_a_scheduler_with_noise(tmp_path, monk
 @pytest.mark.parametrize("number", [0, 1])
 def test_both_libraries_draw_the_same_images(tmp_path, number):
     given = options(tmp_path, num_images=2, steps=4, repeats=1, against="diffusers")
-    tables = bench.make_plan(given, tmp_path).tables
+    tables = make_plan(given, tmp_path).tables
     baseline, _, reference, _ = tables[0].setups  # those in float32
     table = replace(tables[number], setups=(baseline, reference))
-    layout = bench.Plan((table,))
+    layout = Plan((table,))
     results = [measure.Results.of(table)]
     measure.measure_all(layout, results, ProgressBar(layout))
     ours, theirs = (row.images.astype(int) for row in results[0].rows)
@@ -456,7 +452,7 @@ def test_both_libraries_draw_the_same_images(tmp_path, number):
 
 @pytest.mark.oracle
 def test_the_reference_has_every_thread_that_it_would_have_by_itself(tmp_path):
-    (table, *_) = bench.make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
+    (table, *_) = make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
     row = measure.RowProcess(table.setups[2], table)
     engine = row.reply(lambda: None)["engine"]
     row.hang_up()
@@ -467,6 +463,6 @@ def test_the_reference_has_every_thread_that_it_would_have_by_itself(tmp_path):
 
 
 def test_a_report_knows_when_it_was_begun(tmp_path):
-    report = Report.begin(bench.make_plan(options(tmp_path), tmp_path), "bench")
+    report = Report.begin(make_plan(options(tmp_path), tmp_path), "bench")
     age = datetime.now(timezone.utc) - datetime.fromisoformat(valid(report.data())["started"])
     assert 0 <= age.total_seconds() < 10

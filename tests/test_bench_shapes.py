@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mindone.diffusers.bench.plan import make_plan
 
 import checkpoints
 from mindone.diffusers import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UNet2DConditionModel, bench
@@ -22,12 +23,12 @@ TINY = shapes.Shape(
 
 @pytest.fixture
 def tiny_shape(monkeypatch):
-    monkeypatch.setitem(shapes.SHAPES, "tiny", TINY)
-    return bench.Options(shape="tiny", engine="openvino")
+    monkeypatch.setitem(shapes.SHAPES, "sd15", TINY)
+    return bench.Options(shape="sd15", engine="openvino")
 
 
 def test_a_shape_is_a_checkpoint_like_any_other(tiny_shape, tmp_path):
-    plan = bench.make_plan(tiny_shape, tmp_path)
+    plan = make_plan(tiny_shape, tmp_path)
     assert all(table.random_weights for table in plan.tables) and "random" in plan.notes[0]
     setups = plan.tables[1].setups
     for setup in setups[:2]:

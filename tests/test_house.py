@@ -9,8 +9,9 @@ import mindone.diffusers
 
 PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
-    "cli": {"bench", "pipelines", "schedulers", "utils"},
-    "bench": {"pipelines", "models", "schedulers", "loading", "engines", "utils"},
+    "cli": {"bench", "jobs", "utils"},
+    "bench": {"jobs", "pipelines", "models", "schedulers", "loading", "engines", "utils"},
+    "jobs": {"pipelines", "models", "schedulers", "utils"},
     "pipelines": {"acceleration", "models", "schedulers", "loading", "engines", "utils"},
     "acceleration": {"models", "functional", "engines", "utils"},
     "models": {"functional", "engines", "loading", "utils"},

@@ -1,76 +1,19 @@
-"""``mindone-diffusers bench``: the published guide's two speed tables, measured on the user's own machine.
+"""``mindone-diffusers bench``: the published guide's speed tables, and more, measured on the user's own machine."""
 
-`run` measures what `Options` ask for and writes the report; nothing heavy is imported before the request is checked.
-"""
+from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from .options import Options
 
-from . import checks, shapes
-from .measure import RowProcess, measure_all
-from .plan import Options, Plan, Sampler, make_plan
-from .report import Report
-from .terminal import ProgressBar, print_tables
+if TYPE_CHECKING:
+    from .report import Report
 
-__all__ = ["Options", "Plan", "Report", "Sampler", "run"]
+__all__ = ["Options", "run"]
 
 
-def run(options: Options, command: str, start: Callable = RowProcess) -> Report:
-    """Measure, print the tables, and write ``report.html``, ``report.json`` and ``grid.png``.
+def run(options: Options, command: str) -> Report:
+    """Measure what is asked for and write the report, see `session.run`; nothing heavy is imported before."""
+    from . import session
 
-    Ctrl-C ends the measurement and keeps what there is in a report that says so.
-
-    Args:
-        options: what to measure and where to write.
-        command: what the user typed, for the report.
-        start: makes a row's process, see `measure.measure_all`.
-
-    Raises:
-        ValueError, OSError: a request that cannot be measured or written; raised before any run.
-    """
-    folder = options.output
-    checks.check_options(options)
-    checks.check_folder(folder)
-    shape = shapes.find(options.shape) if options.shape else None
-    if shape:
-        checks.check_space(folder, shape.nbytes)
-    with _scratch(folder) if shape else nullcontext(folder) as scratch:
-        plan = make_plan(options, scratch)
-        checks.check_space(folder, checks.report_bytes(plan.tables))
-        report = Report.begin(plan, command)
-        _measure(report, start)
-    files = report.write(folder)
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 140)
-    print_tables(report.data(), console)
-    console.print()
-    for path in files:
-        console.print(f"wrote {path}", highlight=False, markup=False)
-    return report
-
-
-def _measure(report: Report, start: Callable) -> None:
-    began = time.perf_counter()
-    try:
-        with ProgressBar(report.plan) as progress:
-            measure_all(report.plan, report.results, progress, start)
-    except KeyboardInterrupt:
-        report.interrupted = True
-    report.seconds = time.perf_counter() - began
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder for random weights, for as long as this context lasts.
-
-    It lies in the report's folder, on the disk that the user chose: the temporary folder of many systems is in memory.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder) as scratch:
-        yield Path(scratch)
+    return session.run(options, command)

@@ -1,18 +1,44 @@
 """A row of the reference library, Hugging Face diffusers: the only place where PyTorch is imported."""
 
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..loading.config import read_config
 from ..loading.hub import MODEL_INDEX
-from ..schedulers import draw_noise
+from ..schedulers import SHORT_NAMES, draw_noise
 from ..utils import logging
 from .clock import StageClock
-from .plan import Setup, Table
+from .setups import Setup
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PACKAGES = ("torch", "diffusers", "transformers")
+NOISY = ("DDPMScheduler", "EulerAncestralDiscreteScheduler", "LCMScheduler", "TCDScheduler")
+"""Schedulers whose steps add noise, which each library draws in its own way."""
 
 logger = logging.get_logger(__name__)
+
+
+def check(scheduler: str | None) -> None:
+    """The reference library must be there, and its scheduler must be one that draws no noise of its own.
+
+    Raises:
+        ValueError: one of both is not so.
+    """
+    absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    if absent:
+        raise ValueError(
+            f"--against diffusers needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
+        )
+    class_name, settings = SHORT_NAMES[scheduler] if scheduler else ("", {})
+    if class_name in NOISY or "sde" in str(settings.get("algorithm_type", "")):
+        raise ValueError(
+            f"--against diffusers compares images, but {scheduler} draws noise at every step and the two libraries "
+            "draw it differently; take a scheduler without noise, such as ddim, pndm, euler or dpm++"
+        )
 
 
 class Runner:
@@ -21,7 +47,7 @@ class Runner:
     float32 runs as the library loads it. bfloat16 has channels last, which is what gains most on a CPU.
     """
 
-    def __init__(self, setup: Setup, table: Table, clock: StageClock):
+    def __init__(self, setup: Setup, clock: StageClock):
         import torch
         import transformers
 
@@ -34,34 +60,26 @@ class Runner:
             logger.warning("accelerate is not installed, without which diffusers takes more memory while it loads")
         index = read_config(setup.model.folder, MODEL_INDEX)
         without = {} if index.get("safety_checker", [None, None]) == [None, None] else {"safety_checker": None}
-        pipe: Any = diffusers.AutoPipelineForText2Image.from_pretrained(
-            setup.model.folder, torch_dtype=getattr(torch, setup.dtype), use_safetensors=True, **without
+        pipe = diffusers.AutoPipelineForText2Image.from_pretrained(
+            setup.model.folder, torch_dtype=getattr(torch, setup.job.dtype), use_safetensors=True, **without
         )
-        scheduler = getattr(diffusers, table.sampler.class_name)
-        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **table.sampler.settings)
+        class_name, settings = SHORT_NAMES[str(setup.job.scheduler)]
+        pipe.scheduler = getattr(diffusers, class_name).from_config(pipe.scheduler.config, **settings)
         pipe.set_progress_bar_config(disable=True)
         self.engine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
-        if setup.dtype == "bfloat16":
+        if setup.job.dtype == "bfloat16":
             for network in (pipe.unet, pipe.vae):
                 network.to(memory_format=torch.channels_last)
             self.engine += ", channels last"
         pipe.unet.register_forward_pre_hook(lambda *_: clock.enter("denoising"))
         pipe.vae.decoder.register_forward_pre_hook(lambda *_: clock.enter("decode"))
-        self.pipe, self.table, self.torch = pipe, table, torch
+        (height, width), factor = setup.model.image_size(setup.job.height, setup.job.width), pipe.vae_scale_factor
+        self.shape = (setup.job.num_images, pipe.unet.config.in_channels, height // factor, width // factor)
+        self.pipe, self.job, self.torch = pipe, setup.job, torch
 
-    def draw(self) -> list[Any]:
-        """The table's images, one a seed."""
-        table, factor = self.table, self.pipe.vae_scale_factor
-        shape = (table.num_images, self.pipe.unet.config.in_channels, table.height // factor, table.width // factor)
-        noise = draw_noise(
-            np.empty(shape, np.float32), [np.random.Generator(np.random.PCG64(seed)) for seed in table.seeds]
-        )
-        return self.pipe(
-            table.prompt,
-            height=table.height,
-            width=table.width,
-            num_inference_steps=table.steps,
-            num_images_per_prompt=table.num_images,
-            **table.chosen_guidance,
-            latents=self.torch.from_numpy(noise).to(self.pipe.unet.dtype),
-        ).images
+    def draw(self) -> "list[Image]":
+        """The job's images, one per seed."""
+        generators = [np.random.Generator(np.random.PCG64(seed)) for seed in self.job.seeds]
+        noise = self.torch.from_numpy(draw_noise(np.empty(self.shape, np.float32), generators))
+        images = self.pipe(**self.job.arguments, latents=noise.to(self.pipe.unet.dtype)).images
+        return list(images)

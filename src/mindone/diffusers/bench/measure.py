@@ -1,23 +1,19 @@
 """Running the rows of a table in turn: A, B, C, A, B, C, … so that a machine that drifts favours none of them."""
 
-import multiprocessing
-import os
-import signal
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
 
 from .clock import STAGES
-from .plan import Plan, Setup, Table
-from .worker import live
-
-_PATIENCE_SECONDS = 5
+from .process import PATIENCE_SECONDS, RowFailed, RowProcess
+from .setups import Plan, Setup, Table
+from .terminal import ProgressBar
+from .worker import Reply
 
 
 @dataclass
@@ -76,113 +72,10 @@ class Results:
         return cls(table, [Row(setup) for setup in table.setups])
 
 
-class Watcher(Protocol):
-    """Who is told how far the measurement has come."""
-
-    def begin(self, table: Table, setup: Setup, activity: str) -> None:
-        """A row loads or runs now."""
-
-    def step(self) -> None:
-        """A denoising step of this run begins."""
-
-    def end_run(self, table: Table) -> None:
-        """The run is over."""
-
-    def skip(self, table: Table, runs: int) -> None:
-        """These runs of a row that failed will not be made."""
-
-    def note(self, text: str) -> None:
-        """Something that the user should read."""
-
-
-class RowFailed(Exception):
-    """A row cannot go on; the message is the reason, for its row in the report."""
-
-
-class RowProcess:
-    """The process of one row, seen from the one that asks."""
-
-    def __init__(self, setup: Setup, table: Table):
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=live, args=(theirs, setup, table), daemon=True)
-        _restore_thread_count()
-        with _ignoring_interrupts():
-            self.process.start()
-        theirs.close()
-
-    def reply(self, on_step: Callable[[], None]) -> dict[str, Any]:
-        """Wait until what was asked for is done."""
-        try:
-            while True:
-                kind, content = self.connection.recv()
-                if kind == "done":
-                    return content
-                if kind == "failed":
-                    raise RowFailed(content)
-                on_step()
-        except (EOFError, OSError):
-            self.process.join(_PATIENCE_SECONDS)
-            raise RowFailed(_cause_of_death(self.process.exitcode)) from None
-
-    def draw(self, on_step: Callable[[], None], images: bool) -> dict[str, Any]:
-        """Have the row draw once."""
-        try:
-            self.connection.send(images)
-        except OSError:
-            self.process.join(_PATIENCE_SECONDS)
-            raise RowFailed(_cause_of_death(self.process.exitcode)) from None
-        return self.reply(on_step)
-
-    def hang_up(self) -> None:
-        """Let the process end: at once when it waits, else at its next step."""
-        self.connection.close()
-
-    def end(self, deadline: float) -> None:
-        """Wait for the process to end until ``deadline`` (of `time.monotonic`), then end it."""
-        self.process.join(max(deadline - time.monotonic(), 0.0))
-        self.process.kill()
-        self.process.join()
-
-
-def _restore_thread_count() -> None:
-    """Let the processes that follow have as many OpenMP threads as the user, or the machine, gives them.
-
-    MindSpore sets OMP_NUM_THREADS to 1 as it is imported, behind the back of ``os.environ``. A row would inherit that,
-    and PyTorch in it would compute on one thread.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        os.unsetenv("OMP_NUM_THREADS")
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """A process started within ignores Ctrl-C from its first moment on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _cause_of_death(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        likely = "; the machine has most likely run out of memory" if name in ("SIGKILL", "SIGABRT") else ""
-        return f"its process was ended by {name}{likely}"
-    return f"its process ended unexpectedly (exit status {exitcode})"
-
-
 def measure_all(
-    plan: Plan, results: list[Results], watcher: Watcher, start: Callable[[Setup, Table], Any] = RowProcess
+    plan: Plan, results: list[Results], watcher: ProgressBar, start: Callable[[Setup], RowProcess] = RowProcess
 ) -> None:
     """Measure all tables, filling ``results`` as it goes, so that they can be kept when this is interrupted.
-
-    Each row is loaded and run once for its compiled networks and its images; then all are run in turn, ``repeats``
-    times. A row that fails keeps what it has, with the reason, and the others go on.
 
     Args:
         plan: the tables.
@@ -190,56 +83,120 @@ def measure_all(
         watcher: who is told about it.
         start: makes a row's process.
     """
-    order = 0
-    for table, result in zip(plan.tables, results):
-        processes: list[tuple[Row, Any]] = []
+    orders = count(1)
+    for result in results:
+        rows = _Rows(result, watcher, start, orders)
         try:
-            for row in result.rows:
-                watcher.begin(table, row.setup, "loading")
-                process = start(row.setup, table)
-                processes.append((row, process))
-                with _failing(row, table, watcher):
-                    _take(row, process.reply(watcher.step), watcher, loading=True)
-                    watcher.begin(table, row.setup, "first run")
-                    order += 1
-                    row.first_run = Run(order, *_take(row, process.draw(watcher.step, images=True), watcher))
-                    watcher.end_run(table)
-            for repeat in range(table.repeats):
-                for row, process in processes:
-                    if row.error:
-                        continue
-                    watcher.begin(table, row.setup, f"run {repeat + 1} of {table.repeats}")
-                    with _failing(row, table, watcher):
-                        order += 1
-                        row.runs.append(Run(order, *_take(row, process.draw(watcher.step, images=False), watcher)))
-                        watcher.end_run(table)
+            rows.measure()
         finally:
-            for _, process in processes:
-                process.hang_up()
-            deadline = time.monotonic() + _PATIENCE_SECONDS
-            for _, process in processes:
-                process.end(deadline)
+            rows.end()
 
 
-@contextmanager
-def _failing(row: Row, table: Table, watcher: Watcher) -> Iterator[None]:
-    """Within this context the row may fail."""
-    try:
-        yield
-    except RowFailed as failure:
-        row.error = str(failure)
-        watcher.note(f"{row.setup.name} failed: {row.error}")
-        watcher.skip(table, table.repeats - len(row.runs) + (row.first_run is None))
+class _Rows:
+    """The rows of one table while they are measured.
+
+    Each row is loaded and run once for its compiled networks and its images; then all are run in turn, ``repeats``
+    times. Rivals join after the first turn, which tells how many steps they have. A row that fails keeps what it has,
+    with the reason, and the others go on.
+    """
+
+    def __init__(
+        self, result: Results, watcher: ProgressBar, start: Callable[[Setup], RowProcess], orders: Iterator[int]
+    ):
+        self.rows, self.table, self.repeats = result.rows, result.table, result.table.repeats
+        self.watcher, self.start, self.orders = watcher, start, orders
+        self.processes: dict[int, RowProcess] = {}
+
+    def measure(self) -> None:
+        for row in self.rows:
+            if row.setup.rival_of is None:
+                self.load(row)
+        for repeat in range(self.repeats):
+            for row in self.rows:
+                if id(row) in self.processes:
+                    self.time(row, repeat)
+            if repeat == 0:
+                for row in self.rows:
+                    if row.setup.rival_of is not None:
+                        self.join(row)
+
+    def load(self, row: Row) -> None:
+        """Start a row's process, and have it draw for the first time."""
+        self.watcher.begin(self.table, row.setup, "loading")
+        process = self.processes[id(row)] = self.start(row.setup)
+        with self.failing(row):
+            reply = self.take(row, process.reply(self.watcher.step))
+            row.load_seconds, row.engine = reply["seconds"], reply["engine"]
+            self.watcher.begin(self.table, row.setup, "first run")
+            row.first_run = self.run(row, images=True)
+
+    def time(self, row: Row, repeat: int) -> None:
+        """One timed run, if the row has not failed."""
+        if not row.error:
+            self.watcher.begin(self.table, row.setup, f"run {repeat + 1} of {self.repeats}")
+            with self.failing(row):
+                row.runs.append(self.run(row, images=False))
+
+    def join(self, row: Row) -> None:
+        """A rival gets its number of steps, and catches up with the others."""
+        with self.failing(row):
+            found = as_fast_as_its_rival(row.setup, self.rows)
+            self.watcher.shorten((self.repeats + 1) * (row.setup.work - found.work))
+            row.setup = found
+        if not row.error:
+            self.load(row)
+            self.time(row, repeat=0)
+
+    def run(self, row: Row, images: bool) -> Run:
+        order = next(self.orders)
+        reply = self.take(row, self.processes[id(row)].draw(self.watcher.step, images))
+        self.watcher.end_run(row.setup)
+        return Run(order, reply["seconds"], reply["stages"])
+
+    def take(self, row: Row, reply: Reply) -> Reply:
+        """Enter what a row's process says of every request into the row."""
+        row.peak_memory = reply["peak_memory"]
+        for note in reply["notes"]:
+            row.notes.append(note)
+            self.watcher.note(f"{row.setup.name}: {note}")
+        row.images = reply.get("images", row.images)
+        return reply
+
+    @contextmanager
+    def failing(self, row: Row) -> Iterator[None]:
+        """Within this context the row may fail."""
+        try:
+            yield
+        except RowFailed as failure:
+            row.error = str(failure)
+            self.watcher.note(f"{row.setup.name} failed: {row.error}")
+            self.watcher.skip(row.setup, self.repeats - len(row.runs) + (row.first_run is None))
+
+    def end(self) -> None:
+        """Let all processes end, and see to it."""
+        for process in self.processes.values():
+            process.hang_up()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for process in self.processes.values():
+            process.end(deadline)
 
 
-def _take(row: Row, reply: dict[str, Any], watcher: Watcher, loading: bool = False) -> tuple[float, dict[str, float]]:
-    """Enter what a row's process says into the row. Returns the run's seconds and those of its stages."""
-    row.peak_memory = reply["peak_memory"]
-    for note in reply["notes"]:
-        row.notes.append(note)
-        watcher.note(f"{row.setup.name}: {note}")
-    if loading:
-        row.load_seconds, row.engine = reply["seconds"], reply["engine"]
-    if "images" in reply:
-        row.images = reply["images"]
-    return reply["seconds"], reply.get("stages", {})
+def as_fast_as_its_rival(setup: Setup, rows: list[Row]) -> Setup:
+    """The set-up with as many steps, at least one and at most its own, as take the time of the row that it rivals.
+
+    ``rows`` hold that row and the one that is the set-up with all its steps, each with a timed run.
+
+    Raises:
+        RowFailed: one of the two has not been timed.
+    """
+    faster = next(row for row in rows if row.setup.name == setup.rival_of)
+    base = next(row for row in rows if row.setup.job == setup.job and row.setup.rival_of is None)
+    for row in (faster, base):
+        if not row.runs:
+            raise RowFailed(f"it was to be as fast as {faster.setup.name!r}, but {row.setup.name!r} has failed")
+    stages, per_step = base.runs[0].stages, base.runs[0].stages["denoising"] / setup.steps
+    outside = stages["text_encoder"] + stages["decode"]
+    steps = round((faster.runs[0].seconds - outside) / per_step)
+    steps = min(max(steps, 1), setup.steps)
+    name = f"{setup.name.removesuffix(', fewer steps')}, {steps} step{'s' if steps > 1 else ''}"
+    return replace(setup, name=name, job=setup.job.changed(steps=steps))

@@ -1,49 +1,35 @@
 """A row of this library."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import AutoencoderTiny, AutoPipelineForText2Image, schedulers
+from .. import jobs
 from ..loading.config import read_config
 from ..loading.hub import MODEL_INDEX
 from .clock import StageClock
-from .plan import Setup, Table
+from .setups import Setup
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Runner:
-    """A loaded pipeline that draws the table's images."""
+    """A loaded pipeline that draws the set-up's job."""
 
-    def __init__(self, setup: Setup, table: Table, clock: StageClock):
-        components: dict[str, Any] = {}
+    def __init__(self, setup: Setup, clock: StageClock):
         index = read_config(setup.model.folder, MODEL_INDEX)
-        if index.get("safety_checker", [None, None]) != [None, None]:
-            components["safety_checker"] = None
-        if setup.tiny_vae:
-            components["vae"] = AutoencoderTiny.from_pretrained(setup.tiny_vae.folder, mindspore_dtype=setup.dtype)
-        pipe: Any = AutoPipelineForText2Image.from_pretrained(
-            setup.model.folder, mindspore_dtype=setup.dtype, engine=setup.engine, **components
-        )
-        scheduler = getattr(schedulers, table.sampler.class_name)
-        pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **table.sampler.settings)
+        without = {} if index.get("safety_checker", [None, None]) == [None, None] else {"safety_checker": None}
+        pipe = jobs.load(setup.job, **without)
         pipe.set_progress_bar_config(disable=True)
         stages = {id(pipe.unet): "denoising", id(pipe.vae): "decode"}
-        self.engine = f"{pipe.engine.name}, {_computes_in(pipe.engine.name, setup.dtype)}"
+        self.engine = f"{pipe.engine.name}, {_computes_in(pipe.engine.name, setup.job.dtype)}"
         pipe.engine = StagedEngine(pipe.engine, stages, clock)
-        self.pipe, self.table = pipe, table
+        self.pipe, self.job = pipe, setup.job
 
-    def draw(self) -> list[Any]:
-        """The table's images, one a seed."""
-        table = self.table
-        return self.pipe(
-            table.prompt,
-            height=table.height,
-            width=table.width,
-            num_inference_steps=table.steps,
-            num_images_per_prompt=table.num_images,
-            **table.chosen_guidance,
-            generator=[np.random.Generator(np.random.PCG64(seed)) for seed in table.seeds],
-        ).images
+    def draw(self) -> "list[Image]":
+        """The job's images, one per seed."""
+        return jobs.draw(self.pipe, self.job)
 
 
 class StagedEngine:
@@ -52,7 +38,7 @@ class StagedEngine:
     def __init__(self, engine: Any, stages: dict[int, str], clock: StageClock):
         self.engine, self.stages, self.clock = engine, stages, clock
 
-    def run(self, model: Any, *inputs: Any, **options: Any) -> Any:
+    def run(self, model: object, *inputs: object, **options: object) -> object:
         """Run a network's method, see `engines`."""
         stage = self.stages.get(id(model), "text_encoder")
         if stage != self.clock.stage:

@@ -2,21 +2,21 @@
 
 import importlib.resources
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ..schedulers import SHORT_NAMES
+from ..utils import quality
 from ..utils.files import atomic_write
-from . import quality
-from .machine import machine, versions
-from .measure import Results, Row, Run
+from ..utils.machine import PEAK_MEMORY, machine, versions
+from . import against
+from .measure import Results, Row
 from .page import render as render_page
-from .plan import REFERENCE, Plan, Setup, Table
-from .worker import PEAK_MEMORY
+from .setups import REFERENCE, Plan, Table
+from .wording import JsonObject
 
 FORMAT = 1
 
@@ -41,7 +41,7 @@ class Report:
     started: datetime
     seconds: float = 0.0
     interrupted: bool = False
-    machine: dict[str, Any] | None = None
+    machine: JsonObject | None = None
 
     @classmethod
     def begin(cls, plan: Plan, command: str) -> "Report":
@@ -57,12 +57,11 @@ class Report:
             return None
         return f"no row could be measured; the first reason: {rows[0].error}"
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> JsonObject:
         """The content of ``report.json``; see ``schema.json``."""
         packages = ["mindspore", "openvino", "numpy", "scikit-image"]
         if any(setup.library == REFERENCE for table in self.plan.tables for setup in table.setups):
-            packages += ["torch", "diffusers", "transformers", "accelerate"]
-        tables = [_table(result) for result in self.results]
+            packages += [*against.PACKAGES, "accelerate"]
         return {
             "format": FORMAT,
             "complete": not self.interrupted,
@@ -73,7 +72,7 @@ class Report:
             "versions": versions(packages),
             "method": METHOD,
             "notes": list(self.plan.notes),
-            "tables": tables,
+            "tables": [_table(result) for result in self.results],
         }
 
     def write(self, folder: Path) -> list[Path]:
@@ -83,9 +82,7 @@ class Report:
         """
         folder.mkdir(parents=True, exist_ok=True)
         data = self.data()
-        images: list[Mapping[str, Any]] = [
-            {row.setup.name: row.images for row in result.rows} for result in self.results
-        ]
+        images = [{row.setup.name: row.images for row in result.rows} for result in self.results]
         files = [folder / "report.json"]
         with atomic_write(files[0]) as file:
             file.write((json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
@@ -102,85 +99,67 @@ class Report:
         return files
 
 
-def schema() -> dict[str, Any]:
+def schema() -> JsonObject:
     """The JSON schema of ``report.json``."""
     return json.loads(importlib.resources.files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
 
 
-def _table(result: Results) -> dict[str, Any]:
-    table, baseline = result.table, result.rows[0]
+def _table(result: Results) -> JsonObject:
+    table, job = result.table, result.table.job
+    class_name, settings = SHORT_NAMES[str(job.scheduler)]
     return {
         "title": table.title,
-        "prompt": table.prompt,
-        "scheduler": {"name": table.sampler.name, "class": table.sampler.class_name, **dict(table.sampler.settings)},
-        "steps": table.steps,
-        "guidance_scale": table.guidance_scale,
-        "num_images": table.num_images,
+        "prompt": job.prompt,
+        "scheduler": {"name": job.scheduler, "class": class_name, **settings},
+        **{name: getattr(job, name) for name in ("steps", "guidance_scale", "num_images", "height", "width", "seeds")},
         "repeats": table.repeats,
-        "height": table.height,
-        "width": table.width,
-        "seeds": table.seeds,
         "weights": "random" if table.random_weights else "checkpoint",
-        "rows": [_row(row, baseline, table) for row in result.rows],
+        "rows": [_row(row, result.rows[0], table) for row in result.rows],
     }
 
 
-def _row(row: Row, baseline: Row, table: Table) -> dict[str, Any]:
-    seconds = [run.seconds for run in row.runs]
-    latency = {"median": row.latency, "min": min(seconds), "max": max(seconds)} if seconds else None
-    speedup = baseline.latency / row.latency if baseline.latency and row.latency else None
+def _row(row: Row, baseline: Row, table: Table) -> JsonObject:
+    seconds, setup = [run.seconds for run in row.runs], row.setup
+    compared = None
+    if row is not baseline and row.images is not None and baseline.images is not None and table.compares_images(setup):
+        compared = asdict(quality.compare(row.images, baseline.images))
     return {
-        "name": row.setup.name,
-        **_identity(row.setup),
+        "name": setup.name,
+        "library": setup.library,
+        "model": setup.model.name,
+        "tiny_vae": setup.tiny_vae.name if setup.tiny_vae else None,
+        "dtype": setup.job.dtype,
+        "steps": setup.job.steps,
+        "rival_of": setup.rival_of,
         "engine": row.engine,
         "status": row.status(table.repeats),
         "error": row.error,
-        "latency": latency,
-        "speedup": speedup,
+        "latency": {"median": row.latency, "min": min(seconds), "max": max(seconds)} if seconds else None,
+        "speedup": baseline.latency / row.latency if baseline.latency and row.latency else None,
         "stages": row.stages,
         "peak_memory": row.peak_memory,
-        "quality": _quality(row, baseline, table),
+        "quality": compared,
         "load_seconds": row.load_seconds,
-        "first_run": _run(row.first_run) if row.first_run else None,
-        "runs": [_run(run) for run in row.runs],
+        "first_run": asdict(row.first_run) if row.first_run else None,
+        "runs": [asdict(run) for run in row.runs],
         "notes": row.notes,
     }
 
 
-def _identity(setup: Setup) -> dict[str, Any]:
-    return {
-        "library": setup.library,
-        "model": setup.model.name,
-        "tiny_vae": setup.tiny_vae.name if setup.tiny_vae else None,
-        "dtype": setup.dtype,
-    }
-
-
-def _run(run: Run) -> dict[str, Any]:
-    return {"order": run.order, "seconds": run.seconds, "stages": run.stages}
-
-
-def _quality(row: Row, baseline: Row, table: Table) -> dict[str, Any] | None:
-    if row is baseline or row.images is None or baseline.images is None or not table.compares_images(row.setup):
-        return None
-    return asdict(quality.compare(row.images, baseline.images))
-
-
 def grid(result: Results) -> Image.Image:
     """All images of a table in one: a row a set-up with its name, and the same seeds down each column."""
-    rows: Sequence[Row] = [row for row in result.rows if row.images is not None]
-    table = result.table
-    gap, line = 8, max(14, table.height // 24)
+    rows = [row for row in result.rows if row.images is not None]
+    columns, height, width = next(row.images for row in rows if row.images is not None).shape[:3]
+    gap, line = 8, max(14, height // 24)
     font = ImageFont.load_default(line)
-    columns, cell = table.num_images, line + gap + table.height + gap
-    width = max(columns * (table.width + gap) + gap, *(int(font.getlength(_label(row))) + 2 * gap for row in rows))
-    canvas = Image.new("RGB", (width, len(rows) * cell + gap), "white")
+    cell = line + gap + height + gap
+    across = max(columns * (width + gap) + gap, *(int(font.getlength(_label(row))) + 2 * gap for row in rows))
+    canvas = Image.new("RGB", (across, len(rows) * cell + gap), "white")
     draw = ImageDraw.Draw(canvas)
     for i, row in enumerate(rows):
-        assert row.images is not None
         draw.text((gap, i * cell + gap // 2), _label(row), "black", font)
-        for j, image in enumerate(row.images):
-            canvas.paste(Image.fromarray(image), (gap + j * (table.width + gap), i * cell + line + 2 * gap))
+        for j, image in enumerate(row.images if row.images is not None else ()):
+            canvas.paste(Image.fromarray(image), (gap + j * (width + gap), i * cell + line + 2 * gap))
     return canvas
 
 

@@ -1,7 +1,5 @@
 """The bench in the terminal: a progress bar over the whole plan, and the tables."""
 
-from typing import Any
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -10,11 +8,12 @@ from rich.table import Table as RichTable
 
 from ..utils import logging
 from . import wording
-from .plan import Plan, Setup, Table
+from .setups import Plan, Setup, Table
+from .wording import JsonObject
 
 
 class ProgressBar:
-    """A `measure.Watcher` that draws a bar on standard error; it counts denoising steps, times images."""
+    """A bar on standard error over all runs; it counts denoising steps, times images."""
 
     def __init__(self, plan: Plan):
         self.console = Console(stderr=True)
@@ -28,36 +27,40 @@ class ProgressBar:
             speed_estimate_period=1800,
             disable=not logging.is_progress_bar_enabled(),
         )
-        total = sum(len(table.setups) * (table.repeats + 1) * _units(table) for table in plan.tables)
+        total = sum((table.repeats + 1) * setup.work for table in plan.tables for setup in table.setups)
         self.task = self.progress.add_task("starting", total=total)
-        self.done, self.images = 0, 1
-        self.within = 0
+        self.done, self.within, self.setup = 0, 0, plan.tables[0].setups[0]
 
     def __enter__(self) -> "ProgressBar":
         self.progress.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
     def begin(self, table: Table, setup: Setup, activity: str) -> None:
         """A row loads or runs now."""
-        self.within, self.images, self.most = 0, table.num_images, _units(table)
+        self.within, self.setup = 0, setup
         number = table.title.partition(":")[0]
         self.progress.update(self.task, description=escape(f"{number}, {setup.name}, {activity}"))
 
     def step(self) -> None:
         """A denoising step of this run begins."""
-        self.within = min(self.within + self.images, self.most)
-        self.progress.update(self.task, completed=self.done + self.within - self.images)
+        images = self.setup.job.num_images
+        self.within = min(self.within + images, self.setup.work)
+        self.progress.update(self.task, completed=self.done + self.within - images)
 
-    def end_run(self, table: Table) -> None:
+    def end_run(self, setup: Setup) -> None:
         """The run is over."""
-        self._advance(_units(table))
+        self._advance(setup.work)
 
-    def skip(self, table: Table, runs: int) -> None:
+    def skip(self, setup: Setup, runs: int) -> None:
         """These runs of a row that failed will not be made."""
-        self._advance(runs * _units(table))
+        self._advance(runs * setup.work)
+
+    def shorten(self, units: int) -> None:
+        """There is less to do than was planned."""
+        self.progress.update(self.task, total=(self.progress.tasks[0].total or 0) - units)
 
     def note(self, text: str) -> None:
         """Something that the user should read."""
@@ -69,19 +72,14 @@ class ProgressBar:
         self.progress.update(self.task, completed=self.done)
 
 
-def _units(table: Table) -> int:
-    """The length of a run on the bar."""
-    return table.steps * table.num_images
-
-
-def print_tables(data: dict[str, Any], console: Console) -> None:
+def print_tables(data: JsonObject, console: Console) -> None:
     """Print what was measured."""
     console.print(f"\n{escape(wording.machine(data))}", highlight=False)
     for table in data["tables"]:
         console.print()
         console.print(_table(table))
         for row in table["rows"]:
-            if problem := wording.failure(row):
+            for problem in filter(None, (wording.failure(row), wording.loses(row, table))):
                 console.print(escape(f"{row['name']}: {problem}"), style="yellow", highlight=False)
     for note in [*data["notes"], wording.busy(data)]:
         if note:
@@ -90,7 +88,7 @@ def print_tables(data: dict[str, Any], console: Console) -> None:
         console.print("Interrupted: the report is partial.", style="bold yellow")
 
 
-def _table(table: dict[str, Any]) -> RichTable:
+def _table(table: JsonObject) -> RichTable:
     shown = RichTable(
         title=f"[bold]{escape(table['title'])}[/bold]\n{escape(wording.protocol(table))}; times in seconds",
         title_justify="left",
@@ -105,7 +103,7 @@ def _table(table: dict[str, Any]) -> RichTable:
         stages = row["stages"] or {}
         shown.add_row(
             escape(row["name"]),
-            wording.seconds(row["latency"] and row["latency"]["median"]),
+            wording.latency(row),
             wording.speedup(row["speedup"]),
             *(wording.seconds(stages.get(stage)) for stage in wording.STAGE_NAMES),
             wording.memory(row["peak_memory"]),

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+JsonObject = dict[str, Any]
+"""``report.json``, a table or a row of it, as ``schema.json`` describes them."""
+
 STAGE_NAMES = {"text_encoder": "text encoder", "denoising": "denoising", "decode": "decode"}
 NOTHING = "–"
 
@@ -11,6 +14,29 @@ def seconds(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.1f}"
+
+
+def latency(row: JsonObject) -> str:
+    """The median of a row's runs, in seconds."""
+    return seconds(row["latency"] and row["latency"]["median"])
+
+
+def spread(row: JsonObject) -> str:
+    """From a row's fastest run to its slowest."""
+    return f"{row['latency']['min']:.3f} to {row['latency']['max']:.3f} s" if row["latency"] else ""
+
+
+def speed(row: JsonObject) -> str:
+    """A row's seconds, and how many times as fast as the baseline that is."""
+    if not row["latency"]:
+        return ""
+    return f"{latency(row)} s" + (f" · {speedup(row['speedup'])}" if row["speedup"] else "")
+
+
+def weights(row: JsonObject) -> str:
+    """What a row draws with."""
+    names = [name.rsplit("/", 1)[-1] for name in (row["model"], row["tiny_vae"]) if name]
+    return " + ".join(names) + (f" · {row['engine']}" if row["engine"] else "")
 
 
 def speedup(value: float | None) -> str:
@@ -23,7 +49,7 @@ def memory(value: float | None) -> str:
     return NOTHING if value is None else f"{value / 1e9:.2f} GB"
 
 
-def psnr(row: dict[str, Any], is_baseline: bool) -> str:
+def psnr(row: JsonObject, is_baseline: bool) -> str:
     """Decibels."""
     quality = row["quality"]
     if quality is None:
@@ -31,13 +57,13 @@ def psnr(row: dict[str, Any], is_baseline: bool) -> str:
     return "identical" if quality["psnr"] is None else f"{quality['psnr']:.1f} dB"
 
 
-def ssim(row: dict[str, Any]) -> str:
+def ssim(row: JsonObject) -> str:
     """Three digits, rounded down so that only identical images have 1."""
     quality = row["quality"]
     return NOTHING if quality is None else f"{int(quality['ssim'] * 1000) / 1000:.3f}"
 
 
-def protocol(table: dict[str, Any]) -> str:
+def protocol(table: JsonObject) -> str:
     """How a table was measured, in one line."""
     images = "1 image" if table["num_images"] == 1 else f"{table['num_images']} images"
     repeats = "one timed run" if table["repeats"] == 1 else f"median of {table['repeats']} runs taken in turn"
@@ -48,7 +74,7 @@ def protocol(table: dict[str, Any]) -> str:
     return f"{table['steps']} {steps}{guidance}, {images} of {size}, {repeats}{weights}"
 
 
-def machine(data: dict[str, Any]) -> str:
+def machine(data: JsonObject) -> str:
     """Where it was measured, in one line."""
     where = data["machine"]
     cores = "1 core" if where["cores"] == 1 else f"{where['cores']} cores"
@@ -56,7 +82,7 @@ def machine(data: dict[str, Any]) -> str:
     return f"{where['cpu']}, {cores}{ram}, {where['system']}"
 
 
-def failure(row: dict[str, Any]) -> str | None:
+def failure(row: JsonObject) -> str | None:
     """Why a row has no figures, or not all."""
     if row["status"] == "failed":
         return f"failed: {row['error']}"
@@ -68,7 +94,19 @@ def failure(row: dict[str, Any]) -> str | None:
     return None
 
 
-def busy(data: dict[str, Any]) -> str | None:
+def loses(row: JsonObject, table: JsonObject) -> str | None:
+    """Whether a row's images are further from the baseline's than those of its rival, which takes the same time."""
+    rival = next((other for other in table["rows"] if other.get("rival_of") == row["name"]), None)
+    if rival is None or not row["quality"] or not rival["quality"]:
+        return None
+    ours, theirs = row["quality"]["psnr"], rival["quality"]["psnr"]
+    if ours is None or (theirs is not None and ours >= theirs):
+        return None
+    closer = "identical images" if theirs is None else f"{theirs:.1f} dB"
+    return f"loses to its rival: {rival['steps']} steps take as long and give {closer}, this gives {ours:.1f} dB"
+
+
+def busy(data: JsonObject) -> str | None:
     """A warning when the machine had other work, which makes every time longer."""
     load = data["machine"]["load_average"]
     if not load or load[0] < 0.5:

@@ -7,31 +7,48 @@ import logging
 import multiprocessing.util
 import os
 import signal
-import sys
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from ..utils.errors import in_one_line
+from ..utils.machine import peak_memory
 from .clock import StageClock
-from .plan import OURS, Setup, Table
+from .setups import OURS, Setup
 
-PEAK_MEMORY = (
-    "the largest resident set of the row's own process, from its start: libraries, loading and compiling included, and "
-    "pages of mapped weight files for as long as they are resident (VmHWM of /proc/self/status; elsewhere ru_maxrss)"
-)
+if TYPE_CHECKING:
+    from . import against, ours
 
 
-def live(connection: Connection, setup: Setup, table: Table) -> None:
+class _EveryReply(TypedDict):
+    seconds: float
+    """For loading or drawing."""
+    peak_memory: int | None
+    notes: list[str]
+    """Warnings that have come up."""
+
+
+class Reply(_EveryReply, total=False):
+    """What a row's process says when it is done with what was asked for."""
+
+    engine: str
+    """After loading."""
+    stages: dict[str, float]
+    """After drawing."""
+    images: np.ndarray
+    """uint8 (images, height, width, 3), if they were wanted."""
+
+
+def live(connection: Connection, setup: Setup) -> None:
     """What a row's process does: `serve`, and then end without taking down the libraries, which takes seconds."""
     # Last of multiprocessing's own clearing up, which must be done, and before Python's, which need not.
     multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-100)
-    serve(connection, setup, table)
+    serve(connection, setup)
 
 
-def serve(connection: Connection, setup: Setup, table: Table) -> None:
+def serve(connection: Connection, setup: Setup) -> None:
     """Load a row, then draw whenever asked, until None comes or the other end is gone.
 
     Sends ``("step", None)`` at each step, ``("done", reply)`` after loading and after each run, ``("failed", reason)``
@@ -42,59 +59,34 @@ def serve(connection: Connection, setup: Setup, table: Table) -> None:
     try:
         clock = StageClock(lambda: connection.send(("step", None)))
         began = time.perf_counter()
-        runner = _load(setup, table, clock)
-        reply: dict[str, Any] = {"seconds": time.perf_counter() - began, "engine": runner.engine}
+        runner = _load(setup, clock)
+        reply: Reply = {"seconds": time.perf_counter() - began, "peak_memory": peak_memory(), "notes": notes.taken()}
+        reply["engine"] = runner.engine
         while True:
-            connection.send(("done", {**reply, "peak_memory": peak_memory(), "notes": notes.taken()}))
+            connection.send(("done", reply))
             wants_images = connection.recv()
             if wants_images is None:
                 return
             clock.start()
             images = runner.draw()
             seconds, stages = clock.stop()
-            reply = {"seconds": seconds, "stages": stages}
+            reply = {"seconds": seconds, "stages": stages, "peak_memory": peak_memory(), "notes": notes.taken()}
             if wants_images:
                 reply["images"] = np.stack([np.asarray(image.convert("RGB")) for image in images])
     except (EOFError, ConnectionError):  # whoever asked is gone
         return
     except Exception as error:
-        connection.send(("failed", reason_of(error)))
+        connection.send(("failed", in_one_line(error)))
 
 
-def _load(setup: Setup, table: Table, clock: StageClock) -> Any:
+def _load(setup: Setup, clock: StageClock) -> "ours.Runner | against.Runner":
     if setup.library == OURS:
         from . import ours
 
-        return ours.Runner(setup, table, clock)
+        return ours.Runner(setup, clock)
     from . import against
 
-    return against.Runner(setup, table, clock)
-
-
-def reason_of(error: BaseException) -> str:
-    """An error in one line."""
-    message = " ".join(str(error).split())
-    if isinstance(error, MemoryError):
-        return f"out of memory{': ' if message else ''}{message}"
-    if isinstance(error, (ValueError, OSError)) and message:
-        return message
-    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    return text if len(text) <= 400 else text[:400] + "…"
-
-
-def peak_memory() -> int | None:
-    """Bytes, see `PEAK_MEMORY`; None where the system does not tell."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024
+    return against.Runner(setup, clock)
 
 
 class _Collector(logging.Handler):

@@ -102,7 +102,7 @@ class FlashAttention(NamedTuple):
 
 
 def network_key(
-    engine: str, method: str, arrays: Mapping[object, NDArray[Any]], fixed: Mapping[str, object]
+    engine: str, method: str, arrays: Mapping[Any, NDArray[Any]], fixed: Mapping[str, object]
 ) -> tuple[object, ...]:
     """What a compiled graph is for: an engine, a method, the shapes and types of its arrays, and its constants."""
     shapes = tuple((name, x.shape, str(x.dtype)) for name, x in arrays.items())

@@ -32,7 +32,7 @@ class UNetEncoder(Model):
         self.conv_in = Conv2d(c.in_channels, channels[0], conv_in_kernel, padding=(conv_in_kernel - 1) // 2)
         self.time_embedding = TimestepEmbedding(channels[0], time, c.act_fn, time_cond)
         # Graph mode reads plain attributes only, not those of a dataclass.
-        self.time_channels, self.size_channels = channels[0], c.addition_time_embed_dim
+        self.time_channels, self.size_channels = channels[0], c.addition_time_embed_dim or 0
         self.flip_sin_to_cos, self.freq_shift = c.flip_sin_to_cos, c.freq_shift
         self.add_embedding = None
         if c.addition_embed_type == "text_time":

@@ -64,7 +64,7 @@ class Run:
     """The pipeline's own, which scripts ask for the timesteps; no run steps with it."""
     settings: Settings
     tensors: dict[str, Array] = field(default_factory=dict)
-    timesteps: Sequence[float] | np.ndarray = ()
+    timesteps: np.ndarray = field(default_factory=lambda: np.empty(0))
     num_inference_steps: int = 0
     step_options: Mapping[str, Any] = field(default_factory=dict)
 

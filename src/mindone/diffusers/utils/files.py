@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -76,3 +77,38 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     text = json.dumps(obj, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     with atomic_write(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """See to it, before any work, that `path` is a folder that can be written to, or that one can be made there.
+
+    Raises:
+        FileExistsError, NotADirectoryError, PermissionError: it cannot.
+    """
+    folder = Path(path)
+    if folder.is_file():
+        raise FileExistsError(f"the folder {folder} is a file; give another name with --output")
+    existing = _nearest(folder)
+    if not existing.is_dir():
+        raise NotADirectoryError(f"cannot make the folder {folder}: {existing} is a file; give another with --output")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write to {folder}: {existing} is read-only; give another with --output")
+
+
+def check_space(path: str | os.PathLike[str], needed: int) -> None:
+    """See to it that `needed` bytes are free where the folder `path` is or will be.
+
+    Raises:
+        OSError: they are not.
+    """
+    free = shutil.disk_usage(_nearest(Path(path))).free
+    if free < needed:
+        raise OSError(
+            f"no space left for {path}: it takes up to {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
+            "make room, or give a folder on another disk with --output"
+        )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest of those above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -25,7 +25,8 @@ class OpenVINOEngine:
         """
         arrays: dict[InputName, NDArray[np.generic]] = {}
         fixed: dict[str, object] = {}
-        for name, value in [*enumerate(inputs), *options.items()]:
+        arguments: list[tuple[int | str, Input]] = [*enumerate(inputs), *options.items()]
+        for name, value in arguments:
             if isinstance(value, np.ndarray):
                 arrays[(name, None)] = _input(value)
             elif isinstance(value, tuple):

@@ -55,7 +55,7 @@ class Graph:
 
     def __call__(self, arrays: Mapping[InputName, NDArray[np.generic]]) -> Array:
         values = [arrays[name] for name in self._names]
-        values += [compute(arrays[name]) for name, compute in self._host_inputs]
+        values += [compute(arrays[name].astype(np.float32, copy=False)) for name, compute in self._host_inputs]
         values += [np.ascontiguousarray(stored.numpy(np.float32)) for stored in self._adjustables]
         with self._lock:
             for index, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""Where the measurement was made: without it a number of seconds says nothing."""
+"""The machine: what a measurement was made on, without which a number of seconds says nothing, and memory in use."""
 
 import os
 import platform
@@ -6,12 +6,17 @@ import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 
+PEAK_MEMORY = (
+    "the largest resident set of the row's own process, from its start: libraries, loading and compiling included, and "
+    "pages of mapped weight files for as long as they are resident (VmHWM of /proc/self/status; elsewhere ru_maxrss)"
+)
+"""What `peak_memory` measures."""
 
-def machine() -> dict[str, Any]:
+
+def machine() -> dict[str, object]:
     """The processor, its cores that this process may use, the memory in bytes, the system, and how busy it is."""
     return {
         "cpu": _cpu(),
@@ -31,6 +36,21 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def peak_memory() -> int | None:
+    """Bytes of the largest resident set of this process so far; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
 
 
 def _cpu() -> str:

@@ -1,0 +1,116 @@
+"""What a checkpoint's small files say of its latents, and which checkpoints can stand in one table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..loading.config import read_config, read_generation_config
+from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names, resolve
+
+LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
+"""Components that no row loads: blackened images could not be compared."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The folder of a pipeline or of a tiny autoencoder, and what its configs say."""
+
+    name: str
+    """What the report calls it."""
+    folder: Path
+    channels: int
+    vae_scale_factor: int
+    """Pixels that a latent stands for, along each side."""
+    sample_size: tuple[int, int] | None = None
+    """Latents of a pipeline's image: height and width."""
+    guidance_scale: float | None = None
+    """What a pipeline's checkpoint suggests."""
+
+    def image_size(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
+        """Height and width of the images in pixels: as asked for, or what the network was trained on.
+
+        Raises:
+            ValueError: a side is no positive multiple of what a latent stands for.
+        """
+        factor = self.vae_scale_factor
+        rows, columns = self.sample_size or (64, 64)
+        size = (height or rows * factor, width or columns * factor)
+        for name, value in zip(("height", "width"), size):
+            if value < 1 or value % factor:
+                below = max(value // factor, 1) * factor
+                raise ValueError(
+                    f"{name} must be a multiple of {factor}, got {value}; the nearest are {below} and {below + factor}"
+                )
+        return size
+
+
+def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
+    """Find a pipeline's checkpoint, fetching it if needed, and read what its latents are like.
+
+    Args:
+        name: what the report calls it.
+        at: its folder, or its name on the hub.
+
+    Raises:
+        FileNotFoundError: there is none of that name, or a part is missing.
+        ValueError: a config is broken, or the UNet does not go from text to image.
+    """
+    source = Source(at)
+    components = component_names(source.index(), without=LEFT_OUT)
+    folder = source.pipeline(components)
+    if not {"unet", "vae"} <= components.keys():
+        raise ValueError(f"{name} is no Stable Diffusion checkpoint: its {MODEL_INDEX} names no unet and vae")
+    unet = read_config(component_folder(folder, "unet"))
+    vae = read_config(component_folder(folder, "vae"))
+    channels, latent_channels = int(unet.get("in_channels", 4)), int(vae.get("latent_channels", 4))
+    if channels != latent_channels:
+        raise ValueError(
+            f"{name}: its UNet takes {channels} channels and its autoencoder has {latent_channels}; text-to-image "
+            "needs equal numbers (9 is an inpainting model)"
+        )
+    size = unet.get("sample_size") or 64
+    rows, columns = size if isinstance(size, (list, tuple)) else (size, size)
+    guidance_scale = read_generation_config(folder).get("guidance_scale")
+    return Checkpoint(name, folder, channels, _scale(vae), (int(rows), int(columns)), guidance_scale)
+
+
+def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:
+    """Find a tiny autoencoder, fetching it if needed, and read what its latents are like."""
+    folder = resolve(at)
+    config = read_config(folder)
+    kind = config.get("_class_name")
+    if kind != "AutoencoderTiny":
+        raise ValueError(f"--tiny-vae must be an AutoencoderTiny such as madebyollin/taesd; {name} is {kind or 'none'}")
+    return Checkpoint(name, folder, int(config.get("latent_channels", 4)), _scale(config))
+
+
+def check_fit(model: Checkpoint, others: list[Checkpoint], *, sized: bool) -> None:
+    """All rows of a table must draw from the same noise; ``sized``: the user has chosen the size of the images."""
+    for other in others:
+        if other.channels != model.channels:
+            raise ValueError(
+                f"{other.name} has {other.channels} latent channels and {model.name} has {model.channels}: they cannot "
+                "draw from the same noise; give checkpoints of one family"
+            )
+        if other.vae_scale_factor != model.vae_scale_factor:
+            raise ValueError(
+                f"a latent of {other.name} stands for {other.vae_scale_factor} pixels a side, one of {model.name} for "
+                f"{model.vae_scale_factor}: their images would differ in size; give checkpoints of one family"
+            )
+        if other.sample_size not in (None, model.sample_size) and not sized:
+            ours, theirs = ("×".join(map(str, each.image_size()[::-1])) for each in (model, other))
+            raise ValueError(
+                f"{model.name} draws {ours} pixels and {other.name} {theirs}; choose one size with --height and --width"
+            )
+
+
+def _scale(vae: Mapping[str, object]) -> int:
+    """Pixels that a latent of an autoencoder stands for, along each side."""
+    if vae.get("_class_name") != "AutoencoderTiny":
+        return 2 ** (_length(vae.get("block_out_channels", [0])) - 1)
+    per_block = vae.get("upsampling_scaling_factor", 2)
+    return int(str(per_block)) ** (_length(vae.get("decoder_block_out_channels", [64] * 4)) - 1)
+
+
+def _length(blocks: object) -> int:
+    return len(blocks) if isinstance(blocks, (list, tuple)) else 1

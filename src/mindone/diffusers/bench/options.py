@@ -1,0 +1,82 @@
+"""What a bench can be asked for."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..jobs import Fields, Option
+from ..jobs.job import PathOrId, SchedulerName
+
+_PATH = Option(metavar="PATH_OR_ID")
+_MODELS = ("model", "distilled", "tiny_vae")
+
+
+class Options(Fields):
+    """What the user chose; what is unset is up to the tables' protocol."""
+
+    model: Annotated[
+        PathOrId | None,
+        Field(description="The baseline."),
+        Option(metavar="PATH_OR_ID", unset="icons, which comes with the package, and its kin"),
+    ] = None
+    distilled: Annotated[
+        PathOrId | None, Field(description="A model distilled from it, such as nota-ai/bk-sdm-small."), _PATH
+    ] = None
+    tiny_vae: Annotated[
+        PathOrId | None, Field(description="A tiny autoencoder for it, such as madebyollin/taesd."), _PATH
+    ] = None
+    prompt: Annotated[
+        str | None,
+        Field(description="What to draw."),
+        Option(metavar="TEXT", unset="the guide's astronaut; for icons a rocket"),
+    ] = None
+    steps: Annotated[
+        int | None, Field(ge=1, description="Denoising steps."), Option(unset="50 in table 1, 25 in the others")
+    ] = None
+    scheduler: Annotated[
+        SchedulerName | None,
+        Field(description="How to step from noise to image."),
+        Option(unset="ddim in table 1, pndm in table 2, dpm++ in table 3"),
+    ] = None
+    num_images: Annotated[
+        int | None, Field(ge=1, description="Images per run."), Option(unset="4 in table 2, 1 in the others")
+    ] = None
+    repeats: Annotated[int, Field(ge=1, description="Timed runs of each row.")] = 3
+    height: Annotated[int | None, Field(ge=1, description="In pixels."), Option(unset="the model's")] = None
+    width: Annotated[int | None, Field(ge=1, description="In pixels."), Option(unset="the model's")] = None
+    guidance_scale: Annotated[
+        float | None, Field(description="How closely to follow the prompt."), Option(unset="the model's")
+    ] = None
+    seed: Annotated[int, Field(ge=0, description="Image i has seed + i.")] = 0
+    dtype: Annotated[Literal["float16", "bfloat16"], Field(description="Which half precision.")] = "float16"
+    engine: Annotated[
+        Literal["auto", "openvino", "mindspore"] | None,
+        Field(description="What runs the networks."),
+        Option(unset="auto, or the environment variable MINDONE_ENGINE"),
+    ] = None
+    table: Annotated[Literal["1", "2"] | None, Field(description="Measure this table alone."), Option(unset="both")] = (
+        None
+    )
+    against: Annotated[
+        Literal["diffusers"] | None, Field(description="Add the reference library's rows to table 1.")
+    ] = None
+    shape: Annotated[
+        Literal["sd15", "sdxl"] | None,
+        Field(
+            description="Random weights in the shapes of Stable Diffusion 1.5, BK-SDM-Small and taesd, or of Stable "
+            "Diffusion XL: times without a download."
+        ),
+    ] = None
+    output: Annotated[Path, Field(description="Where the report goes; it takes the place of an earlier one.")] = Path(
+        "mindone-bench"
+    )
+
+    @model_validator(mode="after")
+    def _weights_come_from_one_place(self) -> "Options":
+        given = [name for name in _MODELS if getattr(self, name)]
+        if self.shape and given:
+            raise ValueError(
+                f"--shape makes random weights of its own; leave it out, or leave out --{given[0].replace('_', '-')}"
+            )
+        return self

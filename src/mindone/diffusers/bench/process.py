@@ -1,0 +1,95 @@
+"""The process of one row, seen from the one that asks; `worker` is its other side."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .setups import Setup
+from .worker import Reply, live
+
+PATIENCE_SECONDS = 5
+
+
+class RowFailed(Exception):
+    """A row cannot go on; the message is the reason, for its row in the report."""
+
+
+class RowProcess:
+    """The process of one row, seen from the one that asks."""
+
+    def __init__(self, setup: Setup):
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=live, args=(theirs, setup), daemon=True)
+        _restore_thread_count()
+        with _ignoring_interrupts():
+            self.process.start()
+        theirs.close()
+
+    def reply(self, on_step: Callable[[], None]) -> Reply:
+        """Wait until what was asked for is done."""
+        try:
+            while True:
+                kind, content = self.connection.recv()
+                if kind == "done":
+                    return content
+                if kind == "failed":
+                    raise RowFailed(content)
+                on_step()
+        except (EOFError, OSError):
+            self.process.join(PATIENCE_SECONDS)
+            raise RowFailed(_cause_of_death(self.process.exitcode)) from None
+
+    def draw(self, on_step: Callable[[], None], images: bool) -> Reply:
+        """Have the row draw once."""
+        try:
+            self.connection.send(images)
+        except OSError:
+            self.process.join(PATIENCE_SECONDS)
+            raise RowFailed(_cause_of_death(self.process.exitcode)) from None
+        return self.reply(on_step)
+
+    def hang_up(self) -> None:
+        """Let the process end: at once when it waits, else at its next step."""
+        self.connection.close()
+
+    def end(self, deadline: float) -> None:
+        """Wait for the process to end until ``deadline`` (of `time.monotonic`), then end it."""
+        self.process.join(max(deadline - time.monotonic(), 0.0))
+        self.process.kill()
+        self.process.join()
+
+
+def _restore_thread_count() -> None:
+    """Let the processes that follow have as many OpenMP threads as the user, or the machine, gives them.
+
+    MindSpore sets OMP_NUM_THREADS to 1 as it is imported, behind the back of ``os.environ``. A row would inherit that,
+    and PyTorch in it would compute on one thread.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.unsetenv("OMP_NUM_THREADS")
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """A process started within ignores Ctrl-C from its first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _cause_of_death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        likely = "; the machine has most likely run out of memory" if name in ("SIGKILL", "SIGABRT") else ""
+        return f"its process was ended by {name}{likely}"
+    return f"its process ended unexpectedly (exit status {exitcode})"

@@ -1,0 +1,35 @@
+"""``mindone-diffusers``: images from the command line.
+
+Nothing heavy is imported before a command's arguments have been checked: help and mistakes are answered at once.
+A new command is a file here with a function of its name, and a line in ``COMMANDS``.
+"""
+
+import click
+
+from .. import __version__
+from .group import Commands
+
+COMMANDS = {
+    "bench": "Measure speed and quality on this machine.",
+    "generate": "Draw images of a text.",
+    "info": "Print how an image was made.",
+}
+"""Each command's file in this folder, and what it does in a few words."""
+
+
+@click.group(
+    cls=Commands,
+    files=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="mindone-diffusers")
+@click.option("--debug", is_flag=True, envvar="MINDONE_DEBUG", help="On an error, show the whole traceback.")
+def main(debug: bool) -> None:
+    """Turn text into images, on any CPU or an Ascend NPU.
+
+    \b
+    Try:
+      mindone-diffusers generate "a rocket on a blue background"
+      mindone-diffusers generate --help
+      mindone-diffusers bench
+    """

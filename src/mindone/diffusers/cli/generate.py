@@ -1,0 +1,87 @@
+"""``mindone-diffusers generate``: draw images of a text."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import __version__, jobs
+from ..jobs import Job
+from .options import options_of, read_options
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@click.command()
+@options_of(Job)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    help="Where the image goes. Several images without --grid become FILE-0.png, FILE-1.png and so on.  [default: the "
+    "prompt and the seed, in this folder]",
+)
+@click.option("--grid", is_flag=True, help="Put all images into one file, side by side.")
+def generate(output: Path | None, grid: bool, **given: object) -> None:
+    """Draw images of PROMPT and save them as PNG files.
+
+    The files remember how they were made: `mindone-diffusers info FILE` prints it.
+
+    \b
+    Examples:
+      mindone-diffusers generate "a rocket on a blue background"
+      mindone-diffusers generate "a cat and a rocket" --num-images 4 --grid --seed 0 -o cats.png
+      mindone-diffusers generate "a golden vase with different flowers" --steps 25 --dtype float16 \\
+          --model nota-ai/bk-sdm-small --tiny-vae madebyollin/taesd
+    """
+    job = read_options(Job, given)
+    if output is None:
+        output = Path(f"{_file_stem(job.prompt)}-{job.seed}.png")
+    paths = _output_paths(output, 1 if grid else job.num_images)
+
+    pipe = jobs.load(job)
+    images = jobs.draw(pipe, job)
+    if grid:
+        images = [_grid(images)]
+
+    from ..jobs.png import save_png
+
+    about: dict[str, object] = {"output": str(output), "version": __version__, "engine_used": pipe.engine.name}
+    about |= {"grid": True} if grid else {}
+    for i, (path, image) in enumerate(zip(paths, images)):
+        own = {} if len(images) == 1 else {"image": i, "image_seed": job.seeds[i]}
+        save_png(image, path, job, {**about, **own})
+        click.echo(f"wrote {path} ({image.width}×{image.height})")
+
+
+def _file_stem(prompt: str) -> str:
+    """A file name that reads like the prompt."""
+    words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")
+    return words[:60].rstrip("-_") or "image"
+
+
+def _output_paths(output: Path, files: int) -> list[Path]:
+    """The files to write, all of which can be written."""
+    if output.suffix.lower() != ".png":
+        raise click.UsageError(f"--output must be a .png file, got {str(output)!r}")
+    if not output.parent.is_dir():
+        raise click.UsageError(f"cannot write {output}: there is no folder {output.parent}")
+    if not os.access(output.parent, os.W_OK):
+        raise click.UsageError(f"cannot write {output}: the folder {output.parent.resolve()} is read-only")
+    if files == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}-{i}{output.suffix}") for i in range(files)]
+
+
+def _grid(images: list[Image]) -> Image:
+    """All images in one, as nearly square as their number allows."""
+    from ..utils import make_image_grid
+
+    columns = next(c for c in range(1, len(images) + 1) if c * c >= len(images) and len(images) % c == 0)
+    return make_image_grid(images, rows=len(images) // columns, cols=columns)

@@ -1,0 +1,52 @@
+"""The group of commands: each is imported when it is asked for, and mistakes end with one line."""
+
+import importlib
+from collections.abc import Mapping
+from typing import cast
+
+import click
+
+from ..utils.errors import in_one_line
+
+
+class Commands(click.Group):
+    """A group whose commands lie in files of their own, and end with one line of explanation when something is wrong.
+
+    Args:
+        files: the commands' names, which are those of their files, and what each does in a few words.
+        options: those of `click.Group`.
+    """
+
+    def __init__(self, files: Mapping[str, str], **options: object):
+        super().__init__(**options)  # type: ignore[arg-type]
+        self.files = files
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted(self.files)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name, imported now."""
+        if cmd_name not in self.files:
+            return None
+        module = importlib.import_module(f".{cmd_name}", __package__)
+        return cast(click.Command, getattr(module, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in the group's help, for which none is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(self.files.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; whatever it raises is told in one line."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            message = in_one_line(error)
+            if not isinstance(error, (ValueError, OSError)):
+                message += " (mindone-diffusers --debug … shows where)"
+            raise click.ClickException(message) from None

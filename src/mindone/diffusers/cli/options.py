@@ -1,0 +1,131 @@
+"""Between a job's fields and the words of the command line, both ways: nothing is said of an option that a field says.
+
+How a field's type is spelled:
+
+- a text, a number, a choice: ``--steps 25``;
+- a switch, off by default: ``--grid``;
+- several of a kind (``tuple[str, ...]``): the option again for each, ``--lora a --lora b``;
+- a fixed number of values (``tuple[float, float]``): ``--guidance-interval 0,0.5``.
+
+A field that must be given is an argument of the command and not an option.
+"""
+
+import shlex
+from collections.abc import Callable, Collection, Mapping
+from types import UnionType
+from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from ..jobs import Fields, Job
+
+C = TypeVar("C", bound=Callable[..., object])
+F = TypeVar("F", bound=Fields)
+
+_LIMITS = ("ge", "gt", "le", "lt")
+
+
+def options_of(fields: type[Fields], leave_out: Collection[str] = ()) -> Callable[[C], C]:
+    """A decorator that gives a command an option for each field."""
+
+    def decorate(command: C) -> C:
+        for name in reversed(fields.model_fields):
+            if name not in leave_out:
+                command = parameter(fields, name)(command)
+        return command
+
+    return decorate
+
+
+def parameter(fields: type[Fields], name: str) -> Callable[[C], C]:
+    """The click decorator for one field."""
+    field, known = fields.model_fields[name], fields.option(name)
+    if field.is_required():
+        return click.argument(name)
+    kind, several, is_flag = _kind(field)
+    help = field.description or ""
+    if known.unset:
+        help += f"  [default: {known.unset}]"
+    is_shown = field.default_factory is None and not (field.default is None or isinstance(field.default, (bool, tuple)))
+    return click.option(
+        _flag(name),
+        type=None if is_flag else kind,
+        is_flag=is_flag,
+        multiple=several,
+        default=field.default if is_shown else None,
+        show_default=is_shown,
+        metavar=known.metavar,
+        help=help,
+    )
+
+
+def read_options(fields: type[F], given: Mapping[str, object]) -> F:
+    """What a command was given, as fields: texts of several values are split, what is unset is left out."""
+    values = {name: value for name, value in given.items() if value not in (None, ())}
+    for name, value in values.items():
+        if isinstance(value, str) and get_origin(_required(fields.model_fields[name].annotation)) is tuple:
+            values[name] = value.split(",")
+    return fields.of(values)
+
+
+def command_line(command: str, job: Job, **more: object) -> str:
+    """The words that make a command of ``job``, defaults left out, with ``more`` options at the end."""
+    arguments, options = [], []
+    for name, field in type(job).model_fields.items():
+        value = getattr(job, name)
+        if field.is_required():
+            arguments.append(str(value))
+        elif value is not None and value != field.default:
+            options += _words(name, value, several=_kind(field)[1])
+    for name, value in more.items():
+        options += _words(name, value, several=False)
+    # An argument that looks like an option is told apart by a double hyphen, after which there are no options.
+    separate = any(argument.startswith("-") for argument in arguments)
+    words = [*options, "--", *arguments] if separate else [*arguments, *options]
+    return shlex.join(["mindone-diffusers", command, *words])
+
+
+def _words(name: str, value: object, several: bool) -> list[str]:
+    if value is True or value is False:
+        return [_flag(name)] if value else []
+    if several and isinstance(value, tuple):
+        return [word for each in value for word in (_flag(name), str(each))]
+    return [_flag(name), ",".join(str(each) for each in value) if isinstance(value, tuple) else str(value)]
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _kind(field: FieldInfo) -> tuple[click.ParamType, bool, bool]:
+    """The type of a field's values for click, whether there are several, and whether it is a switch."""
+    annotation = _required(field.annotation)
+    several = get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis
+    if several:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) is Literal:
+        return click.Choice([str(value) for value in get_args(annotation)]), several, False
+    if annotation in (int, float):
+        limits = {name: getattr(bound, name) for bound in field.metadata for name in _LIMITS if hasattr(bound, name)}
+        return _number(annotation, limits), several, False
+    return click.STRING, several, annotation is bool
+
+
+def _number(kind: object, limits: Mapping[str, float]) -> click.ParamType:
+    least, most = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
+    if kind is float:
+        return click.FloatRange(least, most, "gt" in limits, "lt" in limits) if limits else click.FLOAT
+    whole = [None if limit is None else int(limit) for limit in (least, most)]
+    return click.IntRange(whole[0], whole[1], "gt" in limits, "lt" in limits) if limits else click.INT
+
+
+def _required(annotation: object) -> object:
+    """A field's type without None and without what is annotated."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, UnionType):
+            annotation = next(each for each in get_args(annotation) if each is not type(None))
+        else:
+            return annotation

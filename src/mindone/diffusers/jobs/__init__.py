@@ -1,0 +1,13 @@
+"""Jobs: "draw this", as data. The same job gives the same image from Python, the command line, a batch or a request.
+
+    job = Job(prompt="a rocket on a blue background", seed=0)
+    images = draw(load(job), job)
+
+`png` writes a job into an image file and reads it back. Nothing here imports an engine before it is needed.
+"""
+
+from .fields import Fields, Option
+from .job import Job, PipelineKey
+from .run import draw, load
+
+__all__ = ["Fields", "Job", "Option", "PipelineKey", "draw", "load"]

@@ -1,0 +1,109 @@
+"""What jobs are made of: frozen, validated fields, each of which says in one place what every surface needs to know.
+
+A field's type, bounds (``Field(ge=1)``), description and default are pydantic's; `Option` adds what the command line's
+help and the pipelines know it by.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+F = TypeVar("F", bound="Fields")
+
+_LONGEST_VALUE = 60
+"""Characters of a refused value that its error message shows."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of a field besides its type, its bounds, its description and its default."""
+
+    metavar: str | None = None
+    """What stands for the value in the command line's help."""
+    unset: str | None = None
+    """What holds when the field is not given, for those whose default does not say it."""
+    argument: str | None = None
+    """The argument of a pipeline's call that gets the value."""
+
+
+class Fields(BaseModel):
+    """Values that cannot be changed and are valid from the start; hashable, and equal when all of them are.
+
+    Raises:
+        ValueError: a value out of bounds, an unknown or missing field, or fields that contradict each other: one line
+            that names the field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **values: object):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ValueError(_first_reason(error, type(self).model_fields)) from None
+
+    @classmethod
+    def of(cls: type[F], values: Mapping[str, object]) -> F:
+        """The same as the constructor, for values whose types are not known beforehand."""
+        return cls(**values)
+
+    @classmethod
+    def option(cls, name: str) -> Option:
+        """What is known of a field, beside what pydantic knows."""
+        return next((item for item in cls.model_fields[name].metadata if isinstance(item, Option)), Option())
+
+    def changed(self: F, **values: object) -> F:
+        """The same with other values for some fields, validated."""
+        return type(self)(**{**self.to_dict(), **values})
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields that say something, as JSON values: those that are unset, empty or off by default are left out."""
+        values = self.model_dump(mode="json")
+        return {
+            name: value
+            for name, value in values.items()
+            if value or (value is not None and getattr(self, name) != type(self).model_fields[name].default)
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls: type[F], text: str) -> F:
+        """What `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no JSON object, or its fields are refused.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"must be a JSON object of {', '.join(cls.model_fields)}; got {_shown(values)}")
+        return cls(**values)
+
+
+def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
+    """The first of pydantic's complaints in one line, which names the field, what was given and what would work."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, known, 1)
+        return f"unknown field {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
+    if first["type"] == "missing":
+        return f"{name} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    if not name:  # a rule that concerns several fields names them itself
+        return message
+    return f"{name} {message.replace('Input should', 'must')}, got {_shown(first['input'])}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"

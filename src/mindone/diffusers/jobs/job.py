@@ -1,0 +1,129 @@
+"""The fields of a job. An option more is a field more: the command line, PNG files and batches follow."""
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..schedulers.short_names import SHORT_NAMES
+from .fields import Fields, Option
+
+if TYPE_CHECKING:
+    SchedulerName = str
+else:  # the names are data, which a type checker does not read
+    SchedulerName = Literal[tuple(SHORT_NAMES)]
+
+
+def _as_text(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+PathOrId = Annotated[str, BeforeValidator(_as_text)]
+"""A folder, the name of a bundled checkpoint, or a hub id."""
+
+_PATH = Option(metavar="PATH_OR_ID")
+
+
+class PipelineKey(Fields):
+    """What decides which pipeline draws: jobs with equal keys can share one that is loaded."""
+
+    model: Annotated[
+        PathOrId,
+        Field(
+            description="What draws: a checkpoint's folder, a hub id such as stable-diffusion-v1-5/stable-diffusion-"
+            "v1-5, or the name of a checkpoint that comes with the package."
+        ),
+        _PATH,
+    ] = "icons"
+    revision: Annotated[
+        str | None, Field(description="Which branch, tag or commit of the model on the hub."), Option(metavar="NAME")
+    ] = None
+    variant: Annotated[
+        str | None,
+        Field(description='Which weight files of the model to read: "fp16" for ….fp16.safetensors.'),
+        Option(metavar="NAME"),
+    ] = None
+    tiny_vae: Annotated[
+        PathOrId | None, Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."), _PATH
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"],
+        Field(description="What to compute in. Half precision is faster and takes less memory."),
+    ] = "float16"
+    engine: Annotated[
+        Literal["auto", "openvino", "mindspore"] | None,
+        Field(description="What runs the networks."),
+        Option(unset="auto, or the environment variable MINDONE_ENGINE"),
+    ] = None
+
+
+class Job(PipelineKey):
+    """Draw this. A seed that is not given is drawn at random once, so that every job can be repeated."""
+
+    prompt: Annotated[str, Field(description="What to draw."), Option(argument="prompt")]
+    negative_prompt: Annotated[
+        str | None,
+        Field(description="What the image is to stay away from."),
+        Option(metavar="TEXT", argument="negative_prompt"),
+    ] = None
+    seed: Annotated[
+        int,
+        Field(ge=0, description="The same seed gives the same image; image i of several has seed + i."),
+        Option(unset="random"),
+    ] = Field(default_factory=lambda: secrets.randbelow(2**32))
+    num_images: Annotated[
+        int, Field(ge=1, description="How many images to draw."), Option(argument="num_images_per_prompt")
+    ] = 1
+    height: Annotated[
+        int | None,
+        Field(ge=1, description="In pixels."),
+        Option(unset="the model's", argument="height"),
+    ] = None
+    width: Annotated[
+        int | None, Field(ge=1, description="In pixels."), Option(unset="the model's", argument="width")
+    ] = None
+    steps: Annotated[
+        int | None,
+        Field(ge=1, description="Denoising steps: fewer are faster."),
+        Option(unset="the pipeline's", argument="num_inference_steps"),
+    ] = None
+    guidance_scale: Annotated[
+        float | None,
+        Field(description="How closely to follow the prompt; 1 switches guidance off."),
+        Option(unset="the model's", argument="guidance_scale"),
+    ] = None
+    scheduler: Annotated[
+        SchedulerName | None, Field(description="How to step from noise to image."), Option(unset="the model's")
+    ] = None
+    clip_skip: Annotated[
+        int | None,
+        Field(ge=0, description="Leave out this many of the text encoder's last layers."),
+        Option(argument="clip_skip"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> "Job":
+        if self.negative_prompt and self.guidance_scale is not None and self.guidance_scale <= 1:
+            raise ValueError(
+                f"negative_prompt has no effect at guidance_scale {self.guidance_scale:g}, which is no guidance; "
+                "leave one of them out"
+            )
+        return self
+
+    @property
+    def pipeline_key(self) -> PipelineKey:
+        """The part that decides which pipeline draws."""
+        return PipelineKey(**{name: getattr(self, name) for name in PipelineKey.model_fields})
+
+    @property
+    def seeds(self) -> list[int]:
+        """One per image."""
+        return [self.seed + i for i in range(self.num_images)]
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """What a pipeline is called with; what is unset is up to the pipeline."""
+        named = {name: self.option(name).argument for name in type(self).model_fields}
+        given = {argument: getattr(self, name) for name, argument in named.items() if argument}
+        return {argument: value for argument, value in given.items() if value is not None}

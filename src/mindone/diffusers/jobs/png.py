@@ -1,0 +1,85 @@
+"""PNG files that remember how they were made: the job travels in the file's text chunks."""
+
+import json
+import os
+from collections.abc import Mapping
+
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from ..utils.files import atomic_write
+from .job import Job
+
+KEYWORD = "mindone-diffusers"
+"""The text chunk that holds the job and more as JSON; "parameters" holds them for people, as other tools do."""
+
+
+def save_png(image: Image.Image, path: str | os.PathLike[str], job: Job, about: Mapping[str, object]) -> None:
+    """Write ``image`` to ``path``, completely or not at all, with the job that it comes from in its text chunks.
+
+    Args:
+        image: one of the job's images, or several of them in one.
+        path: the file.
+        job: what was drawn.
+        about: what else to remember, as JSON values: which image it is, the version that drew it.
+    """
+    chunks = PngInfo()
+    chunks.add_itxt(KEYWORD, json.dumps({"job": job.to_dict(), **about}, ensure_ascii=False))
+    lines = [f"{name}: {value}" for name, value in {**job.to_dict(), **about}.items() if name != "prompt"]
+    chunks.add_itxt("parameters", "\n".join([job.prompt, *lines]))
+    with atomic_write(path) as file:
+        image.save(file, format="PNG", pnginfo=chunks)
+
+
+def read_job(path: str | os.PathLike[str]) -> Job:
+    """The job that an image of ours comes from, also of a file that version 0.1 wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no PNG, carries no parameters of ours, or some that this version does not know.
+    """
+    remembered = read_parameters(path)
+    fields = remembered.get("job")
+    if not isinstance(fields, dict):  # version 0.1 wrote them beside all others, and as the engine that which was used
+        fields = {name: remembered[name] for name in Job.model_fields if name in remembered and name != "engine"}
+    try:
+        return Job.of(fields)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def read_parameters(path: str | os.PathLike[str]) -> dict[str, object]:
+    """What `save_png` wrote into the file: "job", and what else was to be remembered.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no PNG, or carries no parameters of ours.
+    """
+    text = _read_chunk(path)
+    if text is None:
+        raise ValueError(
+            f"{os.fspath(path)} has no text chunk {KEYWORD!r}: it was not made by `mindone-diffusers generate`, or a "
+            "program that saved it again dropped the parameters"
+        )
+    try:
+        parameters = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the parameters in {os.fspath(path)} are not valid JSON: {error.msg}") from None
+    if not isinstance(parameters, dict):
+        raise ValueError(f"the parameters in {os.fspath(path)} are no JSON object")
+    return parameters
+
+
+def _read_chunk(path: str | os.PathLike[str]) -> str | None:
+    try:
+        with Image.open(path) as image:
+            if image.format != "PNG":
+                raise ValueError(f"{os.fspath(path)} is a {image.format} file; only PNG files carry their parameters")
+            image.load()  # text chunks may stand behind the pixels
+            return getattr(image, "text", {}).get(KEYWORD)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no file {os.fspath(path)}") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{os.fspath(path)} is not an image") from None
+    except SyntaxError as error:  # what Pillow raises for a broken PNG
+        raise ValueError(f"{os.fspath(path)} is a damaged PNG: {error}") from None
