@@ -10,13 +10,14 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
-from mindone.diffusers.bench.plan import DDIM, PNDM, Plan, make_plan
 from PIL import Image
 
-from mindone.diffusers import bench
-from mindone.diffusers.bench import measure, session, worker
+from mindone.diffusers import bench, schedulers
+from mindone.diffusers.bench import measure, process, session, worker
 from mindone.diffusers.bench.clock import STAGES, StageClock
 from mindone.diffusers.bench.report import Report, schema
+from mindone.diffusers.bench.setups import Plan
+from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.bench.terminal import ProgressBar
 from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
 
@@ -40,8 +41,8 @@ class PretendedRow:
 
     script: tuple[str, ...] = ()
 
-    def __init__(self, setup, table):
-        self.setup, self.table, self.runs = setup, table, 0
+    def __init__(self, setup):
+        self.setup, self.runs = setup, 0
 
     def _answer(self, **more):
         return {"seconds": 0.5, "peak_memory": 10**9, "notes": [], **more}
@@ -53,12 +54,12 @@ class PretendedRow:
         act = self.script[self.runs] if self.runs < len(self.script) and self.setup.name == "distilled" else ""
         self.runs += 1
         if act == "fail":
-            raise measure.RowFailed("out of memory")
+            raise process.RowFailed("out of memory")
         if act == "interrupt":
             raise KeyboardInterrupt
         on_step()
-        table = self.table
-        pictures = np.full((table.num_images, table.height, table.width, 3), 128, np.uint8)
+        job = self.setup.job
+        pictures = np.full((job.num_images, job.height, job.width, 3), 128, np.uint8)
         stages = dict(zip(STAGES, (0.1, 0.3, 0.1)))
         return self._answer(stages=stages, **({"images": pictures} if images else {}))
 
@@ -82,7 +83,7 @@ def valid(data):
 # ---- one real measurement --------------------------------------------------------------------------------------------
 
 
-class KilledInItsSecondRun(measure.RowProcess):
+class KilledInItsSecondRun(process.RowProcess):
     """A row that the system ends, as it does when memory runs out."""
 
     def draw(self, on_step, images):
@@ -90,8 +91,8 @@ class KilledInItsSecondRun(measure.RowProcess):
             os.kill(self.process.pid, signal.SIGKILL)
         return super().draw(on_step, images)
 
-    def __init__(self, setup, table):
-        super().__init__(setup, table)
+    def __init__(self, setup):
+        super().__init__(setup)
         self.process.name = setup.name
 
 
@@ -132,16 +133,10 @@ def test_stages_add_up_to_the_run(measured):
 def test_every_row_draws_what_a_user_would_get(measured):
     report, _ = measured
     pipe = load(checkpoint("sd1"), mindspore_dtype="float16")
-    pipe.scheduler = plan_scheduler(PNDM, pipe)
+    pipe.scheduler = schedulers.PNDMScheduler.from_config(pipe.scheduler.config)
     noise = [np.random.Generator(np.random.PCG64(seed)) for seed in (5, 6)]
     expected = pipe(PROMPT, num_inference_steps=2, num_images_per_prompt=2, generator=noise).images
     np.testing.assert_array_equal(report.results[0].rows[0].images, np.stack([np.asarray(x) for x in expected]))
-
-
-def plan_scheduler(sampler, pipe):
-    from mindone.diffusers import schedulers
-
-    return getattr(schedulers, sampler.class_name).from_config(pipe.scheduler.config, **sampler.settings)
 
 
 def test_memory_is_that_of_a_process_of_its_own(measured):
@@ -199,7 +194,7 @@ def test_a_row_with_a_broken_file_fails_with_the_reason(quiet, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-100])
     table = make_plan(options(tmp_path, model=str(broken)), tmp_path).tables[0]
     wire = Wire()
-    worker.serve(wire, table.setups[0], table)
+    worker.serve(wire, table.setups[0])
     (kind, reason), *_ = wire.said
     assert kind == "failed" and str(weights) in reason and "\n" not in reason
 
@@ -207,7 +202,7 @@ def test_a_row_with_a_broken_file_fails_with_the_reason(quiet, tmp_path):
 def test_a_row_tells_of_every_denoising_step(quiet, tmp_path):
     table = make_plan(options(tmp_path, table="1", steps=4), tmp_path).tables[0]
     wire = Wire(False, None)
-    worker.serve(wire, table.setups[0], table)
+    worker.serve(wire, table.setups[0])
     assert [kind for kind, _ in wire.said] == ["done", *["step"] * 4, "done"]
     loaded, drawn = wire.said[0][1], wire.said[-1][1]
     assert loaded["engine"] == "openvino, f32" and "images" not in drawn
@@ -256,7 +251,7 @@ def test_ctrl_c_in_the_first_run_leaves_a_report_without_figures(tmp_path):
 def test_no_row_at_all_is_an_error_with_the_first_reason(tmp_path):
     class Failing(PretendedRow):
         def reply(self, on_step):
-            raise measure.RowFailed("no such kernel")
+            raise process.RowFailed("no such kernel")
 
     report = session.run(options(tmp_path / "r"), "bench", Failing)
     assert report.failure == "no row could be measured; the first reason: no such kernel"
@@ -276,36 +271,38 @@ def test_the_bar_reaches_its_end_also_when_rows_fail(tmp_path):
 def test_the_tables_follow_the_guide(tmp_path):
     given = options(tmp_path, steps=None, prompt=None)
     first, second = make_plan(given, tmp_path).tables
-    assert (first.sampler, first.steps, first.num_images, first.repeats) == (DDIM, 50, 1, 3)
-    assert (second.sampler, second.steps, second.num_images, second.repeats) == (PNDM, 25, 4, 3)
-    assert [setup.dtype for setup in first.setups] == ["float32", "float16"]
+    for table, *expected in ((first, "ddim", 50, 1), (second, "pndm", 25, 4)):
+        assert [table.job.scheduler, table.job.steps, table.job.num_images] == expected and table.repeats == 3
+    assert [setup.job.dtype for setup in first.setups] == ["float32", "float16"]
     assert [setup.name for setup in second.setups] == ["baseline", "distilled", "distilled + tiny autoencoder"]
-    assert {setup.dtype for setup in second.setups} == {"float16"}
-    assert first.prompt == second.prompt == "a photo of an astronaut riding a horse on mars"
-    assert second.seeds == [0, 1, 2, 3] and (first.height, first.width) == (64, 64)
+    assert {setup.job.dtype for setup in second.setups} == {"float16"}
+    assert first.job.prompt == second.job.prompt == "a photo of an astronaut riding a horse on mars"
+    assert second.job.seeds == [0, 1, 2, 3] and (first.job.height, first.job.width) == (64, 64)
 
 
 def test_options_change_both_tables(tmp_path):
     given = options(tmp_path, steps=7, num_images=3, repeats=1, height=128, width=64, seed=9, dtype="bfloat16")
     for table in make_plan(given.changed(scheduler="euler"), tmp_path).tables:
-        assert (table.steps, table.num_images, table.repeats, table.height, table.width) == (7, 3, 1, 128, 64)
-        assert table.seeds == [9, 10, 11] and table.sampler.name == "euler"
-        assert table.setups[-1].dtype == "bfloat16"
+        for setup in table.setups:
+            job = setup.job
+            assert (job.steps, job.num_images, job.height, job.width, job.scheduler) == (7, 3, 128, 64, "euler")
+            assert job.seeds == [9, 10, 11]
+        assert table.setups[-1].job.dtype == "bfloat16" and table.repeats == 1
 
 
 def test_the_guidance_is_the_users_else_the_checkpoints(tmp_path):
     icons = bench.Options(steps=1)
-    assert {table.guidance_scale for table in make_plan(icons, tmp_path).tables} == {2.0}
+    assert {table.job.guidance_scale for table in make_plan(icons, tmp_path).tables} == {2.0}
     asked = icons.changed(guidance_scale=1.0)
-    assert {table.guidance_scale for table in make_plan(asked, tmp_path).tables} == {1.0}
+    assert {table.job.guidance_scale for table in make_plan(asked, tmp_path).tables} == {1.0}
     silent = make_plan(options(tmp_path), tmp_path).tables
-    assert {table.guidance_scale for table in silent} == {None}
+    assert {table.job.guidance_scale for table in silent} == {None}
 
 
 def test_the_reference_has_rows_in_both_precisions(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     first, second = make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
-    assert [(setup.library, setup.dtype) for setup in first.setups[2:]] == [
+    assert [(setup.library, setup.job.dtype) for setup in first.setups[2:]] == [
         ("diffusers", "float32"),
         ("diffusers", "bfloat16"),
     ]
@@ -329,10 +326,65 @@ def test_images_of_other_random_weights_are_not_compared(tmp_path):
     assert not second.compares_images(second.setups[1]) and not second.compares_images(second.setups[2])
 
 
+# ---- rivals: as fast with fewer steps --------------------------------------------------------------------------------
+
+
+def timed(*script):
+    """Rows whose denoising takes 0.1 s a step; the distilled model's 0.06 s."""
+
+    class Timed(pretend(*script)):
+        def draw(self, on_step, images):
+            reply = super().draw(on_step, images)
+            per_step = 0.06 if "distilled" in self.setup.job.model or "bk" in self.setup.job.model else 0.1
+            decode = 0.1 if self.setup.job.tiny_vae else 0.6
+            reply["stages"] = dict(zip(STAGES, (0.1, per_step * self.setup.steps, decode)))
+            return {**reply, "seconds": sum(reply["stages"].values())}
+
+    return Timed
+
+
+def test_the_whole_stack_holds_each_layer_against_fewer_steps(tmp_path):
+    session.run(options(tmp_path / "r", table="3", steps=None), "bench", timed())
+    rows = rows_of(tmp_path / "r")
+    assert [(row["name"], row["steps"], row["rival_of"]) for row in rows] == [
+        ("baseline", 25, None),
+        ("+ distilled", 25, None),
+        ("instead: baseline, 15 steps", 15, "+ distilled"),  # 2.2 s less 0.7 s outside the steps, at 0.1 s a step
+        ("+ tiny autoencoder", 25, None),
+        ("instead: + distilled, 17 steps", 17, "+ tiny autoencoder"),
+    ]
+    for row in rows:
+        assert row["status"] == "finished" and len(row["runs"]) == 3
+    assert rows[2]["latency"]["median"] == pytest.approx(rows[1]["latency"]["median"], abs=0.1)
+    turns = [[run["order"] for run in row["runs"]] for row in rows]
+    assert all(first < second < third for first, second, third in turns)
+    assert sorted(order for row in turns for order in row[1:]) == list(range(12, 22))  # in turn, rivals among them
+
+
+def test_a_rival_of_a_row_that_failed_says_so_and_the_bar_reaches_its_end(tmp_path):
+    plan = make_plan(options(tmp_path, table="3"), tmp_path)
+    results, bar = [measure.Results.of(table) for table in plan.tables], ProgressBar(plan)
+
+    class Failing(timed()):
+        def reply(self, on_step):
+            if self.setup.name == "+ distilled":
+                raise process.RowFailed("out of memory")
+            return super().reply(on_step)
+
+    measure.measure_all(plan, results, bar, Failing)
+    errors = {row.setup.name: row.error for row in results[0].rows}
+    assert (
+        errors["instead: baseline, fewer steps"]
+        == "it was to be as fast as '+ distilled', but '+ distilled' has failed"
+    )
+    assert errors["+ tiny autoencoder"] is None
+    assert bar.progress.tasks[0].completed == bar.progress.tasks[0].total
+
+
 # ---- bad requests, refused before anything runs ----------------------------------------------------------------------
 
 
-def never(setup, table):
+def never(setup):
     raise AssertionError("a row was started")
 
 
@@ -453,7 +505,7 @@ def test_both_libraries_draw_the_same_images(tmp_path, number):
 @pytest.mark.oracle
 def test_the_reference_has_every_thread_that_it_would_have_by_itself(tmp_path):
     (table, *_) = make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
-    row = measure.RowProcess(table.setups[2], table)
+    row = process.RowProcess(table.setups[2])
     engine = row.reply(lambda: None)["engine"]
     row.hang_up()
     code = "import torch; print(torch.get_num_threads())"

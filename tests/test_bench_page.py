@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mindone.diffusers.bench import page, quality
+from mindone.diffusers.bench import page, wording
 from mindone.diffusers.bench.report import METHOD
+from mindone.diffusers.utils import quality
 
 PROMPT = 'a <b>"bold"</b> & red rocket'
 STAGES = {"text_encoder": 0.2, "denoising": 3.0, "decode": 0.8}
@@ -20,6 +21,8 @@ ROW = {
     "model": "nobody/<model>",
     "tiny_vae": None,
     "dtype": "float16",
+    "steps": 25,
+    "rival_of": None,
     "engine": "openvino, bf16",
     "status": "finished",
     "error": None,
@@ -145,6 +148,16 @@ def test_bars_are_as_long_as_their_stages(html):
 def test_rows_of_a_report_without_figures_are_still_a_page():
     nothing = {**DATA, "tables": [{**DATA["tables"][0], "rows": [FAILED]}]}
     assert "<svg" not in page.render(nothing, [{}])
+
+
+def test_a_row_that_loses_to_its_rival_says_so():
+    rival = {**DISTILLED, "name": "instead: baseline, 12 steps", "rival_of": "distilled", "steps": 12}
+    closer = {**rival, "quality": {"psnr": 21.5, "ssim": 0.8, "max_difference": 90}}
+    for other, loses in ((closer, True), (rival, False)):
+        table = {**DATA["tables"][0], "rows": [ROW, DISTILLED, other]}
+        said = "loses to its rival: 12 steps take as long and give 21.5 dB, this gives 17.3 dB"
+        assert (wording.loses(DISTILLED, table) == said) is loses
+        assert (said in page.render({**DATA, "tables": [table]}, IMAGES)) is loses
 
 
 def test_the_page_is_drawn_by_a_browser(html, tmp_path):

@@ -1,12 +1,22 @@
 """Checkpoints with random weights in published shapes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from mindone.diffusers.bench.plan import make_plan
 
 import checkpoints
-from mindone.diffusers import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UNet2DConditionModel, bench
+from mindone.diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    UNet2DConditionModel,
+    bench,
+)
 from mindone.diffusers.bench import shapes
+from mindone.diffusers.bench.tables import make_plan
+from mindone.diffusers.models.random_weights import RandomWeights
 from tiny_pipelines import images_of, load
 
 TINY = shapes.Shape(
@@ -56,8 +66,35 @@ def test_the_parameters_are_as_many_as_published():
     assert shape.nbytes == pytest.approx(2 * both, rel=0.03) and shape.nbytes > 2 * both
 
 
+def test_stable_diffusion_xl_has_as_many_parameters_as_published():
+    shape = shapes.SHAPES["sdxl"]
+    counts = [
+        UNet2DConditionModel(**shape.unet).num_parameters(),
+        CLIPTextModel(**shape.text_encoder).num_parameters(),
+        CLIPTextModelWithProjection(**shape.text_encoder_2).num_parameters(),
+        AutoencoderKL(**shape.vae).num_parameters(),
+        AutoencoderTiny(**shape.tiny_vae).num_parameters(),
+    ]
+    assert counts[:4] == [2_567_463_684, 123_060_480, 694_659_840, 83_653_863]
+    assert 2 * sum(counts) < shape.nbytes < 1.03 * 2 * sum(counts)
+
+
+def test_an_xl_shape_draws(monkeypatch, tmp_path):
+    texts = {**checkpoints.TEXTS["clip"], "vocab_size": 600}
+    tiny_xl = replace(
+        TINY,
+        unet=checkpoints.UNETS["sdxl"],
+        text_encoder=texts,
+        text_encoder_2={**checkpoints.TEXTS["projection"], "vocab_size": 600},
+        distilled_unet=None,
+    )
+    monkeypatch.setitem(shapes.SHAPES, "sdxl", tiny_xl)
+    (setup, *_) = make_plan(bench.Options(shape="sdxl", engine="openvino"), tmp_path).tables[0].setups
+    assert np.isfinite(images_of(load(setup.model.folder))).all()
+
+
 def test_random_weights_keep_the_size_of_signals():
-    weights = shapes.RandomWeights({"conv.weight": (64, 32, 3, 3), "norm.weight": (64,), "norm.bias": (64,)})
+    weights = RandomWeights({"conv.weight": (64, 32, 3, 3), "norm.weight": (64,), "norm.bias": (64,)})
     convolution = weights["conv.weight"].astype(np.float32)
     assert convolution.dtype == np.float32 and weights["conv.weight"].dtype == np.float16
     assert convolution.std() == pytest.approx(1 / np.sqrt(32 * 9), rel=0.05)

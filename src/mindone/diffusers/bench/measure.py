@@ -193,7 +193,7 @@ def as_fast_as_its_rival(setup: Setup, rows: list[Row]) -> Setup:
     base = next(row for row in rows if row.setup.job == setup.job and row.setup.rival_of is None)
     for row in (faster, base):
         if not row.runs:
-            raise RowFailed(f"it was to be as fast as {faster.setup.name!r}, but {row.setup.name!r} has failed")
+            raise RowFailed(f"it was to be as fast as {setup.rival_of!r}, but {row.setup.name!r} has failed")
     stages, per_step = base.runs[0].stages, base.runs[0].stages["denoising"] / setup.steps
     outside = stages["text_encoder"] + stages["decode"]
     steps = round((faster.runs[0].seconds - outside) / per_step)

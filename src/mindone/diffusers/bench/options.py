@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..jobs import Fields, Option
-from ..jobs.job import PathOrId, SchedulerName
+from ..jobs import Drawing, Option
+from ..jobs.job import EngineName, PathOrId, SchedulerName
 
 _PATH = Option(metavar="PATH_OR_ID")
 _MODELS = ("model", "distilled", "tiny_vae")
 
 
-class Options(Fields):
+class Options(Drawing):
     """What the user chose; what is unset is up to the tables' protocol."""
 
     model: Annotated[
@@ -43,21 +43,12 @@ class Options(Fields):
         int | None, Field(ge=1, description="Images per run."), Option(unset="4 in table 2, 1 in the others")
     ] = None
     repeats: Annotated[int, Field(ge=1, description="Timed runs of each row.")] = 3
-    height: Annotated[int | None, Field(ge=1, description="In pixels."), Option(unset="the model's")] = None
-    width: Annotated[int | None, Field(ge=1, description="In pixels."), Option(unset="the model's")] = None
-    guidance_scale: Annotated[
-        float | None, Field(description="How closely to follow the prompt."), Option(unset="the model's")
-    ] = None
     seed: Annotated[int, Field(ge=0, description="Image i has seed + i.")] = 0
     dtype: Annotated[Literal["float16", "bfloat16"], Field(description="Which half precision.")] = "float16"
-    engine: Annotated[
-        Literal["auto", "openvino", "mindspore"] | None,
-        Field(description="What runs the networks."),
-        Option(unset="auto, or the environment variable MINDONE_ENGINE"),
+    engine: EngineName = None
+    table: Annotated[
+        Literal["1", "2", "3"] | None, Field(description="Measure this table alone."), Option(unset="1 and 2")
     ] = None
-    table: Annotated[Literal["1", "2"] | None, Field(description="Measure this table alone."), Option(unset="both")] = (
-        None
-    )
     against: Annotated[
         Literal["diffusers"] | None, Field(description="Add the reference library's rows to table 1.")
     ] = None

@@ -1,27 +1,21 @@
 """Checkpoints with random weights in the shapes of published ones, for times and memory without any download."""
 
 import json
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ..loading.config import write_config
 from ..loading.hub import MODEL_INDEX, SHARED_COMPONENTS
-from ..loading.safetensors import save_file
 from ..models.autoencoder_kl import AutoencoderKL
 from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
 from ..models.clip_text import CLIPTextModel, CLIPTextModelWithProjection
+from ..models.random_weights import write_random_network
 from ..models.unet import UNet2DConditionModel
 from ..utils.files import read_json, write_json
 
 Values = Mapping[str, object]
-
-_BLOCK = 1 << 20
-"""Random numbers that are drawn for one scale; larger tensors repeat them."""
 
 
 @dataclass(frozen=True)
@@ -64,53 +58,20 @@ def write(name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
     for role, (cls, config) in encoders.items():
         tokenizer = role.replace("text_encoder", "tokenizer")
         index |= {role: ["transformers", cls.__name__], tokenizer: ["transformers", "CLIPTokenizer"]}
-        _write_network(cls, {**config, "model_type": "clip_text_model"}, root / role)
+        write_random_network(cls, {**config, "model_type": "clip_text_model"}, root / role)
         _write_tokenizer(config, root / tokenizer)
-    _write_network(UNet2DConditionModel, shape.unet, root / "unet")
-    _write_network(AutoencoderKL, shape.vae, root / "vae")
-    _write_network(AutoencoderTiny, shape.tiny_vae, roles["tiny_vae"])
+    write_random_network(UNet2DConditionModel, shape.unet, root / "unet")
+    write_random_network(AutoencoderKL, shape.vae, root / "vae")
+    write_random_network(AutoencoderTiny, shape.tiny_vae, roles["tiny_vae"])
     write_config(root / "scheduler", {"_class_name": "PNDMScheduler", **shape.scheduler}, "scheduler_config.json")
     write_json(root / MODEL_INDEX, index)
     if shape.distilled_unet:
         distilled = roles["distilled"] = folder / f"{name}-distilled"
-        _write_network(UNet2DConditionModel, shape.distilled_unet, distilled / "unet")
+        write_random_network(UNet2DConditionModel, shape.distilled_unet, distilled / "unet")
         write_json(distilled / MODEL_INDEX, index)
         shared = [component for component in index if component not in ("unet", "_class_name")]
         write_json(distilled / SHARED_COMPONENTS, dict.fromkeys(shared, name))
     return {role: (f"random weights: {path.name}", path) for role, path in roles.items()}
-
-
-def _write_network(cls: type[Model], config: Values, folder: Path) -> None:
-    network = cls.from_config(config)
-    write_config(folder, {**network.config, "_class_name": cls.__name__})
-    shapes = {name: tuple(p.shape) for name, p in network.parameters_and_names()}
-    save_file(RandomWeights(shapes), folder / f"{cls.weights_name}.safetensors")
-
-
-class RandomWeights(Mapping[str, np.ndarray]):
-    """float16 tensors by name, made when asked for: norms near 1, the rest scaled so that signals keep their size."""
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
-        self.shapes = shapes
-        self.normals = np.random.Generator(np.random.PCG64(0)).standard_normal(_BLOCK, np.float32)
-        self.blocks: dict[int, np.ndarray] = {}
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        shape = self.shapes[name]
-        if len(shape) == 1:
-            start = zlib.crc32(name.encode()) % _BLOCK
-            values = 0.1 * np.resize(np.roll(self.normals, -start), shape)
-            return (values + (1.0 if name.endswith("weight") else 0.0)).astype(np.float16)
-        fan_in = int(np.prod(shape[1:]))
-        if fan_in not in self.blocks:
-            self.blocks[fan_in] = (self.normals / np.sqrt(fan_in)).astype(np.float16)
-        return np.resize(self.blocks[fan_in], shape)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
 
 
 def _write_tokenizer(text_encoder: Values, folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..jobs import Job
+from ..jobs import Drawing, Job
 from ..loading.hub import CHECKPOINTS
 from . import against, shapes
 from .checkpoints import Checkpoint, check_fit, read_checkpoint, read_tiny_autoencoder
@@ -42,8 +42,9 @@ def make_plan(options: Options, scratch: Path) -> Plan:
     check_fit(model, others, sized=bool(options.height and options.width))
     notes = []
     if options.shape:
+        described = shapes.SHAPES[options.shape].description
         notes.append(
-            f"The weights are random, in the shapes of {shapes.SHAPES[options.shape].description}. Times and memory are "
+            f"The weights are random, in the shapes of {described}. Times and memory are "
             "those of trained weights; the images mean nothing; PSNR and SSIM stand only where set-ups share weights."
         )
     numbers = [options.table] if options.table else ["1", "2"]
@@ -111,21 +112,20 @@ def rival(base: Setup, faster: Setup) -> Setup:
 
 def _baseline(options: Options, model: Checkpoint, name: str, scheduler: str, *, steps: int, num_images: int) -> Setup:
     """The set-up that the others are made from: the user's options, else those of the table's protocol."""
+    chosen = {name: getattr(options, name) for name in (*Drawing.model_fields, "dtype", "engine", "seed")}
     height, width = model.image_size(options.height, options.width)
-    job = Job(
-        model=str(model.folder),
-        dtype=options.dtype,
-        engine=options.engine,
-        prompt=options.prompt or (BUNDLED_PROMPT if model.name == BUNDLED["model"] else PROMPT),
-        seed=options.seed,
-        num_images=options.num_images or num_images,
-        height=height,
-        width=width,
-        steps=options.steps or steps,
-        guidance_scale=model.guidance_scale if options.guidance_scale is None else options.guidance_scale,
-        scheduler=options.scheduler or scheduler,
-    )
-    return Setup(name, job, model)
+    fields = {
+        **chosen,
+        "model": model.folder,
+        "prompt": options.prompt or (BUNDLED_PROMPT if model.name == BUNDLED["model"] else PROMPT),
+        "num_images": options.num_images or num_images,
+        "height": height,
+        "width": width,
+        "steps": options.steps or steps,
+        "guidance_scale": model.guidance_scale if options.guidance_scale is None else options.guidance_scale,
+        "scheduler": options.scheduler or scheduler,
+    }
+    return Setup(name, Job.of(fields), model)
 
 
 def _with(base: Setup, name: str | None = None, **fields: object) -> Setup:

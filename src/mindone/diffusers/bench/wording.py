@@ -21,24 +21,6 @@ def latency(row: JsonObject) -> str:
     return seconds(row["latency"] and row["latency"]["median"])
 
 
-def spread(row: JsonObject) -> str:
-    """From a row's fastest run to its slowest."""
-    return f"{row['latency']['min']:.3f} to {row['latency']['max']:.3f} s" if row["latency"] else ""
-
-
-def speed(row: JsonObject) -> str:
-    """A row's seconds, and how many times as fast as the baseline that is."""
-    if not row["latency"]:
-        return ""
-    return f"{latency(row)} s" + (f" · {speedup(row['speedup'])}" if row["speedup"] else "")
-
-
-def weights(row: JsonObject) -> str:
-    """What a row draws with."""
-    names = [name.rsplit("/", 1)[-1] for name in (row["model"], row["tiny_vae"]) if name]
-    return " + ".join(names) + (f" · {row['engine']}" if row["engine"] else "")
-
-
 def speedup(value: float | None) -> str:
     """A factor."""
     return NOTHING if value is None else f"{value:.2f}×"

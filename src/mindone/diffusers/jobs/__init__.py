@@ -7,7 +7,7 @@
 """
 
 from .fields import Fields, Option
-from .job import Job, PipelineKey
+from .job import Drawing, Job, PipelineKey
 from .run import draw, load
 
-__all__ = ["Fields", "Job", "Option", "PipelineKey", "draw", "load"]
+__all__ = ["Drawing", "Fields", "Job", "Option", "PipelineKey", "draw", "load"]

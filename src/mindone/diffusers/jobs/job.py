@@ -22,6 +22,12 @@ def _as_text(value: object) -> object:
 PathOrId = Annotated[str, BeforeValidator(_as_text)]
 """A folder, the name of a bundled checkpoint, or a hub id."""
 
+EngineName = Annotated[
+    Literal["auto", "openvino", "mindspore"] | None,
+    Field(description="What runs the networks."),
+    Option(unset="auto, or the environment variable MINDONE_ENGINE"),
+]
+
 _PATH = Option(metavar="PATH_OR_ID")
 
 
@@ -51,37 +57,26 @@ class PipelineKey(Fields):
         Literal["float32", "float16", "bfloat16"],
         Field(description="What to compute in. Half precision is faster and takes less memory."),
     ] = "float16"
-    engine: Annotated[
-        Literal["auto", "openvino", "mindspore"] | None,
-        Field(description="What runs the networks."),
-        Option(unset="auto, or the environment variable MINDONE_ENGINE"),
-    ] = None
+    engine: EngineName = None
 
 
-class Job(PipelineKey):
-    """Draw this. A seed that is not given is drawn at random once, so that every job can be repeated."""
+class Drawing(Fields):
+    """How to draw, whatever it is; what is unset is up to the model."""
 
-    prompt: Annotated[str, Field(description="What to draw."), Option(argument="prompt")]
     negative_prompt: Annotated[
         str | None,
         Field(description="What the image is to stay away from."),
         Option(metavar="TEXT", argument="negative_prompt"),
     ] = None
-    seed: Annotated[
-        int,
-        Field(ge=0, description="The same seed gives the same image; image i of several has seed + i."),
-        Option(unset="random"),
-    ] = Field(default_factory=lambda: secrets.randbelow(2**32))
-    num_images: Annotated[
-        int, Field(ge=1, description="How many images to draw."), Option(argument="num_images_per_prompt")
-    ] = 1
     height: Annotated[
         int | None,
         Field(ge=1, description="In pixels."),
         Option(unset="the model's", argument="height"),
     ] = None
     width: Annotated[
-        int | None, Field(ge=1, description="In pixels."), Option(unset="the model's", argument="width")
+        int | None,
+        Field(ge=1, description="In pixels."),
+        Option(unset="the model's", argument="width"),
     ] = None
     steps: Annotated[
         int | None,
@@ -103,13 +98,27 @@ class Job(PipelineKey):
     ] = None
 
     @model_validator(mode="after")
-    def _no_contradictions(self) -> "Job":
+    def _no_contradictions(self) -> "Drawing":
         if self.negative_prompt and self.guidance_scale is not None and self.guidance_scale <= 1:
             raise ValueError(
                 f"negative_prompt has no effect at guidance_scale {self.guidance_scale:g}, which is no guidance; "
                 "leave one of them out"
             )
         return self
+
+
+class Job(PipelineKey, Drawing):
+    """Draw this. A seed that is not given is drawn at random once, so that every job can be repeated."""
+
+    prompt: Annotated[str, Field(description="What to draw."), Option(argument="prompt")]
+    seed: Annotated[
+        int,
+        Field(ge=0, description="The same seed gives the same image; image i of several has seed + i."),
+        Option(unset="random"),
+    ] = Field(default_factory=lambda: secrets.randbelow(2**32))
+    num_images: Annotated[
+        int, Field(ge=1, description="How many images to draw."), Option(argument="num_images_per_prompt")
+    ] = 1
 
     @property
     def pipeline_key(self) -> PipelineKey:

@@ -1,0 +1,49 @@
+"""Networks with random weights, on disk: for times and memory, where no trained checkpoint is at hand."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..loading.config import write_config
+from ..loading.safetensors import save_file
+from .base import Model
+
+_BLOCK = 1 << 20
+"""Random numbers that are drawn for one scale; larger tensors repeat them."""
+
+
+def write_random_network(cls: type[Model], config: Mapping[str, Any], folder: Path) -> None:
+    """Write a network of that class and config, with float16 weights, in the published layout."""
+    network = cls(**config)
+    write_config(folder, {**network.config, "_class_name": cls.__name__})
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
+    save_file(RandomWeights(shapes), folder / f"{cls.weights_name}.safetensors")
+
+
+class RandomWeights(Mapping[str, np.ndarray]):
+    """float16 tensors by name, made when asked for: norms near 1, the rest scaled so that signals keep their size."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
+        self.shapes = shapes
+        self.normals = np.random.Generator(np.random.PCG64(0)).standard_normal(_BLOCK, np.float32)
+        self.blocks: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        shape = self.shapes[name]
+        if len(shape) == 1:
+            start = zlib.crc32(name.encode()) % _BLOCK
+            values = 0.1 * np.resize(np.roll(self.normals, -start), shape)
+            return (values + (1.0 if name.endswith("weight") else 0.0)).astype(np.float16)
+        fan_in = int(np.prod(shape[1:]))
+        if fan_in not in self.blocks:
+            self.blocks[fan_in] = (self.normals / np.sqrt(fan_in)).astype(np.float16)
+        return np.resize(self.blocks[fan_in], shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
