@@ -36,15 +36,16 @@ def component_weight(weights: Number | Mapping[str, object] | None, component: s
     raise ValueError(f"an adapter's weight must be a number or a dict of blocks, got {value!r} for {component}")
 
 
-def expand_block_weights(weights: BlockWeights, parameters: Collection[str]) -> dict[str, float]:
+def expand_block_weights(weights: BlockWeights, parameters: Collection[str], default: float = 1.0) -> dict[str, float]:
     """The weight of each parameter of a UNet.
 
     As published, a block's numbers also hold for the residual blocks (and samplers) of the same place as its
-    transformers; what stands nowhere near a transformer has the weight 1.
+    transformers; what stands nowhere near a transformer always has the weight 1.
 
     Args:
         weights: a number, or the published form.
         parameters: the names of the UNet's parameters.
+        default: the weight of blocks that are not named: 1 for LoRA, 0 for ``set_ip_adapter_scale``.
 
     Raises:
         ValueError: a side or block that is not there or has no transformer, or a list of another length.
@@ -54,17 +55,17 @@ def expand_block_weights(weights: BlockWeights, parameters: Collection[str]) -> 
     strange = [name for name in weights if name not in ("mid", *_SIDES)]
     if strange:
         raise ValueError(f"block weights are for down, mid and up, got {', '.join(map(repr, strange))}")
-    by_place = {"mid_block.attentions.0": _one(weights.get("mid", 1.0), 1, "mid")[0]}
+    by_place = {"mid_block.attentions.0": _one(weights.get("mid", default), 1, "mid")[0]}
     for side, blocks in _SIDES.items():
         counts = _transformers(parameters, blocks)
-        given = weights.get(side, 1.0)
+        given = weights.get(side, default)
         if isinstance(given, Mapping):
             unknown = [name for name in given if name not in {f"block_{i}" for i in counts}]
             if unknown:
                 there = ", ".join(f"block_{i}" for i in counts)
                 raise ValueError(f"{side} has no transformers in {', '.join(map(repr, unknown))}; it has in {there}")
         for i, count in counts.items():
-            value = given.get(f"block_{i}", 1.0) if isinstance(given, Mapping) else given
+            value = given.get(f"block_{i}", default) if isinstance(given, Mapping) else given
             for j, number in enumerate(_one(value, count, f"{side}.block_{i}")):
                 by_place[f"{blocks}.{i}.attentions.{j}"] = number
     return {name: by_place.get(_place(name), 1.0) for name in parameters}
