@@ -6,6 +6,7 @@ import numpy as np
 
 from mindone.diffusers import UNet2DConditionModel
 from mindone.diffusers.loading.safetensors import StoredTensor
+from mindone.diffusers.models.base import Model
 
 SD1 = {
     "sample_size": 64,
@@ -68,10 +69,13 @@ PUBLISHED = {
 @functools.cache
 def shapes_only(name: str) -> dict[str, StoredTensor]:
     """The tensors of a published UNet without their bytes: what names and shapes tell."""
-    network = UNet2DConditionModel(**PUBLISHED[name])
-    return {
-        name: StoredTensor("F16", tuple(p.shape), np.empty(0, np.uint8)) for name, p in network.parameters_and_names()
-    }
+    return without_bytes(UNet2DConditionModel(**PUBLISHED[name]))
+
+
+def without_bytes(network: Model) -> dict[str, StoredTensor]:
+    """A network's parameters as tensors that have a shape and nothing else."""
+    nothing = np.empty(0, np.uint8)
+    return {name: StoredTensor("F16", tuple(p.shape), nothing) for name, p in network.parameters_and_names()}
 
 
 def equal(a: StoredTensor, b: StoredTensor) -> bool:

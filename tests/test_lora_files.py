@@ -12,6 +12,7 @@ from mindone.diffusers.loading.safetensors import save_file
 
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
+NUMBERED = "input_blocks.1.1.transformer_blocks.0.attn1.to_out.0"
 TEXT = "text_model.encoder.layers.0.self_attn.out_proj"
 
 
@@ -26,6 +27,8 @@ def read(tensors, family="sd1", metadata=None):
         ("unet", OUT, f"unet.{OUT}.lora_A.default.weight", f"unet.{OUT}.lora_B.default.weight"),
         ("unet", OUT, f"unet.{OUT}.lora.down.weight", f"unet.{OUT}.lora.up.weight"),
         ("unet", OUT, f"{OUT}.lora_A.weight", f"{OUT}.lora_B.weight"),
+        ("unet", OUT, f"unet.{NUMBERED}.lora_down.weight", f"unet.{NUMBERED}.lora_up.weight"),
+        ("unet", OUT, f"diffusion_model.{NUMBERED}.lora_down.weight", f"diffusion_model.{NUMBERED}.lora_up.weight"),
         ("unet", OUT, f"base_model.model.{OUT}.lora_A.weight", f"base_model.model.{OUT}.lora_B.weight"),
         (
             "unet",

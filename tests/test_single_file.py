@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 
 from checkpoints import AUTOENCODER, UNETS, random_weights, shapes_of, write_model
-from mindone.diffusers import AutoencoderKL, UNet2DConditionModel
+from mindone.diffusers import AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, UNet2DConditionModel
 from mindone.diffusers.loading import convert
 from mindone.diffusers.loading.clip_vocabulary import clip_tokenizer
 from mindone.diffusers.loading.config import read_config
+from mindone.diffusers.loading.original.component_configs import autoencoder_config, text_config
 from mindone.diffusers.loading.original.open_clip import from_open_clip
 from mindone.diffusers.loading.original.unet_config import unet_config
 from mindone.diffusers.loading.original.unet_names import Stages, unet_key_map
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.loading.single_file import open_single_file
 from mindone.diffusers.loading.weights import open_weights
-from original_files import PUBLISHED, equal, shapes_only
+from original_files import PUBLISHED, equal, shapes_only, without_bytes
 from tiny_pipelines import checkpoint, images_of, load
 
 FAMILIES = ("sd1", "sd2", "sdxl", "bk_sdm")
@@ -65,6 +66,40 @@ def test_published_unet_configs_are_read_off_shapes(name):
     read = unet_config(shapes_only(name), published["sample_size"])
     assert {field: read.get(field, published[field]) for field in published} == published
     assert read.get("mid_block_type", "as usual") == published.get("mid_block_type", "as usual")
+
+
+@pytest.mark.parametrize("width, layers, projection", [(768, 12, None), (1024, 23, None), (1280, 32, 1280)])
+def test_published_text_configs_are_read_off_shapes(width, layers, projection):
+    published = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": {768: 12, 1024: 16, 1280: 20}[width],
+        "vocab_size": 49408,
+        "max_position_embeddings": 77,
+    }
+    cls = CLIPTextModel if projection is None else CLIPTextModelWithProjection
+    network = cls(**published, projection_dim=projection or width)
+    read = text_config(without_bytes(network), open_clip=projection is not None)
+    assert {field: read[field] for field in published} == published
+    assert read["architectures"] == [cls.__name__]
+    assert read["hidden_act"] == ("quick_gelu" if projection is None else "gelu")
+
+
+def test_the_published_autoencoder_config_is_read_off_shapes():
+    published = {
+        "block_out_channels": [128, 256, 512, 512],
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "norm_num_groups": 32,
+    }
+    tensors = without_bytes(AutoencoderKL(**published))
+    read = autoencoder_config(tensors, scaling_factor=0.18215, sample_size=512)
+    assert {field: read[field] for field in published} == published
 
 
 def test_the_pipeline_is_told_by_the_tensors(files):

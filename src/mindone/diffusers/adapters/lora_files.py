@@ -47,8 +47,9 @@ class LoraLayer:
     def update(self) -> NDArray[np.float32]:
         """What is added to the weight at full strength, in the weight's shape."""
         down = self.down.numpy(np.float32)
-        product = self.up.numpy(np.float32) @ down.reshape(self.rank, -1)
-        return (self.scale * product).astype(np.float32).reshape(-1, *down.shape[1:])
+        product: NDArray[np.float32] = self.up.numpy(np.float32) @ down.reshape(self.rank, -1)
+        product *= np.float32(self.scale)
+        return product.reshape(-1, *down.shape[1:])
 
 
 Lora = Mapping[str, Mapping[str, LoraLayer]]

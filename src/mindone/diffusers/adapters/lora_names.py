@@ -1,6 +1,7 @@
 """The names in LoRA files, of every trainer whose files are in the wild, and the parameters of ours that they mean.
 
 - diffusers and peft: ``unet.down_blocks.….to_q.lora_A.weight``, ``….lora.down.weight``, ``….lora_linear_layer.up.…``;
+- the same with the original layout's block numbers, ``unet.`` or ``diffusion_model.`` before them;
 - old attention processors: ``down_blocks.….attn1.processor.to_out_lora.down.weight``;
 - kohya and LyCORIS: ``lora_unet_down_blocks_…_to_q.lora_down.weight`` with underscores for dots, in our numbering of
   blocks or in the original layout's (``lora_unet_input_blocks_1_1_…``), and ``lora_te_…``, ``lora_te1_…``,
@@ -27,7 +28,12 @@ _FLAT = {
     "lora_te1_": "text_encoder",
     "lora_te2_": "text_encoder_2",
 }
-_DOTTED = {"unet.": UNET, "text_encoder.": "text_encoder", "text_encoder_2.": "text_encoder_2"}
+_DOTTED = {
+    "unet.": UNET,
+    "diffusion_model.": UNET,
+    "text_encoder.": "text_encoder",
+    "text_encoder_2.": "text_encoder_2",
+}
 _TEXT_ATTENTION = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
 _REFUSED = (
@@ -113,11 +119,11 @@ class Resolver:
         for module in self._spellings(key.module):
             if module in self.modules:
                 return self.modules[module]
-        return None
+        return self.original.get(key.module.replace(".", "_"))
 
     def in_original_numbering(self, key: LoraKey) -> bool:
         """Whether the layer is called by its number in the original layout."""
-        return key.flat and key.module not in self.flat
+        return key.module.replace(".", "_") in self.original
 
     def _spellings(self, module: str) -> list[str]:
         head, _, last = module.rpartition(".")

@@ -61,9 +61,9 @@ def file_to_folder(
     tokenizers = single.tokenizers()
     index: dict[str, object] = {"_class_name": single.pipeline, **single.options}
     for name, component in single.components.items():
-        if name == "controlnet":
-            continue
         _write_component(single, name, folder / name, dtype)
+        if name == "controlnet":  # a pipeline takes it as an argument: load it from its folder
+            continue
         index[name] = [_LIBRARIES.get(component.class_name, "diffusers"), component.class_name]
     for name, tokenizer in tokenizers.items():
         tokenizer.save_pretrained(folder / name)
