@@ -39,8 +39,9 @@ KNOWN = (
 
 def unknown_architecture(names: Collection[str]) -> str | None:
     """What tells that a file is of another architecture, in words; None when nothing does."""
+    ordered = sorted(names)
     for mark, architecture in _TELL_TALES:
-        found = next((name for name in sorted(names) if mark in name), None)
+        found = next((name for name in ordered if mark in name), None)
         if found is not None:
             return f"{found!r} says that it is {architecture}; {KNOWN}"
     return None
