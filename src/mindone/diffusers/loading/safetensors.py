@@ -119,6 +119,13 @@ class StoredTensor:
             raise ValueError(f"a tensor of shape {self.shape} cannot be reshaped to {shape}")
         return StoredTensor(self.dtype, shape, self.data)
 
+    def rows(self, begin: int, end: int) -> "StoredTensor":
+        """The slice ``[begin:end]`` along the first axis, as a view of the same bytes."""
+        if not 0 <= begin <= end <= self.shape[0]:
+            raise ValueError(f"a tensor of shape {self.shape} has no rows {begin} to {end}")
+        row_bytes = self.nbytes // self.shape[0] if self.shape[0] else 0
+        return StoredTensor(self.dtype, (end - begin, *self.shape[1:]), self.data[begin * row_bytes : end * row_bytes])
+
     @classmethod
     def from_numpy(cls, array: NDArray[Any]) -> "StoredTensor":
         """Wrap an array; without a copy when it is contiguous and little-endian.

@@ -1,0 +1,161 @@
+"""IP-Adapter files: attention to an image beside the text (Ye et al. 2023).
+
+A file has two parts: ``image_proj`` turns an image's CLIP vectors into a few tokens, and ``ip_adapter`` has keys and
+values for them, numbered 1, 3, 5, … over the attentions to the text in the order down, up, middle. The plain adapter
+projects one pooled vector with a matrix; *plus* resamples all of the image's vectors (Alayrac et al. 2022, §3.1.1).
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..loading.original.key_map import indices_after
+from ..loading.safetensors import SafetensorsFile, StoredTensor
+from ..loading.weights import PICKLE_SUFFIXES
+from .lora_names import Shapes
+
+HEAD_CHANNELS = 64
+"""Channels per head of the resampler in every published *plus* adapter."""
+_PROJECTION, _ATTENTION = "image_proj.", "ip_adapter."
+_RESAMPLER = (
+    (re.compile(r"^layers\.(\d+)\.0\.norm1\."), r"layers.\1.ln0."),
+    (re.compile(r"^layers\.(\d+)\.0\.norm2\."), r"layers.\1.ln1."),
+    (re.compile(r"^layers\.(\d+)\.0\.to_out\."), r"layers.\1.attn.to_out.0."),
+    (re.compile(r"^layers\.(\d+)\.0\.to_"), r"layers.\1.attn.to_"),
+    (re.compile(r"^layers\.(\d+)\.1\.0\."), r"layers.\1.ff.0."),
+    (re.compile(r"^layers\.(\d+)\.1\.1\."), r"layers.\1.ff.1.net.0.proj."),
+    (re.compile(r"^layers\.(\d+)\.1\.3\."), r"layers.\1.ff.1.net.2."),
+)
+_OTHERS = (
+    ("perceiver_resampler.proj_in.weight", "IP-Adapter FaceID Plus"),
+    ("proj.3.weight", "IP-Adapter Full Face"),
+    ("proj.0.weight", "IP-Adapter FaceID"),
+)
+
+
+@dataclass(frozen=True)
+class IPAdapter:
+    """What an IP-Adapter file holds, under the published names."""
+
+    kind: Literal["plain", "plus"]
+    config: Mapping[str, int]
+    """The arguments of ``ImageProjection`` (plain) or ``IPAdapterPlusImageProjection``, read off the shapes."""
+    projection: Mapping[str, StoredTensor]
+    """The tensors of that network."""
+    attention: Mapping[str, StoredTensor]
+    """``down_blocks.….attn2.to_k_ip.weight`` and ``….to_v_ip.weight``, shaped as the attention's own."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens an image becomes."""
+        return self.config["num_image_text_embeds" if self.kind == "plain" else "num_queries"]
+
+
+def open_ip_adapter(path: str | os.PathLike[str], unet: Shapes) -> IPAdapter:
+    """Read an IP-Adapter's ``.safetensors`` file; see `read_ip_adapter`."""
+    path = Path(path)
+    if path.suffix in PICKLE_SUFFIXES:
+        raise ValueError(
+            f"{path} is a pickle file, which can run code and is not read; take the adapter's .safetensors file"
+        )
+    return read_ip_adapter(SafetensorsFile(path), unet, source=str(path))
+
+
+def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source: str = "the IP-Adapter") -> IPAdapter:
+    """Take an IP-Adapter apart.
+
+    Args:
+        tensors: the file's.
+        unet: the shapes of the UNet's parameters by name.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: no IP-Adapter, one of a kind that is not here, or one for another UNet.
+    """
+    projection = {n.removeprefix(_PROJECTION): t for n, t in tensors.items() if n.startswith(_PROJECTION)}
+    numbered = {n.removeprefix(_ATTENTION): t for n, t in tensors.items() if n.startswith(_ATTENTION)}
+    if not projection or not numbered:
+        shown = ", ".join(map(repr, sorted(tensors)[:4]))
+        raise ValueError(f"{source} is no IP-Adapter: it lacks {_PROJECTION}… or {_ATTENTION}…, and has {shown}")
+    for mark, kind in _OTHERS:
+        if mark in projection:
+            raise ValueError(f"{source} is {kind}, told by {_PROJECTION + mark!r}; known are the plain one and plus")
+    attention = _by_layer(numbered, unet, source)
+    if "proj.weight" in projection:
+        width = projection["norm.weight"].shape[0]
+        rows, image_width = projection["proj.weight"].shape
+        config = {
+            "image_embed_dim": image_width,
+            "cross_attention_dim": width,
+            "num_image_text_embeds": rows // width,
+        }
+        renamed = {re.sub(r"^proj\.", "image_embeds.", name): tensor for name, tensor in projection.items()}
+        return IPAdapter("plain", config, renamed, attention)
+    if "latents" not in projection:
+        shown = ", ".join(map(repr, sorted(projection)[:4]))
+        raise ValueError(f"{source} projects images in a way not known here: it has {shown}; known are plain and plus")
+    renamed = _resampler(projection)
+    _, queries, hidden = projection["latents"].shape
+    config = {
+        "embed_dims": projection["proj_in.weight"].shape[1],
+        "output_dims": projection["proj_out.weight"].shape[0],
+        "hidden_dims": hidden,
+        "depth": len(indices_after(renamed, "layers.")),
+        "heads": renamed["layers.0.attn.to_q.weight"].shape[0] // HEAD_CHANNELS,
+        "num_queries": queries,
+    }
+    return IPAdapter("plus", config, renamed, attention)
+
+
+def text_attentions(unet: Shapes) -> list[str]:
+    """A UNet's attentions to the text in the order that IP-Adapter files number them: down, up, middle."""
+    key = ".attn2.to_k.weight"
+    names = [name.removesuffix(".to_k.weight") for name in unet if name.endswith(key)]
+
+    def place(name: str) -> tuple[int, list[int]]:
+        side = ("down_blocks", "up_blocks", "mid_block").index(name.split(".", 1)[0])
+        return side, [int(part) for part in name.split(".") if part.isdecimal()]
+
+    return sorted(names, key=place)
+
+
+def _by_layer(numbered: Mapping[str, StoredTensor], unet: Shapes, source: str) -> dict[str, StoredTensor]:
+    """Keys and values under the names of the attentions that they join."""
+    layers = text_attentions(unet)
+    own = {f"{2 * i + 1}.to_{letter}_ip.weight": (layer, letter) for i, layer in enumerate(layers) for letter in "kv"}
+    missing, strange = sorted(own.keys() - numbered.keys()), sorted(numbered.keys() - own.keys())
+    if missing or strange:
+        raise ValueError(
+            f"{source} is for another UNet: it has {len(numbered)} keys and values for {len(own)} here, such as "
+            f"{_ATTENTION + (missing or strange)[0]!r}"
+        )
+    found = {}
+    for name, (layer, letter) in own.items():
+        expected, shape = unet[f"{layer}.to_{letter}.weight"], numbered[name].shape
+        if shape != tuple(expected):
+            raise ValueError(
+                f"{source} is for another UNet: {_ATTENTION + name!r} is {'×'.join(map(str, shape))}, {layer} takes "
+                f"{'×'.join(map(str, expected))}"
+            )
+        found[f"{layer}.to_{letter}_ip.weight"] = numbered[name]
+    return found
+
+
+def _resampler(projection: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The resampler's tensors under the published names; keys and values, which are one matrix, apart."""
+    renamed: dict[str, StoredTensor] = {}
+    for name, tensor in projection.items():
+        for pattern, replacement in _RESAMPLER:
+            name, changed = pattern.subn(replacement, name)
+            if changed:
+                break
+        if ".to_kv." in name:
+            half = tensor.shape[0] // 2
+            renamed[name.replace("to_kv", "to_k")] = tensor.rows(0, half)
+            renamed[name.replace("to_kv", "to_v")] = tensor.rows(half, 2 * half)
+        else:
+            renamed[name] = tensor
+    return renamed

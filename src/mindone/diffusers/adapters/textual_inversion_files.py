@@ -1,0 +1,99 @@
+"""Textual inversion files: vectors for a word that no vocabulary has (Gal et al. 2022).
+
+Published layouts: one tensor under the word itself (diffusers), under ``emb_params`` (web user interfaces, Stable
+Diffusion 1 and 2), and ``clip_l`` with ``clip_g`` for XL's two text encoders. The last two do not say the word: then it
+is the file's name.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..loading.safetensors import SafetensorsFile, StoredTensor
+from ..loading.weights import PICKLE_SUFFIXES
+
+_XL = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+_WORDLESS = ("emb_params", "*")
+
+
+@dataclass(frozen=True)
+class TextualInversion:
+    """A word and its vectors."""
+
+    token: str
+    vectors: Mapping[str, StoredTensor]
+    """(vectors, width) by text encoder."""
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens that stand for the vectors, one each, as published: ``cat``, ``cat_1``, ``cat_2``, …"""
+        count = next(iter(self.vectors.values())).shape[0]
+        return [self.token, *(f"{self.token}_{i}" for i in range(1, count))]
+
+
+def open_textual_inversion(
+    path: str | os.PathLike[str], widths: Mapping[str, int], token: str | None = None
+) -> TextualInversion:
+    """Read a textual inversion's ``.safetensors`` file; see `read_textual_inversion`."""
+    path = Path(path)
+    if path.suffix in PICKLE_SUFFIXES:
+        raise ValueError(
+            f"{path} is a pickle file, which can run code and is not read; take the embedding's .safetensors file"
+        )
+    return read_textual_inversion(SafetensorsFile(path), widths, token, name=path.stem, source=str(path))
+
+
+def read_textual_inversion(
+    tensors: Mapping[str, StoredTensor],
+    widths: Mapping[str, int],
+    token: str | None = None,
+    *,
+    name: str | None = None,
+    source: str = "the textual inversion",
+) -> TextualInversion:
+    """Find a word and the text encoders that its vectors are for.
+
+    Args:
+        tensors: the file's.
+        widths: of the pipeline's text encoders, by their names: ``{"text_encoder": 768}``.
+        token: the word; None for what the file says, or else ``name``.
+        name: the file's name without its suffix.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: another layout, no word, or vectors that are as wide as no text encoder.
+    """
+    found, told = _found(tensors, source)
+    word = token or told or name
+    if not word or not word.strip():
+        raise ValueError(f"{source} does not say its word; pass token=")
+    vectors: dict[str, StoredTensor] = {}
+    for encoder, tensor in found.items():
+        if len(tensor.shape) not in (1, 2) or 0 in tensor.shape:
+            raise ValueError(f"{source}: vectors must be (vectors, width), got a shape of {tensor.shape}")
+        width = tensor.shape[-1]
+        fitting = [name for name, own in widths.items() if own == width and encoder in (None, name)]
+        if not fitting:
+            here = ", ".join(f"{own} ({name})" for name, own in widths.items())
+            raise ValueError(f"{source} is for another base: its vectors have width {width}, text encoders here {here}")
+        vectors[fitting[0]] = tensor.reshape((tensor.size // width, width))
+    if len({tensor.shape[0] for tensor in vectors.values()}) > 1:
+        raise ValueError(f"{source} has {' and '.join(str(t.shape[0]) for t in vectors.values())} vectors for one word")
+    return TextualInversion(word, vectors)
+
+
+def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[Mapping[str | None, StoredTensor], str | None]:
+    """The vectors by text encoder (None: told by the width), and the word where the file says it."""
+    if tensors.keys() == _XL.keys():
+        return {encoder: tensors[name] for name, encoder in _XL.items()}, None
+    if len(tensors) != 1:
+        shown = ", ".join(map(repr, sorted(tensors)[:4]))
+        raise ValueError(
+            f"{source} is no textual inversion known here: it has {shown}; known are one tensor under its word, "
+            "emb_params, or clip_l with clip_g"
+        )
+    ((name, tensor),) = tensors.items()
+    if name in _XL:
+        return {_XL[name]: tensor}, None
+    return {None: tensor}, None if name in _WORDLESS else name

@@ -1,0 +1,41 @@
+"""CLIP's own vocabulary, which every Stable Diffusion has: single files do not carry it.
+
+``merges.txt.gz`` holds the 48,894 merges of "Learning Transferable Visual Models From Natural Language Supervision"
+(Radford et al. 2021) as OpenAI published them; the 49,408 tokens follow from them. See ``NOTICE`` for the licence.
+"""
+
+import functools
+import gzip
+from pathlib import Path
+
+from ..tokenizer import WORD_END, CLIPTokenizer
+
+SIZE = 49_408
+"""Tokens of the vocabulary, start and end included."""
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+
+
+def clip_tokenizer(pad_token: str = _END) -> CLIPTokenizer:
+    """The tokenizer of Stable Diffusion 1.x and of XL's first text encoder.
+
+    Args:
+        pad_token: ``"!"`` for Stable Diffusion 2.x and for XL's second text encoder.
+    """
+    merges = _merges()
+    letters = _letters()
+    tokens = [*letters, *(letter + WORD_END for letter in letters), *map("".join, merges), _START, _END]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocabulary, merges, special_tokens={"pad_token": pad_token})
+
+
+@functools.cache
+def _merges() -> list[tuple[str, str]]:
+    text = gzip.decompress((Path(__file__).parent / "merges.txt.gz").read_bytes()).decode("utf-8")
+    pairs = (line.split(" ") for line in text.splitlines()[1:])
+    return [(first, second) for first, second in pairs]
+
+
+def _letters() -> list[str]:
+    """What byte-level encoding writes each of the 256 bytes as (Radford et al. 2019, §2.2): itself where it prints."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return [*map(chr, printable), *(chr(256 + i) for i in range(256 - len(printable)))]

@@ -1,0 +1,72 @@
+"""Checkpoints that are one file: on this machine, in a folder or repository, or behind an address on the hub."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .hub import Source
+from .weights import PICKLE_SUFFIXES
+
+_ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/(?:blob|resolve)/([^/]+)/([^?#]+)")
+
+
+@dataclass(frozen=True)
+class FileSource(Source):
+    """A checkpoint of which one file is wanted; raises what `Source` raises."""
+
+    def file(self, name: str | None = None, usual: str | None = None) -> Path:
+        """The file's path on this machine.
+
+        Args:
+            name: its path in the folder or repository; may be left out when ``name_or_path`` is the file itself or its
+                address on the hub, such as ``https://huggingface.co/owner/name/blob/main/file.safetensors``.
+            usual: without ``name``, the file that is taken where it is there; or else the only safetensors file.
+
+        Raises:
+            FileNotFoundError: no such file, or several that could be meant (they are named).
+            ValueError: an address that is not the hub's, or a pickle file.
+        """
+        given = os.fspath(self.name_or_path)
+        if Path(given).expanduser().is_file():
+            return self._checked(Path(given).expanduser())
+        address = _ADDRESS.match(given)
+        if address is not None:
+            repository, revision, path = address.groups()
+            source = FileSource(repository, revision, self.cache_dir, self.local_files_only, self.token)
+            return source.file(path)
+        if "://" in given:
+            raise ValueError(f"{given} is no address of a file on the hub; fetch the file and give its path")
+        if given.endswith((".safetensors", *PICKLE_SUFFIXES)):
+            raise FileNotFoundError(f"no file {given}")
+        local = self._local()
+        if name is None:
+            name = self._only(local, usual)
+        if name.endswith(PICKLE_SUFFIXES):
+            self._checked(Path(name))
+        root = self._snapshot([name]) if local is None else local
+        if not (root / name).is_file():
+            raise FileNotFoundError(f"{given} has no {name}{self._there(local)}")
+        return root / name
+
+    def _only(self, local: Path | None, usual: str | None) -> str:
+        """The file that is meant when none is named."""
+        names = self._safetensors(local)
+        if usual is not None and (usual in names or not names):
+            return usual
+        if len(names) != 1:
+            raise FileNotFoundError(f"{self._id} needs weight_name={self._there(local)}")
+        return names[0]
+
+    def _safetensors(self, local: Path | None) -> list[str]:
+        names = self._names() if local is None else [entry.name for entry in local.iterdir() if entry.is_file()]
+        return sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
+
+    def _there(self, local: Path | None) -> str:
+        names = self._safetensors(local)
+        return f"; it has {', '.join(names)}" if names else ""
+
+    def _checked(self, path: Path) -> Path:
+        if path.suffix in PICKLE_SUFFIXES:
+            raise ValueError(f"{path} is a pickle file, which can run code and is not read; take its .safetensors file")
+        return path

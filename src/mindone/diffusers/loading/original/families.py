@@ -1,0 +1,123 @@
+"""The families of Stable Diffusion, and what a single file of each does not say: pipeline, scheduler, usual sizes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..safetensors import StoredTensor
+
+Tensors = Mapping[str, StoredTensor]
+
+_BETAS: dict[str, object] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "trained_betas": None,
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+}
+PNDM: dict[str, object] = {"_class_name": "PNDMScheduler", **_BETAS}
+DDIM: dict[str, object] = {"_class_name": "DDIMScheduler", **_BETAS}
+EULER: dict[str, object] = {
+    "_class_name": "EulerDiscreteScheduler",
+    **_BETAS,
+    "interpolation_type": "linear",
+    "timestep_spacing": "leading",
+    "use_karras_sigmas": False,
+}
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+_EPSILON_STEPS = (875_000, 220_000)
+"""Training steps in the files of Stable Diffusion 2.0-base and 2.1-base, which predict the noise."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family: its name in words, and what its published folders say beyond the shapes."""
+
+    title: str
+    pipelines: Mapping[int, str]
+    """The pipeline's class by the channels that the UNet takes."""
+    scheduler: Mapping[str, object]
+    sample_size: int
+    scaling_factor: float = 0.18215
+    options: Mapping[str, object] | None = None
+    """Further entries of ``model_index.json``."""
+    modelspec: str = ""
+    """The architecture's name in the ModelSpec metadata that model-sharing sites read."""
+
+    @property
+    def is_xl(self) -> bool:
+        """Of the family of XL, whose text encoders are called ``conditioner`` in the original layout."""
+        return self.scheduler is EULER
+
+
+SD1 = Family(
+    "Stable Diffusion 1.x",
+    {4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline"},
+    PNDM,
+    64,
+    modelspec="stable-diffusion-v1",
+)
+SD2 = Family(
+    "Stable Diffusion 2.x",
+    {4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline"},
+    DDIM,
+    64,
+    modelspec="stable-diffusion-v2-512",
+)
+SD2_V = Family(
+    "Stable Diffusion 2.x with v-prediction",
+    SD2.pipelines,
+    DDIM,
+    96,
+    modelspec="stable-diffusion-v2-768-v",
+)
+XL = Family(
+    "Stable Diffusion XL",
+    {4: "StableDiffusionXLPipeline", 9: "StableDiffusionXLInpaintPipeline"},
+    EULER,
+    128,
+    0.13025,
+    {"force_zeros_for_empty_prompt": True},
+    modelspec="stable-diffusion-xl-v1-base",
+)
+XL_REFINER = Family(
+    "the refiner of Stable Diffusion XL",
+    {4: "StableDiffusionXLImg2ImgPipeline"},
+    EULER,
+    128,
+    0.13025,
+    {"force_zeros_for_empty_prompt": False, "requires_aesthetics_score": True},
+    modelspec="stable-diffusion-xl-v1-refiner",
+)
+
+
+def prediction_type_of(file: Tensors, metadata: Mapping[str, str], *, is_sd2: bool, inpaints: bool) -> str:
+    """What the UNet predicts, ``"epsilon"`` or ``"v_prediction"``; shapes do not tell.
+
+    The ModelSpec entry of the file's metadata counts first, then the empty tensor ``v_pred`` by which trainers mark
+    such networks. Without either, Stable Diffusion 2.x predicts the velocity unless it inpaints or its ``global_step``
+    is that of one of the two published base models; all others predict the noise.
+    """
+    told = metadata.get("modelspec.prediction_type", "")
+    if told:
+        return "v_prediction" if told.startswith("v") else "epsilon"
+    if "v_pred" in file:
+        return "v_prediction"
+    if not is_sd2 or inpaints:
+        return "epsilon"
+    step = file.get("global_step")
+    trained = None if step is None or step.size != 1 else int(step.numpy().reshape(-1)[0])
+    return "epsilon" if trained in _EPSILON_STEPS else "v_prediction"
+
+
+def scheduler_config(family: Family, prediction_type: str, *, zero_terminal_snr: bool) -> dict[str, object]:
+    """The published scheduler of a family, for what the UNet predicts.
+
+    Args:
+        zero_terminal_snr: trained to start from pure noise (Lin et al. 2024, §3), as the tensor ``ztsnr`` says.
+    """
+    more = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if zero_terminal_snr else {}
+    return {**family.scheduler, "prediction_type": prediction_type, **more}

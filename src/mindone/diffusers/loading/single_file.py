@@ -1,0 +1,253 @@
+"""A whole pipeline, or one component, from one safetensors file in the original layout; nothing else is needed.
+
+What the file holds is told by the names of its tensors, the configs by their shapes (see `original`). The weights are
+views of the memory-mapped file under our names: opening reads the header and turns one matrix of XL, no more.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .clip_vocabulary import SIZE, clip_tokenizer
+from .config import CONFIG_NAME, read_config
+from .key_maps import clip_text_key
+from .original import families
+from .original.autoencoder_names import autoencoder_key_map, is_attention_matrix
+from .original.component_configs import autoencoder_config, text_config
+from .original.families import Family
+from .original.key_map import KeyMap
+from .original.open_clip import from_open_clip
+from .original.sections import Section, sections_of
+from .original.unet_config import controlnet_config, cross_attention_dim, unet_config
+from .original.unet_names import Stages, controlnet_key_map, hint_layers_of, unet_key_map
+from .original.unknown import nothing_known, unknown_architecture
+from .safetensors import SafetensorsFile, StoredTensor
+from .tokenizer import CLIPTokenizer
+from .weights import PICKLE_SUFFIXES, Weights
+
+Tensors = Mapping[str, StoredTensor]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A network of a single file."""
+
+    class_name: str
+    """The network's class, such as ``UNet2DConditionModel``."""
+    config: Mapping[str, object]
+    weights: Weights
+    """Under our names, as they are stored."""
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """What a single file holds."""
+
+    path: Path
+    family: Family
+    components: Mapping[str, Component]
+    """By the names of pipelines: ``unet``, ``vae``, ``text_encoder``, ``text_encoder_2``; ``controlnet``."""
+    scheduler: Mapping[str, object]
+    """The scheduler's config with its ``_class_name``."""
+    config_folder: Path | None
+
+    @property
+    def pipeline(self) -> str | None:
+        """The class that draws with all of it; None when the file is no whole pipeline."""
+        unet = self.components.get("unet")
+        texts = any(name.startswith("text_encoder") for name in self.components)
+        if unet is None or not texts or "vae" not in self.components:
+            return None
+        channels = unet.weights["conv_in.weight"].shape[1]
+        if channels not in self.family.pipelines:
+            raise ValueError(
+                f"{self.path}: a UNet of {channels} input channels (tensor 'conv_in.weight') is of no pipeline known "
+                f"here for {self.family.title}; known are {', '.join(map(str, self.family.pipelines))} channels"
+            )
+        return self.family.pipelines[channels]
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The pipeline's own entries of ``model_index.json``."""
+        return dict(self.family.options or {})
+
+    def tokenizers(self) -> dict[str, CLIPTokenizer]:
+        """``tokenizer`` for ``text_encoder``, ``tokenizer_2`` for the second; the ``config`` folder's or CLIP's.
+
+        Raises:
+            ValueError: a text encoder has another vocabulary than CLIP's, and no ``config`` folder was given.
+        """
+        result = {}
+        for name, component in self.components.items():
+            if name.startswith("text_encoder"):
+                tokenizer = name.replace("text_encoder", "tokenizer")
+                result[tokenizer] = self._tokenizer(tokenizer, component)
+        return result
+
+    def _tokenizer(self, name: str, component: Component) -> CLIPTokenizer:
+        if self.config_folder is not None and (self.config_folder / name).is_dir():
+            return CLIPTokenizer.from_pretrained(self.config_folder / name)
+        size = component.weights["text_model.embeddings.token_embedding.weight"].shape[0]
+        if size != SIZE:
+            raise ValueError(
+                f"{self.path}: its text encoder knows {size} tokens, CLIP's vocabulary has {SIZE}; pass config= with a "
+                f"folder that has {name}/"
+            )
+        second_kind = component.config.get("hidden_act") == "gelu"
+        return clip_tokenizer("!") if second_kind else clip_tokenizer()
+
+
+def open_single_file(
+    path: str | os.PathLike[str],
+    *,
+    config: str | os.PathLike[str] | None = None,
+    prediction_type: str | None = None,
+    scaling_factor: float | None = None,
+    extract_ema: bool = False,
+) -> SingleFile:
+    """Open a ``.safetensors`` file of a whole pipeline, a UNet, a ControlNet or an autoencoder in the original layout.
+
+    A UNet, ControlNet or autoencoder under our names, as some are published in one file, is taken as well.
+
+    Args:
+        path: the file.
+        config: a folder in the published layout whose configs (and tokenizers) replace what shapes tell; for networks
+            that share a layout but not what it leaves open, such as the number of heads.
+        prediction_type: ``"epsilon"`` or ``"v_prediction"``; None follows `families.prediction_type_of`.
+        scaling_factor: of the autoencoder; None takes the family's, and Stable Diffusion 1's for an autoencoder alone.
+        extract_ema: take the averaged weights (``model_ema.…``) of a file that has both, not the last ones.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a pickle or damaged file, another architecture (its tell-tale tensors are named), or no averaged
+            weights where they were asked for.
+    """
+    path = Path(path)
+    if path.suffix in PICKLE_SUFFIXES:
+        raise ValueError(
+            f"{path} is a pickle checkpoint, which can run code and is not read; take the model's .safetensors file or "
+            "convert it"
+        )
+    if prediction_type is not None and prediction_type not in families.PREDICTION_TYPES:
+        raise ValueError(
+            f"prediction_type must be {' or '.join(map(repr, families.PREDICTION_TYPES))}, got {prediction_type!r}"
+        )
+    file = SafetensorsFile(path)
+    strange = unknown_architecture(file.keys())
+    if strange is not None:
+        raise ValueError(f"{path}: {strange}")
+    sections = sections_of(file, extract_ema=extract_ema, source=str(path))
+    if not sections:
+        raise ValueError(f"{path} is {nothing_known(file.keys())}")
+    tensors = {name: _renamed(section, path) for name, section in sections.items()}
+    family = _family(sections, tensors)
+    predicts = prediction_type or families.prediction_type_of(
+        file, file.metadata, is_sd2=family is families.SD2, inpaints=_inpaints(tensors.get("unet", {}))
+    )
+    if family is families.SD2 and predicts == "v_prediction":
+        family = families.SD2_V
+    folder = None if config is None else Path(config)
+    components = {}
+    for name in tensors:
+        weights = Weights(tensors[name], path=path, files=[file])
+        read = _config(name, sections[name], weights, family, scaling_factor)
+        components[name] = Component(_class_name(read), _override(read, folder, name), weights)
+    scheduler = families.scheduler_config(family, predicts, zero_terminal_snr="ztsnr" in file)
+    if folder is not None and (folder / "scheduler").is_dir():
+        scheduler = read_config(folder / "scheduler", "scheduler_config.json")
+    return SingleFile(path, family, components, scheduler, folder)
+
+
+def _renamed(section: Section, path: Path) -> dict[str, StoredTensor]:
+    """A section's tensors under our names and in our shapes."""
+    tensors = section.tensors
+    if section.kind == "open_clip":
+        try:
+            return from_open_clip(tensors, penultimate=section.component == "text_encoder")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    if section.kind == "clip":
+        return {
+            ours: tensor
+            for name, tensor in tensors.items()
+            if (ours := clip_text_key(name)) is not None and ours.startswith("text_model.")
+        }
+    if section.kind == "ours":
+        model = "AutoencoderKL" if section.component == "vae" else section.component
+        return dict(Weights(tensors, path=path).normalized(model))
+    keys = _key_map(section)
+    renamed = {}
+    strange = []
+    for name, tensor in tensors.items():
+        ours = keys.ours(name)
+        if ours is None:
+            strange.append(name)
+        elif section.component == "vae" and is_attention_matrix(ours):
+            renamed[ours] = tensor.reshape(tensor.shape[:2])
+        else:
+            renamed[ours] = tensor
+    if strange:
+        raise ValueError(
+            f"{path}: {len(strange)} tensors of the {section.component} are of no architecture known here: "
+            f"{', '.join(map(repr, sorted(strange)[:4]))}"
+        )
+    return renamed
+
+
+def _key_map(section: Section) -> KeyMap:
+    if section.component == "vae":
+        return autoencoder_key_map(section.tensors)
+    stages = Stages.of_original(section.tensors)
+    if section.component == "controlnet":
+        return controlnet_key_map(stages, hint_layers_of(section.tensors))
+    return unet_key_map(stages)
+
+
+def _family(sections: Mapping[str, Section], tensors: Mapping[str, Tensors]) -> Family:
+    """Told by the UNet where there is one, or a ControlNet; an autoencoder alone counts as Stable Diffusion 1's."""
+    unet = tensors.get("unet") or tensors.get("controlnet") or {}
+    if "add_embedding.linear_1.weight" in unet:
+        alone = "text_encoder_2" in sections and "text_encoder" not in sections
+        return families.XL_REFINER if alone or cross_attention_dim(unet) == 1280 else families.XL
+    text = sections.get("text_encoder")
+    if text is not None:
+        return families.SD2 if text.kind == "open_clip" else families.SD1
+    linear = any(name.endswith(".proj_in.weight") and len(tensor.shape) == 2 for name, tensor in unet.items())
+    return families.SD2 if linear else families.SD1
+
+
+def _config(
+    name: str, section: Section, weights: Weights, family: Family, scaling_factor: float | None
+) -> dict[str, object]:
+    try:
+        if name == "unet":
+            return unet_config(weights, family.sample_size)
+        if name == "controlnet":
+            return controlnet_config(weights)
+        if name == "vae":
+            scale = family.scaling_factor if scaling_factor is None else scaling_factor
+            return autoencoder_config(weights, scaling_factor=scale, sample_size=8 * family.sample_size)
+        return text_config(weights, open_clip=section.kind == "open_clip")
+    except KeyError as error:
+        raise ValueError(f"{section.source} lacks the tensor {error.args[0]!r} of its {name}; fetch it again") from None
+    except ValueError as error:
+        raise ValueError(f"{section.source}: {error}") from None
+
+
+def _inpaints(unet: Tensors) -> bool:
+    return "conv_in.weight" in unet and unet["conv_in.weight"].shape[1] == 9
+
+
+def _class_name(config: Mapping[str, object]) -> str:
+    architectures = config.get("architectures")
+    return str(architectures[0]) if isinstance(architectures, list) else str(config["_class_name"])
+
+
+def _override(config: dict[str, object], folder: Path | None, name: str) -> Mapping[str, object]:
+    """The config of a folder where there is one: of a whole pipeline, or of this component alone."""
+    if folder is None:
+        return config
+    if (folder / name / CONFIG_NAME).is_file():
+        return read_config(folder / name)
+    return read_config(folder) if (folder / CONFIG_NAME).is_file() else config

@@ -1,0 +1,182 @@
+"""The text chunk ``parameters`` that the well-known web user interface and its kin write into images, and back.
+
+It is a prompt, perhaps a line ``Negative prompt: …``, and a last line ``Steps: 20, Sampler: Euler a, CFG scale: 7, …``.
+Here it is a dictionary with the names that jobs have; what they have no name for is kept as text under ``extra``.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+
+_NEGATIVE = "Negative prompt:"
+_ENTRY = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
+_LEAST_ENTRIES = 3
+"""A last line with fewer is taken for a part of the prompt."""
+_LORA = re.compile(r"<lora:([^:>]+)(?::([-+0-9.]+))?(?::[^>]*)?>")
+
+_KARRAS = "Karras"
+SAMPLERS: dict[str, tuple[str, str]] = {
+    "ddim": ("DDIM", ""),
+    "ddpm": ("DDPM", ""),
+    "dpm++": ("DPM++ 2M", "Uniform"),
+    "dpm++-karras": ("DPM++ 2M", _KARRAS),
+    "dpm++-sde": ("DPM++ 2M SDE", "Uniform"),
+    "euler": ("Euler", ""),
+    "euler-ancestral": ("Euler a", ""),
+    "heun": ("Heun", ""),
+    "lcm": ("LCM", ""),
+    "lms": ("LMS", ""),
+    "pndm": ("PLMS", ""),
+    "tcd": ("TCD", ""),
+    "unipc": ("UniPC", ""),
+}
+"""Our schedulers' short names: what that interface calls the sampler, and its schedule type where it has several."""
+
+_NUMBERS: dict[str, tuple[str, type[int] | type[float]]] = {
+    "Steps": ("steps", int),
+    "CFG scale": ("guidance_scale", float),
+    "Seed": ("seed", int),
+    "Denoising strength": ("strength", float),
+}
+_TEXTS = {"Model": "model", "Model hash": "model_hash"}
+_ORDER = {
+    "steps": "Steps",
+    "scheduler": "Sampler",
+    "guidance_scale": "CFG scale",
+    "seed": "Seed",
+    "size": "Size",
+    "model_hash": "Model hash",
+    "model": "Model",
+    "strength": "Denoising strength",
+    "clip_skip": "Clip skip",
+}
+"""Our names and that interface's, in the order in which it writes them."""
+
+
+def scheduler_of(sampler: str, schedule_type: str = "") -> str | None:
+    """Our short name of a sampler; None for one that is not here.
+
+    Args:
+        sampler: as that interface names it; its older versions wrote the schedule at the end: ``DPM++ 2M Karras``.
+        schedule_type: what newer versions write beside it. Their ``Automatic`` is Karras for the DPM++ samplers.
+    """
+    if sampler.endswith(f" {_KARRAS}"):
+        sampler, schedule_type = sampler.removesuffix(f" {_KARRAS}"), _KARRAS
+    if schedule_type == "Automatic":
+        schedule_type = _KARRAS if sampler.startswith("DPM++") else ""
+    for short_name, (name, schedule) in SAMPLERS.items():
+        if name == sampler and (schedule or "Uniform") == (schedule_type or "Uniform"):
+            return short_name
+    return None
+
+
+def parse_infotext(text: str) -> dict[str, object]:
+    """Read the text of a ``parameters`` chunk.
+
+    Returns:
+        ``prompt`` and, where they are said, ``negative_prompt``, ``steps``, ``scheduler`` (our short name),
+        ``guidance_scale``, ``seed``, ``width``, ``height``, ``model``, ``model_hash``, ``clip_skip`` (layers left out:
+        one fewer than that interface counts), ``strength``; and under ``extra`` all else by its name there, samplers
+        that are not here among them.
+    """
+    lines = text.strip().split("\n")
+    found = _ENTRY.findall(lines[-1])
+    entries: dict[str, str] = {}
+    if len(found) >= _LEAST_ENTRIES:
+        entries = {name.strip(): _unquoted(value.strip()) for name, value in found}
+        lines = lines[:-1]
+    prompt, negative = lines, []
+    for i, line in enumerate(lines):
+        if line.strip().startswith(_NEGATIVE):
+            prompt, negative = lines[:i], [line.strip().removeprefix(_NEGATIVE), *lines[i + 1 :]]
+            break
+    result: dict[str, object] = {"prompt": "\n".join(prompt).strip()}
+    if negative:
+        result["negative_prompt"] = "\n".join(negative).strip()
+    return result | _known(entries)
+
+
+def format_infotext(parameters: Mapping[str, object]) -> str:
+    """Write parameters, named as `parse_infotext` gives them, as that interface writes and reads them.
+
+    What is None is left out; what that interface has no name for belongs into ``extra``.
+
+    Raises:
+        ValueError: a parameter without a name there.
+    """
+    values = {name: value for name, value in parameters.items() if value is not None}
+    strange = values.keys() - _ORDER.keys() - {"prompt", "negative_prompt", "width", "height", "extra"}
+    if strange:
+        raise ValueError(f"no name for {', '.join(sorted(strange))} in a parameters text; put them under extra")
+    if "width" in values and "height" in values:
+        values["size"] = f"{values['width']}x{values['height']}"
+    entries: dict[str, object] = {}
+    for ours, name in _ORDER.items():
+        value = values.get(ours)
+        if ours == "scheduler" and value is not None:
+            sampler, schedule = SAMPLERS.get(str(value), (str(value), ""))
+            entries |= {name: sampler, **({"Schedule type": schedule} if schedule else {})}
+        elif ours == "clip_skip" and isinstance(value, int):
+            entries[name] = value + 1
+        elif value is not None:
+            entries[name] = value
+    extra = values.get("extra")
+    entries |= extra if isinstance(extra, Mapping) else {}
+    lines = [str(values.get("prompt", ""))]
+    if values.get("negative_prompt"):
+        lines.append(f"{_NEGATIVE} {values['negative_prompt']}")
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in entries.items()))
+    return "\n".join(lines)
+
+
+def split_lora_tags(prompt: str) -> tuple[str, list[tuple[str, float]]]:
+    """Take ``<lora:NAME:WEIGHT>`` out of a prompt: what is left, and names with weights (1 where none is said)."""
+    found = [(name, float(weight) if weight else 1.0) for name, weight in _LORA.findall(prompt)]
+    return re.sub(r" {2,}", " ", _LORA.sub("", prompt)).strip(), found
+
+
+def _known(entries: dict[str, str]) -> dict[str, object]:
+    """Entries under our names, and the rest under ``extra``."""
+    result: dict[str, object] = {}
+    rest = dict(entries)
+    for name, (ours, kind) in _NUMBERS.items():
+        if name in rest and (number := _number(rest[name], kind)) is not None:
+            result[ours] = number
+            del rest[name]
+    for name, ours in _TEXTS.items():
+        if name in rest:
+            result[ours] = rest.pop(name)
+    scheduler = scheduler_of(rest.get("Sampler", ""), rest.get("Schedule type", ""))
+    if scheduler is not None:
+        result["scheduler"] = scheduler
+        rest = {name: value for name, value in rest.items() if name not in ("Sampler", "Schedule type")}
+    size = re.fullmatch(r"(\d+)x(\d+)", rest.get("Size", ""))
+    if size is not None:
+        result["width"], result["height"] = int(size[1]), int(size[2])
+        del rest["Size"]
+    skip = _number(rest.get("Clip skip", ""), int)
+    if skip is not None and skip >= 1:
+        result["clip_skip"] = skip - 1
+        del rest["Clip skip"]
+    return result | ({"extra": rest} if rest else {})
+
+
+def _number(text: str, kind: type[int] | type[float]) -> int | float | None:
+    try:
+        return kind(text)
+    except ValueError:
+        return None
+
+
+def _quoted(value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ',:\n"') else text
+
+
+def _unquoted(text: str) -> str:
+    if text[:1] == text[-1:] == '"':
+        try:
+            return str(json.loads(text))
+        except json.JSONDecodeError:
+            pass
+    return text

@@ -1,0 +1,79 @@
+"""Checkpoints that are one file: by path, in a folder or repository, by address."""
+
+import huggingface_hub
+import pytest
+
+from mindone.diffusers.loading.hub_files import FileSource
+from test_loading_hub import FakeHub
+
+USUAL = "pytorch_lora_weights.safetensors"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    files = ["README.md", "pixel.safetensors", "old.bin", "models/ip-adapter_sd15.safetensors"]
+    return FakeHub(tmp_path / "hub", files, None).install(monkeypatch)
+
+
+def test_a_file_on_this_machine_is_itself(tmp_path):
+    path = tmp_path / "lora.safetensors"
+    path.touch()
+    assert FileSource(path).file(usual=USUAL) == path
+    with pytest.raises(FileNotFoundError, match=r"no file .*absent.safetensors"):
+        FileSource(tmp_path / "absent.safetensors").file()
+
+
+def test_a_folders_file_is_the_named_the_usual_or_the_only_one(tmp_path):
+    (tmp_path / "one.safetensors").touch()
+    assert FileSource(tmp_path).file(usual=USUAL).name == "one.safetensors"
+    (tmp_path / "two.safetensors").touch()
+    assert FileSource(tmp_path).file("two.safetensors").name == "two.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"needs weight_name=; it has one.safetensors, two.safetensors"):
+        FileSource(tmp_path).file(usual=USUAL)
+    (tmp_path / USUAL).touch()
+    assert FileSource(tmp_path).file(usual=USUAL).name == USUAL
+    with pytest.raises(FileNotFoundError, match=r"has no three.safetensors; it has one.safetensors"):
+        FileSource(tmp_path).file("three.safetensors")
+
+
+def test_a_repositorys_file_alone_is_fetched(hub):
+    path = FileSource("acme/loras").file("models/ip-adapter_sd15.safetensors")
+    assert path.is_file()
+    assert hub.fetched == ["models/ip-adapter_sd15.safetensors"]
+    assert FileSource("acme/loras").file(usual=USUAL).name == "pixel.safetensors"
+
+
+@pytest.mark.parametrize("host", ["https://huggingface.co", "huggingface.co", "https://hf.co"])
+@pytest.mark.parametrize("kind", ["blob", "resolve"])
+def test_an_address_on_the_hub_says_repository_revision_and_path(hub, host, kind):
+    path = FileSource(f"{host}/acme/loras/{kind}/v2/pixel.safetensors?download=true").file()
+    assert path.name == "pixel.safetensors"
+    assert hub.calls[-1]["revision"] == "v2"
+    assert hub.fetched == ["pixel.safetensors"]
+
+
+def test_other_addresses_and_pickles_are_refused(tmp_path, hub):
+    with pytest.raises(ValueError, match=r"is no address of a file on the hub; fetch the file and give its path"):
+        FileSource("https://example.org/lora.safetensors").file()
+    with pytest.raises(ValueError, match=r"old.bin is a pickle file"):
+        FileSource("acme/loras").file("old.bin")
+    (tmp_path / "model.ckpt").touch()
+    with pytest.raises(ValueError, match=r"model.ckpt is a pickle file"):
+        FileSource(tmp_path / "model.ckpt").file()
+
+
+def test_without_a_network_the_usual_file_is_asked_for(tmp_path, monkeypatch):
+    def unreachable(*args, **options):
+        raise OSError("no network in tests")
+
+    asked = []
+
+    def download(*args, allow_patterns, **options):
+        asked.append(allow_patterns)
+        return tmp_path
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", unreachable)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    (tmp_path / USUAL).touch()
+    assert FileSource("acme/loras", local_files_only=True).file(usual=USUAL).name == USUAL
+    assert asked == [[USUAL]]

@@ -1,0 +1,92 @@
+"""The parameters text of web user interfaces, read and written."""
+
+import pytest
+
+from mindone.diffusers.schedulers import SHORT_NAMES
+from mindone.diffusers.utils.infotext import SAMPLERS, format_infotext, parse_infotext, scheduler_of, split_lora_tags
+
+TYPICAL = """a cat, sitting on a mat
+(masterpiece:1.2), BREAK 50mm
+Negative prompt: blurry, text: none
+bad hands
+Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 3512309, Size: 512x768, \
+Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, Denoising strength: 0.7, Clip skip: 2, Hires upscale: 2, \
+Lora hashes: "pixel: 0ab1c2, film: ffee01", Version: v1.9.4"""
+
+
+def test_a_typical_text_is_read_under_the_names_of_jobs():
+    assert parse_infotext(TYPICAL) == {
+        "prompt": "a cat, sitting on a mat\n(masterpiece:1.2), BREAK 50mm",
+        "negative_prompt": "blurry, text: none\nbad hands",
+        "steps": 20,
+        "scheduler": "dpm++-karras",
+        "guidance_scale": 6.5,
+        "seed": 3512309,
+        "width": 512,
+        "height": 768,
+        "model": "v1-5-pruned-emaonly",
+        "model_hash": "6ce0161689",
+        "strength": 0.7,
+        "clip_skip": 1,
+        "extra": {"Hires upscale": "2", "Lora hashes": "pixel: 0ab1c2, film: ffee01", "Version": "v1.9.4"},
+    }
+
+
+def test_what_is_read_is_written_as_it_was():
+    assert format_infotext(parse_infotext(TYPICAL)) == TYPICAL
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"prompt": "a cat", "steps": 4, "seed": 0, "guidance_scale": 1.0},
+        {"prompt": "", "negative_prompt": "dog", "steps": 4, "seed": 2**32 - 1, "scheduler": "euler"},
+        {"prompt": 'a "cat": 1, 2', "steps": 4, "width": 64, "height": 32, "model": "a, b: \\c", "clip_skip": 0},
+        {"prompt": "a cat", "steps": 1, "seed": 1, "scheduler": "lcm", "extra": {"Note": 'says "no",\nthen: yes'}},
+    ],
+)
+def test_parameters_go_there_and_back(parameters):
+    assert parse_infotext(format_infotext(parameters)) == parameters
+
+
+def test_every_scheduler_has_a_name_there_and_back():
+    assert SAMPLERS.keys() <= SHORT_NAMES.keys()
+    assert {scheduler_of(*SAMPLERS[name]) for name in SAMPLERS} == SAMPLERS.keys()
+
+
+@pytest.mark.parametrize(
+    "sampler, schedule, expected",
+    [
+        ("DPM++ 2M Karras", "", "dpm++-karras"),  # versions before 1.9
+        ("DPM++ 2M", "", "dpm++"),
+        ("DPM++ 2M", "Automatic", "dpm++-karras"),
+        ("Euler a", "Automatic", "euler-ancestral"),
+        ("Euler a", "Karras", None),
+        ("Restart", "", None),
+    ],
+)
+def test_samplers_are_told_with_their_schedules(sampler, schedule, expected):
+    assert scheduler_of(sampler, schedule) == expected
+
+
+def test_a_sampler_that_is_not_here_stays_as_text():
+    read = parse_infotext("a cat\nSteps: 20, Sampler: Restart, Seed: 1")
+    assert "scheduler" not in read
+    assert read["extra"] == {"Sampler": "Restart"}
+
+
+def test_a_text_without_parameters_is_a_prompt():
+    assert parse_infotext("a cat: the film, 4k") == {"prompt": "a cat: the film, 4k"}
+    assert parse_infotext("Steps: many, Seed: 1, Size: large")["extra"] == {"Steps": "many", "Size": "large"}
+
+
+def test_a_parameter_without_a_name_there_is_refused():
+    with pytest.raises(ValueError, match="no name for engine in a parameters text; put them under extra"):
+        format_infotext({"prompt": "a cat", "engine": "openvino"})
+
+
+def test_lora_tags_are_taken_out_of_a_prompt():
+    assert split_lora_tags("a cat <lora:pixel art:0.8> on a mat<lora:film>") == (
+        "a cat on a mat",
+        [("pixel art", 0.8), ("film", 1.0)],
+    )

@@ -1,0 +1,224 @@
+"""LoRA files in every spelling, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lora_cases import RANK, kohya, layers, networks, original_layer, pair, stored
+from mindone.diffusers.adapters.block_weights import component_weight, expand_block_weights
+from mindone.diffusers.adapters.lora_files import METADATA, open_lora, read_lora
+from mindone.diffusers.loading.safetensors import save_file
+
+QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
+NUMBERED = "input_blocks.1.1.transformer_blocks.0.attn1.to_out.0"
+TEXT = "text_model.encoder.layers.0.self_attn.out_proj"
+
+
+def read(tensors, family="sd1", metadata=None):
+    return read_lora(stored(tensors), networks(family), metadata)
+
+
+@pytest.mark.parametrize(
+    "component, module, down_name, up_name",
+    [
+        ("unet", OUT, f"unet.{OUT}.lora_A.weight", f"unet.{OUT}.lora_B.weight"),
+        ("unet", OUT, f"unet.{OUT}.lora_A.default.weight", f"unet.{OUT}.lora_B.default.weight"),
+        ("unet", OUT, f"unet.{OUT}.lora.down.weight", f"unet.{OUT}.lora.up.weight"),
+        ("unet", OUT, f"{OUT}.lora_A.weight", f"{OUT}.lora_B.weight"),
+        ("unet", OUT, f"unet.{NUMBERED}.lora_down.weight", f"unet.{NUMBERED}.lora_up.weight"),
+        ("unet", OUT, f"diffusion_model.{NUMBERED}.lora_down.weight", f"diffusion_model.{NUMBERED}.lora_up.weight"),
+        ("unet", OUT, f"base_model.model.{OUT}.lora_A.weight", f"base_model.model.{OUT}.lora_B.weight"),
+        (
+            "unet",
+            OUT,
+            OUT.replace("to_out.0", "processor.to_out_lora.down.weight"),
+            OUT.replace("to_out.0", "processor.to_out_lora.up.weight"),
+        ),
+        ("text_encoder", TEXT, f"text_encoder.{TEXT}.lora_A.weight", f"text_encoder.{TEXT}.lora_B.weight"),
+        (
+            "text_encoder",
+            TEXT,
+            f"text_encoder.{TEXT}.lora_linear_layer.down.weight",
+            f"text_encoder.{TEXT}.lora_linear_layer.up.weight",
+        ),
+        (
+            "text_encoder",
+            TEXT,
+            f"text_encoder.{TEXT}".replace("out_proj", "to_out_lora.down.weight"),
+            f"text_encoder.{TEXT}".replace("out_proj", "to_out_lora.up.weight"),
+        ),
+    ],
+)
+def test_every_spelling_means_the_same_layer(component, module, down_name, up_name):
+    down, up = pair(networks("sd1")[component][f"{module}.weight"], module)
+    lora = read({down_name: down, up_name: up})
+    assert list(lora) == [component]
+    (name, layer), *others = lora[component].items()
+    assert not others
+    assert name == f"{module}.weight"
+    assert np.array_equal(layer.down.numpy(), down)
+    assert np.array_equal(layer.up.numpy(), up)
+    assert (layer.rank, layer.alpha) == (RANK, RANK)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("numbering", ["ours", "original"])
+def test_both_numberings_of_blocks_reach_every_layer(family, numbering):
+    modules = {component: layers(family, component, ("",)) for component in networks(family)}
+    modules = {c: [m for m in names if "embeddings" not in m] for c, names in modules.items()}
+    lora = read(kohya(family, modules, numbering), family)
+    assert {c: {f"{m}.weight" for m in names} for c, names in modules.items()} == {c: set(lora[c]) for c in lora}
+    assert all(layer.scale == pytest.approx(2 / RANK) for found in lora.values() for layer in found.values())
+
+
+def test_a_convolutions_update_has_its_kernel():
+    module = "down_blocks.0.resnets.0.conv1"
+    shape = networks("sd1")["unet"][f"{module}.weight"]
+    lora = read(kohya("sd1", {"unet": [module]}, alpha=RANK))
+    layer = lora["unet"][f"{module}.weight"]
+    down, up = pair(shape, module)
+    expected = np.einsum("orab,rikl->oikl", up, down)
+    assert layer.down.shape == (RANK, *shape[1:])
+    np.testing.assert_allclose(layer.update(), expected, rtol=0, atol=1e-6)  # float32 sums of three terms
+
+
+def test_a_convolution_in_three_parts_is_folded():
+    module, flat = "down_blocks.0.resnets.0.conv1", "lora_unet_down_blocks_0_resnets_0_conv1"
+    out, into, *kernel = networks("sd1")["unet"][f"{module}.weight"]
+    rng = np.random.default_rng(0)
+    down, mid, up = (
+        rng.standard_normal(s).astype(np.float32)
+        for s in ((RANK, into, 1, 1), (RANK, RANK, *kernel), (out, RANK, 1, 1))
+    )
+    lora = read({f"{flat}.lora_down.weight": down, f"{flat}.lora_mid.weight": mid, f"{flat}.lora_up.weight": up})
+    expected = np.einsum("on,nmkl,mi->oikl", up[..., 0, 0], mid, down[..., 0, 0])
+    np.testing.assert_allclose(lora["unet"][f"{module}.weight"].update(), expected, rtol=0, atol=1e-5)
+
+
+def test_matrices_and_1x1_convolutions_stand_for_each_other():
+    module = "down_blocks.0.attentions.0.proj_in"
+    for family, kernel in (("sd1", (1, 1)), ("sd2", ())):
+        shape = networks(family)["unet"][f"{module}.weight"]
+        assert shape[2:] == kernel
+        for spelled in ((RANK, shape[1]), (RANK, shape[1], 1, 1)):
+            tensors = {
+                "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight": np.ones(spelled, np.float32),
+                "lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight": np.ones((shape[0], RANK), np.float32),
+            }
+            layer = read(tensors, family)["unet"][f"{module}.weight"]
+            assert layer.update().shape == shape
+
+
+def test_tensors_are_views_of_the_file(tmp_path):
+    save_file(kohya("sd1", {"unet": [QUERY]}), tmp_path / "lora.safetensors")
+    layer = open_lora(tmp_path / "lora.safetensors", networks("sd1"))["unet"][f"{QUERY}.weight"]
+    assert not any(t.data.flags.owndata or t.data.flags.writeable for t in (layer.down, layer.up))
+
+
+def test_a_file_with_both_numberings_counts_once():
+    ours = kohya("sd1", {"unet": [QUERY]}, "ours")
+    original = {name: tensor + 1 for name, tensor in kohya("sd1", {"unet": [QUERY]}, "original").items()}
+    for both in ({**ours, **original}, {**original, **ours}):
+        layer = read(both)["unet"][f"{QUERY}.weight"]
+        assert np.array_equal(layer.down.numpy(), pair(networks("sd1")["unet"][f"{QUERY}.weight"], QUERY)[0])
+
+
+def test_alpha_is_read_from_pefts_config():
+    down, up = pair(networks("sd1")["unet"][f"{QUERY}.weight"], QUERY)
+    tensors = {f"unet.{QUERY}.lora_A.weight": down, f"unet.{QUERY}.lora_B.weight": up}
+
+    def alpha(**config):
+        metadata = {METADATA: json.dumps({f"unet.{name}": value for name, value in config.items()})}
+        return read(tensors, metadata=metadata)["unet"][f"{QUERY}.weight"].alpha
+
+    assert alpha(r=RANK, lora_alpha=6) == 6
+    assert alpha(r=RANK, lora_alpha=6, alpha_pattern={"attn1.to_q": 12}) == 12
+    assert alpha(r=RANK, lora_alpha=6, use_rslora=True) == pytest.approx(6 * RANK**0.5)
+    with pytest.raises(ValueError, match=r"has unet.use_dora; only LoRA and LoCon"):
+        alpha(use_dora=True)
+
+
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        ("lora_unet_x.dora_scale", r"is DoRA .* told by 'lora_unet_x.dora_scale'; only LoRA and LoCon are known"),
+        (f"unet.{QUERY}.lora_magnitude_vector", "is DoRA"),
+        ("lora_unet_x.hada_w1_a", "is LoHa"),
+        ("lora_unet_x.lokr_w1", "is LoKr"),
+        ("lora_unet_x.oft_blocks", "is OFT"),
+        ("lora_unet_x.diff", "is whole differences of weights beside LoRA"),
+        (f"unet.{QUERY}.lora_B.bias", "is LoRA with biases"),
+    ],
+)
+def test_other_methods_are_refused_by_name(extra, message):
+    tensors = kohya("sd1", {"unet": [QUERY]}) | {extra: np.ones((1, 1), np.float32)}
+    with pytest.raises(ValueError, match=message):
+        read(tensors)
+
+
+def test_keys_that_fit_nothing_are_named_with_what_they_look_like():
+    flux = {f"lora_unet_double_blocks_{i}_img_attn_qkv.lora_down.weight": np.ones((2, 2), np.float32) for i in range(6)}
+    with pytest.raises(
+        ValueError, match=r"6 of 6 keys fit nothing .*double_blocks_3.* and 2 more; they look like FLUX"
+    ):
+        read(flux)
+    with pytest.raises(ValueError, match=r"they look like Stable Diffusion XL"):
+        read(kohya("sdxl", {"text_encoder_2": ["text_model.encoder.layers.0.mlp.fc1"]}))
+
+
+def test_a_lora_of_another_base_is_told_by_its_shapes():
+    key = f"{QUERY}".replace("attn1.to_q", "attn2.to_k")
+    flat = "lora_unet_" + key.replace(".", "_")
+    tensors = {f"{flat}.lora_down.weight": np.ones((4, 2048)), f"{flat}.lora_up.weight": np.ones((8, 4))}
+    message = rf"LoRA of another base, by its looks Stable Diffusion XL: {key}\.weight of 8×16 has 4×2048 and 8×4"
+    with pytest.raises(ValueError, match=message):
+        read({name: tensor.astype(np.float32) for name, tensor in tensors.items()})
+
+
+def test_half_a_pair_and_pickles_are_refused(tmp_path):
+    tensors = kohya("sd1", {"unet": [QUERY]})
+    del tensors[next(name for name in tensors if "lora_up" in name)]
+    with pytest.raises(ValueError, match="has alpha and down but needs down and up"):
+        read(tensors)
+    with pytest.raises(ValueError, match="is a pickle file"):
+        open_lora(tmp_path / "lora.pt", networks("sd1"))
+
+
+def test_the_original_numbering_is_the_published_one():
+    """SD 1.5's second stage starts at input block 4; here a stage has two layers and a downsampler as there."""
+    assert original_layer("sd1", QUERY) == "input_blocks.1.1.transformer_blocks.0.attn1.to_q"
+    assert original_layer("sd1", "down_blocks.1.resnets.0.conv1") == "input_blocks.4.0.in_layers.2"
+    assert original_layer("sd1", "up_blocks.0.upsamplers.0.conv") == "output_blocks.2.1.conv"
+    assert original_layer("sdxl", "up_blocks.0.upsamplers.0.conv") == "output_blocks.2.2.conv"
+
+
+def test_one_number_holds_for_every_parameter():
+    names = networks("sd1")["unet"]
+    assert set(expand_block_weights(0.5, names).values()) == {0.5}
+    assert expand_block_weights({}, names) == dict.fromkeys(names, 1.0)
+
+
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        ({"top": 1.0}, "block weights are for down, mid and up, got 'top'"),
+        ({"down": {"block_1": 1.0}}, r"down has no transformers in 'block_1'; it has in block_0"),
+        ({"up": {"block_1": [1.0, 2.0]}}, r"up.block_1 has 3 transformers, got 2 weights"),
+        ({"mid": "much"}, "the weight of mid must be a number or a list of numbers, got 'much'"),
+    ],
+)
+def test_block_weights_for_what_is_not_there_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        expand_block_weights(weights, networks("sd1")["unet"])
+
+
+def test_each_component_takes_its_share_of_the_weights():
+    assert component_weight(0.3, "text_encoder") == 0.3
+    weights = {"unet": {"down": 0.2}, "text_encoder": 0.5}
+    assert component_weight(weights, "unet") == {"down": 0.2}
+    assert component_weight(weights, "text_encoder") == 0.5
+    assert component_weight(weights, "text_encoder_2") == 1.0
+    with pytest.raises(ValueError, match=r"must be a number or a dict of blocks, got 'much' for unet"):
+        component_weight({"unet": "much"}, "unet")

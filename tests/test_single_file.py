@@ -1,0 +1,281 @@
+"""Single files in the original layout: what is read off names and shapes, and the way there and back."""
+
+import numpy as np
+import pytest
+
+from checkpoints import AUTOENCODER, UNETS, random_weights, shapes_of, write_model
+from mindone.diffusers import AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, UNet2DConditionModel
+from mindone.diffusers.loading import convert
+from mindone.diffusers.loading.clip_vocabulary import clip_tokenizer
+from mindone.diffusers.loading.config import read_config
+from mindone.diffusers.loading.original.component_configs import autoencoder_config, text_config
+from mindone.diffusers.loading.original.open_clip import from_open_clip
+from mindone.diffusers.loading.original.unet_config import unet_config
+from mindone.diffusers.loading.original.unet_names import Stages, unet_key_map
+from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
+from mindone.diffusers.loading.single_file import open_single_file
+from mindone.diffusers.loading.weights import open_weights
+from original_files import PUBLISHED, equal, shapes_only, without_bytes
+from tiny_pipelines import checkpoint, images_of, load
+
+FAMILIES = ("sd1", "sd2", "sdxl", "bk_sdm")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A single file of each family."""
+    folder = tmp_path_factory.mktemp("single")
+    for family in FAMILIES:
+        convert.folder_to_file(checkpoint(family), folder / f"{family}.safetensors")
+    return folder
+
+
+def rewritten(path, new_path, change, metadata=None):
+    """A copy of a file whose tensors ``change`` has edited."""
+    tensors = dict(SafetensorsFile(path))
+    change(tensors)
+    save_file(tensors, new_path, metadata)
+    return new_path
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_single_file_holds_the_folders_tensors_under_our_names(files, family):
+    single = open_single_file(files / f"{family}.safetensors")
+    for name, component in single.components.items():
+        basename = "model" if "text" in name else "diffusion_pytorch_model"
+        stored = open_weights(checkpoint(family) / name, basename)
+        assert component.weights.keys() == stored.keys()
+        assert all(equal(component.weights[key], stored[key]) for key in stored)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_weights_are_views_of_the_file(files, family):
+    single = open_single_file(files / f"{family}.safetensors")
+    copies = [
+        name
+        for component in single.components.values()
+        for name, tensor in component.weights.items()
+        if tensor.data.flags.owndata or tensor.data.flags.writeable
+    ]
+    assert copies == (["text_projection.weight"] if family == "sdxl" else [])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_unet_configs_are_read_off_shapes(name):
+    published = PUBLISHED[name]
+    read = unet_config(shapes_only(name), published["sample_size"])
+    assert {field: read.get(field, published[field]) for field in published} == published
+    assert read.get("mid_block_type", "as usual") == published.get("mid_block_type", "as usual")
+
+
+@pytest.mark.parametrize("width, layers, projection", [(768, 12, None), (1024, 23, None), (1280, 32, 1280)])
+def test_published_text_configs_are_read_off_shapes(width, layers, projection):
+    published = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": {768: 12, 1024: 16, 1280: 20}[width],
+        "vocab_size": 49408,
+        "max_position_embeddings": 77,
+    }
+    cls = CLIPTextModel if projection is None else CLIPTextModelWithProjection
+    network = cls(**published, projection_dim=projection or width)
+    read = text_config(without_bytes(network), open_clip=projection is not None)
+    assert {field: read[field] for field in published} == published
+    assert read["architectures"] == [cls.__name__]
+    assert read["hidden_act"] == ("quick_gelu" if projection is None else "gelu")
+
+
+def test_the_published_autoencoder_config_is_read_off_shapes():
+    published = {
+        "block_out_channels": [128, 256, 512, 512],
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "norm_num_groups": 32,
+    }
+    tensors = without_bytes(AutoencoderKL(**published))
+    read = autoencoder_config(tensors, scaling_factor=0.18215, sample_size=512)
+    assert {field: read[field] for field in published} == published
+
+
+def test_the_pipeline_is_told_by_the_tensors(files):
+    told = {family: open_single_file(files / f"{family}.safetensors").pipeline for family in FAMILIES}
+    assert told == {
+        "sd1": "StableDiffusionPipeline",
+        "sd2": "StableDiffusionPipeline",
+        "sdxl": "StableDiffusionXLPipeline",
+        "bk_sdm": "StableDiffusionPipeline",
+    }
+
+
+def test_nine_input_channels_mean_inpainting(files, tmp_path):
+    def widen(tensors):
+        name = "model.diffusion_model.input_blocks.0.0.weight"
+        tensors[name] = StoredTensor.from_numpy(np.zeros((8, 9, 3, 3), np.float32))
+
+    single = open_single_file(rewritten(files / "sd1.safetensors", tmp_path / "inpainting.safetensors", widen))
+    assert single.pipeline == "StableDiffusionInpaintPipeline"
+    assert single.components["unet"].config["in_channels"] == 9
+
+
+def test_a_refiner_has_only_the_second_text_encoder(files, tmp_path):
+    def drop(tensors):
+        for name in [n for n in tensors if n.startswith("conditioner.embedders.0.")]:
+            del tensors[name]
+        for name in [n for n in tensors if n.startswith("conditioner.embedders.1.")]:
+            tensors[name.replace("embedders.1.", "embedders.0.")] = tensors.pop(name)
+
+    single = open_single_file(rewritten(files / "sdxl.safetensors", tmp_path / "refiner.safetensors", drop))
+    assert single.pipeline == "StableDiffusionXLImg2ImgPipeline"
+    assert "text_encoder" not in single.components
+    assert "text_encoder_2" in single.components
+    assert single.options["requires_aesthetics_score"] is True
+
+
+def test_what_is_predicted_is_told_by_metadata_then_training_steps_then_the_family(files, tmp_path):
+    def predicted(metadata, **tensors):
+        change = lambda stored: stored.update(tensors)  # noqa: E731
+        path = rewritten(files / "sd2.safetensors", tmp_path / "2.safetensors", change, metadata)
+        return open_single_file(path).scheduler["prediction_type"]
+
+    step = lambda number: StoredTensor.from_numpy(np.array(number))  # noqa: E731
+    assert predicted({"modelspec.prediction_type": "epsilon"}) == "epsilon"
+    assert predicted({}) == "v_prediction"
+    assert predicted({}, global_step=step(220_000)) == "epsilon"
+    assert predicted({}, global_step=step(110_000)) == "v_prediction"
+    assert open_single_file(files / "sd1.safetensors").scheduler["prediction_type"] == "epsilon"
+    chosen = open_single_file(files / "sd1.safetensors", prediction_type="v_prediction")
+    assert chosen.scheduler["prediction_type"] == "v_prediction"
+
+
+def test_stable_diffusion_2_does_without_the_last_layer_of_a_complete_tower():
+    width, layers = 4, 3
+    shapes = {"positional_embedding": (7, width), "token_embedding.weight": (9, width), "text_projection": (width, 2)}
+    shapes |= {f"ln_final.{kind}": (width,) for kind in ("weight", "bias")}
+    for i in range(layers):
+        shapes[f"transformer.resblocks.{i}.attn.in_proj_weight"] = (3 * width, width)
+        shapes[f"transformer.resblocks.{i}.attn.in_proj_bias"] = (3 * width,)
+    tensors = {name: StoredTensor.from_numpy(array) for name, array in random_weights(shapes).items()}
+    kept = from_open_clip(tensors, penultimate=True)
+    assert "text_model.encoder.layers.1.self_attn.q_proj.weight" in kept
+    assert not any(".layers.2." in name or "projection" in name for name in kept)
+    fused = tensors["transformer.resblocks.0.attn.in_proj_weight"].numpy()
+    value = kept["text_model.encoder.layers.0.self_attn.v_proj.weight"].numpy()
+    assert np.array_equal(value, fused[2 * width :])
+    turned = from_open_clip(tensors, penultimate=False)["text_projection.weight"]
+    assert np.array_equal(turned.numpy(), tensors["text_projection"].numpy().T)
+
+
+def test_averaged_weights_are_taken_on_demand(files, tmp_path):
+    name = "model.diffusion_model.out.2.bias"
+    average = StoredTensor.from_numpy(np.arange(4, dtype=np.float32))
+
+    def add(tensors):
+        for key in [n for n in tensors if n.startswith("model.diffusion_model.")]:
+            tensors["model_ema." + key.removeprefix("model.").replace(".", "")] = tensors[key]
+        tensors["model_ema." + name.removeprefix("model.").replace(".", "")] = average
+        tensors["model_ema.decay"] = StoredTensor.from_numpy(np.array(0.9999, np.float32))
+
+    path = rewritten(files / "sd1.safetensors", tmp_path / "ema.safetensors", add)
+    last, averaged = (open_single_file(path, extract_ema=ema).components["unet"].weights for ema in (False, True))
+    assert equal(averaged["conv_out.bias"], average)
+    assert not equal(last["conv_out.bias"], average)
+    with pytest.raises(ValueError, match=r"no averaged weights such as 'model_ema\.diffusion_modelinput"):
+        open_single_file(files / "sd1.safetensors", extract_ema=True)
+
+
+@pytest.mark.parametrize("cls, config", [(AutoencoderKL, AUTOENCODER), (UNet2DConditionModel, UNETS["sd1"])])
+def test_a_component_alone_goes_there_and_back(tmp_path, cls, config):
+    folder = write_model(cls, config, tmp_path / "folder")
+    convert.folder_to_file(folder, tmp_path / "alone.safetensors")
+    single = convert.file_to_folder(tmp_path / "alone.safetensors", tmp_path / "back", config=folder)
+    assert single.pipeline is None
+    before, after = (open_weights(f, "diffusion_pytorch_model") for f in (folder, tmp_path / "back"))
+    assert before.keys() == after.keys()
+    assert all(equal(before[name], after[name]) for name in before)
+    assert read_config(tmp_path / "back") == read_config(folder)
+
+
+def test_a_component_under_our_names_is_taken_too(tmp_path):
+    folder = write_model(UNet2DConditionModel, UNETS["sdxl"], tmp_path / "unet")
+    single = open_single_file(folder / "diffusion_pytorch_model.safetensors")
+    assert single.components["unet"].weights.keys() == shapes_of(UNet2DConditionModel(**UNETS["sdxl"])).keys()
+    assert single.family.title == "Stable Diffusion XL"
+
+
+def test_half_of_the_bytes_in_half_precision(files, tmp_path):
+    convert.folder_to_file(checkpoint("sd2"), tmp_path / "half.safetensors", dtype="float16")
+    single = open_single_file(tmp_path / "half.safetensors")
+    assert {t.dtype for c in single.components.values() for t in c.weights.values()} == {"F16"}
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_the_folder_of_a_single_file_draws_the_same_image(files, tmp_path, family):
+    convert.file_to_folder(files / f"{family}.safetensors", tmp_path / family, config=checkpoint(family))
+    assert np.array_equal(images_of(load(tmp_path / family)), images_of(load(checkpoint(family))))
+
+
+def test_a_file_of_another_architecture_is_named_by_its_tensors(tmp_path):
+    one = np.zeros(1, np.float32)
+    cases = {
+        "double_blocks.0.img_attn.qkv.weight": "'double_blocks.0.img_attn.qkv.weight' says that it is FLUX.1; known",
+        "model.diffusion_model.joint_blocks.0.x_block.a": "Stable Diffusion 3",
+        "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight": "a LoRA: give it to load_lora_weights",
+        "decoder.something.weight": r"of no architecture known here, by its tensors 'decoder.something.weight'; known",
+    }
+    for name, message in cases.items():
+        save_file({name: one}, tmp_path / "strange.safetensors")
+        with pytest.raises(ValueError, match=message):
+            open_single_file(tmp_path / "strange.safetensors")
+
+
+def test_tensors_without_a_place_are_named(files, tmp_path):
+    strange = "model.diffusion_model.input_blocks.1.7.weight"
+    path = rewritten(
+        files / "sd1.safetensors", tmp_path / "more.safetensors", lambda t: t.update({strange: t[next(iter(t))]})
+    )
+    with pytest.raises(ValueError, match=r"1 tensors of the unet are of no .* 'input_blocks\.1\.7\.weight'"):
+        open_single_file(path)
+    network = write_model(UNet2DConditionModel, UNETS["lcm"], tmp_path / "lcm")
+    with pytest.raises(ValueError, match=r"no place for the tensor 'time_embedding\.cond_proj\.weight'"):
+        convert.folder_to_file(network, tmp_path / "lcm.safetensors")
+
+
+def test_pickles_are_refused_by_their_suffix(tmp_path):
+    with pytest.raises(ValueError, match=r"is a pickle checkpoint, which can run code and is not read"):
+        open_single_file(tmp_path / "model.ckpt")
+
+
+def test_clips_own_vocabulary_is_at_hand():
+    ids = clip_tokenizer()("a photo of a cat", padding=False)
+    assert ids.tolist() == [[49406, 320, 1125, 539, 320, 2368, 49407]]
+    assert clip_tokenizer("!").pad_token_id == 0
+
+
+def test_another_vocabulary_needs_a_config_folder(files):
+    single = open_single_file(files / "sd1.safetensors")
+    with pytest.raises(ValueError, match=r"knows 521 tokens, CLIP's vocabulary has 49408; pass config="):
+        single.tokenizers()
+    told = open_single_file(files / "sd1.safetensors", config=checkpoint("sd1"))
+    assert told.tokenizers()["tokenizer"].vocab_size == 521
+
+
+def test_every_name_of_a_published_unet_has_its_own_in_the_original_layout():
+    for network in PUBLISHED:
+        names = shapes_only(network)
+        keys = unet_key_map(Stages.of_ours(names))
+        original = {keys.original(name): name for name in names}
+        assert None not in original
+        assert len(original) == len(names)
+        assert Stages.of_original(original) == Stages.of_ours(names)
+        assert all(keys.ours(name) == ours for name, ours in original.items())
+
+
+def test_a_folder_with_a_checkpoint_is_not_overwritten(files, tmp_path):
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="has a checkpoint already"):
+        convert.file_to_folder(files / "sd1.safetensors", tmp_path)
