@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import click
@@ -159,6 +160,14 @@ def test_a_scheduler_is_the_job_s_and_not_the_pipeline_s(pipe):
     assert (pixels(draw(pipe, job(scheduler="euler"))) != plain).any()
     assert pipe.scheduler is before
     np.testing.assert_array_equal(pixels(draw(pipe, job())), plain)
+
+
+def test_threads_that_share_a_pipeline_draw_what_each_would_alone(pipe):
+    jobs = [job(prompt=f"cat {i}", scheduler=name, seed=i) for i, name in enumerate(["euler", "ddim", "dpm++", None])]
+    alone = [pixels(draw(pipe, each)) for each in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda each: pixels(draw(pipe, each)), jobs * 2))
+    np.testing.assert_array_equal(together, alone * 2)
 
 
 def test_a_callback_sees_every_step(pipe):

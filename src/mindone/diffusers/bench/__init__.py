@@ -1,7 +1,5 @@
 """``mindone-diffusers bench``: the published guide's speed tables, and more, measured on the user's own machine."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from .options import Options
@@ -9,11 +7,9 @@ from .options import Options
 if TYPE_CHECKING:
     from .report import Report
 
-__all__ = ["Options", "run"]
 
-
-def run(options: Options, command: str) -> Report:
-    """Measure what is asked for and write the report, see `session.run`; nothing heavy is imported before."""
+def run(options: Options, command: str) -> "Report":
+    """Measure what is asked for and write the report, see ``session.run``; nothing heavy is imported before."""
     from . import session
 
     return session.run(options, command)

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..loading.config import read_config
-from ..loading.hub import MODEL_INDEX
 from ..schedulers import SHORT_NAMES, draw_noise
 from ..utils import logging
 from .clock import StageClock
@@ -23,11 +21,7 @@ logger = logging.get_logger(__name__)
 
 
 def check(scheduler: str | None) -> None:
-    """The reference library must be there, and its scheduler must be one that draws no noise of its own.
-
-    Raises:
-        ValueError: one of both is not so.
-    """
+    """The reference library must be there, and its scheduler must be one that draws no noise of its own."""
     absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     if absent:
         raise ValueError(
@@ -58,10 +52,11 @@ class Runner:
             chatter.disable_progress_bar()
         if importlib.util.find_spec("accelerate") is None:
             logger.warning("accelerate is not installed, without which diffusers takes more memory while it loads")
-        index = read_config(setup.model.folder, MODEL_INDEX)
-        without = {} if index.get("safety_checker", [None, None]) == [None, None] else {"safety_checker": None}
         pipe = diffusers.AutoPipelineForText2Image.from_pretrained(
-            setup.model.folder, torch_dtype=getattr(torch, setup.job.dtype), use_safetensors=True, **without
+            setup.model.folder,
+            torch_dtype=getattr(torch, setup.job.dtype),
+            use_safetensors=True,
+            **dict.fromkeys(setup.model.without),
         )
         class_name, settings = SHORT_NAMES[str(setup.job.scheduler)]
         pipe.scheduler = getattr(diffusers, class_name).from_config(pipe.scheduler.config, **settings)
@@ -81,5 +76,4 @@ class Runner:
         """The job's images, one per seed."""
         generators = [np.random.Generator(np.random.PCG64(seed)) for seed in self.job.seeds]
         noise = self.torch.from_numpy(draw_noise(np.empty(self.shape, np.float32), generators))
-        images = self.pipe(**self.job.arguments, latents=noise.to(self.pipe.unet.dtype)).images
-        return list(images)
+        return list(self.pipe(**self.job.arguments, latents=noise.to(self.pipe.unet.dtype)).images)

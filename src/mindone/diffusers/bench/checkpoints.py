@@ -22,9 +22,11 @@ class Checkpoint:
     vae_scale_factor: int
     """Pixels that a latent stands for, along each side."""
     sample_size: tuple[int, int] | None = None
-    """Latents of a pipeline's image: height and width."""
+    """A pipeline's latents: height and width."""
     guidance_scale: float | None = None
     """What a pipeline's checkpoint suggests."""
+    without: tuple[str, ...] = ()
+    """Components to load a pipeline without."""
 
     def image_size(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
         """Height and width of the images in pixels: as asked for, or what the network was trained on.
@@ -32,8 +34,7 @@ class Checkpoint:
         Raises:
             ValueError: a side is no positive multiple of what a latent stands for.
         """
-        factor = self.vae_scale_factor
-        rows, columns = self.sample_size or (64, 64)
+        factor, (rows, columns) = self.vae_scale_factor, self.sample_size or (64, 64)
         size = (height or rows * factor, width or columns * factor)
         for name, value in zip(("height", "width"), size):
             if value < 1 or value % factor:
@@ -45,23 +46,18 @@ class Checkpoint:
 
 
 def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
-    """Find a pipeline's checkpoint, fetching it if needed, and read what its latents are like.
-
-    Args:
-        name: what the report calls it.
-        at: its folder, or its name on the hub.
+    """Find a pipeline's checkpoint in a folder or on the hub, fetching it if needed, and read what it is like.
 
     Raises:
         FileNotFoundError: there is none of that name, or a part is missing.
         ValueError: a config is broken, or the UNet does not go from text to image.
     """
     source = Source(at)
-    components = component_names(source.index(), without=LEFT_OUT)
-    folder = source.pipeline(components)
+    components = component_names(source.index())
+    folder = source.pipeline({name: cls for name, cls in components.items() if name not in LEFT_OUT})
     if not {"unet", "vae"} <= components.keys():
         raise ValueError(f"{name} is no Stable Diffusion checkpoint: its {MODEL_INDEX} names no unet and vae")
-    unet = read_config(component_folder(folder, "unet"))
-    vae = read_config(component_folder(folder, "vae"))
+    unet, vae = (read_config(component_folder(folder, component)) for component in ("unet", "vae"))
     channels, latent_channels = int(unet.get("in_channels", 4)), int(vae.get("latent_channels", 4))
     if channels != latent_channels:
         raise ValueError(
@@ -71,7 +67,8 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
     size = unet.get("sample_size") or 64
     rows, columns = size if isinstance(size, (list, tuple)) else (size, size)
     guidance_scale = read_generation_config(folder).get("guidance_scale")
-    return Checkpoint(name, folder, channels, _scale(vae), (int(rows), int(columns)), guidance_scale)
+    without = ("safety_checker",) if "safety_checker" in components else ()
+    return Checkpoint(name, folder, channels, _scale(vae), (int(rows), int(columns)), guidance_scale, without)
 
 
 def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:
@@ -106,11 +103,7 @@ def check_fit(model: Checkpoint, others: list[Checkpoint], *, sized: bool) -> No
 
 def _scale(vae: Mapping[str, object]) -> int:
     """Pixels that a latent of an autoencoder stands for, along each side."""
-    if vae.get("_class_name") != "AutoencoderTiny":
-        return 2 ** (_length(vae.get("block_out_channels", [0])) - 1)
-    per_block = vae.get("upsampling_scaling_factor", 2)
-    return int(str(per_block)) ** (_length(vae.get("decoder_block_out_channels", [64] * 4)) - 1)
-
-
-def _length(blocks: object) -> int:
-    return len(blocks) if isinstance(blocks, (list, tuple)) else 1
+    is_tiny = vae.get("_class_name") == "AutoencoderTiny"
+    blocks = vae.get("decoder_block_out_channels", [64] * 4) if is_tiny else vae.get("block_out_channels", [0])
+    factor = int(str(vae.get("upsampling_scaling_factor", 2))) if is_tiny else 2
+    return factor ** (len(list(blocks)) - 1 if isinstance(blocks, (list, tuple)) else 0)

@@ -14,9 +14,7 @@ class StageClock:
     """
 
     def __init__(self, on_step: Callable[[], None]):
-        self.on_step = on_step
-        self.stage = STAGES[0]
-        self.stages = dict.fromkeys(STAGES, 0.0)
+        self.on_step, self.stage, self.stages = on_step, STAGES[0], dict.fromkeys(STAGES, 0.0)
         self.began = self.entered = 0.0
 
     def start(self) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 
 from .clock import STAGES
 from .process import PATIENCE_SECONDS, RowFailed, RowProcess
-from .setups import Plan, Setup, Table
+from .setups import Setup, Table
 from .terminal import ProgressBar
 from .worker import Reply
+
+Start = Callable[[Setup], RowProcess]
 
 
 @dataclass
@@ -66,22 +68,11 @@ class Results:
     table: Table
     rows: list[Row]
 
-    @classmethod
-    def of(cls, table: Table) -> "Results":
-        """Nothing measured yet."""
-        return cls(table, [Row(setup) for setup in table.setups])
 
-
-def measure_all(
-    plan: Plan, results: list[Results], watcher: ProgressBar, start: Callable[[Setup], RowProcess] = RowProcess
-) -> None:
+def measure(results: list[Results], watcher: ProgressBar, start: Start = RowProcess) -> None:
     """Measure all tables, filling ``results`` as it goes, so that they can be kept when this is interrupted.
 
-    Args:
-        plan: the tables.
-        results: one for each table, from `Results.of`.
-        watcher: who is told about it.
-        start: makes a row's process.
+    ``watcher`` is told about it, and ``start`` makes a row's process.
     """
     orders = count(1)
     for result in results:
@@ -100,25 +91,21 @@ class _Rows:
     with the reason, and the others go on.
     """
 
-    def __init__(
-        self, result: Results, watcher: ProgressBar, start: Callable[[Setup], RowProcess], orders: Iterator[int]
-    ):
+    def __init__(self, result: Results, watcher: ProgressBar, start: Start, orders: Iterator[int]):
         self.rows, self.table, self.repeats = result.rows, result.table, result.table.repeats
         self.watcher, self.start, self.orders = watcher, start, orders
         self.processes: dict[int, RowProcess] = {}
 
     def measure(self) -> None:
+        rivals = [row for row in self.rows if row.setup.rival_of is not None]
         for row in self.rows:
-            if row.setup.rival_of is None:
+            if row not in rivals:
                 self.load(row)
-        for repeat in range(self.repeats):
+        for repeat in range(1, self.repeats + 1):
             for row in self.rows:
-                if id(row) in self.processes:
-                    self.time(row, repeat)
-            if repeat == 0:
-                for row in self.rows:
-                    if row.setup.rival_of is not None:
-                        self.join(row)
+                self.time(row, repeat)
+            while rivals:
+                self.join(rivals.pop(0))
 
     def load(self, row: Row) -> None:
         """Start a row's process, and have it draw for the first time."""
@@ -126,14 +113,14 @@ class _Rows:
         process = self.processes[id(row)] = self.start(row.setup)
         with self.failing(row):
             reply = self.take(row, process.reply(self.watcher.step))
-            row.load_seconds, row.engine = reply["seconds"], reply["engine"]
+            row.load_seconds, row.engine = reply.seconds, reply.engine
             self.watcher.begin(self.table, row.setup, "first run")
             row.first_run = self.run(row, images=True)
 
     def time(self, row: Row, repeat: int) -> None:
-        """One timed run, if the row has not failed."""
-        if not row.error:
-            self.watcher.begin(self.table, row.setup, f"run {repeat + 1} of {self.repeats}")
+        """One timed run, if the row is there and has not failed."""
+        if row.first_run and not row.error:
+            self.watcher.begin(self.table, row.setup, f"run {repeat} of {self.repeats}")
             with self.failing(row):
                 row.runs.append(self.run(row, images=False))
 
@@ -143,34 +130,33 @@ class _Rows:
             found = as_fast_as_its_rival(row.setup, self.rows)
             self.watcher.shorten((self.repeats + 1) * (row.setup.work - found.work))
             row.setup = found
-        if not row.error:
             self.load(row)
-            self.time(row, repeat=0)
+            self.time(row, 1)
 
     def run(self, row: Row, images: bool) -> Run:
         order = next(self.orders)
         reply = self.take(row, self.processes[id(row)].draw(self.watcher.step, images))
-        self.watcher.end_run(row.setup)
-        return Run(order, reply["seconds"], reply["stages"])
+        self.watcher.end_runs(row.setup)
+        return Run(order, reply.seconds, reply.stages)
 
     def take(self, row: Row, reply: Reply) -> Reply:
         """Enter what a row's process says of every request into the row."""
-        row.peak_memory = reply["peak_memory"]
-        for note in reply["notes"]:
-            row.notes.append(note)
+        row.peak_memory = reply.peak_memory
+        row.images = row.images if reply.images is None else reply.images
+        row.notes += reply.notes
+        for note in reply.notes:
             self.watcher.note(f"{row.setup.name}: {note}")
-        row.images = reply.get("images", row.images)
         return reply
 
     @contextmanager
     def failing(self, row: Row) -> Iterator[None]:
-        """Within this context the row may fail."""
+        """Within this context the row may fail; the runs that it will not make are skipped."""
         try:
             yield
         except RowFailed as failure:
             row.error = str(failure)
             self.watcher.note(f"{row.setup.name} failed: {row.error}")
-            self.watcher.skip(row.setup, self.repeats - len(row.runs) + (row.first_run is None))
+            self.watcher.end_runs(row.setup, runs=self.repeats - len(row.runs) + (row.first_run is None))
 
     def end(self) -> None:
         """Let all processes end, and see to it."""
@@ -184,19 +170,19 @@ class _Rows:
 def as_fast_as_its_rival(setup: Setup, rows: list[Row]) -> Setup:
     """The set-up with as many steps, at least one and at most its own, as take the time of the row that it rivals.
 
-    ``rows`` hold that row and the one that is the set-up with all its steps, each with a timed run.
+    ``rows`` hold that row, and the one that is the set-up with all its steps.
 
     Raises:
-        RowFailed: one of the two has not been timed.
+        RowFailed: one of the two has no timed run.
     """
     faster = next(row for row in rows if row.setup.name == setup.rival_of)
     base = next(row for row in rows if row.setup.job == setup.job and row.setup.rival_of is None)
     for row in (faster, base):
         if not row.runs:
             raise RowFailed(f"it was to be as fast as {setup.rival_of!r}, but {row.setup.name!r} has failed")
-    stages, per_step = base.runs[0].stages, base.runs[0].stages["denoising"] / setup.steps
-    outside = stages["text_encoder"] + stages["decode"]
-    steps = round((faster.runs[0].seconds - outside) / per_step)
+    denoising = base.runs[0].stages["denoising"]
+    outside = base.runs[0].seconds - denoising
+    steps = round((faster.runs[0].seconds - outside) / (denoising / setup.steps))
     steps = min(max(steps, 1), setup.steps)
     name = f"{setup.name.removesuffix(', fewer steps')}, {steps} step{'s' if steps > 1 else ''}"
     return replace(setup, name=name, job=setup.job.changed(steps=steps))

@@ -9,7 +9,6 @@ from ..jobs import Drawing, Option
 from ..jobs.job import EngineName, PathOrId, SchedulerName
 
 _PATH = Option(metavar="PATH_OR_ID")
-_MODELS = ("model", "distilled", "tiny_vae")
 
 
 class Options(Drawing):
@@ -65,7 +64,7 @@ class Options(Drawing):
 
     @model_validator(mode="after")
     def _weights_come_from_one_place(self) -> "Options":
-        given = [name for name in _MODELS if getattr(self, name)]
+        given = [name for name in ("model", "distilled", "tiny_vae") if getattr(self, name)]
         if self.shape and given:
             raise ValueError(
                 f"--shape makes random weights of its own; leave it out, or leave out --{given[0].replace('_', '-')}"

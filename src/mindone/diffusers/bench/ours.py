@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import jobs
-from ..loading.config import read_config
-from ..loading.hub import MODEL_INDEX
 from .clock import StageClock
 from .setups import Setup
 
@@ -18,9 +16,7 @@ class Runner:
     """A loaded pipeline that draws the set-up's job."""
 
     def __init__(self, setup: Setup, clock: StageClock):
-        index = read_config(setup.model.folder, MODEL_INDEX)
-        without = {} if index.get("safety_checker", [None, None]) == [None, None] else {"safety_checker": None}
-        pipe = jobs.load(setup.job, **without)
+        pipe = jobs.load(setup.job, **dict.fromkeys(setup.model.without))
         pipe.set_progress_bar_config(disable=True)
         stages = {id(pipe.unet): "denoising", id(pipe.vae): "decode"}
         self.engine = f"{pipe.engine.name}, {_computes_in(pipe.engine.name, setup.job.dtype)}"
@@ -39,7 +35,7 @@ class StagedEngine:
         self.engine, self.stages, self.clock = engine, stages, clock
 
     def run(self, model: object, *inputs: object, **options: object) -> object:
-        """Run a network's method, see `engines`."""
+        """Run a network's method, see ``engines``."""
         stage = self.stages.get(id(model), "text_encoder")
         if stage != self.clock.stage:
             # A device works ahead of the program: the stage before is over when what this one starts from has arrived.

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from . import wording
@@ -20,17 +19,11 @@ _FOLDER = Path(__file__).parent
 
 
 def render(data: JsonObject, images: Sequence[Images]) -> str:
-    """The page, from ``page.html``.
-
-    Args:
-        data: the content of ``report.json``.
-        images: for each table, those of its rows.
-    """
+    """The page, from ``page.html``, the content of ``report.json``, and for each table the images of its rows."""
     pages = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
     pages.filters |= {"sum_of": lambda stages: sum(stages.values()), "data_address": _data_address}
-    drawn = [{name: each for name, each in table.items() if each is not None} for table in images]
-    style = Markup((_FOLDER / "page.css").read_text(encoding="utf-8"))
-    tables = list(zip(data["tables"], drawn))
+    style = (_FOLDER / "page.css").read_text(encoding="utf-8")
+    tables = list(zip(data["tables"], images))
     return pages.get_template("page.html").render(data=data, tables=tables, style=style, wording=wording)
 
 

@@ -1,12 +1,12 @@
-"""The process of one row, seen from the one that asks; `worker` is its other side."""
+"""The process of one row, seen from the one that asks; ``worker`` is its other side."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from .setups import Setup
 from .worker import Reply, live
@@ -46,11 +46,8 @@ class RowProcess:
 
     def draw(self, on_step: Callable[[], None], images: bool) -> Reply:
         """Have the row draw once."""
-        try:
+        with contextlib.suppress(OSError):  # a process that is gone has nothing to say either
             self.connection.send(images)
-        except OSError:
-            self.process.join(PATIENCE_SECONDS)
-            raise RowFailed(_cause_of_death(self.process.exitcode)) from None
         return self.reply(on_step)
 
     def hang_up(self) -> None:
@@ -58,7 +55,7 @@ class RowProcess:
         self.connection.close()
 
     def end(self, deadline: float) -> None:
-        """Wait for the process to end until ``deadline`` (of `time.monotonic`), then end it."""
+        """Wait for the process to end until ``deadline`` (of ``time.monotonic``), then end it."""
         self.process.join(max(deadline - time.monotonic(), 0.0))
         self.process.kill()
         self.process.join()
@@ -74,7 +71,7 @@ def _restore_thread_count() -> None:
         os.unsetenv("OMP_NUM_THREADS")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _ignoring_interrupts() -> Iterator[None]:
     """A process started within ignores Ctrl-C from its first moment on."""
     if threading.current_thread() is not threading.main_thread():

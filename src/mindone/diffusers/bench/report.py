@@ -1,8 +1,8 @@
 """What was measured, as data: the content of ``report.json``, from which page and terminal are made too."""
 
-import importlib.resources
+import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -10,25 +10,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..schedulers import SHORT_NAMES
 from ..utils import quality
-from ..utils.files import atomic_write
-from ..utils.machine import PEAK_MEMORY, machine, versions
+from ..utils.files import atomic_write, read_json
+from ..utils.machine import machine, versions
 from . import against
 from .measure import Results, Row
 from .page import render as render_page
 from .setups import REFERENCE, Plan, Table
 from .wording import JsonObject
 
-FORMAT = 1
-
-METHOD = {
-    "order": "rows take turns, run by run; the first run of each, which compiles its networks, is not timed with them",
-    "latency": "seconds of a pipeline's call, from the prompt to PIL images: the median of the timed runs",
-    "speedup": "the baseline's latency divided by the row's",
-    "stages": "a stage lasts from the first call of its network to the next stage's; the median of the timed runs",
-    "peak_memory": PEAK_MEMORY,
-    "quality": "the first run's images against the baseline's, from the same noise: PSNR over all images in decibels, "
-    "SSIM as their mean (both scikit-image), and the largest difference of a channel, of 255",
-}
+METHOD = read_json(Path(__file__).with_name("method.json"))
+"""What each figure means, for the reader of a report."""
 
 
 @dataclass
@@ -36,18 +27,14 @@ class Report:
     """A measurement, finished or not."""
 
     plan: Plan
-    results: list[Results]
     command: str
-    started: datetime
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    machine: JsonObject = field(default_factory=machine)
     seconds: float = 0.0
     interrupted: bool = False
-    machine: JsonObject | None = None
 
-    @classmethod
-    def begin(cls, plan: Plan, command: str) -> "Report":
-        """A report on this machine, as it is before anything runs."""
-        results = [Results.of(table) for table in plan.tables]
-        return cls(plan, results, command, datetime.now(timezone.utc), machine=machine())
+    def __post_init__(self) -> None:
+        self.results = [Results(table, [Row(setup) for setup in table.setups]) for table in self.plan.tables]
 
     @property
     def failure(self) -> str | None:
@@ -63,7 +50,7 @@ class Report:
         if any(setup.library == REFERENCE for table in self.plan.tables for setup in table.setups):
             packages += [*against.PACKAGES, "accelerate"]
         return {
-            "format": FORMAT,
+            "format": 1,
             "complete": not self.interrupted,
             "command": self.command,
             "started": self.started.isoformat(timespec="seconds"),
@@ -83,25 +70,21 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         data = self.data()
         images = [{row.setup.name: row.images for row in result.rows} for result in self.results]
-        files = [folder / "report.json"]
-        with atomic_write(files[0]) as file:
-            file.write((json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        files = {
+            "report.json": (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+            "report.html": render_page(data, images).encode(),
+        }
         drawn = [result for result in self.results if any(row.images is not None for row in result.rows)]
         if drawn:
-            files.append(folder / "grid.png")
-            with atomic_write(files[-1]) as file:
-                grid(drawn[-1]).save(file, format="PNG")
+            picture = io.BytesIO()
+            grid(drawn[-1]).save(picture, format="PNG")
+            files["grid.png"] = picture.getvalue()
         else:
             (folder / "grid.png").unlink(missing_ok=True)
-        files.append(folder / "report.html")
-        with atomic_write(files[-1]) as file:
-            file.write(render_page(data, images).encode())
-        return files
-
-
-def schema() -> JsonObject:
-    """The JSON schema of ``report.json``."""
-    return json.loads(importlib.resources.files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
+        for name, content in files.items():
+            with atomic_write(folder / name) as file:
+                file.write(content)
+        return [folder / name for name in files]
 
 
 def _table(result: Results) -> JsonObject:
@@ -147,22 +130,19 @@ def _row(row: Row, baseline: Row, table: Table) -> JsonObject:
 
 
 def grid(result: Results) -> Image.Image:
-    """All images of a table in one: a row a set-up with its name, and the same seeds down each column."""
-    rows = [row for row in result.rows if row.images is not None]
-    columns, height, width = next(row.images for row in rows if row.images is not None).shape[:3]
+    """All images of a table in one: a row per set-up with its name, and the same seeds down each column."""
+    drawn = {_label(row): row.images for row in result.rows if row.images is not None}
+    columns, height, width = next(iter(drawn.values())).shape[:3]
     gap, line = 8, max(14, height // 24)
-    font = ImageFont.load_default(line)
-    cell = line + gap + height + gap
-    across = max(columns * (width + gap) + gap, *(int(font.getlength(_label(row))) + 2 * gap for row in rows))
-    canvas = Image.new("RGB", (across, len(rows) * cell + gap), "white")
-    draw = ImageDraw.Draw(canvas)
-    for i, row in enumerate(rows):
-        draw.text((gap, i * cell + gap // 2), _label(row), "black", font)
-        for j, image in enumerate(row.images if row.images is not None else ()):
+    font, cell = ImageFont.load_default(line), line + height + 2 * gap
+    across = max(columns * (width + gap) + gap, *(int(font.getlength(label)) + 2 * gap for label in drawn))
+    canvas = Image.new("RGB", (across, len(drawn) * cell + gap), "white")
+    for i, (label, images) in enumerate(drawn.items()):
+        ImageDraw.Draw(canvas).text((gap, i * cell + gap // 2), label, "black", font)
+        for j, image in enumerate(images):
             canvas.paste(Image.fromarray(image), (gap + j * (width + gap), i * cell + line + 2 * gap))
     return canvas
 
 
 def _label(row: Row) -> str:
-    seconds = f", {row.latency:.2f} s" if row.latency else ""
-    return row.setup.name + seconds
+    return row.setup.name + (f", {row.latency:.2f} s" if row.latency else "")

@@ -25,12 +25,11 @@ class Setup:
     @property
     def steps(self) -> int:
         """Denoising steps per run, which every table's jobs name."""
-        assert self.job.steps is not None
-        return self.job.steps
+        return self.job.steps or 0
 
     @property
     def work(self) -> int:
-        """The length of a run on a progress bar: denoising steps, times images."""
+        """The length of a run on a progress bar."""
         return self.steps * self.job.num_images
 
 

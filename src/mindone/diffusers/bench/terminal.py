@@ -1,5 +1,8 @@
 """The bench in the terminal: a progress bar over the whole plan, and the tables."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -8,72 +11,60 @@ from rich.table import Table as RichTable
 
 from ..utils import logging
 from . import wording
-from .setups import Plan, Setup, Table
+from .setups import Setup, Table
 from .wording import JsonObject
 
 
-class ProgressBar:
+class ProgressBar(Progress):
     """A bar on standard error over all runs; it counts denoising steps, times images."""
 
-    def __init__(self, plan: Plan):
-        self.console = Console(stderr=True)
-        self.progress = Progress(
+    def __init__(self, tables: Sequence[Table]):
+        super().__init__(
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("left · {task.description}"),
-            console=self.console,
+            console=Console(stderr=True),
             # Rows differ in speed and take turns, so that only a long average says something about the rest.
             speed_estimate_period=1800,
             disable=not logging.is_progress_bar_enabled(),
         )
-        total = sum((table.repeats + 1) * setup.work for table in plan.tables for setup in table.setups)
-        self.task = self.progress.add_task("starting", total=total)
-        self.done, self.within, self.setup = 0, 0, plan.tables[0].setups[0]
-
-    def __enter__(self) -> "ProgressBar":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        self.total = sum((table.repeats + 1) * setup.work for table in tables for setup in table.setups)
+        self.task = self.add_task("starting", total=self.total)
+        self.done, self.within, self.setup = 0, 0, tables[0].setups[0]
 
     def begin(self, table: Table, setup: Setup, activity: str) -> None:
         """A row loads or runs now."""
         self.within, self.setup = 0, setup
         number = table.title.partition(":")[0]
-        self.progress.update(self.task, description=escape(f"{number}, {setup.name}, {activity}"))
+        self.update(self.task, description=escape(f"{number}, {setup.name}, {activity}"))
 
     def step(self) -> None:
         """A denoising step of this run begins."""
         images = self.setup.job.num_images
         self.within = min(self.within + images, self.setup.work)
-        self.progress.update(self.task, completed=self.done + self.within - images)
+        self.update(self.task, completed=self.done + self.within - images)
 
-    def end_run(self, setup: Setup) -> None:
-        """The run is over."""
-        self._advance(setup.work)
-
-    def skip(self, setup: Setup, runs: int) -> None:
-        """These runs of a row that failed will not be made."""
-        self._advance(runs * setup.work)
+    def end_runs(self, setup: Setup, runs: int = 1) -> None:
+        """A run is over, or some of a row that has failed will not be made."""
+        self.within, self.done = 0, self.done + runs * setup.work
+        self.update(self.task, completed=self.done)
 
     def shorten(self, units: int) -> None:
         """There is less to do than was planned."""
-        self.progress.update(self.task, total=(self.progress.tasks[0].total or 0) - units)
+        self.total -= units
+        self.update(self.task, total=self.total)
 
     def note(self, text: str) -> None:
         """Something that the user should read."""
         self.console.print(escape(text), style="yellow", highlight=False)
 
-    def _advance(self, units: int) -> None:
-        self.done += units
-        self.within = 0
-        self.progress.update(self.task, completed=self.done)
 
-
-def print_tables(data: JsonObject, console: Console) -> None:
-    """Print what was measured."""
+def print_report(data: JsonObject, files: list[Path]) -> None:
+    """Print what was measured, and where it was written."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 140)
     console.print(f"\n{escape(wording.machine(data))}", highlight=False)
     for table in data["tables"]:
         console.print()
@@ -86,6 +77,7 @@ def print_tables(data: JsonObject, console: Console) -> None:
             console.print(escape(note), style="yellow", highlight=False)
     if not data["complete"]:
         console.print("Interrupted: the report is partial.", style="bold yellow")
+    console.print("\n" + "\n".join(f"wrote {path}" for path in files), highlight=False, markup=False)
 
 
 def _table(table: JsonObject) -> RichTable:

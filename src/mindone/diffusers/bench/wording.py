@@ -66,14 +66,13 @@ def machine(data: JsonObject) -> str:
 
 def failure(row: JsonObject) -> str | None:
     """Why a row has no figures, or not all."""
-    if row["status"] == "failed":
-        return f"failed: {row['error']}"
-    if row["status"] == "not run":
-        return "interrupted before its first timed run"
-    if row["status"] == "partial":
-        runs = len(row["runs"])
-        return f"interrupted after {runs} timed run{'s' if runs > 1 else ''}"
-    return None
+    runs = len(row["runs"])
+    reasons = {
+        "failed": f"failed: {row['error']}",
+        "not run": "interrupted before its first timed run",
+        "partial": f"interrupted after {runs} timed run{'s' if runs > 1 else ''}",
+    }
+    return reasons.get(row["status"])
 
 
 def loses(row: JsonObject, table: JsonObject) -> str | None:

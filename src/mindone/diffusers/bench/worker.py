@@ -8,41 +8,36 @@ import multiprocessing.util
 import os
 import signal
 import time
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from ..utils.errors import in_one_line
 from ..utils.machine import peak_memory
+from . import against, ours
 from .clock import StageClock
-from .setups import OURS, Setup
+from .setups import OURS, REFERENCE, Setup
 
-if TYPE_CHECKING:
-    from . import against, ours
+RUNNERS: dict[str, type[ours.Runner] | type[against.Runner]] = {OURS: ours.Runner, REFERENCE: against.Runner}
 
 
-class _EveryReply(TypedDict):
+@dataclass
+class Reply:
+    """What a row's process says when it has loaded (with an ``engine``) or drawn (with ``stages``)."""
+
     seconds: float
-    """For loading or drawing."""
     peak_memory: int | None
     notes: list[str]
     """Warnings that have come up."""
-
-
-class Reply(_EveryReply, total=False):
-    """What a row's process says when it is done with what was asked for."""
-
-    engine: str
-    """After loading."""
-    stages: dict[str, float]
-    """After drawing."""
-    images: np.ndarray
+    engine: str = ""
+    stages: dict[str, float] = field(default_factory=dict)
+    images: np.ndarray | None = None
     """uint8 (images, height, width, 3), if they were wanted."""
 
 
 def live(connection: Connection, setup: Setup) -> None:
-    """What a row's process does: `serve`, and then end without taking down the libraries, which takes seconds."""
+    """What a row's process does: ``serve``, and then end without taking down the libraries, which takes seconds."""
     # Last of multiprocessing's own clearing up, which must be done, and before Python's, which need not.
     multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-100)
     serve(connection, setup)
@@ -55,13 +50,13 @@ def serve(connection: Connection, setup: Setup) -> None:
     as its last message when something goes wrong.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that keeps the results
-    notes = _collect_warnings()
+    notes = _Collector()
+    logging.getLogger().addHandler(notes)
     try:
         clock = StageClock(lambda: connection.send(("step", None)))
         began = time.perf_counter()
-        runner = _load(setup, clock)
-        reply: Reply = {"seconds": time.perf_counter() - began, "peak_memory": peak_memory(), "notes": notes.taken()}
-        reply["engine"] = runner.engine
+        runner = RUNNERS[setup.library](setup, clock)
+        reply = Reply(time.perf_counter() - began, peak_memory(), notes.taken(), engine=runner.engine)
         while True:
             connection.send(("done", reply))
             wants_images = connection.recv()
@@ -70,44 +65,30 @@ def serve(connection: Connection, setup: Setup) -> None:
             clock.start()
             images = runner.draw()
             seconds, stages = clock.stop()
-            reply = {"seconds": seconds, "stages": stages, "peak_memory": peak_memory(), "notes": notes.taken()}
+            reply = Reply(seconds, peak_memory(), notes.taken(), stages=stages)
             if wants_images:
-                reply["images"] = np.stack([np.asarray(image.convert("RGB")) for image in images])
+                reply.images = np.stack([np.asarray(image.convert("RGB")) for image in images])
     except (EOFError, ConnectionError):  # whoever asked is gone
         return
     except Exception as error:
         connection.send(("failed", in_one_line(error)))
 
 
-def _load(setup: Setup, clock: StageClock) -> "ours.Runner | against.Runner":
-    if setup.library == OURS:
-        from . import ours
-
-        return ours.Runner(setup, clock)
-    from . import against
-
-    return against.Runner(setup, clock)
-
-
 class _Collector(logging.Handler):
-    """Keeps warnings, each once."""
+    """Keeps warnings, each once: they go into the report, not into the middle of the progress bar."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.seen: dict[str, bool] = {}
+        self.seen: set[str] = set()
+        self.fresh: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.seen.setdefault(" ".join(record.getMessage().split()), False)
+        text = " ".join(record.getMessage().split())
+        if text not in self.seen:
+            self.seen.add(text)
+            self.fresh.append(text)
 
     def taken(self) -> list[str]:
         """The warnings that came since the last call."""
-        fresh = [text for text, told in self.seen.items() if not told]
-        self.seen.update(dict.fromkeys(fresh, True))
-        return fresh
-
-
-def _collect_warnings() -> _Collector:
-    """Warnings go into the report, not into the middle of the progress bar."""
-    collector = _Collector()
-    logging.getLogger().addHandler(collector)
-    return collector
+        taken, self.fresh = self.fresh, []
+        return taken

@@ -6,15 +6,13 @@ from typing import cast
 
 import click
 
-from ..utils.errors import in_one_line
-
 
 class Commands(click.Group):
     """A group whose commands lie in files of their own, and end with one line of explanation when something is wrong.
 
     Args:
         files: the commands' names, which are those of their files, and what each does in a few words.
-        options: those of `click.Group`.
+        options: those of ``click.Group``.
     """
 
     def __init__(self, files: Mapping[str, str], **options: object):
@@ -46,6 +44,8 @@ class Commands(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
+            from ..utils.errors import in_one_line  # with `utils` come image libraries, which help needs not
+
             message = in_one_line(error)
             if not isinstance(error, (ValueError, OSError)):
                 message += " (mindone-diffusers --debug … shows where)"

@@ -21,7 +21,7 @@ def info(file: Path) -> None:
         command = command_line("generate", job, **again)
         remembered = {"prompt": job.prompt, **job.to_dict(), **remembered}
         remembered.pop("job", None)
-    width = max(len(name) for name in remembered)
+    width = max((len(name) for name in remembered), default=0)
     for name, value in remembered.items():
         click.echo(f"{name.replace('_', ' '):{width}}  {value}")
     click.echo(f"\n{command}")

@@ -3,7 +3,7 @@
     job = Job(prompt="a rocket on a blue background", seed=0)
     images = draw(load(job), job)
 
-`png` writes a job into an image file and reads it back. Nothing here imports an engine before it is needed.
+``png`` writes a job into an image file and reads it back. Nothing here imports an engine before it is needed.
 """
 
 from .fields import Fields, Option

@@ -1,7 +1,7 @@
 """What jobs are made of: frozen, validated fields, each of which says in one place what every surface needs to know.
 
-A field's type, bounds (``Field(ge=1)``), description and default are pydantic's; `Option` adds what the command line's
-help and the pipelines know it by.
+A field's type, bounds (``Field(ge=1)``), description and default are pydantic's; ``Option`` adds what the command
+line's help and the pipelines know it by.
 """
 
 import difflib
@@ -70,12 +70,12 @@ class Fields(BaseModel):
         }
 
     def to_json(self) -> str:
-        """`to_dict` as one line of JSON."""
+        """``to_dict`` as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     @classmethod
     def from_json(cls: type[F], text: str) -> F:
-        """What `to_json` wrote.
+        """What ``to_json`` wrote.
 
         Raises:
             ValueError: the text is no JSON object, or its fields are refused.

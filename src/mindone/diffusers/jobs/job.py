@@ -107,7 +107,7 @@ class Drawing(Fields):
         return self
 
 
-class Job(PipelineKey, Drawing):
+class Job(Drawing, PipelineKey):
     """Draw this. A seed that is not given is drawn at random once, so that every job can be repeated."""
 
     prompt: Annotated[str, Field(description="What to draw."), Option(argument="prompt")]

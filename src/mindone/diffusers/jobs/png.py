@@ -49,7 +49,7 @@ def read_job(path: str | os.PathLike[str]) -> Job:
 
 
 def read_parameters(path: str | os.PathLike[str]) -> dict[str, object]:
-    """What `save_png` wrote into the file: "job", and what else was to be remembered.
+    """What ``save_png`` wrote into the file: "job", and what else was to be remembered.
 
     Raises:
         FileNotFoundError: there is no such file.

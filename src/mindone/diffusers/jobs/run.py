@@ -20,10 +20,10 @@ def load(key: PipelineKey, **components: Any) -> Pipeline:
 
     Args:
         key: a job, or its ``pipeline_key``.
-        components: components to use instead of the checkpoint's, as in `Pipeline.from_pretrained`.
+        components: components to use instead of the checkpoint's, as in ``Pipeline.from_pretrained``.
 
     Raises:
-        ValueError, OSError: what `Pipeline.from_pretrained` raises.
+        ValueError, OSError: what ``Pipeline.from_pretrained`` raises.
     """
     from ..models.autoencoder_tiny import AutoencoderTiny
     from ..pipelines.auto import AutoPipelineForText2Image
@@ -44,7 +44,7 @@ def draw(pipe: Pipeline, job: Job, callback: StepCallback | None = None) -> list
     """The job's images, one per seed; several threads may draw with one pipeline.
 
     Args:
-        pipe: what `load` gave for this job, or for one of the same ``pipeline_key``; it stays as it is.
+        pipe: what ``load`` gave for this job, or for one of the same ``pipeline_key``; it stays as it is.
         job: what to draw.
         callback: called after every step, as a pipeline's ``callback_on_step_end``.
 

@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,9 @@ _BLOCK = 1 << 20
 """Random numbers that are drawn for one scale; larger tensors repeat them."""
 
 
-def write_random_network(cls: type[Model], config: Mapping[str, Any], folder: Path) -> None:
+def write_random_network(cls: type[Model], config: Mapping[str, object], folder: Path) -> None:
     """Write a network of that class and config, with float16 weights, in the published layout."""
-    network = cls(**config)
+    network = cls.from_config(config)
     write_config(folder, {**network.config, "_class_name": cls.__name__})
     shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
     save_file(RandomWeights(shapes), folder / f"{cls.weights_name}.safetensors")

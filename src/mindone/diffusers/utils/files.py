@@ -13,15 +13,15 @@ from typing import Any, BinaryIO
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open `path` for binary writing such that it appears complete or not at all.
+    """Open ``path`` for binary writing such that it appears complete or not at all.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and only then take the name `path`.
-    When the block raises (a full disk and Ctrl-C included) the temporary is removed and an existing `path` keeps its
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and only then take the name ``path``.
+    When the block raises (a full disk and Ctrl-C included) the temporary is removed and an existing ``path`` keeps its
     content.
 
     Raises:
-        FileNotFoundError: the folder of `path` does not exist.
-        IsADirectoryError: `path` is a folder.
+        FileNotFoundError: the folder of ``path`` does not exist.
+        IsADirectoryError: ``path`` is a folder.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
@@ -73,14 +73,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
-    """Write `obj` as indented JSON, atomically, with sorted keys as the published configs have them."""
+    """Write ``obj`` as indented JSON, atomically, with sorted keys as the published configs have them."""
     text = json.dumps(obj, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     with atomic_write(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
-    """See to it, before any work, that `path` is a folder that can be written to, or that one can be made there.
+    """See to it, before any work, that ``path`` is a folder that can be written to, or that one can be made there.
 
     Raises:
         FileExistsError, NotADirectoryError, PermissionError: it cannot.
@@ -96,7 +96,7 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 
 
 def check_space(path: str | os.PathLike[str], needed: int) -> None:
-    """See to it that `needed` bytes are free where the folder `path` is or will be.
+    """See to it that ``needed`` bytes are free where the folder ``path`` is or will be.
 
     Raises:
         OSError: they are not.

@@ -9,12 +9,6 @@ from pathlib import Path
 
 from .. import __version__
 
-PEAK_MEMORY = (
-    "the largest resident set of the row's own process, from its start: libraries, loading and compiling included, and "
-    "pages of mapped weight files for as long as they are resident (VmHWM of /proc/self/status; elsewhere ru_maxrss)"
-)
-"""What `peak_memory` measures."""
-
 
 def machine() -> dict[str, object]:
     """The processor, its cores that this process may use, the memory in bytes, the system, and how busy it is."""
