@@ -1,5 +1,7 @@
 """Jobs: one description of "draw this" for Python, the command line, PNG files and batches."""
 
+import csv
+import io
 import json
 import shlex
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import Field
 
 from mindone.diffusers import cli, schedulers
-from mindone.diffusers.cli.options import command_line, options_of, read_options
+from mindone.diffusers.cli.options import command_line, options_of
 from mindone.diffusers.jobs import Job, Option, PipelineKey, draw, load
 from mindone.diffusers.jobs.png import read_job, read_parameters, save_png
 from tiny_pipelines import checkpoint, tiny_autoencoder_folder
@@ -239,13 +241,23 @@ class Later(Job):
     strength: Annotated[float, Field(gt=0, le=1, description="How much to change.")] = 0.8
 
 
+def test_a_field_more_is_a_column_more():
+    table = 'prompt,seed,steps,scheduler,lora,guidance_interval,int8,strength\nx,1,25,,"a:0.5,b","0,0.5",true,\n'
+    (row,) = csv.DictReader(io.StringIO(table))
+    expected = Later(prompt="x", seed=1, steps=25, lora=("a:0.5", "b"), guidance_interval=(0, 0.5), int8=True)
+    assert Later.from_texts(row) == expected
+    with pytest.raises(ValueError, match=r"^unknown field 'step'; did you mean 'steps'\?"):
+        Later.from_texts({**row, "step": "3"})
+    assert Later.from_texts({"prompt": "", "seed": "1"}).prompt == ""
+
+
 def test_a_field_more_is_an_option_more():
     seen = []
 
     @click.command()
     @options_of(Later)
     def generate(**given):
-        seen.append(read_options(Later, given))
+        seen.append(Later.from_texts(given))
 
     words = [
         "--lora",

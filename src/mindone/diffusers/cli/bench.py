@@ -8,7 +8,7 @@ import click
 
 from .. import bench as benchmark
 from ..bench.options import Options
-from .options import options_of, read_options
+from .options import options_of
 
 
 @click.command()
@@ -36,7 +36,7 @@ def bench(**given: object) -> None:
           --distilled nota-ai/bk-sdm-small --tiny-vae madebyollin/taesd
       mindone-diffusers bench --shape sd15 --steps 4 --against diffusers
     """
-    options = read_options(Options, given)
+    options = Options.from_texts(given)
     report = benchmark.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]))
     if report.interrupted:
         raise click.exceptions.Exit(130)

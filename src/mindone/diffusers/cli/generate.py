@@ -11,7 +11,7 @@ import click
 
 from .. import __version__, jobs
 from ..jobs import Job
-from .options import options_of, read_options
+from .options import options_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ def generate(output: Path | None, grid: bool, **given: object) -> None:
       mindone-diffusers generate "a golden vase with different flowers" --steps 25 --dtype float16 \\
           --model nota-ai/bk-sdm-small --tiny-vae madebyollin/taesd
     """
-    job = read_options(Job, given)
+    job = Job.from_texts(given)
     if output is None:
         output = Path(f"{_file_stem(job.prompt)}-{job.seed}.png")
     paths = _output_paths(output, 1 if grid else job.num_images)

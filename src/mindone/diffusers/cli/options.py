@@ -12,16 +12,15 @@ A field that must be given is an argument of the command and not an option.
 
 import shlex
 from collections.abc import Callable, Collection, Mapping
-from types import UnionType
-from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
+from typing import Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 
 from ..jobs import Fields, Job
+from ..jobs.fields import plain_type
 
 C = TypeVar("C", bound=Callable[..., object])
-F = TypeVar("F", bound=Fields)
 
 _LIMITS = ("ge", "gt", "le", "lt")
 
@@ -60,15 +59,6 @@ def parameter(fields: type[Fields], name: str) -> Callable[[C], C]:
     )
 
 
-def read_options(fields: type[F], given: Mapping[str, object]) -> F:
-    """What a command was given, as fields: texts of several values are split, what is unset is left out."""
-    values = {name: value for name, value in given.items() if value not in (None, ())}
-    for name, value in values.items():
-        if isinstance(value, str) and get_origin(_required(fields.model_fields[name].annotation)) is tuple:
-            values[name] = value.split(",")
-    return fields.of(values)
-
-
 def command_line(command: str, job: Job, **more: object) -> str:
     """The words that make a command of ``job``, defaults left out, with ``more`` options at the end."""
     arguments, options = [], []
@@ -100,7 +90,7 @@ def _flag(name: str) -> str:
 
 def _kind(field: FieldInfo) -> tuple[click.ParamType, bool, bool]:
     """The type of a field's values for click, whether there are several, and whether it is a switch."""
-    annotation = _required(field.annotation)
+    annotation = plain_type(field)
     several = get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis
     if several:
         annotation = get_args(annotation)[0]
@@ -118,14 +108,3 @@ def _number(kind: object, limits: Mapping[str, float]) -> click.ParamType:
         return click.FloatRange(least, most, "gt" in limits, "lt" in limits) if limits else click.FLOAT
     whole = [None if limit is None else int(limit) for limit in (least, most)]
     return click.IntRange(whole[0], whole[1], "gt" in limits, "lt" in limits) if limits else click.INT
-
-
-def _required(annotation: object) -> object:
-    """A field's type without None and without what is annotated."""
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif get_origin(annotation) in (Union, UnionType):
-            annotation = next(each for each in get_args(annotation) if each is not type(None))
-        else:
-            return annotation

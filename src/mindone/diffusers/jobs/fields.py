@@ -8,9 +8,11 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from types import UnionType
+from typing import Annotated, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 F = TypeVar("F", bound="Fields")
 
@@ -52,6 +54,22 @@ class Fields(BaseModel):
         return cls(**values)
 
     @classmethod
+    def from_texts(cls: type[F], given: Mapping[str, object]) -> F:
+        """Fields as a command line or a row of a CSV file gives them.
+
+        What is None or empty is unset, but for a field that must be given; numbers may be texts, and commas separate
+        the values of a field that has several.
+        """
+        values = {}
+        for name, value in given.items():
+            field = cls.model_fields.get(name)
+            if value in (None, ()) or (value == "" and not (field and field.is_required())):
+                continue
+            is_split = isinstance(value, str) and field is not None and get_origin(plain_type(field)) is tuple
+            values[name] = str(value).split(",") if is_split else value
+        return cls(**values)
+
+    @classmethod
     def option(cls, name: str) -> Option:
         """What is known of a field, beside what pydantic knows."""
         return next((item for item in cls.model_fields[name].metadata if isinstance(item, Option)), Option())
@@ -87,6 +105,18 @@ class Fields(BaseModel):
         if not isinstance(values, dict):
             raise ValueError(f"must be a JSON object of {', '.join(cls.model_fields)}; got {_shown(values)}")
         return cls(**values)
+
+
+def plain_type(field: FieldInfo) -> object:
+    """A field's type without None, and without what it is annotated with."""
+    annotation: object = field.annotation
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, UnionType):
+            annotation = next(each for each in get_args(annotation) if each is not type(None))
+        else:
+            return annotation
 
 
 def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
