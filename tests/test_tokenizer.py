@@ -245,7 +245,7 @@ def test_broken_files_are_explained(tmp_path, file, content, error, message):
 
 def test_another_kind_of_tokenizer_json_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {}}}')
-    with pytest.raises(ValueError, match=r"tokenizer.json: model.merges is missing; model.type must be 'BPE'"):
+    with pytest.raises(ValueError, match=r"tokenizer.json: model.merges is missing"):
         CLIPTokenizer.from_pretrained(tmp_path)
 
 
