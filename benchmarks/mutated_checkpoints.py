@@ -19,38 +19,13 @@ FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "bk_sdm")
 SECONDS, MEGABYTES = 20.0, 2048
 
 
-def attempt(checkpoint: Path, work: Path, seed: int) -> tuple[str, str]:
-    """What became of one mutation ("drew", "explained" or what is wrong), and the details."""
-    from mutations import mutate
-    from tiny_pipelines import load
-
-    folder = work / str(seed)
-    mutation = mutate(checkpoint, folder, seed)
-    told = f"seed {seed}, {mutation.file}, {mutation.field or ''} {mutation.what}"
-    try:
-        pipe = load(folder)
-        pipe("a red cat", num_inference_steps=1, height=64, width=64, output_type="np")
-        return "drew", told
-    except (ValueError, OSError) as error:
-        text = str(error)
-        if len(text.splitlines()) != 1:
-            return "several lines", f"{told}: {text!r}"
-        part = mutation.file.split("/")[0]
-        if part not in text:
-            return "names no file", f"{told}: {type(error).__name__}: {text}"
-        fits = "does not fit" in text or "missing" in text
-        if mutation.field and mutation.field not in text and not fits and "vocab" not in mutation.file:
-            return "names no field", f"{told}: {type(error).__name__}: {text}"
-        return "explained", told
-    except BaseException as error:
-        return f"raised {type(error).__name__}", f"{told}: {error!s:.300}"
-
-
 def worker(pipe: Connection, checkpoints: dict[str, Path], work: Path) -> None:
     """Attempt the seeds that come through the pipe, and answer with the outcomes and this process's peak memory."""
+    from mutations import attempt
+
     while (job := pipe.recv()) is not None:
         family, seed = job
-        outcome = attempt(checkpoints[family], work, seed)
+        outcome = attempt(checkpoints[family], work / str(seed), seed)
         pipe.send((*outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
 

@@ -45,6 +45,31 @@ def mutate(checkpoint: Path, folder: Path, seed: int) -> Mutation:
     return Mutation(name, what)
 
 
+def attempt(checkpoint: Path, folder: Path, seed: int) -> tuple[str, str]:
+    """What became of one mutation ("drew", "explained" or what is wrong), and the details."""
+    from tiny_pipelines import load
+
+    mutation = mutate(checkpoint, folder, seed)
+    told = f"seed {seed}, {mutation.file}, {mutation.field or ''} {mutation.what}"
+    try:
+        pipe = load(folder)
+        pipe("a red cat", num_inference_steps=1, height=64, width=64, output_type="np")
+        return "drew", told
+    except (ValueError, OSError) as error:
+        text = str(error)
+        if len(text.splitlines()) != 1:
+            return "several lines", f"{told}: {text!r}"
+        part = mutation.file.split("/")[0]
+        if part not in text:
+            return "names no file", f"{told}: {type(error).__name__}: {text}"
+        fits = "does not fit" in text or "missing" in text
+        if mutation.field and mutation.field not in text and not fits and "vocab" not in mutation.file:
+            return "names no field", f"{told}: {type(error).__name__}: {text}"
+        return "explained", told
+    except BaseException as error:
+        return f"raised {type(error).__name__}", f"{told}: {error!s:.300}"
+
+
 def _mutate_json(content: dict[str, Any], rng: random.Random) -> tuple[str, str]:
     """Change one entry, or one inside it. Returns the name at the top, and what was done."""
     field = rng.choice(sorted(content))
