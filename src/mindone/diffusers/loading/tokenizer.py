@@ -18,15 +18,13 @@ from ..utils.files import write_json
 from .config import Config
 from .fields import naming, read_fields
 from .hub import resolve
-from .tokenizer_files import SpecialTokens, Token, TokenizerFiles
+from .tokenizer_files import WORD_END, SpecialTokens, Token, TokenizerFiles, byte_pair_encoding
 
 if TYPE_CHECKING:
     import tokenizers
 
 Ids = NDArray[np.int64]
 
-WORD_END = "</w>"
-_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _CONTEXT = 77
 
 
@@ -69,7 +67,7 @@ class CLIPTokenizer:
         special = read_fields(SpecialTokens, special_tokens or {}, "special_tokens")
         self.bos_token, self.eos_token = special.bos_token.content, special.eos_token.content
         self.unk_token, self.pad_token = special.unk_token.content, special.pad_token.content
-        self._tokenizer = _backend(vocabulary, merges, self.unk_token)
+        self._tokenizer = byte_pair_encoding(vocabulary, merges, self.unk_token)
         added = read_fields(dict[int, Token], dict(added_tokens or {}), "added_tokens")
         for number, token in sorted(added.items()):
             self._add(token, special=False)
@@ -325,34 +323,6 @@ class CLIPTokenizer:
         added = AddedToken(**(defaults | own))
         add = self._tokenizer.add_special_tokens if added.special else self._tokenizer.add_tokens
         add([added])
-
-
-def _backend(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], unknown: str) -> "tokenizers.Tokenizer":
-    import tokenizers
-    from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
-
-    try:
-        model = models.BPE(
-            vocab=dict(vocabulary),
-            merges=list(merges),
-            continuing_subword_prefix="",
-            end_of_word_suffix=WORD_END,
-            unk_token=unknown,
-        )
-    except Exception as error:  # tokenizers raises bare Exceptions
-        raise ValueError(f"the merges do not fit the vocabulary: {error}") from None
-    tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
 
 
 def _as_list(texts: str | Sequence[str]) -> list[str]:

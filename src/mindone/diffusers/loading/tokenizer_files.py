@@ -1,14 +1,20 @@
-"""The files of a CLIP tokenizer, as checkpoints of all ages have them."""
+"""The files of a CLIP tokenizer, as checkpoints of all ages have them, and the encoding that they describe."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, Strict, StringConstraints
 
 from ..utils.files import read_json
 from .fields import Flag, Real, TokenId, read_fields, shown
 
+if TYPE_CHECKING:
+    import tokenizers
+
+WORD_END = "</w>"
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _NO_LIMIT = 10**6  # transformers writes 1e30 where a tokenizer has no limit
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
@@ -157,3 +163,38 @@ def _pair(merge: object, where: str) -> tuple[str, str]:
     if not isinstance(parts, list | tuple) or len(parts) != 2:
         raise ValueError(f"{where} must be two tokens, got {shown(parts)}")
     return parts[0], parts[1]
+
+
+def byte_pair_encoding(
+    vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], unknown: str
+) -> "tokenizers.Tokenizer":
+    """CLIP's encoding by the `tokenizers` library.
+
+    Raises:
+        ValueError: the merges do not fit the vocabulary.
+    """
+    import tokenizers
+    from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+
+    try:
+        model = models.BPE(
+            vocab=dict(vocabulary),
+            merges=list(merges),
+            continuing_subword_prefix="",
+            end_of_word_suffix=WORD_END,
+            unk_token=unknown,
+        )
+    except Exception as error:  # tokenizers raises bare Exceptions
+        raise ValueError(f"the merges do not fit the vocabulary: {error}") from None
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
