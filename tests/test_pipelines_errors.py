@@ -172,6 +172,20 @@ def test_unknown_component_class(folder):
     refuse(folder, ValueError, "unet must be a library and a class, got 'UNet2DConditionModel'")
 
 
+def test_a_setting_of_the_wrong_type(tmp_path):
+    folder = shutil.copytree(checkpoint("sdxl"), tmp_path / "broken")
+    edit_index(folder, force_zeros_for_empty_prompt="yes")
+    refuse(folder, ValueError, "model_index.json: force_zeros_for_empty_prompt must be a valid boolean.*, got 'yes'")
+
+
+def test_a_unet_without_a_size_needs_height_and_width(folder):
+    path = folder / "unet" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sample_size": None}))
+    pipe = load(folder)
+    with pytest.raises(ValueError, match="no sample_size: pass height and width"):
+        pipe("a", num_inference_steps=1, width=64)
+
+
 def test_absent_component(folder):
     edit_index(folder, vae=[None, None])
     refuse(folder, ValueError, r"model_index.json has no vae; pass one: from_pretrained\(…, vae=…\)")

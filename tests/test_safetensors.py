@@ -193,49 +193,52 @@ def test_a_full_disk_leaves_no_file(folder, monkeypatch):
 
 
 BROKEN: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "0 bytes are too few"),
-    "short": (b"\x01\x02", "2 bytes are too few"),
-    "header beyond the file": ((1000).to_bytes(8, "little") + b"{}", "its header claims 1000 bytes of 2"),
-    "absurd header": ((2**64 - 1).to_bytes(8, "little") + b"{}", "truncated or no safetensors file"),
-    "not UTF-8": (pack(b"\xff\xfe{}"), "its header is not UTF-8 JSON"),
-    "not JSON": (pack(b"{'a': 1}"), "its header is not UTF-8 JSON"),
-    "deeply nested": (pack(b"[" * 100_000), "its header is not UTF-8 JSON"),
+    "empty": (b"", "header too small"),
+    "short": (b"\x01\x02", "header too small"),
+    "header beyond the file": ((1000).to_bytes(8, "little") + b"{}", "invalid header length"),
+    "absurd header": ((2**64 - 1).to_bytes(8, "little") + b"{}", "header too large"),
+    "not UTF-8": (pack(b"\xff\xfe{}"), "invalid UTF-8 in header"),
+    "not JSON": (pack(b"{'a': 1}"), "invalid JSON in header"),
+    "deeply nested": (pack(b"[" * 100_000), "invalid JSON in header"),
     "huge number": (pack(b'{"a":' + b"9" * 10_000 + b"}"), "safetensors"),
-    "not an object": (pack([1, 2]), "its header is a JSON list, not an object"),
-    "entry is no object": (pack({"a": 3}), "tensor 'a' must have a dtype, a shape and data_offsets"),
-    "entry lacks the shape": (pack({"a": {"dtype": "U8", "data_offsets": [0, 0]}}), "tensor 'a' must have a dtype"),
-    "unknown dtype": (pack({"a": entry("Q4")}, bytes(4)), "tensor 'a' has the unknown dtype 'Q4'; known are F64"),
-    "dtype is no string": (pack({"a": entry(["U8"])}, bytes(4)), "unknown dtype"),
-    "negative size": (pack({"a": entry(shape=(-4,))}, bytes(4)), r"shape \[-4\], which is no list of sizes"),
-    "fractional size": (pack({"a": entry(shape=(4.0,))}, bytes(4)), r"shape \[4.0\], which is no list of sizes"),
-    "boolean size": (pack({"a": entry(shape=(4, True))}, bytes(4)), "which is no list of sizes"),
+    "not an object": (pack([1, 2]), "invalid type: sequence"),
+    "entry is no object": (pack({"a": 3}), "invalid type: integer `3`"),
+    "entry lacks the shape": (pack({"a": {"dtype": "U8", "data_offsets": [0, 0]}}), "missing field `shape`"),
+    "invalid type: sequence": (pack({"a": entry("Q4")}, bytes(4)), "unknown variant `Q4`"),
+    "dtype is no string": (pack({"a": entry(["U8"])}, bytes(4)), "invalid type: sequence"),
+    "negative size": (pack({"a": entry(shape=(-4,))}, bytes(4)), "invalid value: integer `-4`"),
+    "fractional size": (pack({"a": entry(shape=(4.0,))}, bytes(4)), "floating point `4.0`"),
+    "boolean size": (pack({"a": entry(shape=(4, True))}, bytes(4)), "boolean `true`"),
     "infinite size": (
         pack(b'{"a":{"dtype":"U8","shape":[Infinity],"data_offsets":[0,4]}}', bytes(4)),
-        "no list of sizes",
+        "expected value",
     ),
-    "shape is a number": (pack({"a": entry(shape=4)}, bytes(4)), "which is no list of sizes"),
-    "too many dimensions": (pack({"a": entry(shape=(1,) * 40, offsets=(0, 1))}, bytes(1)), "no list of sizes"),
-    "overflowing shape": (pack({"a": entry(shape=(2**32, 2**32), offsets=(0, 0))}), "which is too large"),
+    "shape is a number": (pack({"a": entry(shape=4)}, bytes(4)), "invalid type: integer `4`"),
+    "too many dimensions": (
+        pack({"a": entry(shape=(1,) * 40, offsets=(0, 1))}, bytes(1)),
+        "tensor 'a' has the shape .*, which is too large",
+    ),
+    "overflowing shape": (pack({"a": entry(shape=(2**32, 2**32), offsets=(0, 0))}), "overflow computing buffer size"),
     "empty but overflowing": (pack({"a": entry(shape=(0, 2**62, 2**62), offsets=(0, 0))}), "which is too large"),
-    "negative offset": (pack({"a": entry(offsets=(-4, 0))}, bytes(4)), "which is no pair of byte positions"),
-    "three offsets": (pack({"a": entry(offsets=(0, 1, 4))}, bytes(4)), "which is no pair of byte positions"),
-    "end before begin": (pack({"a": entry(offsets=(4, 0))}, bytes(4)), "claims bytes 4 to 0 of 4"),
-    "beyond the buffer": (pack({"a": entry(offsets=(0, 8), shape=(8,))}, bytes(4)), "claims bytes 0 to 8 of 4"),
-    "size is not the shape's": (pack({"a": entry(shape=(3,))}, bytes(4)), "needs 3 bytes, its offsets span 4"),
-    "overlap": (pack({"a": entry(), "b": entry(offsets=(2, 6))}, bytes(6)), "tensor 'b' at byte 2 overlaps tensor 'a'"),
+    "negative offset": (pack({"a": entry(offsets=(-4, 0))}, bytes(4)), "invalid value: integer `-4`"),
+    "three offsets": (pack({"a": entry(offsets=(0, 1, 4))}, bytes(4)), "invalid length 3"),
+    "end before begin": (pack({"a": entry(offsets=(4, 0))}, bytes(4)), "invalid offset for tensor `a`"),
+    "beyond the buffer": (pack({"a": entry(offsets=(0, 8), shape=(8,))}, bytes(4)), "file not fully covered"),
+    "size is not the shape's": (pack({"a": entry(shape=(3,))}, bytes(4)), "invalid shape, data type, or offset"),
+    "overlap": (pack({"a": entry(), "b": entry(offsets=(2, 6))}, bytes(6)), "invalid offset for tensor `b`"),
     "hole": (
         pack({"a": entry(), "b": entry(offsets=(5, 9))}, bytes(9)),
-        "'b' at byte 5 leaves a hole after tensor",
+        "invalid offset for tensor `b`",
     ),
-    "hole at the start": (pack({"a": entry(offsets=(1, 5))}, bytes(5)), "leaves a hole after the header"),
-    "data left over": (pack({"a": entry()}, bytes(9)), "its tensors end at byte 4, but 9 bytes of data are there"),
-    "truncated data": (pack({"a": entry()}, bytes(3)), "tensor 'a' claims bytes 0 to 4 of 3; the file is truncated"),
+    "hole at the start": (pack({"a": entry(offsets=(1, 5))}, bytes(5)), "invalid offset for tensor `a`"),
+    "data left over": (pack({"a": entry()}, bytes(9)), "file not fully covered"),
+    "truncated data": (pack({"a": entry()}, bytes(3)), "file not fully covered"),
     "duplicate name": (
         pack(b'{"a":' + json.dumps(entry()).encode() + b',"a":1}', bytes(4)),
-        "header has 'a' twice",
+        "invalid type: integer `1`",
     ),
-    "metadata of numbers": (pack({"__metadata__": {"a": 1}}), "__metadata__ must map names to strings"),
-    "metadata is a list": (pack({"__metadata__": ["a"]}), "__metadata__ must map names to strings"),
+    "metadata of numbers": (pack({"__metadata__": {"a": 1}}), "invalid type"),
+    "metadata is a list": (pack({"__metadata__": ["a"]}), "invalid type"),
     "a zip (torch.save)": (b"PK\x03\x04" + bytes(100), "is a pickle checkpoint, which can run code and is not read"),
     "a pickle": (b"\x80\x02}q\x00." + bytes(100), "take the model's .safetensors file or convert it"),
     "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
@@ -262,11 +265,12 @@ def test_names_with_line_breaks_stay_in_one_line(tmp_path):
     str(caught.value).encode()
 
 
-def test_a_header_over_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mindone.diffusers.loading.safetensors.MAX_HEADER_BYTES", 10)
+def test_a_header_over_the_limit_is_refused(tmp_path):
     path = tmp_path / "x.safetensors"
-    path.write_bytes(pack({"a": entry()}, bytes(4)))
-    with pytest.raises(ValueError, match="more than the 10 that the format allows"):
+    with path.open("wb") as file:
+        file.write((100_000_001).to_bytes(8, "little"))
+        file.truncate(100_000_100)  # a hole: no disk is used
+    with pytest.raises(ValueError, match="header too large"):
         SafetensorsFile(path)
 
 

@@ -177,6 +177,26 @@ def test_added_tokens_with_a_gap_are_refused(tmp_path):
         CLIPTokenizer.from_pretrained(tmp_path)
 
 
+def test_new_tokens_get_the_next_free_ids(folder):
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "sd1")
+    size = len(tokenizer)
+    assert tokenizer.add_tokens(["<my-cat>", "<my-dog>", "<my-cat>"]) == 2
+    assert tokenizer.add_tokens("<my-cat>") == 0
+    assert tokenizer.convert_tokens_to_ids(["<my-cat>", "<my-dog>"]) == [size, size + 1]
+    assert tokenizer.encode("<my-dog>", add_special_tokens=False) == [size + 1] and len(tokenizer) == size + 2
+    assert tokenizer.convert_ids_to_tokens([size]) == ["<my-cat>"]
+    assert tokenizer.convert_tokens_to_ids("no such token") == tokenizer.unk_token_id
+
+
+def test_arrays_come_with_a_mask_of_the_text(tokenizer):
+    both = tokenizer("a horse", return_tensors="np", max_length=10)
+    np.testing.assert_array_equal(both.input_ids, tokenizer("a horse", max_length=10))
+    assert both["attention_mask"].tolist() == [[1] * 4 + [0] * 6]
+    assert tokenizer.encode("a horse") == both.input_ids[0, :4].tolist()
+    with pytest.raises(ValueError, match='return_tensors must be "np", "ms" or None, got \'pt\''):
+        tokenizer("a horse", return_tensors="pt")
+
+
 def broken(tmp_path: Path, file: str, content: str | None) -> Path:
     make.write_files(tmp_path)
     if content is None:
@@ -191,8 +211,8 @@ def broken(tmp_path: Path, file: str, content: str | None) -> Path:
     [
         ("merges.txt", None, FileNotFoundError, "no merges.txt"),
         ("vocab.json", None, FileNotFoundError, "no vocab.json or tokenizer.json"),
-        ("vocab.json", "[1]", ValueError, "vocab.json must map tokens to ids"),
-        ("vocab.json", '{"a": -1}', ValueError, "vocab.json must map tokens to ids"),
+        ("vocab.json", "[1]", ValueError, r"vocab.json: the content must be an object, got \[1\]"),
+        ("vocab.json", '{"a": -1}', ValueError, "vocab.json: a must be greater than or equal to 0, got -1"),
         ("vocab.json", "{", ValueError, "vocab.json is not valid JSON: line 1"),
         ("vocab.json", '{"a": 0}', ValueError, "the merges do not fit the vocabulary"),
         (
@@ -201,15 +221,20 @@ def broken(tmp_path: Path, file: str, content: str | None) -> Path:
             ValueError,
             r"merges.txt line 2 must be two tokens, got \['a', 'b', 'c'\]",
         ),
-        ("tokenizer_config.json", "3", ValueError, "tokenizer_config.json must hold a JSON object"),
+        ("tokenizer_config.json", "3", ValueError, "tokenizer_config.json: the content must be an object, got 3"),
         ("special_tokens_map.json", '{"pad_token": "<pad>"}', ValueError, "pad_token '<pad>' is not in the vocabulary"),
         (
             "tokenizer_config.json",
             '{"model_max_length": "x"}',
             ValueError,
-            "model_max_length must be at least 2, got 'x'",
+            "tokenizer_config.json: model_max_length must be a valid number, got 'x'",
         ),
-        ("special_tokens_map.json", '{"pad_token": 3}', ValueError, "a token must be a string or an object"),
+        (
+            "special_tokens_map.json",
+            '{"pad_token": 3}',
+            ValueError,
+            "special_tokens_map.json: pad_token must be an object, got 3",
+        ),
     ],
 )
 def test_broken_files_are_explained(tmp_path, file, content, error, message):
@@ -220,7 +245,7 @@ def test_broken_files_are_explained(tmp_path, file, content, error, message):
 
 def test_another_kind_of_tokenizer_json_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {}}}')
-    with pytest.raises(ValueError, match=r"tokenizer.json is no CLIP tokenizer"):
+    with pytest.raises(ValueError, match=r"tokenizer.json: model.merges is missing"):
         CLIPTokenizer.from_pretrained(tmp_path)
 
 

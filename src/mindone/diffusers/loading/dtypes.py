@@ -1,6 +1,9 @@
 """The floating-point types a model can be loaded in, under one spelling: "float32", "float16" or "bfloat16"."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import mindspore
 
 DType = Literal["float32", "float16", "bfloat16"]
 
@@ -17,7 +20,7 @@ _SPELLINGS: dict[str, DType] = {
 }
 
 
-def _name(dtype: Any) -> str:
+def _name(dtype: object) -> str:
     if isinstance(dtype, str):
         return dtype.removeprefix("mindspore.").removeprefix("ms.")
     if isinstance(dtype, type):  # numpy.float16
@@ -25,7 +28,7 @@ def _name(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype)  # numpy.dtype("float16"); MindSpore prints Float16
 
 
-def parse_dtype(dtype: Any = None) -> DType:
+def parse_dtype(dtype: object = None) -> DType:
     """The canonical name of a type given as a MindSpore type, a NumPy type or a string; None means float32.
 
     Raises:
@@ -42,7 +45,7 @@ def parse_dtype(dtype: Any = None) -> DType:
     return canonical
 
 
-def to_mindspore(dtype: Any) -> Any:
+def to_mindspore(dtype: object) -> "mindspore.Type":
     """The MindSpore type of anything that `parse_dtype` reads."""
     import mindspore
 

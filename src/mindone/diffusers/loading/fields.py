@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 Flag = Annotated[bool, Strict()]
 """True or false; 0 and 1 are neither."""
+Pixels = Annotated[int, Strict(), Field(ge=1, le=16_384)]
 TokenId = Annotated[int, Strict(), Field(ge=0, lt=2**24)]
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 """Any finite number; whole ones may be written without a point."""

@@ -239,10 +239,7 @@ def resolve(
 
 def bundled_names() -> list[str]:
     """The checkpoints that come with the package, by the names that ``from_pretrained`` takes."""
-    if not CHECKPOINTS.is_dir():
-        return []
-    markers = (MODEL_INDEX, CONFIG_NAME)
-    return sorted(path.name for path in CHECKPOINTS.iterdir() if any((path / marker).is_file() for marker in markers))
+    return sorted({path.parent.name for name in (MODEL_INDEX, CONFIG_NAME) for path in CHECKPOINTS.glob(f"*/{name}")})
 
 
 def component_folder(root: str | os.PathLike[str], component: str) -> Path:
@@ -308,8 +305,7 @@ def _main_files(kind: Kind) -> tuple[str, ...]:
 
 
 def _bundled() -> str:
-    names = bundled_names()
-    return f"bundled checkpoints: {', '.join(names)}" if names else "no checkpoints are bundled"
+    return f"bundled checkpoints: {', '.join(bundled_names()) or 'none'}"
 
 
 def _content(folder: Path) -> list[str]:

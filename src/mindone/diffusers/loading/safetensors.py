@@ -1,45 +1,31 @@
 """Safetensors files: a length, a JSON header of names, types, shapes and offsets, and one buffer of raw tensors.
 
-The format is https://github.com/huggingface/safetensors#format. Files come from strangers, so every number of the
-header is checked against the file before a byte is touched; what fails is a one-line `ValueError` that names the file
-and the tensor. Tensors are views of a read-only memory map: opening a checkpoint reads nothing but its header.
+The format is https://github.com/huggingface/safetensors#format. Files come from strangers: the safetensors library
+checks every number of the header against the file, and what it refuses is a one-line `ValueError` that names the file.
+Tensors are views of a read-only memory map: opening a checkpoint reads nothing but its header, and the memory can be
+given back, neither of which the library's own arrays offer.
 """
 
 import json
 import math
 import mmap
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..utils.files import atomic_write
+from .fields import shown
 
-MAX_HEADER_BYTES = 100_000_000
+AnyArray: TypeAlias = NDArray[Any]
+
 MAX_DIMENSIONS = 32  # NumPy's limit
 
-ITEM_BYTES = {
-    "F64": 8,
-    "F32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "F8_E4M3": 1,
-    "F8_E5M2": 1,
-    "I64": 8,
-    "I32": 4,
-    "I16": 2,
-    "I8": 1,
-    "U64": 8,
-    "U32": 4,
-    "U16": 2,
-    "U8": 1,
-    "BOOL": 1,
-}
-_NUMPY: dict[str, np.dtype[Any]] = {
+_NUMPY: dict[str, np.dtype[np.generic]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -53,6 +39,7 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
+ITEM_BYTES = {"BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1} | {name: dtype.itemsize for name, dtype in _NUMPY.items()}
 _STORED = {dtype.newbyteorder("="): name for name, dtype in _NUMPY.items()}
 _FLOATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
@@ -77,7 +64,7 @@ class StoredTensor:
         """Number of elements."""
         return math.prod(self.shape)
 
-    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    def numpy(self, dtype: DTypeLike | None = None) -> AnyArray:
         """The tensor as an array, `dtype` or its own; read-only and without a copy where the stored type is that one.
 
         NumPy has no bfloat16: such a tensor comes as float32, which holds every bfloat16 exactly.
@@ -88,7 +75,7 @@ class StoredTensor:
         if self.dtype == "BF16":
             widened = self.data.view("<u2").astype(np.uint32)
             widened <<= 16
-            array = widened.view(np.float32).reshape(self.shape)
+            array: AnyArray = widened.view(np.float32).reshape(self.shape)
         elif self.dtype in _NUMPY:
             array = self.data.view(_NUMPY[self.dtype]).reshape(self.shape)
             if not array.flags.aligned:
@@ -127,7 +114,7 @@ class StoredTensor:
         return StoredTensor(self.dtype, (end - begin, *self.shape[1:]), self.data[begin * row_bytes : end * row_bytes])
 
     @classmethod
-    def from_numpy(cls, array: NDArray[Any]) -> "StoredTensor":
+    def from_numpy(cls, array: AnyArray) -> "StoredTensor":
         """Wrap an array; without a copy when it is contiguous and little-endian.
 
         Raises:
@@ -176,12 +163,10 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         except FileNotFoundError:
             raise FileNotFoundError(f"no file {self.path}") from None
         with file:
-            file_bytes = os.fstat(file.fileno()).st_size
-            header = _read_header(file.read, file_bytes, self.path)
-            buffer_begin = file.tell()
-            self.metadata = _metadata(header.pop("__metadata__", {}), self.path)
-            self._entries = _entries(header, file_bytes - buffer_begin, self.path)
+            start = file.read(8)
+            self.metadata, self._entries = _read_header(self.path, start)
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        buffer_begin = 8 + int.from_bytes(start, "little")
         self._buffer = np.frombuffer(self._map, dtype=np.uint8)[buffer_begin:]
 
     def __getitem__(self, name: str) -> StoredTensor:
@@ -206,36 +191,39 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         return f"SafetensorsFile({str(self.path)!r}, {len(self)} tensors)"
 
 
-def _read_header(read: Callable[[int], bytes], file_bytes: int, path: Path) -> dict[str, Any]:
-    start = read(8)
-    if len(start) < 8:
-        raise ValueError(f"{path} is no safetensors file: {file_bytes} bytes are too few for a header; fetch it again")
-    length = int.from_bytes(start, "little")
-    if length > file_bytes - 8:
-        _refuse_other_formats(start, path)
-        raise ValueError(
-            f"{path} is truncated or no safetensors file: its header claims {length} bytes of {file_bytes - 8}; "
-            "fetch it again"
-        )
-    if length > MAX_HEADER_BYTES:
-        raise ValueError(
-            f"{path}: a header of {length} bytes is more than the {MAX_HEADER_BYTES} that the format allows"
-        )
+def _read_header(path: Path, start: bytes) -> tuple[dict[str, str], dict[str, _Entry]]:
+    """Metadata and entries of a file that begins with ``start``, checked by the safetensors library."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        header = json.loads(read(length).decode("utf-8"), object_pairs_hook=_unique)
-    except _DuplicateName as error:
-        raise ValueError(f"{path}: the header has {error.args[0]!r} twice") from None
-    except (ValueError, RecursionError):
-        raise ValueError(
-            f"{path} is no safetensors file: its header is not UTF-8 JSON; fetch or export it again"
-        ) from None
-    if not isinstance(header, dict):
-        raise ValueError(f"{path} is no safetensors file: its header is a JSON {type(header).__name__}, not an object")
-    return header
+        with safe_open(path, framework="numpy") as checked:
+            entries: dict[str, _Entry] = {}
+            position = 0  # a checked file has no holes
+            for name in checked.offset_keys():
+                tensor = checked.get_slice(name)
+                entry = _entry(tensor.get_dtype(), tuple(tensor.get_shape()), position, f"{path}: tensor {name!r}")
+                entries[name], position = entry, entry.end
+            return checked.metadata() or {}, entries
+    except SafetensorError as error:
+        _refuse_other_formats(start, path)
+        reason = " ".join(str(error).split()).removeprefix("Error while deserializing header: ")
+        reason = reason.encode("ascii", "backslashreplace").decode()[:120]
+        raise ValueError(f"{path} is broken or no safetensors file ({reason}); fetch or export it again") from None
+
+
+def _entry(dtype: str, shape: tuple[int, ...], begin: int, tensor: str) -> _Entry:
+    if dtype not in ITEM_BYTES:
+        raise ValueError(f"{tensor} has the unknown dtype {dtype}; known are {', '.join(ITEM_BYTES)}")
+    # An empty tensor could carry sizes that NumPy cannot count.
+    if len(shape) > MAX_DIMENSIONS or math.prod(size or 1 for size in shape) * ITEM_BYTES[dtype] >= 2**63:
+        raise ValueError(f"{tensor} has the shape {shown(shape)}, which is too large")
+    return _Entry(dtype, shape, begin, begin + math.prod(shape) * ITEM_BYTES[dtype])
 
 
 def _refuse_other_formats(start: bytes, path: Path) -> None:
     """Say what the file is where its first bytes, which make no sense as a length, tell."""
+    if int.from_bytes(start, "little") <= path.stat().st_size:
+        return
     if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
         raise ValueError(
             f"{path} is a pickle checkpoint, which can run code and is not read; take the model's .safetensors file or "
@@ -247,81 +235,8 @@ def _refuse_other_formats(start: bytes, path: Path) -> None:
         raise ValueError(f"{path} is a web page, not the file itself; fetch it again")
 
 
-class _DuplicateName(ValueError):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise _DuplicateName(name)
-            seen.add(name)
-    return result
-
-
-def _metadata(value: Any, path: Path) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise ValueError(f"{path}: __metadata__ must map names to strings")
-    return value
-
-
-def _entries(header: dict[str, Any], buffer_bytes: int, path: Path) -> dict[str, _Entry]:
-    entries = {name: _entry(name, fields, buffer_bytes, path) for name, fields in header.items()}
-    position, previous = 0, "the header"
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if entry.begin != position:
-            what = "overlaps" if entry.begin < position else "leaves a hole after"
-            raise ValueError(
-                f"{path}: tensor {name!r} at byte {entry.begin} {what} {previous}, which ends at {position}"
-            )
-        position, previous = entry.end, f"tensor {name!r}"
-    if position != buffer_bytes:
-        raise ValueError(f"{path}: its tensors end at byte {position}, but {buffer_bytes} bytes of data are there")
-    return entries
-
-
-def _entry(name: str, fields: Any, buffer_bytes: int, path: Path) -> _Entry:
-    tensor = f"{path}: tensor {name!r}"
-    if not isinstance(fields, dict) or not {"dtype", "shape", "data_offsets"} <= fields.keys():
-        raise ValueError(f"{tensor} must have a dtype, a shape and data_offsets")
-    dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise ValueError(f"{tensor} has the unknown dtype {_shown(dtype)}; known are {', '.join(ITEM_BYTES)}")
-    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_size, shape)):
-        raise ValueError(f"{tensor} has the shape {_shown(shape)}, which is no list of sizes")
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise ValueError(f"{tensor} has the data_offsets {_shown(offsets)}, which is no pair of byte positions")
-    begin, end = offsets
-    if begin > end or end > buffer_bytes:
-        raise ValueError(
-            f"{tensor} claims bytes {_shown(begin)} to {_shown(end)} of {buffer_bytes}; the file is truncated or "
-            "broken: fetch it again"
-        )
-    # The sizes are at most what NumPy can count, so that an empty tensor cannot carry an absurd dimension past here.
-    if math.prod(size or 1 for size in shape) * ITEM_BYTES[dtype] >= 2**63:
-        raise ValueError(f"{tensor} has the shape {_shown(shape)}, which is too large")
-    needed = math.prod(shape) * ITEM_BYTES[dtype]
-    if needed != end - begin:
-        raise ValueError(
-            f"{tensor} ({dtype}, shape {_shown(shape)}) needs {needed} bytes, its offsets span {end - begin}"
-        )
-    return _Entry(dtype, tuple(shape), begin, end)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:80] + "…"
-
-
 def save_file(
-    tensors: Mapping[str, NDArray[Any] | StoredTensor],
+    tensors: Mapping[str, AnyArray | StoredTensor],
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -342,7 +257,7 @@ def save_file(
     # Wide types first, as the reference writes them: then every tensor is aligned to its type.
     layout.sort(key=lambda item: (-ITEM_BYTES[item[1]], item[0]))
 
-    header: dict[str, Any] = {"__metadata__": dict(metadata) if metadata is not None else {"format": "pt"}}
+    header: dict[str, object] = {"__metadata__": dict(metadata) if metadata is not None else {"format": "pt"}}
     position = 0
     for name, dtype, shape, nbytes in layout:
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, position + nbytes]}
@@ -360,5 +275,5 @@ def save_file(
             file.write(tensor.data.data)
 
 
-def _stored(tensor: NDArray[Any] | StoredTensor) -> StoredTensor:
+def _stored(tensor: AnyArray | StoredTensor) -> StoredTensor:
     return tensor if isinstance(tensor, StoredTensor) else StoredTensor.from_numpy(tensor)

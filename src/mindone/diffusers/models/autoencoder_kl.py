@@ -8,10 +8,10 @@ from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, Engine
-from ..loading.fields import Flag, Positive, Real
+from ..loading.fields import Flag, Pixels, Positive, Real
 from .autoencoder import Autoencoder
 from .base import Model
-from .fields import ActivationName, Channels, Count, Pixels, StageChannels, Stages, check_divides
+from .fields import ActivationName, Channels, Count, StageChannels, Stages, check_divides
 from .layers import Activation, Attention, Conv2d, Downsample, GroupNorm, ResnetBlock, Upsample
 
 EPS = 1e-6

@@ -14,7 +14,6 @@ CountOrNone = Annotated[int, Strict(), Field(ge=0, le=256)]
 Channels = Annotated[int, Strict(), Field(ge=1, le=16_384)]
 TableSize = Annotated[int, Strict(), Field(ge=1, le=2**20)]
 """The rows of an embedding: tokens or positions."""
-Pixels = Annotated[int, Strict(), Field(ge=1, le=16_384)]
 
 # An entry per stage of a network, from the highest resolution to the lowest.
 Stages = Field(min_length=1, max_length=8)

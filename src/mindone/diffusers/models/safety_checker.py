@@ -7,9 +7,10 @@ from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
+from ..loading.fields import Pixels
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields
-from .fields import Channels, Count, Pixels
+from .fields import Channels, Count
 from .layers import Conv2d, Embedding, LayerNorm, Linear, parameter
 
 CONCEPTS, SPECIAL_CONCEPTS = 17, 3

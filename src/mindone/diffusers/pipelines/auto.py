@@ -32,7 +32,7 @@ class DiffusionPipeline(Pipeline):
         name = str(index.get("_class_name"))
         if name not in cls._by_name:
             known = ", ".join(cls._by_name)
-            raise ValueError(f"{INDEX_NAME} is for the pipeline {name}, which is not known here; known are {known}")
+            raise ValueError(f"{INDEX_NAME}: _class_name is {name}, which is not known here; known are {known}")
         return cls._by_name[name]
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from .. import engines
 from ..loading.config import GENERATION_CONFIG_NAME, Config, read_generation_config
 from ..loading.dtypes import parse_dtype
+from ..loading.fields import Flag, read_fields
 from ..loading.hub import Source, component_folder
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
@@ -96,6 +97,7 @@ class Pipeline(RunsOfPipeline):
             for name, class_name in classes.items()
         }
         settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
+        read_fields(dict[str, Flag | None], settings, str(root / INDEX_NAME))
         pipe = pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
         pipe.generation_config = generation_config
         return pipe

@@ -15,6 +15,8 @@ def default_size(pipe: Any, height: int | None, width: int | None, latents: Any)
     sizes = tuple(sample_size) if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
     if latents is not None and len(latents.shape) == 4:
         sizes = tuple(latents.shape[2:])
+    if None in sizes and None in (height, width):
+        raise ValueError("the UNet's config has no sample_size: pass height and width")
     return (sizes[0] * factor if height is None else height, sizes[1] * factor if width is None else width)
 
 

@@ -1,12 +1,16 @@
 """The safety checker: images whose CLIP embedding lies near one of a checkpoint's concepts are returned black."""
 
 import os
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
+from pydantic import Field, Strict
 
 from ..loading.config import Config, read_config, write_config
+from ..loading.fields import Flag, Pixels, Positive, Real, naming, read_fields
 from ..utils import logging
 from .image_processor import to_pil
 
@@ -28,6 +32,37 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class ShortestEdge:
+    """The length of a picture's shorter side."""
+
+    shortest_edge: Pixels
+
+
+@dataclass(frozen=True)
+class HeightWidth:
+    """Both sides of a picture."""
+
+    height: Pixels
+    width: Pixels
+
+
+@dataclass(frozen=True)
+class ImageProcessorFields:
+    """The fields of ``preprocessor_config.json``."""
+
+    do_resize: Flag = True
+    size: Annotated[ShortestEdge | HeightWidth | Pixels, Field(union_mode="left_to_right")] = 224
+    resample: Annotated[int, Strict(), Field(ge=0, le=5)] = 3
+    do_center_crop: Flag = True
+    crop_size: HeightWidth | Pixels = 224
+    do_rescale: Flag = True
+    rescale_factor: Positive = 1 / 255
+    do_normalize: Flag = True
+    image_mean: tuple[Real, Real, Real] = (0.48145466, 0.4578275, 0.40821073)
+    image_std: tuple[Positive, Positive, Positive] = (0.26862954, 0.26130258, 0.27577711)
+
+
 class CLIPImageProcessor:
     """Pictures as CLIP's vision network wants them (Radford et al. 2021): resized, cropped, normalized.
 
@@ -35,12 +70,14 @@ class CLIPImageProcessor:
     """
 
     def __init__(self, **config: Any):
+        read_fields(ImageProcessorFields, config, type(self).__name__)
         self.config = Config(_DEFAULTS, config)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> "CLIPImageProcessor":
         """Read ``folder/preprocessor_config.json``."""
-        return cls(**read_config(folder, CONFIG_NAME))
+        with naming(Path(folder) / CONFIG_NAME):
+            return cls(**read_config(folder, CONFIG_NAME))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write ``folder/preprocessor_config.json``, so that transformers reads it too."""

@@ -6,10 +6,12 @@ import inspect
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from ..loading.config import Config
 from ..loading.configurable import Configurable
+from ..loading.fields import naming
 from . import options
 from .registry import CLASSES, scheduler_class, scheduler_classes
 
@@ -176,7 +178,8 @@ class ConfiguredScheduler(Configurable):
         config, overrides = cls.load_config(
             pretrained_model_name_or_path, return_unused_kwargs=True, subfolder=subfolder, **options
         )
-        scheduler, unused = cls.from_config(config, return_unused_kwargs=True, **overrides)
+        with naming(Path(pretrained_model_name_or_path, subfolder or "", cls.config_name)):
+            scheduler, unused = cls.from_config(config, return_unused_kwargs=True, **overrides)
         if return_unused_kwargs:
             return scheduler, unused
         if unused:

@@ -1,0 +1,80 @@
+"""Draw from broken checkpoints: each draws, or ends in one line that names the file, within 20 s and 2 GB.
+
+    PYTHONPATH=tests python benchmarks/mutated_checkpoints.py --count 2000
+
+Exits with 1 where a mutation ended otherwise.
+"""
+
+import argparse
+import collections
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "bk_sdm")
+SECONDS, MEGABYTES = 20.0, 2048
+
+
+def worker(pipe: Connection, checkpoints: dict[str, Path], work: Path) -> None:
+    """Attempt the seeds that come through the pipe, and answer with the outcomes and this process's peak memory."""
+    from mutations import attempt
+
+    while (job := pipe.recv()) is not None:
+        family, seed = job
+        outcome = attempt(checkpoints[family], work / str(seed), seed)
+        pipe.send((*outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
+
+
+def main() -> int:
+    """Run the mutations in a process of its own, so that one that hangs can be ended."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    options = parser.parse_args()
+    from tiny_pipelines import checkpoint
+
+    checkpoints = {family: checkpoint(family, family == "sd1") for family in FAMILIES}
+    outcomes: collections.Counter[str] = collections.Counter()
+    slowest, most = 0.0, 0
+    context = multiprocessing.get_context("fork")
+    child: multiprocessing.process.BaseProcess | None = None
+    with tempfile.TemporaryDirectory() as name:
+        for seed in range(options.first, options.first + options.count):
+            if child is None:
+                ours, theirs = context.Pipe()
+                child = context.Process(target=worker, args=(theirs, checkpoints, Path(name)))
+                child.start()
+                theirs.close()
+            start = time.perf_counter()
+            ours.send((FAMILIES[seed % len(FAMILIES)], seed))
+            kind, told, memory = "took too long", f"seed {seed}", 0
+            try:
+                if ours.poll(SECONDS):
+                    kind, told, memory = ours.recv()
+            except EOFError:
+                kind = "ended the process"
+            slowest = max(slowest, time.perf_counter() - start)
+            most = max(most, memory)
+            if memory > MEGABYTES:
+                kind = f"took {memory} MB"
+            outcomes[kind] += 1
+            if kind not in ("drew", "explained"):
+                print(f"{kind}: {told}", flush=True)
+            # A new process now and then, so that its peak says something of few mutations.
+            if kind in ("took too long", "ended the process") or seed % 50 == 49 or memory > MEGABYTES:
+                child.kill()
+                child.join()
+                child = None
+        if child is not None:
+            child.kill()
+            child.join()
+    print(f"{dict(outcomes)}; slowest {slowest:.1f} s, peak {most} MB")
+    return 0 if set(outcomes) <= {"drew", "explained"} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

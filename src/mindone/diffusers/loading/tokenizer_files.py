@@ -1,0 +1,200 @@
+"""The files of a CLIP tokenizer, as checkpoints of all ages have them, and the encoding that they describe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field, Strict, StringConstraints
+
+from ..utils.files import read_json
+from .fields import Flag, Real, TokenId, read_fields, shown
+
+if TYPE_CHECKING:
+    import tokenizers
+
+WORD_END = "</w>"
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_NO_LIMIT = 10**6  # transformers writes 1e30 where a tokenizer has no limit
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+
+Vocabulary = dict[str, TokenId]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that is seen as a whole, with the flags of the `tokenizers` library; None where a file says nothing."""
+
+    content: Annotated[str, Strict(), StringConstraints(min_length=1)]
+    lstrip: Flag | None = None
+    rstrip: Flag | None = None
+    single_word: Flag | None = None
+    normalized: Flag | None = None
+    special: Flag | None = None
+
+
+AnyToken = Annotated[Token, BeforeValidator(lambda spec: Token(spec) if isinstance(spec, str) and spec else spec)]
+"""A token as files write it: an object, or its content alone."""
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """The tokens that have a role; CLIP's own at first."""
+
+    bos_token: AnyToken = Token(_START)
+    eos_token: AnyToken = Token(_END)
+    unk_token: AnyToken = Token(_END)
+    pad_token: AnyToken = Token(_END)
+
+
+@dataclass(frozen=True)
+class TokenizerFields:
+    """The fields of ``tokenizer_config.json``; ``special_tokens_map.json`` has the first four."""
+
+    bos_token: AnyToken | None = None
+    eos_token: AnyToken | None = None
+    unk_token: AnyToken | None = None
+    pad_token: AnyToken | None = None
+    added_tokens_decoder: dict[Annotated[int, Field(ge=0, lt=2**24)], Token] | None = None
+    model_max_length: Annotated[Real, Field(ge=2)] = 77
+
+
+@dataclass(frozen=True)
+class SerializedToken(Token):
+    """A token of ``tokenizer.json``."""
+
+    id: TokenId = 0
+
+
+@dataclass(frozen=True)
+class SerializedModel:
+    """The byte-pair encoding of ``tokenizer.json``."""
+
+    vocab: Vocabulary
+    merges: list[str | tuple[str, str]]
+    type: Literal["BPE"] = "BPE"
+
+
+@dataclass(frozen=True)
+class SerializedFields:
+    """The fields of ``tokenizer.json`` that are read; what it says of normalisation is CLIP's anyway."""
+
+    model: SerializedModel
+    added_tokens: tuple[SerializedToken, ...] = ()
+
+
+class TokenizerFiles:
+    """What a folder says of its tokenizer.
+
+    Raises:
+        FileNotFoundError: there is neither ``vocab.json`` with ``merges.txt`` nor ``tokenizer.json``.
+        ValueError: a file is broken; the message names it.
+    """
+
+    vocabulary: dict[str, int]
+    merges: list[tuple[str, str]]
+    special_tokens: dict[str, Token]
+    added_tokens: dict[int, Token]
+    model_max_length: int | None
+    """None for no limit."""
+
+    def __init__(self, folder: Path):
+        serialized: dict[int, Token] = {}
+        if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+            self.vocabulary = read_fields(Vocabulary, read_json(folder / "vocab.json"), str(folder / "vocab.json"))
+            self.merges = _read_merges(folder / "merges.txt")
+        elif (path := folder / "tokenizer.json").is_file():
+            fields = read_fields(SerializedFields, read_json(path), str(path))
+            self.vocabulary = fields.model.vocab
+            self.merges = [_pair(merge, f"{path}, merge {i}") for i, merge in enumerate(fields.model.merges)]
+            serialized = {token.id: token for token in fields.added_tokens if token.content not in self.vocabulary}
+        else:
+            raise FileNotFoundError(
+                f"no merges.txt in {folder}; a tokenizer is vocab.json with merges.txt, or tokenizer.json"
+            )
+        fields_of_config = _read(folder / "tokenizer_config.json")
+        limit = fields_of_config.model_max_length
+        self.model_max_length = int(limit) if limit < _NO_LIMIT else None
+        self._read_special_tokens(folder, fields_of_config, serialized)
+
+    def _read_special_tokens(self, folder: Path, config: TokenizerFields, serialized: dict[int, Token]) -> None:
+        """Special tokens by role and added tokens by id, from new files or from those of transformers < 4.34."""
+        self.special_tokens = _roles(config)
+        if config.added_tokens_decoder is not None:
+            self.added_tokens = dict(config.added_tokens_decoder)
+            by_content = {token.content: token for token in self.added_tokens.values()}
+            self.special_tokens = {
+                role: by_content.get(token.content, token) for role, token in self.special_tokens.items()
+            }
+            return
+        self.special_tokens |= _roles(_read(folder / "special_tokens_map.json"))
+        path = folder / "added_tokens.json"
+        older = read_fields(Vocabulary, read_json(path), str(path)) if path.is_file() else {}
+        names = {token.content for token in self.special_tokens.values()}
+        self.added_tokens = serialized | {
+            number: Token(content, special=content in names, normalized=content not in names)
+            for content, number in older.items()
+        }
+
+
+def _read(path: Path) -> TokenizerFields:
+    return read_fields(TokenizerFields, read_json(path) if path.is_file() else {}, str(path))
+
+
+def _roles(fields: TokenizerFields) -> dict[str, Token]:
+    roles = {role: getattr(fields, role) for role in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    return {role: token for role, token in roles.items() if token is not None}
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no merges file: byte {error.start} is not UTF-8; fetch it again") from None
+    return [
+        _pair(line.split(), f"{path} line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip() and not (number == 1 and line.startswith("#version"))
+    ]
+
+
+def _pair(merge: object, where: str) -> tuple[str, str]:
+    parts = merge.split(" ") if isinstance(merge, str) else merge
+    if not isinstance(parts, list | tuple) or len(parts) != 2:
+        raise ValueError(f"{where} must be two tokens, got {shown(parts)}")
+    return parts[0], parts[1]
+
+
+def byte_pair_encoding(
+    vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], unknown: str
+) -> "tokenizers.Tokenizer":
+    """CLIP's encoding by the `tokenizers` library.
+
+    Raises:
+        ValueError: the merges do not fit the vocabulary.
+    """
+    import tokenizers
+    from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+
+    try:
+        model = models.BPE(
+            vocab=dict(vocabulary),
+            merges=list(merges),
+            continuing_subword_prefix="",
+            end_of_word_suffix=WORD_END,
+            unk_token=unknown,
+        )
+    except Exception as error:  # tokenizers raises bare Exceptions
+        raise ValueError(f"the merges do not fit the vocabulary: {error}") from None
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
