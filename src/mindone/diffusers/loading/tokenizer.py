@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..utils.files import atomic_write, read_json, write_json
 from .hub import resolve
+from .published_tokenizer import PublishedTokenizer
 
 WORD_END = "</w>"
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -27,7 +28,7 @@ _CONTEXT = 77
 _NO_LIMIT = 10**6  # transformers writes 1e30 where a tokenizer has no limit
 
 
-class CLIPTokenizer:
+class CLIPTokenizer(PublishedTokenizer):
     """Text to ids and back.
 
     The text is brought to Unicode's composed form (NFC), runs of whitespace become one space, and letters become lower
