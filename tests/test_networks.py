@@ -207,6 +207,7 @@ def test_network_prepared_for_mindspore_still_compiles_for_openvino():
         ({"down_block_types": ["DownBlock2D", ["a"]]}, r"down_block_types\[1\] must be .*, got \['a'\]"),
         ({"layers_per_block": True}, "layers_per_block must be a valid integer or a list, got True"),
         ({"attention_head_dim": [2, 0.5]}, r"attention_head_dim\[1\] must be a valid integer, got 0.5"),
+        ({"sample_size": [8]}, r"sample_size\[1\] is missing"),
         ({"norm_num_groups": 3}, "norm_num_groups must divide block_out_channels, got 3 and 8"),
         ({"in_channels": "4", "norm_eps": None}, "in_channels must be .*, got '4'; norm_eps must be"),
     ],

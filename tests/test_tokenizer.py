@@ -235,6 +235,8 @@ def broken(tmp_path: Path, file: str, content: str | None) -> Path:
             ValueError,
             "special_tokens_map.json: pad_token must be an object, got 3",
         ),
+        ("vocab.json", r'{"\ud800": 0}', ValueError, "vocab.json: the content must be a valid string"),
+        ("special_tokens_map.json", r'{"pad_token": "\ud800"}', ValueError, "pad_token must be a valid string"),
     ],
 )
 def test_broken_files_are_explained(tmp_path, file, content, error, message):

@@ -89,7 +89,7 @@ def _steps(error: ErrorDetails, values: object) -> tuple[str | int, ...]:
         if isinstance(values, Mapping) and (step in values or error["type"] == "missing"):
             values = values.get(step)
         elif isinstance(values, (list, tuple)) and isinstance(step, int):
-            values = values[step]
+            values = values[step] if step < len(values) else None
         else:
             continue
         steps.append(step)

@@ -18,14 +18,16 @@ _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _NO_LIMIT = 10**6  # transformers writes 1e30 where a tokenizer has no limit
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
-Vocabulary = dict[str, TokenId]
+Text = Annotated[str, Strict(), StringConstraints(min_length=1)]
+"""Not empty, and valid Unicode, as pydantic wants all strings."""
+Vocabulary = dict[Text, TokenId]
 
 
 @dataclass(frozen=True)
 class Token:
     """A token that is seen as a whole, with the flags of the `tokenizers` library; None where a file says nothing."""
 
-    content: Annotated[str, Strict(), StringConstraints(min_length=1)]
+    content: Text
     lstrip: Flag | None = None
     rstrip: Flag | None = None
     single_word: Flag | None = None
@@ -33,7 +35,7 @@ class Token:
     special: Flag | None = None
 
 
-AnyToken = Annotated[Token, BeforeValidator(lambda spec: Token(spec) if isinstance(spec, str) and spec else spec)]
+AnyToken = Annotated[Token, BeforeValidator(lambda spec: {"content": spec} if isinstance(spec, str) else spec)]
 """A token as files write it: an object, or its content alone."""
 
 
@@ -71,7 +73,7 @@ class SerializedModel:
     """The byte-pair encoding of ``tokenizer.json``."""
 
     vocab: Vocabulary
-    merges: list[str | tuple[str, str]]
+    merges: list[Text | tuple[Text, Text]]
     type: Literal["BPE"] = "BPE"
 
 

@@ -304,8 +304,8 @@ class StableDiffusionXLPipeline(Pipeline):
         if made != expected:
             raise ValueError(
                 f"the UNet is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but six sizes "
-                f"of {width} channels and a pooled text of {pooled} make {made}: unet and text_encoder_2 are not of "
-                "one checkpoint, or the UNet is a refiner's, which this pipeline does not run"
+                f"of {width} channels (addition_time_embed_dim) and a pooled text of {pooled} make {made}: unet and "
+                "text_encoder_2 are not of one checkpoint, or the UNet is a refiner's, which this pipeline does not run"
             )
         return ids
 
