@@ -1,5 +1,6 @@
 """What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 from ..engines import Array, Engine
 
 Floats: TypeAlias = NDArray[np.float32]
+Source: TypeAlias = np.random.Generator | Sequence[np.random.Generator] | None
+"""Where an encoder's noise comes from."""
 
 
 class Autoencoder:
@@ -15,6 +18,8 @@ class Autoencoder:
 
     scale: int
     tile_overlap: float
+    encodes_at_random: bool
+    """Whether encoding an image draws noise."""
     use_slicing = False
     use_tiling = False
     tile_size = 512
