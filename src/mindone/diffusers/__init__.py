@@ -53,6 +53,8 @@ _HOME = {
     "LMSDiscreteScheduler": "schedulers",
     "LatentConsistencyModelPipeline": "pipelines.latent_consistency",
     "PNDMScheduler": "schedulers",
+    "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion_img2img",
+    "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",

@@ -1,5 +1,6 @@
 """What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import mindspore as ms
@@ -11,6 +12,8 @@ from ..engines import Array, Engine
 from .outputs import DecoderOutput
 
 Floats: TypeAlias = NDArray[np.float32]
+Source: TypeAlias = np.random.Generator | Sequence[np.random.Generator] | None
+"""Where an encoder's noise comes from."""
 
 
 class Autoencoder:
@@ -18,6 +21,8 @@ class Autoencoder:
 
     scale: int
     tile_overlap: float
+    encodes_at_random: bool
+    """Whether encoding an image draws noise."""
     use_slicing = False
     use_tiling = False
     tile_size = 512

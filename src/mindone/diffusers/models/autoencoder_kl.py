@@ -9,7 +9,7 @@ from mindspore import nn
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Pixels, Positive, Real
-from .autoencoder import Autoencoder
+from .autoencoder import Autoencoder, Source
 from .base import Model
 from .fields import ActivationName, Channels, Count, StageChannels, Stages, check_divides
 from .layers import Activation, Attention, Conv2d, Downsample, GroupNorm, ResnetBlock, Upsample
@@ -64,6 +64,7 @@ class AutoencoderKL(Autoencoder, Model):
     """
 
     Fields = AutoencoderKLFields
+    encodes_at_random = True
 
     def __init__(self, **config: Any):
         super().__init__(config)
@@ -101,13 +102,24 @@ class AutoencoderKL(Autoencoder, Model):
         latents = DiagonalGaussianDistribution(engine, self._encode(engine, x, "encode_moments"))
         return AutoencoderKLOutput(latents) if return_dict else (latents,)
 
-    def encode_with(self, engine: Engine, image: Array, generator: np.random.Generator | None = None) -> Array:
+    def encode_with(self, engine: Engine, image: Array, generator: Source = None) -> Array:
         """Encode an image (batch, 3, height, width) with an engine.
 
-        Returns a sample of the latents, or without ``generator`` their mean.
+        Returns a sample of the latents, or without ``generator`` their mean. Of a list of generators each draws a
+        sample of its own: one per image, or several of each image, taking turns.
         """
-        latents = DiagonalGaussianDistribution(engine, self._encode(engine, image, "encode_moments"))
-        return latents.mode() if generator is None else latents.sample(generator)
+        moments = engine.numpy(self._encode(engine, image, "encode_moments"))
+        mean, log_variance = np.split(moments, 2, axis=1)
+        if generator is None:
+            return engine.asarray(mean)
+        deviation = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0))
+        if isinstance(generator, np.random.Generator):
+            noise = generator.standard_normal(mean.shape)
+        else:
+            noise = np.stack([one.standard_normal(mean.shape[1:]) for one in generator])
+            turns = (len(generator) // len(mean), 1, 1, 1)
+            mean, deviation = np.tile(mean, turns), np.tile(deviation, turns)
+        return engine.asarray(mean + deviation * noise.astype(mean.dtype))
 
 
 class Encoder(nn.Cell):

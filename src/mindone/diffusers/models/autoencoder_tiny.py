@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from mindspore import nn
 from pydantic import Field, Strict
 
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Positive, Real
-from .autoencoder import Autoencoder
+from .autoencoder import Autoencoder, Source
 from .base import Model
 from .fields import ActivationName, Channels, CountOrNone, StageChannels, Stages
 from .layers import Activation, Conv2d
@@ -54,6 +53,7 @@ class AutoencoderTiny(Autoencoder, Model):
     """
 
     Fields = AutoencoderTinyFields
+    encodes_at_random = False
 
     def __init__(self, **config: Any):
         super().__init__(config)
@@ -88,7 +88,7 @@ class AutoencoderTiny(Autoencoder, Model):
         """The latents that `scale_latents` brought into [0, 1]."""
         return (x - self.fields.latent_shift) * (2 * self.fields.latent_magnitude)
 
-    def encode_with(self, engine: Engine, image: Array, generator: np.random.Generator | None = None) -> Array:
+    def encode_with(self, engine: Engine, image: Array, generator: Source = None) -> Array:
         """Encode an image (batch, 3, height, width) with an engine; nothing is random, so ``generator`` is not used."""
         return self._encode(engine, image, "encode_latents")
 

@@ -134,6 +134,26 @@ def check_call(
     check_size(pipe, height, width)
     shape = (images, pipe.unet.config["in_channels"], height // pipe.vae_scale_factor, width // pipe.vae_scale_factor)
     check_latents(latents, shape)
+    check_drawing(pipe, images, generator, output_type, cross_attention_kwargs, callback_tensors, guidance_interval)
+    channels, latent_channels = pipe.unet.config["in_channels"], pipe.vae.config["latent_channels"]
+    if channels != latent_channels:
+        raise ValueError(
+            f"the UNet takes {channels} channels and the autoencoder has {latent_channels}: text-to-image needs equal "
+            "numbers (9 is an inpainting UNet)"
+        )
+    return shape
+
+
+def check_drawing(
+    pipe: Any,
+    images: int,
+    generator: Any,
+    output_type: str,
+    cross_attention_kwargs: dict[str, Any] | None,
+    callback_tensors: Sequence[str],
+    guidance_interval: Any = (0.0, 1.0),
+) -> None:
+    """The arguments that all pipelines share, whatever they start from."""
     check_generator(generator, images)
     if output_type not in OUTPUT_TYPES:
         raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
@@ -149,13 +169,6 @@ def check_call(
             f"callback_on_step_end_tensor_inputs names {', '.join(map(repr, unknown))}; known are "
             f"{', '.join(pipe.callback_tensors)}"
         )
-    channels, latent_channels = pipe.unet.config["in_channels"], pipe.vae.config["latent_channels"]
-    if channels != latent_channels:
-        raise ValueError(
-            f"the UNet takes {channels} channels and the autoencoder has {latent_channels}: text-to-image needs equal "
-            "numbers (9 is an inpainting UNet)"
-        )
-    return shape
 
 
 def check_interval(guidance_interval: Any) -> None:

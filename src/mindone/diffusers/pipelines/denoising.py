@@ -39,8 +39,8 @@ def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
         latents = run.tensors["latents"]
         noise = predictor.predict(latents, Step(index, count, float(timestep)))
         output = run.scheduler.step(noise, timestep, latents, **run.step_options)
-        run.tensors["latents"] = output.prev_sample
-        yield DenoisingStep(index, timestep, output.prev_sample, output.pred_original_sample)
+        run.tensors["latents"] = run.after_step(index, output.prev_sample)
+        yield DenoisingStep(index, timestep, run.tensors["latents"], output.pred_original_sample)
 
 
 def denoise(

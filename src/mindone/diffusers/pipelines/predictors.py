@@ -33,18 +33,15 @@ class NetworkCall:
 
     def __init__(self, run: Run, forward: Forward | None = None):
         self.run = run
-        self.forward: Callable[..., Array] = forward or self._whole
+        self.forward: Callable[..., Array] = forward or run.call_network
 
     def predict(self, latents: Array, step: Step) -> Array:
         """One call for all images. Guidance's two halves start from the same latents, which go in once."""
         sample = self.run.scheduler.scale_model_input(latents, step.timestep)
-        if (extra := self.run.tensors.get("extra_channels")) is not None:
-            sample = self.run.engine.concat([sample, extra], axis=1)
+        if extra := [self.run.tensors[name] for name in self.run.extra_channels]:
+            sample = self.run.engine.concat([sample, *extra], axis=1)
         timestep = np.full(1, step.timestep, np.float32)
         return self.forward(step, sample, timestep, **self.run.conditions(step))
-
-    def _whole(self, step: Step, sample: Array, timestep: NDArray[np.float32], **conditions: Array) -> Array:
-        return self.run.engine.run(self.run.unet, sample, timestep, **conditions)
 
 
 class Guidance:

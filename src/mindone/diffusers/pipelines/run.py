@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..engines import Array, Engine
+from ..engines import Array, Engine, Input
 from ..schedulers.base import Generators, Scheduler
 from ..utils import logging
 
@@ -50,6 +51,15 @@ class Step:
     timestep: float
 
 
+class Control(Protocol):
+    """Adds inputs to calls of the network: a ControlNet's residuals."""
+
+    def __call__(
+        self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
+    ) -> Mapping[str, Input]:
+        """What to add to a call of the network with ``inputs``, which name its ``method`` if it is not the whole."""
+
+
 @dataclass
 class Run:
     """The components as they were when the call began, a scheduler of its own, and the tensors of the loop.
@@ -69,6 +79,20 @@ class Run:
     timesteps: np.ndarray = field(default_factory=lambda: np.empty(0))
     num_inference_steps: int = 0
     step_options: Mapping[str, Any] = field(default_factory=dict)
+    extra_channels: Sequence[str] = ()
+    """The tensors that the network gets beside the latents, as further channels: those of an inpainting network."""
+    control: Control | None = None
+    after_step: Callable[[int, Array], Array] = lambda index, latents: latents
+    """Given the number of a step and the latents that it leaves, what to go on with."""
+
+    def call_network(self, step: Step, sample: Array, timestep: NDArray[np.float32], **inputs: Input) -> Array:
+        """Run the network, or the ``method`` of it that is named, with what the run's control adds.
+
+        Every call of the network comes through here, also those of a feature cache.
+        """
+        if self.control is not None:
+            inputs |= self.control(step, sample, timestep, inputs)
+        return self.engine.run(self.unet, sample, timestep, **inputs)  # type: ignore[arg-type]
 
     @property
     def do_classifier_free_guidance(self) -> bool:

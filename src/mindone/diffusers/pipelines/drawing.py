@@ -1,0 +1,66 @@
+"""One run from its arguments to clean latents, for every pipeline that starts from a picture or follows one."""
+
+from typing import Protocol
+
+from ..engines import Array
+from ..schedulers.base import Generators
+from . import checks
+from .arguments import Conditions, GuidanceOptions, Report, Sampling
+from .base import Pipeline
+from .denoising import denoise
+from .run import Run
+
+
+class Start(Protocol):
+    """What a run starts from: noise, or a picture with noise on it."""
+
+    def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
+        """Check the arguments before any network runs. Returns the height and width of the images in pixels."""
+
+    def choose_timesteps(self, run: Run) -> None:
+        """Leave out the steps that the start has behind it. The scheduler has laid all of them out."""
+
+    def begin(self, run: Run, images: int, generator: Generators) -> None:
+        """Put the first latents into ``run.tensors``, and whatever else the run needs of the pictures."""
+
+
+class Guide(Protocol):
+    """What a run follows besides the text: the pictures of ControlNets."""
+
+    def check(self, pipe: Pipeline, images: int, height: int, width: int) -> None:
+        """Check the arguments before any network runs."""
+
+    def begin(self, run: Run) -> None:
+        """Give the run its ``control``."""
+
+
+def draw(
+    pipe: Pipeline,
+    conditions: Conditions,
+    start: Start,
+    sampling: Sampling,
+    guidance: GuidanceOptions,
+    report: Report,
+    guide: Guide | None = None,
+) -> Array:
+    """Check, lay out the steps, encode, begin, denoise. Returns latents (images, channels, height, width).
+
+    Raises:
+        ValueError: an argument is wrong; raised before any network runs.
+    """
+    images = conditions.count_images()
+    callback_tensors, generator = report.callback_on_step_end_tensor_inputs, sampling.generator
+    kwargs = conditions.cross_attention_kwargs
+    checks.check_drawing(pipe, images, generator, report.output_type, kwargs, callback_tensors, guidance.interval)
+    height, width = start.check(pipe, images)
+    if guide is not None:
+        guide.check(pipe, images, height, width)
+    with pipe.begin(guidance.scale, guidance.rescale, guidance.interval) as run:
+        run.set_timesteps(sampling.num_inference_steps, sampling.timesteps, sampling.sigmas)
+        start.choose_timesteps(run)
+        run.set_step_options(sampling.eta, generator)
+        conditions.apply(run, height, width)
+        start.begin(run, images, generator)
+        if guide is not None:
+            guide.begin(run)
+        return denoise(run, pipe.progress_bar, report.callback_on_step_end, callback_tensors)

@@ -1,0 +1,207 @@
+"""Drawing a part of a picture anew: where the mask is white.
+
+A network that was made for it has nine input channels: the latents, the mask, and the latents of the picture without
+the masked part (Rombach et al. 2022, §4.5). Any other network can do it too: after each step what lies outside the mask
+is put back, as noisy as the step left the rest (Blended Latent Diffusion, Avrahami et al. 2023, §4.1).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from ..engines import Array
+from ..schedulers.base import Generators, draw_noise
+from . import checks
+from .base import Pipeline
+from .image_processor import ImageInput, Images, VaeImageProcessor, resize_nearest
+from .noise import initial_latents
+from .regions import Box, masked_region, paste_drawn
+from .run import Run
+from .starts import (
+    Floats,
+    WithImageProcessor,
+    check_channels,
+    check_divides,
+    check_strength,
+    encoded,
+    image_processor,
+    keep_last,
+    latents_shape,
+    repeat_rows,
+)
+
+
+class WithMaskProcessor(WithImageProcessor):
+    """Mixed into inpainting pipelines."""
+
+    @property
+    def mask_processor(self: Pipeline) -> VaeImageProcessor:  # type: ignore[misc]
+        """What turns masks into zeros and ones."""
+        return mask_processor(self)
+
+
+@dataclass
+class Inpainting:
+    """A picture and a mask (white, above 0.5, is drawn anew); ``strength`` 1 starts from noise alone.
+
+    With ``padding_mask_crop`` the rectangle around the mask, so many pixels larger on each side, is drawn at the full
+    size and put back.
+    """
+
+    image: ImageInput
+    mask_image: ImageInput
+    height: int | None
+    width: int | None
+    strength: float
+    padding_mask_crop: int | None = None
+    latents: Array = None
+    masked_image_latents: Array = None
+    pixels: Floats = field(init=False)
+    mask: Floats = field(init=False)
+    region: Box | None = field(init=False, default=None)
+
+    def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
+        """See `drawing.Start`."""
+        check_strength(self.strength)
+        _check_network(pipe)
+        check_same_size(self.image, self.mask_image)
+        height, width = checks.default_size(pipe, self.height, self.width, self.latents)
+        checks.check_size(pipe, height, width)
+        checks.check_latents(self.latents, latents_shape(pipe, images, height, width))
+        self.region = self._region(width, height)
+        mode = "default" if self.region is None else "fill"
+        self.pixels = image_processor(pipe).preprocess(self.image, height, width, mode, self.region)
+        self.mask = mask_processor(pipe).preprocess(self.mask_image, height, width, mode, self.region)
+        check_channels(pipe, self.pixels)
+        check_divides("image", len(self.pixels), images)
+        check_divides("mask_image", len(self.mask), images)
+        if not self.mask.any():
+            raise ValueError(
+                "mask_image is all black: there is nothing to repaint; white marks what is to be drawn anew"
+            )
+        if self.pixels.shape[1] != 3 and _extra_channels(pipe) and self.masked_image_latents is None:
+            raise ValueError("latents as image cannot be masked; pass masked_image_latents with them, or a picture")
+        return height, width
+
+    def _region(self, width: int, height: int) -> Box | None:
+        if self.padding_mask_crop is None:
+            return None
+        if not isinstance(self.image, Image.Image) or not isinstance(self.mask_image, Image.Image):
+            raise ValueError("padding_mask_crop needs image and mask_image as PIL images")
+        return masked_region(self.mask_image, width, height, self.padding_mask_crop)
+
+    def choose_timesteps(self, run: Run) -> None:
+        """The last part of them, ``strength``."""
+        keep_last(run, self.strength)
+
+    def begin(self, run: Run, images: int, generator: Generators) -> None:
+        """The picture's encoder draws first, then the noise is drawn, then the masked picture's encoder draws."""
+        engine, blends, anew = run.engine, not _extra_channels(run.pipe), self.strength == 1
+        shape = latents_shape(run.pipe, images, *self.size)
+        original = None
+        if blends or not (anew or self.latents is not None):
+            original = repeat_rows(run, encoded(run, self.pixels, generator, len(self.pixels)), images)
+        if self.latents is not None:
+            noise = engine.asarray(self.latents)
+        else:
+            noise = engine.asarray(draw_noise(np.empty(shape, np.float32), generator))
+        starts_noisy = anew or self.latents is not None
+        run.tensors["latents"] = (
+            initial_latents(run, shape, generator, noise)
+            if starts_noisy
+            else run.scheduler.add_noise(original, noise, run.timesteps[:1])
+        )
+        mask = resize_nearest(self.mask, shape[2], shape[3])
+        run.tensors["mask"] = repeat_rows(run, engine.asarray(mask), images)
+        if blends:
+            self._spend(run, generator)
+            run.after_step = PutsBack(run, original, noise)
+        else:
+            run.tensors["masked_image_latents"] = repeat_rows(run, self._masked(run, generator), images)
+            run.extra_channels = ("mask", "masked_image_latents")
+
+    def check_output(self, output_type: str) -> None:
+        """What is put back into the picture must be PIL images."""
+        if self.padding_mask_crop is not None and output_type != "pil":
+            raise ValueError(f'padding_mask_crop needs output_type "pil", got {output_type!r}')
+
+    def put_back(self, images: Images) -> Images:
+        """With ``padding_mask_crop`` what was drawn, put into the picture; otherwise the images as they are."""
+        if self.region is None or not isinstance(self.mask_image, Image.Image):
+            return images
+        return [paste_drawn(self.mask_image, self.image, drawn, self.region) for drawn in images]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width of what is drawn, in pixels."""
+        return self.mask.shape[2], self.mask.shape[3]
+
+    def _masked(self, run: Run, generator: Generators) -> Array:
+        """The latents of the picture without the masked part."""
+        if self.masked_image_latents is not None:
+            return run.engine.asarray(self.masked_image_latents)
+        masked = self.pixels * (self.mask < 0.5)
+        return encoded(run, masked, generator, len(masked))
+
+    def _spend(self, run: Run, generator: Generators) -> None:
+        """Draw what encoding the masked picture would, so that noise of later steps does not depend on the network."""
+        if run.pipe.vae.encodes_at_random and self.pixels.shape[1] == 3 and self.masked_image_latents is None:
+            rows = max(len(self.pixels), len(self.mask))
+            sources = generator[:rows] if isinstance(generator, list) else generator
+            draw_noise(np.empty(latents_shape(run.pipe, rows, *self.size), np.float32), sources)
+
+
+@dataclass(frozen=True)
+class PutsBack:
+    """After each step: what lies outside the mask is the picture again, with the noise of the next timestep."""
+
+    run: Run
+    original: Array
+    noise: Array
+
+    def __call__(self, index: int, latents: Array) -> Array:
+        """The latents of the run after step number ``index``, mended."""
+        run, outside, following = self.run, self.original, self.run.timesteps[index + 1 : index + 2]
+        if len(following):
+            outside = run.scheduler.add_noise(outside, self.noise, following)
+        mask = run.tensors["mask"]
+        return (1 - mask) * outside + mask * latents
+
+
+def mask_processor(pipe: Pipeline) -> VaeImageProcessor:
+    """What turns masks into zeros and ones."""
+    return VaeImageProcessor(
+        vae_scale_factor=pipe.vae_scale_factor, do_normalize=False, do_binarize=True, do_convert_grayscale=True
+    )
+
+
+def check_same_size(image: ImageInput, mask_image: ImageInput) -> None:
+    """A picture and its mask must be of one size; latents stand for a picture whose size is not known here.
+
+    Raises:
+        ValueError: one of them is missing, or the sizes differ.
+    """
+    if image is None or mask_image is None:
+        missing = "image" if image is None else "mask_image"
+        raise ValueError(f"inpainting needs {missing}: a PIL image or an array; white in mask_image is drawn anew")
+    first, mask = (x[0] if isinstance(x, list) and x else x for x in (image, mask_image))
+    if isinstance(first, Image.Image) and isinstance(mask, Image.Image) and first.size != mask.size:
+        raise ValueError(
+            f"image is {first.width}×{first.height} and mask_image {mask.width}×{mask.height}; they must be of one size"
+        )
+
+
+def _extra_channels(pipe: Pipeline) -> int:
+    """How many input channels the network has besides the latents."""
+    extra: int = pipe.unet.config["in_channels"] - pipe.vae.config["latent_channels"]
+    return extra
+
+
+def _check_network(pipe: Pipeline) -> None:
+    latent = pipe.vae.config["latent_channels"]
+    if _extra_channels(pipe) not in (0, latent + 1):
+        raise ValueError(
+            f"the UNet takes {pipe.unet.config['in_channels']} channels; inpainting needs {latent} (any network), or "
+            f"{2 * latent + 1} (one made for it)"
+        )

@@ -1,0 +1,84 @@
+"""Inpainting with Stable Diffusion: a part of a picture is drawn anew."""
+
+from typing import Any
+
+from ..schedulers.base import Generators
+from .arguments import GuidanceOptions, Prompts, Report, Sampling, Texts
+from .drawing import draw
+from .image_processor import ImageInput
+from .inpainting import Inpainting, WithMaskProcessor
+from .output import StableDiffusionPipelineOutput
+from .run import Interval, StepCallback
+from .stable_diffusion import StableDiffusionPipeline
+
+
+class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline):
+    """A text, a picture and a mask to pictures: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``.
+
+    With a network that was made for it (nine input channels) or any other; see `inpainting`.
+    """
+
+    callback_tensors = (*StableDiffusionPipeline.callback_tensors, "mask", "masked_image_latents")
+
+    def __call__(  # type: ignore[override]
+        self,
+        prompt: Texts = None,
+        image: ImageInput = None,
+        mask_image: ImageInput = None,
+        masked_image_latents: Any = None,
+        height: int | None = None,
+        width: int | None = None,
+        padding_mask_crop: int | None = None,
+        strength: float = 1.0,
+        num_inference_steps: int = 50,
+        timesteps: list[int] | None = None,
+        sigmas: list[float] | None = None,
+        guidance_scale: float | None = None,
+        negative_prompt: Texts = None,
+        num_images_per_prompt: int = 1,
+        eta: float = 0.0,
+        generator: Generators = None,
+        latents: Any = None,
+        prompt_embeds: Any = None,
+        negative_prompt_embeds: Any = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        clip_skip: int | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
+        guidance_interval: Interval = (0.0, 1.0),
+    ) -> StableDiffusionPipelineOutput | tuple[Any, list[bool] | None]:
+        """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
+
+        Args:
+            image: the picture: a PIL image, an array, a list of them, or latents (see `ImageInput`).
+            mask_image: of the same size; white (above 0.5) is drawn anew, black is kept.
+            masked_image_latents: the encoded picture without the masked part, for networks of nine channels, if it is
+                not to be computed.
+            height, width: the size to draw at, in pixels; picture and mask are brought to it.
+            padding_mask_crop: draw only the rectangle around the mask, so many pixels larger on each side, at the full
+                size, and put it back into the picture: small parts get more detail. Takes and gives PIL images.
+            strength: how much of the masked part is drawn anew, above 0 to 1; below 1 it shows through.
+
+        Raises:
+            ValueError: an argument is wrong; raised before any network runs.
+        """
+        prompts = Prompts(
+            prompt,
+            negative_prompt,
+            prompt_embeds,
+            negative_prompt_embeds,
+            clip_skip,
+            num_images_per_prompt,
+            cross_attention_kwargs,
+        )
+        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, latents, masked_image_latents)
+        sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
+        report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        guidance = GuidanceOptions(guidance_scale, guidance_interval)
+        start.check_output(output_type)
+        latents = draw(self, prompts, start, sampling, guidance, report)
+        images, unsafe = self._decode(latents, output_type)
+        images = start.put_back(images)
+        return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)
