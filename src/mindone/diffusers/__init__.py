@@ -3,8 +3,35 @@
 The public names are imported when first used, so that ``import mindone.diffusers`` costs nothing.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .lazy import look_up
+from .published_paths import publish
+
+if TYPE_CHECKING:
+    from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
+    from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
+    from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
+    from .models.clip_text import CLIPTextModel as CLIPTextModel
+    from .models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+    from .models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
+    from .models.unet import UNet2DConditionModel as UNet2DConditionModel
+    from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
+    from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
+    from .pipelines.latent_consistency import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
+    from .pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
+    from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
+    from .schedulers.ddim import DDIMScheduler as DDIMScheduler
+    from .schedulers.ddpm import DDPMScheduler as DDPMScheduler
+    from .schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
+    from .schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
+    from .schedulers.euler_ancestral import EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler
+    from .schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
+    from .schedulers.lcm import LCMScheduler as LCMScheduler
+    from .schedulers.lms import LMSDiscreteScheduler as LMSDiscreteScheduler
+    from .schedulers.pndm import PNDMScheduler as PNDMScheduler
+    from .schedulers.tcd import TCDScheduler as TCDScheduler
+    from .schedulers.unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 
 __version__ = "0.1.0"
 
@@ -34,14 +61,17 @@ _HOME = {
     "UniPCMultistepScheduler": "schedulers",
 }
 
+_FULL = {name: f"{__name__}.{home}" for name, home in _HOME.items()}
+
 __all__ = [*sorted(_HOME), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'mindone.diffusers' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return look_up(__name__, _FULL, name)
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+publish(__name__)

@@ -3,9 +3,9 @@
 The classes are imported when first used (``registry`` says from where).
 """
 
-import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..lazy import look_up
 from .registry import FILES, scheduler_class, scheduler_classes
 from .short_names import SHORT_NAMES, by_name
 
@@ -26,18 +26,21 @@ if TYPE_CHECKING:
     from .unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 
     SCHEDULERS: dict[str, type[Scheduler]]
+    SchedulerMixin = Scheduler
 
-_HOME = {**FILES, "Scheduler": "base", "SchedulerOutput": "output", "draw_noise": "arrays"}
+_HOME = {
+    **{name: f"{__name__}.{file}" for name, file in FILES.items()},
+    "Scheduler": f"{__name__}.base",
+    "SchedulerMixin": f"{__name__}.base:Scheduler",
+    "SchedulerOutput": f"{__name__}.output",
+    "draw_noise": f"{__name__}.arrays",
+}
 
 __all__ = [*sorted(_HOME), "SHORT_NAMES", "SCHEDULERS", "by_name", "scheduler_class", "scheduler_classes"]
 
 
-def __getattr__(name: str) -> object:
-    if name == "SCHEDULERS":
-        return scheduler_classes()
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+def __getattr__(name: str) -> Any:
+    return scheduler_classes() if name == "SCHEDULERS" else look_up(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

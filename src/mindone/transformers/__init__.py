@@ -1,0 +1,28 @@
+"""The published import path of the text encoders and their tokenizer; they are defined in `mindone.diffusers`."""
+
+from typing import TYPE_CHECKING, Any
+
+from mindone.diffusers.lazy import look_up
+
+if TYPE_CHECKING:
+    from mindone.diffusers.loading.tokenizer import CLIPTokenizer as CLIPTokenizer
+    from mindone.diffusers.models.clip_text import CLIPTextModel as CLIPTextModel
+    from mindone.diffusers.models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+    from mindone.diffusers.pipelines.safety import CLIPImageProcessor as CLIPImageProcessor
+
+_HOME = {
+    "CLIPImageProcessor": "mindone.diffusers.pipelines.safety",
+    "CLIPTextModel": "mindone.diffusers.models.clip_text",
+    "CLIPTextModelWithProjection": "mindone.diffusers.models.clip_text",
+    "CLIPTokenizer": "mindone.diffusers.loading.tokenizer",
+}
+
+__all__ = ["CLIPImageProcessor", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPTokenizer"]
+
+
+def __getattr__(name: str) -> Any:
+    return look_up(__name__, _HOME, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
