@@ -2,10 +2,13 @@
 
 from typing import TypeAlias
 
+import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import engines
 from ..engines import Array, Engine
+from .outputs import DecoderOutput
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -38,6 +41,25 @@ class Autoencoder:
     def disable_tiling(self) -> None:
         """Encode and decode images whole (the default)."""
         self.enable_tiling(False)
+
+    def decode(self, z: Array, return_dict: bool = True, generator: object = None) -> DecoderOutput | tuple[Array]:
+        """Decode latents (batch, channels, h, w) as the network has them; in slices and tiles where that is on.
+
+        Args:
+            z: the latents, ``ms.Tensor`` or NumPy; the images are the same.
+            return_dict: false for a plain tuple.
+            generator: taken for published scripts; decoding draws nothing.
+        """
+        images = self.decode_with(engines.get("mindspore" if isinstance(z, ms.Tensor) else None), z)
+        return DecoderOutput(images) if return_dict else (images,)
+
+    def tiled_decode(self, z: Array, return_dict: bool = True) -> DecoderOutput | tuple[Array]:
+        """`decode` in tiles, whether or not `enable_tiling` was called."""
+        before, self.use_tiling = self.use_tiling, True
+        try:
+            return self.decode(z, return_dict)
+        finally:
+            self.use_tiling = before
 
     def decode_with(self, engine: Engine, latents: Array) -> Array:
         """Decode latents (batch, channels, h, w), already divided by ``scaling_factor``, with an engine.

@@ -13,6 +13,7 @@ from .autoencoder import Autoencoder
 from .base import Model
 from .fields import ActivationName, Channels, Count, StageChannels, Stages, check_divides
 from .layers import Activation, Attention, Conv2d, Downsample, GroupNorm, ResnetBlock, Upsample
+from .outputs import AutoencoderKLOutput, DiagonalGaussianDistribution
 
 EPS = 1e-6
 
@@ -91,17 +92,22 @@ class AutoencoderKL(Autoencoder, Model):
         """The same as `decode_latents`."""
         return self.decode_latents(latents)
 
+    def encode(self, x: Array, return_dict: bool = True) -> AutoencoderKLOutput | tuple[DiagonalGaussianDistribution]:
+        """The distribution of the latents of images (batch, 3, height, width) in [-1, 1], ``ms.Tensor`` or NumPy.
+
+        ``vae.encode(x).latent_dist.sample() * vae.config.scaling_factor`` are latents of unit variance.
+        """
+        engine = self._engine_for(x)
+        latents = DiagonalGaussianDistribution(engine, self._encode(engine, x, "encode_moments"))
+        return AutoencoderKLOutput(latents) if return_dict else (latents,)
+
     def encode_with(self, engine: Engine, image: Array, generator: np.random.Generator | None = None) -> Array:
         """Encode an image (batch, 3, height, width) with an engine.
 
         Returns a sample of the latents, or without ``generator`` their mean.
         """
-        moments = engine.numpy(self._encode(engine, image, "encode_moments"))
-        mean, log_variance = np.split(moments, 2, axis=1)
-        if generator is not None:
-            deviation = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0))
-            mean = mean + deviation * generator.standard_normal(mean.shape).astype(mean.dtype)
-        return engine.asarray(mean)
+        latents = DiagonalGaussianDistribution(engine, self._encode(engine, image, "encode_moments"))
+        return latents.mode() if generator is None else latents.sample(generator)
 
 
 class Encoder(nn.Cell):

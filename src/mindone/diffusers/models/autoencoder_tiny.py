@@ -14,6 +14,7 @@ from .autoencoder import Autoencoder
 from .base import Model
 from .fields import ActivationName, Channels, CountOrNone, StageChannels, Stages
 from .layers import Activation, Conv2d
+from .outputs import AutoencoderTinyOutput
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,19 @@ class AutoencoderTiny(Autoencoder, Model):
     def construct(self, latents: Array) -> Array:
         """The same as `decode_latents`."""
         return self.decode_latents(latents)
+
+    def encode(self, x: Array, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[Array]:
+        """The latents of images (batch, 3, height, width) in [-1, 1], ``ms.Tensor`` or NumPy."""
+        latents = self.encode_with(self._engine_for(x), x)
+        return AutoencoderTinyOutput(latents) if return_dict else (latents,)
+
+    def scale_latents(self, x: Array) -> Array:
+        """Latents brought into [0, 1], to be stored as a picture."""
+        return (x / (2 * self.fields.latent_magnitude) + self.fields.latent_shift).clip(0, 1)
+
+    def unscale_latents(self, x: Array) -> Array:
+        """The latents that `scale_latents` brought into [0, 1]."""
+        return (x - self.fields.latent_shift) * (2 * self.fields.latent_magnitude)
 
     def encode_with(self, engine: Engine, image: Array, generator: np.random.Generator | None = None) -> Array:
         """Encode an image (batch, 3, height, width) with an engine; nothing is random, so ``generator`` is not used."""

@@ -17,11 +17,13 @@ from ..engines.binding import bind, published_name, stored
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import prepare
 from ..loading import dtypes
-from ..loading.config import CONFIG_NAME, Config, read_config, write_config
+from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.fields import naming, read_fields
 from ..loading.hub import resolve
 from ..loading.safetensors import StoredTensor, save_file
+from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
+from .published import PublishedModel
 
 M = TypeVar("M", bound="Model")
 
@@ -29,7 +31,7 @@ Pass: TypeAlias = Callable[..., None]
 """Changes a recorded graph in place, before it is compiled: ``change(graph, recorder)`` (`engines.openvino`)."""
 
 
-class Model(nn.Cell):
+class Model(PublishedModel, nn.Cell):
     """A network in the published layout: ``config.json`` beside safetensors files whose keys are its parameters' names.
 
     A subclass names its config's fields in the frozen dataclass ``Fields``, with what values they may have (see
@@ -52,9 +54,9 @@ class Model(nn.Cell):
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_config(cls: type[M], config: Mapping[str, Any]) -> M:
-        """A network without weights."""
-        return cls(**config)
+    def from_config(cls: type[M], config: Mapping[str, Any], **overrides: Any) -> M:
+        """A network without weights, from a config such as `load_config` returns; ``overrides`` replace its entries."""
+        return cls(**{**config, **overrides})
 
     @classmethod
     def from_pretrained(
@@ -116,12 +118,19 @@ class Model(nn.Cell):
         self.weights, self.dtype = weights, dtypes.parse_dtype(dtype)
         self.graphs.clear()
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``config.json`` and one safetensors file in this network's dtype into ``folder``."""
-        folder = Path(folder)
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
+        """Write ``config.json`` and one safetensors file in this network's dtype into a folder.
+
+        Args:
+            save_directory: the folder, which is made when missing.
+            push_to_hub, upload: as in `save_config`.
+        """
+        folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         save_file(_Cast(self), folder / f"{self.weights_name}.safetensors")
-        write_config(folder, {"_class_name": type(self).__name__, **self.config})
+        self.save_config(folder)
+        if push_to_hub:
+            upload_folder(folder, upload.pop("repo_id", folder.name), **upload)
 
     # ---- weights -----------------------------------------------------------------------------------------------------
 
@@ -150,12 +159,11 @@ class Model(nn.Cell):
         self.release_weights()
         give_back_memory()
 
-    def num_parameters(self) -> int:
-        """The number of scalars in all parameters."""
-        return sum(int(np.prod(p.shape)) for p in self.get_parameters())
-
     def __call__(self, *inputs: Input, **options: Input) -> Array:
-        """Run the network on ``ms.Tensor`` inputs with MindSpore's kernels, eagerly or in Graph mode."""
+        """Run the network: on ``ms.Tensor`` with MindSpore's kernels, on NumPy arrays with this machine's engine."""
+        if isinstance(inputs[0], np.ndarray):
+            named: dict[str, Any] = options
+            return engines.get().run(self, *inputs, **named)
         with engines.executing:
             prepare(self)
             return super().__call__(*inputs, **options)

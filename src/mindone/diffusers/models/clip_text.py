@@ -1,17 +1,20 @@
 """CLIP's text tower: Stable Diffusion's text encoder, and with a projection the second one of SDXL."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from mindspore import nn
 
 from .. import functional as F
-from ..engines import Array
+from ..engines import Array, Input
 from ..loading.fields import TokenId
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields
 from .fields import Channels, Count, TableSize
 from .layers import Embedding, LayerNorm, Linear
+from .outputs import CLIPTextOutput, CLIPTextProjectionOutput
+
+Outputs: TypeAlias = CLIPTextOutput | CLIPTextProjectionOutput
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,6 @@ class CLIPTextModel(Model):
         c: CLIPTextFields = self.fields
         self.text_model = CLIPTextTransformer(c)
         self.text_projection = Linear(c.hidden_size, c.projection_dim, bias=False) if self.projects else None
-        self.last_layer = c.num_hidden_layers - 1
         # Published configs say 2 where the end-of-text token is in truth the largest id.
         self.end_of_text = None if c.eos_token_id == 2 else c.eos_token_id
 
@@ -56,18 +58,54 @@ class CLIPTextModel(Model):
             The hidden states (batch, tokens, hidden_size), and the whole text's vector: that of the end-of-text token
             after all layers, (batch, hidden_size), or projected to (batch, projection_dim).
         """
-        hidden = last = self.text_model.embeddings(input_ids)
-        for i, layer in enumerate(self.text_model.encoder.layers):
-            last = layer(last)
-            if i == self.last_layer - skip:
-                hidden = last
-        last = self.text_model.final_layer_norm(last)
+        states = self.layer_states(input_ids)
+        last, hidden = self.text_model.final_layer_norm(states[-1]), states[-1 - skip]
         if apply_final_norm:
             hidden = last if skip == 0 else self.text_model.final_layer_norm(hidden)
         pooled = F.token_at_first(last, input_ids, self.end_of_text)
         if self.text_projection is not None:
             pooled = self.text_projection(pooled)
         return hidden, pooled
+
+    def layer_states(self, input_ids: Array) -> tuple[Array, ...]:
+        """What enters the first layer and what leaves each, (batch, tokens, hidden_size), none of them normalised."""
+        states = [self.text_model.embeddings(input_ids)]
+        for layer in self.text_model.encoder.layers:
+            states.append(layer(states[-1]))
+        return tuple(states)
+
+    def __call__(  # type: ignore[override]
+        self,
+        input_ids: Array,
+        attention_mask: None = None,
+        *,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        **options: Input,
+    ) -> Outputs | tuple[Array, ...]:
+        """Encode tokens: tensors with MindSpore's kernels, NumPy arrays with this machine's engine.
+
+        Args:
+            input_ids: (batch, tokens) integers.
+            attention_mask: must be None: as Stable Diffusion was trained, padding is looked at like any other token.
+            output_hidden_states: also return what leaves each layer, from a second pass.
+            return_dict: false for a plain tuple.
+            options: ``skip`` and ``apply_final_norm`` of `construct`.
+
+        Raises:
+            ValueError: there is an ``attention_mask``.
+        """
+        if attention_mask is not None:
+            raise ValueError("attention_mask must be None: padding is encoded like any other token")
+        hidden, pooled = super().__call__(input_ids, **options)
+        states = self._run("layer_states", input_ids) if output_hidden_states else None
+        if self.projects:
+            return _as_asked(CLIPTextProjectionOutput(pooled, hidden, states), return_dict)
+        return _as_asked(CLIPTextOutput(hidden, pooled, states), return_dict)
+
+
+def _as_asked(output: Outputs, return_dict: bool) -> Outputs | tuple[Array, ...]:
+    return output if return_dict else output.to_tuple()
 
 
 class CLIPTextModelWithProjection(CLIPTextModel):

@@ -1,12 +1,16 @@
 """The UNet that predicts noise: Latent Diffusion (Rombach et al. 2022, §3.2) and SDXL (Podell et al. 2023, §2.1)."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import mindspore as ms
+import numpy as np
 from mindspore import nn
 
 from .. import functional as F
-from ..engines import Array
+from ..engines import Array, Input
 from .layers import Activation, Conv2d, GroupNorm, Upsample
+from .outputs import UNet2DConditionOutput
 from .unet_blocks import Block, per_stage
 from .unet_encoder import UNetEncoder
 from .unet_fields import UNetFields
@@ -86,6 +90,35 @@ class UNet2DConditionModel(UNetEncoder):
             down_block_additional_residuals,
             mid_block_additional_residual,
         )[0]
+
+    def __call__(  # type: ignore[override]
+        self,
+        sample: Array,
+        timestep: Array | float,
+        encoder_hidden_states: Array,
+        *,
+        timestep_cond: Array = None,
+        added_cond_kwargs: Mapping[str, Array] | None = None,
+        return_dict: bool = True,
+        **options: Input,
+    ) -> UNet2DConditionOutput | tuple[Array]:
+        """Predict the noise in ``sample``: tensors with MindSpore's kernels, NumPy arrays with this machine's engine.
+
+        Args:
+            sample, encoder_hidden_states, timestep_cond, options: as in `construct`.
+            timestep: one number for all images, or (batch,).
+            added_cond_kwargs: SDXL's ``text_embeds`` and ``time_ids``.
+            return_dict: false for a plain tuple.
+        """
+        time = np.reshape(timestep.asnumpy() if isinstance(timestep, ms.Tensor) else timestep, (-1,))
+        inputs = {"timestep_cond": timestep_cond, **(added_cond_kwargs or {}), **options}
+        prediction = super().__call__(
+            sample,
+            self._engine_for(sample).asarray(time),
+            encoder_hidden_states,
+            **{name: value for name, value in inputs.items() if value is not None},
+        )
+        return UNet2DConditionOutput(prediction) if return_dict else (prediction,)
 
     def deep(
         self,

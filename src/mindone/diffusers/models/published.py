@@ -1,0 +1,138 @@
+"""What scripts written for the published API ask of any network, beyond what `base.Model` needs for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import mindspore as ms
+import numpy as np
+
+from .. import engines
+from ..engines import Array, Engine
+from ..engines.base import Input
+from ..engines.cache import GraphCache
+from ..loading.configurable import Configurable
+from ..loading.dtypes import parse_dtype
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_DEVICES = {"cpu": "CPU", "npu": "Ascend", "ascend": "Ascend"}
+
+
+class PublishedModel(Configurable):
+    """Mixed into `base.Model`."""
+
+    dtype: str
+    graphs: GraphCache
+
+    # ---- where and in what it computes ---------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu" or "npu"."""
+        return "npu" if ms.get_context("device_target") == "Ascend" else "cpu"
+
+    def to(self, *where: Any, dtype: Any = None, device: Any = None) -> Self:
+        """Compute in another type from now on: ``network.to(ms.float16)``. Returns the network itself.
+
+        A device may be named too, but it must be the one that it runs on: that is chosen for the whole process, with
+        ``ms.set_context(device_target=…)``.
+
+        Raises:
+            ValueError: another device, or a type that is none of float32, float16 and bfloat16.
+        """
+        for one in (*where, dtype, device):
+            if one is None:
+                continue
+            name = str(one).lower().split(":")[0]
+            if name in _DEVICES or name in ("cuda", "gpu", "mps", "xpu"):
+                self._require_device(name)
+            else:
+                self._set_dtype(parse_dtype(one))
+        return self
+
+    def _set_dtype(self, dtype: str) -> None:
+        if dtype != self.dtype:
+            self.dtype = dtype
+            self.graphs.clear()
+
+    def _require_device(self, name: str) -> None:
+        if _DEVICES.get(name) != ms.get_context("device_target"):
+            raise ValueError(
+                f"this process runs on {self.device}, got device {name!r}; choose the device before loading, with "
+                "ms.set_context(device_target='CPU' or 'Ascend')"
+            )
+
+    def _engine_for(self, x: Array) -> Engine:
+        """Who runs a call by hand: MindSpore where its tensors are given, else the engine of this machine."""
+        return engines.get("mindspore" if isinstance(x, ms.Tensor) else None)
+
+    def _run(self, method: str, *inputs: Input, **options: Input) -> Array:
+        return self._engine_for(inputs[0]).run(self, *inputs, method=method, **options)
+
+    # ---- how big it is -------------------------------------------------------------------------------------------
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """The number of scalars in all parameters.
+
+        Args:
+            only_trainable: count those that require gradients.
+            exclude_embeddings: leave out tables of tokens and positions.
+        """
+        parameters: Any = self.parameters_and_names()  # type: ignore[attr-defined]
+        return sum(
+            int(np.prod(parameter.shape))
+            for name, parameter in parameters
+            if (parameter.requires_grad or not only_trainable) and not (exclude_embeddings and "embedding" in name)
+        )
+
+    def get_memory_footprint(self, return_buffers: bool = True) -> int:
+        """The bytes of the parameters in the type that the network computes in; it has no buffers."""
+        return self.num_parameters() * _BYTES[self.dtype]
+
+    # ---- attention -----------------------------------------------------------------------------------------------
+
+    if TYPE_CHECKING:
+
+        def enable_flash_sdp(self, enabled: bool = True) -> None: ...
+
+    def enable_xformers_memory_efficient_attention(self, attention_op: object = None) -> None:
+        """Use the device's memory-efficient attention kernel, as `enable_flash_sdp`; ``attention_op`` names none here.
+
+        Raises:
+            ValueError: an ``attention_op`` was given.
+        """
+        if attention_op is not None:
+            raise ValueError("attention_op must be None: the kernel is the device's own; see enable_flash_sdp")
+        self.enable_flash_sdp(True)
+
+    def disable_xformers_memory_efficient_attention(self) -> None:
+        """Use plain attention, as ``enable_flash_sdp(False)``."""
+        self.enable_flash_sdp(False)
+
+    def set_use_memory_efficient_attention_xformers(self, valid: bool, attention_op: object = None) -> None:
+        """One of the two above."""
+        if valid:
+            self.enable_xformers_memory_efficient_attention(attention_op)
+        else:
+            self.disable_xformers_memory_efficient_attention()
+
+    def enable_npu_flash_attention(self) -> None:
+        """The same as ``enable_flash_sdp(True)``."""
+        self.enable_flash_sdp(True)
+
+    def disable_npu_flash_attention(self) -> None:
+        """The same as ``enable_flash_sdp(False)``."""
+        self.enable_flash_sdp(False)
+
+    def set_use_npu_flash_attention(self, valid: bool) -> None:
+        """The same as ``enable_flash_sdp(valid)``."""
+        self.enable_flash_sdp(valid)
+
+    def set_attention_slice(self, slice_size: str | int | list[int] | None = "auto") -> None:
+        """Taken for published scripts, and without effect: attention never holds all its weights at once here.
+
+        A CPU computes it piece by piece anyway, an Ascend device with its memory-efficient kernel.
+        """
