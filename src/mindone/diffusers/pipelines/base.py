@@ -11,15 +11,17 @@ from ..loading.config import GENERATION_CONFIG_NAME, Config, read_generation_con
 from ..loading.dtypes import parse_dtype
 from ..loading.fields import Flag, read_fields
 from ..loading.hub import Source, component_folder
+from ..loading.upload import upload_folder
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
 from .components import INDEX_NAME, component_classes, load_component, published_names
+from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
 
 P = TypeVar("P", bound="Pipeline")
 
 
-class Pipeline(RunsOfPipeline):
+class Pipeline(PublishedPipeline, RunsOfPipeline):
     """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
 
     What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number
@@ -40,7 +42,7 @@ class Pipeline(RunsOfPipeline):
             raise ValueError(f"{type(self).__name__} needs {' and '.join(missing)}, got None")
         for name, component in components.items():
             setattr(self, name, component)
-        self.config = Config(config)
+        self.own_settings = Config(config)
         self.engine = engine
         self.generation_config = Config()
         self._progress_bar_options: dict[str, Any] = {}
@@ -100,6 +102,7 @@ class Pipeline(RunsOfPipeline):
         read_fields(dict[str, Flag | None], settings, str(root / INDEX_NAME))
         pipe = pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
         pipe.generation_config = generation_config
+        pipe.name_or_path = os.fspath(path_or_id)
         return pipe
 
     @classmethod
@@ -140,10 +143,15 @@ class Pipeline(RunsOfPipeline):
         """The type that a component is loaded in when the pipeline is asked for in ``dtype``."""
         return dtype
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write the pipeline to a folder in the published layout, which diffusers loads as well."""
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
+        """Write the pipeline to a folder in the published layout, which diffusers loads as well.
+
+        Args:
+            save_directory: the folder, which is made when missing.
+            push_to_hub, upload: as in `save_config`.
+        """
         root = Path(save_directory)
-        index: dict[str, Any] = {"_class_name": type(self).__name__, **self.config}
+        index: dict[str, Any] = {"_class_name": type(self).__name__, **self.own_settings}
         for name, component in self.components.items():
             index[name] = published_names(component)
             if component is not None:
@@ -154,6 +162,8 @@ class Pipeline(RunsOfPipeline):
             write_json(suggestions, dict(self.generation_config))
         else:
             suggestions.unlink(missing_ok=True)  # those of an earlier checkpoint in the same folder
+        if push_to_hub:
+            upload_folder(root, upload.pop("repo_id", root.name), **upload)
 
     # ---- what it is made of ------------------------------------------------------------------------------------------
 

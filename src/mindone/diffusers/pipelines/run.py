@@ -37,6 +37,8 @@ class Settings:
     guidance_interval: Interval = (0.0, 1.0)
     interrupt: bool = False
     num_timesteps: int = 0
+    clip_skip: int | None = None
+    denoising_end: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,13 +122,17 @@ class Run:
         self.settings.num_timesteps = len(timesteps)
 
     def set_step_options(self, eta: float, generator: Generators) -> None:
-        """Which of these the scheduler's ``step`` takes. ``eta`` means something to DDIM and TCD only."""
-        accepted = inspect.signature(self.scheduler.step).parameters
-        if eta and "eta" not in accepted:
-            name = type(self.scheduler).__name__
-            logger.warning(f"{name} has no use for eta={eta}; DDIMScheduler and TCDScheduler have")
-        given = {"eta": eta, "generator": generator}
-        self.step_options = {name: value for name, value in given.items() if name in accepted}
+        """What the steps of this run are called with."""
+        self.step_options = step_options(self.scheduler, eta, generator)
+
+
+def step_options(scheduler: Scheduler, eta: float, generator: Generators) -> dict[str, object]:
+    """Which of these the scheduler's ``step`` takes. ``eta`` means something to DDIM and TCD only."""
+    accepted = inspect.signature(scheduler.step).parameters
+    if eta and "eta" not in accepted:
+        logger.warning(f"{type(scheduler).__name__} has no use for eta={eta}; DDIMScheduler and TCDScheduler have")
+    given = {"eta": eta, "generator": generator}
+    return {name: value for name, value in given.items() if name in accepted}
 
 
 _current: ContextVar[tuple[Run, ...]] = ContextVar("mindone.diffusers.runs", default=())
@@ -202,6 +208,12 @@ class RunsOfPipeline:
     def num_timesteps(self) -> int:
         """How many timesteps the run visits."""
         return int(self._read("num_timesteps"))
+
+    @property
+    def clip_skip(self) -> int | None:
+        """How many of the text encoder's last layers the run leaves out."""
+        skip: int | None = self._read("clip_skip")
+        return skip
 
     @property
     def do_classifier_free_guidance(self) -> bool:

@@ -171,6 +171,7 @@ class StableDiffusionPipeline(Pipeline):
             guidance_interval,
         )
         with self.begin(guidance_scale, guidance_rescale, guidance_interval) as run:
+            run.settings.clip_skip = clip_skip
             run.set_timesteps(num_inference_steps, timesteps, sigmas)
             run.set_step_options(eta, generator)
             embeds = self.encode_prompt(

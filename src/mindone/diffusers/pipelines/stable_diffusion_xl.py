@@ -125,7 +125,7 @@ class StableDiffusionXLPipeline(Pipeline):
             return embeds, None, pooled, None
 
         nothing_negative = negative_prompt is None and negative_prompt_2 is None
-        if negative_prompt_embeds is None and nothing_negative and self.config.force_zeros_for_empty_prompt:
+        if negative_prompt_embeds is None and nothing_negative and self.own_settings.force_zeros_for_empty_prompt:
             negative_prompt_embeds, negative_pooled_prompt_embeds = (x * 0.0 for x in embeds)
         elif negative_prompt_embeds is None:
             texts, texts_2 = as_list(negative_prompt, count), as_list(negative_prompt_2 or negative_prompt, count)
@@ -140,6 +140,16 @@ class StableDiffusionXLPipeline(Pipeline):
         hidden, _ = encode_text(engine, self.text_encoder, self.tokenizer, texts, skip, norm)
         hidden_2, pooled = encode_text(engine, self.text_encoder_2, self.tokenizer_2, texts_2, skip, norm)
         return engine.concat([hidden, hidden_2], axis=-1), pooled
+
+    @property
+    def denoising_end(self) -> float | None:
+        """The part of the trajectory after which the run stops, for another pipeline to go on."""
+        end: float | None = self._read("denoising_end")
+        return end
+
+    def upcast_vae(self) -> None:
+        """Decode in float32, as most checkpoints need; pipelines loaded in float16 do so already."""
+        self.vae.to("float32")
 
     def __call__(
         self,
@@ -213,6 +223,7 @@ class StableDiffusionXLPipeline(Pipeline):
         negative_sizes = (negative_original_size, negative_crops_coords_top_left, negative_target_size)
         time_ids = self._all_time_ids(shape, sizes, negative_sizes)
         with self.begin(guidance_scale, guidance_rescale, guidance_interval) as run:
+            run.settings.clip_skip, run.settings.denoising_end = clip_skip, denoising_end
             run.set_timesteps(num_inference_steps, timesteps, sigmas)
             if denoising_end is not None:
                 chosen = _until(denoising_end, run.timesteps, run.scheduler.config["num_train_timesteps"])
