@@ -18,6 +18,7 @@ from ..utils.files import write_json
 from .config import Config
 from .fields import naming, read_fields
 from .hub import resolve
+from .published_tokenizer import PublishedTokenizer
 from .tokenizer_files import WORD_END, SpecialTokens, Token, TokenizerFiles, byte_pair_encoding
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Ids = NDArray[np.int64]
 _CONTEXT = 77
 
 
-class CLIPTokenizer:
+class CLIPTokenizer(PublishedTokenizer):
     """Text to ids and back.
 
     The text is brought to Unicode's composed form (NFC), runs of whitespace become one space, and letters become lower

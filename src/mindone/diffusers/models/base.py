@@ -54,9 +54,26 @@ class Model(PublishedModel, nn.Cell):
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
     @classmethod
+    def extract_init_dict(
+        cls, config_dict: Mapping[str, Any], **overrides: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """The fields of a config that this class knows, the overrides it does not know, and the other entries."""
+        known = {field.name for field in dataclasses.fields(cls.Fields)}
+        init = {name: value for name, value in {**config_dict, **overrides}.items() if name in known}
+        unused = {name: value for name, value in overrides.items() if name not in known}
+        return init, unused, {name: value for name, value in config_dict.items() if name not in known}
+
+    @classmethod
     def from_config(cls: type[M], config: Mapping[str, Any], **overrides: Any) -> M:
-        """A network without weights, from a config such as `load_config` returns; ``overrides`` replace its entries."""
-        return cls(**{**config, **overrides})
+        """A network without weights, from a config such as `load_config` returns; ``overrides`` replace its entries.
+
+        Raises:
+            ValueError: an override that the class does not know, or a value that it cannot have.
+        """
+        init, unused, hidden = cls.extract_init_dict(config, **overrides)
+        if unused:
+            raise ValueError(f"{cls.__name__} has no field {', '.join(unused)}")
+        return cls(**hidden, **init)
 
     @classmethod
     def from_pretrained(

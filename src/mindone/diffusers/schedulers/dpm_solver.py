@@ -74,7 +74,7 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
         return timesteps.astype(np.int64)
 
     def _reset(self) -> None:
-        self._outputs: list[Array] = []  # converted model outputs, the latest first
+        self._outputs = []
 
     def step(
         self,

@@ -20,6 +20,11 @@ class LMSDiscreteScheduler(VarianceExploding):
     def _reset(self) -> None:
         self._slopes: list[Array] = []  # the latest first
 
+    @property
+    def derivatives(self) -> list[Array]:
+        """The slopes dx/dσ of the last timesteps, the latest last."""
+        return self._slopes[::-1]
+
     def step(
         self,
         model_output: Array,

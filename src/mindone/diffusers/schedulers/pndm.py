@@ -32,6 +32,10 @@ class PNDMScheduler(VariancePreserving):
     pndm_order = 4
     """How many slopes the multistep method uses."""
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.prk_timesteps = np.array([], np.int64)
+
     def _layout(self, steps: int) -> np.ndarray:
         timesteps = super()._layout(steps)
         self._stride = self._options["num_train_timesteps"] // steps
@@ -45,6 +49,11 @@ class PNDMScheduler(VariancePreserving):
         calls = [call for start, middle, end in steps_of_four for call in (start, middle, middle, end)]
         self.prk_timesteps = np.array(calls, np.int64)
         return np.concatenate([self.prk_timesteps, timesteps[3:]])
+
+    @property
+    def ets(self) -> list[Array]:
+        """The noise ε predicted at the last timesteps, the latest last."""
+        return self._outputs[::-1]
 
     @property
     def plms_timesteps(self) -> np.ndarray:

@@ -155,6 +155,19 @@ class ExponentialIntegrator(SigmaSpace):
         self.sigma_t = np.sqrt(np.float32(1) - self.alphas_cumprod)
         self.lambda_t = np.log(self.alpha_t) - np.log(self.sigma_t)
 
+    _outputs: list[Array]  # what the solver integrated so far, the latest first
+
+    @property
+    def lower_order_nums(self) -> int:
+        """How many of the last timesteps the solver remembers, up to its order."""
+        return len(self._outputs)
+
+    @property
+    def model_outputs(self) -> list[Array | None]:
+        """What the solver integrates at the last timesteps, the latest last; None for those that it has not seen."""
+        unseen = int(self._options["solver_order"]) - len(self._outputs)
+        return [*[None] * unseen, *reversed(self._outputs)]
+
     def convert_model_output(self, model_output: Array, sample: Array) -> Array:
         """What the solver integrates, from what the model predicts at the next step of the run.
 

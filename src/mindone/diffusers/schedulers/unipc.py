@@ -57,7 +57,7 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         return timesteps.astype(np.int64)
 
     def _reset(self) -> None:
-        self._outputs: list[Array] = []  # converted model outputs, the latest first
+        self._outputs = []
         self.last_sample: Array = None
         self._last_order = 0
 

@@ -1,0 +1,78 @@
+"""What scripts written for the published API ask of a tokenizer, beyond what `tokenizer.CLIPTokenizer` needs itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+class PublishedTokenizer:
+    """Mixed into `tokenizer.CLIPTokenizer`."""
+
+    model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
+    is_fast: ClassVar[bool] = True
+    """That the `tokenizers` library does the work."""
+    _tokenizer: tokenizers.Tokenizer
+
+    if TYPE_CHECKING:
+
+        def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]: ...
+        def add_tokens(self, new_tokens: str | Sequence[str], special_tokens: bool = False) -> int: ...
+
+    @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """The special tokens by their role: ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token``."""
+        return {role: getattr(self, role) for role in _ROLES}
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The special tokens, each once."""
+        return list(dict.fromkeys(self.special_tokens_map.values()))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of `all_special_tokens`."""
+        return [int(self._tokenizer.token_to_id(token)) for token in self.all_special_tokens]
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, tokenizers.AddedToken]:
+        """The tokens that texts are searched for before they are split, with their flags, by id."""
+        return dict(sorted(self._tokenizer.get_added_tokens_decoder().items()))
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of these tokens."""
+        return {token.content: number for number, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """The same as `added_tokens_encoder`."""
+        return self.added_tokens_encoder
+
+    def add_special_tokens(self, special_tokens_dict: Mapping[str, Sequence[str]]) -> int:
+        """Add the tokens in ``{"additional_special_tokens": […]}``; returns how many were new.
+
+        Raises:
+            ValueError: another key: the tokens of CLIP's roles are the checkpoint's.
+        """
+        if other := [name for name in special_tokens_dict if name != "additional_special_tokens"]:
+            raise ValueError(f"add_special_tokens takes additional_special_tokens, got {', '.join(other)}")
+        return self.add_tokens(special_tokens_dict.get("additional_special_tokens", ()), special_tokens=True)
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text that tokens stand for, words set apart by single spaces."""
+        ids = [int(self._tokenizer.token_to_id(token)) for token in tokens]
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False)).replace("</w>", " ").strip()
+
+    def save_vocabulary(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Write ``vocab.json`` and ``merges.txt`` alone; returns their paths."""
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        return tuple(self._tokenizer.model.save(os.fspath(save_directory), filename_prefix))

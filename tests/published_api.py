@@ -1,0 +1,136 @@
+"""What of the published API is not here, and why. ``python tests/published_api.py`` writes docs/api-differences.md.
+
+Every public attribute of the reference's classes (tests/golden/published_api.json) is either here under its own name,
+or stands in tests/api_differences.json: with a feature that is not here at all, or on its own.
+"""
+
+import importlib
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "api-differences.md"
+REFERENCE: dict[str, dict[str, Any]] = json.loads((HERE / "golden" / "published_api.json").read_text())
+
+OUTPUTS = {
+    "AutoencoderKLOutput": "mindone.diffusers.models.outputs",
+    "DecoderOutput": "mindone.diffusers.models.outputs",
+    "SchedulerOutput": "mindone.diffusers.schedulers",
+    "StableDiffusionPipelineOutput": "mindone.diffusers.pipelines.output",
+    "StableDiffusionXLPipelineOutput": "mindone.diffusers.pipelines.output",
+    "UNet2DConditionOutput": "mindone.diffusers.models.outputs",
+}
+
+_DIFFERENCES = json.loads((HERE / "api_differences.json").read_text(encoding="utf-8"))
+
+ABSENT_FEATURES: dict[str, tuple[str, set[str]]] = {
+    entry["feature"]: (entry["reason"], set(entry["attributes"].split())) for entry in _DIFFERENCES["features"]
+}
+"""A feature that is not here, the reason, and the attributes that belong to it."""
+
+LEFT_OUT: dict[str, dict[str, str]] = {
+    cls: {name: entry["reason"] for entry in entries for name in entry["attributes"].split()}
+    for cls, entries in _DIFFERENCES["left_out"].items()
+}
+"""For a class the attributes that are left out one by one, and why."""
+
+# Attributes of the same name that do something else, or exist, in classes to which the feature does not apply.
+KEPT = {("CLIPTextModel", "push_to_hub"), ("CLIPTextModelWithProjection", "push_to_hub")}
+
+OTHERWISE = """\
+- Arrays are NumPy's (`scheduler.timesteps`, `.sigmas`, `.alphas_cumprod`, …) or native to the engine, and single
+  numbers (`init_noise_sigma`, `final_alpha_cumprod`) are Python's.
+- `dtype` is a string, "float32", "float16" or "bfloat16", and `device` is "cpu" or "npu". `to` takes types, and a
+  device only where it is the one that the process runs on.
+- Noise comes from `np.random.Generator` objects, one or a list with one per image.
+- Outputs are dictionaries that can be indexed: iterating gives names, as in the reference. Where the reference's output
+  has one entry, ours may have a further one after it (`pred_original_sample` of the multistep solvers); TCD's has it
+  before `pred_noised_sample`.
+- Constructors take options by keyword. `from_config` refuses an override that the class does not know, unless
+  `return_unused_kwargs=True` asks for it back.
+- Config values that no image can be drawn with are refused when the object is made: β outside (0, 1), `trained_betas`
+  of another length than `num_train_timesteps`, learned variances, flow matching. So is a number of steps that would
+  visit a timestep twice.
+- `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference there weighs the
+  one slope that it has as the first of four.
+- `unet(…)` and the text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and no
+  `attention_mask`, `class_labels` or `cross_attention_kwargs`. Calling an autoencoder decodes; its `encode` and
+  `decode` are as published. Calling a safety checker gives embeddings; `pipe.run_safety_checker` judges.
+- `enable_attention_slicing` and its kin are taken and change nothing: attention never holds all its weights at once.
+  `enable_xformers_memory_efficient_attention` switches an Ascend device's memory-efficient kernel."""
+
+
+def our_class(name: str) -> Any:
+    return getattr(importlib.import_module(OUTPUTS.get(name, "mindone.diffusers")), name)
+
+
+def our_object(name: str) -> Any:
+    """A scheduler, as their public attributes are partly its objects' own; else the class."""
+    return our_class(name)() if name.endswith("Scheduler") else our_class(name)
+
+
+def feature_of(cls: str, name: str) -> str | None:
+    """The feature that is not here and that an attribute belongs to."""
+    if (cls, name) in KEPT:
+        return None
+    for feature, (_, names) in ABSENT_FEATURES.items():
+        about_tokenizers = "tokenizers" in feature
+        if name in names and about_tokenizers == (cls == "CLIPTokenizer"):
+            return feature
+    return None
+
+
+def has(owner: Any, name: str) -> bool:
+    """Whether a class or object has an attribute, one that only its objects have included."""
+    if hasattr(owner, name):
+        return True
+    classes = owner.__mro__ if isinstance(owner, type) else ()
+    return any(name in inspect.get_annotations(cls) for cls in classes)
+
+
+def counted(cls: str) -> Mapping[str, str]:
+    """The attributes of a class that belong to what exists here, and their kinds."""
+    attributes = REFERENCE[cls]["attributes"]
+    return {name: kind for name, kind in attributes.items() if feature_of(cls, name) is None}
+
+
+def page() -> str:
+    """docs/api-differences.md."""
+    total = sum(len(REFERENCE[cls]["attributes"]) for cls in REFERENCE)
+    here = {cls: counted(cls) for cls in REFERENCE}
+    out = {cls: LEFT_OUT.get(cls, {}) for cls in REFERENCE}
+    number, missing = sum(map(len, here.values())), sum(map(len, out.values()))
+    lines = [
+        "# Differences from the published API",
+        "",
+        "<!-- Written by `python tests/published_api.py`; a test compares. -->",
+        "",
+        f"The {len(REFERENCE)} classes that exist here have {total:,} public attributes in diffusers 0.35.2 and",
+        f"transformers 4.57.1 (without those of PyTorch's Module). {total - number} of them belong to features that",
+        f"are not here. Of the other {number}, {number - missing} are here under their own names",
+        f"({100 * (number - missing) / number:.1f} %); the rest is listed below.",
+        "",
+        "## What is the same name and not quite the same thing",
+        "",
+        OTHERWISE,
+        "",
+        "## Left out",
+        "",
+        "| class | attribute | reason |",
+        "|---|---|---|",
+    ]
+    for cls, names in sorted(out.items()):
+        for reason in dict.fromkeys(names.values()):
+            listed = ", ".join(f"`{name}`" for name, why in names.items() if why == reason)
+            lines.append(f"| `{cls}` | {listed} | {reason} |")
+    lines += ["", "## Features that are not here", "", "| feature | reason | attributes |", "|---|---|---|"]
+    for feature, (reason, names) in ABSENT_FEATURES.items():
+        lines.append(f"| {feature} | {reason} | {', '.join(f'`{name}`' for name in sorted(names))} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
