@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from mindspore import nn
 
 from .. import functional as F
@@ -108,18 +107,8 @@ class AutoencoderKL(Autoencoder, Model):
         Returns a sample of the latents, or without ``generator`` their mean. Of a list of generators each draws a
         sample of its own: one per image, or several of each image, taking turns.
         """
-        moments = engine.numpy(self._encode(engine, image, "encode_moments"))
-        mean, log_variance = np.split(moments, 2, axis=1)
-        if generator is None:
-            return engine.asarray(mean)
-        deviation = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0))
-        if isinstance(generator, np.random.Generator):
-            noise = generator.standard_normal(mean.shape)
-        else:
-            noise = np.stack([one.standard_normal(mean.shape[1:]) for one in generator])
-            turns = (len(generator) // len(mean), 1, 1, 1)
-            mean, deviation = np.tile(mean, turns), np.tile(deviation, turns)
-        return engine.asarray(mean + deviation * noise.astype(mean.dtype))
+        latents = DiagonalGaussianDistribution(engine, self._encode(engine, image, "encode_moments"))
+        return latents.mode() if generator is None else latents.sample(generator)
 
 
 class Encoder(nn.Cell):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,10 +100,19 @@ class DiagonalGaussianDistribution:
         """The most likely latents: the mean."""
         return self.mean
 
-    def sample(self, generator: np.random.Generator | None = None) -> Array:
-        """Latents drawn from the distribution, with fresh randomness where no generator is given."""
-        noise = (generator or np.random.default_rng()).standard_normal(self._mean.shape).astype(np.float32)
-        return self._engine.asarray(self._mean + np.exp(0.5 * self._logvar) * noise)
+    def sample(self, generator: np.random.Generator | Sequence[np.random.Generator] | None = None) -> Array:
+        """Latents drawn from the distribution, with fresh randomness where no generator is given.
+
+        Of a list of generators each draws a sample: one per image, or several of each image, taking turns.
+        """
+        mean, deviation = self._mean, np.exp(0.5 * self._logvar)
+        if generator is None or isinstance(generator, np.random.Generator):
+            noise = (generator or np.random.default_rng()).standard_normal(mean.shape)
+        else:
+            noise = np.stack([one.standard_normal(mean.shape[1:]) for one in generator])
+            turns = (len(generator) // len(mean), 1, 1, 1)
+            mean, deviation = np.tile(mean, turns), np.tile(deviation, turns)
+        return self._engine.asarray(mean + deviation * noise.astype(np.float32))
 
     def kl(self, other: DiagonalGaussianDistribution | None = None) -> Array:
         """The Kullback-Leibler divergence of each image from another distribution, or from the standard normal."""

@@ -25,6 +25,10 @@ class LMSDiscreteScheduler(VarianceExploding):
         """The slopes dx/dσ of the last timesteps, the latest last."""
         return self._slopes[::-1]
 
+    @derivatives.setter
+    def derivatives(self, derivatives: list[Array]) -> None:
+        self._slopes = derivatives[::-1]
+
     def step(
         self,
         model_output: Array,

@@ -31,6 +31,7 @@ class PNDMScheduler(VariancePreserving):
     choices = fields(prediction_type=("epsilon", "v_prediction"))
     pndm_order = 4
     """How many slopes the multistep method uses."""
+    _outputs: list[Array]  # ε of earlier timesteps, the latest first
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -55,6 +56,10 @@ class PNDMScheduler(VariancePreserving):
         """The noise ε predicted at the last timesteps, the latest last."""
         return self._outputs[::-1]
 
+    @ets.setter
+    def ets(self, ets: list[Array]) -> None:
+        self._outputs = ets[::-1]
+
     @property
     def plms_timesteps(self) -> np.ndarray:
         """The timesteps of the multistep phase, those after ``prk_timesteps``."""
@@ -62,7 +67,7 @@ class PNDMScheduler(VariancePreserving):
 
     def _reset(self) -> None:
         self.counter = 0
-        self._outputs: list[Array] = []  # ε of earlier timesteps, the latest first
+        self._outputs = []
         self.cur_sample: Array = None
         self._sum: Array = None
 

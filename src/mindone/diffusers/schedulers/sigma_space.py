@@ -168,6 +168,10 @@ class ExponentialIntegrator(SigmaSpace):
         unseen = int(self._options["solver_order"]) - len(self._outputs)
         return [*[None] * unseen, *reversed(self._outputs)]
 
+    @model_outputs.setter
+    def model_outputs(self, outputs: Sequence[Array | None]) -> None:
+        self._outputs = [output for output in reversed(outputs) if output is not None]
+
     def convert_model_output(self, model_output: Array, sample: Array) -> Array:
         """What the solver integrates, from what the model predicts at the next step of the run.
 
