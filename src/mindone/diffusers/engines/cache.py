@@ -61,8 +61,14 @@ class GraphCache:
         return len(self._graphs)
 
 
+on_release: list[Callable[[], None]] = []
+"""What engines drop of their own, and make again when they need it, when memory is given back."""
+
+
 def give_back_memory() -> None:
     """Return what the program has freed to the system: C libraries keep it for themselves otherwise."""
+    for drop in on_release:
+        drop()
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
