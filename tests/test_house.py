@@ -1,6 +1,7 @@
 """The layout of the code: imports run one way."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,26 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.level == depth:
             parts |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
     return parts & LAYERS.keys()
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_types_are_real():
+    words = sum(len(re.findall(r"\bAny\b", path.read_text(encoding="utf-8"))) for path in FILES)
+    assert words < 150
+
+
+def test_files_and_functions_are_short():
+    long_files = [str(path) for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > 350]
+    functions = [
+        (path, node)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    assert functions and not long_files
+    assert [f"{path}:{node.name}" for path, node in functions if node.end_lineno - node.lineno >= 80] == []
 
 
 @pytest.mark.parametrize("part", LAYERS)

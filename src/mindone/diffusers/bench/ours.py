@@ -1,10 +1,11 @@
 """A row of this library."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from .. import jobs
+from ..engines import Engine
 from .clock import StageClock
 from .setups import Setup
 
@@ -20,7 +21,7 @@ class Runner:
         pipe.set_progress_bar_config(disable=True)
         stages = {id(pipe.unet): "denoising", id(pipe.vae): "decode"}
         self.engine = f"{pipe.engine.name}, {_computes_in(pipe.engine.name, setup.job.dtype)}"
-        pipe.engine = StagedEngine(pipe.engine, stages, clock)
+        pipe.engine = cast(Engine, StagedEngine(pipe.engine, stages, clock))
         self.pipe, self.job = pipe, setup.job
 
     def draw(self) -> "list[Image]":

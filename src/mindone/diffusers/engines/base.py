@@ -5,7 +5,7 @@ that are stored for it, and keeps what it compiled in the network's cache.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -15,6 +15,9 @@ from .cache import GraphCache
 Array: TypeAlias = Any
 """A native array of an engine (``np.ndarray`` or ``ms.Tensor``), or a node of a graph that is being recorded: whatever
 `functional` takes. It has a ``shape``, and ``+ - *`` work on it."""
+
+Values: TypeAlias = NDArray[Any]
+"""A NumPy array of whatever type a file stores."""
 
 Input: TypeAlias = Array | tuple[Array, ...] | bool | int | float | str | None
 """What a network's method is called with: arrays, tuples of arrays, and constants. None is as good as absent."""
@@ -27,7 +30,7 @@ class Stored(Protocol):
     def shape(self) -> tuple[int, ...]:
         """The parameter's shape."""
 
-    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    def numpy(self, dtype: DTypeLike | None = None) -> Values:
         """The values in ``dtype`` or the type they are stored in."""
 
 
@@ -62,7 +65,7 @@ class Network(Protocol):
     passes: Sequence[Callable[..., None]]
     """What is done to each recorded graph before it is compiled, in this order."""
 
-    def parameters_and_names(self) -> Iterable[tuple[str, Any]]:
+    def parameters_and_names(self) -> Iterable[tuple[str, Array]]:
         """All parameters with their names."""
 
     def release_weights(self) -> None:
@@ -101,8 +104,11 @@ class FlashAttention(NamedTuple):
     enabled: bool = True
 
 
+Key = TypeVar("Key")
+
+
 def network_key(
-    engine: str, method: str, arrays: Mapping[Any, NDArray[Any]], fixed: Mapping[str, object]
+    engine: str, method: str, arrays: Mapping[Key, Values], fixed: Mapping[str, object]
 ) -> tuple[object, ...]:
     """What a compiled graph is for: an engine, a method, the shapes and types of its arrays, and its constants."""
     shapes = tuple((name, x.shape, str(x.dtype)) for name, x in arrays.items())

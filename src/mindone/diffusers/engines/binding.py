@@ -4,18 +4,21 @@ So a cell can be wrapped or replaced, and its parameters put anywhere, without a
 to a parameter can be exchanged for an overlay that is computed when an engine asks: a fused adapter, or int8.
 """
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-from .base import Adjustable, Stored
+from .base import Adjustable, Array, Stored, Values
+
+Parameter: TypeAlias = Array
+"""``ms.Parameter``, which also carries what is bound to it."""
 
 
 class InMemory:
     """Stored values that are an array."""
 
-    def __init__(self, values: NDArray[Any]):
+    def __init__(self, values: Values):
         self.values = values
 
     @property
@@ -23,12 +26,12 @@ class InMemory:
         """The array's shape."""
         return self.values.shape
 
-    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    def numpy(self, dtype: DTypeLike | None = None) -> Values:
         """The array, in ``dtype`` where one is given."""
         return self.values if dtype is None else self.values.astype(dtype, copy=False)
 
 
-def bind(parameter: Any, stored: Stored, name: str | None = None) -> None:
+def bind(parameter: Parameter, stored: Stored, name: str | None = None) -> None:
     """Give a parameter its values, from now on, and the ``name`` that checkpoints know it by.
 
     Raises:
@@ -42,19 +45,19 @@ def bind(parameter: Any, stored: Stored, name: str | None = None) -> None:
         parameter.published_name = name
 
 
-def bound(parameter: Any) -> Stored | None:
+def bound(parameter: Parameter) -> Stored | None:
     """What was bound to the parameter, or None."""
     stored: Stored | None = getattr(parameter, "stored", None)
     return stored
 
 
-def published_name(parameter: Any, path: str) -> str:
+def published_name(parameter: Parameter, path: str) -> str:
     """What checkpoints call the parameter that a network holds at ``path``; wrapping its cell does not change it."""
     name: str = getattr(parameter, "published_name", path)
     return name
 
 
-def stored(parameter: Any) -> Stored:
+def stored(parameter: Parameter) -> Stored:
     """The parameter's values: what was bound to it, or what MindSpore has been given since.
 
     Raises:
@@ -69,7 +72,7 @@ def stored(parameter: Any) -> Stored:
     return InMemory(np.asarray(values, np.float32) if values.dtype.name == "bfloat16" else values)
 
 
-def fill(parameter: Any, dtype: str) -> None:
+def fill(parameter: Parameter, dtype: str) -> None:
     """Put the bound values into the parameter's own memory in ``dtype``, where MindSpore's kernels want them; once."""
     import mindspore as ms
 

@@ -7,11 +7,12 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..utils.files import write_json
+from ..utils.types import Value
 from .config import Config, read_config
 from .hub import Kind, resolve
 from .upload import upload_folder
@@ -40,7 +41,7 @@ class Configurable:
         local_files_only: bool = False,
         token: str | bool | None = None,
         **unused: object,
-    ) -> Any:
+    ) -> Value:
         """The content of the config file, a dictionary for ``from_config``.
 
         Args:
@@ -73,7 +74,7 @@ class Configurable:
         return (config, unused) if return_unused_kwargs else config
 
     @classmethod
-    def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Any:
+    def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Value) -> Value:
         """The older name of ``load_config``."""
         return cls.load_config(pretrained_model_name_or_path, **options)
 
@@ -89,7 +90,7 @@ class Configurable:
         """Write the config to a file."""
         write_json(json_file_path, self._saved_config())
 
-    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
+    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value) -> None:
         """Write the config file into a folder, which is made when missing.
 
         Args:
@@ -102,11 +103,13 @@ class Configurable:
         if push_to_hub:
             upload_folder(save_directory, upload.pop("repo_id", Path(save_directory).name), **upload)
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value
+    ) -> None:
         """Write what ``from_pretrained`` reads, here the config file; the arguments are those of ``save_config``."""
         self.save_config(save_directory, push_to_hub, **upload)
 
-    def push_to_hub(self, repo_id: str, **upload: Any) -> str:
+    def push_to_hub(self, repo_id: str, **upload: Value) -> str:
         """Upload what ``save_pretrained`` writes to a repository on the hub; returns the commit's address.
 
         Args:

@@ -1,13 +1,14 @@
 """The autoencoder between images and latents (Rombach et al. 2022, §3.1), regularised by a KL term."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Pixels, Positive, Real
+from ..utils.types import Value
 from .autoencoder import Autoencoder, Source
 from .base import Model
 from .fields import ActivationName, Channels, Count, StageChannels, Stages, check_divides
@@ -65,7 +66,7 @@ class AutoencoderKL(Autoencoder, Model):
     Fields = AutoencoderKLFields
     encodes_at_random = True
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: Value):
         super().__init__(config)
         c: AutoencoderKLFields = self.fields
         latent = c.latent_channels

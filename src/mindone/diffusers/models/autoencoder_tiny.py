@@ -1,7 +1,7 @@
 """A tiny autoencoder distilled from a big one: TAESD (Bohan 2023, https://github.com/madebyollin/taesd)."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from mindspore import nn
 from pydantic import Field, Strict
@@ -9,6 +9,7 @@ from pydantic import Field, Strict
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Positive, Real
+from ..utils.types import Value
 from .autoencoder import Autoencoder, Source
 from .base import Model
 from .fields import ActivationName, Channels, CountOrNone, StageChannels, Stages
@@ -55,7 +56,7 @@ class AutoencoderTiny(Autoencoder, Model):
     Fields = AutoencoderTinyFields
     encodes_at_random = False
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: Value):
         super().__init__(config)
         c: AutoencoderTinyFields = self.fields
         self.encoder = TinyEncoder(c)

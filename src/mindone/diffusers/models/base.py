@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -23,6 +23,7 @@ from ..loading.hub import resolve
 from ..loading.safetensors import StoredTensor, save_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
+from ..utils.types import Value
 from .published import PublishedModel
 
 M = TypeVar("M", bound="Model")
@@ -41,9 +42,9 @@ class Model(PublishedModel, nn.Cell):
     Fields: ClassVar[type]
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
 
-    def __init__(self, config: Mapping[str, Any]):
+    def __init__(self, config: Mapping[str, Value]):
         super().__init__()
-        self.fields: Any = read_fields(self.Fields, config, type(self).__name__)
+        self.fields: Value = read_fields(self.Fields, config, type(self).__name__)
         self.config = Config(dataclasses.asdict(self.fields), config)
         self.dtype: str = "float32"
         self.weights: Weights | None = None
@@ -55,8 +56,8 @@ class Model(PublishedModel, nn.Cell):
 
     @classmethod
     def extract_init_dict(
-        cls, config_dict: Mapping[str, Any], **overrides: Any
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        cls, config_dict: Mapping[str, Value], **overrides: Value
+    ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
         """The fields of a config that this class knows, the overrides it does not know, and the other entries."""
         known = {field.name for field in dataclasses.fields(cls.Fields)}
         init = {name: value for name, value in {**config_dict, **overrides}.items() if name in known}
@@ -64,7 +65,7 @@ class Model(PublishedModel, nn.Cell):
         return init, unused, {name: value for name, value in config_dict.items() if name not in known}
 
     @classmethod
-    def from_config(cls: type[M], config: Mapping[str, Any], **overrides: Any) -> M:
+    def from_config(cls: type[M], config: Mapping[str, Value], **overrides: Value) -> M:
         """A network without weights, from a config such as `load_config` returns; ``overrides`` replace its entries.
 
         Raises:
@@ -81,7 +82,7 @@ class Model(PublishedModel, nn.Cell):
         path_or_id: str | os.PathLike[str],
         *,
         subfolder: str | None = None,
-        mindspore_dtype: Any = None,
+        mindspore_dtype: Value = None,
         use_safetensors: bool = True,
         variant: str | None = None,
         revision: str | None = None,
@@ -135,7 +136,9 @@ class Model(PublishedModel, nn.Cell):
         self.weights, self.dtype = weights, dtypes.parse_dtype(dtype)
         self.graphs.clear()
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value
+    ) -> None:
         """Write ``config.json`` and one safetensors file in this network's dtype into a folder.
 
         Args:
@@ -179,7 +182,7 @@ class Model(PublishedModel, nn.Cell):
     def __call__(self, *inputs: Input, **options: Input) -> Array:
         """Run the network: on ``ms.Tensor`` with MindSpore's kernels, on NumPy arrays with this machine's engine."""
         if isinstance(inputs[0], np.ndarray):
-            named: dict[str, Any] = options
+            named: dict[str, Value] = options
             return engines.get().run(self, *inputs, **named)
         with engines.executing:
             prepare(self)
@@ -191,7 +194,7 @@ class Model(PublishedModel, nn.Cell):
         """Use the device's memory-efficient attention kernel, or not (at first: yes). On a CPU it means nothing."""
         self._set_flash(enabled=enabled)
 
-    def set_flash_attention_force_cast_dtype(self, dtype: Any) -> None:
+    def set_flash_attention_force_cast_dtype(self, dtype: Value) -> None:
         """Cast inputs of another type to ``dtype`` (float16 at first) for the memory-efficient attention kernel.
 
         None: inputs that the kernel does not take, such as float32, go to plain attention.

@@ -1,13 +1,14 @@
 """CLIP's text tower: Stable Diffusion's text encoder, and with a projection the second one of SDXL."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, Input
 from ..loading.fields import TokenId
+from ..utils.types import Value
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields
 from .fields import Channels, Count, TableSize
@@ -38,7 +39,7 @@ class CLIPTextModel(Model):
     weights_name = "model"
     projects = False
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: Value):
         super().__init__(config)
         c: CLIPTextFields = self.fields
         self.text_model = CLIPTextTransformer(c)

@@ -1,13 +1,13 @@
 """The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and concepts to compare its result with."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
 from ..loading.fields import Pixels
+from ..utils.types import Value
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields
 from .fields import Channels, Count
@@ -52,7 +52,7 @@ class StableDiffusionSafetyChecker(Model):
     Fields = SafetyCheckerFields
     weights_name = "model"
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: Value):
         super().__init__(config)
         vision: CLIPVisionFields = self.fields.vision_config
         projection = self.fields.projection_dim

@@ -1,7 +1,6 @@
 """The UNet that predicts noise: Latent Diffusion (Rombach et al. 2022, §3.2) and SDXL (Podell et al. 2023, §2.1)."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -9,6 +8,7 @@ from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, Input
+from ..utils.types import Value
 from .layers import Activation, Conv2d, GroupNorm, Upsample
 from .outputs import UNet2DConditionOutput
 from .unet_blocks import Block, per_stage
@@ -26,7 +26,7 @@ class UNet2DConditionModel(UNetEncoder):
 
     Fields = UNetFields
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: Value):
         super().__init__(config)
         c: UNetFields = self.fields
         channels, stages = c.block_out_channels, len(c.block_out_channels)

@@ -1,12 +1,13 @@
 """The half of a UNet that looks: from latents down to the lowest stage. A ControlNet is another copy of it."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
+from ..utils.types import Value
 from .base import Model
 from .layers import Conv2d, Downsample
 from .unet_blocks import Block, MidBlock, TimestepEmbedding, per_stage
@@ -18,7 +19,7 @@ class UNetEncoder(Model):
 
     Fields: ClassVar[type] = UNetEncoderFields
 
-    def __init__(self, config: Mapping[str, Any]):
+    def __init__(self, config: Mapping[str, Value]):
         super().__init__(config)
         c: UNetEncoderFields = self.fields
         channels, stages = c.block_out_channels, len(c.block_out_channels)

@@ -15,7 +15,9 @@ Texts = str | list[str] | None
 class Conditions(Protocol):
     """What the network is to be conditioned on."""
 
-    cross_attention_kwargs: Mapping[str, object] | None
+    @property
+    def cross_attention_kwargs(self) -> Mapping[str, object] | None:
+        """What adapters are told."""
 
     def count_images(self) -> int:
         """How many images are asked for. Raises ValueError where the texts are wrong."""
@@ -44,6 +46,7 @@ class Prompts:
 
     def apply(self, run: Run, height: int, width: int) -> None:
         """See `Conditions`."""
+        run.settings.clip_skip = self.clip_skip
         embeds = run.pipe.encode_prompt(
             self.prompt,
             self.num_images_per_prompt,

@@ -1,7 +1,7 @@
 """Pipelines by what a checkpoint says it is."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .base import Pipeline
 from .components import INDEX_NAME
@@ -28,7 +28,7 @@ class DiffusionPipeline(Pipeline):
     _by_name: ClassVar[Mapping[str, type[Pipeline]]] = PIPELINES
 
     @classmethod
-    def _class_for(cls, index: Mapping[str, Any]) -> Any:
+    def _class_for(cls, index: Mapping[str, object]) -> type[Pipeline]:  # type: ignore[override]
         name = str(index.get("_class_name"))
         if name not in cls._by_name:
             known = ", ".join(cls._by_name)

@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from .. import engines
+from ..engines import Engine
 from ..loading.config import GENERATION_CONFIG_NAME, Config, read_generation_config
 from ..loading.dtypes import parse_dtype
 from ..loading.fields import Flag, read_fields
@@ -14,7 +15,8 @@ from ..loading.hub import Source, component_folder
 from ..loading.upload import upload_folder
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
-from .components import INDEX_NAME, component_classes, load_component, published_names
+from ..utils.types import Value
+from .components import INDEX_NAME, Component, component_classes, load_component, published_names
 from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
 
@@ -30,12 +32,14 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
 
     required_components: ClassVar[tuple[str, ...]] = ()
     optional_components: ClassVar[tuple[str, ...]] = ()
-    config_defaults: ClassVar[Mapping[str, Any]] = {}
+    config_defaults: ClassVar[Mapping[str, object]] = {}
     """The pipeline's own entries of ``model_index.json``."""
     default_guidance_scale: ClassVar[float] = 7.5
     """For checkpoints that suggest none of their own."""
 
-    def __init__(self, components: Mapping[str, Any], config: Mapping[str, Any], engine: Any = None):
+    def __init__(
+        self, components: Mapping[str, Component], config: Mapping[str, object], engine: Engine | str | None = None
+    ):
         super().__init__()
         missing = [name for name in self.required_components if components[name] is None]
         if missing:
@@ -45,7 +49,7 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         self.own_settings = Config(config)
         self.engine = engine
         self.generation_config = Config()
-        self._progress_bar_options: dict[str, Any] = {}
+        self._progress_bar_options: dict[str, Value] = {}
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
@@ -54,15 +58,15 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         cls: type[P],
         path_or_id: str | os.PathLike[str],
         *,
-        mindspore_dtype: Any = None,
+        mindspore_dtype: object = None,
         use_safetensors: bool = True,
         variant: str | None = None,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
-        engine: Any = None,
-        **components: Any,
+        engine: Engine | str | None = None,
+        **components: Component,
     ) -> P:
         """Load a pipeline from a folder in the published layout, a bundled checkpoint's name, or a hub id.
 
@@ -106,7 +110,7 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         return pipe
 
     @classmethod
-    def _plan(cls: type[P], index: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[type[P], dict[str, str]]:
+    def _plan(cls: type[P], index: Mapping[str, object], given: Mapping[str, object]) -> tuple[type[P], dict[str, str]]:
         """What to make of a checkpoint: a pipeline's class, and the classes of the components that are not given."""
         pipeline = cls._class_for(index)
         pipeline._check_keywords(given)
@@ -117,7 +121,7 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         return pipeline, component_classes(index, required, optional)
 
     @classmethod
-    def _class_for(cls: type[P], index: Mapping[str, Any]) -> type[P]:
+    def _class_for(cls: type[P], index: Mapping[str, object]) -> type[P]:
         """The pipeline's class for a checkpoint."""
         return cls
 
@@ -127,7 +131,7 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         return (*cls.required_components, *cls.optional_components, *cls.config_defaults)
 
     @classmethod
-    def _check_keywords(cls, keywords: Mapping[str, Any]) -> None:
+    def _check_keywords(cls, keywords: Mapping[str, object]) -> None:
         known = cls._keywords()
         for name in keywords:
             if name == "torch_dtype":
@@ -143,7 +147,9 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         """The type that a component is loaded in when the pipeline is asked for in ``dtype``."""
         return dtype
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value
+    ) -> None:
         """Write the pipeline to a folder in the published layout, which diffusers loads as well.
 
         Args:
@@ -151,7 +157,7 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
             push_to_hub, upload: as in `save_config`.
         """
         root = Path(save_directory)
-        index: dict[str, Any] = {"_class_name": type(self).__name__, **self.own_settings}
+        index: dict[str, Value] = {"_class_name": type(self).__name__, **self.own_settings}
         for name, component in self.components.items():
             index[name] = published_names(component)
             if component is not None:
@@ -168,7 +174,7 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
     # ---- what it is made of ------------------------------------------------------------------------------------------
 
     @property
-    def components(self) -> dict[str, Any]:
+    def components(self) -> dict[str, Component]:
         """The components by name; ``StableDiffusionPipeline(**pipe.components)`` shares them with another pipeline."""
         return {name: getattr(self, name) for name in (*self.required_components, *self.optional_components)}
 
@@ -177,19 +183,19 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         """What the denoising network computes in: "float32", "float16" or "bfloat16"."""
         return self.unet.dtype
 
-    unet: Any
-    vae: Any
-    scheduler: Any
+    unet: Component
+    vae: Component
+    scheduler: Component
     generation_config: Config
     """What the checkpoint suggests for a call: its ``generation_config.json``."""
 
     @property
-    def engine(self) -> Any:
+    def engine(self) -> Engine:
         """Who runs the networks. Can be set by name: "auto", "openvino", "mindspore"."""
         return self._engine
 
     @engine.setter
-    def engine(self, engine: Any) -> None:
+    def engine(self, engine: Engine | str | None) -> None:
         self._engine = engines.get(engine) if engine is None or isinstance(engine, str) else engine
 
     @property
@@ -233,11 +239,11 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
 
     # ---- switches ----------------------------------------------------------------------------------------------------
 
-    def progress_bar(self, total: int) -> Any:
+    def progress_bar(self, total: int) -> Value:
         """A progress bar over ``total`` steps."""
         return progress_bar(total=total, **self._progress_bar_options)
 
-    def set_progress_bar_config(self, **options: Any) -> None:
+    def set_progress_bar_config(self, **options: Value) -> None:
         """Options of the bar that a call draws: ``disable=True``, ``desc="…"``, and tqdm's others."""
         self._progress_bar_options = options
 
@@ -262,10 +268,10 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         for network in self._networks():
             network.enable_flash_sdp(enabled)
 
-    def set_flash_attention_force_cast_dtype(self, dtype: Any) -> None:
+    def set_flash_attention_force_cast_dtype(self, dtype: object) -> None:
         """What inputs that the memory-efficient attention kernel does not take are cast to; None: plain attention."""
         for network in self._networks():
             network.set_flash_attention_force_cast_dtype(dtype)
 
-    def _networks(self) -> list[Any]:
+    def _networks(self) -> list[Component]:
         return [component for component in self.components.values() if hasattr(component, "enable_flash_sdp")]

@@ -1,14 +1,16 @@
 """What a user passes to a pipeline's call is checked here, before any network runs."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from ..engines import Array
+from .components import Component
 
 OUTPUT_TYPES = ("pil", "np", "latent")
 
 
-def default_size(pipe: Any, height: int | None, width: int | None, latents: Any) -> tuple[int, int]:
+def default_size(pipe: Component, height: int | None, width: int | None, latents: Array) -> tuple[int, int]:
     """Height and width in pixels: what was asked for, or what the latents or else the network's config say."""
     factor = pipe.vae_scale_factor
     sample_size = pipe.unet.config["sample_size"]
@@ -20,7 +22,7 @@ def default_size(pipe: Any, height: int | None, width: int | None, latents: Any)
     return (sizes[0] * factor if height is None else height, sizes[1] * factor if width is None else width)
 
 
-def check_size(pipe: Any, height: int, width: int) -> None:
+def check_size(pipe: Component, height: int, width: int) -> None:
     """Both sides must be positive multiples of what a latent stands for."""
     factor = pipe.vae_scale_factor
     for name, value in (("height", height), ("width", width)):
@@ -34,9 +36,9 @@ def check_size(pipe: Any, height: int, width: int) -> None:
 
 def check_prompts(
     prompt: str | list[str] | None,
-    prompt_embeds: Any,
+    prompt_embeds: Array,
     negative_prompt: str | list[str] | None,
-    negative_prompt_embeds: Any,
+    negative_prompt_embeds: Array,
     prompt_2: str | list[str] | None = None,
     negative_prompt_2: str | list[str] | None = None,
 ) -> int:
@@ -74,7 +76,7 @@ def check_prompts(
     return count
 
 
-def _check_text(name: str, value: Any) -> None:
+def _check_text(name: str, value: object) -> None:
     if value is None or isinstance(value, str):
         return
     if not isinstance(value, list):
@@ -86,27 +88,27 @@ def _check_text(name: str, value: Any) -> None:
             raise ValueError(f"{name}[{i}] must be a string, got {type(text).__name__}")
 
 
-def check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: object) -> None:
     """A number of something: an int of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
-def check_generator(generator: Any, images: int) -> None:
-    """None, a NumPy generator, or a list of them, one an image."""
+def check_generator(generator: object, images: int) -> None:
+    """None, a NumPy generator, or a list of them, one per image."""
     for each in generator if isinstance(generator, list) else [generator]:
         if each is None and not isinstance(generator, list):
             return
         if not isinstance(each, np.random.Generator):
             raise ValueError(
-                f"generator must be a NumPy generator such as np.random.default_rng(0), or a list of one an image, got "
-                f"{type(each).__name__}"
+                "generator must be a NumPy generator such as np.random.default_rng(0), or a list of one per image, "
+                f"got {type(each).__name__}"
             )
     if isinstance(generator, list) and len(generator) != images:
         raise ValueError(f"generator must hold one generator for each of the {images} images, got {len(generator)}")
 
 
-def check_latents(latents: Any, shape: tuple[int, int, int, int]) -> None:
+def check_latents(latents: Array, shape: tuple[int, int, int, int]) -> None:
     """Latents of the user's own must have the shape that would have been drawn."""
     if latents is not None and tuple(latents.shape) != shape:
         raise ValueError(
@@ -114,44 +116,14 @@ def check_latents(latents: Any, shape: tuple[int, int, int, int]) -> None:
         )
 
 
-def check_call(
-    pipe: Any,
-    prompts: int,
-    num_images_per_prompt: int,
-    height: int | None,
-    width: int | None,
-    latents: Any,
-    generator: Any,
-    output_type: str,
-    cross_attention_kwargs: dict[str, Any] | None,
-    callback_tensors: Sequence[str],
-    guidance_interval: Any = (0.0, 1.0),
-) -> tuple[int, int, int, int]:
-    """The arguments that text-to-image pipelines share. Returns the shape of the latents."""
-    check_count("num_images_per_prompt", num_images_per_prompt)
-    images = prompts * num_images_per_prompt
-    height, width = default_size(pipe, height, width, latents)
-    check_size(pipe, height, width)
-    shape = (images, pipe.unet.config["in_channels"], height // pipe.vae_scale_factor, width // pipe.vae_scale_factor)
-    check_latents(latents, shape)
-    check_drawing(pipe, images, generator, output_type, cross_attention_kwargs, callback_tensors, guidance_interval)
-    channels, latent_channels = pipe.unet.config["in_channels"], pipe.vae.config["latent_channels"]
-    if channels != latent_channels:
-        raise ValueError(
-            f"the UNet takes {channels} channels and the autoencoder has {latent_channels}: text-to-image needs equal "
-            "numbers (9 is an inpainting UNet)"
-        )
-    return shape
-
-
 def check_drawing(
-    pipe: Any,
+    pipe: Component,
     images: int,
-    generator: Any,
+    generator: object,
     output_type: str,
-    cross_attention_kwargs: dict[str, Any] | None,
+    cross_attention_kwargs: Mapping[str, object] | None,
     callback_tensors: Sequence[str],
-    guidance_interval: Any = (0.0, 1.0),
+    guidance_interval: object = (0.0, 1.0),
 ) -> None:
     """The arguments that all pipelines share, whatever they start from."""
     check_generator(generator, images)
@@ -171,7 +143,7 @@ def check_drawing(
         )
 
 
-def check_interval(guidance_interval: Any) -> None:
+def check_interval(guidance_interval: object) -> None:
     """Where guidance starts and stops, as parts of the steps."""
     pair = tuple(guidance_interval) if isinstance(guidance_interval, (list, tuple)) else ()
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in pair)

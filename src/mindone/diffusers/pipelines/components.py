@@ -3,11 +3,15 @@
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..schedulers import SCHEDULERS
 
 INDEX_NAME = "model_index.json"
+
+Component: TypeAlias = Any
+"""A network, scheduler, tokenizer or the like, or a whole pipeline: users may put anything that behaves like one in its
+place."""
 
 _CLASSES: dict[str, tuple[str, str]] = {
     "AutoencoderKL": ("models.autoencoder_kl", "diffusers"),
@@ -31,7 +35,7 @@ _SYNONYMS = {
 KNOWN_CLASSES = tuple(sorted([*_CLASSES, *_SYNONYMS]))
 
 
-def published_names(component: Any) -> list[str | None]:
+def published_names(component: Component) -> list[str | None]:
     """A component's entry in ``model_index.json``: the library and the class that other programs know it by."""
     if component is None:
         return [None, None]
@@ -39,7 +43,7 @@ def published_names(component: Any) -> list[str | None]:
     return [_CLASSES[name][1] if name in _CLASSES else type(component).__module__, name]
 
 
-def component_classes(index: Mapping[str, Any], required: Iterable[str], optional: Iterable[str]) -> dict[str, str]:
+def component_classes(index: Mapping[str, object], required: Iterable[str], optional: Iterable[str]) -> dict[str, str]:
     """The class of every component to load, under today's names; optional ones may be absent.
 
     Raises:
@@ -64,12 +68,12 @@ def component_classes(index: Mapping[str, Any], required: Iterable[str], optiona
     return classes
 
 
-def component_class(name: str) -> type[Any]:
+def component_class(name: str) -> type[Component]:
     """The class that a name in ``model_index.json`` stands for."""
     return getattr(importlib.import_module(f"...{_CLASSES[name][0]}", __name__), name)
 
 
-def load_component(class_name: str, folder: Path, dtype: str, variant: str | None) -> Any:
+def load_component(class_name: str, folder: Path, dtype: str, variant: str | None) -> Component:
     """Load a component: networks in ``dtype`` and from the files of ``variant``, the others as they are."""
     cls = component_class(class_name)
     if hasattr(cls, "from_folder"):

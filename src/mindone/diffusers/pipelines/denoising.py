@@ -2,11 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from ..engines import Array
 from .predictors import Guidance, NetworkCall, Predictor
 from .run import Run, Step, StepCallback
+
+
+class Bar(Protocol):
+    """A progress bar, as `utils.progress` makes it."""
+
+    def __enter__(self) -> "Bar": ...
+    def __exit__(self, *exception: object) -> object: ...
+    def update(self) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,7 @@ class DenoisingStep:
     """
 
     index: int
-    timestep: Any
+    timestep: float
     latents: Array
     pred_original_sample: Array | None
 
@@ -45,7 +53,7 @@ def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
 
 def denoise(
     run: Run,
-    progress_bar: Callable[..., Any],
+    progress_bar: Callable[..., Bar],
     callback: StepCallback | None = None,
     callback_tensor_inputs: Sequence[str] = ("latents",),
 ) -> Array:

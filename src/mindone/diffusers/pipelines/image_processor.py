@@ -1,7 +1,7 @@
 """Between pictures and what networks compute with: PIL images and arrays in, PIL images and arrays out."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from ..engines import Array, Engine
 from ..loading.config import Config
 from ..loading.configurable import Configurable
 from ..utils import logging
+from .components import Component
 from .regions import Box, fill_whole, fit_inside, masked_region, paste_drawn
 
 logger = logging.get_logger(__name__)
@@ -90,8 +91,9 @@ class VaeImageProcessor(Configurable):
             ValueError: no picture, pictures of several sizes, or values outside [0, 1].
         """
         pictures = list(image) if isinstance(image, (list, tuple)) else [image]
-        if pictures and all(isinstance(each, Image.Image) for each in pictures):
-            pixels = self._pixels_of(pictures, height, width, resize_mode, crops_coords)
+        drawn = [each for each in pictures if isinstance(each, Image.Image)]
+        if drawn and len(drawn) == len(pictures):
+            pixels = self._pixels_of(drawn, height, width, resize_mode, crops_coords)
         else:
             pixels = _stacked(pictures)
             if self.is_latents(pixels):
@@ -119,6 +121,8 @@ class VaeImageProcessor(Configurable):
         """
         if isinstance(image, Image.Image):
             own = (image.height, image.width)
+        elif isinstance(image, Sequence):
+            return self.get_default_height_width(image[0], height, width)
         else:
             own = tuple(image.shape[1:3] if isinstance(image, np.ndarray) else image.shape[2:4])
         chosen = (own[0] if height is None else height, own[1] if width is None else width)
@@ -278,7 +282,7 @@ def resize_nearest(pixels: NDArray[np.float32], height: int, width: int) -> NDAr
     return pixels[:, :, rows][:, :, :, columns]
 
 
-def decode_latents(engine: Engine, vae: Any, latents: Array) -> NDArray[np.float32]:
+def decode_latents(engine: Engine, vae: Component, latents: Array) -> NDArray[np.float32]:
     """Decode latents (batch, channels, height, width) of unit variance to images.
 
     Returns:

@@ -128,7 +128,9 @@ class Inpainting:
 
     def put_back(self, images: Images) -> Images:
         """With ``padding_mask_crop`` what was drawn, put into the picture; otherwise the images as they are."""
-        if self.region is None or not isinstance(self.mask_image, Image.Image):
+        if self.region is None or not (
+            isinstance(self.mask_image, Image.Image) and isinstance(self.image, Image.Image)
+        ):
             return images
         return [paste_drawn(self.mask_image, self.image, drawn, self.region) for drawn in images]
 

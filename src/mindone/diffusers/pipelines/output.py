@@ -1,16 +1,16 @@
 """What a pipeline's call returns."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from ..utils.outputs import BaseOutput
+from .image_processor import Images
 
 
 @dataclass(eq=False)
 class StableDiffusionPipelineOutput(BaseOutput):
     """Images and, where a safety checker ran, its verdicts: ``output.images``, ``output["images"]``, ``output[0]``."""
 
-    images: Any
+    images: Images
     """A list of ``PIL.Image.Image`` ("pil"), float32 in [0, 1] (images, height, width, 3) ("np"), or latents."""
     nsfw_content_detected: list[bool] | None = None
     """One verdict per image; None when no safety checker ran."""
@@ -20,5 +20,5 @@ class StableDiffusionPipelineOutput(BaseOutput):
 class StableDiffusionXLPipelineOutput(BaseOutput):
     """Images: ``output.images``, ``output["images"]``, ``output[0]``."""
 
-    images: Any
+    images: Images
     """A list of ``PIL.Image.Image`` ("pil"), float32 in [0, 1] (images, height, width, 3) ("np"), or latents."""

@@ -1,8 +1,8 @@
 """From prompts to text embeddings."""
 
-from typing import Any
-
+from ..engines import Array, Engine
 from ..utils import logging
+from .components import Component
 
 logger = logging.get_logger(__name__)
 
@@ -13,8 +13,13 @@ def as_list(text: str | list[str] | None, count: int) -> list[str]:
 
 
 def encode_text(
-    engine: Any, text_encoder: Any, tokenizer: Any, texts: list[str], skip: int = 0, apply_final_norm: bool = True
-) -> tuple[Any, Any]:
+    engine: Engine,
+    text_encoder: Component,
+    tokenizer: Component,
+    texts: list[str],
+    skip: int = 0,
+    apply_final_norm: bool = True,
+) -> tuple[Array, Array]:
     """Run a CLIP text encoder.
 
     Texts beyond the encoder's length (77 tokens) are cut off, with a warning that names the part that is lost.
@@ -43,7 +48,7 @@ def encode_text(
     return hidden, pooled
 
 
-def repeat_each(engine: Any, x: Any, times: int) -> Any:
+def repeat_each(engine: Engine, x: Array, times: int) -> Array:
     """Rows ``a, b`` of ``x`` as ``a, a, b, b`` (for two times)."""
     if times == 1:
         return x

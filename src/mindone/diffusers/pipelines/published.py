@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from ..loading.config import Config
 from ..loading.configurable import Configurable
 from ..loading.hub import Source
 from ..schedulers.base import Generators, draw_noise
-from .components import INDEX_NAME, component_classes, published_names
+from ..utils.types import Value
+from .components import INDEX_NAME, Component, component_classes, published_names
 from .image_processor import decode_latents, to_pil
 from .predictors import guidance_scale_embedding
 from .run import step_options
@@ -36,16 +37,16 @@ class PublishedPipeline(Configurable):
     name_or_path: str = ""
     """What `from_pretrained` was given."""
     engine: Engine
-    unet: Any
-    vae: Any
-    scheduler: Any
+    unet: Component
+    vae: Component
+    scheduler: Component
 
     if TYPE_CHECKING:
 
-        def __init__(self, *components: Any, **more: Any) -> None: ...
+        def __init__(self, *components: Component, **more: Component) -> None: ...
         @property
-        def components(self) -> dict[str, Any]: ...
-        def _networks(self) -> list[Any]: ...
+        def components(self) -> dict[str, Component]: ...
+        def _networks(self) -> list[Component]: ...
         def enable_flash_sdp(self, enabled: bool = True) -> None: ...
         @property
         def vae_scale_factor(self) -> int: ...
@@ -89,14 +90,14 @@ class PublishedPipeline(Configurable):
             setattr(self, name, component)
 
     @classmethod
-    def from_pipe(cls, pipeline: PublishedPipeline, **components: Any) -> Self:
+    def from_pipe(cls, pipeline: PublishedPipeline, **components: Component) -> Self:
         """A pipeline of this class with the components of another one, which both then share.
 
         Args:
             pipeline: the other one.
             components: components, and settings, that replace its own.
         """
-        mine: Mapping[str, Any] = {**pipeline.components, **pipeline.own_settings}
+        mine: Mapping[str, Value] = {**pipeline.components, **pipeline.own_settings}
         taken = {name: value for name, value in mine.items() if name in cls._keywords()}
         return cls(**{**taken, **components}, engine=pipeline.engine)
 
@@ -111,7 +112,7 @@ class PublishedPipeline(Configurable):
         local_files_only: bool = False,
         token: str | bool | None = None,
         **unused: object,
-    ) -> Any:
+    ) -> Value:
         """The content of ``model_index.json``; the arguments are those of `Configurable.load_config`."""
         index = Source(pretrained_model_name_or_path, revision, cache_dir, local_files_only, token).index()
         if unused and not return_unused_kwargs:
@@ -142,7 +143,7 @@ class PublishedPipeline(Configurable):
         device: str = self.unet.device
         return device
 
-    def to(self, *where: Any, dtype: Any = None, device: Any = None) -> Self:
+    def to(self, *where: object, dtype: object = None, device: object = None) -> Self:
         """Compute in another type from now on, ``pipe.to(ms.float16)``; see `PublishedModel.to`. Returns the pipeline.
 
         Raises:

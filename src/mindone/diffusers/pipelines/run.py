@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ..engines import Array, Engine, Input
 from ..schedulers.base import Generators, Scheduler
 from ..utils import logging
+from ..utils.types import Value
+from .components import Component
 
 logger = logging.get_logger(__name__)
 
@@ -68,9 +70,9 @@ class Run:
     guidance the conditions have two rows per image: all negative ones, then all positive ones.
     """
 
-    pipe: Any
+    pipe: Component
     engine: Engine
-    unet: Any
+    unet: Component
     scheduler: Scheduler
     shown_scheduler: Scheduler
     """The pipeline's own, which scripts ask for the timesteps; no run steps with it."""
@@ -78,7 +80,7 @@ class Run:
     tensors: dict[str, Array] = field(default_factory=dict)
     timesteps: np.ndarray = field(default_factory=lambda: np.empty(0))
     num_inference_steps: int = 0
-    step_options: Mapping[str, Any] = field(default_factory=dict)
+    step_options: Mapping[str, Value] = field(default_factory=dict)
     extra_channels: Sequence[str] = ()
     """The tensors that the network gets beside the latents, as further channels: those of an inpainting network."""
     control: Control | None = None
@@ -135,7 +137,7 @@ class Run:
             raise ValueError("timesteps and sigmas were both given; pass one of them")
         given = {"timesteps": timesteps, "sigmas": sigmas}
         custom = {name: value for name, value in given.items() if value is not None}
-        layout: Mapping[str, Any] = custom or {"num_inference_steps": num_inference_steps}
+        layout: Mapping[str, Value] = custom or {"num_inference_steps": num_inference_steps}
         self.scheduler.set_timesteps(**layout)
         self.shown_scheduler.set_timesteps(**layout)
         self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)
@@ -175,7 +177,7 @@ class RunsOfPipeline:
         self._runs_lock = threading.Lock()
 
     @contextmanager
-    def _begin(self, unet: Any, engine: Engine, scheduler: Scheduler, settings: Settings) -> Iterator[Run]:
+    def _begin(self, unet: Component, engine: Engine, scheduler: Scheduler, settings: Settings) -> Iterator[Run]:
         run = Run(self, engine, unet, copy.copy(scheduler), scheduler, settings)
         token = _current.set((*_current.get(), run))
         with self._runs_lock:
@@ -191,7 +193,7 @@ class RunsOfPipeline:
     def _own_run(self) -> Run | None:
         return next((run for run in reversed(_current.get()) if run.pipe is self), None)
 
-    def _read(self, name: str) -> Any:
+    def _read(self, name: str) -> Value:
         run = self._own_run()
         return getattr(run.settings if run else self._latest, name)
 
@@ -251,5 +253,5 @@ class RunsOfPipeline:
     _interrupt = interrupt
 
 
-StepCallback = Callable[[Any, int, Any, dict[str, Array]], dict[str, Array] | None]
+StepCallback = Callable[[Component, int, float, dict[str, Array]], dict[str, Array] | None]
 """Called as ``callback(pipe, step, timestep, tensors)``; the tensors that it returns replace those of the run."""

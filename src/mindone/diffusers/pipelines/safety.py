@@ -3,22 +3,24 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
 from pydantic import Field, Strict
 
+from ..engines import Engine
 from ..loading.config import Config, read_config, write_config
 from ..loading.fields import Flag, Pixels, Positive, Real, naming, read_fields
 from ..utils import logging
+from .components import Component
 from .image_processor import to_pil
 
 logger = logging.get_logger(__name__)
 
 CONFIG_NAME = "preprocessor_config.json"
 
-_DEFAULTS: dict[str, Any] = {
+_DEFAULTS: dict[str, object] = {
     "do_resize": True,
     "size": {"shortest_edge": 224},
     "resample": 3,  # PIL's bicubic
@@ -69,7 +71,7 @@ class CLIPImageProcessor:
     The config is the published ``preprocessor_config.json``, where ``size`` and ``crop_size`` may be one int.
     """
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: object):
         read_fields(ImageProcessorFields, config, type(self).__name__)
         self.config = Config(_DEFAULTS, config)
 
@@ -115,7 +117,7 @@ class CLIPImageProcessor:
         return int(edge * width / height), edge
 
 
-def find_unsafe(embeds: np.ndarray, checker: Any) -> list[bool]:
+def find_unsafe(embeds: np.ndarray, checker: Component) -> list[bool]:
     """Whether each image is nearer to one of the checker's concepts than the concept's threshold allows.
 
     A cosine similarity, less its threshold, counts after rounding to three decimals; closeness to one of the
@@ -149,7 +151,7 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def blacken_unsafe(
-    engine: Any, checker: Any, feature_extractor: CLIPImageProcessor, images: np.ndarray
+    engine: Engine, checker: Component, feature_extractor: CLIPImageProcessor, images: np.ndarray
 ) -> tuple[np.ndarray, list[bool]]:
     """Run the safety checker on images in [0, 1], (images, height, width, 3): flagged ones become black.
 

@@ -1,21 +1,23 @@
 """Stable Diffusion 1 and 2, and what is distilled from them: High-Resolution Image Synthesis (Rombach et al. 2022)."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ..engines import Array
+from ..engines import Array, Engine
 from ..schedulers.base import Generators
 from ..utils import logging
 from . import checks
+from .arguments import GuidanceOptions, Prompts, Report, Sampling
 from .base import Pipeline
-from .denoising import denoise
+from .components import Component
+from .drawing import draw
 from .image_processor import Images, decode_latents, to_pil
-from .noise import initial_latents
 from .output import StableDiffusionPipelineOutput
 from .predictors import guidance_scale_embedding
 from .prompts import as_list, encode_text, repeat_each
 from .run import Interval, Run, StepCallback
 from .safety import blacken_unsafe
+from .starts import FromNoise
 
 logger = logging.get_logger(__name__)
 
@@ -28,26 +30,26 @@ class StableDiffusionPipeline(Pipeline):
 
     required_components = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
     optional_components = ("safety_checker", "feature_extractor")
-    config_defaults: ClassVar[Mapping[str, Any]] = {"requires_safety_checker": True}
-    callback_tensors = ("latents", "prompt_embeds", "negative_prompt_embeds")
+    config_defaults: ClassVar[Mapping[str, object]] = {"requires_safety_checker": True}
+    callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "negative_prompt_embeds")
     """What a step callback may ask for and replace."""
 
-    text_encoder: Any
-    tokenizer: Any
-    safety_checker: Any
-    feature_extractor: Any
+    text_encoder: Component
+    tokenizer: Component
+    safety_checker: Component
+    feature_extractor: Component
 
     def __init__(
         self,
-        vae: Any,
-        text_encoder: Any,
-        tokenizer: Any,
-        unet: Any,
-        scheduler: Any,
-        safety_checker: Any = None,
-        feature_extractor: Any = None,
+        vae: Component,
+        text_encoder: Component,
+        tokenizer: Component,
+        unet: Component,
+        scheduler: Component,
+        safety_checker: Component = None,
+        feature_extractor: Component = None,
         requires_safety_checker: bool = True,
-        engine: Any = None,
+        engine: Engine | str | None = None,
     ):
         if safety_checker is not None and feature_extractor is None:
             raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
@@ -68,10 +70,10 @@ class StableDiffusionPipeline(Pipeline):
         num_images_per_prompt: int = 1,
         do_classifier_free_guidance: bool = True,
         negative_prompt: str | list[str] | None = None,
-        prompt_embeds: Any = None,
-        negative_prompt_embeds: Any = None,
+        prompt_embeds: Array = None,
+        negative_prompt_embeds: Array = None,
         clip_skip: int | None = None,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Array, Array]:
         """Text embeddings of the prompts and, under guidance, of the negative ones (else None).
 
         Both are native arrays of the engine, (prompts · num_images_per_prompt, tokens, channels), images of one prompt
@@ -95,7 +97,7 @@ class StableDiffusionPipeline(Pipeline):
         negative_embeds = repeat_each(self.engine, self.engine.asarray(negative_prompt_embeds), num_images_per_prompt)
         return embeds, negative_embeds
 
-    def _encode(self, texts: list[str], skip: int = 0) -> Any:
+    def _encode(self, texts: list[str], skip: int = 0) -> Array:
         return encode_text(self.engine, self.text_encoder, self.tokenizer, texts, skip=skip)[0]
 
     def __call__(
@@ -111,18 +113,18 @@ class StableDiffusionPipeline(Pipeline):
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generators = None,
-        latents: Any = None,
-        prompt_embeds: Any = None,
-        negative_prompt_embeds: Any = None,
+        latents: Array = None,
+        prompt_embeds: Array = None,
+        negative_prompt_embeds: Array = None,
         output_type: str = "pil",
         return_dict: bool = True,
-        cross_attention_kwargs: dict[str, Any] | None = None,
+        cross_attention_kwargs: Mapping[str, object] | None = None,
         guidance_rescale: float = 0.0,
         clip_skip: int | None = None,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
-    ) -> StableDiffusionPipelineOutput | tuple[Any, list[bool] | None]:
+    ) -> StableDiffusionPipelineOutput | tuple[Images, list[bool] | None]:
         """Draw images.
 
         Args:
@@ -156,36 +158,19 @@ class StableDiffusionPipeline(Pipeline):
         Raises:
             ValueError: an argument is wrong; raised before any network runs.
         """
-        prompts = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
-        shape = checks.check_call(
-            self,
-            prompts,
+        conditions = Prompts(
+            prompt,
+            negative_prompt,
+            prompt_embeds,
+            negative_prompt_embeds,
+            clip_skip,
             num_images_per_prompt,
-            height,
-            width,
-            latents,
-            generator,
-            output_type,
             cross_attention_kwargs,
-            callback_on_step_end_tensor_inputs,
-            guidance_interval,
         )
-        with self.begin(guidance_scale, guidance_rescale, guidance_interval) as run:
-            run.settings.clip_skip = clip_skip
-            run.set_timesteps(num_inference_steps, timesteps, sigmas)
-            run.set_step_options(eta, generator)
-            embeds = self.encode_prompt(
-                prompt,
-                num_images_per_prompt,
-                run.do_classifier_free_guidance,
-                negative_prompt,
-                prompt_embeds,
-                negative_prompt_embeds,
-                clip_skip,
-            )
-            self._condition(run, *embeds)
-            run.tensors["latents"] = initial_latents(run, shape, generator, latents)
-            latents = denoise(run, self.progress_bar, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
+        guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
+        report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        latents = draw(self, conditions, FromNoise(height, width, latents), sampling, guidance, report)
         images, unsafe = self._decode(latents, output_type)
         return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)
 
@@ -209,7 +194,7 @@ class StableDiffusionPipeline(Pipeline):
         return (to_pil(images) if output_type == "pil" else images), unsafe
 
 
-def _modernized(scheduler: Any) -> Any:
+def _modernized(scheduler: Component) -> Component:
     """The scheduler with what Stable Diffusion was trained with, where its config file is older than these fields.
 
     ``steps_offset`` counts timesteps from 1, and predicted samples are not clipped: latents are no pixels.

@@ -1,11 +1,12 @@
 """Image-to-image with Stable Diffusion: SDEdit (Meng et al. 2022), a picture with noise added and taken away again."""
 
-from typing import Any
+from collections.abc import Mapping
 
+from ..engines import Array
 from ..schedulers.base import Generators
 from .arguments import GuidanceOptions, Prompts, Report, Sampling, Texts
 from .drawing import draw
-from .image_processor import ImageInput
+from .image_processor import ImageInput, Images
 from .output import StableDiffusionPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion import StableDiffusionPipeline
@@ -28,16 +29,16 @@ class StableDiffusionImg2ImgPipeline(WithImageProcessor, StableDiffusionPipeline
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generators = None,
-        prompt_embeds: Any = None,
-        negative_prompt_embeds: Any = None,
+        prompt_embeds: Array = None,
+        negative_prompt_embeds: Array = None,
         output_type: str = "pil",
         return_dict: bool = True,
-        cross_attention_kwargs: dict[str, Any] | None = None,
+        cross_attention_kwargs: Mapping[str, object] | None = None,
         clip_skip: int | None = None,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
-    ) -> StableDiffusionPipelineOutput | tuple[Any, list[bool] | None]:
+    ) -> StableDiffusionPipelineOutput | tuple[Images, list[bool] | None]:
         """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
 
         Args:

@@ -1,11 +1,12 @@
 """Inpainting with Stable Diffusion: a part of a picture is drawn anew."""
 
-from typing import Any
+from collections.abc import Mapping
 
+from ..engines import Array
 from ..schedulers.base import Generators
 from .arguments import GuidanceOptions, Prompts, Report, Sampling, Texts
 from .drawing import draw
-from .image_processor import ImageInput
+from .image_processor import ImageInput, Images
 from .inpainting import Inpainting, WithMaskProcessor
 from .output import StableDiffusionPipelineOutput
 from .run import Interval, StepCallback
@@ -25,7 +26,7 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline)
         prompt: Texts = None,
         image: ImageInput = None,
         mask_image: ImageInput = None,
-        masked_image_latents: Any = None,
+        masked_image_latents: Array = None,
         height: int | None = None,
         width: int | None = None,
         padding_mask_crop: int | None = None,
@@ -38,17 +39,17 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline)
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generators = None,
-        latents: Any = None,
-        prompt_embeds: Any = None,
-        negative_prompt_embeds: Any = None,
+        latents: Array = None,
+        prompt_embeds: Array = None,
+        negative_prompt_embeds: Array = None,
         output_type: str = "pil",
         return_dict: bool = True,
-        cross_attention_kwargs: dict[str, Any] | None = None,
+        cross_attention_kwargs: Mapping[str, object] | None = None,
         clip_skip: int | None = None,
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
-    ) -> StableDiffusionPipelineOutput | tuple[Any, list[bool] | None]:
+    ) -> StableDiffusionPipelineOutput | tuple[Images, list[bool] | None]:
         """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
 
         Args:

@@ -1,27 +1,26 @@
 """Stable Diffusion XL and what is distilled from it: SDXL (Podell et al. 2023)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from ..engines import Array
+from ..engines import Array, Engine
 from ..loading.config import read_config
 from ..schedulers.base import Generators
 from . import checks
+from .arguments import GuidanceOptions, Report, Sampling, Texts
 from .base import Pipeline
-from .denoising import denoise
+from .components import Component
+from .drawing import draw
 from .image_processor import Images, decode_latents, to_pil
-from .noise import initial_latents
 from .output import StableDiffusionXLPipelineOutput
 from .predictors import guidance_scale_embedding
 from .prompts import as_list, encode_text, repeat_each
 from .run import Interval, Run, StepCallback
-
-Texts = str | list[str] | None
-Size = Sequence[int]
-"""Height and width, or top and left, in pixels."""
+from .starts import FromNoise
+from .xl_prompts import Size, XLPrompts
 
 
 class StableDiffusionXLPipeline(Pipeline):
@@ -40,7 +39,7 @@ class StableDiffusionXLPipeline(Pipeline):
         "unet",
         "scheduler",
     )
-    config_defaults: ClassVar[Mapping[str, Any]] = {"force_zeros_for_empty_prompt": True}
+    config_defaults: ClassVar[Mapping[str, object]] = {"force_zeros_for_empty_prompt": True}
     default_guidance_scale = 5.0
     callback_tensors = (
         "latents",
@@ -52,22 +51,22 @@ class StableDiffusionXLPipeline(Pipeline):
     )
     """What a step callback may ask for and replace."""
 
-    text_encoder: Any
-    text_encoder_2: Any
-    tokenizer: Any
-    tokenizer_2: Any
+    text_encoder: Component
+    text_encoder_2: Component
+    tokenizer: Component
+    tokenizer_2: Component
 
     def __init__(
         self,
-        vae: Any,
-        text_encoder: Any,
-        text_encoder_2: Any,
-        tokenizer: Any,
-        tokenizer_2: Any,
-        unet: Any,
-        scheduler: Any,
+        vae: Component,
+        text_encoder: Component,
+        text_encoder_2: Component,
+        tokenizer: Component,
+        tokenizer_2: Component,
+        unet: Component,
+        scheduler: Component,
         force_zeros_for_empty_prompt: bool = True,
-        engine: Any = None,
+        engine: Engine | str | None = None,
     ):
         components = {
             "vae": vae,
@@ -94,12 +93,12 @@ class StableDiffusionXLPipeline(Pipeline):
         do_classifier_free_guidance: bool = True,
         negative_prompt: Texts = None,
         negative_prompt_2: Texts = None,
-        prompt_embeds: Any = None,
-        negative_prompt_embeds: Any = None,
-        pooled_prompt_embeds: Any = None,
-        negative_pooled_prompt_embeds: Any = None,
+        prompt_embeds: Array = None,
+        negative_prompt_embeds: Array = None,
+        pooled_prompt_embeds: Array = None,
+        negative_pooled_prompt_embeds: Array = None,
         clip_skip: int | None = None,
-    ) -> tuple[Any, Any, Any, Any]:
+    ) -> tuple[Array, Array, Array, Array]:
         """Text embeddings: of the prompts, of the negative ones, and both again pooled to one vector a prompt.
 
         All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels of both encoders) and
@@ -134,7 +133,7 @@ class StableDiffusionXLPipeline(Pipeline):
         a, b, c, d = (repeat_each(engine, engine.asarray(x), num_images_per_prompt) for x in every)
         return a, b, c, d
 
-    def _encode(self, texts: list[str], texts_2: list[str], skip: int) -> tuple[Any, Any]:
+    def _encode(self, texts: list[str], texts_2: list[str], skip: int) -> tuple[Array, Array]:
         """Both encoders' hidden states side by side, and the second one's pooled text."""
         engine, norm = self.engine, False
         hidden, _ = encode_text(engine, self.text_encoder, self.tokenizer, texts, skip, norm)
@@ -167,14 +166,14 @@ class StableDiffusionXLPipeline(Pipeline):
         num_images_per_prompt: int = 1,
         eta: float = 0.0,
         generator: Generators = None,
-        latents: Any = None,
-        prompt_embeds: Any = None,
-        negative_prompt_embeds: Any = None,
-        pooled_prompt_embeds: Any = None,
-        negative_pooled_prompt_embeds: Any = None,
+        latents: Array = None,
+        prompt_embeds: Array = None,
+        negative_prompt_embeds: Array = None,
+        pooled_prompt_embeds: Array = None,
+        negative_pooled_prompt_embeds: Array = None,
         output_type: str = "pil",
         return_dict: bool = True,
-        cross_attention_kwargs: dict[str, Any] | None = None,
+        cross_attention_kwargs: Mapping[str, object] | None = None,
         guidance_rescale: float = 0.0,
         original_size: Size | None = None,
         crops_coords_top_left: Size = (0, 0),
@@ -186,7 +185,7 @@ class StableDiffusionXLPipeline(Pipeline):
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
-    ) -> StableDiffusionXLPipelineOutput | tuple[Any]:
+    ) -> StableDiffusionXLPipelineOutput | tuple[Images]:
         """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
 
         Args:
@@ -203,49 +202,22 @@ class StableDiffusionXLPipeline(Pipeline):
         Raises:
             ValueError: an argument is wrong; raised before any network runs.
         """
-        prompts = checks.check_prompts(
-            prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, prompt_2, negative_prompt_2
-        )
-        shape = checks.check_call(
-            self,
-            prompts,
+        conditions = XLPrompts(
+            (prompt, prompt_2),
+            (negative_prompt, negative_prompt_2),
+            (prompt_embeds, pooled_prompt_embeds),
+            (negative_prompt_embeds, negative_pooled_prompt_embeds),
+            (original_size, crops_coords_top_left, target_size),
+            (negative_original_size, negative_crops_coords_top_left, negative_target_size),
+            clip_skip,
             num_images_per_prompt,
-            height,
-            width,
-            latents,
-            generator,
-            output_type,
             cross_attention_kwargs,
-            callback_on_step_end_tensor_inputs,
-            guidance_interval,
         )
-        sizes = (original_size, crops_coords_top_left, target_size)
-        negative_sizes = (negative_original_size, negative_crops_coords_top_left, negative_target_size)
-        time_ids = self._all_time_ids(shape, sizes, negative_sizes)
-        with self.begin(guidance_scale, guidance_rescale, guidance_interval) as run:
-            run.settings.clip_skip, run.settings.denoising_end = clip_skip, denoising_end
-            run.set_timesteps(num_inference_steps, timesteps, sigmas)
-            if denoising_end is not None:
-                chosen = _until(denoising_end, run.timesteps, run.scheduler.config["num_train_timesteps"])
-                run.use_timesteps(chosen, len(chosen))
-            run.set_step_options(eta, generator)
-            embeds = self.encode_prompt(
-                prompt,
-                prompt_2,
-                num_images_per_prompt,
-                run.do_classifier_free_guidance,
-                negative_prompt,
-                negative_prompt_2,
-                prompt_embeds,
-                negative_prompt_embeds,
-                pooled_prompt_embeds,
-                negative_pooled_prompt_embeds,
-                clip_skip,
-            )
-            self._condition(run, *embeds, *time_ids)
-            run.tensors["latents"] = initial_latents(run, shape, generator, latents)
-            latents = denoise(run, self.progress_bar, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        images = self._decode(latents, output_type)
+        sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
+        guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
+        report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        start = FromNoise(height, width, latents, denoising_end)
+        images = self._decode(draw(self, conditions, start, sampling, guidance, report), output_type)
         return StableDiffusionXLPipelineOutput(images) if return_dict else (images,)
 
     def _condition(
@@ -278,53 +250,11 @@ class StableDiffusionXLPipeline(Pipeline):
         images = decode_latents(self.engine, self.vae, latents)
         return to_pil(images) if output_type == "pil" else images
 
-    def _all_time_ids(
-        self, shape: tuple[int, ...], sizes: Sequence[Size | None], negative_sizes: Sequence[Size | None]
-    ) -> tuple[list[int], list[int]]:
-        """The numbers for the original size, the crop and the target size, and those for the negative half."""
-        own = (shape[2] * self.vae_scale_factor, shape[3] * self.vae_scale_factor)
-        original, crop, target = sizes
-        ids = self._time_ids("", original or own, crop or (0, 0), target or own)
-        original, crop, target = negative_sizes
-        if original is None or target is None:
-            return ids, ids
-        return ids, self._time_ids("negative_", original, crop or (0, 0), target)
 
-    def _time_ids(self, prefix: str, original_size: Size, crop: Size, target_size: Size) -> list[int]:
-        """Six numbers that the UNet is conditioned on, checked against the width of its layer for them."""
-        given = {"original_size": original_size, "crops_coords_top_left": crop, "target_size": target_size}
-        for name, pair in given.items():
-            if len(pair) != 2 or not all(isinstance(value, (int, np.integer)) for value in pair):
-                order = "(top, left)" if name.startswith("crops") else "(height, width)"
-                raise ValueError(f"{prefix}{name} must be two whole numbers {order}, got {pair!r}")
-        ids = [int(value) for pair in given.values() for value in pair]
-        config = self.unet.config
-        width, pooled = config["addition_time_embed_dim"], self.text_encoder_2.config["projection_dim"]
-        made, expected = len(ids) * width + pooled, config["projection_class_embeddings_input_dim"]
-        if made != expected:
-            raise ValueError(
-                f"the UNet is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but six sizes "
-                f"of {width} channels (addition_time_embed_dim) and a pooled text of {pooled} make {made}: unet and "
-                "text_encoder_2 are not of one checkpoint, or the UNet is a refiner's, which this pipeline does not run"
-            )
-        return ids
-
-
-def _check_pooled(prefix: str, embeds: Any, pooled: Any) -> None:
+def _check_pooled(prefix: str, embeds: Array, pooled: Array) -> None:
     if (embeds is None) != (pooled is None):
         raise ValueError(f"{prefix}prompt_embeds and {prefix}pooled_prompt_embeds go together; pass both or neither")
     if pooled is not None and (len(pooled.shape) != 2 or pooled.shape[0] != embeds.shape[0]):
         raise ValueError(
             f"{prefix}pooled_prompt_embeds must have the shape ({embeds.shape[0]}, channels), got {tuple(pooled.shape)}"
         )
-
-
-def _until(denoising_end: float, timesteps: np.ndarray, num_train_timesteps: int) -> np.ndarray:
-    """The timesteps of the first part ``denoising_end`` of the way from noise to image."""
-    if not 0 < denoising_end <= 1:
-        raise ValueError(f"denoising_end must be above 0 and at most 1, got {denoising_end!r}")
-    last = round(num_train_timesteps * (1 - denoising_end))
-    chosen = timesteps[timesteps >= last]
-    if not len(chosen):
-        raise ValueError(f"denoising_end={denoising_end} leaves no timestep of {len(timesteps)}; take more steps")
-    return chosen

@@ -28,11 +28,12 @@ class WithImageProcessor:
 
 @dataclass(frozen=True)
 class FromNoise:
-    """Noise, or the user's own ``latents``, for images of a size."""
+    """Noise, or the user's own ``latents``, for images of a size, and the part of the way, from 0 to 1, to go."""
 
     height: int | None
     width: int | None
     latents: Array = None
+    denoising_end: float | None = None
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
         """See `drawing.Start`."""
@@ -43,7 +44,10 @@ class FromNoise:
         return height, width
 
     def choose_timesteps(self, run: Run) -> None:
-        """All of them."""
+        """All of them, or those before the end."""
+        run.settings.denoising_end = self.denoising_end
+        if self.denoising_end is not None:
+            keep_until(run, self.denoising_end)
 
     def begin(self, run: Run, images: int, generator: Generators) -> None:
         """See `drawing.Start`."""
@@ -160,6 +164,21 @@ def keep_last(run: Run, strength: float) -> None:
     begin = (steps - kept) * order
     run.scheduler.set_begin_index(begin)
     run.use_timesteps(run.scheduler.timesteps[begin:], kept)
+
+
+def keep_until(run: Run, denoising_end: float) -> None:
+    """Go through the timesteps of the first part ``denoising_end`` of the way from noise to image.
+
+    Raises:
+        ValueError: it is no part, or no timestep lies in it.
+    """
+    if not 0 < denoising_end <= 1:
+        raise ValueError(f"denoising_end must be above 0 and at most 1, got {denoising_end!r}")
+    last = round(run.scheduler.config["num_train_timesteps"] * (1 - denoising_end))
+    chosen = run.timesteps[run.timesteps >= last]
+    if not len(chosen):
+        raise ValueError(f"denoising_end={denoising_end} leaves no timestep of {len(run.timesteps)}; take more steps")
+    run.use_timesteps(chosen, len(chosen))
 
 
 def encoded(run: Run, pixels: Floats, generator: Generators, rows: int) -> Array:

@@ -235,6 +235,10 @@ class Scheduler(ConfiguredScheduler):
 
     # Samples
 
+    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
+        """Samples with as much noise as they have at ``timesteps``, which are one, or one per image."""
+        raise NotImplementedError
+
     def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
         """The sample as the model wants to see it at this timestep."""
         return sample

@@ -7,11 +7,12 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, overload
 
 from ..loading.config import Config
 from ..loading.configurable import Configurable
 from ..loading.fields import naming
+from ..utils.types import Value
 from . import options
 from .registry import CLASSES, scheduler_class, scheduler_classes
 
@@ -45,7 +46,7 @@ class ConfiguredScheduler(Configurable):
             ]
             cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
 
-    def __init__(self, **chosen: Any) -> None:
+    def __init__(self, **chosen: Value) -> None:
         known = {**self.idle, **self.defaults}
         unknown = sorted(set(chosen) - set(known))
         if unknown:
@@ -76,8 +77,8 @@ class ConfiguredScheduler(Configurable):
 
     @classmethod
     def extract_init_dict(
-        cls, config_dict: Mapping[str, Any], **overrides: Any
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        cls, config_dict: Mapping[str, Value], **overrides: Value
+    ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
         """What ``from_config`` makes of a config: the options for this class, the overrides it does not know, and the
         entries to keep for other classes."""
         writer = CLASSES.get(str(config_dict.get("_class_name")), cls)
@@ -97,17 +98,17 @@ class ConfiguredScheduler(Configurable):
     @overload
     @classmethod
     def from_config(
-        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: Literal[False] = False, **overrides: Any
+        cls: type[C], config: Mapping[str, Value], return_unused_kwargs: Literal[False] = False, **overrides: Value
     ) -> C: ...
     @overload
     @classmethod
     def from_config(
-        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: Literal[True], **overrides: Any
-    ) -> tuple[C, dict[str, Any]]: ...
+        cls: type[C], config: Mapping[str, Value], return_unused_kwargs: Literal[True], **overrides: Value
+    ) -> tuple[C, dict[str, Value]]: ...
     @classmethod
     def from_config(
-        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: bool = False, **overrides: Any
-    ) -> C | tuple[C, dict[str, Any]]:
+        cls: type[C], config: Mapping[str, Value], return_unused_kwargs: bool = False, **overrides: Value
+    ) -> C | tuple[C, dict[str, Value]]:
         """A scheduler of this class from any scheduler's config.
 
         Keys that this class does not know are kept in ``config`` and otherwise ignored, so a scheduler can be exchanged
@@ -143,7 +144,7 @@ class ConfiguredScheduler(Configurable):
         pretrained_model_name_or_path: str | os.PathLike[str],
         subfolder: str | None = None,
         return_unused_kwargs: Literal[False] = False,
-        **options: Any,
+        **options: Value,
     ) -> C: ...
     @overload
     @classmethod
@@ -153,16 +154,16 @@ class ConfiguredScheduler(Configurable):
         subfolder: str | None = None,
         *,
         return_unused_kwargs: Literal[True],
-        **options: Any,
-    ) -> tuple[C, dict[str, Any]]: ...
+        **options: Value,
+    ) -> tuple[C, dict[str, Value]]: ...
     @classmethod
     def from_pretrained(
         cls: type[C],
         pretrained_model_name_or_path: str | os.PathLike[str],
         subfolder: str | None = None,
         return_unused_kwargs: bool = False,
-        **options: Any,
-    ) -> C | tuple[C, dict[str, Any]]:
+        **options: Value,
+    ) -> C | tuple[C, dict[str, Value]]:
         """The scheduler that ``scheduler_config.json`` describes.
 
         Args:

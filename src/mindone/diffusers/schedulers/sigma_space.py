@@ -201,7 +201,7 @@ class ExponentialIntegrator(SigmaSpace):
         """h = λ(after) - λ(before); infinite when it ends clean."""
         return math.log(before / after) if after > 0 else math.inf
 
-    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[int] | np.ndarray) -> Array:
+    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """α x₀ + σ ε, with one element of ``timesteps`` or one per image."""
         pairs = [self._alpha_sigma(level) for level in self._sigmas_of(timesteps, noise)]
         alpha, sigma = (per_image([pair[i] for pair in pairs], noise) for i in (0, 1))

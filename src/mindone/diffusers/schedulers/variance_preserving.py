@@ -45,12 +45,12 @@ class VariancePreserving(Scheduler):
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
         return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(int(timestep))))
 
-    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[int] | np.ndarray) -> Array:
+    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """√ᾱ x₀ + √(1-ᾱ) ε (Ho et al. 2020, eq. 4), with one timestep or one per image."""
         alpha, sigma = self._coefficients(timesteps, original_samples)
         return alpha * original_samples + sigma * noise
 
-    def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[int] | np.ndarray) -> Array:
+    def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """v = √ᾱ ε - √(1-ᾱ) x₀ (Salimans & Ho 2022, appendix D), what a v-prediction model is trained on."""
         alpha, sigma = self._coefficients(timesteps, sample)
         return alpha * noise - sigma * sample

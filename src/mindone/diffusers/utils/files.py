@@ -8,7 +8,9 @@ import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from .types import Value
 
 
 @contextlib.contextmanager
@@ -46,7 +48,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Value:
     """The content of a JSON file.
 
     Raises:
@@ -72,7 +74,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{path} is not usable JSON: it is nested too deeply") from None
 
 
-def write_json(path: str | os.PathLike[str], obj: Any) -> None:
+def write_json(path: str | os.PathLike[str], obj: Value) -> None:
     """Write ``obj`` as indented JSON, atomically, with sorted keys as the published configs have them."""
     text = json.dumps(obj, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     with atomic_write(path) as file:

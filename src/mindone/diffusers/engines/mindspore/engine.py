@@ -1,7 +1,6 @@
 """The MindSpore engine: a network runs eagerly or, in Graph mode, as a graph that MindSpore compiles."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -63,7 +62,7 @@ def prepare(network: Network) -> None:
     network.release_weights()
 
 
-def _compiled(network: Any, method: str) -> Callable[..., Array]:
+def _compiled(network: Network, method: str) -> Callable[..., Array]:
     # The compiler wants every parameter to have a name of its own; those of cells appended to lists need not have.
     for name, parameter in network.parameters_and_names():
         parameter.name = name

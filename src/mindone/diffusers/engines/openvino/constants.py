@@ -11,7 +11,7 @@ from openvino import opset15 as ov_ops
 from openvino._offline_transformations import compress_model_transformation
 
 from ...utils.scratch import Scratch
-from ..base import Mapped, Stored
+from ..base import Mapped, Stored, Values
 
 Node: TypeAlias = Any
 """``openvino.Node`` and ``openvino.Output``, which behave alike here."""
@@ -27,7 +27,7 @@ class Constants:
 
     def __init__(self) -> None:
         self.scratch = Scratch()
-        self._borrowed: list[NDArray[Any]] = []
+        self._borrowed: list[Values] = []
 
     def of_stored(self, stored: Stored, part: int = 0, parts: int = 1) -> Node:
         """One of equal parts of the rows of stored values, as a float32 node."""
@@ -45,7 +45,7 @@ class Constants:
         values = self.scratch.keep(values)
         return [self._sharing(part.reshape(-1), list(part.shape), ov.Type.f32) for part in values]
 
-    def _sharing(self, values: NDArray[Any], shape: list[int], kind: ov.Type) -> Node:
+    def _sharing(self, values: Values, shape: list[int], kind: ov.Type) -> Node:
         self._borrowed.append(values)
         return ov.op.Constant(ov.Tensor(values, shape, kind), shared_memory=True)
 
