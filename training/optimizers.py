@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from common import rank, sum_over_workers, workers
+from common import average_over_workers, rank, sum_over_workers, workers
 
 
 def orthogonalize(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
@@ -77,9 +77,7 @@ class Optimizers:
 
     def step(self, factor: float, max_norm: float = 1.0) -> None:
         """One update at ``factor`` times the learning rate, gradients averaged and clipped, then cleared."""
-        gradients = [parameter.grad for parameter in self.parameters]
-        sum_over_workers(gradients)
-        torch._foreach_div_(gradients, workers())
+        average_over_workers([parameter.grad for parameter in self.parameters])
         torch.nn.utils.clip_grad_norm_(self.parameters, max_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
