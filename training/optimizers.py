@@ -69,10 +69,9 @@ class Optimizers:
                 matrix = parameter.ndim >= 2 and "embedding.weight" not in name and len(parameter) >= 16
                 (hidden if matrix else rest).append(parameter)
         self.lr = lr
-        self.optimizers = [
-            Muon(hidden, lr, weight_decay=weight_decay),
-            torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
+        self.optimizers: list[torch.optim.Optimizer] = [Muon(hidden, lr, weight_decay=weight_decay)]
+        if rest:  # adapters are matrices alone
+            self.optimizers.append(torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.0))
         self.parameters = hidden + rest
 
     def step(self, factor: float, max_norm: float = 1.0) -> None:
