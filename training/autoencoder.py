@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, trained on 64-pixel crops first and on whole 128-pixel icons at the end."""
+"""Stage 1: the autoencoder, trained on 128-pixel crops first and on whole 256-pixel icons at the end."""
 
 import argparse
 
@@ -22,7 +22,7 @@ from common import (
     sheet,
     workers,
 )
-from data import Icons, composite, load_icons, on_white, palette
+from data import IMAGE_SIZE, Icons, composite, load_icons, on_white, palette
 from optimizers import Optimizers
 
 CONFIG = {
@@ -32,10 +32,10 @@ CONFIG = {
     "layers_per_block": 1,
     "latent_channels": 4,
     "norm_num_groups": 8,
-    "sample_size": 128,
+    "sample_size": 256,
     "mid_block_add_attention": False,
 }
-CROP = 64
+CROP = 128
 WHOLE_ICONS_FROM = 0.7  # of the run: group norms must see the statistics of whole pictures before the end
 KL_WEIGHT = 1e-4
 
@@ -48,13 +48,17 @@ def build() -> AutoencoderKL:
 
 
 def load_trained() -> AutoencoderKL:
-    """The averaged weights of ``training/runs/autoencoder.pt``, or the shipped ones where that is gone."""
-    vae = build()
+    """The averaged weights of ``training/runs/autoencoder.pt``, or the shipped ones where that is gone.
+
+    The scaling factor is the one that the UNets have learned with.
+    """
     if state := load("autoencoder"):
+        vae = build()
         vae.load_state_dict(state["average"])
+        vae.register_to_config(scaling_factor=state["scaling_factor"])
     else:
-        vae.load_state_dict(AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae").float().state_dict())
-    return vae.eval()
+        vae = AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae", sample_size=IMAGE_SIZE).float()
+    return vae.to(memory_format=torch.channels_last).eval()
 
 
 def draw_backgrounds(batch: int) -> torch.Tensor:
@@ -72,7 +76,7 @@ def draw_batch(icons: Icons, batch: int, whole: bool) -> torch.Tensor:
     rgba = torch.where(flip, rgba.flip(-1), rgba)
     if not whole:
         halves = batch // 4
-        top, left = torch.randint(0, 128 - CROP + 1, (2, batch - halves)).tolist()
+        top, left = torch.randint(0, IMAGE_SIZE - CROP + 1, (2, batch - halves)).tolist()
         crops = [icon[:, y : y + CROP, x : x + CROP] for icon, y, x in zip(rgba[halves:], top, left, strict=True)]
         rgba = torch.cat([F.avg_pool2d(rgba[:halves], 2), torch.stack(crops)])
     return composite(rgba, draw_backgrounds(batch)).contiguous(memory_format=torch.channels_last)
@@ -108,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=0.55, help="training time in all, pauses left out")
     parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--batch", type=int, default=24, help="crops a step; whole icons count for four")
+    parser.add_argument("--batch", type=int, default=8, help="crops a step; whole icons count for four")
     args = parser.parse_args()
     prepare(seed=0)
     icons = load_icons()
@@ -153,6 +157,7 @@ def main() -> None:
     keep()
     if rank() == 0:
         ema.swap()
+        save(load("autoencoder") | {"scaling_factor": measure_scaling(vae, icons)}, "autoencoder")
         print(f"psnr on all icons {measure(vae, icons)[0]:.2f} dB", flush=True)
 
 

@@ -1,12 +1,14 @@
 """The icons: fetched, chosen, captioned and composited.
 
 Pictures are Microsoft's Fluent Emoji in 3D (npm package ``@lobehub/fluent-emoji-3d``, MIT), captions the English labels
-of ``emojibase-data`` (npm, MIT). ``python training/data.py`` needs ``npm`` once and leaves ``training/data/icons.npz``.
+of ``emojibase-data`` (npm, MIT), and other words for them its tags. ``python training/data.py`` needs ``npm`` once and
+leaves ``training/data/icons.npy`` and ``training/data/icons.json``.
 """
 
 import json
 import subprocess
 import tarfile
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +18,11 @@ from PIL import Image
 
 from common import DATA
 
-IMAGE_SIZE = 128
+IMAGE_SIZE = 256  # as published
 PACKAGES = ("@lobehub/fluent-emoji-3d@1.1.0", "emojibase-data@17.0.0")
-# Skin and hair swatches, symbol buttons and flags teach little and look poor at 128 pixels.
+# Skin and hair swatches, symbol buttons and flags teach little and look poor when drawn.
 LEFT_OUT_GROUPS = ("component", "symbols", "flags")
+SHARED_BY = 3  # icons at most for a tag to count as a name: "laugh" tells little
 BACKGROUNDS = {
     "white": (255, 255, 255),
     "black": (0, 0, 0),
@@ -38,10 +41,14 @@ BACKGROUNDS = {
 
 @dataclass(frozen=True)
 class Icons:
-    """``rgba`` is uint8 (icons, 4, 128, 128), colours premultiplied by alpha; ``labels`` are lower-case English."""
+    """``rgba`` is uint8 (icons, 4, 256, 256), colours premultiplied by alpha; ``labels`` are lower-case English.
+
+    ``synonyms`` has for each icon the other words that name it and at most two more of the icons; it may be empty.
+    """
 
     rgba: torch.Tensor
     labels: list[str]
+    synonyms: list[list[str]]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,11 +56,12 @@ class Icons:
 
 def load_icons() -> Icons:
     """Read what ``python training/data.py`` wrote."""
-    path = DATA / "icons.npz"
+    path = DATA / "icons.npy"
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; run `python training/data.py` first")
-    stored = np.load(path)
-    return Icons(torch.from_numpy(stored["rgba"]), stored["labels"].tolist())
+    words = json.loads(path.with_suffix(".json").read_text())
+    rgba = np.load(path, mmap_mode="c")  # workers share one copy; "c" as torch wants arrays that may be written to
+    return Icons(torch.from_numpy(rgba), words["labels"], words["synonyms"])
 
 
 def palette() -> torch.Tensor:
@@ -72,12 +80,12 @@ def composite(rgba: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
 
 
 def on_white(icons: Icons, index: torch.Tensor) -> torch.Tensor:
-    """The chosen icons over white, (batch, 3, 128, 128) in [-1, 1]."""
+    """The chosen icons over white, (batch, 3, 256, 256) in [-1, 1]."""
     return composite(icons.rgba[index] / 255, torch.ones(len(index), 3))
 
 
 def place(icon: torch.Tensor, size: int, left: int, top: int) -> torch.Tensor:
-    """One float icon (4, 128, 128) shrunk to ``size`` pixels and put on an empty canvas of the same shape."""
+    """One float icon (4, 256, 256) shrunk to ``size`` pixels and put on an empty canvas of the same shape."""
     canvas = torch.zeros_like(icon)
     small = F.interpolate(icon[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
     canvas[:, top : top + size, left : left + size] = small
@@ -85,7 +93,7 @@ def place(icon: torch.Tensor, size: int, left: int, top: int) -> torch.Tensor:
 
 
 def pair(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Two float icons (4, 128, 128) side by side at half size."""
+    """Two float icons (4, 256, 256) side by side at half size."""
     half = IMAGE_SIZE // 2
     return place(left, half, 0, half // 2) + place(right, half, half, half // 2)
 
@@ -113,13 +121,20 @@ def fetch() -> None:
 
 
 def read_rgba(path) -> np.ndarray:
-    """A WebP file as premultiplied uint8 (4, 128, 128)."""
+    """A WebP file as premultiplied uint8 (4, 256, 256)."""
     premultiplied = Image.open(path).convert("RGBA").convert("RGBa")
     return np.asarray(premultiplied.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BOX)).transpose(2, 0, 1)
 
 
-def choose() -> tuple[np.ndarray, list[str]]:
-    """The icons that have an English label and belong to no left-out group, with their labels."""
+def telling(labels: list[str], tags: list[list[str]]) -> list[list[str]]:
+    """For each icon the tags that are no other icon's label and belong to at most ``SHARED_BY`` icons."""
+    carriers = Counter(tag for words in tags for tag in words)
+    known = set(labels)
+    return [[tag for tag in words if carriers[tag] <= SHARED_BY and tag not in known] for words in tags]
+
+
+def choose() -> tuple[np.ndarray, list[str], list[list[str]]]:
+    """The icons that have an English label and belong to no left-out group, their labels and synonyms."""
     emoji = json.loads((DATA / "emojibase-data/package/en/data.json").read_text())
     groups = json.loads((DATA / "emojibase-data/package/en/messages.json").read_text())["groups"]
     left_out = {group["order"] for group in groups if group["key"] in LEFT_OUT_GROUPS}
@@ -127,22 +142,24 @@ def choose() -> tuple[np.ndarray, list[str]]:
         path.stem.lower().replace("-fe0f", ""): path
         for path in sorted((DATA / "fluent-emoji-3d/package/assets").glob("*.webp"))
     }
-    rgba, labels = [], []
+    rgba, labels, tags = [], [], []
     for entry in emoji:
         picture = pictures.get(entry["hexcode"].lower().replace("-fe0f", ""))
         if picture is None or entry.get("group") is None or entry["group"] in left_out:
             continue
         rgba.append(read_rgba(picture))
         labels.append(entry["label"].lower().replace("’", "'"))
-    return np.stack(rgba), labels
+        tags.append([tag.lower().replace("’", "'") for tag in entry.get("tags", [])])
+    return np.stack(rgba), labels, telling(labels, tags)
 
 
 def main() -> None:
     DATA.mkdir(parents=True, exist_ok=True)
     fetch()
-    rgba, labels = choose()
-    np.savez(DATA / "icons.npz", rgba=rgba, labels=np.array(labels))
-    print(f"{len(labels)} icons of {rgba.shape[-1]} pixels -> {DATA / 'icons.npz'}")
+    rgba, labels, synonyms = choose()
+    np.save(DATA / "icons.npy", rgba)
+    (DATA / "icons.json").write_text(json.dumps({"labels": labels, "synonyms": synonyms}, indent=1))
+    print(f"{len(labels)} icons of {rgba.shape[-1]} pixels -> {DATA / 'icons.npy'}")
 
 
 if __name__ == "__main__":

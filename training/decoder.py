@@ -1,46 +1,188 @@
-"""Stage 2b: the decoder alone, by squared error on whole icons; the encoder and all cached latents stay as they are."""
+"""Stage 2b: the decoder alone, made crisp at 256×256; the encoder and all cached latents stay as they are.
+
+Squared error alone leaves edges soft where latents cannot say on which pixel they lie. The loss here is L1, L1 of the
+gradients, the local gradient energy, and the features of a small critic that learns to tell decoded patches from real
+ones (feature matching, Salimans et al. 2016, section 3.1; a hinge loss over patches as in Esser et al. 2021, "Taming
+transformers"). Starts from ``training/runs/autoencoder.pt`` or what was shipped, and goes on from
+``training/runs/decoder.pt``.
+"""
 
 import argparse
+import itertools
 
 import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 import autoencoder
-from common import Clock, Ema, Every, cosine, load, prepare, rank, save, seed_worker, workers
-from data import load_icons
+from common import (
+    HALF_PRECISION,
+    RUNS,
+    Clock,
+    Ema,
+    Every,
+    average_over_workers,
+    cosine,
+    load,
+    prepare,
+    psnr,
+    rank,
+    save,
+    seed_worker,
+    sheet,
+    workers,
+)
+from data import Icons, composite, load_icons, palette
+from latents import Cache, Latents, load_cache
+from measures import sharpness
 from optimizers import Optimizers
+
+CROP = 16  # latents; whole pictures count for four
+WHOLE_FROM = 0.6  # of the run: group norms must see the statistics of whole pictures before the end
+NOISE = 0.03  # on the scaled latents: those that a UNet draws are not quite where the encoder would put them
+CRITIC_FROM = 0.15  # of the run: the critic learns first what it is looking at
+ADVERSARIAL, FEATURES = 0.02, 0.15  # weights next to an L1 of weight 1
+
+
+class Critic(nn.Module):
+    """Scores of overlapping 22-pixel patches, and the features on the way to them."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 96)):
+        super().__init__()
+        channels = [3, *widths]
+        self.layers = nn.ModuleList(
+            spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1))
+            for before, after in itertools.pairwise(channels)
+        )
+        self.score = spectral_norm(nn.Conv2d(channels[-1], 1, 1))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        features = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+            features.append(x)
+        return self.score(x).float(), features
+
+
+def draw_batch(cache: Cache, icons: Icons, batch: int, whole: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents and the pictures that they came from, whole or the same crop of both; half of them on white."""
+    kinds = ((cache.white, batch // 2), (cache.coloured, batch - batch // 2))
+    chosen = [draw_kind(kind, icons, torch.randint(len(kind), (count,))) for kind, count in kinds]
+    latents, images = (torch.cat(parts) for parts in zip(*chosen, strict=True))
+    if not whole:
+        corners = torch.randint(latents.shape[-1] - CROP + 1, (batch, 2)).tolist()
+        latents = torch.stack([z[:, y : y + CROP, x : x + CROP] for z, (y, x) in zip(latents, corners, strict=True)])
+        pixels = 8 * CROP
+        images = torch.stack(
+            [p[:, 8 * y : 8 * y + pixels, 8 * x : 8 * x + pixels] for p, (y, x) in zip(images, corners, strict=True)]
+        )
+    return latents, images
+
+
+def draw_kind(kind: Latents, icons: Icons, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pictures ``index`` of a kind that shows icons as drawn."""
+    rgba = icons.rgba[kind.icons[index, 0]] / 255
+    return kind.latents[index].float(), composite(rgba, palette()[kind.colours[index]])
+
+
+def local_energy(images: torch.Tensor) -> torch.Tensor:
+    """Root mean square of the gradient in windows of 8×8 pixels."""
+    across, down = images.diff(dim=-1)[..., 1:, :], images.diff(dim=-2)[..., 1:]
+    return (F.avg_pool2d(across.square() + down.square(), 8) + 1e-4).sqrt()
+
+
+def picture_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    error = decoded - images
+    gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    energy = (local_energy(decoded) - local_energy(images)).abs().mean()
+    return error.abs().mean() + 3 * error.square().mean() + gradients + 0.5 * energy
+
+
+def feature_loss(decoded: list[torch.Tensor], real: list[torch.Tensor]) -> torch.Tensor:
+    """L1 of each layer's features over the mean size of the real ones, averaged over the layers."""
+    pairs = zip(decoded, real, strict=True)
+    return torch.stack([(d - r).abs().mean() / (r.abs().mean() + 1e-3) for d, r in pairs]).mean()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hours", type=float, default=0.12, help="time of this run, pauses left out")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--batch", type=int, default=8)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hours", type=float, default=0.4, help="training time in all, pauses left out")
+    parser.add_argument("--lr", type=float, default=7e-4)
+    parser.add_argument("--batch", type=int, default=16, help="crops a step; whole pictures count for four")
     args = parser.parse_args()
     prepare(seed=7)
-    icons = load_icons()
-    state = load("autoencoder")
-    vae = autoencoder.build()
-    vae.load_state_dict(state["average"])
-    trained = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder])
-    ema, optimizers, clock, step = Ema(trained, decay=0.98), Optimizers([trained], args.lr), Clock(), 0
+    icons, cache = load_icons(), load_cache()
+    vae = autoencoder.load_trained()
+    trained, critic = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder]), Critic()
+    ema, optimizers = Ema(trained, decay=0.99), Optimizers([trained], args.lr)
+    critic_optimizer = torch.optim.AdamW(critic.parameters(), 4e-4, betas=(0.5, 0.9))
+    step, clock = 0, Clock()
+    if state := load("decoder"):
+        vae.load_state_dict(state["vae"])
+        critic.load_state_dict(state["critic"])
+        ema.load_state_dict(state["ema"])
+        optimizers.load_state_dict(state["optimizers"])
+        critic_optimizer.load_state_dict(state["critic_optimizer"])
+        step, clock = state["step"], Clock(state["elapsed"])
+
+    def keep() -> None:
+        with ema:
+            average = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+        state = {"vae": vae.state_dict(), "critic": critic.state_dict(), "ema": ema.state_dict(), "average": average}
+        state |= {"optimizers": optimizers.state_dict(), "critic_optimizer": critic_optimizer.state_dict()}
+        save(state | {"step": step, "elapsed": clock.elapsed}, "decoder")
+
+    @torch.no_grad()
+    def show() -> str:
+        index = torch.linspace(0, len(cache.coloured) - 1, 16).long()
+        latents, images = draw_kind(cache.coloured, icons, index)
+        with ema, HALF_PRECISION:
+            decoded = vae.decode(latents / cache.scaling_factor).sample.float()
+        sheet(torch.cat([images[:8], decoded[:8]]), 8).save(RUNS / "decoder.png")
+        return f"psnr {psnr(decoded, images).mean():.2f} dB, sharpness {sharpness(decoded, images):.3f}"
+
+    batch = args.batch // workers()
     seed_worker(step)
-    report, running = Every(60), 0.0
+    report, look, checkpoint, running = Every(60), Every(240), Every(180), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        images = autoencoder.draw_batch(icons, args.batch // workers(), whole=True)
-        with torch.no_grad():
-            latents = vae.encode(images).latent_dist.sample()
-        loss = (vae.decode(latents).sample - images).square().mean()
-        loss.backward()
+        whole = progress > WHOLE_FROM
+        latents, images = draw_batch(cache, icons, max(batch // 4, 2) if whole else batch, whole)
+        latents = (latents + NOISE * torch.randn_like(latents)) / cache.scaling_factor
+        with HALF_PRECISION:
+            decoded = vae.decode(latents.contiguous(memory_format=torch.channels_last)).sample.float()
+            scores, features = critic(decoded)
+            with torch.no_grad():
+                _, real_features = critic(images)
+        closeness = picture_loss(decoded, images)
+        weight = min(max(progress - CRITIC_FROM, 0) / 0.1, 1)
+        loss = closeness + weight * (FEATURES * feature_loss(features, real_features) - ADVERSARIAL * scores.mean())
+        gradients = torch.autograd.grad(loss, list(trained.parameters()), retain_graph=False)
+        for parameter, gradient in zip(trained.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        with HALF_PRECISION:
+            scores, _ = critic(decoded.detach())
+            real_scores, _ = critic(images)
+        critic_loss = F.relu(1 - real_scores).mean() + F.relu(1 + scores).mean()
+        critic_loss.backward()
+        average_over_workers([parameter.grad for parameter in critic.parameters()])
+        critic_optimizer.step()
+        critic_optimizer.zero_grad()
         optimizers.step(cosine(progress, warmup=0.05))
         ema.update()
         step += 1
-        running = loss.item() if step == 1 else 0.97 * running + 0.03 * loss.item()
+        running = closeness.item() if step == 1 else 0.97 * running + 0.03 * closeness.item()
         if report() and rank() == 0:
-            print(f"step {step} {clock.elapsed / 60:.1f} min squared error {running:.5f}", flush=True)
-    ema.swap()
-    save(state | {"average": vae.state_dict()}, "autoencoder")
+            line = f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f} critic {critic_loss.item():.2f}"
+            print(line, flush=True)
+        if look() and rank() == 0:
+            print(show(), flush=True)
+        if checkpoint() and rank() == 0:
+            keep()
+    keep()
     if rank() == 0:
-        print(f"psnr {autoencoder.measure(vae, icons, 160)[0]:.2f} dB on 160 icons", flush=True)
+        save({"average": load("decoder")["average"], "scaling_factor": cache.scaling_factor}, "autoencoder")
+        print(show(), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,21 @@ from diffusers import UNet2DConditionModel
 import base
 import text
 from autoencoder import load_trained as load_vae
-from common import RUNS, Clock, Ema, Every, cosine, load, prepare, rank, save, seed_worker, sheet, workers
+from common import (
+    HALF_PRECISION,
+    RUNS,
+    Clock,
+    Ema,
+    Every,
+    cosine,
+    load,
+    prepare,
+    rank,
+    save,
+    seed_worker,
+    sheet,
+    workers,
+)
 from data import load_icons
 from latents import load_cache
 from optimizers import Optimizers
@@ -56,7 +70,9 @@ class Features:
 
 def feature_loss(student: list[torch.Tensor], teacher: list[torch.Tensor]) -> torch.Tensor:
     """Mean squared error of each stage over that stage's mean square, averaged over the stages."""
-    losses = [(s - t).square().mean() / t.square().mean() for s, t in zip(student, teacher, strict=True)]
+    losses = [
+        (s - t).float().square().mean() / t.float().square().mean() for s, t in zip(student, teacher, strict=True)
+    ]
     return torch.stack(losses).mean()
 
 
@@ -67,7 +83,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     args = parser.parse_args()
     prepare(seed=4)
-    labels, cache, tokenizer = load_icons().labels, load_cache(), text.load_tokenizer()
+    icons, cache, tokenizer = load_icons(), load_cache(), text.load_tokenizer()
     vae = load_vae()
     unet, text_encoder = base.load_trained(tokenizer)
     student = shed_blocks(unet)
@@ -87,13 +103,14 @@ def main() -> None:
 
     @torch.no_grad()
     def show() -> str:
-        wanted = draw_labels(32, seed=1)
-        with ema:
-            asked = generate(student, text_encoder, tokenizer, base.SHOWN + [labels[i] for i in wanted.tolist()], 12)
+        wanted = draw_labels(24, seed=1)
+        prompts = base.SHOWN + [icons.labels[i] for i in wanted.tolist()]
+        with ema, HALF_PRECISION:
+            asked = generate(student, text_encoder, tokenizer, prompts, 12)
         student_features.take()
-        sheet(vae.decode(asked[:32] / cache.scaling_factor).sample, 8).save(RUNS / "distilled.png")
-        places = ranks(asked[len(base.SHOWN) :], wanted, cache)
-        return f"top-1 {(places < 1).float().mean():.2f} top-5 {(places < 5).float().mean():.2f} of 32"
+        sheet(vae.decode(asked[:16].float() / cache.scaling_factor).sample, 8).save(RUNS / "distilled.png")
+        places = ranks(asked[len(base.SHOWN) :].float(), wanted, cache)
+        return f"top-1 {(places < 1).float().mean():.2f} top-5 {(places < 5).float().mean():.2f} of 24"
 
     teacher_features, student_features = Features(unet), Features(student)
     alphas = base.alphas_cumprod()
@@ -102,14 +119,16 @@ def main() -> None:
     seed_worker(step)
     report, look, checkpoint, running = Every(60), Every(240), Every(180), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        latents, captions = text.draw_batch(cache, labels, batch, no_caption=0.1)
+        mix = text.HALF_MIX if step % base.HALF_EVERY == 0 else text.MIX
+        latents, captions = text.draw_batch(cache, icons, batch, mix, no_caption=0.1)
         timesteps = base.draw_timesteps(batch)
         alpha = alphas[timesteps]
         noisy = base.add_noise(latents, torch.randn_like(latents), alpha)
-        with torch.no_grad():
+        with torch.no_grad(), HALF_PRECISION:
             hidden_states = text_encoder(text.tokenize(tokenizer, captions)).last_hidden_state
-            target = unet(noisy, timesteps, hidden_states).sample
-        predicted = student(noisy, timesteps, hidden_states).sample
+            target = unet(noisy, timesteps, hidden_states).sample.float()
+        with HALF_PRECISION:
+            predicted = student(noisy, timesteps, hidden_states).sample.float()
         output_loss = (base.noise_weight(alpha) * (predicted - target).square().flatten(1).mean(1)).mean()
         loss = output_loss + FEATURE_WEIGHT * feature_loss(student_features.take(), teacher_features.take())
         loss.backward()

@@ -1,18 +1,26 @@
-"""Stage 8: every figure of quality, measured on the shipped float16 weights, and the contact sheets in ``docs/``."""
+"""Stage 9: every figure of quality, measured on the shipped float16 weights, and the contact sheets in ``docs/``.
+
+``python evaluate.py --checkpoints FOLDER`` measures others, such as an earlier release's; pictures smaller than the
+256×256 of the icons are enlarged by bicubic interpolation and then measured like all.
+"""
 
 import argparse
+import json
 import statistics
 import time
-from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, AutoencoderTiny, LCMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from common import CHECKPOINTS, HERE, prepare, psnr, sheet
-from data import BACKGROUNDS, Icons, load_icons, on_background, on_white, palette, with_article
-from latents import load_cache
-from recall import draw_labels, generate, ranks
+import lora
+import measures
+from common import CHECKPOINTS, HALF_PRECISION, HERE, prepare, psnr, sheet
+from data import BACKGROUNDS, IMAGE_SIZE, load_icons, on_background, pair_caption, palette, with_article
+from recall import draw_labels, generate
 
 DOCS = HERE.parent / "docs"
 ROW = [
@@ -72,35 +80,10 @@ PAIRS = [
 
 
 @torch.no_grad()
-def autoencoder_psnr(vae: AutoencoderKL, tiny: AutoencoderTiny, icons: Icons) -> tuple[float, float]:
-    """Mean dB over all icons on white, of the full decoder and of the tiny one on the same latents."""
-    full_scores, tiny_scores = [], []
-    for index in torch.arange(len(icons)).split(32):
-        images = on_white(icons, index)
-        latents = vae.encode(images).latent_dist.mode()
-        full_scores.append(psnr(vae.decode(latents).sample, images))
-        tiny_scores.append(psnr(tiny.decode(latents * vae.config.scaling_factor).sample, images))
-    return torch.cat(full_scores).mean().item(), torch.cat(tiny_scores).mean().item()
-
-
-@torch.no_grad()
-def background_accuracy(pictures: Callable[[list[str]], torch.Tensor], labels: list[str], each: int = 10) -> float:
-    """How often the mean colour of the outer 4 pixels is nearest to the asked one of the twelve."""
-    names = [labels[i] for i in draw_labels(each, seed=2).tolist()]
-    right = []
-    for i, colour in enumerate(BACKGROUNDS):
-        images = pictures([on_background(with_article(name), colour) for name in names])
-        border = torch.ones(images.shape[-2:], dtype=torch.bool)
-        border[4:-4, 4:-4] = False
-        nearest = torch.cdist(images[:, :, border].mean(2), palette()).argmin(1)
-        right.append(nearest == i)
-    return torch.cat(right).float().mean().item()
-
-
-@torch.no_grad()
 def step_times(unets: list[UNet2DConditionModel], repeats: int = 40) -> list[float]:
     """Median seconds of a guided step (batch 2), the UNets taking turns."""
-    sample, times = torch.randn(2, 4, 16, 16), [[] for _ in unets]
+    size = unets[0].config.sample_size
+    sample, times = torch.randn(2, 4, size, size), [[] for _ in unets]
     text = torch.randn(2, 24, unets[0].config.cross_attention_dim)
     for _ in range(repeats):
         for unet, measured in zip(unets, times, strict=True):
@@ -117,42 +100,132 @@ def contact_prompts() -> list[str]:
     return [with_article(s) for s in SUBJECTS] + coloured + PAIRS
 
 
-class Shipped:
-    """The bundled checkpoints in float32, the data they were trained on, and pictures made with them."""
+COUNT = 200  # labels asked for
+PAIR_COUNT = 60
 
-    def __init__(self):
-        self.icons, self.cache = load_icons(), load_cache()
-        self.vae = AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae").float()
-        self.tiny = AutoencoderTiny.from_pretrained(CHECKPOINTS / "icons-tiny-vae").float()
-        self.tokenizer = CLIPTokenizer.from_pretrained(CHECKPOINTS / "icons/tokenizer")
-        self.text_encoder = CLIPTextModel.from_pretrained(CHECKPOINTS / "icons/text_encoder").float()
-        self.base = UNet2DConditionModel.from_pretrained(CHECKPOINTS / "icons/unet").float()
-        self.distilled = UNet2DConditionModel.from_pretrained(CHECKPOINTS / "icons-distilled/unet").float()
+
+class Shipped:
+    """Bundled checkpoints in float32, the data they were trained on, and pictures made with them.
+
+    Products are computed in bfloat16 while sampling, as in training.
+    """
+
+    def __init__(self, folder: Path):
+        self.icons = load_icons()
+        self.folder = folder
+        self.vae = AutoencoderKL.from_pretrained(folder / "icons/vae").float()
+        self.tiny = AutoencoderTiny.from_pretrained(folder / "icons-tiny-vae").float()
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "icons/tokenizer")
+        self.text_encoder = CLIPTextModel.from_pretrained(folder / "icons/text_encoder").float()
+        self.base = UNet2DConditionModel.from_pretrained(folder / "icons/unet").float()
+        self.distilled = UNet2DConditionModel.from_pretrained(folder / "icons-distilled/unet").float()
+        self.scheduler = json.loads((folder / "icons/scheduler/scheduler_config.json").read_text())
 
     @torch.no_grad()
-    def pictures(self, prompts: list[str]) -> torch.Tensor:
-        """(prompts, 3, 128, 128) in [-1, 1], by the base."""
-        latents = generate(self.base, self.text_encoder, self.tokenizer, prompts)
-        scaling_factor = self.vae.config.scaling_factor
-        return torch.cat([self.vae.decode(part / scaling_factor).sample for part in latents.split(16)])
+    def pictures(self, prompts: list[str], unet: UNet2DConditionModel | None = None, **options) -> torch.Tensor:
+        """(prompts, 3, 256, 256) by ``unet``, the base where none is given; ``options`` are those of ``generate``."""
+        unet = unet or self.base
+        with HALF_PRECISION:
+            latents = generate(
+                unet,
+                self.text_encoder,
+                self.tokenizer,
+                prompts,
+                scheduler_config=self.scheduler,
+                size=unet.config.sample_size,
+                **options,
+            )
+            latents = latents / self.vae.config.scaling_factor
+            return torch.cat([enlarged(self.vae.decode(part).sample.float()) for part in latents.split(16)])
 
 
-def report_autoencoders(shipped: Shipped) -> None:
-    full, small = autoencoder_psnr(shipped.vae, shipped.tiny, shipped.icons)
-    print(f"autoencoder {full:.2f} dB; tiny autoencoder {small:.2f} dB, {full - small:.2f} below", flush=True)
+def enlarged(images: torch.Tensor) -> torch.Tensor:
+    if images.shape[-1] == IMAGE_SIZE:
+        return images
+    return F.interpolate(images, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", align_corners=False)
 
 
-def report_recall(shipped: Shipped, name: str, count: int = 200) -> None:
-    wanted = draw_labels(count)
-    prompts = [shipped.icons.labels[i] for i in wanted.tolist()]
-    latents = generate(getattr(shipped, name), shipped.text_encoder, shipped.tokenizer, prompts)
-    places = ranks(latents, wanted, shipped.cache)
+@torch.no_grad()
+def report_autoencoders(shipped: Shipped, every: int = 16) -> None:
+    """Mean dB and sharpness at 256×256 of the full decoder and of the tiny one on the same latents."""
+    index = torch.arange(0, len(shipped.icons), every)
+    coloured = palette()[1 + torch.arange(len(index)) % 11]
+    for title, backgrounds in (("white", torch.ones(len(index), 3)), ("colours", coloured)):
+        images = measures.composite(shipped.icons.rgba[index] / 255, backgrounds)
+        latents = torch.cat([shipped.vae.encode(part).latent_dist.mode() for part in images.split(16)])
+        full = torch.cat([shipped.vae.decode(part).sample for part in latents.split(16)])
+        scaled = latents * shipped.vae.config.scaling_factor
+        small = torch.cat([shipped.tiny.decode(part).sample for part in scaled.split(16)])
+        for name, decoded in (("autoencoder", full), ("tiny autoencoder", small)):
+            level, sharp = psnr(decoded, images).mean(), measures.sharpness(decoded, images)
+            print(f"{name} on {title}: {level:.2f} dB, sharpness {sharp:.3f}, {len(index)} icons", flush=True)
+
+
+def report_recall(shipped: Shipped, name: str = "base", **options) -> None:
+    """The right icon among all, its distance, and sharpness, of icons on white."""
+    wanted = draw_labels(COUNT)
+    unet = options.pop("unet", None) or getattr(shipped, name)
+    images = shipped.pictures([shipped.icons.labels[i] for i in wanted.tolist()], unet, **options)
+    real = measures.on_colour(shipped.icons, wanted, "white")
+    places = measures.places_among(measures.coarse(images), wanted, measures.all_coarse(shipped.icons, "white"))
+    print(f"{name}: {shares(places)}; RMSE {measures.rmse(images, real):.2f}, ", end="")
+    print(f"sharpness {measures.sharpness(images, real):.3f}", flush=True)
+
+
+def shares(places: torch.Tensor) -> str:
     top1, top5 = (places < 1).float().mean(), (places < 5).float().mean()
-    print(f"{name}: top-1 {top1:.1%}, top-5 {top5:.1%} of {count} labels", flush=True)
+    return f"top-1 {top1:.1%}, top-5 {top5:.1%} of {len(places)}"
 
 
-def report_backgrounds(shipped: Shipped) -> None:
-    print(f"background colour right: {background_accuracy(shipped.pictures, shipped.icons.labels):.1%}", flush=True)
+def report_colours(shipped: Shipped) -> None:
+    """The same labels on the twelve colours in turn, and whether the outer 4 pixels are of the asked colour."""
+    wanted, names = draw_labels(COUNT), list(BACKGROUNDS)
+    colours = torch.arange(COUNT) % len(names)
+    prompts = [
+        on_background(with_article(shipped.icons.labels[i]), names[c])
+        for i, c in zip(wanted.tolist(), colours.tolist(), strict=True)
+    ]
+    images = shipped.pictures(prompts)
+    places = torch.zeros(COUNT, dtype=torch.long)
+    for c, colour in enumerate(names):
+        asked = colours == c
+        candidates = measures.all_coarse(shipped.icons, colour)
+        places[asked] = measures.places_among(measures.coarse(images[asked]), wanted[asked], candidates)
+    border = torch.ones(images.shape[-2:], dtype=torch.bool)
+    border[4:-4, 4:-4] = False
+    right = torch.cdist(images[:, :, border].mean(2), palette()).argmin(1) == colours
+    print(f"on the 12 colours: {shares(places)}; background right {right.float().mean():.1%}", flush=True)
+
+
+def report_pairs(shipped: Shipped) -> None:
+    """How often both icons are among the 5 nearest of their half."""
+    wanted = draw_labels(2 * PAIR_COUNT, seed=3).view(PAIR_COUNT, 2)
+    labels = shipped.icons.labels
+    images = shipped.pictures([pair_caption(labels[i], labels[k]) for i, k in wanted.tolist()])
+    candidates = measures.all_coarse(shipped.icons, "white", measures.COARSE // 2)
+    left, right = (
+        measures.places_among(half, wanted[:, side], candidates) < 5
+        for side, half in enumerate(measures.halves(images))
+    )
+    print(f"two objects: both right {(left & right).float().mean():.1%} of {PAIR_COUNT}, ", end="")
+    print(f"either {torch.cat([left, right]).float().mean():.1%}", flush=True)
+
+
+def report_clipping(shipped: Shipped, count: int = 24) -> None:
+    """Share of clipped values on gray, where real icons have few, over the real ones', at guidance 1 to 5."""
+    wanted = draw_labels(count, seed=4)
+    prompts = [on_background(with_article(shipped.icons.labels[i]), "gray") for i in wanted.tolist()]
+    real = measures.clipped(measures.on_colour(shipped.icons, wanted, "gray"))
+    ratios = [measures.clipped(shipped.pictures(prompts, guidance_scale=float(g))) / real for g in range(1, 6)]
+    print("clipped values over the real ones', guidance 1 to 5:", *(f"{ratio:.2f}" for ratio in ratios), flush=True)
+
+
+def report_lcm(shipped: Shipped) -> None:
+    """4 steps of LCM without guidance, with the LoRA fused in."""
+    unet = UNet2DConditionModel.from_pretrained(shipped.folder / "icons/unet").float()
+    lora.fuse(unet, shipped.folder / "icons-lcm-lora")
+    options = {"scheduler_class": LCMScheduler, "num_inference_steps": 4, "guidance_scale": 1.0}
+    report_recall(shipped, "lcm, 4 steps", unet=unet, **options)
 
 
 def report_costs(shipped: Shipped) -> None:
@@ -164,28 +237,33 @@ def report_costs(shipped: Shipped) -> None:
 
 def write_sheets(shipped: Shipped) -> None:
     DOCS.mkdir(exist_ok=True)
-    sheet(shipped.pictures(contact_prompts()), 8).save(DOCS / "contact-sheet.png", optimize=True)
-    sheet(shipped.pictures(ROW), 8).save(DOCS / "icons.png", optimize=True)
+    pictures = shipped.pictures(contact_prompts())
+    sheet(F.avg_pool2d(pictures.clamp(-1, 1), 2), 8).save(DOCS / "contact-sheet.png", optimize=True)
+    sheet(shipped.pictures(ROW), 4).save(DOCS / "icons.png", optimize=True)
 
 
 PARTS = {
     "autoencoders": report_autoencoders,
-    "base": lambda shipped: report_recall(shipped, "base"),
-    "distilled": lambda shipped: report_recall(shipped, "distilled"),
-    "backgrounds": report_backgrounds,
+    "base": report_recall,
+    "colours": report_colours,
+    "pairs": report_pairs,
+    "clipping": report_clipping,
+    "distilled": partial(report_recall, name="distilled"),
+    "lcm": report_lcm,
     "costs": report_costs,
     "sheets": write_sheets,
 }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them where none is named")
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the folder that holds icons and its kin")
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     prepare(seed=6)
-    shipped = Shipped()
+    shipped = Shipped(args.checkpoints)
     for part in args.parts or PARTS:
         PARTS[part](shipped)
 

@@ -1,9 +1,12 @@
-"""Stage 7: the trained weights as float16 safetensors in the published folder layout, with licences beside them.
+"""Stage 8: the trained weights as float16 safetensors in the published folder layout, with licences beside them.
 
 ``icons`` is a whole checkpoint that ``diffusers`` loads as well; ``icons-distilled`` holds a UNet of its own and names
-in ``shared.json`` the sibling that has the rest; ``icons-tiny-vae`` is an autoencoder alone.
+in ``shared.json`` the sibling that has the rest; ``icons-tiny-vae`` is an autoencoder alone, ``icons-lcm-lora``
+adapters. ``python export.py --checkpoints FOLDER`` writes elsewhere, to be measured by ``evaluate.py`` with the same
+option, and looked at, before anything that is shipped is replaced.
 """
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +19,7 @@ import base
 import distill
 import text
 import tiny_vae
-from common import CHECKPOINTS, DATA, load
+from common import CHECKPOINTS, DATA, RUNS, load
 from latents import load_cache
 from recall import GUIDANCE_SCALE, SCHEDULER
 
@@ -45,7 +48,7 @@ def build_vae(scaling_factor: float):
     return vae
 
 
-def write_icons() -> None:
+def write_icons(checkpoints: Path) -> None:
     tokenizer = text.load_tokenizer()
     unet, text_encoder = base.load_trained(tokenizer)
     scheduler = PNDMScheduler(**SCHEDULER)
@@ -59,16 +62,16 @@ def write_icons() -> None:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    ).to(torch.float16).save_pretrained(CHECKPOINTS / "icons", safe_serialization=True)
-    write_generation_config(CHECKPOINTS / "icons")
+    ).to(torch.float16).save_pretrained(checkpoints / "icons", safe_serialization=True)
+    write_generation_config(checkpoints / "icons")
 
 
-def write_distilled() -> None:
-    folder = CHECKPOINTS / "icons-distilled"
+def write_distilled(checkpoints: Path) -> None:
+    folder = checkpoints / "icons-distilled"
     unet = UNet2DConditionModel(**distill.CONFIG)
     unet.load_state_dict(load("distilled")["average"])
     unet.half().save_pretrained(folder / "unet", safe_serialization=True)
-    shutil.copy(CHECKPOINTS / "icons/model_index.json", folder)
+    shutil.copy(checkpoints / "icons/model_index.json", folder)
     write_generation_config(folder)
     shared = {name: "icons" for name in ("scheduler", "text_encoder", "tokenizer", "vae")}
     (folder / "shared.json").write_text(json.dumps(shared, indent=2) + "\n")
@@ -79,29 +82,39 @@ def write_generation_config(folder: Path) -> None:
     (folder / "generation_config.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}, indent=2) + "\n")
 
 
-def write_tiny_vae() -> None:
+def write_tiny_vae(checkpoints: Path) -> None:
     tiny = AutoencoderTiny(**tiny_vae.CONFIG)
     tiny.load_state_dict(load("tiny_vae")["average"])
-    tiny.half().save_pretrained(CHECKPOINTS / "icons-tiny-vae", safe_serialization=True)
+    tiny.half().save_pretrained(checkpoints / "icons-tiny-vae", safe_serialization=True)
 
 
-def write_notice() -> None:
+def write_lcm(checkpoints: Path) -> None:
+    shutil.copytree(RUNS / "icons-lcm-lora", checkpoints / "icons-lcm-lora", dirs_exist_ok=True)
+
+
+def write_notice(checkpoints: Path) -> None:
     licence = (DATA / "emojibase-data/package/LICENSE").read_text().strip()
     holder = next(line for line in licence.splitlines() if line.startswith("Copyright"))
     terms = licence[licence.index("Permission is hereby granted") :]
-    (CHECKPOINTS / "NOTICE").write_text(NOTICE.format(emojibase=holder, terms=terms))
+    (checkpoints / "NOTICE").write_text(NOTICE.format(emojibase=holder, terms=terms))
+
+
+WRITERS = {"base": write_icons, "distilled": write_distilled, "tiny_vae": write_tiny_vae, "lcm": write_lcm}
 
 
 def main() -> None:
-    CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-    write_notice()
-    for stage, write in {"base": write_icons, "distilled": write_distilled, "tiny_vae": write_tiny_vae}.items():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the folder that holds icons and its kin")
+    checkpoints = parser.parse_args().checkpoints
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    write_notice(checkpoints)
+    for stage, write in WRITERS.items():
         if load(stage):
-            write()
+            write(checkpoints)
         else:
-            print(f"there is no training/runs/{stage}.pt: what was shipped stays")
-    files = [path for path in CHECKPOINTS.rglob("*") if path.is_file()]
-    print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB -> {CHECKPOINTS}")
+            print(f"there is no training/runs/{stage}.pt: what is in {checkpoints} stays")
+    files = [path for path in checkpoints.rglob("*") if path.is_file()]
+    print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB -> {checkpoints}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from common import rank, sum_over_workers, workers
+from common import average_over_workers, rank, sum_over_workers, workers
 
 
 def orthogonalize(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
@@ -69,17 +69,14 @@ class Optimizers:
                 matrix = parameter.ndim >= 2 and "embedding.weight" not in name and len(parameter) >= 16
                 (hidden if matrix else rest).append(parameter)
         self.lr = lr
-        self.optimizers = [
-            Muon(hidden, lr, weight_decay=weight_decay),
-            torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
+        self.optimizers: list[torch.optim.Optimizer] = [Muon(hidden, lr, weight_decay=weight_decay)]
+        if rest:  # adapters are matrices alone
+            self.optimizers.append(torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.0))
         self.parameters = hidden + rest
 
     def step(self, factor: float, max_norm: float = 1.0) -> None:
         """One update at ``factor`` times the learning rate, gradients averaged and clipped, then cleared."""
-        gradients = [parameter.grad for parameter in self.parameters]
-        sum_over_workers(gradients)
-        torch._foreach_div_(gradients, workers())
+        average_over_workers([parameter.grad for parameter in self.parameters])
         torch.nn.utils.clip_grad_norm_(self.parameters, max_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:

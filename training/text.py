@@ -29,7 +29,7 @@ from common import (
     wait_for_workers,
     workers,
 )
-from data import BACKGROUNDS, load_icons, on_background, pair_caption, with_article
+from data import BACKGROUNDS, Icons, load_icons, on_background, pair_caption, with_article
 from latents import Cache, load_cache
 from optimizers import Optimizers
 
@@ -39,8 +39,10 @@ HIDDEN_SIZE = 192
 START, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 TOKENIZER = RUNS / "tokenizer"
-KINDS = (0.5, 0.4, 0.1)  # of a batch: icons on white, on a colour, pairs
-WARM_UP_KINDS = (0.8, 0.15, 0.05)
+# Of a batch, the share of each kind of picture: at full size, at half size, and for the warm-up.
+MIX = {"white": 0.43, "coloured": 0.33, "small": 0.06, "pairs": 0.18}
+HALF_MIX = {"half_white": 0.55, "half_coloured": 0.45}
+WARM_UP_MIX = {"half_white": 0.85, "half_coloured": 0.15}
 
 
 def train_vocabulary(labels: list[str]) -> None:
@@ -105,16 +107,17 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
 
 
 def draw_batch(
-    cache: Cache, labels: list[str], batch: int, no_caption: float, kinds: tuple[float, ...] = KINDS
+    cache: Cache, icons: Icons, batch: int, mix: dict[str, float], no_caption: float
 ) -> tuple[torch.Tensor, list[str]]:
-    """Latents float32 (batch, 4, 16, 16) and their captions; a share ``no_caption`` of the captions is empty."""
-    counts = [round(share * batch) for share in kinds[1:]]
-    counts = [batch - sum(counts), *counts]
+    """Latents float32 (batch, 4, size, size) and their captions; a share ``no_caption`` of the captions is empty."""
+    counts = [round(share * batch) for share in mix.values()]
+    counts[0] += batch - sum(counts)
     latents, captions = [], []
-    for kind, count in zip(cache.kinds(), counts, strict=True):
-        index = torch.randint(len(kind), (count,))
-        latents.append(kind.latents[index].float())
-        captions += [kind.caption(i, labels) for i in index.tolist()]
+    for kind, count in zip(mix, counts, strict=True):
+        pictures = getattr(cache, kind)
+        index = torch.randint(len(pictures), (count,))
+        latents.append(pictures.latents[index].float())
+        captions += [pictures.caption(i, icons) for i in index.tolist()]
     dropped = (torch.rand(batch) < no_caption).tolist()
     return torch.cat(latents), ["" if drop else caption for drop, caption in zip(dropped, captions, strict=True)]
 
@@ -147,10 +150,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     args = parser.parse_args()
     prepare(seed=2)
-    labels = load_icons().labels
-    cache = load_cache()
+    icons, cache = load_icons(), load_cache()
     if not TOKENIZER.exists() and rank() == 0:
-        train_vocabulary(labels)  # once: ties between merges are broken at random
+        train_vocabulary(icons.labels)  # once: ties between merges are broken at random
     wait_for_workers()
     tokenizer = load_tokenizer()
     text_encoder, decoder = build(tokenizer), QueryDecoder()
@@ -174,7 +176,7 @@ def main() -> None:
     seed_worker(step)
     report, checkpoint, running = Every(30), Every(120), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        latents, captions = draw_batch(cache, labels, batch, no_caption=0.02, kinds=WARM_UP_KINDS)
+        latents, captions = draw_batch(cache, icons, batch, WARM_UP_MIX, no_caption=0.02)
         predicted = decoder(text_encoder(tokenize(tokenizer, captions)).last_hidden_state)
         loss = F.mse_loss(predicted, latents)
         loss.backward()

@@ -1,4 +1,7 @@
-"""Stage 6: the tiny autoencoder, trained to encode and decode as the full one does (compare TAESD)."""
+"""Stage 6: the tiny autoencoder, trained to encode and decode as the full one does (compare TAESD).
+
+It starts from the shipped one, as the latents are the same, and learns the new decoder's crispness.
+"""
 
 import argparse
 
@@ -7,8 +10,25 @@ import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 
 import autoencoder
-from common import RUNS, Clock, Ema, Every, cosine, load, prepare, psnr, rank, save, seed_worker, sheet, workers
-from data import load_icons, on_white
+import decoder
+from common import (
+    CHECKPOINTS,
+    HALF_PRECISION,
+    RUNS,
+    Clock,
+    Ema,
+    Every,
+    cosine,
+    load,
+    prepare,
+    psnr,
+    rank,
+    save,
+    seed_worker,
+    sheet,
+    workers,
+)
+from data import load_icons
 from latents import load_cache
 from optimizers import Optimizers
 
@@ -28,9 +48,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     args = parser.parse_args()
     prepare(seed=5)
-    icons, scaling_factor = load_icons(), load_cache().scaling_factor
+    icons, cache = load_icons(), load_cache()
     vae = autoencoder.load_trained()
-    tiny = AutoencoderTiny(**CONFIG).to(memory_format=torch.channels_last)
+    tiny = AutoencoderTiny.from_pretrained(CHECKPOINTS / "icons-tiny-vae").float().to(memory_format=torch.channels_last)
     ema, optimizers = Ema(tiny, decay=0.998), Optimizers([tiny], args.lr)
     step, clock = 0, Clock()
     if state := load("tiny_vae"):
@@ -47,11 +67,10 @@ def main() -> None:
 
     @torch.no_grad()
     def show() -> str:
-        images = on_white(icons, torch.linspace(0, len(icons) - 1, 32).long())
-        latents = vae.encode(images).latent_dist.mode()
-        full = psnr(vae.decode(latents).sample, images).mean()
-        with ema:
-            decoded = tiny.decode(latents * scaling_factor).sample
+        latents, images = decoder.draw_kind(cache.white, icons, torch.linspace(0, len(icons) - 1, 16).long())
+        with ema, HALF_PRECISION:
+            full = psnr(vae.decode(latents / cache.scaling_factor).sample.float(), images).mean()
+            decoded = tiny.decode(latents).sample.float()
         sheet(decoded, 8).save(RUNS / "tiny_vae.png")
         return f"psnr {psnr(decoded, images).mean():.2f} dB, the full one's {full:.2f} dB"
 
@@ -60,17 +79,15 @@ def main() -> None:
     seed_worker(step)
     report, checkpoint, running = Every(60), Every(180), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        images = autoencoder.draw_batch(icons, batch, whole=True)
-        with torch.no_grad():
-            latents = vae.encode(images).latent_dist.mode()
-            target = vae.decode(latents).sample
-            latents = latents * scaling_factor
-        decoded = tiny.decode(latents).sample
-        if progress < PICTURES_FROM:
-            decoder_loss = autoencoder.reconstruction_loss(decoded, target)
-        else:
-            decoder_loss = F.mse_loss(decoded, images)
-        loss = decoder_loss + F.mse_loss(tiny.encode(images).latents, latents)
+        latents, images = decoder.draw_batch(cache, icons, batch, whole=True)
+        latents = latents.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad(), HALF_PRECISION:
+            target = vae.decode(latents / cache.scaling_factor).sample.float()
+        with HALF_PRECISION:
+            decoded, encoded = tiny.decode(latents).sample.float(), tiny.encode(images).latents.float()
+        decoder_loss = decoder.picture_loss(decoded, target if progress < PICTURES_FROM else images)
+        loss = decoder_loss + F.mse_loss(encoded, latents)
         loss.backward()
         optimizers.step(cosine(progress))
         ema.update()
