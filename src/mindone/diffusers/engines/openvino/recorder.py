@@ -57,7 +57,7 @@ class Recorder:
         values = self.quantized(weight)
         if values is None:
             return self.node(x), self.weight(weight, part, parts)
-        integers, scale = (np.split(array, parts)[part] for array in (values.integers, values.scale))
+        integers, scale = np.split(values.integers, parts)[part], np.split(values.scale, parts)[part]
         return self.rounded(x, values.input_range), self.constants.of_int8(integers, scale)
 
     def rounded(self, x: Node, limits: tuple[float, float]) -> Node:
