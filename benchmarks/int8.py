@@ -3,8 +3,8 @@
     python benchmarks/int8.py [--model PATH_OR_ID] [--rounds 5] [--keep NAME …]
 
 Prints the peak signal-to-noise ratio against float32 (same noise, 12 prompts, 25 DPM++ steps) of half precision and of
-int8 with the rest in half precision, the UNet's executed precisions by layer type, and the ratio of the two steps, which
-take turns. Another --model than ``icons``, such as a checkpoint in Stable Diffusion's shapes, gives the last two.
+int8 with the rest in half precision, the UNet's executed precisions by layer type, and the ratio of the two steps,
+which take turns. Another --model than ``icons``, such as a checkpoint in Stable Diffusion's shapes, gives the last two.
 """
 
 import argparse

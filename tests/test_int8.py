@@ -8,7 +8,7 @@ import openvino as ov
 import pytest
 from openvino import opset15 as ov_ops
 
-from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config
+from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config, UNet2DConditionModel
 from mindone.diffusers.acceleration.int8.quantize import with_zero
 from mindone.diffusers.engines.openvino.operators import Operators
 from mindone.diffusers.engines.rounding import round_to_int8
@@ -83,13 +83,21 @@ def test_an_int8_checkpoint_keeps_the_first_layer_and_rounds_the_second(saved):
 
 
 def test_a_lost_scale_is_named(saved, tmp_path):
-    from mindone.diffusers import UNet2DConditionModel
-
     (tmp_path / "config.json").write_bytes((saved / "unet" / "config.json").read_bytes())
     tensors = dict(SafetensorsFile(saved / "unet" / "diffusion_pytorch_model.safetensors"))
     del tensors["up_blocks.0.upsamplers.0.conv.input_low"]
     save_file(tensors, tmp_path / "diffusion_pytorch_model.safetensors")
     with pytest.raises(ValueError, match=r"upsamplers\.0\.conv\.weight is int8, but .*input_low is not there"):
+        UNet2DConditionModel.from_pretrained(tmp_path)
+
+
+def test_another_way_of_quantising_is_named(saved, tmp_path):
+    config = json.loads((saved / "unet" / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = "diffusion_pytorch_model.safetensors"
+    (tmp_path / weights).write_bytes((saved / "unet" / weights).read_bytes())
+    with pytest.raises(ValueError, match="quant_method 'bitsandbytes' is not read here"):
         UNet2DConditionModel.from_pretrained(tmp_path)
 
 

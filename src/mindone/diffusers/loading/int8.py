@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .fields import shown
 from .safetensors import StoredTensor
 from .weights import Weights
 
@@ -52,6 +53,14 @@ class Int8Tensor:
         low, high = (np.array(bound, np.float32) for bound in self.input_range)
         values = dict(zip(_companions(name), (self.scale, low, high)))
         return {name: self.stored, **{each: StoredTensor.from_numpy(value) for each, value in values.items()}}
+
+
+def check_method(config: Mapping[str, object]) -> None:
+    """Raise ``ValueError`` where a config says that its weights are quantised in a way that is not read here."""
+    quantization = config.get(QUANTIZATION)
+    method = quantization.get("quant_method") if isinstance(quantization, Mapping) else quantization
+    if method not in (None, METHOD):
+        raise ValueError(f"the quant_method {shown(method)} is not read here, {METHOD!r} is; take the float checkpoint")
 
 
 def read_int8(weights: Weights) -> tuple[dict[str, Int8Tensor], Weights]:

@@ -20,7 +20,7 @@ from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.fields import naming, read_fields
 from ..loading.hub import resolve
-from ..loading.int8 import Int8Tensor, read_int8
+from ..loading.int8 import Int8Tensor, check_method, read_int8
 from ..loading.safetensors import StoredTensor, save_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
@@ -124,7 +124,9 @@ class Model(PublishedModel, nn.Cell):
         """Load a network from the folder that holds its ``config.json`` and weights."""
         weights = open_weights(folder, cls.weights_name, variant)
         with naming(folder / CONFIG_NAME):
-            model = cls(**read_config(folder))
+            config = read_config(folder)
+            check_method(config)
+            model = cls(**config)
         model.load(weights.normalized(cls.__name__), dtype)
         return model
 
