@@ -12,9 +12,9 @@ PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
     "cli": {"bench", "jobs", "utils"},
     "bench": {"jobs", "pipelines", "models", "schedulers", "loading", "engines", "utils"},
-    "jobs": {"pipelines", "models", "schedulers", "utils"},
+    "jobs": {"pipelines", "acceleration", "models", "schedulers", "utils"},
     "pipelines": {"acceleration", "adapters", "models", "schedulers", "loading", "engines", "utils"},
-    "acceleration": {"models", "functional", "engines", "utils"},
+    "acceleration": {"models", "functional", "loading", "engines", "utils"},
     "adapters": {"models", "schedulers", "functional", "loading", "engines", "utils"},
     "models": {"functional", "engines", "loading", "utils"},
     "functional": {"engines"},

@@ -9,6 +9,7 @@ from .lazy import look_up
 from .published_paths import publish
 
 if TYPE_CHECKING:
+    from .acceleration.int8.config import Int8Config as Int8Config
     from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
     from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
@@ -49,6 +50,7 @@ _HOME = {
     "EulerAncestralDiscreteScheduler": "schedulers",
     "EulerDiscreteScheduler": "schedulers",
     "HeunDiscreteScheduler": "schedulers",
+    "Int8Config": "acceleration.int8.config",
     "LCMScheduler": "schedulers",
     "LMSDiscreteScheduler": "schedulers",
     "LatentConsistencyModelPipeline": "pipelines.latent_consistency",

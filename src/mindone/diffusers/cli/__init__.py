@@ -13,6 +13,7 @@ COMMANDS = {
     "bench": "Measure speed and quality on this machine.",
     "generate": "Draw images of a text.",
     "info": "Print how an image was made.",
+    "quantize": "Write a checkpoint whose UNet is in int8.",
 }
 """Each command's file in this folder, and what it does in a few words."""
 

@@ -56,6 +56,23 @@ class Adjustable(Stored, Protocol):
         """Another number after each change."""
 
 
+@runtime_checkable
+class Quantized(Stored, Protocol):
+    """A product's weight in int8: the weight is ``integers · scale``, a scale per output channel."""
+
+    @property
+    def integers(self) -> NDArray[np.int8]:
+        """(out, …), from -127 to 127."""
+
+    @property
+    def scale(self) -> NDArray[np.float32]:
+        """(out,)."""
+
+    @property
+    def input_range(self) -> tuple[float, float]:
+        """The least and the greatest value of what it is multiplied with, with zero on the grid of 256 levels."""
+
+
 class Network(Protocol):
     """What an engine needs of a network (`models.base.Model`)."""
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .base import Adjustable, Array, Stored, Values
+from .base import Adjustable, Array, Quantized, Stored, Values
 
 Parameter: TypeAlias = Array
 """``ms.Parameter``, which also carries what is bound to it."""
@@ -73,10 +73,16 @@ def stored(parameter: Parameter) -> Stored:
 
 
 def fill(parameter: Parameter, dtype: str) -> None:
-    """Put the bound values into the parameter's own memory in ``dtype``, where MindSpore's kernels want them; once."""
+    """Put the bound values into the parameter's own memory in ``dtype``, where MindSpore's kernels want them; once.
+
+    Raises:
+        ValueError: they are int8, for which there are no kernels.
+    """
     import mindspore as ms
 
     values = bound(parameter)
+    if isinstance(values, Quantized):
+        raise ValueError('int8 computes on the OpenVINO engine, not on MindSpore\'s kernels: use engine="openvino"')
     wanted = (dtype, values.version if isinstance(values, Adjustable) else 0)
     if values is None or parameter.filled_as == wanted:
         return

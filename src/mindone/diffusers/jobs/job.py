@@ -58,6 +58,10 @@ class PipelineKey(Fields):
         Field(description="What to compute in. Half precision is faster and takes less memory."),
     ] = "float16"
     engine: EngineName = None
+    int8: Annotated[
+        bool,
+        Field(description="Bring the denoising network to int8 while loading; `quantize` does it once and for all."),
+    ] = False
 
 
 class Drawing(Fields):

@@ -11,20 +11,23 @@ from .job import Job, PipelineKey
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..acceleration.int8.config import Int8Config
     from ..pipelines.base import Pipeline
     from ..pipelines.denoising import StepCallback
 
 
-def load(key: PipelineKey, **components: Any) -> Pipeline:
+def load(key: PipelineKey, quantization: Int8Config | None = None, **components: Any) -> Pipeline:
     """The pipeline that draws a job, and every other job of the same ``pipeline_key``.
 
     Args:
         key: a job, or its ``pipeline_key``.
+        quantization: how a pipeline in int8 is calibrated; None: as usual.
         components: components to use instead of the checkpoint's, as in ``Pipeline.from_pretrained``.
 
     Raises:
         ValueError, OSError: what ``Pipeline.from_pretrained`` raises.
     """
+    from ..acceleration.int8.config import Int8Config
     from ..models.autoencoder_tiny import AutoencoderTiny
     from ..pipelines.auto import AutoPipelineForText2Image
 
@@ -36,6 +39,7 @@ def load(key: PipelineKey, **components: Any) -> Pipeline:
         variant=key.variant,
         revision=key.revision,
         engine=key.engine,
+        quantization_config=(quantization or Int8Config()) if key.int8 else None,
         **components,
     )
 

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from .. import engines
 from ..engines.base import Array, Input, Stored
-from ..engines.binding import bind, published_name, stored
+from ..engines.binding import bind, bound, published_name, stored
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import prepare
 from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.fields import naming, read_fields
 from ..loading.hub import resolve
+from ..loading.int8 import Int8Tensor, check_method, read_int8
 from ..loading.safetensors import StoredTensor, save_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
@@ -123,23 +124,26 @@ class Model(PublishedModel, nn.Cell):
         """Load a network from the folder that holds its ``config.json`` and weights."""
         weights = open_weights(folder, cls.weights_name, variant)
         with naming(folder / CONFIG_NAME):
-            model = cls(**read_config(folder))
+            config = read_config(folder)
+            check_method(config)
+            model = cls(**config)
         model.load(weights.normalized(cls.__name__), dtype)
         return model
 
     def load(self, weights: Weights, dtype: str = "float32") -> None:
         """Take ``weights``, mapped from a file, as this network's; ``dtype`` is what it is meant to compute in."""
         parameters = {published_name(p, path): p for path, p in self.parameters_and_names()}
-        weights.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
+        int8, plain = read_int8(weights)
+        plain.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
         for name, parameter in parameters.items():
-            bind(parameter, weights[name], name)
+            bind(parameter, int8.get(name) or plain[name], name)
         self.weights, self.dtype = weights, dtypes.parse_dtype(dtype)
         self.graphs.clear()
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value
     ) -> None:
-        """Write ``config.json`` and one safetensors file in this network's dtype into a folder.
+        """Write ``config.json`` and one safetensors file (int8 stays, the rest in this network's dtype) into a folder.
 
         Args:
             save_directory: the folder, which is made when missing.
@@ -216,17 +220,24 @@ def _as_tensor(values: Stored) -> StoredTensor:
 
 
 class _Cast(Mapping[str, StoredTensor]):
-    """A model's parameters by their published names in its dtype, converted one at a time."""
+    """What a model's file holds: parameters by their published names in its dtype, converted one at a time.
+
+    int8 weights stay int8, with what belongs to them beside them.
+    """
 
     def __init__(self, model: Model):
         self.dtype = model.dtype
         self.parameters = {published_name(p, path): p for path, p in model.parameters_and_names()}
+        self.int8: dict[str, StoredTensor] = {}
+        for name, parameter in self.parameters.items():
+            if isinstance(values := bound(parameter), Int8Tensor):
+                self.int8 |= values.tensors(name)
 
     def __getitem__(self, name: str) -> StoredTensor:
-        return _as_tensor(stored(self.parameters[name])).cast(self.dtype)
+        return self.int8.get(name) or _as_tensor(stored(self.parameters[name])).cast(self.dtype)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.parameters)
+        return iter({**self.parameters, **self.int8})
 
     def __len__(self) -> int:
-        return len(self.parameters)
+        return len({**self.parameters, **self.int8})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from .. import engines
+from ..acceleration.int8 import Int8Config, check_engine, quantize_pipeline, require_int8
 from ..engines import Engine
 from ..loading.config import GENERATION_CONFIG_NAME, Config, read_generation_config
 from ..loading.dtypes import parse_dtype
@@ -66,6 +67,7 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         local_files_only: bool = False,
         token: str | bool | None = None,
         engine: Engine | str | None = None,
+        quantization_config: Int8Config | None = None,
         **components: Component,
     ) -> P:
         """Load a pipeline from a folder in the published layout, a bundled checkpoint's name, or a hub id.
@@ -77,6 +79,8 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
             variant: ``"fp16"`` reads ``….fp16.safetensors``.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
             engine: ``"auto"``, ``"openvino"`` or ``"mindspore"``; None asks the environment variable MINDONE_ENGINE.
+            quantization_config: `Int8Config()` brings the denoising network to int8 while loading, which draws a few
+                prompts; an int8 checkpoint's folder needs none.
             components: components (``vae=…``, ``scheduler=…``) to use instead of the checkpoint's, which are then not
                 loaded; ``safety_checker=None`` goes without. Also the pipeline's own settings.
 
@@ -89,6 +93,8 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         dtype = parse_dtype(mindspore_dtype)
         cls._check_keywords(components)
         chosen_engine = engines.get(engine) if isinstance(engine, str) else engine
+        if quantization_config is not None:
+            require_int8(engines.get() if chosen_engine is None else chosen_engine)  # before anything is fetched
         source = Source(path_or_id, revision, cache_dir, local_files_only, token)
         index = source.index()
         pipeline, classes = cls._plan(index, components)
@@ -107,6 +113,8 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         pipe = pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
         pipe.generation_config = generation_config
         pipe.name_or_path = os.fspath(path_or_id)
+        if quantization_config is not None:
+            quantize_pipeline(pipe, quantization_config)
         return pipe
 
     @classmethod
@@ -218,7 +226,12 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
     def begin(
         self, guidance_scale: float | None, guidance_rescale: float = 0.0, guidance_interval: Interval = (0.0, 1.0)
     ) -> AbstractContextManager[Run]:
-        """A run of the pipeline as it is now; see `choose_guidance_scale` for None."""
+        """A run of the pipeline as it is now; see `choose_guidance_scale` for None.
+
+        Raises:
+            ValueError: the network is in int8, which this engine does not compute in.
+        """
+        check_engine(self.unet, self.engine)
         scale = self.choose_guidance_scale(guidance_scale)
         settings = Settings(scale, guidance_rescale, guidance_interval)
         return self._begin(self.unet, self.engine, self.scheduler, settings)

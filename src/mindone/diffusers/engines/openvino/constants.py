@@ -40,6 +40,12 @@ class Constants:
         shape = [stored.shape[0] // parts, *stored.shape[1:]] if stored.shape else []
         return _as_float32(self._sharing(values[part * size : (part + 1) * size], shape, kind))
 
+    def of_int8(self, integers: NDArray[np.int8], scale: NDArray[np.float32]) -> Node:
+        """``integers · scale`` (out, …) in the form in which the device keeps and multiplies the integers."""
+        constant = self._sharing(integers.reshape(-1), list(integers.shape), ov.Type.i8)
+        per_row = scale.reshape(-1, *[1] * (integers.ndim - 1))
+        return ov_ops.multiply(ov_ops.convert(constant, "f32"), ov_ops.constant(per_row))
+
     def of_computed(self, values: NDArray[np.float32]) -> list[Node]:
         """Values that were computed while recording, float32, as one constant for each index of the first axis."""
         values = self.scratch.keep(values)

@@ -1,6 +1,7 @@
 """One method of a network for one set of input shapes: recorded, changed by passes, compiled, and run."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -63,6 +64,12 @@ class Graph:
             self._request.infer()
             outputs = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
         return outputs[0] if self._single else outputs
+
+    def executed(self) -> Counter[tuple[str, str]]:
+        """How many layers of each type the device runs in each precision, in OpenVINO's words."""
+        nodes = self._request.get_compiled_model().get_runtime_model().get_ordered_ops()
+        told = [node.get_rt_info() for node in nodes]
+        return Counter((str(info["layerType"].value), str(info["runtimePrecision"].value)) for info in told)
 
 
 def _record(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
 from ..base import Array, FlashAttention
+from ..rounding import round_to_int8
 from . import winograd
 from .constants import Node, ints, scalar
 from .recorder import Recorder
@@ -20,13 +21,13 @@ class Operators(Recorder):
     # ---- layers ------------------------------------------------------------------------------------------------------
 
     def linear(self, x: Array, weight: Array, bias: Array = None) -> Node:
-        y = ov_ops.matmul(self.node(x), self.node(weight), False, True)
+        y = ov_ops.matmul(*self.operands(x, weight), False, True)
         return y if bias is None else ov_ops.add(y, self.node(bias))
 
     def geglu(self, x: Array, weight: Array, bias: Array) -> Node:
         # Two products, not one and a split: the device splits tensors slowly, and weights for free.
         a, b = (
-            ov_ops.add(ov_ops.matmul(x, self.weight(weight, i, 2), False, True), self.weight(bias, i, 2))
+            ov_ops.add(ov_ops.matmul(*self.operands(x, weight, i, 2), False, True), self.weight(bias, i, 2))
             for i in range(2)
         )
         return ov_ops.multiply(a, self.gelu(b))
@@ -41,11 +42,11 @@ class Operators(Recorder):
     ) -> Node:
         shift = None if bias is None else _along_channels(self.node(bias), 4)
         fast = self.float32 and stride == padding == 1 and winograd.pays(tuple(x.shape), tuple(weight.shape))
-        if fast and self.is_fixed(weight):
+        if fast and self.is_fixed(weight) and self.quantized(weight) is None:
             kernels = self.constants.of_computed(winograd.transformed(self.values(weight)))
             return winograd.convolution(x, kernels, shift)
         top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
-        y = ov_ops.convolution(x, self.node(weight), [stride, stride], [top, left], [bottom, right], [1, 1])
+        y = ov_ops.convolution(*self.operands(x, weight), [stride, stride], [top, left], [bottom, right], [1, 1])
         return y if shift is None else ov_ops.add(y, shift)
 
     def upsample_conv2d(self, x: Array, weight: Array, bias: Array = None) -> Node:
@@ -53,7 +54,12 @@ class Operators(Recorder):
         # row and its column are even or odd. So the outputs of each way are a 2×2 convolution of `x` itself, with sums
         # of the weights: 16 products for four outputs instead of 36.
         kernel, ways = self.values(weight), [(row, column) for row in range(2) for column in range(2)]
-        kernels = self.constants.of_computed(np.stack([_phase(_phase(kernel, 2, row), 3, col) for row, col in ways]))
+        summed = np.stack([_phase(_phase(kernel, 2, row), 3, col) for row, col in ways])
+        if (int8 := self.quantized(weight)) is None:
+            kernels = self.constants.of_computed(summed)
+        else:
+            x = self.rounded(x, int8.input_range)
+            kernels = [self.constants.of_int8(*round_to_int8(taps)) for taps in summed]
         shift = None if bias is None else _along_channels(self.node(bias), 4)
         phases = []
         for (row, column), taps in zip(ways, kernels):

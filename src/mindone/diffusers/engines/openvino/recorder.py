@@ -9,9 +9,9 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
-from ..base import Adjustable, Array
+from ..base import Adjustable, Array, Quantized
 from ..binding import stored
-from .constants import Constants, Node
+from .constants import Constants, Node, scalar
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Recorder:
         self.host_inputs: list[HostInput] = []
         self.adjustables: list[tuple[Node, Adjustable]] = []
         self._nodes: dict[tuple[int, int, int], Node] = {}
+        self._rounded: dict[tuple[int, tuple[float, float]], tuple[Node, Node]] = {}
 
     def weight(self, parameter: ms.Parameter, part: int = 0, parts: int = 1) -> Node:
         """The parameter, or one of equal parts of its rows, as a float32 node; made once however often it is used."""
@@ -47,6 +48,31 @@ class Recorder:
             else:
                 self._nodes[key] = self.constants.of_stored(values, part, parts)
         return self._nodes[key]
+
+    def operands(self, x: Array, weight: ms.Parameter, part: int = 0, parts: int = 1) -> tuple[Node, Node]:
+        """What a product of ``x`` and a weight multiplies: where the weight is int8, ``x`` is rounded to 256 levels.
+
+        In this form the device fuses the rounding into what makes ``x``, and multiplies integers.
+        """
+        values = self.quantized(weight)
+        if values is None:
+            return self.node(x), self.weight(weight, part, parts)
+        integers, scale = np.split(values.integers, parts)[part], np.split(values.scale, parts)[part]
+        return self.rounded(x, values.input_range), self.constants.of_int8(integers, scale)
+
+    def rounded(self, x: Node, limits: tuple[float, float]) -> Node:
+        """``x`` on 256 levels between the ``limits``; one node for all who read the same ``x``."""
+        key = (id(x), limits)
+        if key not in self._rounded:
+            low, high = map(scalar, limits)
+            # Whoever keeps an id keeps its owner, or another node could get the same one.
+            self._rounded[key] = (x, ov_ops.fake_quantize(x, low, high, low, high, 256))
+        return self._rounded[key][1]
+
+    def quantized(self, parameter: ms.Parameter) -> Quantized | None:
+        """The parameter's values where they are int8, or None."""
+        values = stored(parameter)
+        return values if isinstance(values, Quantized) else None
 
     def _adjustable(self, values: Adjustable) -> Node:
         node = ov_ops.parameter(list(values.shape), ov.Type.f32)

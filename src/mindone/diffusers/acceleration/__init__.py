@@ -1,0 +1,1 @@
+"""The speed-ups, put on networks and pipelines from outside."""

@@ -1,0 +1,97 @@
+"""int8 weights in files: ``x.weight`` in int8, and beside it what the integers mean.
+
+``x.weight_scale`` (out,) times the integers is the weight; ``x.input_low`` and ``x.input_high``, scalars, are the range
+of what it is multiplied with, which is rounded to 256 levels when it is used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .fields import shown
+from .safetensors import StoredTensor
+from .weights import Weights
+
+QUANTIZATION = "quantization_config"
+"""The entry of ``config.json`` that says how the weights beside it were quantised."""
+METHOD = "mindone_int8"
+"""What its ``quant_method`` is."""
+
+_COMPANIONS = ("weight_scale", "input_low", "input_high")
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Tensor:
+    """A product's weight in int8: what a parameter is bound to (`engines.base.Quantized`).
+
+    ``stored`` is (out, …) int8, ``scale`` float32 (out,), ``input_range`` the least and the greatest input.
+    """
+
+    stored: StoredTensor
+    scale: NDArray[np.float32]
+    input_range: tuple[float, float]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(out, …)."""
+        return self.stored.shape
+
+    @property
+    def integers(self) -> NDArray[np.int8]:
+        """The integers, without a copy."""
+        return self.stored.numpy()
+
+    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
+        """The weight that the integers stand for, float32 or ``dtype``."""
+        scale = self.scale.reshape(-1, *[1] * (len(self.shape) - 1))
+        return (self.integers * scale).astype(dtype or np.float32, copy=False)
+
+    def tensors(self, name: str) -> dict[str, StoredTensor]:
+        """What a file holds of it, by name; ``name`` is the parameter's, such as ``x.weight``."""
+        low, high = (np.array(bound, np.float32) for bound in self.input_range)
+        values = dict(zip(_companions(name), (self.scale, low, high)))
+        return {name: self.stored, **{each: StoredTensor.from_numpy(value) for each, value in values.items()}}
+
+
+def check_method(config: Mapping[str, object]) -> None:
+    """Raise ``ValueError`` where a config says that its weights are quantised in a way that is not read here."""
+    quantization = config.get(QUANTIZATION)
+    method = quantization.get("quant_method") if isinstance(quantization, Mapping) else quantization
+    if method not in (None, METHOD):
+        raise ValueError(f"the quant_method {shown(method)} is not read here, {METHOD!r} is; take the float checkpoint")
+
+
+def read_int8(weights: Weights) -> tuple[dict[str, Int8Tensor], Weights]:
+    """The int8 weights of a checkpoint by name, and the checkpoint without what stands beside them.
+
+    Raises:
+        ValueError: a companion is missing or broken.
+    """
+    found = {name: _read(weights, name) for name, tensor in weights.items() if tensor.dtype == "I8"}
+    companions = {each for name in found for each in _companions(name)}
+    return found, weights.renamed(lambda name: None if name in companions else name)
+
+
+def _read(weights: Weights, name: str) -> Int8Tensor:
+    missing = [each for each in _companions(name) if each not in weights]
+    if missing:
+        raise ValueError(f"{weights.source}: {name} is int8, but {', '.join(missing)} is not there; fetch it again")
+    tensors: Mapping[str, StoredTensor] = weights
+    scale, low, high = (tensors[each].numpy(np.float32).reshape(-1) for each in _companions(name))
+    rows = weights[name].shape[:1]
+    if (
+        scale.shape != rows
+        or low.shape != (1,)
+        or high.shape != (1,)
+        or not low[0] <= 0 <= high[0]
+        or low[0] == high[0]
+    ):
+        raise ValueError(f"{weights.source}: the scale or the input range of {name} does not fit it; fetch it again")
+    return Int8Tensor(weights[name], scale, (float(low[0]), float(high[0])))
+
+
+def _companions(name: str) -> list[str]:
+    stem = name.removesuffix("weight")
+    return [stem + each for each in _COMPANIONS]

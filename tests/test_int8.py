@@ -1,0 +1,144 @@
+"""int8: the grid that activations are rounded to, the checkpoint, and what is refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset15 as ov_ops
+
+from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config, UNet2DConditionModel
+from mindone.diffusers.acceleration.int8.quantize import with_zero
+from mindone.diffusers.engines.openvino.operators import Operators
+from mindone.diffusers.engines.rounding import round_to_int8
+from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
+from tiny_pipelines import checkpoint, images_of, load
+
+CONFIG = Int8Config(prompts=("a red cat",), num_inference_steps=2)
+
+
+@pytest.fixture(scope="module")
+def quantized():
+    return load(checkpoint("sd1"), quantization_config=CONFIG)
+
+
+@pytest.fixture(scope="module")
+def saved(quantized, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8")
+    quantized.save_pretrained(folder)
+    return folder
+
+
+def test_activations_are_rounded_to_256_levels_of_which_one_is_zero():
+    low, high = with_zero(-0.3, 2.0)
+    x = np.linspace(-1, 3, 4001, dtype=np.float32)
+    node = ov_ops.parameter([len(x)], ov.Type.f32)
+    graph = ov.Model([Operators(float32=True).rounded(node, (low, high)).output(0)], [node])
+    rounded = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(x)[0]
+
+    step = (high - low) / 255
+    levels = np.rint((np.clip(x, low, high) - low) / step)
+    expected = low + levels * step
+    # Half-way points may go either way: float32 has them a rounding error off.
+    away_from_halves = np.abs((np.clip(x, low, high) - low) / step % 1 - 0.5) > 1e-3
+    np.testing.assert_allclose(rounded[away_from_halves], expected[away_from_halves], atol=1e-5)
+    assert np.abs(rounded[np.abs(x) < step / 4]).max() < 1e-6
+    assert len(np.unique(levels)) == 256
+
+
+def test_weights_are_off_by_half_a_step_of_their_row_at_most():
+    weight = np.random.default_rng(0).standard_normal((8, 5, 3, 3), np.float32)
+    weight *= np.logspace(-3, 3, 8, dtype=np.float32)[:, None, None, None]
+    integers, scale = round_to_int8(weight)
+    error = np.abs(integers * scale[:, None, None, None] - weight).max(axis=(1, 2, 3))
+    assert (error <= 0.501 * scale).all()
+    assert (np.abs(integers).max(axis=(1, 2, 3)) == 127).all()
+
+
+def test_a_row_of_zeros_stays_zero():
+    integers, scale = round_to_int8(np.zeros((2, 3), np.float32))
+    assert not integers.any() and (scale > 0).all()
+
+
+def test_int8_latents_stay_near_the_float_ones(quantized):
+    # Without guidance, which would multiply the difference: 1.4 % of the latents on this checkpoint.
+    options = {"output_type": "latent", "guidance_scale": 1.0}
+    latents = images_of(load(checkpoint("sd1")), **options)
+    difference = images_of(quantized, **options) - latents
+    assert 0 < difference.std() < 0.03 * latents.std()
+
+
+def test_an_int8_checkpoint_loads_and_draws_the_same_images(quantized, saved):
+    np.testing.assert_array_equal(images_of(load(saved)), images_of(quantized))
+
+
+def test_an_int8_checkpoint_keeps_the_first_layer_and_rounds_the_second(saved):
+    tensors = SafetensorsFile(saved / "unet" / "diffusion_pytorch_model.safetensors")
+    assert tensors["conv_in.weight"].dtype == "F32"
+    assert tensors["down_blocks.0.resnets.0.conv1.weight"].dtype == "I8"
+    assert tensors["down_blocks.0.resnets.0.conv1.weight_scale"].shape == (8,)
+    config = json.loads((saved / "unet" / "config.json").read_text())["quantization_config"]
+    assert config["quant_method"] == "mindone_int8" and config["prompts"] == ["a red cat"]
+
+
+def test_a_lost_scale_is_named(saved, tmp_path):
+    (tmp_path / "config.json").write_bytes((saved / "unet" / "config.json").read_bytes())
+    tensors = dict(SafetensorsFile(saved / "unet" / "diffusion_pytorch_model.safetensors"))
+    del tensors["up_blocks.0.upsamplers.0.conv.input_low"]
+    save_file(tensors, tmp_path / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(ValueError, match=r"upsamplers\.0\.conv\.weight is int8, but .*input_low is not there"):
+        UNet2DConditionModel.from_pretrained(tmp_path)
+
+
+def test_another_way_of_quantising_is_named(saved, tmp_path):
+    config = json.loads((saved / "unet" / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = "diffusion_pytorch_model.safetensors"
+    (tmp_path / weights).write_bytes((saved / "unet" / weights).read_bytes())
+    with pytest.raises(ValueError, match="quant_method 'bitsandbytes' is not read here"):
+        UNet2DConditionModel.from_pretrained(tmp_path)
+
+
+def test_layers_can_be_kept():
+    config = dataclasses.replace(CONFIG, modules_to_not_convert=("ff.net", "resnets"))
+    pipe = load(checkpoint("sd1"), quantization_config=config)
+    assert pipe.unet.stored("down_blocks.0.resnets.0.conv1.weight").dtype == "F32"
+
+
+@pytest.mark.parametrize("family", ["sdxl", "lcm"])
+def test_other_families_are_quantised_as_well(family):
+    assert np.isfinite(images_of(load(checkpoint(family), quantization_config=CONFIG))).all()
+
+
+def test_mindspore_refuses_to_quantise():
+    with pytest.raises(ValueError, match=r'int8 computes on the OpenVINO engine.*pass engine="openvino"'):
+        DiffusionPipeline.from_pretrained(checkpoint("sd1"), engine="mindspore", quantization_config=CONFIG)
+
+
+def test_mindspore_refuses_an_int8_checkpoint(saved):
+    pipe = DiffusionPipeline.from_pretrained(saved, engine="mindspore")
+    with pytest.raises(ValueError, match="int8 computes on the OpenVINO engine"):
+        pipe("a red cat", num_inference_steps=2)
+
+
+def test_quantising_twice_is_refused(saved):
+    with pytest.raises(ValueError, match="in int8 already"):
+        load(saved, quantization_config=CONFIG)
+
+
+@pytest.mark.parametrize("wrong", [{"prompts": ()}, {"prompts": "a cat"}, {"num_inference_steps": 0}])
+def test_impossible_configs_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Int8Config(**wrong)
+
+
+def test_icons_in_int8_differ_from_float32_by_less_than_30_db():
+    def draw(**options):
+        pipe = load("icons", **options)
+        pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+        return images_of(pipe, prompt="a red apple", num_inference_steps=10)
+
+    error = draw(mindspore_dtype="float16", quantization_config=Int8Config()) - draw(mindspore_dtype="float32")
+    assert -10 * np.log10((error**2).mean()) >= 30

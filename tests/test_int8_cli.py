@@ -1,0 +1,37 @@
+"""int8 on the command line."""
+
+from click.testing import CliRunner
+
+from mindone.diffusers.cli import main
+from tiny_pipelines import checkpoint
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_quantize_writes_a_checkpoint_that_generate_draws_with(tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red cat\n\na mat\n")
+    folder = tmp_path / "int8"
+    result = run("quantize", "--model", checkpoint("sd1"), "-o", folder, "--steps", 1, "--prompts", prompts)
+    assert result.exit_code == 0, result.output
+
+    before, after = (
+        (place / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size for place in (checkpoint("sd1"), folder)
+    )
+    assert after < before
+    result = run("generate", "a red cat", "--model", folder, "--steps", 1, "--seed", 0, "-o", tmp_path / "cat.png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "cat.png").exists()
+
+
+def test_quantize_does_not_write_over_anything(tmp_path):
+    (tmp_path / "mine.txt").write_text("")
+    result = run("quantize", "-o", tmp_path)
+    assert result.exit_code != 0 and "is not empty" in result.output
+
+
+def test_generate_int8_says_where_it_computes(tmp_path):
+    result = run("generate", "a cat", "--int8", "--engine", "mindspore", "--seed", 0, "-o", tmp_path / "cat.png")
+    assert result.exit_code != 0 and "int8 computes on the OpenVINO engine" in result.output
