@@ -3,6 +3,7 @@
 import numpy as np
 
 from mindone.diffusers import AutoencoderTiny, StableDiffusionPipeline
+from mindone.diffusers.pipelines.image_processor import VaeImageProcessor
 
 pipe = StableDiffusionPipeline.from_pretrained("icons")
 preview = AutoencoderTiny.from_pretrained("icons-tiny-vae")
@@ -11,7 +12,7 @@ preview = AutoencoderTiny.from_pretrained("icons-tiny-vae")
 def watch(pipe, step, timestep, tensors):
     if step == 9:
         pixels = preview.decode(tensors["latents"]).sample
-        pipe.image_processor.postprocess(np.asarray(pixels))[0].save("callback_preview.png")
+        VaeImageProcessor().postprocess(pixels)[0].save("callback_preview.png")
     if step == 17:
         pipe._interrupt = True  # the loop ends here; what there is gets decoded
     return tensors

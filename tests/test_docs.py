@@ -5,19 +5,20 @@ checkpoints in a hub cache.
 """
 
 import re
+import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
+from huggingface_hub import constants
 
 from mindone.diffusers.cli import main
 from test_pipelines_snippet import SNIPPET
 from tiny_pipelines import hub_cache
 
 ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(mindone-diffusers [a-z][^`]*|python [\w/]+\.py[^`]*)`")
@@ -46,21 +47,30 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    return hub_cache(tmp_path_factory.mktemp("hub"))
+@pytest.fixture(scope="module", autouse=True)
+def hub(tmp_path_factory):
+    """The hub ids of the pages lead to tiny checkpoints."""
+    cache = tmp_path_factory.mktemp("hub")
+    hub_cache(cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        yield
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
-def test_python_snippets_run_as_they_are_shown(page, environment, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks(page, "python"))],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
+def test_python_snippets_run_as_they_are_shown(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        exec(compile(block, name(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+def test_examples_run_and_leave_a_picture(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(example), run_name="__main__")
+    assert list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
