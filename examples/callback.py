@@ -10,16 +10,16 @@ preview = AutoencoderTiny.from_pretrained("icons-tiny-vae")
 
 
 def watch(pipe, step, timestep, tensors):
-    if step == 9:
+    if step == 5:
         pixels = preview.decode(tensors["latents"]).sample
         VaeImageProcessor().postprocess(pixels)[0].save("callback_preview.png")
-    if step == 17:
+    if step == 10:
         pipe._interrupt = True  # the loop ends here; what there is gets decoded
     return tensors
 
 
 generator = np.random.Generator(np.random.PCG64(0))
 image = pipe(
-    "a rocket on a blue background", num_inference_steps=20, generator=generator, callback_on_step_end=watch
+    "a rocket on a blue background", num_inference_steps=12, generator=generator, callback_on_step_end=watch
 ).images[0]
 image.save("callback.png")

@@ -7,12 +7,12 @@ from mindone.diffusers import StableDiffusionInpaintPipeline, StableDiffusionPip
 
 pipe = StableDiffusionPipeline.from_pretrained("icons")
 generator = np.random.Generator(np.random.PCG64(0))
-picture = pipe("a cat on a yellow background", num_inference_steps=20, generator=generator).images[0]
+picture = pipe("a cat on a yellow background", num_inference_steps=10, generator=generator).images[0]
 
 mask = Image.new("L", picture.size, "black")
 mask.paste("white", (0, 0, picture.width, picture.height // 2))
 inpaint = StableDiffusionInpaintPipeline(**pipe.components)  # the same networks: nothing is loaded twice
 image = inpaint(
-    "a dog on a yellow background", image=picture, mask_image=mask, num_inference_steps=20, generator=generator
+    "a dog on a yellow background", image=picture, mask_image=mask, num_inference_steps=10, generator=generator
 ).images[0]
 image.save("inpainting.png")

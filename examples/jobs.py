@@ -3,7 +3,7 @@
 from mindone.diffusers.jobs import Job, draw, load
 from mindone.diffusers.jobs.png import read_job, save_png
 
-job = Job(prompt="a rocket on a blue background", seed=7, steps=15, scheduler="dpm++")
+job = Job(prompt="a rocket on a blue background", seed=7, steps=10, scheduler="dpm++")
 pipe = load(job)
 [image] = draw(pipe, job)
 save_png(image, "jobs.png", job, about={})

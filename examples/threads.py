@@ -12,7 +12,7 @@ pipe.set_progress_bar_config(disable=True)
 
 def draw(prompt):
     generator = np.random.Generator(np.random.PCG64(0))
-    return pipe(prompt, num_inference_steps=12, generator=generator).images[0]
+    return pipe(prompt, num_inference_steps=10, generator=generator).images[0]
 
 
 with ThreadPoolExecutor(2) as threads:
