@@ -1,13 +1,11 @@
 """The script that the guide shows, word for word, on a machine whose hub cache holds what it names."""
 
-import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tiny_pipelines import checkpoint, tiny_autoencoder_folder
+from tiny_pipelines import hub_cache
 
 SNIPPET = """
 import mindspore as ms, numpy as np
@@ -30,36 +28,24 @@ make_image_grid(images, rows=2, cols=2)
 
 
 @pytest.fixture(scope="module")
-def hub_cache(tmp_path_factory):
-    """A cache as huggingface_hub leaves it, with tiny checkpoints under the published names."""
-    cache = tmp_path_factory.mktemp("hub")
-    models = {
-        "stable-diffusion-v1-5/stable-diffusion-v1-5": checkpoint("sd1", safety_checker=True),
-        "nota-ai/bk-sdm-small": checkpoint("bk_sdm"),
-        "madebyollin/taesd": tiny_autoencoder_folder(),
-    }
-    for name, folder in models.items():
-        repository = cache / f"models--{name.replace('/', '--')}"
-        shutil.copytree(folder, repository / "snapshots" / "0123abcd")
-        (repository / "refs").mkdir()
-        (repository / "refs" / "main").write_text("0123abcd")
-    return cache
+def environment(tmp_path_factory):
+    """A machine whose cache has tiny checkpoints under the published names."""
+    return {**hub_cache(tmp_path_factory.mktemp("hub")), "MINDONE_ENGINE": "openvino"}
 
 
-def run(script, hub_cache):
-    environment = {**os.environ, "HF_HUB_CACHE": str(hub_cache), "HF_HUB_OFFLINE": "1", "MINDONE_ENGINE": "openvino"}
+def run(script, environment):
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
 
 
-def test_the_guide_runs_word_for_word(hub_cache):
+def test_the_guide_runs_word_for_word(environment):
     shown = "\nprint(image.size, len(images), make_image_grid(images, rows=2, cols=2).size)"
-    done = run(SNIPPET + shown, hub_cache)
+    done = run(SNIPPET + shown, environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "(64, 64) 4 (128, 128)"
 
 
-def test_a_model_that_the_cache_lacks_is_named(hub_cache):
+def test_a_model_that_the_cache_lacks_is_named(environment):
     script = "from mindone.diffusers import DiffusionPipeline; DiffusionPipeline.from_pretrained('someone/elses-model')"
-    done = run(script, hub_cache)
+    done = run(script, environment)
     assert done.returncode != 0
     assert "someone/elses-model" in done.stderr.splitlines()[-1]

@@ -1,6 +1,8 @@
 """The tiny checkpoints as pipelines, made once a test run."""
 
 import functools
+import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -40,3 +42,21 @@ def images_of(pipe, seed=0, **options) -> np.ndarray:
     if "generator" not in arguments:
         arguments["generator"] = np.random.default_rng(seed)
     return pipe(**arguments).images
+
+
+PUBLISHED = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": lambda: checkpoint("sd1", safety_checker=True),
+    "nota-ai/bk-sdm-small": lambda: checkpoint("bk_sdm"),
+    "madebyollin/taesd": tiny_autoencoder_folder,
+}
+"""The tiny checkpoint that stands in for each hub id of the documentation."""
+
+
+def hub_cache(cache: Path) -> dict[str, str]:
+    """Fill a cache as huggingface_hub leaves it with `PUBLISHED`. Returns the environment of a process that reads it."""
+    for name, folder in PUBLISHED.items():
+        repository = cache / f"models--{name.replace('/', '--')}"
+        shutil.copytree(folder(), repository / "snapshots" / "0123abcd")
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text("0123abcd")
+    return {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}

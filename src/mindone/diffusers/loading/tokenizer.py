@@ -86,8 +86,8 @@ class CLIPTokenizer(PublishedTokenizer):
             self._id, (self.bos_token, self.eos_token, self.pad_token)
         )
         self._tokenizer.post_processor = processors.RobertaProcessing(
-            sep=(self.eos_token, self.eos_token_id),
-            cls=(self.bos_token, self.bos_token_id),
+            (self.eos_token, self.eos_token_id),
+            (self.bos_token, self.bos_token_id),  # "cls" until tokenizers 0.22, "cls_token" since
             add_prefix_space=False,
             trim_offsets=False,
         )

@@ -198,12 +198,12 @@ class Model(PublishedModel, nn.Cell):
         """Use the device's memory-efficient attention kernel, or not (at first: yes). On a CPU it means nothing."""
         self._set_flash(enabled=enabled)
 
-    def set_flash_attention_force_cast_dtype(self, dtype: Value) -> None:
-        """Cast inputs of another type to ``dtype`` (float16 at first) for the memory-efficient attention kernel.
+    def set_flash_attention_force_cast_dtype(self, force_cast_dtype: Value) -> None:
+        """Cast inputs of another type to ``force_cast_dtype`` (float16 at first) for the memory-efficient attention kernel.
 
         None: inputs that the kernel does not take, such as float32, go to plain attention.
         """
-        cast = None if dtype is None else dtypes.parse_dtype(dtype)
+        cast = None if force_cast_dtype is None else dtypes.parse_dtype(force_cast_dtype)
         if cast == "float32":
             raise ValueError("flash attention computes in float16 or bfloat16, got float32; None turns the cast off")
         self._set_flash(cast_dtype=cast)

@@ -281,10 +281,10 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         for network in self._networks():
             network.enable_flash_sdp(enabled)
 
-    def set_flash_attention_force_cast_dtype(self, dtype: object) -> None:
+    def set_flash_attention_force_cast_dtype(self, force_cast_dtype: object) -> None:
         """What inputs that the memory-efficient attention kernel does not take are cast to; None: plain attention."""
         for network in self._networks():
-            network.set_flash_attention_force_cast_dtype(dtype)
+            network.set_flash_attention_force_cast_dtype(force_cast_dtype)
 
     def _networks(self) -> list[Component]:
         return [component for component in self.components.values() if hasattr(component, "enable_flash_sdp")]

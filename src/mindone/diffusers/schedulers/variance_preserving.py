@@ -55,6 +55,8 @@ class VariancePreserving(Scheduler):
         alpha, sigma = self._coefficients(timesteps, sample)
         return alpha * noise - sigma * sample
 
-    def _coefficients(self, timesteps: Sequence[float] | np.ndarray, like: Array) -> tuple[Array | float, Array | float]:
+    def _coefficients(
+        self, timesteps: Sequence[float] | np.ndarray, like: Array
+    ) -> tuple[Array | float, Array | float]:
         pairs = [self._alpha_sigma(int(timestep)) for timestep in np.atleast_1d(timesteps)]
         return per_image([alpha for alpha, _ in pairs], like), per_image([sigma for _, sigma in pairs], like)

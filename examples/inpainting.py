@@ -1,0 +1,18 @@
+"""Inpainting: the white part of a mask is drawn anew, the black part stays."""
+
+import numpy as np
+from PIL import Image
+
+from mindone.diffusers import StableDiffusionInpaintPipeline, StableDiffusionPipeline
+
+pipe = StableDiffusionPipeline.from_pretrained("icons")
+generator = np.random.Generator(np.random.PCG64(0))
+picture = pipe("a cat on a yellow background", num_inference_steps=10, generator=generator).images[0]
+
+mask = Image.new("L", picture.size, "black")
+mask.paste("white", (0, 0, picture.width, picture.height // 2))
+inpaint = StableDiffusionInpaintPipeline(**pipe.components)  # the same networks: nothing is loaded twice
+image = inpaint(
+    "a dog on a yellow background", image=picture, mask_image=mask, num_inference_steps=10, generator=generator
+).images[0]
+image.save("inpainting.png")
