@@ -38,7 +38,7 @@ class PipelineKey(Fields):
         PathOrId,
         Field(
             description="What draws: a checkpoint's folder, a hub id such as stable-diffusion-v1-5/stable-diffusion-"
-            "v1-5, or the name of a checkpoint that comes with the package."
+            "v1-5, the name of a checkpoint that comes with the package, or a FILE.safetensors of a whole pipeline."
         ),
         _PATH,
     ] = "icons"

@@ -30,6 +30,12 @@ def load(key: PipelineKey, **components: Any) -> Pipeline:
 
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
+    if key.model.endswith(".safetensors"):
+        if key.revision is not None or key.variant is not None:
+            raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")
+        return AutoPipelineForText2Image.from_single_file(
+            key.model, mindspore_dtype=key.dtype, engine=key.engine, **components
+        )
     return AutoPipelineForText2Image.from_pretrained(
         key.model,
         mindspore_dtype=key.dtype,

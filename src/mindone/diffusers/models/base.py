@@ -20,7 +20,9 @@ from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.fields import naming, read_fields
 from ..loading.hub import resolve
+from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor, save_file
+from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
 from ..utils.types import Value
@@ -126,6 +128,41 @@ class Model(PublishedModel, nn.Cell):
             model = cls(**read_config(folder))
         model.load(weights.normalized(cls.__name__), dtype)
         return model
+
+    @classmethod
+    def from_single_file(
+        cls: type[M],
+        path_or_address: str | os.PathLike[str],
+        *,
+        mindspore_dtype: Value = None,
+        config: str | os.PathLike[str] | None = None,
+        scaling_factor: float | None = None,
+        extract_ema: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> M:
+        """Load this kind of network from a file in the original layout that has one, alone or among others.
+
+        Args:
+            path_or_address: the ``.safetensors`` file, or its address on the hub.
+            mindspore_dtype, cache_dir, local_files_only, token: see `from_pretrained`.
+            config, scaling_factor, extract_ema: see `loading.single_file.open_single_file`.
+
+        Raises:
+            ValueError: the file has no such network, or what `from_pretrained` raises.
+            FileNotFoundError: no such file.
+        """
+        dtype = dtypes.parse_dtype(mindspore_dtype)
+        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).file()
+        single = open_single_file(file, config=config, scaling_factor=scaling_factor, extract_ema=extract_ema)
+        for component in single.components.values():
+            if component.class_name == cls.__name__:
+                model = cls(**component.config)
+                model.load(component.weights, dtype)
+                return model
+        found = ", ".join(component.class_name for component in single.components.values())
+        raise ValueError(f"{file} has no {cls.__name__}; it has {found}")
 
     def load(self, weights: Weights, dtype: str = "float32") -> None:
         """Take ``weights``, mapped from a file, as this network's; ``dtype`` is what it is meant to compute in."""

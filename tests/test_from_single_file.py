@@ -1,0 +1,78 @@
+"""Pipelines and networks from one file draw as those of the folder that the file was made of."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mindone.diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from mindone.diffusers.cli import main
+from mindone.diffusers.loading.convert import folder_to_file
+from tiny_pipelines import checkpoint, images_of, load
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A single file of each family."""
+    folder = tmp_path_factory.mktemp("single")
+    for family in ("sd1", "sd2", "sdxl"):
+        folder_to_file(checkpoint(family), folder / f"{family}.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_a_pipeline_of_a_file_draws_the_folders_image_bit_for_bit(files, family):
+    # The tiny text encoders have a vocabulary of their own, which no file holds: it comes from the folder.
+    pipe = DiffusionPipeline.from_single_file(
+        files / f"{family}.safetensors", config=checkpoint(family), engine="openvino"
+    )
+    pipe.set_progress_bar_config(disable=True)
+    np.testing.assert_array_equal(images_of(pipe), images_of(load(checkpoint(family))))
+
+
+def test_components_that_are_given_are_not_loaded_from_the_file(files):
+    folder = load(checkpoint("sd1"))
+    pipe = DiffusionPipeline.from_single_file(
+        files / "sd1.safetensors",
+        config=checkpoint("sd1"),
+        engine="openvino",
+        text_encoder=folder.text_encoder,
+        tokenizer=folder.tokenizer,
+    )
+    assert pipe.text_encoder is folder.text_encoder and pipe.unet is not folder.unet
+
+
+def test_a_network_comes_out_of_a_whole_pipelines_file(files):
+    path = files / "sd1.safetensors"
+    unet = UNet2DConditionModel.from_single_file(path, config=checkpoint("sd1"), mindspore_dtype="float16")
+    theirs = load(checkpoint("sd1")).unet
+    np.testing.assert_array_equal(unet.array("conv_in.weight"), theirs.array("conv_in.weight"))
+    assert unet.dtype == "float16"
+    assert isinstance(AutoencoderKL.from_single_file(path, config=checkpoint("sd1")), AutoencoderKL)
+
+
+def test_a_file_of_another_kind_of_pipeline_is_told(files):
+    with pytest.raises(ValueError, match="has no place for its text_encoder_2"):
+        StableDiffusionPipeline.from_single_file(files / "sdxl.safetensors", config=checkpoint("sdxl"))
+
+
+def test_a_file_of_one_network_is_no_pipeline(files, tmp_path):
+    folder_to_file(checkpoint("sd1") / "unet", tmp_path / "unet.safetensors")
+    unet = {"path_or_address": tmp_path / "unet.safetensors", "config": checkpoint("sd1") / "unet"}
+    with pytest.raises(ValueError, match="holds unet only, which is no pipeline"):
+        DiffusionPipeline.from_single_file(**unet)
+    with pytest.raises(ValueError, match="has no AutoencoderKL; it has UNet2DConditionModel"):
+        AutoencoderKL.from_single_file(**unet)
+
+
+def test_the_command_line_converts_both_ways(files, tmp_path):
+    def converted(*arguments):
+        result = CliRunner().invoke(main, ["convert", *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    source, folder, again = files / "sd1.safetensors", tmp_path / "folder", tmp_path / "again.safetensors"
+    assert "StableDiffusionPipeline" in converted(source, "-o", folder, "--config", checkpoint("sd1"))
+    converted(folder, "-o", again)
+    assert again.read_bytes() == source.read_bytes()
+    refused = CliRunner().invoke(main, ["convert", str(folder), "-o", str(tmp_path / "file.bin")])
+    assert refused.exit_code != 0 and "a folder becomes a .safetensors file" in refused.output
