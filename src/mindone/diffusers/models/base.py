@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import engines
 from ..engines.base import Array, Input, Stored
-from ..engines.binding import bind, published_name, stored
+from ..engines.binding import bind, is_put_on, published_name, stored
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import prepare
 from ..loading import dtypes
@@ -166,7 +166,7 @@ class Model(PublishedModel, nn.Cell):
 
     def load(self, weights: Weights, dtype: str = "float32") -> None:
         """Take ``weights``, mapped from a file, as this network's; ``dtype`` is what it is meant to compute in."""
-        parameters = {published_name(p, path): p for path, p in self.parameters_and_names()}
+        parameters = self.published_parameters()
         weights.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
         for name, parameter in parameters.items():
             bind(parameter, weights[name], name)
@@ -198,6 +198,11 @@ class Model(PublishedModel, nn.Cell):
     def array(self, name: str) -> NDArray[np.float32]:
         """The parameter ``name`` as a float32 array."""
         return stored(self._parameter(name)).numpy(np.float32)
+
+    def published_parameters(self) -> dict[str, ms.Parameter]:
+        """The parameters by the names that checkpoints know them by; without those that adapters have brought."""
+        every = self.parameters_and_names()
+        return {published_name(p, path): p for path, p in every if not is_put_on(p)}
 
     def _parameter(self, name: str) -> ms.Parameter:
         for path, parameter in self.parameters_and_names():
@@ -257,7 +262,7 @@ class _Cast(Mapping[str, StoredTensor]):
 
     def __init__(self, model: Model):
         self.dtype = model.dtype
-        self.parameters = {published_name(p, path): p for path, p in model.parameters_and_names()}
+        self.parameters = model.published_parameters()
 
     def __getitem__(self, name: str) -> StoredTensor:
         return _as_tensor(stored(self.parameters[name])).cast(self.dtype)

@@ -18,13 +18,14 @@ from ..utils.progress import progress_bar
 from ..utils.types import Value
 from .components import INDEX_NAME, Component, component_classes, load_component, published_names
 from .from_file import SingleFilePipeline
+from .lora import LoraPipeline
 from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
 
 P = TypeVar("P", bound="Pipeline")
 
 
-class Pipeline(PublishedPipeline, SingleFilePipeline, RunsOfPipeline):
+class Pipeline(PublishedPipeline, SingleFilePipeline, LoraPipeline, RunsOfPipeline):
     """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
 
     What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number

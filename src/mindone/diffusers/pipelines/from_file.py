@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 from .. import engines
 from ..engines import Engine
@@ -16,6 +16,11 @@ from .components import Component, component_class, published_class
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+P = TypeVar("P")
+Plan: TypeAlias = tuple[type[P], dict[str, str]]
+"""A pipeline's class, and the classes of the components to load."""
 
 
 class SingleFilePipeline:
@@ -31,7 +36,7 @@ class SingleFilePipeline:
         @classmethod
         def _check_keywords(cls, keywords: Mapping[str, object]) -> None: ...
         @classmethod
-        def _plan(cls, index: Mapping[str, object], given: Mapping[str, object]) -> tuple[type[Self], dict[str, str]]: ...
+        def _plan(cls, index: Mapping[str, object], given: Mapping[str, object]) -> Plan[Self]: ...
         @classmethod
         def _dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str: ...
 
