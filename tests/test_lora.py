@@ -123,7 +123,7 @@ def test_mistakes_are_told(pipe):
         pipe.set_adapters(["one", "two"])
     with pytest.raises(ValueError, match="one weight for each of 1 adapters, got 2"):
         pipe.set_adapters(["one"], [1.0, 2.0])
-    with pytest.raises(ValueError, match="must be {'scale': number}"):
+    with pytest.raises(ValueError, match=r"must be \{'scale': number\}"):
         images_of(pipe, cross_attention_kwargs={"gligen": {}})
     with pytest.raises(ValueError, match="another base"):
         pipe.load_lora_weights({name: np.repeat(tensor, 2, -1) for name, tensor in lora(text=False).items()})

@@ -158,7 +158,7 @@ class Model(PublishedModel, nn.Cell):
         single = open_single_file(file, config=config, scaling_factor=scaling_factor, extract_ema=extract_ema)
         for component in single.components.values():
             if component.class_name == cls.__name__:
-                model = cls(**component.config)
+                model = cls.from_config(component.config)
                 model.load(component.weights, dtype)
                 return model
         found = ", ".join(component.class_name for component in single.components.values())

@@ -21,11 +21,12 @@ from .from_file import SingleFilePipeline
 from .lora import LoraPipeline
 from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
+from .textual_inversion import TextualInversionPipeline
 
 P = TypeVar("P", bound="Pipeline")
 
 
-class Pipeline(PublishedPipeline, SingleFilePipeline, LoraPipeline, RunsOfPipeline):
+class Pipeline(PublishedPipeline, SingleFilePipeline, LoraPipeline, TextualInversionPipeline, RunsOfPipeline):
     """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
 
     What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number
