@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mindone.diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from lora_cases import kohya, layers, stored
+from mindone.diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel, jobs
 from mindone.diffusers.cli import main
+from mindone.diffusers.jobs import Job
+from mindone.diffusers.jobs.run import weighed
 from mindone.diffusers.loading.convert import folder_to_file
+from mindone.diffusers.loading.safetensors import save_file
 from tiny_pipelines import checkpoint, images_of, load
 
 
@@ -76,3 +80,49 @@ def test_the_command_line_converts_both_ways(files, tmp_path):
     assert again.read_bytes() == source.read_bytes()
     refused = CliRunner().invoke(main, ["convert", str(folder), "-o", str(tmp_path / "file.bin")])
     assert refused.exit_code != 0 and "a folder becomes a .safetensors file" in refused.output
+
+
+def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
+    job = Job(prompt="a cat", model=str(files / "sd1.safetensors"), steps=2, seed=0, dtype="float32", engine="openvino")
+    folder = load(checkpoint("sd1"))
+    texts = {"text_encoder": folder.text_encoder, "tokenizer": folder.tokenizer, "vae": folder.vae}
+    with pytest.raises(ValueError, match="norm_num_groups"):  # tiny networks are not told by their shapes alone
+        jobs.load(job, **texts)
+    with pytest.raises(ValueError, match="a model that is one file has none"):
+        jobs.load(job.changed(variant="fp16"))
+
+    path = tmp_path / "style.safetensors"
+    save_file(stored(kohya("sd1", {"unet": layers("sd1", "unet", ("attn1.to_q",))})), path)
+    drawn = job.changed(model=str(checkpoint("sd1")), lora=(f"{path}:0.5", str(path)))
+    pipe = jobs.load(drawn)
+    assert pipe.get_active_adapters() == ["lora_0", "lora_1"]
+    twice = np.array(jobs.draw(pipe, drawn)[0], np.float32)
+    pipe.set_adapters("lora_1", 1.5)
+    once = np.array(jobs.draw(pipe, drawn)[0], np.float32)
+    assert np.abs(twice - once).mean() < 0.5  # of 255: they are the same up to the order of sums
+    assert Job.from_json(drawn.to_json()) == drawn
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("style.safetensors:0.8", ("style.safetensors", 0.8)),
+        ("owner/name", ("owner/name", 1.0)),
+        (
+            "https://huggingface.co/o/n/blob/main/a.safetensors:-0.5",
+            ("https://huggingface.co/o/n/blob/main/a.safetensors", -0.5),
+        ),
+        (
+            "https://huggingface.co/o/n/blob/main/a.safetensors",
+            ("https://huggingface.co/o/n/blob/main/a.safetensors", 1.0),
+        ),
+    ],
+)
+def test_a_lora_on_the_command_line_has_a_weight(text, expected):
+    assert weighed(text) == expected
+
+
+@pytest.mark.parametrize("text", ["style:much", ":0.5", "", "style:nan"])
+def test_a_lora_without_a_path_or_a_number_is_refused(text):
+    with pytest.raises(ValueError, match="lora must be PATH or PATH:WEIGHT"):
+        weighed(text)

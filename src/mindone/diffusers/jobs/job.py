@@ -53,6 +53,14 @@ class PipelineKey(Fields):
     tiny_vae: Annotated[
         PathOrId | None, Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."), _PATH
     ] = None
+    lora: Annotated[
+        tuple[str, ...],
+        Field(
+            description="A LoRA's file, folder or hub id, and after a colon its weight (1 where there is none); again "
+            "for each further one."
+        ),
+        Option(metavar="PATH:WEIGHT"),
+    ] = ()
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16"],
         Field(description="What to compute in. Half precision is faster and takes less memory."),

@@ -108,6 +108,16 @@ class LoraPipeline:
         """The names of the loaded adapters, for each network that has some."""
         return {component: list(lora.loaded) for component, lora in self._loras().items() if lora.loaded}
 
+    @property
+    def fused_loras(self) -> set[str]:
+        """The names of the adapters that are fused."""
+        return {name for lora in self._loras().values() for name in lora.fused}
+
+    @property
+    def num_fused_loras(self) -> int:
+        """How many adapters are fused."""
+        return len(self.fused_loras)
+
     def disable_lora(self) -> None:
         """Draw as without adapters; nothing is compiled again."""
         for lora in self._loras().values():
@@ -190,7 +200,7 @@ class LoraPipeline:
         return names
 
     def _refuse_while_fused(self, method: str) -> None:
-        fused = list(dict.fromkeys(name for lora in self._loras().values() for name in lora.fused))
+        fused = sorted(self.fused_loras)
         if fused:
             raise ValueError(f"{method} is not possible while {', '.join(map(repr, fused))} is fused; call unfuse_lora")
 

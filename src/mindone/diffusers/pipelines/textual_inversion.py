@@ -83,6 +83,15 @@ class TextualInversionPipeline:
         for each in words.values():
             each.remove(names)
 
+    def maybe_convert_prompt(self, prompt: str | list[str], tokenizer: CLIPTokenizer) -> str | list[str]:
+        """Prompts with all tokens of each loaded word in the word's place; a call does it by itself."""
+        words = next((each for each in self._words().values() if each.tokenizer is tokenizer), None)
+        if words is None:
+            raise ValueError("tokenizer must be the pipeline's own, such as pipe.tokenizer")
+        if isinstance(prompt, str):
+            return words.spelled_out(prompt)
+        return [words.spelled_out(text) for text in prompt]
+
     def _words(self) -> dict[str, Words]:
         """The added words by text encoder."""
         found = {}
