@@ -72,8 +72,8 @@ class Words:
         self.tokenizer.set_added_tokens([token for tokens in spelled.values() for token in tokens])
         rows: dict[int, NDArray[np.float32]] = {}
         for word, tokens in spelled.items():
-            ids = self.tokenizer.convert_tokens_to_ids(tokens)
-            rows |= dict(zip(ids, self.vectors[word].numpy(np.float32)))
+            known = self.tokenizer.get_vocab()
+            rows |= dict(zip([known[token] for token in tokens], self.vectors[word].numpy(np.float32)))
         table, config = self._own_table, self._own_config
         if rows:
             values = WithRows(stored(self._own_table), rows)

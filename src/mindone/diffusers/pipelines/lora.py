@@ -39,7 +39,9 @@ class LoraPipeline:
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> None:
-        """Load a LoRA for the UNet and the text encoders; from now on it alone is active, with the weight 1.
+        """Load a LoRA for the UNet and the text encoders; in the networks that it changes it alone is active then.
+
+        Its weight is 1. As published, networks that it says nothing of keep what is active in them: call `set_adapters`.
 
         Args:
             path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or
@@ -69,8 +71,6 @@ class LoraPipeline:
         for name, lora in self._loras().items():
             if name in layers:
                 lora.load(adapter_name, layers[name])
-            else:
-                lora.set_active({})
 
     def set_adapters(
         self, adapter_names: str | Sequence[str], adapter_weights: Weight | Sequence[Weight] = None
