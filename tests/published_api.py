@@ -38,7 +38,11 @@ LEFT_OUT: dict[str, dict[str, str]] = {
 """For a class the attributes that are left out one by one, and why."""
 
 # Attributes of the same name that do something else, or exist, in classes to which the feature does not apply.
-KEPT = {("CLIPTextModel", "push_to_hub"), ("CLIPTextModelWithProjection", "push_to_hub")}
+KEPT = {("CLIPTextModel", "push_to_hub"), ("CLIPTextModelWithProjection", "push_to_hub")} | {
+    (cls, name)
+    for cls in ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline")
+    for name in ABSENT_FEATURES["LoRAs of a single network"][1]
+}
 
 OTHERWISE = """\
 - Arrays are NumPy's (`scheduler.timesteps`, `.sigmas`, `.alphas_cumprod`, …) or native to the engine, and single

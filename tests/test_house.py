@@ -10,7 +10,7 @@ import mindone.diffusers
 
 PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
-    "cli": {"bench", "jobs", "utils"},
+    "cli": {"bench", "jobs", "loading", "utils"},
     "bench": {"jobs", "pipelines", "models", "schedulers", "loading", "engines", "utils"},
     "jobs": {"pipelines", "acceleration", "models", "schedulers", "utils"},
     "pipelines": {"acceleration", "adapters", "models", "schedulers", "loading", "engines", "utils"},

@@ -53,7 +53,7 @@ PUBLISHED = {
 
 
 def hub_cache(cache: Path) -> dict[str, str]:
-    """Fill a cache as huggingface_hub leaves it with `PUBLISHED`. Returns the environment of a process that reads it."""
+    """Fill a cache with `PUBLISHED` as the hub leaves it. Returns the environment of a process that reads it."""
     for name, folder in PUBLISHED.items():
         repository = cache / f"models--{name.replace('/', '--')}"
         shutil.copytree(folder(), repository / "snapshots" / "0123abcd")

@@ -11,6 +11,7 @@ from .group import Commands
 
 COMMANDS = {
     "bench": "Measure speed and quality on this machine.",
+    "convert": "Turn a single file into a folder, or a folder into a file.",
     "generate": "Draw images of a text.",
     "info": "Print how an image was made.",
     "quantize": "Write a checkpoint whose UNet is in int8.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     "prompt and the seed, in this folder]",
 )
 @click.option("--grid", is_flag=True, help="Put all images into one file, side by side.")
-def generate(output: Path | None, grid: bool, **given: object) -> None:
+@click.option(
+    "--metadata",
+    type=click.Choice(["a1111"]),
+    help="Write the parameters for the web user interface of that name as well, which then reads them.",
+)
+def generate(output: Path | None, grid: bool, metadata: Literal["a1111"] | None, **given: object) -> None:
     """Draw images of PROMPT and save them as PNG files.
 
     The files remember how they were made: `mindone-diffusers info FILE` prints it.
@@ -56,7 +61,7 @@ def generate(output: Path | None, grid: bool, **given: object) -> None:
     about |= {"grid": True} if grid else {}
     for i, (path, image) in enumerate(zip(paths, images)):
         own = {} if len(images) == 1 else {"image": i, "image_seed": job.seeds[i]}
-        save_png(image, path, job, {**about, **own})
+        save_png(image, path, job, {**about, **own}, as_infotext=metadata == "a1111")
         click.echo(f"wrote {path} ({image.width}×{image.height})")
 
 

@@ -10,9 +10,17 @@ from .options import command_line
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def info(file: Path) -> None:
-    """Print the parameters in a PNG file that `generate` wrote, and the command that makes it again."""
-    from ..jobs.png import read_job, read_parameters
+    """Print the parameters in a PNG file that `generate` wrote, and the command that makes it again.
 
+    Of a file that another program wrote, the parameters alone, where they are in the well-known web user interface's
+    form.
+    """
+    from ..jobs.png import KEYWORD, has_chunk, read_infotext, read_job, read_parameters
+
+    if not has_chunk(file, KEYWORD) and (theirs := read_infotext(file)) is not None:
+        extra = theirs.pop("extra", {})
+        _print({**theirs, **(extra if isinstance(extra, dict) else {})})
+        return
     remembered = read_parameters(file)
     command = remembered.pop("command", None)  # what version 0.1 wrote
     if command is None:
@@ -21,7 +29,11 @@ def info(file: Path) -> None:
         command = command_line("generate", job, **again)
         remembered = {"prompt": job.prompt, **job.to_dict(), **remembered}
         remembered.pop("job", None)
-    width = max((len(name) for name in remembered), default=0)
-    for name, value in remembered.items():
-        click.echo(f"{name.replace('_', ' '):{width}}  {value}")
+    _print(remembered)
     click.echo(f"\n{command}")
+
+
+def _print(values: dict[str, object]) -> None:
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        click.echo(f"{name.replace('_', ' '):{width}}  {value}")

@@ -57,6 +57,16 @@ def published_name(parameter: Parameter, path: str) -> str:
     return name
 
 
+def put_on(parameter: Parameter) -> None:
+    """Mark a parameter as one that an adapter has brought: checkpoints neither hold nor get it."""
+    parameter.is_put_on = True
+
+
+def is_put_on(parameter: Parameter) -> bool:
+    """Whether an adapter has brought the parameter."""
+    return getattr(parameter, "is_put_on", False)
+
+
 def stored(parameter: Parameter) -> Stored:
     """The parameter's values: what was bound to it, or what MindSpore has been given since.
 

@@ -38,7 +38,7 @@ class PipelineKey(Fields):
         PathOrId,
         Field(
             description="What draws: a checkpoint's folder, a hub id such as stable-diffusion-v1-5/stable-diffusion-"
-            "v1-5, or the name of a checkpoint that comes with the package."
+            "v1-5, the name of a checkpoint that comes with the package, or a FILE.safetensors of a whole pipeline."
         ),
         _PATH,
     ] = "icons"
@@ -53,6 +53,14 @@ class PipelineKey(Fields):
     tiny_vae: Annotated[
         PathOrId | None, Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."), _PATH
     ] = None
+    lora: Annotated[
+        tuple[str, ...],
+        Field(
+            description="A LoRA's file, folder or hub id, and after a colon its weight (1 where there is none); again "
+            "for each further one."
+        ),
+        Option(metavar="PATH:WEIGHT"),
+    ] = ()
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16"],
         Field(description="What to compute in. Half precision is faster and takes less memory."),

@@ -3,18 +3,28 @@
 import json
 import os
 from collections.abc import Mapping
+from pathlib import PurePath
 
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ..utils.files import atomic_write
+from ..utils.infotext import format_infotext, parse_infotext
 from .job import Job
+from .run import weighed
 
 KEYWORD = "mindone-diffusers"
 """The text chunk that holds the job and more as JSON; "parameters" holds them for people, as other tools do."""
+INFOTEXT = "parameters"
 
 
-def save_png(image: Image.Image, path: str | os.PathLike[str], job: Job, about: Mapping[str, object]) -> None:
+def save_png(
+    image: Image.Image,
+    path: str | os.PathLike[str],
+    job: Job,
+    about: Mapping[str, object],
+    as_infotext: bool = False,
+) -> None:
     """Write ``image`` to ``path``, completely or not at all, with the job that it comes from in its text chunks.
 
     Args:
@@ -22,11 +32,13 @@ def save_png(image: Image.Image, path: str | os.PathLike[str], job: Job, about: 
         path: the file.
         job: what was drawn.
         about: what else to remember, as JSON values: which image it is, the version that drew it.
+        as_infotext: write "parameters" as the well-known web user interface does, which then reads it.
     """
     chunks = PngInfo()
     chunks.add_itxt(KEYWORD, json.dumps({"job": job.to_dict(), **about}, ensure_ascii=False))
     lines = [f"{name}: {value}" for name, value in {**job.to_dict(), **about}.items() if name != "prompt"]
-    chunks.add_itxt("parameters", "\n".join([job.prompt, *lines]))
+    text = _infotext(image, job, about) if as_infotext else "\n".join([job.prompt, *lines])
+    chunks.add_itxt(INFOTEXT, text)
     with atomic_write(path) as file:
         image.save(file, format="PNG", pnginfo=chunks)
 
@@ -70,13 +82,40 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, object]:
     return parameters
 
 
-def _read_chunk(path: str | os.PathLike[str]) -> str | None:
+def read_infotext(path: str | os.PathLike[str]) -> dict[str, object] | None:
+    """What the well-known web user interface wrote into the file, under our names; None where it wrote nothing.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no PNG.
+    """
+    text = _read_chunk(path, INFOTEXT)
+    return None if text is None else parse_infotext(text)
+
+
+def has_chunk(path: str | os.PathLike[str], keyword: str) -> bool:
+    """Whether a PNG file has a text chunk of this keyword; raises as `read_infotext`."""
+    return _read_chunk(path, keyword) is not None
+
+
+def _infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
+    """The job in that interface's words; LoRAs are told in the prompt."""
+    loras = [weighed(text) for text in job.lora]
+    tags = [f"<lora:{PurePath(path).stem}:{weight:g}>" for path, weight in loras]
+    said = {
+        name: getattr(job, name) for name in ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip")
+    }
+    said |= {"width": image.width, "height": image.height, "seed": about.get("image_seed", job.seed)}
+    return format_infotext({"prompt": " ".join([job.prompt, *tags]), "model": PurePath(job.model).stem, **said})
+
+
+def _read_chunk(path: str | os.PathLike[str], keyword: str = KEYWORD) -> str | None:
     try:
         with Image.open(path) as image:
             if image.format != "PNG":
                 raise ValueError(f"{os.fspath(path)} is a {image.format} file; only PNG files carry their parameters")
             image.load()  # text chunks may stand behind the pixels
-            return getattr(image, "text", {}).get(KEYWORD)
+            return getattr(image, "text", {}).get(keyword)
     except FileNotFoundError:
         raise FileNotFoundError(f"no file {os.fspath(path)}") from None
     except UnidentifiedImageError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..schedulers.short_names import by_name
@@ -25,14 +26,49 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
         components: components to use instead of the checkpoint's, as in ``Pipeline.from_pretrained``.
 
     Raises:
-        ValueError, OSError: what ``Pipeline.from_pretrained`` raises.
+        ValueError, OSError: what ``from_pretrained``, ``from_single_file`` and ``load_lora_weights`` raise.
     """
-    from ..acceleration.int8.config import Int8Config
     from ..models.autoencoder_tiny import AutoencoderTiny
-    from ..pipelines.auto import AutoPipelineForText2Image
 
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
+    loras = [weighed(text) for text in key.lora]
+    pipe = _load_model(key, **components)
+    names = [f"lora_{i}" for i in range(len(loras))]
+    for name, (path, _) in zip(names, loras):
+        pipe.load_lora_weights(path, adapter_name=name)
+    if loras:
+        pipe.set_adapters(names, [weight for _, weight in loras])
+    return pipe
+
+
+def weighed(text: str) -> tuple[str, float]:
+    """``PATH:0.8`` as the path and the weight, which is 1 where there is none; an address has colons of its own.
+
+    Raises:
+        ValueError: there is no path, or a weight that is no finite number.
+    """
+    path, colon, weight = text.rpartition(":")
+    if not colon or "/" in weight or weight.endswith(".safetensors"):
+        path, weight = text, "1"
+    try:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not path or not math.isfinite(number):
+        raise ValueError(f"lora must be PATH or PATH:WEIGHT such as style.safetensors:0.8, got {text!r}")
+    return path, number
+
+
+def _load_model(key: PipelineKey, **components: Any) -> Pipeline:
+    from ..pipelines.auto import AutoPipelineForText2Image
+
+    if key.model.endswith(".safetensors"):
+        if key.revision is not None or key.variant is not None:
+            raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")
+        return AutoPipelineForText2Image.from_single_file(
+            key.model, mindspore_dtype=key.dtype, engine=key.engine, **components
+        )
     return AutoPipelineForText2Image.from_pretrained(
         key.model,
         mindspore_dtype=key.dtype,

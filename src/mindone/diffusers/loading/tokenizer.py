@@ -65,6 +65,7 @@ class CLIPTokenizer(PublishedTokenizer):
         from tokenizers import processors
 
         self.model_max_length = model_max_length
+        self._loaded: str | None = None
         special = read_fields(SpecialTokens, special_tokens or {}, "special_tokens")
         self.bos_token, self.eos_token = special.bos_token.content, special.eos_token.content
         self.unk_token, self.pad_token = special.unk_token.content, special.pad_token.content
@@ -274,6 +275,15 @@ class CLIPTokenizer(PublishedTokenizer):
         for text in new:
             self._add(Token(text), special=special_tokens)
         return len(new)
+
+    def set_added_tokens(self, tokens: Sequence[str]) -> None:
+        """Have exactly these texts as added tokens, besides those that were loaded; see `add_tokens`."""
+        import tokenizers
+
+        if self._loaded is None:
+            self._loaded = self._tokenizer.to_str()
+        self._tokenizer = tokenizers.Tokenizer.from_str(self._loaded)
+        self.add_tokens(tokens)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the files that published checkpoints have, so that transformers reads them as well."""

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from .. import engines
 from ..engines.base import Array, Input, Stored
-from ..engines.binding import bind, bound, published_name, stored
+from ..engines.binding import bind, bound, is_put_on, published_name, stored
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import prepare
 from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.fields import naming, read_fields
 from ..loading.hub import resolve
+from ..loading.hub_files import FileSource
 from ..loading.int8 import Int8Tensor, check_method, read_int8
 from ..loading.safetensors import StoredTensor, save_file
+from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
 from ..utils.types import Value
@@ -130,9 +132,44 @@ class Model(PublishedModel, nn.Cell):
         model.load(weights.normalized(cls.__name__), dtype)
         return model
 
+    @classmethod
+    def from_single_file(
+        cls: type[M],
+        path_or_address: str | os.PathLike[str],
+        *,
+        mindspore_dtype: Value = None,
+        config: str | os.PathLike[str] | None = None,
+        scaling_factor: float | None = None,
+        extract_ema: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> M:
+        """Load this kind of network from a file in the original layout that has one, alone or among others.
+
+        Args:
+            path_or_address: the ``.safetensors`` file, or its address on the hub.
+            mindspore_dtype, cache_dir, local_files_only, token: see `from_pretrained`.
+            config, scaling_factor, extract_ema: see `loading.single_file.open_single_file`.
+
+        Raises:
+            ValueError: the file has no such network, or what `from_pretrained` raises.
+            FileNotFoundError: no such file.
+        """
+        dtype = dtypes.parse_dtype(mindspore_dtype)
+        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).file()
+        single = open_single_file(file, config=config, scaling_factor=scaling_factor, extract_ema=extract_ema)
+        for component in single.components.values():
+            if component.class_name == cls.__name__:
+                model = cls.from_config(component.config)
+                model.load(component.weights, dtype)
+                return model
+        found = ", ".join(component.class_name for component in single.components.values())
+        raise ValueError(f"{file} has no {cls.__name__}; it has {found}")
+
     def load(self, weights: Weights, dtype: str = "float32") -> None:
         """Take ``weights``, mapped from a file, as this network's; ``dtype`` is what it is meant to compute in."""
-        parameters = {published_name(p, path): p for path, p in self.parameters_and_names()}
+        parameters = self.published_parameters()
         int8, plain = read_int8(weights)
         plain.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
         for name, parameter in parameters.items():
@@ -165,6 +202,11 @@ class Model(PublishedModel, nn.Cell):
     def array(self, name: str) -> NDArray[np.float32]:
         """The parameter ``name`` as a float32 array."""
         return stored(self._parameter(name)).numpy(np.float32)
+
+    def published_parameters(self) -> dict[str, ms.Parameter]:
+        """The parameters by the names that checkpoints know them by; without those that adapters have brought."""
+        every = self.parameters_and_names()
+        return {published_name(p, path): p for path, p in every if not is_put_on(p)}
 
     def _parameter(self, name: str) -> ms.Parameter:
         for path, parameter in self.parameters_and_names():
@@ -199,7 +241,7 @@ class Model(PublishedModel, nn.Cell):
         self._set_flash(enabled=enabled)
 
     def set_flash_attention_force_cast_dtype(self, force_cast_dtype: Value) -> None:
-        """Cast inputs of another type to ``force_cast_dtype`` (float16 at first) for the memory-efficient attention kernel.
+        """Cast inputs of another type to ``force_cast_dtype`` (float16 at first) for the memory-efficient kernel.
 
         None: inputs that the kernel does not take, such as float32, go to plain attention.
         """
@@ -227,7 +269,7 @@ class _Cast(Mapping[str, StoredTensor]):
 
     def __init__(self, model: Model):
         self.dtype = model.dtype
-        self.parameters = {published_name(p, path): p for path, p in model.parameters_and_names()}
+        self.parameters = model.published_parameters()
         self.int8: dict[str, StoredTensor] = {}
         for name, parameter in self.parameters.items():
             if isinstance(values := bound(parameter), Int8Tensor):

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 from .. import engines
 from ..acceleration.int8 import Int8Config, check_engine, quantize_pipeline, require_int8
 from ..engines import Engine
-from ..loading.config import GENERATION_CONFIG_NAME, Config, read_generation_config
+from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, Config, read_config, read_generation_config
 from ..loading.dtypes import parse_dtype
 from ..loading.fields import Flag, read_fields
 from ..loading.hub import Source, component_folder
@@ -18,13 +18,16 @@ from ..utils.files import write_json
 from ..utils.progress import progress_bar
 from ..utils.types import Value
 from .components import INDEX_NAME, Component, component_classes, load_component, published_names
+from .from_file import SingleFilePipeline
+from .lora import LoraPipeline
 from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
+from .textual_inversion import TextualInversionPipeline
 
 P = TypeVar("P", bound="Pipeline")
 
 
-class Pipeline(PublishedPipeline, RunsOfPipeline):
+class Pipeline(PublishedPipeline, SingleFilePipeline, LoraPipeline, TextualInversionPipeline, RunsOfPipeline):
     """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
 
     What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number
@@ -102,12 +105,11 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
         generation_config = read_generation_config(root)
         folders = {name: component_folder(root, name) for name in classes}
 
-        loaded = {
-            name: load_component(
-                class_name, folders[name], pipeline._dtype_of(class_name, folders[name], dtype), variant
-            )
-            for name, class_name in classes.items()
-        }
+        loaded = {}
+        for name, class_name in classes.items():
+            folder = folders[name]
+            config = read_config(folder) if (folder / CONFIG_NAME).is_file() else {}
+            loaded[name] = load_component(class_name, folder, pipeline._dtype_of(class_name, config, dtype), variant)
         settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
         read_fields(dict[str, Flag | None], settings, str(root / INDEX_NAME))
         pipe = pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
@@ -151,7 +153,7 @@ class Pipeline(PublishedPipeline, RunsOfPipeline):
                 )
 
     @classmethod
-    def _dtype_of(cls, class_name: str, folder: Path, dtype: str) -> str:
+    def _dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
         """The type that a component is loaded in when the pipeline is asked for in ``dtype``."""
         return dtype
 

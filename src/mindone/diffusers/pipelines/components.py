@@ -40,7 +40,12 @@ def published_names(component: Component) -> list[str | None]:
     if component is None:
         return [None, None]
     name = type(component).__name__
-    return [_CLASSES[name][1] if name in _CLASSES else type(component).__module__, name]
+    return published_class(name) if name in _CLASSES else [type(component).__module__, name]
+
+
+def published_class(name: str) -> list[str | None]:
+    """The entry in ``model_index.json`` of a class that is known here."""
+    return [_CLASSES[name][1], name]
 
 
 def component_classes(index: Mapping[str, object], required: Iterable[str], optional: Iterable[str]) -> dict[str, str]:

@@ -55,7 +55,8 @@ def draw(
     height, width = start.check(pipe, images)
     if guide is not None:
         guide.check(pipe, images, height, width)
-    with pipe.begin(guidance.scale, guidance.rescale, guidance.interval) as run:
+    scaled = pipe.lora_call(kwargs)
+    with scaled, pipe.begin(guidance.scale, guidance.rescale, guidance.interval) as run:
         run.set_timesteps(sampling.num_inference_steps, sampling.timesteps, sampling.sigmas)
         start.choose_timesteps(run)
         run.set_step_options(sampling.eta, generator)

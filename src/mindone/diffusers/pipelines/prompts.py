@@ -1,5 +1,6 @@
 """From prompts to text embeddings."""
 
+from ..adapters.textual_inversion import spelled_out
 from ..engines import Array, Engine
 from ..utils import logging
 from .components import Component
@@ -31,6 +32,7 @@ def encode_text(
     Returns:
         Hidden states (texts, tokens, channels), and the pooled or projected text (texts, channels).
     """
+    texts = [spelled_out(text_encoder, text) for text in texts]
     length = min(tokenizer.model_max_length, text_encoder.config["max_position_embeddings"])
     for text in dict.fromkeys(texts):
         if lost := tokenizer.truncated(text, length):

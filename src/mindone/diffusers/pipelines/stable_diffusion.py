@@ -142,7 +142,7 @@ class StableDiffusionPipeline(Pipeline):
             prompt_embeds, negative_prompt_embeds: text embeddings instead of texts, (prompts, tokens, channels).
             output_type: "pil", "np" (float32 in [0, 1], (images, height, width, 3)) or "latent".
             return_dict: False gives a plain tuple.
-            cross_attention_kwargs: must be None or empty: there are no adapters that would read it.
+            cross_attention_kwargs: ``{"scale": 0.5}`` for this call has LoRAs that are not fused count half as much.
             guidance_rescale: φ of Lin et al. 2023, eq. 16; 0.7 suits v-prediction with zero terminal signal.
             clip_skip: how many of the text encoder's last layers to leave out.
             callback_on_step_end: called as ``callback(pipe, step, timestep, tensors)`` after every step; the dict that

@@ -1,13 +1,11 @@
 """Stable Diffusion XL and what is distilled from it: SDXL (Podell et al. 2023)."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from ..engines import Array, Engine
-from ..loading.config import read_config
 from ..schedulers.base import Generators
 from . import checks
 from .arguments import GuidanceOptions, Report, Sampling, Texts
@@ -80,8 +78,8 @@ class StableDiffusionXLPipeline(Pipeline):
         super().__init__(components, {"force_zeros_for_empty_prompt": force_zeros_for_empty_prompt}, engine)
 
     @classmethod
-    def _dtype_of(cls, class_name: str, folder: Path, dtype: str) -> str:
-        if class_name == "AutoencoderKL" and dtype == "float16" and read_config(folder).get("force_upcast", True):
+    def _dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
+        if class_name == "AutoencoderKL" and dtype == "float16" and config.get("force_upcast", True):
             return "float32"
         return dtype
 

@@ -1,0 +1,151 @@
+"""The LoRAs of one network: which are loaded, which are active and how strongly, and what of that is fused.
+
+**What is compiled again when.** A layer that some loaded adapter updates gets a pair of matrices with a capacity: the
+largest rank among the loaded adapters, or the ranks of those that are active at once where these sum up to more. A
+capacity only grows. So the first adapter, one that updates further layers or has a higher rank, and a larger sum of
+active ranks compile the network again; switching, weights, ``disable_lora`` and ``delete_adapters`` do not. Fusing
+changes weights, which are constants of what is compiled: it compiles once, and so does unfusing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..engines.base import Stored
+from ..engines.binding import bind, published_name, stored
+from ..models.base import Model
+from .block_weights import BlockWeights, expand_block_weights
+from .lora_cells import put_around
+from .lora_files import LoraLayer
+from .lora_matrices import Fused, LayerUpdate
+
+Layers = Mapping[str, LoraLayer]
+"""An adapter's layers by parameter."""
+
+
+class NetworkLora:
+    """The LoRAs of ``network``; pipelines that share the network share this."""
+
+    def __init__(self, network: Model):
+        self.network = network
+        self.loaded: dict[str, Layers] = {}
+        self.fused: tuple[str, ...] = ()
+        self._strengths: dict[str, dict[str, float]] = {}
+        """The active adapters, with a weight for each parameter that they update."""
+        self._enabled = True
+        self._updates: dict[str, LayerUpdate] = {}
+        self._take_off: list[Callable[[], None]] = []
+        self._before_fusing: dict[str, Stored] = {}
+
+    @property
+    def active(self) -> list[str]:
+        """The names of the active adapters."""
+        return list(self._strengths)
+
+    # ---- which ones, and how strongly --------------------------------------------------------------------------------
+
+    def load(self, name: str, layers: Layers) -> None:
+        """Take an adapter in; it alone is active."""
+        self.loaded[name] = layers
+        self.set_active({name: 1.0})
+
+    def set_active(self, weights: Mapping[str, BlockWeights]) -> None:
+        """Have these adapters act, each with a weight or one for each block of the network.
+
+        Raises:
+            ValueError: a block that is not there, or another number of weights; see `expand_block_weights`.
+        """
+        parameters = self.network.published_parameters()
+        strengths = {}
+        for name, weight in weights.items():
+            if name in self.loaded:
+                expanded = expand_block_weights(weight, parameters)
+                strengths[name] = {parameter: expanded[parameter] for parameter in self.loaded[name]}
+        self._strengths = strengths
+        self._apply()
+
+    def enable(self, enabled: bool) -> None:
+        """Let the active adapters act, or rest."""
+        self._enabled = enabled
+        self._apply()
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Forget these adapters; the layers are the network's own again once there is none left."""
+        for name in names:
+            self.loaded.pop(name, None)
+            self._strengths.pop(name, None)
+        self._apply()
+
+    # ---- baked in ----------------------------------------------------------------------------------------------------
+
+    def fuse(self, names: Sequence[str], scale: float) -> None:
+        """Add the active adapters among ``names`` to the weights, ``scale`` times as strongly as they act."""
+        chosen = [name for name in names if name in self._strengths]
+        if not chosen:
+            return
+        parameters = self.network.published_parameters()
+        for name in dict.fromkeys(parameter for each in chosen for parameter in self.loaded[each]):
+            self._before_fusing[name] = base = stored(parameters[name])
+            bind(parameters[name], Fused(base, self._acting(name, chosen, scale)))
+        self.fused = tuple(chosen)
+        self.network.graphs.clear()
+        self._apply()
+
+    def unfuse(self) -> None:
+        """Give the weights that were fused back as they were, bit for bit."""
+        if not self.fused:
+            return
+        parameters = self.network.published_parameters()
+        for name, values in self._before_fusing.items():
+            bind(parameters[name], values)
+        self._before_fusing.clear()
+        self.fused = ()
+        self.network.graphs.clear()
+        self._apply()
+
+    # ---- what engines see --------------------------------------------------------------------------------------------
+
+    def _acting(self, parameter: str, names: Sequence[str], scale: float = 1.0) -> list[tuple[LoraLayer, float]]:
+        return [
+            (self.loaded[name][parameter], scale * self._strengths[name][parameter])
+            for name in names
+            if parameter in self.loaded[name]
+        ]
+
+    def _apply(self) -> None:
+        wanted = {} if self.fused else self._capacities()
+        if wanted != {name: update.capacity for name, update in self._updates.items()}:
+            self._wrap(wanted)
+        for name, update in self._updates.items():
+            update.set_active(self._acting(name, self.active) if self._enabled else [])
+
+    def _capacities(self) -> dict[str, int]:
+        """How many ranks each layer's pair of matrices needs room for."""
+        if not self.loaded:
+            return {}
+        needed = {name: update.capacity for name, update in self._updates.items()}
+        for layers in self.loaded.values():
+            for name, layer in layers.items():
+                needed[name] = max(needed.get(name, 0), layer.rank)
+        for name in needed:
+            together = sum(layer.rank for layer, _ in self._acting(name, self.active))
+            needed[name] = max(needed[name], together)
+        return needed
+
+    def _wrap(self, capacities: Mapping[str, int]) -> None:
+        for take_off in reversed(self._take_off):
+            take_off()
+        paths = {published_name(p, path): path for path, p in self.network.parameters_and_names()}
+        shapes = {name: tuple(p.shape) for name, p in self.network.published_parameters().items()}
+        self._updates = {name: LayerUpdate(shapes[name], capacity) for name, capacity in capacities.items()}
+        self._take_off = [
+            put_around(self.network, paths[name].removesuffix(".weight"), update)
+            for name, update in self._updates.items()
+        ]
+        self.network.graphs.clear()
+
+
+def lora_of(network: Model) -> NetworkLora:
+    """The LoRAs of a network, none at first."""
+    if not hasattr(network, "lora"):
+        network.lora = NetworkLora(network)
+    lora: NetworkLora = network.lora
+    return lora

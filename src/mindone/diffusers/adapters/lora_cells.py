@@ -1,0 +1,106 @@
+"""Cells that take the place of a network's layers and add a low-rank update to what these give.
+
+Most layers are wrapped as they are. In two places, the gated layer of the feed-forward and the upsampler, the weight is
+read in another way than through the layer that holds it; there the cell around that layer is wrapped.
+"""
+
+from collections.abc import Callable
+
+import mindspore as ms
+from mindspore import nn
+
+from .. import functional as F
+from ..engines import Array
+from ..engines.base import Stored
+from ..engines.binding import bind, put_on
+from ..models.layers import Conv2d, Linear, Upsample, parameter
+from ..models.unet_blocks import GatedLinear
+from .lora_matrices import LayerUpdate
+
+
+class LoraCell(nn.Cell):
+    """``inner`` beside the update of the weight that it holds; the two matrices are bound, and put on from outside."""
+
+    def __init__(self, inner: nn.Cell, update: LayerUpdate):
+        super().__init__()
+        self.inner = inner
+        self.down, self.up = _matrix(update.down), _matrix(update.up)
+
+
+class LoraLinear(LoraCell):
+    """Around `models.layers.Linear`."""
+
+    def construct(self, x: Array) -> Array:
+        return self.inner(x) + F.linear(F.linear(x, self.down), self.up)
+
+
+class LoraGatedLinear(LoraCell):
+    """Around `models.unet_blocks.GatedLinear`, whose two halves are gated after the update."""
+
+    def construct(self, x: Array) -> Array:
+        proj = self.inner.proj
+        y = F.linear(x, proj.weight, proj.bias) + F.linear(F.linear(x, self.down), self.up)
+        half = y.shape[-1] // 2
+        return F.slice_axis(y, -1, 0, half) * F.gelu(F.slice_axis(y, -1, half, 2 * half))
+
+
+class LoraConv2d(LoraCell):
+    """Around `models.layers.Conv2d`: a convolution to a few channels, and one of single pixels back (LoCon)."""
+
+    def construct(self, x: Array) -> Array:
+        few = F.conv2d(x, self.down, None, self.inner.stride, self.inner.padding)
+        return F.add(self.inner(x), F.conv2d(few, self.up))
+
+
+class LoraUpsample(LoraCell):
+    """Around `models.layers.Upsample`."""
+
+    def construct(self, x: Array, size: tuple[int, int]) -> Array:
+        few = F.conv2d(F.interpolate_nearest(x, size), self.down, None, 1, 1)
+        return F.add(self.inner(x, size), F.conv2d(few, self.up))
+
+
+_KINDS: dict[type[nn.Cell], type[LoraCell]] = {
+    Linear: LoraLinear,
+    Conv2d: LoraConv2d,
+    GatedLinear: LoraGatedLinear,
+    Upsample: LoraUpsample,
+}
+
+
+def put_around(network: nn.Cell, module: str, update: LayerUpdate) -> Callable[[], None]:
+    """Wrap the layer that stands at ``module`` now (``down_blocks.0.….to_q``); returns what takes the wrapping off.
+
+    Raises:
+        ValueError: the layer is of a kind that takes no low-rank update.
+    """
+    names = module.split(".")
+    if isinstance(_at(network, names[:-1]), (GatedLinear, Upsample)):
+        names = names[:-1]
+    parent, inner = _at(network, names[:-1]), _at(network, names)
+    if type(inner) not in _KINDS:
+        raise ValueError(
+            f"{module} is a {type(inner).__name__}, which takes no LoRA; linear layers and convolutions do"
+        )
+    _replace(parent, names[-1], _KINDS[type(inner)](inner, update))
+    return lambda: _replace(parent, names[-1], inner)
+
+
+def _matrix(values: Stored) -> ms.Parameter:
+    matrix = parameter(*values.shape)
+    put_on(matrix)
+    bind(matrix, values)
+    return matrix
+
+
+def _at(cell: nn.Cell, names: list[str]) -> nn.Cell:
+    for name in names:
+        cell = cell[int(name)] if isinstance(cell, nn.CellList) else getattr(cell, name)
+    return cell
+
+
+def _replace(parent: nn.Cell, name: str, cell: nn.Cell) -> None:
+    if isinstance(parent, nn.CellList):
+        parent[int(name)] = cell
+    else:
+        setattr(parent, name, cell)

@@ -1,0 +1,136 @@
+"""One layer's low-rank update as two matrices that may change while what was compiled stays as it is.
+
+Several adapters at once are one pair of matrices, their ranks side by side: ``Σ sᵢ·Uᵢ·Dᵢ = [s₁U₁ s₂U₂ …]·[D₁; D₂; …]``.
+A pair has a fixed number of ranks, its *capacity*; what the active adapters leave of it is zero. So changing which
+adapters are active, and how strongly, changes numbers, never shapes.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..engines.base import Stored
+from .lora_files import LoraLayer
+
+_call_scale: ContextVar[float] = ContextVar("mindone.diffusers.lora_scale", default=1.0)
+
+
+@contextmanager
+def lora_scale(scale: float) -> Iterator[None]:
+    """Within this context, and in this thread alone, every update that is not fused counts ``scale`` times as much."""
+    token = _call_scale.set(scale)
+    try:
+        yield
+    finally:
+        _call_scale.reset(token)
+
+
+class LayerUpdate:
+    """What adapters add to one weight; `down` and `up` are what engines read.
+
+    Args:
+        shape: the weight's: (out, in) or (out, in, height, width).
+        capacity: the most ranks that can be active at once.
+    """
+
+    def __init__(self, shape: Sequence[int], capacity: int):
+        self.shape, self.capacity = tuple(shape), capacity
+        self.changes = 0
+        self._active: list[tuple[LoraLayer, float]] = []
+        self.down, self.up = Down(self), Up(self)
+
+    def set_active(self, layers: Sequence[tuple[LoraLayer, float]]) -> None:
+        """Apply these layers, each so strongly, from the next call on; their ranks fit the capacity."""
+        self._active = [(layer, weight) for layer, weight in layers if weight]
+        self.changes += 1
+
+    def down_values(self) -> NDArray[np.float32]:
+        """(capacity, in) or (capacity, in, height, width)."""
+        values = np.zeros((self.capacity, *self.shape[1:]), np.float32)
+        first = 0
+        for layer, _ in self._active:
+            values[first : first + layer.rank] = layer.down.numpy(np.float32)
+            first += layer.rank
+        return values
+
+    def up_values(self) -> NDArray[np.float32]:
+        """(out, capacity), with the scales of the files and of the user; one more 1×1 for a convolution."""
+        values = np.zeros((self.shape[0], self.capacity), np.float32)
+        first = 0
+        for layer, weight in self._active:
+            scale = np.float32(weight * layer.scale * _call_scale.get())
+            values[:, first : first + layer.rank] = layer.up.numpy(np.float32) * scale
+            first += layer.rank
+        return values.reshape(*values.shape, *(1,) * (len(self.shape) - 2))
+
+
+class Down:
+    """The rows of ``down``: `engines.base.Adjustable` values, computed once per change."""
+
+    def __init__(self, update: LayerUpdate):
+        self.update = update
+        self._made: tuple[int, NDArray[np.float32]] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `LayerUpdate.down_values`."""
+        return (self.update.capacity, *self.update.shape[1:])
+
+    @property
+    def version(self) -> int:
+        """Another number after each change."""
+        return self.update.changes
+
+    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
+        """The values, float32 unless asked for otherwise."""
+        version, made = self.version, self._made
+        if made is None or made[0] != version:
+            self._made = made = (version, self.update.down_values())
+        return made[1] if dtype is None else made[1].astype(dtype, copy=False)
+
+
+class Up:
+    """The columns of ``up``, which carry the scales, also that of a call."""
+
+    def __init__(self, update: LayerUpdate):
+        self.update = update
+        self._made: tuple[int, NDArray[np.float32]] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `LayerUpdate.up_values`."""
+        return (self.update.shape[0], self.update.capacity, *(1,) * (len(self.update.shape) - 2))
+
+    @property
+    def version(self) -> int:
+        """Another number after each change, and for each call's scale."""
+        return hash((self.update.changes, _call_scale.get()))
+
+    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
+        """The values, float32 unless asked for otherwise."""
+        version, made = self.version, self._made
+        if made is None or made[0] != version:
+            self._made = made = (version, self.update.up_values())
+        return made[1] if dtype is None else made[1].astype(dtype, copy=False)
+
+
+class Fused:
+    """A weight with updates added, computed when an engine asks: what `engines.binding.bind` takes as an overlay."""
+
+    def __init__(self, base: Stored, layers: Sequence[tuple[LoraLayer, float]]):
+        self.base, self.layers = base, layers
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's."""
+        return self.base.shape
+
+    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
+        """``W + Σ wᵢ·(alphaᵢ / rankᵢ)·Uᵢ·Dᵢ``, computed in float32."""
+        values = np.array(self.base.numpy(np.float32))
+        for layer, weight in self.layers:
+            values += np.float32(weight) * layer.update()
+        return values if dtype is None else values.astype(dtype, copy=False)

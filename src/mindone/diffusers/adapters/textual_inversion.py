@@ -1,0 +1,103 @@
+"""Words that no vocabulary has, put on a text encoder and its tokenizer (textual inversion, Gal et al. 2022).
+
+A word of several vectors is as many tokens, ``cat``, ``cat_1``, ``cat_2``, …; where a prompt has the word, all of them
+are meant. The vectors are an overlay of the embedding's table, which stays as it is on disk.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..engines.base import Stored
+from ..engines.binding import bind, published_name, stored
+from ..loading.config import Config
+from ..loading.safetensors import StoredTensor
+from ..loading.tokenizer import CLIPTokenizer
+from ..models.clip_text import CLIPTextModel
+from ..models.layers import parameter
+
+
+class WithRows:
+    """A table with some rows replaced or added: what `engines.binding.bind` takes as an overlay."""
+
+    def __init__(self, base: Stored, rows: Mapping[int, NDArray[np.float32]]):
+        self.base, self.rows = base, rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(entries, channels)."""
+        return (max(self.base.shape[0], max(self.rows) + 1), self.base.shape[1])
+
+    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
+        """The whole table, float32 unless asked for otherwise."""
+        table = np.zeros(self.shape, np.float32)
+        table[: self.base.shape[0]] = self.base.numpy(np.float32)
+        for index, row in self.rows.items():
+            table[index] = row
+        return table if dtype is None else table.astype(dtype, copy=False)
+
+
+class Words:
+    """The added words of a text encoder; pipelines that share it and its tokenizer share this."""
+
+    def __init__(self, network: CLIPTextModel, tokenizer: CLIPTokenizer):
+        self.network, self.tokenizer = network, tokenizer
+        self.vectors: dict[str, StoredTensor] = {}
+        """(vectors, channels) by word."""
+        self._embedding = network.text_model.embeddings.token_embedding
+        self._own_table = self._embedding.weight
+        self._own_config = network.config
+
+    def add(self, word: str, vectors: StoredTensor) -> None:
+        """Know one more word."""
+        self.vectors[word] = vectors
+        self._apply()
+
+    def remove(self, words: Sequence[str]) -> None:
+        """Forget words; the others may get other ids."""
+        for word in words:
+            self.vectors.pop(word, None)
+        self._apply()
+
+    def spelled_out(self, text: str) -> str:
+        """``text`` with all tokens of each added word in the word's place."""
+        for word, vectors in self.vectors.items():
+            if vectors.shape[0] > 1:
+                text = text.replace(word, " ".join(tokens_of(word, vectors.shape[0])))
+        return text
+
+    def _apply(self) -> None:
+        spelled = {word: tokens_of(word, vectors.shape[0]) for word, vectors in self.vectors.items()}
+        self.tokenizer.set_added_tokens([token for tokens in spelled.values() for token in tokens])
+        rows: dict[int, NDArray[np.float32]] = {}
+        for word, tokens in spelled.items():
+            known = self.tokenizer.get_vocab()
+            rows |= dict(zip([known[token] for token in tokens], self.vectors[word].numpy(np.float32)))
+        table, config = self._own_table, self._own_config
+        if rows:
+            values = WithRows(stored(self._own_table), rows)
+            table = parameter(*values.shape)
+            bind(table, values, published_name(self._own_table, "text_model.embeddings.token_embedding.weight"))
+            config = Config({**self._own_config, "vocab_size": values.shape[0]})
+        self._embedding.weight, self.network.config = table, config
+        self.network.graphs.clear()
+
+
+def tokens_of(word: str, count: int) -> list[str]:
+    """The tokens of a word of so many vectors, named as published."""
+    return [word, *(f"{word}_{i}" for i in range(1, count))]
+
+
+def words_of(network: CLIPTextModel, tokenizer: CLIPTokenizer) -> Words:
+    """The added words of a text encoder, none at first."""
+    words: Words | None = getattr(network, "words", None)
+    if words is None or (words.tokenizer is not tokenizer and not words.vectors):
+        network.words = words = Words(network, tokenizer)
+    return words
+
+
+def spelled_out(network: CLIPTextModel, text: str) -> str:
+    """A prompt as the text encoder's tokenizer is to read it."""
+    words: Words | None = getattr(network, "words", None)
+    return text if words is None else words.spelled_out(text)

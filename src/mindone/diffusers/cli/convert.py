@@ -1,0 +1,67 @@
+"""``mindone-diffusers convert``: a single file in the original layout to a folder in the published one, and back."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The folder to make of a file, or the .safetensors file to make of a folder.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="Convert the weights to this type.  [default: as they are stored]",
+)
+@click.option(
+    "--variant", metavar="NAME", help='Which weight files of a folder to read: "fp16" for ….fp16.safetensors.'
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Take configs and tokenizers from this folder instead of reading them off a file's tensors.",
+)
+@click.option("--prediction-type", type=click.Choice(["epsilon", "v_prediction"]), help="What a file's UNet predicts.")
+@click.option("--extract-ema", is_flag=True, help="Take the averaged weights of a file that has both kinds.")
+def convert(
+    source: Path,
+    output: Path,
+    dtype: Literal["float32", "float16", "bfloat16"] | None,
+    variant: str | None,
+    config: Path | None,
+    prediction_type: Literal["epsilon", "v_prediction"] | None,
+    extract_ema: bool,
+) -> None:
+    """Turn SOURCE, a .safetensors file, into a folder that every library loads; or a folder into one file.
+
+    \b
+    Examples:
+      mindone-diffusers convert dreamy.safetensors -o dreamy
+      mindone-diffusers convert dreamy -o dreamy.safetensors --dtype float16
+    """
+    from ..loading.convert import file_to_folder, folder_to_file
+
+    if not source.is_dir():
+        if variant is not None:
+            raise click.UsageError("--variant is for folders; a single file has no variants")
+        single = file_to_folder(
+            source, output, config=config, prediction_type=prediction_type, extract_ema=extract_ema, dtype=dtype
+        )
+        click.echo(f"wrote {output} ({single.pipeline or ', '.join(single.components)})")
+        return
+    for name, value in (("--config", config), ("--prediction-type", prediction_type), ("--extract-ema", extract_ema)):
+        if value:
+            raise click.UsageError(f"{name} is for single files; {source} is a folder")
+    if output.suffix != ".safetensors":
+        raise click.UsageError(f"a folder becomes a .safetensors file, got --output {str(output)!r}")
+    folder_to_file(source, output, variant=variant, dtype=dtype)
+    click.echo(f"wrote {output}")

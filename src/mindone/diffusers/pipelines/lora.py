@@ -1,0 +1,223 @@
+"""What pipelines do with LoRAs, under the published names; `adapters.lora` does it to a network."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..adapters.block_weights import BlockWeights, component_weight
+from ..adapters.lora import NetworkLora, lora_of
+from ..adapters.lora_files import open_lora, read_lora
+from ..adapters.lora_matrices import lora_scale
+from ..adapters.lora_names import Shapes
+from ..engines import Array
+from ..loading.hub_files import FileSource
+from ..loading.safetensors import StoredTensor
+from ..models.base import Model
+
+USUAL_NAME = "pytorch_lora_weights.safetensors"
+NETWORKS = ("unet", "text_encoder", "text_encoder_2")
+
+Tensors = Mapping[str, NDArray[np.generic] | StoredTensor | Array]
+Weight = BlockWeights | Mapping[str, object] | None
+"""A number, the published form with blocks, or ``{"unet": …, "text_encoder": …}`` of either."""
+
+
+class LoraPipeline:
+    """The methods of a pipeline that has LoRAs."""
+
+    def load_lora_weights(
+        self,
+        path_or_id_or_dict: str | os.PathLike[str] | Tensors,
+        *,
+        weight_name: str | None = None,
+        adapter_name: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> None:
+        """Load a LoRA for the UNet and the text encoders; in the networks that it changes it alone is active then.
+
+        Its weight is 1. As published, networks that it says nothing of keep what is active in them: call `set_adapters`.
+
+        Args:
+            path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or
+                tensors by their names; in the layouts of diffusers, peft and kohya's trainer.
+            weight_name: the file in a folder or repository that has several.
+            adapter_name: what the other methods know it by; ``default_0``, ``default_1``, … by default.
+            revision, cache_dir, local_files_only, token: as in huggingface_hub.
+
+        Raises:
+            ValueError: a name that is taken; DoRA and other methods; keys that fit nothing; a LoRA of another base.
+            FileNotFoundError: no such file, or several that could be meant.
+        """
+        self._refuse_while_fused("load_lora_weights")
+        taken = {name for lora in self._loras().values() for name in lora.loaded}
+        if adapter_name is None:
+            adapter_name = next(name for i in range(len(taken) + 1) if (name := f"default_{i}") not in taken)
+        if adapter_name in taken:
+            raise ValueError(
+                f"an adapter {adapter_name!r} is loaded already; delete_adapters first, or take another name"
+            )
+        shapes = {name: shapes_of(network) for name, network in self._adapted().items()}
+        if isinstance(path_or_id_or_dict, Mapping):
+            layers = read_lora({name: _stored(tensor) for name, tensor in path_or_id_or_dict.items()}, shapes)
+        else:
+            source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only, token)
+            layers = open_lora(source.file(weight_name, USUAL_NAME), shapes)
+        for name, lora in self._loras().items():
+            if name in layers:
+                lora.load(adapter_name, layers[name])
+
+    def set_adapters(
+        self, adapter_names: str | Sequence[str], adapter_weights: Weight | Sequence[Weight] = None
+    ) -> None:
+        """Make these adapters the active ones.
+
+        Args:
+            adapter_names: one or several.
+            adapter_weights: one weight for all, or one for each: a number, ``{"unet": 0.5, "text_encoder": 1.0}``, or
+                with a number for each block, ``{"unet": {"down": 0.5, "up": {"block_0": [0.1, 0.2, 0.3]}}}``.
+
+        Raises:
+            ValueError: a name that is not loaded, another number of weights, or a block that is not there.
+        """
+        self._refuse_while_fused("set_adapters")
+        names = self._known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
+        several = isinstance(adapter_weights, list | tuple)
+        weights: list[Weight] = list(adapter_weights) if several else [adapter_weights] * len(names)  # type: ignore
+        if len(weights) != len(names):
+            raise ValueError(
+                f"adapter_weights must hold one weight for each of {len(names)} adapters, got {len(weights)}"
+            )
+        chosen = {
+            component: {name: _weight(weight, component) for name, weight in zip(names, weights)}
+            for component in self._loras()
+        }
+        for component, lora in self._loras().items():
+            lora.set_active(chosen[component])
+
+    def get_active_adapters(self) -> list[str]:
+        """The names of the active adapters."""
+        return list(dict.fromkeys(name for lora in self._loras().values() for name in lora.active))
+
+    def get_list_adapters(self) -> dict[str, list[str]]:
+        """The names of the loaded adapters, for each network that has some."""
+        return {component: list(lora.loaded) for component, lora in self._loras().items() if lora.loaded}
+
+    @property
+    def fused_loras(self) -> set[str]:
+        """The names of the adapters that are fused."""
+        return {name for lora in self._loras().values() for name in lora.fused}
+
+    @property
+    def num_fused_loras(self) -> int:
+        """How many adapters are fused."""
+        return len(self.fused_loras)
+
+    def disable_lora(self) -> None:
+        """Draw as without adapters; nothing is compiled again."""
+        for lora in self._loras().values():
+            lora.enable(False)
+
+    def enable_lora(self) -> None:
+        """Draw with the active adapters again."""
+        for lora in self._loras().values():
+            lora.enable(True)
+
+    def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
+        """Unload these adapters.
+
+        Raises:
+            ValueError: one is not loaded, or is fused.
+        """
+        names = self._known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
+        self._refuse_while_fused("delete_adapters")
+        for lora in self._loras().values():
+            lora.delete(names)
+
+    def fuse_lora(self, adapter_names: Sequence[str] | None = None, lora_scale: float = 1.0) -> None:
+        """Bake the active adapters, or those among ``adapter_names``, into the weights: drawing is as fast as without.
+
+        Their weights are those of `set_adapters`, times ``lora_scale``. What was compiled is dropped.
+
+        Raises:
+            ValueError: no adapter to fuse, or some are fused already.
+        """
+        self._refuse_while_fused("fuse_lora")
+        names = self.get_active_adapters() if adapter_names is None else self._known(list(adapter_names))
+        if not names or not set(names) <= set(self.get_active_adapters()):
+            raise ValueError(
+                f"fuse_lora fuses active adapters, which are {self.get_active_adapters()}; see set_adapters"
+            )
+        for lora in self._loras().values():
+            lora.fuse(names, lora_scale)
+
+    def unfuse_lora(self) -> None:
+        """Take what was fused out of the weights again, which are then as they were, bit for bit."""
+        for lora in self._loras().values():
+            lora.unfuse()
+
+    def unload_lora_weights(self) -> None:
+        """Forget all adapters. What is fused stays in the weights, as published, until `unfuse_lora`."""
+        for lora in self._loras().values():
+            lora.delete(list(lora.loaded))
+
+    def lora_call(self, cross_attention_kwargs: Mapping[str, object] | None) -> AbstractContextManager[None]:
+        """Within this context adapters count ``cross_attention_kwargs["scale"]`` times as much, in this thread alone.
+
+        Raises:
+            ValueError: another entry, a scale that is no number, or no adapter that is loaded and not fused.
+        """
+        if not cross_attention_kwargs:
+            return nullcontext()
+        scale = cross_attention_kwargs.get("scale")
+        unknown = [name for name in cross_attention_kwargs if name != "scale"]
+        if unknown or not isinstance(scale, int | float):
+            raise ValueError(
+                f"cross_attention_kwargs must be {{'scale': number}}, got {dict(cross_attention_kwargs)!r}"
+            )
+        if not any(lora.loaded and not lora.fused for lora in self._loras().values()):
+            raise ValueError("cross_attention_kwargs must be None: no LoRA is loaded that is not fused")
+        return lora_scale(float(scale))
+
+    def _adapted(self) -> dict[str, Model]:
+        """The networks that adapters are for."""
+        found = {name: getattr(self, name, None) for name in NETWORKS}
+        return {name: network for name, network in found.items() if isinstance(network, Model)}
+
+    def _loras(self) -> dict[str, NetworkLora]:
+        return {name: lora_of(network) for name, network in self._adapted().items()}
+
+    def _known(self, names: list[str]) -> list[str]:
+        loaded = list(dict.fromkeys(name for lora in self._loras().values() for name in lora.loaded))
+        unknown = [name for name in names if name not in loaded]
+        if unknown:
+            raise ValueError(f"no adapter {', '.join(map(repr, unknown))} is loaded; loaded are {loaded}")
+        return names
+
+    def _refuse_while_fused(self, method: str) -> None:
+        fused = sorted(self.fused_loras)
+        if fused:
+            raise ValueError(f"{method} is not possible while {', '.join(map(repr, fused))} is fused; call unfuse_lora")
+
+
+def shapes_of(network: Model) -> Shapes:
+    """The shapes of a network's own parameters, by published names."""
+    return {name: tuple(p.shape) for name, p in network.published_parameters().items()}
+
+
+def _weight(weight: Weight, component: str) -> BlockWeights:
+    """A component's share; blocks that stand alone are the UNet's, as published."""
+    if isinstance(weight, Mapping) and not set(weight) & set(NETWORKS):
+        weight = {"unet": weight}
+    return component_weight(weight, component)
+
+
+def _stored(tensor: NDArray[np.generic] | StoredTensor | Array) -> StoredTensor:
+    if isinstance(tensor, StoredTensor):
+        return tensor
+    return StoredTensor.from_numpy(tensor if isinstance(tensor, np.ndarray) else tensor.asnumpy())

@@ -1,0 +1,128 @@
+"""Pipelines and networks from one file draw as those of the folder that the file was made of."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lora_cases import kohya, layers, stored
+from mindone.diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel, jobs
+from mindone.diffusers.cli import main
+from mindone.diffusers.jobs import Job
+from mindone.diffusers.jobs.run import weighed
+from mindone.diffusers.loading.convert import folder_to_file
+from mindone.diffusers.loading.safetensors import save_file
+from tiny_pipelines import checkpoint, images_of, load
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A single file of each family."""
+    folder = tmp_path_factory.mktemp("single")
+    for family in ("sd1", "sd2", "sdxl"):
+        folder_to_file(checkpoint(family), folder / f"{family}.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_a_pipeline_of_a_file_draws_the_folders_image_bit_for_bit(files, family):
+    # The tiny text encoders have a vocabulary of their own, which no file holds: it comes from the folder.
+    pipe = DiffusionPipeline.from_single_file(
+        files / f"{family}.safetensors", config=checkpoint(family), engine="openvino"
+    )
+    pipe.set_progress_bar_config(disable=True)
+    np.testing.assert_array_equal(images_of(pipe), images_of(load(checkpoint(family))))
+
+
+def test_components_that_are_given_are_not_loaded_from_the_file(files):
+    folder = load(checkpoint("sd1"))
+    pipe = DiffusionPipeline.from_single_file(
+        files / "sd1.safetensors",
+        config=checkpoint("sd1"),
+        engine="openvino",
+        text_encoder=folder.text_encoder,
+        tokenizer=folder.tokenizer,
+    )
+    assert pipe.text_encoder is folder.text_encoder and pipe.unet is not folder.unet
+
+
+def test_a_network_comes_out_of_a_whole_pipelines_file(files):
+    path = files / "sd1.safetensors"
+    unet = UNet2DConditionModel.from_single_file(path, config=checkpoint("sd1"), mindspore_dtype="float16")
+    theirs = load(checkpoint("sd1")).unet
+    np.testing.assert_array_equal(unet.array("conv_in.weight"), theirs.array("conv_in.weight"))
+    assert unet.dtype == "float16"
+    assert isinstance(AutoencoderKL.from_single_file(path, config=checkpoint("sd1")), AutoencoderKL)
+
+
+def test_a_file_of_another_kind_of_pipeline_is_told(files):
+    with pytest.raises(ValueError, match="has no place for its text_encoder_2"):
+        StableDiffusionPipeline.from_single_file(files / "sdxl.safetensors", config=checkpoint("sdxl"))
+
+
+def test_a_file_of_one_network_is_no_pipeline(files, tmp_path):
+    folder_to_file(checkpoint("sd1") / "unet", tmp_path / "unet.safetensors")
+    unet = {"path_or_address": tmp_path / "unet.safetensors", "config": checkpoint("sd1") / "unet"}
+    with pytest.raises(ValueError, match="holds unet only, which is no pipeline"):
+        DiffusionPipeline.from_single_file(**unet)
+    with pytest.raises(ValueError, match="has no AutoencoderKL; it has UNet2DConditionModel"):
+        AutoencoderKL.from_single_file(**unet)
+
+
+def test_the_command_line_converts_both_ways(files, tmp_path):
+    def converted(*arguments):
+        result = CliRunner().invoke(main, ["convert", *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    source, folder, again = files / "sd1.safetensors", tmp_path / "folder", tmp_path / "again.safetensors"
+    assert "StableDiffusionPipeline" in converted(source, "-o", folder, "--config", checkpoint("sd1"))
+    converted(folder, "-o", again)
+    assert again.read_bytes() == source.read_bytes()
+    refused = CliRunner().invoke(main, ["convert", str(folder), "-o", str(tmp_path / "file.bin")])
+    assert refused.exit_code != 0 and "a folder becomes a .safetensors file" in refused.output
+
+
+def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
+    job = Job(prompt="a cat", model=str(files / "sd1.safetensors"), steps=2, seed=0, dtype="float32", engine="openvino")
+    folder = load(checkpoint("sd1"))
+    texts = {"text_encoder": folder.text_encoder, "tokenizer": folder.tokenizer, "vae": folder.vae}
+    with pytest.raises(ValueError, match="norm_num_groups"):  # tiny networks are not told by their shapes alone
+        jobs.load(job, **texts)
+    with pytest.raises(ValueError, match="a model that is one file has none"):
+        jobs.load(job.changed(variant="fp16"))
+
+    path = tmp_path / "style.safetensors"
+    save_file(stored(kohya("sd1", {"unet": layers("sd1", "unet", ("attn1.to_q",))})), path)
+    drawn = job.changed(model=str(checkpoint("sd1")), lora=(f"{path}:0.5", str(path)))
+    pipe = jobs.load(drawn)
+    assert pipe.get_active_adapters() == ["lora_0", "lora_1"]
+    twice = np.array(jobs.draw(pipe, drawn)[0], np.float32)
+    pipe.set_adapters("lora_1", 1.5)
+    once = np.array(jobs.draw(pipe, drawn)[0], np.float32)
+    assert np.abs(twice - once).mean() < 0.5  # of 255: they are the same up to the order of sums
+    assert Job.from_json(drawn.to_json()) == drawn
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("style.safetensors:0.8", ("style.safetensors", 0.8)),
+        ("owner/name", ("owner/name", 1.0)),
+        (
+            "https://huggingface.co/o/n/blob/main/a.safetensors:-0.5",
+            ("https://huggingface.co/o/n/blob/main/a.safetensors", -0.5),
+        ),
+        (
+            "https://huggingface.co/o/n/blob/main/a.safetensors",
+            ("https://huggingface.co/o/n/blob/main/a.safetensors", 1.0),
+        ),
+    ],
+)
+def test_a_lora_on_the_command_line_has_a_weight(text, expected):
+    assert weighed(text) == expected
+
+
+@pytest.mark.parametrize("text", ["style:much", ":0.5", "", "style:nan"])
+def test_a_lora_without_a_path_or_a_number_is_refused(text):
+    with pytest.raises(ValueError, match="lora must be PATH or PATH:WEIGHT"):
+        weighed(text)
