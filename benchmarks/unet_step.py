@@ -2,9 +2,10 @@
 
     python benchmarks/unet_step.py [--rounds 5] [--folder FOLDER] [--json FILE]
 
-Batch 2 (guidance: the latents twice, two texts), 64×64 latents, 77 tokens, random weights: times only. All
-candidates have the same weights, and they take turns round by round, so that a drifting machine favours nobody. About 18 GB of memory with all peers; the weights
-(3 GB, and 1.7 GB for the converted peer) are written to a temporary folder, or kept in FOLDER for the next run.
+Batch 2 (guidance: the latents twice, two texts), 64×64 latents, 77 tokens, random weights: times only. All candidates
+have the same weights, and they take turns round by round, so that a drifting machine favours nobody. About 18 GB of
+memory with all peers; the weights (3 GB, and 1.7 GB for the converted peer) are written to a temporary folder, or kept
+in FOLDER for the next run.
 """
 
 import argparse

@@ -44,6 +44,8 @@ def test_a_job_comes_back_from_its_json():
         guidance_scale=3.5,
         scheduler="euler",
         clip_skip=0,
+        int8=True,
+        lora=("style.safetensors:0.8",),
     )
     assert every.model_fields_set == set(Job.model_fields)
     assert Job.from_json(every.to_json()) == every

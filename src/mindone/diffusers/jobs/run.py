@@ -33,7 +33,7 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
     loras = [weighed(text) for text in key.lora]
-    pipe = _load_model(key, **components)
+    pipe = _load_model(key, quantization, **components)
     names = [f"lora_{i}" for i in range(len(loras))]
     for name, (path, _) in zip(names, loras):
         pipe.load_lora_weights(path, adapter_name=name)
@@ -60,12 +60,15 @@ def weighed(text: str) -> tuple[str, float]:
     return path, number
 
 
-def _load_model(key: PipelineKey, **components: Any) -> Pipeline:
+def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Any) -> Pipeline:
+    from ..acceleration.int8.config import Int8Config
     from ..pipelines.auto import AutoPipelineForText2Image
 
     if key.model.endswith(".safetensors"):
         if key.revision is not None or key.variant is not None:
             raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")
+        if key.int8:
+            raise ValueError("int8 takes a folder; `mindone-diffusers convert` makes one of a file")
         return AutoPipelineForText2Image.from_single_file(
             key.model, mindspore_dtype=key.dtype, engine=key.engine, **components
         )

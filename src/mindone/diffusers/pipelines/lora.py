@@ -41,7 +41,7 @@ class LoraPipeline:
     ) -> None:
         """Load a LoRA for the UNet and the text encoders; in the networks that it changes it alone is active then.
 
-        Its weight is 1. As published, networks that it says nothing of keep what is active in them: call `set_adapters`.
+        Its weight is 1. Networks that it says nothing of keep what is active in them, as published: see `set_adapters`.
 
         Args:
             path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or
