@@ -281,9 +281,9 @@ def test_a_field_more_is_an_option_more():
     expected = Later(prompt="x", seed=1, lora=("a:0.5", "b"), guidance_interval=(0, 0.5), int8=True, strength=0.6)
     assert later == expected == Later.from_json(later.to_json())
     assert hash(later) == hash(expected)
-    assert command_line("generate", later).endswith(
-        "--seed 1 --lora a:0.5 --lora b --guidance-interval 0.0,0.5 --int8 --strength 0.6"
-    )
+    command = command_line("generate", later)
+    for option in ("--seed 1", "--lora a:0.5 --lora b", "--guidance-interval 0.0,0.5", "--int8", "--strength 0.6"):
+        assert option in command
     CliRunner().invoke(generate, shlex.split(command_line("generate", later))[2:])
     assert seen[1] == later
     assert "0<x<=1" in CliRunner().invoke(generate, ["--help"]).output.replace(" ", "")
