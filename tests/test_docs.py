@@ -1,7 +1,7 @@
 """What the documentation shows is run: every Python snippet as it stands, and every command as far as its options.
 
 The snippets of a page run in order, in one namespace and an empty folder, on the bundled checkpoints; hub ids lead to
-tiny checkpoints in a hub cache.
+tiny checkpoints in a hub cache. The files of `examples/` run the same way.
 """
 
 import re
