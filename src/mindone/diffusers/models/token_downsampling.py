@@ -10,6 +10,7 @@ from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
+from ..engines.cache import GraphCache
 from .layers import Attention
 from .unet_blocks import Block, SelfAttention, TransformerBlock
 
@@ -22,6 +23,7 @@ class DownsampledSelfAttention(Attention):
         nn.Cell.__init__(self)
         self.heads, self.flash, self.factor = whole.heads, whole.flash, factor
         self.to_q, self.to_k, self.to_v, self.to_out = whole.to_q, whole.to_k, whole.to_v, whole.to_out
+        self.whole = lambda: whole  # a cell of its own here would give its parameters a second name
 
     def construct(self, x: Array, size: tuple[int, int]) -> Array:  # type: ignore[override]
         """``x`` (batch, height · width, channels) of an image of ``size`` (height, width)."""
@@ -35,6 +37,10 @@ class DownsampledSelfAttention(Attention):
 
 class TokenDownsampling:
     """Mixed into `UNet2DConditionModel`."""
+
+    down_blocks: nn.CellList
+    up_blocks: nn.CellList
+    graphs: GraphCache
 
     def enable_token_downsampling(self, factor: int = 2, levels: Iterable[int] = (0,)) -> None:
         """Let pixels attend to every ``factor``-th row and column only, in the stages numbered ``levels`` (0 is the
@@ -61,7 +67,8 @@ class TokenDownsampling:
         for level in range(len(self.down_blocks)):
             for block in self._self_attentions(level):
                 if isinstance(block.attn1, DownsampledSelfAttention):
-                    block.attn1 = block.attn1.whole()
+                    flash, block.attn1 = block.attn1.flash, block.attn1.whole()
+                    block.attn1.flash = flash
         self.graphs.clear()
 
     def _self_attentions(self, level: int) -> Iterator[TransformerBlock]:
