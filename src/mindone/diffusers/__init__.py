@@ -9,7 +9,11 @@ from .lazy import look_up
 from .published_paths import publish
 
 if TYPE_CHECKING:
+    from .acceleration.deep_cache import DeepCacheConfig as DeepCacheConfig
+    from .acceleration.easycache import EasyCacheConfig as EasyCacheConfig
     from .acceleration.int8.config import Int8Config as Int8Config
+    from .acceleration.spectrum import SpectrumConfig as SpectrumConfig
+    from .acceleration.taylorseer import TaylorSeerCacheConfig as TaylorSeerCacheConfig
     from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
     from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
@@ -46,7 +50,9 @@ _HOME = {
     "DDIMScheduler": "schedulers",
     "DDPMScheduler": "schedulers",
     "DPMSolverMultistepScheduler": "schedulers",
+    "DeepCacheConfig": "acceleration.deep_cache",
     "DiffusionPipeline": "pipelines.auto",
+    "EasyCacheConfig": "acceleration.easycache",
     "EulerAncestralDiscreteScheduler": "schedulers",
     "EulerDiscreteScheduler": "schedulers",
     "HeunDiscreteScheduler": "schedulers",
@@ -55,12 +61,14 @@ _HOME = {
     "LMSDiscreteScheduler": "schedulers",
     "LatentConsistencyModelPipeline": "pipelines.latent_consistency",
     "PNDMScheduler": "schedulers",
+    "SpectrumConfig": "acceleration.spectrum",
     "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion_img2img",
     "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
     "TCDScheduler": "schedulers",
+    "TaylorSeerCacheConfig": "acceleration.taylorseer",
     "UNet2DConditionModel": "models.unet",
     "UniPCMultistepScheduler": "schedulers",
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..acceleration.caches import FORMS, CacheConfig, parse_caches
 from ..schedulers.short_names import SHORT_NAMES
 from .fields import Fields, Option
 
@@ -70,6 +71,11 @@ class PipelineKey(Fields):
         bool,
         Field(description="Bring the denoising network to int8 while loading; `quantize` does it once and for all."),
     ] = False
+    token_downsampling: Annotated[
+        int | None,
+        Field(ge=1, description="Attend to every so many-th row and column at the UNet's largest level: 2 or 3."),
+        Option(unset="all of them"),
+    ] = None
 
 
 class Drawing(Fields):
@@ -100,6 +106,16 @@ class Drawing(Fields):
         Field(description="How closely to follow the prompt; 1 switches guidance off."),
         Option(unset="the model's", argument="guidance_scale"),
     ] = None
+    guidance_interval: Annotated[
+        tuple[float, float] | None,
+        Field(description="The part of the steps that is guided, from 0 to 1; the others take half the time."),
+        Option(metavar="START,STOP", unset="all of them", argument="guidance_interval"),
+    ] = None
+    cache: Annotated[
+        tuple[str, ...],
+        Field(description=f"What to spare the UNet, once for features and once for steps: {FORMS}."),
+        Option(metavar="NAME[:NUMBER…]"),
+    ] = ()
     scheduler: Annotated[
         SchedulerName | None, Field(description="How to step from noise to image."), Option(unset="the model's")
     ] = None
@@ -111,12 +127,21 @@ class Drawing(Fields):
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> "Drawing":
+        parse_caches(self.cache)
+        if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1:
+            start, stop = self.guidance_interval
+            raise ValueError(f"guidance_interval must run from 0 to 1 at most, in this order, got {start:g},{stop:g}")
         if self.negative_prompt and self.guidance_scale is not None and self.guidance_scale <= 1:
             raise ValueError(
                 f"negative_prompt has no effect at guidance_scale {self.guidance_scale:g}, which is no guidance; "
                 "leave one of them out"
             )
         return self
+
+    @property
+    def caches(self) -> tuple[CacheConfig, ...] | None:
+        """What ``cache`` asks for; None where it leaves that to the network."""
+        return parse_caches(self.cache) or None
 
 
 class Job(Drawing, PipelineKey):

@@ -39,6 +39,8 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
         pipe.load_lora_weights(path, adapter_name=name)
     if loras:
         pipe.set_adapters(names, [weight for _, weight in loras])
+    if key.token_downsampling is not None:
+        pipe.unet.enable_token_downsampling(key.token_downsampling)
     return pipe
 
 
@@ -96,9 +98,10 @@ def draw(pipe: Pipeline, job: Job, callback: StepCallback | None = None) -> list
     """
     import numpy as np
 
-    view: Any = pipe
+    view: Any = copy.copy(pipe)  # with a scheduler and caches of its own: networks and what is compiled are shared
+    if job.caches is not None:
+        view.caches = job.caches
     if job.scheduler is not None:
-        view = copy.copy(pipe)  # with a scheduler of its own: the networks and what is compiled are shared
         view.scheduler = by_name(job.scheduler, view.scheduler.config)
     generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
     return list(view(**job.arguments, generator=generators, callback_on_step_end=callback).images)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..acceleration.deep_cache import DeepCacheConfig
+from ..acceleration.steps import Forward, Predictor, Step
 from ..engines import Array
-from .predictors import Guidance, NetworkCall, Predictor
-from .run import Run, Step, StepCallback
+from .predictors import Guidance, NetworkCall
+from .run import Run, StepCallback
 
 
 class Bar(Protocol):
@@ -31,8 +33,16 @@ class DenoisingStep:
 
 
 def predictor_for(run: Run) -> Predictor:
-    """What predicts the noise of a run: the network, with guidance."""
-    return Guidance(run, NetworkCall(run))
+    """What predicts the noise of a run: the network, with the run's caches and with guidance."""
+    forward: Forward = run.call_network
+    for cache in run.caches:
+        if isinstance(cache, DeepCacheConfig):
+            forward = cache.forward(forward)
+    predictor: Predictor = NetworkCall(run, forward)
+    for cache in run.caches:
+        if not isinstance(cache, DeepCacheConfig):
+            predictor = cache.predictor(predictor, run)
+    return Guidance(run, predictor)
 
 
 def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:

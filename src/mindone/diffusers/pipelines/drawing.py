@@ -7,6 +7,7 @@ from ..schedulers.base import Generators
 from . import checks
 from .arguments import Conditions, GuidanceOptions, Report, Sampling
 from .base import Pipeline
+from .caching import check_caches
 from .denoising import denoise
 from .run import Run
 
@@ -59,6 +60,7 @@ def draw(
     with scaled, pipe.begin(guidance.scale, guidance.rescale, guidance.interval) as run:
         run.set_timesteps(sampling.num_inference_steps, sampling.timesteps, sampling.sigmas)
         start.choose_timesteps(run)
+        check_caches(run)
         run.set_step_options(sampling.eta, generator)
         conditions.apply(run, height, width)
         start.begin(run, images, generator)

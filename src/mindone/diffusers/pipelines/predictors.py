@@ -4,28 +4,13 @@ A predictor may wrap another one: guidance wraps the network's call; a forecast 
 steps. The loop does not know which it has.
 """
 
-from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..acceleration.steps import Forward, Predictor, Step
 from ..engines import Array, Engine
-from .run import Run, Step
-
-
-class Predictor(Protocol):
-    """Predicts the noise (or what the scheduler's ``prediction_type`` says) in the latents of a run."""
-
-    def predict(self, latents: Array, step: Step) -> Array:
-        """``latents`` (images, channels, height, width) as the scheduler has them; the result has one or two rows per
-        image: two, first those without the prompt, where guidance is still to be applied."""
-
-
-class Forward(Protocol):
-    """One call of the UNet; a feature cache stands in for it."""
-
-    def __call__(self, step: Step, sample: Array, timestep: NDArray[np.float32], **conditions: Array) -> Array: ...
+from .run import Run
 
 
 class NetworkCall:
@@ -33,7 +18,7 @@ class NetworkCall:
 
     def __init__(self, run: Run, forward: Forward | None = None):
         self.run = run
-        self.forward: Callable[..., Array] = forward or run.call_network
+        self.forward: Forward = forward or run.call_network
 
     def predict(self, latents: Array, step: Step) -> Array:
         """One call for all images. Guidance's two halves start from the same latents, which go in once."""

@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..acceleration.caches import CacheConfig
+from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input
 from ..schedulers.base import Generators, Scheduler
 from ..utils import logging
@@ -42,15 +44,6 @@ class Settings:
     num_timesteps: int = 0
     clip_skip: int | None = None
     denoising_end: float | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where in a run a prediction is asked for: number ``index`` of ``count``, at ``timestep``."""
-
-    index: int
-    count: int
-    timestep: float
 
 
 class Control(Protocol):
@@ -84,6 +77,8 @@ class Run:
     extra_channels: Sequence[str] = ()
     """The tensors that the network gets beside the latents, as further channels: those of an inpainting network."""
     control: Control | None = None
+    caches: Sequence[CacheConfig] = ()
+    """How parts of the network, or whole steps, are spared."""
     after_step: Callable[[int, Array], Array] = lambda index, latents: latents
     """Given the number of a step and the latents that it leaves, what to go on with."""
 
@@ -171,6 +166,10 @@ class RunsOfPipeline:
     all runs of the pipeline that are in progress, and reading one gives that of the run that began last.
     """
 
+    caches: Sequence[CacheConfig] | None = None
+    """What its runs use instead of the caches that ``unet.enable_cache`` has named, unless None: so a copy of a
+    pipeline, which shares its networks, can draw with other ones."""
+
     def __init__(self) -> None:
         self._runs: list[Run] = []
         self._latest = Settings()
@@ -178,7 +177,8 @@ class RunsOfPipeline:
 
     @contextmanager
     def _begin(self, unet: Component, engine: Engine, scheduler: Scheduler, settings: Settings) -> Iterator[Run]:
-        run = Run(self, engine, unet, copy.copy(scheduler), scheduler, settings)
+        caches = getattr(unet, "caches", ()) if self.caches is None else self.caches
+        run = Run(self, engine, unet, copy.copy(scheduler), scheduler, settings, caches=caches)
         token = _current.set((*_current.get(), run))
         with self._runs_lock:
             self._runs.append(run)

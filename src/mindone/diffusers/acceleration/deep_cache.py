@@ -1,0 +1,113 @@
+"""DeepCache (Ma et al. 2024): what the deep layers of the UNet make changes slowly, so most steps use it again."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..engines import Array
+from .steps import Forward, Step, Timestep, between, last_rows, whole
+
+
+@dataclass(frozen=True)
+class DeepCacheConfig:
+    """Run the whole UNet at some steps, and at the others only what lies above a branch.
+
+    Args:
+        cache_interval: of so many steps the first is whole; 1 is no cache.
+        cache_branch_id: where the UNet is cut (see `UNet2DConditionModel`): 0 runs the least at the other steps.
+        skip_mode: "uniform", or "quadratic" for whole steps that lie closer together around ``center`` (§3.3), as
+            many of them as ``cache_interval`` gives.
+        pow, center: the exponent of the quadratic schedule, above 1, and the step that it is densest at.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    cache_interval: int = 3
+    cache_branch_id: int = 0
+    skip_mode: str = "uniform"
+    pow: float = 1.4
+    center: int = 15
+
+    kind: ClassVar[str] = "features"
+
+    def __post_init__(self) -> None:
+        whole("cache_interval", self.cache_interval, 1)
+        whole("cache_branch_id", self.cache_branch_id, 0)
+        whole("center", self.center, 0)
+        between("pow", self.pow, 1.02, 10)
+        if self.skip_mode not in ("uniform", "quadratic"):
+            raise ValueError(f'skip_mode must be "uniform" or "quadratic", got {self.skip_mode!r}')
+
+    def check(self, steps: int, branches: int) -> None:
+        """Refuse what contradicts a run of so many steps, or a UNet with so many branches.
+
+        Raises:
+            ValueError: as said.
+        """
+        if self.cache_branch_id >= branches:
+            raise ValueError(
+                f"cache_branch_id {self.cache_branch_id} is below the UNet's lowest branch; the largest is {branches - 1}"
+            )
+        if 1 < self.cache_interval >= steps:
+            raise ValueError(
+                f"cache_interval {self.cache_interval} needs a run of more than {self.cache_interval} steps, got "
+                f"{steps}; use a shorter interval or disable_cache()"
+            )
+        self.whole_steps(steps)
+
+    def whole_steps(self, steps: int) -> list[int]:
+        """The numbers of the steps of a run that are whole, in order.
+
+        Raises:
+            ValueError: the quadratic schedule has no such number of steps around such a center.
+        """
+        if self.skip_mode == "uniform":
+            return list(range(0, steps, self.cache_interval))
+        wanted, power = -(-steps // self.cache_interval), self.pow
+        while power > 1:
+            # Left of the center the base is negative, and its power complex; the real part is what the paper uses.
+            ends = [complex(end - self.center) ** (1 / power) for end in (0, steps)]
+            offsets = np.trunc((np.linspace(*ends, wanted + 1) ** power).real).astype(int)
+            found = [0, *(int(offset) + self.center for offset in np.unique(offsets)[1:-1])]
+            if len(found) == wanted and found == sorted(set(found)):
+                return found
+            power -= 0.02
+        raise ValueError(
+            f"there is no quadratic schedule of {wanted} of {steps} steps around center {self.center}; use a smaller "
+            'center or skip_mode="uniform"'
+        )
+
+    def forward(self, inner: Forward) -> Forward:
+        """What stands in for ``inner``, the UNet's call, during one run."""
+        return DeepCache(self, inner)
+
+
+class DeepCache:
+    """The UNet's call, whole at the scheduled steps (method ``deep``) and with the kept feature at others (``shallow``).
+
+    A scheduled step that is never asked for, because a forecast stands in for it, is made up for at the next one. So is
+    a feature that lacks rows: what a step without guidance leaves does not do for one with guidance.
+    """
+
+    def __init__(self, config: DeepCacheConfig, inner: Forward):
+        self.config, self.inner = config, inner
+        self._feature: Array = None
+        self._made_at = -1
+
+    def __call__(self, step: Step, sample: Array, timestep: Timestep, **conditions: Array) -> Array:
+        """As ``inner``, which is called once."""
+        branch = self.config.cache_branch_id
+        rows = conditions["encoder_hidden_states"].shape[0]
+        feature = None if self._is_due(step) else last_rows(self._feature, rows)
+        if feature is not None:
+            return self.inner(
+                step, sample, timestep, method="shallow", feature=feature, branch=branch, **conditions
+            )
+        noise, self._feature = self.inner(step, sample, timestep, method="deep", branch=branch, **conditions)
+        self._made_at = step.index
+        return noise
+
+    def _is_due(self, step: Step) -> bool:
+        return any(self._made_at < due <= step.index for due in self.config.whole_steps(step.count))

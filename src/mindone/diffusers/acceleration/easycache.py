@@ -1,0 +1,88 @@
+"""EasyCache (Zhou et al. 2025, arXiv 2507.02860): steps are skipped for as long as the noise is expected to stay."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..engines import Array
+from .steps import Predictor, Run, Step, between, last_rows
+
+
+@dataclass(frozen=True)
+class EasyCacheConfig:
+    """Use the last prediction again until the change that is expected of it adds up to a threshold.
+
+    How much the noise changes with the latents is taken from the last two computed steps (§3.2).
+
+    Args:
+        threshold: τ, the relative change at which the network is asked again; 0 skips nothing.
+        start, stop: the part of the steps, from 0 to 1, in which steps may be skipped.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    threshold: float = 0.2
+    start: float = 0.15
+    stop: float = 0.95
+
+    kind: ClassVar[str] = "steps"
+
+    def __post_init__(self) -> None:
+        between("threshold", self.threshold, 0, float("inf"))
+        between("start", self.start, 0, 1)
+        between("stop", self.stop, 0, 1)
+        if self.start >= self.stop:
+            raise ValueError(f"start must be below stop, got {self.start:g} and {self.stop:g}")
+
+    def check(self, steps: int, branches: int) -> None:
+        """Refuse a run too short to tell how fast the noise changes.
+
+        Raises:
+            ValueError: as said.
+        """
+        if not any(self.may_skip(Step(i, steps, 0.0)) for i in range(2, steps)):
+            raise ValueError(
+                f"EasyCacheConfig would skip none of the run's {steps} steps; take more steps, or disable_cache()"
+            )
+
+    def may_skip(self, step: Step) -> bool:
+        """Whether the step lies where steps may be skipped."""
+        return self.start * step.count <= step.index < self.stop * step.count
+
+    def predictor(self, inner: Predictor, run: Run) -> Predictor:
+        """What stands in for ``inner`` during one run."""
+        return EasyCache(self, inner, run)
+
+
+class EasyCache:
+    """A predictor that asks ``inner`` when it must."""
+
+    def __init__(self, config: EasyCacheConfig, inner: Predictor, run: Run):
+        self.config, self.inner, self.run = config, inner, run
+        self._noise: Array = None
+        self._sample_there: Array = None
+        self._sample_before: Array = None
+        self._rate: float | None = None
+        self._expected = 0.0
+
+    def predict(self, latents: Array, step: Step) -> Array:
+        """See `Predictor`."""
+        sample = self.run.scheduler.scale_model_input(latents, step.timestep)
+        rows = latents.shape[0] * (1 + self.run.guides(step))
+        noise = None if self._noise is None else last_rows(self._noise, rows)
+        if noise is not None and self._rate is not None and self.config.may_skip(step):
+            self._expected += self._rate * self._size(sample - self._sample_before) / self._size(noise)
+            if self._expected < self.config.threshold:
+                self._sample_before = sample
+                return noise
+        computed = self.inner.predict(latents, step)
+        if noise is not None:
+            moved = self._size(sample - self._sample_there)
+            self._rate = self._size(computed - noise) / moved if moved else None
+        self._noise, self._sample_there, self._sample_before, self._expected = computed, sample, sample, 0.0
+        return computed
+
+    def _size(self, x: Array) -> float:
+        return float(np.abs(self.run.engine.numpy(x)).mean())

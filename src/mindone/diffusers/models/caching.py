@@ -1,0 +1,55 @@
+"""Caches that a network asks its pipelines to use. It only remembers which: what they keep belongs to each run."""
+
+from typing import Protocol, runtime_checkable
+
+from ..utils.types import Value
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """The configuration of a cache, such as ``DeepCacheConfig`` (`acceleration`)."""
+
+    @property
+    def kind(self) -> str:
+        """What it keeps: "features" inside the network, or whole "steps"."""
+
+    def check(self, steps: int, branches: int) -> None:
+        """Raise ValueError where it contradicts a run of so many steps, or a network with so many branches."""
+
+
+class Caching:
+    """Mixed into `UNet2DConditionModel`."""
+
+    _caches: tuple[Value, ...] = ()
+
+    @property
+    def caches(self) -> tuple[Value, ...]:
+        """The caches that are enabled: at most one of features and one of steps."""
+        return self._caches
+
+    @property
+    def is_cache_enabled(self) -> bool:
+        """Whether there is any."""
+        return bool(self._caches)
+
+    def enable_cache(self, config: Cache) -> None:
+        """Use a cache in every run that begins from now on.
+
+        One that keeps features (``DeepCacheConfig``) and one that keeps steps (``TaylorSeerCacheConfig``,
+        ``SpectrumConfig``, ``EasyCacheConfig``) go together.
+
+        Raises:
+            ValueError: no cache, or there is one of its kind already.
+        """
+        if isinstance(config, type) or not isinstance(config, Cache):
+            raise ValueError(f"enable_cache takes a configuration such as DeepCacheConfig(), got {config!r}")
+        if other := next((cache for cache in self._caches if cache.kind == config.kind), None):
+            raise ValueError(
+                f"{type(other).__name__} is enabled and caches {config.kind} too; call disable_cache() before "
+                f"enable_cache({type(config).__name__}(…))"
+            )
+        self._caches = (*self._caches, config)
+
+    def disable_cache(self) -> None:
+        """Use no cache in runs that begin from now on."""
+        self._caches = ()

@@ -1,0 +1,20 @@
+"""Caches that contradict the run are refused here, before any network runs."""
+
+from ..schedulers.lcm import LCMScheduler
+from ..schedulers.tcd import TCDScheduler
+from .run import Run
+
+
+def check_caches(run: Run) -> None:
+    """Check the run's caches against its steps, its network and its scheduler.
+
+    Raises:
+        ValueError: a cache that would spare nothing, or that cannot work.
+    """
+    for cache in run.caches:
+        cache.check(len(run.timesteps), run.unet.skips)
+        if cache.kind == "steps" and isinstance(run.scheduler, (LCMScheduler, TCDScheduler)):
+            raise ValueError(
+                f"{type(cache).__name__} cannot foretell the steps of {type(run.scheduler).__name__}, each of which "
+                "starts from new noise; use DeepCacheConfig, or another scheduler"
+            )
