@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lora_cases import kohya, layers
+from mindone.diffusers import Int8Config
 from tiny_pipelines import checkpoint, images_of, load
 
 ATTENTION = ("attn1.to_q", "attn2.to_k", "attn2.to_v", "to_out.0", "ff.net", "proj_in")
@@ -100,6 +101,31 @@ def test_a_lora_on_mindspore_draws_as_on_openvino(pipe):
         expected = images_of(pipe)
         pipe.engine = "mindspore"
         assert close(images_of(pipe), expected)
+
+
+def test_a_lora_goes_on_an_int8_network():
+    pipe = load(checkpoint("sd1"), quantization_config=Int8Config(("a cat",), 2))
+    plain = images_of(pipe)
+    pipe.load_lora_weights(lora(), adapter_name="one")
+    assert differs(images_of(pipe), plain)
+    graphs = list(pipe.unet.graphs._graphs.values())
+    pipe.set_adapters("one", 0.0)
+    np.testing.assert_array_equal(images_of(pipe), plain)  # the layers around which adapters stand are int8 still
+    assert all(a is b for a, b in zip(graphs, pipe.unet.graphs._graphs.values(), strict=True))
+    pipe.unload_lora_weights()
+    np.testing.assert_array_equal(images_of(pipe), plain)
+
+
+def test_a_callback_sees_what_adapters_are_told(pipe):
+    pipe.load_lora_weights(lora(text=False))
+    seen = []
+    told = {"scale": 0.5}
+    images_of(
+        pipe,
+        cross_attention_kwargs=told,
+        callback_on_step_end=lambda pipe, *_: seen.append(pipe.cross_attention_kwargs),
+    )
+    assert seen == [told] * 3  # PNDM starts with a step more
 
 
 def test_fused_weights_are_saved_and_adapters_are_not(pipe, tmp_path):

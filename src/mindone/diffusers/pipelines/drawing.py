@@ -58,6 +58,7 @@ def draw(
         guide.check(pipe, images, height, width)
     scaled = pipe.lora_call(kwargs)
     with scaled, pipe.begin(guidance.scale, guidance.rescale, guidance.interval) as run:
+        run.settings.cross_attention_kwargs = kwargs
         run.set_timesteps(sampling.num_inference_steps, sampling.timesteps, sampling.sigmas)
         start.choose_timesteps(run)
         check_caches(run)

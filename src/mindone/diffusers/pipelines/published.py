@@ -56,10 +56,6 @@ class PublishedPipeline(Configurable):
     # ---- what it is made of --------------------------------------------------------------------------------------
 
     @property
-    def cross_attention_kwargs(self) -> None:
-        """What adapters are told in the run: None, as a call takes none."""
-
-    @property
     def config(self) -> Config:  # type: ignore[override]
         """The content of ``model_index.json``: the pipeline's own settings, and library and class of each component."""
         parts = {name: tuple(published_names(component)) for name, component in self.components.items()}

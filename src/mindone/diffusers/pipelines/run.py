@@ -43,6 +43,7 @@ class Settings:
     interrupt: bool = False
     num_timesteps: int = 0
     clip_skip: int | None = None
+    cross_attention_kwargs: Mapping[str, object] | None = None
     denoising_end: float | None = None
 
 
@@ -240,6 +241,12 @@ class RunsOfPipeline:
         """How many of the text encoder's last layers the run leaves out."""
         skip: int | None = self._read("clip_skip")
         return skip
+
+    @property
+    def cross_attention_kwargs(self) -> Mapping[str, object] | None:
+        """What the run tells adapters."""
+        told: Mapping[str, object] | None = self._read("cross_attention_kwargs")
+        return told
 
     @property
     def do_classifier_free_guidance(self) -> bool:
