@@ -1,7 +1,6 @@
 """Pipelines that take pictures, ours and the reference's, on tiny checkpoints and with the same noise."""
 
 import contextlib
-import copy
 import functools
 import json
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import safetensors.numpy
 from PIL import Image, ImageDraw
 
 import checkpoints
@@ -76,6 +76,44 @@ def refiner_checkpoint() -> Path:
     return folder
 
 
+@functools.cache
+def controlnet_folder(family: str, number: int = 0, order: str = "rgb") -> Path:
+    """A tiny ControlNet for a family; numbers differ in their weights."""
+    encoder = (
+        "in_channels",
+        "down_block_types",
+        "block_out_channels",
+        "layers_per_block",
+        "attention_head_dim",
+        "cross_attention_dim",
+        "norm_num_groups",
+        "use_linear_projection",
+        "transformer_layers_per_block",
+        "addition_embed_type",
+        "addition_time_embed_dim",
+        "projection_class_embeddings_input_dim",
+    )
+    config = {name: value for name, value in checkpoints.UNETS[family].items() if name in encoder}
+    config |= {"_class_name": "ControlNetModel", "conditioning_embedding_out_channels": [4, 8, 8, 16]}
+    config |= {"controlnet_conditioning_channel_order": order}
+    folder = checkpoint(family).with_name(f"{family}-controlnet-{number}-{order}")
+    checkpoints.write_model(ours.ControlNetModel, config, folder)
+    if number:
+        path = folder / "diffusion_pytorch_model.safetensors"
+        tensors = {name: np.roll(x, number, axis=0) for name, x in safetensors.numpy.load_file(path).items()}
+        safetensors.numpy.save_file(tensors, path)
+    return folder
+
+
+def controlnets(family: str, count: int = 1, order: str = "rgb", theirs: bool = False):
+    """One ControlNet, or a list of several."""
+    import diffusers
+
+    cls = diffusers.ControlNetModel if theirs else ours.ControlNetModel
+    nets = [cls.from_pretrained(controlnet_folder(family, i, order)) for i in range(count)]
+    return nets[0] if count == 1 else nets
+
+
 def load(name: str, folder: Path, **options):
     """Our pipeline of a class, on OpenVINO unless an engine is named."""
     pipe = getattr(ours, name).from_pretrained(folder, **{"engine": "openvino", **options})
@@ -119,7 +157,7 @@ def draw(pipe, **arguments) -> np.ndarray:
     count = (len(arguments["prompt"]) if isinstance(arguments.get("prompt"), list) else 1) * arguments.get(
         "num_images_per_prompt", 1
     )
-    arguments = {"prompt": PROMPT, "num_inference_steps": 4, "output_type": "np", **copy.copy(arguments)}
+    arguments = {"prompt": PROMPT, "num_inference_steps": 4, "output_type": "np", **arguments}
     arguments.setdefault("generator", generators(count))
     if "timesteps" in arguments or "sigmas" in arguments:
         del arguments["num_inference_steps"]

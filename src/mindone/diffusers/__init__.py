@@ -19,13 +19,38 @@ if TYPE_CHECKING:
     from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
     from .models.clip_text import CLIPTextModel as CLIPTextModel
     from .models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+    from .models.controlnet import ControlNetModel as ControlNetModel
+    from .models.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
     from .models.unet import UNet2DConditionModel as UNet2DConditionModel
+    from .pipelines.auto import AutoPipelineForImage2Image as AutoPipelineForImage2Image
+    from .pipelines.auto import AutoPipelineForInpainting as AutoPipelineForInpainting
     from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
     from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
     from .pipelines.latent_consistency import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
     from .pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
+    from .pipelines.stable_diffusion_controlnet import (
+        StableDiffusionControlNetImg2ImgPipeline as StableDiffusionControlNetImg2ImgPipeline,
+    )
+    from .pipelines.stable_diffusion_controlnet import (
+        StableDiffusionControlNetPipeline as StableDiffusionControlNetPipeline,
+    )
+    from .pipelines.stable_diffusion_controlnet_inpaint import (
+        StableDiffusionControlNetInpaintPipeline as StableDiffusionControlNetInpaintPipeline,
+    )
     from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
+    from .pipelines.stable_diffusion_xl_controlnet import (
+        StableDiffusionXLControlNetImg2ImgPipeline as StableDiffusionXLControlNetImg2ImgPipeline,
+    )
+    from .pipelines.stable_diffusion_xl_controlnet import (
+        StableDiffusionXLControlNetPipeline as StableDiffusionXLControlNetPipeline,
+    )
+    from .pipelines.stable_diffusion_xl_img2img import (
+        StableDiffusionXLImg2ImgPipeline as StableDiffusionXLImg2ImgPipeline,
+    )
+    from .pipelines.stable_diffusion_xl_inpaint import (
+        StableDiffusionXLInpaintPipeline as StableDiffusionXLInpaintPipeline,
+    )
     from .schedulers.ddim import DDIMScheduler as DDIMScheduler
     from .schedulers.ddpm import DDPMScheduler as DDPMScheduler
     from .schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
@@ -41,12 +66,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AutoPipelineForImage2Image": "pipelines.auto",
+    "AutoPipelineForInpainting": "pipelines.auto",
     "AutoPipelineForText2Image": "pipelines.auto",
     "AutoencoderKL": "models.autoencoder_kl",
     "AutoencoderTiny": "models.autoencoder_tiny",
     "CLIPTextModel": "models.clip_text",
     "CLIPTextModelWithProjection": "models.clip_text",
     "CLIPTokenizer": "loading.tokenizer",
+    "ControlNetModel": "models.controlnet",
     "DDIMScheduler": "schedulers",
     "DDPMScheduler": "schedulers",
     "DPMSolverMultistepScheduler": "schedulers",
@@ -60,12 +88,20 @@ _HOME = {
     "LCMScheduler": "schedulers",
     "LMSDiscreteScheduler": "schedulers",
     "LatentConsistencyModelPipeline": "pipelines.latent_consistency",
+    "MultiControlNetModel": "models.multi_controlnet",
     "PNDMScheduler": "schedulers",
     "SpectrumConfig": "acceleration.spectrum",
+    "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion_controlnet",
+    "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion_controlnet_inpaint",
+    "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion_controlnet",
     "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion_img2img",
     "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",
+    "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl_controlnet",
+    "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl_controlnet",
+    "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl_img2img",
+    "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint",
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
     "TCDScheduler": "schedulers",
     "TaylorSeerCacheConfig": "acceleration.taylorseer",

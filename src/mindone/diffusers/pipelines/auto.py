@@ -1,34 +1,56 @@
-"""Pipelines by what a checkpoint says it is."""
+"""Pipelines by what a checkpoint says it is, and by what is to be done with it."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from .base import Pipeline
-from .components import INDEX_NAME
+from .components import INDEX_NAME, Component
 from .latent_consistency import LatentConsistencyModelPipeline
 from .stable_diffusion import StableDiffusionPipeline
+from .stable_diffusion_controlnet import StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline
+from .stable_diffusion_controlnet_inpaint import StableDiffusionControlNetInpaintPipeline
+from .stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
+from .stable_diffusion_inpaint import StableDiffusionInpaintPipeline
 from .stable_diffusion_xl import StableDiffusionXLPipeline
+from .stable_diffusion_xl_controlnet import StableDiffusionXLControlNetPipeline
+from .stable_diffusion_xl_img2img import StableDiffusionXLImg2ImgPipeline
+from .stable_diffusion_xl_inpaint import StableDiffusionXLInpaintPipeline
 
-PIPELINES: dict[str, type[Pipeline]] = {
-    cls.__name__: cls for cls in (StableDiffusionPipeline, StableDiffusionXLPipeline, LatentConsistencyModelPipeline)
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Kind = type[Pipeline]
+
+PIPELINES: dict[str, Kind] = {
+    cls.__name__: cls
+    for cls in (
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+        LatentConsistencyModelPipeline,
+        StableDiffusionImg2ImgPipeline,
+        StableDiffusionInpaintPipeline,
+        StableDiffusionXLImg2ImgPipeline,
+        StableDiffusionXLInpaintPipeline,
+        StableDiffusionControlNetPipeline,
+        StableDiffusionControlNetImg2ImgPipeline,
+        StableDiffusionControlNetInpaintPipeline,
+        StableDiffusionXLControlNetPipeline,
+    )
 }
 
-_TEXT_TO_IMAGE: dict[str, type[Pipeline]] = {
-    **PIPELINES,
-    "StableDiffusionImg2ImgPipeline": StableDiffusionPipeline,
-    "StableDiffusionXLImg2ImgPipeline": StableDiffusionXLPipeline,
-    "LatentConsistencyModelImg2ImgPipeline": LatentConsistencyModelPipeline,
-}
-"""Checkpoints saved from a pipeline for another task that draws from text all the same."""
+_FAMILIES = ("LatentConsistencyModel", "StableDiffusionXL", "StableDiffusion")
+"""What the names of a checkpoint's pipelines begin with; what follows is the task."""
 
 
 class DiffusionPipeline(Pipeline):
     """``DiffusionPipeline.from_pretrained`` makes the pipeline that the checkpoint's ``model_index.json`` names."""
 
-    _by_name: ClassVar[Mapping[str, type[Pipeline]]] = PIPELINES
+    _by_name: ClassVar[Mapping[str, Kind]] = PIPELINES
 
     @classmethod
-    def _class_for(cls, index: Mapping[str, object]) -> type[Pipeline]:  # type: ignore[override]
+    def _class_for(cls, index: Mapping[str, object]) -> Kind:  # type: ignore[override]
         name = str(index.get("_class_name"))
         if name not in cls._by_name:
             known = ", ".join(cls._by_name)
@@ -40,7 +62,78 @@ class DiffusionPipeline(Pipeline):
         return tuple(dict.fromkeys(name for pipeline in cls._by_name.values() for name in pipeline._keywords()))
 
 
-class AutoPipelineForText2Image(DiffusionPipeline):
-    """`DiffusionPipeline` that also takes checkpoints saved from an image-to-image pipeline."""
+class AutoPipeline(DiffusionPipeline):
+    """A pipeline for one task, whatever the checkpoint was saved from; with a ``controlnet`` one that follows it."""
 
-    _by_name: ClassVar[Mapping[str, type[Pipeline]]] = _TEXT_TO_IMAGE
+    _plain: ClassVar[Mapping[str, Kind]] = {}
+    _controlled: ClassVar[Mapping[str, Kind]] = {}
+    """The pipelines of the task by family."""
+
+    @classmethod
+    def _for_task(cls, name: str, controlled: bool) -> Kind:
+        """The pipeline for the task that is of the family of another one."""
+        table = cls._controlled if controlled else cls._plain
+        family = next((family for family in _FAMILIES if name.startswith(family)), "")
+        if family not in table:
+            known = ", ".join(kind.__name__ for kind in table.values())
+            raise ValueError(
+                f"{cls.__name__} finds no pipeline for {name}{' with a ControlNet' * controlled}; known are {known}"
+            )
+        return table[family]
+
+    @classmethod
+    def _plan(  # type: ignore[override]
+        cls, index: Mapping[str, Component], given: Mapping[str, Component]
+    ) -> tuple[Kind, dict[str, str]]:
+        name, saved = str(index.get("_class_name")), index.get("controlnet") or [None]
+        kind = cls._for_task(name, given.get("controlnet", saved[0]) is not None)
+        return super()._plan({**index, "_class_name": kind.__name__}, given)
+
+    @classmethod
+    def from_pipe(cls, pipeline: Component, **components: Component) -> Self:
+        """The pipeline for the task with the components of another one, which both then share.
+
+        Args:
+            pipeline: the other one. Nothing is loaded or compiled again.
+            components: components, and settings, that replace its own; ``controlnet=None`` goes without.
+        """
+        controlnet = components.pop("controlnet", getattr(pipeline, "controlnet", None))
+        more = {} if controlnet is None else {"controlnet": controlnet}
+        kind: Component = cls._for_task(type(pipeline).__name__, controlnet is not None)
+        return kind.from_pipe(pipeline, **components, **more)
+
+
+class AutoPipelineForText2Image(AutoPipeline):
+    """Text to images."""
+
+    _plain = {
+        "StableDiffusion": StableDiffusionPipeline,
+        "StableDiffusionXL": StableDiffusionXLPipeline,
+        "LatentConsistencyModel": LatentConsistencyModelPipeline,
+    }
+    _controlled = {
+        "StableDiffusion": StableDiffusionControlNetPipeline,
+        "StableDiffusionXL": StableDiffusionXLControlNetPipeline,
+    }
+
+
+class AutoPipelineForImage2Image(AutoPipeline):
+    """Text and pictures to images."""
+
+    _plain = {
+        "StableDiffusion": StableDiffusionImg2ImgPipeline,
+        "StableDiffusionXL": StableDiffusionXLImg2ImgPipeline,
+        "LatentConsistencyModel": StableDiffusionImg2ImgPipeline,
+    }
+    _controlled = {"StableDiffusion": StableDiffusionControlNetImg2ImgPipeline}
+
+
+class AutoPipelineForInpainting(AutoPipeline):
+    """Text, pictures and masks to images."""
+
+    _plain = {
+        "StableDiffusion": StableDiffusionInpaintPipeline,
+        "StableDiffusionXL": StableDiffusionXLInpaintPipeline,
+        "LatentConsistencyModel": StableDiffusionInpaintPipeline,
+    }
+    _controlled = {"StableDiffusion": StableDiffusionControlNetInpaintPipeline}

@@ -16,6 +16,8 @@ place."""
 _CLASSES: dict[str, tuple[str, str]] = {
     "AutoencoderKL": ("models.autoencoder_kl", "diffusers"),
     "AutoencoderTiny": ("models.autoencoder_tiny", "diffusers"),
+    "ControlNetModel": ("models.controlnet", "diffusers"),
+    "MultiControlNetModel": ("models.multi_controlnet", "diffusers"),
     "UNet2DConditionModel": ("models.unet", "diffusers"),
     "CLIPTextModel": ("models.clip_text", "transformers"),
     "CLIPTextModelWithProjection": ("models.clip_text", "transformers"),

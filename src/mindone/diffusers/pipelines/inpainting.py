@@ -18,15 +18,14 @@ from .image_processor import ImageInput, Images, VaeImageProcessor, resize_neare
 from .noise import initial_latents
 from .regions import Box, masked_region, paste_drawn
 from .run import Run
+from .spans import check_strength, choose_span
 from .starts import (
     Floats,
     WithImageProcessor,
     check_channels,
     check_divides,
-    check_strength,
     encoded,
     image_processor,
-    keep_last,
     latents_shape,
     repeat_rows,
 )
@@ -57,6 +56,8 @@ class Inpainting:
     padding_mask_crop: int | None = None
     latents: Array = None
     masked_image_latents: Array = None
+    denoising_start: float | None = None
+    denoising_end: float | None = None
     pixels: Floats = field(init=False)
     mask: Floats = field(init=False)
     region: Box | None = field(init=False, default=None)
@@ -92,26 +93,27 @@ class Inpainting:
         return masked_region(self.mask_image, width, height, self.padding_mask_crop)
 
     def choose_timesteps(self, run: Run) -> None:
-        """The last part of them, ``strength``."""
-        keep_last(run, self.strength)
+        """The last part of them, ``strength``, or those between the start and the end."""
+        run.settings.denoising_end = self.denoising_end
+        choose_span(run, self.strength, self.denoising_start, self.denoising_end)
 
     def begin(self, run: Run, images: int, generator: Generators) -> None:
         """The picture's encoder draws first, then the noise is drawn, then the masked picture's encoder draws."""
-        engine, blends, anew = run.engine, not _extra_channels(run.pipe), self.strength == 1
+        engine, blends = run.engine, not _extra_channels(run.pipe)
         shape = latents_shape(run.pipe, images, *self.size)
+        anew = self.strength == 1 or self.latents is not None
+        goes_on = self.denoising_start is not None
         original = None
-        if blends or not (anew or self.latents is not None):
+        if blends or goes_on or not anew:
             original = repeat_rows(run, encoded(run, self.pixels, generator, len(self.pixels)), images)
-        if self.latents is not None:
-            noise = engine.asarray(self.latents)
+        given = draw_noise(np.empty(shape, np.float32), generator) if self.latents is None else self.latents
+        noise = engine.asarray(given)
+        if goes_on:
+            run.tensors["latents"] = original
+        elif anew:
+            run.tensors["latents"] = initial_latents(run, shape, generator, noise)
         else:
-            noise = engine.asarray(draw_noise(np.empty(shape, np.float32), generator))
-        starts_noisy = anew or self.latents is not None
-        run.tensors["latents"] = (
-            initial_latents(run, shape, generator, noise)
-            if starts_noisy
-            else run.scheduler.add_noise(original, noise, run.timesteps[:1])
-        )
+            run.tensors["latents"] = run.scheduler.add_noise(original, noise, run.timesteps[:1])
         mask = resize_nearest(self.mask, shape[2], shape[3])
         run.tensors["mask"] = repeat_rows(run, engine.asarray(mask), images)
         if blends:

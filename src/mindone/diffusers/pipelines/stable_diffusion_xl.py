@@ -109,7 +109,8 @@ class StableDiffusionXLPipeline(Pipeline):
         )
         _check_pooled("", prompt_embeds, pooled_prompt_embeds)
         _check_pooled("negative_", negative_prompt_embeds, negative_pooled_prompt_embeds)
-        layers = min(encoder.config["num_hidden_layers"] for encoder in (self.text_encoder, self.text_encoder_2))
+        encoders = [encoder for encoder in (self.text_encoder, self.text_encoder_2) if encoder is not None]
+        layers = min(encoder.config["num_hidden_layers"] for encoder in encoders)
         checks.check_clip_skip(clip_skip, layers - 1)
         engine = self.engine
 
@@ -134,6 +135,8 @@ class StableDiffusionXLPipeline(Pipeline):
     def _encode(self, texts: list[str], texts_2: list[str], skip: int) -> tuple[Array, Array]:
         """Both encoders' hidden states side by side, and the second one's pooled text."""
         engine, norm = self.engine, False
+        if self.text_encoder is None:  # a refiner has the second encoder alone, which reads the first text
+            return encode_text(engine, self.text_encoder_2, self.tokenizer_2, texts, skip, norm)
         hidden, _ = encode_text(engine, self.text_encoder, self.tokenizer, texts, skip, norm)
         hidden_2, pooled = encode_text(engine, self.text_encoder_2, self.tokenizer_2, texts_2, skip, norm)
         return engine.concat([hidden, hidden_2], axis=-1), pooled
@@ -225,8 +228,8 @@ class StableDiffusionXLPipeline(Pipeline):
         negative_embeds: Array,
         pooled: Array,
         negative_pooled: Array,
-        time_ids: list[int],
-        negative_time_ids: list[int],
+        time_ids: list[float],
+        negative_time_ids: list[float],
     ) -> None:
         """Tell the run what its network is conditioned on: text, pooled text, sizes and, built in, the guidance."""
         guided, images, concat = run.do_classifier_free_guidance, embeds.shape[0], run.engine.concat

@@ -13,6 +13,7 @@ from .base import Pipeline
 from .image_processor import ImageInput, VaeImageProcessor
 from .noise import initial_latents
 from .run import Run
+from .spans import check_strength, choose_span, keep_until
 
 Floats = NDArray[np.float32]
 
@@ -64,26 +65,39 @@ class FromImage:
 
     image: ImageInput
     strength: float
+    latents: Array = None
+    """Noisy latents to go on from, instead of a picture."""
+    denoising_start: float | None = None
+    """The part of the way, from 0 to 1, that lies behind: the picture is noisy already, and ``strength`` not heeded."""
+    denoising_end: float | None = None
+    height: int | None = None
+    width: int | None = None
     pixels: Floats = field(init=False)
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
         """See `drawing.Start`."""
         check_plain_network(pipe)
         check_strength(self.strength)
-        self.pixels = preprocess_image(pipe, self.image)
-        check_divides("image", len(self.pixels), images)
+        if self.latents is not None:
+            self.pixels = pipe.engine.numpy(self.latents)
+            checks.check_latents(self.latents, latents_shape(pipe, images, *size_of(pipe, self.pixels)))
+        else:
+            self.pixels = preprocess_image(pipe, self.image, self.height, self.width)
+            check_divides("image", len(self.pixels), images)
         return size_of(pipe, self.pixels)
 
     def choose_timesteps(self, run: Run) -> None:
-        """The last part of them, ``strength``."""
-        keep_last(run, self.strength)
+        """The last part of them, ``strength``, or those between the start and the end."""
+        run.settings.denoising_end = self.denoising_end
+        choose_span(run, self.strength, self.denoising_start, self.denoising_end)
 
     def begin(self, run: Run, images: int, generator: Generators) -> None:
         """First the encoder draws, then the noise."""
-        latents = encoded(run, self.pixels, generator, images)
-        latents = repeat_rows(run, latents, images)
-        noise = run.engine.asarray(draw_noise(np.empty(tuple(latents.shape), np.float32), generator))
-        run.tensors["latents"] = run.scheduler.add_noise(latents, noise, run.timesteps[:1])
+        latents = repeat_rows(run, encoded(run, self.pixels, generator, images), images)
+        if self.denoising_start is None and self.latents is None:
+            noise = run.engine.asarray(draw_noise(np.empty(tuple(latents.shape), np.float32), generator))
+            latents = run.scheduler.add_noise(latents, noise, run.timesteps[:1])
+        run.tensors["latents"] = latents
 
 
 def latents_shape(pipe: Pipeline, images: int, height: int, width: int) -> tuple[int, int, int, int]:
@@ -108,15 +122,17 @@ def image_processor(pipe: Pipeline) -> VaeImageProcessor:
     return VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor, vae_latent_channels=channels, do_convert_rgb=True)
 
 
-def preprocess_image(pipe: Pipeline, image: ImageInput | None) -> Floats:
-    """A picture as pixels in [-1, 1] (images, 3, height, width), or latents as they are.
+def preprocess_image(
+    pipe: Pipeline, image: ImageInput | None, height: int | None = None, width: int | None = None
+) -> Floats:
+    """A picture as pixels in [-1, 1] (images, 3, height, width), of its own size or another; latents as they are.
 
     Raises:
         ValueError: none was given, or it is no picture.
     """
     if image is None:
         raise ValueError(f"{type(pipe).__name__} needs image: a PIL image, an array, or latents")
-    pixels = image_processor(pipe).preprocess(image)
+    pixels = image_processor(pipe).preprocess(image, height, width)
     check_channels(pipe, pixels)
     return pixels
 
@@ -137,48 +153,10 @@ def size_of(pipe: Pipeline, pixels: Floats) -> tuple[int, int]:
     return pixels.shape[2] * factor, pixels.shape[3] * factor
 
 
-def check_strength(strength: float) -> None:
-    """How much of a picture is drawn anew: above 0, at most 1."""
-    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 < strength <= 1:
-        raise ValueError(f"strength must be above 0 (the picture as it is) and at most 1 (all anew), got {strength!r}")
-
-
 def check_divides(name: str, given: int, images: int) -> None:
     """As many pictures as images, or so many that each serves equally many of them."""
     if images % given:
         raise ValueError(f"{name} holds {given} pictures, which cannot be shared out evenly among {images} images")
-
-
-def keep_last(run: Run, strength: float) -> None:
-    """Begin in the middle of the run: go through the last part ``strength`` of its steps.
-
-    Raises:
-        ValueError: no step remains.
-    """
-    steps, order = run.num_inference_steps, run.scheduler.order
-    kept = min(int(steps * strength), steps)
-    if kept < 1:
-        raise ValueError(
-            f"strength {strength:g} of {steps} steps leaves none; take at least {int(np.ceil(1 / strength))} steps"
-        )
-    begin = (steps - kept) * order
-    run.scheduler.set_begin_index(begin)
-    run.use_timesteps(run.scheduler.timesteps[begin:], kept)
-
-
-def keep_until(run: Run, denoising_end: float) -> None:
-    """Go through the timesteps of the first part ``denoising_end`` of the way from noise to image.
-
-    Raises:
-        ValueError: it is no part, or no timestep lies in it.
-    """
-    if not 0 < denoising_end <= 1:
-        raise ValueError(f"denoising_end must be above 0 and at most 1, got {denoising_end!r}")
-    last = round(run.scheduler.config["num_train_timesteps"] * (1 - denoising_end))
-    chosen = run.timesteps[run.timesteps >= last]
-    if not len(chosen):
-        raise ValueError(f"denoising_end={denoising_end} leaves no timestep of {len(run.timesteps)}; take more steps")
-    run.use_timesteps(chosen, len(chosen))
 
 
 def encoded(run: Run, pixels: Floats, generator: Generators, rows: int) -> Array:

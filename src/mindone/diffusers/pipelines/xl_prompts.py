@@ -57,7 +57,7 @@ class XLPrompts:
         )
         run.pipe._condition(run, *embeds, time_ids, negative_time_ids)
 
-    def time_ids(self, pipe: Component, own: Size) -> tuple[list[int], list[int]]:
+    def time_ids(self, pipe: Component, own: Size) -> tuple[list[float], list[float]]:
         """The numbers for the sizes, and those for the negative half, of images of the size ``own``."""
         original, crop, target = self.sizes
         ids = time_ids_of(pipe, "", original or own, crop or (0, 0), target or own)
@@ -67,21 +67,53 @@ class XLPrompts:
         return ids, time_ids_of(pipe, "negative_", original, crop or (0, 0), target)
 
 
-def time_ids_of(pipe: Component, prefix: str, original_size: Size, crop: Size, target_size: Size) -> list[int]:
-    """Six numbers that the UNet is conditioned on, checked against the width of its layer for them."""
-    given = {"original_size": original_size, "crops_coords_top_left": crop, "target_size": target_size}
+@dataclass(frozen=True)
+class XLPicturePrompts(XLPrompts):
+    """The same for pipelines that start from pictures, some of which are told how beautiful it is to be (refiners)."""
+
+    aesthetic_scores: tuple[float, float] = (6.0, 2.5)
+    """What the picture is to be worth, and what it is to stay away from."""
+
+    def time_ids(self, pipe: Component, own: Size) -> tuple[list[float], list[float]]:
+        """See `XLPrompts.time_ids`. Here each negative size has a default of its own, that of the other half."""
+        (original, crop, target), (negative_original, negative_crop, negative_target) = self.sizes, self.negative_sizes
+        original, crop, target = original or own, crop or (0, 0), target or own
+        negative_original, negative_crop = negative_original or original, negative_crop or (0, 0)
+        if pipe.own_settings.requires_aesthetics_score:
+            score, negative_score = self.aesthetic_scores
+            ids = time_ids_of(pipe, "", original, crop, score)
+            return ids, time_ids_of(pipe, "negative_", negative_original, negative_crop, negative_score)
+        ids = time_ids_of(pipe, "", original, crop, target)
+        # The published pipelines take the crop of the positive half for both, and so do we.
+        return ids, time_ids_of(pipe, "negative_", negative_original, crop, negative_target or target)
+
+
+def time_ids_of(pipe: Component, prefix: str, original_size: Size, crop: Size, target: Size | float) -> list[float]:
+    """The numbers that the UNet is conditioned on, checked against the width of its layer for them.
+
+    ``target`` is the target size, or an aesthetic score in its place.
+    """
+    given = {"original_size": original_size, "crops_coords_top_left": crop}
+    if isinstance(target, Sequence):
+        given["target_size"] = target
     for name, pair in given.items():
         if len(pair) != 2 or not all(isinstance(value, (int, np.integer)) for value in pair):
             order = "(top, left)" if name.startswith("crops") else "(height, width)"
             raise ValueError(f"{prefix}{name} must be two whole numbers {order}, got {pair!r}")
-    ids = [int(value) for pair in given.values() for value in pair]
+    ids = [float(value) for pair in given.values() for value in pair]
+    if not isinstance(target, Sequence):
+        ids.append(float(target))
     config = pipe.unet.config
     width, pooled = config["addition_time_embed_dim"], pipe.text_encoder_2.config["projection_dim"]
     made, expected = len(ids) * width + pooled, config["projection_class_embeddings_input_dim"]
-    if made != expected:
-        raise ValueError(
-            f"the UNet is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but six sizes "
-            f"of {width} channels and a pooled text of {pooled} make {made}: unet and text_encoder_2 are not of "
-            "one checkpoint, or the UNet is a refiner's, which this pipeline does not run"
-        )
-    return ids
+    if made == expected:
+        return ids
+    reason = "unet and text_encoder_2 are not of one checkpoint"
+    if made - expected == width:
+        reason = "it is a refiner's; StableDiffusionXLImg2ImgPipeline runs it, with requires_aesthetics_score=True"
+    elif expected - made == width:
+        reason = "it is not told of beauty; set requires_aesthetics_score=False"
+    raise ValueError(
+        f"the UNet is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but {len(ids)} "
+        f"numbers of {width} channels each and a pooled text of {pooled} make {made}: {reason}"
+    )

@@ -1,0 +1,34 @@
+"""Several ControlNets on one UNet: what they add is summed."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .controlnet import ControlNetModel
+
+
+class MultiControlNetModel:
+    """ControlNets in an order, which is that of the pictures that a pipeline is given for them.
+
+    On disk they are folders beside each other: ``controlnet``, ``controlnet_1``, ``controlnet_2`` …
+    """
+
+    def __init__(self, controlnets: Sequence[ControlNetModel]):
+        if not controlnets or not all(isinstance(net, ControlNetModel) for net in controlnets):
+            kinds = ", ".join(type(net).__name__ for net in controlnets) or "none"
+            raise ValueError(f"MultiControlNetModel takes a list of at least one ControlNetModel, got {kinds}")
+        self.nets = tuple(controlnets)
+
+    @classmethod
+    def from_folder(cls, folder: Path, dtype: str = "float32", variant: str | None = None) -> "MultiControlNetModel":
+        """Load the ControlNets from ``folder`` and those beside it that are numbered from 1 on."""
+        folders = [folder]
+        while (following := folder.with_name(f"{folder.name}_{len(folders)}")).is_dir():
+            folders.append(following)
+        return cls([ControlNetModel.from_folder(each, dtype, variant) for each in folders])
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write each ControlNet into a folder: the given one, and those beside it that are numbered from 1 on."""
+        first = Path(save_directory)
+        for i, net in enumerate(self.nets):
+            net.save_pretrained(first.with_name(f"{first.name}_{i}") if i else first)

@@ -1,0 +1,192 @@
+"""ControlNets in a run: pictures that a run follows beside the text (Zhang et al. 2023)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import Array, Input
+from ..models.controlnet import ControlNetModel
+from ..models.multi_controlnet import MultiControlNetModel
+from .base import Pipeline
+from .components import Component
+from .image_processor import ImageInput, VaeImageProcessor
+from .inpainting import Inpainting
+from .run import Run, Step
+
+Scales: TypeAlias = float | Sequence[float]
+"""One number, or one per ControlNet."""
+
+
+@dataclass
+class ControlPictures:
+    """`drawing.Guide`: a picture per ControlNet, how much each counts, and from which part of the steps to which."""
+
+    pictures: ImageInput
+    conditioning_scale: Scales
+    guess_mode: bool
+    guidance_start: Scales
+    guidance_end: Scales
+    inside: Inpainting | None = None
+    """What is drawn may be a region of the picture; then the same region of the control pictures counts."""
+    pixels: list[NDArray[np.float32]] = field(init=False)
+    intervals: list[tuple[float, float]] = field(init=False)
+    scales: list[float] = field(init=False)
+
+    def size(self, pipe: Pipeline, height: int | None, width: int | None) -> tuple[int, int]:
+        """What was asked for, or else the size of the first picture."""
+        first = self._per_net(pipe)[0]
+        return control_image_processor(pipe).get_default_height_width(first, height, width)
+
+    def check(self, pipe: Pipeline, images: int, height: int, width: int) -> None:
+        """See `drawing.Guide`."""
+        nets = nets_of(pipe)
+        self.scales = _one_each("controlnet_conditioning_scale", self.conditioning_scale, len(nets))
+        starts = _one_each("control_guidance_start", self.guidance_start, len(nets))
+        ends = _one_each("control_guidance_end", self.guidance_end, len(nets))
+        for start, end in zip(starts, ends):
+            if not 0 <= start < end <= 1:
+                raise ValueError(
+                    "control_guidance_start and control_guidance_end are parts of the steps from 0 to 1, the start "
+                    f"before the end, got {start} and {end}"
+                )
+        self.intervals = list(zip(starts, ends))
+        region = self.inside.region if self.inside else None
+        mode, processor = "fill" if region else "default", control_image_processor(pipe)
+        self.pixels = [processor.preprocess(each, height, width, mode, region) for each in self._per_net(pipe)]
+        for net, pixels in zip(nets, self.pixels):
+            if pixels.shape[1] != net.config["conditioning_channels"] or images % len(pixels):
+                raise ValueError(
+                    f"a ControlNet takes pictures of {net.config['conditioning_channels']} channels, one for all images "
+                    f"or one per prompt; got the shape {pixels.shape} for {images} images"
+                )
+
+    def begin(self, run: Run) -> None:
+        """See `drawing.Guide`. The pictures do not change in a run, so they are embedded once."""
+        engine, images = run.engine, run.tensors["latents"].shape[0]
+        nets = []
+        for net, pixels, scale, interval in zip(nets_of(run.pipe), self.pixels, self.scales, self.intervals):
+            condition = engine.run(net, engine.asarray(pixels), method="embed_condition")
+            if 1 < len(pixels) < images:
+                rows = [row for row in range(len(pixels)) for _ in range(images // len(pixels))]
+                condition = engine.concat([condition[row : row + 1] for row in rows])
+            nets.append(ControlledBy(net, condition, np.full((1, 1, 1, 1), scale, np.float32), interval))
+        run.control = Controls(run, nets, self.guess_mode)
+
+    def _per_net(self, pipe: Pipeline) -> list[ImageInput]:
+        """The pictures of each ControlNet: lists that hold one per net for each prompt are turned round."""
+        pictures, nets = self.pictures, nets_of(pipe)
+        if pictures is None:
+            raise ValueError(f"{type(pipe).__name__} needs a picture to follow for each of its {len(nets)} ControlNets")
+        if len(nets) == 1 and not isinstance(pipe.controlnet, MultiControlNetModel):
+            return [pictures]
+        if not isinstance(pictures, (list, tuple)):
+            raise ValueError(f"{len(nets)} ControlNets need a list of as many pictures, got {type(pictures).__name__}")
+        if any(isinstance(each, (list, tuple)) for each in pictures):
+            pictures = [list(each) for each in zip(*pictures)]
+        if len(pictures) != len(nets):
+            raise ValueError(f"there are {len(nets)} ControlNets, but {len(pictures)} pictures for them; give one each")
+        return list(pictures)
+
+
+@dataclass(frozen=True)
+class ControlledBy:
+    """A ControlNet in a run, with its embedded picture."""
+
+    net: ControlNetModel
+    condition: Array
+    scale: NDArray[np.float32]
+    interval: tuple[float, float]
+
+    def is_on(self, step: Step) -> bool:
+        """Whether a step lies inside the interval, from its beginning to its end."""
+        start, end = self.interval
+        return start <= step.index / step.count and (step.index + 1) / step.count <= end
+
+
+@dataclass(frozen=True)
+class Controls:
+    """`run.Control`: runs the ControlNets, and hands the sum of what they say to the network."""
+
+    run: Run
+    nets: Sequence[ControlledBy]
+    guess_mode: bool
+
+    def __call__(
+        self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
+    ) -> Mapping[str, Input]:
+        """The residuals; of a `shallow` call for the skip connections that it has, and nothing where no net is on."""
+        active = [each for each in self.nets if each.is_on(step)]
+        if not active:
+            return {}
+        engine, latents = self.run.engine, self.run.tensors["latents"]
+        one_sided = self.guess_mode and self.run.guides(step)
+        text: dict[str, Array] = {
+            name: _second_half(inputs[name]) if one_sided else inputs[name]
+            for name in ("encoder_hidden_states", "text_embeds", "time_ids")
+            if name in inputs
+        }
+        is_shallow = inputs.get("method") == "shallow"
+        total: list[Array] = []
+        for each in active:
+            count = int(inputs["branch"]) + 1 if is_shallow else each.net.skips
+            residuals = engine.run(
+                each.net,
+                sample[:, : latents.shape[1]],
+                timestep,
+                condition=each.condition,
+                conditioning_scale=each.scale,
+                guess_mode=self.guess_mode,
+                count=count,
+                method="residuals",
+                **text,
+            )
+            total = [a + b for a, b in zip(total, residuals)] if total else list(residuals)
+        if one_sided:  # nothing is added without the text
+            total = [engine.concat([x * 0.0, x]) for x in total]
+        if is_shallow:
+            return {"down_block_additional_residuals": tuple(total)}
+        return {"down_block_additional_residuals": tuple(total[:-1]), "mid_block_additional_residual": total[-1]}
+
+
+class WithControlNet:
+    """Mixed into pipelines that follow pictures: ``controlnet`` is a `ControlNetModel` or a `MultiControlNetModel`."""
+
+    controlnet: Component
+
+    def _set_controlnet(self, controlnet: Component) -> None:
+        if controlnet is None:
+            raise ValueError(f"{type(self).__name__} needs a controlnet: a ControlNetModel, or a list of them")
+        several = isinstance(controlnet, (list, tuple))
+        self.controlnet = MultiControlNetModel(controlnet) if several else controlnet
+
+    def _networks(self) -> list[Component]:
+        others: list[Component] = super()._networks()  # type: ignore[misc]
+        if isinstance(self.controlnet, MultiControlNetModel):
+            others += self.controlnet.nets
+        return others
+
+
+def nets_of(pipe: Component) -> Sequence[ControlNetModel]:
+    """The pipeline's ControlNets."""
+    controlnet = pipe.controlnet
+    return controlnet.nets if isinstance(controlnet, MultiControlNetModel) else [controlnet]
+
+
+def control_image_processor(pipe: Pipeline) -> VaeImageProcessor:
+    """What turns pictures into what ControlNets take: values in [0, 1]."""
+    return VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor, do_convert_rgb=True, do_normalize=False)
+
+
+def _one_each(name: str, values: Scales, count: int) -> list[float]:
+    if isinstance(values, (int, float)):
+        return [float(values)] * count
+    if len(values) != count:
+        raise ValueError(f"{name} must be one number or one for each of the {count} ControlNets, got {values!r}")
+    return [float(value) for value in values]
+
+
+def _second_half(x: Array) -> Array:
+    return x[x.shape[0] // 2 :]

@@ -1,0 +1,80 @@
+"""The part of a run's steps that is taken: the last ones for a picture, or those of a part of the way."""
+
+import numpy as np
+
+from .run import Run
+
+
+def choose_span(run: Run, strength: float, denoising_start: float | None, denoising_end: float | None) -> None:
+    """Begin where another pipeline stopped, or as late as ``strength`` says; go on to the end, or stop before it.
+
+    Raises:
+        ValueError: no step remains.
+    """
+    if denoising_start is not None and denoising_end is not None and denoising_start >= denoising_end:
+        raise ValueError(f"denoising_start must be below denoising_end, got {denoising_start} and {denoising_end}")
+    if denoising_start is None:
+        keep_last(run, strength)
+    else:
+        keep_from(run, denoising_start)
+    if denoising_end is not None:
+        keep_until(run, denoising_end)
+
+
+def check_strength(strength: float) -> None:
+    """How much of a picture is drawn anew: above 0, at most 1."""
+    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 < strength <= 1:
+        raise ValueError(f"strength must be above 0 (the picture as it is) and at most 1 (all anew), got {strength!r}")
+
+
+def keep_last(run: Run, strength: float) -> None:
+    """Begin in the middle of the run: go through the last part ``strength`` of its steps.
+
+    Raises:
+        ValueError: no step remains.
+    """
+    steps, order = run.num_inference_steps, run.scheduler.order
+    kept = min(int(steps * strength), steps)
+    if kept < 1:
+        raise ValueError(
+            f"strength {strength:g} of {steps} steps leaves none; take at least {int(np.ceil(1 / strength))} steps"
+        )
+    begin = (steps - kept) * order
+    run.scheduler.set_begin_index(begin)
+    run.use_timesteps(run.scheduler.timesteps[begin:], kept)
+
+
+def keep_until(run: Run, denoising_end: float) -> None:
+    """Go through the timesteps of the first part ``denoising_end`` of the way from noise to image.
+
+    Raises:
+        ValueError: it is no part, or no timestep lies in it.
+    """
+    if not 0 < denoising_end <= 1:
+        raise ValueError(f"denoising_end must be above 0 and at most 1, got {denoising_end!r}")
+    last = round(run.scheduler.config["num_train_timesteps"] * (1 - denoising_end))
+    chosen = run.timesteps[run.timesteps >= last]
+    if not len(chosen):
+        raise ValueError(f"denoising_end={denoising_end} leaves no timestep of {len(run.timesteps)}; take more steps")
+    run.use_timesteps(chosen, len(chosen))
+
+
+def keep_from(run: Run, denoising_start: float) -> None:
+    """Leave out the timesteps of the first part ``denoising_start`` of the way, which another pipeline has gone.
+
+    Raises:
+        ValueError: it is no part, or no timestep remains.
+    """
+    if not 0 < denoising_start < 1:
+        raise ValueError(f"denoising_start must be above 0 and below 1, got {denoising_start!r}")
+    cutoff = round(run.scheduler.config["num_train_timesteps"] * (1 - denoising_start))
+    kept = int((run.timesteps < cutoff).sum())
+    if run.scheduler.order == 2 and kept % 2 == 0:
+        kept += 1  # all timesteps but the first come twice: begin with the first half of a step
+    if not kept:
+        raise ValueError(
+            f"denoising_start={denoising_start} leaves no timestep of {len(run.timesteps)}; take more steps"
+        )
+    begin = len(run.timesteps) - kept
+    run.scheduler.set_begin_index(begin)
+    run.use_timesteps(run.timesteps[begin:], kept)
