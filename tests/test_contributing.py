@@ -71,7 +71,9 @@ def test_a_scheduler_is_one_file_and_a_line_in_each_register(copy):
         '    "jump": ShortName("JumpScheduler"),',
     )
     words = ["a rocket", "--scheduler", "jump", "--steps", "2", "--seed", "0", "-o", "jump.png"]
-    printed = run(copy, "from mindone.diffusers.cli import main; main(prog_name='mindone-diffusers')", "generate", *words)
+    printed = run(
+        copy, "from mindone.diffusers.cli import main; main(prog_name='mindone-diffusers')", "generate", *words
+    )
     assert "jump.png" in printed
 
 

@@ -102,9 +102,7 @@ class DeepCache:
         rows = conditions["encoder_hidden_states"].shape[0]
         feature = None if self._is_due(step) else last_rows(self._feature, rows)
         if feature is not None:
-            return self.inner(
-                step, sample, timestep, method="shallow", feature=feature, branch=branch, **conditions
-            )
+            return self.inner(step, sample, timestep, method="shallow", feature=feature, branch=branch, **conditions)
         noise, self._feature = self.inner(step, sample, timestep, method="deep", branch=branch, **conditions)
         self._made_at = step.index
         return noise
