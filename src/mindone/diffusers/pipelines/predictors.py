@@ -4,7 +4,6 @@ A predictor may wrap another one: guidance wraps the network's call; a forecast 
 steps. The loop does not know which it has.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 
