@@ -1,4 +1,4 @@
-"""Caches as short texts, for command lines and jobs: ``deepcache:3``, ``taylorseer:2:2``, ``spectrum``, ``easycache:0.2``."""
+"""Caches as short texts, for command lines and jobs: ``deepcache:3``, ``taylorseer:2:2``, ``spectrum``."""
 
 from collections.abc import Sequence
 from typing import TypeAlias

@@ -48,7 +48,7 @@ class DeepCacheConfig:
         """
         if self.cache_branch_id >= branches:
             raise ValueError(
-                f"cache_branch_id {self.cache_branch_id} is below the UNet's lowest branch; the largest is {branches - 1}"
+                f"cache_branch_id {self.cache_branch_id} is below the UNet's lowest branch, which is {branches - 1}"
             )
         if 1 < self.cache_interval >= steps:
             raise ValueError(
@@ -85,7 +85,7 @@ class DeepCacheConfig:
 
 
 class DeepCache:
-    """The UNet's call, whole at the scheduled steps (method ``deep``) and with the kept feature at others (``shallow``).
+    """The UNet's call: whole at the scheduled steps (method ``deep``), at others with the kept feature (``shallow``).
 
     A scheduled step that is never asked for, because a forecast stands in for it, is made up for at the next one. So is
     a feature that lacks rows: what a step without guidance leaves does not do for one with guidance.

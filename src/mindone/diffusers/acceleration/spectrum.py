@@ -1,4 +1,4 @@
-"""Spectrum (arXiv 2603.01623): past predictions are fitted by Chebyshev polynomials of time, which foretell the next."""
+"""Spectrum (arXiv 2603.01623): Chebyshev polynomials of time, fitted to past predictions, foretell the next."""
 
 import math
 from collections.abc import Sequence

@@ -98,7 +98,9 @@ def draw(pipe: Pipeline, job: Job, callback: StepCallback | None = None) -> list
     """
     import numpy as np
 
-    view: Any = copy.copy(pipe)  # with a scheduler and caches of its own: networks and what is compiled are shared
+    view: Any = pipe
+    if job.caches is not None or job.scheduler is not None:
+        view = copy.copy(pipe)  # with a scheduler and caches of its own: networks and what is compiled are shared
     if job.caches is not None:
         view.caches = job.caches
     if job.scheduler is not None:

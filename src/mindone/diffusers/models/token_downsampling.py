@@ -42,9 +42,11 @@ class TokenDownsampling:
     up_blocks: nn.CellList
     graphs: GraphCache
 
-    def enable_token_downsampling(self, factor: int = 2, levels: Iterable[int] = (0,)) -> None:
-        """Let pixels attend to every ``factor``-th row and column only, in the stages numbered ``levels`` (0 is the
-        largest). It replaces what was asked for before; at factor 1 nothing is left out.
+    def enable_token_downsampling(self, factor: int = 2, levels: Iterable[int] | None = None) -> None:
+        """Let pixels attend to every ``factor``-th row and column only; at factor 1 nothing is left out.
+
+        ``levels`` numbers the stages in which they do, 0 being the largest; by default it is the largest in which there
+        is attention. It replaces what was asked for before.
 
         Raises:
             ValueError: a factor that is no whole number of at least 1, or levels in which there is no attention.
@@ -53,7 +55,7 @@ class TokenDownsampling:
             raise ValueError(f"factor must be a whole number of at least 1, got {factor!r}")
         places = {level: list(self._self_attentions(level)) for level in range(len(self.down_blocks))}
         attending = [level for level, blocks in places.items() if blocks]
-        wanted = list(levels)
+        wanted = attending[:1] if levels is None else list(levels)
         for level in wanted:
             if level not in attending:
                 known = ", ".join(str(each) for each in attending) or "none"

@@ -189,6 +189,7 @@ class StableDiffusionPipeline(Pipeline):
             return latents, None
         unsafe = None
         images = decode_latents(self.engine, self.vae, latents)
+        self.stage_over()
         if self.safety_checker is not None:
             images, unsafe = blacken_unsafe(self.engine, self.safety_checker, self.feature_extractor, images)
         return (to_pil(images) if output_type == "pil" else images), unsafe
