@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     )
     from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
     from .pipelines.stable_diffusion_xl_controlnet import (
-        StableDiffusionXLControlNetImg2ImgPipeline as StableDiffusionXLControlNetImg2ImgPipeline,
-    )
-    from .pipelines.stable_diffusion_xl_controlnet import (
         StableDiffusionXLControlNetPipeline as StableDiffusionXLControlNetPipeline,
     )
     from .pipelines.stable_diffusion_xl_img2img import (
@@ -98,7 +95,6 @@ _HOME = {
     "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",
-    "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl_controlnet",
     "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl_controlnet",
     "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl_img2img",
     "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint",

@@ -1,6 +1,6 @@
 """Caches as short texts, for command lines and jobs: ``deepcache:3``, ``taylorseer:2:2``, ``spectrum``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from .deep_cache import DeepCacheConfig
@@ -29,11 +29,12 @@ def parse_cache(text: str) -> CacheConfig:
         ValueError: an unknown name, too many numbers, or one that the cache refuses.
     """
     name, *numbers = text.split(":")
-    config, fields = _FORMS.get(name, (None, ()))
-    if config is None or len(numbers) > len(fields):
+    fields = _FORMS[name][1] if name in _FORMS else ()
+    if name not in _FORMS or len(numbers) > len(fields):
         raise ValueError(f"unknown cache {text!r}; known are {FORMS}")
+    make: Callable[..., CacheConfig] = _FORMS[name][0]
     try:
-        return config(**{field: _number(number) for field, number in zip(fields, numbers)})
+        return make(**{field: _number(number) for field, number in zip(fields, numbers)})
     except ValueError as error:
         raise ValueError(f"cache {text!r}: {error}") from None
 

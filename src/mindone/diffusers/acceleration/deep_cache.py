@@ -68,8 +68,8 @@ class DeepCacheConfig:
         wanted, power = -(-steps // self.cache_interval), self.pow
         while power > 1:
             # Left of the center the base is negative, and its power complex; the real part is what the paper uses.
-            ends = [complex(end - self.center) ** (1 / power) for end in (0, steps)]
-            offsets = np.trunc((np.linspace(*ends, wanted + 1) ** power).real).astype(int)
+            first, last = (complex(end - self.center) ** (1 / power) for end in (0, steps))
+            offsets = np.trunc((np.linspace(first, last, wanted + 1) ** power).real).astype(int)
             found = [0, *(int(offset) + self.center for offset in np.unique(offsets)[1:-1])]
             if len(found) == wanted and found == sorted(set(found)):
                 return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from mindspore import nn
@@ -113,13 +114,13 @@ class ControlNetModel(UNetEncoder):
 
 
 class ConditioningEmbedding(nn.Cell):
-    """Convolutions from a picture to features of an eighth of its size (§3.1), the last of them zero before training."""
+    """Convolutions from a picture to features of an eighth of its size (§3.1), the last zero before training."""
 
     def __init__(self, in_channels: int, widths: Sequence[int], out_channels: int):
         super().__init__()
         self.conv_in = Conv2d(in_channels, widths[0], 3, padding=1)
         self.blocks = nn.CellList()
-        for before, after in zip(widths[:-1], widths[1:]):
+        for before, after in pairwise(widths):
             self.blocks.append(Conv2d(before, before, 3, padding=1))
             self.blocks.append(Conv2d(before, after, 3, stride=2, padding=1))
         self.conv_out = Conv2d(widths[-1], out_channels, 3, padding=1)

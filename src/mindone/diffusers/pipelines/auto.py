@@ -106,12 +106,12 @@ class AutoPipeline(DiffusionPipeline):
 class AutoPipelineForText2Image(AutoPipeline):
     """Text to images."""
 
-    _plain = {
+    _plain: ClassVar[Mapping[str, Kind]] = {
         "StableDiffusion": StableDiffusionPipeline,
         "StableDiffusionXL": StableDiffusionXLPipeline,
         "LatentConsistencyModel": LatentConsistencyModelPipeline,
     }
-    _controlled = {
+    _controlled: ClassVar[Mapping[str, Kind]] = {
         "StableDiffusion": StableDiffusionControlNetPipeline,
         "StableDiffusionXL": StableDiffusionXLControlNetPipeline,
     }
@@ -120,20 +120,20 @@ class AutoPipelineForText2Image(AutoPipeline):
 class AutoPipelineForImage2Image(AutoPipeline):
     """Text and pictures to images."""
 
-    _plain = {
+    _plain: ClassVar[Mapping[str, Kind]] = {
         "StableDiffusion": StableDiffusionImg2ImgPipeline,
         "StableDiffusionXL": StableDiffusionXLImg2ImgPipeline,
         "LatentConsistencyModel": StableDiffusionImg2ImgPipeline,
     }
-    _controlled = {"StableDiffusion": StableDiffusionControlNetImg2ImgPipeline}
+    _controlled: ClassVar[Mapping[str, Kind]] = {"StableDiffusion": StableDiffusionControlNetImg2ImgPipeline}
 
 
 class AutoPipelineForInpainting(AutoPipeline):
     """Text, pictures and masks to images."""
 
-    _plain = {
+    _plain: ClassVar[Mapping[str, Kind]] = {
         "StableDiffusion": StableDiffusionInpaintPipeline,
         "StableDiffusionXL": StableDiffusionXLInpaintPipeline,
         "LatentConsistencyModel": StableDiffusionInpaintPipeline,
     }
-    _controlled = {"StableDiffusion": StableDiffusionControlNetInpaintPipeline}
+    _controlled: ClassVar[Mapping[str, Kind]] = {"StableDiffusion": StableDiffusionControlNetInpaintPipeline}

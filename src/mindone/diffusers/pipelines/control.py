@@ -59,8 +59,8 @@ class ControlPictures:
         for net, pixels in zip(nets, self.pixels):
             if pixels.shape[1] != net.config["conditioning_channels"] or images % len(pixels):
                 raise ValueError(
-                    f"a ControlNet takes pictures of {net.config['conditioning_channels']} channels, one for all images "
-                    f"or one per prompt; got the shape {pixels.shape} for {images} images"
+                    f"a ControlNet takes pictures of {net.config['conditioning_channels']} channels, one for all "
+                    f"images or one per prompt; got the shape {pixels.shape} for {images} images"
                 )
 
     def begin(self, run: Run) -> None:
@@ -80,7 +80,7 @@ class ControlPictures:
         pictures, nets = self.pictures, nets_of(pipe)
         if pictures is None:
             raise ValueError(f"{type(pipe).__name__} needs a picture to follow for each of its {len(nets)} ControlNets")
-        if len(nets) == 1 and not isinstance(pipe.controlnet, MultiControlNetModel):
+        if len(nets) == 1 and not isinstance(pipe.components["controlnet"], MultiControlNetModel):
             return [pictures]
         if not isinstance(pictures, (list, tuple)):
             raise ValueError(f"{len(nets)} ControlNets need a list of as many pictures, got {type(pictures).__name__}")
@@ -131,7 +131,7 @@ class Controls:
         is_shallow = inputs.get("method") == "shallow"
         total: list[Array] = []
         for each in active:
-            count = int(inputs["branch"]) + 1 if is_shallow else each.net.skips
+            count = int(str(inputs["branch"])) + 1 if is_shallow else each.net.skips
             residuals = engine.run(
                 each.net,
                 sample[:, : latents.shape[1]],

@@ -29,7 +29,7 @@ class StableDiffusionPipeline(Pipeline):
     """
 
     required_components = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
-    optional_components = ("safety_checker", "feature_extractor")
+    optional_components: ClassVar[tuple[str, ...]] = ("safety_checker", "feature_extractor")
     config_defaults: ClassVar[Mapping[str, object]] = {"requires_safety_checker": True}
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "negative_prompt_embeds")
     """What a step callback may ask for and replace."""
@@ -189,7 +189,6 @@ class StableDiffusionPipeline(Pipeline):
             return latents, None
         unsafe = None
         images = decode_latents(self.engine, self.vae, latents)
-        self.stage_over()
         if self.safety_checker is not None:
             images, unsafe = blacken_unsafe(self.engine, self.safety_checker, self.feature_extractor, images)
         return (to_pil(images) if output_type == "pil" else images), unsafe

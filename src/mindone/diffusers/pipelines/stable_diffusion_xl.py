@@ -28,7 +28,7 @@ class StableDiffusionXLPipeline(Pipeline):
     loaded in float16 loads it in float32.
     """
 
-    required_components = (
+    required_components: ClassVar[tuple[str, ...]] = (
         "vae",
         "text_encoder",
         "text_encoder_2",
@@ -39,7 +39,7 @@ class StableDiffusionXLPipeline(Pipeline):
     )
     config_defaults: ClassVar[Mapping[str, object]] = {"force_zeros_for_empty_prompt": True}
     default_guidance_scale = 5.0
-    callback_tensors = (
+    callback_tensors: ClassVar[tuple[str, ...]] = (
         "latents",
         "prompt_embeds",
         "negative_prompt_embeds",
@@ -249,7 +249,6 @@ class StableDiffusionXLPipeline(Pipeline):
         if output_type == "latent":
             return latents
         images = decode_latents(self.engine, self.vae, latents)
-        self.stage_over()
         return to_pil(images) if output_type == "pil" else images
 
 
