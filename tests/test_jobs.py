@@ -46,6 +46,9 @@ def test_a_job_comes_back_from_its_json():
         clip_skip=0,
         int8=True,
         lora=("style.safetensors:0.8",),
+        cache=("deepcache:3", "taylorseer"),
+        guidance_interval=(0.0, 0.5),
+        token_downsampling=2,
     )
     assert every.model_fields_set == set(Job.model_fields)
     assert Job.from_json(every.to_json()) == every

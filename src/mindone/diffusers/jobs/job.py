@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ..acceleration.caches import FORMS, CacheConfig, parse_caches
 from ..schedulers.short_names import SHORT_NAMES
 from .fields import Fields, Option
 
 if TYPE_CHECKING:
+    from ..acceleration.caches import CacheConfig
+
     SchedulerName = str
 else:  # the names are data, which a type checker does not read
     SchedulerName = Literal[tuple(SHORT_NAMES)]
@@ -113,7 +114,10 @@ class Drawing(Fields):
     ] = None
     cache: Annotated[
         tuple[str, ...],
-        Field(description=f"What to spare the UNet, once for features and once for steps: {FORMS}."),
+        Field(
+            description="What to spare the UNet, once for features and once for steps: deepcache:INTERVAL:BRANCH, "
+            "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD, numbers as you like."
+        ),
         Option(metavar="NAME[:NUMBER…]"),
     ] = ()
     scheduler: Annotated[
@@ -127,7 +131,6 @@ class Drawing(Fields):
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> "Drawing":
-        parse_caches(self.cache)
         if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1:
             start, stop = self.guidance_interval
             raise ValueError(f"guidance_interval must run from 0 to 1 at most, in this order, got {start:g},{stop:g}")
@@ -136,12 +139,18 @@ class Drawing(Fields):
                 f"negative_prompt has no effect at guidance_scale {self.guidance_scale:g}, which is no guidance; "
                 "leave one of them out"
             )
+        if self.cache:
+            _ = self.caches
         return self
 
     @property
-    def caches(self) -> tuple[CacheConfig, ...] | None:
+    def caches(self) -> "tuple[CacheConfig, ...] | None":
         """What ``cache`` asks for; None where it leaves that to the network."""
-        return parse_caches(self.cache) or None
+        if not self.cache:
+            return None
+        from ..acceleration.caches import parse_caches  # only now: it imports an engine
+
+        return parse_caches(self.cache)
 
 
 class Job(Drawing, PipelineKey):

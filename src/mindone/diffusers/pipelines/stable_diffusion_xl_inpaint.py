@@ -64,8 +64,7 @@ class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPictu
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
     ) -> StableDiffusionXLPipelineOutput | tuple[Images]:
-        """Draw images. Arguments that are not listed here are those of `StableDiffusionXLImg2ImgPipeline`, and those
-        of pictures and masks are those of `StableDiffusionInpaintPipeline`.
+        """Draw images, with the arguments of `StableDiffusionXLImg2ImgPipeline` and `StableDiffusionInpaintPipeline`.
 
         Raises:
             ValueError: an argument is wrong; raised before any network runs.
@@ -98,6 +97,5 @@ class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPictu
         guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         start.check_output(output_type)
-        drawn = draw(self, conditions, start, sampling, guidance, report)
-        images = start.put_back(self._decode(drawn, output_type))
+        images = start.put_back(self._decode(draw(self, conditions, start, sampling, guidance, report), output_type))
         return StableDiffusionXLPipelineOutput(images) if return_dict else (images,)
