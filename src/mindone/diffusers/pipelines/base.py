@@ -20,6 +20,7 @@ from ..utils.types import Value
 from .components import INDEX_NAME, Component, component_classes, load_component, published_names
 from .from_file import SingleFilePipeline
 from .lora import LoraPipeline
+from .offload import Offloading
 from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
 from .textual_inversion import TextualInversionPipeline
@@ -27,7 +28,9 @@ from .textual_inversion import TextualInversionPipeline
 P = TypeVar("P", bound="Pipeline")
 
 
-class Pipeline(PublishedPipeline, SingleFilePipeline, LoraPipeline, TextualInversionPipeline, RunsOfPipeline):
+class Pipeline(
+    PublishedPipeline, SingleFilePipeline, LoraPipeline, TextualInversionPipeline, Offloading, RunsOfPipeline
+):
     """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
 
     What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number

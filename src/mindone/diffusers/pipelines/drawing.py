@@ -67,4 +67,7 @@ def draw(
         start.begin(run, images, generator)
         if guide is not None:
             guide.begin(run)
-        return denoise(run, pipe.progress_bar, report.callback_on_step_end, callback_tensors)
+        pipe.stage_over(keep=("unet", "controlnet"))
+        latents = denoise(run, pipe.progress_bar, report.callback_on_step_end, callback_tensors)
+    pipe.stage_over(keep=("vae",))
+    return latents

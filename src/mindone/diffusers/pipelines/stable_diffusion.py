@@ -189,8 +189,10 @@ class StableDiffusionPipeline(Pipeline):
             return latents, None
         unsafe = None
         images = decode_latents(self.engine, self.vae, latents)
+        self.stage_over()
         if self.safety_checker is not None:
             images, unsafe = blacken_unsafe(self.engine, self.safety_checker, self.feature_extractor, images)
+            self.stage_over()
         return (to_pil(images) if output_type == "pil" else images), unsafe
 
 

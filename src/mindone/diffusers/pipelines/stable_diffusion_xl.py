@@ -249,6 +249,7 @@ class StableDiffusionXLPipeline(Pipeline):
         if output_type == "latent":
             return latents
         images = decode_latents(self.engine, self.vae, latents)
+        self.stage_over()
         return to_pil(images) if output_type == "pil" else images
 
 

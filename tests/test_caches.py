@@ -1,0 +1,298 @@
+"""What spares the network: features and steps that are used again, each against its own definition."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from mindone.diffusers import (
+    DeepCacheConfig,
+    EasyCacheConfig,
+    HeunDiscreteScheduler,
+    LCMScheduler,
+    SpectrumConfig,
+    TaylorSeerCacheConfig,
+)
+from mindone.diffusers.acceleration.caches import parse_cache, parse_caches
+from mindone.diffusers.acceleration.forecast import Forecast
+from mindone.diffusers.acceleration.steps import Step
+from tiny_pipelines import checkpoint, load
+
+TAYLOR = TaylorSeerCacheConfig(cache_interval=2, disable_cache_before_step=2)
+SPECTRUM = SpectrumConfig(warmup_steps=2)
+EASY = EasyCacheConfig(threshold=10.0, start=0.0, stop=1.0)
+STEP_CACHES = [TAYLOR, SPECTRUM, EASY]
+
+
+def images(pipe, caches=(), steps=6, **options):
+    pipe.caches = caches
+    generator = np.random.Generator(np.random.PCG64(0))
+    options = {"height": 16, "width": 16, "num_inference_steps": steps, "output_type": "np", **options}
+    return pipe("a red cat", generator=generator, **options).images
+
+
+def recorded(pipe):
+    """The methods and batch sizes of the UNet's calls, as they are made."""
+    calls, engine = [], pipe.engine
+
+    class Recording:
+        name = engine.name
+
+        def __getattr__(self, name):
+            return getattr(engine, name)
+
+        def run(self, network, *inputs, **options):
+            if network is pipe.unet:
+                calls.append((options.get("method", "construct"), options["encoder_hidden_states"].shape[0]))
+            return engine.run(network, *inputs, **options)
+
+    pipe.engine = Recording()
+    return calls
+
+
+class Sequence:
+    """A predictor whose noise is a polynomial of the timestep."""
+
+    def __init__(self, *coefficients):
+        self.coefficients, self.calls = coefficients, []
+
+    def predict(self, latents, step):
+        self.calls.append(step.index)
+        return self.at(step.timestep)
+
+    def at(self, timestep):
+        return np.full((1, 1, 1, 1), np.polyval(self.coefficients, timestep / 1000))
+
+
+class Unguided:
+    def guides(self, step):
+        return False
+
+
+def uneven_steps(count=12):
+    return [Step(i, count, 1000 - 3 * i**2 - 20 * i) for i in range(count)]
+
+
+# ---- DeepCache ----
+
+
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_deep_cache_of_interval_1_equals_no_cache(family, engine):
+    pipe = load(checkpoint(family), engine=engine)
+    assert np.array_equal(images(pipe, [DeepCacheConfig(1)], steps=2), images(pipe, steps=2))
+
+
+def test_deep_cache_runs_the_whole_network_every_third_step():
+    pipe = load(checkpoint("sd2"))
+    calls = recorded(pipe)
+    images(pipe, [DeepCacheConfig(3)], steps=7)
+    assert [method for method, _ in calls] == ["deep", "shallow", "shallow"] * 2 + ["deep"]
+
+
+@pytest.mark.parametrize("branch", range(6))
+def test_shallow_with_the_feature_of_the_same_step_is_the_whole_network(branch):
+    pipe = load(checkpoint("sd1"))
+    inputs = [np.random.default_rng(0).normal(size=(1, 4, 8, 8)), np.full(1, 500.0)]
+    text = np.random.default_rng(1).normal(size=(2, 7, 16))
+    whole = pipe.engine.run(pipe.unet, *inputs, text)
+    noise, feature = pipe.engine.run(pipe.unet, *inputs, text, method="deep", branch=branch)
+    shallow = pipe.engine.run(pipe.unet, *inputs, text, method="shallow", feature=feature, branch=branch)
+    assert np.abs(noise - whole).max() < 1e-6 and np.abs(shallow - whole).max() < 1e-5
+
+
+def test_a_step_that_lacks_half_of_the_feature_is_whole():
+    pipe = load(checkpoint("sd2"))
+    calls = recorded(pipe)
+    images(pipe, [DeepCacheConfig(4)], steps=8, guidance_interval=(0.25, 0.75))
+    assert calls == [
+        *[("deep", 1), ("shallow", 1), ("deep", 2), ("shallow", 2)],
+        *[("deep", 2), ("shallow", 2), ("shallow", 1), ("shallow", 1)],
+    ]
+
+
+def test_a_whole_step_that_was_forecast_is_made_up_for():
+    pipe = load(checkpoint("sd2"))
+    calls = recorded(pipe)
+    images(pipe, [DeepCacheConfig(3), TaylorSeerCacheConfig(2, 2)], steps=10)  # computes 0, 1, 3, 5, 7, 9
+    assert [method for method, _ in calls] == ["deep", "shallow", "deep", "shallow", "deep", "deep"]
+
+
+def test_the_quadratic_schedule_is_densest_at_its_center():
+    # The paper's script: 50 steps, interval 5, power 1.4, center 15.
+    steps = DeepCacheConfig(5, skip_mode="quadratic", pow=1.4, center=15).whole_steps(50)
+    gaps = np.diff([*steps, 50])
+    assert len(steps) == 10 and steps[0] == 0
+    nearest = int(np.argmin(np.abs(np.array(steps) - 15)))
+    assert gaps[nearest] == gaps.min() and gaps[-1] == gaps.max()
+
+
+@pytest.mark.parametrize("family", ["sd1", "lcm", "bk_sdm", "sdxl"])  # PNDM, LCM and Euler among them
+def test_deep_cache_goes_with_every_network(family):
+    assert np.isfinite(images(load(checkpoint(family)), [DeepCacheConfig(2)], steps=4)).all()
+
+
+# ---- forecasts ----
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_taylorseer_reproduces_polynomials_of_its_order_at_uneven_timesteps(order):
+    inner = Sequence(*range(1, order + 2))
+    rule = TaylorSeerCacheConfig(cache_interval=3, disable_cache_before_step=4, max_order=order)
+    forecast = Forecast(rule, inner, Unguided())
+    for step in uneven_steps():
+        assert forecast.predict(np.zeros((1, 1, 1, 1)), step) == pytest.approx(inner.at(step.timestep), rel=1e-9)
+    assert inner.calls == [0, 1, 2, 3, 5, 8, 11]
+
+
+def test_spectrum_without_ridge_reproduces_polynomials_of_its_degree():
+    rule = SpectrumConfig(degree=2, ridge=0, blend=1.0, history=6)
+    steps = [Step(i, 20, 0.0) for i in range(20)]
+    values = [0.3 * i**2 - 2 * i + 1 for i in range(20)]
+    weights = rule.weights(steps[4:10], steps[11])
+    assert np.dot(weights, values[4:10]) == pytest.approx(values[11])
+
+
+def test_spectrum_spaces_computed_steps_further_and_further():
+    assert sorted(SpectrumConfig(window_growth=0.75).computed_steps(20)) == [0, 1, 2, 3, 4, 6, 8, 11, 15, 20][:-1]
+
+
+def test_easycache_with_threshold_0_skips_nothing_and_with_a_great_one_all_it_may():
+    pipe = load(checkpoint("sd2"))
+    without = images(pipe)
+    calls = recorded(pipe)
+    assert np.array_equal(images(pipe, [EasyCacheConfig(threshold=0.0)]), without)
+    assert len(calls) == 6
+    images(pipe, [EasyCacheConfig(threshold=1e9, start=0.0, stop=0.8)])
+    assert len(calls) == 6 + 3  # two to learn the rate, and the last
+
+
+@pytest.mark.parametrize("cache", STEP_CACHES, ids=lambda cache: type(cache).__name__)
+def test_forecasts_follow_a_guidance_interval(cache):
+    pipe = load(checkpoint("sd2"))
+    calls = recorded(pipe)
+    assert np.isfinite(images(pipe, [cache], steps=8, guidance_interval=(0.25, 0.6))).all()
+    assert 2 < len(calls) < 8
+
+
+def test_forecasts_survive_timesteps_that_come_twice():
+    pipe = load(checkpoint("sd1"))
+    for scheduler in (pipe.scheduler, HeunDiscreteScheduler.from_config(pipe.scheduler.config)):
+        pipe.scheduler = scheduler
+        assert np.isfinite(images(pipe, [TAYLOR])).all() and np.isfinite(images(pipe, [SPECTRUM])).all()
+
+
+# ---- together ----
+
+
+def together():
+    speedups = ["deep", "steps", "interval", "tokens"]
+    return [pair for pair in itertools.combinations(speedups, 2)]
+
+
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("pair", together(), ids="-".join)
+def test_every_pair_of_speedups_runs(pair, engine):
+    for family in ["sd1", "sdxl"] if engine == "openvino" else ["sd1"]:
+        pipe = load(checkpoint(family), engine=engine)
+        if "tokens" in pair:
+            pipe.unet.enable_token_downsampling()
+        caches = [cache for name, cache in (("deep", DeepCacheConfig(2)), ("steps", TAYLOR)) if name in pair]
+        interval = (0.0, 0.5) if "interval" in pair else (0.0, 1.0)
+        drawn = images(pipe, caches, steps=4, guidance_interval=interval)
+        assert np.isfinite(drawn).all() and not np.array_equal(drawn, images(load(checkpoint(family)), steps=4))
+
+
+def test_threads_draw_with_caches_of_their_own_on_shared_networks():
+    import copy
+
+    pipes = [copy.copy(load(checkpoint("sd2"))) for _ in range(1)] * 1
+    base = pipes[0]
+    pipes = [copy.copy(base) for _ in range(3)]
+    caches = [[DeepCacheConfig(2), TAYLOR], [DeepCacheConfig(3)], [SPECTRUM]]
+    alone = [images(pipe, cache) for pipe, cache in zip(pipes, caches)]
+    with ThreadPoolExecutor(3) as threads:
+        again = list(threads.map(images, pipes, caches))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, again))
+
+
+def test_nothing_carries_over_to_the_next_run():
+    pipe = load(checkpoint("sd2"))
+    before = images(pipe)
+    cached = images(pipe, [DeepCacheConfig(3), TAYLOR])
+    assert np.array_equal(images(pipe, [DeepCacheConfig(3), TAYLOR]), cached)
+    assert np.array_equal(images(pipe), before)
+
+
+# ---- switching on and off ----
+
+
+def test_caches_are_enabled_on_the_unet_one_of_each_kind():
+    pipe = load(checkpoint("sd2"))
+    plain = images(pipe, None)
+    pipe.unet.enable_cache(DeepCacheConfig())
+    pipe.unet.enable_cache(TAYLOR)
+    assert pipe.unet.is_cache_enabled and pipe.unet.caches == (DeepCacheConfig(), TAYLOR)
+    with pytest.raises(ValueError, match="TaylorSeerCacheConfig is enabled and caches steps too"):
+        pipe.unet.enable_cache(SpectrumConfig())
+    with pytest.raises(ValueError, match="such as DeepCacheConfig"):
+        pipe.unet.enable_cache("deepcache")
+    assert not np.array_equal(images(pipe, None), plain)
+    pipe.unet.disable_cache()
+    assert not pipe.unet.is_cache_enabled and np.array_equal(images(pipe, None), plain)
+
+
+@pytest.mark.parametrize(
+    ("cache", "steps", "message"),
+    [
+        (DeepCacheConfig(3), 2, "cache_interval 3 needs a run of more than 3 steps, got 2"),
+        (DeepCacheConfig(2, 6), 5, "cache_branch_id 6 is below the UNet's lowest branch, which is 5"),
+        (DeepCacheConfig(2, skip_mode="quadratic", center=90), 8, "no quadratic schedule of 4 of 8 steps"),
+        (TaylorSeerCacheConfig(), 3, "forecast none of the run's 3 steps"),
+        (SpectrumConfig(), 5, "forecast none of the run's 5 steps"),
+        (EasyCacheConfig(), 2, "skip none of the run's 2 steps"),
+    ],
+)
+def test_a_cache_that_contradicts_the_run_is_refused_before_any_network_runs(cache, steps, message):
+    pipe = load(checkpoint("sd2"))
+    calls = recorded(pipe)
+    with pytest.raises(ValueError, match=message):
+        images(pipe, [cache], steps=steps)
+    assert not calls and not len(pipe.text_encoder.graphs)
+
+
+def test_forecasts_are_refused_where_each_step_starts_from_new_noise():
+    pipe = load(checkpoint("sd2"))
+    pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
+    with pytest.raises(ValueError, match="cannot foretell the steps of LCMScheduler"):
+        images(pipe, [TAYLOR])
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "message"),
+    [
+        (DeepCacheConfig, {"cache_interval": 0}, "cache_interval must be a whole number of at least 1, got 0"),
+        (DeepCacheConfig, {"cache_interval": 2.5}, "whole number of at least 1, got 2.5"),
+        (DeepCacheConfig, {"skip_mode": "random"}, 'must be "uniform" or "quadratic"'),
+        (TaylorSeerCacheConfig, {"max_order": 9}, "at most 3, got 9"),
+        (SpectrumConfig, {"blend": 2}, "blend must be at least 0 and at most 1, got 2"),
+        (EasyCacheConfig, {"start": 0.9, "stop": 0.5}, "start must be below stop"),
+    ],
+)
+def test_configs_are_valid_from_the_start(config, values, message):
+    with pytest.raises(ValueError, match=message):
+        config(**values)
+
+
+def test_caches_have_short_names():
+    assert parse_cache("deepcache:5:1") == DeepCacheConfig(5, 1)
+    assert parse_cache("taylorseer:2:2") == TaylorSeerCacheConfig(2, max_order=2)
+    assert parse_caches(["spectrum", "deepcache"]) == (SpectrumConfig(), DeepCacheConfig())
+    assert parse_cache("easycache:0.1") == EasyCacheConfig(0.1)
+    with pytest.raises(ValueError, match="unknown cache 'teacache'; known are deepcache:"):
+        parse_cache("teacache")
+    with pytest.raises(ValueError, match="cache 'deepcache:x': "):
+        parse_cache("deepcache:x")
+    with pytest.raises(ValueError, match="'spectrum' and 'taylorseer' both cache steps"):
+        parse_caches(["taylorseer", "spectrum"])

@@ -1,0 +1,23 @@
+"""One compiled network at a time."""
+
+import numpy as np
+
+from tiny_pipelines import checkpoint, images_of, load
+
+
+def test_offloading_holds_one_network_at_a_time_and_changes_no_image():
+    pipe, most = load(checkpoint("sd1")), []
+    before = images_of(pipe)
+    pipe.release()
+    pipe.enable_model_cpu_offload()
+
+    def look(given, step, timestep, tensors):
+        most.append([name for name, part in pipe.components.items() if len(getattr(part, "graphs", ()))])
+        return {}
+
+    assert np.array_equal(images_of(pipe, callback_on_step_end=look), before)
+    assert set(map(tuple, most)) == {("unet",)}
+    assert not any(len(getattr(part, "graphs", ())) for part in pipe.components.values())
+    pipe.disable_model_cpu_offload()
+    images_of(pipe)
+    assert all(len(pipe.components[name].graphs) for name in ("text_encoder", "unet", "vae"))
