@@ -13,6 +13,7 @@ from mindone.diffusers import (
     AutoencoderTiny,
     AutoPipelineForText2Image,
     EulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
@@ -343,7 +344,9 @@ def test_pipelines_are_picked_by_name(tmp_path):
     folder = shutil.copytree(checkpoint("bk_sdm"), tmp_path / "c")
     rename_pipeline(folder, "StableDiffusionImg2ImgPipeline")
     assert type(AutoPipelineForText2Image.from_pretrained(folder, engine="openvino")) is StableDiffusionPipeline
-    with pytest.raises(ValueError, match="StableDiffusionImg2ImgPipeline, which is not known here; known are Stable"):
+    assert type(load(folder)) is StableDiffusionImg2ImgPipeline
+    rename_pipeline(folder, "StableDiffusionDepth2ImgPipeline")
+    with pytest.raises(ValueError, match="StableDiffusionDepth2ImgPipeline, which is not known here; known are Stable"):
         load(folder)
 
 
