@@ -78,7 +78,9 @@ def test_the_reference_takes_the_files_that_we_write(files, family):
         theirs, ours = (getattr(p, name, None) for p in (expected, pipe))
         if theirs is not None:
             state = ours.state_dict()
-            differing = {key for key, value in theirs.state_dict().items() if not torch.equal(value, state[key])}
+            unread = {key for key, value in state.items() if value.is_meta}  # what the reference found no tensor for
+            read = {key: value for key, value in theirs.state_dict().items() if key not in unread}
+            differing = unread | {key for key, value in read.items() if not torch.equal(value, state[key])}
             # The reference tells XL's text encoders by their widths, which are one here: it reads the first one twice.
             assert differing <= ({"text_projection.weight"} if name == "text_encoder_2" else set()), name
 
