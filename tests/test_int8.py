@@ -134,7 +134,7 @@ def test_impossible_configs_are_refused(wrong):
         Int8Config(**wrong)
 
 
-def test_icons_in_int8_differ_from_float32_by_less_than_30_db():
+def test_icons_in_int8_stay_within_30_db_of_float32():
     def draw(**options):
         pipe = load("icons", **options)
         pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
