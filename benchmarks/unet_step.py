@@ -1,9 +1,10 @@
 """One guided step of the Stable Diffusion 1.5-shaped UNet, beside the peers that are installed, in one run.
 
-    python benchmarks/unet_step.py [--rounds 5] [--folder FOLDER] [--json FILE]
+    python benchmarks/unet_step.py [--rounds 5] [--half] [--folder FOLDER] [--json FILE]
 
 Batch 2 (guidance: the latents twice, two texts), 64×64 latents, 77 tokens, random weights: times only. All candidates
-have the same weights, and they take turns round by round, so that a drifting machine favours nobody. About 18 GB of
+have the same weights, and they take turns round by round, every second round in the opposite order and those that are
+compared next to each other, so that a drifting machine favours nobody. About 18 GB of
 memory with all peers; the weights (3 GB, and 1.7 GB for the converted peer) are written to a temporary folder, or kept
 in FOLDER for the next run.
 """
@@ -104,14 +105,14 @@ def converted(folder: Path, precision: str) -> Step:
 
 
 def measure(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every step, the candidates taking turns; one untimed turn each first."""
+    """Seconds of every step, the candidates taking turns, there and back; one untimed turn each first."""
     for step in steps.values():
         step()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
+    for number in range(rounds):
+        for name in reversed(steps) if number % 2 else steps:
             start = time.perf_counter()
-            step()
+            steps[name]()
             seconds[name].append(time.perf_counter() - start)
     return seconds
 
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to keep the weights for the next run")
     parser.add_argument("--json", type=Path, help="write every measured second here")
     parser.add_argument("--only", choices=("ours", "openvino", "diffusers"), nargs="+", help="leave the others out")
+    parser.add_argument("--half", action="store_true", help="leave float32 out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = arguments.folder or Path(temporary)
@@ -131,12 +133,19 @@ def main() -> None:
         wanted = arguments.only or ("ours", "openvino", "diffusers")
         reference = all(importlib.util.find_spec(name) for name in ("torch", "diffusers"))
         steps: dict[str, Step] = {}
-        if "openvino" in wanted and reference:
-            steps[OPENVINO32], steps[OPENVINO16] = converted(folder, "f32"), converted(folder, "bf16")
-        if "ours" in wanted:
-            steps[OURS32], steps[OURS16] = ours(folder, "float32"), ours(folder, "float16")
-        if "diffusers" in wanted and reference:
-            steps[DIFFUSERS32], steps[DIFFUSERS16] = diffusers(folder, False), diffusers(folder, True)
+        makers: dict[str, tuple[str, Callable[[], Step]]] = {  # neighbours are compared
+            DIFFUSERS16: ("diffusers", lambda: diffusers(folder, True)),
+            OPENVINO32: ("openvino", lambda: converted(folder, "f32")),
+            OURS32: ("ours", lambda: ours(folder, "float32")),
+            DIFFUSERS32: ("diffusers", lambda: diffusers(folder, False)),
+            OURS16: ("ours", lambda: ours(folder, "float16")),
+            OPENVINO16: ("openvino", lambda: converted(folder, "bf16")),
+        }
+        for name, (who, make) in makers.items():
+            if arguments.half and "float32" in name:
+                continue
+            if who in wanted and (reference or who == "ours"):
+                steps[name] = make()
         seconds = measure(steps, arguments.rounds)
 
     table = Table("candidate", "median s", "min s", "max s", title="One guided step, 64×64 latents, batch 2")

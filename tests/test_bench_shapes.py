@@ -101,3 +101,9 @@ def test_random_weights_keep_the_size_of_signals():
     assert weights["norm.weight"].mean() == pytest.approx(1, abs=0.1)
     assert weights["norm.bias"].mean() == pytest.approx(0, abs=0.1)
     np.testing.assert_array_equal(weights["norm.bias"], weights["norm.bias"])
+
+
+def test_no_two_random_weights_are_alike():
+    """Compilers merge products of equal weights; what is timed would then be less than the network."""
+    weights = RandomWeights({"to_q.weight": (64, 64), "to_k.weight": (64, 64)})
+    assert np.abs(np.corrcoef(weights["to_q.weight"].ravel(), weights["to_k.weight"].ravel())[0, 1]) < 0.1

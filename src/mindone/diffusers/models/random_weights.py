@@ -23,23 +23,24 @@ def write_random_network(cls: type[Model], config: Mapping[str, object], folder:
 
 
 class RandomWeights(Mapping[str, np.ndarray]):
-    """float16 tensors by name, made when asked for: norms near 1, the rest scaled so that signals keep their size."""
+    """float16 tensors by name, made when asked for: norms near 1, the rest scaled so that signals keep their size.
+
+    No two are alike: compilers merge products of equal weights, and times would be too good.
+    """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
         self.shapes = shapes
         self.normals = np.random.Generator(np.random.PCG64(0)).standard_normal(_BLOCK, np.float32)
-        self.blocks: dict[int, np.ndarray] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
         shape = self.shapes[name]
+        start = zlib.crc32(name.encode()) % _BLOCK
+        normals = np.roll(self.normals, -start)
         if len(shape) == 1:
-            start = zlib.crc32(name.encode()) % _BLOCK
-            values = 0.1 * np.resize(np.roll(self.normals, -start), shape)
+            values = 0.1 * np.resize(normals, shape)
             return (values + (1.0 if name.endswith("weight") else 0.0)).astype(np.float16)
         fan_in = int(np.prod(shape[1:]))
-        if fan_in not in self.blocks:
-            self.blocks[fan_in] = (self.normals / np.sqrt(fan_in)).astype(np.float16)
-        return np.resize(self.blocks[fan_in], shape)
+        return np.resize((normals / np.sqrt(fan_in)).astype(np.float16), shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
