@@ -82,6 +82,15 @@ def test_an_int8_checkpoint_keeps_the_first_layer_and_rounds_the_second(saved):
     assert config["quant_method"] == "mindone_int8" and config["prompts"] == ["a red cat"]
 
 
+def test_results_of_queries_and_keys_of_self_attention_are_rounded_to_signed_integers(saved):
+    tensors = SafetensorsFile(saved / "unet" / "diffusion_pytorch_model.safetensors")
+    attention = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
+    for name in ("to_q", "to_k"):
+        low, high = (float(tensors[f"{attention}.{name}.output_{end}"].numpy()) for end in ("low", "high"))
+        assert low < 0 < high == pytest.approx(-low * 127 / 128)  # so zero is one of the 256
+    assert f"{attention}.to_v.output_low" not in tensors
+
+
 def test_a_lost_scale_is_named(saved, tmp_path):
     (tmp_path / "config.json").write_bytes((saved / "unet" / "config.json").read_bytes())
     tensors = dict(SafetensorsFile(saved / "unet" / "diffusion_pytorch_model.safetensors"))

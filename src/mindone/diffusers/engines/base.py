@@ -72,6 +72,10 @@ class Quantized(Stored, Protocol):
     def input_range(self) -> tuple[float, float]:
         """The least and the greatest value of what it is multiplied with, with zero on the grid of 256 levels."""
 
+    @property
+    def output_range(self) -> tuple[float, float] | None:
+        """The same of the product's result, on a grid of signed integers, where a product of two results reads it."""
+
 
 class Network(Protocol):
     """What an engine needs of a network (`models.base.Model`)."""

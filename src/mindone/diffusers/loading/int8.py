@@ -1,7 +1,8 @@
 """int8 weights in files: ``x.weight`` in int8, and beside it what the integers mean.
 
 ``x.weight_scale`` (out,) times the integers is the weight; ``x.input_low`` and ``x.input_high``, scalars, are the range
-of what it is multiplied with, which is rounded to 256 levels when it is used.
+of what it is multiplied with, which is rounded to 256 levels when it is used. Where the result is rounded too, its
+range stands in ``x.output_low`` and ``x.output_high``.
 """
 
 from collections.abc import Mapping
@@ -20,18 +21,21 @@ METHOD = "mindone_int8"
 """What its ``quant_method`` is."""
 
 _COMPANIONS = ("weight_scale", "input_low", "input_high")
+_OUTPUT = ("output_low", "output_high")
 
 
 @dataclass(frozen=True, eq=False)
 class Int8Tensor:
     """A product's weight in int8: what a parameter is bound to (`engines.base.Quantized`).
 
-    ``stored`` is (out, …) int8, ``scale`` float32 (out,), ``input_range`` the least and the greatest input.
+    ``stored`` is (out, …) int8, ``scale`` float32 (out,), ``input_range`` the least and the greatest input, and
+    ``output_range`` those of the result where it is rounded.
     """
 
     stored: StoredTensor
     scale: NDArray[np.float32]
     input_range: tuple[float, float]
+    output_range: tuple[float, float] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,8 +54,8 @@ class Int8Tensor:
 
     def tensors(self, name: str) -> dict[str, StoredTensor]:
         """What a file holds of it, by name; ``name`` is the parameter's, such as ``x.weight``."""
-        low, high = (np.array(bound, np.float32) for bound in self.input_range)
-        values = dict(zip(_companions(name), (self.scale, low, high)))
+        bounds = [np.array(bound, np.float32) for bound in (*self.input_range, *(self.output_range or ()))]
+        values = dict(zip(_beside(name, (*_COMPANIONS, *_OUTPUT)), (self.scale, *bounds)))
         return {name: self.stored, **{each: StoredTensor.from_numpy(value) for each, value in values.items()}}
 
 
@@ -70,28 +74,26 @@ def read_int8(weights: Weights) -> tuple[dict[str, Int8Tensor], Weights]:
         ValueError: a companion is missing or broken.
     """
     found = {name: _read(weights, name) for name, tensor in weights.items() if tensor.dtype == "I8"}
-    companions = {each for name in found for each in _companions(name)}
+    companions = {each for name in found for each in _beside(name, (*_COMPANIONS, *_OUTPUT))}
     return found, weights.renamed(lambda name: None if name in companions else name)
 
 
 def _read(weights: Weights, name: str) -> Int8Tensor:
-    missing = [each for each in _companions(name) if each not in weights]
-    if missing:
+    needed, output = _beside(name, _COMPANIONS), _beside(name, _OUTPUT)
+    if any(each in weights for each in output):
+        needed += output
+    if missing := [each for each in needed if each not in weights]:
         raise ValueError(f"{weights.source}: {name} is int8, but {', '.join(missing)} is not there; fetch it again")
     tensors: Mapping[str, StoredTensor] = weights
-    scale, low, high = (tensors[each].numpy(np.float32).reshape(-1) for each in _companions(name))
-    rows = weights[name].shape[:1]
-    if (
-        scale.shape != rows
-        or low.shape != (1,)
-        or high.shape != (1,)
-        or not low[0] <= 0 <= high[0]
-        or low[0] == high[0]
-    ):
-        raise ValueError(f"{weights.source}: the scale or the input range of {name} does not fit it; fetch it again")
-    return Int8Tensor(weights[name], scale, (float(low[0]), float(high[0])))
+    scale, *bounds = (tensors[each].numpy(np.float32).reshape(-1) for each in needed)
+    fits = scale.shape == weights[name].shape[:1] and all(bound.shape == (1,) for bound in bounds)
+    numbers = [float(bound[0]) for bound in bounds] if fits else []
+    ranges = list(zip(numbers[0::2], numbers[1::2]))
+    if not fits or not all(low <= 0 <= high and low != high for low, high in ranges):
+        raise ValueError(f"{weights.source}: the scale or the ranges of {name} do not fit it; fetch it again")
+    return Int8Tensor(weights[name], scale, *ranges)
 
 
-def _companions(name: str) -> list[str]:
-    stem = name.removesuffix("weight")
-    return [stem + each for each in _COMPANIONS]
+def _beside(name: str, what: tuple[str, ...]) -> list[str]:
+    """The names of what stands beside the weight ``name``."""
+    return [name.removesuffix("weight") + each for each in what]

@@ -8,7 +8,6 @@ lose more than activations gain.
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,9 +21,12 @@ from ...loading.config import Config
 from ...loading.int8 import METHOD, QUANTIZATION, Int8Tensor
 from ...loading.safetensors import StoredTensor
 from ...models.base import Model
+from ...schedulers.dpm_solver import DPMSolverMultistepScheduler
+from ...schedulers.lcm import LCMScheduler
+from ...schedulers.tcd import TCDScheduler
 from ...utils.logging import get_logger
 from .config import Int8Config
-from .layers import stays
+from .layers import lies_between_products, stays
 
 logger = get_logger(__name__)
 
@@ -42,28 +44,32 @@ def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
     quantize(pipe.unet, calibrate(pipe, config), config)
 
 
-def calibrate(pipe: Any, config: Int8Config) -> dict[str, tuple[float, float]]:
-    """The range of each product's input in ``pipe.unet``, by the weight's name, over the config's drawings."""
-    engine = ObservingEngine(pipe.unet)
+def calibrate(pipe: Any, config: Int8Config) -> ObservingEngine:
+    """An engine that has seen the ranges of the products' inputs, and of some results, over the config's drawings."""
+    engine = ObservingEngine(pipe.unet, lies_between_products)
     view = copy.copy(pipe)  # with an engine of its own: the networks and what is compiled are shared
     view.engine = engine
+    if not isinstance(pipe.scheduler, (LCMScheduler, TCDScheduler)):  # which their networks need
+        view.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)  # one call a step
     view.set_progress_bar_config(disable=True)
     for seed, prompt in enumerate(config.prompts):
         generator = np.random.Generator(np.random.PCG64(seed))
         view(prompt, num_inference_steps=config.num_inference_steps, generator=generator, output_type="latent")
-    return engine.ranges
+    return engine
 
 
-def quantize(network: Model, ranges: Mapping[str, tuple[float, float]], config: Int8Config) -> None:
-    """Bind int8 weights to the parameters of all layers with a range that do not have to stay as they are.
+def quantize(network: Model, seen: ObservingEngine, config: Int8Config) -> None:
+    """Bind int8 weights to the parameters of all layers that were ``seen`` and do not have to stay as they are.
 
     One weight after the other is read, rounded and let go; there is never a float copy of the network.
     """
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
-        if name in ranges and not stays(name, config.modules_to_not_convert):
+        if name in seen.inputs and not stays(name, config.modules_to_not_convert):
             values, scale = round_to_int8(stored(parameter).numpy(np.float32))
-            bind(parameter, Int8Tensor(StoredTensor.from_numpy(values), scale, with_zero(*ranges[name])), name)
+            result = symmetric(*seen.results[name]) if name in seen.results else None
+            tensor = Int8Tensor(StoredTensor.from_numpy(values), scale, with_zero(*seen.inputs[name]), result)
+            bind(parameter, tensor, name)
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, **asdict(config)}})
     network.release()
 
@@ -76,6 +82,12 @@ def with_zero(low: float, high: float) -> tuple[float, float]:
     step = (high - low) / 255
     zero = round(-low / step)
     return (-zero * step, (255 - zero) * step)
+
+
+def symmetric(low: float, high: float) -> tuple[float, float]:
+    """The range of the signed integers, from -128 to 127, whose ends hold the given one."""
+    end = max(-low, high) or 1.0
+    return (-end, end * 127 / 128)
 
 
 def check_engine(network: Model, engine: Engine) -> None:

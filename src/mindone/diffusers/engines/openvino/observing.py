@@ -1,7 +1,7 @@
 """What goes into a network's products while it is used: ranges, for whoever quantises them."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import mindspore as ms
 from openvino import opset15 as ov_ops
@@ -14,37 +14,44 @@ from .constants import Node, ints
 from .engine import OpenVINOEngine
 from .operators import Operators
 
+Range: TypeAlias = tuple[float, float]
+
 
 class ObservingEngine(OpenVINOEngine):
-    """The OpenVINO engine, but it notes the ``ranges`` of all that ``network`` multiplies with weights.
+    """The OpenVINO engine, but it notes the ranges of all that ``network`` multiplies with weights.
 
-    ``ranges`` holds for each weight, by its published name, the least and the greatest value of what it was multiplied
-    with in any call so far. They are found inside the graph, so no activation ever leaves it.
+    ``inputs`` holds for each weight, by its published name, the least and the greatest value of what it was multiplied
+    with in any call so far; ``results`` those of its product, for the weights whose names ``wants_result``. They are
+    found inside the graph, so no activation ever leaves it.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, wants_result: Callable[[str], bool]):
         self.network = network
-        self.ranges: dict[str, tuple[float, float]] = {}
-        self._observed = _Observed(network)
+        self.inputs: dict[str, Range] = {}
+        self.results: dict[str, Range] = {}
+        self._observed = _Observed(network, wants_result)
 
     def run(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> Array:
         """As the engine does; with the observed network the ranges widen."""
         if network is not self.network:
             return super().run(network, *inputs, method=method, **options)
-        outputs, lows, highs = self._observed.split(super().run(self._observed, *inputs, method=method, **options))
-        for name, low, high in zip(self._observed.names, lows, highs):
-            before = self.ranges.get(name, (0.0, 0.0))
-            self.ranges[name] = (min(before[0], float(low)), max(before[1], float(high)))
-        return outputs
+        output, *extremes = super().run(self._observed, *inputs, method=method, **options)
+        for (name, is_result), low, high in zip(self._observed.places, extremes[0::2], extremes[1::2]):
+            ranges = self.results if is_result else self.inputs
+            before = ranges.get(name, (0.0, 0.0))
+            ranges[name] = (min(before[0], float(low)), max(before[1], float(high)))
+        return output
 
 
 class _Observed:
-    """A network whose ``construct`` also returns, after its own result, the extremes of every product's input."""
+    """A network whose ``construct`` also returns, after its own result, the least and the greatest value at each of
+    its ``places``: a weight's name, and whether it is the product's result or its input."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, wants_result: Callable[[str], bool]):
         self.network, self.dtype, self.passes = network, network.dtype, network.passes
         self.graphs = GraphCache()
-        self.names: list[str] = []
+        self.places: list[tuple[str, bool]] = []
+        self._wants_result = wants_result
 
     def parameters_and_names(self) -> Iterable[tuple[str, Any]]:
         return self.network.parameters_and_names()
@@ -54,37 +61,33 @@ class _Observed:
 
     def construct(self, *inputs: Array, **options: Array) -> tuple[Array, ...]:
         network: Any = self.network
-        watching = _Watching(engines.ops)
+        names = {id(parameter): published_name(parameter, path) for path, parameter in self.parameters_and_names()}
+        watching = _Watching(engines.ops, names, self._wants_result)
         with engines.recording(watching):
             output = network.construct(*inputs, **options)
-        paths = {id(parameter): path for path, parameter in self.parameters_and_names()}
-        self.names = [published_name(weight, paths[key]) for key, (weight, _, _) in watching.seen.items()]
-        seen = watching.seen.values()
-        return (output, *(low for _, low, _ in seen), *(high for _, _, high in seen))
-
-    def split(self, outputs: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-        """The network's result, all lows, all highs."""
-        count = len(self.names)
-        return outputs[0], outputs[1 : 1 + count], outputs[1 + count :]
+        self.places = list(watching.seen)
+        return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x)))
 
 
 class _Watching:
-    """Operations that note what each weight is multiplied with before they hand over to the recorder in charge."""
+    """Operations that note what goes in and out of each weight's product before they hand over to the recorder."""
 
-    def __init__(self, inner: Operators):
-        self._inner = inner
-        self.seen: dict[int, tuple[ms.Parameter, Node, Node]] = {}
+    def __init__(self, inner: Operators, names: dict[int, str], wants_result: Callable[[str], bool]):
+        self._inner, self._names, self._wants_result = inner, names, wants_result
+        self.seen: dict[tuple[str, bool], Node] = {}
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
     def _note(self, x: Array, weight: ms.Parameter) -> None:
-        axes = ints(range(len(x.shape)))
-        self.seen[id(weight)] = (weight, ov_ops.reduce_min(x, axes, False), ov_ops.reduce_max(x, axes, False))
+        self.seen[(self._names[id(weight)], False)] = x
 
     def linear(self, x: Array, weight: ms.Parameter, bias: Array = None) -> Node:
         self._note(x, weight)
-        return self._inner.linear(x, weight, bias)
+        y = self._inner.linear(x, weight, bias)
+        if self._wants_result(name := self._names[id(weight)]):
+            self.seen[(name, True)] = y
+        return y
 
     def geglu(self, x: Array, weight: ms.Parameter, bias: Array) -> Node:
         self._note(x, weight)
@@ -104,3 +107,8 @@ class _Watching:
     def upsample_conv2d(self, x: Array, weight: ms.Parameter, bias: Array = None) -> Node:
         self._note(x, weight)
         return self._inner.upsample_conv2d(x, weight, bias)
+
+
+def _extremes(x: Node) -> tuple[Node, Node]:
+    axes = ints(range(len(x.shape)))
+    return ov_ops.reduce_min(x, axes, False), ov_ops.reduce_max(x, axes, False)
