@@ -14,7 +14,7 @@ LAYERS = {
     "bench": {"jobs", "pipelines", "models", "schedulers", "loading", "engines", "utils"},
     "jobs": {"pipelines", "acceleration", "models", "schedulers", "utils"},
     "pipelines": {"acceleration", "adapters", "models", "schedulers", "loading", "engines", "utils"},
-    "acceleration": {"models", "functional", "loading", "engines", "utils"},
+    "acceleration": {"models", "schedulers", "functional", "loading", "engines", "utils"},
     "adapters": {"models", "schedulers", "functional", "loading", "engines", "utils"},
     "models": {"functional", "engines", "loading", "utils"},
     "functional": {"engines"},
