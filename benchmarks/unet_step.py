@@ -26,6 +26,7 @@ from mindone.diffusers import UNet2DConditionModel, engines
 from mindone.diffusers.bench import shapes
 
 OURS32, OURS16 = "ours, float32", "ours, half precision"
+UNGUIDED, SHALLOW = "ours, half precision, one text", "ours, half precision, above DeepCache's branch 0"
 OPENVINO32, OPENVINO16 = "OpenVINO's conversion, float32", "OpenVINO's conversion, bfloat16"
 DIFFUSERS32, DIFFUSERS16 = "diffusers, float32", "diffusers, bfloat16 channels-last"
 
@@ -34,6 +35,8 @@ BARS = [
     (OURS16, OPENVINO16, "≤", 0.97),
     (DIFFUSERS32, OURS16, "≥", 3.0),
     (OURS32, OURS16, "≥", 1.6),
+    (UNGUIDED, OURS16, "≤", 0.54),
+    (SHALLOW, OURS16, "≤", 0.11),
 ]
 
 Step = Callable[[], np.ndarray]
@@ -51,6 +54,19 @@ def ours(folder: Path, dtype: str) -> Step:
     sample, timestep, text = inputs()
     unet, engine = UNet2DConditionModel.from_pretrained(folder, mindspore_dtype=dtype), engines.get("openvino")
     return lambda: engine.run(unet, sample[:1], timestep[:1], text)
+
+
+def spared(folder: Path) -> tuple[Step, Step]:
+    """What a step costs outside a guidance interval, and above the branch that a feature cache cuts at."""
+    sample, timestep, text = (x[:1] for x in inputs())
+    unet, engine = UNet2DConditionModel.from_pretrained(folder, mindspore_dtype="float16"), engines.get("openvino")
+    texts = inputs()[2]
+    _, feature = engine.run(unet, sample, timestep, texts, method="deep", branch=0)
+    unet.graphs.clear()
+    return (
+        lambda: engine.run(unet, sample, timestep, text),
+        lambda: engine.run(unet, sample, timestep, texts, method="shallow", feature=feature, branch=0),
+    )
 
 
 def diffusers(folder: Path, half: bool) -> Step:
@@ -135,6 +151,7 @@ def main() -> None:
             steps[OPENVINO32], steps[OPENVINO16] = converted(folder, "f32"), converted(folder, "bf16")
         if "ours" in wanted:
             steps[OURS32], steps[OURS16] = ours(folder, "float32"), ours(folder, "float16")
+            steps[UNGUIDED], steps[SHALLOW] = spared(folder)
         if "diffusers" in wanted and reference:
             steps[DIFFUSERS32], steps[DIFFUSERS16] = diffusers(folder, False), diffusers(folder, True)
         seconds = measure(steps, arguments.rounds)

@@ -47,7 +47,7 @@ class PretendedRow:
     def reply(self, on_step):
         return worker.Reply(0.5, 10**9, [], engine="pretended")
 
-    def draw(self, on_step, images):
+    def draw(self, on_step, job, images):
         act = self.script[self.runs] if self.runs < len(self.script) and self.setup.name == "distilled" else ""
         self.runs += 1
         if act == "fail":
@@ -55,7 +55,6 @@ class PretendedRow:
         if act == "interrupt":
             raise KeyboardInterrupt
         on_step()
-        job = self.setup.job
         pictures = np.full((job.num_images, job.height, job.width, 3), 128, np.uint8)
         stages = dict(zip(STAGES, (0.1, 0.3, 0.1)))
         return worker.Reply(0.5, 10**9, [], stages=stages, images=pictures if images else None)
@@ -90,10 +89,10 @@ def valid(data):
 class KilledInItsSecondRun(process.RowProcess):
     """A row that the system ends, as it does when memory runs out."""
 
-    def draw(self, on_step, images):
+    def draw(self, on_step, job, images):
         if self.process.name.endswith("tiny autoencoder") and not images:
             os.kill(self.process.pid, signal.SIGKILL)
-        return super().draw(on_step, images)
+        return super().draw(on_step, job, images)
 
     def __init__(self, setup):
         super().__init__(setup)
@@ -205,7 +204,7 @@ def test_a_row_with_a_broken_file_fails_with_the_reason(quiet, tmp_path):
 
 def test_a_row_tells_of_every_denoising_step(quiet, tmp_path):
     table = make_plan(options(tmp_path, table="1", steps=4), tmp_path).tables[0]
-    wire = Wire(False, None)
+    wire = Wire((table.job, False), None)
     worker.serve(wire, table.setups[0])
     assert [kind for kind, _ in wire.said] == ["done", *["step"] * 4, "done"]
     loaded, drawn = wire.said[0][1], wire.said[-1][1]
@@ -336,11 +335,12 @@ def timed(*script):
     """Rows whose denoising takes 0.1 s a step; the distilled model's 0.06 s."""
 
     class Timed(pretend(*script)):
-        def draw(self, on_step, images):
-            reply = super().draw(on_step, images)
-            per_step = 0.06 if "distilled" in self.setup.job.model or "bk" in self.setup.job.model else 0.1
-            decode = 0.1 if self.setup.job.tiny_vae else 0.6
-            stages = dict(zip(STAGES, (0.1, per_step * self.setup.steps, decode)))
+        def draw(self, on_step, job, images):
+            reply = super().draw(on_step, job, images)
+            per_step = 0.06 if "distilled" in job.model or "bk" in job.model else 0.1
+            per_step *= 0.8 ** (len(job.cache) + (job.guidance_interval is not None) + job.int8)
+            decode = 0.1 if job.tiny_vae else 0.6
+            stages = dict(zip(STAGES, (0.1, per_step * job.steps, decode)))
             return replace(reply, stages=stages, seconds=sum(stages.values()))
 
     return Timed
@@ -355,13 +355,50 @@ def test_the_whole_stack_holds_each_layer_against_fewer_steps(tmp_path):
         ("instead: baseline, 15 steps", 15, "+ distilled"),  # 2.2 s less 0.7 s outside the steps, at 0.1 s a step
         ("+ tiny autoencoder", 25, None),
         ("instead: + distilled, 17 steps", 17, "+ tiny autoencoder"),
+        ("+ DeepCache 3", 25, None),
+        ("instead: + tiny autoencoder, 20 steps", 20, "+ DeepCache 3"),
+        ("+ TaylorSeer 2", 25, None),
+        ("instead: + DeepCache 3, 20 steps", 20, "+ TaylorSeer 2"),
+        ("+ half the steps guided", 25, None),
+        ("instead: + TaylorSeer 2, 20 steps", 20, "+ half the steps guided"),
+        ("+ token downsampling 2", 25, None),
+        ("instead: + half the steps guided, 25 steps", 25, "+ token downsampling 2"),
+        ("+ int8", 25, None),
+        ("instead: + token downsampling 2, 20 steps", 20, "+ int8"),
     ]
     for row in rows:
         assert row["status"] == "finished" and len(row["runs"]) == 3
     assert rows[2]["latency"]["median"] == pytest.approx(rows[1]["latency"]["median"], abs=0.1)
     turns = [[run["order"] for run in row["runs"]] for row in rows]
     assert all(first < second < third for first, second, third in turns)
-    assert [row[1] for row in turns] == [11, 12, 13, 14, 15]  # in turn, the rivals among them
+    assert [row[1] for row in turns] == list(range(31, 46))  # in turn, the rivals among them
+
+
+def test_layers_that_cannot_be_are_left_out_and_said_so(tmp_path):
+    def layers(**more):
+        plan = make_plan(options(tmp_path, table="3", distilled=None, tiny_vae=None, **more), tmp_path)
+        return [setup.name for setup in plan.tables[0].setups if setup.rival_of is None][1:], " ".join(plan.notes)
+
+    names, notes = layers(steps=3, guidance_scale=1.0, engine="mindspore")
+    assert names == ["+ token downsampling 2"]
+    assert "'+ DeepCache 3': 3 steps are too few" in notes and "'+ int8': int8 computes on OpenVINO" in notes
+    names, notes = layers(steps=8, scheduler="lcm", guidance_interval=(0.0, 0.4))
+    assert names == ["+ DeepCache 3", "+ token downsampling 2", "+ int8"]
+    assert "each step of lcm starts from new noise" in notes and "guidance_interval was given" in notes
+    assert layers(steps=8, cache=("spectrum",))[0][0] == "+ half the steps guided"
+
+
+def test_a_rival_draws_in_the_process_of_the_row_that_it_is_made_from(tmp_path):
+    started = []
+
+    class Counted(timed()):
+        def __init__(self, setup):
+            super().__init__(setup)
+            started.append(setup.name)
+
+    results, bar = unmeasured(make_plan(options(tmp_path, table="3", steps=None), tmp_path).tables)
+    measure.measure(results, bar, Counted)
+    assert len(started) == 8 and not any(name.startswith("instead") for name in started)
 
 
 def test_a_rival_of_a_row_that_failed_says_so_and_the_bar_reaches_its_end(tmp_path):

@@ -1,5 +1,6 @@
 """What spares the network: features and steps that are used again, each against its own definition."""
 
+import copy
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
@@ -205,10 +206,7 @@ def test_every_pair_of_speedups_runs(pair, engine):
 
 
 def test_threads_draw_with_caches_of_their_own_on_shared_networks():
-    import copy
-
-    pipes = [copy.copy(load(checkpoint("sd2"))) for _ in range(1)] * 1
-    base = pipes[0]
+    base = load(checkpoint("sd2"))
     pipes = [copy.copy(base) for _ in range(3)]
     caches = [[DeepCacheConfig(2), TAYLOR], [DeepCacheConfig(3)], [SPECTRUM]]
     alone = [images(pipe, cache) for pipe, cache in zip(pipes, caches)]

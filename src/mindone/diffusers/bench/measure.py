@@ -125,17 +125,20 @@ class _Rows:
                 row.runs.append(self.run(row, images=False))
 
     def join(self, row: Row) -> None:
-        """A rival gets its number of steps, and catches up with the others."""
+        """A rival gets its number of steps and its base's process, and catches up with the others."""
         with self.failing(row):
+            base = base_of(row.setup, self.rows)
             found = as_fast_as_its_rival(row.setup, self.rows)
             self.watcher.shorten((self.repeats + 1) * (row.setup.work - found.work))
-            row.setup = found
-            self.load(row)
+            row.setup, row.load_seconds, row.engine = found, base.load_seconds, base.engine
+            self.processes[id(row)] = self.processes[id(base)]
+            self.watcher.begin(self.table, row.setup, "first run")
+            row.first_run = self.run(row, images=True)
             self.time(row, 1)
 
     def run(self, row: Row, images: bool) -> Run:
         order = next(self.orders)
-        reply = self.take(row, self.processes[id(row)].draw(self.watcher.step, images))
+        reply = self.take(row, self.processes[id(row)].draw(self.watcher.step, row.setup.job, images))
         self.watcher.end_runs(row.setup)
         return Run(order, reply.seconds, reply.stages)
 
@@ -167,6 +170,11 @@ class _Rows:
             process.end(deadline)
 
 
+def base_of(rival: Setup, rows: list[Row]) -> Row:
+    """The row that is the rival with all its steps."""
+    return next(row for row in rows if row.setup.job == rival.job and row.setup.rival_of is None)
+
+
 def as_fast_as_its_rival(setup: Setup, rows: list[Row]) -> Setup:
     """The set-up with as many steps, at least one and at most its own, as take the time of the row that it rivals.
 
@@ -176,7 +184,7 @@ def as_fast_as_its_rival(setup: Setup, rows: list[Row]) -> Setup:
         RowFailed: one of the two has no timed run.
     """
     faster = next(row for row in rows if row.setup.name == setup.rival_of)
-    base = next(row for row in rows if row.setup.job == setup.job and row.setup.rival_of is None)
+    base = base_of(setup, rows)
     for row in (faster, base):
         if not row.runs:
             raise RowFailed(f"it was to be as fast as {setup.rival_of!r}, but {row.setup.name!r} has failed")

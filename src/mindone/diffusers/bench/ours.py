@@ -22,11 +22,11 @@ class Runner:
         stages = {id(pipe.unet): "denoising", id(pipe.vae): "decode"}
         self.engine = f"{pipe.engine.name}, {_computes_in(pipe.engine.name, setup.job.dtype)}"
         pipe.engine = cast(Engine, StagedEngine(pipe.engine, stages, clock))
-        self.pipe, self.job = pipe, setup.job
+        self.pipe = pipe
 
-    def draw(self) -> "list[Image]":
-        """The job's images, one per seed."""
-        return jobs.draw(self.pipe, self.job)
+    def draw(self, job: jobs.Job) -> "list[Image]":
+        """The job's images, one per seed: the set-up's, or one of the same ``pipeline_key``."""
+        return jobs.draw(self.pipe, job)
 
 
 class StagedEngine:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..acceleration.caches import parse_caches
 from ..jobs import Drawing, Job
 from ..loading.hub import CHECKPOINTS
 from . import against, shapes
@@ -14,9 +15,18 @@ from .checkpoints import Checkpoint, check_fit, read_checkpoint, read_tiny_autoe
 from .options import Options
 from .setups import REFERENCE, Plan, Setup, Table
 
+STACK_STEPS = 25
 PROMPT = "a photo of an astronaut riding a horse on mars"
 BUNDLED_PROMPT = "a rocket on a blue background"
 BUNDLED = {"model": "icons", "distilled": "icons-distilled", "tiny_vae": "icons-tiny-vae"}
+LAYERS: Mapping[str, Mapping[str, object]] = {
+    "+ DeepCache 3": {"cache": ("deepcache:3",)},
+    "+ TaylorSeer 2": {"cache": ("deepcache:3", "taylorseer:2")},
+    "+ half the steps guided": {"guidance_interval": (0.0, 0.5)},
+    "+ token downsampling 2": {"token_downsampling": 2},
+    "+ int8": {"int8": True},
+}
+"""The speed-ups of table 3 that need no other checkpoint, each on top of those before it."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,10 @@ def make_plan(options: Options, scratch: Path) -> Plan:
             "are those of trained weights; the images mean nothing; PSNR and SSIM stand only where set-ups share "
             "weights."
         )
-    if not others and options.table not in (None, "1"):
-        raise ValueError(f"table {options.table} compares distilled models; give --distilled or --tiny-vae (or both)")
+    if not others and options.table == "2":
+        raise ValueError("table 2 compares distilled models; give --distilled or --tiny-vae (or both)")
+    if "3" in numbers:
+        notes += [f"Table 3 goes without {name!r}: {why}." for name, why in obstacles(options).items()]
     if not others and not options.table:
         numbers.remove("2")
         notes.append("No distilled model and no tiny autoencoder were given, so there is no second table.")
@@ -81,11 +93,12 @@ def distilled_models(options: Options, models: Models) -> Table:
 
 def whole_stack(options: Options, models: Models) -> Table:
     """Table 3: every speed-up on top of the one before, each with its rival: fewer steps for the same time."""
-    layers: dict[str, dict[str, object]] = {
+    stack = _baseline(options, models, "dpm++", steps=STACK_STEPS, num_images=1)
+    layers: dict[str, Mapping[str, object]] = {
         "+ distilled": {"model": models.distilled},
         "+ tiny autoencoder": {"tiny_vae": models.tiny_vae},
+        **{name: fields for name, fields in LAYERS.items() if name not in obstacles(options)},
     }
-    stack = _baseline(options, models, "dpm++", steps=25, num_images=1)
     setups = [stack]
     for name, fields in layers.items():
         if None not in fields.values():
@@ -93,6 +106,34 @@ def whole_stack(options: Options, models: Models) -> Table:
             setups += [faster, rival(stack, faster)]
             stack = faster
     return _table(f"Table 3: The whole stack (half precision, {options.dtype})", setups, options)
+
+
+def obstacles(options: Options) -> dict[str, str]:
+    """Which of the ``LAYERS`` table 3 cannot have with these options, and why."""
+    found = {}
+    for name, fields in LAYERS.items():
+        texts = fields.get("cache")
+        if given := next((field for field in fields if getattr(options, field, None)), None):
+            found[name] = f"{given} was given, and holds for all rows"
+        elif isinstance(texts, tuple) and (why := _cannot_cache(texts, options)):
+            found[name] = why
+        elif "guidance_interval" in fields and options.guidance_scale is not None and options.guidance_scale <= 1:
+            found[name] = f"guidance_scale {options.guidance_scale:g} is no guidance"
+        elif "int8" in fields and options.engine == "mindspore":
+            found[name] = "int8 computes on OpenVINO"
+    return found
+
+
+def _cannot_cache(texts: tuple[str, ...], options: Options) -> str | None:
+    caches = parse_caches(texts)
+    if options.scheduler in ("lcm", "tcd") and any(cache.kind == "steps" for cache in caches):
+        return f"each step of {options.scheduler} starts from new noise"
+    try:
+        for cache in caches:
+            cache.check(options.steps or STACK_STEPS, branches=1)
+    except ValueError:
+        return f"{options.steps} steps are too few"
+    return None
 
 
 LAYOUTS: Mapping[str, Callable[[Options, Models], Table]] = {
