@@ -7,8 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+import image_pipelines
+from image_pipelines import controlnet_folder, photo
 from mindone.diffusers import (
+    ControlNetModel,
     DeepCacheConfig,
+    DPMSolverMultistepScheduler,
     EasyCacheConfig,
     HeunDiscreteScheduler,
     LCMScheduler,
@@ -132,6 +136,23 @@ def test_the_quadratic_schedule_is_densest_at_its_center():
 @pytest.mark.parametrize("family", ["sd1", "lcm", "bk_sdm", "sdxl"])  # PNDM, LCM and Euler among them
 def test_deep_cache_goes_with_every_network(family):
     assert np.isfinite(images(load(checkpoint(family)), [DeepCacheConfig(2)], steps=4)).all()
+
+
+def test_a_shallow_step_asks_a_controlnet_for_the_skip_connections_that_it_has(monkeypatch):
+    net = ControlNetModel.from_pretrained(controlnet_folder("sd1"))
+    pipe = image_pipelines.load("StableDiffusionControlNetPipeline", checkpoint("sd1"), controlnet=net)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    before, asked, run = images(pipe, image=photo(16, 16)), [], pipe.engine.run
+    assert np.array_equal(images(pipe, [DeepCacheConfig(1)], image=photo(16, 16)), before)
+
+    def spy(network, *inputs, **options):
+        if network is net and options["method"] == "residuals":
+            asked.append(options["count"])
+        return run(network, *inputs, **options)
+
+    monkeypatch.setattr(pipe.engine, "run", spy)
+    assert np.isfinite(images(pipe, [DeepCacheConfig(3, cache_branch_id=1)], image=photo(16, 16))).all()
+    assert asked == [net.skips, 2, 2, net.skips, 2, 2]
 
 
 # ---- forecasts ----
