@@ -9,6 +9,7 @@ from ..jobs import Job
 from ..schedulers import SHORT_NAMES, draw_noise
 from ..utils import logging
 from .clock import StageClock
+from .ours import Shaped
 from .setups import Setup
 
 if TYPE_CHECKING:
@@ -67,7 +68,12 @@ class Runner:
             for network in (pipe.unet, pipe.vae):
                 network.to(memory_format=torch.channels_last)
             self.engine += ", channels last"
-        pipe.unet.register_forward_pre_hook(lambda *_: clock.enter("denoising"))
+
+        def enter(unet: object, inputs: tuple[Shaped, ...]) -> None:
+            clock.enter("denoising")
+            clock.calls.add(single=inputs[0].shape[0] == setup.job.num_images)
+
+        pipe.unet.register_forward_pre_hook(enter)
         pipe.vae.decoder.register_forward_pre_hook(lambda *_: clock.enter("decode"))
         (height, width), factor = setup.model.image_size(setup.job.height, setup.job.width), pipe.vae_scale_factor
         self.shape = (setup.job.num_images, pipe.unet.config.in_channels, height // factor, width // factor)

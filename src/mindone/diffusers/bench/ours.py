@@ -1,6 +1,7 @@
 """A row of this library."""
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -29,6 +30,13 @@ class Runner:
         return jobs.draw(self.pipe, job)
 
 
+class Shaped(Protocol):
+    """An array of any library."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
 class StagedEngine:
     """An engine that tells a clock which stage's network it is about to run; in all else the engine itself."""
 
@@ -44,7 +52,14 @@ class StagedEngine:
                 if hasattr(value, "shape") and not isinstance(value, np.ndarray):
                     self.engine.numpy(value)
         self.clock.enter(stage)
+        if stage == "denoising":
+            self._count(*inputs, **options)
         return self.engine.run(model, *inputs, **options)
+
+    def _count(self, sample: Shaped, *_: object, encoder_hidden_states: Shaped, method: str = "", **__: object) -> None:
+        """Guidance's two halves start from the same latents, which go in once."""
+        single = sample.shape[0] == encoder_hidden_states.shape[0]
+        self.clock.calls.add(shallow=method == "shallow", single=single)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)

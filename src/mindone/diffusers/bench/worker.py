@@ -18,7 +18,7 @@ from ..jobs import Job
 from ..utils.errors import in_one_line
 from ..utils.machine import peak_memory
 from . import against, ours
-from .clock import StageClock
+from .clock import Calls, StageClock
 from .setups import OURS, REFERENCE, Setup
 
 RUNNERS: dict[str, type[ours.Runner] | type[against.Runner]] = {OURS: ours.Runner, REFERENCE: against.Runner}
@@ -34,6 +34,7 @@ class Reply:
     """Warnings that have come up."""
     engine: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    calls: Calls | None = None
     images: np.ndarray | None = None
     """uint8 (images, height, width, 3), if they were wanted."""
 
@@ -68,7 +69,7 @@ def serve(connection: Connection, setup: Setup) -> None:
             clock.start()
             images = runner.draw(job)
             seconds, stages = clock.stop()
-            reply = Reply(seconds, peak_memory(), notes.taken(), stages=stages)
+            reply = Reply(seconds, peak_memory(), notes.taken(), stages=stages, calls=clock.calls)
             if wants_images:
                 reply.images = np.stack([np.asarray(image.convert("RGB")) for image in images])
     except (EOFError, ConnectionError):  # whoever asked is gone
