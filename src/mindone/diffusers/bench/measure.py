@@ -183,18 +183,18 @@ class _Rows:
         """End the processes in which none of the rows that are still to come draws."""
         bases = [base_of(row.setup, self.rows) for row in rest if row.setup.rival_of is not None]
         needed = [self.processes[id(base)] for base in bases if id(base) in self.processes]
-        for process in self.processes.values():
-            if process not in needed:
-                process.hang_up()
-                process.end(time.monotonic() + PATIENCE_SECONDS)
+        for process in set(self.processes.values()).difference(needed):
+            process.hang_up()
+            process.end(time.monotonic() + PATIENCE_SECONDS)
         self.processes = {key: process for key, process in self.processes.items() if process in needed}
 
     def end(self) -> None:
         """Let all processes end, and see to it."""
-        for process in self.processes.values():
+        processes = set(self.processes.values())  # rivals share theirs
+        for process in processes:
             process.hang_up()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        for process in self.processes.values():
+        for process in processes:
             process.end(deadline)
 
 
