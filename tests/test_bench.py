@@ -375,8 +375,8 @@ def test_the_whole_stack_holds_each_layer_against_fewer_steps(tmp_path):
         ("instead: + half the steps guided, 25 steps", 25, "+ token downsampling 2"),
         ("+ int8", 25, None),
         ("instead: + token downsampling 2, 20 steps", 20, "+ int8"),
-        ("same images: DeepCache 3 + TaylorSeer 2", 25, None),
-        ("instead: baseline, 16 steps", 16, "same images: DeepCache 3 + TaylorSeer 2"),
+        ("baseline + both caches", 25, None),
+        ("instead: baseline, 16 steps", 16, "baseline + both caches"),
     ]
     for row in rows:
         assert row["status"] == "finished" and len(row["runs"]) == 3

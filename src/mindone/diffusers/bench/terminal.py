@@ -65,7 +65,7 @@ def print_report(data: JsonObject, files: list[Path]) -> None:
     """Print what was measured, and where it was written."""
     console = Console()
     if not console.is_terminal:
-        console.width = max(console.width, 140)
+        console.width = max(console.width, 180)
     console.print(f"\n{escape(wording.machine(data))}", highlight=False)
     for table in data["tables"]:
         console.print()
