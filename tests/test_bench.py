@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from mindone.diffusers import bench, schedulers
-from mindone.diffusers.bench import measure, process, session, worker
-from mindone.diffusers.bench.clock import STAGES, StageClock
+from mindone.diffusers.bench import measure, ours, process, session, worker
+from mindone.diffusers.bench.clock import STAGES, Calls, StageClock
 from mindone.diffusers.bench.report import Report
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.bench.terminal import ProgressBar
@@ -47,7 +47,7 @@ class PretendedRow:
     def reply(self, on_step):
         return worker.Reply(0.5, 10**9, [], engine="pretended")
 
-    def draw(self, on_step, images):
+    def draw(self, on_step, job, images):
         act = self.script[self.runs] if self.runs < len(self.script) and self.setup.name == "distilled" else ""
         self.runs += 1
         if act == "fail":
@@ -55,7 +55,6 @@ class PretendedRow:
         if act == "interrupt":
             raise KeyboardInterrupt
         on_step()
-        job = self.setup.job
         pictures = np.full((job.num_images, job.height, job.width, 3), 128, np.uint8)
         stages = dict(zip(STAGES, (0.1, 0.3, 0.1)))
         return worker.Reply(0.5, 10**9, [], stages=stages, images=pictures if images else None)
@@ -90,10 +89,10 @@ def valid(data):
 class KilledInItsSecondRun(process.RowProcess):
     """A row that the system ends, as it does when memory runs out."""
 
-    def draw(self, on_step, images):
+    def draw(self, on_step, job, images):
         if self.process.name.endswith("tiny autoencoder") and not images:
             os.kill(self.process.pid, signal.SIGKILL)
-        return super().draw(on_step, images)
+        return super().draw(on_step, job, images)
 
     def __init__(self, setup):
         super().__init__(setup)
@@ -205,11 +204,21 @@ def test_a_row_with_a_broken_file_fails_with_the_reason(quiet, tmp_path):
 
 def test_a_row_tells_of_every_denoising_step(quiet, tmp_path):
     table = make_plan(options(tmp_path, table="1", steps=4), tmp_path).tables[0]
-    wire = Wire(False, None)
+    wire = Wire((table.job, False), None)
     worker.serve(wire, table.setups[0])
     assert [kind for kind, _ in wire.said] == ["done", *["step"] * 4, "done"]
     loaded, drawn = wire.said[0][1], wire.said[-1][1]
     assert loaded.engine == "openvino, f32" and drawn.images is None
+
+
+def test_calls_of_the_network_are_counted_by_what_they_run(tmp_path):
+    given = options(tmp_path, steps=6, guidance_scale=3.0, guidance_interval=(0.0, 0.5), cache=("deepcache:3",))
+    setup, clock = make_plan(given, tmp_path).tables[0].setups[0], StageClock(lambda: None)
+    runner = ours.Runner(setup, clock)
+    for _ in range(2):  # of one run, not of all
+        clock.start()
+        runner.draw(setup.job)
+        assert clock.calls == Calls(full=2, shallow=4, single=3)
 
 
 def test_the_clock_splits_a_run_where_networks_are_first_called(monkeypatch):
@@ -336,11 +345,12 @@ def timed(*script):
     """Rows whose denoising takes 0.1 s a step; the distilled model's 0.06 s."""
 
     class Timed(pretend(*script)):
-        def draw(self, on_step, images):
-            reply = super().draw(on_step, images)
-            per_step = 0.06 if "distilled" in self.setup.job.model or "bk" in self.setup.job.model else 0.1
-            decode = 0.1 if self.setup.job.tiny_vae else 0.6
-            stages = dict(zip(STAGES, (0.1, per_step * self.setup.steps, decode)))
+        def draw(self, on_step, job, images):
+            reply = super().draw(on_step, job, images)
+            per_step = 0.06 if "distilled" in job.model or "bk" in job.model else 0.1
+            per_step *= 0.8 ** (len(job.cache) + (job.guidance_interval is not None) + job.int8)
+            decode = 0.1 if job.tiny_vae else 0.6
+            stages = dict(zip(STAGES, (0.1, per_step * job.steps, decode)))
             return replace(reply, stages=stages, seconds=sum(stages.values()))
 
     return Timed
@@ -355,13 +365,105 @@ def test_the_whole_stack_holds_each_layer_against_fewer_steps(tmp_path):
         ("instead: baseline, 15 steps", 15, "+ distilled"),  # 2.2 s less 0.7 s outside the steps, at 0.1 s a step
         ("+ tiny autoencoder", 25, None),
         ("instead: + distilled, 17 steps", 17, "+ tiny autoencoder"),
+        ("+ DeepCache 3", 25, None),
+        ("instead: + tiny autoencoder, 20 steps", 20, "+ DeepCache 3"),
+        ("+ TaylorSeer 2", 25, None),
+        ("instead: + DeepCache 3, 20 steps", 20, "+ TaylorSeer 2"),
+        ("+ half the steps guided", 25, None),
+        ("instead: + TaylorSeer 2, 20 steps", 20, "+ half the steps guided"),
+        ("+ token downsampling 2", 25, None),
+        ("instead: + half the steps guided, 25 steps", 25, "+ token downsampling 2"),
+        ("+ int8", 25, None),
+        ("instead: + token downsampling 2, 20 steps", 20, "+ int8"),
+        ("baseline + both caches", 25, None),
+        ("instead: baseline, 16 steps", 16, "baseline + both caches"),
     ]
     for row in rows:
         assert row["status"] == "finished" and len(row["runs"]) == 3
     assert rows[2]["latency"]["median"] == pytest.approx(rows[1]["latency"]["median"], abs=0.1)
     turns = [[run["order"] for run in row["runs"]] for row in rows]
     assert all(first < second < third for first, second, third in turns)
-    assert [row[1] for row in turns] == [11, 12, 13, 14, 15]  # in turn, the rivals among them
+    assert [row[1] for row in turns] == list(range(27, 44))  # in turn, the rivals among them
+
+
+def test_layers_that_cannot_be_are_left_out_and_said_so(tmp_path):
+    def layers(**more):
+        plan = make_plan(options(tmp_path, table="3", distilled=None, tiny_vae=None, **more), tmp_path)
+        return [setup.name for setup in plan.tables[0].setups if setup.rival_of is None][1:], " ".join(plan.notes)
+
+    names, notes = layers(steps=3, guidance_scale=1.0, engine="mindspore")
+    assert names == ["+ token downsampling 2"]
+    assert "'+ DeepCache 3': 3 steps are too few" in notes and "'+ int8': int8 computes on OpenVINO" in notes
+    names, notes = layers(steps=8, scheduler="lcm", guidance_interval=(0.0, 0.4))
+    assert names == ["+ DeepCache 3", "+ token downsampling 2", "+ int8"]
+    assert "each step of lcm starts from new noise" in notes and "guidance_interval was given" in notes
+    assert layers(steps=8, cache=("spectrum",))[0][0] == "+ half the steps guided"
+
+
+def test_a_rival_draws_in_the_process_of_the_row_that_it_is_made_from(tmp_path):
+    started = []
+
+    class Counted(timed()):
+        def __init__(self, setup):
+            super().__init__(setup)
+            started.append(setup.name)
+
+    results, bar = unmeasured(make_plan(options(tmp_path, table="3", steps=None), tmp_path).tables)
+    measure.measure(results, bar, Counted)
+    assert len(started) == 9 and not any(name.startswith("instead") for name in started)
+
+
+def test_one_repeat_keeps_a_process_only_as_long_as_a_row_draws_in_it(tmp_path):
+    alive, most = [], []
+
+    class Mortal(timed()):
+        def __init__(self, setup):
+            super().__init__(setup)
+            alive.append(setup.name)
+            most.append(len(alive))
+
+        def end(self, deadline):
+            alive.remove(self.setup.name)
+
+    results, bar = unmeasured(make_plan(options(tmp_path, table="3", steps=None, repeats=1), tmp_path).tables)
+    measure.measure(results, bar, Mortal)
+    assert not alive and max(most) == 3  # the baseline, which the last rival is made from, a row and its base
+    assert all(row.status(1) == "finished" for row in results[0].rows)
+    assert bar.tasks[0].completed == bar.tasks[0].total
+
+
+def test_a_warm_up_has_the_steps_that_compile_everything_and_the_images_are_those_of_a_whole_run(tmp_path):
+    plan = make_plan(options(tmp_path, table="3", steps=None, repeats=1), tmp_path)
+    steps = {setup.name: setup.warm_up.steps for setup in plan.tables[0].setups}
+    assert (steps["baseline"], steps["+ DeepCache 3"], steps["+ int8"]) == (2, 12, 12)
+    results, bar = unmeasured(plan.tables)
+    measure.measure(results, bar, timed())
+    baseline = results[0].rows[0]
+    assert baseline.first_run.steps == 2 and baseline.runs[0].steps == 25 and baseline.images is not None
+    needs_all = options(tmp_path, table="1", steps=25, cache=("deepcache:20",))
+    assert make_plan(needs_all, tmp_path).tables[0].setups[0].warm_up.steps == 25
+
+
+def test_the_stack_calls_all_of_its_networks_within_its_warm_up(tmp_path):
+    plan = make_plan(options(tmp_path, table="3", steps=25, guidance_scale=3.0), tmp_path)
+    stack = next(setup for setup in plan.tables[0].setups if setup.name == "+ token downsampling 2")
+    called = []
+    for job in (stack.warm_up, stack.job):
+        runner = ours.Runner(stack, StageClock(lambda: None))
+        runner.draw(job)
+        called.append(set(runner.pipe.unet.graphs))
+    assert called[0] == called[1] and len(called[0]) == 4  # full and shallow, with guidance and without
+
+
+def test_only_the_rows_that_are_asked_for_are_measured(tmp_path):
+    def names(*only, **more):
+        return [setup.name for setup in make_plan(options(tmp_path, only=only, **more), tmp_path).tables[-1].setups]
+
+    assert names("int8", table="3") == ["baseline", "+ int8"]
+    assert names("distilled", table="3") == ["baseline", "+ distilled", "instead: baseline, fewer steps"]
+    assert names("distilled + tiny") == ["baseline", "distilled + tiny autoencoder"]
+    with pytest.raises(ValueError, match="only 'spectrum' names no row; there are 'baseline', "):
+        names("spectrum", table="3")
 
 
 def test_a_rival_of_a_row_that_failed_says_so_and_the_bar_reaches_its_end(tmp_path):

@@ -40,7 +40,7 @@ def test_every_option_arrives(asked, tmp_path):
         "--model a/b --distilled c/d --tiny-vae e/f --prompt x --steps 4 --scheduler euler --num-images 2 --repeats 1"
     )
     words += " --height 64 --width 72 --guidance-scale 2.5 --seed 3 --dtype bfloat16 --engine openvino --table 2"
-    words += " --against diffusers"
+    words += " --against diffusers --only distilled --only half"
     command(*words.split(), "-o", str(tmp_path))
     (options,) = asked[0]
     assert options == bench.Options(
@@ -60,6 +60,7 @@ def test_every_option_arrives(asked, tmp_path):
         engine="openvino",
         table="2",
         against="diffusers",
+        only=("distilled", "half"),
         output=tmp_path,
     )
 

@@ -28,12 +28,14 @@ ROW = {
     "error": None,
     "latency": {"median": 4.0, "min": 3.9, "max": 4.2},
     "speedup": 1.0,
+    "speedup_over_reference": None,
     "stages": STAGES,
+    "calls": {"full": 26, "shallow": 0, "single": 0},
     "peak_memory": 3_210_000_000,
     "quality": None,
     "load_seconds": 2.0,
-    "first_run": {"order": 1, "seconds": 9.0, "stages": STAGES},
-    "runs": [{"order": 4, "seconds": 4.0, "stages": STAGES}],
+    "first_run": {"order": 1, "steps": 2, "seconds": 9.0, "stages": STAGES},
+    "runs": [{"order": 4, "steps": 25, "seconds": 4.0, "stages": STAGES}],
     "notes": [],
 }
 DISTILLED = {
@@ -158,6 +160,14 @@ def test_a_row_that_loses_to_its_rival_says_so():
         said = "loses to its rival: 12 steps take as long and give 21.5 dB, this gives 17.3 dB"
         assert (wording.loses(DISTILLED, table) == said) is loses
         assert (said in page.render({**DATA, "tables": [table]}, IMAGES)) is loses
+
+
+def test_calls_and_the_gain_over_the_reference_have_columns_where_they_tell_something(html):
+    assert "network calls</span>" not in html and "over diffusers</th>" not in html
+    cached = {**DISTILLED, "calls": {"full": 9, "shallow": 16, "single": 12}, "speedup_over_reference": 21.34}
+    text = Reader(page.render({**DATA, "tables": [{**DATA["tables"][0], "rows": [ROW, cached]}]}, IMAGES)).text
+    for words in ("network calls", "shallow", "unguided", "over diffusers", "21.34×"):
+        assert words in text, words
 
 
 def test_the_page_is_drawn_by_a_browser(html, tmp_path):

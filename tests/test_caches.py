@@ -1,13 +1,18 @@
 """What spares the network: features and steps that are used again, each against its own definition."""
 
+import copy
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+import image_pipelines
+from image_pipelines import controlnet_folder, photo
 from mindone.diffusers import (
+    ControlNetModel,
     DeepCacheConfig,
+    DPMSolverMultistepScheduler,
     EasyCacheConfig,
     HeunDiscreteScheduler,
     LCMScheduler,
@@ -133,6 +138,23 @@ def test_deep_cache_goes_with_every_network(family):
     assert np.isfinite(images(load(checkpoint(family)), [DeepCacheConfig(2)], steps=4)).all()
 
 
+def test_a_shallow_step_asks_a_controlnet_for_the_skip_connections_that_it_has(monkeypatch):
+    net = ControlNetModel.from_pretrained(controlnet_folder("sd1"))
+    pipe = image_pipelines.load("StableDiffusionControlNetPipeline", checkpoint("sd1"), controlnet=net)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    before, asked, run = images(pipe, image=photo(16, 16)), [], pipe.engine.run
+    assert np.array_equal(images(pipe, [DeepCacheConfig(1)], image=photo(16, 16)), before)
+
+    def spy(network, *inputs, **options):
+        if network is net and options["method"] == "residuals":
+            asked.append(options["count"])
+        return run(network, *inputs, **options)
+
+    monkeypatch.setattr(pipe.engine, "run", spy)
+    assert np.isfinite(images(pipe, [DeepCacheConfig(3, cache_branch_id=1)], image=photo(16, 16))).all()
+    assert asked == [net.skips, 2, 2, net.skips, 2, 2]
+
+
 # ---- forecasts ----
 
 
@@ -205,10 +227,7 @@ def test_every_pair_of_speedups_runs(pair, engine):
 
 
 def test_threads_draw_with_caches_of_their_own_on_shared_networks():
-    import copy
-
-    pipes = [copy.copy(load(checkpoint("sd2"))) for _ in range(1)] * 1
-    base = pipes[0]
+    base = load(checkpoint("sd2"))
     pipes = [copy.copy(base) for _ in range(3)]
     caches = [[DeepCacheConfig(2), TAYLOR], [DeepCacheConfig(3)], [SPECTRUM]]
     alone = [images(pipe, cache) for pipe, cache in zip(pipes, caches)]

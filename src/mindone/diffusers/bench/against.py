@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..jobs import Job
 from ..schedulers import SHORT_NAMES, draw_noise
 from ..utils import logging
 from .clock import StageClock
+from .ours import Shaped
 from .setups import Setup
 
 if TYPE_CHECKING:
@@ -66,14 +68,19 @@ class Runner:
             for network in (pipe.unet, pipe.vae):
                 network.to(memory_format=torch.channels_last)
             self.engine += ", channels last"
-        pipe.unet.register_forward_pre_hook(lambda *_: clock.enter("denoising"))
+
+        def enter(unet: object, inputs: tuple[Shaped, ...]) -> None:
+            clock.enter("denoising")
+            clock.calls.add(single=inputs[0].shape[0] == setup.job.num_images)
+
+        pipe.unet.register_forward_pre_hook(enter)
         pipe.vae.decoder.register_forward_pre_hook(lambda *_: clock.enter("decode"))
         (height, width), factor = setup.model.image_size(setup.job.height, setup.job.width), pipe.vae_scale_factor
         self.shape = (setup.job.num_images, pipe.unet.config.in_channels, height // factor, width // factor)
-        self.pipe, self.job, self.torch = pipe, setup.job, torch
+        self.pipe, self.torch = pipe, torch
 
-    def draw(self) -> "list[Image]":
-        """The job's images, one per seed."""
-        generators = [np.random.Generator(np.random.PCG64(seed)) for seed in self.job.seeds]
+    def draw(self, job: Job) -> "list[Image]":
+        """The job's images, one per seed: the set-up's, or one of as many images of the same size."""
+        generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
         noise = self.torch.from_numpy(draw_noise(np.empty(self.shape, np.float32), generators))
-        return list(self.pipe(**self.job.arguments, latents=noise.to(self.pipe.unet.dtype)).images)
+        return list(self.pipe(**job.arguments, latents=noise.to(self.pipe.unet.dtype)).images)

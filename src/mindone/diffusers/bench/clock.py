@@ -2,24 +2,45 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 STAGES = ("text_encoder", "denoising", "decode")
 
 
-class StageClock:
-    """Seconds of a run and of its stages: a stage lasts from the first call of its network to the next stage's first.
+@dataclass
+class Calls:
+    """How often a run calls its denoising network."""
 
-    What comes before the first network (tokens) counts to the first stage, what comes after the last one (conversion to
-    images) to the last, so that stages add up to the run.
+    full: int = 0
+    shallow: int = 0
+    """Those that a feature cache spares the deep part."""
+    single: int = 0
+    """Of all of them, those with one row per image: the ones without guidance."""
+
+    def add(self, *, shallow: bool = False, single: bool) -> None:
+        """Count a call."""
+        self.full += not shallow
+        self.shallow += shallow
+        self.single += single
+
+
+class StageClock:
+    """Seconds of a run and of its stages, and the calls of its denoising network.
+
+    A stage lasts from the first call of its network to the next stage's first. What comes before the first network
+    (tokens) counts to the first stage, what comes after the last one (conversion to images) to the last, so that
+    stages add up to the run.
     """
 
     def __init__(self, on_step: Callable[[], None]):
         self.on_step, self.stage, self.stages = on_step, STAGES[0], dict.fromkeys(STAGES, 0.0)
         self.began = self.entered = 0.0
+        self.calls = Calls()
 
     def start(self) -> None:
         """Begin a run."""
         self.stage, self.stages = STAGES[0], dict.fromkeys(STAGES, 0.0)
+        self.calls = Calls()
         self.began = self.entered = time.perf_counter()
 
     def enter(self, stage: str) -> None:

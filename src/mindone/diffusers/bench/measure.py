@@ -9,9 +9,10 @@ from itertools import count
 
 import numpy as np
 
-from .clock import STAGES
+from ..jobs import Job
+from .clock import STAGES, Calls
 from .process import PATIENCE_SECONDS, RowFailed, RowProcess
-from .setups import Setup, Table
+from .setups import Setup, Table, work
 from .terminal import ProgressBar
 from .worker import Reply
 
@@ -23,13 +24,14 @@ class Run:
     """One call of a pipeline; ``order`` counts the runs of all rows and tables."""
 
     order: int
+    steps: int
     seconds: float
     stages: dict[str, float]
 
 
 @dataclass
 class Row:
-    """What was measured of a set-up. The first run compiles and is not among ``runs``."""
+    """What was measured of a set-up. The first run warms up and is not among ``runs``; a rival has none."""
 
     setup: Setup
     load_seconds: float | None = None
@@ -38,7 +40,9 @@ class Row:
     runs: list[Run] = field(default_factory=list)
     peak_memory: int | None = None
     images: np.ndarray | None = None
-    """uint8 (images, height, width, 3), those of the first run."""
+    """uint8 (images, height, width, 3), those of the first run that has all steps."""
+    calls: Calls | None = None
+    """Those of the denoising network in such a run."""
     error: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -86,8 +90,9 @@ def measure(results: list[Results], watcher: ProgressBar, start: Start = RowProc
 class _Rows:
     """The rows of one table while they are measured.
 
-    Each row is loaded and run once for its compiled networks and its images; then all are run in turn, ``repeats``
-    times. Rivals join after the first turn, which tells how many steps they have. A row that fails keeps what it has,
+    Each row is loaded and run once for its compiled networks; then all are run in turn, ``repeats`` times. Rivals join
+    after the first turn, which tells how many steps they have. With one repeat there are no turns to take, and rows
+    that nobody needs any more give their memory back before the next one loads. A row that fails keeps what it has,
     with the reason, and the others go on.
     """
 
@@ -95,49 +100,65 @@ class _Rows:
         self.rows, self.table, self.repeats = result.rows, result.table, result.table.repeats
         self.watcher, self.start, self.orders = watcher, start, orders
         self.processes: dict[int, RowProcess] = {}
+        self.left = {id(row): self.table.work(row.setup) for row in self.rows}
 
     def measure(self) -> None:
+        if self.repeats == 1:
+            for i, row in enumerate(self.rows):
+                self.begin(row)
+                self.time(row, 1)
+                self.retire(self.rows[i + 1 :])
+            return
         rivals = [row for row in self.rows if row.setup.rival_of is not None]
         for row in self.rows:
             if row not in rivals:
-                self.load(row)
+                self.begin(row)
         for repeat in range(1, self.repeats + 1):
             for row in self.rows:
                 self.time(row, repeat)
             while rivals:
-                self.join(rivals.pop(0))
+                self.begin(rivals[0])
+                self.time(rivals.pop(0), 1)
+
+    def begin(self, row: Row) -> None:
+        """Have the row ready to be timed."""
+        with self.failing(row):
+            self.load(row) if row.setup.rival_of is None else self.join(row)
 
     def load(self, row: Row) -> None:
         """Start a row's process, and have it draw for the first time."""
         self.watcher.begin(self.table, row.setup, "loading")
         process = self.processes[id(row)] = self.start(row.setup)
-        with self.failing(row):
-            reply = self.take(row, process.reply(self.watcher.step))
-            row.load_seconds, row.engine = reply.seconds, reply.engine
-            self.watcher.begin(self.table, row.setup, "first run")
-            row.first_run = self.run(row, images=True)
+        reply = self.take(row, process.reply(self.watcher.step))
+        row.load_seconds, row.engine = reply.seconds, reply.engine
+        row.first_run = self.run(row, row.setup.warm_up, "first run")
+
+    def join(self, row: Row) -> None:
+        """A rival gets its number of steps, and its base's process."""
+        base = base_of(row.setup, self.rows)
+        found = as_fast_as_its_rival(row.setup, self.rows)
+        spared = self.table.work(row.setup) - self.table.work(found)
+        self.left[id(row)] -= spared
+        self.watcher.shorten(spared)
+        row.setup, row.load_seconds, row.engine = found, base.load_seconds, base.engine
+        self.processes[id(row)] = self.processes[id(base)]
 
     def time(self, row: Row, repeat: int) -> None:
         """One timed run, if the row is there and has not failed."""
-        if row.first_run and not row.error:
-            self.watcher.begin(self.table, row.setup, f"run {repeat} of {self.repeats}")
+        if id(row) in self.processes and not row.error:
             with self.failing(row):
-                row.runs.append(self.run(row, images=False))
+                row.runs.append(self.run(row, row.setup.job, f"run {repeat} of {self.repeats}"))
 
-    def join(self, row: Row) -> None:
-        """A rival gets its number of steps, and catches up with the others."""
-        with self.failing(row):
-            found = as_fast_as_its_rival(row.setup, self.rows)
-            self.watcher.shorten((self.repeats + 1) * (row.setup.work - found.work))
-            row.setup = found
-            self.load(row)
-            self.time(row, 1)
-
-    def run(self, row: Row, images: bool) -> Run:
-        order = next(self.orders)
-        reply = self.take(row, self.processes[id(row)].draw(self.watcher.step, images))
-        self.watcher.end_runs(row.setup)
-        return Run(order, reply.seconds, reply.stages)
+    def run(self, row: Row, job: Job, activity: str) -> Run:
+        self.watcher.begin(self.table, row.setup, activity, job)
+        order, is_whole = next(self.orders), job == row.setup.job
+        wants_images = is_whole and row.images is None
+        reply = self.take(row, self.processes[id(row)].draw(self.watcher.step, job, wants_images))
+        if is_whole:
+            row.calls = reply.calls
+        self.left[id(row)] -= work(job)
+        self.watcher.advance(work(job))
+        return Run(order, job.steps or 0, reply.seconds, reply.stages)
 
     def take(self, row: Row, reply: Reply) -> Reply:
         """Enter what a row's process says of every request into the row."""
@@ -156,15 +177,30 @@ class _Rows:
         except RowFailed as failure:
             row.error = str(failure)
             self.watcher.note(f"{row.setup.name} failed: {row.error}")
-            self.watcher.end_runs(row.setup, runs=self.repeats - len(row.runs) + (row.first_run is None))
+            self.watcher.advance(self.left.pop(id(row)))
+
+    def retire(self, rest: list[Row]) -> None:
+        """End the processes in which none of the rows that are still to come draws."""
+        bases = [base_of(row.setup, self.rows) for row in rest if row.setup.rival_of is not None]
+        needed = [self.processes[id(base)] for base in bases if id(base) in self.processes]
+        for process in set(self.processes.values()).difference(needed):
+            process.hang_up()
+            process.end(time.monotonic() + PATIENCE_SECONDS)
+        self.processes = {key: process for key, process in self.processes.items() if process in needed}
 
     def end(self) -> None:
         """Let all processes end, and see to it."""
-        for process in self.processes.values():
+        processes = set(self.processes.values())  # rivals share theirs
+        for process in processes:
             process.hang_up()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        for process in self.processes.values():
+        for process in processes:
             process.end(deadline)
+
+
+def base_of(rival: Setup, rows: list[Row]) -> Row:
+    """The row that is the rival with all its steps."""
+    return next(row for row in rows if row.setup.job == rival.job and row.setup.rival_of is None)
 
 
 def as_fast_as_its_rival(setup: Setup, rows: list[Row]) -> Setup:
@@ -176,7 +212,7 @@ def as_fast_as_its_rival(setup: Setup, rows: list[Row]) -> Setup:
         RowFailed: one of the two has no timed run.
     """
     faster = next(row for row in rows if row.setup.name == setup.rival_of)
-    base = next(row for row in rows if row.setup.job == setup.job and row.setup.rival_of is None)
+    base = base_of(setup, rows)
     for row in (faster, base):
         if not row.runs:
             raise RowFailed(f"it was to be as fast as {setup.rival_of!r}, but {row.setup.name!r} has failed")

@@ -49,8 +49,13 @@ class Options(Drawing):
         Literal["1", "2", "3"] | None, Field(description="Measure this table alone."), Option(unset="1 and 2")
     ] = None
     against: Annotated[
-        Literal["diffusers"] | None, Field(description="Add the reference library's rows to table 1.")
+        Literal["diffusers"] | None, Field(description="Add the reference library's rows to tables 1 and 3.")
     ] = None
+    only: Annotated[
+        tuple[str, ...],
+        Field(description="Measure the rows with this in their names, and the baseline; again for each further one."),
+        Option(metavar="TEXT"),
+    ] = ()
     shape: Annotated[
         Literal["sd15", "sdxl"] | None,
         Field(

@@ -1,6 +1,7 @@
 """A row of this library."""
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -22,11 +23,18 @@ class Runner:
         stages = {id(pipe.unet): "denoising", id(pipe.vae): "decode"}
         self.engine = f"{pipe.engine.name}, {_computes_in(pipe.engine.name, setup.job.dtype)}"
         pipe.engine = cast(Engine, StagedEngine(pipe.engine, stages, clock))
-        self.pipe, self.job = pipe, setup.job
+        self.pipe = pipe
 
-    def draw(self) -> "list[Image]":
-        """The job's images, one per seed."""
-        return jobs.draw(self.pipe, self.job)
+    def draw(self, job: jobs.Job) -> "list[Image]":
+        """The job's images, one per seed: the set-up's, or one of the same ``pipeline_key``."""
+        return jobs.draw(self.pipe, job)
+
+
+class Shaped(Protocol):
+    """An array of any library."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
 
 
 class StagedEngine:
@@ -44,7 +52,14 @@ class StagedEngine:
                 if hasattr(value, "shape") and not isinstance(value, np.ndarray):
                     self.engine.numpy(value)
         self.clock.enter(stage)
+        if stage == "denoising":
+            self._count(*inputs, **options)
         return self.engine.run(model, *inputs, **options)
+
+    def _count(self, sample: Shaped, *_: object, encoder_hidden_states: Shaped, method: str = "", **__: object) -> None:
+        """Guidance's two halves start from the same latents, which go in once."""
+        single = sample.shape[0] == encoder_hidden_states.shape[0]
+        self.clock.calls.add(shallow=method == "shallow", single=single)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)

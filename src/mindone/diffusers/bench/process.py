@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from ..jobs import Job
 from .setups import Setup
 from .worker import Reply, live
 
@@ -44,10 +45,10 @@ class RowProcess:
             self.process.join(PATIENCE_SECONDS)
             raise RowFailed(_cause_of_death(self.process.exitcode)) from None
 
-    def draw(self, on_step: Callable[[], None], images: bool) -> Reply:
-        """Have the row draw once."""
+    def draw(self, on_step: Callable[[], None], job: Job, images: bool) -> Reply:
+        """Have the row draw once: its own job, or that of a rival; ``images`` says whether to send them."""
         with contextlib.suppress(OSError):  # a process that is gone has nothing to say either
-            self.connection.send(images)
+            self.connection.send((job, images))
         return self.reply(on_step)
 
     def hang_up(self) -> None:

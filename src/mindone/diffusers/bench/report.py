@@ -97,13 +97,13 @@ def _table(result: Results) -> JsonObject:
         **{name: getattr(job, name) for name in ("steps", "guidance_scale", "num_images", "height", "width", "seeds")},
         "repeats": table.repeats,
         "weights": "random" if table.random_weights else "checkpoint",
-        "rows": [_row(row, result.rows[0], table) for row in result.rows],
+        "rows": [_row(row, result.rows, table) for row in result.rows],
     }
 
 
-def _row(row: Row, baseline: Row, table: Table) -> JsonObject:
+def _row(row: Row, rows: list[Row], table: Table) -> JsonObject:
     seconds, setup = [run.seconds for run in row.runs], row.setup
-    compared = None
+    baseline, compared = rows[0], None
     if row is not baseline and row.images is not None and baseline.images is not None and table.compares_images(setup):
         compared = asdict(quality.compare(row.images, baseline.images))
     return {
@@ -118,8 +118,10 @@ def _row(row: Row, baseline: Row, table: Table) -> JsonObject:
         "status": row.status(table.repeats),
         "error": row.error,
         "latency": {"median": row.latency, "min": min(seconds), "max": max(seconds)} if seconds else None,
-        "speedup": baseline.latency / row.latency if baseline.latency and row.latency else None,
+        "speedup": _speedup(row, baseline),
+        "speedup_over_reference": _speedup(row, next(filter(_is_reference, rows), None)),
         "stages": row.stages,
+        "calls": asdict(row.calls) if row.calls else None,
         "peak_memory": row.peak_memory,
         "quality": compared,
         "load_seconds": row.load_seconds,
@@ -127,6 +129,15 @@ def _row(row: Row, baseline: Row, table: Table) -> JsonObject:
         "runs": [asdict(run) for run in row.runs],
         "notes": row.notes,
     }
+
+
+def _speedup(row: Row, other: Row | None) -> float | None:
+    return other.latency / row.latency if other and other.latency and row.latency else None
+
+
+def _is_reference(row: Row) -> bool:
+    """Whether this is the reference library as it loads a model."""
+    return row.setup.library == REFERENCE and row.setup.job.dtype == "float32"
 
 
 def grid(result: Results) -> Image.Image:

@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ..acceleration.deep_cache import DeepCacheConfig
 from ..jobs import Job
 from .checkpoints import Checkpoint
+
+WARM_UP_STEPS, WARM_UP_STEPS_WHERE_CALLS_DIFFER = 2, 12
+"""A run compiles in its first step what it will call, unless caches or an interval of guidance call other things later:
+in 12 steps each of these has come up, also on top of each other."""
 
 OURS: Literal["mindone.diffusers"] = "mindone.diffusers"
 REFERENCE: Literal["diffusers"] = "diffusers"
@@ -28,9 +33,24 @@ class Setup:
         return self.job.steps or 0
 
     @property
-    def work(self) -> int:
-        """The length of a run on a progress bar."""
-        return self.steps * self.job.num_images
+    def warm_up(self) -> Job:
+        """What is drawn before the runs that are timed: the job, with no more steps than compile all of its networks.
+
+        One of caches that need all steps is drawn whole.
+        """
+        differs = bool(self.job.cache) or self.job.guidance_interval is not None
+        steps = min(self.steps, WARM_UP_STEPS_WHERE_CALLS_DIFFER if differs else WARM_UP_STEPS)
+        try:
+            for cache in self.job.caches or ():
+                cache.check(steps, branches=cache.cache_branch_id + 1 if isinstance(cache, DeepCacheConfig) else 1)
+        except ValueError:
+            return self.job
+        return self.job.changed(steps=steps)
+
+
+def work(job: Job) -> int:
+    """The length of a run on a progress bar."""
+    return (job.steps or 0) * job.num_images
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,14 @@ class Table:
     def job(self) -> Job:
         """The baseline's. All others draw with the same prompt, size and seeds."""
         return self.setups[0].job
+
+    def work(self, setup: Setup) -> int:
+        """The length of all runs of a row on a progress bar: denoising steps times images.
+
+        A rival needs no warm-up: it draws where its base has drawn.
+        """
+        jobs = [setup.job] * self.repeats + ([setup.warm_up] if setup.rival_of is None else [])
+        return sum(work(job) for job in jobs)
 
     def compares_images(self, setup: Setup) -> bool:
         """Whether this set-up's images say anything beside the baseline's: those of other random weights do not."""

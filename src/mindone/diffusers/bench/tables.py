@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..acceleration.caches import parse_caches
 from ..jobs import Drawing, Job
 from ..loading.hub import CHECKPOINTS
 from . import against, shapes
@@ -14,9 +15,20 @@ from .checkpoints import Checkpoint, check_fit, read_checkpoint, read_tiny_autoe
 from .options import Options
 from .setups import REFERENCE, Plan, Setup, Table
 
+STACK_STEPS = 25
 PROMPT = "a photo of an astronaut riding a horse on mars"
 BUNDLED_PROMPT = "a rocket on a blue background"
 BUNDLED = {"model": "icons", "distilled": "icons-distilled", "tiny_vae": "icons-tiny-vae"}
+LAYERS: Mapping[str, Mapping[str, object]] = {
+    "+ DeepCache 3": {"cache": ("deepcache:3",)},
+    "+ TaylorSeer 2": {"cache": ("deepcache:3", "taylorseer:2")},
+    "+ half the steps guided": {"guidance_interval": (0.0, 0.5)},
+    "+ token downsampling 2": {"token_downsampling": 2},
+    "+ int8": {"int8": True},
+}
+"""The speed-ups of table 3 that need no other checkpoint, each on top of those before it."""
+BOTH_CACHES = "baseline + both caches"
+"""What table 3 also measures on the baseline alone: pictures that stay nearly the same."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,8 @@ def make_plan(options: Options, scratch: Path) -> Plan:
     ``scratch`` is a folder for random weights, which is filled with ``options.shape`` only.
 
     Raises:
-        ValueError: checkpoints that do not fit together, a size that is impossible, a table that lacks its models, or
-            ``against`` names a library that is not installed.
+        ValueError: checkpoints that do not fit together, a size that is impossible, a table that lacks its models,
+            ``against`` names a library that is not installed, or ``only`` names no row.
         FileNotFoundError: no such checkpoint.
     """
     if options.against:
@@ -50,12 +62,43 @@ def make_plan(options: Options, scratch: Path) -> Plan:
             "are those of trained weights; the images mean nothing; PSNR and SSIM stand only where set-ups share "
             "weights."
         )
-    if not others and options.table not in (None, "1"):
-        raise ValueError(f"table {options.table} compares distilled models; give --distilled or --tiny-vae (or both)")
+    if not others and options.table == "2":
+        raise ValueError("table 2 compares distilled models; give --distilled or --tiny-vae (or both)")
+    if "3" in numbers:
+        notes += [f"Table 3 goes without {name!r}: {why}." for name, why in obstacles(options).items()]
+        if options.shape:
+            notes.append("Table 3 goes without the rivals: images of random weights tell nothing of a loss.")
     if not others and not options.table:
         numbers.remove("2")
         notes.append("No distilled model and no tiny autoencoder were given, so there is no second table.")
-    return Plan(tuple(LAYOUTS[number](options, models) for number in numbers), tuple(notes))
+    tables = [LAYOUTS[number](options, models) for number in numbers]
+    return Plan(tuple(chosen_rows(tables, options.only)), tuple(notes))
+
+
+def chosen_rows(tables: list[Table], only: tuple[str, ...]) -> list[Table]:
+    """The tables with their baselines and the rows in whose names one of the words of ``only`` occurs; () for all.
+
+    A rival stays where both the row that it rivals and the one that it is made from do.
+
+    Raises:
+        ValueError: a word occurs in no name.
+    """
+    if not only:
+        return tables
+    names = [setup.name for table in tables for setup in table.setups if setup.rival_of is None]
+    if unknown := next((word for word in only if not any(word in name for name in names)), None):
+        raise ValueError(f"only {unknown!r} names no row; there are {', '.join(map(repr, names))}")
+    found = []
+    for table in tables:
+        kept = [
+            setup
+            for setup in table.setups
+            if setup.rival_of is None and (setup is table.setups[0] or any(word in setup.name for word in only))
+        ]
+        jobs, rivalled = [setup.job for setup in kept], [setup.name for setup in kept]
+        rows = [s for s in table.setups if s in kept or (s.rival_of in rivalled and s.job in jobs)]
+        found.append(replace(table, setups=tuple(rows)))
+    return found
 
 
 def half_precision(options: Options, models: Models) -> Table:
@@ -63,9 +106,7 @@ def half_precision(options: Options, models: Models) -> Table:
     base = _baseline(options, models, "ddim", steps=50, num_images=1)
     setups = [with_options(base, "baseline (float32)", dtype="float32")]
     setups.append(with_options(base, f"half precision ({options.dtype})"))
-    for dtype in ("float32", "bfloat16") if options.against else ():
-        setups.append(replace(with_options(base, f"diffusers, {dtype}", dtype=dtype), library=REFERENCE))
-    return _table("Table 1: Half precision", setups, options)
+    return _table("Table 1: Half precision", setups + _references(base, options), options)
 
 
 def distilled_models(options: Options, models: Models) -> Table:
@@ -81,18 +122,53 @@ def distilled_models(options: Options, models: Models) -> Table:
 
 def whole_stack(options: Options, models: Models) -> Table:
     """Table 3: every speed-up on top of the one before, each with its rival: fewer steps for the same time."""
-    layers: dict[str, dict[str, object]] = {
+    stack = _baseline(options, models, "dpm++", steps=STACK_STEPS, num_images=1)
+    layers: dict[str, Mapping[str, object]] = {
         "+ distilled": {"model": models.distilled},
         "+ tiny autoencoder": {"tiny_vae": models.tiny_vae},
+        **{name: fields for name, fields in LAYERS.items() if name not in obstacles(options)},
     }
-    stack = _baseline(options, models, "dpm++", steps=25, num_images=1)
-    setups = [stack]
+    setups, baseline = [stack], stack
     for name, fields in layers.items():
         if None not in fields.values():
             faster = with_options(stack, name, **fields)
             setups += [faster, rival(stack, faster)]
             stack = faster
+    if not {"+ DeepCache 3", "+ TaylorSeer 2"} & obstacles(options).keys():
+        faster = with_options(baseline, BOTH_CACHES, **LAYERS["+ TaylorSeer 2"])
+        setups += [faster, rival(baseline, faster)]
+    if options.shape:
+        setups = [setup for setup in setups if setup.rival_of is None]
+    setups += _references(baseline, options)
     return _table(f"Table 3: The whole stack (half precision, {options.dtype})", setups, options)
+
+
+def obstacles(options: Options) -> dict[str, str]:
+    """Which of the ``LAYERS`` table 3 cannot have with these options, and why."""
+    found = {}
+    for name, fields in LAYERS.items():
+        texts = fields.get("cache")
+        if given := next((field for field in fields if getattr(options, field, None)), None):
+            found[name] = f"{given} was given, and holds for all rows"
+        elif isinstance(texts, tuple) and (why := _cannot_cache(texts, options)):
+            found[name] = why
+        elif "guidance_interval" in fields and options.guidance_scale is not None and options.guidance_scale <= 1:
+            found[name] = f"guidance_scale {options.guidance_scale:g} is no guidance"
+        elif "int8" in fields and options.engine == "mindspore":
+            found[name] = "int8 computes on OpenVINO"
+    return found
+
+
+def _cannot_cache(texts: tuple[str, ...], options: Options) -> str | None:
+    caches = parse_caches(texts)
+    if options.scheduler in ("lcm", "tcd") and any(cache.kind == "steps" for cache in caches):
+        return f"each step of {options.scheduler} starts from new noise"
+    try:
+        for cache in caches:
+            cache.check(options.steps or STACK_STEPS, branches=1)
+    except ValueError:
+        return f"{options.steps} steps are too few"
+    return None
 
 
 LAYOUTS: Mapping[str, Callable[[Options, Models], Table]] = {
@@ -114,6 +190,12 @@ def with_options(base: Setup, name: str, **fields: object) -> Setup:
 def rival(base: Setup, faster: Setup) -> Setup:
     """What a lossy speed-up must beat: the set-up without it, with as many fewer steps as make it as fast."""
     return replace(base, name=f"instead: {base.name}, fewer steps", rival_of=faster.name)
+
+
+def _references(base: Setup, options: Options) -> list[Setup]:
+    """The reference library's rows, if they are asked for."""
+    dtypes = ("float32", "bfloat16") if options.against else ()
+    return [replace(with_options(base, f"diffusers, {dtype}", dtype=dtype), library=REFERENCE) for dtype in dtypes]
 
 
 def _baseline(options: Options, models: Models, scheduler: str, *, steps: int, num_images: int) -> Setup:

@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
+from ..jobs import Job
 from ..utils import logging
 from . import wording
-from .setups import Setup, Table
+from .setups import Setup, Table, work
 from .wording import JsonObject
 
 
@@ -29,25 +30,25 @@ class ProgressBar(Progress):
             speed_estimate_period=1800,
             disable=not logging.is_progress_bar_enabled(),
         )
-        self.total = sum((table.repeats + 1) * setup.work for table in tables for setup in table.setups)
+        self.total = sum(table.work(setup) for table in tables for setup in table.setups)
         self.task = self.add_task("starting", total=self.total)
-        self.done, self.within, self.setup = 0, 0, tables[0].setups[0]
+        self.done, self.within, self.job = 0, 0, tables[0].job
 
-    def begin(self, table: Table, setup: Setup, activity: str) -> None:
-        """A row loads or runs now."""
-        self.within, self.setup = 0, setup
+    def begin(self, table: Table, setup: Setup, activity: str, job: Job | None = None) -> None:
+        """A row loads, or draws a job, now."""
+        self.within, self.job = 0, job or setup.job
         number = table.title.partition(":")[0]
         self.update(self.task, description=escape(f"{number}, {setup.name}, {activity}"))
 
     def step(self) -> None:
         """A denoising step of this run begins."""
-        images = self.setup.job.num_images
-        self.within = min(self.within + images, self.setup.work)
+        images = self.job.num_images
+        self.within = min(self.within + images, work(self.job))
         self.update(self.task, completed=self.done + self.within - images)
 
-    def end_runs(self, setup: Setup, runs: int = 1) -> None:
-        """A run is over, or some of a row that has failed will not be made."""
-        self.within, self.done = 0, self.done + runs * setup.work
+    def advance(self, units: int) -> None:
+        """A run of this length is over, or those of a row that has failed will not be made."""
+        self.within, self.done = 0, self.done + units
         self.update(self.task, completed=self.done)
 
     def shorten(self, units: int) -> None:
@@ -64,7 +65,7 @@ def print_report(data: JsonObject, files: list[Path]) -> None:
     """Print what was measured, and where it was written."""
     console = Console()
     if not console.is_terminal:
-        console.width = max(console.width, 140)
+        console.width = max(console.width, 180)
     console.print(f"\n{escape(wording.machine(data))}", highlight=False)
     for table in data["tables"]:
         console.print()
@@ -89,7 +90,9 @@ def _table(table: JsonObject) -> RichTable:
         pad_edge=False,
     )
     shown.add_column("set-up", min_width=16)
-    for name in ("latency", "speed-up", "text", "denoising", "decode", "memory", "PSNR", "SSIM"):
+    reference, calls = wording.shows_reference(table), wording.shows_calls(table)
+    names = ["latency", "speed-up", *["over diffusers"] * reference, "text", "denoising", "decode"]
+    for name in [*names, *list(wording.CALL_NAMES.values()) * calls, "memory", "PSNR", "SSIM"]:
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table["rows"]:
         stages = row["stages"] or {}
@@ -97,7 +100,9 @@ def _table(table: JsonObject) -> RichTable:
             escape(row["name"]),
             wording.latency(row),
             wording.speedup(row["speedup"]),
+            *[wording.speedup(row["speedup_over_reference"])] * reference,
             *(wording.seconds(stages.get(stage)) for stage in wording.STAGE_NAMES),
+            *wording.calls(row) * calls,
             wording.memory(row["peak_memory"]),
             wording.psnr(row, is_baseline=row is table["rows"][0]),
             wording.ssim(row),

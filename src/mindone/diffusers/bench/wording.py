@@ -6,6 +6,7 @@ JsonObject = dict[str, Any]
 """``report.json``, a table or a row of it, as ``schema.json`` describes them."""
 
 STAGE_NAMES = {"text_encoder": "text encoder", "denoising": "denoising", "decode": "decode"}
+CALL_NAMES = {"full": "full", "shallow": "shallow", "single": "unguided"}
 NOTHING = "–"
 
 
@@ -24,6 +25,24 @@ def latency(row: JsonObject) -> str:
 def speedup(value: float | None) -> str:
     """A factor."""
     return NOTHING if value is None else f"{value:.2f}×"
+
+
+def calls(row: JsonObject) -> list[str]:
+    """Of the denoising network: whole ones, those above a feature cache's branch, and of all those without guidance."""
+    return [NOTHING] * 3 if row["calls"] is None else [str(row["calls"][kind]) for kind in CALL_NAMES]
+
+
+def shows_calls(table: JsonObject) -> bool:
+    """Whether rows differ in their calls by more than their number of steps."""
+    return (
+        any(row["calls"] and row["calls"]["shallow"] for row in table["rows"])
+        or len({row["calls"]["single"] > 0 for row in table["rows"] if row["calls"]}) > 1
+    )
+
+
+def shows_reference(table: JsonObject) -> bool:
+    """Whether there is a row of the reference library to compare with."""
+    return any(row["speedup_over_reference"] for row in table["rows"])
 
 
 def memory(value: float | None) -> str:

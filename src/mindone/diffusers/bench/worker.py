@@ -1,6 +1,7 @@
 """The process that a row lives in: it loads the row's pipeline and draws whenever it is asked to.
 
-A process a row gives each its own peak memory, and keeps a row that runs out of memory from taking the others along.
+A process per row gives each its own peak memory, and keeps a row that runs out of memory from taking the others along.
+A rival draws in the process of the row that it is made from: it needs nothing else, and so no second copy of it.
 """
 
 import logging
@@ -13,10 +14,11 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from ..jobs import Job
 from ..utils.errors import in_one_line
 from ..utils.machine import peak_memory
 from . import against, ours
-from .clock import StageClock
+from .clock import Calls, StageClock
 from .setups import OURS, REFERENCE, Setup
 
 RUNNERS: dict[str, type[ours.Runner] | type[against.Runner]] = {OURS: ours.Runner, REFERENCE: against.Runner}
@@ -32,6 +34,7 @@ class Reply:
     """Warnings that have come up."""
     engine: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    calls: Calls | None = None
     images: np.ndarray | None = None
     """uint8 (images, height, width, 3), if they were wanted."""
 
@@ -44,7 +47,7 @@ def live(connection: Connection, setup: Setup) -> None:
 
 
 def serve(connection: Connection, setup: Setup) -> None:
-    """Load a row, then draw whenever asked, until None comes or the other end is gone.
+    """Load a row, then draw whenever a job and whether its images are wanted come, until None does or nobody is there.
 
     Sends ``("step", None)`` at each step, ``("done", reply)`` after loading and after each run, ``("failed", reason)``
     as its last message when something goes wrong.
@@ -59,13 +62,14 @@ def serve(connection: Connection, setup: Setup) -> None:
         reply = Reply(time.perf_counter() - began, peak_memory(), notes.taken(), engine=runner.engine)
         while True:
             connection.send(("done", reply))
-            wants_images = connection.recv()
-            if wants_images is None:
+            request: tuple[Job, bool] | None = connection.recv()
+            if request is None:
                 return
+            job, wants_images = request
             clock.start()
-            images = runner.draw()
+            images = runner.draw(job)
             seconds, stages = clock.stop()
-            reply = Reply(seconds, peak_memory(), notes.taken(), stages=stages)
+            reply = Reply(seconds, peak_memory(), notes.taken(), stages=stages, calls=clock.calls)
             if wants_images:
                 reply.images = np.stack([np.asarray(image.convert("RGB")) for image in images])
     except (EOFError, ConnectionError):  # whoever asked is gone
