@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
     from .models.clip_text import CLIPTextModel as CLIPTextModel
     from .models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+    from .models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
     from .models.controlnet import ControlNetModel as ControlNetModel
     from .models.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
@@ -71,6 +72,7 @@ _HOME = {
     "CLIPTextModel": "models.clip_text",
     "CLIPTextModelWithProjection": "models.clip_text",
     "CLIPTokenizer": "loading.tokenizer",
+    "CLIPVisionModelWithProjection": "models.clip_vision",
     "ControlNetModel": "models.controlnet",
     "DDIMScheduler": "schedulers",
     "DDPMScheduler": "schedulers",
