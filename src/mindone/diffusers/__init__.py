@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     from .pipelines.stable_diffusion_xl_controlnet import (
         StableDiffusionXLControlNetPipeline as StableDiffusionXLControlNetPipeline,
     )
+    from .pipelines.stable_diffusion_xl_controlnet_img2img import (
+        StableDiffusionXLControlNetImg2ImgPipeline as StableDiffusionXLControlNetImg2ImgPipeline,
+    )
+    from .pipelines.stable_diffusion_xl_controlnet_inpaint import (
+        StableDiffusionXLControlNetInpaintPipeline as StableDiffusionXLControlNetInpaintPipeline,
+    )
     from .pipelines.stable_diffusion_xl_img2img import (
         StableDiffusionXLImg2ImgPipeline as StableDiffusionXLImg2ImgPipeline,
     )
@@ -97,6 +103,8 @@ _HOME = {
     "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",
+    "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl_controlnet_img2img",
+    "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl_controlnet_inpaint",
     "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl_controlnet",
     "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl_img2img",
     "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint",
