@@ -55,7 +55,7 @@ VISION = {
     "hidden_size": CLIP_WIDTH,
     "projection_dim": CLIP_WIDTH,
 }
-SUBFOLDER, WEIGHTS = "models", "ip-adapter.safetensors"
+SUBFOLDER, WEIGHTS = "models", "ip-adapter_sd15.safetensors"
 
 
 @functools.cache

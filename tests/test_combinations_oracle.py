@@ -28,11 +28,9 @@ class Both:
     def __init__(self, family, task, engine="openvino", folder=None):
         folder = folder or checkpoint(family)
         name = f"StableDiffusion{'XL' if family == 'sdxl' else ''}{task}Pipeline"
-        theirs, ours = (
-            {"controlnet": controlnets(family, theirs=x)} if "Control" in task else {} for x in (True, False)
-        )
+        more = [{"controlnet": controlnets(family, theirs=x)} if "Control" in task else {} for x in (True, False)]
         self.family, self.task = family, task
-        self.pipes = reference(name, folder, **theirs), load(name, folder, engine=engine, **ours)
+        self.pipes = reference(name, folder, **more[0]), load(name, folder, engine=engine, **more[1])
 
     def call(self, method, *arguments, **options):
         for pipe in self.pipes:
@@ -47,9 +45,8 @@ class Both:
             pipe.load_lora_weights(each, adapter_name=name)
 
     def load_ip_adapter(self, kind, scale=0.7):
-        self.call(
-            "load_ip_adapter", str(ip_adapter_folder(self.family, kind)), subfolder=SUBFOLDER, weight_name=WEIGHTS
-        )
+        folder = str(ip_adapter_folder(self.family, kind))
+        self.call("load_ip_adapter", folder, subfolder=SUBFOLDER, weight_name=WEIGHTS)
         self.call("set_ip_adapter_scale", scale)
 
     def assert_same(self, **options):
