@@ -95,13 +95,13 @@ def pictures_of(image: ImagePrompts, adapters: int) -> list[list[Image.Image]]:
     Raises:
         ValueError: they are no PIL images, or not for as many adapters as there are.
     """
-    each = list(image) if isinstance(image, (list, tuple)) else [image]
+    each: list[Component] = list(image) if isinstance(image, (list, tuple)) else [image]
     if len(each) != adapters:
         raise ValueError(
             f"ip_adapter_image must be a picture (or a list of them) for each of {adapters} IP-Adapters, got "
             f"{len(each)}; several pictures for one adapter are a list in the list"
         )
-    pictures = [list(one) if isinstance(one, (list, tuple)) else [one] for one in each]
+    pictures: list[list[Component]] = [list(one) if isinstance(one, (list, tuple)) else [one] for one in each]
     for one in [picture for several in pictures for picture in several or [None]]:
         if not isinstance(one, Image.Image):
             raise ValueError(f"ip_adapter_image must be PIL images, got {type(one).__name__}")

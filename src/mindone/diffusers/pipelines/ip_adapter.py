@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,11 @@ class IPAdapterPipeline:
     unet: Component
     image_encoder: Component
     feature_extractor: Component
-    components: dict[str, Component]
+
+    if TYPE_CHECKING:
+
+        @property
+        def components(self) -> dict[str, Component]: ...
 
     def load_ip_adapter(
         self,
@@ -135,8 +139,8 @@ class IPAdapterPipeline:
         else:
             seen = self._vectors(pixels)
             unseen = np.zeros_like(seen)
-        repeated = (np.repeat(x, num_images_per_prompt, axis=0) for x in (seen, unseen))
-        return tuple(self.engine.asarray(x) for x in repeated)  # type: ignore[return-value]
+        seen, unseen = (np.repeat(x, num_images_per_prompt, axis=0) for x in (seen, unseen))
+        return self.engine.asarray(seen), self.engine.asarray(unseen)
 
     def prepare_ip_adapter_image_embeds(
         self,
