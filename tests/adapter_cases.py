@@ -1,9 +1,16 @@
 """Tiny IP-Adapters in the published layout."""
 
+import functools
+from pathlib import Path
+
 import numpy as np
 
-from checkpoints import random_weights
+from checkpoints import SAFETY_CHECKER, random_weights, write_model
+from lora_cases import networks
+from mindone.diffusers import CLIPVisionModelWithProjection
 from mindone.diffusers.adapters.ip_adapter_files import text_attentions
+from mindone.diffusers.loading.safetensors import save_file
+from tiny_pipelines import checkpoint
 
 CLIP_WIDTH = 24
 
@@ -40,3 +47,23 @@ def ip_adapter(unet: dict[str, tuple[int, ...]], kind: str) -> dict[str, np.ndar
             projection[f"layers.{i}.1.1.weight"] = (4 * hidden, hidden)
             projection[f"layers.{i}.1.3.weight"] = (hidden, 4 * hidden)
     return random_weights(shapes | {f"image_proj.{name}": shape for name, shape in projection.items()})
+
+
+VISION = {
+    **SAFETY_CHECKER["vision_config"],
+    "architectures": ["CLIPVisionModelWithProjection"],
+    "hidden_size": CLIP_WIDTH,
+    "projection_dim": CLIP_WIDTH,
+}
+SUBFOLDER, WEIGHTS = "models", "ip-adapter_sd15.safetensors"
+
+
+@functools.cache
+def ip_adapter_folder(family: str, kind: str, encoder: bool = True) -> Path:
+    """A folder laid out as ``h94/IP-Adapter`` is: the file in ``models``, the image encoder beside it."""
+    folder = checkpoint(family).with_name(f"{family}-ip-adapter-{kind}-{encoder}")
+    (folder / SUBFOLDER).mkdir(parents=True)
+    save_file(ip_adapter(networks(family)["unet"], kind), folder / SUBFOLDER / WEIGHTS)
+    if encoder:
+        write_model(CLIPVisionModelWithProjection, VISION, folder / SUBFOLDER / "image_encoder")
+    return folder

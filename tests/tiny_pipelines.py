@@ -44,10 +44,17 @@ def images_of(pipe, seed=0, **options) -> np.ndarray:
     return pipe(**arguments).images
 
 
+def _ip_adapters() -> Path:
+    from adapter_cases import ip_adapter_folder  # which needs this module
+
+    return ip_adapter_folder("sd1", "plain")
+
+
 PUBLISHED = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": lambda: checkpoint("sd1", safety_checker=True),
     "nota-ai/bk-sdm-small": lambda: checkpoint("bk_sdm"),
     "madebyollin/taesd": tiny_autoencoder_folder,
+    "h94/IP-Adapter": _ip_adapters,
 }
 """The tiny checkpoint that stands in for each hub id of the documentation."""
 

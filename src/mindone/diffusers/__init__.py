@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
     from .models.clip_text import CLIPTextModel as CLIPTextModel
     from .models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+    from .models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
     from .models.controlnet import ControlNetModel as ControlNetModel
     from .models.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
     from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
     from .pipelines.stable_diffusion_xl_controlnet import (
         StableDiffusionXLControlNetPipeline as StableDiffusionXLControlNetPipeline,
+    )
+    from .pipelines.stable_diffusion_xl_controlnet_img2img import (
+        StableDiffusionXLControlNetImg2ImgPipeline as StableDiffusionXLControlNetImg2ImgPipeline,
+    )
+    from .pipelines.stable_diffusion_xl_controlnet_inpaint import (
+        StableDiffusionXLControlNetInpaintPipeline as StableDiffusionXLControlNetInpaintPipeline,
     )
     from .pipelines.stable_diffusion_xl_img2img import (
         StableDiffusionXLImg2ImgPipeline as StableDiffusionXLImg2ImgPipeline,
@@ -71,6 +78,7 @@ _HOME = {
     "CLIPTextModel": "models.clip_text",
     "CLIPTextModelWithProjection": "models.clip_text",
     "CLIPTokenizer": "loading.tokenizer",
+    "CLIPVisionModelWithProjection": "models.clip_vision",
     "ControlNetModel": "models.controlnet",
     "DDIMScheduler": "schedulers",
     "DDPMScheduler": "schedulers",
@@ -95,6 +103,8 @@ _HOME = {
     "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",
+    "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl_controlnet_img2img",
+    "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl_controlnet_inpaint",
     "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl_controlnet",
     "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl_img2img",
     "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint",

@@ -1,4 +1,4 @@
-"""The published import path of the text encoders and their tokenizer; they are defined in `mindone.diffusers`."""
+"""The published import path of CLIP's encoders and of what prepares texts and pictures for them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mindone.diffusers.loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from mindone.diffusers.models.clip_text import CLIPTextModel as CLIPTextModel
     from mindone.diffusers.models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+    from mindone.diffusers.models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
     from mindone.diffusers.pipelines.safety import CLIPImageProcessor as CLIPImageProcessor
 
 _HOME = {
@@ -15,9 +16,16 @@ _HOME = {
     "CLIPTextModel": "mindone.diffusers.models.clip_text",
     "CLIPTextModelWithProjection": "mindone.diffusers.models.clip_text",
     "CLIPTokenizer": "mindone.diffusers.loading.tokenizer",
+    "CLIPVisionModelWithProjection": "mindone.diffusers.models.clip_vision",
 }
 
-__all__ = ["CLIPImageProcessor", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPTokenizer"]
+__all__ = [
+    "CLIPImageProcessor",
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "CLIPTokenizer",
+    "CLIPVisionModelWithProjection",
+]
 
 
 def __getattr__(name: str) -> Any:

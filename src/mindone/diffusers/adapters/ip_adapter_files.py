@@ -53,6 +53,11 @@ class IPAdapter:
         """How many tokens an image becomes."""
         return self.config["num_image_text_embeds" if self.kind == "plain" else "num_queries"]
 
+    @property
+    def image_channels(self) -> int:
+        """The channels of what the image encoder it was trained with makes of an image."""
+        return self.config["image_embed_dim" if self.kind == "plain" else "embed_dims"]
+
 
 def open_ip_adapter(path: str | os.PathLike[str], unet: Shapes) -> IPAdapter:
     """Read an IP-Adapter's ``.safetensors`` file; see `read_ip_adapter`."""

@@ -16,6 +16,7 @@ from ..engines.binding import bind, put_on
 from ..models.layers import Conv2d, Linear, Upsample, parameter
 from ..models.unet_blocks import GatedLinear
 from .lora_matrices import LayerUpdate
+from .places import cell_at, replace_cell
 
 
 class LoraCell(nn.Cell):
@@ -75,15 +76,15 @@ def put_around(network: nn.Cell, module: str, update: LayerUpdate) -> Callable[[
         ValueError: the layer is of a kind that takes no low-rank update.
     """
     names = module.split(".")
-    if isinstance(_at(network, names[:-1]), (GatedLinear, Upsample)):
+    if isinstance(cell_at(network, names[:-1]), (GatedLinear, Upsample)):
         names = names[:-1]
-    parent, inner = _at(network, names[:-1]), _at(network, names)
+    parent, inner = cell_at(network, names[:-1]), cell_at(network, names)
     if type(inner) not in _KINDS:
         raise ValueError(
             f"{module} is a {type(inner).__name__}, which takes no LoRA; linear layers and convolutions do"
         )
-    _replace(parent, names[-1], _KINDS[type(inner)](inner, update))
-    return lambda: _replace(parent, names[-1], inner)
+    replace_cell(parent, names[-1], _KINDS[type(inner)](inner, update))
+    return lambda: replace_cell(parent, names[-1], inner)
 
 
 def _matrix(values: Stored) -> ms.Parameter:
@@ -91,16 +92,3 @@ def _matrix(values: Stored) -> ms.Parameter:
     put_on(matrix)
     bind(matrix, values)
     return matrix
-
-
-def _at(cell: nn.Cell, names: list[str]) -> nn.Cell:
-    for name in names:
-        cell = cell[int(name)] if isinstance(cell, nn.CellList) else getattr(cell, name)
-    return cell
-
-
-def _replace(parent: nn.Cell, name: str, cell: nn.Cell) -> None:
-    if isinstance(parent, nn.CellList):
-        parent[int(name)] = cell
-    else:
-        setattr(parent, name, cell)

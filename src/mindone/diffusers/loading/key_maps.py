@@ -3,8 +3,7 @@
 - Autoencoders of Stable Diffusion 1.x and 2.x name their attention weights `query/key/value/proj_attn`, in some exports
   as 1×1 convolutions; today they are `to_q/to_k/to_v/to_out.0` and matrices.
 - CLIP text encoders carry the buffer `embeddings.position_ids`, which is `arange(77)`; and newer transformers writes
-  them without the `text_model.` prefix that all published files have. The vision tower of the safety checker has the
-  same buffer.
+  them without the `text_model.` prefix that all published files have. Vision towers have the same buffer.
 """
 
 import re
@@ -35,7 +34,7 @@ def clip_text_key(name: str) -> str | None:
 
 
 def clip_vision_key(name: str) -> str | None:
-    """The name of a safety checker's tensor; None for `position_ids`."""
+    """The name of a vision tower's tensor; None for `position_ids`."""
     return None if name.endswith("embeddings.position_ids") else name
 
 
@@ -43,6 +42,7 @@ RENAMES: dict[str, Rename] = {
     "AutoencoderKL": autoencoder_key,
     "CLIPTextModel": clip_text_key,
     "CLIPTextModelWithProjection": clip_text_key,
+    "CLIPVisionModelWithProjection": clip_vision_key,
     "StableDiffusionSafetyChecker": clip_vision_key,
     "CLIPSafetyChecker": clip_vision_key,
 }

@@ -66,6 +66,18 @@ class CLIPTextProjectionOutput(BaseOutput):
     """What enters the first layer and what leaves each, none of them normalised, when asked for."""
 
 
+@dataclass(eq=False)
+class CLIPVisionProjectionOutput(BaseOutput):
+    """What a `CLIPVisionModelWithProjection` makes of pictures."""
+
+    image_embeds: Array
+    """The pictures' vectors (batch, projection_dim)."""
+    last_hidden_state: Array
+    """(batch, 1 + patches, hidden_size), not normalised."""
+    hidden_states: tuple[Array, ...] | None = None
+    """What enters the first layer and what leaves each, when asked for."""
+
+
 class DiagonalGaussianDistribution:
     """The latents of an image: a normal distribution for each of their numbers (Kingma & Welling 2013, appendix B)."""
 

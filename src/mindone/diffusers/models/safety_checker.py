@@ -4,34 +4,14 @@ from dataclasses import dataclass, field
 
 from mindspore import nn
 
-from .. import functional as F
 from ..engines import Array
-from ..loading.fields import Pixels
 from ..utils.types import Value
 from .base import Model
-from .clip import CLIPEncoder, CLIPFields
-from .fields import Channels, Count
-from .layers import Conv2d, Embedding, LayerNorm, Linear, parameter
+from .clip_vision import CLIPVisionFields, CLIPVisionTransformer
+from .fields import Channels
+from .layers import Linear, parameter
 
 CONCEPTS, SPECIAL_CONCEPTS = 17, 3
-
-
-@dataclass(frozen=True)
-class CLIPVisionFields(CLIPFields):
-    """The fields of ``vision_config``."""
-
-    hidden_size: Channels = 768
-    intermediate_size: Channels = 3072
-    num_hidden_layers: Count = 12
-    num_attention_heads: Count = 12
-    num_channels: Channels = 3
-    image_size: Pixels = 224
-    patch_size: Pixels = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.patch_size > self.image_size:
-            raise ValueError(f"patch_size must be at most image_size, got {self.patch_size} and {self.image_size}")
 
 
 @dataclass(frozen=True)
@@ -78,38 +58,3 @@ class CLIPVision(nn.Cell):
 
     def construct(self, pixel_values: Array) -> Array:
         return self.vision_model(pixel_values)
-
-
-class CLIPVisionTransformer(nn.Cell):
-    """Patches and one class token through the transformer; the class token's vector is the image's."""
-
-    def __init__(self, c: CLIPVisionFields):
-        super().__init__()
-        self.embeddings = CLIPVisionEmbeddings(c)
-        self.pre_layrnorm = LayerNorm(c.hidden_size, c.layer_norm_eps)  # so spelt in checkpoints
-        self.encoder = CLIPEncoder(c, causal=False)
-        self.post_layernorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
-
-    def construct(self, pixel_values: Array) -> Array:
-        x = self.pre_layrnorm(self.embeddings(pixel_values))
-        for layer in self.encoder.layers:
-            x = layer(x)
-        return self.post_layernorm(F.select(x, 0, 1))
-
-
-class CLIPVisionEmbeddings(nn.Cell):
-    """One vector a patch, with the class token before them, plus a vector a position."""
-
-    def __init__(self, c: CLIPVisionFields):
-        super().__init__()
-        self.class_embedding = parameter(c.hidden_size)
-        self.patch_embedding = Conv2d(c.num_channels, c.hidden_size, c.patch_size, stride=c.patch_size, bias=False)
-        self.position_embedding = Embedding((c.image_size // c.patch_size) ** 2 + 1, c.hidden_size)
-
-    def construct(self, pixel_values: Array) -> Array:
-        patches = self.patch_embedding(pixel_values)
-        batch, channels = patches.shape[0], patches.shape[1]
-        patches = F.transpose(F.reshape(patches, (batch, channels, -1)), (0, 2, 1))
-        first = F.repeat_rows(F.reshape(self.class_embedding, (1, 1, channels)), batch)
-        tokens = F.concat((first, patches), 1)
-        return tokens + F.reshape(self.position_embedding.weight, (1, tokens.shape[1], channels))

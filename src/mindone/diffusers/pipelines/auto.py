@@ -15,6 +15,8 @@ from .stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
 from .stable_diffusion_inpaint import StableDiffusionInpaintPipeline
 from .stable_diffusion_xl import StableDiffusionXLPipeline
 from .stable_diffusion_xl_controlnet import StableDiffusionXLControlNetPipeline
+from .stable_diffusion_xl_controlnet_img2img import StableDiffusionXLControlNetImg2ImgPipeline
+from .stable_diffusion_xl_controlnet_inpaint import StableDiffusionXLControlNetInpaintPipeline
 from .stable_diffusion_xl_img2img import StableDiffusionXLImg2ImgPipeline
 from .stable_diffusion_xl_inpaint import StableDiffusionXLInpaintPipeline
 
@@ -37,6 +39,8 @@ PIPELINES: dict[str, Kind] = {
         StableDiffusionControlNetImg2ImgPipeline,
         StableDiffusionControlNetInpaintPipeline,
         StableDiffusionXLControlNetPipeline,
+        StableDiffusionXLControlNetImg2ImgPipeline,
+        StableDiffusionXLControlNetInpaintPipeline,
     )
 }
 
@@ -125,7 +129,10 @@ class AutoPipelineForImage2Image(AutoPipeline):
         "StableDiffusionXL": StableDiffusionXLImg2ImgPipeline,
         "LatentConsistencyModel": StableDiffusionImg2ImgPipeline,
     }
-    _controlled: ClassVar[Mapping[str, Kind]] = {"StableDiffusion": StableDiffusionControlNetImg2ImgPipeline}
+    _controlled: ClassVar[Mapping[str, Kind]] = {
+        "StableDiffusion": StableDiffusionControlNetImg2ImgPipeline,
+        "StableDiffusionXL": StableDiffusionXLControlNetImg2ImgPipeline,
+    }
 
 
 class AutoPipelineForInpainting(AutoPipeline):
@@ -136,4 +143,7 @@ class AutoPipelineForInpainting(AutoPipeline):
         "StableDiffusionXL": StableDiffusionXLInpaintPipeline,
         "LatentConsistencyModel": StableDiffusionInpaintPipeline,
     }
-    _controlled: ClassVar[Mapping[str, Kind]] = {"StableDiffusion": StableDiffusionControlNetInpaintPipeline}
+    _controlled: ClassVar[Mapping[str, Kind]] = {
+        "StableDiffusion": StableDiffusionControlNetInpaintPipeline,
+        "StableDiffusionXL": StableDiffusionXLControlNetInpaintPipeline,
+    }

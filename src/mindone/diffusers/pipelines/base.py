@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 
 from .. import engines
 from ..acceleration.int8 import Int8Config, check_engine, quantize_pipeline, require_int8
+from ..adapters.ip_adapter import ip_adapters_of
 from ..engines import Engine
 from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, Config, read_config, read_generation_config
 from ..loading.dtypes import parse_dtype
@@ -19,6 +20,7 @@ from ..utils.progress import progress_bar
 from ..utils.types import Value
 from .components import INDEX_NAME, Component, component_classes, load_component, published_names
 from .from_file import SingleFilePipeline
+from .ip_adapter import IPAdapterPipeline
 from .lora import LoraPipeline
 from .offload import Offloading
 from .published import PublishedPipeline
@@ -29,7 +31,13 @@ P = TypeVar("P", bound="Pipeline")
 
 
 class Pipeline(
-    PublishedPipeline, SingleFilePipeline, LoraPipeline, TextualInversionPipeline, Offloading, RunsOfPipeline
+    PublishedPipeline,
+    SingleFilePipeline,
+    LoraPipeline,
+    TextualInversionPipeline,
+    IPAdapterPipeline,
+    Offloading,
+    RunsOfPipeline,
 ):
     """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
 
@@ -292,4 +300,5 @@ class Pipeline(
             network.set_flash_attention_force_cast_dtype(force_cast_dtype)
 
     def _networks(self) -> list[Component]:
-        return [component for component in self.components.values() if hasattr(component, "enable_flash_sdp")]
+        networks = [component for component in self.components.values() if hasattr(component, "enable_flash_sdp")]
+        return [*networks, *ip_adapters_of(self.unet).projections]

@@ -21,6 +21,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "UNet2DConditionModel": ("models.unet", "diffusers"),
     "CLIPTextModel": ("models.clip_text", "transformers"),
     "CLIPTextModelWithProjection": ("models.clip_text", "transformers"),
+    "CLIPVisionModelWithProjection": ("models.clip_vision", "transformers"),
     "CLIPTokenizer": ("loading.tokenizer", "transformers"),
     "CLIPImageProcessor": ("pipelines.safety", "transformers"),
     "StableDiffusionSafetyChecker": ("models.safety_checker", "stable_diffusion"),

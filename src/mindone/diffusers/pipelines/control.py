@@ -40,8 +40,9 @@ class ControlPictures:
         first = self._per_net(pipe)[0]
         return control_image_processor(pipe).get_default_height_width(first, height, width)
 
-    def check(self, pipe: Pipeline, images: int, height: int, width: int) -> None:
+    def check(self, run: Run, images: int, height: int, width: int) -> None:
         """See `drawing.Guide`."""
+        pipe = run.pipe
         nets = nets_of(pipe)
         self.scales = _one_each("controlnet_conditioning_scale", self.conditioning_scale, len(nets))
         starts = _one_each("control_guidance_start", self.guidance_start, len(nets))
@@ -73,7 +74,7 @@ class ControlPictures:
                 rows = [row for row in range(len(pixels)) for _ in range(images // len(pixels))]
                 condition = engine.concat([condition[row : row + 1] for row in rows])
             nets.append(ControlledBy(net, condition, np.full((1, 1, 1, 1), scale, np.float32), interval))
-        run.control = Controls(run, nets, self.guess_mode)
+        run.controls.append(Controls(run, nets, self.guess_mode))
 
     def _per_net(self, pipe: Pipeline) -> list[ImageInput]:
         """The pictures of each ControlNet: lists that hold one per net for each prompt are turned round."""

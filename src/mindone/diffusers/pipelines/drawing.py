@@ -1,5 +1,6 @@
 """One run from its arguments to clean latents, for every pipeline that starts from a picture or follows one."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..engines import Array
@@ -26,13 +27,13 @@ class Start(Protocol):
 
 
 class Guide(Protocol):
-    """What a run follows besides the text: the pictures of ControlNets."""
+    """What a run follows besides the text: the pictures of ControlNets, and those of IP-Adapters."""
 
-    def check(self, pipe: Pipeline, images: int, height: int, width: int) -> None:
+    def check(self, run: Run, images: int, height: int, width: int) -> None:
         """Check the arguments before any network runs."""
 
     def begin(self, run: Run) -> None:
-        """Give the run its ``control``."""
+        """Add to the run's ``controls``."""
 
 
 def draw(
@@ -42,7 +43,7 @@ def draw(
     sampling: Sampling,
     guidance: GuidanceOptions,
     report: Report,
-    guide: Guide | None = None,
+    guides: Sequence[Guide] = (),
 ) -> Array:
     """Check, lay out the steps, encode, begin, denoise. Returns latents (images, channels, height, width).
 
@@ -54,10 +55,10 @@ def draw(
     kwargs = conditions.cross_attention_kwargs
     checks.check_drawing(pipe, images, generator, report.output_type, kwargs, callback_tensors, guidance.interval)
     height, width = start.check(pipe, images)
-    if guide is not None:
-        guide.check(pipe, images, height, width)
     scaled = pipe.lora_call(kwargs)
     with scaled, pipe.begin(guidance.scale, guidance.rescale, guidance.interval) as run:
+        for guide in guides:
+            guide.check(run, images, height, width)
         run.settings.cross_attention_kwargs = kwargs
         run.set_timesteps(sampling.num_inference_steps, sampling.timesteps, sampling.sigmas)
         start.choose_timesteps(run)
@@ -65,7 +66,7 @@ def draw(
         run.set_step_options(sampling.eta, generator)
         conditions.apply(run, height, width)
         start.begin(run, images, generator)
-        if guide is not None:
+        for guide in guides:
             guide.begin(run)
         pipe.stage_over(keep=("unet", "controlnet"))
         latents = denoise(run, pipe.progress_bar, report.callback_on_step_end, callback_tensors)

@@ -48,7 +48,7 @@ class Settings:
 
 
 class Control(Protocol):
-    """Adds inputs to calls of the network: a ControlNet's residuals."""
+    """Adds inputs to calls of the network: a ControlNet's residuals, an image prompt's tokens."""
 
     def __call__(
         self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
@@ -77,19 +77,21 @@ class Run:
     step_options: Mapping[str, Value] = field(default_factory=dict)
     extra_channels: Sequence[str] = ()
     """The tensors that the network gets beside the latents, as further channels: those of an inpainting network."""
-    control: Control | None = None
+    controls: list[Control] = field(default_factory=list)
+    """Each is shown the text and what else the network is conditioned on, without what the others add."""
     caches: Sequence[CacheConfig] = ()
     """How parts of the network, or whole steps, are spared."""
     after_step: Callable[[int, Array], Array] = lambda index, latents: latents
     """Given the number of a step and the latents that it leaves, what to go on with."""
 
     def call_network(self, step: Step, sample: Array, timestep: NDArray[np.float32], **inputs: Input) -> Array:
-        """Run the network, or the ``method`` of it that is named, with what the run's control adds.
+        """Run the network, or the ``method`` of it that is named, with what the run's controls add.
 
         Every call of the network comes through here, also those of a feature cache.
         """
-        if self.control is not None:
-            inputs |= self.control(step, sample, timestep, inputs)
+        added = [control(step, sample, timestep, inputs) for control in self.controls]
+        for each in added:
+            inputs |= each
         return self.engine.run(self.unet, sample, timestep, **inputs)  # type: ignore[arg-type]
 
     @property

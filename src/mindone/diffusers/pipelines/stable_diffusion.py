@@ -12,6 +12,7 @@ from .base import Pipeline
 from .components import Component
 from .drawing import draw
 from .image_processor import Images, decode_latents, to_pil
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .output import StableDiffusionPipelineOutput
 from .predictors import guidance_scale_embedding
 from .prompts import as_list, encode_text, repeat_each
@@ -29,7 +30,7 @@ class StableDiffusionPipeline(Pipeline):
     """
 
     required_components = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
-    optional_components: ClassVar[tuple[str, ...]] = ("safety_checker", "feature_extractor")
+    optional_components: ClassVar[tuple[str, ...]] = ("safety_checker", "feature_extractor", "image_encoder")
     config_defaults: ClassVar[Mapping[str, object]] = {"requires_safety_checker": True}
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "negative_prompt_embeds")
     """What a step callback may ask for and replace."""
@@ -48,6 +49,7 @@ class StableDiffusionPipeline(Pipeline):
         scheduler: Component,
         safety_checker: Component = None,
         feature_extractor: Component = None,
+        image_encoder: Component = None,
         requires_safety_checker: bool = True,
         engine: Engine | str | None = None,
     ):
@@ -61,6 +63,7 @@ class StableDiffusionPipeline(Pipeline):
             "scheduler": _modernized(scheduler),
             "safety_checker": safety_checker,
             "feature_extractor": feature_extractor,
+            "image_encoder": image_encoder,
         }
         super().__init__(components, {"requires_safety_checker": requires_safety_checker}, engine)
 
@@ -116,6 +119,8 @@ class StableDiffusionPipeline(Pipeline):
         latents: Array = None,
         prompt_embeds: Array = None,
         negative_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -140,6 +145,9 @@ class StableDiffusionPipeline(Pipeline):
             generator: where noise comes from: one ``np.random.Generator``, or a list of one per image.
             latents: noise of your own, standard normal, (images, channels, height / 8, width / 8).
             prompt_embeds, negative_prompt_embeds: text embeddings instead of texts, (prompts, tokens, channels).
+            ip_adapter_image: a PIL image to follow, for pipelines with an IP-Adapter; a list with one for each of
+                several adapters, where a list in the list is several images for one.
+            ip_adapter_image_embeds: what `prepare_ip_adapter_image_embeds` made of such images, instead of them.
             output_type: "pil", "np" (float32 in [0, 1], (images, height, width, 3)) or "latent".
             return_dict: False gives a plain tuple.
             cross_attention_kwargs: ``{"scale": 0.5}`` for this call has LoRAs that are not fused count half as much.
@@ -169,8 +177,9 @@ class StableDiffusionPipeline(Pipeline):
         )
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
         guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        latents = draw(self, conditions, FromNoise(height, width, latents), sampling, guidance, report)
+        latents = draw(self, conditions, FromNoise(height, width, latents), sampling, guidance, report, [pictures])
         images, unsafe = self._decode(latents, output_type)
         return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)
 

@@ -9,6 +9,7 @@ from .components import Component
 from .control import ControlPictures, Scales, WithControlNet
 from .drawing import draw
 from .image_processor import ImageInput, Images
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .output import StableDiffusionPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion import StableDiffusionPipeline
@@ -30,10 +31,11 @@ class StableDiffusionWithControlNet(WithControlNet, WithImageProcessor, StableDi
         scheduler: Component = None,
         safety_checker: Component = None,
         feature_extractor: Component = None,
+        image_encoder: Component = None,
         requires_safety_checker: bool = True,
         engine: Engine | str | None = None,
     ):
-        parts = (vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor)
+        parts = (vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder)
         super().__init__(*parts, requires_safety_checker, engine)
         self._set_controlnet(controlnet)
 
@@ -58,6 +60,8 @@ class StableDiffusionControlNetPipeline(StableDiffusionWithControlNet):
         latents: Array = None,
         prompt_embeds: Array = None,
         negative_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -99,9 +103,10 @@ class StableDiffusionControlNetPipeline(StableDiffusionWithControlNet):
         )
         start = FromNoise(*guide.size(self, height, width), latents)
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         guidance = GuidanceOptions(guidance_scale, guidance_interval)
-        drawn = draw(self, prompts, start, sampling, guidance, report, guide)
+        drawn = draw(self, prompts, start, sampling, guidance, report, [pictures, guide])
         images, unsafe = self._decode(drawn, output_type)
         return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)
 
@@ -125,6 +130,8 @@ class StableDiffusionControlNetImg2ImgPipeline(StableDiffusionWithControlNet):
         generator: Generators = None,
         prompt_embeds: Array = None,
         negative_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -162,8 +169,9 @@ class StableDiffusionControlNetImg2ImgPipeline(StableDiffusionWithControlNet):
         )
         start = FromImage(image, strength, height=height, width=width)
         sampling = Sampling(num_inference_steps, None, None, eta, generator)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         guidance = GuidanceOptions(guidance_scale, guidance_interval)
-        drawn = draw(self, prompts, start, sampling, guidance, report, guide)
+        drawn = draw(self, prompts, start, sampling, guidance, report, [pictures, guide])
         images, unsafe = self._decode(drawn, output_type)
         return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)

@@ -8,6 +8,7 @@ from .arguments import GuidanceOptions, Prompts, Report, Sampling, Texts
 from .control import ControlPictures, Scales
 from .drawing import draw
 from .image_processor import ImageInput, Images
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .inpainting import Inpainting, WithMaskProcessor
 from .output import StableDiffusionPipelineOutput
 from .run import Interval, StepCallback
@@ -39,6 +40,8 @@ class StableDiffusionControlNetInpaintPipeline(WithMaskProcessor, StableDiffusio
         latents: Array = None,
         prompt_embeds: Array = None,
         negative_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -72,10 +75,11 @@ class StableDiffusionControlNetInpaintPipeline(WithMaskProcessor, StableDiffusio
         scale, begin, end = controlnet_conditioning_scale, control_guidance_start, control_guidance_end
         guide = ControlPictures(control_image, scale, guess_mode, begin, end, start)
         sampling = Sampling(num_inference_steps, None, None, eta, generator)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         guidance = GuidanceOptions(guidance_scale, guidance_interval)
         start.check_output(output_type)
-        drawn = draw(self, prompts, start, sampling, guidance, report, guide)
+        drawn = draw(self, prompts, start, sampling, guidance, report, [pictures, guide])
         images, unsafe = self._decode(drawn, output_type)
         images = start.put_back(images)
         return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)

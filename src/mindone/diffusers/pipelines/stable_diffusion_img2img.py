@@ -7,6 +7,7 @@ from ..schedulers.base import Generators
 from .arguments import GuidanceOptions, Prompts, Report, Sampling, Texts
 from .drawing import draw
 from .image_processor import ImageInput, Images
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .output import StableDiffusionPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion import StableDiffusionPipeline
@@ -31,6 +32,8 @@ class StableDiffusionImg2ImgPipeline(WithImageProcessor, StableDiffusionPipeline
         generator: Generators = None,
         prompt_embeds: Array = None,
         negative_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -59,8 +62,9 @@ class StableDiffusionImg2ImgPipeline(WithImageProcessor, StableDiffusionPipeline
             cross_attention_kwargs,
         )
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         guidance = GuidanceOptions(guidance_scale, guidance_interval)
-        latents = draw(self, prompts, FromImage(image, strength), sampling, guidance, report)
+        latents = draw(self, prompts, FromImage(image, strength), sampling, guidance, report, [pictures])
         images, unsafe = self._decode(latents, output_type)
         return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)

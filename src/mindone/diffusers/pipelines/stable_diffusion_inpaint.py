@@ -7,6 +7,7 @@ from ..schedulers.base import Generators
 from .arguments import GuidanceOptions, Prompts, Report, Sampling, Texts
 from .drawing import draw
 from .image_processor import ImageInput, Images
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .inpainting import Inpainting, WithMaskProcessor
 from .output import StableDiffusionPipelineOutput
 from .run import Interval, StepCallback
@@ -42,6 +43,8 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline)
         latents: Array = None,
         prompt_embeds: Array = None,
         negative_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -76,10 +79,11 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline)
         )
         start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, latents, masked_image_latents)
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         guidance = GuidanceOptions(guidance_scale, guidance_interval)
         start.check_output(output_type)
-        latents = draw(self, prompts, start, sampling, guidance, report)
+        latents = draw(self, prompts, start, sampling, guidance, report, [pictures])
         images, unsafe = self._decode(latents, output_type)
         images = start.put_back(images)
         return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)

@@ -13,6 +13,7 @@ from .base import Pipeline
 from .components import Component
 from .drawing import draw
 from .image_processor import Images, decode_latents, to_pil
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .output import StableDiffusionXLPipelineOutput
 from .predictors import guidance_scale_embedding
 from .prompts import as_list, encode_text, repeat_each
@@ -37,6 +38,7 @@ class StableDiffusionXLPipeline(Pipeline):
         "unet",
         "scheduler",
     )
+    optional_components: ClassVar[tuple[str, ...]] = ("image_encoder", "feature_extractor")
     config_defaults: ClassVar[Mapping[str, object]] = {"force_zeros_for_empty_prompt": True}
     default_guidance_scale = 5.0
     callback_tensors: ClassVar[tuple[str, ...]] = (
@@ -63,6 +65,8 @@ class StableDiffusionXLPipeline(Pipeline):
         tokenizer_2: Component,
         unet: Component,
         scheduler: Component,
+        image_encoder: Component = None,
+        feature_extractor: Component = None,
         force_zeros_for_empty_prompt: bool = True,
         engine: Engine | str | None = None,
     ):
@@ -74,6 +78,8 @@ class StableDiffusionXLPipeline(Pipeline):
             "tokenizer_2": tokenizer_2,
             "unet": unet,
             "scheduler": scheduler,
+            "image_encoder": image_encoder,
+            "feature_extractor": feature_extractor,
         }
         super().__init__(components, {"force_zeros_for_empty_prompt": force_zeros_for_empty_prompt}, engine)
 
@@ -172,6 +178,8 @@ class StableDiffusionXLPipeline(Pipeline):
         negative_prompt_embeds: Array = None,
         pooled_prompt_embeds: Array = None,
         negative_pooled_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -216,9 +224,10 @@ class StableDiffusionXLPipeline(Pipeline):
         )
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
         guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         start = FromNoise(height, width, latents, denoising_end)
-        images = self._decode(draw(self, conditions, start, sampling, guidance, report), output_type)
+        images = self._decode(draw(self, conditions, start, sampling, guidance, report, [pictures]), output_type)
         return StableDiffusionXLPipelineOutput(images) if return_dict else (images,)
 
     def _condition(

@@ -9,6 +9,7 @@ from .components import Component
 from .control import ControlPictures, Scales, WithControlNet
 from .drawing import draw
 from .image_processor import ImageInput, Images
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .output import StableDiffusionXLPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion_xl import StableDiffusionXLPipeline
@@ -19,7 +20,7 @@ from .xl_prompts import Size, XLPrompts
 class StableDiffusionXLControlNetPipeline(WithControlNet, WithImageProcessor, StableDiffusionXLPipeline):
     """A text and a picture to follow to pictures: ``pipe("a house", image=edges).images[0]``."""
 
-    optional_components = ("controlnet",)
+    optional_components = ("controlnet", *StableDiffusionXLPipeline.optional_components)
 
     def __init__(
         self,
@@ -32,10 +33,12 @@ class StableDiffusionXLControlNetPipeline(WithControlNet, WithImageProcessor, St
         controlnet: Component = None,
         scheduler: Component = None,
         force_zeros_for_empty_prompt: bool = True,
+        feature_extractor: Component = None,
+        image_encoder: Component = None,
         engine: Engine | str | None = None,
     ):
         parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
-        super().__init__(*parts, force_zeros_for_empty_prompt, engine)
+        super().__init__(*parts, image_encoder, feature_extractor, force_zeros_for_empty_prompt, engine)
         self._set_controlnet(controlnet)
 
     def __call__(  # type: ignore[override]
@@ -60,6 +63,8 @@ class StableDiffusionXLControlNetPipeline(WithControlNet, WithImageProcessor, St
         negative_prompt_embeds: Array = None,
         pooled_prompt_embeds: Array = None,
         negative_pooled_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -100,6 +105,7 @@ class StableDiffusionXLControlNetPipeline(WithControlNet, WithImageProcessor, St
         start = FromNoise(*guide.size(self, height, width), latents, denoising_end)
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
         guidance = GuidanceOptions(guidance_scale, guidance_interval)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        images = self._decode(draw(self, conditions, start, sampling, guidance, report, guide), output_type)
+        images = self._decode(draw(self, conditions, start, sampling, guidance, report, [pictures, guide]), output_type)
         return StableDiffusionXLPipelineOutput(images) if return_dict else (images,)

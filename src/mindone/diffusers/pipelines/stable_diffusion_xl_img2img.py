@@ -11,6 +11,7 @@ from .arguments import GuidanceOptions, Report, Sampling, Texts
 from .components import Component
 from .drawing import draw
 from .image_processor import ImageInput, Images
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .output import StableDiffusionXLPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion_xl import StableDiffusionXLPipeline
@@ -22,7 +23,7 @@ class StableDiffusionXLPicturePipeline(WithImageProcessor, StableDiffusionXLPipe
     """What the pipelines that start from pictures are made of: a refiner has one text encoder alone."""
 
     required_components = ("vae", "text_encoder_2", "tokenizer_2", "unet", "scheduler")
-    optional_components = ("text_encoder", "tokenizer")
+    optional_components = ("text_encoder", "tokenizer", *StableDiffusionXLPipeline.optional_components)
     config_defaults: ClassVar[Mapping[str, Value]] = {
         "force_zeros_for_empty_prompt": True,
         "requires_aesthetics_score": False,
@@ -37,6 +38,8 @@ class StableDiffusionXLPicturePipeline(WithImageProcessor, StableDiffusionXLPipe
         tokenizer_2: Component = None,
         unet: Component = None,
         scheduler: Component = None,
+        image_encoder: Component = None,
+        feature_extractor: Component = None,
         requires_aesthetics_score: bool = False,
         force_zeros_for_empty_prompt: bool = True,
         engine: Engine | str | None = None,
@@ -49,6 +52,8 @@ class StableDiffusionXLPicturePipeline(WithImageProcessor, StableDiffusionXLPipe
             tokenizer_2,
             unet,
             scheduler,
+            image_encoder,
+            feature_extractor,
             force_zeros_for_empty_prompt,
             engine,
         )
@@ -80,6 +85,8 @@ class StableDiffusionXLImg2ImgPipeline(StableDiffusionXLPicturePipeline):
         negative_prompt_embeds: Array = None,
         pooled_prompt_embeds: Array = None,
         negative_pooled_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -125,7 +132,8 @@ class StableDiffusionXLImg2ImgPipeline(StableDiffusionXLPicturePipeline):
         )
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
         guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         start = FromImage(image, strength, latents, denoising_start, denoising_end)
-        images = self._decode(draw(self, conditions, start, sampling, guidance, report), output_type)
+        images = self._decode(draw(self, conditions, start, sampling, guidance, report, [pictures]), output_type)
         return StableDiffusionXLPipelineOutput(images) if return_dict else (images,)

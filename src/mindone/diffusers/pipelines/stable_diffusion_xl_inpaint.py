@@ -7,6 +7,7 @@ from ..schedulers.base import Generators
 from .arguments import GuidanceOptions, Report, Sampling, Texts
 from .drawing import draw
 from .image_processor import ImageInput, Images
+from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .inpainting import Inpainting, WithMaskProcessor
 from .output import StableDiffusionXLPipelineOutput
 from .run import Interval, StepCallback
@@ -47,6 +48,8 @@ class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPictu
         negative_prompt_embeds: Array = None,
         pooled_prompt_embeds: Array = None,
         negative_pooled_prompt_embeds: Array = None,
+        ip_adapter_image: ImagePrompts = None,
+        ip_adapter_image_embeds: ImageEmbeds = None,
         output_type: str = "pil",
         return_dict: bool = True,
         cross_attention_kwargs: Mapping[str, object] | None = None,
@@ -81,21 +84,13 @@ class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPictu
             cross_attention_kwargs,
             (aesthetic_score, negative_aesthetic_score),
         )
-        start = Inpainting(
-            image,
-            mask_image,
-            height,
-            width,
-            strength,
-            padding_mask_crop,
-            latents,
-            masked_image_latents,
-            denoising_start,
-            denoising_end,
-        )
+        given = (latents, masked_image_latents, denoising_start, denoising_end)
+        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, *given)
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
         guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
+        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
         start.check_output(output_type)
-        images = start.put_back(self._decode(draw(self, conditions, start, sampling, guidance, report), output_type))
+        drawn = draw(self, conditions, start, sampling, guidance, report, [pictures])
+        images = start.put_back(self._decode(drawn, output_type))
         return StableDiffusionXLPipelineOutput(images) if return_dict else (images,)

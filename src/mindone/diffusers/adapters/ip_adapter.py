@@ -1,0 +1,140 @@
+"""The IP-Adapters of a UNet: attention to pictures beside that to the text (Ye et al. 2023, §3.2.2).
+
+A cell is put around each attention to the text. What it attends to comes with the text: in the place of the text the
+network is given a tuple, ``(text, scales, tokens of the first adapter, of the second, …)``, which goes through it
+untouched. So the network's own blocks know nothing of pictures, and a scale is a number that is passed in: changing it
+compiles nothing again.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mindspore import nn
+
+from .. import functional as F
+from ..engines import Array
+from ..engines.binding import bind, put_on
+from ..loading.safetensors import StoredTensor
+from ..loading.weights import Weights
+from ..models.base import Model
+from ..models.image_projection import ImageProjection, IPAdapterPlusImageProjection
+from ..models.layers import Attention, Linear
+from .block_weights import BlockWeights, expand_block_weights
+from .ip_adapter_files import IPAdapter, text_attentions
+from .lora_names import Shapes
+from .places import cell_at, replace_cell
+
+_PROJECTIONS: Mapping[str, type[Model]] = {"plain": ImageProjection, "plus": IPAdapterPlusImageProjection}
+
+
+class PictureAttention(nn.Cell):
+    """Around an `Attention` to the text: the same queries also attend to each adapter's tokens (eq. 5).
+
+    Args:
+        text: the attention to the text, which stays as it is.
+        number: its place among the network's, which is that of its scales.
+        keys, values: each adapter's, shaped as the attention's own.
+    """
+
+    def __init__(self, text: Attention, number: int, keys: Sequence[StoredTensor], values: Sequence[StoredTensor]):
+        super().__init__()
+        self.text, self.number = text, number
+        self.to_k_ip = nn.CellList([_linear(tensor) for tensor in keys])
+        self.to_v_ip = nn.CellList([_linear(tensor) for tensor in values])
+
+    def construct(self, x: Array, context: Array) -> Array:
+        """``x`` (b, pixels, channels), ``context`` as this module says."""
+        inner = self.text
+        text, scales, tokens = context[0], context[1], context[2:]
+        query = inner.to_q(x)
+        mixed = F.attention(query, inner.to_k(text), inner.to_v(text), inner.heads, False, inner.flash)
+        for i in range(len(tokens)):
+            key, value = self.to_k_ip[i](tokens[i]), self.to_v_ip[i](tokens[i])
+            scale = F.slice_axis(F.slice_axis(scales, 0, i, i + 1), 1, self.number, self.number + 1)
+            seen = F.attention(query, key, value, inner.heads, False, inner.flash)
+            mixed = mixed + seen * F.reshape(scale, (1, 1, 1))
+        return inner.to_out[0](mixed)
+
+
+class NetworkIPAdapters:
+    """The IP-Adapters of ``network``; pipelines that share the network share this."""
+
+    def __init__(self, network: Model):
+        self.network = network
+        self.loaded: tuple[IPAdapter, ...] = ()
+        self.projections: tuple[Model, ...] = ()
+        """For each adapter the network that makes a picture's vectors into tokens."""
+        self.scales = np.zeros((0, 0), np.float32)
+        """How much each adapter counts in each attention to the text, (adapters, attentions)."""
+
+    def load(self, adapters: Sequence[IPAdapter]) -> None:
+        """Put these adapters on, each with the scale 1, in the place of those that were on."""
+        self.unload()
+        layers = self._layers()
+        for number, layer in enumerate(layers):
+            keys, values = ([each.attention[f"{layer}.to_{x}_ip.weight"] for each in adapters] for x in "kv")
+            parent, name = self._place(layer)
+            replace_cell(parent, name, PictureAttention(cell_at(parent, [name]), number, keys, values))
+        self.loaded = tuple(adapters)
+        self.projections = tuple(_projection(each, self.network.dtype) for each in adapters)
+        self.scales = np.ones((len(adapters), len(layers)), np.float32)
+        self.network.graphs.clear()
+
+    def unload(self) -> None:
+        """Take all adapters off."""
+        if not self.loaded:
+            return
+        for layer in self._layers():
+            parent, name = self._place(layer)
+            replace_cell(parent, name, cell_at(parent, [name]).text)
+        self.loaded = self.projections = ()
+        self.network.graphs.clear()
+
+    def set_scales(self, scales: Sequence[BlockWeights]) -> None:
+        """How much each adapter counts from now on: a number, or one for each block (`block_weights`), else 0.
+
+        Raises:
+            ValueError: a block that is not there, or another number of them.
+        """
+        shapes, layers = self.shapes(), self._layers()
+        expanded = [expand_block_weights(scale, shapes, default=0.0) for scale in scales]
+        rows = [[weights[f"{layer}.to_k.weight"] for layer in layers] for weights in expanded]
+        self.scales = np.array(rows, np.float32)
+
+    def shapes(self) -> Shapes:
+        """The shapes of the network's own parameters, by published names."""
+        return {name: tuple(p.shape) for name, p in self.network.published_parameters().items()}
+
+    def _layers(self) -> list[str]:
+        return text_attentions(self.shapes())
+
+    def _place(self, layer: str) -> tuple[nn.Cell, str]:
+        *names, last = layer.split(".")
+        return cell_at(self.network, names), last
+
+
+def ip_adapters_of(network: Model) -> NetworkIPAdapters:
+    """The IP-Adapters of a network, none at first."""
+    if not hasattr(network, "ip_adapters"):
+        network.ip_adapters = NetworkIPAdapters(network)
+    adapters: NetworkIPAdapters = network.ip_adapters
+    return adapters
+
+
+def context(text: Array, scales: Array, tokens: Sequence[Array]) -> tuple[Array, ...]:
+    """What a network with adapters is given in the place of ``text``; ``tokens`` have as many rows as it."""
+    return (text, scales, *tokens)
+
+
+def _projection(adapter: IPAdapter, dtype: str) -> Model:
+    network = _PROJECTIONS[adapter.kind](**adapter.config)
+    network.load(Weights(adapter.projection), dtype)
+    return network
+
+
+def _linear(weight: StoredTensor) -> Linear:
+    out_channels, in_channels = weight.shape
+    cell = Linear(in_channels, out_channels, bias=False)
+    put_on(cell.weight)
+    bind(cell.weight, weight)
+    return cell

@@ -1,0 +1,123 @@
+"""What is published together, together: live against diffusers, on the same tiny checkpoints and the same noise."""
+
+import numpy as np
+import pytest
+
+from adapter_cases import SUBFOLDER, WEIGHTS, ip_adapter_folder
+from image_pipelines import controlnets, difference, draw, inpainting_checkpoint, load, mask, photo, reference
+from test_lora_oracle import lora
+from tiny_pipelines import checkpoint
+
+pytestmark = pytest.mark.oracle
+
+TOLERANCE = 1e-4
+"""Of the mean difference of pixels in [0, 1]: a tenth of what is asked for."""
+PICTURES = {
+    "": {},
+    "Img2Img": {"image": photo(), "strength": 0.8},
+    "Inpaint": {"image": photo(), "mask_image": mask(), "strength": 0.8},
+    "ControlNet": {"image": photo(seed=3)},
+    "ControlNetImg2Img": {"image": photo(), "control_image": photo(seed=3), "strength": 0.8},
+    "ControlNetInpaint": {"image": photo(), "mask_image": mask(), "control_image": photo(seed=3), "strength": 0.8},
+}
+
+
+class Both:
+    """The same calls for a pipeline of the reference and one of ours, for a task."""
+
+    def __init__(self, family, task, engine="openvino", folder=None):
+        folder = folder or checkpoint(family)
+        name = f"StableDiffusion{'XL' if family == 'sdxl' else ''}{task}Pipeline"
+        more = [{"controlnet": controlnets(family, theirs=x)} if "Control" in task else {} for x in (True, False)]
+        self.family, self.task = family, task
+        self.pipes = reference(name, folder, **more[0]), load(name, folder, engine=engine, **more[1])
+
+    def call(self, method, *arguments, **options):
+        for pipe in self.pipes:
+            getattr(pipe, method)(*arguments, **options)
+
+    def load_lora(self, name, **options):
+        import torch
+
+        tensors = lora(self.family, **options)
+        theirs = {n: torch.from_numpy(np.array(t)) for n, t in tensors.items()}
+        for pipe, each in zip(self.pipes, (theirs, tensors)):
+            pipe.load_lora_weights(each, adapter_name=name)
+
+    def load_ip_adapter(self, kind, scale=0.7):
+        folder = str(ip_adapter_folder(self.family, kind))
+        self.call("load_ip_adapter", folder, subfolder=SUBFOLDER, weight_name=WEIGHTS)
+        self.call("set_ip_adapter_scale", scale)
+
+    def assert_same(self, **options):
+        options = {"num_inference_steps": 4, **PICTURES[self.task], **options}
+        expected, images = (draw(pipe, **options) for pipe in self.pipes)
+        assert difference(expected, images) <= TOLERANCE
+        return images
+
+
+def differ(a, b):
+    return difference(a, b) > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("task", ["ControlNetImg2Img", "ControlNetInpaint"])
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+def test_stable_diffusion_xl_follows_a_picture_from_a_picture(task, engine):
+    both = Both("sdxl", task, engine)
+    assert differ(both.assert_same(), both.assert_same(controlnet_conditioning_scale=0.1, num_images_per_prompt=2)[:1])
+
+
+def test_controlnet_and_inpainting_xl():
+    both = Both("sdxl", "ControlNetInpaint", folder=inpainting_checkpoint("sdxl"))
+    both.assert_same(guess_mode=True)
+    both = Both("sdxl", "ControlNetInpaint")
+    both.assert_same(strength=1.0, control_guidance_end=0.5, target_size=(512, 256))
+    both.assert_same(padding_mask_crop=4, output_type="pil")
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_lora_and_controlnet(family):
+    both = Both(family, "ControlNet")
+    plain = both.assert_same()
+    both.load_lora("one")
+    assert differ(plain, both.assert_same())
+
+
+def test_two_loras_with_weights_xl():
+    both = Both("sdxl", "")
+    both.load_lora("one", seed=1)
+    one = both.assert_same()
+    both.load_lora("two", seed=2, text=False)
+    both.call("set_adapters", ["one", "two"], [0.7, 0.4])
+    assert differ(one, both.assert_same())
+
+
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize("family, kind", [("sd1", "plain"), ("sdxl", "plus")])
+def test_ip_adapter_and_lora(family, kind, engine):
+    both = Both(family, "", engine)
+    both.load_ip_adapter(kind)
+    seen = {"ip_adapter_image": photo(seed=5)}
+    plain = both.assert_same(**seen)
+    both.load_lora("one")
+    full = both.assert_same(**seen)
+    both.call("fuse_lora")
+    fused = both.assert_same(**seen)
+    assert differ(plain, full) and not differ(full, fused)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("task", [task for task in PICTURES if task])
+def test_ip_adapter_on_every_pipeline(family, task):
+    both = Both(family, task)
+    both.load_ip_adapter("plain")
+    assert differ(both.assert_same(ip_adapter_image=photo(seed=5)), both.assert_same(ip_adapter_image=photo(seed=6)))
+
+
+def test_everything_at_once():
+    both = Both("sd1", "ControlNetInpaint", folder=inpainting_checkpoint("sd1"))
+    both.load_lora("one", seed=1)
+    both.load_ip_adapter("plus", {"down": 0.4, "up": {"block_1": [0.0, 1.0, 0.5]}})
+    both.load_lora("two", seed=2)
+    both.call("set_adapters", ["one", "two"], [0.7, 0.4])
+    both.assert_same(ip_adapter_image=photo(seed=5), controlnet_conditioning_scale=0.6)
