@@ -32,6 +32,9 @@ EngineName = Annotated[
 
 _PATH = Option(metavar="PATH_OR_ID")
 
+CONTROL_KINDS = ("canny", "image")
+"""What a ControlNet can be given of a picture: its edges (Canny 1986), or itself."""
+
 
 class PipelineKey(Fields):
     """What decides which pipeline draws: jobs with equal keys can share one that is loaded."""
@@ -62,6 +65,11 @@ class PipelineKey(Fields):
             "for each further one."
         ),
         Option(metavar="PATH:WEIGHT"),
+    ] = ()
+    controlnet: Annotated[
+        tuple[str, ...],
+        Field(description="A ControlNet's folder or hub id, for what --control names; again for each further one."),
+        Option(metavar="PATH_OR_ID"),
     ] = ()
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16"],
@@ -165,6 +173,51 @@ class Job(Drawing, PipelineKey):
     num_images: Annotated[
         int, Field(ge=1, description="How many images to draw."), Option(argument="num_images_per_prompt")
     ] = 1
+
+    image: Annotated[
+        PathOrId | None,
+        Field(description="Start from this picture (a file or an address) instead of noise."),
+        Option(metavar="FILE"),
+    ] = None
+    strength: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="How much of the picture is drawn anew; with --upscale, in the second pass."),
+        Option(unset="the pipeline's", argument="strength"),
+    ] = None
+    mask: Annotated[
+        PathOrId | None,
+        Field(description="Draw the picture anew where this one, of the same size, is white."),
+        Option(metavar="FILE"),
+    ] = None
+    control: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Follow a picture, one for each --controlnet: canny=FILE its edges, image=FILE the picture as "
+            "it is."
+        ),
+        Option(metavar="KIND=FILE"),
+    ] = ()
+    upscale: Annotated[
+        float | None,
+        Field(gt=1, le=8, description="Draw, enlarge the latents so many times, and draw again from there."),
+        Option(metavar="TIMES"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _pictures_go_together(self) -> "Job":
+        if self.mask is not None and self.image is None:
+            raise ValueError("mask needs image, the picture that it belongs to")
+        if self.strength is not None and self.image is None and self.upscale is None:
+            raise ValueError("strength needs image, the picture to start from, or upscale")
+        if len(self.control) != len(self.controlnet):
+            raise ValueError(
+                f"control and controlnet go together, one each, got {len(self.control)} and {len(self.controlnet)}"
+            )
+        for each in self.control:
+            kind, sign, path = each.partition("=")
+            if not sign or not path or kind not in CONTROL_KINDS:
+                raise ValueError(f"control must be KIND=FILE with one of {', '.join(CONTROL_KINDS)}, got {each!r}")
+        return self
 
     @property
     def pipeline_key(self) -> PipelineKey:

@@ -32,6 +32,8 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
 
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
+    if key.controlnet:
+        components["controlnet"] = _controlnets(key)
     loras = [weighed(text) for text in key.lora]
     pipe = _load_model(key, quantization, **components)
     names = [f"lora_{i}" for i in range(len(loras))]
@@ -42,6 +44,14 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
     if key.token_downsampling is not None:
         pipe.unet.enable_token_downsampling(key.token_downsampling)
     return pipe
+
+
+def _controlnets(key: PipelineKey) -> object:
+    """One ControlNet, or a list of several."""
+    from ..models.controlnet import ControlNetModel
+
+    nets = [ControlNetModel.from_pretrained(path, mindspore_dtype=key.dtype) for path in key.controlnet]
+    return nets if len(nets) > 1 else nets[0]
 
 
 def weighed(text: str) -> tuple[str, float]:
@@ -98,12 +108,14 @@ def draw(pipe: Pipeline, job: Job, callback: StepCallback | None = None) -> list
     """
     import numpy as np
 
-    view: Any = pipe
+    from .pictures import draw_with, view_for
+
+    view: Any = view_for(pipe, job)
     if job.caches is not None or job.scheduler is not None:
-        view = copy.copy(pipe)  # with a scheduler and caches of its own: networks and what is compiled are shared
+        view = copy.copy(view)  # with a scheduler and caches of its own: networks and what is compiled are shared
     if job.caches is not None:
         view.caches = job.caches
     if job.scheduler is not None:
         view.scheduler = by_name(job.scheduler, view.scheduler.config)
     generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
-    return list(view(**job.arguments, generator=generators, callback_on_step_end=callback).images)
+    return draw_with(view, job, {"generator": generators, "callback_on_step_end": callback})

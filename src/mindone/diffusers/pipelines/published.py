@@ -37,6 +37,7 @@ class PublishedPipeline(Configurable):
     name_or_path: str = ""
     """What `from_pretrained` was given."""
     engine: Engine
+    generation_config: Config
     unet: Component
     vae: Component
     scheduler: Component
@@ -95,7 +96,9 @@ class PublishedPipeline(Configurable):
         """
         mine: Mapping[str, Value] = {**pipeline.components, **pipeline.own_settings}
         taken = {name: value for name, value in mine.items() if name in cls._keywords()}
-        return cls(**{**taken, **components}, engine=pipeline.engine)
+        made = cls(**{**taken, **components}, engine=pipeline.engine)
+        made.generation_config = pipeline.generation_config
+        return made
 
     @classmethod
     def load_config(

@@ -81,18 +81,8 @@ class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPictu
             cross_attention_kwargs,
             (aesthetic_score, negative_aesthetic_score),
         )
-        start = Inpainting(
-            image,
-            mask_image,
-            height,
-            width,
-            strength,
-            padding_mask_crop,
-            latents,
-            masked_image_latents,
-            denoising_start,
-            denoising_end,
-        )
+        given, span = (latents, masked_image_latents), (denoising_start, denoising_end)
+        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, *given, *span)
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
         guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
