@@ -1,100 +1,113 @@
-"""Jobs that read pictures: which pipeline draws them, and what it is given."""
+"""The pictures that a job names: read and checked before any network runs, and brought to the size of what is drawn."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ..utils.images import load_image
 from .job import Job
 
-if TYPE_CHECKING:
-    from ..pipelines.base import Pipeline
-
-_NOISE_AFTER_ENLARGING = 0.6
-"""The usual strength of a second pass: enlarged latents are blurred, and need this much drawn anew."""
+_EDGE_SIGMA = 1.5
+"""How many pixels wide the Gaussian is that smooths a picture before its edges are found."""
 
 
-def view_for(pipe: Pipeline, job: Job) -> Pipeline:
-    """The pipeline for the job's task, with the networks of ``pipe`` and what is compiled for them."""
-    from ..pipelines import auto
+@dataclass(frozen=True)
+class Pictures:
+    """A job's pictures, as they are in their files."""
 
+    image: Image.Image | None = None
+    mask: Image.Image | None = None
+    controls: tuple[tuple[str, Image.Image], ...] = ()
+    """Kind and picture, one per ControlNet."""
+
+    def size(self, height: int | None, width: int | None, factor: int) -> tuple[int | None, int | None]:
+        """The height and width to draw at: what is asked for, else the first picture's, in multiples of ``factor``.
+
+        Where one side is asked for, the other keeps the picture's proportions. Without pictures the size is up to the
+        pipeline, and None stays None.
+
+        Raises:
+            ValueError: the picture is smaller than ``factor``.
+        """
+        first = self.image or next((picture for _, picture in self.controls), None)
+        if first is None or (height is not None and width is not None):
+            return height, width
+        if height is not None:
+            return height, max(round(height * first.width / first.height / factor), 1) * factor
+        if width is not None:
+            return max(round(width * first.height / first.width / factor), 1) * factor, width
+        if min(first.size) < factor:
+            raise ValueError(
+                f"the picture is {first.width}×{first.height}, smaller than {factor}×{factor}; give height or width"
+            )
+        return first.height // factor * factor, first.width // factor * factor
+
+    def arguments(self, height: int | None, width: int | None) -> dict[str, object]:
+        """What a pipeline's call gets of the pictures and the size; what is None is left out."""
+        size: dict[str, object] = {
+            name: value for name, value in (("height", height), ("width", width)) if value is not None
+        }
+        if self.image is None or height is None or width is None:
+            followed = self._followed(height, width)
+            return size if followed is None else {**size, "image": followed}
+        arguments: dict[str, object] = {"image": _resized(self.image, height, width)}
+        if self.mask is not None:
+            arguments |= {"mask_image": _resized(self.mask, height, width), **size}
+        return {**arguments, **self.control_arguments(height, width)}
+
+    def control_arguments(self, height: int, width: int) -> Mapping[str, object]:
+        """What pipelines that start from another picture get of those to follow; nothing where there are none."""
+        followed = self._followed(height, width)
+        return {} if followed is None else {"control_image": followed}
+
+    def _followed(self, height: int | None, width: int | None) -> Image.Image | list[Image.Image] | None:
+        """The pictures to follow: one, or a list with one per ControlNet."""
+        if not self.controls or height is None or width is None:
+            return None
+        followed = [_controlling(kind, _resized(picture, height, width)) for kind, picture in self.controls]
+        return followed[0] if len(followed) == 1 else followed
+
+
+def read_pictures(job: Job) -> Pictures:
+    """Read the files, or fetch the addresses, that a job names.
+
+    Raises:
+        FileNotFoundError, ConnectionError: a picture is not there.
+        ValueError: a file is no picture, image and mask have different sizes, or the mask is all black.
+    """
+    paths = [each.partition("=") for each in job.control]
+    controls = tuple((kind, load_image(path)) for kind, _, path in paths)
     if job.image is None:
-        return pipe
-    task = auto.AutoPipelineForImage2Image if job.mask is None else auto.AutoPipelineForInpainting
-    return _sharing(task, pipe)
-
-
-def draw_with(view: Any, job: Job, more: dict[str, object]) -> list[Image.Image]:
-    """The job's images, by what `view_for` gave; ``more`` are arguments that no job holds."""
-    arguments = {**job.arguments, **_pictures(view, job), **more}
-    if job.upscale is None:
-        return list(view(**arguments).images)
-    if job.image is None:
-        arguments.pop("strength", None)  # it is the second pass's
-    latents = view(**arguments, output_type="latent").images
-    for taken in ("height", "width", "mask_image"):
-        arguments.pop(taken, None)
-    if job.control:
-        arguments["control_image"] = arguments.get("control_image", arguments["image"])
-    arguments["image"] = enlarged(view.engine.numpy(latents), job.upscale)
-    arguments["strength"] = job.strength or _NOISE_AFTER_ENLARGING
-    from ..pipelines.auto import AutoPipelineForImage2Image
-
-    second: Any = _sharing(AutoPipelineForImage2Image, view)
-    return list(second(**arguments).images)
-
-
-def enlarged(latents: NDArray[np.float32], times: float) -> NDArray[np.float32]:
-    """Latents (images, channels, height, width) with so many times as many rows and columns, bilinearly."""
-    from scipy.ndimage import zoom
-
-    larger = zoom(latents, (1, 1, times, times), order=1, mode="nearest", grid_mode=True)
-    return np.ascontiguousarray(larger, np.float32)
+        return Pictures(controls=controls)
+    image = load_image(job.image)
+    if job.mask is None:
+        return Pictures(image, controls=controls)
+    mask = load_image(job.mask)
+    if image.size != mask.size:
+        raise ValueError(
+            f"image {job.image} is {image.width}×{image.height} and mask {job.mask} {mask.width}×{mask.height}; they "
+            "must be of one size"
+        )
+    if np.asarray(mask.convert("L")).max() < 128:
+        raise ValueError(f"mask {job.mask} is all black: there is nothing to repaint; white is what is drawn anew")
+    return Pictures(image, mask, controls)
 
 
 def edges(picture: Image.Image) -> Image.Image:
     """White edges on black (Canny 1986), as ControlNets for edges take them."""
     from skimage.feature import canny
 
-    found = canny(np.asarray(picture.convert("L"), np.float32) / 255.0, sigma=1.5)
-    return Image.fromarray(np.repeat(found[..., None], 3, axis=2).astype(np.uint8) * 255)
+    found = canny(np.asarray(picture.convert("L"), np.float32) / 255.0, sigma=_EDGE_SIGMA)
+    return Image.fromarray(found.astype(np.uint8) * 255).convert("RGB")
 
 
-def _sharing(task: Any, pipe: Any) -> Any:
-    view = task.from_pipe(pipe)
-    view.set_progress_bar_config(**pipe._progress_bar_options)
-    view.caches = pipe.caches
-    return view
+def _controlling(kind: str, picture: Image.Image) -> Image.Image:
+    return edges(picture) if kind == "canny" else picture
 
 
-def _pictures(view: Any, job: Job) -> dict[str, object]:
-    """The arguments that are pictures, all of one size: that which was asked for, or the first picture's own."""
-    paths = [path for path in (job.image, job.mask, *(each.partition("=")[2] for each in job.control)) if path]
-    if not paths:
-        return {}
-    loaded = {path: load_image(path) for path in paths}
-    if job.mask is not None and loaded[job.mask].size != loaded[str(job.image)].size:
-        picture, mask = loaded[str(job.image)], loaded[job.mask]
-        raise ValueError(
-            f"image is {picture.width}×{picture.height} and mask {mask.width}×{mask.height}; they must be of one size"
-        )
-    first, factor = loaded[paths[0]], view.vae_scale_factor
-    width, height = ((given or own) // factor * factor for given, own in zip((job.width, job.height), first.size))
-    if width < factor or height < factor:
-        raise ValueError(f"{paths[0]} is {first.width}×{first.height}: too small, at least {factor}×{factor} is needed")
-    sized = {path: picture.resize((width, height), Image.Resampling.LANCZOS) for path, picture in loaded.items()}
-    controls = [
-        edges(sized[path]) if kind == "canny" else sized[path]
-        for kind, _, path in (each.partition("=") for each in job.control)
-    ]
-    followed: object = controls[0] if len(controls) == 1 else controls
-    if job.image is None:
-        return {"image": followed, "height": height, "width": width}
-    arguments: dict[str, object] = {"image": sized[job.image]}
-    if job.mask is not None:
-        arguments |= {"mask_image": sized[job.mask], "height": height, "width": width}
-    return arguments | ({"control_image": followed} if controls else {})
+def _resized(picture: Image.Image, height: int, width: int) -> Image.Image:
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
