@@ -1,7 +1,8 @@
-"""LoRA: "cat" becomes "dog" little by little. The update is computed here instead of trained; it is used like any other.
+"""LoRA: apples become lemons little by little. The update is computed here instead of trained, and used like any other.
 
 Cross-attention reads the text by matrices ``W``. The linear map ``edit`` comes nearest, by least squares, to turning
-what the text encoder says of cats into what it says of dogs, and to leaving other texts alone; the LoRA adds ``W edit``.
+what the text encoder says of apples into what it says of lemons, and to leaving other texts alone; the LoRA adds
+``W · edit``.
 """
 
 import numpy as np
@@ -21,11 +22,12 @@ def said(*prompts):
     return rows.reshape(-1, rows.shape[-1]).astype(np.float64)
 
 
-cats = said("a cat", "a cat on a yellow background", "a cat on a blue background")
-dogs = said("a dog", "a dog on a yellow background", "a dog on a blue background")
-others = said("a rocket", "an apple on a yellow background", "a house on a blue background")
-spread = cats.T @ cats + others.T @ others
-edit = np.linalg.solve(spread + 1e-3 * np.trace(spread) * np.eye(len(spread)) / len(spread), cats.T @ (dogs - cats)).T
+apples = said("apple", "an apple", "an apple on a blue background")
+lemons = said("lemon", "a lemon", "a lemon on a blue background")
+others = said("", "a rocket", "a house on a blue background")
+spread = apples.T @ apples + others.T @ others
+spread += 1e-3 * spread.trace() / len(spread) * np.eye(len(spread))
+edit = np.linalg.solve(spread, apples.T @ (lemons - apples)).T
 u, s, v = np.linalg.svd(edit)
 
 lora = {}
@@ -34,12 +36,12 @@ for name in pipe.unet.published_parameters():
         layer = f"unet.{name.removesuffix('.weight')}"
         lora[f"{layer}.lora_A.weight"] = v[:RANK].astype(np.float32)
         lora[f"{layer}.lora_B.weight"] = (pipe.unet.array(name) @ (u * s)[:, :RANK]).astype(np.float32)
-save_file(lora, "cat-to-dog.safetensors")
+save_file(lora, "apple-to-lemon.safetensors")
 
-pipe.load_lora_weights("cat-to-dog.safetensors", adapter_name="dog")
+pipe.load_lora_weights("apple-to-lemon.safetensors", adapter_name="lemon")
 images = []
 for weight in (0.0, 0.5, 1.0):
-    pipe.set_adapters("dog", weight)  # nothing is compiled again
-    generator = np.random.Generator(np.random.PCG64(3))
-    images += pipe("a cat on a yellow background", num_inference_steps=10, generator=generator).images
+    pipe.set_adapters("lemon", weight)  # nothing is compiled again
+    generator = np.random.Generator(np.random.PCG64(0))
+    images += pipe("an apple on a blue background", num_inference_steps=10, generator=generator).images
 make_image_grid(images, rows=1, cols=3).save("lora.png")

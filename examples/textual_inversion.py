@@ -1,4 +1,4 @@
-"""Textual inversion: a word that no vocabulary has. Here its vector is not learned: it lies between those of two words."""
+"""Textual inversion: a word that no vocabulary has. Its vector is not learned here, but lies between two words'."""
 
 import numpy as np
 
@@ -11,14 +11,14 @@ table = pipe.text_encoder.array("text_model.embeddings.token_embedding.weight")
 
 def vectors(text):
     """The text's own vectors, one per token."""
-    return table[pipe.tokenizer(text, add_special_tokens=False).input_ids]
+    return table[pipe.tokenizer.convert_tokens_to_ids(pipe.tokenizer.tokenize(text))]
 
 
-between = (vectors("apple").mean(axis=0) + vectors("lemon").mean(axis=0)) / 2
-pipe.load_textual_inversion({"emb_params": between[None]}, token="<apple-lemon>")
+between = (vectors("lion").mean(axis=0) + vectors("panda").mean(axis=0)) / 2
+pipe.load_textual_inversion({"emb_params": between[None]}, token="<lion-panda>")
 
 images = []
-for word in ("apple", "<apple-lemon>", "lemon"):
+for word in ("lion", "<lion-panda>", "panda"):
     generator = np.random.Generator(np.random.PCG64(0))
     images += pipe(f"a {word}", num_inference_steps=10, generator=generator).images
 make_image_grid(images, rows=1, cols=3).save("textual_inversion.png")
