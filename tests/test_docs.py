@@ -13,9 +13,12 @@ import click
 import pytest
 from huggingface_hub import constants
 
+from image_pipelines import controlnet_folder
+from lora_cases import kohya, layers, stored
 from mindone.diffusers.cli import main
+from mindone.diffusers.loading.safetensors import save_file
 from test_pipelines_snippet import SNIPPET
-from tiny_pipelines import hub_cache
+from tiny_pipelines import PUBLISHED, hub_cache
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -50,8 +53,14 @@ WITH_COMMANDS = [page for page in PAGES if commands(page)]
 @pytest.fixture(scope="module", autouse=True)
 def hub(tmp_path_factory):
     """The hub ids of the pages lead to tiny checkpoints."""
-    cache = tmp_path_factory.mktemp("hub")
-    hub_cache(cache)
+    cache, lora = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("lora")
+    tensors = kohya("sd1", {"unet": layers("sd1", "unet", (".to_q", ".to_v"))})
+    save_file(stored(tensors), lora / "pytorch_lora_weights.safetensors")
+    adapters = {
+        "lllyasviel/sd-controlnet-canny": lambda: controlnet_folder("sd1"),
+        "latent-consistency/lcm-lora-sdv1-5": lambda: lora,
+    }
+    hub_cache(cache, {**PUBLISHED, **adapters})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "HF_HUB_CACHE", str(cache))
         patch.setattr(constants, "HF_HUB_OFFLINE", True)

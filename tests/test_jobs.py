@@ -46,12 +46,20 @@ def test_a_job_comes_back_from_its_json():
         clip_skip=0,
         int8=True,
         lora=("style.safetensors:0.8",),
-        cache=("deepcache:3", "taylorseer"),
+        image="photo.png",
+        strength=0.5,
+        mask="mask.png",
+        control=("canny=photo.png",),
+        controlnet=("canny",),
+        control_scale=(0.5,),
         guidance_interval=(0.0, 0.5),
+        cache=("deepcache:3", "taylorseer"),
         token_downsampling=2,
     )
-    assert every.model_fields_set == set(Job.model_fields)
-    assert Job.from_json(every.to_json()) == every
+    enlarged = job(upscale=2.0)  # goes with no picture to start from
+    assert every.model_fields_set | enlarged.model_fields_set == set(Job.model_fields)
+    for each in (every, enlarged):
+        assert Job.from_json(each.to_json()) == each
     assert json.loads(every.to_json())["clip_skip"] == 0
 
 
@@ -243,11 +251,11 @@ class Later(Job):
     lora: Annotated[tuple[str, ...], Field(description="Adapters."), Option(metavar="PATH:WEIGHT")] = ()
     guidance_interval: Annotated[tuple[float, float] | None, Field(description="Part of the steps.")] = None
     int8: Annotated[bool, Field(description="Integers.")] = False
-    strength: Annotated[float, Field(gt=0, le=1, description="How much to change.")] = 0.8
+    sharpness: Annotated[float, Field(gt=0, le=1, description="How much to change.")] = 0.8
 
 
 def test_a_field_more_is_a_column_more():
-    table = 'prompt,seed,steps,scheduler,lora,guidance_interval,int8,strength\nx,1,25,,"a:0.5,b","0,0.5",true,\n'
+    table = 'prompt,seed,steps,scheduler,lora,guidance_interval,int8,sharpness\nx,1,25,,"a:0.5,b","0,0.5",true,\n'
     (row,) = csv.DictReader(io.StringIO(table))
     expected = Later(prompt="x", seed=1, steps=25, lora=("a:0.5", "b"), guidance_interval=(0, 0.5), int8=True)
     assert Later.from_texts(row) == expected
@@ -272,7 +280,7 @@ def test_a_field_more_is_an_option_more():
         "--guidance-interval",
         "0,0.5",
         "--int8",
-        "--strength",
+        "--sharpness",
         "0.6",
         "--seed",
         "1",
@@ -281,11 +289,11 @@ def test_a_field_more_is_an_option_more():
     result = CliRunner().invoke(generate, words)
     assert result.exit_code == 0, result.output
     (later,) = seen
-    expected = Later(prompt="x", seed=1, lora=("a:0.5", "b"), guidance_interval=(0, 0.5), int8=True, strength=0.6)
+    expected = Later(prompt="x", seed=1, lora=("a:0.5", "b"), guidance_interval=(0, 0.5), int8=True, sharpness=0.6)
     assert later == expected == Later.from_json(later.to_json())
     assert hash(later) == hash(expected)
     command = command_line("generate", later)
-    for option in ("--seed 1", "--lora a:0.5 --lora b", "--guidance-interval 0.0,0.5", "--int8", "--strength 0.6"):
+    for option in ("--seed 1", "--lora a:0.5 --lora b", "--guidance-interval 0.0,0.5", "--int8", "--sharpness 0.6"):
         assert option in command
     CliRunner().invoke(generate, shlex.split(command_line("generate", later))[2:])
     assert seen[1] == later

@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,9 @@ PUBLISHED = {
 """The tiny checkpoint that stands in for each hub id of the documentation."""
 
 
-def hub_cache(cache: Path) -> dict[str, str]:
-    """Fill a cache with `PUBLISHED` as the hub leaves it. Returns the environment of a process that reads it."""
-    for name, folder in PUBLISHED.items():
+def hub_cache(cache: Path, published: Mapping[str, Callable[[], Path]] = PUBLISHED) -> dict[str, str]:
+    """Fill a cache with repositories as the hub leaves them. Returns the environment of a process that reads it."""
+    for name, folder in published.items():
         repository = cache / f"models--{name.replace('/', '--')}"
         shutil.copytree(folder(), repository / "snapshots" / "0123abcd")
         (repository / "refs").mkdir()

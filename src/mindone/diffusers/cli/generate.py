@@ -16,6 +16,8 @@ from .options import options_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..jobs.pictures import Pictures
+
 
 @click.command()
 @options_of(Job)
@@ -44,14 +46,21 @@ def generate(output: Path | None, grid: bool, metadata: Literal["a1111"] | None,
       mindone-diffusers generate "a cat and a rocket" --num-images 4 --grid --seed 0 -o cats.png
       mindone-diffusers generate "a golden vase with different flowers" --steps 25 --dtype float16 \\
           --model nota-ai/bk-sdm-small --tiny-vae madebyollin/taesd
+      mindone-diffusers generate "a watercolour of a harbour" --image photo.jpg --strength 0.6
+      mindone-diffusers generate "a red hat" --image photo.jpg --mask mask.png
+      mindone-diffusers generate "a house" --control canny=photo.jpg --controlnet lllyasviel/sd-controlnet-canny \\
+          --model stable-diffusion-v1-5/stable-diffusion-v1-5
+      mindone-diffusers generate "a rocket" --upscale 2
     """
     job = Job.from_texts(given)
     if output is None:
         output = Path(f"{_file_stem(job.prompt)}-{job.seed}.png")
     paths = _output_paths(output, 1 if grid else job.num_images)
+    _spare_pictures(job, paths)
 
+    pictures = _read_pictures(job)
     pipe = jobs.load(job)
-    images = jobs.draw(pipe, job)
+    images = jobs.draw(pipe, job, None, pictures)
     if grid:
         images = [_grid(images)]
 
@@ -82,6 +91,22 @@ def _output_paths(output: Path, files: int) -> list[Path]:
     if files == 1:
         return [output]
     return [output.with_name(f"{output.stem}-{i}{output.suffix}") for i in range(files)]
+
+
+def _spare_pictures(job: Job, paths: list[Path]) -> None:
+    """A file that the job reads is not written over: the job could not be drawn again."""
+    for path in paths:
+        if any(Path(picture).resolve() == path.resolve() for picture in job.pictures):
+            raise click.UsageError(f"--output {path} is a picture that the image is made from; give another file")
+
+
+def _read_pictures(job: Job) -> Pictures | None:
+    """The job's pictures, if it has some: what is wrong with them is told before a checkpoint is loaded."""
+    if not job.pictures:
+        return None
+    from ..jobs.pictures import read_pictures
+
+    return read_pictures(job)
 
 
 def _grid(images: list[Image]) -> Image:

@@ -1,5 +1,6 @@
 """The fields of a job. An option more is a field more: the command line, PNG files and batches follow."""
 
+import math
 import os
 import secrets
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -32,6 +33,9 @@ EngineName = Annotated[
 
 _PATH = Option(metavar="PATH_OR_ID")
 
+CONTROL_KINDS = ("canny", "image")
+"""What a ControlNet can be given of a picture: its edges (Canny 1986), or itself."""
+
 
 class PipelineKey(Fields):
     """What decides which pipeline draws: jobs with equal keys can share one that is loaded."""
@@ -62,6 +66,14 @@ class PipelineKey(Fields):
             "for each further one."
         ),
         Option(metavar="PATH:WEIGHT"),
+    ] = ()
+    controlnet: Annotated[
+        tuple[str, ...],
+        Field(
+            description="A ControlNet's folder, hub id or FILE.safetensors, for what --control names; again for each "
+            "further one."
+        ),
+        _PATH,
     ] = ()
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16"],
@@ -166,6 +178,79 @@ class Job(Drawing, PipelineKey):
         int, Field(ge=1, description="How many images to draw."), Option(argument="num_images_per_prompt")
     ] = 1
 
+    image: Annotated[
+        PathOrId | None,
+        Field(description="Start from this picture (a file or an address) instead of noise; its size is the image's."),
+        Option(metavar="FILE"),
+    ] = None
+    strength: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="How much of the picture is drawn anew; with --upscale, in the second pass."),
+        Option(unset="the pipeline's", argument="strength"),
+    ] = None
+    mask: Annotated[
+        PathOrId | None,
+        Field(description="Draw the picture anew where this one, of the same size, is white; elsewhere it stays."),
+        Option(metavar="FILE"),
+    ] = None
+    control: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Follow a picture, one for each --controlnet: canny=FILE its edges, image=FILE the picture as "
+            "it is."
+        ),
+        Option(metavar="KIND=FILE"),
+    ] = ()
+    control_scale: Annotated[
+        tuple[float, ...],
+        Field(description="How much a picture that is followed counts, one for each --control."),
+        Option(unset="the pipeline's", argument="controlnet_conditioning_scale"),
+    ] = ()
+    upscale: Annotated[
+        float | None,
+        Field(gt=1, le=8, description="Draw, enlarge the latents so many times, and draw again from there."),
+        Option(metavar="TIMES"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _pictures_go_together(self) -> "Job":
+        if self.mask is not None and self.image is None:
+            raise ValueError("mask needs image, the picture that it belongs to")
+        if self.upscale is not None and self.image is not None:
+            raise ValueError(
+                "upscale enlarges what is drawn from noise, not image; give height and width, to which image is brought"
+            )
+        if self.strength is not None:
+            self._check_strength(self.strength)
+        if len(self.control) != len(self.controlnet):
+            raise ValueError(
+                f"control and controlnet go together, one each, got {len(self.control)} and {len(self.controlnet)}"
+            )
+        if self.control_scale and len(self.control_scale) != len(self.control):
+            raise ValueError(
+                f"control_scale must hold one number for each control, got {len(self.control_scale)} for "
+                f"{len(self.control)}"
+            )
+        for each in self.control:
+            kind, _, path = each.partition("=")
+            if not path or kind not in CONTROL_KINDS:
+                known = " or ".join(f"{kind}=FILE" for kind in CONTROL_KINDS)
+                raise ValueError(f"control must be {known}, got {each!r}")
+        return self
+
+    def _check_strength(self, strength: float) -> None:
+        if self.image is None and self.upscale is None:
+            raise ValueError("strength needs image, the picture to start from, or upscale")
+        if self.steps is not None and int(self.steps * strength) < 1:
+            least = math.ceil(1 / strength)
+            raise ValueError(f"strength {strength:g} of {self.steps} steps leaves none; take at least {least} steps")
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The files and addresses of the pictures that it draws from."""
+        named = (self.image, self.mask, *(each.partition("=")[2] for each in self.control))
+        return tuple(path for path in named if path is not None)
+
     @property
     def pipeline_key(self) -> PipelineKey:
         """The part that decides which pipeline draws."""
@@ -181,4 +266,4 @@ class Job(Drawing, PipelineKey):
         """What a pipeline is called with; what is unset is up to the pipeline."""
         named = {name: self.option(name).argument for name in type(self).model_fields}
         given = {argument: getattr(self, name) for name, argument in named.items() if argument}
-        return {argument: value for argument, value in given.items() if value is not None}
+        return {argument: value for argument, value in given.items() if value not in (None, ())}

@@ -99,14 +99,28 @@ def has_chunk(path: str | os.PathLike[str], keyword: str) -> bool:
 
 
 def _infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
-    """The job in that interface's words; LoRAs are told in the prompt."""
+    """The job in that interface's words; LoRAs are told in the prompt, and the size is the first pass's."""
     loras = [weighed(text) for text in job.lora]
     tags = [f"<lora:{PurePath(path).stem}:{weight:g}>" for path, weight in loras]
     said = {
-        name: getattr(job, name) for name in ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip")
+        name: getattr(job, name)
+        for name in ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip", "strength")
     }
-    said |= {"width": image.width, "height": image.height, "seed": about.get("image_seed", job.seed)}
+    times = job.upscale or 1
+    said |= {"width": round(image.width / times), "height": round(image.height / times)}
+    said |= {"seed": about.get("image_seed", job.seed), "extra": _extra(job)}
     return format_infotext({"prompt": " ".join([job.prompt, *tags]), "model": PurePath(job.model).stem, **said})
+
+
+def _extra(job: Job) -> dict[str, str]:
+    """What that interface writes at the end: what was enlarged how, and what ControlNets followed."""
+    extra = {} if job.upscale is None else {"Hires upscale": f"{job.upscale:g}", "Hires upscaler": "Latent"}
+    scales = job.control_scale or (1.0,) * len(job.control)
+    for i, (control, net, scale) in enumerate(zip(job.control, job.controlnet, scales)):
+        module = control.partition("=")[0]
+        named = {"Module": "none" if module == "image" else module, "Model": PurePath(net).stem, "Weight": f"{scale:g}"}
+        extra[f"ControlNet {i}"] = ", ".join(f"{name}: {value}" for name, value in named.items())
+    return extra
 
 
 def _read_chunk(path: str | os.PathLike[str], keyword: str = KEYWORD) -> str | None:

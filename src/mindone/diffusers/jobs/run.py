@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..schedulers.short_names import by_name
+from ..utils.types import Value
 from .job import Job, PipelineKey
 
 if TYPE_CHECKING:
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
     from ..acceleration.int8.config import Int8Config
     from ..pipelines.base import Pipeline
+    from ..pipelines.components import Component
     from ..pipelines.denoising import StepCallback
+    from .pictures import Pictures
 
 
-def load(key: PipelineKey, quantization: Int8Config | None = None, **components: Any) -> Pipeline:
+def load(key: PipelineKey, quantization: Int8Config | None = None, **components: Value) -> Pipeline:
     """The pipeline that draws a job, and every other job of the same ``pipeline_key``.
 
     Args:
@@ -32,6 +35,8 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
 
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
+    if key.controlnet:
+        components["controlnet"] = _controlnets(key)
     loras = [weighed(text) for text in key.lora]
     pipe = _load_model(key, quantization, **components)
     names = [f"lora_{i}" for i in range(len(loras))]
@@ -42,6 +47,19 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
     if key.token_downsampling is not None:
         pipe.unet.enable_token_downsampling(key.token_downsampling)
     return pipe
+
+
+def _controlnets(key: PipelineKey) -> object:
+    """One ControlNet, or a list of several."""
+    from ..models.controlnet import ControlNetModel
+
+    nets = [
+        ControlNetModel.from_single_file(path, mindspore_dtype=key.dtype)
+        if path.endswith(".safetensors")
+        else ControlNetModel.from_pretrained(path, mindspore_dtype=key.dtype)
+        for path in key.controlnet
+    ]
+    return nets if len(nets) > 1 else nets[0]
 
 
 def weighed(text: str) -> tuple[str, float]:
@@ -62,19 +80,19 @@ def weighed(text: str) -> tuple[str, float]:
     return path, number
 
 
-def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Any) -> Pipeline:
+def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Value) -> Pipeline:
     from ..acceleration.int8.config import Int8Config
-    from ..pipelines.auto import AutoPipelineForText2Image
+    from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 
+    # As the checkpoint says: a refiner is for pictures alone. A ControlNet makes it another class.
+    kind = AutoPipelineForText2Image if key.controlnet else DiffusionPipeline
     if key.model.endswith(".safetensors"):
         if key.revision is not None or key.variant is not None:
             raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")
         if key.int8:
             raise ValueError("int8 takes a folder; `mindone-diffusers convert` makes one of a file")
-        return AutoPipelineForText2Image.from_single_file(
-            key.model, mindspore_dtype=key.dtype, engine=key.engine, **components
-        )
-    return AutoPipelineForText2Image.from_pretrained(
+        return kind.from_single_file(key.model, mindspore_dtype=key.dtype, engine=key.engine, **components)
+    return kind.from_pretrained(
         key.model,
         mindspore_dtype=key.dtype,
         variant=key.variant,
@@ -85,25 +103,56 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
     )
 
 
-def draw(pipe: Pipeline, job: Job, callback: StepCallback | None = None) -> list[Image]:
+def draw(
+    pipe: Pipeline, job: Job, callback: StepCallback | None = None, pictures: Pictures | None = None
+) -> list[Image]:
     """The job's images, one per seed; several threads may draw with one pipeline.
 
     Args:
         pipe: what ``load`` gave for this job, or for one of the same ``pipeline_key``; it stays as it is.
         job: what to draw.
-        callback: called after every step, as a pipeline's ``callback_on_step_end``.
+        callback: called after every step, as a pipeline's ``callback_on_step_end``; with ``upscale`` in both passes.
+        pictures: what ``read_pictures`` gave for the job; None reads them now.
 
     Raises:
-        ValueError: the pipeline refuses an argument, before any network runs.
+        ValueError: a picture does not fit, or the pipeline refuses an argument; raised before any network runs.
+        OSError: a picture is not there.
     """
     import numpy as np
 
-    view: Any = pipe
-    if job.caches is not None or job.scheduler is not None:
-        view = copy.copy(pipe)  # with a scheduler and caches of its own: networks and what is compiled are shared
+    from ..pipelines.checks import check_size
+    from .pictures import read_pictures
+    from .upscale import draw_enlarged
+
+    pictures = pictures or read_pictures(job)
+    view = _with_settings(_for_task(pipe, job), job)
+    height, width = pictures.size(job.height, job.width, view.vae_scale_factor)
+    if height is not None and width is not None:
+        check_size(view, height, width)
+    arguments = {name: value for name, value in job.arguments.items() if name not in ("height", "width")}
+    arguments["generator"] = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
+    arguments["callback_on_step_end"] = callback
+    if job.upscale is not None:
+        return draw_enlarged(view, arguments, pictures, height, width, job.upscale)
+    return list(view(**arguments, **pictures.arguments(height, width)).images)
+
+
+def _for_task(pipe: Pipeline, job: Job) -> Component:
+    """A pipeline of the job's own for its task, which shares all networks, and what is compiled for them."""
+    from ..pipelines import auto
+
+    if job.image is None:
+        task: type[auto.AutoPipeline] = auto.AutoPipelineForText2Image
+    else:
+        task = auto.AutoPipelineForImage2Image if job.mask is None else auto.AutoPipelineForInpainting
+    made = task.from_pipe(pipe)
+    return copy.copy(pipe) if type(made) is type(pipe) else made
+
+
+def _with_settings(view: Component, job: Job) -> Component:
+    """The same with the job's own scheduler and caches."""
     if job.caches is not None:
         view.caches = job.caches
     if job.scheduler is not None:
         view.scheduler = by_name(job.scheduler, view.scheduler.config)
-    generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
-    return list(view(**job.arguments, generator=generators, callback_on_step_end=callback).images)
+    return view

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 from .. import engines
 from ..engines import Engine
+from ..loading.config import Config, read_generation_config
 from ..loading.dtypes import parse_dtype
 from ..loading.hub_files import FileSource
 from ..loading.single_file import SingleFile, open_single_file
@@ -29,6 +31,7 @@ class SingleFilePipeline:
     required_components: ClassVar[tuple[str, ...]]
     optional_components: ClassVar[tuple[str, ...]]
     config_defaults: ClassVar[Mapping[str, object]]
+    generation_config: Config
 
     if TYPE_CHECKING:
 
@@ -86,7 +89,10 @@ class SingleFilePipeline:
         pipeline, classes = cls._plan(index, components)
         loaded = load_components(single, pipeline, classes, dtype)
         settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
-        return pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
+        pipe = pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
+        if config is not None:
+            pipe.generation_config = read_generation_config(Path(config))
+        return pipe
 
 
 def index_of(single: SingleFile) -> dict[str, object]:

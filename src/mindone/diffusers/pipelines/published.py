@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -25,6 +25,8 @@ from .safety import blacken_unsafe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ..acceleration.caches import CacheConfig
+
 
 class PublishedPipeline(Configurable):
     """Mixed into `base.Pipeline`."""
@@ -37,6 +39,10 @@ class PublishedPipeline(Configurable):
     name_or_path: str = ""
     """What `from_pretrained` was given."""
     engine: Engine
+    generation_config: Config
+    caches: Sequence[CacheConfig] | None
+    _offloads: bool
+    _progress_bar_options: dict[str, Value]
     unet: Component
     vae: Component
     scheduler: Component
@@ -87,7 +93,7 @@ class PublishedPipeline(Configurable):
 
     @classmethod
     def from_pipe(cls, pipeline: PublishedPipeline, **components: Component) -> Self:
-        """A pipeline of this class with the components of another one, which both then share.
+        """A pipeline of this class with the components of another one, which both then share, and with its switches.
 
         Args:
             pipeline: the other one.
@@ -95,7 +101,10 @@ class PublishedPipeline(Configurable):
         """
         mine: Mapping[str, Value] = {**pipeline.components, **pipeline.own_settings}
         taken = {name: value for name, value in mine.items() if name in cls._keywords()}
-        return cls(**{**taken, **components}, engine=pipeline.engine)
+        made = cls(**{**taken, **components}, engine=pipeline.engine)
+        made.generation_config, made.caches = pipeline.generation_config, pipeline.caches
+        made._offloads, made._progress_bar_options = pipeline._offloads, pipeline._progress_bar_options
+        return made
 
     @classmethod
     def load_config(

@@ -1,0 +1,15 @@
+"""Larger images: draw at the network's own size, enlarge the latents, and draw again from there (--upscale 2)."""
+
+from PIL import Image
+
+from mindone.diffusers.jobs import Job, draw, load
+
+plain = Job(prompt="a rocket on a blue background", seed=0, steps=10)
+pipe = load(plain)
+[small] = draw(pipe, plain)
+[large] = draw(pipe, plain.changed(upscale=2, strength=0.5))
+
+sheet = Image.new("RGB", (large.width * 2, large.height))
+sheet.paste(small.resize(large.size, Image.Resampling.BICUBIC), (0, 0))
+sheet.paste(large, (large.width, 0))
+sheet.save("upscale.png")

@@ -1,0 +1,113 @@
+"""The pictures that a job names: read and checked before any network runs, and brought to the size of what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..utils.images import load_image
+from .job import Job
+
+_EDGE_SIGMA = 1.5
+"""How many pixels wide the Gaussian is that smooths a picture before its edges are found."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A job's pictures, as they are in their files."""
+
+    image: Image.Image | None = None
+    mask: Image.Image | None = None
+    controls: tuple[tuple[str, Image.Image], ...] = ()
+    """Kind and picture, one per ControlNet."""
+
+    def size(self, height: int | None, width: int | None, factor: int) -> tuple[int | None, int | None]:
+        """The height and width to draw at: what is asked for, else the first picture's, in multiples of ``factor``.
+
+        Where one side is asked for, the other keeps the picture's proportions. Without pictures the size is up to the
+        pipeline, and None stays None.
+
+        Raises:
+            ValueError: the picture is smaller than ``factor``.
+        """
+        first = self.image or next((picture for _, picture in self.controls), None)
+        if first is None or (height is not None and width is not None):
+            return height, width
+        if height is not None:
+            return height, max(round(height * first.width / first.height / factor), 1) * factor
+        if width is not None:
+            return max(round(width * first.height / first.width / factor), 1) * factor, width
+        if min(first.size) < factor:
+            raise ValueError(
+                f"the picture is {first.width}×{first.height}, smaller than {factor}×{factor}; give height or width"
+            )
+        return first.height // factor * factor, first.width // factor * factor
+
+    def arguments(self, height: int | None, width: int | None) -> dict[str, object]:
+        """What a pipeline's call gets of the pictures and the size; what is None is left out."""
+        size: dict[str, object] = {
+            name: value for name, value in (("height", height), ("width", width)) if value is not None
+        }
+        if self.image is None or height is None or width is None:
+            followed = self._followed(height, width)
+            return size if followed is None else {**size, "image": followed}
+        arguments: dict[str, object] = {"image": _resized(self.image, height, width)}
+        if self.mask is not None:
+            arguments |= {"mask_image": _resized(self.mask, height, width), **size}
+        return {**arguments, **self.control_arguments(height, width)}
+
+    def control_arguments(self, height: int, width: int) -> Mapping[str, object]:
+        """What pipelines that start from another picture get of those to follow; nothing where there are none."""
+        followed = self._followed(height, width)
+        return {} if followed is None else {"control_image": followed}
+
+    def _followed(self, height: int | None, width: int | None) -> Image.Image | list[Image.Image] | None:
+        """The pictures to follow: one, or a list with one per ControlNet."""
+        if not self.controls or height is None or width is None:
+            return None
+        followed = [_controlling(kind, _resized(picture, height, width)) for kind, picture in self.controls]
+        return followed[0] if len(followed) == 1 else followed
+
+
+def read_pictures(job: Job) -> Pictures:
+    """Read the files, or fetch the addresses, that a job names.
+
+    Raises:
+        FileNotFoundError, ConnectionError: a picture is not there.
+        ValueError: a file is no picture, image and mask have different sizes, or the mask is all black.
+    """
+    paths = [each.partition("=") for each in job.control]
+    controls = tuple((kind, load_image(path)) for kind, _, path in paths)
+    if job.image is None:
+        return Pictures(controls=controls)
+    image = load_image(job.image)
+    if job.mask is None:
+        return Pictures(image, controls=controls)
+    mask = load_image(job.mask)
+    if image.size != mask.size:
+        raise ValueError(
+            f"image {job.image} is {image.width}×{image.height} and mask {job.mask} {mask.width}×{mask.height}; they "
+            "must be of one size"
+        )
+    if np.asarray(mask.convert("L")).max() < 128:
+        raise ValueError(f"mask {job.mask} is all black: there is nothing to repaint; white is what is drawn anew")
+    return Pictures(image, mask, controls)
+
+
+def edges(picture: Image.Image) -> Image.Image:
+    """White edges on black (Canny 1986), as ControlNets for edges take them."""
+    from skimage.feature import canny
+
+    found = canny(np.asarray(picture.convert("L"), np.float32) / 255.0, sigma=_EDGE_SIGMA)
+    return Image.fromarray(found.astype(np.uint8) * 255).convert("RGB")
+
+
+def _controlling(kind: str, picture: Image.Image) -> Image.Image:
+    return edges(picture) if kind == "canny" else picture
+
+
+def _resized(picture: Image.Image, height: int, width: int) -> Image.Image:
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
