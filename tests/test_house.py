@@ -11,7 +11,7 @@ import mindone.diffusers
 PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
     "cli": {"bench", "jobs", "loading", "utils"},
-    "bench": {"jobs", "pipelines", "models", "schedulers", "loading", "engines", "utils"},
+    "bench": {"jobs", "pipelines", "acceleration", "models", "schedulers", "loading", "engines", "utils"},
     "jobs": {"pipelines", "acceleration", "models", "schedulers", "utils"},
     "pipelines": {"acceleration", "adapters", "models", "schedulers", "loading", "engines", "utils"},
     "acceleration": {"models", "schedulers", "functional", "loading", "engines", "utils"},

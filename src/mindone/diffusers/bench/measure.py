@@ -157,7 +157,7 @@ class _Rows:
         if is_whole:
             row.calls = reply.calls
         self.left[id(row)] -= work(job)
-        self.watcher.advance(work(job))
+        self.watcher.end_runs(work(job))
         return Run(order, job.steps or 0, reply.seconds, reply.stages)
 
     def take(self, row: Row, reply: Reply) -> Reply:
@@ -177,7 +177,7 @@ class _Rows:
         except RowFailed as failure:
             row.error = str(failure)
             self.watcher.note(f"{row.setup.name} failed: {row.error}")
-            self.watcher.advance(self.left.pop(id(row)))
+            self.watcher.end_runs(self.left.pop(id(row)))
 
     def retire(self, rest: list[Row]) -> None:
         """End the processes in which none of the rows that are still to come draws."""

@@ -43,7 +43,7 @@ class StagedEngine:
     def __init__(self, engine: Any, stages: dict[int, str], clock: StageClock):
         self.engine, self.stages, self.clock = engine, stages, clock
 
-    def run(self, model: object, *inputs: object, **options: object) -> object:
+    def run(self, model: object, *inputs: Any, **options: Any) -> object:
         """Run a network's method, see ``engines``."""
         stage = self.stages.get(id(model), "text_encoder")
         if stage != self.clock.stage:

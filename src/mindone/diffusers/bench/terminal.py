@@ -46,7 +46,7 @@ class ProgressBar(Progress):
         self.within = min(self.within + images, work(self.job))
         self.update(self.task, completed=self.done + self.within - images)
 
-    def advance(self, units: int) -> None:
+    def end_runs(self, units: int) -> None:
         """A run of this length is over, or those of a row that has failed will not be made."""
         self.within, self.done = 0, self.done + units
         self.update(self.task, completed=self.done)
