@@ -91,6 +91,15 @@ def test_results_of_queries_and_keys_of_self_attention_are_rounded_to_signed_int
     assert f"{attention}.to_v.output_low" not in tensors
 
 
+def test_the_weights_of_text_encoder_and_autoencoder_are_int8_and_their_products_are_not(saved):
+    for role, name in (
+        ("text_encoder/model", "text_model.encoder.layers.0.mlp.fc1"),
+        ("vae/diffusion_pytorch_model", "decoder.mid_block.resnets.0.conv1"),
+    ):
+        tensors = SafetensorsFile(saved / f"{role}.safetensors")
+        assert tensors[f"{name}.weight"].dtype == "I8" and f"{name}.input_low" not in tensors
+
+
 def test_a_lost_scale_is_named(saved, tmp_path):
     (tmp_path / "config.json").write_bytes((saved / "unet" / "config.json").read_bytes())
     tensors = dict(SafetensorsFile(saved / "unet" / "diffusion_pytorch_model.safetensors"))

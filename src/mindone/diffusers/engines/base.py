@@ -58,7 +58,7 @@ class Adjustable(Stored, Protocol):
 
 @runtime_checkable
 class Quantized(Stored, Protocol):
-    """A product's weight in int8: the weight is ``integers · scale``, a scale per output channel."""
+    """A weight in int8: it is ``integers · scale``, a scale per output channel."""
 
     @property
     def integers(self) -> NDArray[np.int8]:
@@ -69,8 +69,9 @@ class Quantized(Stored, Protocol):
         """(out,)."""
 
     @property
-    def input_range(self) -> tuple[float, float]:
-        """The least and the greatest value of what it is multiplied with, with zero on the grid of 256 levels."""
+    def input_range(self) -> tuple[float, float] | None:
+        """The least and the greatest value of what it is multiplied with, with zero on the grid of 256 levels; None
+        where nothing but the weight is in int8, and the product in the network's precision."""
 
     @property
     def output_range(self) -> tuple[float, float] | None:

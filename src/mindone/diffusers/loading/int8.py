@@ -1,12 +1,13 @@
 """int8 weights in files: ``x.weight`` in int8, and beside it what the integers mean.
 
-``x.weight_scale`` (out,) times the integers is the weight; ``x.input_low`` and ``x.input_high``, scalars, are the range
-of what it is multiplied with, which is rounded to 256 levels when it is used. Where the result is rounded too, its
-range stands in ``x.output_low`` and ``x.output_high``.
+``x.weight_scale`` (out,) times the integers is the weight. Where its product is in int8, ``x.input_low`` and
+``x.input_high``, scalars, are the range of what it is multiplied with, which is rounded to 256 levels when it is used;
+where the result is rounded too, its range stands in ``x.output_low`` and ``x.output_high``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,22 +21,25 @@ QUANTIZATION = "quantization_config"
 METHOD = "mindone_int8"
 """What its ``quant_method`` is."""
 
-_COMPANIONS = ("weight_scale", "input_low", "input_high")
-_OUTPUT = ("output_low", "output_high")
+_SCALE, _INPUT, _OUTPUT = ("weight_scale",), ("input_low", "input_high"), ("output_low", "output_high")
+_ALL = _SCALE + _INPUT + _OUTPUT
+
+
+Range: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Int8Tensor:
-    """A product's weight in int8: what a parameter is bound to (`engines.base.Quantized`).
+    """A weight in int8: what a parameter is bound to (`engines.base.Quantized`).
 
-    ``stored`` is (out, …) int8, ``scale`` float32 (out,), ``input_range`` the least and the greatest input, and
-    ``output_range`` those of the result where it is rounded.
+    ``stored`` is (out, …) int8, ``scale`` float32 (out,). ``input_range``, the least and the greatest input, is there
+    where the product is in int8; ``output_range``, those of the result, where that is rounded too.
     """
 
     stored: StoredTensor
     scale: NDArray[np.float32]
-    input_range: tuple[float, float]
-    output_range: tuple[float, float] | None = None
+    input_range: Range | None = None
+    output_range: Range | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,9 +58,11 @@ class Int8Tensor:
 
     def tensors(self, name: str) -> dict[str, StoredTensor]:
         """What a file holds of it, by name; ``name`` is the parameter's, such as ``x.weight``."""
-        bounds = [np.array(bound, np.float32) for bound in (*self.input_range, *(self.output_range or ()))]
-        values = dict(zip(_beside(name, (*_COMPANIONS, *_OUTPUT)), (self.scale, *bounds)))
-        return {name: self.stored, **{each: StoredTensor.from_numpy(value) for each, value in values.items()}}
+        ranges = zip((_INPUT, _OUTPUT), (self.input_range, self.output_range))
+        bounds = {end: np.array(bound, np.float32) for ends, given in ranges for end, bound in zip(ends, given or ())}
+        values = {**dict(zip(_SCALE, (self.scale,))), **bounds}
+        beside = {_beside(name, what): StoredTensor.from_numpy(value) for what, value in values.items()}
+        return {name: self.stored, **beside}
 
 
 def check_method(config: Mapping[str, object]) -> None:
@@ -74,14 +80,13 @@ def read_int8(weights: Weights) -> tuple[dict[str, Int8Tensor], Weights]:
         ValueError: a companion is missing or broken.
     """
     found = {name: _read(weights, name) for name, tensor in weights.items() if tensor.dtype == "I8"}
-    companions = {each for name in found for each in _beside(name, (*_COMPANIONS, *_OUTPUT))}
+    companions = {_beside(name, what) for name in found for what in _ALL}
     return found, weights.renamed(lambda name: None if name in companions else name)
 
 
 def _read(weights: Weights, name: str) -> Int8Tensor:
-    needed, output = _beside(name, _COMPANIONS), _beside(name, _OUTPUT)
-    if any(each in weights for each in output):
-        needed += output
+    known = [ends for ends in (_INPUT, _OUTPUT) if any(_beside(name, end) in weights for end in ends)]
+    needed = [_beside(name, what) for what in (*_SCALE, *(_ALL[1:] if _OUTPUT in known else sum(known, ())))]
     if missing := [each for each in needed if each not in weights]:
         raise ValueError(f"{weights.source}: {name} is int8, but {', '.join(missing)} is not there; fetch it again")
     tensors: Mapping[str, StoredTensor] = weights
@@ -94,6 +99,6 @@ def _read(weights: Weights, name: str) -> Int8Tensor:
     return Int8Tensor(weights[name], scale, *ranges)
 
 
-def _beside(name: str, what: tuple[str, ...]) -> list[str]:
-    """The names of what stands beside the weight ``name``."""
-    return [name.removesuffix("weight") + each for each in what]
+def _beside(name: str, what: str) -> str:
+    """The name of what stands beside the weight ``name``."""
+    return name.removesuffix("weight") + what

@@ -26,13 +26,13 @@ from ...schedulers.lcm import LCMScheduler
 from ...schedulers.tcd import TCDScheduler
 from ...utils.logging import get_logger
 from .config import Int8Config
-from .layers import lies_between_products, stays
+from .layers import WEIGHTS_ONLY, lies_between_products, stays
 
 logger = get_logger(__name__)
 
 
 def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
-    """Bring ``pipe.unet`` to int8.
+    """Bring ``pipe.unet`` to int8, and the weights of the text encoders and the autoencoder, which run once an image.
 
     Raises:
         ValueError: the engine does not compute in int8, or the network is in int8 already.
@@ -42,6 +42,9 @@ def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
     require_int8(pipe.engine)
     logger.info(f"int8: drawing {len(config.prompts)} prompts in {config.num_inference_steps} steps to find the ranges")
     quantize(pipe.unet, calibrate(pipe, config), config)
+    for name in WEIGHTS_ONLY:
+        if isinstance(network := pipe.components.get(name), Model):
+            round_weights(network, config)
 
 
 def calibrate(pipe: Any, config: Int8Config) -> ObservingEngine:
@@ -71,6 +74,17 @@ def quantize(network: Model, seen: ObservingEngine, config: Int8Config) -> None:
             tensor = Int8Tensor(StoredTensor.from_numpy(values), scale, with_zero(*seen.inputs[name]), result)
             bind(parameter, tensor, name)
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, **asdict(config)}})
+    network.release()
+
+
+def round_weights(network: Model, config: Int8Config) -> None:
+    """Keep the weights of a network in int8, and its products as they are: half of the memory and of the file."""
+    for path, parameter in network.parameters_and_names():
+        name = published_name(parameter, path)
+        if len(parameter.shape) > 1 and not stays(name, config.modules_to_not_convert):
+            values, scale = round_to_int8(stored(parameter).numpy(np.float32))
+            bind(parameter, Int8Tensor(StoredTensor.from_numpy(values), scale), name)
+    network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, "weights_only": True}})
     network.release()
 
 

@@ -11,7 +11,7 @@ from openvino import opset15 as ov_ops
 from openvino._offline_transformations import compress_model_transformation
 
 from ...utils.scratch import Scratch
-from ..base import Mapped, Stored, Values
+from ..base import Mapped, Quantized, Stored, Values
 
 Node: TypeAlias = Any
 """``openvino.Node`` and ``openvino.Output``, which behave alike here."""
@@ -31,6 +31,8 @@ class Constants:
 
     def of_stored(self, stored: Stored, part: int = 0, parts: int = 1) -> Node:
         """One of equal parts of the rows of stored values, as a float32 node."""
+        if isinstance(stored, Quantized):
+            return self.of_int8(np.split(stored.integers, parts)[part], np.split(stored.scale, parts)[part])
         if not isinstance(stored, Mapped) or stored.dtype not in _TYPES:
             (node,) = self.of_computed(np.split(stored.numpy(np.float32), parts)[part][None])
             return node

@@ -24,7 +24,7 @@ class Operators(Recorder):
         y = ov_ops.matmul(*self.operands(x, weight), False, True)
         y = y if bias is None else ov_ops.add(y, self.node(bias))
         int8 = self.quantized(weight)
-        return y if int8 is None or int8.output_range is None else self.rounded(y, int8.output_range)
+        return y if int8 is None else self.rounded(y, int8.output_range)
 
     def geglu(self, x: Array, weight: Array, bias: Array) -> Node:
         # Two products, not one and a split: the device splits tensors slowly, and weights for free.

@@ -60,8 +60,10 @@ class Recorder:
         integers, scale = np.split(values.integers, parts)[part], np.split(values.scale, parts)[part]
         return self.rounded(x, values.input_range), self.constants.of_int8(integers, scale)
 
-    def rounded(self, x: Node, limits: tuple[float, float]) -> Node:
-        """``x`` on 256 levels between the ``limits``; one node for all who read the same ``x``."""
+    def rounded(self, x: Node, limits: tuple[float, float] | None) -> Node:
+        """``x`` on 256 levels between the ``limits``, if any; one node for all who read the same ``x``."""
+        if limits is None:
+            return x
         key = (id(x), limits)
         if key not in self._rounded:
             low, high = map(scalar, limits)
@@ -70,9 +72,9 @@ class Recorder:
         return self._rounded[key][1]
 
     def quantized(self, parameter: ms.Parameter) -> Quantized | None:
-        """The parameter's values where they are int8, or None."""
+        """The parameter's values where its product is in int8, or None."""
         values = stored(parameter)
-        return values if isinstance(values, Quantized) else None
+        return values if isinstance(values, Quantized) and values.input_range is not None else None
 
     def _adjustable(self, values: Adjustable) -> Node:
         node = ov_ops.parameter(list(values.shape), ov.Type.f32)
