@@ -1,10 +1,11 @@
 """int8 against half precision: what it does to the pictures of ``icons``, what is executed in it, and a step's time.
 
-    python benchmarks/int8.py [--model PATH_OR_ID] [--rounds 5] [--keep NAME …]
+    python benchmarks/int8.py [--model PATH_OR_ID] [--prompts 12] [--icons training/data/icons.npy] [--keep NAME …]
 
-Prints the peak signal-to-noise ratio against float32 (same noise, 12 prompts, 25 DPM++ steps) of half precision and of
-int8 with the rest in half precision, the UNet's executed precisions by layer type, and the ratio of the two steps,
-which take turns. Another --model than ``icons``, such as a checkpoint in Stable Diffusion's shapes, gives the last two.
+Prints the peak signal-to-noise ratio against float32 (same noise, 25 DPM++ steps, prompts of the contact sheet) of half
+precision and of int8 with the rest in half precision; with ``--icons`` how often the right icon is the nearest of all
+that the model was trained on; the UNet's executed precisions by layer type; and the ratio of the two steps, which take
+turns. Another ``--model`` than ``icons``, such as a checkpoint in Stable Diffusion's shapes, gives the last two.
 """
 
 import argparse
@@ -14,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from contact_sheet import Icons, chosen, decibels, sheet
 from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config
 
-THINGS = ("rocket", "red apple", "cat", "yellow car", "house", "guitar", "tree", "cup of coffee", "butterfly")
-PROMPTS = [*(f"a {thing}" for thing in THINGS), "a smiling face", "an elephant", "a pizza on a blue background"]
+STEPS = 25
 
 
 def load(model: str, dtype: str, config: Int8Config | None = None) -> Any:
@@ -30,16 +31,10 @@ def load(model: str, dtype: str, config: Int8Config | None = None) -> Any:
     return pipe
 
 
-def draw(pipe: Any) -> np.ndarray:
-    """One image per prompt."""
-    generator = [np.random.Generator(np.random.PCG64(i)) for i in range(len(PROMPTS))]
-    return pipe(PROMPTS, num_inference_steps=25, generator=generator, output_type="np").images
-
-
-def decibels(images: np.ndarray, reference: np.ndarray) -> str:
+def likeness(images: np.ndarray, reference: np.ndarray) -> str:
     """The mean over images, and the worst."""
-    each = -10 * np.log10(((images - reference) ** 2).mean(axis=(1, 2, 3)))
-    return f"{each.mean():.1f} dB (worst {each.min():.1f})"
+    worst = min(decibels(image[None], other[None]) for image, other in zip(images, reference))
+    return f"{decibels(images, reference):.1f} dB (worst {worst:.1f})"
 
 
 def step(pipe: Any) -> float:
@@ -57,6 +52,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="icons")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--prompts", type=int, default=12, help="how many pictures of the contact sheet, up to 64")
+    parser.add_argument("--icons", help="what the model was trained on, as training/data.py writes it")
     parser.add_argument(
         "--keep", nargs="+", default=(), help="leave layers with these parts in their names as they are"
     )
@@ -67,9 +64,15 @@ def main() -> None:
     int8 = load(arguments.model, "float16", Int8Config(modules_to_not_convert=tuple(arguments.keep)))
     print(f"loaded and quantised in {time.perf_counter() - start:.0f} s")
     if arguments.model == "icons":
-        reference = draw(load("icons", "float32"))
+        numbers = chosen(arguments.prompts)
+        icons = Icons(arguments.icons, numbers) if arguments.icons else None
+        reference = sheet(load("icons", "float32"), numbers, STEPS)
+        if icons is not None:
+            print(f"float32: right icon nearest {icons.hits(reference):.1%}")
         for name, pipe in (("half precision", half), ("int8", int8)):
-            print(f"{name} against float32: {decibels(draw(pipe), reference)}")
+            images = sheet(pipe, numbers, STEPS)
+            nearest = "" if icons is None else f", right icon nearest {icons.hits(images):.1%}"
+            print(f"{name} against float32: {likeness(images, reference)}{nearest}", flush=True)
             pipe.unet.graphs.clear()
 
     step(half), step(int8)

@@ -1,8 +1,6 @@
 """What spares the network: features and steps that are used again, each against its own definition."""
 
-import copy
-import itertools
-from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +16,10 @@ from mindone.diffusers import (
     LCMScheduler,
     SpectrumConfig,
     TaylorSeerCacheConfig,
+    engines,
 )
 from mindone.diffusers.acceleration.caches import parse_cache, parse_caches
+from mindone.diffusers.acceleration.easycache import EasyCache
 from mindone.diffusers.acceleration.forecast import Forecast
 from mindone.diffusers.acceleration.steps import Step
 from tiny_pipelines import checkpoint, load
@@ -190,6 +190,23 @@ def test_easycache_with_threshold_0_skips_nothing_and_with_a_great_one_all_it_ma
     assert len(calls) == 6 + 3  # two to learn the rate, and the last
 
 
+def test_easycache_uses_again_what_the_network_has_added_to_the_latents():
+    calls = []
+
+    class Adding:
+        def predict(self, latents, step):
+            calls.append(step.index)
+            return latents + 3.0
+
+    run = SimpleNamespace(engine=engines.get("openvino"), scheduler=SimpleNamespace(), guides=lambda step: False)
+    run.scheduler.scale_model_input = lambda sample, timestep: sample
+    cached = EasyCache(EasyCacheConfig(threshold=1e9, start=0.0, stop=1.0), Adding(), run)
+    for step in uneven_steps(6):
+        latents = np.full((1, 1, 1, 1), float(step.index))
+        assert cached.predict(latents, step) == latents + 3.0
+    assert calls == [0, 1]  # two to learn the rate
+
+
 @pytest.mark.parametrize("cache", STEP_CACHES, ids=lambda cache: type(cache).__name__)
 def test_forecasts_follow_a_guidance_interval(cache):
     pipe = load(checkpoint("sd2"))
@@ -203,45 +220,6 @@ def test_forecasts_survive_timesteps_that_come_twice():
     for scheduler in (pipe.scheduler, HeunDiscreteScheduler.from_config(pipe.scheduler.config)):
         pipe.scheduler = scheduler
         assert np.isfinite(images(pipe, [TAYLOR])).all() and np.isfinite(images(pipe, [SPECTRUM])).all()
-
-
-# ---- together ----
-
-
-def together():
-    speedups = ["deep", "steps", "interval", "tokens"]
-    return [pair for pair in itertools.combinations(speedups, 2)]
-
-
-@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
-@pytest.mark.parametrize("pair", together(), ids="-".join)
-def test_every_pair_of_speedups_runs(pair, engine):
-    for family in ["sd1", "sdxl"] if engine == "openvino" else ["sd1"]:
-        pipe = load(checkpoint(family), engine=engine)
-        if "tokens" in pair:
-            pipe.unet.enable_token_downsampling()
-        caches = [cache for name, cache in (("deep", DeepCacheConfig(2)), ("steps", TAYLOR)) if name in pair]
-        interval = (0.0, 0.5) if "interval" in pair else (0.0, 1.0)
-        drawn = images(pipe, caches, steps=4, guidance_interval=interval)
-        assert np.isfinite(drawn).all() and not np.array_equal(drawn, images(load(checkpoint(family)), steps=4))
-
-
-def test_threads_draw_with_caches_of_their_own_on_shared_networks():
-    base = load(checkpoint("sd2"))
-    pipes = [copy.copy(base) for _ in range(3)]
-    caches = [[DeepCacheConfig(2), TAYLOR], [DeepCacheConfig(3)], [SPECTRUM]]
-    alone = [images(pipe, cache) for pipe, cache in zip(pipes, caches)]
-    with ThreadPoolExecutor(3) as threads:
-        again = list(threads.map(images, pipes, caches))
-    assert all(np.array_equal(a, b) for a, b in zip(alone, again))
-
-
-def test_nothing_carries_over_to_the_next_run():
-    pipe = load(checkpoint("sd2"))
-    before = images(pipe)
-    cached = images(pipe, [DeepCacheConfig(3), TAYLOR])
-    assert np.array_equal(images(pipe, [DeepCacheConfig(3), TAYLOR]), cached)
-    assert np.array_equal(images(pipe), before)
 
 
 # ---- switching on and off ----

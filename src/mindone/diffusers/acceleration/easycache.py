@@ -11,9 +11,10 @@ from .steps import Predictor, Run, Step, between, last_rows
 
 @dataclass(frozen=True)
 class EasyCacheConfig:
-    """Use the last prediction again until the change that is expected of it adds up to a threshold.
+    """Use what the network made of the latents again, until the change that is expected adds up to a threshold.
 
-    How much the noise changes with the latents is taken from the last two computed steps (§3.2).
+    A skipped step's prediction is x + Δ with the Δ = v - x of the last computed one (§3.2), where x are the latents as
+    the network gets them. How much the prediction changes with them is taken from the last two computed steps.
 
     Args:
         threshold: τ, the relative change at which the network is asked again; 0 skips nothing.
@@ -76,13 +77,17 @@ class EasyCache:
             self._expected += self._rate * self._size(sample - self._sample_before) / self._size(noise)
             if self._expected < self.config.threshold:
                 self._sample_before = sample
-                return noise
+                return noise + self._repeated(sample - self._sample_there, rows)
         computed = self.inner.predict(latents, step)
         if noise is not None:
             moved = self._size(sample - self._sample_there)
             self._rate = self._size(computed - noise) / moved if moved else None
         self._noise, self._sample_there, self._sample_before, self._expected = computed, sample, sample, 0.0
         return computed
+
+    def _repeated(self, x: Array, rows: int) -> Array:
+        """One row per image as ``rows``: guidance's two halves see the same latents."""
+        return self.run.engine.concat([x] * (rows // x.shape[0]), axis=0)
 
     def _size(self, x: Array) -> float:
         return float(np.abs(self.run.engine.numpy(x)).mean())
