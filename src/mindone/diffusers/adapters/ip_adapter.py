@@ -127,7 +127,7 @@ def context(text: Array, scales: Array, tokens: Sequence[Array]) -> tuple[Array,
 
 
 def _projection(adapter: IPAdapter, dtype: str) -> Model:
-    network = _PROJECTIONS[adapter.kind](**adapter.config)
+    network = _PROJECTIONS[adapter.kind].from_config(adapter.config)
     network.load(Weights(adapter.projection), dtype)
     return network
 
