@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from image_pipelines import controlnet_folder, mask, photo, refiner_checkpoint
-from mindone.diffusers import jobs
+from image_pipelines import controlnet_folder, controlnets, mask, photo, refiner_checkpoint
+from mindone.diffusers import AutoPipelineForText2Image, jobs
 from mindone.diffusers.cli import main
 from mindone.diffusers.jobs import Job, draw, load
 from mindone.diffusers.jobs.pictures import Pictures, edges
@@ -187,3 +187,10 @@ def test_wrong_options_are_refused(words, message, files, monkeypatch):
 def test_a_size_that_the_network_cannot_draw_is_refused(pipe, key, files):
     with pytest.raises(ValueError, match="height must be a multiple of 8, got 60"):
         draw(pipe, Job(prompt="a cat", **key, image=str(files / "photo.png"), height=60))
+
+
+def test_a_controlnet_of_another_base_is_refused(pipe, key, files):
+    controlled = AutoPipelineForText2Image.from_pipe(pipe, controlnet=controlnets("sd2"))
+    job = Job(prompt="a cat", **key, control=(f"image={files / 'photo.png'}",), controlnet=("sd2",))
+    with pytest.raises(ValueError, match="the ControlNet is for another base: its text has"):
+        draw(controlled, job)

@@ -36,4 +36,5 @@ def info(file: Path) -> None:
 def _print(values: dict[str, object]) -> None:
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
-        click.echo(f"{name.replace('_', ' '):{width}}  {value}")
+        shown = ", ".join(str(each) for each in value) if isinstance(value, list) else value
+        click.echo(f"{name.replace('_', ' '):{width}}  {shown}")

@@ -32,13 +32,15 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
         ValueError, OSError: what ``from_pretrained``, ``from_single_file`` and ``load_lora_weights`` raise.
     """
     from ..models.autoencoder_tiny import AutoencoderTiny
+    from ..pipelines.auto import AutoPipelineForText2Image
 
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
-    if key.controlnet:
-        components["controlnet"] = _controlnets(key)
+    controlnet = _controlnets(key) if key.controlnet else None
     loras = [weighed(text) for text in key.lora]
     pipe = _load_model(key, quantization, **components)
+    if controlnet is not None:  # only now: int8 is calibrated without pictures
+        pipe = AutoPipelineForText2Image.from_pipe(pipe, controlnet=controlnet)
     names = [f"lora_{i}" for i in range(len(loras))]
     for name, (path, _) in zip(names, loras):
         pipe.load_lora_weights(path, adapter_name=name)
@@ -84,8 +86,8 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
     from ..acceleration.int8.config import Int8Config
     from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 
-    # As the checkpoint says: a refiner is for pictures alone. A ControlNet makes it another class.
-    kind = AutoPipelineForText2Image if key.controlnet else DiffusionPipeline
+    # A refiner is for pictures alone, as its checkpoint says; int8 is calibrated on texts.
+    kind = AutoPipelineForText2Image if key.int8 else DiffusionPipeline
     if key.model.endswith(".safetensors"):
         if key.revision is not None or key.variant is not None:
             raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")

@@ -44,6 +44,7 @@ class ControlPictures:
         """See `drawing.Guide`."""
         pipe = run.pipe
         nets = nets_of(pipe)
+        _check_base(pipe, nets)
         self.scales = _one_each("controlnet_conditioning_scale", self.conditioning_scale, len(nets))
         starts = _one_each("control_guidance_start", self.guidance_start, len(nets))
         ends = _one_each("control_guidance_end", self.guidance_end, len(nets))
@@ -179,6 +180,18 @@ def nets_of(pipe: Component) -> Sequence[ControlNetModel]:
 def control_image_processor(pipe: Pipeline) -> VaeImageProcessor:
     """What turns pictures into what ControlNets take: values in [0, 1]."""
     return VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor, do_convert_rgb=True, do_normalize=False)
+
+
+def _check_base(pipe: Pipeline, nets: Sequence[ControlNetModel]) -> None:
+    """What ControlNets say must fit the network that hears it."""
+    unet = pipe.unet
+    for net in nets:
+        ours, theirs = ((each.config["cross_attention_dim"], list(each.skip_channels)) for each in (unet, net))
+        if ours != theirs:
+            raise ValueError(
+                f"the ControlNet is for another base: its text has {theirs[0]} channels and its skip connections "
+                f"{theirs[1]}, the UNet's {ours[0]} and {ours[1]}"
+            )
 
 
 def _one_each(name: str, values: Scales, count: int) -> list[float]:
