@@ -6,7 +6,7 @@ untouched. So the network's own blocks know nothing of pictures, and a scale is 
 compiles nothing again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mindspore import nn
@@ -24,7 +24,7 @@ from .ip_adapter_files import IPAdapter, text_attentions
 from .lora_names import Shapes
 from .places import cell_at, replace_cell
 
-_PROJECTIONS: Mapping[str, Callable[..., Model]] = {"plain": ImageProjection, "plus": IPAdapterPlusImageProjection}
+_PROJECTIONS: Mapping[str, type[Model]] = {"plain": ImageProjection, "plus": IPAdapterPlusImageProjection}
 
 
 class PictureAttention(nn.Cell):
