@@ -190,7 +190,7 @@ def test_a_size_that_the_network_cannot_draw_is_refused(pipe, key, files):
 
 
 def test_a_controlnet_of_another_base_is_refused(pipe, key, files):
-    controlled = AutoPipelineForText2Image.from_pipe(pipe, controlnet=controlnets("sd2"))
-    job = Job(prompt="a cat", **key, control=(f"image={files / 'photo.png'}",), controlnet=("sd2",))
+    controlled = AutoPipelineForText2Image.from_pipe(pipe, controlnet=controlnets("sdxl"))
+    job = Job(prompt="a cat", **key, control=(f"image={files / 'photo.png'}",), controlnet=("sdxl",))
     with pytest.raises(ValueError, match="the ControlNet is for another base: its text has"):
         draw(controlled, job)
