@@ -22,7 +22,7 @@ class DeepCacheConfig:
         pow, center: the exponent of the quadratic schedule, above 1, and the step that it is densest at.
         max_order: what the feature is at the other steps: that of the last whole step (0, as published), or forecast
             by a polynomial of this degree through those of the last whole steps, as `TaylorSeerCacheConfig` does with
-            noise. On ``icons`` (12 prompts, 25 DPM++ steps, interval 3) degree 1 takes 41.4 dB to 50.0.
+            noise. On ``icons`` (12 prompts, 25 DPM++ steps, interval 3) degree 1 takes 41.4 dB to 50.0, 2 to 45.2.
 
     Raises:
         ValueError: a value out of its range.
