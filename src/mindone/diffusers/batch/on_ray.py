@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ Address = Literal["auto", "local"] | str
 
 _POLL_SECONDS = 1.0
 """How often the cluster is asked for nodes that have joined, while no task ends."""
+_CONNECT_SECONDS = 10
 _PATIENCE_POLLS = 30
 """After so many of them without any worker it is said that the cluster is busy."""
 
@@ -47,15 +49,14 @@ class RayRunner:
     """
 
     def __init__(self, address: Address):
-        os.environ.setdefault(
-            "RAY_USAGE_STATS_ENABLED", "0"
-        )  # a cluster that is started here tells nobody about itself
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here reports to nobody
         self._ray = ray = needs("ray", "batches on a cluster")
         self._was_connected = ray.is_initialized()
         if self._was_connected:
             return
         options = {"include_dashboard": False} if address == "local" else {}
         try:
+            _check_reachable(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
         except Exception as error:
             reason = in_one_line(error)
@@ -82,6 +83,13 @@ class RayRunner:
         """Leave the cluster; one that was started here ends."""
         if not self._was_connected:
             self._ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """An address that nobody listens at is refused in seconds; Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 @dataclass
