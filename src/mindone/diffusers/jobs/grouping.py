@@ -27,7 +27,7 @@ def group_of(job: Job) -> Group:
 
 
 def call_key(job: Job) -> Job:
-    """Equal for jobs that one call of a pipeline can draw: they differ in prompt and seed alone, and read no pictures."""
+    """Equal for jobs that one call can draw: those that differ in prompt and seed alone, and read no pictures."""
     if job.pictures or job.upscale is not None:
         return job
     return job.model_copy(update={"prompt": "", "seed": 0})
