@@ -10,7 +10,8 @@ import mindone.diffusers
 
 PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
-    "cli": {"bench", "jobs", "loading", "utils"},
+    "cli": {"batch", "bench", "jobs", "loading", "utils"},
+    "batch": {"jobs", "pipelines", "utils"},
     "bench": {"jobs", "pipelines", "acceleration", "models", "schedulers", "loading", "engines", "utils"},
     "jobs": {"pipelines", "acceleration", "models", "schedulers", "utils"},
     "pipelines": {"acceleration", "adapters", "models", "schedulers", "loading", "engines", "utils"},

@@ -10,6 +10,7 @@ from .. import __version__
 from .group import Commands
 
 COMMANDS = {
+    "batch": "Draw many images, on one machine or on a Ray cluster.",
     "bench": "Measure speed and quality on this machine.",
     "convert": "Turn a single file into a folder, or a folder into a file.",
     "generate": "Draw images of a text.",

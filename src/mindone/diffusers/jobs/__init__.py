@@ -8,6 +8,7 @@
 
 from .fields import Fields, Option
 from .job import Drawing, Job, PipelineKey
-from .run import draw, load
+from .loaded import LoadedPipelines
+from .run import draw, draw_together, load
 
-__all__ = ["Drawing", "Fields", "Job", "Option", "PipelineKey", "draw", "load"]
+__all__ = ["Drawing", "Fields", "Job", "LoadedPipelines", "Option", "PipelineKey", "draw", "draw_together", "load"]

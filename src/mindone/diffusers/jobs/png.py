@@ -1,5 +1,6 @@
 """PNG files that remember how they were made: the job travels in the file's text chunks."""
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -34,13 +35,16 @@ def save_png(
         about: what else to remember, as JSON values: which image it is, the version that drew it.
         as_infotext: write "parameters" as the well-known web user interface does, which then reads it.
     """
-    chunks = PngInfo()
-    chunks.add_itxt(KEYWORD, json.dumps({"job": job.to_dict(), **about}, ensure_ascii=False))
-    lines = [f"{name}: {value}" for name, value in {**job.to_dict(), **about}.items() if name != "prompt"]
-    text = _infotext(image, job, about) if as_infotext else "\n".join([job.prompt, *lines])
-    chunks.add_itxt(INFOTEXT, text)
+    chunks = _chunks(image, job, about, as_infotext)
     with atomic_write(path) as file:
         image.save(file, format="PNG", pnginfo=chunks)
+
+
+def png_bytes(image: Image.Image, job: Job, about: Mapping[str, object]) -> bytes:
+    """What ``save_png`` writes, for those who write it elsewhere."""
+    file = io.BytesIO()
+    image.save(file, format="PNG", pnginfo=_chunks(image, job, about))
+    return file.getvalue()
 
 
 def read_job(path: str | os.PathLike[str]) -> Job:
@@ -60,14 +64,18 @@ def read_job(path: str | os.PathLike[str]) -> Job:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
-def read_parameters(path: str | os.PathLike[str]) -> dict[str, object]:
+def read_parameters(path: str | os.PathLike[str], content: bytes | None = None) -> dict[str, object]:
     """What ``save_png`` wrote into the file: "job", and what else was to be remembered.
+
+    Args:
+        path: the file.
+        content: its bytes, for one that lies elsewhere and has been fetched.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no PNG, or carries no parameters of ours.
     """
-    text = _read_chunk(path)
+    text = _read_chunk(path, content=content)
     if text is None:
         raise ValueError(
             f"{os.fspath(path)} has no text chunk {KEYWORD!r}: it was not made by `mindone-diffusers generate`, or a "
@@ -98,6 +106,16 @@ def has_chunk(path: str | os.PathLike[str], keyword: str) -> bool:
     return _read_chunk(path, keyword) is not None
 
 
+def _chunks(image: Image.Image, job: Job, about: Mapping[str, object], as_infotext: bool = False) -> PngInfo:
+    """The text chunks: the job and more as JSON, and "parameters"."""
+    chunks = PngInfo()
+    chunks.add_itxt(KEYWORD, json.dumps({"job": job.to_dict(), **about}, ensure_ascii=False))
+    lines = [f"{name}: {value}" for name, value in {**job.to_dict(), **about}.items() if name != "prompt"]
+    text = _infotext(image, job, about) if as_infotext else "\n".join([job.prompt, *lines])
+    chunks.add_itxt(INFOTEXT, text)
+    return chunks
+
+
 def _infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
     """The job in that interface's words; LoRAs are told in the prompt, and the size is the first pass's."""
     loras = [weighed(text) for text in job.lora]
@@ -123,9 +141,9 @@ def _extra(job: Job) -> dict[str, str]:
     return extra
 
 
-def _read_chunk(path: str | os.PathLike[str], keyword: str = KEYWORD) -> str | None:
+def _read_chunk(path: str | os.PathLike[str], keyword: str = KEYWORD, content: bytes | None = None) -> str | None:
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
             if image.format != "PNG":
                 raise ValueError(f"{os.fspath(path)} is a {image.format} file; only PNG files carry their parameters")
             image.load()  # text chunks may stand behind the pixels

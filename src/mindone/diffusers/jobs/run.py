@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..schedulers.short_names import by_name
 from ..utils.types import Value
+from .grouping import call_key
 from .job import Job, PipelineKey
 
 if TYPE_CHECKING:
@@ -120,19 +122,44 @@ def draw(
         ValueError: a picture does not fit, or the pipeline refuses an argument; raised before any network runs.
         OSError: a picture is not there.
     """
+    return _call(pipe, [job], callback, pictures)
+
+
+def draw_together(pipe: Pipeline, jobs: Sequence[Job]) -> list[list[Image]]:
+    """The images of jobs that differ in prompt and seed alone and read no pictures, in one call of the pipeline.
+
+    In half precision a row of a larger batch is rounded differently, so that the images are not bit for bit those of
+    ``draw``: kernels are chosen, and sums split, by the size of the batch.
+
+    Raises:
+        ValueError: the jobs differ in more, or what ``draw`` raises.
+    """
+    if any(call_key(each) != call_key(jobs[0]) for each in jobs):
+        raise ValueError("jobs that are drawn in one call must be alike but for prompt and seed, and read no pictures")
+    images, each = _call(pipe, jobs), jobs[0].num_images
+    return [images[i : i + each] for i in range(0, len(images), each)]
+
+
+def _call(
+    pipe: Pipeline, jobs: Sequence[Job], callback: StepCallback | None = None, pictures: Pictures | None = None
+) -> list[Image]:
+    """The images of jobs that can share a call, one after the other."""
     import numpy as np
 
     from ..pipelines.checks import check_size
     from .pictures import read_pictures
     from .upscale import draw_enlarged
 
+    job = jobs[0]
     pictures = pictures or read_pictures(job)
     view = _with_settings(_for_task(pipe, job), job)
     height, width = pictures.size(job.height, job.width, view.vae_scale_factor)
     if height is not None and width is not None:
         check_size(view, height, width)
     arguments = {name: value for name, value in job.arguments.items() if name not in ("height", "width")}
-    arguments["generator"] = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
+    if len(jobs) > 1:
+        arguments["prompt"] = [each.prompt for each in jobs]
+    arguments["generator"] = [np.random.Generator(np.random.PCG64(seed)) for each in jobs for seed in each.seeds]
     arguments["callback_on_step_end"] = callback
     if job.upscale is not None:
         return draw_enlarged(view, arguments, pictures, height, width, job.upscale)

@@ -15,7 +15,7 @@ def machine() -> dict[str, object]:
     return {
         "cpu": _cpu(),
         "cores": _usable_cores(),
-        "memory": _memory(),
+        "memory": total_memory(),
         "system": _system(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
@@ -63,7 +63,8 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _memory() -> int | None:
+def total_memory() -> int | None:
+    """Bytes of memory that the machine has; None where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

@@ -1,0 +1,97 @@
+"""From rows, seeds and a grid of values to jobs that draw one image each."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+
+from ..jobs import Job
+from .rows import Row
+
+Axes = Mapping[str, Sequence[object]]
+"""The values that each of some fields takes; every row is drawn with every combination of them."""
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0-9,20`` as eleven seeds.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if last < first:
+            raise ValueError(f"seeds must be numbers and ranges such as 0-9,20, got {text!r}")
+        seeds.extend(range(first, last + 1))
+    return seeds
+
+
+def parse_axis(text: str) -> tuple[str, list[object]]:
+    """``steps=10,20`` as the field and its values; values that contain commas come as a JSON list.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
+    name, sign, values = text.partition("=")
+    name = name.strip().removeprefix("--").replace("-", "_")
+    if not sign or not name or not values.strip():
+        raise ValueError(f"grid search takes FIELD=VALUE,VALUE such as steps=10,20, got {text!r}")
+    if not values.lstrip().startswith("["):
+        return name, list(values.split(","))
+    try:
+        return name, list(json.loads(values))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"grid search: {name} is no JSON list: column {error.colno}: {error.msg}") from None
+
+
+def make_jobs(rows: Iterable[Row], axes: Axes, defaults: Mapping[str, object]) -> list[Job]:
+    """The jobs of every row with every combination of the axes' values, one image each.
+
+    A job of several images becomes several, with the seeds of the images. A seed that nothing gives follows from the
+    job's other fields, so that the same list gives the same images again.
+
+    Args:
+        rows: what to draw; a row's values go before the defaults.
+        axes: the fields that take several values each; no row may name one of them.
+        defaults: for what neither row nor axis says.
+
+    Raises:
+        ValueError: a field is refused, named by a row and an axis, or unknown; the message says where.
+    """
+    jobs: list[Job] = []
+    for row in rows:
+        own = {name: value for name, value in row.values.items() if value is not None and value != ""}
+        if "prompt" in row.values:
+            own.setdefault("prompt", row.values["prompt"])
+        twice = next((name for name in axes if name in own), None)
+        if twice is not None:
+            raise ValueError(f"{row.where}: {twice} is said here and as several values for all; leave one of them out")
+        for values in product(*axes.values()):
+            fields = {**defaults, **own, **dict(zip(axes, values))}
+            try:
+                jobs += _single_images(fields)
+            except ValueError as error:
+                raise ValueError(f"{row.where}: {error}") from None
+    return jobs
+
+
+def identity(job: Job) -> str:
+    """Sixteen hexadecimal digits that follow from the job's fields: the same for the same job in every run."""
+    fields = json.dumps(job.to_dict(), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(fields.encode()).hexdigest()[:16]
+
+
+def file_name(job: Job) -> str:
+    """Where a job's image goes: a name that reads like the prompt, with the seed and what tells it from others."""
+    words = re.sub(r"[^\w]+", "-", job.prompt.lower()).strip("-_")
+    return f"{words[:40].rstrip('-_') or 'image'}-{job.seed}-{identity(job)}.png"
+
+
+def _single_images(fields: Mapping[str, object]) -> list[Job]:
+    has_seed = fields.get("seed") not in (None, "")
+    job = Job.from_texts(fields if has_seed else {**fields, "seed": 0})
+    seed = job.seed if has_seed else int(identity(job)[:8], 16)
+    return [job.changed(seed=seed + i, num_images=1) for i in range(job.num_images)]

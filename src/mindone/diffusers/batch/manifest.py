@@ -1,0 +1,138 @@
+"""The manifest: a line for each image, or for the reason why there is none."""
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import get_args, get_origin
+
+from ..jobs import Job
+from ..jobs.fields import plain_type
+from ..utils.types import Value
+from .combinations import file_name, identity
+from .extra import is_there, needs
+from .outputs import Output
+
+NAME = "manifest.jsonl"
+PARQUET_NAME = "manifest.parquet"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of a job."""
+
+    id: str
+    """`combinations.identity` of the job."""
+    file: str | None
+    """The image in the same folder; None where there is none."""
+    seconds: float | None
+    """What drawing took; jobs that shared a call of the pipeline have an equal part of it."""
+    machine: str | None
+    """Who drew it; None where the run was killed between the image and its line."""
+    tries: int
+    error: str | None
+    """Why there is no image, in one line."""
+    finished: str
+    """When, in UTC."""
+    job: Mapping[str, object]
+
+
+class Manifest:
+    """The records of an output folder, old and new. Of several with the same id the last one counts.
+
+    Raises:
+        ValueError: the file holds a line that is no record.
+        OSError: it cannot be written, or another batch has it open.
+    """
+
+    def __init__(self, output: Output):
+        self._output, self._log = output, output.open_log(NAME)
+        self.records: dict[str, Record] = {}
+        for number, line in enumerate(self._log.text().split("\n"), 1):
+            if line:
+                record = _record(line, f"{output}/{NAME}, line {number}")
+                self.records[record.id] = record
+
+    def add(self, job: Job, *, seconds: float | None, machine: str | None, tries: int, error: str | None) -> Record:
+        """Write down what became of a job, for good."""
+        record = Record(
+            id=identity(job),
+            file=None if error else file_name(job),
+            seconds=None if seconds is None else round(seconds, 4),
+            machine=machine,
+            tries=tries,
+            error=error,
+            finished=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            job=job.to_dict(),
+        )
+        self._log.add(json.dumps(asdict(record), ensure_ascii=False))
+        self.records[record.id] = record
+        return record
+
+    def whole(self, jobs: Iterable[Job]) -> set[str]:
+        """The ids of those jobs whose images are there, complete.
+
+        An image without a line, which a killed run may leave, is read: when it says that it is this job's, it gets its
+        line now; when it is not, or is damaged, it does not count.
+        """
+        names, ids = self._output.names(), set()
+        for job in jobs:
+            id, name = identity(job), file_name(job)
+            if name not in names:
+                continue
+            record = self.records.get(id)
+            if record is None or record.error is not None:
+                about = self._said(name, job)
+                if about is None:
+                    continue
+                self.add(job, seconds=about.get("seconds"), machine=None, tries=1, error=None)
+            ids.add(id)
+        return ids
+
+    def _said(self, name: str, job: Job) -> dict[str, Value] | None:
+        """What the image says of itself; None where it is not the job's, or not whole."""
+        from ..jobs.png import read_parameters
+
+        try:
+            about = read_parameters(name, self._output.read(name))
+            is_it = Job.of(dict(about["job"])) == job  # type: ignore[call-overload]
+        except (ValueError, OSError, KeyError, TypeError):
+            return None
+        return about if is_it else None
+
+    def close(self) -> None:
+        """Bring the file up to date, and write it as a Parquet table as well, where pyarrow is there."""
+        self._log.close()
+        if self.records and is_there("pyarrow"):
+            self._output.write(PARQUET_NAME, _parquet(self.records.values()))
+
+
+def _record(line: str, where: str) -> Record:
+    try:
+        return Record(**json.loads(line))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where} is no record of a batch ({error}); mend the file or give another folder") from None
+
+
+def _parquet(records: Iterable[Record]) -> bytes:
+    """The records as a table; each field of a job is a column."""
+    arrow, parquet = needs("pyarrow", "Parquet files"), needs("pyarrow.parquet", "Parquet files")
+    own = {name: arrow.string() for name in ("id", "file", "machine", "error", "finished")}
+    own |= {"seconds": arrow.float64(), "tries": arrow.int64()}
+    fields = {name: _arrow_type(arrow, plain_type(field)) for name, field in Job.model_fields.items()}
+    schema = arrow.schema({**own, **fields})
+    rows = []
+    for record in records:
+        values = {**record.job, **asdict(record)}
+        rows.append({name: values.get(name) for name in schema.names})
+    file = io.BytesIO()
+    parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), file)
+    return file.getvalue()
+
+
+def _arrow_type(arrow: Value, kind: object) -> Value:
+    if get_origin(kind) is tuple:
+        return arrow.list_(_arrow_type(arrow, get_args(kind)[0]))
+    types = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
+    return types.get(kind, arrow.string())

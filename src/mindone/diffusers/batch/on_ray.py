@@ -1,0 +1,218 @@
+"""The runner on a Ray cluster: an actor per node, which loads each pipeline once and has one task in hand at a time.
+
+Images come back to the process that asked, which alone writes: nodes need neither a shared disk nor the keys of an
+object store, and no image can be written twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ..jobs.grouping import Group
+from ..utils import logging
+from ..utils.errors import in_one_line
+from ..utils.types import Value
+from .extra import needs
+from .queue import TRIES, Queue, Result, Task
+from .stopping import Stop
+from .worker import Outcome, Worker
+
+logger = logging.get_logger(__name__)
+
+Address = Literal["auto", "local"] | str
+
+_POLL_SECONDS = 1.0
+"""How often the cluster is asked for nodes that have joined, while no task ends."""
+_CONNECT_SECONDS = 10
+_PATIENCE_POLLS = 30
+"""After so many of them without any worker it is said that the cluster is busy."""
+
+
+class RayRunner:
+    """Draws on every node of a cluster; nodes may join and leave.
+
+    Args:
+        address: ``auto`` for the cluster that this machine belongs to, ``local`` for one that is started on this
+            machine and ends with the runner, or an address such as ``10.0.0.1:6379`` or ``ray://10.0.0.1:10001``.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ConnectionError: there is no such cluster.
+    """
+
+    def __init__(self, address: Address):
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here reports to nobody
+        self._ray = ray = needs("ray", "batches on a cluster")
+        self._was_connected = ray.is_initialized()
+        if self._was_connected:
+            return
+        options = {"include_dashboard": False} if address == "local" else {}
+        try:
+            _check_reachable(address)
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+        except Exception as error:
+            reason = in_one_line(error)
+            raise ConnectionError(f"no Ray cluster at {address!r}; --ray local starts one here ({reason})") from None
+
+    def run(self, queue: Queue, stop: Stop) -> Iterator[Result]:
+        """Draw what is in the queue until it is empty or ``stop`` is true, and then what is still in hand.
+
+        Raises:
+            RuntimeError: no node can draw.
+        """
+        pool = _Pool(self._ray)
+        try:
+            while (queue and not stop) or pool.is_drawing:
+                if queue and not stop:
+                    pool.refresh()
+                    pool.hand_out(queue)
+                for task, outcomes in pool.collect():
+                    yield from queue.settle(task, outcomes)
+        finally:
+            pool.close()
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        if not self._was_connected:
+            self._ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """An address that nobody listens at is refused in seconds; Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+
+
+@dataclass
+class _Worker:
+    """A node's actor, as seen from here."""
+
+    actor: Value
+    host: str
+    cores: tuple[int, int]
+    last: Group | None = None
+
+
+class _Pool:
+    """The actors, what they have in hand, and the nodes that have joined since."""
+
+    def __init__(self, ray: Value):
+        self._ray, self._actor_class = ray, ray.remote(Worker)
+        self._workers: dict[str, _Worker] = {}
+        self._in_hand: dict[Value, tuple[str, Task | None]] = {}
+        """What each reference will bring: a task's outcomes, or, of a new worker, that it is there."""
+        self._idle: list[str] = []
+        self._crashes: Counter[str] = Counter()
+        self._reason = ""
+        self._scout: Value = None
+        self._refreshed, self._polls = -math.inf, 0
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether a task is in hand."""
+        return any(task is not None for _, task in self._in_hand.values())
+
+    def refresh(self) -> None:
+        """Give every node that has none a worker, on all its cores; one whose workers keep dying gets no further one.
+
+        Raises:
+            RuntimeError: that is the case of all nodes.
+        """
+        if time.monotonic() - self._refreshed < _POLL_SECONDS:
+            return
+        self._refreshed = time.monotonic()
+        nodes = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+        good = [node for node in nodes if self._crashes[node["NodeID"]] < TRIES]
+        if nodes and not good:
+            raise RuntimeError(f"no node of the cluster can draw: {self._reason}")
+        for node in good:
+            if node["NodeID"] not in self._workers:
+                self._start(node["NodeID"], node["NodeManagerAddress"], int(node["Resources"]["CPU"]))
+        self._ask_for_more([int(node["Resources"]["CPU"]) for node in good])
+        self._tell_of_waiting()
+
+    def hand_out(self, queue: Queue) -> None:
+        """Give every idle worker a task."""
+        while self._idle and queue:
+            name = self._idle.pop()
+            worker = self._workers[name]
+            task = queue.take(worker.last)
+            if task is not None:
+                worker.last = task.group
+                self._in_hand[worker.actor.draw.remote(task.jobs)] = (name, task)
+
+    def collect(self) -> Iterator[tuple[Task, list[Outcome]]]:
+        """Wait a moment for whatever ends next. The tasks of a worker that has died come back as failed."""
+        waiting = [*self._in_hand, *([] if self._scout is None else [self._scout])]
+        if not waiting:
+            time.sleep(_POLL_SECONDS)
+            return
+        for reference in self._ray.wait(waiting, timeout=_POLL_SECONDS)[0]:
+            if reference is self._scout or reference not in self._in_hand:
+                self._scout, self._refreshed = None, -math.inf
+                continue
+            name, task = self._in_hand.pop(reference)
+            try:
+                value = self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                reason = self._bury(name, error)
+                value = [Outcome(job, error=reason) for job in task.jobs] if task else None
+            else:
+                self._idle.append(name)
+                if task is not None:
+                    del self._crashes[name]
+            if task is not None:
+                yield task, value
+
+    def close(self) -> None:
+        """End all actors."""
+        for worker in self._workers.values():
+            with contextlib.suppress(Exception):  # that of a node which is gone is gone as well
+                self._ray.kill(worker.actor)
+        if self._scout is not None:
+            with contextlib.suppress(Exception):
+                self._ray.cancel(self._scout)
+
+    def _start(self, name: str, host: str, count: int) -> None:
+        """Nodes that share a machine, as in tests or with one per socket, compute on cores of their own."""
+        taken = [worker.cores for worker in self._workers.values() if worker.host == host]
+        starts = (0, *(first + size for first, size in taken))
+        free = (at for at in starts if all(at + count <= first or first + size <= at for first, size in taken))
+        cores = (min(free), count)
+        strategies = self._ray.util.scheduling_strategies
+        here = strategies.NodeAffinitySchedulingStrategy(node_id=name, soft=False)
+        actor = self._actor_class.options(num_cpus=count, scheduling_strategy=here).remote(cores)
+        self._workers[name] = _Worker(actor, host, cores)
+        self._in_hand[actor.ready.remote()] = (name, None)
+
+    def _bury(self, name: str, error: Exception) -> str:
+        worker = self._workers.pop(name)
+        self._crashes[name] += 1
+        self._reason = str(error).strip().split("\n")[0]
+        return f"its worker on {worker.host} died: {self._reason}"
+
+    def _ask_for_more(self, cpus: list[int]) -> None:
+        """While every worker is busy, something waits for one node more, so that a cluster that can grow does.
+
+        It ends with this process, unlike a request to the autoscaler.
+        """
+        if self._scout is None and cpus and self._workers and not self._idle:
+            self._scout = self._ray.remote(_nothing).options(num_cpus=max(cpus)).remote()
+
+    def _tell_of_waiting(self) -> None:
+        self._polls = 0 if self.is_drawing or self._idle else self._polls + 1
+        if self._polls == _PATIENCE_POLLS:
+            logger.warning("no node of the cluster has had all its cores free so far; waiting for the first")
+
+
+def _nothing() -> None:
+    """What the wish for a node more comes to, once there is one."""

@@ -1,0 +1,97 @@
+"""The jobs that are still to be drawn, in the order that compiles and loads least, and how often each may be tried."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..jobs import Job
+from ..jobs.grouping import Group, call_key, grouped
+
+if TYPE_CHECKING:
+    from .worker import Outcome
+
+TRIES = 3
+"""A job that fails is tried twice more."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Jobs that are drawn in one call of a pipeline: one, or as many as a batch has."""
+
+    jobs: tuple[Job, ...]
+    group: Group
+
+
+@dataclass(frozen=True)
+class Result:
+    """The last word on a job: its image, or why there is none after so many tries."""
+
+    outcome: Outcome
+    tries: int
+
+
+class Queue:
+    """Hands out tasks, and takes back what failed until it has been tried often enough.
+
+    Args:
+        jobs: one image each.
+        batch_size: how many jobs that differ in prompt and seed alone make a task. What does not fill one is drawn one
+            by one, so that there are graphs for two batch sizes at most.
+    """
+
+    def __init__(self, jobs: Iterable[Job], batch_size: int = 1):
+        self._waiting: dict[Group, deque[Task]] = {
+            group: deque(_tasks(members, group, batch_size)) for group, members in grouped(jobs).items()
+        }
+        self._in_hand: Counter[Group] = Counter()
+        self._tries: Counter[Job] = Counter()
+
+    def __bool__(self) -> bool:
+        """Whether there is a task to take."""
+        return any(self._waiting.values())
+
+    def take(self, last: Group | None = None) -> Task | None:
+        """A task for a worker whose last one was of the group ``last``; None when nobody has to wait for one.
+
+        Workers stay with their group, then with their pipeline, and then go where the fewest others are.
+        """
+        groups = [group for group, tasks in self._waiting.items() if tasks]
+        if not groups:
+            return None
+
+        def cost(group: Group) -> tuple[bool, bool, int]:
+            return (group != last, last is None or group.pipeline != last.pipeline, self._in_hand[group])
+
+        group = min(groups, key=cost)
+        self._in_hand[group] += 1
+        return self._waiting[group].popleft()
+
+    def settle(self, task: Task, outcomes: Sequence[Outcome]) -> Iterator[Result]:
+        """Take a task's outcomes: those on which the last word is spoken come back, the others are queued again.
+
+        Jobs that failed together are tried again one by one, so that one of them cannot spoil the others.
+        """
+        self._in_hand[task.group] -= 1
+        for outcome in outcomes:
+            self._tries[outcome.job] += 1
+            tries = self._tries[outcome.job]
+            if outcome.error is not None and tries < TRIES:
+                self._waiting[task.group].append(Task((outcome.job,), task.group))
+            else:
+                yield Result(outcome, tries)
+
+
+def _tasks(jobs: Iterable[Job], group: Group, batch_size: int) -> Iterator[Task]:
+    if batch_size == 1:
+        yield from (Task((job,), group) for job in jobs)
+        return
+    alike: dict[Job, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault(call_key(job), []).append(job)
+    for members in alike.values():
+        full = len(members) // batch_size * batch_size
+        yield from (Task(tuple(members[i : i + batch_size]), group) for i in range(0, full, batch_size))
+        yield from (Task((job,), group) for job in members[full:])

@@ -1,0 +1,98 @@
+"""Lists of jobs as files: each row holds what a command line would say, by the options' names."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .extra import needs
+
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row's values by field; what is None or empty is unset."""
+
+    values: Mapping[str, object]
+    where: str
+    """What an error message calls it: the file and the line."""
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+    """The rows of a JSONL, CSV or Parquet file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another kind of file, or one that is damaged; the message names the line.
+        ImportError: a Parquet file without pyarrow.
+    """
+    file = Path(path)
+    readers = dict(zip(SUFFIXES, (_jsonl, _csv, _parquet)))
+    if file.suffix.lower() not in readers:
+        raise ValueError(f"a list of jobs must be a file that ends in {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
+    _check_file(file)
+    try:
+        rows = list(readers[file.suffix.lower()](file))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: byte {error.start} is not UTF-8; export the file again as UTF-8") from None
+    if not rows:
+        raise ValueError(f"{file} holds no jobs")
+    return rows
+
+
+def read_prompts(path: str | os.PathLike[str]) -> list[Row]:
+    """A row for each line of a text file; empty lines do not count. Raises as `read_rows`."""
+    file = Path(path)
+    _check_file(file)
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: byte {error.start} is not UTF-8; save the file again as UTF-8") from None
+    rows = [Row({"prompt": line.strip()}, f"{file}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise ValueError(f"{file} holds no prompts")
+    return rows
+
+
+def _check_file(file: Path) -> None:
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; give a file")
+    if not file.is_file():
+        raise FileNotFoundError(f"no file {file}")
+
+
+def _jsonl(file: Path) -> Iterator[Row]:
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
+        where = f"{file}, line {number}"
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{where}: not valid JSON: column {error.colno}: {error.msg}") from None
+        if not isinstance(values, dict):
+            raise ValueError(f'{where}: must be a JSON object such as {{"prompt": "a cat"}}, got {line.strip()[:60]}')
+        yield Row(values, where)
+
+
+def _csv(file: Path) -> Iterator[Row]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.DictReader(lines)
+        for values in reader:
+            where = f"{file}, line {reader.line_num}"
+            if None in values:
+                raise ValueError(f"{where}: more values than the header has columns; quote texts that contain commas")
+            yield Row(values, where)
+
+
+def _parquet(file: Path) -> Iterator[Row]:
+    parquet = needs("pyarrow.parquet", "Parquet files")
+    try:
+        table = parquet.read_table(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} is no readable Parquet file: {error}") from None
+    for number, values in enumerate(table.to_pylist(), 1):
+        yield Row(values, f"{file}, row {number}")

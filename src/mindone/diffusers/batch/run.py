@@ -1,0 +1,115 @@
+"""A batch from its jobs to its images: what is there is left alone, what is missing is drawn and written down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..jobs import Job
+from .bar import Bar
+from .combinations import file_name, identity
+from .manifest import Manifest, Record
+from .outputs import Output, open_output
+from .queue import Queue, Result
+from .stopping import Stop
+
+
+class Runner(Protocol):
+    """Draws what is in a queue."""
+
+    def run(self, queue: Queue, stop: Stop) -> Iterator[Result]:
+        """The results as they come, until the queue is empty or ``stop`` is true and nothing is in hand."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the jobs of a run."""
+
+    drawn: int
+    """Images of this run."""
+    kept: int
+    """Images that were there before."""
+    repeated: int
+    """Jobs that say the same as another one, whose image is theirs as well."""
+    failed: tuple[Record, ...]
+    stopped: int | None
+    """The signal that ended the run early."""
+
+
+def run(jobs: Iterable[Job], output: str | os.PathLike[str], *, ray: str | None = None, batch_size: int = 1) -> Summary:
+    """Draw every job whose image is not yet in ``output``. The same call goes on where a killed one was.
+
+    Args:
+        jobs: what to draw, one image each (`combinations.make_jobs`).
+        output: a folder, or a URL that fsspec knows.
+        ray: the cluster to draw on (`on_ray.RayRunner`); None: this process.
+        batch_size: how many jobs that differ in prompt and seed alone are drawn in one call. More than one can be
+            faster, and in half precision changes the images' last bits.
+
+    Raises:
+        ValueError: a job of several images, or a manifest that is damaged.
+        OSError: the output cannot be written, or another batch is writing there.
+        ImportError: a cluster or a URL without the ``[batch]`` extra.
+        RuntimeError: no node of the cluster can draw.
+    """
+    jobs = list(jobs)
+    several = next((job for job in jobs if job.num_images != 1), None)
+    if several is not None:
+        raise ValueError(f"a job of a batch draws one image, got num_images={several.num_images}; give it several jobs")
+    by_id = {identity(job): job for job in jobs}
+    folder = open_output(output)
+    with closing(Manifest(folder)) as manifest:
+        whole = manifest.whole(by_id.values())
+        missing = [job for id, job in by_id.items() if id not in whole]
+        results: list[Record] = []
+        stopped = None
+        if missing:
+            with closing(_runner(ray)) as runner, Stop() as stop:
+                results = _draw(runner, Queue(missing, batch_size), stop, folder, manifest, len(by_id), len(whole))
+            stopped = stop.signal
+    failed = tuple(record for record in results if record.error is not None)
+    return Summary(len(results) - len(failed), len(whole), len(jobs) - len(by_id), failed, stopped)
+
+
+def _runner(ray: str | None) -> Runner:
+    if ray is None:
+        from .local import LocalRunner
+
+        return LocalRunner()
+    from .on_ray import RayRunner
+
+    return RayRunner(ray)
+
+
+def _draw(
+    runner: Runner, queue: Queue, stop: Stop, folder: Output, manifest: Manifest, total: int, kept: int
+) -> list[Record]:
+    """Draw and write. An image is written while the next is drawn; there is one writer, and never a second in line."""
+    records: list[Record] = []
+    pending: Future[Record] | None = None
+    with ThreadPoolExecutor(1) as writer, Bar(total, kept) as bar, closing(runner.run(queue, stop)) as results:
+        for result in results:
+            if pending is not None:
+                records.append(pending.result())
+            pending = writer.submit(_write, result, folder, manifest)
+            bar.advance(failed=result.outcome.error is not None)
+        if pending is not None:
+            records.append(pending.result())
+    return records
+
+
+def _write(result: Result, folder: Output, manifest: Manifest) -> Record:
+    """First the image, then its line: a run that is killed in between leaves an image that tells what it is."""
+    outcome = result.outcome
+    if outcome.png is not None:
+        folder.write(file_name(outcome.job), outcome.png)
+    return manifest.add(
+        outcome.job, seconds=outcome.seconds, machine=outcome.machine, tries=result.tries, error=outcome.error
+    )

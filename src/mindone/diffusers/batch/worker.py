@@ -1,0 +1,98 @@
+"""Draws tasks: what the one-machine runner and every actor of a Ray cluster have in common."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..jobs import Job, LoadedPipelines, PipelineKey, draw_together, load
+from ..utils.errors import in_one_line
+from ..utils.machine import total_memory
+from .queue import TRIES
+
+if TYPE_CHECKING:
+    from ..pipelines.base import Pipeline
+
+_SHARE_FOR_WEIGHTS = 4
+"""Weights may fill a quarter of the memory: what is compiled of them is as large again for each shape."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job in one try: a PNG file's bytes, or the reason why there are none."""
+
+    job: Job
+    png: bytes | None = None
+    seconds: float | None = None
+    machine: str | None = None
+    error: str | None = None
+
+
+class Worker:
+    """Loads each pipeline once and draws with it.
+
+    Args:
+        cores: the first of the cores to compute on, and how many; None, or more than there are: all of them. To be
+            decided before an engine is imported, so a process has one worker with cores of its own.
+    """
+
+    def __init__(self, cores: tuple[int, int] | None = None):
+        if cores is not None:
+            _keep_to(*cores)
+        memory = total_memory()
+        limit = None if memory is None else memory // _SHARE_FOR_WEIGHTS
+        self._pipelines = LoadedPipelines(limit, _load_quietly)
+        self._load_failures: dict[PipelineKey, list[Exception]] = defaultdict(list)
+        self.machine = platform.node()
+
+    def ready(self) -> str:
+        """The machine's name, once the worker is there."""
+        return self.machine
+
+    def draw(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Draw jobs that share a call of the pipeline; whatever goes wrong is told in their outcomes."""
+        began = time.perf_counter()
+        try:
+            pipe = self._pipeline(jobs[0].pipeline_key)
+            began = time.perf_counter()
+            images = [images[0] for images in draw_together(pipe, jobs)]
+        except Exception as error:
+            return [Outcome(job, machine=self.machine, error=in_one_line(error)) for job in jobs]
+        seconds = (time.perf_counter() - began) / len(jobs)
+
+        from ..jobs.png import png_bytes
+
+        about: dict[str, object] = {"version": __version__, "engine_used": pipe.engine.name}
+        about |= {"seconds": round(seconds, 4)} | ({"batch_size": len(jobs)} if len(jobs) > 1 else {})
+        return [Outcome(job, png_bytes(image, job, about), seconds, self.machine) for job, image in zip(jobs, images)]
+
+    def _pipeline(self, key: PipelineKey) -> Pipeline:
+        """The pipeline; one that has failed to load often enough is not tried again for each of its jobs."""
+        failures = self._load_failures[key]
+        if len(failures) >= TRIES:
+            raise failures[-1]
+        try:
+            return self._pipelines.get(key)
+        except Exception as error:
+            failures.append(error)
+            raise
+
+
+def _load_quietly(key: PipelineKey) -> Pipeline:
+    pipe = load(key)
+    pipe.set_progress_bar_config(disable=True)  # the batch has a bar of its own
+    return pipe
+
+
+def _keep_to(first: int, count: int) -> None:
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    usable = sorted(os.sched_getaffinity(0))
+    if first + count <= len(usable):
+        os.sched_setaffinity(0, usable[first : first + count])

@@ -1,0 +1,113 @@
+"""``mindone-diffusers batch``: many jobs, on one machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from .. import batch as batches
+from ..jobs import Job
+from .options import options_of
+
+_FAILED = 3
+"""The exit code when some jobs could not be drawn."""
+_SHOWN_FAILURES = 10
+
+
+class _WithGrid(click.Command):
+    """``--grid-search a=1,2 b=3,4`` is ``--grid-search a=1,2 --grid-search b=3,4``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spelled_out: list[str] = []
+        follows = False
+        for word in args:
+            is_axis = follows and "=" in word and not word.startswith("-")
+            if is_axis and spelled_out[-1] != "--grid-search":
+                spelled_out.append("--grid-search")
+            spelled_out.append(word)
+            follows = word == "--grid-search" or is_axis
+        return super().parse_args(ctx, spelled_out)
+
+
+@click.command(cls=_WithGrid)
+@click.argument("jobs", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FOLDER_OR_URL",
+    help="Where the images and the manifest go: a folder, or an address that fsspec knows, such as s3://bucket/images.",
+)
+@click.option("--prompts", type=click.Path(path_type=Path), metavar="FILE", help="A text file with a prompt per line.")
+@click.option("--seeds", metavar="LIST", help="Draw everything with each of these seeds: 0-9,20 are eleven.")
+@click.option(
+    "--grid-search",
+    multiple=True,
+    metavar="FIELD=VALUE,VALUE…",
+    help="Draw everything with each combination of these options' values, one or more of them: steps=10,20 "
+    "scheduler=unipc,dpm++. Values that contain commas come as a JSON list.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Draw so many images that differ in prompt and seed alone in one go. In half precision that changes the "
+    "images' last bits.",
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Draw on a Ray cluster: auto is the one that this machine belongs to, local starts one here, and an address "
+    "is that of its head.  [default: on this machine, without Ray]",
+)
+@options_of(Job, leave_out=["prompt"])
+def batch(
+    jobs: Path | None,
+    output: str,
+    prompts: Path | None,
+    seeds: str | None,
+    grid_search: tuple[str, ...],
+    batch_size: int,
+    ray: str | None,
+    **defaults: object,
+) -> None:
+    """Draw all JOBS, a JSONL, CSV or Parquet file whose fields are the options below.
+
+    The options are the defaults of what a job leaves open. Every image is a PNG file that remembers its job;
+    manifest.jsonl has a line for each. The same command again draws what is missing, after a crash as well. A job that
+    fails is tried twice more; where some have failed the exit code is 3.
+
+    \b
+    Examples:
+      mindone-diffusers batch jobs.jsonl -o out/
+      mindone-diffusers batch jobs.csv -o s3://bucket/images --ray auto
+      mindone-diffusers batch --prompts prompts.txt --seeds 0-99 \\
+          --grid-search steps=10,20 scheduler=unipc,dpm++ -o out/
+    """
+    if (jobs is None) == (prompts is None):
+        raise click.UsageError("give a file of jobs, or a file of prompts with --prompts")
+    axes: dict[str, Sequence[object]] = dict(batches.parse_axis(text) for text in grid_search)
+    if seeds is not None:
+        if defaults["seed"] is not None or "seed" in axes:
+            raise click.UsageError("--seeds and another seed were both given; give one of them")
+        axes["seed"] = batches.parse_seeds(seeds)
+    rows = batches.read_rows(jobs) if jobs is not None else batches.read_prompts(prompts or "")
+    given = {name: value for name, value in defaults.items() if value not in (None, (), False)}
+    _draw(batches.make_jobs(rows, axes, given), output, {"ray": ray, "batch_size": batch_size})
+
+
+def _draw(jobs: list[Job], output: str, options: Mapping[str, str | int | None]) -> None:
+    summary = batches.run(jobs, output, **options)  # type: ignore[arg-type]
+    if summary.repeated:
+        click.echo(f"{summary.repeated} jobs repeat another one, whose image is theirs as well", err=True)
+    for record in summary.failed[:_SHOWN_FAILURES]:
+        click.echo(f"failed: {str(record.job['prompt'])[:60]!r}: {record.error}", err=True)
+    told = [f"drew {summary.drawn} images", f"{summary.kept} were there", f"{len(summary.failed)} failed"]
+    click.echo(f"{', '.join(told)}; {output.rstrip('/')}/manifest.jsonl")
+    if summary.stopped is not None:
+        raise click.exceptions.Exit(128 + summary.stopped)
+    if summary.failed:
+        raise click.exceptions.Exit(_FAILED)

@@ -1,0 +1,83 @@
+"""Pipelines that are loaded once and kept for the jobs to come, as far as memory allows."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from .job import PipelineKey
+from .run import load
+
+if TYPE_CHECKING:
+    from ..pipelines.base import Pipeline
+
+
+class LoadedPipelines:
+    """Pipelines by key; the least recently used ones go when their weights exceed ``limit`` bytes together.
+
+    Threads that ask for the same pipeline get the same one; while it loads, those that ask for another do not wait.
+    One that goes is still good for whoever draws with it.
+
+    Args:
+        limit: bytes of weights, in the type that they compute in, to keep; what is compiled of them takes about as much
+            again for each shape. The pipeline that was asked for last stays in any case. None: no limit.
+        load: what loads a pipeline.
+    """
+
+    def __init__(self, limit: int | None = None, load: Callable[[PipelineKey], Pipeline] = load):
+        self.limit, self._load = limit, load
+        self._slots: OrderedDict[PipelineKey, _Slot] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: PipelineKey) -> Pipeline:
+        """The pipeline of ``key``, loaded when it is not there; raises what ``load`` raises."""
+        with self._lock:
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
+        with slot.lock:
+            if slot.pipe is None:
+                slot.pipe = self._load(key)
+                slot.bytes = weight_bytes(slot.pipe)
+                self._make_room()
+            return slot.pipe
+
+    def __iter__(self) -> Iterator[PipelineKey]:
+        """The keys of what is loaded, the least recently used first."""
+        with self._lock:
+            return iter([key for key, slot in self._slots.items() if slot.pipe is not None])
+
+    def _make_room(self) -> None:
+        dropped = []
+        with self._lock:
+            loaded = [key for key, slot in self._slots.items() if slot.pipe is not None]
+            total = sum(slot.bytes for slot in self._slots.values())
+            for key in loaded[:-1]:
+                if self.limit is None or total <= self.limit:
+                    break
+                dropped.append(self._slots.pop(key))
+                total -= dropped[-1].bytes
+        for slot in dropped:
+            if slot.pipe is not None:
+                slot.pipe.release()
+
+
+class _Slot:
+    """A pipeline, once it is loaded."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pipe: Pipeline | None = None
+        self.bytes = 0
+
+
+def weight_bytes(pipe: Pipeline) -> int:
+    """Bytes of a pipeline's weights in the type that each network computes in."""
+    networks = [each for each in pipe.components.values() if hasattr(each, "parameters_and_names")]
+    return sum(
+        math.prod(parameter.shape) * (4 if network.dtype == "float32" else 2)
+        for network in networks
+        for _, parameter in network.parameters_and_names()
+    )

@@ -1,0 +1,391 @@
+"""Batches on one machine: every job once, whatever happens; run on a tiny checkpoint."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from mindone.diffusers import cli, jobs
+from mindone.diffusers.batch import make_jobs, parse_axis, parse_seeds, read_rows, rows, run
+from mindone.diffusers.batch import worker as workers
+from mindone.diffusers.batch.manifest import Manifest
+from mindone.diffusers.batch.outputs import open_output
+from mindone.diffusers.batch.queue import Queue
+from mindone.diffusers.jobs import Job, LoadedPipelines, draw, draw_together, load
+from mindone.diffusers.jobs.png import read_job
+from tiny_pipelines import checkpoint
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINDONE_ENGINE", "openvino")
+
+
+def job(**fields):
+    return Job(
+        **{"prompt": "a red cat", "model": checkpoint("sd1"), "steps": 1, "seed": 5, "engine": "openvino", **fields}
+    )
+
+
+def command(*words, code=0):
+    result = CliRunner().invoke(cli.main, ["batch", *(str(word) for word in words)])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def records(folder="out"):
+    return [json.loads(line) for line in Path(folder, "manifest.jsonl").read_text().splitlines()]
+
+
+def images(folder="out"):
+    return {name for name in os.listdir(folder) if name.endswith(".png")}
+
+
+@pytest.fixture
+def drawings(monkeypatch):
+    """Draws nothing, and notes what would have been drawn; a prompt that starts with "bad" fails."""
+    drawn = []
+
+    def draw_none(pipe, group):
+        if any(each.prompt.startswith("bad") for each in group):
+            drawn.extend(group)
+            raise ValueError("cannot draw this")
+        drawn.extend(group)
+        return [[Image.new("RGB", (8, 8))] for _ in group]
+
+    class Pipe:
+        engine = type("Engine", (), {"name": "none"})
+
+        def __init__(self):
+            self.components = {}
+
+        def set_progress_bar_config(self, **options):
+            pass
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(workers, "draw_together", draw_none)
+    monkeypatch.setattr(workers, "load", lambda key: Pipe())
+    return drawn
+
+
+# ---- what is drawn ---------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_draws_what_each_job_draws_alone():
+    listed = [job(), job(prompt="a dog", seed=1, height=72, width=80), job(scheduler="euler")]
+    summary = run(listed, "out")
+    assert (summary.drawn, summary.kept, summary.failed) == (3, 0, ())
+    pipe = load(job())
+    pipe.set_progress_bar_config(disable=True)
+    for record in records():
+        path = Path("out", record["file"])
+        drawn = Job.of(record["job"])
+        assert read_job(path) == drawn
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(np.asarray(image), np.asarray(draw(pipe, drawn)[0]))
+    assert {Job.of(record["job"]) for record in records()} == set(listed)
+
+
+def test_one_call_draws_the_jobs_that_share_it_in_their_order():
+    pipe = load(job(dtype="float32"))
+    pipe.set_progress_bar_config(disable=True)
+    listed = [job(dtype="float32", prompt=prompt, seed=i) for i, prompt in enumerate(["a cat", "a dog", "a hat"])]
+    for (together,), each in zip(draw_together(pipe, listed), listed):
+        difference = np.asarray(together).astype(int) - np.asarray(draw(pipe, each)[0])
+        assert np.abs(difference).max() <= 1  # the last bit of a float32 may decide how a pixel is rounded
+    with pytest.raises(ValueError, match="alike but for prompt and seed"):
+        draw_together(pipe, [job(), job(steps=2)])
+
+
+def test_prompts_seeds_and_a_grid_are_combined(drawings):
+    Path("prompts.txt").write_text("a cat\n\na dog\n")
+    words = ["--prompts", "prompts.txt", "--seeds", "0-2,7", "--grid-search", "steps=10,20", "scheduler=unipc,dpm++"]
+    assert "drew 32 images" in command(*words, "-o", "out", "--guidance-scale", 3)
+    wanted = {
+        (p, s, n, c) for p in ("a cat", "a dog") for s in (0, 1, 2, 7) for n in (10, 20) for c in ("unipc", "dpm++")
+    }
+    assert {(each.prompt, each.seed, each.steps, each.scheduler) for each in drawings} == wanted
+    assert {each.guidance_scale for each in drawings} == {3.0}
+
+
+def test_lists_of_every_kind_say_the_same(drawings):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    values = [
+        {"prompt": "a cat", "seed": 1, "steps": 25, "lora": ["a.safetensors:0.5", "b.safetensors"]},
+        {"prompt": "a dog, a hat", "seed": 2, "steps": None, "lora": None},
+    ]
+    Path("a.jsonl").write_text("".join(json.dumps(each) + "\n\n" for each in values))
+    Path("a.csv").write_text(
+        'prompt,seed,steps,lora\na cat,1,25,"a.safetensors:0.5,b.safetensors"\n"a dog, a hat",2,,\n'
+    )
+    parquet.write_table(arrow.Table.from_pylist(values), "a.parquet")
+    listed = [make_jobs(read_rows(f"a{suffix}"), {}, {"steps": 9}) for suffix in rows.SUFFIXES]
+    assert listed[0] == listed[1] == listed[2]
+    assert [each.steps for each in listed[0]] == [25, 9] and listed[0][1].prompt == "a dog, a hat"
+
+
+def test_a_job_of_several_images_becomes_several():
+    made = make_jobs([rows.Row({"prompt": "a cat", "num_images": "3"}, "line 1")], {}, {"seed": 5})
+    assert [(each.seed, each.num_images) for each in made] == [(5, 1), (6, 1), (7, 1)]
+
+
+def test_a_seed_that_is_not_given_is_the_same_in_every_run():
+    first, second = (make_jobs([rows.Row({"prompt": p}, "line 1")], {}, {}) for p in ("a cat", "a dog"))
+    assert first == make_jobs([rows.Row({"prompt": "a cat"}, "line 1")], {}, {}) and first[0].seed != second[0].seed
+
+
+def test_values_with_commas_come_as_a_list():
+    name, values = parse_axis("guidance-interval=[[0, 0.5], [0.2, 0.8]]")
+    made = make_jobs([rows.Row({"prompt": "x"}, "line 1")], {name: values}, {})
+    assert [each.guidance_interval for each in made] == [(0, 0.5), (0.2, 0.8)]
+    assert parse_seeds("3,0-2") == [3, 0, 1, 2]
+
+
+def test_jobs_of_one_pipeline_and_shape_are_drawn_together():
+    listed = [job(height=h, dtype=d, seed=s) for s in (0, 1) for h in (64, 72) for d in ("float16", "float32")]
+    queue, taken, last = Queue(listed), [], None
+    while task := queue.take(last):
+        last = task.group
+        taken += task.jobs
+    assert [(each.dtype, each.height) for each in taken] == [
+        (dtype, height) for dtype in ("float16", "float32") for height in (64, 72) for _ in range(2)
+    ]
+
+
+def test_a_task_has_as_many_jobs_as_a_batch_or_one():
+    queue, sizes = Queue([job(seed=i) for i in range(5)] + [job(steps=2)], batch_size=2), []
+    while task := queue.take():
+        sizes.append(len(task.jobs))
+    assert sizes == [2, 2, 1, 1]
+
+
+# ---- resuming --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_there_is_not_drawn_again(drawings):
+    listed = [job(seed=i) for i in range(4)]
+    run(listed[:3], "out")
+    summary = run(listed, "out")
+    assert (summary.drawn, summary.kept) == (1, 3)
+    assert drawings == listed and len(records()) == 4 == len(images())
+
+
+def test_an_image_without_a_line_gets_its_line_and_a_damaged_one_is_drawn_again(drawings):
+    listed = [job(seed=i) for i in range(3)]
+    run(listed, "out")
+    lines = Path("out/manifest.jsonl").read_text().splitlines()
+    Path("out/manifest.jsonl").write_text(lines[0] + "\n" + lines[1][:50])  # killed in the middle of a line
+    damaged = Path("out", json.loads(lines[2])["file"])
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    Path("out/.cat.png.0123456789abcdef0123456789abcdef.part").write_bytes(b"half")
+    summary = run(listed, "out")
+    assert (summary.drawn, summary.kept) == (1, 2) and drawings[3:] == [listed[2]]
+    assert [Job.of(each["job"]) for each in records()] == listed and not list(Path("out").glob(".*"))
+
+
+def test_a_job_that_is_listed_twice_is_drawn_once(drawings):
+    summary = run([job(), job(seed=1), job()], "out")
+    assert (summary.drawn, summary.repeated) == (2, 1)
+    assert len(drawings) == 2 == len(images())
+
+
+def test_the_table_holds_what_the_manifest_holds(drawings):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run([job(seed=0, lora=("a.safetensors",)), job(seed=1, prompt="bad")], "out")
+    table = parquet.read_table("out/manifest.parquet").to_pylist()
+    assert [each["file"] for each in table] == [each["file"] for each in records()]
+    assert table[0]["lora"] == ["a.safetensors"] and table[0]["steps"] == 1 and table[0]["width"] is None
+    assert table[1]["error"] == "cannot draw this" and table[1]["prompt"] == "bad"
+
+
+def test_a_folder_that_another_batch_writes_to_is_refused(drawings):
+    pytest.importorskip("fcntl")
+    with contextlib.closing(Manifest(open_output("out"))):
+        Path("prompts.txt").write_text("a cat\n")
+        assert "Error: another batch is writing to out" in command("--prompts", "prompts.txt", "-o", "out", code=1)
+    assert drawings == []
+
+
+def test_addresses_are_written_to_through_fsspec(drawings):
+    fsspec = pytest.importorskip("fsspec")
+    listed = [job(seed=i) for i in range(2)]
+    run(listed[:1], "memory://batch/images")
+    files = fsspec.filesystem("memory")
+    files.rm_file("/batch/images/manifest.jsonl")  # as if the process had been killed before it was written
+    assert run(listed, "memory://batch/images").kept == 1 and drawings == listed
+    names = {path.rsplit("/", 1)[-1] for path in files.ls("/batch/images", detail=False)}
+    lines = files.cat_file("/batch/images/manifest.jsonl").decode().splitlines()
+    assert {json.loads(line)["file"] for line in lines} <= names
+    assert sum(name.endswith(".png") for name in names) == 2 and not any(name.endswith(".part") for name in names)
+
+
+# ---- failing, stopping -----------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_fails_is_tried_twice_more_and_the_others_go_on(drawings):
+    Path("jobs.csv").write_text("prompt\nbad cat\na dog\n")
+    printed = command("jobs.csv", "-o", "out", "--seed", 1, code=3)
+    assert "drew 1 images, 0 were there, 1 failed" in printed and "failed: 'bad cat': cannot draw this" in printed
+    assert sorted(each.prompt for each in drawings) == ["a dog"] + ["bad cat"] * 3
+    failed = next(each for each in records() if each["error"])
+    assert (failed["file"], failed["tries"], failed["job"]["prompt"]) == (None, 3, "bad cat")
+    command("jobs.csv", "-o", "out", "--seed", 1, code=3)
+    assert len(drawings) == 7  # the same command tries what failed again, and nothing else
+
+
+def test_one_bad_job_does_not_spoil_those_it_shares_a_call_with(drawings):
+    summary = run([job(prompt="bad"), job(seed=1), job(seed=2)], "out", batch_size=3)
+    assert summary.drawn == 2 and [each.tries for each in summary.failed] == [3]
+
+
+def test_a_model_that_does_not_load_is_not_tried_for_each_of_its_jobs(drawings, monkeypatch):
+    tried = []
+
+    def missing(key):
+        tried.append(key)
+        raise FileNotFoundError("no such model")
+
+    monkeypatch.setattr(workers, "load", missing)
+    summary = run([job(seed=i) for i in range(5)], "out")
+    assert {each.error for each in summary.failed} == {"no such model"} and len(summary.failed) == 5
+    assert len(tried) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_batch_after_the_image_that_is_being_drawn(drawings, monkeypatch, number):
+    before = signal.getsignal(number)
+
+    def draw_and_signal(pipe, group):
+        drawings.extend(group)
+        if len(drawings) == 2:
+            signal.raise_signal(number)
+        return [[Image.new("RGB", (8, 8))] for _ in group]
+
+    monkeypatch.setattr(workers, "draw_together", draw_and_signal)
+    Path("prompts.txt").write_text("a cat\n")
+    words = ["--prompts", "prompts.txt", "--seeds", "0-4", "-o", "out"]
+    assert "drew 2 images" in command(*words, code=128 + number)
+    assert len(records()) == 2 == len(images()) and signal.getsignal(number) is before
+    assert "drew 3 images, 2 were there" in command(*words)
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", '{"prompt": "x"}\n{"prompt": }\n', "a.jsonl, line 2: not valid JSON: column 12"),
+        ("a.jsonl", '["x"]\n', "a.jsonl, line 1: must be a JSON object"),
+        ("a.jsonl", '{"steps": 3}\n', "a.jsonl, line 1: prompt is missing"),
+        ("a.jsonl", "\n", "a.jsonl holds no jobs"),
+        ("a.csv", "prompt,stpes\nx,3\n", "a.csv, line 2: unknown field 'stpes'; did you mean 'steps'?"),
+        ("a.csv", "prompt,steps\nx,0\n", "a.csv, line 2: steps must be greater than or equal to 1, got '0'"),
+        ("a.csv", "prompt,steps\nx,y,3\n", "a.csv, line 2: more values than the header has columns"),
+        ("a.csv", b"prompt\n\xff\n", "a.csv: byte 7 is not UTF-8"),
+        ("a.txt", "a cat\n", "a list of jobs must be a file that ends in .jsonl, .csv, .parquet, got 'a.txt'"),
+        ("a.parquet", "no table", "a.parquet is no readable Parquet file"),
+    ],
+)
+def test_a_list_that_is_wrong_is_refused_in_one_line_before_anything_is_drawn(drawings, name, content, message):
+    if name == "a.parquet":
+        pytest.importorskip("pyarrow")
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    printed = command(name, "-o", "out", code=1)
+    assert message in printed and len(printed.strip().splitlines()) == 1
+    assert drawings == [] and not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["-o", "out"], 2, "give a file of jobs, or a file of prompts with --prompts"),
+        (["missing.csv", "-o", "out"], 1, "Error: no file missing.csv"),
+        (["p.csv", "-o", "out", "--seeds", "3-1"], 1, "seeds must be numbers and ranges such as 0-9,20, got '3-1'"),
+        (["p.csv", "-o", "out", "--seeds", "1", "--seed", "2"], 2, "--seeds and another seed were both given"),
+        (
+            ["p.csv", "-o", "out", "--grid-search", "steps"],
+            1,
+            "grid search takes FIELD=VALUE,VALUE such as steps=10,20",
+        ),
+        (
+            ["p.csv", "-o", "out", "--grid-search", "stpes=1,2"],
+            1,
+            "line 2: unknown field 'stpes'; did you mean 'steps'?",
+        ),
+        (["p.csv", "-o", "out", "--grid-search", "height=1,2"], 1, "line 2: height is said here and as several values"),
+        (["p.csv", "-o", "p.csv"], 1, "the folder p.csv is a file"),
+    ],
+)
+def test_options_that_are_wrong_are_refused_in_one_line(drawings, words, code, message):
+    Path("p.csv").write_text("prompt,height\nx,64\n")
+    assert message in " ".join(command(*words, code=code).split())
+    assert drawings == [] and not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "purpose"),
+    [
+        ("pyarrow", ["p.parquet", "-o", "out"], "Parquet files need pyarrow"),
+        ("ray", ["p.csv", "-o", "out", "--ray", "auto"], "batches on a cluster need ray"),
+        ("fsspec", ["p.csv", "-o", "memory://out"], "addresses such as s3://bucket/images need fsspec"),
+    ],
+)
+def test_what_needs_the_extra_says_so(drawings, monkeypatch, module, words, purpose):
+    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [_Without(module), *sys.meta_path])
+    Path("p.csv").write_text("prompt\nx\n")
+    Path("p.parquet").write_text("")
+    printed = command(*words, code=1)
+    assert f'{purpose}: pip install "mindone-diffusers[batch]"' in printed and len(printed.strip().splitlines()) == 1
+    assert drawings == []
+
+
+class _Without:
+    """Finds no module of that name."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == self.module:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+
+# ---- pipelines that are kept -----------------------------------------------------------------------------------------
+
+
+def test_the_least_recently_used_pipeline_goes_when_weights_exceed_the_limit():
+    loaded = []
+
+    def load_and_note(key):
+        loaded.append(key)
+        return jobs.load(key)
+
+    half, whole, other = (job(dtype=dtype).pipeline_key for dtype in ("float16", "float32", "bfloat16"))
+    everything = LoadedPipelines(load=load_and_note)
+    first = everything.get(half)
+    assert everything.get(half) is first and loaded == [half]
+    size = sum(
+        parameter.size * 2 for net in (first.unet, first.vae, first.text_encoder) for parameter in net.get_parameters()
+    )
+    kept = LoadedPipelines(limit=3 * size, load=load_and_note)
+    for key in (half, whole, half, other):
+        kept.get(key)
+    assert list(kept) == [half, other]
+    kept.get(whole)
+    assert list(kept) == [other, whole]
