@@ -1,6 +1,6 @@
 """The runner on one machine: one process, one image after the other, each on all cores."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from ..jobs.grouping import Group
 from .queue import Queue, Result
@@ -14,7 +14,7 @@ class LocalRunner:
     def __init__(self) -> None:
         self._worker = Worker()
 
-    def run(self, queue: Queue, stop: Stop) -> Iterator[Result]:
+    def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
         """Draw what is in the queue until it is empty or ``stop`` is true."""
         last: Group | None = None
         while not stop and (task := queue.take(last)):

@@ -134,5 +134,5 @@ def _parquet(records: Iterable[Record]) -> bytes:
 def _arrow_type(arrow: Value, kind: object) -> Value:
     if get_origin(kind) is tuple:
         return arrow.list_(_arrow_type(arrow, get_args(kind)[0]))
-    types = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
+    types: dict[object, Value] = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
     return types.get(kind, arrow.string())

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,7 +62,7 @@ class RayRunner:
             reason = in_one_line(error)
             raise ConnectionError(f"no Ray cluster at {address!r}; --ray local starts one here ({reason})") from None
 
-    def run(self, queue: Queue, stop: Stop) -> Iterator[Result]:
+    def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
         """Draw what is in the queue until it is empty or ``stop`` is true, and then what is still in hand.
 
         Raises:

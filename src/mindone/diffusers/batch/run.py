@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from .stopping import Stop
 class Runner(Protocol):
     """Draws what is in a queue."""
 
-    def run(self, queue: Queue, stop: Stop) -> Iterator[Result]:
+    def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
         """The results as they come, until the queue is empty or ``stop`` is true and nothing is in hand."""
 
     def close(self) -> None:
