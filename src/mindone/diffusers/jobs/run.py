@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..schedulers.short_names import by_name
-from ..utils.types import Value
 from .grouping import call_key
 from .job import Job, PipelineKey
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from ..pipelines.base import Pipeline
     from ..pipelines.components import Component
     from ..pipelines.denoising import StepCallback
+    from ..utils.types import Value
     from .pictures import Pictures
 
 
