@@ -92,9 +92,9 @@ class Profile(Fields):
     height: int
     width: int
     settings: Settings
-    machine: dict[str, object] = {}
+    machine: dict[str, object] = Field(default_factory=dict)
     instruction_sets: tuple[str, ...] = ()
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     evidence: Evidence | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..loading.int8 import QUANTIZATION
+from ..pipelines.checks import default_size
 from ..utils.logging import get_logger
 from ..utils.machine import instruction_sets
 from ..utils.types import Value
+from .job import Job
 from .profile import Profile, load_profile
 from .stacks import Stacks
 
@@ -63,6 +65,16 @@ def apply_profile(pipe: Pipeline, worn: Worn | None, profile: Profile | str | os
         if text:
             logger.warning(text)
     return Worn(pipe, profile)
+
+
+def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
+    """Say what to expect where a job with the profile's settings is not what was measured."""
+    size = default_size(pipe, job.height, job.width, None)
+    found = [another_machine(profile), another_size(profile, *size)]
+    if job.model != profile.settings.distilled:
+        found.append(another_checkpoint(profile, pipe))
+    for text in filter(None, found):
+        logger.warning(text)
 
 
 def fingerprint(pipe: Pipeline) -> str:

@@ -48,7 +48,8 @@ class Tuning:
         Args:
             prompts: what to draw; some that come with the package by default.
             budget_seconds: how long to search.
-            options: ``height``, ``width``, ``tiny_vae``, ``distilled``, ``seed``, ``progress``: see `tune.pipeline.tune`.
+            options: ``height``, ``width``, ``tiny_vae``, ``distilled``, ``seed``, ``progress``; see
+                `tune.pipeline.tune`.
 
         Returns:
             A `Front`; ``front.at(speed_up=4)`` is a profile for `apply_profile`.
