@@ -1,7 +1,7 @@
 """What each speed takes here, and an image with the profile for a wish.
 
-A quarter of a minute is enough to know costs. With ``quality=True`` (the default) and some minutes the search also draws
-what it finds, and each row has the PSNR of its images against the reference.
+A quarter of a minute is enough to know costs. With ``quality=True`` (the default) and some minutes the search also
+draws what it finds, and each row has the PSNR of its images against the reference.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..jobs.profile import Profile, Settings
 from ..jobs.stacks import Stacks
 from ..jobs.wear import fingerprint
 from ..loading.int8 import QUANTIZATION
+from ..models.base import Model
 from ..pipelines import checks
 from ..schedulers.lcm import LCMScheduler
 from ..schedulers.tcd import TCDScheduler
@@ -81,13 +82,13 @@ def tune(
     size = checks.default_size(pipe, height, width, None)
     checks.check_size(pipe, *size)
     clock = Clock(budget_seconds, progress)
-    tuner = Tuner(pipe, texts, size, clock, seed)
-    limits = [(network, network.graphs.limit) for network in tuner.stacks.networks()]
+    networks = [each for each in pipe.components.values() if isinstance(each, Model)]
+    limits = [each.graphs.limit for each in networks]
     try:
-        return tuner.front(tiny_vae, distilled, quality, targets)
+        return Tuner(pipe, texts, size, clock, seed).front(tiny_vae, distilled, quality, targets)
     finally:
         clock.close()
-        for network, limit in limits:
+        for network, limit in zip(networks, limits):
             network.graphs.limit = limit
 
 
@@ -115,6 +116,9 @@ class Tuner:
     def __init__(self, pipe: Pipeline, prompts: tuple[str, ...], size: tuple[int, int], clock: Clock, seed: int):
         view: Value = _without_checker(pipe)
         self.stacks, self.prompts, self.size, self.clock, self.seed = Stacks(view), prompts, size, clock, seed
+        # Where adapters keep networks from having twins, everything computes in what they compute in.
+        self.half = "float16" if self.stacks.are_free and pipe.dtype == "float32" else pipe.dtype
+        self.start = BASELINE.changed(dtype=self.half)
         for network in self.stacks.networks():
             network.graphs.limit = max(network.graphs.limit, _GRAPHS)
         self.costs = Costs(self.stacks, {"prompt": prompts[0], "height": size[0], "width": size[1]})
@@ -129,7 +133,7 @@ class Tuner:
         was_interrupted = False
         try:
             self.clock.show("measuring the parts")
-            self.baseline = self.costs.seconds(BASELINE)
+            self.baseline = self.costs.seconds(self.start)
             self.space = self.explore(tiny_vae, distilled)
             self.clock.end_exploring()
             self.drawings = Drawings(self.stacks, self.space, self.costs, self.prompts, self.size, self.seed)
@@ -156,30 +160,29 @@ class Tuner:
     def explore(self, tiny_vae: str | None, distilled: str | None) -> Space:
         """Which knobs gain anything here: lossy networks that are no faster than the plain one are left out."""
         pipe = self.stacks.pipe
-        plain = self.costs.seconds(BASELINE)
+        plain = self.baseline
         free, openvino = self.stacks.are_free, pipe.engine.name == "openvino"
-        dtypes: tuple[Literal["float16", "float32"], ...] = ("float16", "float32") if free else ("float16",)
 
-        def gains(**changes: object) -> bool:
+        def gains(part: float = _GAIN, **changes: object) -> bool:
             self.clock.show("measuring " + ", ".join(changes))
-            return self.costs.seconds(BASELINE.changed(**changes)) < _GAIN * plain
+            return self.costs.seconds(self.start.changed(**changes)) < part * plain
 
         may_int8 = free and openvino and QUANTIZATION not in pipe.unet.config
         factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has(_EXPLORE)]
         return Space(
             branches=pipe.unet.skips,
             is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.unet.config.get("time_cond_proj_dim") is None,
-            dtypes=dtypes if free and self._is_as_fast_in_float32(plain) else ("float16",),
+            dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
             int8=(False, True) if may_int8 and self.clock.has(_EXPLORE) and gains(int8=True) else (False,),
             downsampling=(1, *(n for n in factors if gains(token_downsampling=n))),
             distilled=distilled if distilled and gains(distilled=distilled) else None,
-            tiny_vae=tiny_vae if tiny_vae and gains_decoding(self.costs, tiny_vae) else None,
+            tiny_vae=tiny_vae if tiny_vae and gains(1.0, tiny_vae=tiny_vae) else None,
         )
 
     def _is_as_fast_in_float32(self, plain: float) -> bool:
         """Whether full precision costs less than a step or two: on small networks it does."""
         self.clock.show("measuring float32")
-        return self.costs.seconds(BASELINE.changed(dtype="float32")) < 1.15 * plain
+        return self.costs.seconds(self.start.changed(dtype="float32")) < 1.15 * plain
 
     def cost(self, candidate: Candidate) -> float | None:
         """Seconds of a candidate; None where the pipeline refuses it."""
@@ -190,8 +193,9 @@ class Tuner:
 
     def expect(self) -> None:
         """The front as it is expected before any image is drawn: where the search begins."""
-        seeds = [Candidate(steps=steps) for steps in (25, 15, 10, 6)]
-        seeds += [Candidate(steps=25, interval=3), Candidate(steps=25, forecast="taylorseer:2:2:3")]
+        plain = Candidate(dtype=self.half)
+        seeds = [plain._replace(steps=steps) for steps in (25, 15, 10, 6)]
+        seeds += [plain._replace(interval=3), plain._replace(forecast="taylorseer:2:2:3")]
         search = LocalSearch(self.space, self.cost, expected_psnr, 1.1 * self.baseline)
         search.front.add(Point(np.inf, -np.inf))
 
@@ -299,16 +303,11 @@ class Tuner:
             fingerprint=fingerprint(pipe),
             height=self.size[0],
             width=self.size[1],
-            settings=BASELINE,
+            settings=self.start,
             machine={name: where[name] for name in ("cpu", "cores", "memory", "system")},
             instruction_sets=instruction_sets(),
             versions=versions(["mindspore", "openvino", "numpy"]),
         )
-
-
-def gains_decoding(costs: Costs, tiny_vae: str) -> bool:
-    """Whether the tiny autoencoder decodes faster."""
-    return costs.seconds(BASELINE.changed(tiny_vae=tiny_vae)) < costs.seconds(BASELINE)
 
 
 def _has_attention(pipe: Pipeline) -> bool:
