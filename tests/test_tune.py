@@ -268,5 +268,6 @@ def test_the_page_is_self_contained_and_the_json_holds_every_candidate(tmp_path)
     assert "http" not in page.replace("http-equiv", "") and 'src="data:image/png;base64,' in page
     data = json.loads((tmp_path / "tune.json").read_text())
     assert [row["settings"]["steps"] for row in data["rows"]] == [5, 10, 20]
-    assert data["candidates"] == [{"settings": {"steps": 7}, "seconds": 1.5, "psnr": 29.0}]
+    settings = {"steps": 7, "scheduler": "dpm++", "dtype": "float16"}
+    assert data["candidates"] == [{"settings": settings, "seconds": 1.5, "psnr": 29.0}]
     assert [path.name for path in files] == ["tune.html", "tune.json", "profile.json"]

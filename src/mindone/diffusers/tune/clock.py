@@ -17,7 +17,7 @@ class Clock:
 
     def __init__(self, budget: float, visible: bool = True):
         self.budget, self.began = budget, time.perf_counter()
-        self.explored = 0.0
+        self.end = budget
         shape = "{desc}|{bar:24}|"
         self._bar = progress_bar(total=budget, disable=not visible, bar_format=shape)
 
@@ -26,17 +26,13 @@ class Clock:
         """Seconds since the beginning."""
         return time.perf_counter() - self.began
 
-    def end_exploring(self) -> None:
-        """Count parts of the budget from now on: how long it takes to see what there is, nobody knows before."""
-        self.explored = self.gone
+    def begin(self, part: float) -> None:
+        """Begin a phase that may take this part of the time that is left."""
+        self.end = self.gone + part * max(self.budget - self.gone, 0.0)
 
-    def has(self, part: float, needed: float = 0.0) -> bool:
-        """Whether less than this part of the time for the search will be gone when ``needed`` more seconds are."""
-        return self.gone + needed < self.end(part)
-
-    def end(self, part: float) -> float:
-        """When this part of the time for the search is gone, in seconds since the beginning."""
-        return self.explored + part * (self.budget - self.explored)
+    def has(self, needed: float = 0.0) -> bool:
+        """Whether the phase has time for what takes so many seconds."""
+        return self.gone + needed < self.end
 
     def show(self, activity: str) -> None:
         """Say what is going on."""

@@ -37,10 +37,10 @@ _GAIN = 0.97
 """A network that is to be lossy and takes more than this part of the plain one's time is left out."""
 _GRAPHS = 16
 """Compiled graphs per network while many settings take turns."""
-_EXPLORE = 0.3
-"""The part of the budget after which no further kind of network is measured."""
-_EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.12, 0.32, 0.62, 0.8, 0.97
-"""The parts of the time that remains then that are gone at the end of each phase, at the latest."""
+_EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.15, 0.25, 0.5, 0.5, 0.95
+"""The part of the time left that each phase may take."""
+_LEAST_REFERENCE = 0.6
+"""The part of the time left that one reference image may take."""
 SMALL_SECONDS = 5.0
 """Of a baseline's image: below it a search begins with two prompts and ends with all; above, with one and three."""
 
@@ -132,10 +132,10 @@ class Tuner:
         """All phases, one after the other, as far as time allows."""
         was_interrupted = False
         try:
+            self.clock.begin(_EXPLORE)
             self.clock.show("measuring the parts")
             self.baseline = self.costs.seconds(self.start)
             self.space = self.explore(tiny_vae, distilled)
-            self.clock.end_exploring()
             self.drawings = Drawings(self.stacks, self.space, self.costs, self.prompts, self.size, self.seed)
             self.expect()
             if quality:
@@ -149,7 +149,8 @@ class Tuner:
         front = self.made(quality)
         if not was_interrupted:
             try:
-                verify(front, self.stacks, self.costs, self.clock, _VERIFY, targets)
+                self.clock.begin(_VERIFY)
+                verify(front, self.stacks, self.costs, self.clock, targets)
             except KeyboardInterrupt:
                 was_interrupted = True
         is_short = quality and self.counted < len(self.drawings.reference_images)
@@ -168,12 +169,12 @@ class Tuner:
             return self.costs.seconds(self.start.changed(**changes)) < part * plain
 
         may_int8 = free and openvino and QUANTIZATION not in pipe.unet.config
-        factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has(_EXPLORE)]
+        factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
         return Space(
             branches=pipe.unet.skips,
             is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.unet.config.get("time_cond_proj_dim") is None,
             dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
-            int8=(False, True) if may_int8 and self.clock.has(_EXPLORE) and gains(int8=True) else (False,),
+            int8=(False, True) if may_int8 and self.clock.has() and gains(int8=True) else (False,),
             downsampling=(1, *(n for n in factors if gains(token_downsampling=n))),
             distilled=distilled if distilled and gains(distilled=distilled) else None,
             tiny_vae=tiny_vae if tiny_vae and gains(1.0, tiny_vae=tiny_vae) else None,
@@ -201,9 +202,10 @@ class Tuner:
 
         def goes_on() -> bool:
             self.clock.show(f"costs of {len(search.known)} settings")
-            return self.clock.has(_EXPECT)
+            return self.clock.has()
 
         self.points = search.known
+        self.clock.begin(_EXPECT)
         search.run(seeds, goes_on)
         if self.space.tiny_vae:
             for candidate in list(self.points):
@@ -217,14 +219,14 @@ class Tuner:
             ValueError: not even one does.
         """
         seconds = self.costs.seconds(self.drawings.reference)
-        room = self.clock.end(_REFERENCE) - self.clock.gone
+        left = self.clock.budget - self.clock.gone
         most = len(self.prompts) if self.baseline < SMALL_SECONDS else min(3, len(self.prompts))
-        count = min(most, int(room / seconds))
+        count = min(most, max(int(_REFERENCE * left / seconds), int(seconds < _LEAST_REFERENCE * left)))
         if count < 1:
-            needed = (self.clock.explored + seconds / (_REFERENCE - _EXPECT)) / 60
+            needed = (self.clock.gone + seconds / _LEAST_REFERENCE) / 60
             raise ValueError(
                 f"a budget of {self.clock.budget / 60:.2g} minutes is too small: one reference image of "
-                f"{REFERENCE_STEPS} steps takes {seconds:.0f} s here; give {needed:.1f} minutes or more"
+                f"{REFERENCE_STEPS} steps takes {seconds:.0f} s here; give {1.2 * needed:.1f} minutes or more"
             )
         for i in range(count):
             self.clock.show(f"reference image {i + 1} of {count}")
@@ -241,8 +243,9 @@ class Tuner:
 
         def goes_on() -> bool:
             self.clock.show(f"tried {len(search.known)} settings")
-            return self.clock.has(_SEARCH)
+            return self.clock.has()
 
+        self.clock.begin(_SEARCH)
         try:
             search.run(sorted(seeds, key=lambda each: -each.steps), goes_on)
         finally:
@@ -264,12 +267,11 @@ class Tuner:
 
     def refine(self) -> None:
         """Successive halving over the prompts."""
+        self.clock.begin(_HALVING)
         every = len(self.drawings.reference_images)
         middle = (self.counted + every + 1) // 2
         rungs = [(count, within) for count, within in ((middle, 1.0), (every, 0.5)) if count > self.counted]
-        self.points, self.counted = halve(
-            *(self.points, self.counted, self.drawn, rungs), lambda: self.clock.has(_HALVING)
-        )
+        self.points, self.counted = halve(*(self.points, self.counted, self.drawn, rungs), lambda: self.clock.has())
 
     def made(self, quality: bool) -> Front:
         """The front of what is known."""

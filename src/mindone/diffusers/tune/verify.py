@@ -20,9 +20,7 @@ MARKS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 _RUNS = 3
 
 
-def verify(
-    front: Front, stacks: Stacks, costs: Costs, clock: Clock, part: float, targets: Sequence[float] = ()
-) -> None:
+def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Sequence[float] = ()) -> None:
     """Measure the baseline and the rows that somebody will ask for, as many as the budget has time for.
 
     When they are done, all predictions are corrected by the factor by which these runs differ from theirs.
@@ -36,7 +34,7 @@ def verify(
     for row in [None, *chosen]:
         settings, predicted = (row.settings, row.predicted_seconds) if row else (baseline, front.baseline_seconds)
         needed = costs.compile_seconds(settings) + (_RUNS + 1) * predicted
-        if not clock.has(part, needed):
+        if not clock.has(needed):
             continue
         clock.show(f"verifying {predicted:.3g} s")
         measured, peak = _measure(stacks, costs, settings)
