@@ -16,7 +16,7 @@ from ..models.base import Model
 from ..utils.types import Value
 from .rehearsal import Call, CountingEngine, Example, Rehearsal, RehearsingEngine, rehearse
 
-_ENOUGH_SECONDS, _LEAST_REPEATS, _MOST_REPEATS = 0.3, 3, 15
+_ENOUGH_SECONDS, _LEAST_REPEATS, _MOST_REPEATS = 0.3, 2, 15
 _BIG_PARAMETERS = 100_000_000
 """Of networks with so many only those that are at work stay compiled."""
 
@@ -95,10 +95,10 @@ class Costs:
 
     def make_room(self, network: Model) -> None:
         """Drop what was compiled for other big networks before a big one is used."""
-        if _parameters(network) < _BIG_PARAMETERS:
+        if not is_big(network):
             return
         for other in self.stacks.networks():
-            if other is not network and len(other.graphs) and _parameters(other) >= _BIG_PARAMETERS:
+            if other is not network and len(other.graphs) and is_big(other):
                 other.release()
 
     def _whole(self, call: Call) -> Call:
@@ -145,5 +145,6 @@ class Costs:
         return example.inputs, {**options, "feature": feature[feature.shape[0] - call.rows :]}
 
 
-def _parameters(network: Model) -> int:
-    return sum(int(np.prod(parameter.shape)) for _, parameter in network.parameters_and_names())
+def is_big(network: Model) -> bool:
+    """Whether what is compiled for the network takes so much memory that not much of it can be kept."""
+    return sum(int(np.prod(each.shape)) for _, each in network.parameters_and_names()) >= _BIG_PARAMETERS

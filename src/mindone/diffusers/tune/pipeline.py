@@ -20,7 +20,7 @@ from ..utils.machine import instruction_sets, machine, versions
 from ..utils.types import Value
 from .candidates import Candidate, Space
 from .clock import Clock
-from .costs import Costs
+from .costs import Costs, is_big
 from .front import Dot, Front, Row
 from .likeness import PROMPTS, REFERENCE_STEPS, Drawings
 from .prior import expected_psnr
@@ -36,9 +36,11 @@ NOISY = ("DDPMScheduler", "EulerAncestralDiscreteScheduler")
 _GAIN = 0.97
 """A network that is to be lossy and takes more than this part of the plain one's time is left out."""
 _GRAPHS = 16
-"""Compiled graphs per network while many settings take turns."""
+"""Compiled graphs per network while many settings take turns, where networks are small."""
 _EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.15, 0.25, 0.5, 0.5, 0.95
 """The part of the time left that each phase may take."""
+_EXPECT_ALONE = 0.7
+"""The same where nothing follows but the verification."""
 _LEAST_REFERENCE = 0.6
 """The part of the time left that one reference image may take."""
 SMALL_SECONDS = 5.0
@@ -120,7 +122,8 @@ class Tuner:
         self.half = "float16" if self.stacks.are_free and pipe.dtype == "float32" else pipe.dtype
         self.start = BASELINE.changed(dtype=self.half)
         for network in self.stacks.networks():
-            network.graphs.limit = max(network.graphs.limit, _GRAPHS)
+            if not is_big(network):
+                network.graphs.limit = max(network.graphs.limit, _GRAPHS)
         self.costs = Costs(self.stacks, {"prompt": prompts[0], "height": size[0], "width": size[1]})
         self.points: dict[Candidate, Point] = {}
         """What is known so far, with as many prompts as possible."""
@@ -137,7 +140,7 @@ class Tuner:
             self.baseline = self.costs.seconds(self.start)
             self.space = self.explore(tiny_vae, distilled)
             self.drawings = Drawings(self.stacks, self.space, self.costs, self.prompts, self.size, self.seed)
-            self.expect()
+            self.expect(_EXPECT if quality else _EXPECT_ALONE)
             if quality:
                 self.draw_references()
                 self.search()
@@ -181,7 +184,9 @@ class Tuner:
         )
 
     def _is_as_fast_in_float32(self, plain: float) -> bool:
-        """Whether full precision costs less than a step or two: on small networks it does."""
+        """Whether full precision costs less than a step or two, which only small networks have a chance of."""
+        if plain > SMALL_SECONDS:
+            return False
         self.clock.show("measuring float32")
         return self.costs.seconds(self.start.changed(dtype="float32")) < 1.15 * plain
 
@@ -192,8 +197,9 @@ class Tuner:
         except ValueError:
             return None
 
-    def expect(self) -> None:
-        """The front as it is expected before any image is drawn: where the search begins."""
+    def expect(self, part: float) -> None:
+        """The front as it is expected before any image is drawn: where the search begins. It may take a part of what
+        time is left."""
         plain = Candidate(dtype=self.half)
         seeds = [plain._replace(steps=steps) for steps in (25, 15, 10, 6)]
         seeds += [plain._replace(interval=3), plain._replace(forecast="taylorseer:2:2:3")]
@@ -205,7 +211,7 @@ class Tuner:
             return self.clock.has()
 
         self.points = search.known
-        self.clock.begin(_EXPECT)
+        self.clock.begin(part)
         search.run(seeds, goes_on)
         if self.space.tiny_vae:
             for candidate in list(self.points):
