@@ -6,6 +6,7 @@ python benchmarks/tune.py front                          at 2×, 3×, 4×: the f
 python benchmarks/tune.py four-times                     4× beside plain DPM++ of the same cost, against 100 steps
 python benchmarks/tune.py undo                           a profile applied twice, and taken off: bit-equal images
 python benchmarks/tune.py shape --shape sd15 --seconds 14  a target on random weights, and what it takes when run
+python benchmarks/tune.py picture --tiny-vae icons-tiny-vae  the plot of docs/tune.md, from a search
 
 Seconds need a machine that does nothing else.
 """
@@ -25,6 +26,7 @@ from mindone.diffusers.jobs.stacks import Stacks
 from mindone.diffusers.tune.candidates import Space
 from mindone.diffusers.tune.costs import Costs
 from mindone.diffusers.tune.likeness import REFERENCE_STEPS, Drawings
+from mindone.diffusers.tune.page import render
 from mindone.diffusers.tune.pipeline import BASELINE
 
 HELD_OUT = (
@@ -195,7 +197,31 @@ def shape(options):
         print(f"{profile.settings.words}: predicted {profile.evidence.predicted_seconds:.2f} s, measured {taken:.2f} s")
 
 
-CLAIMS = {"predictions": predictions, "front": front, "four-times": four_times, "undo": undo, "shape": shape}
+def picture(options):
+    """Search, and keep the page's plot as a picture of its own in ``docs/tune-plot.svg``."""
+    with loaded(options) as (pipe, _):
+        found = pipe.tune(budget_seconds=60 * options.budget, tiny_vae=options.tiny_vae)
+    page = render(found, "", {})
+    drawing = page[page.index("<svg") : page.index("</svg>") + len("</svg>")]
+    style = (
+        "line{stroke:#d5d8de} text{fill:#5c6270;font:12px sans-serif;dominant-baseline:central} .up{text-anchor:end} "
+        ".across{text-anchor:middle} .dot{fill:#5c6270;fill-opacity:.35} .front{fill:none;stroke:#2b5fd0;stroke-width:2} "
+        ".best{fill:#2b5fd0}"
+    )
+    head, _, rest = drawing.partition(">")
+    Path("docs/tune-plot.svg").write_text(f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n')
+    for factor, row in found.marks().items():
+        print(f"{factor:g}×: {row.quality}, {row.settings.words}")
+
+
+CLAIMS = {
+    "predictions": predictions,
+    "front": front,
+    "four-times": four_times,
+    "undo": undo,
+    "shape": shape,
+    "picture": picture,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -205,6 +231,7 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, help="how many random combinations (20, or 40 beside the front)")
     parser.add_argument("--steps", type=int, help="random combinations have so many steps to twice as many")
     parser.add_argument("--budget", type=float, default=2.5, help="minutes of the search")
+    parser.add_argument("--tiny-vae", help="what may decode in the picture's search")
     parser.add_argument("--seconds", type=float, default=14.0, help="the target on random weights")
     chosen = parser.parse_args()
     chosen.count = chosen.count or (40 if chosen.claim == "front" else 20)

@@ -7,7 +7,10 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from ..acceleration.caches import parse_caches
-from ..acceleration.int8 import Int8Config, quantize_pipeline
+from ..acceleration.int8 import Int8Config, require_int8
+from ..acceleration.int8.layers import WEIGHTS_ONLY
+from ..acceleration.int8.quantize import calibrate, quantize, round_weights
+from ..loading.int8 import QUANTIZATION
 from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
 from ..models.twin import is_plain, twin
@@ -34,11 +37,13 @@ class Stacks:
                 a second one.
         """
         view: Value = copy.copy(self._checkpoint(settings))
-        for name, component in view.components.items():
-            if isinstance(component, Model) and name != "unet":
-                setattr(view, name, self._computing_in(component, settings.dtype))
         if settings.tiny_vae is not None:
             view.vae = self._tiny_vae(settings.tiny_vae, settings.dtype)
+        for name, component in view.components.items():
+            if isinstance(component, Model) and name != "unet":
+                own = self._computing_in(component, settings.dtype)
+                rounds = settings.int8 and name in WEIGHTS_ONLY and QUANTIZATION not in own.config
+                setattr(view, name, self._rounded(own) if rounds else own)
         view.unet = self.unet(settings)
         view.scheduler = by_name(settings.scheduler, view.scheduler.config)
         view.caches = parse_caches(settings.cache)
@@ -52,18 +57,20 @@ class Stacks:
         """The denoising network that the settings ask for."""
         source = self._checkpoint(settings)
         own = self._computing_in(source.unet, settings.dtype)
-        if not settings.int8 and settings.token_downsampling in (None, 1):
+        rounds = settings.int8 and QUANTIZATION not in own.config
+        if not rounds and settings.token_downsampling in (None, 1):
             return own
-        key = ("unet", settings.distilled, own.dtype, settings.int8, settings.token_downsampling)
+        key = ("unet", settings.distilled, own.dtype, rounds, settings.token_downsampling)
 
         def make() -> Model:
             view: Value = copy.copy(source)
-            view.unet = twin(own)
-            if settings.int8:
-                quantize_pipeline(view, Int8Config())
+            view.unet = other = twin(own)
+            if rounds:
+                require_int8(view.engine)
+                quantize(other, calibrate(view, Int8Config()), Int8Config())
             if settings.token_downsampling is not None:
-                view.unet.enable_token_downsampling(settings.token_downsampling)
-            return view.unet  # type: ignore[no-any-return]
+                other.enable_token_downsampling(settings.token_downsampling)
+            return other  # type: ignore[no-any-return]
 
         return self._once(key, make)
 
@@ -105,6 +112,16 @@ class Stacks:
         if network.dtype == wanted:
             return network
         return self._once((id(network), wanted), lambda: twin(network, wanted))
+
+    def _rounded(self, network: Model) -> Model:
+        """The twin whose weights are in int8, as a checkpoint in int8 has them beside the denoising network."""
+
+        def make() -> Model:
+            other = twin(network)
+            round_weights(other, Int8Config())
+            return other
+
+        return self._once((id(network), "int8"), make)  # type: ignore[no-any-return]
 
     def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         if key not in self._made:
