@@ -205,8 +205,8 @@ def picture(options):
     drawing = page[page.index("<svg") : page.index("</svg>") + len("</svg>")]
     style = (
         "line{stroke:#d5d8de} text{fill:#5c6270;font:12px sans-serif;dominant-baseline:central} .up{text-anchor:end} "
-        ".across{text-anchor:middle} .dot{fill:#5c6270;fill-opacity:.35} .front{fill:none;stroke:#2b5fd0;stroke-width:2} "
-        ".best{fill:#2b5fd0}"
+        ".across{text-anchor:middle} .dot{fill:#5c6270;fill-opacity:.35} "
+        ".front{fill:none;stroke:#2b5fd0;stroke-width:2} .best{fill:#2b5fd0}"
     )
     head, _, rest = drawing.partition(">")
     Path("docs/tune-plot.svg").write_text(f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n')
