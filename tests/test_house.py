@@ -10,10 +10,11 @@ import mindone.diffusers
 
 PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
-    "cli": {"batch", "bench", "jobs", "loading", "utils"},
+    "cli": {"batch", "bench", "tune", "jobs", "loading", "utils"},
+    "tune": {"bench", "jobs", "pipelines", "acceleration", "models", "schedulers", "loading", "engines", "utils"},
     "batch": {"jobs", "pipelines", "utils"},
     "bench": {"jobs", "pipelines", "acceleration", "models", "schedulers", "loading", "engines", "utils"},
-    "jobs": {"pipelines", "acceleration", "models", "schedulers", "utils"},
+    "jobs": {"pipelines", "acceleration", "models", "schedulers", "loading", "utils"},
     "pipelines": {"acceleration", "adapters", "models", "schedulers", "loading", "engines", "utils"},
     "acceleration": {"models", "schedulers", "functional", "loading", "engines", "utils"},
     "adapters": {"models", "schedulers", "functional", "loading", "engines", "utils"},

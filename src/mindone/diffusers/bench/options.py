@@ -63,6 +63,11 @@ class Options(Drawing):
             "Diffusion XL: times without a download."
         ),
     ] = None
+    profile: Annotated[
+        str | None,
+        Field(description="Measure a profile that `tune` has made beside the baseline: a file, or a saved one's name."),
+        Option(metavar="FILE.json or NAME"),
+    ] = None
     output: Annotated[Path, Field(description="Where the report goes; it takes the place of an earlier one.")] = Path(
         "mindone-bench"
     )
@@ -74,4 +79,6 @@ class Options(Drawing):
             raise ValueError(
                 f"--shape makes random weights of its own; leave it out, or leave out --{given[0].replace('_', '-')}"
             )
+        if self.shape and self.profile:
+            raise ValueError("--profile is for the checkpoint that it was made for; leave out --shape")
         return self

@@ -21,13 +21,13 @@ _FOLDER = Path(__file__).parent
 def render(data: JsonObject, images: Sequence[Images]) -> str:
     """The page, from ``page.html``, the content of ``report.json``, and for each table the images of its rows."""
     pages = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
-    pages.filters |= {"sum_of": lambda stages: sum(stages.values()), "data_address": _data_address}
+    pages.filters |= {"sum_of": lambda stages: sum(stages.values()), "data_address": data_address}
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     tables = list(zip(data["tables"], images))
     return pages.get_template("page.html").render(data=data, tables=tables, style=style, wording=wording)
 
 
-def _data_address(image: np.ndarray) -> str:
+def data_address(image: np.ndarray) -> str:
     """An image as an address that holds it."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", optimize=True)

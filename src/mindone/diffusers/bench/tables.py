@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..acceleration.caches import parse_caches
 from ..jobs import Drawing, Job
+from ..jobs.profile import Profile, load_profile
+from ..jobs.wear import another_machine
 from ..loading.hub import CHECKPOINTS
 from . import against, shapes
 from .checkpoints import Checkpoint, check_fit, read_checkpoint, read_tiny_autoencoder
@@ -52,10 +54,14 @@ def make_plan(options: Options, scratch: Path) -> Plan:
     """
     if options.against:
         against.check(options.scheduler)
+    profile = load_profile(options.profile, options.model) if options.profile else None
+    if profile:
+        size = {"height": options.height or profile.height, "width": options.width or profile.width}
+        options = options.model_copy(update={"model": options.model or profile.checkpoint, **size})
     models = _find(options, scratch)
     others = [other for other in (models.distilled, models.tiny_vae) if other]
     check_fit(models.original, others, sized=bool(options.height and options.width))
-    notes, numbers = [], [options.table] if options.table else ["1", "2"]
+    notes, numbers = [], [options.table] if options.table else [] if profile else ["1", "2"]
     if options.shape:
         notes.append(
             f"The weights are random, in the shapes of {shapes.SHAPES[options.shape].description}. Times and memory "
@@ -68,10 +74,13 @@ def make_plan(options: Options, scratch: Path) -> Plan:
         notes += [f"Table 3 goes without {name!r}: {why}." for name, why in obstacles(options).items()]
         if options.shape:
             notes.append("Table 3 goes without the rivals: images of random weights tell nothing of a loss.")
-    if not others and not options.table:
+    if not others and "2" in numbers and not options.table:
         numbers.remove("2")
         notes.append("No distilled model and no tiny autoencoder were given, so there is no second table.")
     tables = [LAYOUTS[number](options, models) for number in numbers]
+    if profile:
+        notes += [text for text in (another_machine(profile),) if text]
+        tables.insert(0, with_profile(options, models, profile))
     return Plan(tuple(chosen_rows(tables, options.only)), tuple(notes))
 
 
@@ -169,6 +178,17 @@ def _cannot_cache(texts: tuple[str, ...], options: Options) -> str | None:
     except ValueError:
         return f"{options.steps} steps are too few"
     return None
+
+
+def with_profile(options: Options, models: Models, profile: Profile) -> Table:
+    """A profile's settings against 25 DPM++ steps in half precision."""
+    base, fields = _baseline(options, models, "dpm++", steps=STACK_STEPS, num_images=1), profile.settings.job_fields()
+    if profile.settings.distilled:
+        fields["model"] = read_checkpoint(profile.settings.distilled, profile.settings.distilled)
+    if profile.settings.tiny_vae:
+        fields["tiny_vae"] = read_tiny_autoencoder(profile.settings.tiny_vae, profile.settings.tiny_vae)
+    row = with_options(base, f"profile {Path(str(options.profile)).stem}", **fields)
+    return _table("Profile: what tune has found", [base, row], options)
 
 
 LAYOUTS: Mapping[str, Callable[[Options, Models], Table]] = {

@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": "Draw images of a text.",
     "info": "Print how an image was made.",
     "quantize": "Write a checkpoint whose UNet is in int8.",
+    "tune": "Find what each speed costs in likeness here.",
 }
 """Each command's file in this folder, and what it does in a few words."""
 

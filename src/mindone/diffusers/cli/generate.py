@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+from click.core import ParameterSource
 
 from .. import __version__, jobs
 from ..jobs import Job
@@ -35,7 +36,21 @@ if TYPE_CHECKING:
     type=click.Choice(["a1111"]),
     help="Write the parameters for the web user interface of that name as well, which then reads them.",
 )
-def generate(output: Path | None, grid: bool, metadata: Literal["a1111"] | None, **given: object) -> None:
+@click.option(
+    "--profile",
+    metavar="FILE.json or NAME",
+    help="Draw with the settings that `tune` found: a file, or the name of one that was saved for the model. Options "
+    "that are given beside it come first.",
+)
+@click.pass_context
+def generate(
+    context: click.Context,
+    output: Path | None,
+    grid: bool,
+    metadata: Literal["a1111"] | None,
+    profile: str | None,
+    **given: object,
+) -> None:
     """Draw images of PROMPT and save them as PNG files.
 
     The files remember how they were made: `mindone-diffusers info FILE` prints it.
@@ -51,7 +66,18 @@ def generate(output: Path | None, grid: bool, metadata: Literal["a1111"] | None,
       mindone-diffusers generate "a house" --control canny=photo.jpg --controlnet lllyasviel/sd-controlnet-canny \\
           --model stable-diffusion-v1-5/stable-diffusion-v1-5
       mindone-diffusers generate "a rocket" --upscale 2
+      mindone-diffusers generate "a rocket on a blue background" --profile mindone-tune/4x.json
     """
+    found = None
+    if profile is not None:
+        from ..jobs.profile import load_profile
+
+        typed = {name: value for name, value in given.items() if _is_typed(context, name)}
+        found = load_profile(profile, str(typed["model"]) if "model" in typed else None)
+        settings = found.job_fields()
+        if "image" in typed:  # whose size is the result's
+            settings = {name: value for name, value in settings.items() if name not in ("height", "width")}
+        given = {**settings, **typed}
     job = Job.from_texts(given)
     if output is None:
         output = Path(f"{_file_stem(job.prompt)}-{job.seed}.png")
@@ -60,6 +86,10 @@ def generate(output: Path | None, grid: bool, metadata: Literal["a1111"] | None,
 
     pictures = _read_pictures(job)
     pipe = jobs.load(job)
+    if found is not None:
+        from ..jobs.wear import warn
+
+        warn(found, pipe, job)
     images = jobs.draw(pipe, job, None, pictures)
     if grid:
         images = [_grid(images)]
@@ -72,6 +102,10 @@ def generate(output: Path | None, grid: bool, metadata: Literal["a1111"] | None,
         own = {} if len(images) == 1 else {"image": i, "image_seed": job.seeds[i]}
         save_png(image, path, job, {**about, **own}, as_infotext=metadata == "a1111")
         click.echo(f"wrote {path} ({image.width}×{image.height})")
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _file_stem(prompt: str) -> str:

@@ -26,6 +26,7 @@ from .offload import Offloading
 from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
 from .textual_inversion import TextualInversionPipeline
+from .tuning import Tuning
 
 P = TypeVar("P", bound="Pipeline")
 
@@ -37,6 +38,7 @@ class Pipeline(
     TextualInversionPipeline,
     IPAdapterPipeline,
     Offloading,
+    Tuning,
     RunsOfPipeline,
 ):
     """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.

@@ -47,6 +47,33 @@ def peak_memory() -> int | None:
     return largest if sys.platform == "darwin" else largest * 1024
 
 
+_INSTRUCTION_SETS = (
+    *("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_fp16", "amx_int8"),
+    *("asimdhp", "asimddp", "bf16", "i8mm", "sve"),
+)
+"""Those that decide how fast products are in each type: x86's, then Arm's, as the Linux kernel spells them."""
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """The processor's instruction sets that networks gain from; none where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip().lower() in ("flags", "features"):
+                return tuple(each for each in _INSTRUCTION_SETS if each in value.split())
+    return ()
+
+
+def reset_peak_memory() -> bool:
+    """Let `peak_memory` count from now on; false where the system cannot, and it goes on counting from the start."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():

@@ -1,0 +1,238 @@
+"""Whether `tune` keeps its promises; each claim by its name.
+
+python benchmarks/tune.py predictions --model icons      predicted against measured seconds, 20 random combinations
+python benchmarks/tune.py predictions --shape sd15 --steps 4 --count 20
+python benchmarks/tune.py front                          at 2×, 3×, 4×: the front beside the best of 40 random ones
+python benchmarks/tune.py four-times                     4× beside plain DPM++ of the same cost, against 100 steps
+python benchmarks/tune.py undo                           a profile applied twice, and taken off: bit-equal images
+python benchmarks/tune.py shape --shape sd15 --seconds 14  a target on random weights, and what it takes when run
+python benchmarks/tune.py picture --tiny-vae icons-tiny-vae  the plot of docs/tune.md, from a search
+
+Seconds need a machine that does nothing else.
+"""
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mindone.diffusers import jobs
+from mindone.diffusers.bench import shapes
+from mindone.diffusers.jobs.stacks import Stacks
+from mindone.diffusers.tune.candidates import Space
+from mindone.diffusers.tune.costs import Costs
+from mindone.diffusers.tune.likeness import REFERENCE_STEPS, Drawings
+from mindone.diffusers.tune.page import render
+from mindone.diffusers.tune.pipeline import BASELINE
+
+HELD_OUT = (
+    "a yellow star on a black background",
+    "a guitar on a pink background",
+    "a green tree on a white background",
+    "a crown on a purple background",
+    "a red heart on a gray background",
+    "an umbrella on an orange background",
+)
+"""Prompts that no search has seen."""
+
+
+@contextlib.contextmanager
+def loaded(options):
+    """The pipeline, and the checkpoints beside it."""
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        places = {"model": options.model}
+        if options.shape:
+            places = {role: str(path) for role, (_, path) in shapes.write(options.shape, Path(folder)).items()}
+        pipe = jobs.load(jobs.PipelineKey(model=places["model"]))
+        pipe.set_progress_bar_config(disable=True)
+        yield pipe, places
+
+
+def costs_of(pipe):
+    """The costs of images of the model's own size."""
+    size = [each * pipe.vae_scale_factor for each in np.broadcast_to(pipe.unet.config["sample_size"], 2)]
+    return Costs(Stacks(pipe), {"prompt": HELD_OUT[0], "height": int(size[0]), "width": int(size[1])})
+
+
+def space_of(pipe, places):
+    """Every knob that there is."""
+    lossy = {"int8": (False, True), "downsampling": (1, 2), "dtypes": ("float16", "float32")}
+    others = {"distilled": places.get("distilled"), "tiny_vae": places.get("tiny_vae")}
+    return Space(branches=pipe.unet.skips, **lossy, **others)
+
+
+def measured(costs, settings, runs):
+    """Median seconds of a run, after one that compiles."""
+    view, taken = costs.stacks.view(settings), []
+    for _ in range(runs + 1):
+        costs.make_room(view.unet)
+        began = time.perf_counter()
+        view(**costs.arguments, generator=np.random.default_rng(0))
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])
+
+
+def random_settings(space, costs, count, most_seconds=np.inf, steps=None):
+    """Combinations that the pipeline takes, whose steps do not depend on the image."""
+    generator, found = np.random.default_rng(0), {}
+    while len(found) < count:
+        candidate = space.random(generator)
+        if steps is not None:
+            candidate = candidate._replace(steps=int(generator.integers(steps, 2 * steps + 1)))
+        if candidate.is_adaptive:
+            continue
+        with contextlib.suppress(ValueError):
+            seconds = costs.seconds(space.settings(candidate))
+            if seconds <= most_seconds:
+                found[candidate] = seconds
+    return found
+
+
+def predictions(options):
+    """Predicted against measured seconds."""
+    with loaded(options) as (pipe, places):
+        costs = costs_of(pipe)
+        space, within = space_of(pipe, places), 0
+        print("predicted  measured  ratio")
+        for candidate in random_settings(space, costs, options.count, steps=options.steps):
+            settings = space.settings(candidate)
+            predicted, taken = costs.seconds(settings), measured(costs, settings, 1 if options.shape else 5)
+            within += abs(predicted / taken - 1) <= 0.1
+            print(f"{predicted:9.3f} {taken:9.3f} {predicted / taken:6.2f}  {settings.words}", flush=True)
+        print(f"within 10 %: {within} of {options.count}")
+
+
+def tuned(pipe, minutes):
+    """The front of a search with the default budget."""
+    began = time.perf_counter()
+    front = pipe.tune(budget_seconds=60 * minutes)
+    print(f"tune took {time.perf_counter() - began:.0f} s of {60 * minutes:.0f}; {len(front.dots)} candidates tried")
+    return front
+
+
+def held_out(pipe, costs, space):
+    """Drawings of prompts that the search has not seen, with their references."""
+    size = (costs.arguments["height"], costs.arguments["width"])
+    drawings = Drawings(costs.stacks, space, costs, HELD_OUT, size, seed=1000)
+    for _ in HELD_OUT:
+        drawings.draw_reference()
+    return drawings
+
+
+def psnr_of(drawings, settings):
+    """Decibels of settings on the held-out prompts."""
+    view, images = drawings.stacks.view(settings), []
+    for i, prompt in enumerate(HELD_OUT):
+        generator = np.random.Generator(np.random.PCG64(1000 + i))
+        height, width = drawings.size
+        images.append(view(prompt, height=height, width=width, generator=generator, output_type="np").images[0])
+    ours, theirs = np.round(np.stack(images) * 255), np.stack(drawings.reference_images).astype(np.float64)
+    return float(10 * np.log10(255**2 / max(np.mean((ours - theirs) ** 2), 1e-9)))
+
+
+def front(options):
+    """The front against random combinations that are no slower, on held-out prompts."""
+    with loaded(options) as (pipe, places):
+        found, costs = tuned(pipe, options.budget), costs_of(pipe)
+        space, baseline = space_of(pipe, places), costs.seconds(BASELINE)
+        drawings = held_out(pipe, costs, space)
+        for factor in (2, 3, 4):
+            chosen = found.at(speed_up=factor)
+            others = random_settings(space, costs, options.count, most_seconds=baseline / factor)
+            best = max(others, key=lambda each: psnr_of(drawings, space.settings(each)))
+            ours, theirs = psnr_of(drawings, chosen.settings), psnr_of(drawings, space.settings(best))
+            print(
+                f"{factor}×: {ours:.2f} dB ({chosen.settings.words}); best of {len(others)} random: {theirs:.2f} dB "
+                f"({space.settings(best).words}); difference {ours - theirs:+.2f}",
+                flush=True,
+            )
+
+
+def four_times(options):
+    """4× against the reference of 100 steps, beside plain DPM++ of the same cost."""
+    with loaded(options) as (pipe, places):
+        found, costs = tuned(pipe, options.budget), costs_of(pipe)
+        space, chosen = space_of(pipe, places), found.at(speed_up=4)
+        drawings = held_out(pipe, costs, space)
+        baseline, cost = costs.seconds(BASELINE), costs.seconds(chosen.settings)
+        steps = max(n for n in range(2, 26) if costs.seconds(BASELINE.changed(steps=n)) <= 1.02 * cost)
+        plain = BASELINE.changed(steps=steps)
+        taken, whole = (measured(costs, each, 5) for each in (chosen.settings, BASELINE))
+        print(f"against {REFERENCE_STEPS} DPM++ steps in float32, {len(HELD_OUT)} held-out prompts:")
+        print(
+            f"4×: {psnr_of(drawings, chosen.settings):.2f} dB, predicted {baseline / cost:.2f}×, measured "
+            f"{whole / taken:.2f}×: {chosen.settings.words}"
+        )
+        print(f"plain, {steps} steps: {psnr_of(drawings, plain):.2f} dB")
+
+
+def undo(options):
+    """A profile applied twice gives the same images; taken off it leaves none of itself."""
+    with loaded(options) as (pipe, _):
+        profile = tuned(pipe, options.budget).at(speed_up=3)
+
+        def draw(**more):
+            return pipe(HELD_OUT[0], generator=np.random.default_rng(0), output_type="np", **more).images
+
+        before = draw(num_inference_steps=10)
+        pipe.apply_profile(profile)
+        once = draw()
+        pipe.apply_profile(profile)
+        print("twice:", np.array_equal(once, draw()))
+        pipe.apply_profile(None)
+        print("undone:", np.array_equal(before, draw(num_inference_steps=10)))
+
+
+def shape(options):
+    """A number of seconds on random weights, and what the profile takes when it is run."""
+    with loaded(options) as (pipe, places):
+        offered = {role: places.get(role) for role in ("tiny_vae", "distilled")}
+        found = pipe.tune(budget_seconds=60 * options.budget, quality=False, **offered)
+        profile = found.at(seconds=options.seconds)
+        taken = measured(costs_of(pipe), profile.settings, 3)
+        print(f"{profile.settings.words}: predicted {profile.evidence.predicted_seconds:.2f} s, measured {taken:.2f} s")
+
+
+def picture(options):
+    """Search, and keep the page's plot as a picture of its own in ``docs/tune-plot.svg``."""
+    with loaded(options) as (pipe, _):
+        found = pipe.tune(budget_seconds=60 * options.budget, tiny_vae=options.tiny_vae)
+    page = render(found, "", {})
+    drawing = page[page.index("<svg") : page.index("</svg>") + len("</svg>")]
+    style = (
+        "line{stroke:#d5d8de} text{fill:#5c6270;font:12px sans-serif;dominant-baseline:central} .up{text-anchor:end} "
+        ".across{text-anchor:middle} .dot{fill:#5c6270;fill-opacity:.35} "
+        ".front{fill:none;stroke:#2b5fd0;stroke-width:2} .best{fill:#2b5fd0}"
+    )
+    head, _, rest = drawing.partition(">")
+    Path("docs/tune-plot.svg").write_text(f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style}</style>{rest}\n')
+    for factor, row in found.marks().items():
+        print(f"{factor:g}×: {row.quality}, {row.settings.words}")
+
+
+CLAIMS = {
+    "predictions": predictions,
+    "front": front,
+    "four-times": four_times,
+    "undo": undo,
+    "shape": shape,
+    "picture": picture,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("claim", choices=CLAIMS)
+    parser.add_argument("--model", default="icons")
+    parser.add_argument("--shape", choices=["sd15", "sdxl"])
+    parser.add_argument("--count", type=int, help="how many random combinations (20, or 40 beside the front)")
+    parser.add_argument("--steps", type=int, help="random combinations have so many steps to twice as many")
+    parser.add_argument("--budget", type=float, default=2.5, help="minutes of the search")
+    parser.add_argument("--tiny-vae", help="what may decode in the picture's search")
+    parser.add_argument("--seconds", type=float, default=14.0, help="the target on random weights")
+    chosen = parser.parse_args()
+    chosen.count = chosen.count or (40 if chosen.claim == "front" else 20)
+    CLAIMS[chosen.claim](chosen)

@@ -1,0 +1,40 @@
+"""``mindone-diffusers tune``: the best stack of speed-ups for a wish, found by measuring."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from .. import tune as tuning
+from ..tune.options import Options
+from .options import options_of
+
+
+@click.command()
+@options_of(Options)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("mindone-tune"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where the report and the profiles go; they take the place of earlier ones.",
+)
+def tune(output: Path, **given: object) -> None:
+    """Measure this machine and this checkpoint, and find what each speed costs in likeness.
+
+    FOLDER gets tune.html (plot, table and pictures, opens from disk), tune.json (every candidate) and profile.json;
+    without a wish 2x.json, 4x.json and so on. Wishes combine. Ctrl-C keeps the front so far.
+
+    \b
+    Examples:
+      mindone-diffusers tune
+      mindone-diffusers tune --model stable-diffusion-v1-5/stable-diffusion-v1-5 --speed-up 8 --budget 60
+      mindone-diffusers generate "a rocket on a blue background" --profile mindone-tune/4x.json
+    """
+    options = Options.from_texts(given)
+    front = tuning.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]), output)
+    if not front.is_complete and front.was_interrupted:
+        raise click.exceptions.Exit(130)

@@ -1,0 +1,162 @@
+"""Profiles: which speed-ups a pipeline is to use, as a small file, and what was measured of them where."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..utils.files import read_json, write_json
+from .fields import Fields
+from .job import PathOrId, SchedulerName
+
+FORMAT = 1
+"""The version of the file's layout that this program writes, and the highest that it reads."""
+SUFFIX = ".json"
+
+
+class Settings(Fields):
+    """The speed-ups of a profile: the fields of a job of the same names, and ``distilled`` for its ``model``."""
+
+    steps: Annotated[int, Field(ge=1)] = 25
+    scheduler: SchedulerName = "dpm++"
+    dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    cache: tuple[str, ...] = ()
+    guidance_interval: tuple[float, float] | None = None
+    token_downsampling: Annotated[int | None, Field(ge=1)] = None
+    int8: bool = False
+    tiny_vae: PathOrId | None = None
+    distilled: PathOrId | None = None
+
+    @model_validator(mode="after")
+    def _caches_exist(self) -> Settings:
+        if self.cache:
+            from ..acceleration.caches import parse_caches  # only now: it imports an engine
+
+            parse_caches(self.cache)
+        return self
+
+    @property
+    def words(self) -> str:
+        """The settings in a few words."""
+        start, stop = self.guidance_interval or (0.0, 1.0)
+        parts = [
+            f"{self.steps} {self.scheduler} steps",
+            *self.cache,
+            f"guided {start:g}–{stop:g}" if (start, stop) != (0.0, 1.0) else "",
+            f"tokens /{self.token_downsampling}" if self.token_downsampling else "",
+            "int8" if self.int8 else "",
+            self.dtype if self.dtype != "float16" else "",
+            "tiny autoencoder" if self.tiny_vae else "",
+            "distilled" if self.distilled else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def job_fields(self) -> dict[str, object]:
+        """The fields of a job that has these settings; all of them, so that none is left to the model."""
+        fields = self.model_dump()
+        distilled = fields.pop("distilled")
+        return {**fields, "model": distilled} if distilled else fields
+
+
+class Evidence(Fields):
+    """What was measured of a profile's settings, on the machine that the profile names."""
+
+    predicted_seconds: float
+    measured_seconds: float | None = None
+    baseline_seconds: float
+    """Of 25 DPM++ steps in half precision."""
+    speed_up: float
+    psnr: float | None = None
+    """Decibels, over all prompts' images, against the reference; None where no quality was measured."""
+    psnr_error: float | None = None
+    """The standard error of the mean over prompts."""
+    ssim: float | None = None
+    peak_memory: int | None = None
+    """Bytes."""
+    prompts: int = 0
+    reference: str = ""
+
+
+class Profile(Fields):
+    """Settings for one checkpoint at one size, with the machine, the versions and the evidence that they come from."""
+
+    format: int = FORMAT
+    checkpoint: str
+    """The id or folder that was tuned."""
+    fingerprint: str
+    """Of the checkpoint's weights, see `wear.fingerprint`."""
+    height: int
+    width: int
+    settings: Settings
+    machine: dict[str, object] = Field(default_factory=dict)
+    instruction_sets: tuple[str, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    evidence: Evidence | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the profile as JSON."""
+        write_json(path, self.model_dump(mode="json"))
+
+    def job_fields(self) -> dict[str, object]:
+        """The fields of a job that is drawn with the profile, at its size."""
+        return {"model": self.checkpoint, "height": self.height, "width": self.width, **self.settings.job_fields()}
+
+
+def load_profile(name_or_path: str | os.PathLike[str], model: str | None = None) -> Profile:
+    """The profile in a file, or the one that was saved for a model under a name.
+
+    Args:
+        name_or_path: a path that ends in ``.json``, or a name.
+        model: whose profile a name is looked for; None: the bundled checkpoint's.
+
+    Raises:
+        FileNotFoundError: there is none; those that there are are listed.
+        ValueError: a broken file, an unknown field, or a version from the future.
+    """
+    text = os.fspath(name_or_path)
+    path = Path(text).expanduser() if text.endswith(SUFFIX) else saved_path(text, model or "icons")
+    if not path.is_file():
+        if text.endswith(SUFFIX):
+            raise FileNotFoundError(f"no profile {text}; mindone-diffusers tune makes one")
+        known = sorted(each.stem for each in path.parent.glob(f"*{SUFFIX}"))
+        have = f"there are {', '.join(known)}" if known else "there is none yet: mindone-diffusers tune --name NAME"
+        raise FileNotFoundError(f"no profile {text!r} is saved for {model or 'icons'}; {have}")
+    values = read_json(path)
+    if not isinstance(values, dict) or not isinstance(values.get("settings"), dict):
+        raise ValueError(f"{path} is no profile: it must be a JSON object with settings")
+    version = values.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise ValueError(
+            f"{path} is a profile of format {version} and this version reads up to {FORMAT}: update mindone-diffusers"
+        )
+    try:
+        settings = Settings.of(values["settings"])
+        return Profile.of({**values, "settings": settings})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def saved_path(name: str, model: str) -> Path:
+    """Where the profile of a name is saved for a model: in ``$MINDONE_PROFILES``, or else with the user's data.
+
+    Raises:
+        ValueError: a name that could lead elsewhere.
+    """
+    if not re.fullmatch(r"[\w.+×-]+", name) or name.startswith("."):
+        raise ValueError(f"a profile's name is made of letters, digits, - and _, got {name!r}")
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    root = os.environ.get("MINDONE_PROFILES") or f"{data}/mindone-diffusers/profiles"
+    folder = re.sub(r"[^\w.-]+", "--", model.strip("/")) or "model"
+    return Path(root).expanduser() / folder / f"{name}{SUFFIX}"
+
+
+def save_under_name(profile: Profile, name: str, model: str) -> Path:
+    """Save a profile for ``generate --profile NAME``. Returns the file."""
+    path = saved_path(name, model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profile.save(path)
+    return path

@@ -1,0 +1,119 @@
+"""Putting a profile on a pipeline and taking it off; and what to expect where it does not quite fit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..loading.int8 import QUANTIZATION
+from ..pipelines.checks import default_size
+from ..utils.logging import get_logger
+from ..utils.machine import instruction_sets
+from ..utils.types import Value
+from .job import Job
+from .profile import Profile, load_profile
+from .stacks import Stacks
+
+if TYPE_CHECKING:
+    from ..pipelines.base import Pipeline
+
+logger = get_logger(__name__)
+
+
+class Worn:
+    """A profile on a pipeline, and what the pipeline was like before."""
+
+    def __init__(self, pipe: Pipeline, profile: Profile):
+        self.profile = profile
+        view = Stacks(pipe).view(profile.settings)
+        self.before: Mapping[str, Value] = {
+            **pipe.components,
+            **{name: getattr(pipe, name) for name in ("caches", "call_defaults", "generation_config")},
+        }
+        for name in self.before:
+            setattr(pipe, name, getattr(view, name))
+
+    def take_off(self, pipe: Pipeline) -> None:
+        """Give the pipeline back what it had."""
+        for name, value in self.before.items():
+            setattr(pipe, name, value)
+
+    def at_size(self, height: int, width: int) -> None:
+        """Warn, once per size, where a call draws another size than was measured."""
+        if text := another_size(self.profile, height, width):
+            logger.warning(text)
+
+
+def apply_profile(pipe: Pipeline, worn: Worn | None, profile: Profile | str | os.PathLike[str] | None) -> Worn | None:
+    """Put a profile, or the one in a file, on a pipeline in place of the one that it has ``worn``; None takes that off.
+
+    Raises:
+        ValueError, OSError: the profile cannot be read, or needs what is not there; then none is on.
+    """
+    if profile is not None and not isinstance(profile, Profile):
+        profile = load_profile(profile, pipe.name_or_path or None)
+    if worn is not None:
+        worn.take_off(pipe)
+    if profile is None:
+        return None
+    for text in (another_checkpoint(profile, pipe), another_machine(profile)):
+        if text:
+            logger.warning(text)
+    return Worn(pipe, profile)
+
+
+def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
+    """Say what to expect where a job with the profile's settings is not what was measured."""
+    size = default_size(pipe, job.height, job.width, None)
+    found = [another_machine(profile), another_size(profile, *size)]
+    if job.model != profile.settings.distilled:
+        found.append(another_checkpoint(profile, pipe))
+    for text in filter(None, found):
+        logger.warning(text)
+
+
+def fingerprint(pipe: Pipeline) -> str:
+    """What tells one checkpoint's denoising network from another's: a digest of its config and of two weights."""
+    unet: Value = pipe.unet
+    config = {name: value for name, value in unet.config.items() if name != QUANTIZATION and name[0] != "_"}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for name in ("conv_in.weight", "conv_out.weight"):
+        digest.update(unet.array(name).astype(np.float16).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def another_checkpoint(profile: Profile, pipe: Pipeline) -> str | None:
+    """What to say where the profile was made for other weights."""
+    if fingerprint(pipe) == profile.fingerprint:
+        return None
+    ours = pipe.name_or_path or "this pipeline"
+    return (
+        f"the profile was measured on {profile.checkpoint} and {ours} has other weights: times hold where the shapes "
+        "are the same, likeness does not; tune again to know"
+    )
+
+
+def another_machine(profile: Profile) -> str | None:
+    """What to say where this machine lacks an instruction set that the profile was measured with."""
+    missing = [each for each in profile.instruction_sets if each not in instruction_sets()]
+    if not missing:
+        return None
+    return (
+        f"the profile was measured on {profile.machine.get('cpu', 'another machine')}, and this one has no "
+        f"{', '.join(missing)}: expect other times, and settings that are not the best here; tune again"
+    )
+
+
+def another_size(profile: Profile, height: int, width: int) -> str | None:
+    """What to say where images of another size are drawn than the profile was measured for."""
+    if (height, width) == (profile.height, profile.width):
+        return None
+    return (
+        f"the profile was measured for {profile.width}×{profile.height} pixels and this is {width}×{height}: expect "
+        "another speed-up; tune again with --width and --height"
+    )

@@ -1,0 +1,40 @@
+"""A second network with the weights of a first one: to compute in another type, or changed, while the first stays."""
+
+from typing import TypeVar
+
+from ..engines.binding import bind, is_put_on, stored
+from .base import Model
+
+M = TypeVar("M", bound=Model)
+
+
+def is_plain(network: Model) -> bool:
+    """Whether the network is as its checkpoint has it: no adapter has put parameters on it."""
+    return not any(is_put_on(parameter) for _, parameter in network.parameters_and_names())
+
+
+def twin(network: M, dtype: str | None = None) -> M:
+    """Another network of the same class, config and stored weights, of which there is still one copy.
+
+    Args:
+        network: stays as it is; what was switched on in it (caches, token downsampling) is off in its twin.
+        dtype: what the twin is meant to compute in; None: the same.
+
+    Raises:
+        ValueError: an adapter is on the network.
+    """
+    if not is_plain(network):
+        raise ValueError(
+            f"{type(network).__name__} has adapters on it, which a second one could not share; call "
+            "unload_lora_weights() first"
+        )
+    other = type(network).from_config(network.config)
+    sources = network.published_parameters()
+    for name, parameter in other.published_parameters().items():
+        bind(parameter, stored(sources[name]), name)
+    other.weights, other.dtype, other.passes = network.weights, dtype or network.dtype, list(network.passes)
+    other.graphs.limit = network.graphs.limit
+    flashes = [cell.flash for _, cell in network.cells_and_names() if getattr(cell, "flash", None) is not None]
+    if flashes:
+        other._set_flash(**flashes[0]._asdict())
+    return other

@@ -1,0 +1,101 @@
+"""Profiles on pipelines: what ``pipe(…)`` uses unless it is told otherwise. The search itself lies above (``tune``)."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from ..lazy import look_up
+from ..utils.types import Value
+from .checks import default_size
+
+if TYPE_CHECKING:  # for type checkers alone: at run time nothing here imports what lies above
+    from mindone.diffusers.jobs.profile import Profile
+    from mindone.diffusers.tune.front import Front
+
+_PACKAGE = __name__.rsplit(".", 2)[0]
+_ABOVE = {"tune": f"{_PACKAGE}.tune.pipeline:tune", "apply_profile": f"{_PACKAGE}.jobs.wear:apply_profile"}
+"""What pipelines offer of the packages that stand on them, imported when it is first used."""
+
+
+class Worn(Protocol):
+    """A profile that is on (`jobs.wear`)."""
+
+    profile: Profile
+
+    def at_size(self, height: int, width: int) -> None:
+        """Told of each call's size."""
+
+
+class Tuning:
+    """Mixed into `base.Pipeline`."""
+
+    call_defaults: Mapping[str, object] = {}
+    """Arguments of calls that name none of their own: those of the profile that is on."""
+    _worn: Worn | None = None
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls):
+            cls.__call__ = _with_defaults(vars(cls)["__call__"])  # type: ignore[operator]
+
+    def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Value) -> Front:
+        """Measure this machine and this checkpoint, and find what each speed costs in likeness.
+
+        Args:
+            prompts: what to draw; some that come with the package by default.
+            budget_seconds: how long to search.
+            options: ``height``, ``width``, ``tiny_vae``, ``distilled``, ``seed``, ``progress``; see
+                `tune.pipeline.tune`.
+
+        Returns:
+            A `Front`; ``front.at(speed_up=4)`` is a profile for `apply_profile`.
+
+        Raises:
+            ValueError: an argument that cannot be, or a budget that is too small for the reference images.
+        """
+        found: Front = look_up(_PACKAGE, _ABOVE, "tune")(self, prompts, budget_seconds, **options)
+        return found
+
+    def apply_profile(self, profile: Profile | str | os.PathLike[str] | None) -> None:
+        """Use the settings of a profile from now on, in place of those of an earlier one; None goes back to none.
+
+        Components that the profile replaces come back as they were before it. Calls may still name their own
+        ``num_inference_steps`` and ``guidance_interval``. A profile that was measured for other weights, another
+        machine or another size is used with a line of warning.
+
+        Args:
+            profile: what `Front.at` gives, a ``.json`` file, or the name of one that was saved for this checkpoint.
+
+        Raises:
+            ValueError, OSError: the profile cannot be read, or needs what is not there; then none is on.
+        """
+        worn, self._worn = self._worn, None
+        self._worn = look_up(_PACKAGE, _ABOVE, "apply_profile")(self, worn, profile)
+
+    @property
+    def profile(self) -> Profile | None:
+        """The profile that is on."""
+        return None if self._worn is None else self._worn.profile
+
+
+def _with_defaults(call: Callable[..., Value]) -> Callable[..., Value]:
+    """A pipeline's call whose arguments that are not given come from ``call_defaults``, where it has any."""
+    signature = inspect.signature(call)
+
+    @functools.wraps(call)
+    def with_defaults(self: Value, *arguments: Value, **named: Value) -> Value:
+        if not self.call_defaults:
+            return call(self, *arguments, **named)
+        given = signature.bind_partial(self, *arguments, **named).arguments
+        for name, value in self.call_defaults.items():
+            if name in signature.parameters and name not in given:
+                named[name] = value
+        if self._worn is not None and "height" in signature.parameters:
+            self._worn.at_size(*default_size(self, given.get("height"), given.get("width"), given.get("latents")))
+        return call(self, *arguments, **named)
+
+    return with_defaults

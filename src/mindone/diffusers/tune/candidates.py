@@ -1,0 +1,154 @@
+"""What can be combined: a candidate is one value of every knob, and has neighbours that differ in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..jobs.profile import Settings
+
+STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28, 32, 36, 40)
+INTERVALS = (1, 2, 3, 4, 5, 6, 8)
+"""Of whole steps; 1 is no feature cache."""
+GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
+"""Where guidance stops."""
+FORECASTS = (
+    "",
+    *(f"taylorseer:{interval}:{order}:{first}" for interval in (2, 3, 4) for order in (1, 2, 3) for first in (2, 3, 4)),
+    "spectrum",
+    "spectrum:2:0.75",
+    "easycache:0.02",
+    "easycache:0.05",
+    "easycache:0.1",
+    "easycache:0.2",
+)
+
+
+class Candidate(NamedTuple):
+    """One value of every knob. Only the decoder does not change the latents."""
+
+    steps: int = 25
+    scheduler: str = "dpm++"
+    interval: int = 1
+    branch: int = 0
+    forecast: str = ""
+    guided: float = 1.0
+    dtype: str = "float16"
+    int8: bool = False
+    downsampling: int = 1
+    distilled: bool = False
+    tiny_vae: bool = False
+
+    def is_lossier(self, other: Candidate) -> bool:
+        """Whether every knob is at least as far towards speed as the other's, so that no better image is expected.
+
+        The knobs that have no such order (schedulers, forecasts) must be the same.
+        """
+        return (
+            self.steps <= other.steps
+            and self.interval >= other.interval
+            and (self.branch <= other.branch or other.interval == 1)
+            and self.guided <= other.guided
+            and self.int8 >= other.int8
+            and self.downsampling >= other.downsampling
+            and (self.dtype != "float32" or other.dtype == "float32")
+            and self[1:5:3] == other[1:5:3]
+            and self.distilled == other.distilled
+        )
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether which steps are computed depends on the image."""
+        return self.forecast.startswith("easycache")
+
+
+@dataclass(frozen=True)
+class Space:
+    """Which values the knobs have for a pipeline on this machine."""
+
+    branches: int
+    """Of the UNet; where it is cut for a feature cache."""
+    is_guided: bool = True
+    schedulers: tuple[str, ...] = ("dpm++", "unipc")
+    dtypes: tuple[str, ...] = ("float16",)
+    int8: tuple[bool, ...] = (False,)
+    downsampling: tuple[int, ...] = (1,)
+    distilled: str | None = None
+    tiny_vae: str | None = None
+
+    def settings(self, candidate: Candidate) -> Settings:
+        """The candidate as a profile has it."""
+        cache = [f"deepcache:{candidate.interval}:{candidate.branch}"] if candidate.interval > 1 else []
+        return Settings(
+            steps=candidate.steps,
+            scheduler=candidate.scheduler,
+            dtype=candidate.dtype,
+            cache=(*cache, *([candidate.forecast] if candidate.forecast else [])),
+            guidance_interval=(0.0, candidate.guided) if candidate.guided < 1 else None,
+            token_downsampling=candidate.downsampling if candidate.downsampling > 1 else None,
+            int8=candidate.int8,
+            distilled=self.distilled if candidate.distilled else None,
+            tiny_vae=self.tiny_vae if candidate.tiny_vae else None,
+        )
+
+    def knobs(self) -> dict[str, tuple[object, ...]]:
+        """The values of each knob that changes latents, in the order in which they lie beside each other."""
+        return {
+            "steps": STEPS,
+            "scheduler": self.schedulers,
+            "interval": INTERVALS,
+            "branch": tuple(range(min(self.branches, 3))),
+            "forecast": FORECASTS,
+            "guided": GUIDED if self.is_guided else (1.0,),
+            "dtype": self.dtypes,
+            "int8": self.int8,
+            "downsampling": self.downsampling,
+            "distilled": (False, True) if self.distilled else (False,),
+        }
+
+    def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
+        """The candidates that differ in one knob: the next value either way, or any where values have no order.
+
+        Where such a change spares or costs something, it also comes with more or fewer steps.
+        """
+        for name, values in self.knobs().items():
+            own = getattr(candidate, name)
+            at = values.index(own)
+            if name == "branch" and candidate.interval == 1:
+                continue  # there is no cache for it
+            near = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
+            if name in ("scheduler", "distilled", "dtype"):
+                near = [value for value in values if value != own]
+            if name == "forecast":
+                near = _forecasts_near(str(own))
+            for value in near:
+                changed = candidate._replace(**{name: value})  # type: ignore[arg-type]
+                yield changed
+                if name != "steps":
+                    yield from (changed._replace(steps=steps) for steps in _steps_near(candidate.steps))
+
+    def random(self, generator: np.random.Generator) -> Candidate:
+        """Any candidate, with one value for each knob."""
+        chosen = {name: values[generator.integers(len(values))] for name, values in self.knobs().items()}
+        tiny = self.tiny_vae is not None and bool(generator.integers(2))
+        found = Candidate(**chosen, tiny_vae=tiny)  # type: ignore[arg-type]
+        return found if found.interval > 1 else found._replace(branch=0)
+
+
+def _steps_near(steps: int) -> list[int]:
+    at = STEPS.index(steps)
+    return [STEPS[i] for i in (at - 1, at + 1, at + 3) if 0 <= i < len(STEPS)]
+
+
+def _forecasts_near(own: str) -> list[str]:
+    """Of the same kind those that differ in one number; of every other kind one."""
+    kinds = ["", "taylorseer:2:2:3", "spectrum", "easycache:0.05"]
+    others = [kind for kind in kinds if kind.split(":")[0] != own.split(":")[0]]
+    words = own.split(":")
+    same = [each.split(":") for each in FORECASTS if each.split(":")[0] == words[0] and each != own and own]
+    # Numbers that are left out are as good as different.
+    near = [each for each in same if len(each) != len(words) or sum(a != b for a, b in zip(each, words)) == 1]
+    return [*others, *(":".join(each) for each in near)]

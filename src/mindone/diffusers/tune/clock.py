@@ -1,0 +1,46 @@
+"""The budget: how much of it is gone, shown as a bar with the time left."""
+
+from __future__ import annotations
+
+import time
+
+from ..utils.progress import progress_bar
+
+
+class Clock:
+    """Seconds of a search, and the bar that shows them.
+
+    Args:
+        budget: seconds in all.
+        visible: whether there is a bar.
+    """
+
+    def __init__(self, budget: float, visible: bool = True):
+        self.budget, self.began = budget, time.perf_counter()
+        self.end = budget
+        shape = "{desc}|{bar:24}|"
+        self._bar = progress_bar(total=budget, disable=not visible, bar_format=shape)
+
+    @property
+    def gone(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.began
+
+    def begin(self, part: float) -> None:
+        """Begin a phase that may take this part of the time that is left."""
+        self.end = self.gone + part * max(self.budget - self.gone, 0.0)
+
+    def has(self, needed: float = 0.0) -> bool:
+        """Whether the phase has time for what takes so many seconds."""
+        return self.gone + needed < self.end
+
+    def show(self, activity: str) -> None:
+        """Say what is going on."""
+        minutes, seconds = divmod(int(max(self.budget - self.gone, 0)), 60)
+        self._bar.set_description_str(f"{minutes}:{seconds:02} left, {activity:30.30}", refresh=False)
+        self._bar.n = min(self.gone, self.budget)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()

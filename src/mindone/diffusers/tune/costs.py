@@ -1,0 +1,150 @@
+"""What any settings cost: each part is measured once, and a run is the sum over the calls that it comes to."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..engines import Input
+from ..jobs.profile import Settings
+from ..jobs.stacks import Stacks
+from ..models.base import Model
+from ..utils.types import Value
+from .rehearsal import Call, CountingEngine, Example, Rehearsal, RehearsingEngine, rehearse
+
+_ENOUGH_SECONDS, _LEAST_REPEATS, _MOST_REPEATS = 0.3, 2, 15
+_BIG_PARAMETERS = 100_000_000
+"""Of networks with so many only those that are at work stay compiled."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one call of a network takes."""
+
+    seconds: float
+    compile_seconds: float
+
+
+class Costs:
+    """Seconds of one image at one size, with any settings.
+
+    Args:
+        stacks: makes the networks.
+        arguments: of the pipeline's call: ``prompt``, ``height``, ``width``.
+    """
+
+    def __init__(self, stacks: Stacks, arguments: Mapping[str, Value]):
+        self.stacks, self.arguments = stacks, arguments
+        self.parts: dict[tuple[int, Call], Part] = {}
+        self._rehearsals: dict[object, Rehearsal] = {}
+        self._known: dict[object, dict[Call, Value]] = {}
+        self.examples: dict[Call, Example] = {}
+        self._features: dict[tuple[int, object], Value] = {}
+
+    def seconds(self, settings: Settings) -> float:
+        """Of a run, from the prompt to the picture. Parts that no settings had so far are measured now.
+
+        Raises:
+            ValueError: the pipeline refuses these settings.
+        """
+        rehearsal = self.rehearsal(settings)
+        parts = {call: self.part(settings, call) for call in rehearsal.calls}
+        return rehearsal.arithmetic + sum(parts[call].seconds * count for call, count in rehearsal.calls.items())
+
+    def compile_seconds(self, settings: Settings) -> float:
+        """What a run with these settings compiles when nothing is compiled yet."""
+        return sum(self.part(settings, call).compile_seconds for call in self.rehearsal(settings).calls)
+
+    def rehearsal(self, settings: Settings) -> Rehearsal:
+        """The calls that a run comes to.
+
+        Raises:
+            ValueError: the pipeline refuses these settings.
+        """
+        key = (settings.steps, settings.scheduler, settings.cache, settings.guidance_interval, settings.distilled)
+        if key not in self._rehearsals:
+            # Which networks they are changes nothing in how often they are called.
+            plain = Settings(
+                **dict(zip(("steps", "scheduler", "cache", "guidance_interval", "distilled"), key)),
+                dtype=self.stacks.pipe.dtype,
+            )
+            view = self.stacks.view(plain)
+            known = self._known.setdefault(settings.distilled, {})
+            engine = RehearsingEngine(view, known, self.examples)
+            self._rehearsals[key] = rehearse(view, {**self.arguments, "generator": np.random.default_rng(0)}, engine)
+        return self._rehearsals[key]
+
+    def learn(self, settings: Settings, engine: CountingEngine) -> None:
+        """Take the calls of a real run for those that its settings come to: where the image decides on them."""
+        self.rehearsal(settings).calls = engine.calls
+
+    def part(self, settings: Settings, call: Call) -> Part:
+        """What one call takes with the network that the settings ask for."""
+        network = self._network(settings, call.role)
+        if call.method == "deep":  # the whole network, of which one tensor more is kept
+            call = self._whole(call)
+        key = (id(network), call)
+        if key not in self.parts:
+            self.make_room(network)
+            self.parts[key] = self._measure(network, call)
+        return self.parts[key]
+
+    def make_room(self, network: Model) -> None:
+        """Drop what was compiled for other big networks before a big one is used."""
+        if not is_big(network):
+            return
+        for other in self.stacks.networks():
+            if other is not network and len(other.graphs) and is_big(other):
+                other.release()
+
+    def _whole(self, call: Call) -> Call:
+        whole = call._replace(method="construct", fixed=tuple(pair for pair in call.fixed if pair[0] != "branch"))
+        example = self.examples[call]
+        options = {name: x for name, x in example.options.items() if name != "branch"}
+        self.examples.setdefault(whole, Example(example.inputs, options))
+        return whole
+
+    def _network(self, settings: Settings, role: str) -> Model:
+        if role == "unet":
+            return self.stacks.unet(settings)  # type: ignore[no-any-return]
+        return getattr(self.stacks.view(settings), role)  # type: ignore[no-any-return]
+
+    def _measure(self, network: Model, call: Call) -> Part:
+        inputs, options = self._inputs(network, call)
+        run = self.stacks.pipe.engine.run
+        named: Value = options
+
+        def once() -> float:
+            began = time.perf_counter()
+            result = run(network, *inputs, method=call.method, **named)
+            self.stacks.pipe.engine.numpy(result[0] if isinstance(result, tuple) else result)  # devices work ahead
+            return time.perf_counter() - began
+
+        first = once()
+        taken = [once()]
+        while len(taken) < _LEAST_REPEATS or (sum(taken) < _ENOUGH_SECONDS and len(taken) < _MOST_REPEATS):
+            taken.append(once())
+        seconds = statistics.median(taken)
+        return Part(seconds, max(first - seconds, 0.0))
+
+    def _inputs(self, network: Model, call: Call) -> tuple[tuple[Input, ...], Mapping[str, Input]]:
+        """Those of the rehearsal; a shallow call's feature comes from a deep one."""
+        example = self.examples[call]
+        if call.method != "shallow":
+            return example.inputs, example.options
+        branch, options = dict(call.fixed)["branch"], dict(example.options)
+        feature = self._features.get((id(network), branch))
+        if feature is None or feature.shape[0] < call.rows:
+            rest: Value = {name: x for name, x in options.items() if name != "feature"}
+            _, feature = self.stacks.pipe.engine.run(network, *example.inputs, method="deep", **rest)
+            self._features[id(network), branch] = feature
+        return example.inputs, {**options, "feature": feature[feature.shape[0] - call.rows :]}
+
+
+def is_big(network: Model) -> bool:
+    """Whether what is compiled for the network takes so much memory that not much of it can be kept."""
+    return sum(int(np.prod(each.shape)) for _, each in network.parameters_and_names()) >= _BIG_PARAMETERS

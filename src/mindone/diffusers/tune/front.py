@@ -1,0 +1,158 @@
+"""What a search comes to: rows of which each is the best for its time, and the profile for a wish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..jobs.profile import Evidence, Profile, Settings
+from .likeness import Pixels
+
+SLACK = 0.02
+"""A speed-up is reached if no more than this part of it is missing."""
+
+
+@dataclass
+class Row:
+    """Settings that nothing beats at their speed."""
+
+    settings: Settings
+    predicted_seconds: float
+    speed_up: float
+    """Over 25 DPM++ steps in half precision."""
+    psnr: float | None = None
+    """Decibels against the reference, over all prompts; None where no quality was measured."""
+    psnr_error: float | None = None
+    ssim: float | None = None
+    measured_seconds: float | None = None
+    peak_memory: int | None = None
+    """Bytes, of a process that draws with these settings alone."""
+    picture: Pixels | None = None
+    """The first prompt's, (height, width, 3)."""
+
+    @property
+    def quality(self) -> str:
+        """The likeness in words."""
+        return "quality not measured" if self.psnr is None else f"{self.psnr:.1f} dB"
+
+
+@dataclass
+class Dot:
+    """A candidate that was tried; most lie below the front."""
+
+    settings: Settings
+    seconds: float
+    psnr: float
+
+
+@dataclass
+class Front:
+    """Rows, the fastest first. What speed costs on one machine, with one checkpoint, at one size."""
+
+    rows: list[Row]
+    origin: Profile
+    """A profile of the baseline's settings: checkpoint, size, machine and versions are those of all rows."""
+    baseline_seconds: float
+    measured_baseline_seconds: float | None = None
+    prompts: tuple[str, ...] = ()
+    reference: str = ""
+    reference_picture: Pixels | None = None
+    dots: list[Dot] = field(default_factory=list)
+    is_complete: bool = True
+    """False where it was interrupted, or the budget ended before all prompts were drawn."""
+    was_interrupted: bool = False
+    seconds: float = 0.0
+    """That the search took."""
+    notes: list[str] = field(default_factory=list)
+
+    def at(
+        self,
+        speed_up: float | None = None,
+        seconds: float | None = None,
+        min_psnr: float | None = None,
+        memory: float | None = None,
+    ) -> Profile:
+        """The profile that meets all wishes: the closest to the reference; with ``min_psnr`` alone, the fastest.
+
+        Args:
+            speed_up: how many times faster than 25 DPM++ steps in half precision.
+            seconds: for one image.
+            min_psnr: decibels against the reference.
+            memory: bytes at the peak.
+
+        Raises:
+            ValueError: nothing meets them; it names what comes closest.
+        """
+        return self.profile(self.row_at(speed_up, seconds, min_psnr, memory))
+
+    def row_at(
+        self,
+        speed_up: float | None = None,
+        seconds: float | None = None,
+        min_psnr: float | None = None,
+        memory: float | None = None,
+    ) -> Row:
+        """The row of `at`."""
+        if not self.rows:
+            raise ValueError("the front is empty: the search was ended before anything was measured")
+        fast = [
+            row
+            for row in self.rows
+            if (speed_up is None or row.speed_up >= speed_up * (1 - SLACK))
+            and (seconds is None or row.predicted_seconds <= seconds * (1 + SLACK))
+        ]
+        if not fast:
+            fastest = max(self.rows, key=lambda row: row.speed_up)
+            wish = f"{speed_up:g}×" if speed_up is not None else f"{seconds:g} s"
+            raise ValueError(
+                f"{wish} is out of reach here: the fastest is {fastest.speed_up:.1f}× ({_seconds(fastest)}), "
+                f"{fastest.quality}: {fastest.settings.words}"
+            )
+        small = [row for row in fast if memory is None or (row.peak_memory is not None and row.peak_memory <= memory)]
+        if not small:
+            least = min((row.peak_memory for row in fast if row.peak_memory), default=None)
+            need = "was not measured" if least is None else f"is {least / 1e9:.2f} GB at least"
+            raise ValueError(f"a peak of {(memory or 0) / 1e9:.2f} GB is out of reach: at this speed it {need}")
+        if min_psnr is not None and all(row.psnr is None for row in small):
+            raise ValueError("min_psnr cannot be met: no quality was measured")
+        good = [row for row in small if min_psnr is None or (row.psnr is not None and row.psnr >= min_psnr)]
+        if not good:
+            best = max(small, key=_closeness)
+            raise ValueError(
+                f"{min_psnr:g} dB is out of reach at this speed: the best is {best.quality} at {best.speed_up:.1f}× "
+                f"({_seconds(best)}): {best.settings.words}"
+            )
+        if speed_up is None and seconds is None and min_psnr is not None:
+            return max(good, key=lambda row: row.speed_up)
+        return max(good, key=_closeness)
+
+    def profile(self, row: Row) -> Profile:
+        """A row as a profile, with its evidence."""
+        evidence = Evidence(
+            predicted_seconds=round(row.predicted_seconds, 4),
+            measured_seconds=None if row.measured_seconds is None else round(row.measured_seconds, 4),
+            baseline_seconds=round(self.baseline_seconds, 4),
+            speed_up=round(row.speed_up, 3),
+            psnr=None if row.psnr is None else round(row.psnr, 2),
+            psnr_error=None if row.psnr_error is None else round(row.psnr_error, 2),
+            ssim=None if row.ssim is None else round(row.ssim, 4),
+            peak_memory=row.peak_memory,
+            prompts=0 if row.psnr is None else len(self.prompts),
+            reference=self.reference,
+        )
+        return self.origin.model_copy(update={"settings": row.settings, "evidence": evidence})
+
+    def marks(self, factors: Sequence[float] = (2, 3, 4, 6, 8, 12, 16)) -> dict[float, Row]:
+        """The best row for each of these speed-ups that is reached."""
+        reached = [each for each in factors if any(row.speed_up >= each * (1 - SLACK) for row in self.rows)]
+        return {each: self.row_at(speed_up=each) for each in reached}
+
+
+def _closeness(row: Row) -> tuple[float, float]:
+    """What is better comes last; without a measured quality the slower."""
+    return (row.psnr if row.psnr is not None else 0.0, row.predicted_seconds)
+
+
+def _seconds(row: Row) -> str:
+    seconds = row.predicted_seconds
+    return f"{seconds:.3g} s"

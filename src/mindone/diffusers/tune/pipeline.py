@@ -1,0 +1,331 @@
+"""``pipe.tune()``: from a pipeline to its front."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..jobs.profile import Profile, Settings
+from ..jobs.stacks import Stacks
+from ..jobs.wear import fingerprint
+from ..loading.int8 import QUANTIZATION
+from ..models.base import Model
+from ..pipelines import checks
+from ..schedulers.lcm import LCMScheduler
+from ..schedulers.tcd import TCDScheduler
+from ..utils.machine import instruction_sets, machine, versions
+from ..utils.types import Value
+from .candidates import Candidate, Space
+from .clock import Clock
+from .costs import Costs, is_big
+from .front import Dot, Front, Row
+from .likeness import PROMPTS, REFERENCE_STEPS, Drawings
+from .prior import expected_psnr
+from .search import LocalSearch, Point, halve, on_front
+from .verify import verify
+
+if TYPE_CHECKING:
+    from ..pipelines.base import Pipeline
+
+BASELINE = Settings(steps=25, scheduler="dpm++", dtype="float16")
+"""What speed-ups are counted from."""
+NOISY = ("DDPMScheduler", "EulerAncestralDiscreteScheduler")
+_GAIN = 0.97
+"""A network that is to be lossy and takes more than this part of the plain one's time is left out."""
+_GRAPHS = 16
+"""Compiled graphs per network while many settings take turns, where networks are small."""
+_EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.15, 0.25, 0.5, 0.5, 0.95
+"""The part of the time left that each phase may take."""
+_EXPECT_ALONE = 0.7
+"""The same where nothing follows but the verification."""
+_LEAST_REFERENCE = 0.6
+"""The part of the time left that one reference image may take."""
+SMALL_SECONDS = 5.0
+"""Of a baseline's image: below it a search begins with two prompts and ends with all; above, with one and three."""
+
+
+def tune(
+    pipe: Pipeline,
+    prompts: Sequence[str] | None = None,
+    budget_seconds: float = 300.0,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    tiny_vae: str | None = None,
+    distilled: str | None = None,
+    seed: int = 0,
+    quality: bool = True,
+    targets: Sequence[float] = (),
+    progress: bool = True,
+) -> Front:
+    """Measure what the parts of a run cost, and search for the settings that are closest to the reference at each time.
+
+    The pipeline stays as it is. Ctrl-C ends the search, and what was found so far is the front.
+
+    Args:
+        pipe: text to image, without a profile on.
+        prompts: what to draw; image ``i`` has the noise of ``seed + i``.
+        budget_seconds: how long to search. Text encoder, UNet and decoder are compiled and measured in this time too.
+        height, width: pixels; the model's by default.
+        tiny_vae, distilled: checkpoints that may take the place of the decoder and of the whole model.
+        seed: of the noise.
+        quality: False where the weights are random: then cost alone is measured, and what is known of each method
+            decides between settings of the same cost.
+        targets: speed-ups to have verified besides the usual ones.
+        progress: show a bar with the time left.
+
+    Raises:
+        ValueError: an argument that cannot be, or a budget that is too small for the reference images.
+    """
+    texts = _checked(pipe, prompts, budget_seconds)
+    size = checks.default_size(pipe, height, width, None)
+    checks.check_size(pipe, *size)
+    clock = Clock(budget_seconds, progress)
+    networks = [each for each in pipe.components.values() if isinstance(each, Model)]
+    limits = [each.graphs.limit for each in networks]
+    try:
+        return Tuner(pipe, texts, size, clock, seed).front(tiny_vae, distilled, quality, targets)
+    finally:
+        clock.close()
+        for network, limit in zip(networks, limits):
+            network.graphs.limit = limit
+
+
+def _checked(pipe: Pipeline, prompts: Sequence[str] | None, budget_seconds: float) -> tuple[str, ...]:
+    """The prompts, when nothing speaks against a search."""
+    if isinstance(prompts, str) or (prompts is not None and not all(isinstance(each, str) for each in prompts)):
+        raise ValueError(f"prompts must be a list of texts, got {prompts!r}")
+    if not budget_seconds > 0:
+        raise ValueError(f"budget_seconds must be above 0, got {budget_seconds!r}")
+    if pipe.profile is not None:
+        raise ValueError("the pipeline has a profile on; call apply_profile(None) before tune()")
+    if isinstance(pipe.scheduler, (LCMScheduler, TCDScheduler)) or type(pipe.scheduler).__name__ in NOISY:
+        raise ValueError(
+            f"{type(pipe.scheduler).__name__} draws new noise at every step, so that images of different settings "
+            "cannot be compared; give the pipeline a scheduler without noise, such as DPMSolverMultistepScheduler"
+        )
+    if getattr(pipe, "controlnet", None) is not None:
+        raise ValueError("tune is for text to image alone; take the ControlNet away")
+    return tuple(prompts or PROMPTS)
+
+
+class Tuner:
+    """A search while it goes on: what was measured, and what is known of each candidate."""
+
+    def __init__(self, pipe: Pipeline, prompts: tuple[str, ...], size: tuple[int, int], clock: Clock, seed: int):
+        view: Value = _without_checker(pipe)
+        self.stacks, self.prompts, self.size, self.clock, self.seed = Stacks(view), prompts, size, clock, seed
+        # Where adapters keep networks from having twins, everything computes in what they compute in.
+        self.half = "float16" if self.stacks.are_free and pipe.dtype == "float32" else pipe.dtype
+        self.start = BASELINE.changed(dtype=self.half)
+        for network in self.stacks.networks():
+            if not is_big(network):
+                network.graphs.limit = max(network.graphs.limit, _GRAPHS)
+        self.costs = Costs(self.stacks, {"prompt": prompts[0], "height": size[0], "width": size[1]})
+        self.points: dict[Candidate, Point] = {}
+        """What is known so far, with as many prompts as possible."""
+        self.counted = 0
+        """How many prompts that are; 0: none, and points are expectations."""
+        self.tried: dict[Candidate, Point] = {}
+
+    def front(self, tiny_vae: str | None, distilled: str | None, quality: bool, targets: Sequence[float]) -> Front:
+        """All phases, one after the other, as far as time allows."""
+        was_interrupted = False
+        try:
+            self.clock.begin(_EXPLORE)
+            self.clock.show("measuring the parts")
+            self.baseline = self.costs.seconds(self.start)
+            self.space = self.explore(tiny_vae, distilled)
+            self.drawings = Drawings(self.stacks, self.space, self.costs, self.prompts, self.size, self.seed)
+            self.expect(_EXPECT if quality else _EXPECT_ALONE)
+            if quality:
+                self.draw_references()
+                self.search()
+                self.refine()
+        except KeyboardInterrupt:
+            if not self.points:
+                raise
+            was_interrupted = True
+        front = self.made(quality)
+        if not was_interrupted:
+            try:
+                self.clock.begin(_VERIFY)
+                verify(front, self.stacks, self.costs, self.clock, targets)
+            except KeyboardInterrupt:
+                was_interrupted = True
+        is_short = quality and self.counted < len(self.drawings.reference_images)
+        front.was_interrupted, front.is_complete = was_interrupted, not was_interrupted and not is_short
+        front.seconds = self.clock.gone
+        return front
+
+    def explore(self, tiny_vae: str | None, distilled: str | None) -> Space:
+        """Which knobs gain anything here: lossy networks that are no faster than the plain one are left out."""
+        pipe = self.stacks.pipe
+        plain = self.baseline
+        free, openvino = self.stacks.are_free, pipe.engine.name == "openvino"
+
+        def gains(part: float = _GAIN, **changes: object) -> bool:
+            self.clock.show("measuring " + ", ".join(changes))
+            return self.costs.seconds(self.start.changed(**changes)) < part * plain
+
+        may_int8 = free and openvino and QUANTIZATION not in pipe.unet.config
+        factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
+        return Space(
+            branches=pipe.unet.skips,
+            is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.unet.config.get("time_cond_proj_dim") is None,
+            dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
+            int8=(False, True) if may_int8 and self.clock.has() and gains(int8=True) else (False,),
+            downsampling=(1, *(n for n in factors if gains(token_downsampling=n))),
+            distilled=distilled if distilled and gains(distilled=distilled) else None,
+            tiny_vae=tiny_vae if tiny_vae and gains(1.0, tiny_vae=tiny_vae) else None,
+        )
+
+    def _is_as_fast_in_float32(self, plain: float) -> bool:
+        """Whether full precision costs less than a step or two, which only small networks have a chance of."""
+        if plain > SMALL_SECONDS:
+            return False
+        self.clock.show("measuring float32")
+        return self.costs.seconds(self.start.changed(dtype="float32")) < 1.15 * plain
+
+    def cost(self, candidate: Candidate) -> float | None:
+        """Seconds of a candidate; None where the pipeline refuses it."""
+        try:
+            return self.costs.seconds(self.space.settings(candidate))
+        except ValueError:
+            return None
+
+    def expect(self, part: float) -> None:
+        """The front as it is expected before any image is drawn: where the search begins. It may take a part of what
+        time is left."""
+        plain = Candidate(dtype=self.half)
+        seeds = [plain._replace(steps=steps) for steps in (25, 15, 10, 6)]
+        seeds += [plain._replace(interval=3), plain._replace(forecast="taylorseer:2:2:3")]
+        search = LocalSearch(self.space, self.cost, expected_psnr, 1.1 * self.baseline)
+        search.front.add(Point(np.inf, -np.inf))
+
+        def goes_on() -> bool:
+            self.clock.show(f"costs of {len(search.known)} settings")
+            return self.clock.has()
+
+        self.points = search.known
+        self.clock.begin(part)
+        search.run(seeds, goes_on)
+        if self.space.tiny_vae:
+            for candidate in list(self.points):
+                tiny = candidate._replace(tiny_vae=True)
+                self.points[tiny] = Point(self.cost(tiny) or np.inf, expected_psnr(tiny))
+
+    def draw_references(self) -> None:
+        """As many as fit into the time that is meant for them.
+
+        Raises:
+            ValueError: not even one does.
+        """
+        seconds = self.costs.seconds(self.drawings.reference)
+        left = self.clock.budget - self.clock.gone
+        most = len(self.prompts) if self.baseline < SMALL_SECONDS else min(3, len(self.prompts))
+        count = min(most, max(int(_REFERENCE * left / seconds), int(seconds < _LEAST_REFERENCE * left)))
+        if count < 1:
+            needed = (self.clock.gone + seconds / _LEAST_REFERENCE) / 60
+            raise ValueError(
+                f"a budget of {self.clock.budget / 60:.2g} minutes is too small: one reference image of "
+                f"{REFERENCE_STEPS} steps takes {seconds:.0f} s here; give {1.2 * needed:.1f} minutes or more"
+            )
+        for i in range(count):
+            self.clock.show(f"reference image {i + 1} of {count}")
+            self.drawings.draw_reference()
+
+    def search(self) -> None:
+        """Try candidates on the first prompts, by their latents."""
+        first = 1 if self.baseline >= SMALL_SECONDS else min(2, len(self.drawings.reference_images))
+        seeds = on_front({each: point for each, point in self.points.items() if not each.tiny_vae})
+        search = LocalSearch(
+            *(self.space, self.cost, lambda each: self.drawings.latent_psnr(each, first), 1.1 * self.baseline),
+            slack=0.5,
+        )
+
+        def goes_on() -> bool:
+            self.clock.show(f"tried {len(search.known)} settings")
+            return self.clock.has()
+
+        self.clock.begin(_SEARCH)
+        try:
+            search.run(sorted(seeds, key=lambda each: -each.steps), goes_on)
+        finally:
+            self.tried = search.known
+            if search.known:
+                self.decode(first)
+
+    def decode(self, count: int) -> None:
+        """Decode those near the front, with either decoder."""
+        near = on_front(self.tried, within=1.5)
+        if self.space.tiny_vae:
+            near += [candidate._replace(tiny_vae=True) for candidate in near]
+        self.points, self.counted = {candidate: self.drawn(candidate, count) for candidate in near}, count
+
+    def drawn(self, candidate: Candidate, count: int) -> Point:
+        """What a candidate comes to on the first ``count`` prompts, decoded."""
+        self.clock.show(f"drawing {count} prompts")
+        return Point(self.cost(candidate) or np.inf, self.drawings.likeness(candidate, count).psnr)
+
+    def refine(self) -> None:
+        """Successive halving over the prompts."""
+        self.clock.begin(_HALVING)
+        every = len(self.drawings.reference_images)
+        middle = (self.counted + every + 1) // 2
+        rungs = [(count, within) for count, within in ((middle, 1.0), (every, 0.5)) if count > self.counted]
+        self.points, self.counted = halve(*(self.points, self.counted, self.drawn, rungs), lambda: self.clock.has())
+
+    def made(self, quality: bool) -> Front:
+        """The front of what is known."""
+        rows = [self.row(candidate) for candidate in on_front(self.points)]
+        described = f"{REFERENCE_STEPS} DPM++ steps in {self.drawings.reference.dtype}"
+        front = Front(rows, self.origin(), self.baseline, self.prompts[: self.counted])
+        if self.counted:
+            front.reference, front.reference_picture = described, self.drawings.reference_images[0]
+            dots = {**self.tried, **self.points}
+            front.dots = [Dot(self.space.settings(each), *point) for each, point in dots.items()]
+        elif quality:
+            front.notes.append("No image was drawn before the search was ended: cost alone is known.")
+        return front
+
+    def row(self, candidate: Candidate) -> Row:
+        """A candidate as a row of the front."""
+        seconds = self.points[candidate].seconds
+        row = Row(self.space.settings(candidate), seconds, self.baseline / seconds)
+        if self.counted:
+            likeness = self.drawings.likeness(candidate, self.counted)
+            row.psnr, row.psnr_error, row.ssim = likeness.psnr, likeness.psnr_error, likeness.ssim
+            row.picture = self.drawings.image(candidate, 0)
+        return row
+
+    def origin(self) -> Profile:
+        """The baseline as a profile."""
+        pipe = self.stacks.pipe
+        where: Mapping[str, object] = machine()
+        return Profile(
+            checkpoint=pipe.name_or_path or type(pipe).__name__,
+            fingerprint=fingerprint(pipe),
+            height=self.size[0],
+            width=self.size[1],
+            settings=self.start,
+            machine={name: where[name] for name in ("cpu", "cores", "memory", "system")},
+            instruction_sets=instruction_sets(),
+            versions=versions(["mindspore", "openvino", "numpy"]),
+        )
+
+
+def _has_attention(pipe: Pipeline) -> bool:
+    return any("CrossAttn" in str(kind) for kind in pipe.unet.config["down_block_types"])
+
+
+def _without_checker(pipe: Pipeline) -> Value:
+    """The pipeline without its safety checker, which blackens images and decides nothing about settings."""
+    view: Value = copy.copy(pipe)
+    view.set_progress_bar_config(disable=True)
+    if getattr(view, "safety_checker", None) is not None:
+        view.safety_checker = None
+    return view

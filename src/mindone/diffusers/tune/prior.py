@@ -1,0 +1,55 @@
+"""What is known of each method before anything is measured here: how far it moves the bundled model's pictures.
+
+Decibels of PSNR, 12 prompts, by ``benchmarks/caches.py`` and ``benchmarks/int8.py``. Sources of error that have nothing
+to do with each other add up in squares. It decides where a search begins; and, where there is no quality to measure
+(random weights), which of two settings of the same cost is expected to be the better.
+"""
+
+import math
+
+from .candidates import Candidate
+
+Points = tuple[tuple[float, float], ...]
+
+_STEPS: Points = ((4, 27.0), (6, 31.5), (8, 34.5), (10, 36.2), (12, 37.6), (15, 38.8), (18, 39.9), (25, 41.8), (40, 44))
+"""Plain DPM++ steps, against 100."""
+_WHOLE_STEPS: Points = ((2, 26), (3, 28), (5, 31.6), (9, 41.6), (13, 47.4), (25, 60))
+"""Of a feature cache, against every step whole."""
+_COMPUTED_STEPS: Points = ((4, 26), (7, 34), (11, 42.0), (15, 58), (25, 70))
+"""Of a forecast, against every step computed."""
+_GUIDED: Points = ((0.4, 27.4), (0.5, 28.4), (0.6, 30.0), (0.8, 33.9), (0.9, 38), (1.0, 99))
+"""The part of the steps that is guided."""
+_INT8, _HALF, _DOWNSAMPLED, _DISTILLED, _TINY_VAE = 40.0, 52.0, 35.0, 23.0, 25.0
+
+
+def expected_psnr(candidate: Candidate) -> float:
+    """Decibels against the reference that the candidate's images are expected to have."""
+    c = candidate
+    losses = [_at(_STEPS, c.steps)]
+    if c.interval > 1:
+        losses.append(_at(_WHOLE_STEPS, -(-c.steps // c.interval)) + 1.5 * c.branch)
+    if c.forecast:
+        kind, *numbers = c.forecast.split(":")
+        spared = 1 / float(numbers[0]) if kind == "taylorseer" else 0.4 if kind == "easycache" else 0.5
+        first = int(numbers[2]) if kind == "taylorseer" else 5
+        computed = first + max(c.steps - first, 0) * spared
+        losses.append(_at(_COMPUTED_STEPS, computed) - (3 if kind == "taylorseer" and numbers[1] == "1" else 0))
+    if c.guided < 1:
+        losses.append(_at(_GUIDED, c.guided))
+    losses += [_INT8] if c.int8 else []
+    losses += [_HALF] if c.dtype != "float32" else []
+    losses += [_DOWNSAMPLED - 3 * (c.downsampling - 2)] if c.downsampling > 1 else []
+    losses += [_DISTILLED] if c.distilled else []
+    losses += [_TINY_VAE] if c.tiny_vae else []
+    return -10 * math.log10(sum(10 ** (-loss / 10) for loss in losses))
+
+
+def _at(points: Points, x: float) -> float:
+    """The straight line between the two points around ``x``, and the outermost ones beyond them."""
+    before = points[0]
+    for after in points:
+        if x <= after[0]:
+            span = after[0] - before[0]
+            return after[1] if span == 0 else before[1] + (after[1] - before[1]) * (x - before[0]) / span
+        before = after
+    return before[1]

@@ -1,0 +1,133 @@
+"""A run without its networks: which calls settings come to, and how long everything but those takes.
+
+The pipeline runs as it always does, so that schedulers, caches, guidance and forecasts decide here what they decide
+when it draws; but its engine makes up what the networks would say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+
+from ..engines import Array, Engine, Input
+from ..models.base import Model
+from ..utils.types import Value
+
+if TYPE_CHECKING:
+    from ..pipelines.base import Pipeline
+
+
+class Call(NamedTuple):
+    """A call of a network, as far as its time depends on it."""
+
+    role: str
+    """The pipeline's name for the network: ``unet``, ``vae``, ``text_encoder``."""
+    method: str
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    fixed: tuple[tuple[str, object], ...]
+
+    @property
+    def rows(self) -> int:
+        """Of the text, which for a UNet is its batch."""
+        return dict(self.shapes).get("encoder_hidden_states", (1,))[0]
+
+
+@dataclass
+class Example:
+    """What a call was made with, so that it can be made again."""
+
+    inputs: tuple[Input, ...]
+    options: Mapping[str, Input]
+
+
+@dataclass
+class Rehearsal:
+    """What a run comes to."""
+
+    calls: Counter[Call] = field(default_factory=Counter)
+    arithmetic: float = 0.0
+    """Seconds of everything that is no network: tokens, schedulers, guidance, forecasts, images."""
+
+
+class CountingEngine:
+    """An engine that counts the calls of a pipeline's networks; in all else the engine itself.
+
+    ``examples`` gets one of each.
+    """
+
+    def __init__(self, view: Pipeline, examples: dict[Call, Example]):
+        self.engine: Engine = view.engine
+        self.examples = examples
+        self.roles = {id(each): name for name, each in view.components.items() if isinstance(each, Model)}
+        self.calls: Counter[Call] = Counter()
+
+    def count(self, network: object, inputs: tuple[Input, ...], method: str, options: Mapping[str, Input]) -> Call:
+        """What the engine is asked for."""
+        # What a cache keeps has one shape for each branch; a rehearsal does not know it.
+        named = {**{str(i): x for i, x in enumerate(inputs)}, **options}
+        arrays = {name: x for name, x in named.items() if hasattr(x, "shape") and name != "feature"}
+        shapes = tuple((name, tuple(arrays[name].shape)) for name in sorted(arrays))
+        fixed = tuple((name, x) for name, x in sorted(options.items()) if isinstance(x, (bool, int, float, str)))
+        call = Call(self.roles[id(network)], method, shapes, fixed)
+        self.calls[call] += 1
+        self.examples.setdefault(call, Example(inputs, options))
+        return call
+
+    def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+        """Run it, and count it."""
+        self.count(network, inputs, method, options)
+        named: Value = options
+        return self.engine.run(network, *inputs, method=method, **named)
+
+    def __getattr__(self, name: str) -> Value:
+        return getattr(self.engine, name)
+
+
+class RehearsingEngine(CountingEngine):
+    """An engine that runs nothing but text encoders, and those once."""
+
+    def __init__(self, view: Pipeline, known: dict[Call, Array], examples: dict[Call, Example]):
+        super().__init__(view, examples)
+        self.known = known
+        self.scale: int = view.vae.scale
+
+    def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+        """Count it, and make something up."""
+        call = self.count(network, inputs, method, options)
+        if call not in self.known:
+            self.known[call] = self._made_up(network, call, inputs, options)
+        return self.known[call]
+
+    def _made_up(self, network: Model, call: Call, inputs: tuple[Input, ...], options: Mapping[str, Input]) -> Array:
+        rows, _, height, width = (*getattr(inputs[0], "shape", ()), 0, 0, 0, 0)[:4]
+        generator = np.random.default_rng(0)
+        if call.role == "unet":
+            shape = (call.rows, network.config["out_channels"], height, width)
+            noise = self.engine.asarray(generator.standard_normal(shape, np.float32))
+            return (noise, self.engine.asarray(np.zeros((call.rows, 1, 1, 1)))) if call.method == "deep" else noise
+        if call.role == "vae":
+            pixels = (rows, 3, height * self.scale, width * self.scale)
+            return self.engine.asarray(np.clip(generator.standard_normal(pixels, np.float32), -1, 1))
+        named: Value = options
+        return self.engine.run(network, *inputs, method=call.method, **named)
+
+
+def rehearse(view: Pipeline, arguments: Mapping[str, Value], engine: RehearsingEngine) -> Rehearsal:
+    """Go through a call of a pipeline with its ``arguments``.
+
+    Raises:
+        ValueError: the pipeline refuses it: a cache that would spare nothing, say.
+    """
+    before, view.engine = view.engine, cast(Engine, engine)
+    try:
+        # The thread's own seconds: what other programs take from the machine is not the run's.
+        began = time.thread_time()
+        cast(Value, view)(**arguments)
+        return Rehearsal(engine.calls, time.thread_time() - began)
+    finally:
+        view.engine = before

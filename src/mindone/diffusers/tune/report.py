@@ -1,0 +1,94 @@
+"""A front as ``tune.json``, as a page, as profiles, and in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..jobs.profile import Profile
+from ..utils.files import atomic_write
+from .front import Front, Row
+from .page import render
+
+JsonObject = dict[str, object]
+FORMAT = 1
+
+
+def front_data(front: Front, command: str) -> JsonObject:
+    """The content of ``tune.json``: everything but the pictures."""
+    return {
+        "format": FORMAT,
+        "command": command,
+        "complete": front.is_complete,
+        "seconds": round(front.seconds, 1),
+        "baseline_seconds": front.baseline_seconds,
+        "measured_baseline_seconds": front.measured_baseline_seconds,
+        "prompts": list(front.prompts),
+        "reference": front.reference,
+        "notes": front.notes,
+        "rows": [front.profile(row).model_dump(mode="json") for row in front.rows],
+        "candidates": [
+            {"settings": dot.settings.to_dict(), "seconds": round(dot.seconds, 5), "psnr": round(dot.psnr, 2)}
+            for dot in front.dots
+        ],
+    }
+
+
+def write_report(front: Front, chosen: Mapping[str, Profile], folder: Path, command: str) -> list[Path]:
+    """Write ``tune.html``, ``tune.json`` and the chosen profiles by their files' names. Returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = json.dumps(front_data(front, command), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    page = render(front, command, {name: profile.settings for name, profile in chosen.items()})
+    for name, text in {"tune.html": page, "tune.json": data}.items():
+        with atomic_write(folder / name) as file:
+            file.write(text.encode())
+    for name, profile in chosen.items():
+        profile.save(folder / name)
+    return [folder / name for name in ("tune.html", "tune.json", *chosen)]
+
+
+def print_front(front: Front, chosen: Mapping[str, Profile], files: list[Path]) -> None:
+    """Print the rows that people ask for, what was chosen, and the files."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 140)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("settings", min_width=30)
+    for name in ("seconds", "measured", "speed-up", "PSNR", "SSIM", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row("baseline: 25 dpm++ steps, half precision", *_times(front.baseline_seconds, None), "1.0×")
+    shown: list[Row] = []
+    for row in [*front.marks().values(), *(row for row in front.rows if row.measured_seconds)]:
+        if not any(row is other for other in shown):
+            shown.append(row)
+    for row in sorted(shown, key=lambda row: row.speed_up):
+        table.add_row(escape(row.settings.words), *row_words(row))
+    console.print(table)
+    for note in front.notes:
+        console.print(escape(note), style="yellow", highlight=False)
+    if not front.is_complete:
+        console.print("Ended early: this is the front so far.", style="bold yellow")
+    for name, profile in chosen.items():
+        console.print(f"\n{name}: {profile.settings.words}", highlight=False, markup=False)
+    console.print("\n" + "\n".join(f"wrote {path}" for path in files), highlight=False, markup=False)
+
+
+def row_words(row: Row) -> tuple[str, ...]:
+    """A row's figures as they are written: seconds, measured seconds, speed-up, PSNR, SSIM, memory."""
+    return (
+        *_times(row.predicted_seconds, row.measured_seconds),
+        f"{row.speed_up:.1f}×",
+        "–" if row.psnr is None else f"{row.psnr:.1f} ± {row.psnr_error or 0:.1f} dB",
+        "–" if row.ssim is None else f"{row.ssim:.3f}",
+        "–" if row.peak_memory is None else f"{row.peak_memory / 1e9:.2f} GB",
+    )
+
+
+def _times(predicted: float, measured: float | None) -> tuple[str, str]:
+    return f"{predicted:.3g}", "–" if measured is None else f"{measured:.3g}"

@@ -1,0 +1,161 @@
+"""Finding the front without trying everything.
+
+A Pareto local search (Paquete, Chiarandini & Stützle 2004): what lies on the front so far has neighbours, which differ
+in one knob; the most promising of them is tried next. Three things spare most tries: a neighbour whose expected quality
+(its parent's, and the difference that is known of the knob) lies below what the front has at its cost; one of which a
+less lossy relative has been tried and is no better than that (a longer interval never helps); and what costs more than
+anybody asks for.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import NamedTuple
+
+from .candidates import Candidate, Space
+from .prior import expected_psnr
+
+_NOTHING = -1000.0
+"""Decibels at a cost at which nothing is known yet."""
+_LEAST_PSNR = 18.0
+"""Expected decibels below which nobody wants a picture."""
+_MONOTONE_SLACK = 0.3
+"""Decibels by which chance may make the lossier of two the better."""
+
+
+class Point(NamedTuple):
+    """What a candidate came to."""
+
+    seconds: float
+    psnr: float
+
+
+@dataclass
+class Pareto:
+    """The best quality so far at any cost: an ascending staircase."""
+
+    seconds: list[float] = field(default_factory=list)
+    psnr: list[float] = field(default_factory=list)
+
+    def at(self, seconds: float) -> float:
+        """The best quality for at most so many seconds."""
+        place = bisect.bisect_right(self.seconds, seconds)
+        return self.psnr[place - 1] if place else _NOTHING
+
+    def add(self, point: Point) -> None:
+        """Take a point in, if it is better than what costs no more."""
+        if point.psnr <= self.at(point.seconds):
+            return
+        start = bisect.bisect_left(self.seconds, point.seconds)
+        end = start
+        while end < len(self.psnr) and self.psnr[end] <= point.psnr:
+            end += 1
+        self.seconds[start:end], self.psnr[start:end] = [point.seconds], [point.psnr]
+
+
+@dataclass
+class LocalSearch:
+    """A search, which can be ended at any time; ``known`` holds all that was tried.
+
+    Args:
+        space: what candidates there are.
+        cost: the seconds of one, None where there is no such run.
+        quality: its decibels; this is what takes time.
+        most_seconds: what costs more is of no interest.
+        slack: decibels below the front at which a candidate is still worth a try, and its neighbours too.
+    """
+
+    space: Space
+    cost: Callable[[Candidate], float | None]
+    quality: Callable[[Candidate], float]
+    most_seconds: float
+    slack: float = 0.0
+    known: dict[Candidate, Point] = field(default_factory=dict)
+    front: Pareto = field(default_factory=Pareto)
+
+    def run(self, seeds: Iterable[Candidate], goes_on: Callable[[], bool]) -> None:
+        """Try the seeds, then neighbours, until nothing promises anything or it is told to end."""
+        self._queue: list[tuple[float, int, Candidate, float]] = []
+        self._seen: set[Candidate] = set(self.known)
+        self._order = count()
+        for seed in seeds:
+            self._consider(seed, expected_psnr(seed), always=True)
+        while self._queue and goes_on():
+            _, _, candidate, expected = heapq.heappop(self._queue)
+            seconds = self.cost(candidate)
+            if seconds is None or not self._promises(candidate, seconds, expected):
+                continue
+            psnr = self.quality(candidate)
+            seconds = self.cost(candidate) or seconds  # where the image decides, it is known only now
+            self.known[candidate] = Point(seconds, psnr)
+            is_near = psnr >= self.front.at(seconds) - self.slack
+            self.front.add(self.known[candidate])
+            if is_near:
+                for neighbour in self.space.neighbours(candidate):
+                    self._consider(neighbour, psnr + expected_psnr(neighbour) - expected_psnr(candidate))
+
+    def _consider(self, candidate: Candidate, expected: float, always: bool = False) -> None:
+        if candidate in self._seen or expected_psnr(candidate) < _LEAST_PSNR:
+            return
+        self._seen.add(candidate)
+        seconds = self.cost(candidate)
+        if seconds is None or seconds > self.most_seconds:
+            return
+        gain = expected - self.front.at(seconds)
+        if always or gain >= -self.slack:
+            heapq.heappush(self._queue, (-gain, next(self._order), candidate, expected))
+
+    def _promises(self, candidate: Candidate, seconds: float, expected: float) -> bool:
+        best = self.front.at(seconds)
+        if best == _NOTHING:
+            return True
+        if expected < best - self.slack:
+            return False
+        return not any(
+            point.psnr + _MONOTONE_SLACK < best and candidate.is_lossier(other) for other, point in self.known.items()
+        )
+
+
+def on_front(known: dict[Candidate, Point], within: float = 0.0) -> list[Candidate]:
+    """Those that nothing at their cost or below beats by more than ``within`` decibels, the fastest first."""
+    staircase = Pareto()
+    for point in known.values():
+        staircase.add(point)
+    near = [each for each, point in known.items() if point.psnr >= staircase.at(point.seconds) - within]
+    return sorted(near, key=lambda each: (known[each].seconds, -known[each].psnr))
+
+
+def halve(
+    known: dict[Candidate, Point],
+    reached: int,
+    redraw: Callable[[Candidate, int], Point],
+    rungs: Sequence[tuple[int, float]],
+    goes_on: Callable[[], bool],
+) -> tuple[dict[Candidate, Point], int]:
+    """Successive halving: those near the front are drawn for more prompts, and what falls behind is left.
+
+    Args:
+        known: what candidates come to on the first ``reached`` prompts.
+        reached: that number.
+        redraw: what a candidate comes to on so many prompts.
+        rungs: numbers of prompts, and how many decibels below the front one may lie to get there.
+        goes_on: whether there is time.
+
+    Returns:
+        What was found on the last rung of which the whole front was drawn, and its number of prompts.
+    """
+    for prompts, within in rungs:
+        exact = on_front(known)
+        found: dict[Candidate, Point] = {}
+        for candidate in [*exact, *(each for each in on_front(known, within) if each not in exact)]:
+            if not goes_on():
+                break
+            found[candidate] = redraw(candidate, prompts)
+        if len(found) < len(exact):
+            break
+        known, reached = found, prompts
+    return known, reached

@@ -1,0 +1,114 @@
+"""A search from the request to the report."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+from .. import jobs
+from ..bench import shapes
+from ..jobs.profile import Profile, save_under_name, saved_path
+from ..models.base import Model
+from ..utils.files import check_folder, check_space
+from ..utils.logging import is_progress_bar_enabled
+from ..utils.types import Value
+from .front import Front
+from .options import Options
+from .pipeline import tune
+from .report import print_front, write_report
+
+_SMALL_BUDGET, _LARGE_BUDGET = 2.5, 30.0
+"""Minutes."""
+_LARGE_BYTES = 10**9
+
+
+def run(options: Options, command: str, folder: Path) -> Front:
+    """Search, print the front, and write ``tune.html``, ``tune.json`` and the profiles into ``folder``.
+
+    Args:
+        options: what to search for.
+        command: what the user typed, for the report.
+        folder: where the report goes.
+
+    Raises:
+        ValueError, OSError: a request that cannot be met or written.
+    """
+    check_folder(folder)
+    prompts = read_prompts(options.prompts)
+    if options.name:
+        saved_path(options.name, options.model or "icons")  # a name that cannot be is told now
+    with ExitStack() as stack:
+        pipe, offered = _load(options, folder, stack)
+        nbytes = sum(parameter.nbytes for network in _networks(pipe) for parameter in network.get_parameters())
+        usual = _LARGE_BUDGET if nbytes > _LARGE_BYTES else _SMALL_BUDGET
+        front = tune(
+            *(pipe, prompts, 60 * (options.budget or usual)),
+            height=options.height,
+            width=options.width,
+            tiny_vae=offered.get("tiny_vae"),
+            distilled=offered.get("distilled"),
+            seed=options.seed,
+            quality=options.shape is None,
+            targets=[options.speed_up] if options.speed_up else [],
+            progress=is_progress_bar_enabled(),
+        )
+    if options.shape:
+        front.notes.append(
+            f"The weights are random, in the shapes of {shapes.SHAPES[options.shape].description}: quality means "
+            "nothing, and cost alone is reported. Between settings of one cost it was decided by what each method is "
+            "known to lose on the bundled model."
+        )
+    chosen, problem = _chosen(front, options)
+    files = write_report(front, chosen, folder, command)
+    if chosen and options.name:
+        files.append(save_under_name(next(iter(chosen.values())), options.name, options.model or "icons"))
+    print_front(front, chosen if options.has_target else {}, files)
+    if problem:
+        raise ValueError(problem)
+    return front
+
+
+def _chosen(front: Front, options: Options) -> tuple[dict[str, Profile], str | None]:
+    """The profiles to write by their files' names, and why there is none."""
+    if not options.has_target:
+        return {f"{factor:g}x.json": front.profile(row) for factor, row in front.marks().items()}, None
+    try:
+        return {"profile.json": front.at(**options.targets)}, None
+    except ValueError as error:
+        return {}, str(error)
+
+
+def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[Value, dict[str, str]]:
+    """The pipeline, and the checkpoints that may take the place of parts of it."""
+    if not options.shape:
+        given = {"tiny_vae": options.tiny_vae, "distilled": options.distilled}
+        key = jobs.PipelineKey(model=options.model or "icons", engine=options.engine)
+        return jobs.load(key), {role: path for role, path in given.items() if path}
+    check_space(folder, shapes.SHAPES[options.shape].nbytes)
+    folder.mkdir(parents=True, exist_ok=True)
+    # On the disk that the user chose: the temporary folder of many systems is in memory.
+    scratch = Path(stack.enter_context(TemporaryDirectory(prefix=".weights-", dir=folder)))
+    places = {role: str(path) for role, (_, path) in shapes.write(options.shape, scratch).items()}
+    pipe = cast(Value, jobs.load(jobs.PipelineKey(model=places["model"], engine=options.engine)))
+    pipe.name_or_path = f"random weights: {options.shape}"
+    return pipe, places
+
+
+def _networks(pipe: Value) -> list[Model]:
+    return [each for each in pipe.components.values() if isinstance(each, Model)]
+
+
+def read_prompts(path: Path | None) -> list[str] | None:
+    """The texts of a file, one per line.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if path is None:
+        return None
+    texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not texts:
+        raise ValueError(f"{path} has no prompts: write one per line")
+    return texts

@@ -1,0 +1,70 @@
+"""The chosen rows of a front are run as a user would run them: what they take, and how much memory."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..jobs.profile import Settings
+from ..jobs.stacks import Stacks
+from ..utils.machine import peak_memory, reset_peak_memory
+from ..utils.types import Value
+from .clock import Clock
+from .costs import Costs
+from .front import Front, Row
+
+MARKS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+_RUNS = 3
+
+
+def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Sequence[float] = ()) -> None:
+    """Measure the baseline and the rows that somebody will ask for, as many as the budget has time for.
+
+    When they are done, all predictions are corrected by the factor by which these runs differ from theirs.
+    """
+    chosen: list[Row] = []
+    for row in front.marks([*targets, *MARKS]).values():
+        if not any(row is other for other in chosen):
+            chosen.append(row)
+    pairs = []
+    baseline = front.origin.settings
+    for row in [None, *chosen]:
+        settings, predicted = (row.settings, row.predicted_seconds) if row else (baseline, front.baseline_seconds)
+        needed = costs.compile_seconds(settings) + (_RUNS + 1) * predicted
+        if not clock.has(needed):
+            continue
+        clock.show(f"verifying {predicted:.3g} s")
+        measured, peak = _measure(stacks, costs, settings)
+        pairs.append(measured / predicted)
+        if row:
+            row.measured_seconds, row.peak_memory = measured, peak
+        else:
+            front.measured_baseline_seconds = measured
+    if pairs:
+        _correct(front, statistics.median(pairs))
+
+
+def _measure(stacks: Stacks, costs: Costs, settings: Settings) -> tuple[float, int | None]:
+    """The median seconds of some runs, and the peak memory of the process while nothing else is compiled."""
+    for network in stacks.networks():
+        if len(network.graphs):
+            network.release()
+    counts = reset_peak_memory()
+    view: Value = stacks.view(settings)
+    taken = []
+    for _ in range(_RUNS + 1):
+        began = time.perf_counter()
+        view(**costs.arguments, generator=np.random.default_rng(0))
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:]), peak_memory() if counts else None
+
+
+def _correct(front: Front, factor: float) -> None:
+    front.baseline_seconds *= factor
+    for dot in front.dots:
+        dot.seconds *= factor
+    for row in front.rows:
+        row.predicted_seconds *= factor

@@ -1,0 +1,127 @@
+"""Profiles: files that say which speed-ups to use, on a pipeline, in `generate` and in `bench`."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mindone.diffusers import bench, cli
+from mindone.diffusers.bench.tables import make_plan
+from mindone.diffusers.jobs import wear
+from mindone.diffusers.jobs.png import read_job
+from mindone.diffusers.jobs.profile import Profile, Settings, load_profile, save_under_name
+from mindone.diffusers.jobs.wear import fingerprint
+from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return load(checkpoint("sd1"))
+
+
+def profile_of(pipe, **settings):
+    """A profile of the tiny checkpoint with every kind of setting."""
+    usual = {"steps": 4, "cache": ("deepcache:2",), "int8": True, "tiny_vae": str(tiny_autoencoder_folder())}
+    return Profile(
+        checkpoint=str(checkpoint("sd1")),
+        fingerprint=fingerprint(pipe),
+        height=SIZE,
+        width=SIZE,
+        settings=Settings(**{**usual, **settings}),
+    )
+
+
+def drawn(pipe, **options):
+    return pipe(PROMPT, SIZE, SIZE, generator=np.random.default_rng(0), output_type="np", **options).images
+
+
+def test_a_profile_goes_on_and_comes_off_bit_for_bit(pipe):
+    before = drawn(pipe, num_inference_steps=4)
+    profile = profile_of(pipe)
+    pipe.apply_profile(profile)
+    once = drawn(pipe)
+    pipe.apply_profile(profile)
+    assert pipe.profile == profile and np.array_equal(drawn(pipe), once) and not np.array_equal(once, before)
+    pipe.apply_profile(None)
+    assert pipe.profile is None and np.array_equal(drawn(pipe, num_inference_steps=4), before)
+
+
+def test_a_call_s_own_arguments_come_before_the_profile_s(pipe):
+    pipe.apply_profile(profile_of(pipe, int8=False, tiny_vae=None, cache=()))
+    seen = []
+    drawn(pipe, num_inference_steps=3, callback_on_step_end=lambda pipe, step, time, tensors: seen.append(step))
+    assert seen == [0, 1, 2]
+    pipe.apply_profile(None)
+
+
+def test_a_profile_is_read_as_it_was_written(pipe, tmp_path):
+    profile = profile_of(pipe, guidance_interval=(0.0, 0.5))
+    profile.save(tmp_path / "fast.json")
+    assert load_profile(tmp_path / "fast.json") == profile
+
+
+def test_a_profile_is_saved_under_a_name(pipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINDONE_PROFILES", str(tmp_path))
+    save_under_name(profile_of(pipe), "fast", "owner/name")
+    assert load_profile("fast", "owner/name") == profile_of(pipe)
+    with pytest.raises(FileNotFoundError, match="no profile 'slow' is saved for owner/name; there are fast"):
+        load_profile("slow", "owner/name")
+    with pytest.raises(ValueError, match="a profile's name is made of letters"):
+        load_profile("../fast", "owner/name")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"format": 2}, "is a profile of format 2 and this version reads up to 1: update mindone-diffusers"),
+        ({"settings": {"stepz": 4}}, "unknown field 'stepz'; did you mean 'steps'"),
+        ({"settings": {"cache": ["deepcash:2"]}}, "unknown cache 'deepcash:2'"),
+        ({"colour": "red"}, "unknown field 'colour'"),
+        ({"settings": 3}, "is no profile: it must be a JSON object with settings"),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_told_in_one_line(pipe, tmp_path, change, message):
+    path = tmp_path / "fast.json"
+    path.write_text(json.dumps({**profile_of(pipe).model_dump(mode="json"), **change}))
+    result = CliRunner().invoke(cli.main, ["generate", PROMPT, "--profile", str(path)])
+    assert result.exit_code == 1 and message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_another_checkpoint_machine_and_size_are_warned_of(pipe, caplog, monkeypatch):
+    profile = profile_of(pipe, int8=False, tiny_vae=None).model_copy(
+        update={"fingerprint": "0", "instruction_sets": ("amx_int8",), "machine": {"cpu": "Some CPU"}, "height": 128}
+    )
+    monkeypatch.setattr(wear, "instruction_sets", lambda: ())
+    with caplog.at_level(logging.WARNING, "mindone.diffusers"):
+        pipe.apply_profile(profile)
+        drawn(pipe)
+    pipe.apply_profile(None)
+    texts = [record.getMessage() for record in caplog.records]
+    assert "has other weights" in texts[0] and "tune again" in texts[0]
+    assert texts[1].startswith("the profile was measured on Some CPU, and this one has no amx_int8")
+    assert texts[2].startswith(f"the profile was measured for {SIZE}×128 pixels and this is {SIZE}×{SIZE}")
+
+
+def test_generate_draws_with_a_profile_and_what_is_typed_comes_first(pipe, tmp_path):
+    path, output = tmp_path / "fast.json", tmp_path / "image.png"
+    profile_of(pipe, int8=False).save(path)
+    words = ["generate", PROMPT, "--profile", str(path), "--steps", "3", "--seed", "1", "-o", str(output)]
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 0, result.output
+    job = read_job(output)
+    assert (job.steps, job.cache, job.height, job.seed) == (3, ("deepcache:2",), SIZE, 1)
+    assert job.model == str(checkpoint("sd1")) and job.tiny_vae == str(tiny_autoencoder_folder())
+
+
+def test_bench_sets_a_profile_beside_the_baseline(pipe, tmp_path):
+    profile_of(pipe).save(tmp_path / "fast.json")
+    (table,) = make_plan(bench.Options(profile=str(tmp_path / "fast.json"), steps=4), tmp_path).tables
+    baseline, row = table.setups
+    assert row.name == "profile fast" and row.job.int8 and row.job.cache == ("deepcache:2",)
+    assert baseline.job.scheduler == "dpm++" and not baseline.job.int8 and baseline.job.dtype == "float16"
+    assert row.tiny_vae is not None and {each.job.height for each in table.setups} == {SIZE}

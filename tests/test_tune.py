@@ -1,0 +1,273 @@
+"""The search for the best stack: what it predicts, what it finds, and what it says when something cannot be."""
+
+import json
+from itertools import count
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mindone.diffusers import cli
+from mindone.diffusers.jobs.profile import Profile, Settings
+from mindone.diffusers.jobs.stacks import Stacks
+from mindone.diffusers.tune import costs as costing
+from mindone.diffusers.tune import pipeline
+from mindone.diffusers.tune.candidates import Candidate, Space
+from mindone.diffusers.tune.costs import Costs, Part
+from mindone.diffusers.tune.front import Dot, Front, Row
+from mindone.diffusers.tune.likeness import Drawings
+from mindone.diffusers.tune.prior import expected_psnr
+from mindone.diffusers.tune.rehearsal import CountingEngine
+from mindone.diffusers.tune.report import write_report
+from mindone.diffusers.tune.search import LocalSearch, Pareto, Point, halve, on_front
+from tiny_pipelines import PROMPT, checkpoint, load
+
+SIZE = 64
+SETTINGS = [
+    Settings(steps=6, scheduler="pndm", dtype="float32"),
+    Settings(steps=5, scheduler="heun", dtype="float32"),
+    Settings(steps=8, cache=("deepcache:3:1", "taylorseer:2:2:2"), guidance_interval=(0.0, 0.5), dtype="float32"),
+    Settings(steps=9, cache=("spectrum",), dtype="float32"),
+]
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return load(checkpoint("sd1"))
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """Parts that need not be measured: a whole step takes a second per row of its batch, a shallow one a tenth."""
+
+    def measure(self, network, call):
+        seconds = {"unet": 1.0 if call.method == "construct" else 0.1, "vae": 0.5}.get(call.role, 0.01)
+        return Part(seconds * (call.rows if call.role == "unet" else 1), 0.0)
+
+    monkeypatch.setattr(Costs, "_measure", measure)
+    monkeypatch.setattr(pipeline, "_EXPLORE", 0.0)  # networks in int8 and the like take long to make
+
+
+def costs_of(pipe):
+    return Costs(Stacks(pipe), {"prompt": PROMPT, "height": SIZE, "width": SIZE})
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.words)
+def test_a_rehearsal_makes_the_calls_of_the_run(pipe, settings):
+    costs = costs_of(pipe)
+    view = costs.stacks.view(settings)
+    counting = view.engine = CountingEngine(view, {})
+    view(PROMPT, SIZE, SIZE, generator=np.random.default_rng(0))
+    assert costs.rehearsal(settings).calls == counting.calls
+
+
+def test_a_run_costs_the_sum_of_its_parts(pipe, instant):
+    costs = costs_of(pipe)
+    settings = Settings(steps=6, cache=("deepcache:3",), guidance_interval=(0.0, 0.5), dtype="float32")
+    # Two texts; whole at steps 0 (guided) and 3 (not), shallow at 1 and 2 (guided), 4 and 5 (not); the decoder.
+    parts = 2 * 0.01 + 2.0 + 1.0 + 2 * 0.2 + 2 * 0.1 + 0.5
+    assert costs.seconds(settings) == pytest.approx(parts + costs.rehearsal(settings).arithmetic)
+
+
+def test_parts_are_measured_once(pipe, monkeypatch):
+    measured = []
+    monkeypatch.setattr(Costs, "_measure", lambda self, network, call: measured.append(call) or Part(1.0, 0.0))
+    costs = costs_of(pipe)
+    for steps in (4, 5, 6):
+        costs.seconds(Settings(steps=steps, dtype="float32"))
+    assert len(measured) == len(set(measured)) == 3  # the text, the step, the decoder
+
+
+def test_a_measured_part_has_a_time_and_a_feature_of_its_own(pipe, monkeypatch):
+    monkeypatch.setattr(costing, "_ENOUGH_SECONDS", 0.0)
+    costs = costs_of(pipe)
+    assert costs.seconds(Settings(steps=4, cache=("deepcache:2:1",), dtype="float32")) > 0
+    assert {call.method for _, call in costs.parts} == {"construct", "shallow", "decode_latents"}
+
+
+def landscape(candidate):
+    """Seconds of a candidate on an imagined machine."""
+    whole = -(-candidate.steps // candidate.interval)
+    computed = candidate.steps * (0.6 if candidate.forecast else 1.0)
+    rows = 1 + candidate.guided
+    return (
+        rows * (whole + 0.1 * (candidate.steps - whole)) * computed / candidate.steps * (0.7 if candidate.int8 else 1)
+    )
+
+
+def test_the_search_finds_the_front_of_a_known_landscape():
+    space = Space(branches=3, int8=(False, True))
+    search = LocalSearch(space, landscape, expected_psnr, most_seconds=60)
+    search.run([Candidate(), Candidate(steps=10)], lambda: True)
+    generator = np.random.default_rng(0)
+    others = [space.random(generator) for _ in range(4000)]
+    worst = max(expected_psnr(each) - search.front.at(landscape(each)) for each in others if landscape(each) > 3)
+    assert worst < 0.5
+    assert len(search.known) < 1500  # of some 100,000
+
+
+def test_a_lossier_relative_of_what_is_beaten_is_not_tried():
+    tried = []
+    space = Space(branches=1, schedulers=("dpm++",))
+    search = LocalSearch(space, landscape, lambda each: tried.append(each) or 30.0, most_seconds=60)
+    search.known[Candidate(steps=20)] = Point(landscape(Candidate(steps=20)), 20.0)
+    search.front.add(Point(1.0, 25.0))
+    search.run([Candidate(steps=18), Candidate(steps=22)], lambda: len(tried) < 1)
+    assert tried == [Candidate(steps=22)]
+
+
+def test_the_front_is_what_nothing_beats():
+    staircase = Pareto()
+    for point in [(3, 30), (1, 20), (2, 31), (4, 31), (2, 25)]:
+        staircase.add(Point(*point))
+    assert list(zip(staircase.seconds, staircase.psnr)) == [(1, 20), (2, 31)]
+    assert staircase.at(1.5) == 20 and staircase.at(0.5) < 0
+
+
+def test_halving_drops_what_falls_behind_and_keeps_the_last_complete_rung():
+    a, b, c = (Candidate(steps=steps) for steps in (4, 5, 6))
+    known = {a: Point(1.0, 30.0), b: Point(2.0, 29.5), c: Point(3.0, 20.0)}
+    better = {a: 25.0, b: 31.0}
+    drawn = []
+
+    def redraw(candidate, prompts):
+        drawn.append((candidate, prompts))
+        return Point(known[candidate].seconds, better[candidate])
+
+    found, prompts = halve(known, 1, redraw, [(3, 1.0)], lambda: True)
+    assert prompts == 3 and set(found) == {a, b} and on_front(found) == [a, b]
+    assert halve(known, 1, redraw, [(3, 1.0)], lambda: False) == (known, 1)
+
+
+def a_front(**origin):
+    rows = [
+        Row(Settings(steps=5), 1.0, 8.0, 28.0, 0.5, 0.9, peak_memory=10**9),
+        Row(Settings(steps=10), 2.0, 4.0, 33.0, 0.5, 0.95, peak_memory=2 * 10**9),
+        Row(Settings(steps=20), 4.0, 2.0, 38.0, 0.5, 0.99),
+    ]
+    profile = Profile(checkpoint="x", fingerprint="0", height=SIZE, width=SIZE, settings=Settings(), **origin)
+    return Front(rows, profile, 8.0, prompts=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "wish, steps",
+    [
+        ({"speed_up": 3}, 10),
+        ({"speed_up": 2}, 20),
+        ({"seconds": 1.5}, 5),
+        ({"min_psnr": 30}, 10),
+        ({"speed_up": 2, "memory": 1.5e9}, 5),
+        ({"speed_up": 2, "min_psnr": 30}, 20),
+    ],
+)
+def test_a_wish_gets_the_closest_profile_that_meets_it(wish, steps):
+    profile = a_front().at(**wish)
+    assert profile.settings.steps == steps and profile.evidence.speed_up >= wish.get("speed_up", 0)
+
+
+@pytest.mark.parametrize(
+    "wish, message",
+    [
+        ({"speed_up": 16}, r"^16× is out of reach here: the fastest is 8.0× \(1 s\), 28.0 dB: 5 dpm\+\+ steps$"),
+        ({"seconds": 0.5}, "^0.5 s is out of reach here"),
+        ({"speed_up": 4, "min_psnr": 40}, "^40 dB is out of reach at this speed: the best is 33.0 dB at 4.0×"),
+        ({"memory": 1e8}, "^a peak of 0.10 GB is out of reach: at this speed it is 1.00 GB at least"),
+    ],
+)
+def test_a_wish_out_of_reach_names_what_is_nearest(wish, message):
+    with pytest.raises(ValueError, match=message):
+        a_front().at(**wish)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--shape sd15 --min-psnr 30", "--shape has no quality to measure"),
+        ("--shape sd15 --model icons", "--shape makes random weights of its own"),
+        ("--speed-up 0.5", "speed_up must be 1 or more"),
+        ("--memory lots", "must be a size such as 2GB"),
+        ("--name fast", "--name saves one profile: say which"),
+        ("--speed-up 4 --name ../fast", "a profile's name is made of letters"),
+    ],
+)
+def test_contradicting_wishes_are_refused_before_any_work(words, message, tmp_path):
+    result = CliRunner().invoke(cli.main, ["tune", *words.split(), "-o", str(tmp_path / "out")])
+    assert result.exit_code in (1, 2) and message in result.output, result.output
+    assert "Traceback" not in result.output and not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def quick(instant, monkeypatch):
+    """Few references and few tries."""
+    monkeypatch.setattr(pipeline, "verify", lambda *_: None)
+    monkeypatch.setattr(Drawings, "reference", Settings(steps=6, dtype="float32"))
+    # Time passes as it is asked for, so that the search is the same on any machine.
+    ticks = count()
+    monkeypatch.setattr(pipeline.Clock, "gone", property(lambda self: 0.8 * next(ticks)))
+
+
+def test_tune_returns_a_front_and_leaves_the_pipeline_as_it_is(pipe, quick, monkeypatch):
+    before, limit = pipe.unet, pipe.unet.graphs.limit
+    front = pipe.tune([PROMPT, "a dog"], budget_seconds=100, height=SIZE, width=SIZE, progress=False)
+    assert pipe.unet is before and pipe.unet.graphs.limit == limit and pipe.profile is None
+    seconds, psnr = [row.predicted_seconds for row in front.rows], [row.psnr for row in front.rows]
+    assert len(front.rows) > 2 and seconds == sorted(seconds) and psnr == sorted(psnr)
+    pipe.apply_profile(front.at(speed_up=1.5))
+    assert pipe.profile.evidence.psnr is not None
+    pipe.apply_profile(None)
+
+
+def test_ctrl_c_keeps_the_front_so_far(pipe, quick, monkeypatch):
+    latents, tries = Drawings.latents, []
+
+    def interrupted(self, candidate, i):
+        if len(tries) == 6:
+            raise KeyboardInterrupt
+        tries.append(candidate)
+        return latents(self, candidate, i)
+
+    monkeypatch.setattr(Drawings, "latents", interrupted)
+    monkeypatch.setattr(Drawings, "image", lambda self, candidate, i: self.reference_images[i])
+    front = pipe.tune([PROMPT], budget_seconds=100, height=SIZE, width=SIZE, progress=False)
+    assert front.was_interrupted and not front.is_complete and front.rows
+
+
+def test_without_quality_cost_alone_is_reported(pipe, quick):
+    front = pipe.tune([PROMPT], budget_seconds=50, height=SIZE, width=SIZE, quality=False, progress=False)
+    assert front.rows and all(row.psnr is None and row.picture is None for row in front.rows)
+    assert front.at(speed_up=2).evidence.psnr is None
+    with pytest.raises(ValueError, match="no quality was measured"):
+        front.at(min_psnr=30)
+
+
+def test_a_budget_without_room_for_the_reference_says_how_much_there_must_be(pipe, instant):
+    with pytest.raises(ValueError, match=r"is too small: one reference image of 100 steps takes .* minutes or more"):
+        pipe.tune([PROMPT], budget_seconds=60, height=SIZE, width=SIZE, progress=False)
+
+
+def test_schedulers_that_draw_noise_are_refused(pipe):
+    from mindone.diffusers import LCMScheduler
+
+    before, pipe.scheduler = pipe.scheduler, LCMScheduler.from_config(pipe.scheduler.config)
+    try:
+        with pytest.raises(ValueError, match="LCMScheduler draws new noise at every step"):
+            pipe.tune(progress=False)
+    finally:
+        pipe.scheduler = before
+
+
+def test_the_page_is_self_contained_and_the_json_holds_every_candidate(tmp_path):
+    front = a_front(machine={"cpu": "Some CPU", "cores": 2, "system": "Linux"}, versions={"numpy": "1"})
+    front.dots = [Dot(Settings(steps=7), 1.5, 29.0)]
+    for row in front.rows:
+        row.picture = np.zeros((8, 8, 3), np.uint8)
+    front.reference, front.reference_picture = "100 steps", np.zeros((8, 8, 3), np.uint8)
+    files = write_report(front, {"profile.json": front.at(speed_up=4)}, tmp_path, "mindone-diffusers tune")
+    page = (tmp_path / "tune.html").read_text()
+    assert "<svg" in page and 'class="front"' in page and "<code>profile.json</code>" in page
+    assert "http" not in page.replace("http-equiv", "") and 'src="data:image/png;base64,' in page
+    data = json.loads((tmp_path / "tune.json").read_text())
+    assert [row["settings"]["steps"] for row in data["rows"]] == [5, 10, 20]
+    settings = {"steps": 7, "scheduler": "dpm++", "dtype": "float16"}
+    assert data["candidates"] == [{"settings": settings, "seconds": 1.5, "psnr": 29.0}]
+    assert [path.name for path in files] == ["tune.html", "tune.json", "profile.json"]
