@@ -30,6 +30,7 @@ STEPS, CONVERGED = 25, 100
 SETUPS: dict[str, Sequence[CacheConfig]] = {
     "DeepCache 2": [DeepCacheConfig(2)],
     "DeepCache 3": [DeepCacheConfig(3)],
+    "DeepCache 3, order 1": [DeepCacheConfig(3, max_order=1)],
     "DeepCache 5": [DeepCacheConfig(5)],
     "TaylorSeer 2, order 1": [TaylorSeerCacheConfig(2)],
     "TaylorSeer 2, order 2": [TaylorSeerCacheConfig(2, max_order=2)],
@@ -38,7 +39,7 @@ SETUPS: dict[str, Sequence[CacheConfig]] = {
     "EasyCache 0.02": [EasyCacheConfig(0.02)],
     "EasyCache 0.05": [EasyCacheConfig(0.05)],
     "DeepCache 3, TaylorSeer 2": [DeepCacheConfig(3), TaylorSeerCacheConfig(2)],
-    "DeepCache 4, TaylorSeer 2": [DeepCacheConfig(4), TaylorSeerCacheConfig(2)],
+    "the same, both forecast": [DeepCacheConfig(3, max_order=1), TaylorSeerCacheConfig(2, max_order=2)],
 }
 
 

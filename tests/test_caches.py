@@ -117,6 +117,24 @@ def test_a_step_that_lacks_half_of_the_feature_is_whole():
     ]
 
 
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_deep_cache_forecasts_features_that_are_polynomials_of_its_order(order):
+    coefficients, calls = range(1, order + 2), []
+
+    def network(step, sample, timestep, method, branch, encoder_hidden_states, feature=None):
+        calls.append(method)
+        right = np.full((1, 1), np.polyval(coefficients, step.timestep / 1000))
+        if method == "deep":
+            return sample, right
+        assert calls.count("deep") <= order or feature == pytest.approx(right)
+        return sample
+
+    cached = DeepCacheConfig(3, max_order=order).forward(network)
+    for step in uneven_steps():
+        cached(step, np.zeros((1, 1)), np.zeros(1), encoder_hidden_states=np.zeros((1, 1)))
+    assert calls == ["deep", "shallow", "shallow"] * 4
+
+
 def test_a_whole_step_that_was_forecast_is_made_up_for():
     pipe = load(checkpoint("sd2"))
     calls = recorded(pipe)

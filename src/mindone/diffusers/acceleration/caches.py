@@ -12,7 +12,7 @@ StepCacheConfig: TypeAlias = TaylorSeerCacheConfig | SpectrumConfig | EasyCacheC
 CacheConfig: TypeAlias = DeepCacheConfig | StepCacheConfig
 
 _FORMS: dict[str, tuple[type[CacheConfig], tuple[str, ...]]] = {
-    "deepcache": (DeepCacheConfig, ("cache_interval", "cache_branch_id")),
+    "deepcache": (DeepCacheConfig, ("cache_interval", "cache_branch_id", "max_order")),
     "taylorseer": (TaylorSeerCacheConfig, ("cache_interval", "max_order", "disable_cache_before_step")),
     "spectrum": (SpectrumConfig, ("window", "window_growth")),
     "easycache": (EasyCacheConfig, ("threshold",)),

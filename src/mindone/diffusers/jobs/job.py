@@ -127,7 +127,7 @@ class Drawing(Fields):
     cache: Annotated[
         tuple[str, ...],
         Field(
-            description="What to spare the UNet, once for features and once for steps: deepcache:INTERVAL:BRANCH, "
+            description="What to spare the UNet, one of features and one of steps: deepcache:INTERVAL:BRANCH:ORDER, "
             "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD, numbers as you like."
         ),
         Option(metavar="NAME[:NUMBER…]"),

@@ -30,7 +30,7 @@ class Quantization(Fields):
     ] = None
     steps: Annotated[
         int, Field(ge=1, description="Denoising steps of each drawing that the ranges are taken from.")
-    ] = 4
+    ] = 3
 
 
 def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[str, ...] = ()) -> None:

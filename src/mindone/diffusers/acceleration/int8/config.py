@@ -20,7 +20,7 @@ class Int8Config:
     """
 
     prompts: tuple[str, ...] = PROMPTS
-    num_inference_steps: int = 4
+    num_inference_steps: int = 3
     modules_to_not_convert: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...engines.base import Engine
 from ...engines.binding import bind, published_name, stored
-from ...engines.openvino.observing import ObservingEngine
+from ...engines.openvino.observing import ObservingEngine, Ranges
 from ...engines.rounding import round_to_int8
 from ...loading.config import Config
 from ...loading.int8 import METHOD, QUANTIZATION, Int8Tensor
@@ -47,8 +47,8 @@ def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
             round_weights(network, config)
 
 
-def calibrate(pipe: Any, config: Int8Config) -> ObservingEngine:
-    """An engine that has seen the ranges of the products' inputs, and of some results, over the config's drawings."""
+def calibrate(pipe: Any, config: Int8Config) -> Ranges:
+    """The ranges of the products' inputs in ``pipe.unet``, and of some results, over the config's drawings."""
     engine = ObservingEngine(pipe.unet, lies_between_products)
     view = copy.copy(pipe)  # with an engine of its own: the networks and what is compiled are shared
     view.engine = engine
@@ -58,10 +58,10 @@ def calibrate(pipe: Any, config: Int8Config) -> ObservingEngine:
     for seed, prompt in enumerate(config.prompts):
         generator = np.random.Generator(np.random.PCG64(seed))
         view(prompt, num_inference_steps=config.num_inference_steps, generator=generator, output_type="latent")
-    return engine
+    return engine.ranges
 
 
-def quantize(network: Model, seen: ObservingEngine, config: Int8Config) -> None:
+def quantize(network: Model, seen: Ranges, config: Int8Config) -> None:
     """Bind int8 weights to the parameters of all layers that were ``seen`` and do not have to stay as they are.
 
     One weight after the other is read, rounded and let go; there is never a float copy of the network.
@@ -73,6 +73,7 @@ def quantize(network: Model, seen: ObservingEngine, config: Int8Config) -> None:
             result = symmetric(*seen.results[name]) if name in seen.results else None
             tensor = Int8Tensor(StoredTensor.from_numpy(values), scale, with_zero(*seen.inputs[name]), result)
             bind(parameter, tensor, name)
+            network.release_weights()
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, **asdict(config)}})
     network.release()
 

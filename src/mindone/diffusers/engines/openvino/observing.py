@@ -1,7 +1,7 @@
 """What goes into a network's products while it is used: ranges, for whoever quantises them."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import mindspore as ms
 from openvino import opset15 as ov_ops
@@ -17,18 +17,24 @@ from .operators import Operators
 Range: TypeAlias = tuple[float, float]
 
 
+class Ranges(NamedTuple):
+    """By the published names of weights: the least and the greatest value of what each was multiplied with in any call
+    so far, and those of its product."""
+
+    inputs: dict[str, Range]
+    results: dict[str, Range]
+
+
 class ObservingEngine(OpenVINOEngine):
     """The OpenVINO engine, but it notes the ranges of all that ``network`` multiplies with weights.
 
-    ``inputs`` holds for each weight, by its published name, the least and the greatest value of what it was multiplied
-    with in any call so far; ``results`` those of its product, for the weights whose names ``wants_result``. They are
-    found inside the graph, so no activation ever leaves it.
+    They are found inside the graph, so no activation ever leaves it. Those of results are noted for the weights whose
+    names ``wants_result``.
     """
 
     def __init__(self, network: Network, wants_result: Callable[[str], bool]):
         self.network = network
-        self.inputs: dict[str, Range] = {}
-        self.results: dict[str, Range] = {}
+        self.ranges = Ranges({}, {})
         self._observed = _Observed(network, wants_result)
 
     def run(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> Array:
@@ -37,7 +43,7 @@ class ObservingEngine(OpenVINOEngine):
             return super().run(network, *inputs, method=method, **options)
         output, *extremes = super().run(self._observed, *inputs, method=method, **options)
         for (name, is_result), low, high in zip(self._observed.places, extremes[0::2], extremes[1::2]):
-            ranges = self.results if is_result else self.inputs
+            ranges = self.ranges.results if is_result else self.ranges.inputs
             before = ranges.get(name, (0.0, 0.0))
             ranges[name] = (min(before[0], float(low)), max(before[1], float(high)))
         return output
