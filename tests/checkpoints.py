@@ -147,6 +147,8 @@ def random_weights(shapes: dict[str, tuple[int, ...]], dtype=np.float32) -> dict
         values = rng.standard_normal(shape)
         if len(shape) == 1:
             values = 0.1 * values + (1.0 if name.endswith("weight") else 0.0)
+        elif name.startswith("controlnet_cond_embedding"):  # SiLU halves what is small, layer after layer
+            values = 2 * values / np.sqrt(np.prod(shape[1:]))
         elif "embedding" not in name:
             values = values / np.sqrt(np.prod(shape[1:]))
         weights[name] = values.astype(dtype)

@@ -12,20 +12,17 @@ pytestmark = pytest.mark.oracle
 
 TOLERANCE = 1e-4
 """Of the mean difference of pixels in [0, 1]: a tenth of what is asked for."""
-SLIGHTLY = {"controlnet_conditioning_scale": 1e-5}
-"""A ControlNet of random weights shouts: more of it, and nothing else could be seen in the pictures."""
 PICTURES = {
     "": {},
-    "Img2Img": {"image": photo(), "strength": 0.8},
-    "Inpaint": {"image": photo(), "mask_image": mask(), "strength": 0.8},
-    "ControlNet": {"image": photo(seed=3), **SLIGHTLY},
-    "ControlNetImg2Img": {"image": photo(), "control_image": photo(seed=3), "strength": 0.8, **SLIGHTLY},
+    "Img2Img": {"image": photo(), "strength": 0.7},
+    "Inpaint": {"image": photo(), "mask_image": mask(), "strength": 0.7},
+    "ControlNet": {"image": photo(seed=3)},
+    "ControlNetImg2Img": {"image": photo(), "control_image": photo(seed=3), "strength": 0.7},
     "ControlNetInpaint": {
         "image": photo(),
         "mask_image": mask(),
         "control_image": photo(seed=3),
-        "strength": 0.8,
-        **SLIGHTLY,
+        "strength": 0.7,
     },
 }
 
@@ -115,9 +112,17 @@ def test_ip_adapter_and_lora(family, kind, engine):
     both.assert_same(**seen)
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl"])
-@pytest.mark.parametrize("task", [task for task in PICTURES if task])
-def test_ip_adapter_on_every_pipeline(family, task):
+@pytest.mark.parametrize(
+    "task, family",
+    [
+        ("Img2Img", "sd1"),
+        ("Inpaint", "sdxl"),
+        ("ControlNet", "sd1"),
+        ("ControlNetImg2Img", "sdxl"),
+        ("ControlNetInpaint", "sdxl"),
+    ],
+)
+def test_ip_adapter_on_every_kind_of_pipeline(task, family):
     both = Both(family, task)
     both.load_ip_adapter("plain")
     both.assert_same(ip_adapter_image=photo(seed=5))

@@ -25,12 +25,18 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Array:
     return engines.ops.linear(x, weight, bias)
 
 
+def linear_halves(x: Array, weight: Array, bias: Array = None) -> tuple[Array, Array]:
+    """`linear` with ``weight`` (2·out, in), its result in two: of the first half of the rows, and of the second."""
+    return engines.ops.linear_halves(x, weight, bias)
+
+
 def geglu(x: Array, weight: Array, bias: Array) -> Array:
     """The gated unit of GLU Variants (Shazeer 2020, eq. 6): ``a · gelu(b)`` where ``a, b`` halve ``linear(x)``.
 
     ``weight`` is (2·out, in): its first half makes ``a``, its second half the gate ``b``.
     """
-    return engines.ops.geglu(x, weight, bias)
+    a, b = linear_halves(x, weight, bias)
+    return a * gelu(b)
 
 
 def conv2d(

@@ -39,10 +39,9 @@ class LoraGatedLinear(LoraCell):
     """Around `models.unet_blocks.GatedLinear`, whose two halves are gated after the update."""
 
     def construct(self, x: Array) -> Array:
-        proj = self.inner.proj
-        y = F.linear(x, proj.weight, proj.bias) + F.linear(F.linear(x, self.down), self.up)
-        half = y.shape[-1] // 2
-        return F.slice_axis(y, -1, 0, half) * F.gelu(F.slice_axis(y, -1, half, 2 * half))
+        a, b = F.linear_halves(x, self.inner.proj.weight, self.inner.proj.bias)
+        to_a, to_b = F.linear_halves(F.linear(x, self.down), self.up)
+        return (a + to_a) * F.gelu(b + to_b)
 
 
 class LoraConv2d(LoraCell):

@@ -42,10 +42,10 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Array:
     return ops.reshape(y, (*x.shape[:-1], weight.shape[0]))
 
 
-def geglu(x: Array, weight: Array, bias: Array) -> Array:
+def linear_halves(x: Array, weight: Array, bias: Array = None) -> tuple[Array, Array]:
     y = linear(x, weight, bias)
     axis, width = y.ndim - 1, weight.shape[0]
-    return part(y, axis, 0, width // 2) * gelu(part(y, axis, width // 2, width))
+    return part(y, axis, 0, width // 2), part(y, axis, width // 2, width)
 
 
 def conv2d(x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: convolution.Padding = 0) -> Array:

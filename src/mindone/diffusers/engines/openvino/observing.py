@@ -95,9 +95,9 @@ class _Watching:
             self.seen[(name, True)] = y
         return y
 
-    def geglu(self, x: Array, weight: ms.Parameter, bias: Array) -> Node:
+    def linear_halves(self, x: Array, weight: ms.Parameter, bias: Array = None) -> tuple[Node, Node]:
         self._note(x, weight)
-        return self._inner.geglu(x, weight, bias)
+        return self._inner.linear_halves(x, weight, bias)
 
     def conv2d(
         self,

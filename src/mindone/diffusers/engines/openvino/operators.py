@@ -26,13 +26,12 @@ class Operators(Recorder):
         int8 = self.quantized(weight)
         return y if int8 is None else self.rounded(y, int8.output_range)
 
-    def geglu(self, x: Array, weight: Array, bias: Array) -> Node:
+    def linear_halves(self, x: Array, weight: Array, bias: Array = None) -> tuple[Node, Node]:
         # Two products, not one and a split: the device splits tensors slowly, and weights for free.
-        a, b = (
-            ov_ops.add(ov_ops.matmul(*self.operands(x, weight, i, 2), False, True), self.weight(bias, i, 2))
-            for i in range(2)
-        )
-        return ov_ops.multiply(a, self.gelu(b))
+        a, b = (ov_ops.matmul(*self.operands(x, weight, i, 2), False, True) for i in range(2))
+        if bias is None:
+            return a, b
+        return ov_ops.add(a, self.weight(bias, 0, 2)), ov_ops.add(b, self.weight(bias, 1, 2))
 
     def conv2d(
         self,

@@ -11,7 +11,7 @@ from openvino import opset15 as ov_ops
 
 from ..base import Adjustable, Array, Quantized
 from ..binding import stored
-from .constants import Constants, Node, scalar
+from .constants import Constants, Node, ints, scalar
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Recorder:
         if key not in self._nodes:
             values = stored(parameter)
             if isinstance(values, Adjustable):
-                self._nodes[key] = self._adjustable(values)
+                self._nodes[key] = (
+                    self._adjustable(values) if parts == 1 else _rows(self.weight(parameter), part, parts)
+                )
             else:
                 self._nodes[key] = self.constants.of_stored(values, part, parts)
         return self._nodes[key]
@@ -100,3 +102,9 @@ class Recorder:
         node = ov_ops.parameter(shape, ov.Type.f32)
         self.host_inputs.append(HostInput(node, source, compute))
         return node
+
+
+def _rows(x: Node, part: int, parts: int) -> Node:
+    """One of equal parts of a matrix's rows."""
+    count = x.shape[0] // parts
+    return ov_ops.slice(x, ints([part * count]), ints([(part + 1) * count]), ints([1]), ints([0]))
