@@ -8,6 +8,8 @@ import openvino as ov
 import pytest
 from openvino import opset15 as ov_ops
 
+import image_pipelines
+from image_pipelines import controlnets, mask, photo
 from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config, UNet2DConditionModel
 from mindone.diffusers.acceleration.int8.quantize import with_zero
 from mindone.diffusers.engines.openvino.operators import Operators
@@ -15,6 +17,11 @@ from mindone.diffusers.engines.rounding import round_to_int8
 from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
 from tiny_pipelines import checkpoint, images_of, load
 
+PICTURES = {
+    "StableDiffusionImg2ImgPipeline": {"image": photo(16, 16)},
+    "StableDiffusionInpaintPipeline": {"image": photo(16, 16), "mask_image": mask(16, 16)},
+    "StableDiffusionControlNetPipeline": {"image": photo(16, 16)},
+}
 CONFIG = Int8Config(prompts=("a red cat",), num_inference_steps=2)
 
 
@@ -128,6 +135,13 @@ def test_layers_can_be_kept():
 @pytest.mark.parametrize("family", ["sdxl", "lcm"])
 def test_other_families_are_quantised_as_well(family):
     assert np.isfinite(images_of(load(checkpoint(family), quantization_config=CONFIG))).all()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pipelines_that_start_from_pictures_are_quantised_as_well(name):
+    nets = {"controlnet": controlnets("sd1")} if "ControlNet" in name else {}
+    pipe = image_pipelines.load(name, checkpoint("sd1"), quantization_config=CONFIG, **nets)
+    assert np.isfinite(images_of(pipe, **PICTURES[name])).all()
 
 
 def test_mindspore_refuses_to_quantise():

@@ -8,10 +8,12 @@ lose more than activations gain.
 """
 
 import copy
+import inspect
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ...engines.base import Engine
 from ...engines.binding import bind, published_name, stored
@@ -57,8 +59,26 @@ def calibrate(pipe: Any, config: Int8Config) -> Ranges:
     view.set_progress_bar_config(disable=True)
     for seed, prompt in enumerate(config.prompts):
         generator = np.random.Generator(np.random.PCG64(seed))
-        view(prompt, num_inference_steps=config.num_inference_steps, generator=generator, output_type="latent")
+        options = {"num_inference_steps": config.num_inference_steps, "generator": generator, "output_type": "latent"}
+        view(prompt, **options, **_pictures(pipe))
     return engine.ranges
+
+
+def _pictures(pipe: Any) -> dict[str, object]:
+    """What a pipeline wants beside a prompt: a picture to start from or to follow, and a mask, all of it white."""
+    wanted = inspect.signature(type(pipe).__call__).parameters
+    side = pipe.unet.config["sample_size"] * pipe.vae_scale_factor
+    ramp = np.linspace(0, 255, side)
+    picture = Image.fromarray(np.stack(np.broadcast_arrays(ramp[:, None], ramp, 255 - ramp), -1).astype(np.uint8))
+    nets = getattr(getattr(pipe, "controlnet", None), "nets", None)
+    control = picture if nets is None else [picture] * len(nets)
+    given = {
+        "image": picture if "control_image" in wanted or not hasattr(pipe, "controlnet") else control,
+        "control_image": control,
+        "mask_image": Image.new("L", picture.size, 255),
+        "strength": 1.0,
+    }
+    return {name: value for name, value in given.items() if name in wanted}
 
 
 def quantize(network: Model, seen: Ranges, config: Int8Config) -> None:
