@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from ..utils.progress import progress_bar
@@ -19,7 +20,7 @@ class Clock:
         self.budget, self.began = budget, time.perf_counter()
         self.end = budget
         shape = "{desc}|{bar:24}|"
-        self._bar = progress_bar(total=budget, disable=not visible, bar_format=shape)
+        self._bar = progress_bar(total=math.ceil(budget), disable=not visible, bar_format=shape)
 
     @property
     def gone(self) -> float:

@@ -283,7 +283,7 @@ class Tuner:
         """The front of what is known."""
         rows = [self.row(candidate) for candidate in on_front(self.points)]
         described = f"{REFERENCE_STEPS} DPM++ steps in {self.drawings.reference.dtype}"
-        front = Front(rows, self.origin(), self.baseline, self.prompts[: self.counted])
+        front = Front(rows, self.origin(), self.baseline, prompts=self.prompts[: self.counted])
         if self.counted:
             front.reference, front.reference_picture = described, self.drawings.reference_images[0]
             dots = {**self.tried, **self.points}

@@ -31,7 +31,8 @@ def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Se
             chosen.append(row)
     pairs = []
     baseline = front.origin.settings
-    for row in [None, *chosen]:
+    runs: list[Row | None] = [None, *chosen]  # None is the baseline
+    for row in runs:
         settings, predicted = (row.settings, row.predicted_seconds) if row else (baseline, front.baseline_seconds)
         needed = costs.compile_seconds(settings) + (_RUNS + 1) * predicted
         if not clock.has(needed):
