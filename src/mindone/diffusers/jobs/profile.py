@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -18,12 +18,15 @@ FORMAT = 1
 SUFFIX = ".json"
 
 
+Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
+
+
 class Settings(Fields):
     """The speed-ups of a profile: the fields of a job of the same names, and ``distilled`` for its ``model``."""
 
     steps: Annotated[int, Field(ge=1)] = 25
     scheduler: SchedulerName = "dpm++"
-    dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    dtype: Precision = "float16"
     cache: tuple[str, ...] = ()
     guidance_interval: tuple[float, float] | None = None
     token_downsampling: Annotated[int | None, Field(ge=1)] = None

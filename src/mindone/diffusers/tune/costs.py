@@ -6,11 +6,12 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from ..engines import Input
-from ..jobs.profile import Settings
+from ..jobs.profile import Precision, Settings
 from ..jobs.stacks import Stacks
 from ..models.base import Model
 from ..utils.types import Value
@@ -69,8 +70,12 @@ class Costs:
         if key not in self._rehearsals:
             # Which networks they are changes nothing in how often they are called.
             plain = Settings(
-                **dict(zip(("steps", "scheduler", "cache", "guidance_interval", "distilled"), key)),
-                dtype=self.stacks.pipe.dtype,
+                steps=settings.steps,
+                scheduler=settings.scheduler,
+                cache=settings.cache,
+                guidance_interval=settings.guidance_interval,
+                distilled=settings.distilled,
+                dtype=cast(Precision, self.stacks.pipe.dtype),
             )
             view = self.stacks.view(plain)
             known = self._known.setdefault(settings.distilled, {})

@@ -32,16 +32,16 @@ def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Se
     pairs = []
     baseline = front.origin.settings
     runs: list[Row | None] = [None, *chosen]  # None is the baseline
-    for row in runs:
-        settings, predicted = (row.settings, row.predicted_seconds) if row else (baseline, front.baseline_seconds)
+    for run in runs:
+        settings, predicted = (run.settings, run.predicted_seconds) if run else (baseline, front.baseline_seconds)
         needed = costs.compile_seconds(settings) + (_RUNS + 1) * predicted
         if not clock.has(needed):
             continue
         clock.show(f"verifying {predicted:.3g} s")
         measured, peak = _measure(stacks, costs, settings)
         pairs.append(measured / predicted)
-        if row:
-            row.measured_seconds, row.peak_memory = measured, peak
+        if run:
+            run.measured_seconds, run.peak_memory = measured, peak
         else:
             front.measured_baseline_seconds = measured
     if pairs:
