@@ -10,8 +10,9 @@ import mindone.diffusers
 
 PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
-    "cli": {"batch", "bench", "tune", "jobs", "loading", "utils"},
+    "cli": {"batch", "bench", "tune", "jobs", "loading", "server", "utils"},
     "tune": {"bench", "jobs", "pipelines", "acceleration", "models", "schedulers", "loading", "engines", "utils"},
+    "server": {"jobs", "pipelines", "schedulers", "engines", "utils"},
     "batch": {"jobs", "pipelines", "utils"},
     "bench": {"jobs", "pipelines", "acceleration", "models", "schedulers", "loading", "engines", "utils"},
     "jobs": {"pipelines", "acceleration", "models", "schedulers", "loading", "utils"},

@@ -17,6 +17,7 @@ COMMANDS = {
     "info": "Print how an image was made.",
     "quantize": "Write a checkpoint whose UNet is in int8.",
     "tune": "Find what each speed costs in likeness here.",
+    "serve": "Serve a page and an HTTP API.",
 }
 """Each command's file in this folder, and what it does in a few words."""
 

@@ -87,14 +87,19 @@ def read_pictures(job: Job) -> Pictures:
     if job.mask is None:
         return Pictures(image, controls=controls)
     mask = load_image(job.mask)
+    check_mask(image, mask, f"image {job.image}", f"mask {job.mask}")
+    return Pictures(image, mask, controls)
+
+
+def check_mask(image: Image.Image, mask: Image.Image, image_name: str = "image", mask_name: str = "mask") -> None:
+    """Raise ValueError for a mask of another size than the picture's, or for one without white."""
     if image.size != mask.size:
         raise ValueError(
-            f"image {job.image} is {image.width}×{image.height} and mask {job.mask} {mask.width}×{mask.height}; they "
-            "must be of one size"
+            f"{image_name} is {image.width}×{image.height} and {mask_name} {mask.width}×{mask.height}; they must be of "
+            "one size"
         )
     if np.asarray(mask.convert("L")).max() < 128:
-        raise ValueError(f"mask {job.mask} is all black: there is nothing to repaint; white is what is drawn anew")
-    return Pictures(image, mask, controls)
+        raise ValueError(f"{mask_name} is all black: there is nothing to repaint; white is what is drawn anew")
 
 
 def edges(picture: Image.Image) -> Image.Image:

@@ -40,10 +40,10 @@ def save_png(
         image.save(file, format="PNG", pnginfo=chunks)
 
 
-def png_bytes(image: Image.Image, job: Job, about: Mapping[str, object]) -> bytes:
+def png_bytes(image: Image.Image, job: Job, about: Mapping[str, object], as_infotext: bool = False) -> bytes:
     """What ``save_png`` writes, for those who write it elsewhere."""
     file = io.BytesIO()
-    image.save(file, format="PNG", pnginfo=_chunks(image, job, about))
+    image.save(file, format="PNG", pnginfo=_chunks(image, job, about, as_infotext))
     return file.getvalue()
 
 
@@ -99,6 +99,11 @@ def read_infotext(path: str | os.PathLike[str]) -> dict[str, object] | None:
     """
     text = _read_chunk(path, INFOTEXT)
     return None if text is None else parse_infotext(text)
+
+
+def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
+    """The text that ``as_infotext`` writes."""
+    return _infotext(image, job, about)
 
 
 def has_chunk(path: str | os.PathLike[str], keyword: str) -> bool:

@@ -58,6 +58,7 @@ def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
         noise = predictor.predict(latents, Step(index, count, float(timestep)))
         output = run.scheduler.step(noise, timestep, latents, **run.step_options)
         run.tensors["latents"] = run.after_step(index, output.prev_sample)
+        run.settings.pred_original_sample = output.pred_original_sample
         yield DenoisingStep(index, timestep, run.tensors["latents"], output.pred_original_sample)
 
 

@@ -45,6 +45,8 @@ class Settings:
     clip_skip: int | None = None
     cross_attention_kwargs: Mapping[str, object] | None = None
     denoising_end: float | None = None
+    pred_original_sample: Array | None = None
+    """What the scheduler made of the last step: an estimate of the clean latents, where it forms one."""
 
 
 class Control(Protocol):
@@ -255,6 +257,11 @@ class RunsOfPipeline:
         """Whether steps are guided, by running the network without and with the prompt."""
         run = self._own_run()
         return run is not None and run.do_classifier_free_guidance
+
+    @property
+    def pred_original_sample(self) -> Array | None:
+        """The scheduler's estimate of the clean latents after the last step, for previews; None where it forms none."""
+        return self._read("pred_original_sample")
 
     # The spellings that published callbacks set.
     _guidance_scale = guidance_scale

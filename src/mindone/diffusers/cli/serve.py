@@ -1,0 +1,30 @@
+"""``mindone-diffusers serve``: a page and an HTTP API."""
+
+import click
+
+from ..server.settings import Settings
+from .options import options_of
+
+
+@click.command()
+@options_of(Settings)
+def serve(**given: object) -> None:
+    """Serve a page to draw with, OpenAI's images API and the well-known web user interface's.
+
+    Requests wait in one fair queue and are drawn one after the other. They can name only what --model and --lora allow.
+    SIGTERM finishes what was accepted and refuses what is new.
+
+    \b
+    Examples:
+      mindone-diffusers serve
+      mindone-diffusers serve --model stable-diffusion-v1-5/stable-diffusion-v1-5 --model icons
+      mindone-diffusers serve --host 0.0.0.0 --api-key keys.txt
+    """
+    settings = Settings.from_texts(given)
+    try:
+        from ..server.run import run
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "uvicorn", "prometheus_client", "multipart", "python_multipart"):
+            raise
+        raise click.ClickException(f'{error.name} is missing: pip install "mindone-diffusers[serve]"') from None
+    run(settings)

@@ -1,0 +1,73 @@
+"""The application: the two APIs, the page, and what a supervisor asks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from .. import __version__
+from . import openai_api, page, webui_api
+from .choices import Choices
+from .errors import add_handlers
+from .guard import Guard
+from .service import Service
+from .settings import Settings
+from .webui_fields import Overrides
+
+
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """An ASGI application that draws in this process; its engine's thread runs as long as the application.
+
+    Args:
+        settings: the operator's.
+        service: one that has been warmed up; None makes one that loads the first model when it is asked for.
+
+    Raises:
+        ValueError, OSError: two models with one name, or a file of keys that cannot be used.
+    """
+    service = Service(settings) if service is None else service
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.abandon()
+        service.join()
+
+    app = FastAPI(
+        title="mindone-diffusers",
+        version=__version__,
+        description="Images of texts. OpenAI's images API, and the well-known web user interface's.",
+        docs_url=None,  # their pages load scripts from elsewhere; ours lists the same document
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service, app.state.choices = service, Choices[Overrides]()
+    for part in (openai_api.router, webui_api.router, page.router):
+        app.include_router(part)
+    _add_probes(app, service)
+    add_handlers(app)
+    app.add_middleware(Guard, service=service)
+    return app
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["Operation"])
+    async def healthz() -> JSONResponse:
+        """The process answers."""
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/readyz", tags=["Operation"])
+    async def readyz() -> JSONResponse:
+        """What is asked for now will be drawn; 503 while the server stops."""
+        ready = service.is_ready
+        return JSONResponse({"status": "ready" if ready else "stopping"}, 200 if ready else 503)
+
+    @app.get("/metrics", tags=["Operation"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Counters in Prometheus's text format."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,73 @@
+"""Refusals in each API's own form. No traceback and no path of the server is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from ..utils.types import Value
+from .refusals import Cancelled, Refusal
+
+_CLIENT_IS_GONE = 499
+"""The usual status where nobody reads the response."""
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have the application answer every exception in the form of the API that was called."""
+
+    def refused(request: Request, error: Exception) -> Response:
+        refusal = error if isinstance(error, Refusal) else _as_refusal(error)
+        request.app.state.service.metrics.refusals.labels(refusal.reason).inc()
+        return response(request.url.path, refusal)
+
+    for kind in (Refusal, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, refused)
+    app.add_exception_handler(Cancelled, lambda request, error: Response(status_code=_CLIENT_IS_GONE))
+
+
+def response(path: str, refusal: Refusal) -> Response:
+    """The answer to a request for ``path``."""
+    form = _web_ui_form if path.startswith("/sdapi/") else openai_form
+    return JSONResponse(form(refusal), refusal.status, refusal.headers)
+
+
+def openai_form(refusal: Refusal) -> dict[str, object]:
+    """As OpenAI's API tells errors."""
+    kind = "invalid_request_error" if refusal.status < 500 else "server_error"
+    told = {"message": refusal.message, "type": kind, "param": refusal.field, "code": refusal.reason}
+    return {"error": told}
+
+
+def _web_ui_form(refusal: Refusal) -> dict[str, object]:
+    """As the web UI's API tells errors: those of validation with their place, others with a word."""
+    if refusal.status == 422:
+        place = ["body"] if refusal.field is None else ["body", refusal.field]
+        return {"detail": [{"loc": place, "msg": refusal.message, "type": "value_error"}]}
+    return {"error": refusal.reason, "detail": refusal.message, "body": "", "errors": refusal.message}
+
+
+def _as_refusal(error: Exception) -> Refusal:
+    if isinstance(error, RequestValidationError):
+        return first_reason(error.errors())
+    if isinstance(error, HTTPException):
+        return Refusal(error.status_code, str(error.detail))
+    return Refusal(500, "the server has failed; its log says why")
+
+
+def first_reason(errors: Sequence[Value]) -> Refusal:
+    """The first of pydantic's complaints in one line; what was given is not repeated."""
+    first = errors[0]
+    place = [str(part) for part in first["loc"] if part not in ("body", "query")]
+    name = ".".join(place) or None
+    if first["type"] == "extra_forbidden":
+        return Refusal(422, f"{name} is no field that is known here", name)
+    if first["type"] == "missing":
+        return Refusal(422, f"{name or 'the body'} is missing", name)
+    if first["type"] == "json_invalid":
+        return Refusal(422, "the body is no valid JSON")
+    message = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    return Refusal(422, message if name is None else f"{name} {message}", name)

@@ -1,0 +1,93 @@
+"""What every request passes first: from our own pages, with a key, and no larger than allowed."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import response
+from .keys import Keys
+from .refusals import Refusal
+from .service import Service
+from .settings import Settings
+
+OPEN = ("/", "/healthz", "/readyz")
+"""Paths that need no key: the page, which asks for it, and what a supervisor calls. What the page loads as well."""
+PAGE = "/page/"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, service: Service):
+        self._app, self._service, self._settings = app, service, service.settings
+        self._keys = None if self._settings.api_key is None else Keys(self._settings.api_key)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is refused; hand on all else."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            _check_origin(headers, self._settings)
+            self._check_key(scope, headers)
+            _check_length(headers, self._settings.upload_bytes)
+        except Refusal as refusal:
+            self._service.metrics.refusals.labels(refusal.reason).inc()
+            await response(scope["path"], refusal)(scope, receive, send)
+            return
+        await self._app(scope, _bounded(receive, self._settings.upload_bytes), send)
+
+    def _check_key(self, scope: Scope, headers: Headers) -> None:
+        path = scope["path"]
+        if self._keys is None or path in OPEN or path.startswith(PAGE):
+            return
+        key = self._keys.find(headers.get("authorization", ""))
+        if key is None:
+            raise Refusal(401, "an API key is needed: send the header Authorization: Bearer KEY")
+        scope.setdefault("state", {})["key"] = str(key)
+
+
+def _check_origin(headers: Headers, settings: Settings) -> None:
+    """Refuse what a page of another site sends.
+
+    A browser sends some requests, and shows its Origin, even where it may not read the answer. A name that another site
+    has had resolve to this machine is told by the Host header, where only this machine is served.
+    """
+    host = headers.get("host", "")
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Refusal(403, "requests from pages of another origin are not served")
+    if settings.is_loopback and settings.api_key is None and urlsplit(f"//{host}").hostname not in _LOCAL:
+        raise Refusal(403, "only requests to localhost are served; --host and --api-key open the server to others")
+
+
+def _check_length(headers: Headers, most: int) -> None:
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > most:
+        raise _too_large(most)
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    """``receive`` for bodies that do not tell their length."""
+    taken = 0
+
+    async def receive_some() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            refusal = _too_large(most)
+            raise HTTPException(refusal.status, refusal.message)
+        return message
+
+    return receive_some
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(413, f"a request may have {most / 1e6:g} MB")

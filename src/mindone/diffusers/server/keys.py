@@ -1,0 +1,52 @@
+"""API keys: compared in constant time, and never kept as they are written."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+from pathlib import Path
+
+
+class Keys:
+    """The keys of a file, one per line; empty lines and those that begin with # do not count.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: there is no key in it, or one of fewer than 16 characters.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        keys = [line for line in lines if line and not line.startswith("#")]
+        if not keys:
+            raise ValueError(f"{os.fspath(path)} holds no key: write one per line")
+        if any(len(key) < 16 for key in keys):
+            raise ValueError(f"{os.fspath(path)} holds a key of fewer than 16 characters, which can be guessed")
+        self._digests = [_digest(key) for key in keys]
+
+    def find(self, authorization: str) -> int | None:
+        """Which key a request's ``Authorization`` header shows, counted from 1; None for none.
+
+        ``Bearer KEY``, or ``Basic`` with the key as the password, whatever the name.
+        """
+        scheme, _, credentials = authorization.partition(" ")
+        shown = _password(credentials) if scheme.lower() == "basic" else credentials.strip()
+        if scheme.lower() not in ("bearer", "basic"):
+            return None
+        digest = _digest(shown)
+        equal = [hmac.compare_digest(digest, each) for each in self._digests]  # all of them, to take the same time
+        return equal.index(True) + 1 if any(equal) else None
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _password(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials, validate=True).decode("utf-8").partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""

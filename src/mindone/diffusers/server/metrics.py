@@ -1,0 +1,30 @@
+"""What the server counts, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+
+
+class Metrics:
+    """Counters of one server; two servers in a process count apart."""
+
+    def __init__(self, waiting: Callable[[], int], loaded: Callable[[], int]):
+        self._registry = CollectorRegistry()
+        prefix = "mindone_diffusers"
+        registry = {"registry": self._registry}
+        self.seconds = Histogram(
+            f"{prefix}_seconds", "Seconds of a request by stage.", ["stage"], buckets=_SECONDS, **registry
+        )
+        self.images = Counter(f"{prefix}_images", "Images drawn.", ["model"], **registry)
+        self.refusals = Counter(f"{prefix}_refusals", "Requests that were not served.", ["reason"], **registry)
+        self.cancelled = Counter(f"{prefix}_cancelled", "Requests whose client went away.", **registry)
+        Gauge(f"{prefix}_queue_length", "Requests that wait.", **registry).set_function(waiting)
+        Gauge(f"{prefix}_models_loaded", "Models in memory.", **registry).set_function(loaded)
+
+    def text(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        return generate_latest(self._registry)

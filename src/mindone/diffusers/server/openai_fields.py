@@ -1,0 +1,78 @@
+"""The fields of OpenAI's images API that are honoured, and ours beside them. Others are refused by name."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ..jobs.job import SchedulerName
+from .request import LARGEST_SEED
+
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+
+
+class ImageFields(BaseModel):
+    """What both endpoints take."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    prompt: str
+    model: str | None = None
+    n: Annotated[int, Field(ge=1)] = 1
+    size: Annotated[str, Field(description="WIDTHxHEIGHT, or auto for the model's.")] = "auto"
+    response_format: Literal["b64_json"] = "b64_json"
+    stream: bool = False
+    partial_images: Annotated[int, Field(ge=0, le=100, description="Previews while it draws.")] = 0
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
+    background: Literal["auto", "opaque"] = "auto"
+    quality: Literal["auto"] = "auto"
+    moderation: Literal["auto"] = "auto"
+
+    negative_prompt: Annotated[str | None, Field(description="Of our own, as all that follow.")] = None
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+    scheduler: SchedulerName | None = None
+    progress: Annotated[bool, Field(description="With stream: an event after every step.")] = False
+
+    @field_validator("size")
+    @classmethod
+    def _is_a_size(cls, size: str) -> str:
+        if size != "auto" and not _SIZE.fullmatch(size):
+            raise ValueError("must be WIDTHxHEIGHT in pixels, such as 512x512, or auto")
+        return size
+
+    @model_validator(mode="after")
+    def _go_together(self) -> ImageFields:
+        if not self.stream and (self.partial_images or self.progress):
+            raise ValueError(f"{'progress' if self.progress else 'partial_images'} needs stream")
+        if self.output_compression is not None and self.output_format == "png":
+            raise ValueError("output_compression is for the output_format jpeg or webp")
+        return self
+
+    def job_fields(self) -> dict[str, object]:
+        """The fields of a job."""
+        found = _SIZE.fullmatch(self.size)
+        width, height = (int(found[1]), int(found[2])) if found else (None, None)
+        names = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "scheduler")
+        return {**{name: getattr(self, name) for name in names}, "num_images": self.n, "width": width, "height": height}
+
+
+class EditFields(ImageFields):
+    """What comes beside the pictures of an edit."""
+
+    strength: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="How much of the picture is drawn anew."),
+    ] = None
+
+    def job_fields(self) -> dict[str, object]:
+        """The fields of a job."""
+        return {**super().job_fields(), "strength": self.strength}
+
+
+JOB_NAMES = {"num_images": "n", "height": "size", "width": "size"}
+"""What this API calls a job's field."""

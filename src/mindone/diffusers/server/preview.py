@@ -1,0 +1,84 @@
+"""What images look like while they are drawn: the scheduler's estimate of the clean latents, as a small picture.
+
+A small autoencoder decodes the estimate itself. A large one would take longer than a step, so for that each latent
+becomes one pixel by an affine map to RGB, fitted once to what the autoencoder makes of a few smooth random latents.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import Array
+from ..pipelines.image_processor import decode_latents, to_pil
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..pipelines.components import Component
+
+_SMALL = 10_000_000
+"""Parameters up to which an autoencoder decodes previews: tiny ones have 2.4 million, published full ones 84."""
+_SAMPLES, _SIDE, _COARSE = 4, 16, 4
+"""The random latents that the affine map is fitted to: how many, their side, and of how many values it is enlarged."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Latents of a run that is under way, and the pipeline that can show them."""
+
+    pipe: Component
+    latents: Array
+
+    def picture(self) -> Image:
+        """The first of the images as it looks now."""
+        first = self.latents[0:1]
+        if _parameters(self.pipe.vae) <= _SMALL:
+            return to_pil(decode_latents(self.pipe.engine, self.pipe.vae, first))[0]
+        return to_pil(apply_affine(_affine_map(self.pipe), self.pipe.engine.numpy(first)))[0]
+
+
+def apply_affine(weights: NDArray[np.float64], latents: NDArray[np.float32]) -> NDArray[np.float32]:
+    """RGB in [0, 1], (batch, height, width, 3), of latents (batch, channels, height, width).
+
+    ``weights`` is (channels + 1, 3); its last row is added.
+    """
+    pixels = latents.transpose(0, 2, 3, 1) @ weights[:-1] + weights[-1]
+    return np.clip(pixels, 0.0, 1.0).astype(np.float32)
+
+
+def fit_affine(latents: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The weights of `apply_affine` that come closest, by least squares, to images of any multiple of the size."""
+    batch, channels, rows, columns = latents.shape
+    factor = images.shape[1] // rows
+    pooled = images.reshape(batch, rows, factor, columns, factor, 3).mean((2, 4)).reshape(-1, 3)
+    flat = latents.transpose(0, 2, 3, 1).reshape(-1, channels)
+    return np.linalg.lstsq(np.c_[flat, np.ones(len(flat))], pooled, rcond=None)[0]
+
+
+_maps: WeakKeyDictionary[object, NDArray[np.float64]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def _affine_map(pipe: Component) -> NDArray[np.float64]:
+    """The map for a pipeline's autoencoder, fitted when it is asked for first."""
+    with _lock:
+        if pipe.vae not in _maps:
+            from scipy.ndimage import zoom
+
+            noise = np.random.default_rng(0).standard_normal(
+                (_SAMPLES, pipe.vae.config["latent_channels"], _COARSE, _COARSE)
+            )
+            latents = zoom(noise, (1, 1, _SIDE / _COARSE, _SIDE / _COARSE), order=1).astype(np.float32)
+            images = [decode_latents(pipe.engine, pipe.vae, pipe.engine.asarray(each[None])) for each in latents]
+            _maps[pipe.vae] = fit_affine(latents, np.concatenate(images))
+        return _maps[pipe.vae]
+
+
+def _parameters(network: Component) -> int:
+    return sum(int(np.prod(parameter.shape)) for _, parameter in network.parameters_and_names())

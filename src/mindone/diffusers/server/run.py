@@ -1,0 +1,65 @@
+"""Serve until a signal: the first one lets what has been accepted finish, the second one stops at once."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from ..utils import logging
+from .app import create_app
+from .keys import Keys
+from .service import Service
+from .settings import Settings
+
+logger = logging.get_logger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Refuses new requests from the first signal on, by name, while those that were accepted are drawn."""
+
+    def __init__(self, config: uvicorn.Config, service: Service):
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called on SIGINT and SIGTERM."""
+        if self._service.is_ready:
+            self._service.drain()
+            logger.warning("stopping when what was accepted is drawn; once more stops within a step")
+        else:
+            self._service.abandon()
+            sig = signal.SIGINT  # of which uvicorn takes the second one for "at once"
+        super().handle_exit(sig, frame)
+
+
+def run(settings: Settings) -> None:
+    """Load the first model, and serve.
+
+    Raises:
+        ValueError, OSError: a model, the file of keys, or the address cannot be used.
+    """
+    if settings.api_key is not None:
+        Keys(settings.api_key)
+    listening = _listen(settings)
+    with listening:
+        service = Service(settings)
+        service.warm_up()
+        config = uvicorn.Config(create_app(settings, service), log_level="warning", access_log=False)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"http://{host}:{listening.getsockname()[1]}", flush=True)
+        Server(config, service).run([listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise OSError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from None
+    return listening

@@ -1,0 +1,89 @@
+"""What an operator decides: what may be drawn, how much of it, and who may ask. The command has an option for each."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..jobs import Fields, Option
+from ..jobs.job import EngineName, PathOrId
+
+
+class Settings(Fields):
+    """Options of the server; frozen, so that a request can change none."""
+
+    model: Annotated[
+        tuple[str, ...],
+        Field(
+            description="A model that may be asked for, the first one by default: a folder, a hub id, a bundled "
+            "checkpoint or a FILE.safetensors, and before it the name to offer it under; again for each further one."
+        ),
+        Option(metavar="[NAME=]PATH_OR_ID"),
+    ] = ("icons",)
+    lora: Annotated[
+        tuple[str, ...],
+        Field(description="A LoRA that prompts may name as <lora:NAME:WEIGHT>; again for each further one."),
+        Option(metavar="[NAME=]PATH_OR_ID"),
+    ] = ()
+    tiny_vae: Annotated[
+        PathOrId | None,
+        Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."),
+        Option(metavar="PATH_OR_ID"),
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"],
+        Field(description="What to compute in. Half precision is faster and takes less memory."),
+    ] = "float16"
+    engine: EngineName = None
+
+    host: Annotated[
+        str,
+        Field(description="The address to listen on. One that other machines reach needs --api-key."),
+        Option(metavar="ADDRESS"),
+    ] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="The port; 0 takes a free one.")] = 7860
+    api_key: Annotated[
+        PathOrId | None,
+        Field(description="A file with a key per line; every request must carry one of them."),
+        Option(metavar="FILE", unset="no key"),
+    ] = None
+
+    max_queue: Annotated[int, Field(ge=1, description="Requests that may wait; the next one is told to come back.")] = (
+        64
+    )
+    max_images: Annotated[int, Field(ge=1, description="Images of one request.")] = 4
+    max_steps: Annotated[int, Field(ge=1, description="Denoising steps of one image.")] = 100
+    max_side: Annotated[int, Field(ge=8, description="Height and width of an image, in pixels.")] = 1024
+    max_prompt: Annotated[int, Field(ge=1, description="Characters of a prompt.")] = 2000
+    max_upload: Annotated[float, Field(gt=0, description="Megabytes of a request, pictures included.")] = 16.0
+    max_upload_side: Annotated[int, Field(ge=8, description="Height and width of an uploaded picture.")] = 4096
+    memory: Annotated[
+        float | None,
+        Field(gt=0, description="Gigabytes of weights to keep; the models used longest ago go first."),
+        Option(unset="a quarter of the machine's"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _others_need_a_key(self) -> Settings:
+        if not self.model:
+            raise ValueError("model must name at least one model")
+        if not self.is_loopback and self.api_key is None:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines: give --api-key FILE, or keep to 127.0.0.1"
+            )
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether this machine alone reaches the server."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def upload_bytes(self) -> int:
+        """``max_upload`` in bytes."""
+        return int(self.max_upload * 1e6)

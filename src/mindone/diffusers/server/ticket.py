@@ -1,0 +1,68 @@
+"""A request from the moment it is accepted until its images are there: what the engine's thread and a client share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..jobs import Job
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..jobs.pictures import Pictures
+    from .preview import Estimate
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a request has come; ``preview`` is there after the steps for which one was asked."""
+
+    step: int
+    steps: int
+    seconds_left: float
+    preview: Image | None = None
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A job in the hands of the service. ``images`` is a future: the job's images, one per seed, or what went wrong."""
+
+    job: Job
+    client: str
+    pictures: Pictures
+    previews: int = 0
+    """How many previews to make on the way, spread evenly."""
+    listener: Callable[[Progress], None] = lambda progress: None
+    """Called in the engine's thread after every step."""
+
+    images: Future[list[Image]] = field(default_factory=Future)
+    accepted: float = field(default_factory=time.monotonic)
+    began: float | None = None
+    progress: Progress | None = None
+    estimate: Estimate | None = None
+    """What the images look like so far, to be shown on demand."""
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _interrupted: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        """Nobody waits any more: stop within a step, and draw nothing of what is left."""
+        self._cancelled.set()
+
+    def interrupt(self) -> None:
+        """Skip the steps that are left; the images are as far as they are."""
+        self._interrupted.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits for the images."""
+        return self._cancelled.is_set()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the images are wanted as they are."""
+        return self._interrupted.is_set()

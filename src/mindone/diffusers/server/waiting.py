@@ -1,0 +1,65 @@
+"""A client that waits: what the engine's thread tells of a ticket, in the event loop, and what happens on a hang-up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from .refusals import Cancelled
+from .service import Service
+from .ticket import Progress, Ticket
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+async def follow(service: Service, ticket: Ticket, request: Request) -> AsyncIterator[Progress | list[Image]]:
+    """Submit a ticket; its steps as they are done, and at the end its images.
+
+    A client that hangs up, or an iteration that is given up, takes the ticket back.
+
+    Raises:
+        Refusal: it was not accepted, or could not be drawn.
+        Cancelled: the client has hung up.
+    """
+    loop = asyncio.get_running_loop()
+    told: asyncio.Queue[Progress | Future[list[Image]] | None] = asyncio.Queue()
+
+    def tell(event: Progress | Future[list[Image]]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(told.put_nowait, event)
+
+    ticket.listener = tell
+    ticket.images.add_done_callback(tell)
+    service.submit(ticket)
+    watch = asyncio.create_task(_hang_up(request, told))
+    try:
+        while (event := await told.get()) is not None:
+            if isinstance(event, Future):
+                yield event.result()
+                return
+            yield event
+        raise Cancelled
+    finally:
+        watch.cancel()
+        service.cancel(ticket)
+
+
+async def result(service: Service, ticket: Ticket, request: Request) -> list[Image]:
+    """The images of a ticket; raises as `follow` does."""
+    async for event in follow(service, ticket, request):
+        if not isinstance(event, Progress):
+            return event
+    raise AssertionError("a ticket ends with its images")
+
+
+async def _hang_up(request: Request, told: asyncio.Queue[Progress | Future[list[Image]] | None]) -> None:
+    """Put None once the client has gone; its request has been read, so that nothing else can come from it."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    told.put_nowait(None)
