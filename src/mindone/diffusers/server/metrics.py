@@ -15,15 +15,16 @@ class Metrics:
     def __init__(self, waiting: Callable[[], int], loaded: Callable[[], int]):
         self._registry = CollectorRegistry()
         prefix = "mindone_diffusers"
-        registry = {"registry": self._registry}
         self.seconds = Histogram(
-            f"{prefix}_seconds", "Seconds of a request by stage.", ["stage"], buckets=_SECONDS, **registry
+            f"{prefix}_seconds", "Seconds of a request by stage.", ["stage"], buckets=_SECONDS, registry=self._registry
         )
-        self.images = Counter(f"{prefix}_images", "Images drawn.", ["model"], **registry)
-        self.refusals = Counter(f"{prefix}_refusals", "Requests that were not served.", ["reason"], **registry)
-        self.cancelled = Counter(f"{prefix}_cancelled", "Requests whose client went away.", **registry)
-        Gauge(f"{prefix}_queue_length", "Requests that wait.", **registry).set_function(waiting)
-        Gauge(f"{prefix}_models_loaded", "Models in memory.", **registry).set_function(loaded)
+        self.images = Counter(f"{prefix}_images", "Images drawn.", ["model"], registry=self._registry)
+        self.refusals = Counter(
+            f"{prefix}_refusals", "Requests that were not served.", ["reason"], registry=self._registry
+        )
+        self.cancelled = Counter(f"{prefix}_cancelled", "Requests whose client went away.", registry=self._registry)
+        Gauge(f"{prefix}_queue_length", "Requests that wait.", registry=self._registry).set_function(waiting)
+        Gauge(f"{prefix}_models_loaded", "Models in memory.", registry=self._registry).set_function(loaded)
 
     def text(self) -> bytes:
         """Everything in Prometheus's text format."""

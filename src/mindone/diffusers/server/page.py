@@ -17,7 +17,7 @@ router = APIRouter(include_in_schema=False)
 
 _FILES = MappingProxyType({"page.css": "text/css", "page.js": "text/javascript", "docs.js": "text/javascript"})
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }

@@ -62,7 +62,9 @@ def open_upload(content: bytes, field: str, max_side: int) -> Upload:
         upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     except UnidentifiedImageError:
         raise Refusal(422, f"{field} is no {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]} picture", field) from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        raise Refusal(413, f"{field} is larger than {max_side}×{max_side}", field) from None
+    except (OSError, SyntaxError, ValueError, EOFError):
         raise Refusal(422, f"{field} is a damaged picture", field) from None
     texts = {name: str(text) for name, text in getattr(picture, "text", {}).items()}
     return Upload(upright, f"upload-{hashlib.sha256(content).hexdigest()[:12]}", texts)

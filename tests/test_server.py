@@ -1,0 +1,345 @@
+"""The server: two APIs, one fair queue, bounds and keys."""
+
+import base64
+import io
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="the [serve] extra is not installed")
+
+from fastapi.testclient import TestClient
+
+from mindone.diffusers.jobs import Job
+from mindone.diffusers.jobs.pictures import Pictures
+from mindone.diffusers.server import Settings
+from mindone.diffusers.server.app import create_app
+from mindone.diffusers.server.catalogue import Catalogue
+from mindone.diffusers.server.keys import Keys
+from mindone.diffusers.server.preview import apply_affine, fit_affine
+from mindone.diffusers.server.queue import FairQueue, Full
+from mindone.diffusers.server.refusals import Cancelled, Refusal
+from mindone.diffusers.server.service import Service
+from mindone.diffusers.server.ticket import Ticket
+from mindone.diffusers.server.uploads import open_upload
+from tiny_pipelines import checkpoint
+
+DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "size": "64x64"}
+WEB_DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
+
+
+def settings(**more) -> Settings:
+    return Settings(**{"model": (f"tiny={checkpoint('sd1')}",), "max_queue": 2, **more})
+
+
+def client_for(app) -> TestClient:
+    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def app():
+    return create_app(settings())
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    with client_for(app) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def service(app, client) -> Service:
+    return app.state.service
+
+
+def png(image: Image.Image, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG", **options)
+    return file.getvalue()
+
+
+PICTURE = png(Image.effect_noise((64, 64), 80).convert("RGB"))
+
+
+def image_of(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text)))
+
+
+# ---- OpenAI's images API ---------------------------------------------------------------------------------------------
+
+
+def test_generations_give_images_that_remember_their_job_but_no_path_of_the_server(client):
+    answer = client.post("/v1/images/generations", json={**DRAW, "n": 2}).json()
+    assert answer["size"] == "64x64" and [entry["seed"] for entry in answer["data"]] == [1, 2]
+    image = image_of(answer["data"][0]["b64_json"])
+    job = json.loads(image.text["mindone-diffusers"])["job"]
+    assert job["model"] == "tiny" and job["prompt"] == "a red cat" and job["num_images"] == 2
+    assert str(checkpoint("sd1")) not in str(image.text)
+
+
+def test_a_stream_tells_steps_and_previews_and_ends_with_the_image(client):
+    body = {**DRAW, "steps": 4, "scheduler": "euler", "stream": True, "partial_images": 1, "progress": True}
+    answer = client.post("/v1/images/generations", json=body)
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data")]
+    kinds = [event["type"].removeprefix("image_generation.") for event in events]
+    assert kinds == ["progress", "progress", "partial_image", "progress", "progress", "completed"]
+    assert [event["step"] for event in events if "step" in event] == [1, 2, 3, 4]
+    whole = client.post(
+        "/v1/images/generations", json={**body, "stream": False, "partial_images": 0, "progress": False}
+    )
+    assert image_of(events[-1]["b64_json"]).tobytes() == image_of(whole.json()["data"][0]["b64_json"]).tobytes()
+
+
+def test_an_edit_repaints_where_the_mask_is_transparent(client):
+    mask = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (32, 0, 64, 64))
+    given = {"prompt": "a dog", "steps": "2", "strength": "1", "seed": "0"}
+    files = {"image": ("a.png", PICTURE, "image/png"), "mask": ("m.png", png(mask), "image/png")}
+    answer = client.post("/v1/images/edits", data=given, files=files)
+    assert answer.status_code == 200, answer.text
+    assert image_of(answer.json()["data"][0]["b64_json"]).size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"model": "../../etc/passwd"}, 404, "model"),
+        ({"model": "https://example.com/model"}, 404, "model"),
+        ({"prompt": "a cat <lora:/etc/passwd:1>"}, 404, "lora"),
+        ({"prompt": "x" * 3000}, 422, "prompt"),
+        ({"prompt": "\ud800"}, 422, "prompt"),
+        ({"n": 5}, 422, "n"),
+        ({"size": "4096x64"}, 422, "size"),
+        ({"size": "64"}, 422, "size"),
+        ({"steps": 101}, 422, "steps"),
+        ({"style": "vivid"}, 422, "style"),
+        ({"response_format": "url"}, 422, "response_format"),
+        ({"background": "transparent"}, 422, "background"),
+        ({"size": "60x60"}, 422, None),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(client, change, status, field):
+    body = json.dumps({**DRAW, **change})
+    answer = client.post("/v1/images/generations", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, field)
+    assert "Traceback" not in answer.text
+
+
+def test_a_broken_body_is_refused_in_the_same_form(client):
+    answer = client.post("/v1/images/generations", content=b"{", headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and "JSON" in answer.json()["error"]["message"]
+    assert client.get("/v1/nowhere").json()["error"]["code"] == "not_found"
+
+
+# ---- the web user interface's ----------------------------------------------------------------------------------------
+
+
+def test_txt2img_draws_what_generations_draws(client):
+    theirs = client.post("/sdapi/v1/txt2img", json={**WEB_DRAW, "batch_size": 1, "subseed": -1, "alwayson_scripts": {}})
+    ours = client.post("/v1/images/generations", json={**DRAW, "scheduler": "euler"})
+    images = theirs.json()["images"]
+    assert image_of(images[0]).tobytes() == image_of(ours.json()["data"][0]["b64_json"]).tobytes()
+    read = client.post("/sdapi/v1/png-info", json={"image": images[0]}).json()
+    assert read["parameters"]["seed"] == 1 and "Sampler: Euler" in read["info"]
+
+
+def test_img2img_follows_its_picture_and_mask(client):
+    body = {**WEB_DRAW, "init_images": [base64.b64encode(PICTURE).decode()], "denoising_strength": 0.5}
+    mask = base64.b64encode(png(Image.new("L", (64, 64), 255))).decode()
+    assert client.post("/sdapi/v1/img2img", json=body).status_code == 200
+    assert client.post("/sdapi/v1/img2img", json={**body, "mask": mask}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"restore_faces": True},
+        {"styles": ["vivid"]},
+        {"script_name": "x/y/z plot"},
+        {"sampler_name": "no such"},
+        {"alwayson_scripts": {"a": 1}},
+        {"steps": 0},
+        {"unknown": 1},
+        {"save_images": True},
+    ],
+)
+def test_fields_of_the_web_ui_are_refused_by_name(client, change):
+    answer = client.post("/sdapi/v1/txt2img", json={**WEB_DRAW, **change})
+    assert answer.status_code == 422 and next(iter(change)) in str(answer.json()["detail"])
+
+
+def test_options_choose_the_model_of_further_requests(client):
+    assert client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "tiny"}).status_code == 200
+    assert client.get("/sdapi/v1/options").json()["sd_model_checkpoint"] == "tiny"
+    assert client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "/etc"}).status_code == 404
+    assert [each["title"] for each in client.get("/sdapi/v1/sd-models").json()] == ["tiny"]
+    assert "Euler a" in [each["name"] for each in client.get("/sdapi/v1/samplers").json()]
+
+
+def test_interrupt_gives_the_image_as_far_as_it_is_and_progress_shows_it(client, service):
+    answers = []
+    body = {**WEB_DRAW, "steps": 100}
+    drawing = threading.Thread(target=lambda: answers.append(client.post("/sdapi/v1/txt2img", json=body)))
+    drawing.start()
+    wait_for(lambda: client.get("/sdapi/v1/progress").json()["current_image"])
+    running = service.running
+    assert client.post("/sdapi/v1/interrupt").status_code == 200
+    drawing.join()
+    assert answers[0].status_code == 200 and len(answers[0].json()["images"]) == 1
+    assert 0 < running.progress.step < 100
+
+
+# ---- the queue -------------------------------------------------------------------------------------------------------
+
+
+def wait_for(condition, seconds=30):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+def ticket(service: Service, client="a", steps=100) -> Ticket:
+    key = service.catalogue.key()
+    job = Job(**{**key.to_dict(), "prompt": "a red cat", "steps": steps, "height": 64, "width": 64, "seed": 1})
+    return Ticket(job, client, Pictures())
+
+
+def test_cancelling_stops_within_a_step(service):
+    drawn = ticket(service)
+    service.submit(drawn)
+    wait_for(lambda: drawn.progress is not None)
+    service.cancel(drawn)
+    seen = drawn.progress.step
+    with pytest.raises(Cancelled):
+        drawn.images.result(30)
+    assert drawn.progress.step <= seen + 1
+
+
+def test_a_full_queue_says_when_to_come_back(client, service):
+    running, waiting = ticket(service), [ticket(service, "a"), ticket(service, "b")]
+    service.submit(running)
+    wait_for(lambda: running.progress is not None)
+    try:
+        for each in waiting:
+            service.submit(each)
+        answer = client.post("/v1/images/generations", json=DRAW)
+        assert answer.status_code == 429 and int(answer.headers["Retry-After"]) >= 1
+        assert "mindone_diffusers_queue_length 2.0" in client.get("/metrics").text
+    finally:
+        for each in (*waiting, running):
+            service.cancel(each)
+    with pytest.raises(Cancelled):
+        running.images.result(30)
+    assert waiting[0].progress is None and len(service.queue) == 0
+
+
+def test_clients_take_turns():
+    queue = FairQueue(limit=10)
+    for item in ("a1", "a2", "a3", "b1", "c1", "b2"):
+        queue.put(item[0], item)
+    assert queue.remove("a", "a2") and not queue.remove("a", "a2")
+    queue.close()
+    assert [queue.take() for _ in range(6)] == ["a1", "b1", "c1", "a3", "b2", None]
+
+
+def test_one_client_leaves_a_place_for_another():
+    queue = FairQueue(limit=3)
+    queue.put("a", 1)
+    queue.put("a", 2)
+    with pytest.raises(Full):
+        queue.put("a", 3)
+    queue.put("b", 3)
+
+
+def test_draining_draws_what_was_accepted_and_refuses_what_is_new():
+    app = create_app(settings())
+    with client_for(app) as client:
+        service = app.state.service
+        accepted = [ticket(service, steps=1), ticket(service, steps=2)]
+        for each in accepted[:1]:
+            service.submit(each)
+        service.drain()
+        answer = client.post("/v1/images/generations", json=DRAW)
+        assert answer.status_code == 503 and client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+        assert len(accepted[0].images.result(60)) == 1
+        with pytest.raises(Refusal):
+            service.submit(accepted[1])
+
+
+# ---- security --------------------------------------------------------------------------------------------------------
+
+
+def test_another_host_needs_a_key():
+    with pytest.raises(ValueError, match="--api-key"):
+        Settings(host="0.0.0.0")
+    assert Settings(host="::1").is_loopback
+
+
+def test_a_key_opens_everything_but_the_page_and_the_probes_are_open(tmp_path):
+    path = tmp_path / "keys.txt"
+    path.write_text("# ours\n0123456789abcdef\n")
+    client = client_for(create_app(settings(api_key=path)))
+    assert client.get("/v1/models").status_code == 401
+    assert client.get("/v1/models", headers={"Authorization": "Bearer 0123456789abcdeg"}).status_code == 401
+    assert client.get("/v1/models", headers={"Authorization": "Bearer 0123456789abcdef"}).status_code == 200
+    assert client.get("/sdapi/v1/options", auth=("anyone", "0123456789abcdef")).status_code == 200
+    assert [client.get(path).status_code for path in ("/", "/page/page.js", "/healthz")] == [200, 200, 200]
+    assert client.get("/metrics").status_code == 401
+    path.write_text("short\n")
+    with pytest.raises(ValueError, match="16"):
+        Keys(path)
+
+
+def test_pages_of_other_origins_and_other_names_are_refused(client):
+    refused = client.post("/v1/images/generations", json=DRAW, headers={"Origin": "https://example.com"})
+    assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+    assert client.get("/v1/models", headers={"Host": "rebound.example.com"}).status_code == 403
+    assert client.get("/v1/models", headers={"Origin": "http://localhost"}).status_code == 200
+
+
+def test_bodies_and_pictures_are_bounded(client):
+    large = client.post("/v1/images/generations", content=b" " * 17_000_000)
+    chunks = client.post("/v1/images/generations", content=(b" " * 1_000_000 for _ in range(17)))
+    assert (large.status_code, chunks.status_code) == (413, 413)
+    animated = io.BytesIO()
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    frames[0].save(animated, format="WEBP", save_all=True, append_images=frames[1:])
+    given = {
+        "damaged": (PICTURE[:400], 422),
+        "no picture": (b"hello", 422),
+        "animated": (animated.getvalue(), 422),
+        "a bomb": (png(Image.new("1", (20_000, 20_000))), 413),
+    }
+    for what, (content, status) in given.items():
+        with pytest.raises(Refusal) as refusal:
+            open_upload(content, "image", 4096)
+        assert refusal.value.status == status, what
+    answer = client.post("/sdapi/v1/img2img", json={"init_images": ["http://127.0.0.1/a.png"]})
+    assert answer.status_code == 422
+
+
+def test_names_stand_for_what_the_operator_allows():
+    catalogue = Catalogue(Settings(model=("small=a/b", "c/d.safetensors"), lora=("e/style.safetensors",)))
+    key, prompt = catalogue.key_for("d", "a cat <lora:style:0.5>")
+    assert (key.model, key.lora, prompt) == ("c/d.safetensors", ("e/style.safetensors:0.5",), "a cat")
+    job = Job(**key.to_dict(), prompt=prompt)
+    assert (catalogue.public(job).model, catalogue.public(job).lora) == ("d", ("style:0.5",))
+    with pytest.raises(ValueError, match="two of --model"):
+        Catalogue(Settings(model=("a/x", "b/x")))
+
+
+# ---- previews --------------------------------------------------------------------------------------------------------
+
+
+def test_an_affine_preview_is_exact_where_the_decoder_is_affine():
+    random = np.random.default_rng(0)
+    latents, weights = random.standard_normal((3, 4, 8, 8)).astype(np.float32), random.uniform(-0.05, 0.05, (5, 3))
+    weights[-1] = 0.5
+    images = apply_affine(weights, latents).repeat(8, 1).repeat(8, 2)
+    assert fit_affine(latents, images) == pytest.approx(weights, abs=1e-5)
