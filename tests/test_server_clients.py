@@ -1,0 +1,106 @@
+"""Published clients, unmodified, against a live server; what a client that hangs up costs; SIGTERM."""
+
+import base64
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("uvicorn", reason="the [serve] extra is not installed")
+
+import uvicorn
+
+from mindone.diffusers.server import Settings
+from mindone.diffusers.server.app import create_app
+from mindone.diffusers.server.service import Service
+from tiny_pipelines import checkpoint
+
+openai = pytest.importorskip("openai", reason="the openai package is not installed")
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def service() -> Service:
+    return Service(Settings(model=(f"tiny={checkpoint('sd1')}",)))
+
+
+@pytest.fixture(scope="module")
+def port(service):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(create_app(service.settings, service), log_level="error"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        wait_for(lambda: server.started)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def client(port):
+    return openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+
+
+DRAW = {"prompt": "a red cat", "size": "64x64", "extra_body": {"steps": 4, "seed": 1, "scheduler": "euler"}}
+
+
+def test_the_openai_package_draws_streams_and_edits(client):
+    assert [model.id for model in client.models.list()] == ["tiny"]
+    content = base64.b64decode(client.images.generate(**DRAW).data[0].b64_json)
+    assert Image.open(io.BytesIO(content)).size == (64, 64)
+    events = list(client.images.generate(**DRAW, stream=True, partial_images=1))
+    assert [type(event).__name__ for event in events] == ["ImageGenPartialImageEvent", "ImageGenCompletedEvent"]
+    mask = io.BytesIO()
+    Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(mask, "PNG")
+    files = {"image": ("a.png", content, "image/png"), "mask": ("m.png", mask.getvalue(), "image/png")}
+    assert client.images.edit(**DRAW, **files).data[0].b64_json
+
+
+def test_the_openai_package_raises_its_own_errors(client):
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        client.images.generate(prompt="a cat", style="vivid")
+    assert refused.value.param == "style"
+    with pytest.raises(openai.NotFoundError):
+        client.images.generate(prompt="a cat", model="dall-e-3")
+
+
+def test_a_client_that_hangs_up_is_stopped_within_a_step(port, service):
+    body = json.dumps({"prompt": "a red cat", "size": "64x64", "steps": 100}).encode()
+    head = f"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+        wait_for(lambda: service.running is not None and service.running.progress is not None)
+        ticket = service.running
+    wait_for(lambda: ticket.is_cancelled)
+    seen = ticket.progress.step
+    wait_for(lambda: service.running is not ticket)
+    assert ticket.progress.step <= seen + 1 < 100
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
+def test_sigterm_finishes_what_was_accepted():
+    command = [sys.executable, "-m", "mindone.diffusers.cli", "serve", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--model", f"tiny={checkpoint('sd1')}"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        address = process.stdout.readline().strip()
+        client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+        options = {**DRAW, "extra_body": {"steps": 100, "progress": True, "seed": 1}}
+        stream = iter(client.images.generate(**options, stream=True))
+        next(stream)
+        process.send_signal(signal.SIGTERM)
+        assert list(stream)[-1].type == "image_generation.completed"
+        assert process.wait(60) in (0, -signal.SIGTERM)
