@@ -18,12 +18,16 @@ FORMAT = 1
 SUFFIX = ".json"
 
 
+Dtype = Literal["float32", "float16", "bfloat16"]
+"""What networks compute in."""
+
+
 class Settings(Fields):
     """The speed-ups of a profile: the fields of a job of the same names, and ``distilled`` for its ``model``."""
 
     steps: Annotated[int, Field(ge=1)] = 25
     scheduler: SchedulerName = "dpm++"
-    dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    dtype: Dtype = "float16"
     cache: tuple[str, ...] = ()
     guidance_interval: tuple[float, float] | None = None
     token_downsampling: Annotated[int | None, Field(ge=1)] = None

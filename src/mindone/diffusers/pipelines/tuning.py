@@ -40,7 +40,7 @@ class Tuning:
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if "__call__" in vars(cls):
-            cls.__call__ = _with_defaults(vars(cls)["__call__"])  # type: ignore[operator]
+            cls.__call__ = _with_defaults(vars(cls)["__call__"])  # type: ignore[method-assign]
 
     def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Value) -> Front:
         """Measure this machine and this checkpoint, and find what each speed costs in likeness.

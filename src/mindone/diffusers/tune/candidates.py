@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ..jobs.profile import Settings
+from ..jobs.profile import Dtype, Settings
 
 STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28, 32, 36, 40)
 INTERVALS = (1, 2, 3, 4, 5, 6, 8)
@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
     branch: int = 0
     forecast: str = ""
     guided: float = 1.0
-    dtype: str = "float16"
+    dtype: Dtype = "float16"
     int8: bool = False
     downsampling: int = 1
     distilled: bool = False
@@ -73,7 +73,7 @@ class Space:
     """Of the UNet; where it is cut for a feature cache."""
     is_guided: bool = True
     schedulers: tuple[str, ...] = ("dpm++", "unipc")
-    dtypes: tuple[str, ...] = ("float16",)
+    dtypes: tuple[Dtype, ...] = ("float16",)
     int8: tuple[bool, ...] = (False,)
     downsampling: tuple[int, ...] = (1,)
     distilled: str | None = None
@@ -119,7 +119,7 @@ class Space:
             at = values.index(own)
             if name == "branch" and candidate.interval == 1:
                 continue  # there is no cache for it
-            near = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
+            near: Sequence[object] = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
             if name in ("scheduler", "distilled", "dtype"):
                 near = [value for value in values if value != own]
             if name == "forecast":

@@ -68,10 +68,8 @@ class Costs:
         key = (settings.steps, settings.scheduler, settings.cache, settings.guidance_interval, settings.distilled)
         if key not in self._rehearsals:
             # Which networks they are changes nothing in how often they are called.
-            plain = Settings(
-                **dict(zip(("steps", "scheduler", "cache", "guidance_interval", "distilled"), key)),
-                dtype=self.stacks.pipe.dtype,
-            )
+            dtype = self.stacks.pipe.dtype
+            plain = settings.changed(dtype=dtype, token_downsampling=None, int8=False, tiny_vae=None)
             view = self.stacks.view(plain)
             known = self._known.setdefault(settings.distilled, {})
             engine = RehearsingEngine(view, known, self.examples)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..jobs.profile import Profile, Settings
+from ..jobs.profile import Dtype, Profile, Settings
 from ..jobs.stacks import Stacks
 from ..jobs.wear import fingerprint
 from ..loading.int8 import QUANTIZATION
@@ -119,7 +119,7 @@ class Tuner:
         view: Value = _without_checker(pipe)
         self.stacks, self.prompts, self.size, self.clock, self.seed = Stacks(view), prompts, size, clock, seed
         # Where adapters keep networks from having twins, everything computes in what they compute in.
-        self.half = "float16" if self.stacks.are_free and pipe.dtype == "float32" else pipe.dtype
+        self.half: Dtype = "float16" if self.stacks.are_free and pipe.dtype == "float32" else view.dtype
         self.start = BASELINE.changed(dtype=self.half)
         for network in self.stacks.networks():
             if not is_big(network):

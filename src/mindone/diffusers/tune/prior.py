@@ -1,8 +1,8 @@
 """What is known of each method before anything is measured here: how far it moves the bundled model's pictures.
 
-Decibels of PSNR. They are of three kinds. Steps, feature caches, forecasts and guidance come from trials on ``icons``,
-in which a few settings were drawn; the points between those are guessed. Int8 and the distilled model are measured. Half
-precision, token downsampling and the tiny autoencoder are estimates, with no measurement behind them.
+Decibels of PSNR, of three kinds. Steps, feature caches, forecasts and guidance come from trials of a few settings on
+``icons``; the points between those are guessed. Int8 and the distilled model are measured. Half precision, token
+downsampling and the tiny autoencoder are estimates, with no measurement behind them.
 
 Sources of error that have nothing to do with each other add up in squares. The sum decides where a search begins; and,
 where there is no quality to measure (random weights), which of two settings of the same cost is expected to be better.

@@ -70,7 +70,7 @@ class CountingEngine:
         """What the engine is asked for."""
         # What a cache keeps has one shape for each branch; a rehearsal does not know it.
         named = {**{str(i): x for i, x in enumerate(inputs)}, **options}
-        arrays = {name: x for name, x in named.items() if hasattr(x, "shape") and name != "feature"}
+        arrays: dict[str, Array] = {name: x for name, x in named.items() if hasattr(x, "shape") and name != "feature"}
         shapes = tuple((name, tuple(arrays[name].shape)) for name in sorted(arrays))
         fixed = tuple((name, x) for name, x in sorted(options.items()) if isinstance(x, (bool, int, float, str)))
         call = Call(self.roles[id(network)], method, shapes, fixed)

@@ -26,9 +26,9 @@ def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Se
     When they are done, all predictions are corrected by the factor by which these runs differ from theirs.
     """
     chosen: list[Row] = []
-    for row in front.marks([*targets, *MARKS]).values():
-        if not any(row is other for other in chosen):
-            chosen.append(row)
+    for mark in front.marks([*targets, *MARKS]).values():
+        if not any(mark is other for other in chosen):
+            chosen.append(mark)
     pairs = []
     baseline = front.origin.settings
     runs: list[Row | None] = [None, *chosen]  # None is the baseline
