@@ -115,6 +115,6 @@ def time_ids_of(pipe: Component, prefix: str, original_size: Size, crop: Size, t
         reason = "it is not told of beauty; set requires_aesthetics_score=False"
     raise ValueError(
         f"the UNet is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but {len(ids)} "
-        f"numbers of {width} channels each (addition_time_embed_dim) and a pooled text of {pooled} (projection_dim) make "
-        f"{made}: {reason}"
+        f"numbers of {width} channels each (addition_time_embed_dim) and a pooled text of {pooled} (projection_dim) "
+        f"make {made}: {reason}"
     )
