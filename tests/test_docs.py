@@ -46,7 +46,9 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+NEED_A_SERVER = [ROOT / "docs" / "serve.md"]
+"""Their snippets are run by `test_server_clients`."""
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page not in NEED_A_SERVER]
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
 
 

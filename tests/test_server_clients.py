@@ -20,6 +20,7 @@ import uvicorn
 from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.service import Service
+from test_docs import NEED_A_SERVER, blocks, name
 from tiny_pipelines import checkpoint
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed")
@@ -69,6 +70,14 @@ def test_the_openai_package_draws_streams_and_edits(client):
     assert client.images.edit(**DRAW, **files).data[0].b64_json
 
 
+@pytest.mark.parametrize("page", NEED_A_SERVER, ids=name)
+def test_the_guides_snippets_run_as_they_are_shown(page, port, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(page, "python"):
+        exec(compile(block.replace("127.0.0.1:7860", f"127.0.0.1:{port}"), name(page), "exec"), {})
+    assert Image.open("rocket.png").format == "PNG"
+
+
 def test_the_openai_package_raises_its_own_errors(client):
     with pytest.raises(openai.UnprocessableEntityError) as refused:
         client.images.generate(prompt="a cat", style="vivid")
@@ -96,11 +105,14 @@ def test_sigterm_finishes_what_was_accepted():
     with subprocess.Popen(
         [*command, "--model", f"tiny={checkpoint('sd1')}"], stdout=subprocess.PIPE, text=True
     ) as process:
-        address = process.stdout.readline().strip()
-        client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
-        options = {**DRAW, "extra_body": {"steps": 100, "progress": True, "seed": 1}}
-        stream = iter(client.images.generate(**options, stream=True))
-        next(stream)
-        process.send_signal(signal.SIGTERM)
-        assert list(stream)[-1].type == "image_generation.completed"
-        assert process.wait(60) in (0, -signal.SIGTERM)
+        try:
+            address = process.stdout.readline().strip()
+            client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+            options = {**DRAW, "extra_body": {"steps": 100, "progress": True, "seed": 1}}
+            stream = iter(client.images.generate(**options, stream=True))
+            next(stream)
+            process.send_signal(signal.SIGTERM)
+            assert list(stream)[-1].type == "image_generation.completed"
+            assert process.wait(60) in (0, -signal.SIGTERM)
+        finally:
+            process.kill()

@@ -49,6 +49,7 @@ def run(settings: Settings) -> None:
         service.warm_up()
         config = uvicorn.Config(create_app(settings, service), log_level="warning", access_log=False)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        listening.listen()  # from now on connections wait, and are not refused
         print(f"http://{host}:{listening.getsockname()[1]}", flush=True)
         Server(config, service).run([listening])
 
