@@ -18,7 +18,7 @@ from mindone.diffusers.batch import worker as workers
 from mindone.diffusers.batch.manifest import Manifest
 from mindone.diffusers.batch.outputs import open_output
 from mindone.diffusers.batch.queue import Queue
-from mindone.diffusers.jobs import Job, LoadedPipelines, draw, draw_together, load
+from mindone.diffusers.jobs import Job, LoadedPipelines, draw, draw_together, load, loaded
 from mindone.diffusers.jobs.png import read_job
 from tiny_pipelines import checkpoint
 
@@ -75,7 +75,7 @@ def drawings(monkeypatch):
             pass
 
     monkeypatch.setattr(workers, "draw_together", draw_none)
-    monkeypatch.setattr(workers, "load", lambda key: Pipe())
+    monkeypatch.setattr(loaded, "load", lambda key: Pipe())
     return drawn
 
 
@@ -257,7 +257,7 @@ def test_a_model_that_does_not_load_is_not_tried_for_each_of_its_jobs(drawings, 
         tried.append(key)
         raise FileNotFoundError("no such model")
 
-    monkeypatch.setattr(workers, "load", missing)
+    monkeypatch.setattr(loaded, "load", missing)
     summary = run([job(seed=i) for i in range(5)], "out")
     assert {each.error for each in summary.failed} == {"no such model"} and len(summary.failed) == 5
     assert len(tried) == 3

@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..jobs import Job, LoadedPipelines, PipelineKey, draw_together, load
+from ..jobs import Job, LoadedPipelines, PipelineKey, draw_together
+from ..jobs.loaded import load_quietly, usual_limit
 from ..utils.errors import in_one_line
-from ..utils.machine import total_memory
 from .queue import TRIES
 
 if TYPE_CHECKING:
     from ..pipelines.base import Pipeline
-
-_SHARE_FOR_WEIGHTS = 4
-"""Weights may fill a quarter of the memory: what is compiled of them is as large again for each shape."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,7 @@ class Worker:
     def __init__(self, cores: tuple[int, int] | None = None):
         if cores is not None:
             _keep_to(*cores)
-        memory = total_memory()
-        limit = None if memory is None else memory // _SHARE_FOR_WEIGHTS
-        self._pipelines = LoadedPipelines(limit, _load_quietly)
+        self._pipelines = LoadedPipelines(usual_limit(), load_quietly)
         self._load_failures: dict[PipelineKey, list[Exception]] = defaultdict(list)
         self.machine = platform.node()
 
@@ -82,12 +77,6 @@ class Worker:
         except Exception as error:
             failures.append(error)
             raise
-
-
-def _load_quietly(key: PipelineKey) -> Pipeline:
-    pipe = load(key)
-    pipe.set_progress_bar_config(disable=True)  # the batch has a bar of its own
-    return pipe
 
 
 def _keep_to(first: int, count: int) -> None:

@@ -42,7 +42,9 @@ def quantize(output: Path, prompts: Path | None, **given: object) -> None:
         raise click.UsageError(f"the folder {output} is not empty; give a new one")
     texts: tuple[str, ...] = ()
     if prompts is not None:
-        texts = tuple(line.strip() for line in prompts.read_text(encoding="utf-8").splitlines() if line.strip())
+        from ..utils.files import read_lines
+
+        texts = tuple(read_lines(prompts))
         if not texts:
             raise click.UsageError(f"{prompts} has no prompts: write one per line")
     write_quantized(job, output, texts)

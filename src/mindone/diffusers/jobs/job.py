@@ -3,7 +3,7 @@
 import math
 import os
 import secrets
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -33,6 +33,13 @@ EngineName = Annotated[
 
 _PATH = Option(metavar="PATH_OR_ID")
 
+TinyVae = Annotated[
+    PathOrId | None, Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."), _PATH
+]
+
+Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
+Dtype = Annotated[Precision, Field(description="What to compute in. Half precision is faster and takes less memory.")]
+
 CONTROL_KINDS = ("canny", "image")
 """What a ControlNet can be given of a picture: its edges (Canny 1986), or itself."""
 
@@ -56,9 +63,7 @@ class PipelineKey(Fields):
         Field(description='Which weight files of the model to read: "fp16" for ….fp16.safetensors.'),
         Option(metavar="NAME"),
     ] = None
-    tiny_vae: Annotated[
-        PathOrId | None, Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."), _PATH
-    ] = None
+    tiny_vae: TinyVae = None
     lora: Annotated[
         tuple[str, ...],
         Field(
@@ -75,10 +80,7 @@ class PipelineKey(Fields):
         ),
         _PATH,
     ] = ()
-    dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"],
-        Field(description="What to compute in. Half precision is faster and takes less memory."),
-    ] = "float16"
+    dtype: Dtype = "float16"
     engine: EngineName = None
     int8: Annotated[
         bool,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -13,6 +12,9 @@ from .run import load
 
 if TYPE_CHECKING:
     from ..pipelines.base import Pipeline
+
+
+_SHARE_FOR_WEIGHTS = 4
 
 
 class LoadedPipelines:
@@ -73,11 +75,23 @@ class _Slot:
         self.bytes = 0
 
 
+def usual_limit() -> int | None:
+    """A quarter of the machine's memory, for `LoadedPipelines`: what is compiled of the weights is as large again for
+    each shape. None where the system does not tell."""
+    from ..utils.machine import total_memory  # with `utils` come image libraries, which help needs not
+
+    memory = total_memory()
+    return None if memory is None else memory // _SHARE_FOR_WEIGHTS
+
+
+def load_quietly(key: PipelineKey) -> Pipeline:
+    """`load`, for those who show the progress of many jobs themselves."""
+    pipe = load(key)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 def weight_bytes(pipe: Pipeline) -> int:
     """Bytes of a pipeline's weights in the type that each network computes in."""
-    networks = [each for each in pipe.components.values() if hasattr(each, "parameters_and_names")]
-    return sum(
-        math.prod(parameter.shape) * (4 if network.dtype == "float32" else 2)
-        for network in networks
-        for _, parameter in network.parameters_and_names()
-    )
+    networks = [each for each in pipe.components.values() if hasattr(each, "get_memory_footprint")]
+    return sum(network.get_memory_footprint() for network in networks)

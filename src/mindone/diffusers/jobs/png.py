@@ -101,11 +101,6 @@ def read_infotext(path: str | os.PathLike[str]) -> dict[str, object] | None:
     return None if text is None else parse_infotext(text)
 
 
-def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
-    """The text that ``as_infotext`` writes."""
-    return _infotext(image, job, about)
-
-
 def has_chunk(path: str | os.PathLike[str], keyword: str) -> bool:
     """Whether a PNG file has a text chunk of this keyword; raises as `read_infotext`."""
     return _read_chunk(path, keyword) is not None
@@ -116,13 +111,16 @@ def _chunks(image: Image.Image, job: Job, about: Mapping[str, object], as_infote
     chunks = PngInfo()
     chunks.add_itxt(KEYWORD, json.dumps({"job": job.to_dict(), **about}, ensure_ascii=False))
     lines = [f"{name}: {value}" for name, value in {**job.to_dict(), **about}.items() if name != "prompt"]
-    text = _infotext(image, job, about) if as_infotext else "\n".join([job.prompt, *lines])
+    text = infotext(image, job, about) if as_infotext else "\n".join([job.prompt, *lines])
     chunks.add_itxt(INFOTEXT, text)
     return chunks
 
 
-def _infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
-    """The job in that interface's words; LoRAs are told in the prompt, and the size is the first pass's."""
+def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
+    """The job in the words of the well-known web user interface, as ``as_infotext`` writes it.
+
+    LoRAs are told in the prompt, and the size is the first pass's.
+    """
     loras = [weighed(text) for text in job.lora]
     tags = [f"<lora:{PurePath(path).stem}:{weight:g}>" for path, weight in loras]
     said = {

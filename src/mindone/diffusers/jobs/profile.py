@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from ..utils.files import read_json, write_json
 from .fields import Fields
-from .job import PathOrId, SchedulerName
+from .job import PathOrId, Precision, SchedulerName
 
 FORMAT = 1
 """The version of the file's layout that this program writes, and the highest that it reads."""
 SUFFIX = ".json"
-
-
-Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
 
 
 class Settings(Fields):

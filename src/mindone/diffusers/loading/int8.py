@@ -58,10 +58,8 @@ class Int8Tensor:
 
     def tensors(self, name: str) -> dict[str, StoredTensor]:
         """What a file holds of it, by name; ``name`` is the parameter's, such as ``x.weight``."""
-        ranges = zip((_INPUT, _OUTPUT), (self.input_range, self.output_range))
-        bounds = {end: np.array(bound, np.float32) for ends, given in ranges for end, bound in zip(ends, given or ())}
-        values = {**dict(zip(_SCALE, (self.scale,))), **bounds}
-        beside = {_beside(name, what): StoredTensor.from_numpy(value) for what, value in values.items()}
+        bounds = [np.array(bound, np.float32) for bound in (*(self.input_range or ()), *(self.output_range or ()))]
+        beside = {_beside(name, what): StoredTensor.from_numpy(x) for what, x in zip(_ALL, (self.scale, *bounds))}
         return {name: self.stored, **beside}
 
 
@@ -85,8 +83,8 @@ def read_int8(weights: Weights) -> tuple[dict[str, Int8Tensor], Weights]:
 
 
 def _read(weights: Weights, name: str) -> Int8Tensor:
-    known = [ends for ends in (_INPUT, _OUTPUT) if any(_beside(name, end) in weights for end in ends)]
-    needed = [_beside(name, what) for what in (*_SCALE, *(_ALL[1:] if _OUTPUT in known else sum(known, ())))]
+    has_input, has_output = (any(_beside(name, end) in weights for end in ends) for ends in (_INPUT, _OUTPUT))
+    needed = [_beside(name, what) for what in (_ALL if has_output else _SCALE + _INPUT if has_input else _SCALE)]
     if missing := [each for each in needed if each not in weights]:
         raise ValueError(f"{weights.source}: {name} is int8, but {', '.join(missing)} is not there; fetch it again")
     tensors: Mapping[str, StoredTensor] = weights

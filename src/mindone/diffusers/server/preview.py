@@ -38,7 +38,7 @@ class Estimate:
     def picture(self) -> Image:
         """The first of the images as it looks now."""
         first = self.latents[0:1]
-        if _parameters(self.pipe.vae) <= _SMALL:
+        if self.pipe.vae.num_parameters() <= _SMALL:
             return to_pil(decode_latents(self.pipe.engine, self.pipe.vae, first))[0]
         return to_pil(apply_affine(_affine_map(self.pipe), self.pipe.engine.numpy(first)))[0]
 
@@ -78,7 +78,3 @@ def _affine_map(pipe: Component) -> NDArray[np.float64]:
             images = [decode_latents(pipe.engine, pipe.vae, pipe.engine.asarray(each[None])) for each in latents]
             _maps[pipe.vae] = fit_affine(latents, np.concatenate(images))
         return _maps[pipe.vae]
-
-
-def _parameters(network: Component) -> int:
-    return sum(int(np.prod(parameter.shape)) for _, parameter in network.parameters_and_names())

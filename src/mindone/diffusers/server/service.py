@@ -8,9 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ..jobs import Job, LoadedPipelines, PipelineKey, draw, load
+from ..jobs import Job, LoadedPipelines, PipelineKey, draw
+from ..jobs.loaded import load_quietly, usual_limit
 from ..utils import logging
-from ..utils.machine import total_memory
 from .catalogue import Catalogue
 from .metrics import Metrics
 from .queue import FairQueue, Full
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
-_SHARE_FOR_WEIGHTS = 4
-"""Weights may fill a quarter of the memory: what is compiled of them is as large again for each shape."""
 _SOME_SECONDS = 5.0
 """What a request is taken to last before one has been timed."""
 
@@ -42,9 +40,8 @@ class Service:
         self.catalogue = Catalogue(settings)
         self.queue: FairQueue[Ticket] = FairQueue(settings.max_queue)
         self.running: Ticket | None = None
-        memory = total_memory() if settings.memory is None else int(settings.memory * 1e9) * _SHARE_FOR_WEIGHTS
-        limit = None if memory is None else memory // _SHARE_FOR_WEIGHTS
-        self.pipelines = LoadedPipelines(limit, _load_quietly)
+        limit = usual_limit() if settings.memory is None else int(settings.memory * 1e9)
+        self.pipelines = LoadedPipelines(limit, load_quietly)
         self.metrics = Metrics(lambda: len(self.queue), lambda: len(list(self.pipelines)))
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._draining = False
@@ -191,9 +188,3 @@ class Service:
                 ticket.images.set_exception(outcome)
             else:
                 ticket.images.set_result(outcome)
-
-
-def _load_quietly(key: PipelineKey) -> Pipeline:
-    pipe = load(key)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from ..jobs import Fields, Option
-from ..jobs.job import EngineName, PathOrId
+from ..jobs.job import Dtype, EngineName, PathOrId, TinyVae
 
 
 class Settings(Fields):
@@ -27,15 +27,8 @@ class Settings(Fields):
         Field(description="A LoRA that prompts may name as <lora:NAME:WEIGHT>; again for each further one."),
         Option(metavar="[NAME=]PATH_OR_ID"),
     ] = ()
-    tiny_vae: Annotated[
-        PathOrId | None,
-        Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."),
-        Option(metavar="PATH_OR_ID"),
-    ] = None
-    dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"],
-        Field(description="What to compute in. Half precision is faster and takes less memory."),
-    ] = "float16"
+    tiny_vae: TinyVae = None
+    dtype: Dtype = "float16"
     engine: EngineName = None
 
     host: Annotated[

@@ -152,4 +152,4 @@ class Costs:
 
 def is_big(network: Model) -> bool:
     """Whether what is compiled for the network takes so much memory that not much of it can be kept."""
-    return sum(int(np.prod(each.shape)) for _, each in network.parameters_and_names()) >= _BIG_PARAMETERS
+    return network.num_parameters() >= _BIG_PARAMETERS

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..jobs.profile import Evidence, Profile, Settings
 from .likeness import Pixels
 
+MARKS = (2, 3, 4, 6, 8, 12, 16)
+"""The speed-ups that people ask for."""
 SLACK = 0.02
 """A speed-up is reached if no more than this part of it is missing."""
 
@@ -142,10 +144,15 @@ class Front:
         )
         return self.origin.model_copy(update={"settings": row.settings, "evidence": evidence})
 
-    def marks(self, factors: Sequence[float] = (2, 3, 4, 6, 8, 12, 16)) -> dict[float, Row]:
+    def marks(self, factors: Sequence[float] = MARKS) -> dict[float, Row]:
         """The best row for each of these speed-ups that is reached."""
         reached = [each for each in factors if any(row.speed_up >= each * (1 - SLACK) for row in self.rows)]
         return {each: self.row_at(speed_up=each) for each in reached}
+
+
+def distinct(rows: Iterable[Row]) -> list[Row]:
+    """The rows, each once: one row is often the best for several speed-ups."""
+    return list({id(row): row for row in rows}.values())
 
 
 def _closeness(row: Row) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from .. import bench
 from ..bench.page import data_address
 from ..jobs.profile import Settings
 from . import plot as plots
-from .front import Front, Row
+from .front import MARKS, Front, Row, distinct
 
 _FOLDER = Path(__file__).parent
 
@@ -35,8 +35,4 @@ def render(front: Front, command: str, chosen: Mapping[str, Settings]) -> str:
 
 def _shown(front: Front) -> list[Row]:
     """The rows that people ask for, the slowest first."""
-    rows: list[Row] = []
-    for row in front.marks((1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)).values():
-        if not any(row is other for other in rows):
-            rows.append(row)
-    return rows
+    return distinct(front.marks((1, 1.5, *MARKS, 24, 32)).values())

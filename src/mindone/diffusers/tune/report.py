@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..jobs.profile import Profile
 from ..utils.files import atomic_write
-from .front import Front, Row
+from .front import Front, Row, distinct
 from .page import render
 
 JsonObject = dict[str, object]
@@ -63,10 +63,7 @@ def print_front(front: Front, chosen: Mapping[str, Profile], files: list[Path]) 
     for name in ("seconds", "measured", "speed-up", "PSNR", "SSIM", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row("baseline: 25 dpm++ steps, half precision", *_times(front.baseline_seconds, None), "1.0×")
-    shown: list[Row] = []
-    for row in [*front.marks().values(), *(row for row in front.rows if row.measured_seconds)]:
-        if not any(row is other for other in shown):
-            shown.append(row)
+    shown = distinct([*front.marks().values(), *(row for row in front.rows if row.measured_seconds)])
     for row in sorted(shown, key=lambda row: row.speed_up):
         table.add_row(escape(row.settings.words), *row_words(row))
     console.print(table)

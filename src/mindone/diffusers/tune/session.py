@@ -11,7 +11,7 @@ from .. import jobs
 from ..bench import shapes
 from ..jobs.profile import Profile, save_under_name, saved_path
 from ..models.base import Model
-from ..utils.files import check_folder, check_space
+from ..utils.files import check_folder, check_space, read_lines
 from ..utils.logging import is_progress_bar_enabled
 from ..utils.types import Value
 from .front import Front
@@ -108,7 +108,7 @@ def read_prompts(path: Path | None) -> list[str] | None:
     """
     if path is None:
         return None
-    texts = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    texts = read_lines(path)
     if not texts:
         raise ValueError(f"{path} has no prompts: write one per line")
     return texts

@@ -14,9 +14,8 @@ from ..utils.machine import peak_memory, reset_peak_memory
 from ..utils.types import Value
 from .clock import Clock
 from .costs import Costs
-from .front import Front, Row
+from .front import MARKS, Front, Row, distinct
 
-MARKS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 _RUNS = 3
 
 
@@ -25,11 +24,7 @@ def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Se
 
     When they are done, all predictions are corrected by the factor by which these runs differ from theirs.
     """
-    chosen: list[Row] = []
-    for row in front.marks([*targets, *MARKS]).values():
-        if not any(row is other for other in chosen):
-            chosen.append(row)
-    pairs = []
+    chosen, pairs = distinct(front.marks([*targets, *MARKS]).values()), []
     baseline = front.origin.settings
     runs: list[Row | None] = [None, *chosen]  # None is the baseline
     for run in runs:

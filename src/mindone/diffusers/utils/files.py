@@ -74,6 +74,11 @@ def read_json(path: str | os.PathLike[str]) -> Value:
         raise ValueError(f"{path} is not usable JSON: it is nested too deeply") from None
 
 
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a UTF-8 text file, without the white space around them; empty ones are left out."""
+    return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
 def write_json(path: str | os.PathLike[str], obj: Value) -> None:
     """Write ``obj`` as indented JSON, atomically, with sorted keys as the published configs have them."""
     text = json.dumps(obj, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
