@@ -1,6 +1,6 @@
 """What LoRAs, a ControlNet and a picture to start from cost a step; Stable Diffusion 1.5's shapes.
 
-    python benchmarks/lora.py [--rounds 5] [--folder FOLDER]
+    python benchmarks/lora.py [--rounds 5] [--folder FOLDER] [--only "with a ControlNet" ...]
 
 Random weights: times only. One guided step (batch 2), 512×512 pixels, half precision; LoRAs of rank 16 on the UNet's
 attention and feed-forward layers. The candidates take turns round by round, every second round in the opposite order.
@@ -12,7 +12,8 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import truediv
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def candidates(root: Path, adapted: StableDiffusionPipeline) -> dict[str, Call]:
         CONTROLLED_SHALLOW: lambda: step.controlled(pipe.unet, net, condition, **cached),
         DRAW: lambda: pipe("a cat", **run),
         REDRAW: lambda: redraw("a cat", image=photo, strength=STRENGTH, **run),
-        ENCODE: lambda: pipe.engine.run(pipe.vae, 2 * picture - 1, method="encode"),
+        ENCODE: lambda: pipe.engine.run(pipe.vae, 2 * picture - 1, method="encode_moments"),
     }
 
 
@@ -143,6 +144,13 @@ def switch(pipe: StableDiffusionPipeline, name: str) -> float:
         if isinstance(values := stored(parameter), Adjustable):
             values.numpy(np.float32)
     return time.perf_counter() - start
+
+
+def chosen(steps: Mapping[str, Call], only: Sequence[str]) -> dict[str, Call]:
+    """The plain step and those that are asked for; all, where none is."""
+    if unknown := set(only) - set(steps):
+        raise SystemExit(f"no candidate {min(unknown)!r}; there are {', '.join(steps)}")
+    return {name: steps[name] for name in steps if not only or name in (PLAIN, *only)}
 
 
 def measure(steps: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
@@ -162,29 +170,31 @@ def report(seconds: Mapping[str, list[float]], switching: list[float]) -> None:
     for name, values in seconds.items():
         print(f"{name:36} {statistics.median(values):7.3f} s")
 
-    def told(name: str, ratios: list[float], bar: str) -> None:
-        print(f"{name:36} {statistics.median(ratios):7.3f}   (bar {bar})")
+    def told(name: str, ratio: Callable[..., float], *of: str, bar: str) -> None:
+        if all(each in seconds for each in of):
+            ratios = map(ratio, *(seconds[each] for each in of))
+            print(f"{name:36} {statistics.median(ratios):7.3f}   (bar {bar})")
 
-    def over(name: str, other: str) -> list[float]:
-        return [a / b for a, b in zip(seconds[name], seconds[other])]
+    def cached(whole: float, shallow: float, plain: float, plain_shallow: float) -> float:
+        more = CACHE_INTERVAL - 1
+        return (whole + more * shallow) / (plain + more * plain_shallow)
 
-    def cached(whole: str, shallow: str) -> list[float]:
-        return [a + (CACHE_INTERVAL - 1) * b for a, b in zip(seconds[whole], seconds[shallow])]
-
-    print()
-    told("switching between two LoRAs, s", switching, "≤ 0.3")
-    told("a LoRA / plain", over(UNFUSED, PLAIN), "≤ 1.06")
-    told("a fused LoRA / plain", over(FUSED, PLAIN), "1.00 ± 0.01")
-    told("ControlNet / plain", over(CONTROLLED, PLAIN), "≤ 1.40")
-    both = zip(cached(CONTROLLED, CONTROLLED_SHALLOW), cached(PLAIN, SHALLOW))
-    told(f"the same, DeepCache every {CACHE_INTERVAL} steps", [a / b for a, b in both], "≤ 1.40")
-    parts = zip(seconds[REDRAW], seconds[DRAW], seconds[ENCODE])
-    told("image-to-image / (0.6 text + encode)", [a / (STRENGTH * b + c) for a, b, c in parts], "≤ 1")
+    print(f"\n{'switching between two LoRAs, s':36} {statistics.median(switching):7.3f}   (bar ≤ 0.3)")
+    told("a LoRA / plain", truediv, UNFUSED, PLAIN, bar="≤ 1.06")
+    told("a fused LoRA / plain", truediv, FUSED, PLAIN, bar="1.00 ± 0.01")
+    told("ControlNet / plain", truediv, CONTROLLED, PLAIN, bar="≤ 1.40")
+    networks = (CONTROLLED, CONTROLLED_SHALLOW, PLAIN, SHALLOW)
+    told(f"the same, DeepCache every {CACHE_INTERVAL} steps", cached, *networks, bar="≤ 1.40")
+    told(
+        *("image-to-image / (0.6 text + encode)", lambda a, b, c: a / (STRENGTH * b + c), REDRAW, DRAW, ENCODE),
+        bar="≤ 1",
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=[], help="these candidates beside the plain step")
     parser.add_argument("--folder", type=Path, help="where to keep the weights for the next run")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -194,7 +204,8 @@ def main() -> None:
         adapted = pipeline(root / "sd15")
         for name in ("one", "two"):
             adapted.load_lora_weights(random_lora(adapted.unet, name), adapter_name=name)
-        seconds = measure(candidates(root, adapted), arguments.rounds)
+        seconds = measure(chosen(candidates(root, adapted), arguments.only), arguments.rounds)
+        Step().unet(adapted.unet)
         graphs = list(adapted.unet.graphs)
         switching = [switch(adapted, name) for name in ("one", "two") * arguments.rounds]
         kept = list(adapted.unet.graphs)

@@ -208,7 +208,7 @@ def quick(instant, monkeypatch):
 
 def test_tune_returns_a_front_and_leaves_the_pipeline_as_it_is(pipe, quick, monkeypatch):
     before, limit = pipe.unet, pipe.unet.graphs.limit
-    front = pipe.tune([PROMPT, "a dog"], budget_seconds=100, height=SIZE, width=SIZE, progress=False)
+    front = pipe.tune([PROMPT, "a dog"], budget_seconds=200, height=SIZE, width=SIZE, progress=False)
     assert pipe.unet is before and pipe.unet.graphs.limit == limit and pipe.profile is None
     seconds, psnr = [row.predicted_seconds for row in front.rows], [row.psnr for row in front.rows]
     assert len(front.rows) > 2 and seconds == sorted(seconds) and psnr == sorted(psnr)

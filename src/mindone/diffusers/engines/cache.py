@@ -6,12 +6,20 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 
 DEFAULT_LIMIT = 4
 """Two batch sizes (with and without guidance), each whole and shallow (with a feature cache)."""
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """A graph that holds intermediate results between its calls, and can give them back."""
+
+    def rest(self) -> None:
+        """Give them back. The next call makes room for them again."""
 
 
 class GraphCache:
@@ -49,6 +57,14 @@ class GraphCache:
             self._graphs.move_to_end(key)
             return self._graphs[key]  # type: ignore[return-value]
 
+    def rest(self) -> None:
+        """Have the graphs give back what they hold beside the weights, until they are called again."""
+        with self._lock:
+            graphs = list(self._graphs.values())
+        for graph in graphs:
+            if isinstance(graph, Resting):
+                graph.rest()
+
     def clear(self) -> None:
         """Drop all graphs."""
         with self._lock:
@@ -70,6 +86,11 @@ def give_back_memory() -> None:
     for drop in on_release:
         drop()
     gc.collect()
+    return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """The last part of `give_back_memory`, which takes milliseconds."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
         if trim is not None:

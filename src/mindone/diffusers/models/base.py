@@ -1,6 +1,7 @@
 """What every network is besides its layers: a config, weights that stay on disk until an engine wants them, a dtype."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ M = TypeVar("M", bound="Model")
 
 Pass: TypeAlias = Callable[..., None]
 """Changes a recorded graph in place, before it is compiled: ``change(graph, recorder)`` (`engines.openvino`)."""
+
+_BIG_PARAMETERS = 100_000_000
 
 
 class Model(PublishedModel, nn.Cell):
@@ -218,6 +221,11 @@ class Model(PublishedModel, nn.Cell):
         """Give back the memory of the mapped checkpoint; what an engine has made of it stays."""
         if self.weights is not None:
             self.weights.release()
+
+    @functools.cached_property
+    def is_big(self) -> bool:
+        """Whether what it holds while it has nothing to do is much memory."""
+        return self.num_parameters() >= _BIG_PARAMETERS
 
     def release(self) -> None:
         """Drop everything that was compiled for this network and give its memory back to the system."""

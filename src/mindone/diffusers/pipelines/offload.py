@@ -1,8 +1,9 @@
-"""One network at a time: what was compiled for a network is dropped when its stage of the run is over."""
+"""What networks hold is given back when their stage of the run is over: as much as the user asks for."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from ..models.base import Model
 from .components import Component
 
 
@@ -28,10 +29,15 @@ class Offloading:
         self._offloads = False
 
     def stage_over(self, keep: Collection[str] = ()) -> None:
-        """Drop what was compiled for all networks but the components named in ``keep``, if that is asked for."""
-        if not self._offloads:
-            return
+        """All networks but the components named in ``keep`` have nothing to do for now.
+
+        What was compiled for them is dropped if that is asked for. Without it big ones give back their intermediate
+        results, which takes no time beside theirs.
+        """
         for name, component in self.components.items():
-            graphs = getattr(component, "graphs", None)
-            if name not in keep and graphs is not None and len(graphs):
+            if name in keep or not isinstance(component, Model) or not len(component.graphs):
+                continue
+            if self._offloads:
                 component.release()
+            elif component.is_big:
+                component.graphs.rest()

@@ -10,9 +10,12 @@ import numpy as np
 
 from ..jobs.profile import Precision, Settings
 
-STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 25, 28, 32, 36, 40)
+STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25, 28, 31, 34, 37, 40)
+"""With an interval of n those are best that leave 1 when divided by n: then the last step is a whole one."""
 INTERVALS = (1, 2, 3, 4, 5, 6, 8)
 """Of whole steps; 1 is no feature cache."""
+ORDERS = (0, 1, 2)
+"""Of the forecast of the feature."""
 GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Where guidance stops."""
 FORECASTS = (
@@ -34,6 +37,7 @@ class Candidate(NamedTuple):
     scheduler: str = "dpm++"
     interval: int = 1
     branch: int = 0
+    order: int = 0
     forecast: str = ""
     guided: float = 1.0
     dtype: Precision = "float16"
@@ -45,7 +49,7 @@ class Candidate(NamedTuple):
     def is_lossier(self, other: Candidate) -> bool:
         """Whether every knob is at least as far towards speed as the other's, so that no better image is expected.
 
-        The knobs that have no such order (schedulers, forecasts) must be the same.
+        The knobs that have no such order (schedulers, forecasts of features and of steps) must be the same.
         """
         return (
             self.steps <= other.steps
@@ -55,7 +59,8 @@ class Candidate(NamedTuple):
             and self.int8 >= other.int8
             and self.downsampling >= other.downsampling
             and (self.dtype != "float32" or other.dtype == "float32")
-            and self[1:5:3] == other[1:5:3]
+            and (self.order == other.order or other.interval == 1)
+            and (self.scheduler, self.forecast) == (other.scheduler, other.forecast)
             and self.distilled == other.distilled
         )
 
@@ -72,7 +77,7 @@ class Space:
     branches: int
     """Of the UNet; where it is cut for a feature cache."""
     is_guided: bool = True
-    schedulers: tuple[str, ...] = ("dpm++", "unipc")
+    schedulers: tuple[str, ...] = ("dpm++", "dpm++-karras", "unipc")
     dtypes: tuple[Precision, ...] = ("float16",)
     int8: tuple[bool, ...] = (False,)
     downsampling: tuple[int, ...] = (1,)
@@ -81,17 +86,19 @@ class Space:
 
     def settings(self, candidate: Candidate) -> Settings:
         """The candidate as a profile has it."""
-        cache = [f"deepcache:{candidate.interval}:{candidate.branch}"] if candidate.interval > 1 else []
+        c = candidate
+        order = f":{c.order}" if c.order else ""
+        cache = [f"deepcache:{c.interval}:{c.branch}{order}"] if c.interval > 1 else []
         return Settings(
-            steps=candidate.steps,
-            scheduler=candidate.scheduler,
-            dtype=candidate.dtype,
-            cache=(*cache, *([candidate.forecast] if candidate.forecast else [])),
-            guidance_interval=(0.0, candidate.guided) if candidate.guided < 1 else None,
-            token_downsampling=candidate.downsampling if candidate.downsampling > 1 else None,
-            int8=candidate.int8,
-            distilled=self.distilled if candidate.distilled else None,
-            tiny_vae=self.tiny_vae if candidate.tiny_vae else None,
+            steps=c.steps,
+            scheduler=c.scheduler,
+            dtype=c.dtype,
+            cache=(*cache, *([c.forecast] if c.forecast else [])),
+            guidance_interval=(0.0, c.guided) if c.guided < 1 else None,
+            token_downsampling=c.downsampling if c.downsampling > 1 else None,
+            int8=c.int8,
+            distilled=self.distilled if c.distilled else None,
+            tiny_vae=self.tiny_vae if c.tiny_vae else None,
         )
 
     def knobs(self) -> dict[str, tuple[object, ...]]:
@@ -101,6 +108,7 @@ class Space:
             "scheduler": self.schedulers,
             "interval": INTERVALS,
             "branch": tuple(range(min(self.branches, 3))),
+            "order": ORDERS,
             "forecast": FORECASTS,
             "guided": GUIDED if self.is_guided else (1.0,),
             "dtype": self.dtypes,
@@ -117,7 +125,7 @@ class Space:
         for name, values in self.knobs().items():
             own = getattr(candidate, name)
             at = values.index(own)
-            if name == "branch" and candidate.interval == 1:
+            if name in ("branch", "order") and candidate.interval == 1:
                 continue  # there is no cache for it
             near: list[object] = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
             if name in ("scheduler", "distilled", "dtype"):
@@ -135,7 +143,7 @@ class Space:
         chosen = {name: values[generator.integers(len(values))] for name, values in self.knobs().items()}
         tiny = self.tiny_vae is not None and bool(generator.integers(2))
         found = Candidate(**chosen, tiny_vae=tiny)  # type: ignore[arg-type]
-        return found if found.interval > 1 else found._replace(branch=0)
+        return found if found.interval > 1 else found._replace(branch=0, order=0)
 
 
 def _steps_near(steps: int) -> list[int]:

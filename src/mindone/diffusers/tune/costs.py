@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,8 +18,6 @@ from ..utils.types import Value
 from .rehearsal import Call, CountingEngine, Example, Rehearsal, RehearsingEngine, rehearse
 
 _ENOUGH_SECONDS, _LEAST_REPEATS, _MOST_REPEATS = 0.3, 2, 15
-_BIG_PARAMETERS = 100_000_000
-"""Of networks with so many only those that are at work stay compiled."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,8 @@ class Costs:
 
     def __init__(self, stacks: Stacks, arguments: Mapping[str, Value]):
         self.stacks, self.arguments = stacks, arguments
+        self.has_time: Callable[[], bool] = lambda: True
+        """Whether a part that was not measured yet may be."""
         self.parts: dict[tuple[int, Call], Part] = {}
         self._rehearsals: dict[object, Rehearsal] = {}
         self._known: dict[object, dict[Call, Value]] = {}
@@ -50,7 +50,7 @@ class Costs:
         """Of a run, from the prompt to the picture. Parts that no settings had so far are measured now.
 
         Raises:
-            ValueError: the pipeline refuses these settings.
+            ValueError: the pipeline refuses these settings, or there is no time to measure a part.
         """
         rehearsal = self.rehearsal(settings)
         parts = {call: self.part(settings, call) for call in rehearsal.calls}
@@ -79,13 +79,15 @@ class Costs:
             )
             view = self.stacks.view(plain)
             known = self._known.setdefault(settings.distilled, {})
-            engine = RehearsingEngine(view, known, self.examples)
-            self._rehearsals[key] = rehearse(view, {**self.arguments, "generator": np.random.default_rng(0)}, engine)
+            arguments = {**self.arguments, "generator": np.random.default_rng(0)}
+            if not known:  # what the networks say to anything is found out once, and takes long
+                rehearse(view, arguments, RehearsingEngine(view, known, self.examples))
+            self._rehearsals[key] = rehearse(view, arguments, RehearsingEngine(view, known, self.examples))
         return self._rehearsals[key]
 
     def learn(self, settings: Settings, engine: CountingEngine) -> None:
-        """Take the calls of a real run for those that its settings come to: where the image decides on them."""
-        self.rehearsal(settings).calls = engine.calls
+        """Take the calls of a real run into account, where the image decides on them."""
+        self.rehearsal(settings).learn(engine.calls)
 
     def part(self, settings: Settings, call: Call) -> Part:
         """What one call takes with the network that the settings ask for."""
@@ -94,16 +96,18 @@ class Costs:
             call = self._whole(call)
         key = (id(network), call)
         if key not in self.parts:
+            if not self.has_time():
+                raise ValueError(f"no time is left to measure {call.role}.{call.method}")
             self.make_room(network)
             self.parts[key] = self._measure(network, call)
         return self.parts[key]
 
     def make_room(self, network: Model) -> None:
         """Drop what was compiled for other big networks before a big one is used."""
-        if not is_big(network):
+        if not network.is_big:
             return
         for other in self.stacks.networks():
-            if other is not network and len(other.graphs) and is_big(other):
+            if other is not network and len(other.graphs) and other.is_big:
                 other.release()
 
     def _whole(self, call: Call) -> Call:
@@ -148,8 +152,3 @@ class Costs:
             _, feature = self.stacks.pipe.engine.run(network, *example.inputs, method="deep", **rest)
             self._features[id(network), branch] = feature
         return example.inputs, {**options, "feature": feature[feature.shape[0] - call.rows :]}
-
-
-def is_big(network: Model) -> bool:
-    """Whether what is compiled for the network takes so much memory that not much of it can be kept."""
-    return network.num_parameters() >= _BIG_PARAMETERS

@@ -117,8 +117,7 @@ class Drawings:
             counting = CountingEngine(view, self.costs.examples)
             view.engine = cast(Engine, counting)
             self._latents[candidate, i] = self._draw(view, i)
-            if candidate.is_adaptive and i == 0:
-                _decoded(view, self._latents[candidate, i])  # which belongs to the calls of a run
+            if candidate.is_adaptive:
                 self.costs.learn(settings, counting)
         return self._latents[candidate, i]
 

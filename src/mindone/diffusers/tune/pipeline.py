@@ -20,7 +20,7 @@ from ..utils.machine import instruction_sets, machine, versions
 from ..utils.types import Value
 from .candidates import Candidate, Space
 from .clock import Clock
-from .costs import Costs, is_big
+from .costs import Costs
 from .front import Dot, Front, Row
 from .likeness import PROMPTS, REFERENCE_STEPS, Drawings
 from .prior import expected_psnr
@@ -123,7 +123,7 @@ class Tuner:
         self.half = cast(Precision, half)
         self.start = BASELINE.changed(dtype=self.half)
         for network in self.stacks.networks():
-            if not is_big(network):
+            if not network.is_big:
                 network.graphs.limit = max(network.graphs.limit, _GRAPHS)
         self.costs = Costs(self.stacks, {"prompt": prompts[0], "height": size[0], "width": size[1]})
         self.points: dict[Candidate, Point] = {}
@@ -139,6 +139,7 @@ class Tuner:
             self.clock.begin(_EXPLORE)
             self.clock.show("measuring the parts")
             self.baseline = self.costs.seconds(self.start)
+            self.costs.has_time = self.clock.has
             self.space = self.explore(tiny_vae, distilled)
             self.drawings = Drawings(self.stacks, self.space, self.costs, self.prompts, self.size, self.seed)
             self.expect(_EXPECT if quality else _EXPECT_ALONE)
@@ -170,7 +171,7 @@ class Tuner:
 
         def gains(part: float = _GAIN, **changes: object) -> bool:
             self.clock.show("measuring " + ", ".join(changes))
-            return self.costs.seconds(self.start.changed(**changes)) < part * plain
+            return self.seconds(self.start.changed(**changes)) < part * plain
 
         may_int8 = free and openvino and QUANTIZATION not in pipe.unet.config
         factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
@@ -189,14 +190,19 @@ class Tuner:
         if plain > SMALL_SECONDS:
             return False
         self.clock.show("measuring float32")
-        return self.costs.seconds(self.start.changed(dtype="float32")) < 1.15 * plain
+        return self.seconds(self.start.changed(dtype="float32")) < 1.15 * plain
+
+    def seconds(self, settings: Settings) -> float:
+        """Of a run; infinitely many where the pipeline refuses it, or no time is left to measure its parts."""
+        try:
+            return self.costs.seconds(settings)
+        except ValueError:
+            return np.inf
 
     def cost(self, candidate: Candidate) -> float | None:
-        """Seconds of a candidate; None where the pipeline refuses it."""
-        try:
-            return self.costs.seconds(self.space.settings(candidate))
-        except ValueError:
-            return None
+        """Seconds of a candidate; None where it cannot be had."""
+        seconds = self.seconds(self.space.settings(candidate))
+        return seconds if np.isfinite(seconds) else None
 
     def expect(self, part: float) -> None:
         """The front as it is expected before any image is drawn: where the search begins. It may take a part of what
@@ -225,7 +231,10 @@ class Tuner:
         Raises:
             ValueError: not even one does.
         """
-        seconds = self.costs.seconds(self.drawings.reference)
+        self.clock.begin(1.0)
+        seconds = self.seconds(self.drawings.reference)
+        if not np.isfinite(seconds):  # no time is left to measure it
+            seconds = REFERENCE_STEPS / BASELINE.steps * self.baseline
         left = self.clock.budget - self.clock.gone
         most = len(self.prompts) if self.baseline < SMALL_SECONDS else min(3, len(self.prompts))
         count = min(most, max(int(_REFERENCE * left / seconds), int(seconds < _LEAST_REFERENCE * left)))

@@ -16,8 +16,12 @@ Points = tuple[tuple[float, float], ...]
 
 _STEPS: Points = ((4, 27.0), (6, 31.5), (8, 34.5), (10, 36.2), (12, 37.6), (15, 38.8), (18, 39.9), (25, 41.8), (40, 44))
 """Plain DPM++ steps, against 100. Here and below: trials on ``icons``, with points in between guessed."""
+_KARRAS_STEPS: Points = ((4, 22.0), (6, 28.8), (8, 35.2), (10, 38.6), (14, 39.0), (25, 38.9))
+"""The same with Karras et al.'s noise levels: soon close, and then no closer."""
 _WHOLE_STEPS: Points = ((2, 26), (3, 28), (5, 31.6), (9, 41.6), (13, 47.4), (25, 60))
 """Of a feature cache, against every step whole."""
+_FORECAST_FEATURE = 2.0
+"""Decibels that a forecast of the feature regains."""
 _COMPUTED_STEPS: Points = ((4, 26), (7, 34), (11, 42.0), (15, 58), (25, 70))
 """Of a forecast, against every step computed."""
 _GUIDED: Points = ((0.4, 27.4), (0.5, 28.4), (0.6, 30.0), (0.8, 33.9), (0.9, 38), (1.0, 99))
@@ -31,9 +35,10 @@ _HALF, _DOWNSAMPLED, _TINY_VAE = 52.0, 35.0, 25.0
 def expected_psnr(candidate: Candidate) -> float:
     """Decibels against the reference that the candidate's images are expected to have."""
     c = candidate
-    losses = [_at(_STEPS, c.steps)]
+    losses = [_at(_KARRAS_STEPS if c.scheduler == "dpm++-karras" else _STEPS, c.steps)]
     if c.interval > 1:
-        losses.append(_at(_WHOLE_STEPS, -(-c.steps // c.interval)) + 1.5 * c.branch)
+        regained = 1.5 * c.branch + (_FORECAST_FEATURE if c.order else 0.0)
+        losses.append(_at(_WHOLE_STEPS, -(-c.steps // c.interval)) + regained)
     if c.forecast:
         kind, *numbers = c.forecast.split(":")
         spared = 1 / float(numbers[0]) if kind == "taylorseer" else 0.4 if kind == "easycache" else 0.5

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import openvino as ov
 
 from ...utils.logging import get_logger
-from ..cache import on_release
+from ..cache import on_release, return_freed_memory
 
 logger = get_logger(__name__)
 
@@ -50,7 +50,9 @@ def compile_graph(graph: ov.Model, precision: str, release: Callable[[], None]) 
     """
     settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     with _repeating(release, seconds=0.1):
-        return _core().compile_model(graph, "CPU", settings)
+        compiled = _core().compile_model(graph, "CPU", settings)
+    return_freed_memory()
+    return compiled
 
 
 @contextmanager

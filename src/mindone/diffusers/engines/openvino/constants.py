@@ -22,17 +22,23 @@ _TYPES = {"F16": (np.uint16, ov.Type.f16), "BF16": (np.uint16, ov.Type.bf16), "F
 class Constants:
     """Makes constants, and keeps what they share memory with: whoever keeps the graph keeps this.
 
-    ``scratch`` holds the weights that are computed while recording.
+    ``scratch`` holds the weights that are computed while recording. ``float32`` says that the device will compute in
+    that precision.
     """
 
-    def __init__(self) -> None:
-        self.scratch = Scratch()
+    def __init__(self, float32: bool) -> None:
+        self.scratch, self._float32 = Scratch(), float32
         self._borrowed: list[Values] = []
 
     def of_stored(self, stored: Stored, part: int = 0, parts: int = 1) -> Node:
         """One of equal parts of the rows of stored values, as a float32 node."""
         if isinstance(stored, Quantized):
-            return self.of_int8(np.split(stored.integers, parts)[part], np.split(stored.scale, parts)[part])
+            if len(stored.shape) < 4 or self._float32:
+                return self.of_int8(np.split(stored.integers, parts)[part], np.split(stored.scale, parts)[part])
+            # The device multiplies by matrices in int8, and unpacks kernels to float32: so they are in 16 bits here.
+            values = np.split(stored.numpy(np.float32), parts)[part]
+            kept = self.scratch.keep(values.astype(np.float16)).view(np.uint16)
+            return _as_float32(self._sharing(kept.reshape(-1), list(values.shape), ov.Type.f16))
         if not isinstance(stored, Mapped) or stored.dtype not in _TYPES:
             (node,) = self.of_computed(np.split(stored.numpy(np.float32), parts)[part][None])
             return node
@@ -47,6 +53,10 @@ class Constants:
         constant = self._sharing(integers.reshape(-1), list(integers.shape), ov.Type.i8)
         per_row = scale.reshape(-1, *[1] * (integers.ndim - 1))
         return ov_ops.multiply(ov_ops.convert(constant, "f32"), ov_ops.constant(per_row))
+
+    def of_computed_int8(self, integers: NDArray[np.int8], scale: NDArray[np.float32]) -> Node:
+        """`of_int8`, of integers that were computed while recording."""
+        return self.of_int8(self.scratch.keep(integers), scale)
 
     def of_computed(self, values: NDArray[np.float32]) -> list[Node]:
         """Values that were computed while recording, float32, as one constant for each index of the first axis."""

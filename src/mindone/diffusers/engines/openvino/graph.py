@@ -65,6 +65,11 @@ class Graph:
             outputs = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
         return outputs[0] if self._single else outputs
 
+    def rest(self) -> None:
+        """Give the intermediate results' memory back until the next call."""
+        with self._lock:
+            self._request.get_compiled_model().release_memory()
+
     def executed(self) -> Counter[tuple[str, str]]:
         """How many layers of each type the device runs in each precision, in OpenVINO's words."""
         nodes = self._request.get_compiled_model().get_runtime_model().get_ordered_ops()

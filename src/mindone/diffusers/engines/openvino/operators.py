@@ -60,7 +60,7 @@ class Operators(Recorder):
             kernels = self.constants.of_computed(summed)
         else:
             x = self.rounded(x, int8.input_range)
-            kernels = [self.constants.of_int8(*round_to_int8(taps)) for taps in summed]
+            kernels = [self.constants.of_computed_int8(*round_to_int8(taps)) for taps in summed]
         shift = None if bias is None else _along_channels(self.node(bias), 4)
         phases = []
         for (row, column), taps in zip(ways, kernels):

@@ -32,7 +32,7 @@ class Recorder:
 
     def __init__(self, float32: bool):
         self.float32 = float32
-        self.constants = Constants()
+        self.constants = Constants(float32)
         self.host_inputs: list[HostInput] = []
         self.adjustables: list[tuple[Node, Adjustable]] = []
         self._nodes: dict[tuple[int, int, int], Node] = {}
