@@ -9,13 +9,14 @@ from contextlib import contextmanager
 import openvino as ov
 
 from ...utils.logging import get_logger
-from ..cache import on_release, return_freed_memory
+from ..cache import limit_arenas, on_release, return_freed_memory
 
 logger = get_logger(__name__)
 
 # oneDNN keeps the code it has generated for the last 1,024 operations of the process, whether or not a graph still uses
 # them: some 100 MB that nothing gives back. Graphs keep their own; without the cache compiling takes no longer.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
+limit_arenas()
 
 
 @functools.cache
