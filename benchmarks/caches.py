@@ -1,5 +1,6 @@
 """What caches cost in likeness: pictures of the bundled model with each, against plain steps of the same cost.
 
+    python benchmarks/caches.py --ends 50 25 --prompts 12
     python benchmarks/caches.py [--prompts 12] [--only NAME …] [--icons training/data/icons.npy]
 
 Prints for each set-up how often the UNet runs whole and how often only above the branch, what that costs in whole calls
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=12, help="how many pictures of the contact sheet, up to 64")
     parser.add_argument("--only", nargs="+", default=list(SETUPS), choices=list(SETUPS), metavar="NAME")
     parser.add_argument("--icons", help="what the model was trained on, as training/data.py writes it")
+    parser.add_argument("--ends", type=int, nargs="+", help="no caches, but few steps, the last of them here")
     arguments = parser.parse_args()
     numbers = chosen(arguments.prompts)
     icons = Icons(arguments.icons, numbers) if arguments.icons else None
@@ -91,6 +93,14 @@ def main() -> None:
     def plain(steps):
         return f"{steps:5} steps {described(draw(steps))}"
 
+    if arguments.ends:
+        for steps in (5, 6, 8, 10, 15):
+            told = [f"{decibels(draw(steps), converged):.2f}"]
+            for pipe.scheduler.last_timestep in arguments.ends:
+                told.append(f"the last at {pipe.scheduler.last_timestep}: {decibels(draw(steps), converged):.2f}")
+            pipe.scheduler.last_timestep = None
+            print(f"{steps} steps, dB of {CONVERGED}: {', '.join(told)}", flush=True)
+        return
     print(f"uncached, {STEPS} steps, of {STEPS} and of {CONVERGED}: {described(uncached)}")
     columns = f"{f'of {STEPS}':>8} {f'of {CONVERGED}':>8}" + ("" if icons is None else " nearest")
     print(f"{'':28}{'whole':>7} {'shallow':>8} {'cost':>6} {columns}  plain, same cost")

@@ -55,6 +55,7 @@ def test_a_job_comes_back_from_its_json():
         guidance_interval=(0.0, 0.5),
         cache=("deepcache:3", "taylorseer"),
         token_downsampling=2,
+        last_timestep=50,
     )
     enlarged = job(upscale=2.0)  # goes with no picture to start from
     assert every.model_fields_set | enlarged.model_fields_set == set(Job.model_fields)
@@ -172,7 +173,9 @@ def test_the_command_line_draws_what_the_job_draws(pipe, tmp_path):
 def test_a_scheduler_is_the_job_s_and_not_the_pipeline_s(pipe):
     before = pipe.scheduler
     plain = pixels(draw(pipe, job()))
-    assert (pixels(draw(pipe, job(scheduler="euler"))) != plain).any()
+    euler = pixels(draw(pipe, job(scheduler="euler")))
+    assert (euler != plain).any()
+    assert (pixels(draw(pipe, job(scheduler="euler", last_timestep=50))) != euler).any()
     assert pipe.scheduler is before
     np.testing.assert_array_equal(pixels(draw(pipe, job())), plain)
 

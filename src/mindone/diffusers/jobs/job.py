@@ -116,6 +116,15 @@ class Drawing(Fields):
         Field(ge=1, description="Denoising steps: fewer are faster."),
         Option(unset="the pipeline's", argument="num_inference_steps"),
     ] = None
+    last_timestep: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Where the last step is taken, of 1000 timesteps of training; 20 to 50 make runs of few steps "
+            "much better.",
+        ),
+        Option(unset="the scheduler's"),
+    ] = None
     guidance_scale: Annotated[
         float | None,
         Field(description="How closely to follow the prompt; 1 switches guidance off."),

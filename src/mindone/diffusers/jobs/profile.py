@@ -23,6 +23,7 @@ class Settings(Fields):
 
     steps: Annotated[int, Field(ge=1)] = 25
     scheduler: SchedulerName = "dpm++"
+    last_timestep: Annotated[int | None, Field(ge=0)] = None
     dtype: Precision = "float16"
     cache: tuple[str, ...] = ()
     guidance_interval: tuple[float, float] | None = None
@@ -45,6 +46,7 @@ class Settings(Fields):
         start, stop = self.guidance_interval or (0.0, 1.0)
         parts = [
             f"{self.steps} {self.scheduler} steps",
+            f"the last at {self.last_timestep}" if self.last_timestep is not None else "",
             *self.cache,
             f"guided {start:g}–{stop:g}" if (start, stop) != (0.0, 1.0) else "",
             f"tokens /{self.token_downsampling}" if self.token_downsampling else "",

@@ -184,4 +184,7 @@ def _with_settings(view: Component, job: Job) -> Component:
         view.caches = job.caches
     if job.scheduler is not None:
         view.scheduler = by_name(job.scheduler, view.scheduler.config)
+    if job.last_timestep is not None:
+        view.scheduler = view.scheduler.for_run()  # the pipeline's own stays as it is
+        view.scheduler.last_timestep = job.last_timestep
     return view

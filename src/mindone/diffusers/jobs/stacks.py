@@ -46,6 +46,7 @@ class Stacks:
                 setattr(view, name, self._rounded(own) if rounds else own)
         view.unet = self.unet(settings)
         view.scheduler = by_name(settings.scheduler, view.scheduler.config)
+        view.scheduler.last_timestep = settings.last_timestep
         view.caches = parse_caches(settings.cache)
         view.call_defaults = {
             "num_inference_steps": settings.steps,

@@ -35,6 +35,14 @@ class Scheduler(ConfiguredScheduler):
     order: int = 1
     """How many timesteps (model calls) one step of the method takes."""
     takes: ClassVar[Sequence[str]] = ()  # which of "timesteps" and "sigmas" set_timesteps accepts
+    last_timestep: int | None = None
+    """Where the last step of a run is taken; None: where the config's spacing has it.
+
+    A run of few steps is spaced so widely that its last step comes from far away: of 5 leading ones it is at timestep
+    167 of 1,000. Schedules that were optimised for few steps end near the image instead, at 24 or below (Align Your
+    Steps, Sabour et al. 2024). With a ``last_timestep`` the steps lie at even distances between the first, which stays
+    where it is, and this one.
+    """
     needs_set_timesteps: ClassVar[bool] = True
     """Whether ``step`` refuses to go through all training timesteps, which is what ``timesteps`` are at first."""
 
@@ -111,6 +119,8 @@ class Scheduler(ConfiguredScheduler):
         if num_inference_steps is not None:
             steps = self._checked_steps(num_inference_steps)
             self._begin(self._layout(steps))
+            if self.last_timestep is not None and steps > 1:
+                self._begin(self._layout_at(self._stretched(self.timesteps, self.last_timestep)))
         elif named[0] not in self.takes:
             others = ", ".join(other for other, cls in scheduler_classes().items() if named[0] in cls.takes)
             raise ValueError(f"{type(self).__name__} takes no custom {named[0]}; {others} do")
@@ -127,6 +137,16 @@ class Scheduler(ConfiguredScheduler):
                 f"num_inference_steps must be a whole number from 1 to num_train_timesteps={len(self)}, got {steps!r}"
             )
         return int(steps)
+
+    def _stretched(self, timesteps: np.ndarray, last: int) -> np.ndarray:
+        """As many whole timesteps at even distances, from the first of these down to ``last``."""
+        if "timesteps" not in self.takes:
+            others = ", ".join(other for other, cls in scheduler_classes().items() if "timesteps" in cls.takes)
+            raise ValueError(f"{type(self).__name__} takes no last_timestep; {others} do")
+        if not 0 <= last <= timesteps[0] - len(timesteps) + 1:
+            most = int(timesteps[0]) - len(timesteps) + 1
+            raise ValueError(f"last_timestep must be from 0 to {most} for {len(timesteps)} steps, got {last!r}")
+        return self._checked_custom("timesteps", np.linspace(timesteps[0], last, len(timesteps)).round())
 
     def _checked_custom(self, name: str, given: Any) -> np.ndarray:
         values = np.asarray(given, np.float64)

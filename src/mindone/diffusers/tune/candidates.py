@@ -12,9 +12,11 @@ from ..jobs.profile import Precision, Settings
 
 STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25, 28, 31, 34, 37, 40)
 """With an interval of n those are best that leave 1 when divided by n: then the last step is a whole one."""
+LAST_TIMESTEPS = (None, 75, 50, 25, 10)
+"""Where the last step is taken; None: where the scheduler's own spacing has it."""
 INTERVALS = (1, 2, 3, 4, 5, 6, 8)
 """Of whole steps; 1 is no feature cache."""
-ORDERS = (0, 1, 2)
+ORDERS = (0, 1)
 """Of the forecast of the feature."""
 GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Where guidance stops."""
@@ -35,6 +37,7 @@ class Candidate(NamedTuple):
 
     steps: int = 25
     scheduler: str = "dpm++"
+    last_timestep: int | None = None
     interval: int = 1
     branch: int = 0
     order: int = 0
@@ -49,7 +52,7 @@ class Candidate(NamedTuple):
     def is_lossier(self, other: Candidate) -> bool:
         """Whether every knob is at least as far towards speed as the other's, so that no better image is expected.
 
-        The knobs that have no such order (schedulers, forecasts of features and of steps) must be the same.
+        The knobs that have no such order (schedulers, timesteps, forecasts of features and of steps) must be the same.
         """
         return (
             self.steps <= other.steps
@@ -60,7 +63,8 @@ class Candidate(NamedTuple):
             and self.downsampling >= other.downsampling
             and (self.dtype != "float32" or other.dtype == "float32")
             and (self.order == other.order or other.interval == 1)
-            and (self.scheduler, self.forecast) == (other.scheduler, other.forecast)
+            and (self.scheduler, self.last_timestep) == (other.scheduler, other.last_timestep)
+            and self.forecast == other.forecast
             and self.distilled == other.distilled
         )
 
@@ -77,7 +81,7 @@ class Space:
     branches: int
     """Of the UNet; where it is cut for a feature cache."""
     is_guided: bool = True
-    schedulers: tuple[str, ...] = ("dpm++", "dpm++-karras", "unipc")
+    schedulers: tuple[str, ...] = ("dpm++", "unipc")
     dtypes: tuple[Precision, ...] = ("float16",)
     int8: tuple[bool, ...] = (False,)
     downsampling: tuple[int, ...] = (1,)
@@ -92,6 +96,7 @@ class Space:
         return Settings(
             steps=c.steps,
             scheduler=c.scheduler,
+            last_timestep=c.last_timestep,
             dtype=c.dtype,
             cache=(*cache, *([c.forecast] if c.forecast else [])),
             guidance_interval=(0.0, c.guided) if c.guided < 1 else None,
@@ -106,6 +111,7 @@ class Space:
         return {
             "steps": STEPS,
             "scheduler": self.schedulers,
+            "last_timestep": LAST_TIMESTEPS,
             "interval": INTERVALS,
             "branch": tuple(range(min(self.branches, 3))),
             "order": ORDERS,

@@ -66,12 +66,16 @@ class Costs:
         Raises:
             ValueError: the pipeline refuses these settings.
         """
-        key = (settings.steps, settings.scheduler, settings.cache, settings.guidance_interval, settings.distilled)
+        key = (
+            *(settings.steps, settings.scheduler, settings.last_timestep, settings.cache),
+            *(settings.guidance_interval, settings.distilled),
+        )
         if key not in self._rehearsals:
             # Which networks they are changes nothing in how often they are called.
             plain = Settings(
                 steps=settings.steps,
                 scheduler=settings.scheduler,
+                last_timestep=settings.last_timestep,
                 cache=settings.cache,
                 guidance_interval=settings.guidance_interval,
                 distilled=settings.distilled,

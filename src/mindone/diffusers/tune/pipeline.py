@@ -209,6 +209,7 @@ class Tuner:
         time is left."""
         plain = Candidate(dtype=self.half)
         seeds = [plain._replace(steps=steps) for steps in (25, 15, 10, 6)]
+        seeds += [plain._replace(steps=steps, last_timestep=25) for steps in (10, 6)]
         seeds += [plain._replace(interval=3), plain._replace(forecast="taylorseer:2:2:3")]
         search = LocalSearch(self.space, self.cost, expected_psnr, 1.1 * self.baseline)
         search.front.add(Point(np.inf, -np.inf))

@@ -16,8 +16,13 @@ Points = tuple[tuple[float, float], ...]
 
 _STEPS: Points = ((4, 27.0), (6, 31.5), (8, 34.5), (10, 36.2), (12, 37.6), (15, 38.8), (18, 39.9), (25, 41.8), (40, 44))
 """Plain DPM++ steps, against 100. Here and below: trials on ``icons``, with points in between guessed."""
-_KARRAS_STEPS: Points = ((4, 22.0), (6, 28.8), (8, 35.2), (10, 38.6), (14, 39.0), (25, 38.9))
-"""The same with Karras et al.'s noise levels: soon close, and then no closer."""
+_ENDING_STEPS: dict[int, Points] = {
+    75: ((4, 31), (5, 34.8), (6, 36.2), (8, 37.5), (10, 38.0), (15, 38.3), (25, 38.5)),
+    50: ((4, 30), (5, 34.6), (6, 36.8), (8, 39.3), (10, 40.3), (15, 40.9), (25, 41.1)),
+    25: ((4, 27), (5, 32.3), (6, 35.5), (8, 40.2), (10, 42.9), (15, 44.9), (25, 45.3)),
+    10: ((4, 24), (5, 28.9), (6, 32.5), (8, 37.2), (10, 40.6), (15, 45.6), (25, 47.0)),
+}
+"""The same with the last step at such a timestep: measured from 5 to 15 steps."""
 _WHOLE_STEPS: Points = ((2, 26), (3, 28), (5, 31.6), (9, 41.6), (13, 47.4), (25, 60))
 """Of a feature cache, against every step whole."""
 _FORECAST_FEATURE = 2.0
@@ -35,7 +40,7 @@ _HALF, _DOWNSAMPLED, _TINY_VAE = 52.0, 35.0, 25.0
 def expected_psnr(candidate: Candidate) -> float:
     """Decibels against the reference that the candidate's images are expected to have."""
     c = candidate
-    losses = [_at(_KARRAS_STEPS if c.scheduler == "dpm++-karras" else _STEPS, c.steps)]
+    losses = [_at(_STEPS if c.last_timestep is None else _ENDING_STEPS[c.last_timestep], c.steps)]
     if c.interval > 1:
         regained = 1.5 * c.branch + (_FORECAST_FEATURE if c.order else 0.0)
         losses.append(_at(_WHOLE_STEPS, -(-c.steps // c.interval)) + regained)
