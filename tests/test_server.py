@@ -18,7 +18,7 @@ from mindone.diffusers.jobs import Job
 from mindone.diffusers.jobs.pictures import Pictures
 from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
-from mindone.diffusers.server.catalogue import Catalogue
+from mindone.diffusers.server.catalogue import Catalogue, Choice
 from mindone.diffusers.server.keys import Keys
 from mindone.diffusers.server.preview import apply_affine, fit_affine
 from mindone.diffusers.server.queue import FairQueue, Full
@@ -326,7 +326,7 @@ def test_bodies_and_pictures_are_bounded(client):
 
 def test_names_stand_for_what_the_operator_allows():
     catalogue = Catalogue(Settings(model=("small=a/b", "c/d.safetensors"), lora=("e/style.safetensors",)))
-    key, prompt = catalogue.key_for("d", "a cat <lora:style:0.5>")
+    key, prompt = catalogue.key_for(Choice("d"), "a cat <lora:style:0.5>")
     assert (key.model, key.lora, prompt) == ("c/d.safetensors", ("e/style.safetensors:0.5",), "a cat")
     job = Job(**key.to_dict(), prompt=prompt)
     assert (catalogue.public(job).model, catalogue.public(job).lora) == ("d", ("style:0.5",))

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from ..jobs import Job, LoadedPipelines, PipelineKey, draw
 from ..jobs.loaded import load_quietly, usual_limit
+from ..jobs.wear import warn
 from ..utils import logging
 from .catalogue import Catalogue
 from .metrics import Metrics
+from .profiles import Speeds
 from .queue import FairQueue, Full
 from .refusals import Cancelled, Refusal
 from .settings import Settings
@@ -38,6 +40,8 @@ class Service:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.catalogue = Catalogue(settings)
+        self.speeds = Speeds({name: offer.profile for name, offer in self.catalogue.profiles.items()})
+        self._warned: set[str] = set()
         self.queue: FairQueue[Ticket] = FairQueue(settings.max_queue)
         self.running: Ticket | None = None
         limit = usual_limit() if settings.memory is None else int(settings.memory * 1e9)
@@ -132,6 +136,9 @@ class Service:
         ticket.began = time.monotonic()
         self.metrics.seconds.labels("wait").observe(ticket.began - ticket.accepted)
         pipe = self._pipeline(ticket.job.pipeline_key)
+        if ticket.profile is not None and ticket.profile not in self._warned:
+            warn(self.catalogue.profiles[ticket.profile].profile, pipe, ticket.job)
+            self._warned.add(ticket.profile)
         began = time.monotonic()
         try:
             images = draw(pipe, ticket.job, self._after_step(ticket, began), ticket.pictures)
@@ -145,6 +152,8 @@ class Service:
         seconds = time.monotonic() - began
         self.metrics.seconds.labels("draw").observe(seconds)
         self.metrics.images.labels(self.catalogue.name_of(ticket.job.pipeline_key)).inc(len(images))
+        if ticket.profile is not None and not ticket.is_interrupted:
+            self.speeds.note(ticket.profile, ticket.job, seconds)
         self._mean_seconds = seconds if self._mean_seconds is None else 0.8 * self._mean_seconds + 0.2 * seconds
         return images
 

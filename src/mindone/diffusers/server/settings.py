@@ -27,6 +27,19 @@ class Settings(Fields):
         Field(description="A LoRA that prompts may name as <lora:NAME:WEIGHT>; again for each further one."),
         Option(metavar="[NAME=]PATH_OR_ID"),
     ] = ()
+    profile: Annotated[
+        tuple[str, ...],
+        Field(
+            description="A speed that requests may choose: what `tune` found for one of the models, as a file or as "
+            "the name that it was saved under; again for each further one."
+        ),
+        Option(metavar="[NAME=]FILE.json or NAME"),
+    ] = ()
+    controlnet: Annotated[
+        tuple[str, ...],
+        Field(description="A ControlNet that requests may name; again for each further one."),
+        Option(metavar="[NAME=]PATH_OR_ID"),
+    ] = ()
     tiny_vae: TinyVae = None
     dtype: Dtype = "float16"
     engine: EngineName = None

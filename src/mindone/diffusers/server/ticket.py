@@ -37,6 +37,8 @@ class Ticket:
     pictures: Pictures
     previews: int = 0
     """How many previews to make on the way, spread evenly."""
+    profile: str | None = None
+    """The name of the profile that the job was made with."""
     listener: Callable[[Progress], None] = lambda progress: None
     """Called in the engine's thread after every step."""
 
