@@ -133,6 +133,9 @@ def test_a_broken_body_is_refused_in_the_same_form(client):
     answer = client.post("/v1/images/generations", content=b"{", headers={"Content-Type": "application/json"})
     assert answer.status_code == 422 and "JSON" in answer.json()["error"]["message"]
     assert client.get("/v1/nowhere").json()["error"]["code"] == "not_found"
+    assert client.put("/healthz").headers["Allow"] == "GET"
+    deep = client.post("/v1/images/generations", content=b"[" * 100_000, headers={"Content-Type": "application/json"})
+    assert deep.status_code == 400
 
 
 # ---- the web user interface's ----------------------------------------------------------------------------------------

@@ -117,6 +117,15 @@ def test_models_are_listed_with_their_speeds(client):
     assert tiny["controlnets"] == ["follow"]
 
 
+def test_a_model_that_takes_more_steps_by_default_than_are_allowed_takes_as_many_as_are():
+    app = create_app(Settings(model=(f"tiny={FOLDER}",), max_steps=2))
+    with TestClient(app, base_url="http://localhost") as client:
+        answer = client.post("/v1/images/generations", json={"prompt": "a red cat", "size": "64x64"})
+        assert "Steps: 2," in image_of(answer).text["parameters"]
+        stages = [stage.partition(";dur=") for stage in answer.headers["Server-Timing"].split(", ")]
+        assert [name for name, _, _ in stages] == ["wait", "load", "draw"]
+
+
 def test_seconds_are_told_by_the_file_scaled_by_what_was_drawn_and_then_measured():
     speeds = Speeds({"fast": profile(0.5), "slow": profile(4.0, steps=24), "unknown": profile()})
     assert (speeds.seconds("fast"), speeds.seconds("slow"), speeds.seconds("unknown")) == (0.5, 4.0, None)

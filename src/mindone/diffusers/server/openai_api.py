@@ -157,7 +157,7 @@ async def _answer(request: Request, ticket: Ticket, fields: ImageFields, kind: s
         data = await asyncio.to_thread(_data, images, ticket, service, fields)
         size = f"{images[0].width}x{images[0].height}"
         told = {"created": int(time.time()), "size": size, "output_format": fields.output_format}
-        return JSONResponse({**told, "background": "opaque", "data": data})
+        return JSONResponse({**told, "background": "opaque", "data": data}, headers=ticket.timing)
     events = follow(service, ticket, request)
     first = await anext(events)  # what is refused still has a status of its own
     body = _events(first, events, ticket, service, fields, kind)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from ..jobs import Job, LoadedPipelines, PipelineKey, draw
+from ..jobs import Job, LoadedPipelines, draw
 from ..jobs.loaded import load_quietly, usual_limit
 from ..jobs.wear import warn
 from ..utils import logging
@@ -134,13 +135,13 @@ class Service:
         if ticket.is_cancelled:
             raise Cancelled
         ticket.began = time.monotonic()
-        self.metrics.seconds.labels("wait").observe(ticket.began - ticket.accepted)
-        pipe = self._pipeline(ticket.job.pipeline_key)
-        if ticket.profile is not None and ticket.profile not in self._warned:
-            warn(self.catalogue.profiles[ticket.profile].profile, pipe, ticket.job)
-            self._warned.add(ticket.profile)
+        self._took(ticket, "wait", ticket.began - ticket.accepted)
+        pipe = self._pipeline(ticket)
+        if ticket.job.steps is None and _usual_steps(pipe) > self.settings.max_steps:
+            ticket.job = ticket.job.model_copy(update={"steps": self.settings.max_steps})
         began = time.monotonic()
         try:
+            self._warn_once(ticket, pipe)
             images = draw(pipe, ticket.job, self._after_step(ticket, began), ticket.pictures)
         except Cancelled:
             raise
@@ -150,22 +151,32 @@ class Service:
             logger.exception("drawing failed")
             raise Refusal(500, "drawing failed; the server's log says why") from None
         seconds = time.monotonic() - began
-        self.metrics.seconds.labels("draw").observe(seconds)
+        self._took(ticket, "draw", seconds)
         self.metrics.images.labels(self.catalogue.name_of(ticket.job.pipeline_key)).inc(len(images))
         if ticket.profile is not None and not ticket.is_interrupted:
             self.speeds.note(ticket.profile, ticket.job, seconds)
         self._mean_seconds = seconds if self._mean_seconds is None else 0.8 * self._mean_seconds + 0.2 * seconds
         return images
 
-    def _pipeline(self, key: PipelineKey) -> Pipeline:
-        began = time.monotonic()
+    def _warn_once(self, ticket: Ticket, pipe: Pipeline) -> None:
+        """Tell the operator, when a profile is used first, what speaks against it here."""
+        if ticket.profile is not None and ticket.profile not in self._warned:
+            self._warned.add(ticket.profile)
+            warn(self.catalogue.profiles[ticket.profile].profile, pipe, ticket.job)
+
+    def _took(self, ticket: Ticket, stage: str, seconds: float) -> None:
+        ticket.seconds[stage] = seconds
+        self.metrics.seconds.labels(stage).observe(seconds)
+
+    def _pipeline(self, ticket: Ticket) -> Pipeline:
+        began, key = time.monotonic(), ticket.job.pipeline_key
         try:
             pipe = self.pipelines.get(key)
         except Exception:
             logger.exception("a model cannot be loaded")
             name = self.catalogue.name_of(key)
             raise Refusal(503, f"{name} cannot be loaded; the server's log says why", "model", retry_after=60) from None
-        self.metrics.seconds.labels("load").observe(time.monotonic() - began)
+        self._took(ticket, "load", time.monotonic() - began)
         return pipe
 
     def _after_step(self, ticket: Ticket, began: float) -> StepCallback:
@@ -197,3 +208,9 @@ class Service:
                 ticket.images.set_exception(outcome)
             else:
                 ticket.images.set_result(outcome)
+
+
+def _usual_steps(pipe: Pipeline) -> int:
+    """The steps of a call that does not say how many."""
+    usual: int = inspect.signature(type(pipe).__call__).parameters["num_inference_steps"].default
+    return usual

@@ -60,7 +60,9 @@ class Settings(Fields):
         64
     )
     max_images: Annotated[int, Field(ge=1, description="Images of one request.")] = 4
-    max_steps: Annotated[int, Field(ge=1, description="Denoising steps of one image.")] = 100
+    max_steps: Annotated[
+        int, Field(ge=1, description="Denoising steps of one image, also of a model that takes more by default.")
+    ] = 100
     max_side: Annotated[int, Field(ge=8, description="Height and width of an image, in pixels.")] = 1024
     max_prompt: Annotated[int, Field(ge=1, description="Characters of a prompt.")] = 2000
     max_upload: Annotated[float, Field(gt=0, description="Megabytes of a request, pictures included.")] = 16.0

@@ -45,6 +45,8 @@ class Ticket:
     images: Future[list[Image]] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
     began: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each stage took that is over: to wait, to load the model, to draw."""
     progress: Progress | None = None
     estimate: Estimate | None = None
     """What the images look like so far, to be shown on demand."""
@@ -58,6 +60,12 @@ class Ticket:
     def interrupt(self) -> None:
         """Skip the steps that are left; the images are as far as they are."""
         self._interrupted.set()
+
+    @property
+    def timing(self) -> dict[str, str]:
+        """The header ``Server-Timing`` of a response, in milliseconds; browsers' developer tools show it."""
+        stages = [f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in self.seconds.items()]
+        return {"Server-Timing": ", ".join(stages)}
 
     @property
     def is_cancelled(self) -> bool:

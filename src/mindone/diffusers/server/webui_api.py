@@ -139,7 +139,8 @@ async def _drawn(request: Request, ticket: Ticket, fields: TextFields) -> JSONRe
     texts = [infotext_of(image, ticket, service.catalogue, i) for i, image in enumerate(images)]
     given = fields.model_dump(exclude={"init_images", "mask"})
     info = json.dumps(_info(ticket, images, texts))
-    return JSONResponse({"images": await asyncio.to_thread(files), "parameters": given, "info": info})
+    told = {"images": await asyncio.to_thread(files), "parameters": given, "info": info}
+    return JSONResponse(told, headers=ticket.timing)
 
 
 def _info(ticket: Ticket, images: list[Image], texts: list[str]) -> dict[str, object]:
