@@ -317,7 +317,7 @@ def main() -> None:
     parser.add_argument("what", choices=["page", "stop", "load", "soak"])
     parser.add_argument("--times", type=int, default=10, help="page, stop: how often")
     parser.add_argument("--clients", type=int, default=50, help="load: how many at once")
-    parser.add_argument("--requests", type=int, default=4, help="load: of each client")
+    parser.add_argument("--requests", type=int, default=8, help="load: of each client")
     parser.add_argument("--steps", type=int, default=5, help="load: of each picture")
     parser.add_argument("--queue", type=int, default=8, help="load: places of the short queue")
     parser.add_argument("--minutes", type=float, default=30, help="soak: how long")

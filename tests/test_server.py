@@ -20,13 +20,13 @@ from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.catalogue import Catalogue, Choice
 from mindone.diffusers.server.keys import Keys
-from mindone.diffusers.server.preview import apply_affine, fit_affine
+from mindone.diffusers.server.preview import Estimate, apply_affine, fit_affine
 from mindone.diffusers.server.queue import FairQueue, Full
 from mindone.diffusers.server.refusals import Cancelled, Refusal
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.ticket import Ticket
 from mindone.diffusers.server.uploads import open_upload
-from tiny_pipelines import checkpoint
+from tiny_pipelines import checkpoint, load
 
 DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "size": "64x64"}
 WEB_DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
@@ -346,3 +346,10 @@ def test_an_affine_preview_is_exact_where_the_decoder_is_affine():
     weights[-1] = 0.5
     images = apply_affine(weights, latents).repeat(8, 1).repeat(8, 2)
     assert fit_affine(latents, images) == pytest.approx(weights, abs=1e-5)
+
+
+def test_previews_are_decoded_only_where_that_takes_next_to_nothing():
+    pipe = load(checkpoint("sd1"))
+    estimate = Estimate(pipe, pipe.engine.asarray(np.zeros((1, 4, 8, 8), np.float32)))
+    decoded = [estimate.picture().size for _ in range(2)]  # the first time of a size is not held against it
+    assert decoded == [(64, 64)] * 2 and estimate.picture(seconds=0).size == (8, 8)

@@ -57,13 +57,17 @@ class Service:
         self._thread.start()
 
     def warm_up(self) -> None:
-        """Load the first model, and draw a step with it so that its graphs are compiled.
+        """Load the first model, and draw a step with it so that its graphs are compiled and previews can be made.
 
         Raises:
             ValueError, OSError: it cannot be loaded.
         """
+        from .preview import affine_map
+
         key = self.catalogue.key()
-        draw(self.pipelines.get(key), Job.of({**key.to_dict(), "prompt": "", "steps": 1, "seed": 0}))
+        pipe = self.pipelines.get(key)
+        draw(pipe, Job.of({**key.to_dict(), "prompt": "", "steps": 1, "seed": 0}))
+        affine_map(pipe)
 
     @property
     def is_ready(self) -> bool:
@@ -183,7 +187,7 @@ class Service:
         """What is done between two steps: stop if need be, and tell how far it is."""
 
         def after_step(pipe: Component, step: int, timestep: float, tensors: dict[str, Array]) -> None:
-            from .preview import Estimate
+            from .preview import SHARE, Estimate
 
             if ticket.is_cancelled:
                 raise Cancelled
@@ -194,8 +198,9 @@ class Service:
             ticket.estimate = Estimate(pipe, tensors["latents"] if latents is None else latents)
             parts = ticket.previews + 1
             shows = done < steps and done * parts // steps > step * parts // steps
-            left = (time.monotonic() - began) / done * (steps - done)
-            ticket.progress = Progress(done, steps, left, ticket.estimate.picture() if shows else None)
+            step_seconds = (time.monotonic() - began) / done
+            preview = ticket.estimate.picture(SHARE * step_seconds * steps / parts) if shows else None
+            ticket.progress = Progress(done, steps, step_seconds * (steps - done), preview)
             ticket.listener(ticket.progress)
 
         return after_step
