@@ -1,7 +1,7 @@
 """What the server adds to the pipeline, how soon its page shows a picture, and what it withstands, with ``icons``.
 
 python benchmarks/serve.py page --times 10      first load to first picture, click to first preview, in chromium
-python benchmarks/serve.py stop --times 30      steps that end after a client hangs up, or Stop is pressed on the page
+python benchmarks/serve.py stop --times 30      steps after a client hangs up, or Stop is pressed on the page
 python benchmarks/serve.py load --clients 50    the server's own time per request; none wrong, none lost, the bound held
 python benchmarks/serve.py soak --minutes 30    good and bad requests, hang-ups, schemathesis: answers of 500, memory
 
@@ -280,8 +280,8 @@ def stop(options: argparse.Namespace) -> None:
         server.should_exit = True
         thread.join()
     for what, steps in (("hang-up", hung_up), ("Stop", pressed)):
-        print(f"{what}: steps that end after it: {statistics.mean(steps):.2f} on average, {max(steps)} at most")
-    assert max(hung_up + pressed) <= 1, "more than the step under way was drawn"
+        print(f"{what}: steps after the one under way: {statistics.mean(steps):.2f} on average, {max(steps)} at most")
+    assert max(hung_up + pressed) <= 1, "it went on for more than a step"
 
 
 def _hang_up(service: Watched, port: int, streams: bool) -> int:

@@ -11,6 +11,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -70,9 +71,10 @@ def _schemathesis(port: int, seconds: float) -> subprocess.CompletedProcess[str]
     checks = "not_a_server_error,content_type_conformance,unsupported_method"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/openapi.json"]
     limits = ["--max-time", str(max(int(seconds), 1)), "--request-timeout", "120", "--rate-limit", "auto"]
-    # Where nothing may be cached or shrunk, every request is a new one.
     rest = ["--checks", checks, "--continue-on-failure", "--no-shrink", "--suppress-health-check", "all", "--no-color"]
-    return subprocess.run([*command, *limits, *rest], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with tempfile.TemporaryDirectory() as folder:  # where it leaves what it remembers
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.run([*command, *limits, *rest], cwd=folder, **output)
 
 
 def _repeat(
