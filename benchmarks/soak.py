@@ -70,7 +70,7 @@ def _schemathesis(port: int, seconds: float) -> subprocess.CompletedProcess[str]
     """Requests made from the OpenAPI document, half of them wrong by it."""
     checks = "not_a_server_error,content_type_conformance,unsupported_method"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/openapi.json"]
-    limits = ["--max-time", str(max(int(seconds), 1)), "--request-timeout", "120", "--rate-limit", "auto"]
+    limits = ["--max-time", str(max(int(seconds), 1)), "--request-timeout", "600", "--rate-limit", "auto"]
     rest = ["--checks", checks, "--continue-on-failure", "--no-shrink", "--suppress-health-check", "all", "--no-color"]
     with tempfile.TemporaryDirectory() as folder:  # where it leaves what it remembers
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
