@@ -55,14 +55,14 @@ def soak(options: argparse.Namespace) -> None:
 
 
 def _watch(pid: int, until: float) -> list[int]:
-    """The resident megabytes of a process, four times a minute, printed by the minute."""
+    """The resident megabytes of a process, twelve times a minute, printed by the minute."""
     memory: list[int] = []
     while time.monotonic() < until:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         memory.append(next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")))
-        if len(memory) % 4 == 1:
-            print(f"minute {len(memory) // 4}: {memory[-1]} MB", flush=True)
-        time.sleep(15)
+        if len(memory) % 12 == 1:
+            print(f"minute {len(memory) // 12}: {memory[-1]} MB", flush=True)
+        time.sleep(5)
     return memory
 
 
