@@ -18,15 +18,15 @@ from mindone.diffusers.jobs import Job
 from mindone.diffusers.jobs.pictures import Pictures
 from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
-from mindone.diffusers.server.catalogue import Catalogue
+from mindone.diffusers.server.catalogue import Catalogue, Choice
 from mindone.diffusers.server.keys import Keys
-from mindone.diffusers.server.preview import apply_affine, fit_affine
+from mindone.diffusers.server.preview import Estimate, apply_affine, fit_affine
 from mindone.diffusers.server.queue import FairQueue, Full
 from mindone.diffusers.server.refusals import Cancelled, Refusal
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.ticket import Ticket
 from mindone.diffusers.server.uploads import open_upload
-from tiny_pipelines import checkpoint
+from tiny_pipelines import checkpoint, load
 
 DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "size": "64x64"}
 WEB_DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
@@ -133,6 +133,9 @@ def test_a_broken_body_is_refused_in_the_same_form(client):
     answer = client.post("/v1/images/generations", content=b"{", headers={"Content-Type": "application/json"})
     assert answer.status_code == 422 and "JSON" in answer.json()["error"]["message"]
     assert client.get("/v1/nowhere").json()["error"]["code"] == "not_found"
+    assert client.put("/healthz").headers["Allow"] == "GET"
+    deep = client.post("/v1/images/generations", content=b"[" * 100_000, headers={"Content-Type": "application/json"})
+    assert deep.status_code == 400
 
 
 # ---- the web user interface's ----------------------------------------------------------------------------------------
@@ -326,7 +329,7 @@ def test_bodies_and_pictures_are_bounded(client):
 
 def test_names_stand_for_what_the_operator_allows():
     catalogue = Catalogue(Settings(model=("small=a/b", "c/d.safetensors"), lora=("e/style.safetensors",)))
-    key, prompt = catalogue.key_for("d", "a cat <lora:style:0.5>")
+    key, prompt = catalogue.key_for(Choice("d"), "a cat <lora:style:0.5>")
     assert (key.model, key.lora, prompt) == ("c/d.safetensors", ("e/style.safetensors:0.5",), "a cat")
     job = Job(**key.to_dict(), prompt=prompt)
     assert (catalogue.public(job).model, catalogue.public(job).lora) == ("d", ("style:0.5",))
@@ -343,3 +346,10 @@ def test_an_affine_preview_is_exact_where_the_decoder_is_affine():
     weights[-1] = 0.5
     images = apply_affine(weights, latents).repeat(8, 1).repeat(8, 2)
     assert fit_affine(latents, images) == pytest.approx(weights, abs=1e-5)
+
+
+def test_previews_are_decoded_only_where_that_takes_next_to_nothing():
+    pipe = load(checkpoint("sd1"))
+    estimate = Estimate(pipe, pipe.engine.asarray(np.zeros((1, 4, 8, 8), np.float32)))
+    decoded = [estimate.picture().size for _ in range(2)]  # the first time of a size is not held against it
+    assert decoded == [(64, 64)] * 2 and estimate.picture(seconds=0).size == (8, 8)

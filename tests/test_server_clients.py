@@ -7,30 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 from PIL import Image
 
 pytest.importorskip("uvicorn", reason="the [serve] extra is not installed")
 
-import uvicorn
-
+from live_server import listening, wait_for
 from mindone.diffusers.server import Settings
-from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.service import Service
 from test_docs import NEED_A_SERVER, blocks, name
 from tiny_pipelines import checkpoint
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed")
-
-
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +29,8 @@ def service() -> Service:
 
 @pytest.fixture(scope="module")
 def port(service):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(create_app(service.settings, service), log_level="error"))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        wait_for(lambda: server.started)
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+    with listening(service) as port:
+        yield port
 
 
 @pytest.fixture

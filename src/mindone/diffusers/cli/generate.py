@@ -74,10 +74,7 @@ def generate(
 
         typed = {name: value for name, value in given.items() if _is_typed(context, name)}
         found = load_profile(profile, str(typed["model"]) if "model" in typed else None)
-        settings = found.job_fields()
-        if "image" in typed:  # whose size is the result's
-            settings = {name: value for name, value in settings.items() if name not in ("height", "width")}
-        given = {**settings, **typed}
+        given = found.job_fields_with(typed)
     job = Job.from_texts(given)
     if output is None:
         output = Path(f"{_file_stem(job.prompt)}-{job.seed}.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -106,6 +107,13 @@ class Profile(Fields):
     def job_fields(self) -> dict[str, object]:
         """The fields of a job that is drawn with the profile, at its size."""
         return {"model": self.checkpoint, "height": self.height, "width": self.width, **self.settings.job_fields()}
+
+    def job_fields_with(self, given: Mapping[str, object]) -> dict[str, object]:
+        """The fields of a job in which ``given`` comes first; a picture to start from brings a size of its own."""
+        own = self.job_fields()
+        if "image" in given:
+            del own["height"], own["width"]
+        return {**own, **given}
 
 
 def load_profile(name_or_path: str | os.PathLike[str], model: str | None = None) -> Profile:

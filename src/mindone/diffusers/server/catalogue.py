@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
+from typing import TypeVar
 
 from ..jobs import Job, PipelineKey
+from ..jobs.profile import SUFFIX
 from ..jobs.run import weighed
 from ..utils.infotext import split_lora_tags
+from .profiles import Offer, offers
 from .refusals import Refusal
 from .settings import Settings
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a request names; None is the first model, the profile's model, or nothing."""
+
+    model: str | None = None
+    profile: str | None = None
+    controlnet: str | None = None
+
 
 class Catalogue:
-    """Models and LoRAs by the names that clients use.
+    """Models, LoRAs, ControlNets and profiles by the names that clients use.
 
     Raises:
-        ValueError: two of them have one name.
+        ValueError, OSError: two of them have one name, or a profile cannot be read or is for a model that is not here.
     """
 
     def __init__(self, settings: Settings):
         self._common = {"dtype": settings.dtype, "engine": settings.engine, "tiny_vae": settings.tiny_vae}
         self._models = _named(settings.model, "model")
         self._loras = _named(settings.lora, "lora")
+        self._controlnets = _named(settings.controlnet, "controlnet")
+        self.profiles: Mapping[str, Offer] = offers(_named(settings.profile, "profile"), self._models)
 
     @property
     def models(self) -> list[str]:
@@ -34,40 +51,63 @@ class Catalogue:
         """The names of the LoRAs."""
         return list(self._loras)
 
-    def key(self, model: str | None = None, loras: Iterable[tuple[str, float]] = ()) -> PipelineKey:
-        """The pipeline that a name stands for, with these LoRAs and their weights.
+    @property
+    def controlnets(self) -> list[str]:
+        """The names of the ControlNets."""
+        return list(self._controlnets)
+
+    def key(self, choice: Choice = Choice(), loras: Iterable[tuple[str, float]] = ()) -> PipelineKey:
+        """The pipeline that a choice stands for, with these LoRAs and their weights.
 
         Raises:
-            Refusal: a name that was not allowed.
+            Refusal: a name that was not allowed, or a profile that is for another model.
         """
-        name = self.models[0] if model is None else model
-        weighed = tuple(f"{self._known(self._loras, each, 'lora')}:{weight:g}" for each, weight in loras)
-        values = {**self._common, "model": self._known(self._models, name, "model"), "lora": weighed}
+        offer = self.profile(choice)
+        name = choice.model or (self.models[0] if offer is None else offer.model)
+        values: dict[str, object] = {**self._common, "model": self._known(self._models, name, "model")}
+        if offer is not None:
+            own = offer.profile.settings.job_fields()
+            values |= {field: value for field, value in own.items() if field in PipelineKey.model_fields}
+        values["lora"] = tuple(f"{self._known(self._loras, each, 'lora')}:{weight:g}" for each, weight in loras)
+        if choice.controlnet is not None:
+            values["controlnet"] = (self._known(self._controlnets, choice.controlnet, "controlnet"),)
         return PipelineKey.of(values)
 
-    def key_for(self, model: str | None, prompt: str) -> tuple[PipelineKey, str]:
+    def profile(self, choice: Choice) -> Offer | None:
+        """The profile that is chosen; raises as `key`."""
+        if choice.profile is None:
+            return None
+        offer = self._known(self.profiles, choice.profile, "profile")
+        if choice.model not in (None, offer.model):
+            raise Refusal(422, f"profile {choice.profile} is for the model {offer.model}", "profile")
+        return offer
+
+    def key_for(self, choice: Choice, prompt: str) -> tuple[PipelineKey, str]:
         """The pipeline for a prompt that may name LoRAs, and the prompt without their names."""
         rest, loras = split_lora_tags(prompt)
-        return self.key(model, loras), rest
+        return self.key(choice, loras), rest
 
     def name_of(self, key: PipelineKey) -> str:
-        """What clients call a pipeline's model."""
-        return next(name for name, path in self._models.items() if path == key.model)
+        """What clients call a pipeline's model; of a profile's distilled one the path's last part."""
+        names = (name for name, path in self._models.items() if path == key.model)
+        return next(names, PurePath(key.model).name)
 
     def public(self, job: Job) -> Job:
         """A job as clients may see it: with names where it has the operator's paths."""
         loras = {path: name for name, path in self._loras.items()}
+        controlnets = {path: name for name, path in self._controlnets.items()}
         weighed_loras = [weighed(text) for text in job.lora]
         return job.model_copy(
             update={
                 "model": self.name_of(job),
                 "lora": tuple(f"{loras[path]}:{weight:g}" for path, weight in weighed_loras),
+                "controlnet": tuple(controlnets[path] for path in job.controlnet),
                 "tiny_vae": None if job.tiny_vae is None else PurePath(job.tiny_vae).name,
             }
         )
 
     @staticmethod
-    def _known(allowed: Mapping[str, str], name: str, field: str) -> str:
+    def _known(allowed: Mapping[str, T], name: str, field: str) -> T:
         if name not in allowed:
             known = f"known are {', '.join(allowed)}" if allowed else "there are none here"
             raise Refusal(404, f"unknown {field} {name[:80]!r}; {known}", field)
@@ -81,7 +121,7 @@ def _named(given: Iterable[str], field: str) -> dict[str, str]:
         name, sign, path = text.partition("=")
         if not sign:
             path = text
-            name = PurePath(text).stem if text.endswith(".safetensors") else PurePath(text).name
+            name = PurePath(text).stem if text.endswith((".safetensors", SUFFIX)) else PurePath(text).name
         if not name or not path:
             raise ValueError(f"{field} must be PATH_OR_ID or NAME=PATH_OR_ID, got {text!r}")
         if name in named:

@@ -36,4 +36,5 @@ def infotext_of(image: Image, ticket: Ticket, catalogue: Catalogue, index: int) 
 
 def _about(ticket: Ticket, index: int) -> dict[str, object]:
     own = {"image": index, "image_seed": ticket.job.seeds[index]} if ticket.job.num_images > 1 else {}
-    return {"version": __version__, **own}
+    profile = {} if ticket.profile is None else {"profile": ticket.profile}
+    return {"version": __version__, **profile, **own}

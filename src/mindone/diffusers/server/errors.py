@@ -54,7 +54,7 @@ def _as_refusal(error: Exception) -> Refusal:
     if isinstance(error, RequestValidationError):
         return first_reason(error.errors())
     if isinstance(error, HTTPException):
-        return Refusal(error.status_code, str(error.detail))
+        return Refusal(error.status_code, str(error.detail), headers=error.headers)
     return Refusal(500, "the server has failed; its log says why")
 
 

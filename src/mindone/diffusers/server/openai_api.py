@@ -15,14 +15,15 @@ from PIL import Image, ImageOps
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from .catalogue import Choice
 from .encoding import encoded, encoded_png
 from .errors import first_reason, openai_form
-from .openai_fields import JOB_NAMES, EditFields, ImageFields
+from .openai_fields import JOB_NAMES, EditFields, GenerationFields, ImageFields
 from .refusals import Cancelled, Refusal
-from .request import Start, make_ticket, service_of
+from .request import Control, Uploads, make_ticket, service_of
 from .service import Service
 from .ticket import Progress, Ticket
-from .uploads import open_upload
+from .uploads import Upload, from_base64, open_upload
 from .waiting import follow, result
 
 if TYPE_CHECKING:
@@ -32,27 +33,32 @@ router = APIRouter(prefix="/v1", tags=["OpenAI's images API"])
 
 _STARTED = int(time.time())
 _IMAGES_OF_AN_EDIT = ("image", "image[]")
+_FILES_OF_AN_EDIT = (*_IMAGES_OF_AN_EDIT, "mask", "control_image")
 
 
 @router.get("/models")
 async def models(request: Request) -> JSONResponse:
-    """The models that requests may name; the first one is the default."""
-    entries = [_model(name) for name in service_of(request).catalogue.models]
+    """The models that requests may name, with their profiles and ControlNets; the first one is the default."""
+    service = service_of(request)
+    entries = [_model(service, name) for name in service.catalogue.models]
     return JSONResponse({"object": "list", "data": entries})
 
 
 @router.get("/models/{name}")
 async def model(request: Request, name: str) -> JSONResponse:
     """One of them."""
-    if name not in service_of(request).catalogue.models:
+    service = service_of(request)
+    if name not in service.catalogue.models:
         raise Refusal(404, f"unknown model {name[:80]!r}", "model")
-    return JSONResponse(_model(name))
+    return JSONResponse(_model(service, name))
 
 
 @router.post("/images/generations")
-async def generations(request: Request, fields: Annotated[ImageFields, Body()]) -> Response:
+async def generations(request: Request, fields: Annotated[GenerationFields, Body()]) -> Response:
     """Draw images of a text. With ``stream`` the response is server-sent events."""
-    ticket = make_ticket(request, fields.model, fields.job_fields(), None, JOB_NAMES, fields.partial_images)
+    given = None if fields.control_image is None else from_base64(fields.control_image, "control_image")
+    uploads = Uploads(control=await _control(given, fields, service_of(request)))
+    ticket = make_ticket(request, _choice(fields), fields.job_fields(), uploads, JOB_NAMES, fields.partial_images)
     return await _answer(request, ticket, fields, "image_generation")
 
 
@@ -67,6 +73,7 @@ _EDIT_BODY = {
                     "properties": {
                         "image": {"type": "string", "format": "binary"},
                         "mask": {"type": "string", "format": "binary"},
+                        "control_image": {"type": "string", "format": "binary"},
                         **EditFields.model_json_schema()["properties"],
                     },
                 }
@@ -81,13 +88,13 @@ async def edits(request: Request) -> Response:
     """Draw a picture anew, or where ``mask`` is transparent only that part of it."""
     async with request.form(max_files=4, max_fields=40) as form:
         fields = _edit_fields(form)
-        start = await _start(form, service_of(request).settings.max_upload_side)
-    ticket = make_ticket(request, fields.model, fields.job_fields(), start, JOB_NAMES, fields.partial_images)
+        uploads = await _uploads(form, fields, service_of(request))
+    ticket = make_ticket(request, _choice(fields), fields.job_fields(), uploads, JOB_NAMES, fields.partial_images)
     return await _answer(request, ticket, fields, "image_edit")
 
 
 def _edit_fields(form: FormData) -> EditFields:
-    texts = {name: value for name, value in form.multi_items() if name not in (*_IMAGES_OF_AN_EDIT, "mask")}
+    texts = {name: value for name, value in form.multi_items() if name not in _FILES_OF_AN_EDIT}
     file = next((name for name, value in texts.items() if isinstance(value, UploadFile)), None)
     if file is not None:
         raise Refusal(422, f"{file[:80]} is no file that is known here", file[:80])
@@ -97,18 +104,42 @@ def _edit_fields(form: FormData) -> EditFields:
         raise first_reason(error.errors(include_url=False, include_context=False, include_input=False)) from None
 
 
-async def _start(form: FormData, max_side: int) -> Start:
-    pictures = [value for name, value in form.multi_items() if name in _IMAGES_OF_AN_EDIT]
-    if len(pictures) != 1 or not isinstance(pictures[0], UploadFile):
+async def _uploads(form: FormData, fields: EditFields, service: Service) -> Uploads:
+    pictures = [name for name, _ in form.multi_items() if name in _IMAGES_OF_AN_EDIT]
+    content = await _content(form, pictures[0]) if len(pictures) == 1 else None
+    if content is None:
         raise Refusal(422, f"image must be one file, got {len(pictures)} of them", "image")
-    image = await asyncio.to_thread(open_upload, await pictures[0].read(), "image", max_side)
-    mask = form.get("mask")
-    if mask is None:
-        return Start(image)
-    if not isinstance(mask, UploadFile):
-        raise Refusal(422, "mask must be a file", "mask")
-    transparent = await asyncio.to_thread(open_upload, await mask.read(), "mask", max_side)
-    return Start(image, _where_transparent(transparent.picture))
+    image = await _opened(content, "image", service)
+    control = await _control(await _content(form, "control_image"), fields, service)
+    given = await _content(form, "mask")
+    mask = None if given is None else _where_transparent((await _opened(given, "mask", service)).picture)
+    return Uploads(image, mask, control)
+
+
+async def _content(form: FormData, name: str) -> bytes | None:
+    """A file of the form."""
+    value = form.get(name)
+    if value is not None and not isinstance(value, UploadFile):
+        raise Refusal(422, f"{name.removesuffix('[]')} must be a file", name.removesuffix("[]"))
+    return None if value is None else await value.read()
+
+
+async def _opened(content: bytes, field: str, service: Service) -> Upload:
+    return await asyncio.to_thread(open_upload, content, field, service.settings.max_upload_side)
+
+
+async def _control(content: bytes | None, fields: ImageFields, service: Service) -> Control | None:
+    """The picture that the ControlNet which is named is to follow."""
+    if content is None and fields.controlnet is None:
+        return None
+    if content is None or fields.controlnet is None:
+        given, missing = ("controlnet", "control_image") if content is None else ("control_image", "controlnet")
+        raise Refusal(422, f"{given} needs {missing}", missing)
+    return Control(await _opened(content, "control_image", service), fields.control_kind, fields.control_scale)
+
+
+def _choice(fields: ImageFields) -> Choice:
+    return Choice(fields.model, fields.profile, fields.controlnet)
 
 
 def _where_transparent(mask: Picture) -> Picture:
@@ -126,7 +157,7 @@ async def _answer(request: Request, ticket: Ticket, fields: ImageFields, kind: s
         data = await asyncio.to_thread(_data, images, ticket, service, fields)
         size = f"{images[0].width}x{images[0].height}"
         told = {"created": int(time.time()), "size": size, "output_format": fields.output_format}
-        return JSONResponse({**told, "background": "opaque", "data": data})
+        return JSONResponse({**told, "background": "opaque", "data": data}, headers=ticket.timing)
     events = follow(service, ticket, request)
     first = await anext(events)  # what is refused still has a status of its own
     body = _events(first, events, ticket, service, fields, kind)
@@ -188,5 +219,15 @@ def _event(kind: str, **values: object) -> str:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **values})}\n\n"
 
 
-def _model(name: str) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "mindone-diffusers"}
+def _model(service: Service, name: str) -> dict[str, object]:
+    """OpenAI's keys, and what requests may name beside the model."""
+    catalogue, ours = service.catalogue, {"object": "model", "created": _STARTED, "owned_by": "mindone-diffusers"}
+    profiles = [_profile(service, each) for each, offer in catalogue.profiles.items() if offer.model == name]
+    return {"id": name, **ours, "profiles": profiles, "controlnets": catalogue.controlnets}
+
+
+def _profile(service: Service, name: str) -> dict[str, object]:
+    """A profile with the seconds that an image of its size is expected to take."""
+    profile, seconds = service.catalogue.profiles[name].profile, service.speeds.seconds(name)
+    about = {"width": profile.width, "height": profile.height, "settings": profile.settings.words}
+    return {"id": name, **about, "seconds": None if seconds is None else round(seconds, 3)}

@@ -36,6 +36,13 @@ class ImageFields(BaseModel):
     steps: Annotated[int, Field(ge=1)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
     scheduler: SchedulerName | None = None
+    profile: Annotated[str | None, Field(description="A speed that GET /v1/models lists.")] = None
+    controlnet: Annotated[str | None, Field(description="A ControlNet that GET /v1/models lists.")] = None
+    control_kind: Annotated[
+        Literal["canny", "image"],
+        Field(description="What the ControlNet is given: the picture's edges, or the picture as it is."),
+    ] = "canny"
+    control_scale: Annotated[float, Field(ge=0, le=2, description="How closely to follow the picture.")] = 1.0
     progress: Annotated[bool, Field(description="With stream: an event after every step.")] = False
 
     @field_validator("size")
@@ -59,6 +66,12 @@ class ImageFields(BaseModel):
         width, height = (int(found[1]), int(found[2])) if found else (None, None)
         names = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "scheduler")
         return {**{name: getattr(self, name) for name in names}, "num_images": self.n, "width": width, "height": height}
+
+
+class GenerationFields(ImageFields):
+    """What text to image takes: a picture to follow stands in the body itself."""
+
+    control_image: Annotated[str | None, Field(description="A picture in base64, for controlnet.")] = None
 
 
 class EditFields(ImageFields):

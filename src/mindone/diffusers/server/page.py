@@ -15,7 +15,8 @@ from .request import service_of
 
 router = APIRouter(include_in_schema=False)
 
-_FILES = MappingProxyType({"page.css": "text/css", "page.js": "text/javascript", "docs.js": "text/javascript"})
+_MODULES = ("api.js", "brush.js", "drawing.js", "form.js", "gallery.js", "page.js", "pictures.js")
+_FILES = MappingProxyType({"page.css": "text/css", **dict.fromkeys((*_MODULES, "docs.js"), "text/javascript")})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -30,7 +31,8 @@ _templates = Environment(
 async def page(request: Request) -> Response:
     """Draw in a browser. What it shows of the server needs no key: the bounds of its inputs."""
     settings = service_of(request).settings
-    text = _templates.get_template("index.html").render(settings=settings, schedulers=list(SHORT_NAMES))
+    template = _templates.get_template("index.html")
+    text = template.render(settings=settings, schedulers=list(SHORT_NAMES), modules=_MODULES)
     return HTMLResponse(text, headers=_HEADERS)
 
 

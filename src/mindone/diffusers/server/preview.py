@@ -1,12 +1,15 @@
 """What images look like while they are drawn: the scheduler's estimate of the clean latents, as a small picture.
 
-A small autoencoder decodes the estimate itself. A large one would take longer than a step, so for that each latent
-becomes one pixel by an affine map to RGB, fitted once to what the autoencoder makes of a few smooth random latents.
+A tiny autoencoder decodes the estimate itself, where that takes next to nothing of the steps' time. Elsewhere each
+latent becomes one pixel by an affine map to RGB, fitted once to what the autoencoder makes of a few smooth random
+latents.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
     from ..pipelines.components import Component
 
+SHARE = 0.05
+"""How much of the steps' time previews may take."""
 _SMALL = 10_000_000
 """Parameters up to which an autoencoder decodes previews: tiny ones have 2.4 million, published full ones 84."""
 _SAMPLES, _SIDE, _COARSE = 4, 16, 4
@@ -35,12 +40,15 @@ class Estimate:
     pipe: Component
     latents: Array
 
-    def picture(self) -> Image:
-        """The first of the images as it looks now."""
+    def picture(self, seconds: float = math.inf) -> Image:
+        """The first of the images as it looks now; decoded where that takes no more than ``seconds``."""
         first = self.latents[0:1]
-        if self.pipe.vae.num_parameters() <= _SMALL:
-            return to_pil(decode_latents(self.pipe.engine, self.pipe.vae, first))[0]
-        return to_pil(apply_affine(_affine_map(self.pipe), self.pipe.engine.numpy(first)))[0]
+        if self.pipe.vae.num_parameters() > _SMALL or _seconds_to_decode(self) > seconds:
+            return to_pil(apply_affine(affine_map(self.pipe), self.pipe.engine.numpy(first)))[0]
+        began = time.monotonic()
+        image = to_pil(decode_latents(self.pipe.engine, self.pipe.vae, first))[0]
+        _note_decoded(self, time.monotonic() - began)
+        return image
 
 
 def apply_affine(weights: NDArray[np.float64], latents: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -65,7 +73,23 @@ _maps: WeakKeyDictionary[object, NDArray[np.float64]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def _affine_map(pipe: Component) -> NDArray[np.float64]:
+_decoded: WeakKeyDictionary[object, dict[tuple[int, ...], float]] = WeakKeyDictionary()
+
+
+def _seconds_to_decode(estimate: Estimate) -> float:
+    """As measured last; nothing for a size that has yet to be tried."""
+    with _lock:
+        return _decoded.get(estimate.pipe.vae, {}).get(estimate.latents.shape, 0.0)
+
+
+def _note_decoded(estimate: Estimate, seconds: float) -> None:
+    """Remember a time. The first one of a size does not count: it may have compiled."""
+    with _lock:
+        times = _decoded.setdefault(estimate.pipe.vae, {})
+        times[estimate.latents.shape] = seconds if estimate.latents.shape in times else 0.0
+
+
+def affine_map(pipe: Component) -> NDArray[np.float64]:
     """The map for a pipeline's autoencoder, fitted when it is asked for first."""
     with _lock:
         if pipe.vae not in _maps:

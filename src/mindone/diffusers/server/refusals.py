@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Refusal(Exception):
     """Raised anywhere while a request is handled; each API tells it in its own form.
@@ -12,17 +14,26 @@ class Refusal(Exception):
         message: what was given and what would work.
         field: the request's field that it concerns.
         retry_after: in how many seconds to come back.
+        headers: what else the response is to carry.
     """
 
-    def __init__(self, status: int, message: str, field: str | None = None, retry_after: int | None = None):
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        field: str | None = None,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ):
         super().__init__(message)
         self.status, self.message, self.field, self.retry_after = status, message, field, retry_after
+        self._headers = headers or {}
 
     @property
     def headers(self) -> dict[str, str]:
         """What the response carries besides the reason."""
         told = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return told | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+        return {**self._headers, **told, **({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})}
 
     @property
     def reason(self) -> str:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from ..jobs import Job
 from ..jobs.pictures import Pictures, check_mask
+from .catalogue import Choice
 from .refusals import Refusal
 from .service import Service
 from .settings import Settings
@@ -21,11 +22,46 @@ LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Start:
-    """The picture that a request starts from, and where it is drawn anew: white in ``mask``."""
+class Control:
+    """The picture that a ControlNet is to follow: its edges (``canny``) or itself (``image``), and how closely."""
 
-    image: Upload
+    picture: Upload
+    kind: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class Uploads:
+    """The picture that a request starts from, where it is drawn anew (white in ``mask``), and one to follow."""
+
+    image: Upload | None = None
     mask: Image.Image | None = None
+    control: Control | None = None
+
+    @property
+    def job_fields(self) -> dict[str, object]:
+        """The fields of a job, in which names stand for the pictures."""
+        fields: dict[str, object] = {}
+        if self.image is not None:
+            fields |= {"image": self.image.name, **({"mask": f"{self.image.name}-mask"} if self.mask else {})}
+        if self.control is not None:
+            named = f"{self.control.kind}={self.control.picture.name}"
+            fields |= {"control": (named,), "control_scale": (self.control.scale,)}
+        return fields
+
+    @property
+    def pictures(self) -> Pictures:
+        """The same pictures for a job to be drawn from.
+
+        Raises:
+            ValueError: image and mask have different sizes, or the mask is all black.
+        """
+        image = None if self.image is None else _on_white(self.image.picture)
+        if image is not None and self.mask is not None:
+            check_mask(image, self.mask)
+        if self.control is None:
+            return Pictures(image, self.mask)
+        return Pictures(image, self.mask, ((self.control.kind, _on_white(self.control.picture.picture)),))
 
 
 def service_of(request: Request) -> Service:
@@ -42,9 +78,9 @@ def client_of(request: Request) -> str:
 
 def make_ticket(
     request: Request,
-    model: str | None,
+    choice: Choice,
     fields: Mapping[str, object],
-    start: Start | None = None,
+    uploads: Uploads = Uploads(),
     names: Mapping[str, str] | None = None,
     previews: int = 0,
 ) -> Ticket:
@@ -52,9 +88,9 @@ def make_ticket(
 
     Args:
         request: who asks.
-        model: the name of a model; None is the first one.
-        fields: of a job, as the client gave them; what is None is left to the model.
-        start: the picture to start from.
+        choice: the model, the profile and the ControlNet that the client names.
+        fields: of a job, as the client gave them; what is None is left to the profile or the model.
+        uploads: the pictures that came with the request.
         names: what the client calls a field, where that is not the job's name.
         previews: how many to make on the way.
 
@@ -62,20 +98,17 @@ def make_ticket(
         Refusal: a value is out of bounds or not allowed.
     """
     service, names = service_of(request), names or {}
-    given = {name: value for name, value in fields.items() if value is not None}
-    key, given["prompt"] = service.catalogue.key_for(model, _prompt(given.get("prompt"), service.settings))
-    pictures = Pictures()
-    if start is not None:
-        given |= {"image": start.image.name, **({"mask": f"{start.image.name}-mask"} if start.mask else {})}
-        pictures = Pictures(_on_white(start.image.picture), start.mask)
+    given = {name: value for name, value in {**fields, **uploads.job_fields}.items() if value is not None}
+    key, given["prompt"] = service.catalogue.key_for(choice, _prompt(given.get("prompt"), service.settings))
+    offer = service.catalogue.profile(choice)
     try:
-        if start is not None and start.mask is not None:
-            check_mask(start.image.picture, start.mask)
-        job = Job.of({**key.to_dict(), **given})
+        pictures = uploads.pictures
+        values = given if offer is None else offer.profile.job_fields_with(given)
+        job = Job.of({**values, **key.model_dump()})
     except (ValueError, ValidationError) as error:
         raise Refusal(422, str(error), _field(str(error), names)) from None
     _check_bounds(job, service.settings, names)
-    return Ticket(job, client_of(request), pictures, previews)
+    return Ticket(job, client_of(request), pictures, previews, choice.profile)
 
 
 def _prompt(prompt: object, settings: Settings) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from ..jobs import Job, LoadedPipelines, PipelineKey, draw
+from ..jobs import Job, LoadedPipelines, draw
 from ..jobs.loaded import load_quietly, usual_limit
+from ..jobs.wear import warn
 from ..utils import logging
 from .catalogue import Catalogue
 from .metrics import Metrics
+from .profiles import Speeds
 from .queue import FairQueue, Full
 from .refusals import Cancelled, Refusal
 from .settings import Settings
@@ -38,6 +41,8 @@ class Service:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.catalogue = Catalogue(settings)
+        self.speeds = Speeds({name: offer.profile for name, offer in self.catalogue.profiles.items()})
+        self._warned: set[str] = set()
         self.queue: FairQueue[Ticket] = FairQueue(settings.max_queue)
         self.running: Ticket | None = None
         limit = usual_limit() if settings.memory is None else int(settings.memory * 1e9)
@@ -52,13 +57,17 @@ class Service:
         self._thread.start()
 
     def warm_up(self) -> None:
-        """Load the first model, and draw a step with it so that its graphs are compiled.
+        """Load the first model, and draw a step with it so that its graphs are compiled and previews can be made.
 
         Raises:
             ValueError, OSError: it cannot be loaded.
         """
+        from .preview import affine_map
+
         key = self.catalogue.key()
-        draw(self.pipelines.get(key), Job.of({**key.to_dict(), "prompt": "", "steps": 1, "seed": 0}))
+        pipe = self.pipelines.get(key)
+        draw(pipe, Job.of({**key.to_dict(), "prompt": "", "steps": 1, "seed": 0}))
+        affine_map(pipe)
 
     @property
     def is_ready(self) -> bool:
@@ -130,10 +139,13 @@ class Service:
         if ticket.is_cancelled:
             raise Cancelled
         ticket.began = time.monotonic()
-        self.metrics.seconds.labels("wait").observe(ticket.began - ticket.accepted)
-        pipe = self._pipeline(ticket.job.pipeline_key)
+        self._took(ticket, "wait", ticket.began - ticket.accepted)
+        pipe = self._pipeline(ticket)
+        if ticket.job.steps is None and _usual_steps(pipe) > self.settings.max_steps:
+            ticket.job = ticket.job.model_copy(update={"steps": self.settings.max_steps})
         began = time.monotonic()
         try:
+            self._warn_once(ticket, pipe)
             images = draw(pipe, ticket.job, self._after_step(ticket, began), ticket.pictures)
         except Cancelled:
             raise
@@ -143,27 +155,39 @@ class Service:
             logger.exception("drawing failed")
             raise Refusal(500, "drawing failed; the server's log says why") from None
         seconds = time.monotonic() - began
-        self.metrics.seconds.labels("draw").observe(seconds)
+        self._took(ticket, "draw", seconds)
         self.metrics.images.labels(self.catalogue.name_of(ticket.job.pipeline_key)).inc(len(images))
+        if ticket.profile is not None and not ticket.is_interrupted:
+            self.speeds.note(ticket.profile, ticket.job, seconds)
         self._mean_seconds = seconds if self._mean_seconds is None else 0.8 * self._mean_seconds + 0.2 * seconds
         return images
 
-    def _pipeline(self, key: PipelineKey) -> Pipeline:
-        began = time.monotonic()
+    def _warn_once(self, ticket: Ticket, pipe: Pipeline) -> None:
+        """Tell the operator, when a profile is used first, what speaks against it here."""
+        if ticket.profile is not None and ticket.profile not in self._warned:
+            self._warned.add(ticket.profile)
+            warn(self.catalogue.profiles[ticket.profile].profile, pipe, ticket.job)
+
+    def _took(self, ticket: Ticket, stage: str, seconds: float) -> None:
+        ticket.seconds[stage] = seconds
+        self.metrics.seconds.labels(stage).observe(seconds)
+
+    def _pipeline(self, ticket: Ticket) -> Pipeline:
+        began, key = time.monotonic(), ticket.job.pipeline_key
         try:
             pipe = self.pipelines.get(key)
         except Exception:
             logger.exception("a model cannot be loaded")
             name = self.catalogue.name_of(key)
             raise Refusal(503, f"{name} cannot be loaded; the server's log says why", "model", retry_after=60) from None
-        self.metrics.seconds.labels("load").observe(time.monotonic() - began)
+        self._took(ticket, "load", time.monotonic() - began)
         return pipe
 
     def _after_step(self, ticket: Ticket, began: float) -> StepCallback:
         """What is done between two steps: stop if need be, and tell how far it is."""
 
         def after_step(pipe: Component, step: int, timestep: float, tensors: dict[str, Array]) -> None:
-            from .preview import Estimate
+            from .preview import SHARE, Estimate
 
             if ticket.is_cancelled:
                 raise Cancelled
@@ -174,8 +198,9 @@ class Service:
             ticket.estimate = Estimate(pipe, tensors["latents"] if latents is None else latents)
             parts = ticket.previews + 1
             shows = done < steps and done * parts // steps > step * parts // steps
-            left = (time.monotonic() - began) / done * (steps - done)
-            ticket.progress = Progress(done, steps, left, ticket.estimate.picture() if shows else None)
+            step_seconds = (time.monotonic() - began) / done
+            preview = ticket.estimate.picture(SHARE * step_seconds * steps / parts) if shows else None
+            ticket.progress = Progress(done, steps, step_seconds * (steps - done), preview)
             ticket.listener(ticket.progress)
 
         return after_step
@@ -188,3 +213,9 @@ class Service:
                 ticket.images.set_exception(outcome)
             else:
                 ticket.images.set_result(outcome)
+
+
+def _usual_steps(pipe: Pipeline) -> int:
+    """The steps of a call that does not say how many."""
+    usual: int = inspect.signature(type(pipe).__call__).parameters["num_inference_steps"].default
+    return usual

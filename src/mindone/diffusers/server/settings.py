@@ -27,6 +27,19 @@ class Settings(Fields):
         Field(description="A LoRA that prompts may name as <lora:NAME:WEIGHT>; again for each further one."),
         Option(metavar="[NAME=]PATH_OR_ID"),
     ] = ()
+    profile: Annotated[
+        tuple[str, ...],
+        Field(
+            description="A speed that requests may choose: what `tune` found for one of the models, as a file or as "
+            "the name that it was saved under; again for each further one."
+        ),
+        Option(metavar="[NAME=]FILE.json or NAME"),
+    ] = ()
+    controlnet: Annotated[
+        tuple[str, ...],
+        Field(description="A ControlNet that requests may name; again for each further one."),
+        Option(metavar="[NAME=]PATH_OR_ID"),
+    ] = ()
     tiny_vae: TinyVae = None
     dtype: Dtype = "float16"
     engine: EngineName = None
@@ -47,7 +60,9 @@ class Settings(Fields):
         64
     )
     max_images: Annotated[int, Field(ge=1, description="Images of one request.")] = 4
-    max_steps: Annotated[int, Field(ge=1, description="Denoising steps of one image.")] = 100
+    max_steps: Annotated[
+        int, Field(ge=1, description="Denoising steps of one image, also of a model that takes more by default.")
+    ] = 100
     max_side: Annotated[int, Field(ge=8, description="Height and width of an image, in pixels.")] = 1024
     max_prompt: Annotated[int, Field(ge=1, description="Characters of a prompt.")] = 2000
     max_upload: Annotated[float, Field(gt=0, description="Megabytes of a request, pictures included.")] = 16.0

@@ -37,12 +37,16 @@ class Ticket:
     pictures: Pictures
     previews: int = 0
     """How many previews to make on the way, spread evenly."""
+    profile: str | None = None
+    """The name of the profile that the job was made with."""
     listener: Callable[[Progress], None] = lambda progress: None
     """Called in the engine's thread after every step."""
 
     images: Future[list[Image]] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
     began: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each stage took that is over: to wait, to load the model, to draw."""
     progress: Progress | None = None
     estimate: Estimate | None = None
     """What the images look like so far, to be shown on demand."""
@@ -56,6 +60,12 @@ class Ticket:
     def interrupt(self) -> None:
         """Skip the steps that are left; the images are as far as they are."""
         self._interrupted.set()
+
+    @property
+    def timing(self) -> dict[str, str]:
+        """The header ``Server-Timing`` of a response, in milliseconds; browsers' developer tools show it."""
+        stages = [f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in self.seconds.items()]
+        return {"Server-Timing": ", ".join(stages)}
 
     @property
     def is_cancelled(self) -> bool:

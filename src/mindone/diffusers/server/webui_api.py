@@ -12,10 +12,11 @@ from fastapi.responses import JSONResponse
 from PIL import ImageFilter, ImageOps
 
 from ..utils.infotext import SAMPLERS
+from .catalogue import Choice
 from .choices import Choices
 from .encoding import encoded, encoded_png, infotext_of
 from .png_info import parameters_of
-from .request import Start, client_of, make_ticket, service_of
+from .request import Uploads, client_of, make_ticket, service_of
 from .ticket import Ticket
 from .uploads import from_base64, open_upload
 from .waiting import result
@@ -30,7 +31,7 @@ router = APIRouter(prefix="/sdapi/v1", tags=["The web user interface's API"])
 @router.post("/txt2img")
 async def txt2img(request: Request, fields: Annotated[Txt2Img, Body()]) -> JSONResponse:
     """Draw images of a text."""
-    ticket = make_ticket(request, _model(request, fields), fields.job_fields(), None, JOB_NAMES)
+    ticket = make_ticket(request, _choice(request, fields), fields.job_fields(), names=JOB_NAMES)
     return await _drawn(request, ticket, fields)
 
 
@@ -38,8 +39,8 @@ async def txt2img(request: Request, fields: Annotated[Txt2Img, Body()]) -> JSONR
 async def img2img(request: Request, fields: Annotated[Img2Img, Body()]) -> JSONResponse:
     """Draw a picture anew, or with a mask only where that is white."""
     job_fields = fields.job_fields()
-    start = await asyncio.to_thread(_start, fields, service_of(request).settings.max_upload_side)
-    ticket = make_ticket(request, _model(request, fields), job_fields, start, JOB_NAMES)
+    uploads = await asyncio.to_thread(_uploads, fields, service_of(request).settings.max_upload_side)
+    ticket = make_ticket(request, _choice(request, fields), job_fields, uploads, JOB_NAMES)
     return await _drawn(request, ticket, fields)
 
 
@@ -75,9 +76,9 @@ async def options(request: Request) -> JSONResponse:
 
 @router.post("/options")
 async def set_options(request: Request, given: Annotated[Overrides, Body()]) -> JSONResponse:
-    """Choose the model of this client's further requests."""
+    """Choose the model and the profile of this client's further requests."""
     service = service_of(request)
-    service.catalogue.key(given.sd_model_checkpoint)
+    service.catalogue.key(Choice(given.sd_model_checkpoint, given.profile))
     _choices(request).put(client_of(request), given)
     return JSONResponse({})
 
@@ -109,23 +110,23 @@ def _choices(request: Request) -> Choices[Overrides]:
     return choices
 
 
-def _model(request: Request, fields: TextFields) -> str | None:
-    """The model that the request names, or else the one that its client has chosen."""
-    named = fields.override_settings.sd_model_checkpoint if fields.override_settings else None
-    if named is not None:
-        return named
-    chosen = _choices(request).get(client_of(request))
-    return None if chosen is None else chosen.sd_model_checkpoint
+def _choice(request: Request, fields: TextFields) -> Choice:
+    """The model and the profile that the request names, or else those that its client has chosen."""
+    named, chosen = fields.override_settings, _choices(request).get(client_of(request))
+    for each in (named, chosen):
+        if each is not None and (each.sd_model_checkpoint is not None or each.profile is not None):
+            return Choice(each.sd_model_checkpoint, each.profile)
+    return Choice()
 
 
-def _start(fields: Img2Img, max_side: int) -> Start:
+def _uploads(fields: Img2Img, max_side: int) -> Uploads:
     image = open_upload(from_base64(fields.init_images[0], "init_images"), "init_images", max_side)
     if fields.mask is None:
-        return Start(image)
+        return Uploads(image)
     mask = open_upload(from_base64(fields.mask, "mask"), "mask", max_side).picture.convert("L")
     if fields.inpainting_mask_invert:
         mask = ImageOps.invert(mask)
-    return Start(image, mask.filter(ImageFilter.GaussianBlur(fields.mask_blur)))
+    return Uploads(image, mask.filter(ImageFilter.GaussianBlur(fields.mask_blur)))
 
 
 async def _drawn(request: Request, ticket: Ticket, fields: TextFields) -> JSONResponse:
@@ -138,7 +139,8 @@ async def _drawn(request: Request, ticket: Ticket, fields: TextFields) -> JSONRe
     texts = [infotext_of(image, ticket, service.catalogue, i) for i, image in enumerate(images)]
     given = fields.model_dump(exclude={"init_images", "mask"})
     info = json.dumps(_info(ticket, images, texts))
-    return JSONResponse({"images": await asyncio.to_thread(files), "parameters": given, "info": info})
+    told = {"images": await asyncio.to_thread(files), "parameters": given, "info": info}
+    return JSONResponse(told, headers=ticket.timing)
 
 
 def _info(ticket: Ticket, images: list[Image], texts: list[str]) -> dict[str, object]:

@@ -73,6 +73,7 @@ class Overrides(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     sd_model_checkpoint: str | None = None
+    profile: Annotated[str | None, Field(description="Of our own: a speed that GET /v1/models lists.")] = None
     CLIP_stop_at_last_layers: Annotated[int, Field(ge=1, le=12)] = 1
 
 
