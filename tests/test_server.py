@@ -186,7 +186,7 @@ def test_interrupt_gives_the_image_as_far_as_it_is_and_progress_shows_it(client,
     drawing = threading.Thread(target=lambda: answers.append(client.post("/sdapi/v1/txt2img", json=body)))
     drawing.start()
     wait_for(lambda: client.get("/sdapi/v1/progress").json()["current_image"])
-    running = service.running
+    [running] = service.running
     assert client.post("/sdapi/v1/interrupt").status_code == 200
     drawing.join()
     assert answers[0].status_code == 200 and len(answers[0].json()["images"]) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections import defaultdict
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..jobs import Job, LoadedPipelines, PipelineKey, draw_together
 from ..jobs.loaded import load_quietly, usual_limit
+from ..utils.cluster import Cores
 from ..utils.errors import in_one_line
+from ..utils.machine import keep_to_cores
 from .queue import TRIES
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Worker:
             decided before an engine is imported, so a process has one worker with cores of its own.
     """
 
-    def __init__(self, cores: tuple[int, int] | None = None):
+    def __init__(self, cores: Cores | None = None):
         if cores is not None:
-            _keep_to(*cores)
+            keep_to_cores(*cores)
         self._pipelines = LoadedPipelines(usual_limit(), load_quietly)
         self._load_failures: dict[PipelineKey, list[Exception]] = defaultdict(list)
         self.machine = platform.node()
@@ -77,11 +78,3 @@ class Worker:
         except Exception as error:
             failures.append(error)
             raise
-
-
-def _keep_to(first: int, count: int) -> None:
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    usable = sorted(os.sched_getaffinity(0))
-    if first + count <= len(usable):
-        os.sched_setaffinity(0, usable[first : first + count])

@@ -18,6 +18,9 @@ class Refusal(Exception):
         super().__init__(message)
         self.status, self.message, self.field, self.retry_after = status, message, field, retry_after
 
+    def __reduce__(self) -> tuple[type[Refusal], tuple[int, str, str | None, int | None]]:
+        return Refusal, (self.status, self.message, self.field, self.retry_after)  # it travels between processes
+
     @property
     def headers(self) -> dict[str, str]:
         """What the response carries besides the reason."""
