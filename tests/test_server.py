@@ -20,6 +20,7 @@ from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.catalogue import Catalogue
 from mindone.diffusers.server.keys import Keys
+from mindone.diffusers.server.on_ray import shares
 from mindone.diffusers.server.preview import apply_affine, fit_affine
 from mindone.diffusers.server.queue import FairQueue, Full
 from mindone.diffusers.server.refusals import Cancelled, Refusal
@@ -254,6 +255,24 @@ def test_one_client_leaves_a_place_for_another():
     with pytest.raises(Full):
         queue.put("a", 3)
     queue.put("b", 3)
+
+
+def test_what_a_replica_lost_comes_next_even_when_the_queue_is_full_and_closed():
+    queue = FairQueue(limit=1)
+    queue.put("a", "a1")
+    assert queue.take() == "a1"
+    queue.put("b", "b1")
+    queue.close()
+    queue.put_back("a", "a1")
+    assert [queue.take(), queue.take(), queue.take()] == ["a1", "b1", None] and queue.is_over
+
+
+def test_replicas_share_the_cores_of_the_nodes_that_have_most():
+    assert shares([8, 8], 2) == [8, 8] and shares([8], 3) == [2, 2, 2] and sorted(shares([16, 4], 3)) == [4, 8, 8]
+    with pytest.raises(ValueError, match="at most 2 here, one per core of the cluster, got 3"):
+        shares([2], 3)
+    with pytest.raises(ValueError, match="--ray auto or --ray local"):
+        Settings(replicas=2)
 
 
 def test_draining_draws_what_was_accepted_and_refuses_what_is_new():

@@ -10,9 +10,10 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..jobs import Job
 from ..jobs.grouping import Group
 from ..utils import logging
 from ..utils.cluster import Cluster, Cores, Node, free_cores
@@ -71,12 +72,20 @@ class _Worker:
     last: Group | None = None
 
 
+class _Remote(Worker):
+    """What runs on a node."""
+
+    def draw(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """See `Worker`; the files are made here, so that one process need not make those of a whole cluster."""
+        return [outcome.encoded() for outcome in super().draw(jobs)]
+
+
 class _Pool:
     """The actors, what they have in hand, and the nodes that have joined since."""
 
     def __init__(self, cluster: Cluster):
         self._cluster, self._ray = cluster, cluster.ray
-        self._actor_class = self._ray.remote(Worker)
+        self._actor_class = self._ray.remote(_Remote)
         self._workers: dict[str, _Worker] = {}
         self._in_hand: dict[Value, tuple[str, Task | None]] = {}
         """What each reference will bring: a task's outcomes, or, of a new worker, that it is there."""

@@ -9,6 +9,7 @@ Serve reaches any one replica of its application; so every replica is an applica
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import platform
@@ -20,10 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..utils import logging
 from ..utils.cluster import Cluster, Cores, free_cores
 from ..utils.errors import in_one_line
 from ..utils.extras import needs
+from ..utils.logging import get_logger
 from ..utils.types import Value
 from .backend import Drawn, Lost
 from .replica import Replica
@@ -33,8 +34,10 @@ from .ticket import Progress, Ticket
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-logger = logging.get_logger(__name__)
+logger = get_logger(__name__)
 
+_QUIET = {"RAY_SERVE_LOG_TO_STDERR": "0", "GRPC_VERBOSITY": "ERROR"}
+"""What replicas log is seen here; Ray Serve keeps a log of its own, and gRPC has nothing to say to an operator."""
 _POLL_SECONDS = 1.0
 """How often it is asked whether a replica is alive, and how long one may take to end."""
 _PATIENCE_SECONDS = 30.0
@@ -82,8 +85,10 @@ class RayBackend:
     """
 
     def __init__(self, settings: Settings):
-        os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # Serve keeps a log of its own; ours is seen here
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
         self._serve = needs("ray.serve", "replicas", "ray")
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         self._cluster = Cluster(settings.ray or "auto", "replicas", "ray", shows_logs=True)
         self._settings = settings
         nodes = self._cluster.nodes()

@@ -58,7 +58,7 @@ class FairQueue(Generic[T]):
             return item
 
     def put_back(self, client: str, item: T) -> None:
-        """Return an item that was taken: it comes next, whether there is a place or none, and the queue open or closed."""
+        """Return an item that was taken: it comes next, even where there is no place or the queue is closed."""
         with self._changed:
             self._waiting.setdefault(client, deque()).appendleft(item)
             self._waiting.move_to_end(client, last=False)
