@@ -204,7 +204,7 @@ class RayBackend:
                 return response.result(timeout_s=_POLL_SECONDS)
             except TimeoutError:
                 if time.monotonic() - asked > _PATIENCE_SECONDS:
-                    logger.warning("a replica has not answered so far; it may be waiting for cores that are free")
+                    logger.warning("a replica is not ready yet: it loads its model, or waits until cores are free")
                     asked = math.inf
         raise Lost
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -46,12 +48,15 @@ class Cluster:
         if self._was_connected:
             return
         options = {"include_dashboard": False} if address == "local" else {}
+        on_terminate = signal.getsignal(signal.SIGTERM)
         try:
             _check_reachable(address)
             self.ray.init(address=address, log_to_driver=shows_logs, logging_level="ERROR", **options)
         except Exception as error:
             reason = in_one_line(error)
             raise ConnectionError(f"no Ray cluster at {address!r}; --ray local starts one here ({reason})") from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the program with an exit code of 15
 
     def nodes(self) -> list[Node]:
         """The nodes that are there now and can compute."""

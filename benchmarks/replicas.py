@@ -1,0 +1,109 @@
+"""Two replicas under Ray Serve, one of which is killed under load: what becomes of the requests, and how long they take.
+
+python benchmarks/replicas.py --clients 4 --seconds 60
+
+Clients ask again and again for images of the bundled model. A third into the time a replica gets a SIGKILL, and at the
+end the server a SIGTERM while requests are under way. Ends with an error where one that was accepted is lost, or took
+5 s longer than the longest before.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+STOPPING = 503
+MOST = 5.0
+
+
+@dataclass
+class Load:
+    """Clients that ask for an image, wait for it, and ask again."""
+
+    url: str
+    is_over: threading.Event = field(default_factory=threading.Event)
+    answers: list[tuple[float, float, int]] = field(default_factory=list)
+    """When each request began and ended, and its status."""
+
+    def ask(self, client: int) -> None:
+        """One client's requests."""
+        seed = 0
+        while not self.is_over.is_set():
+            seed += 1
+            body = json.dumps({"prompt": f"a rocket, {client}", "seed": seed, "steps": 10}).encode()
+            request = urllib.request.Request(
+                f"{self.url}/v1/images/generations", data=body, headers={"Content-Type": "application/json"}
+            )
+            began = time.monotonic()
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    json.load(answer)
+                    status = answer.status
+            except urllib.error.HTTPError as error:
+                status = error.code
+            self.answers.append((began, time.monotonic(), status))
+
+
+def replica_processes() -> list[int]:
+    """The process ids; Ray gives its workers the name of what they run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"ServeReplica:mindone-diffusers" in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:  # it has ended
+            continue
+    return sorted(found)
+
+
+def main() -> None:
+    """Run it once, and print what happened."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    options = parser.parse_args()
+    command = "-m mindone.diffusers.cli serve --ray local --replicas 2 --port 0".split()
+    with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True) as server:
+        load = Load(server.stdout.readline().strip())
+        clients = [threading.Thread(target=load.ask, args=(i,)) for i in range(options.clients)]
+        for client in clients:
+            client.start()
+        time.sleep(options.seconds / 3)
+        killed = time.monotonic()
+        os.kill(replica_processes()[0], signal.SIGKILL)
+        time.sleep(2 * options.seconds / 3)
+        replaced = len(replica_processes()) == 2
+        server.send_signal(signal.SIGTERM)
+        time.sleep(0.1)  # so that it is known to refuse what comes now
+        load.is_over.set()
+        for client in clients:
+            client.join()
+        code = server.wait()
+    accepted = [answer for answer in load.answers if answer[2] != STOPPING]
+    parts = {
+        "before": [end - began for began, end, _ in accepted if end < killed],
+        "under way at the kill": [end - began for began, end, _ in accepted if began < killed <= end],
+        "after": [end - began for began, end, _ in accepted if began >= killed],
+    }
+    for name, seconds in parts.items():
+        print(
+            f"{name:22} {len(seconds):4} requests, median {statistics.median(seconds):.2f} s, {max(seconds):.2f} s most"
+        )
+    more = max(parts["under way at the kill"] + parts["after"]) - max(parts["before"])
+    print(f"at most {more:.2f} s longer than before the kill; the server ended with {code}")
+    assert {status for _, _, status in accepted} == {200}, "a request was lost"
+    assert replaced and not replica_processes(), "the replica was not replaced, or one was left over"
+    assert more <= MOST, "a request took too long"
+
+
+if __name__ == "__main__":
+    main()
