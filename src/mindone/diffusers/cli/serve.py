@@ -11,8 +11,8 @@ from .options import options_of
 def serve(**given: object) -> None:
     """Serve a page to draw with, OpenAI's images API and the well-known web user interface's.
 
-    Requests wait in one fair queue and are drawn one after the other, with --ray by replicas on a cluster. They can name
-    only what --model and --lora allow. SIGTERM finishes what was accepted and refuses what is new.
+    Requests wait in one fair queue and are drawn one after the other, with --ray by replicas on a cluster. They can
+    name only what --model and --lora allow. SIGTERM finishes what was accepted and refuses what is new.
 
     \b
     Examples:
