@@ -41,7 +41,8 @@ _QUIET = {"RAY_SERVE_LOG_TO_STDERR": "0", "GRPC_VERBOSITY": "ERROR"}
 _POLL_SECONDS = 1.0
 """How often it is asked whether a replica is alive, and how long one may take to end."""
 _PATIENCE_SECONDS = 30.0
-_PICTURE_SECONDS = 5.0
+_ANSWER_SECONDS = 3.0
+"""A replica that draws answers at once; within them a ticket leaves one that does not."""
 _CALLS_AT_A_TIME = 100
 """A replica is given one ticket at a time by us; besides it is asked how that looks, and told to stop."""
 
@@ -67,7 +68,7 @@ class RemoteTicket:
     def picture(self) -> Image | None:
         """See `Replica.picture`; None as well where the replica has gone."""
         try:
-            picture: Image | None = self.handle.picture.remote(self.id).result(timeout_s=_PICTURE_SECONDS)
+            picture: Image | None = self.handle.picture.remote(self.id).result(timeout_s=_ANSWER_SECONDS)
         except Exception:
             return None
         return picture
@@ -88,7 +89,7 @@ class RayBackend:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         self._serve = needs("ray.serve", "replicas", "ray")
-        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # what there is to know of a death, we say
         self._cluster = Cluster(settings.ray or "auto", "replicas", "ray", shows_logs=True)
         self._settings = settings
         nodes = self._cluster.nodes()
@@ -101,7 +102,6 @@ class RayBackend:
         self._ready: set[int] = set()
         self._in_hand: dict[Ticket, RemoteTicket] = {}
         self._lock = threading.Lock()
-
         self._deploy()
 
     def warm_up(self) -> None:
@@ -114,6 +114,8 @@ class RayBackend:
         while place not in self._ready and not is_over():
             try:
                 self._warm_up(place, is_over)
+            except Lost:
+                break
             except Exception as error:
                 logger.warning("replica %d cannot be used yet: %s", place, in_one_line(error))
                 time.sleep(_POLL_SECONDS)
@@ -121,6 +123,7 @@ class RayBackend:
 
     def draw(self, place: int, ticket: Ticket) -> Drawn:
         """See `Backend`."""
+        self._check_warm(place)
         remote = RemoteTicket(self._handles[place], uuid.uuid4().hex)
         self._in_hand[ticket], ticket.estimate = remote, remote
         try:
@@ -195,6 +198,18 @@ class RayBackend:
         except self._cluster.ray.exceptions.RayTaskError as error:
             raise error.cause from None
         self._ready.add(place)
+
+    def _check_warm(self, place: int) -> None:
+        """Raise `Lost` where a replica has gone since the last ticket, even if there is a new one that must load yet."""
+        response = self._handles[place].is_warm.remote()
+        try:
+            is_warm = response.result(timeout_s=_ANSWER_SECONDS)
+        except Exception:
+            response.cancel()
+            is_warm = False
+        if not is_warm:
+            self._ready.discard(place)
+            raise Lost
 
     def _answer(self, response: Value, is_over: Callable[[], bool]) -> Value:
         """What a replica answers, once it is there."""

@@ -31,6 +31,7 @@ class Replica:
     def __init__(self, settings: Settings):
         self._backend = LocalBackend(settings, Catalogue(settings))
         self._tickets: dict[str, Ticket] = {}
+        self._is_warm = False
 
     async def host(self) -> str:
         """The name of the machine."""
@@ -40,6 +41,11 @@ class Replica:
         """Load the first model, to compute on these cores; raises as `Backend.warm_up`."""
         keep_to_cores(*cores)
         await asyncio.to_thread(self._backend.warm_up)
+        self._is_warm = True
+
+    async def is_warm(self) -> bool:
+        """Whether it has been warmed up: one that took the place of another has not."""
+        return self._is_warm
 
     async def draw(self, id: str, job: Job, pictures: Pictures, previews: int) -> AsyncIterator[Progress | Drawn]:
         """The steps as they are done, and at the end the images; raises as `Backend.draw`."""
