@@ -2,9 +2,9 @@
 
 python benchmarks/replicas.py --clients 4 --images 40
 
-Clients ask again and again for images of the bundled model. After so many a replica gets a SIGKILL. When another one has
-taken its place and as many have come again, the server gets a SIGTERM while requests are under way. Ends with an error where one that was accepted is lost, or took
-5 s longer than the longest before.
+Clients ask again and again for images of the bundled model. After so many a replica gets a SIGKILL. When another one
+has taken its place and as many images have come again, the server gets a SIGTERM while requests are under way. Ends in
+an error where one that was accepted is lost, or took 5 s longer than the longest before.
 """
 
 import argparse

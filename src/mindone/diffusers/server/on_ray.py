@@ -200,7 +200,7 @@ class RayBackend:
         self._ready.add(place)
 
     def _check_warm(self, place: int) -> None:
-        """Raise `Lost` where a replica has gone since the last ticket, also if there is a new one that must load yet."""
+        """Raise `Lost` where a replica has gone since the last ticket, even for a new one that must load yet."""
         response = self._handles[place].is_warm.remote()
         try:
             is_warm = response.result(timeout_s=_ANSWER_SECONDS)
