@@ -20,6 +20,7 @@ from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.catalogue import Catalogue, Choice
 from mindone.diffusers.server.keys import Keys
+from mindone.diffusers.server.on_ray import shares
 from mindone.diffusers.server.preview import Estimate, apply_affine, fit_affine
 from mindone.diffusers.server.queue import FairQueue, Full
 from mindone.diffusers.server.refusals import Cancelled, Refusal
@@ -189,7 +190,7 @@ def test_interrupt_gives_the_image_as_far_as_it_is_and_progress_shows_it(client,
     drawing = threading.Thread(target=lambda: answers.append(client.post("/sdapi/v1/txt2img", json=body)))
     drawing.start()
     wait_for(lambda: client.get("/sdapi/v1/progress").json()["current_image"])
-    running = service.running
+    [running] = service.running
     assert client.post("/sdapi/v1/interrupt").status_code == 200
     drawing.join()
     assert answers[0].status_code == 200 and len(answers[0].json()["images"]) == 1
@@ -257,6 +258,24 @@ def test_one_client_leaves_a_place_for_another():
     with pytest.raises(Full):
         queue.put("a", 3)
     queue.put("b", 3)
+
+
+def test_what_a_replica_lost_comes_next_even_when_the_queue_is_full_and_closed():
+    queue = FairQueue(limit=1)
+    queue.put("a", "a1")
+    assert queue.take() == "a1"
+    queue.put("b", "b1")
+    queue.close()
+    queue.put_back("a", "a1")
+    assert [queue.take(), queue.take(), queue.take()] == ["a1", "b1", None] and queue.is_over
+
+
+def test_replicas_share_the_cores_of_the_nodes_that_have_most():
+    assert shares([8, 8], 2) == [8, 8] and shares([8], 3) == [2, 2, 2] and shares([16, 6], 3) == [8, 8, 6]
+    with pytest.raises(ValueError, match="at most 2 here, one per core of the cluster, got 3"):
+        shares([2], 3)
+    with pytest.raises(ValueError, match="--ray auto or --ray local"):
+        Settings(replicas=2)
 
 
 def test_draining_draws_what_was_accepted_and_refuses_what_is_new():

@@ -74,11 +74,11 @@ def test_a_client_that_hangs_up_is_stopped_within_a_step(port, service):
     head = f"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
-        wait_for(lambda: service.running is not None and service.running.progress is not None)
-        ticket = service.running
+        wait_for(lambda: service.running and service.running[0].progress is not None)
+        [ticket] = service.running
     wait_for(lambda: ticket.is_cancelled)
     seen = ticket.progress.step
-    wait_for(lambda: service.running is not ticket)
+    wait_for(lambda: ticket not in service.running)
     assert ticket.progress.step <= seen + 1 < 100
 
 

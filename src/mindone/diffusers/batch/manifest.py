@@ -9,9 +9,9 @@ from typing import get_args, get_origin
 
 from ..jobs import Job
 from ..jobs.fields import plain_type
+from ..utils.extras import is_there, needs
 from ..utils.types import Value
 from .combinations import file_name, identity
-from .extra import is_there, needs
 from .outputs import Output
 
 NAME = "manifest.jsonl"

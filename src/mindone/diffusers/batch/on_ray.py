@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import socket
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from ..jobs import Job
 from ..jobs.grouping import Group
 from ..utils import logging
-from ..utils.errors import in_one_line
+from ..utils.cluster import Cluster, Cores, Node, free_cores
 from ..utils.types import Value
-from .extra import needs
 from .queue import TRIES, Queue, Result, Task
 from .stopping import Stop
 from .worker import Outcome, Worker
 
 logger = logging.get_logger(__name__)
 
-Address = Literal["auto", "local"] | str
-
 _POLL_SECONDS = 1.0
 """How often the cluster is asked for nodes that have joined, while no task ends."""
-_CONNECT_SECONDS = 10
 _PATIENCE_POLLS = 30
 """After so many of them without any worker it is said that the cluster is busy."""
 
@@ -40,27 +34,11 @@ class RayRunner:
     """Draws on every node of a cluster; nodes may join and leave.
 
     Args:
-        address: ``auto`` for the cluster that this machine belongs to, ``local`` for one that is started on this
-            machine and ends with the runner, or an address such as ``10.0.0.1:6379`` or ``ray://10.0.0.1:10001``.
-
-    Raises:
-        ImportError: Ray is not installed.
-        ConnectionError: there is no such cluster.
+        address: see `Cluster`, which raises what there is to raise.
     """
 
-    def __init__(self, address: Address):
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here reports to nobody
-        self._ray = ray = needs("ray", "batches on a cluster")
-        self._was_connected = ray.is_initialized()
-        if self._was_connected:
-            return
-        options = {"include_dashboard": False} if address == "local" else {}
-        try:
-            _check_reachable(address)
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
-        except Exception as error:
-            reason = in_one_line(error)
-            raise ConnectionError(f"no Ray cluster at {address!r}; --ray local starts one here ({reason})") from None
+    def __init__(self, address: str):
+        self._cluster = Cluster(address, "batches on a cluster", "batch")
 
     def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
         """Draw what is in the queue until it is empty or ``stop`` is true, and then what is still in hand.
@@ -68,7 +46,7 @@ class RayRunner:
         Raises:
             RuntimeError: no node can draw.
         """
-        pool = _Pool(self._ray)
+        pool = _Pool(self._cluster)
         try:
             while (queue and not stop) or pool.is_drawing:
                 if queue and not stop:
@@ -81,15 +59,7 @@ class RayRunner:
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
-        if not self._was_connected:
-            self._ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """An address that nobody listens at is refused in seconds; Ray would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        self._cluster.close()
 
 
 @dataclass
@@ -98,15 +68,24 @@ class _Worker:
 
     actor: Value
     host: str
-    cores: tuple[int, int]
+    cores: Cores
     last: Group | None = None
+
+
+class _Remote(Worker):
+    """What runs on a node."""
+
+    def draw(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """See `Worker`; the files are made here, so that one process need not make those of a whole cluster."""
+        return [outcome.encoded() for outcome in super().draw(jobs)]
 
 
 class _Pool:
     """The actors, what they have in hand, and the nodes that have joined since."""
 
-    def __init__(self, ray: Value):
-        self._ray, self._actor_class = ray, ray.remote(Worker)
+    def __init__(self, cluster: Cluster):
+        self._cluster, self._ray = cluster, cluster.ray
+        self._actor_class = self._ray.remote(_Remote)
         self._workers: dict[str, _Worker] = {}
         self._in_hand: dict[Value, tuple[str, Task | None]] = {}
         """What each reference will bring: a task's outcomes, or, of a new worker, that it is there."""
@@ -130,14 +109,14 @@ class _Pool:
         if time.monotonic() - self._refreshed < _POLL_SECONDS:
             return
         self._refreshed = time.monotonic()
-        nodes = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-        good = [node for node in nodes if self._crashes[node["NodeID"]] < TRIES]
+        nodes = self._cluster.nodes()
+        good = [node for node in nodes if self._crashes[node.id] < TRIES]
         if nodes and not good:
             raise RuntimeError(f"no node of the cluster can draw: {self._reason}")
         for node in good:
-            if node["NodeID"] not in self._workers:
-                self._start(node["NodeID"], node["NodeManagerAddress"], int(node["Resources"]["CPU"]))
-        self._ask_for_more([int(node["Resources"]["CPU"]) for node in good])
+            if node.id not in self._workers:
+                self._start(node)
+        self._ask_for_more([node.cores for node in good])
         self._tell_of_waiting()
 
     def hand_out(self, queue: Queue) -> None:
@@ -182,17 +161,15 @@ class _Pool:
             with contextlib.suppress(Exception):
                 self._ray.cancel(self._scout)
 
-    def _start(self, name: str, host: str, count: int) -> None:
+    def _start(self, node: Node) -> None:
         """Nodes that share a machine, as in tests or with one per socket, compute on cores of their own."""
-        taken = [worker.cores for worker in self._workers.values() if worker.host == host]
-        starts = (0, *(first + size for first, size in taken))
-        free = (at for at in starts if all(at + count <= first or first + size <= at for first, size in taken))
-        cores = (min(free), count)
+        taken = (worker.cores for worker in self._workers.values() if worker.host == node.host)
+        cores = free_cores(taken, node.cores)
         strategies = self._ray.util.scheduling_strategies
-        here = strategies.NodeAffinitySchedulingStrategy(node_id=name, soft=False)
-        actor = self._actor_class.options(num_cpus=count, scheduling_strategy=here).remote(cores)
-        self._workers[name] = _Worker(actor, host, cores)
-        self._in_hand[actor.ready.remote()] = (name, None)
+        here = strategies.NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
+        actor = self._actor_class.options(num_cpus=node.cores, scheduling_strategy=here).remote(cores)
+        self._workers[node.id] = _Worker(actor, node.host, cores)
+        self._in_hand[actor.ready.remote()] = (node.id, None)
 
     def _bury(self, name: str, error: Exception) -> str:
         worker = self._workers.pop(name)

@@ -3,7 +3,7 @@
 import time
 import uuid
 
-from .extra import needs
+from ..utils.extras import needs
 from .outputs import LEFTOVER
 
 _SECONDS_BETWEEN_WRITES = 10.0

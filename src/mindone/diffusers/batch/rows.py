@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .extra import needs
+from ..utils.extras import needs
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 

@@ -91,7 +91,8 @@ def _runner(ray: str | None) -> Runner:
 def _draw(
     runner: Runner, queue: Queue, stop: Stop, folder: Output, manifest: Manifest, total: int, kept: int
 ) -> list[Record]:
-    """Draw and write. An image is written while the next is drawn; there is one writer, and never a second in line."""
+    """Draw and write. A file is made and written while the next image is drawn; there is one writer, and never a second
+    image in line."""
     records: list[Record] = []
     pending: Future[Record] | None = None
     with ThreadPoolExecutor(1) as writer, Bar(total, kept) as bar, closing(runner.run(queue, stop)) as results:
@@ -107,7 +108,7 @@ def _draw(
 
 def _write(result: Result, folder: Output, manifest: Manifest) -> Record:
     """First the image, then its line: a run that is killed in between leaves an image that tells what it is."""
-    outcome = result.outcome
+    outcome = result.outcome.encoded()
     if outcome.png is not None:
         folder.write(file_name(outcome.job), outcome.png)
     return manifest.add(

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..jobs import Job, LoadedPipelines, PipelineKey, draw_together
 from ..jobs.loaded import load_quietly, usual_limit
+from ..utils.cluster import Cores
 from ..utils.errors import in_one_line
+from ..utils.machine import keep_to_cores
 from .queue import TRIES
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ..pipelines.base import Pipeline
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job in one try: a PNG file's bytes, or the reason why there are none."""
+    """What came of a job in one try: an image, or the reason why there is none."""
 
     job: Job
+    image: Image | None = None
+    about: Mapping[str, object] = field(default_factory=dict)
+    """What the file is to remember besides the job."""
     png: bytes | None = None
+    """The file, once it is `encoded`."""
     seconds: float | None = None
     machine: str | None = None
     error: str | None = None
+
+    def encoded(self) -> Outcome:
+        """The same with a PNG file in place of the image. It takes as long as a part of a step, so each runner says
+        who does it: one process has it done while the next image is drawn, and workers of a cluster do it themselves.
+        """
+        if self.image is None:
+            return self
+
+        from ..jobs.png import png_bytes
+
+        return replace(self, image=None, png=png_bytes(self.image, self.job, self.about))
 
 
 class Worker:
@@ -39,9 +57,9 @@ class Worker:
             decided before an engine is imported, so a process has one worker with cores of its own.
     """
 
-    def __init__(self, cores: tuple[int, int] | None = None):
+    def __init__(self, cores: Cores | None = None):
         if cores is not None:
-            _keep_to(*cores)
+            keep_to_cores(*cores)
         self._pipelines = LoadedPipelines(usual_limit(), load_quietly)
         self._load_failures: dict[PipelineKey, list[Exception]] = defaultdict(list)
         self.machine = platform.node()
@@ -60,12 +78,9 @@ class Worker:
         except Exception as error:
             return [Outcome(job, machine=self.machine, error=in_one_line(error)) for job in jobs]
         seconds = (time.perf_counter() - began) / len(jobs)
-
-        from ..jobs.png import png_bytes
-
         about: dict[str, object] = {"version": __version__, "engine_used": pipe.engine.name}
         about |= {"seconds": round(seconds, 4)} | ({"batch_size": len(jobs)} if len(jobs) > 1 else {})
-        return [Outcome(job, png_bytes(image, job, about), seconds, self.machine) for job, image in zip(jobs, images)]
+        return [Outcome(job, image, about, seconds=seconds, machine=self.machine) for job, image in zip(jobs, images)]
 
     def _pipeline(self, key: PipelineKey) -> Pipeline:
         """The pipeline; one that has failed to load often enough is not tried again for each of its jobs."""
@@ -77,11 +92,3 @@ class Worker:
         except Exception as error:
             failures.append(error)
             raise
-
-
-def _keep_to(first: int, count: int) -> None:
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    usable = sorted(os.sched_getaffinity(0))
-    if first + count <= len(usable):
-        os.sched_setaffinity(0, usable[first : first + count])

@@ -11,14 +11,15 @@ from .options import options_of
 def serve(**given: object) -> None:
     """Serve a page to draw with, OpenAI's images API and the well-known web user interface's.
 
-    Requests wait in one fair queue and are drawn one after the other. They can name only what --model and --lora allow.
-    SIGTERM finishes what was accepted and refuses what is new.
+    Requests wait in one fair queue and are drawn one after the other, with --ray by replicas on a cluster. They can
+    name only what --model and --lora allow. SIGTERM finishes what was accepted and refuses what is new.
 
     \b
     Examples:
       mindone-diffusers serve
       mindone-diffusers serve --model stable-diffusion-v1-5/stable-diffusion-v1-5 --model icons
       mindone-diffusers serve --host 0.0.0.0 --api-key keys.txt
+      mindone-diffusers serve --ray auto --replicas 4
     """
     settings = Settings.from_texts(given)
     try:

@@ -35,8 +35,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.start()
         yield
-        service.abandon()
-        service.join()
+        service.close()
 
     app = FastAPI(
         title="mindone-diffusers",

@@ -57,6 +57,13 @@ class FairQueue(Generic[T]):
                 self._waiting[client] = items  # at the end: all others come first
             return item
 
+    def put_back(self, client: str, item: T) -> None:
+        """Return an item that was taken: it comes next, even where there is no place or the queue is closed."""
+        with self._changed:
+            self._waiting.setdefault(client, deque()).appendleft(item)
+            self._waiting.move_to_end(client, last=False)
+            self._changed.notify()
+
     def remove(self, client: str, item: T) -> bool:
         """Take an item back; False when it waits no longer."""
         with self._changed:
@@ -73,6 +80,12 @@ class FairQueue(Generic[T]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the queue is closed and empty."""
+        with self._changed:
+            return self._closed and not self._waiting
 
     def _count(self) -> int:
         return sum(len(items) for items in self._waiting.values())

@@ -29,6 +29,9 @@ class Refusal(Exception):
         self.status, self.message, self.field, self.retry_after = status, message, field, retry_after
         self._headers = headers or {}
 
+    def __reduce__(self) -> tuple[type[Refusal], tuple[int, str, str | None, int | None]]:
+        return Refusal, (self.status, self.message, self.field, self.retry_after)  # it travels between processes
+
     @property
     def headers(self) -> dict[str, str]:
         """What the response carries besides the reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from contextlib import closing
 from types import FrameType
 
 import uvicorn
@@ -44,9 +45,8 @@ def run(settings: Settings) -> None:
     if settings.api_key is not None:
         Keys(settings.api_key)
     listening = _listen(settings)
-    with listening:
-        service = Service(settings)
-        service.warm_up()
+    with listening, closing(Service(settings)) as service:
+        service.backend.warm_up()
         config = uvicorn.Config(create_app(settings, service), log_level="warning", access_log=False)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         listening.listen()  # from now on connections wait, and are not refused

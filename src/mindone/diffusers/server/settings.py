@@ -72,6 +72,19 @@ class Settings(Fields):
         Field(gt=0, description="Gigabytes of weights to keep; the models used longest ago go first."),
         Option(unset="a quarter of the machine's"),
     ] = None
+    ray: Annotated[
+        str | None,
+        Field(
+            description="Draw on replicas under Ray Serve: auto is the cluster that this machine belongs to, local "
+            "starts one here, and an address is that of its head."
+        ),
+        Option(metavar="ADDRESS", unset="in this process, without Ray"),
+    ] = None
+    replicas: Annotated[
+        int | None,
+        Field(ge=1, description="How many replicas draw, each with models of its own; with --ray."),
+        Option(unset="one per node of the cluster"),
+    ] = None
 
     @model_validator(mode="after")
     def _others_need_a_key(self) -> Settings:
@@ -81,6 +94,8 @@ class Settings(Fields):
             raise ValueError(
                 f"host {self.host} can be reached from other machines: give --api-key FILE, or keep to 127.0.0.1"
             )
+        if self.replicas is not None and self.ray is None:
+            raise ValueError("replicas are for a cluster: give --ray auto or --ray local as well")
         return self
 
     @property

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..jobs import Job
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..jobs.pictures import Pictures
-    from .preview import Estimate
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,13 @@ class Progress:
     steps: int
     seconds_left: float
     preview: Image | None = None
+
+
+class Estimate(Protocol):
+    """Images that are under way."""
+
+    def picture(self) -> Image | None:
+        """The first of them as it looks now; None where there is nothing to see."""
 
 
 @dataclass(eq=False)
@@ -50,8 +56,15 @@ class Ticket:
     progress: Progress | None = None
     estimate: Estimate | None = None
     """What the images look like so far, to be shown on demand."""
+    losses: int = 0
+    """How often a place has gone while it drew this."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _interrupted: threading.Event = field(default_factory=threading.Event)
+
+    def tell(self, progress: Progress) -> None:
+        """A step is done."""
+        self.progress = progress
+        self.listener(progress)
 
     def cancel(self) -> None:
         """Nobody waits any more: stop within a step, and draw nothing of what is left."""

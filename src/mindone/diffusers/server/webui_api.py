@@ -48,13 +48,14 @@ async def img2img(request: Request, fields: Annotated[Img2Img, Body()]) -> JSONR
 async def progress(request: Request, skip_current_image: bool = False) -> JSONResponse:
     """How far the request that is being drawn for this client has come."""
     service = service_of(request)
-    ticket = service.running
-    if ticket is None or ticket.client != client_of(request):
+    ticket = next(iter(service.running_for(client_of(request))), None)
+    if ticket is None:
         return JSONResponse({"progress": 0.0, "eta_relative": 0.0, "state": _state(None), "current_image": None})
     step, steps, left = (0, 0, 0.0) if ticket.progress is None else _counts(ticket)
     shown, estimate = None, ticket.estimate
     if estimate is not None and not skip_current_image:
-        shown = await asyncio.to_thread(lambda: encoded(estimate.picture()))
+        picture = await asyncio.to_thread(estimate.picture)
+        shown = None if picture is None else await asyncio.to_thread(encoded, picture)
     told = {"progress": step / steps if steps else 0.0, "eta_relative": left, "state": _state(ticket)}
     return JSONResponse({**told, "current_image": shown, "textinfo": None})
 

@@ -90,6 +90,16 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def keep_to_cores(first: int, count: int) -> None:
+    """Have this thread, and those that it starts, compute on ``count`` of its cores from number ``first`` on; nothing
+    happens where there are not as many, or the system has no such call."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    usable = sorted(os.sched_getaffinity(0))
+    if first + count <= len(usable):
+        os.sched_setaffinity(0, usable[first : first + count])
+
+
 def total_memory() -> int | None:
     """Bytes of memory that the machine has; None where the system does not tell."""
     try:

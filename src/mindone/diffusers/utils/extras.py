@@ -1,11 +1,11 @@
-"""What comes with the ``[batch]`` extra, asked for where it is needed."""
+"""Packages that come with an extra of the project, asked for where they are needed."""
 
 import importlib
 
-from ..utils.types import Value
+from .types import Value
 
 
-def needs(module: str, purpose: str) -> Value:
+def needs(module: str, purpose: str, extra: str = "batch") -> Value:
     """The module.
 
     Raises:
@@ -17,7 +17,7 @@ def needs(module: str, purpose: str) -> Value:
         package = module.split(".")[0]
         if error.name is None or error.name.split(".")[0] != package:
             raise
-        raise ImportError(f'{purpose} need {package}: pip install "mindone-diffusers[batch]"') from None
+        raise ImportError(f'{purpose} need {package}: pip install "mindone-diffusers[{extra}]"') from None
 
 
 def is_there(module: str) -> bool:

@@ -1,0 +1,118 @@
+"""The backend in this process: one ticket at a time, on all cores."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..jobs import Job, LoadedPipelines, PipelineKey, draw
+from ..jobs.loaded import load_quietly, usual_limit
+from ..jobs.wear import warn
+from ..utils import logging
+from .backend import Drawn
+from .catalogue import Catalogue
+from .refusals import Cancelled, Refusal
+from .settings import Settings
+from .ticket import Progress, Ticket
+
+if TYPE_CHECKING:
+    from ..engines import Array
+    from ..pipelines.base import Pipeline
+    from ..pipelines.components import Component
+    from ..pipelines.denoising import StepCallback
+
+logger = logging.get_logger(__name__)
+
+
+class LocalBackend:
+    """Loads models when they are asked for first, and drops those that were used longest ago."""
+
+    places = 1
+
+    def __init__(self, settings: Settings, catalogue: Catalogue):
+        self._settings, self._catalogue = settings, catalogue
+        self._warned: set[str] = set()
+        limit = usual_limit() if settings.memory is None else int(settings.memory * 1e9)
+        self._pipelines = LoadedPipelines(limit, load_quietly)
+
+    def warm_up(self) -> None:
+        """See `Backend`; previews can be made afterwards as well."""
+        from .preview import affine_map
+
+        key = self._catalogue.key()
+        pipe = self._pipelines.get(key)
+        draw(pipe, Job.of({**key.to_dict(), "prompt": "", "steps": 1, "seed": 0}))
+        affine_map(pipe)
+
+    def prepare(self, place: int, is_over: Callable[[], bool]) -> bool:
+        """It lives as long as the service."""
+        return True
+
+    def draw(self, place: int, ticket: Ticket) -> Drawn:
+        """See `Backend`."""
+        asked = time.monotonic()
+        pipe = self._pipeline(ticket.job.pipeline_key)
+        if ticket.job.steps is None and _usual_steps(pipe) > self._settings.max_steps:
+            ticket.job = ticket.job.model_copy(update={"steps": self._settings.max_steps})
+        began = time.monotonic()
+        try:
+            self._warn_once(ticket, pipe)
+            images = draw(pipe, ticket.job, _after_step(ticket, began), ticket.pictures)
+        except Cancelled:
+            raise
+        except Exception as error:
+            if isinstance(error, ValueError) and ticket.progress is None:  # refused before any network ran
+                raise Refusal(422, " ".join(str(error).split())) from None
+            logger.exception("drawing failed")
+            raise Refusal(500, "drawing failed; the server's log says why") from None
+        return Drawn(images, began - asked, time.monotonic() - began, len(list(self._pipelines)))
+
+    def heed(self, ticket: Ticket) -> None:
+        """The ticket is looked at after every step."""
+
+    def close(self) -> None:
+        """Nothing outlives the process."""
+
+    def _warn_once(self, ticket: Ticket, pipe: Pipeline) -> None:
+        """Tell the operator, when a profile is used first, what speaks against it here."""
+        if ticket.profile is not None and ticket.profile not in self._warned:
+            self._warned.add(ticket.profile)
+            warn(self._catalogue.profiles[ticket.profile].profile, pipe, ticket.job)
+
+    def _pipeline(self, key: PipelineKey) -> Pipeline:
+        try:
+            return self._pipelines.get(key)
+        except Exception:
+            logger.exception("a model cannot be loaded")
+            name = self._catalogue.name_of(key)
+            raise Refusal(503, f"{name} cannot be loaded; the server's log says why", "model", retry_after=60) from None
+
+
+def _after_step(ticket: Ticket, began: float) -> StepCallback:
+    """What is done between two steps: stop if need be, and tell how far it is."""
+
+    def after_step(pipe: Component, step: int, timestep: float, tensors: dict[str, Array]) -> None:
+        from .preview import SHARE, Estimate
+
+        if ticket.is_cancelled:
+            raise Cancelled
+        if ticket.is_interrupted:
+            pipe.interrupt = True
+        done, steps = step + 1, pipe.num_timesteps
+        latents = pipe.pred_original_sample
+        ticket.estimate = Estimate(pipe, tensors["latents"] if latents is None else latents)
+        parts = ticket.previews + 1
+        shows = done < steps and done * parts // steps > step * parts // steps
+        step_seconds = (time.monotonic() - began) / done
+        preview = ticket.estimate.picture(SHARE * step_seconds * steps / parts) if shows else None
+        ticket.tell(Progress(done, steps, step_seconds * (steps - done), preview))
+
+    return after_step
+
+
+def _usual_steps(pipe: Pipeline) -> int:
+    """The steps of a call that does not say how many."""
+    usual: int = inspect.signature(type(pipe).__call__).parameters["num_inference_steps"].default
+    return usual

@@ -1,0 +1,238 @@
+"""The backend on a Ray cluster: replicas under Ray Serve, which starts them, watches them and replaces those that die.
+
+The server itself stays one process in front of them. So there is one address, one bounded queue that is fair between
+all clients, and one place that knows what was accepted: a ticket whose replica dies is still here, and is handed to the
+next. A ticket must be stopped within a step, so the server has to reach the very replica that draws it. A handle of Ray
+Serve reaches any one replica of its application; so every replica is an application of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..utils.cluster import Cluster, Cores, free_cores
+from ..utils.errors import in_one_line
+from ..utils.extras import needs
+from ..utils.logging import get_logger
+from ..utils.types import Value
+from .backend import Drawn, Lost
+from .replica import Replica
+from .settings import Settings
+from .ticket import Progress, Ticket
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = get_logger(__name__)
+
+_QUIET = {"RAY_SERVE_LOG_TO_STDERR": "0", "GRPC_VERBOSITY": "ERROR"}
+"""What replicas log is seen here; Ray Serve keeps a log of its own, and gRPC has nothing to say to an operator."""
+_POLL_SECONDS = 1.0
+"""How often it is asked whether a replica is alive, and how long one may take to end."""
+_PATIENCE_SECONDS = 30.0
+_ANSWER_SECONDS = 3.0
+"""A replica that draws answers at once; within them a ticket leaves one that does not."""
+_CALLS_AT_A_TIME = 100
+"""A replica is given one ticket at a time by us; besides it is asked how that looks, and told to stop."""
+
+
+@dataclass(frozen=True)
+class RemoteTicket:
+    """A ticket in the hands of a replica, under a name that both know."""
+
+    handle: Value
+    id: str
+
+    def draw(self, ticket: Ticket) -> Iterator[Progress | Drawn]:
+        """See `Replica.draw`."""
+        events: Iterator[Progress | Drawn] = self.handle.options(stream=True).draw.remote(
+            self.id, ticket.job, ticket.pictures, ticket.previews, ticket.profile
+        )
+        return events
+
+    def stop(self, ticket: Ticket) -> None:
+        """Cancel or interrupt it as the ticket says; nobody waits for an answer."""
+        (self.handle.cancel if ticket.is_cancelled else self.handle.interrupt).remote(self.id)
+
+    def picture(self) -> Image | None:
+        """See `Replica.picture`; None as well where the replica has gone."""
+        try:
+            picture: Image | None = self.handle.picture.remote(self.id).result(timeout_s=_ANSWER_SECONDS)
+        except Exception:
+            return None
+        return picture
+
+
+class RayBackend:
+    """As many replicas as the settings say, or one per node; those that share a node share its cores.
+
+    Args:
+        settings: the server's. ``ray`` is the address of the cluster, see `Cluster`, which raises what there is to
+            raise.
+
+    Raises:
+        ValueError: more replicas than the cluster has cores.
+    """
+
+    def __init__(self, settings: Settings):
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        self._serve = needs("ray.serve", "replicas", "ray")
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # what there is to know of a death, we say
+        self._cluster = Cluster(settings.ray or "auto", "replicas", "ray", shows_logs=True)
+        self._settings = settings
+        nodes = self._cluster.nodes()
+        self._shares = shares([node.cores for node in nodes], settings.replicas or len(nodes))
+        self.places = len(self._shares)
+        # The same for the same command on the same machine, so that it takes away what it left when it was killed.
+        self._name = f"mindone-diffusers-{platform.node()}-{settings.port or os.getpid()}"
+        self._handles: list[Value] = []
+        self._cores: dict[int, tuple[str, Cores]] = {}
+        self._ready: set[int] = set()
+        self._in_hand: dict[Ticket, RemoteTicket] = {}
+        self._lock = threading.Lock()
+        self._deploy()
+
+    def warm_up(self) -> None:
+        """See `Backend`; all places at the same time."""
+        with ThreadPoolExecutor(self.places) as threads:
+            list(threads.map(lambda place: self._warm_up(place, lambda: False), range(self.places)))
+
+    def prepare(self, place: int, is_over: Callable[[], bool]) -> bool:
+        """See `Backend`. Ray Serve replaces a replica that has died; the new one is warmed up as the first one was."""
+        while place not in self._ready and not is_over():
+            try:
+                self._warm_up(place, is_over)
+            except Lost:
+                break
+            except Exception as error:
+                logger.warning("replica %d cannot be used yet: %s", place, in_one_line(error))
+                time.sleep(_POLL_SECONDS)
+        return place in self._ready
+
+    def draw(self, place: int, ticket: Ticket) -> Drawn:
+        """See `Backend`."""
+        self._check_warm(place)
+        remote = RemoteTicket(self._handles[place], uuid.uuid4().hex)
+        self._in_hand[ticket], ticket.estimate = remote, remote
+        try:
+            for event in remote.draw(ticket):
+                if isinstance(event, Drawn):
+                    return event
+                ticket.tell(event)
+                self.heed(ticket)
+            raise self._serve.exceptions.RayServeException("it ended while it drew")
+        except self._cluster.ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except (self._cluster.ray.exceptions.RayError, self._serve.exceptions.RayServeException) as error:
+            logger.warning("replica %d has died: %s", place, in_one_line(error))
+            self._ready.discard(place)
+            raise Lost from None
+        finally:
+            del self._in_hand[ticket]
+
+    def heed(self, ticket: Ticket) -> None:
+        """See `Backend`."""
+        remote = self._in_hand.get(ticket)
+        if remote is not None and (ticket.is_cancelled or ticket.is_interrupted):
+            remote.stop(ticket)
+
+    def close(self) -> None:
+        """End the replicas, and leave the cluster; one that was started here ends."""
+        if not self._handles:
+            return
+        self._handles = []
+        with contextlib.suppress(Exception):  # a cluster that is gone has taken them along
+            self._remove_applications()
+        self._cluster.close()
+
+    def _deploy(self) -> None:
+        self._serve.start(proxy_location="Disabled")
+        self._remove_applications()
+        replica = self._serve.deployment(
+            Replica,
+            name="replica",
+            num_replicas=1,
+            max_ongoing_requests=_CALLS_AT_A_TIME,
+            health_check_period_s=_POLL_SECONDS,
+            graceful_shutdown_timeout_s=_POLL_SECONDS,
+            logging_config={"enable_access_log": False},
+        )
+        targets = [
+            self._serve.RunTarget(
+                replica.options(ray_actor_options={"num_cpus": cores}).bind(self._settings),
+                name=f"{self._name}-{place}",
+                route_prefix=None,
+            )
+            for place, cores in enumerate(self._shares)
+        ]
+        self._handles = self._serve.run_many(targets, wait_for_applications_running=False)
+
+    def _remove_applications(self) -> None:
+        for name in self._serve.status().applications:
+            if name.startswith(f"{self._name}-"):
+                self._serve.delete(name)
+
+    def _warm_up(self, place: int, is_over: Callable[[], bool]) -> None:
+        """Give the replica cores of its own on its machine, and have it load the first model."""
+        handle = self._handles[place]
+        with self._lock:
+            self._cores.pop(place, None)
+        host = self._answer(handle.host.remote(), is_over)
+        with self._lock:
+            cores = free_cores((its for at, its in self._cores.values() if at == host), self._shares[place])
+            self._cores[place] = host, cores
+        try:
+            self._answer(handle.warm_up.remote(cores), is_over)
+        except self._cluster.ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        self._ready.add(place)
+
+    def _check_warm(self, place: int) -> None:
+        """Raise `Lost` where a replica has gone since the last ticket, even for a new one that must load yet."""
+        response = self._handles[place].is_warm.remote()
+        try:
+            is_warm = response.result(timeout_s=_ANSWER_SECONDS)
+        except Exception:
+            response.cancel()
+            is_warm = False
+        if not is_warm:
+            self._ready.discard(place)
+            raise Lost
+
+    def _answer(self, response: Value, is_over: Callable[[], bool]) -> Value:
+        """What a replica answers, once it is there."""
+        asked = time.monotonic()
+        while not is_over():
+            try:
+                return response.result(timeout_s=_POLL_SECONDS)
+            except TimeoutError:
+                if time.monotonic() - asked > _PATIENCE_SECONDS:
+                    logger.warning("a replica is not ready yet: it loads its model, or waits until cores are free")
+                    asked = math.inf
+        raise Lost
+
+
+def shares(cores: Sequence[int], count: int) -> list[int]:
+    """The cores of each of ``count`` replicas on nodes of so many cores, the greatest shares that there can be.
+
+    Raises:
+        ValueError: there are not as many cores.
+    """
+    if not 0 < count <= sum(cores):
+        raise ValueError(f"replicas must be at most {sum(cores)} here, one per core of the cluster, got {count}")
+    replicas = [0] * len(cores)
+    for _ in range(count):
+        replicas[max(range(len(cores)), key=lambda node: cores[node] / (replicas[node] + 1))] += 1
+    return [size // each for size, each in zip(cores, replicas) for _ in range(each)]

@@ -1,0 +1,85 @@
+"""A replica: a process somewhere on a cluster that draws the tickets which the server hands it."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from ..jobs import Job
+from ..jobs.pictures import Pictures
+from ..utils.cluster import Cores
+from ..utils.machine import keep_to_cores
+from .backend import Drawn
+from .catalogue import Catalogue
+from .local import LocalBackend
+from .settings import Settings
+from .ticket import Progress, Ticket
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Replica:
+    """A `LocalBackend` that is spoken to from elsewhere; while it draws, it still answers.
+
+    Args:
+        settings: the server's. The models, LoRAs and profiles that they name have to be on this machine as well.
+    """
+
+    def __init__(self, settings: Settings):
+        self._backend = LocalBackend(settings, Catalogue(settings))
+        self._tickets: dict[str, Ticket] = {}
+        self._is_warm = False
+
+    async def host(self) -> str:
+        """The name of the machine."""
+        return platform.node()
+
+    async def warm_up(self, cores: Cores) -> None:
+        """Load the first model, to compute on these cores; raises as `Backend.warm_up`."""
+        keep_to_cores(*cores)
+        await asyncio.to_thread(self._backend.warm_up)
+        self._is_warm = True
+
+    async def is_warm(self) -> bool:
+        """Whether it has been warmed up: one that took the place of another has not."""
+        return self._is_warm
+
+    async def draw(
+        self, id: str, job: Job, pictures: Pictures, previews: int, profile: str | None
+    ) -> AsyncIterator[Progress | Drawn]:
+        """The steps as they are done, and at the end the images; raises as `Backend.draw`."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Queue[Progress | None] = asyncio.Queue()
+
+        def tell(progress: Progress) -> None:
+            loop.call_soon_threadsafe(told.put_nowait, progress)
+
+        ticket = Ticket(job, "", pictures, previews, profile, tell)
+        self._tickets[id] = ticket
+        drawing = loop.run_in_executor(None, self._backend.draw, 0, ticket)
+        drawing.add_done_callback(lambda _: told.put_nowait(None))
+        try:
+            while (progress := await told.get()) is not None:
+                yield progress
+            yield await drawing
+        finally:
+            del self._tickets[id]
+            ticket.cancel()  # where nobody listens any more, nothing is drawn for nobody
+
+    async def cancel(self, id: str) -> None:
+        """See `Ticket.cancel`."""
+        if id in self._tickets:
+            self._tickets[id].cancel()
+
+    async def interrupt(self, id: str) -> None:
+        """See `Ticket.interrupt`."""
+        if id in self._tickets:
+            self._tickets[id].interrupt()
+
+    async def picture(self, id: str) -> Image | None:
+        """What a ticket looks like so far; None before the first step and after the last."""
+        estimate = self._tickets[id].estimate if id in self._tickets else None
+        return None if estimate is None else await asyncio.to_thread(estimate.picture)
