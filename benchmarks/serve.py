@@ -266,7 +266,7 @@ def stop(options: argparse.Namespace) -> None:
     from mindone.diffusers.server.app import create_app
 
     service = Watched(Settings())
-    service.warm_up()
+    service.backend.warm_up()
     with socket.create_server(("127.0.0.1", 0)) as listening, browsing() as opened:
         port = listening.getsockname()[1]
         server = uvicorn.Server(uvicorn.Config(create_app(service.settings, service), log_level="error"))
