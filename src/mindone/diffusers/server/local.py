@@ -11,6 +11,7 @@ from ..jobs import Job, LoadedPipelines, PipelineKey, draw
 from ..jobs.loaded import load_quietly, usual_limit
 from ..jobs.wear import warn
 from ..utils import logging
+from ..utils.errors import in_one_line
 from .backend import Drawn
 from .catalogue import Catalogue
 from .refusals import Cancelled, Refusal
@@ -64,7 +65,7 @@ class LocalBackend:
             raise
         except Exception as error:
             if isinstance(error, ValueError) and ticket.progress is None:  # refused before any network ran
-                raise Refusal(422, " ".join(str(error).split())) from None
+                raise Refusal(422, in_one_line(error)) from None
             logger.exception("drawing failed")
             raise Refusal(500, "drawing failed; the server's log says why") from None
         return Drawn(images, began - asked, time.monotonic() - began, len(list(self._pipelines)))
