@@ -107,6 +107,14 @@ def test_options_reach_the_pipeline(monkeypatch):
     }
 
 
+@pytest.mark.parametrize(("options", "held"), [((), set()), (("--upscale", "2"), {"text_encoder", "unet", "vae"})])
+def test_networks_of_one_call_are_dropped_when_their_stage_is_over(options, held, monkeypatch):
+    pipe = load(checkpoint("sd1"))
+    monkeypatch.setattr(jobs, "load", lambda job: pipe)
+    generate(*options)
+    assert {name for name, part in pipe.components.items() if len(getattr(part, "graphs", ()))} == held
+
+
 def test_a_prompt_that_looks_like_an_option_is_drawn_again():
     command("generate", "--model", checkpoint("sd1"), "--steps", 1, "-o", "x.png", "--", "-v")
     words = shlex.split(command("info", "x.png").splitlines()[-1])
