@@ -128,7 +128,9 @@ def test_schedulers_in_a_pipeline(name, sd, monkeypatch):
     theirs, ours = sd
     monkeypatch.setattr(theirs, "scheduler", getattr(diffusers, name).from_config(theirs.scheduler.config))
     monkeypatch.setattr(ours, "scheduler", schedulers.SCHEDULERS[name].from_config(ours.scheduler.config))
-    assert_same(theirs, ours, num_inference_steps=6)
+    # Five reach the highest order of every solver. With more, DDIM's clipping of a random network's predictions lets
+    # rounding grow until the reference on one thread differs by half of the tolerance from itself on two.
+    assert_same(theirs, ours, num_inference_steps=5)
 
 
 def test_eta_draws_the_same_noise():
