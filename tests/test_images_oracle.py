@@ -49,25 +49,28 @@ def pair(name, folder, **options):
     return reference(name, folder), load(name, folder, **options)
 
 
+def put_scheduler(monkeypatch, pipes, name):
+    """A scheduler of the class into both, with the checkpoint's settings, until the test ends."""
+    import diffusers
+
+    from mindone.diffusers import schedulers
+
+    theirs, ours = pipes
+    monkeypatch.setattr(theirs, "scheduler", getattr(diffusers, name).from_config(theirs.scheduler.config))
+    monkeypatch.setattr(ours, "scheduler", schedulers.SCHEDULERS[name].from_config(ours.scheduler.config))
+
+
 @pytest.fixture(scope="module")
 def img2img():
     return pair("StableDiffusionImg2ImgPipeline", checkpoint("sd2"))
 
 
 @pytest.mark.parametrize("name", IMG2IMG)
-def test_image_to_image(name, img2img):
+def test_image_to_image(name, img2img, monkeypatch):
     options = {"image": photo(), **IMG2IMG[name]}
     if "timesteps" in options:
-        import diffusers
-
-        from mindone.diffusers import schedulers
-
-        theirs, ours = pair("StableDiffusionImg2ImgPipeline", checkpoint("sd2"))
-        theirs.scheduler = diffusers.DDPMScheduler.from_config(theirs.scheduler.config)
-        ours.scheduler = schedulers.DDPMScheduler.from_config(ours.scheduler.config)
-        assert_same(theirs, ours, **options)
-    else:
-        assert_same(*img2img, **options)
+        put_scheduler(monkeypatch, img2img, "DDPMScheduler")
+    assert_same(*img2img, **options)
 
 
 INPAINT = {
@@ -196,8 +199,9 @@ def test_two_controlnets():
 
 
 def test_controlnet_xl():
-    assert_same(*control_pair("StableDiffusionXLControlNetPipeline", "sdxl"), image=photo(), guess_mode=True)
-    assert_same(*control_pair("StableDiffusionXLControlNetPipeline", "sdxl"), image=photo())
+    pipes = control_pair("StableDiffusionXLControlNetPipeline", "sdxl")
+    assert_same(*pipes, image=photo(), guess_mode=True)
+    assert_same(*pipes, image=photo())
 
 
 def test_controlnet_from_a_picture():
@@ -226,6 +230,11 @@ def test_the_other_engine():
     assert_same(*control, image=photo(), num_inference_steps=2)
 
 
+@pytest.fixture(scope="module")
+def sd1_from_a_picture():
+    return [pair(f"StableDiffusion{task}Pipeline", checkpoint("sd1")) for task in ("Img2Img", "Inpaint")]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -237,13 +246,7 @@ def test_the_other_engine():
         "EulerDiscreteScheduler",
     ],
 )
-def test_schedulers_that_begin_in_the_middle(name, img2img):
-    import diffusers
-
-    from mindone.diffusers import schedulers
-
-    for task, more in (("Img2Img", {}), ("Inpaint", {"mask_image": mask()})):
-        theirs, ours = pair(f"StableDiffusion{task}Pipeline", checkpoint("sd1"))
-        theirs.scheduler = getattr(diffusers, name).from_config(theirs.scheduler.config)
-        ours.scheduler = schedulers.SCHEDULERS[name].from_config(ours.scheduler.config)
-        assert_same(theirs, ours, image=photo(), strength=0.7, num_inference_steps=6, **more)
+def test_schedulers_that_begin_in_the_middle(name, sd1_from_a_picture, monkeypatch):
+    for pipes, more in zip(sd1_from_a_picture, ({}, {"mask_image": mask()})):
+        put_scheduler(monkeypatch, pipes, name)
+        assert_same(*pipes, image=photo(), strength=0.7, num_inference_steps=6, **more)

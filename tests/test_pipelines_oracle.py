@@ -122,18 +122,21 @@ def test_families_on_mindspore(family):
 
 
 @pytest.mark.parametrize("name", sorted(schedulers.SCHEDULERS))
-def test_schedulers_in_a_pipeline(name):
+def test_schedulers_in_a_pipeline(name, sd, monkeypatch):
     import diffusers
 
-    theirs, ours = reference(checkpoint("sd1")), load(checkpoint("sd1"))
-    theirs.scheduler = getattr(diffusers, name).from_config(theirs.scheduler.config)
-    ours.scheduler = schedulers.SCHEDULERS[name].from_config(ours.scheduler.config)
-    assert_same(theirs, ours, num_inference_steps=6)
+    theirs, ours = sd
+    monkeypatch.setattr(theirs, "scheduler", getattr(diffusers, name).from_config(theirs.scheduler.config))
+    monkeypatch.setattr(ours, "scheduler", schedulers.SCHEDULERS[name].from_config(ours.scheduler.config))
+    # Five reach the highest order of every solver. With more, DDIM's clipping of a random network's predictions lets
+    # rounding grow until the reference on one thread differs by half of the tolerance from itself on two.
+    assert_same(theirs, ours, num_inference_steps=5)
 
 
-@pytest.mark.parametrize("eta", [0.3, 1.0])
-def test_eta_draws_the_same_noise(eta):
-    assert_same(reference(checkpoint("sd2")), load(checkpoint("sd2")), eta=eta, num_images_per_prompt=2)
+def test_eta_draws_the_same_noise():
+    pipes = reference(checkpoint("sd2")), load(checkpoint("sd2"))
+    for eta in (0.3, 1.0):
+        assert_same(*pipes, eta=eta, num_images_per_prompt=2)
 
 
 def test_one_generator_for_a_batch(sd):
