@@ -42,7 +42,7 @@ CROP = 16  # latents; whole pictures count for four
 WHOLE_FROM = 0.6  # of the run: group norms must see the statistics of whole pictures before the end
 NOISE = 0.03  # on the scaled latents: those that a UNet draws are not quite where the encoder would put them
 CRITIC_FROM = 0.15  # of the run: the critic learns first what it is looking at
-ADVERSARIAL, FEATURES = 0.02, 0.15  # weights next to an L1 of weight 1
+ADVERSARIAL, FEATURES = 0.04, 0.15  # weights next to an L1 of weight 1
 
 
 class Critic(nn.Module):
@@ -96,7 +96,7 @@ def picture_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     error = decoded - images
     gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     energy = (local_energy(decoded) - local_energy(images)).abs().mean()
-    return error.abs().mean() + 3 * error.square().mean() + gradients + 0.5 * energy
+    return error.abs().mean() + 3 * error.square().mean() + gradients + 1.5 * energy
 
 
 def feature_loss(decoded: list[torch.Tensor], real: list[torch.Tensor]) -> torch.Tensor:
@@ -116,7 +116,7 @@ def main() -> None:
     vae = autoencoder.load_trained()
     trained, critic = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder]), Critic()
     ema, optimizers = Ema(trained, decay=0.99), Optimizers([trained], args.lr)
-    critic_optimizer = torch.optim.AdamW(critic.parameters(), 4e-4, betas=(0.5, 0.9))
+    critic_optimizer = torch.optim.AdamW(critic.parameters(), 1e-3, betas=(0.5, 0.9))
     step, clock = 0, Clock()
     if state := load("decoder"):
         vae.load_state_dict(state["vae"])
