@@ -108,8 +108,9 @@ def test_options_reach_the_pipeline(monkeypatch):
 
 
 @pytest.mark.parametrize(("options", "held"), [((), set()), (("--upscale", "2"), {"text_encoder", "unet", "vae"})])
-def test_networks_of_one_call_are_dropped_when_their_stage_is_over(options, held, monkeypatch):
+def test_big_networks_of_one_call_are_dropped_when_their_stage_is_over(options, held, monkeypatch):
     pipe = load(checkpoint("sd1"))
+    monkeypatch.setattr(pipe.unet, "is_big", True)
     monkeypatch.setattr(jobs, "load", lambda job: pipe)
     generate(*options)
     assert {name for name, part in pipe.components.items() if len(getattr(part, "graphs", ()))} == held

@@ -14,7 +14,7 @@ from image_pipelines import (
     reference,
     refiner_checkpoint,
 )
-from tiny_pipelines import checkpoint
+from tiny_pipelines import checkpoint, put_scheduler
 
 pytestmark = pytest.mark.oracle
 
@@ -47,17 +47,6 @@ def assert_same(theirs, ours, **arguments):
 
 def pair(name, folder, **options):
     return reference(name, folder), load(name, folder, **options)
-
-
-def put_scheduler(monkeypatch, pipes, name):
-    """A scheduler of the class into both, with the checkpoint's settings, until the test ends."""
-    import diffusers
-
-    from mindone.diffusers import schedulers
-
-    theirs, ours = pipes
-    monkeypatch.setattr(theirs, "scheduler", getattr(diffusers, name).from_config(theirs.scheduler.config))
-    monkeypatch.setattr(ours, "scheduler", schedulers.SCHEDULERS[name].from_config(ours.scheduler.config))
 
 
 @pytest.fixture(scope="module")

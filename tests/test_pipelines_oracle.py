@@ -5,7 +5,7 @@ import pytest
 
 from golden.make_pipelines import draw, generators, reference
 from mindone.diffusers import AutoPipelineForText2Image, schedulers
-from tiny_pipelines import PROMPT, checkpoint, load
+from tiny_pipelines import PROMPT, checkpoint, load, put_scheduler
 
 pytestmark = pytest.mark.oracle
 
@@ -123,14 +123,10 @@ def test_families_on_mindspore(family):
 
 @pytest.mark.parametrize("name", sorted(schedulers.SCHEDULERS))
 def test_schedulers_in_a_pipeline(name, sd, monkeypatch):
-    import diffusers
-
-    theirs, ours = sd
-    monkeypatch.setattr(theirs, "scheduler", getattr(diffusers, name).from_config(theirs.scheduler.config))
-    monkeypatch.setattr(ours, "scheduler", schedulers.SCHEDULERS[name].from_config(ours.scheduler.config))
+    put_scheduler(monkeypatch, sd, name)
     # Five reach the highest order of every solver. With more, DDIM's clipping of a random network's predictions lets
     # rounding grow until the reference on one thread differs by half of the tolerance from itself on two.
-    assert_same(theirs, ours, num_inference_steps=5)
+    assert_same(*sd, num_inference_steps=5)
 
 
 def test_eta_draws_the_same_noise():

@@ -11,6 +11,7 @@ import numpy as np
 
 from checkpoints import TINY_AUTOENCODER, tiny, write_model
 from mindone.diffusers import AutoencoderTiny, DiffusionPipeline
+from mindone.diffusers.schedulers import SCHEDULERS
 
 PROMPT = "a red cat sitting on a mat"
 
@@ -43,6 +44,15 @@ def images_of(pipe, seed=0, **options) -> np.ndarray:
     if "generator" not in arguments:
         arguments["generator"] = np.random.default_rng(seed)
     return pipe(**arguments).images
+
+
+def put_scheduler(monkeypatch, pipes, name: str) -> None:
+    """A scheduler of the class into the reference's pipeline and ours, with the checkpoint's settings, for one test."""
+    import diffusers
+
+    theirs, ours = pipes
+    monkeypatch.setattr(theirs, "scheduler", getattr(diffusers, name).from_config(theirs.scheduler.config))
+    monkeypatch.setattr(ours, "scheduler", SCHEDULERS[name].from_config(ours.scheduler.config))
 
 
 def _ip_adapters() -> Path:

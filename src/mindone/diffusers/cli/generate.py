@@ -87,7 +87,7 @@ def generate(
         from ..jobs.wear import warn
 
         warn(found, pipe, job)
-    if job.upscale is None:
+    if job.upscale is None and pipe.unet.is_big:
         pipe.enable_model_cpu_offload()  # there is one call: what a network holds after its stage is of no more use
     images = jobs.draw(pipe, job, None, pictures)
     if grid:
