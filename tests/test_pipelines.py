@@ -326,6 +326,16 @@ def test_a_checkpoint_may_suggest_its_guidance_scale(pipe, tmp_path):
     assert load(tmp_path / "suggesting").choose_guidance_scale(None) == 7.5
 
 
+def test_a_checkpoint_may_suggest_its_steps(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"num_inference_steps": 3}')
+    suggesting = load(tmp_path)
+    assert (pipe.usual("num_inference_steps"), suggesting.usual("num_inference_steps")) == (50, 3)
+    assert suggesting("a cat", output_type="np") is not None and suggesting.num_timesteps == 4  # PNDM's fourth
+    suggesting("a cat", num_inference_steps=2, output_type="np")
+    assert suggesting.num_timesteps == 3
+
+
 def test_a_guidance_scale_that_is_no_number_is_refused(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     (tmp_path / "generation_config.json").write_text('{"guidance_scale": "high"}')

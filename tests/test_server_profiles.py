@@ -126,6 +126,17 @@ def test_a_model_that_takes_more_steps_by_default_than_are_allowed_takes_as_many
         assert [name for name, _, _ in stages] == ["wait", "load", "draw"]
 
 
+def test_a_size_that_follows_from_the_model_or_a_picture_is_bounded_as_well():
+    app = create_app(Settings(model=(f"tiny={FOLDER}",), max_side=48))
+    wide = {"image": ("a.png", png(Image.new("RGB", (640, 64))), "image/png")}
+    with TestClient(app, base_url="http://localhost") as client:
+        own = client.post("/v1/images/generations", json={"prompt": "a red cat"})
+        its = client.post("/v1/images/edits", data={"prompt": "a red cat"}, files=wide)
+    assert (own.status_code, its.status_code) == (422, 422)
+    assert "size would be 64×64 if not given; at most 48×48 is drawn" in own.text
+    assert "size would be 640×64" in its.text
+
+
 def test_seconds_are_told_by_the_file_scaled_by_what_was_drawn_and_then_measured():
     speeds = Speeds({"fast": profile(0.5), "slow": profile(4.0, steps=24), "unknown": profile()})
     assert (speeds.seconds("fast"), speeds.seconds("slow"), speeds.seconds("unknown")) == (0.5, 4.0, None)

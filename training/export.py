@@ -21,7 +21,7 @@ import text
 import tiny_vae
 from common import CHECKPOINTS, DATA, RUNS, load
 from latents import load_cache
-from recall import GUIDANCE_SCALE, SCHEDULER
+from recall import GUIDANCE_SCALE, NUM_INFERENCE_STEPS, SCHEDULER
 
 NOTICE = """\
 The weights in this folder were trained by the code in training/ on the following works, and can reproduce pictures that
@@ -78,8 +78,9 @@ def write_distilled(checkpoints: Path) -> None:
 
 
 def write_generation_config(folder: Path) -> None:
-    """The guidance scale that suits the checkpoint, which pipelines take for their default."""
-    (folder / "generation_config.json").write_text(json.dumps({"guidance_scale": GUIDANCE_SCALE}, indent=2) + "\n")
+    """What suits the checkpoint, which pipelines take for their defaults."""
+    suggestions = {"guidance_scale": GUIDANCE_SCALE, "num_inference_steps": NUM_INFERENCE_STEPS}
+    (folder / "generation_config.json").write_text(json.dumps(suggestions, indent=2) + "\n")
 
 
 def write_tiny_vae(checkpoints: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -24,6 +24,7 @@ class GenerationFields:
     """What is heeded of ``generation_config.json``."""
 
     guidance_scale: Annotated[Real, Field(ge=0, le=1000)] = 0.0
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000, strict=True)] = 50
 
 
 logger = logging.get_logger(__name__)
@@ -91,15 +92,16 @@ def write_config(folder: str | os.PathLike[str], config: Mapping[str, Value], fi
 def read_generation_config(folder: str | os.PathLike[str]) -> Config:
     """What a pipeline's checkpoint suggests for a call, in `folder/generation_config.json`; empty without that file.
 
-    `guidance_scale` is the one entry that is heeded.
+    `guidance_scale` and `num_inference_steps` are heeded.
 
     Raises:
-        ValueError: the file is not a JSON object, or its `guidance_scale` is no number.
+        ValueError: the file is not a JSON object, or one of the two is no such number.
     """
     if not (Path(folder) / GENERATION_CONFIG_NAME).is_file():
         return Config()
     config = Config(read_config(folder, GENERATION_CONFIG_NAME))
     read_fields(GenerationFields, config, str(Path(folder) / GENERATION_CONFIG_NAME))
-    if others := [name for name in config if name != "guidance_scale"]:
-        logger.warning(f"{GENERATION_CONFIG_NAME}: {', '.join(others)} not heeded; guidance_scale is")
+    heeded = [field.name for field in fields(GenerationFields)]
+    if others := [name for name in config if name not in heeded]:
+        logger.warning(f"{GENERATION_CONFIG_NAME}: {', '.join(others)} not heeded; {' and '.join(heeded)} are")
     return config

@@ -135,7 +135,8 @@ class StableDiffusionPipeline(Pipeline):
         Args:
             prompt: what to draw: a text, or a list of them.
             height, width: pixels; by default what the network was trained on.
-            num_inference_steps: denoising steps; more is slower and, up to a point, better.
+            num_inference_steps: denoising steps; more is slower and, up to a point, better. By default what the
+                checkpoint's ``generation_config.json`` says, and 50 where there is none.
             timesteps, sigmas: steps of your own instead of ``num_inference_steps``, for schedulers that take them.
             guidance_scale: how closely to follow the prompt; at 1 or less there is no guidance, in half the time. By
                 default what the checkpoint's ``generation_config.json`` says, and 7.5 where there is none.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from ..lazy import look_up
+from ..loading.config import Config
 from ..utils.types import Value
 from .checks import default_size
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # for type checkers alone: at run time nothing here imports w
 _PACKAGE = __name__.rsplit(".", 2)[0]
 _ABOVE = {"tune": f"{_PACKAGE}.tune.pipeline:tune", "apply_profile": f"{_PACKAGE}.jobs.wear:apply_profile"}
 """What pipelines offer of the packages that stand on them, imported when it is first used."""
+_SUGGESTED = ("num_inference_steps",)
+"""Arguments of calls that a checkpoint's ``generation_config.json`` may suggest, besides the guidance scale."""
 
 
 class Worn(Protocol):
@@ -35,6 +38,7 @@ class Tuning:
 
     call_defaults: Mapping[str, object] = {}
     """Arguments of calls that name none of their own: those of the profile that is on."""
+    generation_config: Config
     _worn: Worn | None = None
 
     def __init_subclass__(cls, **options: object) -> None:
@@ -76,6 +80,15 @@ class Tuning:
         worn, self._worn = self._worn, None
         self._worn = look_up(_PACKAGE, _ABOVE, "apply_profile")(self, worn, profile)
 
+    def usual(self, argument: str) -> Value:
+        """The argument of a call that does not name it: the profile's, the checkpoint's or the signature's."""
+        signature = inspect.signature(type(self).__call__)  # type: ignore[operator]
+        return self._defaults().get(argument, signature.parameters[argument].default)
+
+    def _defaults(self) -> dict[str, object]:
+        suggested = {name: self.generation_config[name] for name in _SUGGESTED if name in self.generation_config}
+        return {**suggested, **self.call_defaults}
+
     @property
     def profile(self) -> Profile | None:
         """The profile that is on."""
@@ -83,15 +96,16 @@ class Tuning:
 
 
 def _with_defaults(call: Callable[..., Value]) -> Callable[..., Value]:
-    """A pipeline's call whose arguments that are not given come from ``call_defaults``, where it has any."""
+    """A pipeline's call whose arguments that are not given come from a profile or the checkpoint, if they can."""
     signature = inspect.signature(call)
 
     @functools.wraps(call)
     def with_defaults(self: Value, *arguments: Value, **named: Value) -> Value:
-        if not self.call_defaults:
+        defaults = self._defaults()
+        if not defaults:
             return call(self, *arguments, **named)
         given = signature.bind_partial(self, *arguments, **named).arguments
-        for name, value in self.call_defaults.items():
+        for name, value in defaults.items():
             if name in signature.parameters and name not in given:
                 named[name] = value
         if self._worn is not None and "height" in signature.parameters:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ..jobs import Job
 from .ticket import Ticket
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ class Lost(Exception):
 class Drawn:
     """What became of a ticket."""
 
+    job: Job
+    """The ticket's, and how many steps it took where that was left open and is bounded."""
     images: list[Image]
     load_seconds: float
     draw_seconds: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..jobs import Job, LoadedPipelines, PipelineKey, draw
 from ..jobs.loaded import load_quietly, usual_limit
 from ..jobs.wear import warn
+from ..pipelines.checks import default_size
 from ..utils import logging
 from ..utils.errors import in_one_line
 from .backend import Drawn
@@ -55,26 +55,37 @@ class LocalBackend:
         """See `Backend`."""
         asked = time.monotonic()
         pipe = self._pipeline(ticket.job.pipeline_key)
-        if ticket.job.steps is None and _usual_steps(pipe) > self._settings.max_steps:
-            ticket.job = ticket.job.model_copy(update={"steps": self._settings.max_steps})
         began = time.monotonic()
         try:
+            job = self._within_bounds(ticket, pipe)
             self._warn_once(ticket, pipe)
-            images = draw(pipe, ticket.job, _after_step(ticket, began), ticket.pictures)
-        except Cancelled:
+            images = draw(pipe, job, _after_step(ticket, began), ticket.pictures)
+        except (Cancelled, Refusal):
             raise
         except Exception as error:
             if isinstance(error, ValueError) and ticket.progress is None:  # refused before any network ran
                 raise Refusal(422, in_one_line(error)) from None
             logger.exception("drawing failed")
             raise Refusal(500, "drawing failed; the server's log says why") from None
-        return Drawn(images, began - asked, time.monotonic() - began, len(list(self._pipelines)))
+        return Drawn(job, images, began - asked, time.monotonic() - began, len(list(self._pipelines)))
 
     def heed(self, ticket: Ticket) -> None:
         """The ticket is looked at after every step."""
 
     def close(self) -> None:
         """Nothing outlives the process."""
+
+    def _within_bounds(self, ticket: Ticket, pipe: Pipeline) -> Job:
+        """The job, with the steps that are allowed where the model takes more; a `Refusal` of what is too large."""
+        job, settings = ticket.job, self._settings
+        if job.steps is None and pipe.usual("num_inference_steps") > settings.max_steps:
+            job = job.model_copy(update={"steps": settings.max_steps})
+        asked = ticket.pictures.size(job.height, job.width, pipe.vae_scale_factor)
+        height, width = (round(side * (job.upscale or 1)) for side in default_size(pipe, *asked, None))
+        most = settings.max_side
+        if max(height, width) > most:
+            raise Refusal(422, f"size would be {width}×{height} if not given; at most {most}×{most} is drawn", "size")
+        return job
 
     def _warn_once(self, ticket: Ticket, pipe: Pipeline) -> None:
         """Tell the operator, when a profile is used first, what speaks against it here."""
@@ -111,9 +122,3 @@ def _after_step(ticket: Ticket, began: float) -> StepCallback:
         ticket.tell(Progress(done, steps, step_seconds * (steps - done), preview))
 
     return after_step
-
-
-def _usual_steps(pipe: Pipeline) -> int:
-    """The steps of a call that does not say how many."""
-    usual: int = inspect.signature(type(pipe).__call__).parameters["num_inference_steps"].default
-    return usual
