@@ -139,6 +139,19 @@ def test_halving_drops_what_falls_behind_and_keeps_the_last_complete_rung():
     assert halve(known, 1, redraw, [(3, 1.0)], lambda: False) == (known, 1)
 
 
+def test_what_an_image_decides_hides_nothing_whose_steps_are_fixed():
+    adaptive, fixed = Candidate(forecast="easycache:0.2"), Candidate(steps=6)
+    known = {adaptive: Point(1.0, 40.0), fixed: Point(1.2, 30.0)}
+    assert on_front(known) == [adaptive]
+    # On more images it turns out to be the worse.
+    found, _ = halve(known, 1, lambda each, _: Point(1.0, 25.0 if each is adaptive else 30.0), [(3, 0.5)], lambda: True)
+    assert on_front(found) == [fixed]
+    cost = {each: point.seconds for each, point in known.items()}.get
+    search = LocalSearch(Space(branches=1), cost, lambda each: known[each].psnr, most_seconds=2.0)
+    search.run([adaptive, fixed], lambda: True)
+    assert set(search.known) == {adaptive, fixed}
+
+
 def a_front(**origin):
     rows = [
         Row(Settings(steps=5), 1.0, 8.0, 28.0, 0.5, 0.9, peak_memory=10**9),

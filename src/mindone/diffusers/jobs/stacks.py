@@ -37,16 +37,10 @@ class Stacks:
                 a second one.
         """
         view: Value = copy.copy(self._checkpoint(settings))
-        if settings.tiny_vae is not None:
-            view.vae = self._tiny_vae(settings.tiny_vae, settings.dtype)
         for name, component in view.components.items():
-            if isinstance(component, Model) and name != "unet":
-                own = self._computing_in(component, settings.dtype)
-                rounds = settings.int8 and name in WEIGHTS_ONLY and QUANTIZATION not in own.config
-                setattr(view, name, self._rounded(own) if rounds else own)
-        view.unet = self.unet(settings)
-        view.scheduler = by_name(settings.scheduler, view.scheduler.config)
-        view.scheduler.last_timestep = settings.last_timestep
+            if isinstance(component, Model):
+                setattr(view, name, self.network(settings, name))
+        view.scheduler = self._scheduler(settings, view.scheduler)
         view.caches = parse_caches(settings.cache)
         view.call_defaults = {
             "num_inference_steps": settings.steps,
@@ -54,8 +48,19 @@ class Stacks:
         }
         return view  # type: ignore[no-any-return]
 
-    def unet(self, settings: Settings) -> Value:
-        """The denoising network that the settings ask for."""
+    def network(self, settings: Settings, name: str) -> Model:
+        """The network that the settings ask for, by the pipeline's name for it."""
+        if name == "unet":
+            return self._unet(settings)
+        if name == "vae" and settings.tiny_vae is not None:
+            own: Model = self._tiny_vae(settings.tiny_vae, settings.dtype)
+        else:
+            own = getattr(self._checkpoint(settings), name)
+        own = self._computing_in(own, settings.dtype)
+        rounds = settings.int8 and name in WEIGHTS_ONLY and QUANTIZATION not in own.config
+        return self._rounded(own) if rounds else own
+
+    def _unet(self, settings: Settings) -> Model:
         source = self._checkpoint(settings)
         own = self._computing_in(source.unet, settings.dtype)
         rounds = settings.int8 and QUANTIZATION not in own.config
@@ -100,6 +105,16 @@ class Stacks:
             return other
 
         return self._once(("checkpoint", settings.distilled), load)
+
+    def _scheduler(self, settings: Settings, own: Value) -> Value:
+        """Of the settings' kind, for the checkpoint of ``own``; runs leave it as it is, so that views can share it."""
+
+        def make() -> Value:
+            scheduler = by_name(settings.scheduler, own.config)
+            scheduler.last_timestep = settings.last_timestep
+            return scheduler
+
+        return self._once(("scheduler", settings.distilled, settings.scheduler, settings.last_timestep), make)
 
     def _tiny_vae(self, path_or_id: str, dtype: str) -> AutoencoderTiny:
         def load() -> AutoencoderTiny:

@@ -95,7 +95,7 @@ class Costs:
 
     def part(self, settings: Settings, call: Call) -> Part:
         """What one call takes with the network that the settings ask for."""
-        network = self._network(settings, call.role)
+        network = self.stacks.network(settings, call.role)
         if call.method == "deep":  # the whole network, of which one tensor more is kept
             call = self._whole(call)
         key = (id(network), call)
@@ -120,11 +120,6 @@ class Costs:
         options = {name: x for name, x in example.options.items() if name != "branch"}
         self.examples.setdefault(whole, Example(example.inputs, options))
         return whole
-
-    def _network(self, settings: Settings, role: str) -> Model:
-        if role == "unet":
-            return self.stacks.unet(settings)  # type: ignore[no-any-return]
-        return getattr(self.stacks.view(settings), role)  # type: ignore[no-any-return]
 
     def _measure(self, network: Model, call: Call) -> Part:
         inputs, options = self._inputs(network, call)

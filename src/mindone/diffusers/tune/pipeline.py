@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -24,7 +25,7 @@ from .costs import Costs
 from .front import Dot, Front, Row
 from .likeness import PROMPTS, REFERENCE_STEPS, Drawings
 from .prior import expected_psnr
-from .search import LocalSearch, Point, halve, on_front
+from .search import LocalSearch, Point, halve, on_front, shortlist
 from .verify import verify
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ class Tuner:
     def search(self) -> None:
         """Try candidates on the first prompts, by their latents."""
         first = 1 if self.baseline >= SMALL_SECONDS else min(2, len(self.drawings.reference_images))
-        seeds = on_front({each: point for each, point in self.points.items() if not each.tiny_vae})
+        seeds = {*shortlist({each: point for each, point in self.points.items() if not each.tiny_vae}), *self.few()}
         search = LocalSearch(
             *(self.space, self.cost, lambda each: self.drawings.latent_psnr(each, first), 1.1 * self.baseline),
             slack=0.5,
@@ -264,15 +265,21 @@ class Tuner:
 
         self.clock.begin(_SEARCH)
         try:
-            search.run(sorted(seeds, key=lambda each: -each.steps), goes_on)
+            search.run(sorted(seeds, key=lambda each: (-each.steps, str(each))), goes_on)
         finally:
             self.tried = search.known
             if search.known:
                 self.decode(first)
 
+    def few(self) -> list[Candidate]:
+        """Few steps that end near the image, the last of them unguided or not: better than what is known of either."""
+        guided = (1.0, 0.9, 0.8) if self.space.is_guided else (1.0,)
+        found = itertools.product((5, 6, 8, 10), (50, 25), guided)
+        return [Candidate(steps, last_timestep=last, guided=part, dtype=self.half) for steps, last, part in found]
+
     def decode(self, count: int) -> None:
         """Decode those near the front, with either decoder."""
-        near = on_front(self.tried, within=1.5)
+        near = shortlist(self.tried, within=1.5)
         if self.space.tiny_vae:
             near += [candidate._replace(tiny_vae=True) for candidate in near]
         self.points, self.counted = {candidate: self.drawn(candidate, count) for candidate in near}, count

@@ -62,7 +62,11 @@ def print_front(front: Front, chosen: Mapping[str, Profile], files: list[Path]) 
     table.add_column("settings", min_width=30)
     for name in ("seconds", "measured", "speed-up", "PSNR", "SSIM", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_row("baseline: 25 dpm++ steps, half precision", *_times(front.baseline_seconds, None), "1.0×")
+    table.add_row(
+        "baseline: 25 dpm++ steps, half precision",
+        *_times(front.baseline_seconds, front.measured_baseline_seconds),
+        "1.0×",
+    )
     shown = distinct([*front.marks().values(), *(row for row in front.rows if row.measured_seconds)])
     for row in sorted(shown, key=lambda row: row.speed_up):
         table.add_row(escape(row.settings.words), *row_words(row))
