@@ -2,6 +2,7 @@
 
 import errno
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mindone.diffusers import __version__, cli, jobs
-from mindone.diffusers.jobs.png import read_parameters
+from mindone.diffusers.jobs.png import read_job, read_parameters
 from tiny_pipelines import checkpoint, load, tiny_autoencoder_folder
 
 
@@ -105,6 +106,14 @@ def test_options_reach_the_pipeline(monkeypatch):
         "vae": "AutoencoderTiny",
         "dtype": "bfloat16",
     }
+
+
+def test_the_file_remembers_what_was_left_to_the_checkpoint(tmp_path):
+    folder = shutil.copytree(checkpoint("sd1"), tmp_path / "model")
+    (folder / "generation_config.json").write_text('{"guidance_scale": 3, "num_inference_steps": 2}')
+    command("generate", "a red cat", "--model", folder, "-o", "cat.png")
+    job = read_job("cat.png")
+    assert (job.steps, job.guidance_scale) == (2, 3.0)
 
 
 @pytest.mark.parametrize(("options", "held"), [((), set()), (("--upscale", "2"), {"text_encoder", "unet", "vae"})])

@@ -89,6 +89,7 @@ def generate(
         warn(found, pipe, job)
     if job.upscale is None and pipe.unet.is_big:
         pipe.enable_model_cpu_offload()  # there is one call: what a network holds after its stage is of no more use
+    job = jobs.settled(pipe, job)
     images = jobs.draw(pipe, job, None, pictures)
     if grid:
         images = [_grid(images)]

@@ -9,6 +9,17 @@
 from .fields import Fields, Option
 from .job import Drawing, Job, PipelineKey
 from .loaded import LoadedPipelines
-from .run import draw, draw_together, load
+from .run import draw, draw_together, load, settled
 
-__all__ = ["Drawing", "Fields", "Job", "LoadedPipelines", "Option", "PipelineKey", "draw", "draw_together", "load"]
+__all__ = [
+    "Drawing",
+    "Fields",
+    "Job",
+    "LoadedPipelines",
+    "Option",
+    "PipelineKey",
+    "draw",
+    "draw_together",
+    "load",
+    "settled",
+]

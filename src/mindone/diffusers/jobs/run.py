@@ -107,6 +107,17 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
     )
 
 
+def settled(pipe: Pipeline, job: Job) -> Job:
+    """The job with the steps and the guidance scale that it leaves to the pipeline, so that it says what is drawn.
+
+    Raises:
+        ValueError: the job does not go with them: a negative prompt where there is no guidance.
+    """
+    view = _for_task(pipe, job)
+    steps = view.usual("num_inference_steps") if job.steps is None else job.steps
+    return job.changed(steps=steps, guidance_scale=view.choose_guidance_scale(job.guidance_scale))
+
+
 def draw(
     pipe: Pipeline, job: Job, callback: StepCallback | None = None, pictures: Pictures | None = None
 ) -> list[Image]:

@@ -22,7 +22,7 @@ class Drawn:
     """What became of a ticket."""
 
     job: Job
-    """The ticket's, and how many steps it took where that was left open and is bounded."""
+    """The ticket's, with what it left open."""
     images: list[Image]
     load_seconds: float
     draw_seconds: float

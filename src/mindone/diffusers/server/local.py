@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..jobs import Job, LoadedPipelines, PipelineKey, draw
+from ..jobs import Job, LoadedPipelines, PipelineKey, draw, settled
 from ..jobs.loaded import load_quietly, usual_limit
 from ..jobs.wear import warn
 from ..pipelines.checks import default_size
@@ -76,10 +76,10 @@ class LocalBackend:
         """Nothing outlives the process."""
 
     def _within_bounds(self, ticket: Ticket, pipe: Pipeline) -> Job:
-        """The job, with the steps that are allowed where the model takes more; a `Refusal` of what is too large."""
-        job, settings = ticket.job, self._settings
-        if job.steps is None and pipe.usual("num_inference_steps") > settings.max_steps:
-            job = job.model_copy(update={"steps": settings.max_steps})
+        """The job, with no more steps than are allowed where it leaves them open; a `Refusal` of what is too large."""
+        job, settings = settled(pipe, ticket.job), self._settings
+        if ticket.job.steps is None:
+            job = job.changed(steps=min(job.steps or 1, settings.max_steps))
         asked = ticket.pictures.size(job.height, job.width, pipe.vae_scale_factor)
         height, width = (round(side * (job.upscale or 1)) for side in default_size(pipe, *asked, None))
         most = settings.max_side
