@@ -12,6 +12,7 @@ import image_pipelines
 from image_pipelines import controlnets, mask, photo
 from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config, UNet2DConditionModel
 from mindone.diffusers.acceleration.int8.quantize import with_zero
+from mindone.diffusers.engines.openvino import constants
 from mindone.diffusers.engines.openvino.operators import Operators
 from mindone.diffusers.engines.rounding import round_to_int8
 from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
@@ -66,6 +67,17 @@ def test_weights_are_off_by_half_a_step_of_their_row_at_most():
 def test_a_row_of_zeros_stays_zero():
     integers, scale = round_to_int8(np.zeros((2, 3), np.float32))
     assert not integers.any() and (scale > 0).all()
+
+
+@pytest.mark.parametrize(("exact", "largest"), [(True, 127), (False, 64)])
+def test_integers_leave_room_for_a_sum_where_the_device_has_16_bits_for_it(exact, largest, monkeypatch):
+    monkeypatch.setattr(constants, "multiplies_bytes_exactly", lambda: exact)
+    integers, scale = round_to_int8(np.random.default_rng(0).standard_normal((8, 5), np.float32))
+    node = constants.Constants(float32=True).of_multiplied_int8(integers, scale)
+    packed = node.input_value(0).get_node().input_value(0).get_node().data
+    assert packed.dtype == np.int8 and np.abs(packed).max() == largest
+    meant = packed * node.input_value(1).get_node().data
+    assert np.abs(meant - integers * scale[:, None]).max() <= (0.0 if exact else scale.max())
 
 
 def test_int8_latents_stay_near_the_float_ones(quantized):

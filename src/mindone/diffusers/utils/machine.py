@@ -1,5 +1,6 @@
 """The machine: what a measurement was made on, without which a number of seconds says nothing, and memory in use."""
 
+import functools
 import os
 import platform
 import sys
@@ -63,6 +64,13 @@ def instruction_sets() -> tuple[str, ...]:
             if name.strip().lower() in ("flags", "features"):
                 return tuple(each for each in _INSTRUCTION_SETS if each in value.split())
     return ()
+
+
+@functools.cache
+def multiplies_bytes_exactly() -> bool:
+    """Whether products of 8-bit integers are summed in 32 bits; AVX2 without VNNI sums pairs in 16, and saturates."""
+    sets = set(instruction_sets())
+    return "avx2" not in sets or not sets.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def reset_peak_memory() -> bool:

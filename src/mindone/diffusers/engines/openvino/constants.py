@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 from openvino._offline_transformations import compress_model_transformation
 
+from ...utils.machine import multiplies_bytes_exactly
 from ...utils.scratch import Scratch
 from ..base import Mapped, Quantized, Stored, Values
 
@@ -54,9 +55,16 @@ class Constants:
         per_row = scale.reshape(-1, *[1] * (integers.ndim - 1))
         return ov_ops.multiply(ov_ops.convert(constant, "f32"), ov_ops.constant(per_row))
 
-    def of_computed_int8(self, integers: NDArray[np.int8], scale: NDArray[np.float32]) -> Node:
-        """`of_int8`, of integers that were computed while recording."""
-        return self.of_int8(self.scratch.keep(integers), scale)
+    def of_multiplied_int8(
+        self, integers: NDArray[np.int8], scale: NDArray[np.float32], is_computed: bool = False
+    ) -> Node:
+        """`of_int8`, to be multiplied by bytes; of integers that have a memory of their own, or were just computed.
+
+        Where sums of two such products may exceed the 16 bits that the device has for them, integers have 7 bits.
+        """
+        if not multiplies_bytes_exactly():
+            integers, scale, is_computed = np.rint(integers / 2).astype(np.int8), 2 * scale, True
+        return self.of_int8(self.scratch.keep(integers) if is_computed else integers, scale)
 
     def of_computed(self, values: NDArray[np.float32]) -> list[Node]:
         """Values that were computed while recording, float32, as one constant for each index of the first axis."""

@@ -8,6 +8,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
+from ...utils.machine import multiplies_bytes_exactly
 from ..base import Array, FlashAttention
 from ..rounding import round_to_int8
 from . import winograd
@@ -24,7 +25,9 @@ class Operators(Recorder):
         y = ov_ops.matmul(*self.operands(x, weight), False, True)
         y = y if bias is None else ov_ops.add(y, self.node(bias))
         int8 = self.quantized(weight)
-        return y if int8 is None else self.rounded(y, int8.output_range)
+        if int8 is None or not multiplies_bytes_exactly():  # of two results that meet, neither has a bit to spare
+            return y
+        return self.rounded(y, int8.output_range)
 
     def linear_halves(self, x: Array, weight: Array, bias: Array = None) -> tuple[Node, Node]:
         # Two products, not one and a split: the device splits tensors slowly, and weights for free.
@@ -60,7 +63,7 @@ class Operators(Recorder):
             kernels = self.constants.of_computed(summed)
         else:
             x = self.rounded(x, int8.input_range)
-            kernels = [self.constants.of_computed_int8(*round_to_int8(taps)) for taps in summed]
+            kernels = [self.constants.of_multiplied_int8(*round_to_int8(taps), is_computed=True) for taps in summed]
         shift = None if bias is None else _along_channels(self.node(bias), 4)
         phases = []
         for (row, column), taps in zip(ways, kernels):

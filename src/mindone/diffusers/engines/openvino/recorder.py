@@ -60,7 +60,7 @@ class Recorder:
         if values is None:
             return self.node(x), self.weight(weight, part, parts)
         integers, scale = np.split(values.integers, parts)[part], np.split(values.scale, parts)[part]
-        return self.rounded(x, values.input_range), self.constants.of_int8(integers, scale)
+        return self.rounded(x, values.input_range), self.constants.of_multiplied_int8(integers, scale)
 
     def rounded(self, x: Node, limits: tuple[float, float] | None) -> Node:
         """``x`` on 256 levels between the ``limits``, if any; one node for all who read the same ``x``."""
