@@ -73,7 +73,8 @@ def test_a_row_of_zeros_stays_zero():
 def test_integers_leave_room_for_a_sum_where_the_device_has_16_bits_for_it(exact, largest, monkeypatch):
     monkeypatch.setattr(constants, "multiplies_bytes_exactly", lambda: exact)
     integers, scale = round_to_int8(np.random.default_rng(0).standard_normal((8, 5), np.float32))
-    node = constants.Constants(float32=True).of_multiplied_int8(integers, scale)
+    keeper = constants.Constants(float32=True)
+    node = keeper.of_multiplied_int8(integers, scale)
     packed = node.input_value(0).get_node().input_value(0).get_node().data
     assert packed.dtype == np.int8 and np.abs(packed).max() == largest
     meant = packed * node.input_value(1).get_node().data
