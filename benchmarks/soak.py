@@ -30,7 +30,7 @@ def soak(options: argparse.Namespace) -> None:
 
     statuses: collections.Counter[str] = collections.Counter()
     until = time.monotonic() + 60 * options.minutes
-    with serving("--max-side", "128", "--max-steps", "20") as (port, pid):
+    with serving("--max-side", "256", "--max-steps", "20") as (port, pid):
         kinds = (good, malformed, hang_up)
         threads = [threading.Thread(target=_repeat, args=(kind, port, until, statuses)) for kind in kinds]
         for thread in threads:

@@ -25,7 +25,7 @@ from mindone.diffusers import (
 from mindone.diffusers.acceleration.caches import CacheConfig
 
 PROMPTS = ("a rocket", "a red apple", "a cat face on a pink background", "a snowman", "a guitar on a teal background")
-STEPS, SIDE = 25, 96
+STEPS, SIDE = 25, 144
 
 
 @dataclass(frozen=True)

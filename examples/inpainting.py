@@ -8,11 +8,11 @@ from mindone.diffusers.utils import make_image_grid
 
 pipe = StableDiffusionPipeline.from_pretrained("icons")
 generator = np.random.Generator(np.random.PCG64(0))
-picture = pipe("a panda", num_inference_steps=10, generator=generator).images[0]
+picture = pipe("a panda", generator=generator).images[0]
 
 mask = Image.new("L", picture.size, "black")
 mask.paste("white", (picture.width // 2, 0, picture.width, picture.height))
 inpaint = AutoPipelineForInpainting.from_pipe(pipe)  # the same networks: nothing is loaded or compiled twice
 generator = np.random.Generator(np.random.PCG64(1))
-image = inpaint("a lion", image=picture, mask_image=mask, num_inference_steps=10, generator=generator).images[0]
+image = inpaint("a lion", image=picture, mask_image=mask, generator=generator).images[0]
 make_image_grid([picture, mask.convert("RGB"), image], rows=1, cols=3).save("inpainting.png")

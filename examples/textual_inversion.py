@@ -20,5 +20,5 @@ pipe.load_textual_inversion({"emb_params": between[None]}, token="<lion-panda>")
 images = []
 for word in ("lion", "<lion-panda>", "panda"):
     generator = np.random.Generator(np.random.PCG64(0))
-    images += pipe(f"a {word}", num_inference_steps=10, generator=generator).images
+    images += pipe(f"a {word}", generator=generator).images
 make_image_grid(images, rows=1, cols=3).save("textual_inversion.png")

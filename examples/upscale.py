@@ -1,10 +1,10 @@
-"""Larger images: draw at the network's own size, enlarge the latents, and draw again from there (--upscale 2)."""
+"""Larger images: draw a small one, enlarge its latents, and draw again from there (--upscale 2)."""
 
 from PIL import Image
 
 from mindone.diffusers.jobs import Job, draw, load
 
-plain = Job(prompt="a rocket on a blue background", seed=0, steps=10)
+plain = Job(prompt="a rocket on a blue background", seed=0, height=128, width=128)
 pipe = load(plain)
 [small] = draw(pipe, plain)
 [large] = draw(pipe, plain.changed(upscale=2, strength=0.5))

@@ -11,23 +11,26 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from mindone.diffusers import AutoencoderTiny, DiffusionPipeline, DPMSolverMultistepScheduler
+from mindone.diffusers import AutoencoderTiny, DiffusionPipeline, DPMSolverMultistepScheduler, LCMScheduler
 from mindone.diffusers.utils import make_image_grid
 
 GOLDEN = Path(__file__).parent / "golden"
 PROMPTS = ["a rocket on a blue background", "a red apple"]
-STEPS, GUIDANCE_SCALE = 10, 2.0
+OPTIONS = {"num_inference_steps": 10, "guidance_scale": 2.0}
+FEW = {"num_inference_steps": 4, "guidance_scale": 1.0}
 
 
-def draw(model: str, engine: str, dtype: str, tiny: bool = False) -> Image.Image:
+def draw(model: str, engine: str, dtype: str, tiny: bool = False, lcm: bool = False) -> Image.Image:
     """One image a prompt, side by side."""
     pipe = DiffusionPipeline.from_pretrained(model, mindspore_dtype=dtype, engine=engine)
-    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    pipe.scheduler = (LCMScheduler if lcm else DPMSolverMultistepScheduler).from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     if tiny:
         pipe.vae = AutoencoderTiny.from_pretrained("icons-tiny-vae", mindspore_dtype=dtype)
+    if lcm:
+        pipe.load_lora_weights("icons-lcm-lora")
     generator = [np.random.Generator(np.random.PCG64(i)) for i in range(len(PROMPTS))]
-    images = pipe(PROMPTS, num_inference_steps=STEPS, guidance_scale=GUIDANCE_SCALE, generator=generator).images
+    images = pipe(PROMPTS, generator=generator, **(FEW if lcm else OPTIONS)).images
     return make_image_grid(images, rows=1, cols=len(PROMPTS))
 
 
@@ -53,6 +56,11 @@ def test_distilled_and_tiny_in_half_precision_stay_near_the_golden_images():
     assert psnr(draw("icons-distilled", "openvino", "float16", tiny=True), "icons-distilled-tiny") >= 24
 
 
+def test_four_lcm_steps_draw_the_golden_images():
+    assert psnr(draw("icons", "openvino", "float32", lcm=True), "icons-lcm") >= 30
+
+
 if __name__ == "__main__":
     draw("icons", "openvino", "float32").save(GOLDEN / "icons.png")
     draw("icons-distilled", "openvino", "float32", tiny=True).save(GOLDEN / "icons-distilled-tiny.png")
+    draw("icons", "openvino", "float32", lcm=True).save(GOLDEN / "icons-lcm.png")

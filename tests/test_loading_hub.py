@@ -13,6 +13,7 @@ from huggingface_hub import utils as hub_utils
 
 from mindone.diffusers.loading import hub, open_weights, save_file
 from mindone.diffusers.loading.hub import Source, component_folder, component_names, resolve
+from mindone.diffusers.loading.hub_files import FileSource
 from mindone.diffusers.loading.tokenizer import CLIPTokenizer
 from mindone.diffusers.utils import logging
 
@@ -192,7 +193,7 @@ def test_what_cannot_be_a_hub_id_is_refused_at_once(name, bundle):
         resolve(name)
     message = one_line(caught)
     assert message.startswith(f"unknown model {name!r}: no such local folder, and no hub id")
-    assert "icons, icons-distilled, icons-tiny-vae" in message
+    assert "icons, icons-distilled, icons-lcm-lora, icons-tiny-vae" in message
 
 
 @pytest.fixture
@@ -202,14 +203,16 @@ def bundle(tmp_path, monkeypatch) -> Path:
     fill(root / "icons-distilled", ["unet/config.json"], INDEX)
     (root / "icons-distilled" / "shared.json").write_text('{"vae": "icons", "scheduler": "icons"}')
     fill(root / "icons-tiny-vae", ["config.json"])
+    fill(root / "icons-lcm-lora", ["pytorch_lora_weights.safetensors"])
     (root / "NOTICE").write_text("")
     monkeypatch.setattr(hub, "CHECKPOINTS", root)
     return root
 
 
 def test_bundled_names_are_found(bundle):
-    assert hub.bundled_names() == ["icons", "icons-distilled", "icons-tiny-vae"]
+    assert hub.bundled_names() == ["icons", "icons-distilled", "icons-lcm-lora", "icons-tiny-vae"]
     assert pipeline("icons") == bundle / "icons"
+    assert FileSource("icons-lcm-lora").file() == bundle / "icons-lcm-lora/pytorch_lora_weights.safetensors"
     assert resolve("icons-tiny-vae") == bundle / "icons-tiny-vae"
 
 

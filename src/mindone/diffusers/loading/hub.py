@@ -238,8 +238,8 @@ def resolve(
 
 
 def bundled_names() -> list[str]:
-    """The checkpoints that come with the package, by the names that ``from_pretrained`` takes."""
-    return sorted({path.parent.name for name in (MODEL_INDEX, CONFIG_NAME) for path in CHECKPOINTS.glob(f"*/{name}")})
+    """The checkpoints that come with the package, by the names that their loaders take: pipelines, networks, LoRAs."""
+    return sorted(path.name for path in CHECKPOINTS.iterdir() if path.is_dir())
 
 
 def component_folder(root: str | os.PathLike[str], component: str) -> Path:
