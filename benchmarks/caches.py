@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=12, help="how many pictures of the contact sheet, up to 64")
     parser.add_argument("--only", nargs="+", default=list(SETUPS), choices=list(SETUPS), metavar="NAME")
     parser.add_argument("--icons", help="what the model was trained on, as training/data.py writes it")
+    parser.add_argument("--shallow-cost", type=float, help="of a whole call; as measured here where it is not given")
     parser.add_argument("--ends", type=int, nargs="+", help="no caches, but few steps, the last of them here")
     arguments = parser.parse_args()
     numbers = chosen(arguments.prompts)
@@ -108,7 +109,9 @@ def main() -> None:
         images = draw(STEPS, SETUPS[name])
         whole, shallow = counting.seconds["whole"], counting.seconds["shallow"]
         batches = -(-len(numbers) // BATCH)
-        ratio = statistics.median(shallow) / statistics.median(whole) if shallow else 0.0
+        ratio = arguments.shallow_cost
+        if ratio is None:
+            ratio = statistics.median(shallow) / statistics.median(whole) if shallow else 0.0
         cost = (len(whole) + ratio * len(shallow)) / batches
         print(f"{name:28}{len(whole) / batches:7g} {len(shallow) / batches:8g} {cost:6.1f} ", end="")
         print(f"{described(images)}  {plain(round(cost))}", flush=True)
