@@ -248,6 +248,7 @@ def test_ctrl_c_keeps_the_front_so_far(pipe, quick, monkeypatch):
 def test_without_quality_cost_alone_is_reported(pipe, quick):
     front = pipe.tune([PROMPT], budget_seconds=50, height=SIZE, width=SIZE, quality=False, progress=False)
     assert front.rows and all(row.psnr is None and row.picture is None for row in front.rows)
+    assert not any("easycache" in row.settings.words for row in front.rows)  # made-up images do not tell its calls
     assert front.at(speed_up=2).evidence.psnr is None
     with pytest.raises(ValueError, match="no quality was measured"):
         front.at(min_psnr=30)

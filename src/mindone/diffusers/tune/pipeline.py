@@ -132,10 +132,12 @@ class Tuner:
         self.counted = 0
         """How many prompts that are; 0: none, and points are expectations."""
         self.tried: dict[Candidate, Point] = {}
+        self.draws = True
+        """Whether images are drawn. Without them nothing tells how many steps an adaptive cache computes."""
 
     def front(self, tiny_vae: str | None, distilled: str | None, quality: bool, targets: Sequence[float]) -> Front:
         """All phases, one after the other, as far as time allows."""
-        was_interrupted = False
+        was_interrupted, self.draws = False, quality
         try:
             self.clock.begin(_EXPLORE)
             self.clock.show("measuring the parts")
@@ -201,7 +203,9 @@ class Tuner:
             return np.inf
 
     def cost(self, candidate: Candidate) -> float | None:
-        """Seconds of a candidate; None where it cannot be had."""
+        """Seconds of a candidate; None where it cannot be had, or nothing tells them."""
+        if candidate.is_adaptive and not self.draws:
+            return None
         seconds = self.seconds(self.space.settings(candidate))
         return seconds if np.isfinite(seconds) else None
 
