@@ -20,11 +20,15 @@ ORDERS = (0, 1)
 """Of the forecast of the feature."""
 GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Where guidance stops."""
-FORECASTS = (
+FIXED_FORECASTS = (
     "",
     *(f"taylorseer:{interval}:{order}:{first}" for interval in (2, 3, 4) for order in (1, 2, 3) for first in (2, 3, 4)),
     "spectrum",
     "spectrum:2:0.75",
+)
+"""Those that compute the same steps for every image. What the others cost is told by images alone."""
+FORECASTS = (
+    *FIXED_FORECASTS,
     "easycache:0.02",
     "easycache:0.05",
     "easycache:0.1",
@@ -80,6 +84,7 @@ class Space:
 
     branches: int
     """Of the UNet; where it is cut for a feature cache."""
+    forecasts: tuple[str, ...] = FORECASTS
     is_guided: bool = True
     schedulers: tuple[str, ...] = ("dpm++", "unipc")
     dtypes: tuple[Precision, ...] = ("float16",)
@@ -115,7 +120,7 @@ class Space:
             "interval": INTERVALS,
             "branch": tuple(range(min(self.branches, 3))),
             "order": ORDERS,
-            "forecast": FORECASTS,
+            "forecast": self.forecasts,
             "guided": GUIDED if self.is_guided else (1.0,),
             "dtype": self.dtypes,
             "int8": self.int8,
@@ -137,7 +142,7 @@ class Space:
             if name in ("scheduler", "distilled", "dtype"):
                 near = [value for value in values if value != own]
             if name == "forecast":
-                near = [*_forecasts_near(str(own))]
+                near = [each for each in _forecasts_near(str(own)) if each in values]
             for value in near:
                 changed = candidate._replace(**{name: value})  # type: ignore[arg-type]
                 yield changed

@@ -19,7 +19,7 @@ from ..schedulers.lcm import LCMScheduler
 from ..schedulers.tcd import TCDScheduler
 from ..utils.machine import instruction_sets, machine, versions
 from ..utils.types import Value
-from .candidates import Candidate, Space
+from .candidates import FIXED_FORECASTS, FORECASTS, Candidate, Space
 from .clock import Clock
 from .costs import Costs
 from .front import Dot, Front, Row
@@ -132,18 +132,16 @@ class Tuner:
         self.counted = 0
         """How many prompts that are; 0: none, and points are expectations."""
         self.tried: dict[Candidate, Point] = {}
-        self.draws = True
-        """Whether images are drawn. Without them nothing tells how many steps an adaptive cache computes."""
 
     def front(self, tiny_vae: str | None, distilled: str | None, quality: bool, targets: Sequence[float]) -> Front:
         """All phases, one after the other, as far as time allows."""
-        was_interrupted, self.draws = False, quality
+        was_interrupted = False
         try:
             self.clock.begin(_EXPLORE)
             self.clock.show("measuring the parts")
             self.baseline = self.costs.seconds(self.start)
             self.costs.has_time = self.clock.has
-            self.space = self.explore(tiny_vae, distilled)
+            self.space = self.explore(tiny_vae, distilled, quality)
             self.drawings = Drawings(self.stacks, self.space, self.costs, self.prompts, self.size, self.seed)
             self.expect(_EXPECT if quality else _EXPECT_ALONE)
             if quality:
@@ -166,7 +164,7 @@ class Tuner:
         front.seconds = self.clock.gone
         return front
 
-    def explore(self, tiny_vae: str | None, distilled: str | None) -> Space:
+    def explore(self, tiny_vae: str | None, distilled: str | None, quality: bool) -> Space:
         """Which knobs gain anything here: lossy networks that are no faster than the plain one are left out."""
         pipe = self.stacks.pipe
         plain = self.baseline
@@ -180,6 +178,7 @@ class Tuner:
         factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
         return Space(
             branches=pipe.unet.skips,
+            forecasts=FORECASTS if quality else FIXED_FORECASTS,
             is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.unet.config.get("time_cond_proj_dim") is None,
             dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
             int8=(False, True) if may_int8 and self.clock.has() and gains(int8=True) else (False,),
@@ -203,9 +202,7 @@ class Tuner:
             return np.inf
 
     def cost(self, candidate: Candidate) -> float | None:
-        """Seconds of a candidate; None where it cannot be had, or nothing tells them."""
-        if candidate.is_adaptive and not self.draws:
-            return None
+        """Seconds of a candidate; None where it cannot be had."""
         seconds = self.seconds(self.space.settings(candidate))
         return seconds if np.isfinite(seconds) else None
 
