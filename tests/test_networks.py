@@ -10,7 +10,7 @@ import pytest
 
 import checkpoints
 from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
-from mindone.diffusers.engines.openvino import half_precision, winograd
+from mindone.diffusers.engines.openvino import group_norms, half_precision, winograd
 from mindone.diffusers.loading.weights import Weights
 from network_cases import CASES, Case
 
@@ -87,6 +87,15 @@ def wherever_possible(monkeypatch):
 def test_convolutions_with_fewer_multiplications_give_the_same(name, wherever_possible):
     check(run(engines.get("openvino"), CASES[name]), name, FLOAT32)
     assert len(wherever_possible) >= 2
+
+
+@pytest.mark.parametrize("name", ["unet_sd1", "unet_sdxl", "autoencoder_decode", "autoencoder_encode"])
+def test_group_norms_in_the_layout_of_convolutions_give_the_same(name, monkeypatch):
+    recorded, group_norm = [], group_norms.group_norm
+    monkeypatch.setattr(group_norms, "WORTHWHILE", 0)
+    monkeypatch.setattr(group_norms, "group_norm", lambda *inputs: recorded.append(inputs) or group_norm(*inputs))
+    check(run(engines.get("openvino"), CASES[name]), name, FLOAT32)
+    assert len(recorded) >= 2
 
 
 @pytest.mark.skipif(half_precision() == "f32", reason="this CPU has no 16-bit arithmetic")

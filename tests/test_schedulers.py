@@ -511,13 +511,16 @@ def test_from_config_refuses_a_path_and_an_unknown_override() -> None:
         DDIMScheduler.from_config({}, algorithm_type="dpmsolver++")
 
 
-def test_a_last_timestep_spreads_the_steps_evenly_down_to_it() -> None:
+def test_a_last_timestep_ends_the_run_there_and_brings_the_steps_closer_to_it() -> None:
     scheduler, same = DPMSolverMultistepScheduler(), DPMSolverMultistepScheduler()
     scheduler.last_timestep = 49
     scheduler.set_timesteps(6)
-    same.set_timesteps(timesteps=[999, 809, 619, 429, 239, 49])
+    same.set_timesteps(timesteps=[999, 768, 551, 352, 176, 49])
     assert np.array_equal(scheduler.timesteps, same.timesteps) and np.array_equal(scheduler.sigmas, same.sigmas)
     assert np.array_equal(scheduler.for_run().timesteps, same.timesteps)
+    scheduler.last_timestep = 994  # no timestep to spare: one after the other
+    scheduler.set_timesteps(6)
+    assert scheduler.timesteps.tolist() == [999, 998, 997, 996, 995, 994]
     scheduler.last_timestep = 998
     with pytest.raises(ValueError, match="last_timestep must be from 0 to 994 for 6 steps, got 998"):
         scheduler.set_timesteps(6)

@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 
 from common import (
     CHECKPOINTS,
+    MEMORY_FORMAT,
     RUNS,
     Clock,
     Ema,
@@ -28,7 +29,7 @@ from optimizers import Optimizers
 CONFIG = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "block_out_channels": [24, 48, 96, 128],
+    "block_out_channels": [16, 32, 64, 128],
     "layers_per_block": 1,
     "latent_channels": 4,
     "norm_num_groups": 8,
@@ -44,7 +45,7 @@ def build() -> AutoencoderKL:
     vae = AutoencoderKL(**CONFIG)
     # A small posterior variance to start with: sampling at unit variance drowns the first gradients.
     torch.nn.init.constant_(vae.quant_conv.bias[4:].data, -8.0)
-    return vae.to(memory_format=torch.channels_last)
+    return vae.to(memory_format=MEMORY_FORMAT)
 
 
 def load_trained() -> AutoencoderKL:
@@ -58,7 +59,7 @@ def load_trained() -> AutoencoderKL:
         vae.register_to_config(scaling_factor=state["scaling_factor"])
     else:
         vae = AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae", sample_size=IMAGE_SIZE).float()
-    return vae.to(memory_format=torch.channels_last).eval()
+    return vae.to(memory_format=MEMORY_FORMAT).eval()
 
 
 def draw_backgrounds(batch: int) -> torch.Tensor:
@@ -79,7 +80,7 @@ def draw_batch(icons: Icons, batch: int, whole: bool) -> torch.Tensor:
         top, left = torch.randint(0, IMAGE_SIZE - CROP + 1, (2, batch - halves)).tolist()
         crops = [icon[:, y : y + CROP, x : x + CROP] for icon, y, x in zip(rgba[halves:], top, left, strict=True)]
         rgba = torch.cat([F.avg_pool2d(rgba[:halves], 2), torch.stack(crops)])
-    return composite(rgba, draw_backgrounds(batch)).contiguous(memory_format=torch.channels_last)
+    return composite(rgba, draw_backgrounds(batch)).contiguous(memory_format=MEMORY_FORMAT)
 
 
 def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

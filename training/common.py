@@ -16,7 +16,9 @@ RUNS = HERE / "runs"
 CHECKPOINTS = HERE.parent / "src/mindone/diffusers/checkpoints"
 # Products in bfloat16, weights and updates in float32: half the time on a CPU that has the instruction, ten times as
 # long on one that has not.
-HALF_PRECISION = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities()["avx512_bf16"])
+HAS_BFLOAT16 = torch.cpu.get_capabilities()["avx512_bf16"]
+HALF_PRECISION = torch.autocast("cpu", torch.bfloat16, enabled=HAS_BFLOAT16)
+MEMORY_FORMAT = torch.channels_last if HAS_BFLOAT16 else torch.contiguous_format  # whichever trains autoencoders faster
 
 
 class Clock:

@@ -3,8 +3,8 @@
 Squared error alone leaves edges soft where latents cannot say on which pixel they lie. The loss here is L1, L1 of the
 gradients, the local gradient energy, and the features of a small critic that learns to tell decoded patches from real
 ones (feature matching, Salimans et al. 2016, section 3.1; a hinge loss over patches as in Esser et al. 2021, "Taming
-transformers"). Starts from ``training/runs/autoencoder.pt`` or what was shipped, and goes on from
-``training/runs/decoder.pt``.
+transformers"). Starts from ``training/runs/autoencoder.pt`` or what was shipped, narrowed where that is wider, goes on
+from ``training/runs/decoder.pt``, and ends as ``training/runs/autoencoder.pt``, with what ``encoder.py`` has taught.
 """
 
 import argparse
@@ -16,8 +16,10 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import autoencoder
+import slim
 from common import (
     HALF_PRECISION,
+    MEMORY_FORMAT,
     RUNS,
     Clock,
     Ema,
@@ -66,8 +68,9 @@ class Critic(nn.Module):
 
 
 def draw_batch(cache: Cache, icons: Icons, batch: int, whole: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents and the pictures that they came from, whole or the same crop of both; half of them on white."""
-    kinds = ((cache.white, batch // 2), (cache.coloured, batch - batch // 2))
+    """Latents and the pictures that they came from, whole or the same crop of both; a third of them on white."""
+    whites = (batch + torch.randint(3, ()).item()) // 3
+    kinds = ((cache.white, whites), (cache.coloured, batch - whites))
     chosen = [draw_kind(kind, icons, torch.randint(len(kind), (count,))) for kind, count in kinds]
     latents, images = (torch.cat(parts) for parts in zip(*chosen, strict=True))
     if not whole:
@@ -96,7 +99,7 @@ def picture_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     error = decoded - images
     gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     energy = (local_energy(decoded) - local_energy(images)).abs().mean()
-    return error.abs().mean() + 3 * error.square().mean() + gradients + 1.5 * energy
+    return error.abs().mean() + 3 * error.square().mean() + gradients + 3 * energy
 
 
 def feature_loss(decoded: list[torch.Tensor], real: list[torch.Tensor]) -> torch.Tensor:
@@ -113,7 +116,7 @@ def main() -> None:
     args = parser.parse_args()
     prepare(seed=7)
     icons, cache = load_icons(), load_cache()
-    vae = autoencoder.load_trained()
+    vae = slim.narrowed(autoencoder.load_trained(), autoencoder.CONFIG).to(memory_format=MEMORY_FORMAT)
     trained, critic = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder]), Critic()
     ema, optimizers = Ema(trained, decay=0.99), Optimizers([trained], args.lr)
     critic_optimizer = torch.optim.AdamW(critic.parameters(), 1e-3, betas=(0.5, 0.9))
@@ -150,7 +153,7 @@ def main() -> None:
         latents, images = draw_batch(cache, icons, max(batch // 4, 2) if whole else batch, whole)
         latents = (latents + NOISE * torch.randn_like(latents)) / cache.scaling_factor
         with HALF_PRECISION:
-            decoded = vae.decode(latents.contiguous(memory_format=torch.channels_last)).sample.float()
+            decoded = vae.decode(latents.contiguous(memory_format=MEMORY_FORMAT)).sample.float()
             scores, features = critic(decoded)
             with torch.no_grad():
                 _, real_features = critic(images)
@@ -181,7 +184,10 @@ def main() -> None:
             keep()
     keep()
     if rank() == 0:
-        save({"average": load("decoder")["average"], "scaling_factor": cache.scaling_factor}, "autoencoder")
+        average = load("decoder")["average"]
+        if taught := load("encoder"):
+            average |= taught["average"]
+        save({"average": average, "scaling_factor": cache.scaling_factor}, "autoencoder")
         print(show(), flush=True)
 
 

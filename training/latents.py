@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from autoencoder import load_trained
-from common import DATA, HALF_PRECISION, prepare, rank, sum_over_workers, workers
+from common import DATA, HALF_PRECISION, MEMORY_FORMAT, prepare, rank, sum_over_workers, workers
 from data import (
     BACKGROUNDS,
     IMAGE_SIZE,
@@ -119,7 +119,7 @@ def encode(vae, icons: Icons, index: torch.Tensor, colours: torch.Tensor, places
         rgba = torch.stack([picture(icons, index[i], places[i].item()) for i in part])
         images = F.avg_pool2d(composite(rgba, palette()[colours[part]]), shrink)
         with HALF_PRECISION:
-            posterior = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist
+            posterior = vae.encode(images.contiguous(memory_format=MEMORY_FORMAT)).latent_dist
         latents[part] = posterior.mode().float() * vae.config.scaling_factor
     sum_over_workers([latents])
     if rank() == 0:

@@ -14,6 +14,7 @@ import decoder
 from common import (
     CHECKPOINTS,
     HALF_PRECISION,
+    MEMORY_FORMAT,
     RUNS,
     Clock,
     Ema,
@@ -50,7 +51,7 @@ def main() -> None:
     prepare(seed=5)
     icons, cache = load_icons(), load_cache()
     vae = autoencoder.load_trained()
-    tiny = AutoencoderTiny.from_pretrained(CHECKPOINTS / "icons-tiny-vae").float().to(memory_format=torch.channels_last)
+    tiny = AutoencoderTiny.from_pretrained(CHECKPOINTS / "icons-tiny-vae").float().to(memory_format=MEMORY_FORMAT)
     ema, optimizers = Ema(tiny, decay=0.998), Optimizers([tiny], args.lr)
     step, clock = 0, Clock()
     if state := load("tiny_vae"):
@@ -80,8 +81,8 @@ def main() -> None:
     report, checkpoint, running = Every(60), Every(180), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
         latents, images = decoder.draw_batch(cache, icons, batch, whole=True)
-        latents = latents.contiguous(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
+        latents = latents.contiguous(memory_format=MEMORY_FORMAT)
+        images = images.contiguous(memory_format=MEMORY_FORMAT)
         with torch.no_grad(), HALF_PRECISION:
             target = vae.decode(latents / cache.scaling_factor).sample.float()
         with HALF_PRECISION:

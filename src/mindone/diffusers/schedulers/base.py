@@ -13,7 +13,7 @@ from .arrays import Array, Generators, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
 from .registry import scheduler_class, scheduler_classes
-from .spacing import sigma_spacing
+from .spacing import closing_in, sigma_spacing
 
 __all__ = ["Array", "Generators", "Scheduler", "SchedulerOutput", "Stepped", "draw_noise", "scheduler_class"]
 
@@ -40,8 +40,8 @@ class Scheduler(ConfiguredScheduler):
 
     A run of few steps is spaced so widely that its last step comes from far away: of 5 leading ones it is at timestep
     167 of 1,000. Schedules that were optimised for few steps end near the image instead, at 24 or below (Align Your
-    Steps, Sabour et al. 2024). With a ``last_timestep`` the steps lie at even distances between the first, which stays
-    where it is, and this one.
+    Steps, Sabour et al. 2024). With a ``last_timestep`` the steps lie between the first, which stays where it is, and
+    this one, closer to each other the nearer they are to the image (`spacing.closing_in`).
     """
     needs_set_timesteps: ClassVar[bool] = True
     """Whether ``step`` refuses to go through all training timesteps, which is what ``timesteps`` are at first."""
@@ -139,14 +139,14 @@ class Scheduler(ConfiguredScheduler):
         return int(steps)
 
     def _stretched(self, timesteps: np.ndarray, last: int) -> np.ndarray:
-        """As many whole timesteps at even distances, from the first of these down to ``last``."""
+        """As many whole timesteps, from the first of these down to ``last``."""
         if "timesteps" not in self.takes:
             others = ", ".join(other for other, cls in scheduler_classes().items() if "timesteps" in cls.takes)
             raise ValueError(f"{type(self).__name__} takes no last_timestep; {others} do")
         if not 0 <= last <= timesteps[0] - len(timesteps) + 1:
             most = int(timesteps[0]) - len(timesteps) + 1
             raise ValueError(f"last_timestep must be from 0 to {most} for {len(timesteps)} steps, got {last!r}")
-        return self._checked_custom("timesteps", np.linspace(timesteps[0], last, len(timesteps)).round())
+        return self._checked_custom("timesteps", closing_in(float(timesteps[0]), last, len(timesteps)))
 
     def _checked_custom(self, name: str, given: Any) -> np.ndarray:
         values = np.asarray(given, np.float64)

@@ -274,9 +274,9 @@ class Tuner:
 
     def few(self) -> list[Candidate]:
         """Few steps that end near the image, the last of them unguided or not: better than what is known of either."""
-        guided = (1.0, 0.9, 0.8) if self.space.is_guided else (1.0,)
-        found = itertools.product((5, 6, 8, 10), (50, 25), guided)
-        return [Candidate(steps, last_timestep=last, guided=part, dtype=self.half) for steps, last, part in found]
+        guided = (1.0, 0.8, 0.6) if self.space.is_guided else (1.0,)
+        found = itertools.product(((4, 75), (5, 50), (6, 50), (6, 25), (8, 25), (10, 10)), guided)
+        return [Candidate(steps, last_timestep=last, guided=part, dtype=self.half) for (steps, last), part in found]
 
     def decode(self, count: int) -> None:
         """Decode those near the front, with either decoder."""

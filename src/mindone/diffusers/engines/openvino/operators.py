@@ -11,7 +11,7 @@ from openvino import opset15 as ov_ops
 from ...utils.machine import multiplies_bytes_exactly
 from ..base import Array, FlashAttention
 from ..rounding import round_to_int8
-from . import winograd
+from . import group_norms, winograd
 from .constants import Node, ints, scalar
 from .recorder import Recorder
 
@@ -75,7 +75,10 @@ class Operators(Recorder):
         return ov_ops.gather(self.node(weight), ids, ints([0]))
 
     def group_norm(self, x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Node:
-        return ov_ops.group_normalization(x, self.node(weight), self.node(bias), groups, eps)
+        weight, bias = self.node(weight), self.node(bias)
+        if self.float32 and group_norms.pays(tuple(x.shape)):
+            return group_norms.group_norm(x, groups, _along_channels(weight, 4), _along_channels(bias, 4), eps)
+        return ov_ops.group_normalization(x, weight, bias, groups, eps)
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Node:
         y = ov_ops.mvn(x, ints([-1]), True, eps, "inside_sqrt")
