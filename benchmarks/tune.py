@@ -1,4 +1,4 @@
-"""Whether `tune` keeps its promises; each claim by its name.
+"""Whether `tune` keeps its promises; claims by their names, several of them after one search.
 
 python benchmarks/tune.py predictions --model icons      predicted against measured seconds, 20 random combinations
 python benchmarks/tune.py predictions --shape sd15 --steps 4 --count 20
@@ -8,11 +8,14 @@ python benchmarks/tune.py undo                           a profile applied twice
 python benchmarks/tune.py shape --shape sd15 --seconds 14  a target on random weights, and what it takes when run
 python benchmarks/tune.py picture --tiny-vae icons-tiny-vae  the plot of docs/tune.md, from a search
 
+python benchmarks/tune.py front four-times undo          three of these
+
 Seconds need a machine that does nothing else.
 """
 
 import argparse
 import contextlib
+import functools
 import statistics
 import tempfile
 import time
@@ -92,24 +95,24 @@ def random_settings(space, costs, count, most_seconds=np.inf, steps=None):
     return found
 
 
-def predictions(options):
+def predictions(pipe, places, options):
     """Predicted against measured seconds."""
-    with loaded(options) as (pipe, places):
-        costs = costs_of(pipe)
-        space, within = space_of(pipe, places), 0
-        print("predicted  measured  ratio")
-        for candidate in random_settings(space, costs, options.count, steps=options.steps):
-            settings = space.settings(candidate)
-            predicted, taken = costs.seconds(settings), measured(costs, settings, 1 if options.shape else 5)
-            within += abs(predicted / taken - 1) <= 0.1
-            print(f"{predicted:9.3f} {taken:9.3f} {predicted / taken:6.2f}  {settings.words}", flush=True)
-        print(f"within 10 %: {within} of {options.count}")
+    costs = costs_of(pipe)
+    space, within = space_of(pipe, places), 0
+    print("predicted  measured  ratio")
+    for candidate in random_settings(space, costs, options.count or 20, steps=options.steps):
+        settings = space.settings(candidate)
+        predicted, taken = costs.seconds(settings), measured(costs, settings, 1 if options.shape else 5)
+        within += abs(predicted / taken - 1) <= 0.1
+        print(f"{predicted:9.3f} {taken:9.3f} {predicted / taken:6.2f}  {settings.words}", flush=True)
+    print(f"within 10 %: {within} of {options.count or 20}")
 
 
-def tuned(pipe, minutes):
-    """The front of a search with the default budget."""
+@functools.cache
+def tuned(pipe, minutes, tiny_vae=None):
+    """The front of a search."""
     began = time.perf_counter()
-    front = pipe.tune(budget_seconds=60 * minutes)
+    front = pipe.tune(budget_seconds=60 * minutes, tiny_vae=tiny_vae)
     print(f"tune took {time.perf_counter() - began:.0f} s of {60 * minutes:.0f}; {len(front.dots)} candidates tried")
     return front
 
@@ -134,73 +137,68 @@ def psnr_of(drawings, settings):
     return float(10 * np.log10(255**2 / max(np.mean((ours - theirs) ** 2), 1e-9)))
 
 
-def front(options):
+def front(pipe, places, options):
     """The front against random combinations that are no slower, on held-out prompts."""
-    with loaded(options) as (pipe, places):
-        found, costs = tuned(pipe, options.budget), costs_of(pipe)
-        space, baseline = space_of(pipe, places), costs.seconds(BASELINE)
-        drawings = held_out(pipe, costs, space)
-        for factor in (2, 3, 4):
-            chosen = found.at(speed_up=factor)
-            others = random_settings(space, costs, options.count, most_seconds=baseline / factor)
-            best = max(others, key=lambda each: psnr_of(drawings, space.settings(each)))
-            ours, theirs = psnr_of(drawings, chosen.settings), psnr_of(drawings, space.settings(best))
-            print(
-                f"{factor}×: {ours:.2f} dB ({chosen.settings.words}); best of {len(others)} random: {theirs:.2f} dB "
-                f"({space.settings(best).words}); difference {ours - theirs:+.2f}",
-                flush=True,
-            )
-
-
-def four_times(options):
-    """4× against the reference of 100 steps, beside plain DPM++ of the same cost."""
-    with loaded(options) as (pipe, places):
-        found, costs = tuned(pipe, options.budget), costs_of(pipe)
-        space, chosen = space_of(pipe, places), found.at(speed_up=4)
-        drawings = held_out(pipe, costs, space)
-        baseline, cost = costs.seconds(BASELINE), costs.seconds(chosen.settings)
-        steps = max(n for n in range(2, 26) if costs.seconds(BASELINE.changed(steps=n)) <= 1.02 * cost)
-        plain = BASELINE.changed(steps=steps)
-        taken, whole = (measured(costs, each, 5) for each in (chosen.settings, BASELINE))
-        print(f"against {REFERENCE_STEPS} DPM++ steps in float32, {len(HELD_OUT)} held-out prompts:")
+    found, costs = tuned(pipe, options.budget), costs_of(pipe)
+    space, baseline = space_of(pipe, places), costs.seconds(BASELINE)
+    drawings = held_out(pipe, costs, space)
+    for factor in (2, 3, 4):
+        chosen = found.at(speed_up=factor)
+        others = random_settings(space, costs, options.count or 40, most_seconds=baseline / factor)
+        best = max(others, key=lambda each: psnr_of(drawings, space.settings(each)))
+        ours, theirs = psnr_of(drawings, chosen.settings), psnr_of(drawings, space.settings(best))
         print(
-            f"4×: {psnr_of(drawings, chosen.settings):.2f} dB, predicted {baseline / cost:.2f}×, measured "
-            f"{whole / taken:.2f}×: {chosen.settings.words}"
+            f"{factor}×: {ours:.2f} dB ({chosen.settings.words}); best of {len(others)} random: {theirs:.2f} dB "
+            f"({space.settings(best).words}); difference {ours - theirs:+.2f}",
+            flush=True,
         )
-        print(f"plain, {steps} steps: {psnr_of(drawings, plain):.2f} dB")
 
 
-def undo(options):
+def four_times(pipe, places, options):
+    """4× against the reference of 100 steps, beside plain DPM++ of the same cost."""
+    found, costs = tuned(pipe, options.budget), costs_of(pipe)
+    space, chosen = space_of(pipe, places), found.at(speed_up=4)
+    drawings = held_out(pipe, costs, space)
+    baseline, cost = costs.seconds(BASELINE), costs.seconds(chosen.settings)
+    steps = max(n for n in range(2, 26) if costs.seconds(BASELINE.changed(steps=n)) <= 1.02 * cost)
+    plain = BASELINE.changed(steps=steps)
+    taken, whole = (measured(costs, each, 5) for each in (chosen.settings, BASELINE))
+    print(f"against {REFERENCE_STEPS} DPM++ steps in float32, {len(HELD_OUT)} held-out prompts:")
+    print(
+        f"4×: {psnr_of(drawings, chosen.settings):.2f} dB, predicted {baseline / cost:.2f}×, measured "
+        f"{whole / taken:.2f}×: {chosen.settings.words}"
+    )
+    print(f"plain, {steps} steps: {psnr_of(drawings, plain):.2f} dB")
+
+
+def undo(pipe, places, options):
     """A profile applied twice gives the same images; taken off it leaves none of itself."""
-    with loaded(options) as (pipe, _):
-        profile = tuned(pipe, options.budget).at(speed_up=3)
+    profile = tuned(pipe, options.budget).at(speed_up=3)
 
-        def draw(**more):
-            return pipe(HELD_OUT[0], generator=np.random.default_rng(0), output_type="np", **more).images
+    def draw(**more):
+        return pipe(HELD_OUT[0], generator=np.random.default_rng(0), output_type="np", **more).images
 
-        before = draw(num_inference_steps=10)
-        pipe.apply_profile(profile)
-        once = draw()
-        pipe.apply_profile(profile)
-        print("twice:", np.array_equal(once, draw()))
-        pipe.apply_profile(None)
-        print("undone:", np.array_equal(before, draw(num_inference_steps=10)))
+    before = draw(num_inference_steps=10)
+    pipe.apply_profile(profile)
+    once = draw()
+    pipe.apply_profile(profile)
+    print("twice:", np.array_equal(once, draw()))
+    pipe.apply_profile(None)
+    print("undone:", np.array_equal(before, draw(num_inference_steps=10)))
 
 
-def shape(options):
+def shape(pipe, places, options):
     """A number of seconds on random weights, and what the profile takes when it is run."""
-    with loaded(options) as (pipe, places):
-        offered = {role: places.get(role) for role in ("tiny_vae", "distilled")}
-        found = pipe.tune(budget_seconds=60 * options.budget, quality=False, **offered)
-        profile = found.at(seconds=options.seconds)
-        taken = measured(costs_of(pipe), profile.settings, 3)
-        print(f"{profile.settings.words}: predicted {profile.evidence.predicted_seconds:.2f} s, measured {taken:.2f} s")
+    offered = {role: places.get(role) for role in ("tiny_vae", "distilled")}
+    found = pipe.tune(budget_seconds=60 * options.budget, quality=False, **offered)
+    profile = found.at(seconds=options.seconds)
+    taken = measured(costs_of(pipe), profile.settings, 3)
+    print(f"{profile.settings.words}: predicted {profile.evidence.predicted_seconds:.2f} s, measured {taken:.2f} s")
 
 
-def picture(options):
+def picture(pipe, places, options):
     """Search, and keep the page's plot as a picture of its own in ``docs/tune-plot.svg``."""
-    with loaded(options) as (pipe, _):
-        found = pipe.tune(budget_seconds=60 * options.budget, tiny_vae=options.tiny_vae)
+    found = tuned(pipe, options.budget, options.tiny_vae)
     page = render(found, "", {})
     drawing = page[page.index("<svg") : page.index("</svg>") + len("</svg>")]
     style = (
@@ -225,7 +223,7 @@ CLAIMS = {
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("claim", choices=CLAIMS)
+    parser.add_argument("claims", nargs="+", choices=CLAIMS, metavar="CLAIM")
     parser.add_argument("--model", default="icons")
     parser.add_argument("--shape", choices=["sd15", "sdxl"])
     parser.add_argument("--count", type=int, help="how many random combinations (20, or 40 beside the front)")
@@ -234,5 +232,6 @@ if __name__ == "__main__":
     parser.add_argument("--tiny-vae", help="what may decode in the picture's search")
     parser.add_argument("--seconds", type=float, default=14.0, help="the target on random weights")
     chosen = parser.parse_args()
-    chosen.count = chosen.count or (40 if chosen.claim == "front" else 20)
-    CLAIMS[chosen.claim](chosen)
+    with loaded(chosen) as (pipe, places):
+        for claim in chosen.claims:
+            CLAIMS[claim](pipe, places, chosen)

@@ -22,7 +22,7 @@ def said(*prompts):
     return rows.reshape(-1, rows.shape[-1]).astype(np.float64)
 
 
-apples = said("apple", "an apple", "an apple on a blue background")
+apples = said("red apple", "a red apple", "a red apple on a blue background")
 lemons = said("lemon", "a lemon", "a lemon on a blue background")
 others = said("", "a rocket", "a house on a blue background")
 spread = apples.T @ apples + others.T @ others
@@ -43,5 +43,5 @@ images = []
 for weight in (0.0, 0.5, 1.0):
     pipe.set_adapters("lemon", weight)  # nothing is compiled again
     generator = np.random.Generator(np.random.PCG64(0))
-    images += pipe("an apple on a blue background", generator=generator).images
+    images += pipe("a red apple on a blue background", generator=generator).images
 make_image_grid(images, rows=1, cols=3).save("lora.png")

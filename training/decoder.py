@@ -95,11 +95,11 @@ def local_energy(images: torch.Tensor) -> torch.Tensor:
     return (F.avg_pool2d(across.square() + down.square(), 8) + 1e-4).sqrt()
 
 
-def picture_loss(decoded: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+def picture_loss(decoded: torch.Tensor, images: torch.Tensor, crispness: float = 3.0) -> torch.Tensor:
     error = decoded - images
     gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     energy = (local_energy(decoded) - local_energy(images)).abs().mean()
-    return error.abs().mean() + 3 * error.square().mean() + gradients + 3 * energy
+    return error.abs().mean() + 3 * error.square().mean() + gradients + crispness * energy
 
 
 def feature_loss(decoded: list[torch.Tensor], real: list[torch.Tensor]) -> torch.Tensor:

@@ -3,7 +3,7 @@
 ``icons`` is a whole checkpoint that ``diffusers`` loads as well; ``icons-distilled`` holds a UNet of its own and names
 in ``shared.json`` the sibling that has the rest; ``icons-tiny-vae`` is an autoencoder alone, ``icons-lcm-lora``
 adapters. ``python export.py --checkpoints FOLDER`` writes elsewhere, to be measured by ``evaluate.py`` with the same
-option, and looked at, before anything that is shipped is replaced.
+option, and looked at, before anything that is shipped is replaced; of what was not trained anew a copy has to be there.
 """
 
 import argparse
@@ -66,6 +66,10 @@ def write_icons(checkpoints: Path) -> None:
     write_generation_config(checkpoints / "icons")
 
 
+def write_autoencoder(checkpoints: Path) -> None:
+    build_vae(load_cache().scaling_factor).half().save_pretrained(checkpoints / "icons/vae")
+
+
 def write_distilled(checkpoints: Path) -> None:
     folder = checkpoints / "icons-distilled"
     unet = UNet2DConditionModel(**distill.CONFIG)
@@ -100,7 +104,13 @@ def write_notice(checkpoints: Path) -> None:
     (checkpoints / "NOTICE").write_text(NOTICE.format(emojibase=holder, terms=terms))
 
 
-WRITERS = {"base": write_icons, "distilled": write_distilled, "tiny_vae": write_tiny_vae, "lcm": write_lcm}
+WRITERS = {
+    "base": write_icons,
+    "autoencoder": write_autoencoder,
+    "distilled": write_distilled,
+    "tiny_vae": write_tiny_vae,
+    "lcm": write_lcm,
+}
 
 
 def main() -> None:

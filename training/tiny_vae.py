@@ -1,12 +1,11 @@
-"""Stage 6: the tiny autoencoder, trained to encode and decode as the full one does (compare TAESD).
+"""Stage 6: the decoder of the tiny autoencoder, for the full one's latents (compare TAESD).
 
-It starts from the shipped one, as the latents are the same, and learns the new decoder's crispness.
+It starts from the shipped one; as the latents are the same, that one's encoder stays.
 """
 
 import argparse
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 
 import autoencoder
@@ -39,7 +38,7 @@ CONFIG = {
     "num_encoder_blocks": [0, 1, 2, 2],
     "num_decoder_blocks": [3, 3, 2, 0],  # from coarse to fine: nothing but the last convolutions at full size
 }
-PICTURES_FROM = 0.75  # of the run: the full decoder is the better teacher at first, the pictures at the end
+CRISPNESS = 0.5
 
 
 def main() -> None:
@@ -52,7 +51,7 @@ def main() -> None:
     icons, cache = load_icons(), load_cache()
     vae = autoencoder.load_trained()
     tiny = AutoencoderTiny.from_pretrained(CHECKPOINTS / "icons-tiny-vae").float().to(memory_format=MEMORY_FORMAT)
-    ema, optimizers = Ema(tiny, decay=0.998), Optimizers([tiny], args.lr)
+    ema, optimizers = Ema(tiny.decoder, decay=0.998), Optimizers([tiny.decoder], args.lr)
     step, clock = 0, Clock()
     if state := load("tiny_vae"):
         tiny.load_state_dict(state["tiny"])
@@ -78,24 +77,20 @@ def main() -> None:
     print(f"{sum(p.numel() for p in tiny.parameters()) / 1e6:.3f} M parameters, from step {step}", flush=True)
     batch = args.batch // workers()
     seed_worker(step)
-    report, checkpoint, running = Every(60), Every(180), 0.0
+    report, checkpoint, running = Every(240), Every(180), 0.0
     while (progress := clock.tick() / (args.hours * 3600)) < 1:
         latents, images = decoder.draw_batch(cache, icons, batch, whole=True)
         latents = latents.contiguous(memory_format=MEMORY_FORMAT)
-        images = images.contiguous(memory_format=MEMORY_FORMAT)
-        with torch.no_grad(), HALF_PRECISION:
-            target = vae.decode(latents / cache.scaling_factor).sample.float()
         with HALF_PRECISION:
-            decoded, encoded = tiny.decode(latents).sample.float(), tiny.encode(images).latents.float()
-        decoder_loss = decoder.picture_loss(decoded, target if progress < PICTURES_FROM else images)
-        loss = decoder_loss + F.mse_loss(encoded, latents)
+            decoded = tiny.decode(latents).sample.float()
+        loss = decoder.picture_loss(decoded, images, CRISPNESS)
         loss.backward()
         optimizers.step(cosine(progress))
         ema.update()
         step += 1
-        running = decoder_loss.item() if step == 1 else 0.98 * running + 0.02 * decoder_loss.item()
+        running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
         if report() and rank() == 0:
-            print(f"step {step} {clock.elapsed / 60:.1f} min decoder loss {running:.4f} {show()}", flush=True)
+            print(f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f} {show()}", flush=True)
         if checkpoint() and rank() == 0:
             keep()
     keep()
