@@ -109,7 +109,7 @@ def predictions(pipe, places, options):
 
 
 @functools.cache
-def tuned(pipe, minutes, tiny_vae=None):
+def tuned(pipe, minutes, tiny_vae):
     """The front of a search."""
     began = time.perf_counter()
     front = pipe.tune(budget_seconds=60 * minutes, tiny_vae=tiny_vae)
@@ -139,7 +139,7 @@ def psnr_of(drawings, settings):
 
 def front(pipe, places, options):
     """The front against random combinations that are no slower, on held-out prompts."""
-    found, costs = tuned(pipe, options.budget), costs_of(pipe)
+    found, costs = tuned(pipe, options.budget, options.tiny_vae), costs_of(pipe)
     space, baseline = space_of(pipe, places), costs.seconds(BASELINE)
     drawings = held_out(pipe, costs, space)
     for factor in (2, 3, 4):
@@ -156,7 +156,7 @@ def front(pipe, places, options):
 
 def four_times(pipe, places, options):
     """4× against the reference of 100 steps, beside plain DPM++ of the same cost."""
-    found, costs = tuned(pipe, options.budget), costs_of(pipe)
+    found, costs = tuned(pipe, options.budget, options.tiny_vae), costs_of(pipe)
     space, chosen = space_of(pipe, places), found.at(speed_up=4)
     drawings = held_out(pipe, costs, space)
     baseline, cost = costs.seconds(BASELINE), costs.seconds(chosen.settings)
@@ -173,7 +173,7 @@ def four_times(pipe, places, options):
 
 def undo(pipe, places, options):
     """A profile applied twice gives the same images; taken off it leaves none of itself."""
-    profile = tuned(pipe, options.budget).at(speed_up=3)
+    profile = tuned(pipe, options.budget, options.tiny_vae).at(speed_up=3)
 
     def draw(**more):
         return pipe(HELD_OUT[0], generator=np.random.default_rng(0), output_type="np", **more).images

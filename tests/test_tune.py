@@ -230,6 +230,12 @@ def test_tune_returns_a_front_and_leaves_the_pipeline_as_it_is(pipe, quick, monk
     pipe.apply_profile(None)
 
 
+def test_half_precision_that_computes_in_float32_is_not_measured_against_it(pipe, quick, monkeypatch):
+    monkeypatch.setattr(pipeline, "computes_in", lambda *_: "f32")
+    front = pipe.tune([PROMPT, "a dog"], budget_seconds=100, height=SIZE, width=SIZE, progress=False)
+    assert {dot.settings.dtype for dot in front.dots} == {"float16"}
+
+
 def test_ctrl_c_keeps_the_front_so_far(pipe, quick, monkeypatch):
     latents, tries = Drawings.latents, []
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import jobs
 from ..engines import Engine
+from ..engines.precision import computes_in
 from .clock import StageClock
 from .setups import Setup
 
@@ -21,7 +22,7 @@ class Runner:
         pipe = jobs.load(setup.job, **dict.fromkeys(setup.model.without))
         pipe.set_progress_bar_config(disable=True)
         stages = {id(pipe.unet): "denoising", id(pipe.vae): "decode"}
-        self.engine = f"{pipe.engine.name}, {_computes_in(pipe.engine.name, setup.job.dtype)}"
+        self.engine = f"{pipe.engine.name}, {computes_in(pipe.engine.name, setup.job.dtype)}"
         pipe.engine = cast(Engine, StagedEngine(pipe.engine, stages, clock))
         self.pipe = pipe
 
@@ -63,14 +64,3 @@ class StagedEngine:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
-
-
-def _computes_in(engine: str, dtype: str) -> str:
-    """The type that an engine computes in when a model is of ``dtype``, which on a CPU need not be the same."""
-    if engine == "openvino":
-        from ..engines.openvino import half_precision
-
-        return "f32" if dtype == "float32" else half_precision()
-    from ..engines.mindspore import device
-
-    return dtype if device.on_ascend() else "float32"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ..engines.precision import computes_in
 from ..jobs.profile import Precision, Profile, Settings
 from ..jobs.stacks import Stacks
 from ..jobs.wear import fingerprint
@@ -166,8 +167,7 @@ class Tuner:
 
     def explore(self, tiny_vae: str | None, distilled: str | None, quality: bool) -> Space:
         """Which knobs gain anything here: lossy networks that are no faster than the plain one are left out."""
-        pipe = self.stacks.pipe
-        plain = self.baseline
+        pipe, plain = self.stacks.pipe, self.baseline
         free, openvino = self.stacks.are_free, pipe.engine.name == "openvino"
 
         def gains(part: float = _GAIN, **changes: object) -> bool:
@@ -188,8 +188,9 @@ class Tuner:
         )
 
     def _is_as_fast_in_float32(self, plain: float) -> bool:
-        """Whether full precision costs less than a step or two, which only small networks have a chance of."""
-        if plain > SMALL_SECONDS:
+        """Whether full precision is another one, and costs less than a step or two: small networks have a chance."""
+        name = self.stacks.pipe.engine.name
+        if plain > SMALL_SECONDS or computes_in(name, self.half) == computes_in(name, "float32"):
             return False
         self.clock.show("measuring float32")
         return self.seconds(self.start.changed(dtype="float32")) < 1.15 * plain
@@ -207,8 +208,7 @@ class Tuner:
         return seconds if np.isfinite(seconds) else None
 
     def expect(self, part: float) -> None:
-        """The front as it is expected before any image is drawn: where the search begins. It may take a part of what
-        time is left."""
+        """The front as expected before any image is drawn, where the search begins; in a part of what time is left."""
         plain = Candidate(dtype=self.half)
         seeds = [plain._replace(steps=steps) for steps in (25, 15, 10, 6)]
         seeds += [plain._replace(steps=steps, last_timestep=25) for steps in (10, 6)]
