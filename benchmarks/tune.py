@@ -229,7 +229,7 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, help="how many random combinations (20, or 40 beside the front)")
     parser.add_argument("--steps", type=int, help="random combinations have so many steps to twice as many")
     parser.add_argument("--budget", type=float, default=2.5, help="minutes of the search")
-    parser.add_argument("--tiny-vae", help="what may decode in the picture's search")
+    parser.add_argument("--tiny-vae", help="what may decode in the search")
     parser.add_argument("--seconds", type=float, default=14.0, help="the target on random weights")
     chosen = parser.parse_args()
     with loaded(chosen) as (pipe, places):

@@ -40,6 +40,8 @@ def main() -> None:
     icons = load_icons()
     teacher = AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae").float().requires_grad_(False)
     vae = slim.narrowed(teacher, autoencoder.CONFIG)
+    if vae is teacher:
+        parser.error("the shipped autoencoder is as narrow as this one: there is nothing to teach")
     trained = torch.nn.ModuleDict({"encoder": vae.encoder, "quant_conv": vae.quant_conv})
     ema, optimizers = Ema(trained, decay=0.995), Optimizers([trained], args.lr)
     step, clock = 0, Clock()
