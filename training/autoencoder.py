@@ -1,30 +1,13 @@
 """Stage 1: the autoencoder, trained on 128-pixel crops first and on whole 256-pixel icons at the end."""
 
-import argparse
-
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
-from common import (
-    CHECKPOINTS,
-    MEMORY_FORMAT,
-    RUNS,
-    Clock,
-    Ema,
-    Every,
-    cosine,
-    load,
-    prepare,
-    psnr,
-    rank,
-    save,
-    seed_worker,
-    sheet,
-    workers,
-)
+from common import CHECKPOINTS, MEMORY_FORMAT, RUNS, Ema, psnr, rank, sheet
 from data import IMAGE_SIZE, Icons, composite, load_icons, on_white, palette
 from optimizers import Optimizers
+from stage import Stage, begin, load, save
 
 CONFIG = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
@@ -110,52 +93,25 @@ def measure_scaling(vae: AutoencoderKL, icons: Icons, count: int = 256) -> float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hours", type=float, default=0.55, help="training time in all, pauses left out")
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--batch", type=int, default=8, help="crops a step; whole icons count for four")
-    args = parser.parse_args()
-    prepare(seed=0)
+    options = begin(__doc__, seed=0, hours=0.55, lr=1.5e-3, batch=8)
     icons = load_icons()
     vae = build()
-    ema = Ema(vae)
-    optimizers = Optimizers([vae], args.lr)
-    step, clock = 0, Clock()
-    if state := load("autoencoder"):
-        vae.load_state_dict(state["vae"])
-        ema.load_state_dict(state["ema"])
-        optimizers.load_state_dict(state["optimizers"])
-        step, clock = state["step"], Clock(state["elapsed"])
+    ema, optimizers = Ema(vae), Optimizers([vae], options.lr)
+    stage = Stage("autoencoder", options, {"vae": vae}, optimizers, ema, averaged=vae)
 
-    def keep() -> None:
-        with ema:
-            average = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-        state = {"vae": vae.state_dict(), "ema": ema.state_dict(), "optimizers": optimizers.state_dict()}
-        save(state | {"average": average, "step": step, "elapsed": clock.elapsed}, "autoencoder")
+    def show() -> str:
+        score, decoded = measure(vae, icons, 32)
+        sheet(decoded, 8).save(RUNS / "autoencoder.png")
+        return f"psnr {score:.2f} dB"
 
-    print(f"{sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, from step {step}", flush=True)
-    batch = args.batch // workers()
-    seed_worker(step)
-    report, checkpoint, running = Every(60), Every(180), 0.0
-    while (progress := clock.tick() / (args.hours * 3600)) < 1:
+    for progress in stage.steps(show, show_every=60):
         whole = progress > WHOLE_ICONS_FROM
-        images = draw_batch(icons, batch // 4 if whole else batch, whole)
+        images = draw_batch(icons, stage.batch // 4 if whole else stage.batch, whole)
         posterior = vae.encode(images).latent_dist
         output = vae.decode(posterior.sample()).sample
         loss = reconstruction_loss(output, images) + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
         loss.backward()
-        optimizers.step(cosine(progress))
-        ema.update()
-        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
-        step += 1
-        if report() and rank() == 0:
-            with ema:
-                score, decoded = measure(vae, icons, 32)
-            sheet(decoded, 8).save(RUNS / "autoencoder.png")
-            print(f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f} psnr {score:.2f} dB", flush=True)
-        if checkpoint() and rank() == 0:
-            keep()
-    keep()
+        stage.update(loss=loss)
     if rank() == 0:
         ema.swap()
         save(load("autoencoder") | {"scaling_factor": measure_scaling(vae, icons)}, "autoencoder")

@@ -1,8 +1,7 @@
-"""What every training stage shares: where files lie, the clock, workers, resuming, averaging and the sheets."""
+"""What training stages share beside their loop (``stage.py``): where files lie, averages, sheets and workers."""
 
 import math
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,47 +18,6 @@ CHECKPOINTS = HERE.parent / "src/mindone/diffusers/checkpoints"
 HAS_BFLOAT16 = torch.cpu.get_capabilities()["avx512_bf16"]
 HALF_PRECISION = torch.autocast("cpu", torch.bfloat16, enabled=HAS_BFLOAT16)
 MEMORY_FORMAT = torch.channels_last if HAS_BFLOAT16 else torch.contiguous_format  # whichever trains autoencoders faster
-
-
-class Clock:
-    """Seconds of training, pauses left out: a step counts for at most ``longest_step`` seconds."""
-
-    def __init__(self, elapsed: float = 0.0, longest_step: float = 10.0):
-        self.elapsed = elapsed
-        self.longest_step = longest_step
-        self.last = time.monotonic()
-
-    def tick(self) -> float:
-        now = time.monotonic()
-        self.elapsed += min(now - self.last, self.longest_step)
-        self.last = now
-        if dist.is_initialized():  # workers must agree on the last step
-            shared = torch.tensor(self.elapsed, dtype=torch.float64)
-            dist.broadcast(shared, 0)
-            self.elapsed = shared.item()
-        return self.elapsed
-
-
-class Every:
-    """True once every ``seconds`` of wall-clock time, not at the start."""
-
-    def __init__(self, seconds: float):
-        self.seconds = seconds
-        self.last = time.monotonic()
-
-    def __call__(self) -> bool:
-        due = time.monotonic() - self.last >= self.seconds
-        if due:
-            self.last = time.monotonic()
-        return due
-
-
-def cosine(progress: float, warmup: float = 0.02, floor: float = 0.01) -> float:
-    """Learning-rate factor at ``progress`` in [0, 1] of a stage: linear warm-up, then a cosine down to ``floor``."""
-    if progress < warmup:
-        return max(progress / warmup, 0.02)
-    fraction = min((progress - warmup) / (1 - warmup), 1.0)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 class Ema:
@@ -99,21 +57,6 @@ class Ema:
         self.step = state["step"]
         for average, stored in zip(self.average, state["average"], strict=True):
             average.copy_(stored)
-
-
-def save(state: dict, stage: str) -> None:
-    """Write ``training/runs/<stage>.pt`` so that a crash leaves the old file or the new one, never half of one."""
-    if rank() > 0:
-        return
-    RUNS.mkdir(parents=True, exist_ok=True)
-    partial = RUNS / f"{stage}.pt.partial"
-    torch.save(state, partial)
-    os.replace(partial, RUNS / f"{stage}.pt")
-
-
-def load(stage: str) -> dict | None:
-    path = RUNS / f"{stage}.pt"
-    return torch.load(path, weights_only=True) if path.exists() else None
 
 
 def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,6 @@ transformers"). Starts from ``training/runs/autoencoder.pt`` or what was shipped
 from ``training/runs/decoder.pt``, and ends as ``training/runs/autoencoder.pt``, with what ``encoder.py`` has taught.
 """
 
-import argparse
 import itertools
 
 import torch
@@ -17,28 +16,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 import autoencoder
 import slim
-from common import (
-    HALF_PRECISION,
-    MEMORY_FORMAT,
-    RUNS,
-    Clock,
-    Ema,
-    Every,
-    average_over_workers,
-    cosine,
-    load,
-    prepare,
-    psnr,
-    rank,
-    save,
-    seed_worker,
-    sheet,
-    workers,
-)
+from common import HALF_PRECISION, MEMORY_FORMAT, RUNS, Ema, average_over_workers, psnr, rank, sheet
 from data import Icons, composite, load_icons, palette
 from latents import Cache, Latents, load_cache
 from measures import sharpness
 from optimizers import Optimizers
+from stage import Stage, begin, load, save
 
 CROP = 16  # latents; whole pictures count for four
 WHOLE_FROM = 0.6  # of the run: group norms must see the statistics of whole pictures before the end
@@ -109,48 +92,26 @@ def feature_loss(decoded: list[torch.Tensor], real: list[torch.Tensor]) -> torch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=0.4, help="training time in all, pauses left out")
-    parser.add_argument("--lr", type=float, default=7e-4)
-    parser.add_argument("--batch", type=int, default=16, help="crops a step; whole pictures count for four")
-    args = parser.parse_args()
-    prepare(seed=7)
+    options = begin(__doc__, seed=7, hours=0.4, lr=7e-4, batch=16)
     icons, cache = load_icons(), load_cache()
     vae = slim.narrowed(autoencoder.load_trained(), autoencoder.CONFIG).to(memory_format=MEMORY_FORMAT)
     trained, critic = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder]), Critic()
-    ema, optimizers = Ema(trained, decay=0.99), Optimizers([trained], args.lr)
+    ema, optimizers = Ema(trained, decay=0.99), Optimizers([trained], options.lr)
     critic_optimizer = torch.optim.AdamW(critic.parameters(), 1e-3, betas=(0.5, 0.9))
-    step, clock = 0, Clock()
-    if state := load("decoder"):
-        vae.load_state_dict(state["vae"])
-        critic.load_state_dict(state["critic"])
-        ema.load_state_dict(state["ema"])
-        optimizers.load_state_dict(state["optimizers"])
-        critic_optimizer.load_state_dict(state["critic_optimizer"])
-        step, clock = state["step"], Clock(state["elapsed"])
+    parts = {"vae": vae, "critic": critic, "critic_optimizer": critic_optimizer}
+    stage = Stage("decoder", options, parts, optimizers, ema, averaged=vae, warmup=0.05)
 
-    def keep() -> None:
-        with ema:
-            average = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-        state = {"vae": vae.state_dict(), "critic": critic.state_dict(), "ema": ema.state_dict(), "average": average}
-        state |= {"optimizers": optimizers.state_dict(), "critic_optimizer": critic_optimizer.state_dict()}
-        save(state | {"step": step, "elapsed": clock.elapsed}, "decoder")
-
-    @torch.no_grad()
     def show() -> str:
         index = torch.linspace(0, len(cache.coloured) - 1, 16).long()
         latents, images = draw_kind(cache.coloured, icons, index)
-        with ema, HALF_PRECISION:
+        with HALF_PRECISION:
             decoded = vae.decode(latents / cache.scaling_factor).sample.float()
         sheet(torch.cat([images[:8], decoded[:8]]), 8).save(RUNS / "decoder.png")
         return f"psnr {psnr(decoded, images).mean():.2f} dB, sharpness {sharpness(decoded, images):.3f}"
 
-    batch = args.batch // workers()
-    seed_worker(step)
-    report, look, checkpoint, running = Every(60), Every(240), Every(180), 0.0
-    while (progress := clock.tick() / (args.hours * 3600)) < 1:
+    for progress in stage.steps(show):
         whole = progress > WHOLE_FROM
-        latents, images = draw_batch(cache, icons, max(batch // 4, 2) if whole else batch, whole)
+        latents, images = draw_batch(cache, icons, max(stage.batch // 4, 2) if whole else stage.batch, whole)
         latents = (latents + NOISE * torch.randn_like(latents)) / cache.scaling_factor
         with HALF_PRECISION:
             decoded = vae.decode(latents.contiguous(memory_format=MEMORY_FORMAT)).sample.float()
@@ -171,24 +132,12 @@ def main() -> None:
         average_over_workers([parameter.grad for parameter in critic.parameters()])
         critic_optimizer.step()
         critic_optimizer.zero_grad()
-        optimizers.step(cosine(progress, warmup=0.05))
-        ema.update()
-        step += 1
-        running = closeness.item() if step == 1 else 0.97 * running + 0.03 * closeness.item()
-        if report() and rank() == 0:
-            line = f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f} critic {critic_loss.item():.2f}"
-            print(line, flush=True)
-        if look() and rank() == 0:
-            print(show(), flush=True)
-        if checkpoint() and rank() == 0:
-            keep()
-    keep()
+        stage.update(loss=closeness, critic=critic_loss)
     if rank() == 0:
         average = load("decoder")["average"]
         if taught := load("encoder"):
             average |= taught["average"]
         save({"average": average, "scaling_factor": cache.scaling_factor}, "autoencoder")
-        print(show(), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ the features at the end of each stage. The paper's third loss, against the true 
 the same target with less noise in it.
 """
 
-import argparse
 import re
 
 import torch
@@ -15,25 +14,12 @@ from diffusers import UNet2DConditionModel
 import base
 import text
 from autoencoder import load_trained as load_vae
-from common import (
-    HALF_PRECISION,
-    RUNS,
-    Clock,
-    Ema,
-    Every,
-    cosine,
-    load,
-    prepare,
-    rank,
-    save,
-    seed_worker,
-    sheet,
-    workers,
-)
+from common import HALF_PRECISION, Ema
 from data import load_icons
 from latents import load_cache
 from optimizers import Optimizers
-from recall import draw_labels, generate, ranks
+from recall import draw_samples
+from stage import Stage, begin
 
 CONFIG = base.CONFIG | {"layers_per_block": 1, "mid_block_type": None}
 FEATURE_WEIGHT = 0.5
@@ -77,51 +63,25 @@ def feature_loss(student: list[torch.Tensor], teacher: list[torch.Tensor]) -> to
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=0.25, help="training time in all, pauses left out")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--batch", type=int, default=64)
-    args = parser.parse_args()
-    prepare(seed=4)
+    options = begin(__doc__, seed=4, hours=0.25, lr=1e-3, batch=64)
     icons, cache, tokenizer = load_icons(), load_cache(), text.load_tokenizer()
     vae = load_vae()
     unet, text_encoder = base.load_trained(tokenizer)
     student = shed_blocks(unet)
-    ema, optimizers = Ema(student, decay=0.99), Optimizers([student], args.lr)
-    step, clock = 0, Clock()
-    if state := load("distilled"):
-        student.load_state_dict(state["unet"])
-        ema.load_state_dict(state["ema"])
-        optimizers.load_state_dict(state["optimizers"])
-        step, clock = state["step"], Clock(state["elapsed"])
-
-    def keep() -> None:
-        with ema:
-            average = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-        state = {"unet": student.state_dict(), "ema": ema.state_dict(), "optimizers": optimizers.state_dict()}
-        save(state | {"average": average, "step": step, "elapsed": clock.elapsed}, "distilled")
-
-    @torch.no_grad()
-    def show() -> str:
-        wanted = draw_labels(24, seed=1)
-        prompts = base.SHOWN + [icons.labels[i] for i in wanted.tolist()]
-        with ema, HALF_PRECISION:
-            asked = generate(student, text_encoder, tokenizer, prompts, 12)
-        student_features.take()
-        sheet(vae.decode(asked[:16].float() / cache.scaling_factor).sample, 8).save(RUNS / "distilled.png")
-        places = ranks(asked[len(base.SHOWN) :].float(), wanted, cache)
-        return f"top-1 {(places < 1).float().mean():.2f} top-5 {(places < 5).float().mean():.2f} of 24"
-
+    ema, optimizers = Ema(student, decay=0.99), Optimizers([student], options.lr)
+    stage = Stage("distilled", options, {"unet": student}, optimizers, ema, averaged=student)
     teacher_features, student_features = Features(unet), Features(student)
+
+    def show() -> str:
+        shown = draw_samples("distilled", student, text_encoder, tokenizer, vae, cache)
+        student_features.take()
+        return shown
+
     alphas = base.alphas_cumprod()
-    print(f"{sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, from step {step}", flush=True)
-    batch = args.batch // workers()
-    seed_worker(step)
-    report, look, checkpoint, running = Every(60), Every(240), Every(180), 0.0
-    while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        mix = text.HALF_MIX if step % base.HALF_EVERY == 0 else text.MIX
-        latents, captions = text.draw_batch(cache, icons, batch, mix, no_caption=0.1)
-        timesteps = base.draw_timesteps(batch)
+    for _ in stage.steps(show):
+        mix = text.HALF_MIX if stage.step % base.HALF_EVERY == 0 else text.MIX
+        latents, captions = text.draw_batch(cache, icons, stage.batch, mix, no_caption=0.1)
+        timesteps = base.draw_timesteps(stage.batch)
         alpha = alphas[timesteps]
         noisy = base.add_noise(latents, torch.randn_like(latents), alpha)
         with torch.no_grad(), HALF_PRECISION:
@@ -132,18 +92,7 @@ def main() -> None:
         output_loss = (base.noise_weight(alpha) * (predicted - target).square().flatten(1).mean(1)).mean()
         loss = output_loss + FEATURE_WEIGHT * feature_loss(student_features.take(), teacher_features.take())
         loss.backward()
-        optimizers.step(cosine(progress))
-        ema.update()
-        step += 1
-        running = output_loss.item() if step == 1 else 0.95 * running + 0.05 * output_loss.item()
-        if report() and rank() == 0:
-            print(f"step {step} {clock.elapsed / 60:.1f} min output loss {running:.4f}", flush=True)
-        if look() and rank() == 0:
-            print(show(), flush=True)
-        if checkpoint() and rank() == 0:
-            keep()
-    keep()
-    print(show(), flush=True)
+        stage.update(output_loss=output_loss)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Starts from a cut through the shipped encoder (``slim.py``) or from ``training/r
 same pictures, so that they can be of any colour and mirrored.
 """
 
-import argparse
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -12,72 +12,33 @@ from diffusers import AutoencoderKL
 
 import autoencoder
 import slim
-from common import (
-    CHECKPOINTS,
-    HALF_PRECISION,
-    Clock,
-    Ema,
-    Every,
-    cosine,
-    load,
-    prepare,
-    rank,
-    save,
-    seed_worker,
-    workers,
-)
+from common import CHECKPOINTS, HALF_PRECISION, Ema
 from data import load_icons
 from optimizers import Optimizers
+from stage import Stage, begin
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=0.4, help="training time in all, pauses left out")
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--batch", type=int, default=4)
-    args = parser.parse_args()
-    prepare(seed=9)
+    options = begin(__doc__, seed=9, hours=0.4, lr=1.5e-3, batch=4)
     icons = load_icons()
     teacher = AutoencoderKL.from_pretrained(CHECKPOINTS / "icons/vae").float().requires_grad_(False)
     vae = slim.narrowed(teacher, autoencoder.CONFIG)
     if vae is teacher:
-        parser.error("the shipped autoencoder is as narrow as this one: there is nothing to teach")
+        sys.exit("the shipped autoencoder is as narrow as this one: there is nothing to teach")
     trained = torch.nn.ModuleDict({"encoder": vae.encoder, "quant_conv": vae.quant_conv})
-    ema, optimizers = Ema(trained, decay=0.995), Optimizers([trained], args.lr)
-    step, clock = 0, Clock()
-    if state := load("encoder"):
-        trained.load_state_dict(state["model"])
-        ema.load_state_dict(state["ema"])
-        optimizers.load_state_dict(state["optimizers"])
-        step, clock = state["step"], Clock(state["elapsed"])
-
-    def keep() -> None:
-        with ema:
-            average = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
-        state = {"model": trained.state_dict(), "ema": ema.state_dict(), "optimizers": optimizers.state_dict()}
-        save(state | {"average": average, "step": step, "elapsed": clock.elapsed}, "encoder")
-
-    batch, scale = args.batch // workers(), teacher.config.scaling_factor
-    seed_worker(step)
-    report, checkpoint, running = Every(60), Every(180), 0.0
-    while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        images = autoencoder.draw_batch(icons, batch, whole=True)
+    ema, optimizers = Ema(trained, decay=0.995), Optimizers([trained], options.lr)
+    stage = Stage("encoder", options, {"model": trained}, optimizers, ema, averaged=trained)
+    scale = teacher.config.scaling_factor
+    for _ in stage.steps():
+        images = autoencoder.draw_batch(icons, stage.batch, whole=True)
         with torch.no_grad(), HALF_PRECISION:
             wanted = teacher.encode(images).latent_dist
         with HALF_PRECISION:
             given = vae.encode(images).latent_dist
-        error = scale**2 * F.mse_loss(given.mean.float(), wanted.mean.float())
+        error = scale**2 * F.mse_loss(given.mean.float(), wanted.mean.float())  # of latents whose variance is 1
         loss = error + 0.01 * F.mse_loss(given.logvar.float(), wanted.logvar.float())
         loss.backward()
-        optimizers.step(cosine(progress))
-        ema.update()
-        step += 1
-        running = error.item() if step == 1 else 0.97 * running + 0.03 * error.item()
-        if report() and rank() == 0:
-            print(f"step {step} {clock.elapsed / 60:.1f} min error {running:.5f} of variance 1", flush=True)
-        if checkpoint() and rank() == 0:
-            keep()
-    keep()
+        stage.update(error=error)
 
 
 if __name__ == "__main__":

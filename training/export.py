@@ -12,16 +12,17 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
 import autoencoder
 import base
 import distill
 import text
 import tiny_vae
-from common import CHECKPOINTS, DATA, RUNS, load
+from common import CHECKPOINTS, DATA, RUNS
 from latents import load_cache
 from recall import GUIDANCE_SCALE, NUM_INFERENCE_STEPS, SCHEDULER
+from stage import load
 
 NOTICE = """\
 The weights in this folder were trained by the code in training/ on the following works, and can reproduce pictures that
@@ -42,9 +43,9 @@ The MIT License, under which the works above were given:
 """
 
 
-def build_vae(scaling_factor: float):
+def build_vae() -> AutoencoderKL:
     vae = autoencoder.load_trained().to(memory_format=torch.contiguous_format)
-    vae.register_to_config(scaling_factor=scaling_factor)
+    vae.register_to_config(scaling_factor=load_cache().scaling_factor)
     return vae
 
 
@@ -54,7 +55,7 @@ def write_icons(checkpoints: Path) -> None:
     scheduler = PNDMScheduler(**SCHEDULER)
     scheduler.register_to_config(clip_sample=False)  # for those that are made from its config: latents are no pixels
     StableDiffusionPipeline(
-        vae=build_vae(load_cache().scaling_factor),
+        vae=build_vae(),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
@@ -67,7 +68,8 @@ def write_icons(checkpoints: Path) -> None:
 
 
 def write_autoencoder(checkpoints: Path) -> None:
-    build_vae(load_cache().scaling_factor).half().save_pretrained(checkpoints / "icons/vae")
+    if not load("base"):  # with the base the whole of ``icons`` was written
+        build_vae().half().save_pretrained(checkpoints / "icons/vae")
 
 
 def write_distilled(checkpoints: Path) -> None:

@@ -5,8 +5,6 @@ from a noisy latent the student's guess at the clean one has to agree with its o
 trajectory, where one DDIM step of the guided base leads. The guidance scale is the checkpoint's own and fixed.
 """
 
-import argparse
-
 import torch
 from diffusers import LCMScheduler, UNet2DConditionModel
 
@@ -14,25 +12,12 @@ import base
 import lora
 import text
 from autoencoder import load_trained as load_vae
-from common import (
-    HALF_PRECISION,
-    RUNS,
-    Clock,
-    Ema,
-    Every,
-    cosine,
-    load,
-    prepare,
-    rank,
-    save,
-    seed_worker,
-    sheet,
-    workers,
-)
+from common import HALF_PRECISION, RUNS, Ema
 from data import load_icons
 from latents import load_cache
 from optimizers import Optimizers
-from recall import GUIDANCE_SCALE, draw_labels, generate, ranks
+from recall import GUIDANCE_SCALE, draw_samples
+from stage import Stage, begin
 
 RANK = 32
 STRIDE = 20  # the schedule's 50 timesteps, of which ``LCMScheduler`` picks its few
@@ -63,53 +48,26 @@ def further_down(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=0.3, help="training time in all, pauses left out")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--batch", type=int, default=48)
-    args = parser.parse_args()
-    prepare(seed=8)
+    options = begin(__doc__, seed=8, hours=0.3, lr=1e-3, batch=48)
     icons, cache, tokenizer = load_icons(), load_cache(), text.load_tokenizer()
     vae = load_vae()
     teacher, text_encoder = base.load_trained(tokenizer)
     student, _ = base.load_trained(tokenizer)
     adapters = lora.add_adapters(student, RANK)
     learned = torch.nn.ModuleList([part for a in adapters.values() for part in (a.lora_A, a.lora_B)])
-    ema, optimizers = Ema(learned, decay=0.98), Optimizers([learned], args.lr)
-    step, clock = 0, Clock()
-    if state := load("lcm"):
-        learned.load_state_dict(state["learned"])
-        ema.load_state_dict(state["ema"])
-        optimizers.load_state_dict(state["optimizers"])
-        step, clock = state["step"], Clock(state["elapsed"])
+    ema, optimizers = Ema(learned, decay=0.98), Optimizers([learned], options.lr)
+    stage = Stage("lcm", options, {"learned": learned}, optimizers, ema, warmup=0.05)
 
-    def keep() -> None:
-        if rank() > 0:
-            return
-        with ema:
-            lora.save_adapters(adapters, RUNS / "icons-lcm-lora")
-        state = {"learned": learned.state_dict(), "ema": ema.state_dict(), "optimizers": optimizers.state_dict()}
-        save(state | {"step": step, "elapsed": clock.elapsed}, "lcm")
-
-    @torch.no_grad()
     def show() -> str:
-        wanted = draw_labels(24, seed=1)
-        prompts = base.SHOWN + [icons.labels[i] for i in wanted.tolist()]
-        with ema, HALF_PRECISION:
-            asked = generate(student, text_encoder, tokenizer, prompts, 4, 1.0, scheduler_class=LCMScheduler)
-        sheet(vae.decode(asked[:16].float() / cache.scaling_factor).sample, 8).save(RUNS / "lcm.png")
-        places = ranks(asked[len(base.SHOWN) :].float(), wanted, cache)
-        return f"top-1 {(places < 1).float().mean():.2f} top-5 {(places < 5).float().mean():.2f} of 24"
+        lora.save_adapters(adapters, RUNS / "icons-lcm-lora")
+        sampling = {"num_inference_steps": 4, "guidance_scale": 1.0, "scheduler_class": LCMScheduler}
+        return draw_samples("lcm", student, text_encoder, tokenizer, vae, cache, **sampling)
 
     alphas = base.alphas_cumprod()
     uncond = text_encoder(text.tokenize(tokenizer, [""])).last_hidden_state
-    print(f"{sum(p.numel() for p in learned.parameters()) / 1e6:.2f} M parameters, from step {step}", flush=True)
-    batch = args.batch // workers()
-    seed_worker(step)
-    report, look, checkpoint, running = Every(60), Every(240), Every(180), 0.0
-    while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        latents, captions = text.draw_batch(cache, icons, batch, text.MIX, no_caption=0.0)
-        timesteps = STRIDE * torch.randint(1, 1000 // STRIDE + 1, (batch,)) - 1
+    for _ in stage.steps(show):
+        latents, captions = text.draw_batch(cache, icons, stage.batch, text.MIX, no_caption=0.0)
+        timesteps = STRIDE * torch.randint(1, 1000 // STRIDE + 1, (stage.batch,)) - 1
         noisy = base.add_noise(latents, torch.randn_like(latents), alphas[timesteps])
         with torch.no_grad(), HALF_PRECISION:
             states = text_encoder(text.tokenize(tokenizer, captions)).last_hidden_state
@@ -122,19 +80,7 @@ def main() -> None:
         error = clean(predicted, noisy, alphas[timesteps]) - target
         loss = ((error.square() + HUBER**2).sqrt() - HUBER).mean()
         loss.backward()
-        optimizers.step(cosine(progress, warmup=0.05))
-        ema.update()
-        step += 1
-        running = loss.item() if step == 1 else 0.95 * running + 0.05 * loss.item()
-        if report() and rank() == 0:
-            print(f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f}", flush=True)
-        if look() and rank() == 0:
-            print(show(), flush=True)
-        if checkpoint():
-            keep()
-    keep()
-    if rank() == 0:
-        print(show(), flush=True)
+        stage.update(loss=loss)
 
 
 if __name__ == "__main__":

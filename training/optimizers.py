@@ -90,3 +90,22 @@ class Optimizers:
     def load_state_dict(self, states: list[dict]) -> None:
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
+
+
+class Together:
+    """Several ``Optimizers``, each with a learning rate and a clipping of its own, that step as one."""
+
+    def __init__(self, optimizers: list[Optimizers]):
+        self.optimizers = optimizers
+        self.parameters = [parameter for each in optimizers for parameter in each.parameters]
+
+    def step(self, factor: float) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step(factor)
+
+    def state_dict(self) -> list[list[dict]]:
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def load_state_dict(self, states: list[list[dict]]) -> None:
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)

@@ -1,9 +1,10 @@
 """How often the picture that was asked for comes out: sampling in latent space and the rank of the right icon."""
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, PNDMScheduler, SchedulerMixin, UNet2DConditionModel
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, PNDMScheduler, SchedulerMixin, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from common import HALF_PRECISION, RUNS, sheet
 from data import load_icons
 from latents import Cache
 from text import tokenize
@@ -20,6 +21,16 @@ SCHEDULER = {
 GUIDANCE_SCALE = 2.0  # nearest to the trained icons; from 5 on, PNDM with 25 steps overshoots
 
 NUM_INFERENCE_STEPS = 25  # 50 look the same, in twice the time
+SHOWN = [
+    "rocket",
+    "a rocket on a blue background",
+    "cat face",
+    "a cat and a rocket",
+    "red apple on a green background",
+    "pizza",
+    "a house on a pink background",
+    "grinning face",
+]
 
 
 @torch.no_grad()
@@ -71,3 +82,23 @@ def ranks(latents: torch.Tensor, wanted: torch.Tensor, cache: Cache) -> torch.Te
     """How many trained icons on white lie nearer to each latent than the wanted one; (count,), 0 is a hit."""
     distances = torch.cdist(latents.flatten(1), cache.white.latents.float().flatten(1))
     return (distances < distances.gather(1, wanted[:, None])).sum(1)
+
+
+def draw_samples(
+    stage: str,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    vae: AutoencoderKL,
+    cache: Cache,
+    num_inference_steps: int = 12,
+    **options,
+) -> str:
+    """Write the sample sheet of a stage that trains a UNet; how many of 24 labels come out right."""
+    wanted, labels = draw_labels(24, seed=1), load_icons().labels
+    prompts = SHOWN + [labels[i] for i in wanted.tolist()]
+    with HALF_PRECISION:
+        asked = generate(unet, text_encoder, tokenizer, prompts, num_inference_steps, **options).float()
+    sheet(vae.decode(asked[:16] / cache.scaling_factor).sample, 8).save(RUNS / f"{stage}.png")
+    places = ranks(asked[len(SHOWN) :], wanted, cache)
+    return f"top-1 {(places < 1).float().mean():.2f} top-5 {(places < 5).float().mean():.2f} of 24"

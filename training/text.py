@@ -5,7 +5,6 @@ text encoder: a small decoder of 16 learned queries, reading its hidden states b
 predict the latents. A step costs a tenth of a UNet's, and the UNet starts with words that already mean pictures.
 """
 
-import argparse
 import json
 
 import torch
@@ -15,23 +14,11 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
-from common import (
-    CHECKPOINTS,
-    RUNS,
-    Clock,
-    Every,
-    cosine,
-    load,
-    prepare,
-    rank,
-    save,
-    seed_worker,
-    wait_for_workers,
-    workers,
-)
+from common import CHECKPOINTS, RUNS, rank, wait_for_workers
 from data import BACKGROUNDS, Icons, load_icons, on_background, pair_caption, with_article
 from latents import Cache, load_cache
 from optimizers import Optimizers
+from stage import Stage, begin
 
 MERGES = 3000
 MAX_LENGTH = 24
@@ -144,50 +131,21 @@ class QueryDecoder(nn.Module):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=0.2)
-    parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--batch", type=int, default=128)
-    args = parser.parse_args()
-    prepare(seed=2)
+    options = begin(__doc__, seed=2, hours=0.2, lr=3e-3, batch=128)
     icons, cache = load_icons(), load_cache()
     if not TOKENIZER.exists() and rank() == 0:
         train_vocabulary(icons.labels)  # once: ties between merges are broken at random
     wait_for_workers()
     tokenizer = load_tokenizer()
     text_encoder, decoder = build(tokenizer), QueryDecoder()
-    optimizers = Optimizers([text_encoder, decoder], args.lr)
-    step, clock = 0, Clock()
-    if state := load("text"):
-        text_encoder.load_state_dict(state["text_encoder"])
-        decoder.load_state_dict(state["decoder"])
-        optimizers.load_state_dict(state["optimizers"])
-        step, clock = state["step"], Clock(state["elapsed"])
-
-    def keep() -> None:
-        state = {"text_encoder": text_encoder.state_dict(), "decoder": decoder.state_dict()}
-        save(state | {"optimizers": optimizers.state_dict(), "step": step, "elapsed": clock.elapsed}, "text")
-
-    print(
-        f"{len(tokenizer)} tokens, {sum(p.numel() for p in text_encoder.parameters()) / 1e6:.2f} M parameters",
-        flush=True,
-    )
-    batch = args.batch // workers()
-    seed_worker(step)
-    report, checkpoint, running = Every(30), Every(120), 0.0
-    while (progress := clock.tick() / (args.hours * 3600)) < 1:
-        latents, captions = draw_batch(cache, icons, batch, WARM_UP_MIX, no_caption=0.02)
+    parts = {"text_encoder": text_encoder, "decoder": decoder}
+    stage = Stage("text", options, parts, Optimizers([text_encoder, decoder], options.lr))
+    for _ in stage.steps():
+        latents, captions = draw_batch(cache, icons, stage.batch, WARM_UP_MIX, no_caption=0.02)
         predicted = decoder(text_encoder(tokenize(tokenizer, captions)).last_hidden_state)
         loss = F.mse_loss(predicted, latents)
         loss.backward()
-        optimizers.step(cosine(progress))
-        step += 1
-        running = loss.item() if step == 1 else 0.95 * running + 0.05 * loss.item()
-        if report() and rank() == 0:
-            print(f"step {step} {clock.elapsed / 60:.1f} min loss {running:.4f}", flush=True)
-        if checkpoint() and rank() == 0:
-            keep()
-    keep()
+        stage.update(loss=loss)
 
 
 if __name__ == "__main__":
