@@ -1,6 +1,6 @@
 """What caches cost in likeness: pictures of the bundled model with each, against plain steps of the same cost.
 
-    python benchmarks/caches.py --ends 50 25 --prompts 12
+    python benchmarks/caches.py --ends 50 25 --prompts 12     few steps, as spaced, ending there, and calibrated
     python benchmarks/caches.py [--prompts 12] [--only NAME …] [--icons training/data/icons.npy]
 
 Prints for each set-up how often the UNet runs whole and how often only above the branch, what that costs in whole calls
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(SETUPS), choices=list(SETUPS), metavar="NAME")
     parser.add_argument("--icons", help="what the model was trained on, as training/data.py writes it")
     parser.add_argument("--shallow-cost", type=float, help="of a whole call; as measured here where it is not given")
-    parser.add_argument("--ends", type=int, nargs="+", help="no caches, but few steps, the last of them here")
+    parser.add_argument("--ends", type=int, nargs="+", help="no caches, but few steps, the last here")
     arguments = parser.parse_args()
     numbers = chosen(arguments.prompts)
     icons = Icons(arguments.icons, numbers) if arguments.icons else None
@@ -100,6 +100,9 @@ def main() -> None:
             for pipe.scheduler.last_timestep in arguments.ends:
                 told.append(f"the last at {pipe.scheduler.last_timestep}: {decibels(draw(steps), converged):.2f}")
             pipe.scheduler.last_timestep = None
+            plain, pipe.scheduler = pipe.scheduler, pipe.calibrated_scheduler(steps, seed=10**6)
+            told.append(f"calibrated: {decibels(draw(steps), converged):.2f}")
+            pipe.scheduler = plain
             print(f"{steps} steps, dB of {CONVERGED}: {', '.join(told)}", flush=True)
         return
     print(f"uncached, {STEPS} steps, of {STEPS} and of {CONVERGED}: {described(uncached)}")

@@ -1,5 +1,6 @@
 """Jobs: one description of "draw this" for Python, the command line, PNG files and batches."""
 
+import copy
 import csv
 import io
 import json
@@ -15,12 +16,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic import Field
 
-from mindone.diffusers import cli, schedulers
+from mindone.diffusers import CalibratedMultistepScheduler, cli, schedulers
 from mindone.diffusers.cli.options import command_line, options_of
 from mindone.diffusers.jobs import Job, Option, PipelineKey, draw, load
 from mindone.diffusers.jobs.png import read_job, read_parameters, save_png
 from tiny_pipelines import checkpoint, tiny_autoencoder_folder
 from tiny_pipelines import load as load_tiny
+
+CALIBRATION = ("801:0.7:0.3", "201:0.5:0.7:-0.1")
 
 
 def job(**fields):
@@ -58,8 +61,9 @@ def test_a_job_comes_back_from_its_json():
         last_timestep=50,
     )
     enlarged = job(upscale=2.0)  # goes with no picture to start from
-    assert every.model_fields_set | enlarged.model_fields_set == set(Job.model_fields)
-    for each in (every, enlarged):
+    calibrated = job(calibration=CALIBRATION)  # nor does this
+    assert every.model_fields_set | enlarged.model_fields_set | calibrated.model_fields_set == set(Job.model_fields)
+    for each in (every, enlarged, calibrated):
         assert Job.from_json(each.to_json()) == each
     assert json.loads(every.to_json())["clip_skip"] == 0
 
@@ -104,6 +108,11 @@ def test_a_job_cannot_be_changed_in_place():
         ({"scheduler": "dimd"}, "scheduler must be 'ddim', 'ddpm', "),
         ({"guidance_scale": float("inf")}, "guidance_scale must be a finite number, got inf"),
         ({"negative_prompt": "x", "guidance_scale": 1.0}, "negative_prompt has no effect at guidance_scale 1,"),
+        ({"calibration": ("801:x",)}, "a calibrated step is TIMESTEP:WEIGHT:WEIGHT…, all numbers"),
+        ({"calibration": CALIBRATION, "steps": 9}, "calibration has 2 steps and steps is 9; leave steps out"),
+        ({"calibration": CALIBRATION, "scheduler": "euler"}, "calibration is of the scheduler dpm++, got 'euler'"),
+        ({"calibration": CALIBRATION, "last_timestep": 50}, "calibration says where the last step is"),
+        ({"calibration": CALIBRATION, "upscale": 2.0}, "calibrated steps begin with noise"),
     ],
 )
 def test_a_wrong_field_is_refused_in_one_line(fields, message):
@@ -178,6 +187,18 @@ def test_a_scheduler_is_the_job_s_and_not_the_pipeline_s(pipe):
     assert (pixels(draw(pipe, job(scheduler="euler", last_timestep=50))) != euler).any()
     assert pipe.scheduler is before
     np.testing.assert_array_equal(pixels(draw(pipe, job())), plain)
+
+
+def test_calibrated_steps_are_as_many_as_there_are_and_come_back_from_the_picture(pipe, tmp_path):
+    rows = [[801, 0.7, 0.3], [201, 0.5, 0.7, -0.1]]  # the same
+    view = copy.copy(pipe)
+    view.scheduler = CalibratedMultistepScheduler.from_config(pipe.scheduler.config, calibration=rows)
+    wanted = job(calibration=CALIBRATION, steps=None)
+    alone = view(wanted.prompt, num_inference_steps=2, generator=np.random.Generator(np.random.PCG64(wanted.seed)))
+    np.testing.assert_array_equal(pixels(draw(pipe, wanted)), pixels(alone.images))
+    words = shlex.split(command_line("generate", wanted, output=tmp_path / "cat.png"))
+    assert CliRunner().invoke(cli.main, words[1:]).exit_code == 0
+    assert read_job(tmp_path / "cat.png").calibration == CALIBRATION
 
 
 def test_threads_that_share_a_pipeline_draw_what_each_would_alone(pipe):

@@ -125,3 +125,18 @@ def test_bench_sets_a_profile_beside_the_baseline(pipe, tmp_path):
     assert row.name == "profile fast" and row.job.int8 and row.job.cache == ("deepcache:2",)
     assert baseline.job.scheduler == "dpm++" and not baseline.job.int8 and baseline.job.dtype == "float16"
     assert row.tiny_vae is not None and {each.job.height for each in table.setups} == {SIZE}
+
+
+def test_calibrated_steps_go_on_with_the_profile_and_yield_to_what_is_typed(pipe):
+    rows = ("801:0.7:0.3", "51:0.5:0.7:-0.1")
+    plain = {"steps": 2, "cache": (), "int8": False, "tiny_vae": None}
+    profile = profile_of(pipe, **plain, calibration=rows)
+    before = drawn(pipe, num_inference_steps=2)
+    pipe.apply_profile(profile)
+    assert type(pipe.scheduler).__name__ == "CalibratedMultistepScheduler"
+    assert not np.array_equal(drawn(pipe), before)
+    pipe.apply_profile(None)
+    assert np.array_equal(drawn(pipe, num_inference_steps=2), before)
+    assert profile.job_fields_with({"steps": 2})["calibration"] == rows
+    yielding = profile.job_fields_with({"steps": 6})
+    assert yielding["calibration"] == () and yielding["last_timestep"] == 51 and yielding["steps"] == 6

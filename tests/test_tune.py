@@ -213,7 +213,7 @@ def test_contradicting_wishes_are_refused_before_any_work(words, message, tmp_pa
 def quick(instant, monkeypatch):
     """Few references and few tries."""
     monkeypatch.setattr(pipeline, "verify", lambda *_: None)
-    monkeypatch.setattr(Drawings, "reference", Settings(steps=6, dtype="float32"))
+    monkeypatch.setattr(Drawings, "reference", Settings(steps=40, dtype="float32"))
     # Time passes as it is asked for, so that the search is the same on any machine.
     ticks = count()
     monkeypatch.setattr(pipeline.Clock, "gone", property(lambda self: 0.8 * next(ticks)))
@@ -221,18 +221,20 @@ def quick(instant, monkeypatch):
 
 def test_tune_returns_a_front_and_leaves_the_pipeline_as_it_is(pipe, quick, monkeypatch):
     before, limit = pipe.unet, pipe.unet.graphs.limit
-    front = pipe.tune([PROMPT, "a dog"], budget_seconds=200, height=SIZE, width=SIZE, progress=False)
+    front = pipe.tune([PROMPT, "a dog"], budget_seconds=300, height=SIZE, width=SIZE, progress=False)
     assert pipe.unet is before and pipe.unet.graphs.limit == limit and pipe.profile is None
     seconds, psnr = [row.predicted_seconds for row in front.rows], [row.psnr for row in front.rows]
     assert len(front.rows) > 2 and seconds == sorted(seconds) and psnr == sorted(psnr)
     pipe.apply_profile(front.at(speed_up=1.5))
     assert pipe.profile.evidence.psnr is not None
     pipe.apply_profile(None)
+    calibrated = [dot.settings for dot in front.dots if dot.settings.calibration]
+    assert calibrated and all(len(each.calibration) == each.steps for each in calibrated)
 
 
 def test_half_precision_that_computes_in_float32_is_not_measured_against_it(pipe, quick, monkeypatch):
     monkeypatch.setattr(pipeline, "computes_in", lambda *_: "f32")
-    front = pipe.tune([PROMPT, "a dog"], budget_seconds=100, height=SIZE, width=SIZE, progress=False)
+    front = pipe.tune([PROMPT, "a dog"], budget_seconds=300, height=SIZE, width=SIZE, progress=False)
     assert {dot.settings.dtype for dot in front.dots} == {"float16"}
 
 
@@ -247,7 +249,7 @@ def test_ctrl_c_keeps_the_front_so_far(pipe, quick, monkeypatch):
 
     monkeypatch.setattr(Drawings, "latents", interrupted)
     monkeypatch.setattr(Drawings, "image", lambda self, candidate, i: self.reference_images[i])
-    front = pipe.tune([PROMPT], budget_seconds=100, height=SIZE, width=SIZE, progress=False)
+    front = pipe.tune([PROMPT], budget_seconds=300, height=SIZE, width=SIZE, progress=False)
     assert front.was_interrupted and not front.is_complete and front.rows
 
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .pipelines.stable_diffusion_xl_inpaint import (
         StableDiffusionXLInpaintPipeline as StableDiffusionXLInpaintPipeline,
     )
+    from .schedulers.calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .schedulers.ddim import DDIMScheduler as DDIMScheduler
     from .schedulers.ddpm import DDPMScheduler as DDPMScheduler
     from .schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
@@ -80,6 +81,7 @@ _HOME = {
     "CLIPTokenizer": "loading.tokenizer",
     "CLIPVisionModelWithProjection": "models.clip_vision",
     "ControlNetModel": "models.controlnet",
+    "CalibratedMultistepScheduler": "schedulers",
     "DDIMScheduler": "schedulers",
     "DDPMScheduler": "schedulers",
     "DPMSolverMultistepScheduler": "schedulers",

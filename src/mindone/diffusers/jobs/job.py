@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..schedulers.calibration_rows import check_rows, parse_rows
 from ..schedulers.short_names import SHORT_NAMES
 from .fields import Fields, Option
 
@@ -125,6 +126,14 @@ class Drawing(Fields):
         ),
         Option(unset="the scheduler's"),
     ] = None
+    calibration: Annotated[
+        tuple[str, ...],
+        Field(
+            description="DPM-Solver++ steps with weights that were found for this model, one after the other: `tune` "
+            "writes them into profiles."
+        ),
+        Option(metavar="TIMESTEP:WEIGHT:WEIGHT…"),
+    ] = ()
     guidance_scale: Annotated[
         float | None,
         Field(description="How closely to follow the prompt; 1 switches guidance off."),
@@ -164,6 +173,8 @@ class Drawing(Fields):
             )
         if self.cache:
             _ = self.caches
+        if self.calibration:
+            check_calibration(self.calibration, self.steps, self.scheduler, self.last_timestep)
         return self
 
     @property
@@ -174,6 +185,23 @@ class Drawing(Fields):
         from ..acceleration.caches import parse_caches  # only now: it imports an engine
 
         return parse_caches(self.cache)
+
+
+def check_calibration(
+    calibration: tuple[str, ...], steps: int | None, scheduler: str | None, last_timestep: int | None
+) -> None:
+    """Refuse a calibration that cannot be, or that contradicts what else is said of the steps.
+
+    Raises:
+        ValueError: as said.
+    """
+    check_rows(parse_rows(calibration), 10**6)
+    if steps not in (None, len(calibration)):
+        raise ValueError(f"calibration has {len(calibration)} steps and steps is {steps}; leave steps out")
+    if scheduler not in (None, "dpm++"):
+        raise ValueError(f"calibration is of the scheduler dpm++, got {scheduler!r}; leave scheduler out")
+    if last_timestep is not None:
+        raise ValueError("calibration says where the last step is; leave last_timestep out")
 
 
 class Job(Drawing, PipelineKey):
@@ -225,6 +253,8 @@ class Job(Drawing, PipelineKey):
 
     @model_validator(mode="after")
     def _pictures_go_together(self) -> "Job":
+        if self.calibration and (self.image is not None or self.upscale is not None):
+            raise ValueError("calibrated steps begin with noise; leave out calibration, or image and upscale")
         if self.mask is not None and self.image is None:
             raise ValueError("mask needs image, the picture that it belongs to")
         if self.upscale is not None and self.image is not None:
@@ -277,4 +307,6 @@ class Job(Drawing, PipelineKey):
         """What a pipeline is called with; what is unset is up to the pipeline."""
         named = {name: self.option(name).argument for name in type(self).model_fields}
         given = {argument: getattr(self, name) for name, argument in named.items() if argument}
+        if self.calibration:
+            given["num_inference_steps"] = len(self.calibration)
         return {argument: value for argument, value in given.items() if value not in (None, ())}

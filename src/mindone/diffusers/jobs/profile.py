@@ -10,13 +10,16 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from ..schedulers.calibration_rows import parse_rows
 from ..utils.files import read_json, write_json
 from .fields import Fields
-from .job import PathOrId, Precision, SchedulerName
+from .job import PathOrId, Precision, SchedulerName, check_calibration
 
 FORMAT = 1
 """The version of the file's layout that this program writes, and the highest that it reads."""
 SUFFIX = ".json"
+_NOT_CALIBRATED = ("steps", "scheduler", "last_timestep", "image", "upscale")
+"""Fields of a job which, where they are not the profile's, leave calibrated steps no meaning."""
 
 
 class Settings(Fields):
@@ -25,6 +28,7 @@ class Settings(Fields):
     steps: Annotated[int, Field(ge=1)] = 25
     scheduler: SchedulerName = "dpm++"
     last_timestep: Annotated[int | None, Field(ge=0)] = None
+    calibration: tuple[str, ...] = ()
     dtype: Precision = "float16"
     cache: tuple[str, ...] = ()
     guidance_interval: tuple[float, float] | None = None
@@ -34,11 +38,13 @@ class Settings(Fields):
     distilled: PathOrId | None = None
 
     @model_validator(mode="after")
-    def _caches_exist(self) -> Settings:
+    def _no_contradictions(self) -> Settings:
         if self.cache:
             from ..acceleration.caches import parse_caches  # only now: it imports an engine
 
             parse_caches(self.cache)
+        if self.calibration:
+            check_calibration(self.calibration, self.steps, self.scheduler, self.last_timestep)
         return self
 
     @property
@@ -46,7 +52,7 @@ class Settings(Fields):
         """The settings in a few words."""
         start, stop = self.guidance_interval or (0.0, 1.0)
         parts = [
-            f"{self.steps} {self.scheduler} steps",
+            f"{self.steps} {'calibrated ' if self.calibration else ''}{self.scheduler} steps",
             f"the last at {self.last_timestep}" if self.last_timestep is not None else "",
             *self.cache,
             f"guided {start:g}–{stop:g}" if (start, stop) != (0.0, 1.0) else "",
@@ -109,10 +115,17 @@ class Profile(Fields):
         return {"model": self.checkpoint, "height": self.height, "width": self.width, **self.settings.job_fields()}
 
     def job_fields_with(self, given: Mapping[str, object]) -> dict[str, object]:
-        """The fields of a job in which ``given`` comes first; a picture to start from brings a size of its own."""
+        """The fields of a job in which ``given`` comes first.
+
+        A picture to start from brings a size of its own. Calibrated steps are for drawing from noise, in as many steps;
+        in any other job they are DPM-Solver++'s, with the same end.
+        """
         own = self.job_fields()
         if "image" in given:
             del own["height"], own["width"]
+        if self.settings.calibration and any(given.get(name) not in (None, own.get(name)) for name in _NOT_CALIBRATED):
+            last = parse_rows(self.settings.calibration)[-1][0]
+            own |= {"calibration": (), "last_timestep": int(last)}
         return {**own, **given}
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..schedulers.calibration_rows import parse_rows
 from ..schedulers.short_names import by_name
 from .grouping import call_key
 from .job import Job, PipelineKey
@@ -114,7 +115,7 @@ def settled(pipe: Pipeline, job: Job) -> Job:
         ValueError: the job does not go with them: a negative prompt where there is no guidance.
     """
     view = _for_task(pipe, job)
-    steps = view.usual("num_inference_steps") if job.steps is None else job.steps
+    steps = job.steps or len(job.calibration) or view.usual("num_inference_steps")
     return job.changed(steps=steps, guidance_scale=view.choose_guidance_scale(job.guidance_scale))
 
 
@@ -195,6 +196,11 @@ def _with_settings(view: Component, job: Job) -> Component:
         view.caches = job.caches
     if job.scheduler is not None:
         view.scheduler = by_name(job.scheduler, view.scheduler.config)
+    if job.calibration:
+        from ..schedulers.calibrated import CalibratedMultistepScheduler
+
+        rows = parse_rows(job.calibration)
+        view.scheduler = CalibratedMultistepScheduler.from_config(view.scheduler.config, calibration=rows)
     if job.last_timestep is not None:
         view.scheduler = view.scheduler.for_run()  # the pipeline's own stays as it is
         view.scheduler.last_timestep = job.last_timestep

@@ -14,6 +14,8 @@ from ..loading.int8 import QUANTIZATION
 from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
 from ..models.twin import is_plain, twin
+from ..schedulers.calibrated import CalibratedMultistepScheduler
+from ..schedulers.calibration_rows import parse_rows
 from ..schedulers.short_names import by_name
 from ..utils.types import Value
 from .profile import Settings
@@ -110,11 +112,15 @@ class Stacks:
         """Of the settings' kind, for the checkpoint of ``own``; runs leave it as it is, so that views can share it."""
 
         def make() -> Value:
+            if settings.calibration:
+                rows = parse_rows(settings.calibration)
+                return CalibratedMultistepScheduler.from_config(own.config, calibration=rows)
             scheduler = by_name(settings.scheduler, own.config)
             scheduler.last_timestep = settings.last_timestep
             return scheduler
 
-        return self._once(("scheduler", settings.distilled, settings.scheduler, settings.last_timestep), make)
+        kind = (settings.scheduler, settings.last_timestep, settings.calibration)
+        return self._once(("scheduler", settings.distilled, *kind), make)
 
     def _tiny_vae(self, path_or_id: str, dtype: str) -> AutoencoderTiny:
         def load() -> AutoencoderTiny:

@@ -71,6 +71,8 @@ def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
     """Say what to expect where a job with the profile's settings is not what was measured."""
     size = default_size(pipe, job.height, job.width, None)
     found = [another_machine(profile), another_size(profile, *size)]
+    if profile.settings.calibration and not job.calibration:
+        found.append("the profile's steps were calibrated, which this job's are not: expect less likeness")
     if job.model != profile.settings.distilled:
         found.append(another_checkpoint(profile, pipe))
     for text in filter(None, found):

@@ -15,6 +15,7 @@ from .checks import default_size
 
 if TYPE_CHECKING:  # for type checkers alone: at run time nothing here imports what lies above
     from mindone.diffusers.jobs.profile import Profile
+    from mindone.diffusers.schedulers.calibrated import CalibratedMultistepScheduler
     from mindone.diffusers.tune.front import Front
 
 _PACKAGE = __name__.rsplit(".", 2)[0]
@@ -63,6 +64,24 @@ class Tuning:
         """
         found: Front = look_up(_PACKAGE, _ABOVE, "tune")(self, prompts, budget_seconds, **options)
         return found
+
+    def calibrated_scheduler(
+        self, num_inference_steps: int, prompts: list[str] | None = None, **options: Value
+    ) -> CalibratedMultistepScheduler:
+        """A scheduler for so few steps of this pipeline, with weights that were fitted to a long run of it.
+
+        Args:
+            num_inference_steps: how many steps the scheduler is for, from 2.
+            prompts: what to draw for it, once in many steps; two that come with the package by default.
+            options: ``last_timestep``, ``reference_steps``, ``seed``, and arguments of the pipeline's calls; see
+                `acceleration.calibration.calibrated_scheduler`.
+
+        Raises:
+            ValueError: fewer than two steps, or an argument that cannot be.
+        """
+        from ..acceleration.calibration import PROMPTS, calibrated_scheduler
+
+        return calibrated_scheduler(self, num_inference_steps, prompts or PROMPTS, **options)
 
     def apply_profile(self, profile: Profile | str | os.PathLike[str] | None) -> None:
         """Use the settings of a profile from now on, in place of those of an earlier one; None goes back to none.

@@ -12,6 +12,7 @@ from .short_names import SHORT_NAMES, by_name
 if TYPE_CHECKING:
     from .arrays import draw_noise as draw_noise
     from .base import Scheduler as Scheduler
+    from .calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .ddim import DDIMScheduler as DDIMScheduler
     from .ddpm import DDPMScheduler as DDPMScheduler
     from .dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler

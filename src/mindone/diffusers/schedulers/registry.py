@@ -23,6 +23,7 @@ FILES = {
     "PNDMScheduler": "pndm",
     "TCDScheduler": "tcd",
     "UniPCMultistepScheduler": "unipc",
+    "CalibratedMultistepScheduler": "calibrated",
 }
 """The file that defines each class, by the class's name in ``_class_name`` and ``model_index.json``."""
 

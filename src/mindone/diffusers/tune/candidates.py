@@ -20,6 +20,8 @@ ORDERS = (0, 1)
 """Of the forecast of the feature."""
 GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Where guidance stops."""
+MOST_CALIBRATED = 15
+"""Steps; with more of them nothing that shows is left to gain."""
 FIXED_FORECASTS = (
     "",
     *(f"taylorseer:{interval}:{order}:{first}" for interval in (2, 3, 4) for order in (1, 2, 3) for first in (2, 3, 4)),
@@ -42,6 +44,7 @@ class Candidate(NamedTuple):
     steps: int = 25
     scheduler: str = "dpm++"
     last_timestep: int | None = None
+    calibrated: bool = False
     interval: int = 1
     branch: int = 0
     order: int = 0
@@ -67,10 +70,17 @@ class Candidate(NamedTuple):
             and self.downsampling >= other.downsampling
             and (self.dtype != "float32" or other.dtype == "float32")
             and (self.order == other.order or other.interval == 1)
-            and (self.scheduler, self.last_timestep) == (other.scheduler, other.last_timestep)
+            and (self.scheduler, self.last_timestep, self.calibrated)
+            == (other.scheduler, other.last_timestep, other.calibrated)
             and self.forecast == other.forecast
             and self.distilled == other.distilled
         )
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is worth a try: few plain steps can be calibrated, which are to say where the last one is."""
+        is_plain = self.interval == 1 and not self.forecast and self.scheduler == "dpm++"
+        return not self.calibrated or (is_plain and self.last_timestep is not None and self.steps <= MOST_CALIBRATED)
 
     @property
     def is_adaptive(self) -> bool:
@@ -87,6 +97,7 @@ class Space:
     forecasts: tuple[str, ...] = FORECASTS
     is_guided: bool = True
     schedulers: tuple[str, ...] = ("dpm++", "unipc")
+    calibrated: tuple[bool, ...] = (False,)
     dtypes: tuple[Precision, ...] = ("float16",)
     int8: tuple[bool, ...] = (False,)
     downsampling: tuple[int, ...] = (1,)
@@ -94,7 +105,7 @@ class Space:
     tiny_vae: str | None = None
 
     def settings(self, candidate: Candidate) -> Settings:
-        """The candidate as a profile has it."""
+        """The candidate as a profile has it, but for the weights of calibrated steps, which images decide."""
         c = candidate
         order = f":{c.order}" if c.order else ""
         cache = [f"deepcache:{c.interval}:{c.branch}{order}"] if c.interval > 1 else []
@@ -117,6 +128,7 @@ class Space:
             "steps": STEPS,
             "scheduler": self.schedulers,
             "last_timestep": LAST_TIMESTEPS,
+            "calibrated": self.calibrated,
             "interval": INTERVALS,
             "branch": tuple(range(min(self.branches, 3))),
             "order": ORDERS,
@@ -129,10 +141,13 @@ class Space:
         }
 
     def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
-        """The candidates that differ in one knob: the next value either way, or any where values have no order.
+        """The sound candidates that differ in one knob: the next value either way, or any where values have no order.
 
         Where such a change spares or costs something, it also comes with more or fewer steps.
         """
+        return (each for each in self._changed(candidate) if each.is_sound)
+
+    def _changed(self, candidate: Candidate) -> Iterator[Candidate]:
         for name, values in self.knobs().items():
             own = getattr(candidate, name)
             at = values.index(own)
@@ -152,6 +167,7 @@ class Space:
     def random(self, generator: np.random.Generator) -> Candidate:
         """Any candidate, with one value for each knob."""
         chosen = {name: values[generator.integers(len(values))] for name, values in self.knobs().items()}
+        chosen["calibrated"] = False
         tiny = self.tiny_vae is not None and bool(generator.integers(2))
         found = Candidate(**chosen, tiny_vae=tiny)  # type: ignore[arg-type]
         return found if found.interval > 1 else found._replace(branch=0, order=0)

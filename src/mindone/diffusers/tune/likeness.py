@@ -10,10 +10,12 @@ from typing import TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..acceleration.calibration import ReferencePath, fitted, recorded
 from ..engines import Engine
 from ..jobs.profile import Settings
 from ..jobs.stacks import Stacks
 from ..pipelines.image_processor import decode_latents
+from ..schedulers.calibration_rows import row_texts
 from ..utils.quality import compare
 from ..utils.types import Value
 from .candidates import Candidate, Space
@@ -33,6 +35,8 @@ PROMPTS = (
 )
 """Plain things, which models of every kind know."""
 REFERENCE_STEPS = 100
+_CALIBRATING = 2
+"""Prompts from which calibrated steps are found; they are as good on the others."""
 _IDENTICAL = 99.0
 """Decibels that stand for no difference at all."""
 
@@ -67,6 +71,8 @@ class Drawings:
         self.prompts, self.size, self.seed = prompts, size, seed
         self._latents: dict[tuple[Candidate, int], Latents] = {}
         self._images: dict[tuple[Candidate, int], Pixels] = {}
+        self._calibrations: dict[Candidate, tuple[str, ...]] = {}
+        self._paths: list[ReferencePath] = []
         self.reference_latents: list[Latents] = []
         self.reference_images: list[Pixels] = []
 
@@ -84,7 +90,10 @@ class Drawings:
         """Draw the next prompt's reference image."""
         i = len(self.reference_images)
         view = self.stacks.view(self.reference)
-        latents = self._draw(view, i)
+        prompt, options = self._call([i])
+        output, path = recorded(view, prompt, **options)
+        latents = np.array(view.engine.numpy(output.images))
+        self._paths.append(path)
         self.reference_latents.append(latents)
         self.reference_images.append(_decoded(view, latents))
 
@@ -111,7 +120,7 @@ class Drawings:
         """The candidate's latents of prompt ``i``; which decoder it has is no matter."""
         candidate = candidate._replace(tiny_vae=False)
         if (candidate, i) not in self._latents:
-            settings = self.space.settings(candidate)
+            settings = self.settings(candidate)
             view = self.stacks.view(settings)
             self.costs.make_room(view.unet)
             counting = CountingEngine(view, self.costs.examples)
@@ -125,14 +134,38 @@ class Drawings:
         """The candidate's image of prompt ``i``, (height, width, 3)."""
         if (candidate, i) not in self._images:
             latents = self.latents(candidate, i)
-            self._images[candidate, i] = _decoded(self.stacks.view(self.space.settings(candidate)), latents)
+            self._images[candidate, i] = _decoded(self.stacks.view(self.settings(candidate)), latents)
         return self._images[candidate, i]
 
+    def settings(self, candidate: Candidate) -> Settings:
+        """The candidate as a profile has it; what is calibrated is calibrated now, if it was not yet."""
+        settings = self.space.settings(candidate)
+        if not candidate.calibrated:
+            return settings
+        key = candidate._replace(tiny_vae=False)
+        if key not in self._calibrations:
+            self._calibrations[key] = self._calibrate(settings)
+        return settings.changed(calibration=self._calibrations[key], last_timestep=None)
+
+    def _calibrate(self, settings: Settings) -> tuple[str, ...]:
+        view = self.stacks.view(settings)
+        self.costs.make_room(view.unet)
+        # A second image in a call needs graphs of its own, which big networks take long to compile.
+        count = 1 if view.unet.is_big else min(_CALIBRATING, len(self._paths))
+        path = ReferencePath.joined(self._paths[:count])
+        prompts, options = self._call(range(count))
+        timesteps = path.timesteps(settings.steps, cast(int, settings.last_timestep))
+        return row_texts(fitted(view, path, timesteps, prompts, **options).calibration)
+
     def _draw(self, view: Value, i: int) -> Latents:
-        generator = np.random.Generator(np.random.PCG64(self.seed + i))
-        height, width = self.size
-        output = view(self.prompts[i], height=height, width=width, generator=generator, output_type="latent")
-        return np.array(view.engine.numpy(output.images))
+        prompt, options = self._call([i])
+        return np.array(view.engine.numpy(view(prompt, **options).images))
+
+    def _call(self, numbers: Sequence[int]) -> tuple[list[str], dict[str, Value]]:
+        """What a pipeline is called with, to draw the latents of some prompts."""
+        generators = [np.random.Generator(np.random.PCG64(self.seed + i)) for i in numbers]
+        size = {"height": self.size[0], "width": self.size[1]}
+        return [self.prompts[i] for i in numbers], {**size, "generator": generators, "output_type": "latent"}
 
 
 def _decoded(view: Value, latents: Latents) -> Pixels:

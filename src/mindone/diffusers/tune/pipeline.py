@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -27,6 +27,7 @@ from .front import Dot, Front, Row
 from .likeness import PROMPTS, REFERENCE_STEPS, Drawings
 from .prior import expected_psnr
 from .search import LocalSearch, Point, halve, on_front, shortlist
+from .seeds import few_steps, first_seeds
 from .verify import verify
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class Tuner:
         return Space(
             branches=pipe.unet.skips,
             forecasts=FORECASTS if quality else FIXED_FORECASTS,
+            calibrated=(False, True) if quality else (False,),
             is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.unet.config.get("time_cond_proj_dim") is None,
             dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
             int8=(False, True) if may_int8 and self.clock.has() and gains(int8=True) else (False,),
@@ -209,11 +211,8 @@ class Tuner:
 
     def expect(self, part: float) -> None:
         """The front as expected before any image is drawn, where the search begins; in a part of what time is left."""
-        plain = Candidate(dtype=self.half)
-        seeds = [plain._replace(steps=steps) for steps in (25, 15, 10, 6)]
-        seeds += [plain._replace(steps=steps, last_timestep=25) for steps in (10, 6)]
-        seeds += [plain._replace(interval=3), plain._replace(forecast="taylorseer:2:2:3")]
-        search = LocalSearch(self.space, self.cost, expected_psnr, 1.1 * self.baseline)
+        space = replace(self.space, calibrated=(False,))  # that takes images
+        search = LocalSearch(space, self.cost, expected_psnr, 1.1 * self.baseline)
         search.front.add(Point(np.inf, -np.inf))
 
         def goes_on() -> bool:
@@ -222,7 +221,7 @@ class Tuner:
 
         self.points = search.known
         self.clock.begin(part)
-        search.run(seeds, goes_on)
+        search.run(first_seeds(self.half), goes_on)
         if self.space.tiny_vae:
             for candidate in list(self.points):
                 tiny = candidate._replace(tiny_vae=True)
@@ -254,7 +253,8 @@ class Tuner:
     def search(self) -> None:
         """Try candidates on the first prompts, by their latents."""
         first = 1 if self.baseline >= SMALL_SECONDS else min(2, len(self.drawings.reference_images))
-        seeds = {*shortlist({each: point for each, point in self.points.items() if not each.tiny_vae}), *self.few()}
+        expected = shortlist({each: point for each, point in self.points.items() if not each.tiny_vae})
+        seeds = {*expected, *few_steps(self.space, self.half)}
         search = LocalSearch(
             *(self.space, self.cost, lambda each: self.drawings.latent_psnr(each, first), 1.1 * self.baseline),
             slack=0.5,
@@ -271,12 +271,6 @@ class Tuner:
             self.tried = search.known
             if search.known:
                 self.decode(first)
-
-    def few(self) -> list[Candidate]:
-        """Few steps that end near the image, the last of them unguided or not: better than what is known of either."""
-        guided = (1.0, 0.8, 0.6) if self.space.is_guided else (1.0,)
-        found = itertools.product(((4, 75), (5, 50), (6, 50), (6, 25), (8, 25), (10, 10)), guided)
-        return [Candidate(steps, last_timestep=last, guided=part, dtype=self.half) for (steps, last), part in found]
 
     def decode(self, count: int) -> None:
         """Decode those near the front, with either decoder."""
@@ -306,7 +300,7 @@ class Tuner:
         if self.counted:
             front.reference, front.reference_picture = described, self.drawings.reference_images[0]
             dots = {**self.tried, **self.points}
-            front.dots = [Dot(self.space.settings(each), *point) for each, point in dots.items()]
+            front.dots = [Dot(self.drawings.settings(each), *point) for each, point in dots.items()]
         elif quality:
             front.notes.append("No image was drawn before the search was ended: cost alone is known.")
         return front
@@ -314,7 +308,7 @@ class Tuner:
     def row(self, candidate: Candidate) -> Row:
         """A candidate as a row of the front."""
         seconds = self.points[candidate].seconds
-        row = Row(self.space.settings(candidate), seconds, self.baseline / seconds)
+        row = Row(self.drawings.settings(candidate), seconds, self.baseline / seconds)
         if self.counted:
             likeness = self.drawings.likeness(candidate, self.counted)
             row.psnr, row.psnr_error, row.ssim = likeness.psnr, likeness.psnr_error, likeness.ssim

@@ -1,0 +1,173 @@
+"""Calibrated steps: weights for a few steps that bring a model's samples to where many steps bring them.
+
+S4S (Frankel et al. 2025, arXiv 2502.17423) learns the weights of a multistep solver by descent through the whole run.
+Here each step's are the least squares towards the long run's sample at the timestep where the step leads, given the
+samples to which the steps before it have led. This takes one run, and no gradients: a handful of weights and some ten
+thousand latents, so that a prompt or two are enough.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schedulers.arrays import Array, Generators, as_array_like, to_numpy
+from ..schedulers.calibrated import CalibratedMultistepScheduler, weighted
+from ..schedulers.dpm_solver import DPMSolverMultistepScheduler
+from ..schedulers.output import SchedulerOutput
+from ..schedulers.spacing import closing_in
+
+PROMPTS = ("a rocket on a blue background", "a small house under a tree")
+"""Plain things, which models of every kind know."""
+REFERENCE_STEPS = 100
+_POWER = 1.1
+"""Of `closing_in`: calibrated steps lie almost evenly. On ``icons`` 1 and 1.25 are within half a decibel of it."""
+_DAMPING = 1e-6
+"""Of the mean square of the terms: it keeps weights small where terms are alike, so that rounding stays small too."""
+_DIGITS = 9
+
+Latents = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ReferencePath:
+    """What a long run went through: samples (images, channels, height, width) by the timestep that they belong to."""
+
+    first: int
+    """The timestep of the noise that it began with."""
+    samples: dict[int, Latents]
+    """Of all timesteps but the first; the clean ones are at -1."""
+
+    @classmethod
+    def joined(cls, paths: Sequence[ReferencePath]) -> ReferencePath:
+        """The path of several images, from those of each."""
+        samples = {t: np.concatenate([path.samples[t] for path in paths]) for t in paths[0].samples}
+        return cls(paths[0].first, samples)
+
+    def timesteps(self, steps: int, last: int) -> list[int]:
+        """So many of its timesteps, from the first down to the one nearest to ``last``.
+
+        Raises:
+            ValueError: it has not as many.
+        """
+        own = np.array([t for t in self.samples if t >= 0])
+        wanted = closing_in(self.first, last, steps, _POWER)[1:]
+        near = [self.first, *(int(own[np.abs(own - each).argmin()]) for each in wanted)]
+        if len(set(near)) < steps:
+            raise ValueError(f"a reference of {len(self.samples)} steps is too short to calibrate {steps} steps")
+        return near
+
+
+def recorded(pipe: Any, *arguments: Any, **options: Any) -> tuple[Any, ReferencePath]:
+    """Call a pipeline, and say what its run went through: the call's output, and the path.
+
+    The pipeline's scheduler is a DPM-Solver++, and the call asks for latents.
+    """
+    after: list[tuple[int, Latents]] = []
+
+    def record(_: Any, index: int, timestep: float, tensors: dict[str, Array]) -> dict[str, Array]:
+        after.append((int(timestep), pipe.engine.numpy(tensors["latents"]).astype(np.float64)))
+        return {}
+
+    output = pipe(*arguments, **options, callback_on_step_end=record)
+    leads_to = [*(timestep for timestep, _ in after[1:]), -1]
+    return output, ReferencePath(after[0][0], {t: latents for t, (_, latents) in zip(leads_to, after)})
+
+
+def fitted(
+    pipe: Any, path: ReferencePath, timesteps: Sequence[int], *arguments: Any, **options: Any
+) -> CalibratedMultistepScheduler:
+    """A scheduler whose steps at ``timesteps`` follow the path as closely as they can.
+
+    Args:
+        pipe: draws with whatever speed-ups the steps are meant for; it stays as it is.
+        path: of the same prompts from the same noise.
+        timesteps: of the path, descending.
+        arguments, options: what the pipeline is called with; the prompts and the generators of the path.
+    """
+    config = pipe.scheduler.config
+    view = copy.copy(pipe)
+    solver: dict[str, Any] = {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}
+    view.scheduler = follower = _Follower.from_config(config, **solver)
+    follower.path, follower.wanted, follower.rows = path, timesteps, []
+    view.set_progress_bar_config(disable=True)
+    view(*arguments, **{**options, "num_inference_steps": len(timesteps), "output_type": "latent"})
+    return CalibratedMultistepScheduler.from_config(config, **solver, calibration=follower.rows)
+
+
+def calibrated_scheduler(
+    pipe: Any,
+    num_inference_steps: int,
+    prompts: Sequence[str] = PROMPTS,
+    *,
+    last_timestep: int = 40,
+    reference_steps: int = REFERENCE_STEPS,
+    seed: int = 0,
+    **options: Any,
+) -> CalibratedMultistepScheduler:
+    """A scheduler for so few steps of this pipeline, as it is: with its caches, its precision and its adapters.
+
+    Draws the prompts once in ``reference_steps`` steps of DPM-Solver++, without the caches, and once in the few.
+
+    Args:
+        pipe: text to image.
+        num_inference_steps: how many steps the scheduler is for, from 2.
+        prompts: what to draw, in one batch.
+        last_timestep: where the last step is taken.
+        reference_steps: of the run that the few steps are to follow.
+        seed: prompt i has the noise of ``seed + i``.
+        options: of the pipeline's calls, such as ``guidance_scale``, ``height`` or ``guidance_interval``. The last is
+            for the few steps alone; the reference is guided all along.
+
+    Raises:
+        ValueError: fewer than two steps, or a reference that is too short for them.
+    """
+    if num_inference_steps < 2:
+        raise ValueError(f"num_inference_steps must be at least 2 to be calibrated, got {num_inference_steps}")
+
+    def noise() -> Generators:
+        return [np.random.Generator(np.random.PCG64(seed + i)) for i in range(len(prompts))]
+
+    view = copy.copy(pipe)
+    view.scheduler, view.caches = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config), ()
+    long = {name: value for name, value in options.items() if name != "guidance_interval"}
+    long |= {"num_inference_steps": reference_steps, "guidance_interval": (0.0, 1.0), "output_type": "latent"}
+    _, path = recorded(view, list(prompts), **long, generator=noise())
+    timesteps = path.timesteps(num_inference_steps, last_timestep)
+    return fitted(pipe, path, timesteps, list(prompts), **options, generator=noise())
+
+
+class _Follower(DPMSolverMultistepScheduler):
+    """Takes each step with the weights that come closest to the path, and keeps them in ``rows``."""
+
+    path: ReferencePath
+    wanted: Sequence[int]
+    rows: list[list[float]]
+
+    def _layout(self, steps: int) -> np.ndarray:
+        return self._layout_at(np.array(self.wanted, np.float64))
+
+    def _step(
+        self, i: int, model_output: Array, sample: Array, generator: Generators, variance_noise: Array | None
+    ) -> SchedulerOutput:
+        x0 = self._convert(model_output, sample, self._sigmas[i])
+        self._outputs = [x0, *self._outputs]
+        terms = [to_numpy(term).astype(np.float64) for term in (sample, *self._outputs)]
+        after = int(self.timesteps[i + 1]) if i + 1 < len(self.timesteps) else -1
+        weights = [float(f"{weight:.{_DIGITS}g}") for weight in _least_squares(terms, self.path.samples[after])]
+        self.rows.append([int(self.timesteps[i]), *weights])
+        return SchedulerOutput(as_array_like(weighted(weights, terms), sample), x0)
+
+
+def _least_squares(terms: Sequence[Latents], target: Latents) -> Latents:
+    """The weights that bring the sum of the terms closest to the target, damped a little."""
+    columns = np.stack([term.ravel() for term in terms], axis=1)
+    products = columns.T @ columns
+    damping = _DAMPING * np.trace(products) / len(terms)
+    solution: Latents = np.linalg.solve(products + damping * np.eye(len(terms)), columns.T @ target.ravel())
+    return solution

@@ -1,0 +1,85 @@
+"""DPM-Solver++ whose few steps have weights that were found for one model, in place of a Taylor series'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .arrays import Array, Generators
+from .calibration_rows import Row, check_rows
+from .dpm_solver import DPMSolverMultistepScheduler
+from .options import fields
+from .output import SchedulerOutput
+
+
+class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
+    """A linear multistep method, x_{i+1} = a_i x_i + Σ_{j ≤ i} b_ij x̂₀(x_j), with weights of its own for each step.
+
+    Every multistep solver of diffusion models has this form. Its weights come from a Taylor series, which is right for
+    small steps; weights that were fitted to a model are right for the steps that they were fitted to (S4S, Frankel et
+    al. 2025, arXiv 2502.17423, eq. 5). ``acceleration.calibration`` finds them.
+
+    Without a ``calibration`` it is `DPMSolverMultistepScheduler`, 2M. With one it does the calibrated steps, from noise
+    on: neither fewer of them, nor other timesteps.
+
+    Raises:
+        ValueError: a calibration whose rows are not one longer from step to step, or whose timesteps do not fall.
+    """
+
+    defaults = fields(DPMSolverMultistepScheduler.defaults, calibration=())
+
+    def _check(self) -> None:
+        super()._check()
+        options, rows = self._options, self._options["calibration"]
+        if not rows:
+            return
+        check_rows(rows, options["num_train_timesteps"])
+        if options["algorithm_type"] != "dpmsolver++" or options["final_sigmas_type"] != "zero":
+            raise ValueError(
+                "a calibration is for algorithm_type 'dpmsolver++' that ends at final_sigmas_type 'zero', got "
+                f"{options['algorithm_type']!r} and {options['final_sigmas_type']!r}"
+            )
+
+    @property
+    def calibration(self) -> Sequence[Row]:
+        """The calibrated steps; none where it is plain DPM-Solver++."""
+        rows: Sequence[Row] = self._options["calibration"]
+        return rows
+
+    def _layout(self, steps: int) -> np.ndarray:
+        if not self.calibration:
+            return super()._layout(steps)
+        if steps != len(self.calibration):
+            raise ValueError(
+                f"this scheduler was calibrated for num_inference_steps={len(self.calibration)}, got {steps}; "
+                "calibrate it for them, or use DPMSolverMultistepScheduler"
+            )
+        return self._layout_at(np.array([row[0] for row in self.calibration], np.float64))
+
+    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+        own = [row[0] for row in self.calibration]
+        if own and timesteps.tolist() != own:
+            raise ValueError(f"this scheduler was calibrated at timesteps {own}; it takes no others")
+        return super()._layout_at(timesteps)
+
+    def _step(
+        self, i: int, model_output: Array, sample: Array, generator: Generators, variance_noise: Array | None
+    ) -> SchedulerOutput:
+        if not self.calibration:
+            return super()._step(i, model_output, sample, generator, variance_noise)
+        if i != len(self._outputs):
+            raise ValueError(
+                f"calibrated steps are taken from noise on, all of them; step {i + 1} came after {len(self._outputs)}"
+            )
+        x0 = self._convert(model_output, sample, self._sigmas[i])
+        self._outputs = [x0, *self._outputs]
+        return SchedulerOutput(weighted(self.calibration[i][1:], [sample, *self._outputs]), x0)
+
+
+def weighted(weights: Sequence[float], terms: Sequence[Array]) -> Array:
+    """The sum of the terms times their weights."""
+    total = weights[0] * terms[0]
+    for weight, term in zip(weights[1:], terms[1:]):
+        total = total + weight * term
+    return total

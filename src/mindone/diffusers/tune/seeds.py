@@ -1,0 +1,29 @@
+"""Where searches begin."""
+
+from __future__ import annotations
+
+import itertools
+
+from ..jobs.profile import Precision
+from .candidates import Candidate, Space
+
+
+def first_seeds(dtype: Precision) -> list[Candidate]:
+    """Of each kind one or two, for a search that draws nothing."""
+    plain = Candidate(dtype=dtype)
+    return [
+        *(plain._replace(steps=steps) for steps in (25, 15, 10, 6)),
+        *(plain._replace(steps=steps, last_timestep=25) for steps in (10, 6)),
+        plain._replace(interval=3),
+        plain._replace(forecast="taylorseer:2:2:3"),
+    ]
+
+
+def few_steps(space: Space, dtype: Precision) -> list[Candidate]:
+    """Few steps that end near the image, the last of them unguided or not: better than what is known of either."""
+    ends = ((4, 75), (5, 50), (6, 50), (6, 25), (8, 25), (10, 10))
+    guided = (1.0, 0.8, 0.6) if space.is_guided else (1.0,)
+    return [
+        Candidate(steps, last_timestep=last, calibrated=calibrated, guided=part, dtype=dtype)
+        for (steps, last), part, calibrated in itertools.product(ends, guided, space.calibrated)
+    ]
