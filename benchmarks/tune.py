@@ -10,7 +10,9 @@ python benchmarks/tune.py picture --tiny-vae icons-tiny-vae  the plot of docs/tu
 
 python benchmarks/tune.py front four-times undo          three of these
 
-Seconds need a machine that does nothing else.
+Seconds need a machine that does nothing else. Where others share it, look at the ratios: but for --shape, runs that are
+timed take turns with the baseline's, and `predictions` also compares with what they would take had that taken what
+is predicted for it.
 """
 
 import argparse
@@ -68,15 +70,17 @@ def space_of(pipe, places):
     return Space(branches=pipe.unet.skips, **lossy, **others)
 
 
-def measured(costs, settings, runs):
-    """Median seconds of a run, after one that compiles."""
-    view, taken = costs.stacks.view(settings), []
+def measured(costs, runs, *settings):
+    """Median seconds of runs with each of the settings, which take turns, after one of each that compiles."""
+    views = [costs.stacks.view(each) for each in settings]
+    taken = [[] for _ in views]
     for _ in range(runs + 1):
-        costs.make_room(view.unet)
-        began = time.perf_counter()
-        view(**costs.arguments, generator=np.random.default_rng(0))
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+        for view, seconds in zip(views, taken):
+            costs.make_room(view.unet)
+            began = time.perf_counter()
+            view(**costs.arguments, generator=np.random.default_rng(0))
+            seconds.append(time.perf_counter() - began)
+    return [statistics.median(seconds[1:]) for seconds in taken]
 
 
 def random_settings(space, costs, count, most_seconds=np.inf, steps=None):
@@ -98,14 +102,18 @@ def random_settings(space, costs, count, most_seconds=np.inf, steps=None):
 def predictions(pipe, places, options):
     """Predicted against measured seconds."""
     costs = costs_of(pipe)
-    space, within = space_of(pipe, places), 0
-    print("predicted  measured  ratio")
+    space, within, level = space_of(pipe, places), 0, 0
+    usual = costs.seconds(BASELINE)
+    print("predicted  measured  ratio  at the baseline's level")
     for candidate in random_settings(space, costs, options.count or 20, steps=options.steps):
         settings = space.settings(candidate)
-        predicted, taken = costs.seconds(settings), measured(costs, settings, 1 if options.shape else 5)
-        within += abs(predicted / taken - 1) <= 0.1
-        print(f"{predicted:9.3f} {taken:9.3f} {predicted / taken:6.2f}  {settings.words}", flush=True)
-    print(f"within 10 %: {within} of {options.count or 20}")
+        predicted = costs.seconds(settings)
+        taken, *others = measured(costs, 1, settings) if options.shape else measured(costs, 5, settings, BASELINE)
+        baseline = others[0] if others else usual
+        ratio, leveled = predicted / taken, predicted / (taken * usual / baseline)
+        within, level = within + (abs(ratio - 1) <= 0.1), level + (abs(leveled - 1) <= 0.1)
+        print(f"{predicted:9.3f} {taken:9.3f} {ratio:6.2f} {leveled:6.2f}  {settings.words}", flush=True)
+    print(f"within 10 %: {within} of {options.count or 20}, at the baseline's level {level}")
 
 
 @functools.cache
@@ -172,7 +180,7 @@ def four_times(pipe, places, options):
     baseline, cost = costs.seconds(BASELINE), costs.seconds(chosen.settings)
     steps = max(n for n in range(2, 26) if costs.seconds(BASELINE.changed(steps=n)) <= 1.02 * cost)
     plain = BASELINE.changed(steps=steps)
-    taken, whole = (measured(costs, each, 5) for each in (chosen.settings, BASELINE))
+    taken, whole = measured(costs, 9, chosen.settings, BASELINE)
     print(f"against {REFERENCE_STEPS} DPM++ steps in float32, {len(HELD_OUT)} held-out prompts:")
     for settings in (chosen.settings, plain):
         squares = squares_of(drawings, settings)
@@ -205,7 +213,7 @@ def shape(pipe, places, options):
     offered = {role: places.get(role) for role in ("tiny_vae", "distilled")}
     found = pipe.tune(budget_seconds=60 * options.budget, quality=False, **offered)
     profile = found.at(seconds=options.seconds)
-    taken = measured(costs_of(pipe), profile.settings, 3)
+    [taken] = measured(costs_of(pipe), 3, profile.settings)
     print(f"{profile.settings.words}: predicted {profile.evidence.predicted_seconds:.2f} s, measured {taken:.2f} s")
 
 

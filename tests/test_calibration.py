@@ -85,10 +85,11 @@ def test_fitting_finds_the_weights_that_made_a_path(pipe):
     options = {"height": SIZE, "width": SIZE, "num_inference_steps": 3, "output_type": "latent"}
     output, path = recorded(pipe, [PROMPT], **options, generator=noise())
     pipe.scheduler = before
-    found = fitted(pipe, path, [801, 401, 51], [PROMPT], height=SIZE, width=SIZE, generator=noise())
+    found, latents = fitted(pipe, path, [801, 401, 51], [PROMPT], height=SIZE, width=SIZE, generator=noise())
     assert path.first == 801 and list(path.samples) == [401, 51, -1]
     assert np.array_equal(path.samples[-1], pipe.engine.numpy(output.images))
     assert np.allclose(latents_of(pipe, found, 3), path.samples[-1], rtol=1e-3, atol=2e-3)
+    assert np.allclose(latents_of(pipe, found, 3), pipe.engine.numpy(latents), atol=1e-4)
 
 
 def test_five_calibrated_steps_come_closer_to_many_than_a_solver_s_also_with_other_prompts():

@@ -106,6 +106,12 @@ def test_the_search_finds_the_front_of_a_known_landscape():
     assert len(search.known) < 1500  # of some 100,000
 
 
+def test_guidance_that_ends_after_the_last_step_is_no_other_candidate():
+    assert Candidate(steps=7, guided=0.9).settled == Candidate(steps=7)
+    near = {each.guided for each in Space(branches=1).neighbours(Candidate(steps=7)) if each.steps == 7}
+    assert near == {1.0, 0.85}  # 6 of 7
+
+
 def test_a_lossier_relative_of_what_is_beaten_is_not_tried():
     tried = []
     space = Space(branches=1, schedulers=("dpm++",))

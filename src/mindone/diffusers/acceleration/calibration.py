@@ -81,7 +81,7 @@ def recorded(pipe: Any, *arguments: Any, **options: Any) -> tuple[Any, Reference
 
 def fitted(
     pipe: Any, path: ReferencePath, timesteps: Sequence[int], *arguments: Any, **options: Any
-) -> CalibratedMultistepScheduler:
+) -> tuple[CalibratedMultistepScheduler, Array]:
     """A scheduler whose steps at ``timesteps`` follow the path as closely as they can.
 
     Args:
@@ -89,6 +89,9 @@ def fitted(
         path: of the same prompts from the same noise.
         timesteps: of the path, descending.
         arguments, options: what the pipeline is called with; the prompts and the generators of the path.
+
+    Returns:
+        The scheduler, and the latents to which it has brought the prompts.
     """
     config = pipe.scheduler.config
     view = copy.copy(pipe)
@@ -96,8 +99,9 @@ def fitted(
     view.scheduler = follower = _Follower.from_config(config, **solver)
     follower.path, follower.wanted, follower.rows = path, timesteps, []
     view.set_progress_bar_config(disable=True)
-    view(*arguments, **{**options, "num_inference_steps": len(timesteps), "output_type": "latent"})
-    return CalibratedMultistepScheduler.from_config(config, **solver, calibration=follower.rows)
+    output = view(*arguments, **{**options, "num_inference_steps": len(timesteps), "output_type": "latent"})
+    scheduler = CalibratedMultistepScheduler.from_config(config, **solver, calibration=follower.rows)
+    return scheduler, output.images
 
 
 def calibrated_scheduler(
@@ -139,7 +143,8 @@ def calibrated_scheduler(
     long |= {"num_inference_steps": reference_steps, "guidance_interval": (0.0, 1.0), "output_type": "latent"}
     _, path = recorded(view, list(prompts), **long, generator=noise())
     timesteps = path.timesteps(num_inference_steps, last_timestep)
-    return fitted(pipe, path, timesteps, list(prompts), **options, generator=noise())
+    scheduler, _ = fitted(pipe, path, timesteps, list(prompts), **options, generator=noise())
+    return scheduler
 
 
 class _Follower(DPMSolverMultistepScheduler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -83,6 +84,12 @@ class Candidate(NamedTuple):
         return not self.calibrated or (is_plain and self.last_timestep is not None and self.steps <= MOST_CALIBRATED)
 
     @property
+    def settled(self) -> Candidate:
+        """The candidate by whose name this one goes: guidance until 0.95 of 10 steps is guidance in all of them."""
+        guided = math.ceil(self.guided * self.steps)
+        return self._replace(guided=max(part for part in GUIDED if math.ceil(part * self.steps) == guided))
+
+    @property
     def is_adaptive(self) -> bool:
         """Whether which steps are computed depends on the image."""
         return self.forecast.startswith("easycache")
@@ -145,11 +152,14 @@ class Space:
 
         Where such a change spares or costs something, it also comes with more or fewer steps.
         """
-        return (each for each in self._changed(candidate) if each.is_sound)
+        return (each.settled for each in self._changed(candidate.settled) if each.is_sound)
 
     def _changed(self, candidate: Candidate) -> Iterator[Candidate]:
         for name, values in self.knobs().items():
             own = getattr(candidate, name)
+            if name == "guided":  # those of which each guides another number of steps
+                alike = (candidate._replace(guided=part).settled.guided for part in GUIDED)
+                values = tuple(part for part in dict.fromkeys(alike) if part in values)
             at = values.index(own)
             if name in ("branch", "order") and candidate.interval == 1:
                 continue  # there is no cache for it

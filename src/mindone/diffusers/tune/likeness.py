@@ -119,8 +119,8 @@ class Drawings:
     def latents(self, candidate: Candidate, i: int) -> Latents:
         """The candidate's latents of prompt ``i``; which decoder it has is no matter."""
         candidate = candidate._replace(tiny_vae=False)
+        settings = self.settings(candidate)
         if (candidate, i) not in self._latents:
-            settings = self.settings(candidate)
             view = self.stacks.view(settings)
             self.costs.make_room(view.unet)
             counting = CountingEngine(view, self.costs.examples)
@@ -144,10 +144,11 @@ class Drawings:
             return settings
         key = candidate._replace(tiny_vae=False)
         if key not in self._calibrations:
-            self._calibrations[key] = self._calibrate(settings)
+            self._calibrations[key] = self._calibrate(key, settings)
         return settings.changed(calibration=self._calibrations[key], last_timestep=None)
 
-    def _calibrate(self, settings: Settings) -> tuple[str, ...]:
+    def _calibrate(self, candidate: Candidate, settings: Settings) -> tuple[str, ...]:
+        """Weights for the candidate's steps. The run that finds them has drawn the first prompts with them."""
         view = self.stacks.view(settings)
         self.costs.make_room(view.unet)
         # A second image in a call needs graphs of its own, which big networks take long to compile.
@@ -155,7 +156,10 @@ class Drawings:
         path = ReferencePath.joined(self._paths[:count])
         prompts, options = self._call(range(count))
         timesteps = path.timesteps(settings.steps, cast(int, settings.last_timestep))
-        return row_texts(fitted(view, path, timesteps, prompts, **options).calibration)
+        scheduler, latents = fitted(view, path, timesteps, prompts, **options)
+        for i, each in enumerate(view.engine.numpy(latents)):
+            self._latents[candidate, i] = np.array(each[None])
+        return row_texts(scheduler.calibration)
 
     def _draw(self, view: Value, i: int) -> Latents:
         prompt, options = self._call([i])

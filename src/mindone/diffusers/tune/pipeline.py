@@ -40,7 +40,7 @@ _GAIN = 0.97
 """A network that is to be lossy and takes more than this part of the plain one's time is left out."""
 _GRAPHS = 16
 """Compiled graphs per network while many settings take turns, where networks are small."""
-_EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.15, 0.25, 0.5, 0.5, 0.95
+_EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.1, 0.25, 0.5, 0.5, 0.95
 """The part of the time left that each phase may take."""
 _EXPECT_ALONE = 0.7
 """The same where nothing follows but the verification."""
@@ -253,8 +253,7 @@ class Tuner:
     def search(self) -> None:
         """Try candidates on the first prompts, by their latents."""
         first = 1 if self.baseline >= SMALL_SECONDS else min(2, len(self.drawings.reference_images))
-        expected = shortlist({each: point for each, point in self.points.items() if not each.tiny_vae})
-        seeds = {*expected, *few_steps(self.space, self.half)}
+        seeds = shortlist({each: point for each, point in self.points.items() if not each.tiny_vae})
         search = LocalSearch(
             *(self.space, self.cost, lambda each: self.drawings.latent_psnr(each, first), 1.1 * self.baseline),
             slack=0.5,
@@ -266,7 +265,7 @@ class Tuner:
 
         self.clock.begin(_SEARCH)
         try:
-            search.run(sorted(seeds, key=lambda each: (-each.steps, str(each))), goes_on)
+            search.run(seeds, goes_on, few_steps(self.space, self.half))
         finally:
             self.tried = search.known
             if search.known:

@@ -83,11 +83,24 @@ class LocalSearch:
     adaptive: Pareto = field(default_factory=Pareto)
     """Of those in which the image decides."""
 
-    def run(self, seeds: Iterable[Candidate], goes_on: Callable[[], bool]) -> None:
-        """Try the seeds, then neighbours, until nothing promises anything or it is told to end."""
+    def run(self, seeds: Iterable[Candidate], goes_on: Callable[[], bool], anyway: Iterable[Candidate] = ()) -> None:
+        """Try seeds and neighbours, the most promising first, until nothing promises anything or it is told to end.
+
+        Args:
+            seeds: what to begin with.
+            goes_on: whether there is time.
+            anyway: what to try before all else, whatever is expected of it.
+        """
         self._queue: list[tuple[float, int, Candidate, float]] = []
         self._seen: set[Candidate] = set(self.known)
         self._order = count()
+        for seed in anyway:
+            if not goes_on():
+                return
+            seconds = self.cost(seed)
+            self._seen.add(seed)
+            if seconds is not None:
+                self._try(seed, seconds)
         for seed in seeds:
             self._consider(seed, expected_psnr(seed), always=True)
         while self._queue and goes_on():
@@ -95,14 +108,17 @@ class LocalSearch:
             seconds = self.cost(candidate)
             if seconds is None or not self._promises(candidate, seconds, expected):
                 continue
-            psnr = self.quality(candidate)
-            seconds = self.cost(candidate) or seconds  # where the image decides, it is known only now
-            self.known[candidate] = Point(seconds, psnr)
-            is_near = psnr >= self._best(candidate, seconds) - self.slack
-            (self.adaptive if candidate.is_adaptive else self.front).add(self.known[candidate])
-            if is_near:
-                for neighbour in self.space.neighbours(candidate):
-                    self._consider(neighbour, psnr + expected_psnr(neighbour) - expected_psnr(candidate))
+            self._try(candidate, seconds)
+
+    def _try(self, candidate: Candidate, seconds: float) -> None:
+        psnr = self.quality(candidate)
+        seconds = self.cost(candidate) or seconds  # where the image decides, it is known only now
+        self.known[candidate] = Point(seconds, psnr)
+        is_near = psnr >= self._best(candidate, seconds) - self.slack
+        (self.adaptive if candidate.is_adaptive else self.front).add(self.known[candidate])
+        if is_near:
+            for neighbour in self.space.neighbours(candidate):
+                self._consider(neighbour, psnr + expected_psnr(neighbour) - expected_psnr(candidate))
 
     def _consider(self, candidate: Candidate, expected: float, always: bool = False) -> None:
         if candidate in self._seen or expected_psnr(candidate) < _LEAST_PSNR:

@@ -20,10 +20,11 @@ def first_seeds(dtype: Precision) -> list[Candidate]:
 
 
 def few_steps(space: Space, dtype: Precision) -> list[Candidate]:
-    """Few steps that end near the image, the last of them unguided or not: better than what is known of either."""
-    ends = ((4, 75), (5, 50), (6, 50), (6, 25), (8, 25), (10, 10))
+    """Few steps that end near the image, calibrated where that is possible, the last of them unguided or not."""
+    ends = ((4, 75), (5, 50), (6, 50), (8, 25), (10, 10))
     guided = (1.0, 0.8, 0.6) if space.is_guided else (1.0,)
-    return [
-        Candidate(steps, last_timestep=last, calibrated=calibrated, guided=part, dtype=dtype)
-        for (steps, last), part, calibrated in itertools.product(ends, guided, space.calibrated)
-    ]
+    found = (
+        Candidate(steps, last_timestep=last, calibrated=space.calibrated[-1], guided=part, dtype=dtype).settled
+        for (steps, last), part in itertools.product(ends, guided)
+    )
+    return list(dict.fromkeys(found))
