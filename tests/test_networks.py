@@ -58,7 +58,7 @@ def test_network_matches_reference(engine, name):
     "name", ["unet_sd1", "unet_sdxl", "text_projection", "vision", "tiny_decode", "autoencoder_encode"]
 )
 def test_network_matches_reference_in_graph_mode(name, graph_mode):
-    # The first row alone: convolutions are laid out row by row, and compiling takes as long as the graph has operations.
+    # The first row alone: convolutions are laid out row by row, and the more operations, the longer it compiles.
     case = CASES[name]
     first_row = replace(case, inputs={key: values[:1] for key, values in case.inputs.items()})
     for i, output in enumerate(run(engines.get("mindspore"), first_row)):
