@@ -51,7 +51,8 @@ def assert_threads_draw_what_they_would_draw_alone(family, engine, draws, rounds
 
 
 def test_threads_that_share_a_pipeline_draw_what_they_would_draw_alone():
-    assert_threads_draw_what_they_would_draw_alone("sd1", "openvino", 6, rounds=2)  # every combination of sizes and numbers
+    # Six have every size with every number of images.
+    assert_threads_draw_what_they_would_draw_alone("sd1", "openvino", 6, rounds=2)
 
 
 def test_threads_that_share_a_pipeline_on_mindspore_draw_what_they_would_draw_alone():
