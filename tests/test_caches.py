@@ -22,7 +22,7 @@ from mindone.diffusers.acceleration.caches import parse_cache, parse_caches
 from mindone.diffusers.acceleration.easycache import EasyCache
 from mindone.diffusers.acceleration.forecast import Forecast
 from mindone.diffusers.acceleration.steps import Step
-from tiny_pipelines import checkpoint, load
+from tiny_pipelines import checkpoint, load, sharing
 
 TAYLOR = TaylorSeerCacheConfig(cache_interval=2, disable_cache_before_step=2)
 SPECTRUM = SpectrumConfig(warmup_steps=2)
@@ -85,12 +85,12 @@ def uneven_steps(count=12):
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_deep_cache_of_interval_1_equals_no_cache(family, engine):
-    pipe = load(checkpoint(family), engine=engine)
+    pipe = sharing(family, engine)
     assert np.array_equal(images(pipe, [DeepCacheConfig(1)], steps=2), images(pipe, steps=2))
 
 
 def test_deep_cache_runs_the_whole_network_every_third_step():
-    pipe = load(checkpoint("sd2"))
+    pipe = sharing("sd2")
     calls = recorded(pipe)
     images(pipe, [DeepCacheConfig(3)], steps=7)
     assert [method for method, _ in calls] == ["deep", "shallow", "shallow"] * 2 + ["deep"]
@@ -98,7 +98,7 @@ def test_deep_cache_runs_the_whole_network_every_third_step():
 
 @pytest.mark.parametrize("branch", range(6))
 def test_shallow_with_the_feature_of_the_same_step_is_the_whole_network(branch):
-    pipe = load(checkpoint("sd1"))
+    pipe = sharing("sd1")
     inputs = [np.random.default_rng(0).normal(size=(1, 4, 8, 8)), np.full(1, 500.0)]
     text = np.random.default_rng(1).normal(size=(2, 7, 16))
     whole = pipe.engine.run(pipe.unet, *inputs, text)
@@ -108,7 +108,7 @@ def test_shallow_with_the_feature_of_the_same_step_is_the_whole_network(branch):
 
 
 def test_a_step_that_lacks_half_of_the_feature_is_whole():
-    pipe = load(checkpoint("sd2"))
+    pipe = sharing("sd2")
     calls = recorded(pipe)
     images(pipe, [DeepCacheConfig(4)], steps=8, guidance_interval=(0.25, 0.75))
     assert calls == [
@@ -136,7 +136,7 @@ def test_deep_cache_forecasts_features_that_are_polynomials_of_its_order(order):
 
 
 def test_a_whole_step_that_was_forecast_is_made_up_for():
-    pipe = load(checkpoint("sd2"))
+    pipe = sharing("sd2")
     calls = recorded(pipe)
     images(pipe, [DeepCacheConfig(3), TaylorSeerCacheConfig(2, 2)], steps=10)  # computes 0, 1, 3, 5, 7, 9
     assert [method for method, _ in calls] == ["deep", "shallow", "deep", "shallow", "deep", "deep"]
@@ -153,7 +153,7 @@ def test_the_quadratic_schedule_is_densest_at_its_center():
 
 @pytest.mark.parametrize("family", ["sd1", "lcm", "bk_sdm", "sdxl"])  # PNDM, LCM and Euler among them
 def test_deep_cache_goes_with_every_network(family):
-    assert np.isfinite(images(load(checkpoint(family)), [DeepCacheConfig(2)], steps=4)).all()
+    assert np.isfinite(images(sharing(family), [DeepCacheConfig(2)], steps=4)).all()
 
 
 def test_a_shallow_step_asks_a_controlnet_for_the_skip_connections_that_it_has(monkeypatch):
@@ -199,7 +199,7 @@ def test_spectrum_spaces_computed_steps_further_and_further():
 
 
 def test_easycache_with_threshold_0_skips_nothing_and_with_a_great_one_all_it_may():
-    pipe = load(checkpoint("sd2"))
+    pipe = sharing("sd2")
     without = images(pipe)
     calls = recorded(pipe)
     assert np.array_equal(images(pipe, [EasyCacheConfig(threshold=0.0)]), without)
@@ -227,14 +227,14 @@ def test_easycache_uses_again_what_the_network_has_added_to_the_latents():
 
 @pytest.mark.parametrize("cache", STEP_CACHES, ids=lambda cache: type(cache).__name__)
 def test_forecasts_follow_a_guidance_interval(cache):
-    pipe = load(checkpoint("sd2"))
+    pipe = sharing("sd2")
     calls = recorded(pipe)
     assert np.isfinite(images(pipe, [cache], steps=8, guidance_interval=(0.25, 0.6))).all()
     assert 2 < len(calls) < 8
 
 
 def test_forecasts_survive_timesteps_that_come_twice():
-    pipe = load(checkpoint("sd1"))
+    pipe = sharing("sd1")
     for scheduler in (pipe.scheduler, HeunDiscreteScheduler.from_config(pipe.scheduler.config)):
         pipe.scheduler = scheduler
         assert np.isfinite(images(pipe, [TAYLOR])).all() and np.isfinite(images(pipe, [SPECTRUM])).all()
@@ -278,7 +278,7 @@ def test_a_cache_that_contradicts_the_run_is_refused_before_any_network_runs(cac
 
 
 def test_forecasts_are_refused_where_each_step_starts_from_new_noise():
-    pipe = load(checkpoint("sd2"))
+    pipe = sharing("sd2")
     pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
     with pytest.raises(ValueError, match="cannot foretell the steps of LCMScheduler"):
         images(pipe, [TAYLOR])

@@ -1,27 +1,20 @@
 """What the documentation shows is run: every Python snippet as it stands, and every command as far as its options.
 
 The snippets of a page run in order, in one namespace and an empty folder, on the bundled checkpoints; hub ids lead to
-tiny checkpoints in a hub cache. The files of `examples/` run the same way.
+tiny checkpoints in a hub cache. The files of `examples/` run the same way in `test_examples`.
 """
 
 import re
-import runpy
 import shlex
 from pathlib import Path
 
 import click
 import pytest
-from huggingface_hub import constants
 
-from image_pipelines import controlnet_folder
-from lora_cases import kohya, layers, stored
+from documented import ROOT, documented_hub
 from mindone.diffusers.cli import main
-from mindone.diffusers.loading.safetensors import save_file
 from test_pipelines_snippet import SNIPPET
-from tiny_pipelines import PUBLISHED, hub_cache
 
-ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(mindone-diffusers [a-z][^`]*|python [\w/]+\.py[^`]*)`")
@@ -55,17 +48,7 @@ WITH_COMMANDS = [page for page in PAGES if commands(page)]
 @pytest.fixture(scope="module", autouse=True)
 def hub(tmp_path_factory):
     """The hub ids of the pages lead to tiny checkpoints."""
-    cache, lora = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("lora")
-    tensors = kohya("sd1", {"unet": layers("sd1", "unet", (".to_q", ".to_v"))})
-    save_file(stored(tensors), lora / "pytorch_lora_weights.safetensors")
-    adapters = {
-        "lllyasviel/sd-controlnet-canny": lambda: controlnet_folder("sd1"),
-        "latent-consistency/lcm-lora-sdv1-5": lambda: lora,
-    }
-    hub_cache(cache, {**PUBLISHED, **adapters})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
-        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with documented_hub(tmp_path_factory.mktemp("hub")):
         yield
 
 
@@ -75,13 +58,6 @@ def test_python_snippets_run_as_they_are_shown(page, tmp_path, monkeypatch):
     namespace = {"__name__": "__main__"}
     for block in blocks(page, "python"):
         exec(compile(block, name(page), "exec"), namespace)
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=name)
-def test_examples_run_and_leave_a_picture(example, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(example), run_name="__main__")
-    assert list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)

@@ -2,6 +2,7 @@
 
 import errno
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import mindspore as ms
@@ -53,14 +54,15 @@ def test_network_matches_reference(engine, name):
     check(run(engines.get(engine), CASES[name]), name, FLOAT32)
 
 
-@pytest.mark.parametrize("name", ["unet_sd1", "unet_sdxl", "unet_bk_sdm", "text_projection", "vision", "tiny_decode"])
+@pytest.mark.parametrize(
+    "name", ["unet_sd1", "unet_sdxl", "text_projection", "vision", "tiny_decode", "autoencoder_encode"]
+)
 def test_network_matches_reference_in_graph_mode(name, graph_mode):
-    check(run(engines.get("mindspore"), CASES[name]), name, FLOAT32)
-
-
-@pytest.mark.parametrize("name", ["autoencoder_decode", "autoencoder_encode"])
-def test_autoencoder_matches_reference_in_graph_mode(name, graph_mode):
-    check(run(engines.get("mindspore"), CASES[name]), name, FLOAT32)
+    # The first row alone: convolutions are laid out row by row, and the more operations, the longer it compiles.
+    case = CASES[name]
+    first_row = replace(case, inputs={key: values[:1] for key, values in case.inputs.items()})
+    for i, output in enumerate(run(engines.get("mindspore"), first_row)):
+        assert error(output, GOLDEN[f"{name}.{i}"][:1]) <= FLOAT32
 
 
 @pytest.mark.parametrize("name", CASES)

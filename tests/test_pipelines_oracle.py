@@ -86,29 +86,30 @@ def xl():
     return reference(checkpoint("sdxl")), load(checkpoint("sdxl"))
 
 
+@pytest.fixture(scope="module")
+def plain(sd, xl):
+    """Images of both families' pipelines without any options."""
+    return {id(pipes): draw_both(*pipes)[1] for pipes in (sd, xl)}
+
+
+def assert_same_and_unlike(plain, pipes, options):
+    # Without the second, agreement could mean that the tiny networks ignore what they are given.
+    expected, images = draw_both(*pipes, **options)
+    assert expected.shape == images.shape
+    assert difference(expected, images) <= TOLERANCE
+    if options:
+        rows = images[: len(plain)]
+        assert rows.shape != plain.shape or difference(rows, plain) > 10 * TOLERANCE
+
+
 @pytest.mark.parametrize("name", SD_OPTIONS)
-def test_stable_diffusion_options(name, sd):
-    assert_same(*sd, **SD_OPTIONS[name])
+def test_stable_diffusion_options(name, sd, plain):
+    assert_same_and_unlike(plain[id(sd)], sd, SD_OPTIONS[name])
 
 
 @pytest.mark.parametrize("name", XL_OPTIONS)
-def test_stable_diffusion_xl_options(name, xl):
-    assert_same(*xl, **XL_OPTIONS[name])
-
-
-@pytest.mark.parametrize("pipes, options", [("sd", SD_OPTIONS), ("xl", XL_OPTIONS)])
-def test_the_options_make_a_difference(pipes, options, request):
-    # Without this, agreement could mean that the tiny networks ignore what they are given.
-    _, ours = request.getfixturevalue(pipes)
-    plain = ours(PROMPT, num_inference_steps=4, generator=generators(1), output_type="np").images
-    for name, values in options.items():
-        arguments = {"prompt": PROMPT, "num_inference_steps": 4, **values}
-        if "timesteps" in values or "sigmas" in values:
-            del arguments["num_inference_steps"]
-        if name != "defaults" and isinstance(arguments["prompt"], str | None) and "num_images_per_prompt" not in values:
-            images = ours(**arguments, generator=generators(1), output_type="np").images
-            different = images.shape != plain.shape or difference(images, plain) > 10 * TOLERANCE
-            assert different, name
+def test_stable_diffusion_xl_options(name, xl, plain):
+    assert_same_and_unlike(plain[id(xl)], xl, XL_OPTIONS[name])
 
 
 @pytest.mark.parametrize("family", ["sd2", "bk_sdm", "lcm"])

@@ -38,6 +38,21 @@ def load(folder, **options):
     return pipe
 
 
+@functools.cache
+def _shared(family: str, engine: str):
+    pipe = load(checkpoint(family), engine=engine)
+    pipe.set_compiled_limit(16)
+    return pipe
+
+
+def sharing(family: str, engine: str = "openvino"):
+    """A pipeline of one's own on networks that it shares, with what was compiled for them: leave those as they are."""
+    shared = _shared(family, engine)
+    pipe = type(shared).from_pipe(shared)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 def images_of(pipe, seed=0, **options) -> np.ndarray:
     """Images after two steps."""
     arguments = {"prompt": PROMPT, "num_inference_steps": 2, "output_type": "np", **options}

@@ -5,7 +5,7 @@ that are stored for it, and keeps what it compiled in the network's cache.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -76,6 +76,32 @@ class Quantized(Stored, Protocol):
     @property
     def output_range(self) -> tuple[float, float] | None:
         """The same of the product's result, on a grid of signed integers, where a product of two results reads it."""
+
+
+def is_mapped(stored: Stored | None) -> TypeGuard[Mapped]:
+    """Whether stored values are `Mapped`."""
+    return _is(stored, Mapped)
+
+
+def is_adjustable(stored: Stored | None) -> TypeGuard[Adjustable]:
+    """Whether stored values are `Adjustable`."""
+    return _is(stored, Adjustable)
+
+
+def is_quantized(stored: Stored | None) -> TypeGuard[Quantized]:
+    """Whether stored values are `Quantized`."""
+    return _is(stored, Quantized)
+
+
+_answers: dict[tuple[type, type], bool] = {}
+
+
+def _is(stored: Stored | None, protocol: type) -> bool:
+    # Python compares every member of a protocol at every `isinstance`, and engines ask for every weight at every call.
+    key = (type(stored), protocol)
+    if key not in _answers:
+        _answers[key] = isinstance(stored, protocol)
+    return _answers[key]
 
 
 class Network(Protocol):

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .base import Adjustable, Array, Quantized, Stored, Values
+from .base import Array, Stored, Values, is_adjustable, is_quantized
 
 Parameter: TypeAlias = Array
 """``ms.Parameter``, which also carries what is bound to it."""
@@ -91,9 +91,9 @@ def fill(parameter: Parameter, dtype: str) -> None:
     import mindspore as ms
 
     values = bound(parameter)
-    if isinstance(values, Quantized):
+    if is_quantized(values):
         raise ValueError('int8 computes on the OpenVINO engine, not on MindSpore\'s kernels: use engine="openvino"')
-    wanted = (dtype, values.version if isinstance(values, Adjustable) else 0)
+    wanted = (dtype, values.version if is_adjustable(values) else 0)
     if values is None or parameter.filled_as == wanted:
         return
     target = getattr(ms, dtype)

@@ -12,7 +12,7 @@ from openvino._offline_transformations import compress_model_transformation
 
 from ...utils.machine import multiplies_bytes_exactly
 from ...utils.scratch import Scratch
-from ..base import Mapped, Quantized, Stored, Values
+from ..base import Stored, Values, is_mapped, is_quantized
 
 Node: TypeAlias = Any
 """``openvino.Node`` and ``openvino.Output``, which behave alike here."""
@@ -33,14 +33,14 @@ class Constants:
 
     def of_stored(self, stored: Stored, part: int = 0, parts: int = 1) -> Node:
         """One of equal parts of the rows of stored values, as a float32 node."""
-        if isinstance(stored, Quantized):
+        if is_quantized(stored):
             if len(stored.shape) < 4 or self._float32:
                 return self.of_int8(np.split(stored.integers, parts)[part], np.split(stored.scale, parts)[part])
             # The device multiplies by matrices in int8, and unpacks kernels to float32: so they are in 16 bits here.
             values = np.split(stored.numpy(np.float32), parts)[part]
             kept = self.scratch.keep(values.astype(np.float16)).view(np.uint16)
             return _as_float32(self._sharing(kept.reshape(-1), list(values.shape), ov.Type.f16))
-        if not isinstance(stored, Mapped) or stored.dtype not in _TYPES:
+        if not is_mapped(stored) or stored.dtype not in _TYPES:
             (node,) = self.of_computed(np.split(stored.numpy(np.float32), parts)[part][None])
             return node
         element, kind = _TYPES[stored.dtype]

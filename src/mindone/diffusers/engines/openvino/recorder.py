@@ -9,7 +9,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
-from ..base import Adjustable, Array, Quantized
+from ..base import Adjustable, Array, Quantized, is_adjustable, is_quantized
 from ..binding import stored
 from .constants import Constants, Node, ints, scalar
 
@@ -43,7 +43,7 @@ class Recorder:
         key = (id(parameter), part, parts)
         if key not in self._nodes:
             values = stored(parameter)
-            if isinstance(values, Adjustable):
+            if is_adjustable(values):
                 self._nodes[key] = (
                     self._adjustable(values) if parts == 1 else _rows(self.weight(parameter), part, parts)
                 )
@@ -76,7 +76,7 @@ class Recorder:
     def quantized(self, parameter: ms.Parameter) -> Quantized | None:
         """The parameter's values where its product is in int8, or None."""
         values = stored(parameter)
-        return values if isinstance(values, Quantized) and values.input_range is not None else None
+        return values if is_quantized(values) and values.input_range is not None else None
 
     def _adjustable(self, values: Adjustable) -> Node:
         node = ov_ops.parameter(list(values.shape), ov.Type.f32)
@@ -89,7 +89,7 @@ class Recorder:
 
     def is_fixed(self, parameter: ms.Parameter) -> bool:
         """Whether the parameter's values can be computed with while recording."""
-        return not isinstance(stored(parameter), Adjustable)
+        return not is_adjustable(stored(parameter))
 
     def node(self, x: Array) -> Node:
         """An operand, which may be a parameter, as a node."""

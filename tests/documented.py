@@ -1,0 +1,35 @@
+"""Where the hub ids of the documentation and of the examples lead: to tiny checkpoints."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from image_pipelines import controlnet_folder
+from lora_cases import kohya, layers, stored
+from mindone.diffusers.loading.safetensors import save_file
+from tiny_pipelines import PUBLISHED, hub_cache
+
+ROOT = Path(__file__).parent.parent
+"""The folder of the project."""
+
+
+@contextlib.contextmanager
+def documented_hub(folder: Path) -> Iterator[None]:
+    """A hub cache in ``folder`` with a repository for each hub id, and no other hub."""
+    lora = folder / "lora"
+    lora.mkdir()
+    tensors = kohya("sd1", {"unet": layers("sd1", "unet", (".to_q", ".to_v"))})
+    save_file(stored(tensors), lora / "pytorch_lora_weights.safetensors")
+    adapters = {
+        "lllyasviel/sd-controlnet-canny": lambda: controlnet_folder("sd1"),
+        "latent-consistency/lcm-lora-sdv1-5": lambda: lora,
+    }
+    cache = folder / "cache"
+    hub_cache(cache, {**PUBLISHED, **adapters})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        yield
