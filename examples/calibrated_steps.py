@@ -14,6 +14,6 @@ def draw(steps):
     return pipe(prompt, num_inference_steps=steps, generator=np.random.default_rng(0)).images[0]
 
 
-many, few = draw(100), draw(6)
-pipe.scheduler = pipe.calibrated_scheduler(num_inference_steps=6)
+many, few = draw(50), draw(6)
+pipe.scheduler = pipe.calibrated_scheduler(num_inference_steps=6, reference_steps=50)
 make_image_grid([many, few, draw(6)], rows=1, cols=3).save("calibrated_steps.png")
