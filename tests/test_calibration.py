@@ -12,6 +12,7 @@ from mindone.diffusers import (
     EulerDiscreteScheduler,
 )
 from mindone.diffusers.acceleration.calibration import ReferencePath, fitted, recorded
+from mindone.diffusers.schedulers.calibrated import calibrated
 from mindone.diffusers.schedulers.calibration_rows import parse_rows, row_texts
 from tiny_pipelines import PROMPT, checkpoint, load
 
@@ -116,6 +117,11 @@ def test_a_calibrated_scheduler_is_saved_with_its_pipeline_and_works_on_mindspor
     other = DiffusionPipeline.from_pretrained(checkpoint("sd1"), engine="mindspore")
     other.set_progress_bar_config(disable=True)
     assert np.allclose(latents_of(other, again, 3), expected, atol=1e-3)
+
+
+def test_a_checkpoint_of_another_solver_is_calibrated_all_the_same():
+    config = DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++", final_sigmas_type="sigma_min").config
+    assert calibrated(config, ROWS).calibration == ROWS
 
 
 def test_rows_are_texts_and_back():

@@ -140,3 +140,5 @@ def test_calibrated_steps_go_on_with_the_profile_and_yield_to_what_is_typed(pipe
     assert profile.job_fields_with({"steps": 2})["calibration"] == rows
     yielding = profile.job_fields_with({"steps": 6})
     assert yielding["calibration"] == () and yielding["last_timestep"] == 51 and yielding["steps"] == 6
+    other = profile.job_fields_with({"scheduler": "unipc"})  # which takes no last timestep
+    assert other["calibration"] == () and other["last_timestep"] is None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedulers.arrays import Array, Generators, as_array_like, to_numpy
-from ..schedulers.calibrated import CalibratedMultistepScheduler, weighted
+from ..schedulers.calibrated import SOLVER, CalibratedMultistepScheduler, calibrated, weighted
 from ..schedulers.dpm_solver import DPMSolverMultistepScheduler
 from ..schedulers.output import SchedulerOutput
 from ..schedulers.spacing import closing_in
@@ -95,13 +95,11 @@ def fitted(
     """
     config = pipe.scheduler.config
     view = copy.copy(pipe)
-    solver: dict[str, Any] = {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}
-    view.scheduler = follower = _Follower.from_config(config, **solver)
+    view.scheduler = follower = _Follower.from_config(config, **SOLVER)
     follower.path, follower.wanted, follower.rows = path, timesteps, []
     view.set_progress_bar_config(disable=True)
     output = view(*arguments, **{**options, "num_inference_steps": len(timesteps), "output_type": "latent"})
-    scheduler = CalibratedMultistepScheduler.from_config(config, **solver, calibration=follower.rows)
-    return scheduler, output.images
+    return calibrated(config, follower.rows), output.images
 
 
 def calibrated_scheduler(

@@ -124,8 +124,9 @@ class Profile(Fields):
         if "image" in given:
             del own["height"], own["width"]
         if self.settings.calibration and any(given.get(name) not in (None, own.get(name)) for name in _NOT_CALIBRATED):
-            last = parse_rows(self.settings.calibration)[-1][0]
-            own |= {"calibration": (), "last_timestep": int(last)}
+            own["calibration"] = ()
+            if given.get("scheduler") in (None, self.settings.scheduler):
+                own["last_timestep"] = int(parse_rows(self.settings.calibration)[-1][0])
         return {**own, **given}
 
 

@@ -197,10 +197,9 @@ def _with_settings(view: Component, job: Job) -> Component:
     if job.scheduler is not None:
         view.scheduler = by_name(job.scheduler, view.scheduler.config)
     if job.calibration:
-        from ..schedulers.calibrated import CalibratedMultistepScheduler
+        from ..schedulers.calibrated import calibrated
 
-        rows = parse_rows(job.calibration)
-        view.scheduler = CalibratedMultistepScheduler.from_config(view.scheduler.config, calibration=rows)
+        view.scheduler = calibrated(view.scheduler.config, parse_rows(job.calibration))
     if job.last_timestep is not None:
         view.scheduler = view.scheduler.for_run()  # the pipeline's own stays as it is
         view.scheduler.last_timestep = job.last_timestep

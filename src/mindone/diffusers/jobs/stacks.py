@@ -14,7 +14,7 @@ from ..loading.int8 import QUANTIZATION
 from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
 from ..models.twin import is_plain, twin
-from ..schedulers.calibrated import CalibratedMultistepScheduler
+from ..schedulers.calibrated import calibrated
 from ..schedulers.calibration_rows import parse_rows
 from ..schedulers.short_names import by_name
 from ..utils.types import Value
@@ -113,8 +113,7 @@ class Stacks:
 
         def make() -> Value:
             if settings.calibration:
-                rows = parse_rows(settings.calibration)
-                return CalibratedMultistepScheduler.from_config(own.config, calibration=rows)
+                return calibrated(own.config, parse_rows(settings.calibration))
             scheduler = by_name(settings.scheduler, own.config)
             scheduler.last_timestep = settings.last_timestep
             return scheduler

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +13,16 @@ from .dpm_solver import DPMSolverMultistepScheduler
 from .options import fields
 from .output import SchedulerOutput
 
+SOLVER: Mapping[str, Any] = {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}
+"""What a calibration is for."""
+
 
 class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
     """A linear multistep method, x_{i+1} = a_i x_i + Σ_{j ≤ i} b_ij x̂₀(x_j), with weights of its own for each step.
 
     Every multistep solver of diffusion models has this form. Its weights come from a Taylor series, which is right for
     small steps; weights that were fitted to a model are right for the steps that they were fitted to (S4S, Frankel et
-    al. 2025, arXiv 2502.17423, eq. 5). ``acceleration.calibration`` finds them.
+    al. 2025, arXiv 2502.17423). ``acceleration.calibration`` finds them.
 
     Without a ``calibration`` it is `DPMSolverMultistepScheduler`, 2M. With one it does the calibrated steps, from noise
     on: neither fewer of them, nor other timesteps.
@@ -35,7 +39,7 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
         if not rows:
             return
         check_rows(rows, options["num_train_timesteps"])
-        if options["algorithm_type"] != "dpmsolver++" or options["final_sigmas_type"] != "zero":
+        if any(options[name] != value for name, value in SOLVER.items()):
             raise ValueError(
                 "a calibration is for algorithm_type 'dpmsolver++' that ends at final_sigmas_type 'zero', got "
                 f"{options['algorithm_type']!r} and {options['final_sigmas_type']!r}"
@@ -75,6 +79,15 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
         x0 = self._convert(model_output, sample, self._sigmas[i])
         self._outputs = [x0, *self._outputs]
         return SchedulerOutput(weighted(self.calibration[i][1:], [sample, *self._outputs]), x0)
+
+
+def calibrated(config: Mapping[str, Any], rows: Sequence[Row]) -> CalibratedMultistepScheduler:
+    """The scheduler of calibrated steps on a checkpoint's noise schedule, whatever kind of solver the config asks for.
+
+    Raises:
+        ValueError: rows that cannot be.
+    """
+    return CalibratedMultistepScheduler.from_config(config, **SOLVER, calibration=rows)
 
 
 def weighted(weights: Sequence[float], terms: Sequence[Array]) -> Array:
