@@ -24,7 +24,8 @@ def test_a_published_path_gives_the_class_of_the_package(path):
 
 def test_every_scheduler_file_of_the_reference_that_exists_here_has_its_path():
     published = {name for path, names in PATHS.items() if path.startswith("schedulers.") for name in names}
-    assert set(schedulers.SCHEDULERS) <= published
+    ours_alone = {"CalibratedMultistepScheduler"}
+    assert set(schedulers.SCHEDULERS) - ours_alone <= published
 
 
 @pytest.mark.parametrize(
