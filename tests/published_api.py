@@ -24,6 +24,9 @@ OUTPUTS = {
     "UNet2DConditionOutput": "mindone.diffusers.models.outputs",
 }
 
+OURS_ALONE = ("CalibratedMultistepScheduler",)
+"""Schedulers that the reference does not have."""
+
 _DIFFERENCES = json.loads((HERE / "api_differences.json").read_text(encoding="utf-8"))
 
 ABSENT_FEATURES: dict[str, tuple[str, set[str]]] = {
