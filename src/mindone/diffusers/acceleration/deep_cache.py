@@ -6,8 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..engines import Array
+from ..schedulers.arrays import combination
 from .forecast import newton_weights
-from .steps import Forward, Step, Timestep, between, combination, last_rows, whole
+from .steps import Forward, Step, Timestep, between, last_rows, whole
 
 
 @dataclass(frozen=True)

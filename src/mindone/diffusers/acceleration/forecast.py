@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..engines import Array
-from .steps import Predictor, Run, Step, combination, last_rows
+from ..schedulers.arrays import combination
+from .steps import Predictor, Run, Step, last_rows
 
 
 class Rule(Protocol):

@@ -1,6 +1,6 @@
 """What speed-ups that live in the denoising loop see of it: its steps, and the calls that they may stand in for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,14 +55,6 @@ def last_rows(x: Array, rows: int) -> Array | None:
     """The last ``rows`` rows: all, or the prompt's half of what was made under guidance; None where there are fewer."""
     have = x.shape[0]
     return x if have == rows else x[have - rows :] if have > rows else None
-
-
-def combination(weights: Sequence[float], arrays: Sequence[Array]) -> Array:
-    """The sum of ``arrays`` times ``weights``."""
-    total = arrays[0] * weights[0]
-    for weight, array in zip(weights[1:], arrays[1:]):
-        total = total + array * weight
-    return total
 
 
 def whole(name: str, value: object, least: int) -> None:

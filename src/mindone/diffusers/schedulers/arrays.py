@@ -67,6 +67,14 @@ def to_numpy(array: Array) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.asnumpy()
 
 
+def combination(weights: Sequence[float], arrays: Sequence[Array]) -> Array:
+    """The sum of ``arrays`` times ``weights``."""
+    total = arrays[0] * weights[0]
+    for weight, array in zip(weights[1:], arrays[1:]):
+        total = total + array * weight
+    return total
+
+
 def per_image(values: Sequence[float], like: Array) -> Array | float:
     """One coefficient per image, ready to multiply a batch: a float where all agree, else ``(batch, 1, 1, 1)``."""
     if len(set(values)) == 1:

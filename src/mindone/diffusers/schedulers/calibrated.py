@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators
+from .arrays import Array, Generators, combination
 from .calibration_rows import Row, check_rows
 from .dpm_solver import DPMSolverMultistepScheduler
 from .options import fields
@@ -78,7 +78,7 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
             )
         x0 = self._convert(model_output, sample, self._sigmas[i])
         self._outputs = [x0, *self._outputs]
-        return SchedulerOutput(weighted(self.calibration[i][1:], [sample, *self._outputs]), x0)
+        return SchedulerOutput(combination(self.calibration[i][1:], [sample, *self._outputs]), x0)
 
 
 def calibrated(config: Mapping[str, Any], rows: Sequence[Row]) -> CalibratedMultistepScheduler:
@@ -88,11 +88,3 @@ def calibrated(config: Mapping[str, Any], rows: Sequence[Row]) -> CalibratedMult
         ValueError: rows that cannot be.
     """
     return CalibratedMultistepScheduler.from_config(config, **SOLVER, calibration=rows)
-
-
-def weighted(weights: Sequence[float], terms: Sequence[Array]) -> Array:
-    """The sum of the terms times their weights."""
-    total = weights[0] * terms[0]
-    for weight, term in zip(weights[1:], terms[1:]):
-        total = total + weight * term
-    return total
