@@ -26,11 +26,12 @@ from pathlib import Path
 import numpy as np
 
 from mindone.diffusers import jobs
+from mindone.diffusers.acceleration.calibration import REFERENCE_STEPS
 from mindone.diffusers.bench import shapes
 from mindone.diffusers.jobs.stacks import Stacks
 from mindone.diffusers.tune.candidates import Space
 from mindone.diffusers.tune.costs import Costs
-from mindone.diffusers.tune.likeness import REFERENCE_STEPS, Drawings
+from mindone.diffusers.tune.likeness import Drawings
 from mindone.diffusers.tune.page import render
 from mindone.diffusers.tune.pipeline import BASELINE
 

@@ -7,10 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..schedulers.calibration_rows import parse_rows
-from ..schedulers.short_names import by_name
 from .grouping import call_key
 from .job import Job, PipelineKey
+from .steps import scheduler_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -194,13 +193,5 @@ def _with_settings(view: Component, job: Job) -> Component:
     """The same with the job's own scheduler and caches."""
     if job.caches is not None:
         view.caches = job.caches
-    if job.scheduler is not None:
-        view.scheduler = by_name(job.scheduler, view.scheduler.config)
-    if job.calibration:
-        from ..schedulers.calibrated import calibrated
-
-        view.scheduler = calibrated(view.scheduler.config, parse_rows(job.calibration))
-    if job.last_timestep is not None:
-        view.scheduler = view.scheduler.for_run()  # the pipeline's own stays as it is
-        view.scheduler.last_timestep = job.last_timestep
+    view.scheduler = scheduler_for(view.scheduler, job.scheduler, job.last_timestep, job.calibration)
     return view

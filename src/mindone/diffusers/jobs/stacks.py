@@ -14,11 +14,9 @@ from ..loading.int8 import QUANTIZATION
 from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
 from ..models.twin import is_plain, twin
-from ..schedulers.calibrated import calibrated
-from ..schedulers.calibration_rows import parse_rows
-from ..schedulers.short_names import by_name
 from ..utils.types import Value
 from .profile import Settings
+from .steps import scheduler_for
 
 if TYPE_CHECKING:
     from ..pipelines.base import Pipeline
@@ -111,15 +109,8 @@ class Stacks:
     def _scheduler(self, settings: Settings, own: Value) -> Value:
         """Of the settings' kind, for the checkpoint of ``own``; runs leave it as it is, so that views can share it."""
 
-        def make() -> Value:
-            if settings.calibration:
-                return calibrated(own.config, parse_rows(settings.calibration))
-            scheduler = by_name(settings.scheduler, own.config)
-            scheduler.last_timestep = settings.last_timestep
-            return scheduler
-
         kind = (settings.scheduler, settings.last_timestep, settings.calibration)
-        return self._once(("scheduler", settings.distilled, *kind), make)
+        return self._once(("scheduler", settings.distilled, *kind), lambda: scheduler_for(own, *kind))
 
     def _tiny_vae(self, path_or_id: str, dtype: str) -> AutoencoderTiny:
         def load() -> AutoencoderTiny:

@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..acceleration.calibration import ReferencePath, fitted, recorded
+from ..acceleration.calibration import REFERENCE_STEPS, ReferencePath, fitted, recorded
 from ..engines import Engine
 from ..jobs.profile import Settings
 from ..jobs.stacks import Stacks
@@ -34,7 +34,6 @@ PROMPTS = (
     "a fish in the sea",
 )
 """Plain things, which models of every kind know."""
-REFERENCE_STEPS = 100
 _CALIBRATING = 2
 """Prompts from which calibrated steps are found; they are as good on the others."""
 _IDENTICAL = 99.0

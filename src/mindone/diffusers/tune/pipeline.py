@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ..acceleration.calibration import REFERENCE_STEPS
 from ..engines.precision import computes_in
 from ..jobs.profile import Precision, Profile, Settings
 from ..jobs.stacks import Stacks
@@ -24,7 +25,7 @@ from .candidates import FIXED_FORECASTS, FORECASTS, Candidate, Space
 from .clock import Clock
 from .costs import Costs
 from .front import Dot, Front, Row
-from .likeness import PROMPTS, REFERENCE_STEPS, Drawings
+from .likeness import PROMPTS, Drawings
 from .prior import expected_psnr
 from .search import LocalSearch, Point, halve, on_front, shortlist
 from .seeds import few_steps, first_seeds
