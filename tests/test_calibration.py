@@ -161,6 +161,8 @@ def test_other_steps_than_the_calibrated_ones_are_refused(samples):
 def test_what_cannot_be_calibrated_is_refused(pipe):
     with pytest.raises(ValueError, match="num_inference_steps must be at least 2 to be calibrated, got 1"):
         pipe.calibrated_scheduler(1)
+    with pytest.raises(ValueError, match="prompts must be a list of texts, got 'a dog'"):
+        pipe.calibrated_scheduler(4, "a dog")
     with pytest.raises(ValueError, match="a reference of 3 steps is too short to calibrate 3 steps"):
         ReferencePath(801, {401: samples, 101: samples, -1: samples}).timesteps(3, 400)
 

@@ -128,10 +128,12 @@ def calibrated_scheduler(
             for the few steps alone; the reference is guided all along.
 
     Raises:
-        ValueError: fewer than two steps, or a reference that is too short for them.
+        ValueError: fewer than two steps, a reference that is too short for them, or a text instead of a list of texts.
     """
     if num_inference_steps < 2:
         raise ValueError(f"num_inference_steps must be at least 2 to be calibrated, got {num_inference_steps}")
+    if isinstance(prompts, str):
+        raise ValueError(f"prompts must be a list of texts, got {prompts!r}")
 
     def noise() -> Generators:
         return [np.random.Generator(np.random.PCG64(seed + i)) for i in range(len(prompts))]
