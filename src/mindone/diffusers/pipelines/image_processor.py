@@ -296,9 +296,13 @@ def decode_latents(engine: Engine, vae: Component, latents: Array) -> NDArray[np
             "narrow for this checkpoint; load it with mindspore_dtype float32 or bfloat16"
         )
         image = np.nan_to_num(image, nan=-1.0)
-    return np.clip(image * 0.5 + 0.5, 0.0, 1.0).transpose(0, 2, 3, 1)
+    image = image * 0.5  # new memory, and from here on no more of it
+    image += 0.5
+    return np.clip(image, 0.0, 1.0, out=image).transpose(0, 2, 3, 1)
 
 
 def to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
     """PIL images of float arrays in [0, 1], (batch, height, width, 3)."""
-    return [Image.fromarray(image) for image in (images * 255).round().astype(np.uint8)]
+    levels = images * 255
+    levels = np.round(levels, out=levels).astype(np.uint8, order="C")  # Pillow reads other orders byte by byte
+    return [Image.fromarray(image) for image in levels]

@@ -85,6 +85,9 @@ class StableDiffusionPipeline(Pipeline):
         """
         count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
         checks.check_clip_skip(clip_skip, self.text_encoder.config["num_hidden_layers"])
+        if do_classifier_free_guidance and prompt_embeds is None and negative_prompt_embeds is None and not clip_skip:
+            both = self._encode(as_list(prompt, count) + as_list(negative_prompt, count))
+            prompt_embeds, negative_prompt_embeds = both[:count], both[count:]
         if prompt_embeds is None:
             prompt_embeds = self._encode(as_list(prompt, count), skip=clip_skip or 0)
         if do_classifier_free_guidance and negative_prompt_embeds is None:

@@ -33,7 +33,7 @@ class Graph:
         fixed: Mapping[str, object],
     ):
         precision = precision_of(network.dtype)
-        recorder = Operators(float32=precision == "f32")
+        recorder = Operators(precision)
         nodes = {name: ov_ops.parameter(list(x.shape), _kind(x)) for name, x in arrays.items()}
         outputs = _record(recorder, network, method, nodes, fixed)
         self._single = not isinstance(outputs, tuple)

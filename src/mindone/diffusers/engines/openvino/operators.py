@@ -76,7 +76,7 @@ class Operators(Recorder):
 
     def group_norm(self, x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Node:
         weight, bias = self.node(weight), self.node(bias)
-        if self.float32 and group_norms.pays(tuple(x.shape)):
+        if self.precision != "f16" and group_norms.pays(tuple(x.shape)):
             return group_norms.group_norm(x, groups, _along_channels(weight, 4), _along_channels(bias, 4), eps)
         return ov_ops.group_normalization(x, weight, bias, groups, eps)
 

@@ -26,13 +26,13 @@ class HostInput:
 class Recorder:
     """The state of one recording. `operators.Operators` adds the operations that `functional` calls.
 
-    ``float32`` says that the device will compute in that precision. All arithmetic is recorded in float32 whatever it
+    ``precision`` is what the device will compute in: f32, f16 or bf16. All arithmetic is recorded in float32 whatever it
     is: the precision is chosen when the graph is compiled.
     """
 
-    def __init__(self, float32: bool):
-        self.float32 = float32
-        self.constants = Constants(float32)
+    def __init__(self, precision: str):
+        self.precision, self.float32 = precision, precision == "f32"
+        self.constants = Constants(self.float32)
         self.host_inputs: list[HostInput] = []
         self.adjustables: list[tuple[Node, Adjustable]] = []
         self._nodes: dict[tuple[int, int, int], Node] = {}
