@@ -13,7 +13,7 @@ from ..jobs.profile import Precision, Settings
 
 STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25, 28, 31, 34, 37, 40)
 """With an interval of n those are best that leave 1 when divided by n: then the last step is a whole one."""
-LAST_TIMESTEPS = (None, 75, 50, 25, 10)
+LAST_TIMESTEPS = (None, 75, 40, 25, 10)
 """Where the last step is taken; None: where the scheduler's own spacing has it."""
 INTERVALS = (1, 2, 3, 4, 5, 6, 8)
 """Of whole steps; 1 is no feature cache."""

@@ -1,9 +1,9 @@
 """Group normalization that leaves an image where convolutions put it, as an OpenVINO graph.
 
 The device computes its own group normalization on planes, and convolutions on pixels whose channels lie together: that
-is a copy before and a copy after each, a quarter of the time of a small autoencoder's decoder. Here a channel's mean over
-the image comes first, then the mean of a group's few channels, both of which can be had in any layout. Two passes, as
-E[(x − E[x])²] does not cancel where E[x²] − E[x]² would.
+is a copy before and a copy after each, a quarter of the time of a small autoencoder's decoder. Here a channel's mean
+over the image comes first, then the mean of a group's few channels, both of which can be had in any layout. Two passes,
+as E[(x − E[x])²] does not cancel where E[x²] − E[x]² would.
 
 In bfloat16 the means are rounded as well, to 2⁻⁹ of themselves: images of the bundled model are 51.0 dB from those in
 float32 with the device's own, 50.6 with this. Not for float16, in which squares of values above 256 overflow.
@@ -16,8 +16,8 @@ from .constants import Node, ints, scalar
 WORTHWHILE = 32 * 32
 """Pixels from which it pays: what is saved grows with the image, the small operations between cost the same. Measured
 between 3×3 convolutions with AVX2: 1.5 times as fast for 24 channels of 256×256, 48 of 128×128; 1.15 for 48 of 32×32;
-1.12 for 128 of 256×256; 1.04 for 320 of 64×64; 0.93 for 192 of 4×4. In bfloat16 the bundled decoder is 1.05 times as fast
-with AVX-512 and 1.16 with AMX, its UNet 1.02 and 1.03, Stable Diffusion's decoder 1.07."""
+1.12 for 128 of 256×256; 1.04 for 320 of 64×64; 0.93 for 192 of 4×4. In bfloat16 the bundled decoder is 1.05 times as
+fast with AVX-512 and 1.16 with AMX, its UNet 1.02 and 1.03, Stable Diffusion's decoder 1.07."""
 
 
 def pays(image: tuple[int, ...]) -> bool:

@@ -26,8 +26,8 @@ class HostInput:
 class Recorder:
     """The state of one recording. `operators.Operators` adds the operations that `functional` calls.
 
-    ``precision`` is what the device will compute in: f32, f16 or bf16. All arithmetic is recorded in float32 whatever it
-    is: the precision is chosen when the graph is compiled.
+    ``precision`` is what the device will compute in: f32, f16 or bf16. All arithmetic is recorded in float32 whatever
+    it is: the precision is chosen when the graph is compiled.
     """
 
     def __init__(self, precision: str):
