@@ -12,7 +12,6 @@ from mindone.diffusers import (
     EulerDiscreteScheduler,
 )
 from mindone.diffusers.acceleration.calibration import ReferencePath, fitted, recorded
-from mindone.diffusers.acceleration.refinement import refined
 from mindone.diffusers.schedulers.calibrated import calibrated
 from mindone.diffusers.schedulers.calibration_rows import parse_rows, row_texts
 from tiny_pipelines import PROMPT, checkpoint, load
@@ -92,26 +91,6 @@ def test_fitting_finds_the_weights_that_made_a_path(pipe):
     assert np.array_equal(path.samples[-1], pipe.engine.numpy(output.images))
     assert np.allclose(latents_of(pipe, found, 3), path.samples[-1], rtol=1e-3, atol=2e-3)
     assert np.allclose(latents_of(pipe, found, 3), pipe.engine.numpy(latents), atol=1e-4)
-
-
-def test_refining_brings_weights_that_are_off_back_to_the_end_of_the_path(pipe):
-    options = {"height": SIZE, "width": SIZE}
-    pipe.scheduler, before = (
-        CalibratedMultistepScheduler.from_config(pipe.scheduler.config, calibration=ROWS),
-        pipe.scheduler,
-    )
-    more = {"num_inference_steps": 3, "output_type": "latent", "generator": noise()}
-    _, path = recorded(pipe, [PROMPT], **options, **more)
-    exact, pipe.scheduler = pipe.scheduler, before
-    off = CalibratedMultistepScheduler.from_config(exact.config, calibration=[[801, 0.8, 0.2], *ROWS[1:]])
-    found, latents = refined(pipe, path, off, [PROMPT], **options, generator=noise())
-
-    def error(samples):
-        return np.abs(samples - path.samples[-1]).max()
-
-    assert error(latents) < 0.1 * error(latents_of(pipe, off, 3))
-    assert np.allclose(latents_of(pipe, found, 3), latents, atol=1e-4)
-    assert refined(pipe, path, exact, [PROMPT], **options, generator=noise())[0] is exact
 
 
 def test_five_calibrated_steps_come_closer_to_many_than_a_solver_s_also_with_other_prompts():

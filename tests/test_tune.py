@@ -2,7 +2,6 @@
 
 import json
 from itertools import count
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from mindone.diffusers.tune.candidates import Candidate, Space
 from mindone.diffusers.tune.costs import Costs, Part
 from mindone.diffusers.tune.front import Dot, Front, Row
 from mindone.diffusers.tune.likeness import Drawings
-from mindone.diffusers.tune.polish import polish
 from mindone.diffusers.tune.prior import expected_psnr
 from mindone.diffusers.tune.rehearsal import CountingEngine
 from mindone.diffusers.tune.report import write_report
@@ -145,32 +143,6 @@ def test_halving_drops_what_falls_behind_and_keeps_the_last_complete_rung():
     found, prompts = halve(known, 1, redraw, [(3, 1.0)], lambda: True)
     assert prompts == 3 and set(found) == {a, b} and on_front(found) == [a, b]
     assert halve(known, 1, redraw, [(3, 1.0)], lambda: False) == (known, 1)
-
-
-def test_few_calibrated_steps_on_the_front_are_fitted_once_more_while_there_is_time():
-    plain, four, five, many = (
-        Candidate(steps=4),
-        Candidate(steps=4, last_timestep=75, calibrated=True),
-        Candidate(steps=5, last_timestep=40, calibrated=True),
-        Candidate(steps=8, last_timestep=25, calibrated=True),
-    )
-    behind = five._replace(guided=0.8)
-    points = {
-        many: Point(4.0, 40.0),
-        five: Point(3.0, 36.0),
-        four: Point(2.0, 33.0),
-        behind: Point(2.5, 30.0),
-        plain: Point(1.0, 30.0),
-    }
-    refined = []
-    drawings = SimpleNamespace(
-        refine=refined.append, stacks=SimpleNamespace(pipe=SimpleNamespace(unet=SimpleNamespace(is_big=False)))
-    )
-    polish(points, drawings, 2, lambda each, count: Point(points[each].seconds, 50.0 + count), lambda: True)
-    assert refined == [four, five]
-    assert {each for each, point in points.items() if point.psnr == 52.0} == {four, five}
-    polish(points, drawings, 2, None, lambda: False)
-    assert refined == [four, five]
 
 
 def test_what_an_image_decides_hides_nothing_whose_steps_are_fixed():

@@ -22,6 +22,8 @@ from ..schedulers.dpm_solver import DPMSolverMultistepScheduler
 from ..schedulers.output import SchedulerOutput
 from ..schedulers.spacing import closing_in
 
+PROMPTS = ("a rocket on a blue background", "a small house under a tree")
+"""Plain things, which models of every kind know."""
 REFERENCE_STEPS = 100
 """Of the run that others are compared with."""
 _POWER = 1.1
@@ -101,9 +103,49 @@ def fitted(
     return calibrated(config, follower.rows), output.images
 
 
-def rounded(weight: float) -> float:
-    """A weight with as many digits as its text has."""
-    return float(f"{weight:.{_DIGITS}g}")
+def calibrated_scheduler(
+    pipe: Any,
+    num_inference_steps: int,
+    prompts: Sequence[str] = PROMPTS,
+    *,
+    last_timestep: int = 40,
+    reference_steps: int = REFERENCE_STEPS,
+    seed: int = 0,
+    **options: Any,
+) -> CalibratedMultistepScheduler:
+    """A scheduler for so few steps of this pipeline, as it is: with its caches, its precision and its adapters.
+
+    Draws the prompts once in ``reference_steps`` steps of DPM-Solver++, without the caches, and once in the few.
+
+    Args:
+        pipe: text to image.
+        num_inference_steps: how many steps the scheduler is for, from 2.
+        prompts: what to draw, in one batch.
+        last_timestep: where the last step is taken.
+        reference_steps: of the run that the few steps are to follow.
+        seed: prompt i has the noise of ``seed + i``.
+        options: of the pipeline's calls, such as ``guidance_scale``, ``height`` or ``guidance_interval``. The last is
+            for the few steps alone; the reference is guided all along.
+
+    Raises:
+        ValueError: fewer than two steps, a reference that is too short for them, or a text instead of a list of texts.
+    """
+    if num_inference_steps < 2:
+        raise ValueError(f"num_inference_steps must be at least 2 to be calibrated, got {num_inference_steps}")
+    if isinstance(prompts, str):
+        raise ValueError(f"prompts must be a list of texts, got {prompts!r}")
+
+    def noise() -> Generators:
+        return [np.random.Generator(np.random.PCG64(seed + i)) for i in range(len(prompts))]
+
+    view = copy.copy(pipe)
+    view.scheduler, view.caches = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config), ()
+    long = {name: value for name, value in options.items() if name != "guidance_interval"}
+    long |= {"num_inference_steps": reference_steps, "guidance_interval": (0.0, 1.0), "output_type": "latent"}
+    _, path = recorded(view, list(prompts), **long, generator=noise())
+    timesteps = path.timesteps(num_inference_steps, last_timestep)
+    scheduler, _ = fitted(pipe, path, timesteps, list(prompts), **options, generator=noise())
+    return scheduler
 
 
 class _Follower(DPMSolverMultistepScheduler):
@@ -123,7 +165,7 @@ class _Follower(DPMSolverMultistepScheduler):
         self._outputs = [x0, *self._outputs]
         terms = [to_numpy(term).astype(np.float64) for term in (sample, *self._outputs)]
         after = int(self.timesteps[i + 1]) if i + 1 < len(self.timesteps) else -1
-        weights = [rounded(weight) for weight in _least_squares(terms, self.path.samples[after])]
+        weights = [float(f"{weight:.{_DIGITS}g}") for weight in _least_squares(terms, self.path.samples[after])]
         self.rows.append([int(self.timesteps[i]), *weights])
         return SchedulerOutput(as_array_like(combination(weights, terms), sample), x0)
 

@@ -73,13 +73,13 @@ class Tuning:
         Args:
             num_inference_steps: how many steps the scheduler is for, from 2.
             prompts: what to draw for it, once in many steps; two that come with the package by default.
-            options: ``last_timestep``, ``reference_steps``, ``refine``, ``seed``, and arguments of the pipeline's
-                calls; see `acceleration.few_steps.calibrated_scheduler`.
+            options: ``last_timestep``, ``reference_steps``, ``seed``, and arguments of the pipeline's calls; see
+                `acceleration.calibration.calibrated_scheduler`.
 
         Raises:
             ValueError: fewer than two steps, or an argument that cannot be.
         """
-        from ..acceleration.few_steps import PROMPTS, calibrated_scheduler
+        from ..acceleration.calibration import PROMPTS, calibrated_scheduler
 
         return calibrated_scheduler(self, num_inference_steps, prompts or PROMPTS, **options)
 

@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acceleration.calibration import REFERENCE_STEPS, ReferencePath, fitted, recorded
-from ..acceleration.refinement import refined
 from ..engines import Engine
 from ..jobs.profile import Settings
 from ..jobs.stacks import Stacks
 from ..pipelines.image_processor import decode_latents
-from ..schedulers.calibrated import CalibratedMultistepScheduler, calibrated
-from ..schedulers.calibration_rows import parse_rows, row_texts
+from ..schedulers.calibration_rows import row_texts
 from ..utils.quality import compare
 from ..utils.types import Value
 from .candidates import Candidate, Space
@@ -36,8 +34,9 @@ PROMPTS = (
     "a fish in the sea",
 )
 """Plain things, which models of every kind know."""
-_CALIBRATING = 2
-"""Prompts from which calibrated steps are found; they are as good on the others."""
+_CALIBRATING = 4
+"""Prompts from which calibrated steps are found. On six others, in dB of latents: 28.7, 28.8, 29.0, 29.0 and 28.9 for 5
+steps found from 1, 2, 3, 4 and 6 prompts; 35.4, 35.0, 35.6, 35.7 and 35.7 for 8."""
 _IDENTICAL = 99.0
 """Decibels that stand for no difference at all."""
 
@@ -145,40 +144,22 @@ class Drawings:
             return settings
         key = candidate._replace(tiny_vae=False)
         if key not in self._calibrations:
-            self._calibrate(key, settings)
+            self._calibrations[key] = self._calibrate(key, settings)
         return settings.changed(calibration=self._calibrations[key], last_timestep=None)
 
-    def refine(self, candidate: Candidate) -> None:
-        """Fit the weights of a calibrated candidate once more, and draw with the new ones from now on."""
-        settings = self.settings(candidate)
-        view, path, prompts, options = self._calibrating(settings)
-        scheduler = calibrated(view.scheduler.config, parse_rows(settings.calibration))
-        scheduler, latents = refined(view, path, scheduler, prompts, **options)
-        for drawn in (self._latents, self._images):
-            for key in [key for key in drawn if key[0]._replace(tiny_vae=False) == candidate]:
-                del drawn[key]
-        self._keep(candidate, scheduler, view.engine.numpy(latents))
-
-    def _calibrate(self, candidate: Candidate, settings: Settings) -> None:
-        """Find weights for the candidate's steps."""
-        view, path, prompts, options = self._calibrating(settings)
-        timesteps = path.timesteps(settings.steps, cast(int, settings.last_timestep))
-        scheduler, latents = fitted(view, path, timesteps, prompts, **options)
-        self._keep(candidate, scheduler, view.engine.numpy(latents))
-
-    def _calibrating(self, settings: Settings) -> tuple[Value, ReferencePath, list[str], dict[str, Value]]:
-        """What weights are fitted with: a pipeline, and the path of some prompts with what those are drawn with."""
+    def _calibrate(self, candidate: Candidate, settings: Settings) -> tuple[str, ...]:
+        """Weights for the candidate's steps. The run that finds them has drawn the first prompts with them."""
         view = self.stacks.view(settings)
         self.costs.make_room(view.unet)
         # A second image in a call needs graphs of its own, which big networks take long to compile.
         count = 1 if view.unet.is_big else min(_CALIBRATING, len(self._paths))
-        return view, ReferencePath.joined(self._paths[:count]), *self._call(range(count))
-
-    def _keep(self, candidate: Candidate, scheduler: CalibratedMultistepScheduler, latents: Latents) -> None:
-        """Keep the weights, and the latents of the first prompts, which were drawn with them."""
-        self._calibrations[candidate] = row_texts(scheduler.calibration)
-        for i, each in enumerate(latents):
+        path = ReferencePath.joined(self._paths[:count])
+        prompts, options = self._call(range(count))
+        timesteps = path.timesteps(settings.steps, cast(int, settings.last_timestep))
+        scheduler, latents = fitted(view, path, timesteps, prompts, **options)
+        for i, each in enumerate(view.engine.numpy(latents)):
             self._latents[candidate, i] = np.array(each[None])
+        return row_texts(scheduler.calibration)
 
     def _draw(self, view: Value, i: int) -> Latents:
         prompt, options = self._call([i])

@@ -26,7 +26,6 @@ from .clock import Clock
 from .costs import Costs
 from .front import Dot, Front, Row
 from .likeness import PROMPTS, Drawings
-from .polish import polish
 from .prior import expected_psnr
 from .search import LocalSearch, Point, halve, on_front, shortlist
 from .seeds import few_steps, first_seeds
@@ -43,7 +42,7 @@ _GAIN = 0.9
 worth what it takes to compile them."""
 _GRAPHS = 16
 """Compiled graphs per network while many settings take turns, where networks are small."""
-_EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _POLISH, _HALVING, _VERIFY = 0.3, 0.1, 0.25, 0.45, 0.4, 0.6, 0.95
+_EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.1, 0.25, 0.5, 0.5, 0.95
 """The part of the time left that each phase may take."""
 _EXPECT_ALONE = 0.7
 """The same where nothing follows but the verification."""
@@ -287,14 +286,12 @@ class Tuner:
         return Point(self.cost(candidate) or np.inf, self.drawings.likeness(candidate, count).psnr)
 
     def refine(self) -> None:
-        """Fit the weights of the front's calibrated steps once more; then successive halving over the prompts."""
-        self.clock.begin(_POLISH)
-        polish(self.points, self.drawings, self.counted, self.drawn, self.clock.has)
+        """Successive halving over the prompts."""
         self.clock.begin(_HALVING)
         every = len(self.drawings.reference_images)
         middle = (self.counted + every + 1) // 2
         rungs = [(count, within) for count, within in ((middle, 1.0), (every, 0.5)) if count > self.counted]
-        self.points, self.counted = halve(self.points, self.counted, self.drawn, rungs, self.clock.has)
+        self.points, self.counted = halve(*(self.points, self.counted, self.drawn, rungs), lambda: self.clock.has())
 
     def made(self, quality: bool) -> Front:
         """The front of what is known."""
