@@ -10,9 +10,9 @@ python benchmarks/tune.py picture --tiny-vae icons-tiny-vae  the plot of docs/tu
 
 python benchmarks/tune.py front four-times undo          three of these
 
-Seconds need a machine that does nothing else. Where others share it, look at the ratios: but for --shape, runs that are
-timed take turns with the baseline's, and `predictions` also compares with what they would take had that taken what
-is predicted for it.
+Seconds need a machine that does nothing else. Where others share it its speed drifts: so settings that are held against
+each other take turns, and `predictions` measures the parts of each combination right before it is run, several times
+over, and gives the median of the ratios (but for --shape, where that would take long).
 """
 
 import argparse
@@ -44,6 +44,7 @@ HELD_OUT = (
     "an umbrella on an orange background",
 )
 """Prompts that no search has seen."""
+ROUNDS = 5
 
 
 @contextlib.contextmanager
@@ -103,18 +104,19 @@ def random_settings(space, costs, count, most_seconds=np.inf, steps=None):
 def predictions(pipe, places, options):
     """Predicted against measured seconds."""
     costs = costs_of(pipe)
-    space, within, level = space_of(pipe, places), 0, 0
-    usual = costs.seconds(BASELINE)
-    print("predicted  measured  ratio  at the baseline's level")
+    space, within = space_of(pipe, places), 0
+    print("predicted  measured  ratio")
     for candidate in random_settings(space, costs, options.count or 20, steps=options.steps):
-        settings = space.settings(candidate)
-        predicted = costs.seconds(settings)
-        taken, *others = measured(costs, 1, settings) if options.shape else measured(costs, 5, settings, BASELINE)
-        baseline = others[0] if others else usual
-        ratio, leveled = predicted / taken, predicted / (taken * usual / baseline)
-        within, level = within + (abs(ratio - 1) <= 0.1), level + (abs(leveled - 1) <= 0.1)
-        print(f"{predicted:9.3f} {taken:9.3f} {ratio:6.2f} {leveled:6.2f}  {settings.words}", flush=True)
-    print(f"within 10 %: {within} of {options.count or 20}, at the baseline's level {level}")
+        settings, pairs = space.settings(candidate), []
+        for _ in range(1 if options.shape else ROUNDS):
+            if not options.shape:
+                costs.parts.clear()
+            pairs.append((costs.seconds(settings), *measured(costs, 1, settings)))
+        predicted, taken = np.median(pairs, axis=0)
+        ratio = statistics.median(before / after for before, after in pairs)
+        within += abs(ratio - 1) <= 0.1
+        print(f"{predicted:9.3f} {taken:9.3f} {ratio:6.2f}  {settings.words}", flush=True)
+    print(f"within 10 %: {within} of {options.count or 20}")
 
 
 @functools.cache
