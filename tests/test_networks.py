@@ -4,6 +4,7 @@ import errno
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import checkpoints
 from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
-from mindone.diffusers.engines.openvino import group_norms, half_precision, winograd
+from mindone.diffusers.engines.openvino import compiling, group_norms, half_precision, winograd
 from mindone.diffusers.loading.weights import Weights
 from network_cases import CASES, Case
 
@@ -100,6 +101,23 @@ def test_group_norms_in_the_layout_of_convolutions_give_the_same(name, dtype, mo
     for i, output in enumerate(run(engines.get("openvino"), CASES[name], dtype)):
         assert error(output, GOLDEN[f"{name}.{i}"]) <= (FLOAT32 if dtype == "float32" else 0.04)
     assert len(recorded) >= 2
+
+
+@pytest.mark.parametrize(
+    "capabilities, sets, chosen",
+    [
+        (["FP32", "BF16"], ("avx512_bf16",), "bf16"),
+        (["FP32", "FP16"], ("asimdhp",), "f16"),
+        (["FP32", "FP16", "BF16"], ("avx512_fp16", "amx_bf16"), "bf16"),
+        (["FP32", "FP16", "BF16"], ("avx512_fp16", "amx_bf16", "amx_fp16"), "f16"),
+        (["FP32"], ("avx2",), "f32"),
+    ],
+)
+def test_half_precision_is_what_the_fastest_units_of_the_cpu_multiply(capabilities, sets, chosen, monkeypatch):
+    core = SimpleNamespace(get_property=lambda *_: capabilities)
+    monkeypatch.setattr(compiling, "_core", lambda: core)
+    monkeypatch.setattr(compiling, "instruction_sets", lambda: sets)
+    assert half_precision.__wrapped__() == chosen
 
 
 @pytest.mark.skipif(half_precision() == "f32", reason="this CPU has no 16-bit arithmetic")
