@@ -42,7 +42,7 @@ def test_activations_are_rounded_to_256_levels_of_which_one_is_zero():
     low, high = with_zero(-0.3, 2.0)
     x = np.linspace(-1, 3, 4001, dtype=np.float32)
     node = ov_ops.parameter([len(x)], ov.Type.f32)
-    graph = ov.Model([Operators(float32=True).rounded(node, (low, high)).output(0)], [node])
+    graph = ov.Model([Operators("f32").rounded(node, (low, high)).output(0)], [node])
     rounded = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(x)[0]
 
     step = (high - low) / 255
