@@ -15,7 +15,7 @@ from tiny_pipelines import checkpoint
 pytestmark = pytest.mark.oracle
 
 TOLERANCE = 1e-4
-"""Of the mean difference of pixels in [0, 1]: a tenth of what is asked for."""
+"""Of the mean difference of pixels in [0, 1], as that of uncached pipelines."""
 
 
 def published(family):
@@ -35,11 +35,9 @@ def published(family):
 @pytest.mark.parametrize("branch", [0, 1, 3])
 def test_deep_cache_draws_what_its_authors_package_draws(family, branch):
     theirs, helper, expected_calls = published(family)
-    options = {"height": 32, "width": 32, "num_inference_steps": 7}
-    their_uncached = draw(theirs, **options)
-    expected_calls.clear()
     helper.set_params(cache_interval=3, cache_branch_id=branch)
     helper.enable()
+    options = {"height": 32, "width": 32, "num_inference_steps": 7}
     expected = draw(theirs, **options)
 
     ours = load("DiffusionPipeline", checkpoint(family))
@@ -49,10 +47,7 @@ def test_deep_cache_draws_what_its_authors_package_draws(family, branch):
     ours.unet.enable_cache(DeepCacheConfig(cache_interval=3, cache_branch_id=branch))
     images = draw(ours, **options)
     assert [method for method, _ in calls] == expected_calls == ["deep", "shallow", "shallow"] * 2 + ["deep"]
-    # After one step both are 3e-8 from float64; random weights make 5e-4 of that in seven, in some CPUs' kernels.
-    rounding = difference(uncached, their_uncached)
-    assert rounding <= 2 * TOLERANCE
-    assert difference(images, expected) <= max(TOLERANCE, rounding)
+    assert difference(images, expected) <= TOLERANCE
     assert difference(images, uncached) > 10 * TOLERANCE  # the cache is on
 
 

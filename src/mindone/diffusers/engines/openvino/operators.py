@@ -116,12 +116,14 @@ class Operators(Recorder):
         downscale_freq_shift: float,
         max_period: float = 10000.0,
     ) -> Node:
-        # Computed outside the graph: in bfloat16 the angles would be off by whole radians.
+        # Computed outside the graph: in bfloat16 the angles would be off by whole radians. In float32, as the reference
+        # has it, with which networks were trained: in float64 the noise at timestep 900 is another in its sixth digit.
         half = channels // 2
-        frequencies = np.exp(-math.log(max_period) * np.arange(half) / (half - downscale_freq_shift))
+        exponents = np.float32(-math.log(max_period)) * np.arange(half, dtype=np.float32)
+        frequencies = np.exp(exponents / (half - downscale_freq_shift))
 
         def embed(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            angles = values.astype(np.float64)[..., None] * frequencies
+            angles = values[..., None] * frequencies
             parts = [np.cos(angles), np.sin(angles)] if flip_sin_to_cos else [np.sin(angles), np.cos(angles)]
             padding = [np.zeros((*values.shape, 1))] if channels % 2 else []
             return np.concatenate([*parts, *padding], axis=-1).astype(np.float32)
