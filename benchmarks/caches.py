@@ -21,6 +21,7 @@ from mindone.diffusers import (
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EasyCacheConfig,
+    GuidanceCacheConfig,
     SpectrumConfig,
     TaylorSeerCacheConfig,
 )
@@ -37,6 +38,8 @@ SETUPS: dict[str, Sequence[CacheConfig]] = {
     "TaylorSeer 2, order 2": [TaylorSeerCacheConfig(2, max_order=2)],
     "TaylorSeer 3, order 1": [TaylorSeerCacheConfig(3)],
     "Spectrum": [SpectrumConfig()],
+    "guidance 2, order 1": [GuidanceCacheConfig(2)],
+    "guidance 3, order 2": [GuidanceCacheConfig(3, max_order=2, disable_cache_before_step=3)],
     "EasyCache 0.02": [EasyCacheConfig(0.02)],
     "EasyCache 0.05": [EasyCacheConfig(0.05)],
     "DeepCache 3, TaylorSeer 2": [DeepCacheConfig(3), TaylorSeerCacheConfig(2)],

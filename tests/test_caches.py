@@ -12,6 +12,7 @@ from mindone.diffusers import (
     DeepCacheConfig,
     DPMSolverMultistepScheduler,
     EasyCacheConfig,
+    GuidanceCacheConfig,
     HeunDiscreteScheduler,
     LCMScheduler,
     SpectrumConfig,
@@ -22,6 +23,7 @@ from mindone.diffusers.acceleration.caches import parse_cache, parse_caches
 from mindone.diffusers.acceleration.easycache import EasyCache
 from mindone.diffusers.acceleration.forecast import Forecast
 from mindone.diffusers.acceleration.steps import Step
+from mindone.diffusers.pipelines.predictors import Guidance
 from tiny_pipelines import checkpoint, load, sharing
 
 TAYLOR = TaylorSeerCacheConfig(cache_interval=2, disable_cache_before_step=2)
@@ -240,6 +242,52 @@ def test_forecasts_survive_timesteps_that_come_twice():
         assert np.isfinite(images(pipe, [TAYLOR])).all() and np.isfinite(images(pipe, [SPECTRUM])).all()
 
 
+# ---- guidance ----
+
+
+def guidance_at(steps, predictions, config, scale=3.0):
+    """What a run with the cache makes of ``predictions``, pairs without and with the prompt, one a step."""
+    run = SimpleNamespace(guidance_cache=config, is_guided=lambda step: True)
+    run.guides = lambda step: config.computes(step.index)
+    run.settings = SimpleNamespace(guidance_scale=scale, guidance_rescale=0.0)
+    inner = SimpleNamespace()
+    inner.predict = lambda latents, step: predictions[step.index][0 if run.guides(step) else 1 :]
+    guided = Guidance(run, inner)
+    return np.array([guided.predict(np.zeros((1, 1)), step) for step in steps])
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_guidance_is_foretold_where_it_is_a_polynomial_of_the_order(order):
+    steps = uneven_steps()
+    text = np.random.default_rng(0).normal(size=len(steps))
+    difference = [np.polyval(range(1, order + 2), step.timestep / 1000) for step in steps]
+    config = GuidanceCacheConfig(3, max_order=order, disable_cache_before_step=order + 1)
+    found = guidance_at(steps, np.stack([text - difference, text], 1)[..., None], config)
+    assert found.ravel() == pytest.approx(text + 2 * np.array(difference), rel=1e-9)
+
+
+def test_steps_whose_guidance_is_foretold_run_one_row():
+    pipe = sharing("sd2")
+    calls = recorded(pipe)
+    images(pipe, [GuidanceCacheConfig(3)], steps=8, guidance_interval=(0.125, 0.99))
+    assert [rows for _, rows in calls] == [1, 2, 2, 1, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("scheduler", [DPMSolverMultistepScheduler, HeunDiscreteScheduler])
+@pytest.mark.parametrize("rescale", [0.0, 0.7])
+def test_a_guidance_cache_of_interval_1_changes_nothing(rescale, scheduler):
+    pipe = load(checkpoint("sd2"))
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    plain = images(pipe, guidance_rescale=rescale)
+    assert np.array_equal(images(pipe, [GuidanceCacheConfig(1)], guidance_rescale=rescale), plain)
+    assert not np.array_equal(images(pipe, [GuidanceCacheConfig(2)], guidance_rescale=rescale), plain)
+
+
+def test_a_guidance_cache_without_guidance_is_refused():
+    with pytest.raises(ValueError, match="spares guidance, and this run has none; give a guidance_scale above 1"):
+        images(sharing("sd2"), [GuidanceCacheConfig()], guidance_scale=1.0)
+
+
 # ---- switching on and off ----
 
 
@@ -267,6 +315,7 @@ def test_caches_are_enabled_on_the_unet_one_of_each_kind():
         (TaylorSeerCacheConfig(), 3, "forecast none of the run's 3 steps"),
         (SpectrumConfig(), 5, "forecast none of the run's 5 steps"),
         (EasyCacheConfig(), 2, "skip none of the run's 2 steps"),
+        (GuidanceCacheConfig(), 2, "compute the guidance of all of the run's 2 steps"),
     ],
 )
 def test_a_cache_that_contradicts_the_run_is_refused_before_any_network_runs(cache, steps, message):
@@ -282,6 +331,8 @@ def test_forecasts_are_refused_where_each_step_starts_from_new_noise():
     pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
     with pytest.raises(ValueError, match="cannot foretell the steps of LCMScheduler"):
         images(pipe, [TAYLOR])
+    with pytest.raises(ValueError, match="cannot foretell the steps of LCMScheduler"):
+        images(pipe, [GuidanceCacheConfig()])
 
 
 @pytest.mark.parametrize(
@@ -305,6 +356,7 @@ def test_caches_have_short_names():
     assert parse_cache("taylorseer:2:2") == TaylorSeerCacheConfig(2, max_order=2)
     assert parse_caches(["spectrum", "deepcache"]) == (SpectrumConfig(), DeepCacheConfig())
     assert parse_cache("easycache:0.1") == EasyCacheConfig(0.1)
+    assert parse_cache("guidance:3:2:4") == GuidanceCacheConfig(3, 2, 4)
     with pytest.raises(ValueError, match="unknown cache 'teacache'; known are deepcache:"):
         parse_cache("teacache")
     with pytest.raises(ValueError, match="cache 'deepcache:x': "):

@@ -10,12 +10,19 @@ import pytest
 
 import image_pipelines
 from image_pipelines import controlnets, mask, photo
-from mindone.diffusers import DeepCacheConfig, DPMSolverMultistepScheduler, Int8Config, SpectrumConfig
+from mindone.diffusers import (
+    DeepCacheConfig,
+    DPMSolverMultistepScheduler,
+    GuidanceCacheConfig,
+    Int8Config,
+    SpectrumConfig,
+)
 from test_caches import TAYLOR, images, recorded
 from tiny_pipelines import checkpoint, load
 
 INT8 = Int8Config(prompts=("a red cat",), num_inference_steps=2)
-SPEEDUPS = ("deep", "steps", "interval", "tokens", "int8")
+CACHES = {"deep": DeepCacheConfig(2), "steps": TAYLOR, "guidance": GuidanceCacheConfig(2, 0, 1)}
+SPEEDUPS = (*CACHES, "interval", "tokens", "int8")
 PAIRS = [
     (engine, pair)
     for engine in ("openvino", "mindspore")
@@ -36,7 +43,7 @@ def shared(engine, tokens=False, int8=False):
 
 def sped_up(pipe, names, **options):
     """Images after four steps with those of these speed-ups that a call can ask for."""
-    caches = [cache for name, cache in (("deep", DeepCacheConfig(2)), ("steps", TAYLOR)) if name in names]
+    caches = [cache for name, cache in CACHES.items() if name in names]
     interval = (0.0, 0.5) if "interval" in names else (0.0, 1.0)
     return images(pipe, caches, **{"steps": 4, "guidance_interval": interval, **options})
 

@@ -11,6 +11,7 @@ from .published_paths import publish
 if TYPE_CHECKING:
     from .acceleration.deep_cache import DeepCacheConfig as DeepCacheConfig
     from .acceleration.easycache import EasyCacheConfig as EasyCacheConfig
+    from .acceleration.guidance_cache import GuidanceCacheConfig as GuidanceCacheConfig
     from .acceleration.int8.config import Int8Config as Int8Config
     from .acceleration.spectrum import SpectrumConfig as SpectrumConfig
     from .acceleration.taylorseer import TaylorSeerCacheConfig as TaylorSeerCacheConfig
@@ -88,6 +89,7 @@ _HOME = {
     "DeepCacheConfig": "acceleration.deep_cache",
     "DiffusionPipeline": "pipelines.auto",
     "EasyCacheConfig": "acceleration.easycache",
+    "GuidanceCacheConfig": "acceleration.guidance_cache",
     "EulerAncestralDiscreteScheduler": "schedulers",
     "EulerDiscreteScheduler": "schedulers",
     "HeunDiscreteScheduler": "schedulers",

@@ -5,17 +5,19 @@ from typing import TypeAlias
 
 from .deep_cache import DeepCacheConfig
 from .easycache import EasyCacheConfig
+from .guidance_cache import GuidanceCacheConfig
 from .spectrum import SpectrumConfig
 from .taylorseer import TaylorSeerCacheConfig
 
 StepCacheConfig: TypeAlias = TaylorSeerCacheConfig | SpectrumConfig | EasyCacheConfig
-CacheConfig: TypeAlias = DeepCacheConfig | StepCacheConfig
+CacheConfig: TypeAlias = DeepCacheConfig | StepCacheConfig | GuidanceCacheConfig
 
 _FORMS: dict[str, tuple[type[CacheConfig], tuple[str, ...]]] = {
     "deepcache": (DeepCacheConfig, ("cache_interval", "cache_branch_id", "max_order")),
     "taylorseer": (TaylorSeerCacheConfig, ("cache_interval", "max_order", "disable_cache_before_step")),
     "spectrum": (SpectrumConfig, ("window", "window_growth")),
     "easycache": (EasyCacheConfig, ("threshold",)),
+    "guidance": (GuidanceCacheConfig, ("cache_interval", "max_order", "disable_cache_before_step")),
 }
 """The config that a name stands for, and its fields that the numbers behind the name fill, in this order."""
 
@@ -40,7 +42,7 @@ def parse_cache(text: str) -> CacheConfig:
 
 
 def parse_caches(texts: Sequence[str]) -> tuple[CacheConfig, ...]:
-    """All of them: at most one of features and one of steps.
+    """All of them: at most one of features, one of steps and one of guidance.
 
     Raises:
         ValueError: as `parse_cache`, or two of a kind.

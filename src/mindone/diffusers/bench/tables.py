@@ -170,7 +170,7 @@ def obstacles(options: Options) -> dict[str, str]:
 
 def _cannot_cache(texts: tuple[str, ...], options: Options) -> str | None:
     caches = parse_caches(texts)
-    if options.scheduler in ("lcm", "tcd") and any(cache.kind == "steps" for cache in caches):
+    if options.scheduler in ("lcm", "tcd") and any(cache.kind != "features" for cache in caches):
         return f"each step of {options.scheduler} starts from new noise"
     try:
         for cache in caches:

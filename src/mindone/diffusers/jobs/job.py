@@ -147,8 +147,9 @@ class Drawing(Fields):
     cache: Annotated[
         tuple[str, ...],
         Field(
-            description="What to spare the UNet, one of features and one of steps: deepcache:INTERVAL:BRANCH:ORDER, "
-            "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD, numbers as you like."
+            description="What to spare the UNet: of features deepcache:INTERVAL:BRANCH:ORDER; of steps "
+            "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD; of guidance "
+            "guidance:INTERVAL:ORDER:FIRST; one of each, numbers as you like."
         ),
         Option(metavar="NAME[:NUMBER…]"),
     ] = ()

@@ -11,7 +11,7 @@ class Cache(Protocol):
 
     @property
     def kind(self) -> str:
-        """What it keeps: "features" inside the network, or whole "steps"."""
+        """What it keeps: "features" inside the network, whole "steps", or what "guidance" adds."""
 
     def check(self, steps: int, branches: int) -> None:
         """Raise ValueError where it contradicts a run of so many steps, or a network with so many branches."""
@@ -24,7 +24,7 @@ class Caching:
 
     @property
     def caches(self) -> tuple[Value, ...]:
-        """The caches that are enabled: at most one of features and one of steps."""
+        """The caches that are enabled: at most one of each kind."""
         return self._caches
 
     @property
@@ -35,8 +35,8 @@ class Caching:
     def enable_cache(self, config: Cache) -> None:
         """Use a cache in every run that begins from now on.
 
-        One that keeps features (``DeepCacheConfig``) and one that keeps steps (``TaylorSeerCacheConfig``,
-        ``SpectrumConfig``, ``EasyCacheConfig``) go together.
+        One that keeps features (``DeepCacheConfig``), one that keeps steps (``TaylorSeerCacheConfig``,
+        ``SpectrumConfig``, ``EasyCacheConfig``) and one of guidance (``GuidanceCacheConfig``) go together.
 
         Raises:
             ValueError: no cache, or there is one of its kind already.

@@ -13,8 +13,13 @@ def check_caches(run: Run) -> None:
     """
     for cache in run.caches:
         cache.check(len(run.timesteps), run.unet.skips)
-        if cache.kind == "steps" and isinstance(run.scheduler, (LCMScheduler, TCDScheduler)):
+        if cache.kind != "features" and isinstance(run.scheduler, (LCMScheduler, TCDScheduler)):
             raise ValueError(
                 f"{type(cache).__name__} cannot foretell the steps of {type(run.scheduler).__name__}, each of which "
                 "starts from new noise; use DeepCacheConfig, or another scheduler"
+            )
+        if cache.kind == "guidance" and not run.do_classifier_free_guidance:
+            raise ValueError(
+                f"{type(cache).__name__} spares guidance, and this run has none; give a guidance_scale above 1, or "
+                "disable_cache()"
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..acceleration.deep_cache import DeepCacheConfig
+from ..acceleration.guidance_cache import GuidanceCacheConfig
 from ..acceleration.steps import Forward, Predictor, Step
 from ..engines import Array
 from .predictors import Guidance, NetworkCall
@@ -40,7 +41,7 @@ def predictor_for(run: Run) -> Predictor:
             forward = cache.forward(forward)
     predictor: Predictor = NetworkCall(run, forward)
     for cache in run.caches:
-        if not isinstance(cache, DeepCacheConfig):
+        if not isinstance(cache, DeepCacheConfig | GuidanceCacheConfig):
             predictor = cache.predictor(predictor, run)
     return Guidance(run, predictor)
 

@@ -7,6 +7,7 @@ steps. The loop does not know which it has.
 import numpy as np
 from numpy.typing import NDArray
 
+from ..acceleration.guidance_cache import GuidanceCache
 from ..acceleration.steps import Forward, Predictor, Step
 from ..engines import Array, Engine
 from .run import Run
@@ -33,18 +34,28 @@ class Guidance:
 
     def __init__(self, run: Run, inner: Predictor):
         self.run, self.inner = run, inner
+        self.cache = GuidanceCache(run.guidance_cache) if run.guidance_cache else None
 
     def predict(self, latents: Array, step: Step) -> Array:
         """One row per image, whether the step is guided or not."""
         noise = self.inner.predict(latents, step)
-        if not self.run.guides(step):
+        if not self.run.is_guided(step):
             return noise
-        settings, images = self.run.settings, latents.shape[0]
-        unconditional, text = noise[:images], noise[images:]
+        settings = self.run.settings
+        unconditional, text = self._both(noise, latents.shape[0], step)
         noise = unconditional + settings.guidance_scale * (text - unconditional)
         if settings.guidance_rescale > 0:
             noise = rescale_noise_cfg(self.run.engine, noise, text, settings.guidance_rescale)
         return noise
+
+    def _both(self, noise: Array, images: int, step: Step) -> tuple[Array, Array]:
+        """The predictions without and with the prompt; the former is foretold where the step does not compute it."""
+        if self.cache is None or self.run.guides(step):
+            unconditional, text = noise[:images], noise[images:]
+            if self.cache is not None:
+                self.cache.keep(step, text - unconditional)
+            return unconditional, text
+        return noise - self.cache.foretell(step), noise
 
 
 def rescale_noise_cfg(engine: Engine, noise: Array, text: Array, guidance_rescale: float) -> Array:

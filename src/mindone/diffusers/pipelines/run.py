@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acceleration.caches import CacheConfig
+from ..acceleration.guidance_cache import GuidanceCacheConfig
 from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input
 from ..schedulers.base import Generators, Scheduler
@@ -82,7 +84,7 @@ class Run:
     controls: list[Control] = field(default_factory=list)
     """Each is shown the text and what else the network is conditioned on, without what the others add."""
     caches: Sequence[CacheConfig] = ()
-    """How parts of the network, or whole steps, are spared."""
+    """How parts of the network, whole steps, or the half of them without the prompt, are spared."""
     after_step: Callable[[int, Array], Array] = lambda index, latents: latents
     """Given the number of a step and the latents that it leaves, what to go on with."""
 
@@ -101,11 +103,21 @@ class Run:
         """Whether there is guidance at all: a scale above 1, and a network that does not have it built in."""
         return self.settings.guidance_scale > 1 and self.unet.config.get("time_cond_proj_dim") is None
 
-    def guides(self, step: Step) -> bool:
+    def is_guided(self, step: Step) -> bool:
         """Whether this step is guided: inside the interval (Kynkäänniemi et al. 2024, §3), as a part of the steps."""
         start, stop = self.settings.guidance_interval
         inside = start * step.count <= step.index < stop * step.count
         return inside and self.do_classifier_free_guidance
+
+    def guides(self, step: Step) -> bool:
+        """Whether this step computes its guidance, for which the network runs with two rows per image."""
+        cache, first = self.guidance_cache, math.ceil(self.settings.guidance_interval[0] * step.count)
+        return self.is_guided(step) and (cache is None or cache.computes(step.index - first))
+
+    @property
+    def guidance_cache(self) -> GuidanceCacheConfig | None:
+        """The one among the caches that spares guidance."""
+        return next((cache for cache in self.caches if isinstance(cache, GuidanceCacheConfig)), None)
 
     def conditions(self, step: Step) -> dict[str, Array]:
         """What the network is conditioned on at this step, by its own names; the positive half where none is guided.

@@ -20,7 +20,7 @@ INTERVALS = (1, 2, 3, 4, 5, 6, 8)
 ORDERS = (0, 1)
 """Of the forecast of the feature."""
 GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
-"""Where guidance stops."""
+"""Where guidance is no longer computed."""
 MOST_CALIBRATED = 15
 """Steps; with more of them nothing that shows is left to gain."""
 FIXED_FORECASTS = (
@@ -51,6 +51,8 @@ class Candidate(NamedTuple):
     order: int = 0
     forecast: str = ""
     guided: float = 1.0
+    foretold: bool = False
+    """Whether guidance then goes on, as it was last."""
     dtype: Precision = "float16"
     int8: bool = False
     downsampling: int = 1
@@ -67,6 +69,7 @@ class Candidate(NamedTuple):
             and self.interval >= other.interval
             and (self.branch <= other.branch or other.interval == 1)
             and self.guided <= other.guided
+            and (self.foretold == other.foretold or other.guided == 1)
             and self.int8 >= other.int8
             and self.downsampling >= other.downsampling
             and (self.dtype != "float32" or other.dtype == "float32")
@@ -86,8 +89,13 @@ class Candidate(NamedTuple):
     @property
     def settled(self) -> Candidate:
         """The candidate by whose name this one goes: guidance until 0.95 of 10 steps is guidance in all of them."""
-        guided = math.ceil(self.guided * self.steps)
-        return self._replace(guided=max(part for part in GUIDED if math.ceil(part * self.steps) == guided))
+        alike = max(part for part in GUIDED if math.ceil(part * self.steps) == self.guided_steps)
+        return self._replace(guided=alike, foretold=self.foretold and alike < 1)
+
+    @property
+    def guided_steps(self) -> int:
+        """How many steps compute their guidance."""
+        return math.ceil(self.guided * self.steps)
 
     @property
     def is_adaptive(self) -> bool:
@@ -115,14 +123,18 @@ class Space:
         """The candidate as a profile has it, but for the weights of calibrated steps, which images decide."""
         c = candidate
         order = f":{c.order}" if c.order else ""
-        cache = [f"deepcache:{c.interval}:{c.branch}{order}"] if c.interval > 1 else []
+        caches = [
+            f"deepcache:{c.interval}:{c.branch}{order}" if c.interval > 1 else "",
+            c.forecast,
+            f"guidance:{c.steps}:0:{c.guided_steps}" if c.foretold else "",
+        ]
         return Settings(
             steps=c.steps,
             scheduler=c.scheduler,
             last_timestep=c.last_timestep,
             dtype=c.dtype,
-            cache=(*cache, *([c.forecast] if c.forecast else [])),
-            guidance_interval=(0.0, c.guided) if c.guided < 1 else None,
+            cache=tuple(cache for cache in caches if cache),
+            guidance_interval=(0.0, c.guided) if c.guided < 1 and not c.foretold else None,
             token_downsampling=c.downsampling if c.downsampling > 1 else None,
             int8=c.int8,
             distilled=self.distilled if c.distilled else None,
@@ -141,6 +153,7 @@ class Space:
             "order": ORDERS,
             "forecast": self.forecasts,
             "guided": GUIDED if self.is_guided else (1.0,),
+            "foretold": (False, True) if self.is_guided else (False,),
             "dtype": self.dtypes,
             "int8": self.int8,
             "downsampling": self.downsampling,
@@ -163,6 +176,8 @@ class Space:
             at = values.index(own)
             if name in ("branch", "order") and candidate.interval == 1:
                 continue  # there is no cache for it
+            if name == "foretold" and candidate.guided == 1:
+                continue  # there is nothing to foretell
             near: list[object] = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
             if name in ("scheduler", "distilled", "dtype"):
                 near = [value for value in values if value != own]
@@ -179,7 +194,7 @@ class Space:
         chosen = {name: values[generator.integers(len(values))] for name, values in self.knobs().items()}
         chosen["calibrated"] = False
         tiny = self.tiny_vae is not None and bool(generator.integers(2))
-        found = Candidate(**chosen, tiny_vae=tiny)  # type: ignore[arg-type]
+        found = Candidate(**chosen, tiny_vae=tiny).settled  # type: ignore[arg-type]
         return found if found.interval > 1 else found._replace(branch=0, order=0)
 
 

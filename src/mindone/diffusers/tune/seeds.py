@@ -20,11 +20,11 @@ def first_seeds(dtype: Precision) -> list[Candidate]:
 
 
 def few_steps(space: Space, dtype: Precision) -> list[Candidate]:
-    """Few steps that end near the image, calibrated where that is possible, the last of them unguided or not."""
+    """Few steps that end near the image, calibrated where that is possible, guided in all or with the end foretold."""
     ends = ((4, 75), (5, 40), (6, 40), (8, 25), (10, 10))
     guided = (1.0, 0.8, 0.6) if space.is_guided else (1.0,)
     found = (
-        Candidate(steps, last_timestep=last, calibrated=space.calibrated[-1], guided=part, dtype=dtype).settled
+        Candidate(*(steps, "dpm++", last, space.calibrated[-1]), guided=part, foretold=part < 1, dtype=dtype).settled
         for (steps, last), part in itertools.product(ends, guided)
     )
     return list(dict.fromkeys(found))
