@@ -69,7 +69,8 @@ def space_of(pipe, places):
     """Every knob that there is."""
     lossy = {"int8": (False, True), "downsampling": (1, 2), "dtypes": ("float16", "float32")}
     others = {"distilled": places.get("distilled"), "tiny_vae": places.get("tiny_vae")}
-    return Space(branches=pipe.unet.skips, **lossy, **others)
+    decoders = ("", "int8", "tiny") if others["tiny_vae"] else ("", "int8")
+    return Space(branches=pipe.unet.skips, decoders=decoders, **lossy, **others)
 
 
 def measured(costs, runs, *settings):

@@ -10,7 +10,7 @@ from openvino import opset15 as ov_ops
 
 import image_pipelines
 from image_pipelines import controlnets, mask, photo
-from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config, UNet2DConditionModel
+from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config, UNet2DConditionModel, jobs
 from mindone.diffusers.acceleration.int8.quantize import with_zero
 from mindone.diffusers.engines.openvino import constants
 from mindone.diffusers.engines.openvino.operators import Operators
@@ -120,6 +120,26 @@ def test_the_weights_of_text_encoder_and_autoencoder_are_int8_and_their_products
         assert tensors[f"{name}.weight"].dtype == "I8" and f"{name}.input_low" not in tensors
 
 
+@pytest.mark.parametrize("components", [("vae",), ("unet", "vae")])
+def test_an_autoencoder_that_decodes_in_int8_draws_the_same_images_from_its_checkpoint(components, tmp_path):
+    config = dataclasses.replace(CONFIG, components_to_quantize=components)
+    pipe = load(checkpoint("sd1"), quantization_config=config)
+    pipe.save_pretrained(tmp_path)
+    tensors = SafetensorsFile(tmp_path / "vae" / "diffusion_pytorch_model.safetensors")
+    assert "decoder.mid_block.resnets.0.conv1.input_low" in tensors and tensors["quant_conv.weight"].dtype == "F32"
+    unet = SafetensorsFile(tmp_path / "unet" / "diffusion_pytorch_model.safetensors")
+    assert unet["down_blocks.0.resnets.0.conv1.weight"].dtype == ("I8" if "unet" in components else "F32")
+    np.testing.assert_array_equal(images_of(load(tmp_path)), images_of(pipe))
+
+
+def test_mindspore_refuses_an_autoencoder_that_decodes_in_int8(tmp_path):
+    config = dataclasses.replace(CONFIG, components_to_quantize=("vae",))
+    load(checkpoint("sd1"), quantization_config=config).save_pretrained(tmp_path)
+    pipe = DiffusionPipeline.from_pretrained(tmp_path, engine="mindspore")
+    with pytest.raises(ValueError, match="int8 computes on the OpenVINO engine"):
+        pipe("a red cat", num_inference_steps=2)
+
+
 def test_a_lost_scale_is_named(saved, tmp_path):
     (tmp_path / "config.json").write_bytes((saved / "unet" / "config.json").read_bytes())
     tensors = dict(SafetensorsFile(saved / "unet" / "diffusion_pytorch_model.safetensors"))
@@ -173,7 +193,16 @@ def test_quantising_twice_is_refused(saved):
         load(saved, quantization_config=CONFIG)
 
 
-@pytest.mark.parametrize("wrong", [{"prompts": ()}, {"prompts": "a cat"}, {"num_inference_steps": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompts": ()},
+        {"prompts": "a cat"},
+        {"num_inference_steps": 0},
+        {"components_to_quantize": ("text_encoder",)},
+        {"components_to_quantize": "vae"},
+    ],
+)
 def test_impossible_configs_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Int8Config(**wrong)
@@ -187,3 +216,11 @@ def test_icons_in_int8_stay_within_30_db_of_float32():
 
     error = draw(mindspore_dtype="float16", quantization_config=Int8Config()) - draw(mindspore_dtype="float32")
     assert -10 * np.log10((error**2).mean()) >= 30
+
+
+@pytest.mark.parametrize(("tiny_vae", "least"), [(None, 42), ("icons-tiny-vae", 40)])
+def test_icons_decoded_in_int8_stay_near_those_decoded_in_float32(tiny_vae, least):
+    key = jobs.PipelineKey(dtype="float32", tiny_vae=tiny_vae)
+    plain, rounded = (jobs.load(each) for each in (key, key.changed(int8_vae=True)))
+    error = images_of(rounded, num_inference_steps=4) - images_of(plain, num_inference_steps=4)
+    assert -10 * np.log10((error**2).mean()) >= least

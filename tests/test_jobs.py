@@ -48,6 +48,7 @@ def test_a_job_comes_back_from_its_json():
         scheduler="euler",
         clip_skip=0,
         int8=True,
+        int8_vae=True,
         lora=("style.safetensors:0.8",),
         image="photo.png",
         strength=0.5,

@@ -28,6 +28,7 @@ SETTINGS = [
     Settings(steps=5, scheduler="heun", dtype="float32"),
     Settings(steps=8, cache=("deepcache:3:1", "taylorseer:2:2:2"), guidance_interval=(0.0, 0.5), dtype="float32"),
     Settings(steps=9, cache=("spectrum",), dtype="float32"),
+    Settings(steps=7, cache=("deepcache:2", "guidance:3:1:3"), dtype="float32"),
 ]
 
 
@@ -110,6 +111,13 @@ def test_guidance_that_ends_after_the_last_step_is_no_other_candidate():
     assert Candidate(steps=7, guided=0.9, foretold=True).settled == Candidate(steps=7)
     near = {each.guided for each in Space(branches=1).neighbours(Candidate(steps=7)) if each.steps == 7}
     assert near == {1.0, 0.85}  # 6 of 7
+
+
+def test_other_decoders_are_all_that_differs():
+    space = Space(branches=1, decoders=("", "int8", "tiny"), tiny_vae="tiny")
+    plain = space.settings(Candidate(steps=7))
+    others = [space.settings(each) for each in space.decoded_otherwise(Candidate(steps=7))]
+    assert others == [plain.changed(int8_vae=True), plain.changed(tiny_vae="tiny")]
 
 
 def test_a_lossier_relative_of_what_is_beaten_is_not_tried():

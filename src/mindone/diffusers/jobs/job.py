@@ -87,6 +87,9 @@ class PipelineKey(Fields):
         bool,
         Field(description="Bring the denoising network to int8 while loading; `quantize` does it once and for all."),
     ] = False
+    int8_vae: Annotated[
+        bool, Field(description="Decode in int8: bring the autoencoder to it while loading, a tiny one as well.")
+    ] = False
     token_downsampling: Annotated[
         int | None,
         Field(ge=1, description="Attend to every so many-th row and column at the UNet's largest level: 2 or 3."),

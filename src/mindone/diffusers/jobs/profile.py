@@ -34,6 +34,7 @@ class Settings(Fields):
     guidance_interval: tuple[float, float] | None = None
     token_downsampling: Annotated[int | None, Field(ge=1)] = None
     int8: bool = False
+    int8_vae: bool = False
     tiny_vae: PathOrId | None = None
     distilled: PathOrId | None = None
 
@@ -60,6 +61,7 @@ class Settings(Fields):
             "int8" if self.int8 else "",
             self.dtype if self.dtype != "float16" else "",
             "tiny autoencoder" if self.tiny_vae else "",
+            "decoded in int8" if self.int8_vae else "",
             "distilled" if self.distilled else "",
         ]
         return ", ".join(part for part in parts if part)

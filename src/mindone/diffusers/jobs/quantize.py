@@ -31,6 +31,9 @@ class Quantization(Fields):
     steps: Annotated[
         int, Field(ge=1, description="Denoising steps of each drawing that the ranges are taken from.")
     ] = 3
+    int8_vae: Annotated[bool, Field(description="Decode in int8, too; else the autoencoder keeps its products.")] = (
+        False
+    )
 
 
 def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[str, ...] = ()) -> None:
@@ -42,5 +45,6 @@ def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[s
     from ..acceleration.int8.config import PROMPTS, Int8Config
 
     config = Int8Config(prompts or PROMPTS, job.steps)
-    key = PipelineKey(model=job.model, revision=job.revision, variant=job.variant, engine="openvino", int8=True)
+    given = {name: getattr(job, name) for name in ("model", "revision", "variant", "int8_vae")}
+    key = PipelineKey.of({**given, "engine": "openvino", "int8": True})
     load(key, config).save_pretrained(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .grouping import call_key
@@ -88,12 +89,13 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
     from ..acceleration.int8.config import Int8Config
     from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 
+    in_int8 = tuple(name for name, asked in (("unet", key.int8), ("vae", key.int8_vae)) if asked)
     # A refiner is for pictures alone, as its checkpoint says; int8 is calibrated on texts.
-    kind = AutoPipelineForText2Image if key.int8 else DiffusionPipeline
+    kind = AutoPipelineForText2Image if in_int8 else DiffusionPipeline
     if key.model.endswith(".safetensors"):
         if key.revision is not None or key.variant is not None:
             raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")
-        if key.int8:
+        if in_int8:
             raise ValueError("int8 takes a folder; `mindone-diffusers convert` makes one of a file")
         return kind.from_single_file(key.model, mindspore_dtype=key.dtype, engine=key.engine, **components)
     return kind.from_pretrained(
@@ -102,7 +104,7 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
         variant=key.variant,
         revision=key.revision,
         engine=key.engine,
-        quantization_config=(quantization or Int8Config()) if key.int8 else None,
+        quantization_config=replace(quantization or Int8Config(), components_to_quantize=in_int8) if in_int8 else None,
         **components,
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..acceleration.caches import parse_caches
 from ..acceleration.int8 import Int8Config, require_int8
 from ..acceleration.int8.layers import WEIGHTS_ONLY
-from ..acceleration.int8.quantize import calibrate, quantize, round_weights
+from ..acceleration.int8.quantize import calibrate, computes_in_int8, quantize, round_weights
 from ..loading.int8 import QUANTIZATION
 from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
@@ -57,6 +57,8 @@ class Stacks:
         else:
             own = getattr(self._checkpoint(settings), name)
         own = self._computing_in(own, settings.dtype)
+        if name == "vae" and settings.int8_vae and not computes_in_int8(own):
+            return self._decoding_in_int8(settings, own)
         rounds = settings.int8 and name in WEIGHTS_ONLY and QUANTIZATION not in own.config
         return self._rounded(own) if rounds else own
 
@@ -72,8 +74,7 @@ class Stacks:
             view: Value = copy.copy(source)
             view.unet = other = twin(own)
             if rounds:
-                require_int8(view.engine)
-                quantize(other, calibrate(view, Int8Config()), Int8Config())
+                _quantize(view, "unet")
             if settings.token_downsampling is not None:
                 other.enable_token_downsampling(settings.token_downsampling)
             return other  # type: ignore[no-any-return]
@@ -125,6 +126,18 @@ class Stacks:
             return network
         return self._once((id(network), wanted), lambda: twin(network, wanted))
 
+    def _decoding_in_int8(self, settings: Settings, network: Model) -> Model:
+        """The twin that decodes in int8, as far as the checkpoint's own latents tell."""
+        source = self._checkpoint(settings)
+
+        def make() -> Model:
+            view: Value = copy.copy(source)
+            view.unet, view.vae = self._computing_in(source.unet, settings.dtype), twin(network)
+            _quantize(view, "vae")
+            return view.vae  # type: ignore[no-any-return]
+
+        return self._once((id(network), settings.distilled, "int8 products"), make)  # type: ignore[no-any-return]
+
     def _rounded(self, network: Model) -> Model:
         """The twin whose weights are in int8, as a checkpoint in int8 has them beside the denoising network."""
 
@@ -139,3 +152,10 @@ class Stacks:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+
+def _quantize(pipe: Value, component: str) -> None:
+    """Bring a component to int8, and leave the others as they are."""
+    require_int8(pipe.engine)
+    config = Int8Config(components_to_quantize=(component,))
+    quantize(pipe.components[component], calibrate(pipe, config)[component], config)

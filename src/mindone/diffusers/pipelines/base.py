@@ -95,8 +95,8 @@ class Pipeline(
             variant: ``"fp16"`` reads ``….fp16.safetensors``.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
             engine: ``"auto"``, ``"openvino"`` or ``"mindspore"``; None asks the environment variable MINDONE_ENGINE.
-            quantization_config: `Int8Config()` brings the denoising network to int8 while loading, which draws a few
-                prompts; an int8 checkpoint's folder needs none.
+            quantization_config: `Int8Config()` brings the denoising network, or what else it names, to int8 while
+                loading, which draws a few prompts; an int8 checkpoint's folder needs none.
             components: components (``vae=…``, ``scheduler=…``) to use instead of the checkpoint's, which are then not
                 loaded; ``safety_checker=None`` goes without. Also the pipeline's own settings.
 
@@ -244,9 +244,10 @@ class Pipeline(
         """A run of the pipeline as it is now; see `choose_guidance_scale` for None.
 
         Raises:
-            ValueError: the network is in int8, which this engine does not compute in.
+            ValueError: a network is in int8, which this engine does not compute in.
         """
-        check_engine(self.unet, self.engine)
+        for network in (self.unet, self.vae):
+            check_engine(network, self.engine)
         scale = self.choose_guidance_scale(guidance_scale)
         settings = Settings(scale, guidance_rescale, guidance_interval)
         return self._begin(self.unet, self.engine, self.scheduler, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -39,6 +39,10 @@ FORECASTS = (
 )
 
 
+Decoder: TypeAlias = Literal["", "int8", "tiny"]
+"""The checkpoint's own autoencoder, the same in int8, or a tiny one."""
+
+
 class Candidate(NamedTuple):
     """One value of every knob. Only the decoder does not change the latents."""
 
@@ -57,7 +61,7 @@ class Candidate(NamedTuple):
     int8: bool = False
     downsampling: int = 1
     distilled: bool = False
-    tiny_vae: bool = False
+    decoder: Decoder = ""
 
     def is_lossier(self, other: Candidate) -> bool:
         """Whether every knob is at least as far towards speed as the other's, so that no better image is expected.
@@ -118,6 +122,7 @@ class Space:
     downsampling: tuple[int, ...] = (1,)
     distilled: str | None = None
     tiny_vae: str | None = None
+    decoders: tuple[Decoder, ...] = ("",)
 
     def settings(self, candidate: Candidate) -> Settings:
         """The candidate as a profile has it, but for the weights of calibrated steps, which images decide."""
@@ -138,7 +143,8 @@ class Space:
             token_downsampling=c.downsampling if c.downsampling > 1 else None,
             int8=c.int8,
             distilled=self.distilled if c.distilled else None,
-            tiny_vae=self.tiny_vae if c.tiny_vae else None,
+            tiny_vae=self.tiny_vae if c.decoder == "tiny" else None,
+            int8_vae=c.decoder == "int8",
         )
 
     def knobs(self) -> dict[str, tuple[object, ...]]:
@@ -189,12 +195,16 @@ class Space:
                 if name != "steps":
                     yield from (changed._replace(steps=steps) for steps in _steps_near(candidate.steps))
 
+    def decoded_otherwise(self, candidate: Candidate) -> list[Candidate]:
+        """The candidate with each of the other decoders, which leave its latents as they are."""
+        return [candidate._replace(decoder=each) for each in self.decoders if each != candidate.decoder]
+
     def random(self, generator: np.random.Generator) -> Candidate:
         """Any candidate, with one value for each knob."""
         chosen = {name: values[generator.integers(len(values))] for name, values in self.knobs().items()}
         chosen["calibrated"] = False
-        tiny = self.tiny_vae is not None and bool(generator.integers(2))
-        found = Candidate(**chosen, tiny_vae=tiny).settled  # type: ignore[arg-type]
+        decoder = self.decoders[generator.integers(len(self.decoders))]
+        found = Candidate(**chosen, decoder=decoder).settled  # type: ignore[arg-type]
         return found if found.interval > 1 else found._replace(branch=0, order=0)
 
 

@@ -118,7 +118,7 @@ class Drawings:
 
     def latents(self, candidate: Candidate, i: int) -> Latents:
         """The candidate's latents of prompt ``i``; which decoder it has is no matter."""
-        candidate = candidate._replace(tiny_vae=False)
+        candidate = candidate._replace(decoder="")
         settings = self.settings(candidate)
         if (candidate, i) not in self._latents:
             view = self.stacks.view(settings)
@@ -142,9 +142,9 @@ class Drawings:
         settings = self.space.settings(candidate)
         if not candidate.calibrated:
             return settings
-        key = candidate._replace(tiny_vae=False)
+        key = candidate._replace(decoder="")
         if key not in self._calibrations:
-            self._calibrations[key] = self._calibrate(key, settings)
+            self._calibrations[key] = self._calibrate(key, self.space.settings(key))
         return settings.changed(calibration=self._calibrations[key], last_timestep=None)
 
     def _calibrate(self, candidate: Candidate, settings: Settings) -> tuple[str, ...]:

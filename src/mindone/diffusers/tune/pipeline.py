@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ..acceleration.calibration import REFERENCE_STEPS
+from ..acceleration.int8.quantize import computes_in_int8
 from ..engines.precision import computes_in
 from ..jobs.profile import Precision, Profile, Settings
 from ..jobs.stacks import Stacks
@@ -21,7 +22,7 @@ from ..schedulers.lcm import LCMScheduler
 from ..schedulers.tcd import TCDScheduler
 from ..utils.machine import instruction_sets, machine, versions
 from ..utils.types import Value
-from .candidates import FIXED_FORECASTS, FORECASTS, Candidate, Space
+from .candidates import FIXED_FORECASTS, FORECASTS, Candidate, Decoder, Space
 from .clock import Clock
 from .costs import Costs
 from .front import Dot, Front, Row
@@ -178,6 +179,11 @@ class Tuner:
             return self.seconds(self.start.changed(**changes)) < part * plain
 
         may_int8 = free and openvino and QUANTIZATION not in pipe.unet.config
+        decoders: list[Decoder] = [""]
+        if tiny_vae and gains(1.0, tiny_vae=tiny_vae):
+            decoders.append("tiny")
+        if free and openvino and not computes_in_int8(pipe.vae) and self.clock.has() and gains(1.0, int8_vae=True):
+            decoders.append("int8")
         factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
         return Space(
             branches=pipe.unet.skips,
@@ -188,7 +194,8 @@ class Tuner:
             int8=(False, True) if may_int8 and self.clock.has() and gains(int8=True) else (False,),
             downsampling=(1, *(n for n in factors if gains(token_downsampling=n))),
             distilled=distilled if distilled and gains(distilled=distilled) else None,
-            tiny_vae=tiny_vae if tiny_vae and gains(1.0, tiny_vae=tiny_vae) else None,
+            tiny_vae=tiny_vae,
+            decoders=tuple(decoders),
         )
 
     def _is_as_fast_in_float32(self, plain: float) -> bool:
@@ -224,10 +231,9 @@ class Tuner:
         self.points = search.known
         self.clock.begin(part)
         search.run(first_seeds(self.half), goes_on)
-        if self.space.tiny_vae:
-            for candidate in list(self.points):
-                tiny = candidate._replace(tiny_vae=True)
-                self.points[tiny] = Point(self.cost(tiny) or np.inf, expected_psnr(tiny))
+        for candidate in list(self.points):
+            for other in self.space.decoded_otherwise(candidate):
+                self.points[other] = Point(self.cost(other) or np.inf, expected_psnr(other))
 
     def draw_references(self) -> None:
         """As many as fit into the time that is meant for them.
@@ -255,7 +261,7 @@ class Tuner:
     def search(self) -> None:
         """Try candidates on the first prompts, by their latents."""
         first = 1 if self.baseline >= SMALL_SECONDS else min(2, len(self.drawings.reference_images))
-        seeds = shortlist({each: point for each, point in self.points.items() if not each.tiny_vae})
+        seeds = shortlist({each: point for each, point in self.points.items() if not each.decoder})
         search = LocalSearch(
             *(self.space, self.cost, lambda each: self.drawings.latent_psnr(each, first), 1.1 * self.baseline),
             slack=0.5,
@@ -274,10 +280,9 @@ class Tuner:
                 self.decode(first)
 
     def decode(self, count: int) -> None:
-        """Decode those near the front, with either decoder."""
+        """Decode those near the front, with each decoder."""
         near = shortlist(self.tried, within=1.5)
-        if self.space.tiny_vae:
-            near += [candidate._replace(tiny_vae=True) for candidate in near]
+        near += [other for candidate in near for other in self.space.decoded_otherwise(candidate)]
         self.points, self.counted = {candidate: self.drawn(candidate, count) for candidate in near}, count
 
     def drawn(self, candidate: Candidate, count: int) -> Point:

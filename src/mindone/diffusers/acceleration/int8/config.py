@@ -1,8 +1,10 @@
-"""How a denoising network is brought to int8."""
+"""How the networks of a pipeline are brought to int8."""
 
 from dataclasses import dataclass
 
 PROMPTS = ("a photo of a dog in a green field", "a red heart on a white background")
+METHODS = {"unet": "construct", "vae": "decode_latents"}
+"""The components that can compute in int8, and the method that does."""
 
 
 @dataclass(frozen=True)
@@ -14,14 +16,18 @@ class Int8Config:
         num_inference_steps: of these drawings; they visit timesteps from the first to the last however few there are.
         modules_to_not_convert: further layers that are to stay as they are, by a part of their name, such as
             ``"ff.net.2"``. See `layers` for those that always do.
+        components_to_quantize: whose products are in int8: the denoising network's, ``("unet",)``, and as far as it
+            decodes the autoencoder's, ``"vae"``. With "unet" the weights of all others are in int8 as well, which makes
+            the checkpoint small.
 
     Raises:
-        ValueError: no prompt, an empty one, or fewer than one step.
+        ValueError: no prompt, an empty one, fewer than one step, or no component or one that cannot be in int8.
     """
 
     prompts: tuple[str, ...] = PROMPTS
     num_inference_steps: int = 3
     modules_to_not_convert: tuple[str, ...] = ()
+    components_to_quantize: tuple[str, ...] = ("unet",)
 
     def __post_init__(self) -> None:
         if isinstance(self.prompts, str) or not self.prompts or not all(self.prompts):
@@ -30,3 +36,6 @@ class Int8Config:
             raise ValueError(f"num_inference_steps must be 1 or more, got {self.num_inference_steps!r}")
         if isinstance(self.modules_to_not_convert, str):
             raise ValueError(f"modules_to_not_convert must be a tuple of names, got {self.modules_to_not_convert!r}")
+        named = self.components_to_quantize
+        if isinstance(named, str) or not named or not set(named) <= set(METHODS):
+            raise ValueError(f"components_to_quantize must be a tuple of some of {', '.join(METHODS)}, got {named!r}")

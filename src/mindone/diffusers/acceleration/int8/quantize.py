@@ -1,4 +1,4 @@
-"""Quantising the denoising network of a pipeline: draw a few prompts, look at the ranges, round the weights.
+"""Quantising networks of a pipeline: draw a few prompts, look at the ranges, round the weights.
 
 The plain method (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", §2.1): asymmetric activations, symmetric weights per output channel, ranges that
@@ -9,6 +9,7 @@ lose more than activations gain.
 
 import copy
 import inspect
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -27,40 +28,46 @@ from ...schedulers.dpm_solver import DPMSolverMultistepScheduler
 from ...schedulers.lcm import LCMScheduler
 from ...schedulers.tcd import TCDScheduler
 from ...utils.logging import get_logger
-from .config import Int8Config
+from .config import METHODS, Int8Config
 from .layers import WEIGHTS_ONLY, lies_between_products, stays
 
 logger = get_logger(__name__)
 
 
 def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
-    """Bring ``pipe.unet`` to int8, and the weights of the text encoders and the autoencoder, which run once an image.
+    """Bring the config's components to int8, and with the UNet the weights of all others, which run once an image.
 
     Raises:
-        ValueError: the engine does not compute in int8, or the network is in int8 already.
+        ValueError: the engine does not compute in int8, or a component does so already.
     """
-    if QUANTIZATION in pipe.unet.config:
-        raise ValueError("this checkpoint is in int8 already: leave quantization_config (--int8) out")
+    for name in config.components_to_quantize:
+        if computes_in_int8(pipe.components[name]):
+            raise ValueError(f"the checkpoint's {name} is in int8 already: leave quantization_config (--int8) out")
     require_int8(pipe.engine)
     logger.info(f"int8: drawing {len(config.prompts)} prompts in {config.num_inference_steps} steps to find the ranges")
-    quantize(pipe.unet, calibrate(pipe, config), config)
-    for name in WEIGHTS_ONLY:
-        if isinstance(network := pipe.components.get(name), Model):
+    for name, ranges in calibrate(pipe, config).items():
+        quantize(pipe.components[name], ranges, config)
+    for name in WEIGHTS_ONLY if "unet" in config.components_to_quantize else ():
+        network = pipe.components.get(name)
+        if isinstance(network, Model) and name not in config.components_to_quantize:
             round_weights(network, config)
 
 
-def calibrate(pipe: Any, config: Int8Config) -> Ranges:
-    """The ranges of the products' inputs in ``pipe.unet``, and of some results, over the config's drawings."""
-    engine = ObservingEngine(pipe.unet, lies_between_products)
+def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
+    """For each of the config's components the ranges of its products' inputs, and of some results, while it draws."""
+    networks = {name: pipe.components[name] for name in config.components_to_quantize}
+    engine = ObservingEngine(networks, METHODS, lies_between_products)
     view = copy.copy(pipe)  # with an engine of its own: the networks and what is compiled are shared
     view.engine = engine
+    if getattr(view, "safety_checker", None) is not None:
+        view.safety_checker = None
     if not isinstance(pipe.scheduler, (LCMScheduler, TCDScheduler)):  # which their networks need
         view.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)  # one call a step
     view.set_progress_bar_config(disable=True)
     for seed, prompt in enumerate(config.prompts):
         generator = np.random.Generator(np.random.PCG64(seed))
-        options = {"num_inference_steps": config.num_inference_steps, "generator": generator, "output_type": "latent"}
-        view(prompt, **options, **_pictures(pipe))
+        options = {"num_inference_steps": config.num_inference_steps, "generator": generator}
+        view(prompt, **options, output_type="np" if "vae" in networks else "latent", **_pictures(pipe))
     return engine.ranges
 
 
@@ -126,9 +133,15 @@ def symmetric(low: float, high: float) -> tuple[float, float]:
 
 
 def check_engine(network: Model, engine: Engine) -> None:
-    """Raise ``ValueError`` where an int8 network is to be run by an engine that has no int8."""
-    if QUANTIZATION in network.config:
+    """Raise ``ValueError`` where a network with products in int8 is to be run by an engine that has no int8."""
+    if computes_in_int8(network):
         require_int8(engine)
+
+
+def computes_in_int8(network: Model) -> bool:
+    """Whether products of the network are in int8, and not its weights alone."""
+    quantization = network.config.get(QUANTIZATION)
+    return isinstance(quantization, Mapping) and not quantization.get("weights_only")
 
 
 def require_int8(engine: Engine) -> None:

@@ -1,6 +1,6 @@
 """What goes into a network's products while it is used: ranges, for whoever quantises them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import mindspore as ms
@@ -26,38 +26,49 @@ class Ranges(NamedTuple):
 
 
 class ObservingEngine(OpenVINOEngine):
-    """The OpenVINO engine, but it notes the ranges of all that ``network`` multiplies with weights.
+    """The OpenVINO engine, but it notes the ranges of all that some networks multiply with weights.
 
     They are found inside the graph, so no activation ever leaves it. Those of results are noted for the weights whose
     names ``wants_result``.
+
+    Args:
+        networks: by whatever names.
+        methods: the method of each that is observed, by the same names.
+        wants_result: see above.
     """
 
-    def __init__(self, network: Network, wants_result: Callable[[str], bool]):
-        self.network = network
-        self.ranges = Ranges({}, {})
-        self._observed = _Observed(network, wants_result)
+    def __init__(
+        self, networks: Mapping[str, Network], methods: Mapping[str, str], wants_result: Callable[[str], bool]
+    ):
+        self.ranges = {name: Ranges({}, {}) for name in networks}
+        self._observed = {
+            (id(network), methods[name]): (_Observed(network, methods[name], wants_result), self.ranges[name])
+            for name, network in networks.items()
+        }
 
     def run(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> Array:
-        """As the engine does; with the observed network the ranges widen."""
-        if network is not self.network:
+        """As the engine does; where the method is observed the ranges widen."""
+        if (id(network), method) not in self._observed:
             return super().run(network, *inputs, method=method, **options)
-        output, *extremes = super().run(self._observed, *inputs, method=method, **options)
-        for (name, is_result), low, high in zip(self._observed.places, extremes[0::2], extremes[1::2]):
-            ranges = self.ranges.results if is_result else self.ranges.inputs
+        observed, found = self._observed[id(network), method]
+        named: Any = options
+        output, *extremes = super().run(observed, *inputs, **named)
+        for (name, is_result), low, high in zip(observed.places, extremes[0::2], extremes[1::2]):
+            ranges = found.results if is_result else found.inputs
             before = ranges.get(name, (0.0, 0.0))
             ranges[name] = (min(before[0], float(low)), max(before[1], float(high)))
         return output
 
 
 class _Observed:
-    """A network whose ``construct`` also returns, after its own result, the least and the greatest value at each of
-    its ``places``: a weight's name, and whether it is the product's result or its input."""
+    """A network whose ``construct`` returns, after the result of one of the network's methods, the least and the
+    greatest value at each of its ``places``: a weight's name, and whether it is the product's result or its input."""
 
-    def __init__(self, network: Network, wants_result: Callable[[str], bool]):
+    def __init__(self, network: Network, method: str, wants_result: Callable[[str], bool]):
         self.network, self.dtype, self.passes = network, network.dtype, network.passes
         self.graphs = GraphCache()
         self.places: list[tuple[str, bool]] = []
-        self._wants_result = wants_result
+        self._method, self._wants_result = method, wants_result
 
     def parameters_and_names(self) -> Iterable[tuple[str, Any]]:
         return self.network.parameters_and_names()
@@ -70,7 +81,7 @@ class _Observed:
         names = {id(parameter): published_name(parameter, path) for path, parameter in self.parameters_and_names()}
         watching = _Watching(engines.ops, names, self._wants_result)
         with engines.recording(watching):
-            output = network.construct(*inputs, **options)
+            output = getattr(network, self._method)(*inputs, **options)
         self.places = list(watching.seen)
         return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x)))
 
