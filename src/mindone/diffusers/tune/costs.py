@@ -41,6 +41,9 @@ class Costs:
         self.has_time: Callable[[], bool] = lambda: True
         """Whether a part that was not measured yet may be."""
         self.parts: dict[tuple[int, Call], Part] = {}
+        self.warming_up: float | None = None
+        """Seconds that other work takes longer after each call of a network, which leaves it nothing in the caches of
+        the processor; None until it is measured."""
         self._rehearsals: dict[object, Rehearsal] = {}
         self._known: dict[object, dict[Call, Value]] = {}
         self.examples: dict[Call, Example] = {}
@@ -54,7 +57,10 @@ class Costs:
         """
         rehearsal = self.rehearsal(settings)
         parts = {call: self.part(settings, call) for call in rehearsal.calls}
-        return rehearsal.arithmetic + sum(parts[call].seconds * count for call, count in rehearsal.calls.items())
+        warming_up = self.warming_up or 0.0
+        return rehearsal.arithmetic + sum(
+            (parts[call].seconds + warming_up) * count for call, count in rehearsal.calls.items()
+        )
 
     def compile_seconds(self, settings: Settings) -> float:
         """What a run with these settings compiles when nothing is compiled yet."""
@@ -84,9 +90,16 @@ class Costs:
             view = self.stacks.view(plain)
             known = self._known.setdefault(settings.distilled, {})
             arguments = {**self.arguments, "generator": np.random.default_rng(0)}
+
+            def once(is_busy: bool = False) -> Rehearsal:
+                return rehearse(view, arguments, RehearsingEngine(view, known, self.examples, is_busy))
+
             if not known:  # what the networks say to anything is found out once, and takes long
-                rehearse(view, arguments, RehearsingEngine(view, known, self.examples))
-            self._rehearsals[key] = rehearse(view, arguments, RehearsingEngine(view, known, self.examples))
+                once()
+            if self.warming_up is None:
+                busy, idle = (statistics.median(once(each).arithmetic for _ in range(5)) for each in (True, False))
+                self.warming_up = max(busy - idle, 0.0) / sum(once().calls.values())
+            self._rehearsals[key] = once()
         return self._rehearsals[key]
 
     def learn(self, settings: Settings, engine: CountingEngine) -> None:
