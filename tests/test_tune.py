@@ -64,9 +64,10 @@ def test_a_rehearsal_makes_the_calls_of_the_run(pipe, settings):
 
 def test_a_run_costs_the_sum_of_its_parts(pipe, instant):
     costs = costs_of(pipe)
+    costs.warming_up = 0.001
     settings = Settings(steps=6, cache=("deepcache:3",), guidance_interval=(0.0, 0.5), dtype="float32")
     # The texts; whole at steps 0 (guided) and 3 (not), shallow at 1 and 2 (guided), 4 and 5 (not); the decoder.
-    parts = 0.01 + 2.0 + 1.0 + 2 * 0.2 + 2 * 0.1 + 0.5
+    parts = 0.01 + 2.0 + 1.0 + 2 * 0.2 + 2 * 0.1 + 0.5 + 8 * 0.001
     assert costs.seconds(settings) == pytest.approx(parts + costs.rehearsal(settings).arithmetic)
 
 
