@@ -12,7 +12,7 @@ python benchmarks/tune.py front four-times undo          three of these
 
 Seconds need a machine that does nothing else. Where others share it its speed drifts: so settings that are held against
 each other take turns, and `predictions` measures the parts of each combination right before it is run, several times
-over, and gives the median of the ratios (but for --shape, where that would take long).
+over (once for --shape, where it takes long), and gives the median of the ratios.
 """
 
 import argparse
@@ -110,8 +110,7 @@ def predictions(pipe, places, options):
     for candidate in random_settings(space, costs, options.count or 20, steps=options.steps):
         settings, pairs = space.settings(candidate), []
         for _ in range(1 if options.shape else ROUNDS):
-            if not options.shape:
-                costs.parts.clear()
+            costs.parts.clear()
             pairs.append((costs.seconds(settings), *measured(costs, 1, settings)))
         predicted, taken = np.median(pairs, axis=0)
         ratio = statistics.median(before / after for before, after in pairs)

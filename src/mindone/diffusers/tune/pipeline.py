@@ -145,8 +145,8 @@ class Tuner:
             self.clock.begin(_EXPLORE)
             self.clock.show("measuring the parts")
             self.baseline = self.costs.seconds(self.start)
-            self.costs.has_time = self.clock.has
             self.space = self.explore(tiny_vae, distilled, quality)
+            self.costs.has_time = self.clock.has
             self.drawings = Drawings(self.stacks, self.space, self.costs, self.prompts, self.size, self.seed)
             self.expect(_EXPECT if quality else _EXPECT_ALONE)
             if quality:
