@@ -109,6 +109,7 @@ def test_the_search_finds_the_front_of_a_known_landscape():
 
 
 def test_guidance_that_ends_after_the_last_step_is_no_other_candidate():
+    assert Candidate(steps=7, guided=0.9).settled == Candidate(steps=7)
     assert Candidate(steps=7, guided=0.9, foretold=True).settled == Candidate(steps=7)
     near = {each.guided for each in Space(branches=1).neighbours(Candidate(steps=7)) if each.steps == 7}
     assert near == {1.0, 0.85}  # 6 of 7

@@ -8,7 +8,7 @@ import numpy as np
 from ..engines import Array
 from ..schedulers.arrays import combination
 from .forecast import newton_weights
-from .steps import Forward, Step, Timestep, between, last_rows, whole
+from .steps import Forward, Step, Timestep, between, last_rows, whole, with_latest
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,7 @@ class DeepCache:
         if feature is not None:
             return self.inner(step, sample, timestep, method="shallow", feature=feature, branch=branch, **conditions)
         noise, feature = self.inner(step, sample, timestep, method="deep", branch=branch, **conditions)
-        # Second-order schedulers ask twice at one timestep, and the later answer is the better one.
-        known = [(at, earlier) for at, earlier in self._features if at.timestep != step.timestep]
-        self._features = [*known, (step, feature)][-self.config.max_order - 1 :]
+        self._features = with_latest(self._features, step, feature, self.config.max_order + 1)
         self._made_at = step.index
         return noise
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from ..engines import Array
 from ..schedulers.arrays import combination
-from .steps import Predictor, Run, Step, last_rows
+from .steps import Predictor, Run, Step, last_rows, with_latest
 
 
 class Rule(Protocol):
@@ -42,9 +42,7 @@ class Forecast:
             weights = self.rule.weights([at for at, _ in known], step)
             return combination(weights, [noise for _, noise in known])
         noise = self.inner.predict(latents, step)
-        # Second-order schedulers ask twice at one timestep, and the later answer is the better one.
-        known = [(at, earlier) for at, earlier in known if at.timestep != step.timestep]
-        self._known = [*known, (step, noise)][-self.rule.keeps(step.count) :]
+        self._known = with_latest(known, step, noise, self.rule.keeps(step.count))
         return noise
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 from ..engines import Array
 from ..schedulers.arrays import combination
 from .forecast import newton_weights
-from .steps import Step, whole
+from .steps import Step, whole, with_latest
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,13 @@ class GuidanceCache:
 
     def __init__(self, config: GuidanceCacheConfig):
         self.config = config
-        self._known: list[tuple[float, Array]] = []
+        self._known: list[tuple[Step, Array]] = []
 
     def keep(self, step: Step, difference: Array) -> None:
         """Remember what was computed at a step: (images, channels, height, width)."""
-        # Second-order schedulers ask twice at one timestep, and the later answer is the better one.
-        known = [(timestep, earlier) for timestep, earlier in self._known if timestep != step.timestep]
-        self._known = [*known, (step.timestep, difference)][-self.config.max_order - 1 :]
+        self._known = with_latest(self._known, step, difference, self.config.max_order + 1)
 
     def foretell(self, step: Step) -> Array:
         """The difference to expect at a step."""
-        timesteps, differences = zip(*self._known)
-        return combination(newton_weights(timesteps, step.timestep), differences)
+        weights = newton_weights([at.timestep for at, _ in self._known], step.timestep)
+        return combination(weights, [difference for _, difference in self._known])

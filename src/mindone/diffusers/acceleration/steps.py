@@ -57,6 +57,14 @@ def last_rows(x: Array, rows: int) -> Array | None:
     return x if have == rows else x[have - rows :] if have > rows else None
 
 
+def with_latest(known: list[tuple[Step, Array]], step: Step, made: Array, most: int) -> list[tuple[Step, Array]]:
+    """What is ``known`` of earlier steps and what was ``made`` at this one, the last ``most`` of it.
+
+    Second-order schedulers ask twice at one timestep, and the later answer is the better one.
+    """
+    return [*((at, earlier) for at, earlier in known if at.timestep != step.timestep), (step, made)][-most:]
+
+
 def whole(name: str, value: object, least: int) -> None:
     """Refuse what is no whole number from ``least`` on.
 
