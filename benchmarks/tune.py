@@ -42,6 +42,30 @@ HELD_OUT = (
     "a crown on a purple background",
     "a red heart on a gray background",
     "an umbrella on an orange background",
+    "a lion on a blue background",
+    "a banana on a red background",
+    "a snail on a green background",
+    "a train",
+    "a violin on a black background",
+    "an anchor on a white background",
+    "a mushroom on an orange background",
+    "a cow and a tree",
+    "a pencil on a pink background",
+    "a green frog on a gray background",
+    "a sun",
+    "a balloon on a purple background",
+    "a turtle on a yellow background",
+    "a book on a brown background",
+    "a bell",
+    "a lemon on a blue background",
+    "a television on a red background",
+    "a pair of scissors",
+    "a hammer on a white background",
+    "a fox on a green background",
+    "a snowman on a dark blue background",
+    "a cherry",
+    "a bear and a fish",
+    "a helicopter on a cyan background",
 )
 """Prompts that no search has seen."""
 ROUNDS = 5
@@ -140,12 +164,12 @@ def held_out(pipe, costs, space):
 
 
 def psnr_of(drawings, settings):
-    """Decibels of settings on the held-out prompts, over all images together."""
-    return pooled(squares_of(drawings, settings))
+    """Decibels of settings on the held-out prompts, the mean of the images' own."""
+    return float(np.mean([decibels(each) for each in squares_of(drawings, settings)]))
 
 
-def pooled(squares):
-    """Decibels of images with such mean squared errors, together."""
+def decibels(squares):
+    """Decibels of a mean squared error, or of several together."""
     return float(10 * np.log10(255**2 / max(np.mean(squares), 1e-9)))
 
 
@@ -189,11 +213,13 @@ def four_times(pipe, places, options):
     print(f"against {REFERENCE_STEPS} DPM++ steps in float32, {len(HELD_OUT)} held-out prompts:")
     for settings in (chosen.settings, plain):
         squares = squares_of(drawings, settings)
-        single = [pooled(each) for each in squares]
+        single = [decibels(each) for each in squares]
+        error = np.std(single, ddof=1) / np.sqrt(len(single))
         print(
-            f"{settings.words}: {pooled(squares):.2f} dB over all images together, {np.mean(single):.2f} dB the mean of"
+            f"{settings.words}: {np.mean(single):.2f} ± {error:.2f} dB, the mean of",
+            *(f"{each:.1f}" for each in single),
         )
-        print("   ", *(f"{each:.1f}" for each in single))
+        print(f"    (median {np.median(single):.1f} dB; {decibels(squares):.2f} dB over all images together)")
     print(f"the first of these: predicted {baseline / cost:.2f}×, measured {whole / taken:.2f}×", flush=True)
 
 

@@ -109,6 +109,7 @@ def test_a_job_cannot_be_changed_in_place():
         ({"scheduler": "dimd"}, "scheduler must be 'ddim', 'ddpm', "),
         ({"guidance_scale": float("inf")}, "guidance_scale must be a finite number, got inf"),
         ({"negative_prompt": "x", "guidance_scale": 1.0}, "negative_prompt has no effect at guidance_scale 1,"),
+        ({"cache": ("guidance:3",), "guidance_scale": 1.0}, "cache guidance:3 has no effect at guidance_scale 1,"),
         ({"calibration": ("801:x",)}, "a calibrated step is TIMESTEP:WEIGHT:WEIGHT…, all numbers"),
         ({"calibration": CALIBRATION, "steps": 9}, "calibration has 2 steps and steps is 9; leave steps out"),
         ({"calibration": CALIBRATION, "scheduler": "euler"}, "calibration is of the scheduler dpm++, got 'euler'"),

@@ -248,6 +248,15 @@ def test_tune_returns_a_front_and_leaves_the_pipeline_as_it_is(pipe, quick, monk
     assert calibrated and all(len(each.calibration) == each.steps for each in calibrated)
 
 
+def test_quality_is_the_mean_over_the_prompts(monkeypatch):
+    drawings = Drawings(None, Space(branches=1), None, ("a cat", "a dog"), (SIZE, SIZE), seed=0)
+    drawings.reference_images = 2 * [np.full((SIZE, SIZE, 3), 100, np.uint8)]
+    monkeypatch.setattr(drawings, "image", lambda _, i: drawings.reference_images[i] + np.uint8((1, 100)[i]))
+    found = drawings.likeness(Candidate(), 2)
+    assert found.psnr == pytest.approx((48.13 + 8.13) / 2, abs=0.01)
+    assert found.psnr_error == pytest.approx(40 / 2)
+
+
 def test_half_precision_that_computes_in_float32_is_not_measured_against_it(pipe, quick, monkeypatch):
     monkeypatch.setattr(pipeline, "computes_in", lambda *_: "f32")
     front = pipe.tune([PROMPT, "a dog"], budget_seconds=300, height=SIZE, width=SIZE, progress=False)

@@ -60,7 +60,7 @@ class DeepCacheConfig:
         if 1 < self.cache_interval >= steps:
             raise ValueError(
                 f"cache_interval {self.cache_interval} needs a run of more than {self.cache_interval} steps, got "
-                f"{steps}; use a shorter interval or disable_cache()"
+                f"{steps}; use a shorter interval or no cache"
             )
         self.whole_steps(steps)
 

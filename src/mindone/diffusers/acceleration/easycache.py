@@ -45,7 +45,7 @@ class EasyCacheConfig:
         """
         if not any(self.may_skip(Step(i, steps, 0.0)) for i in range(2, steps)):
             raise ValueError(
-                f"EasyCacheConfig would skip none of the run's {steps} steps; take more steps, or disable_cache()"
+                f"EasyCacheConfig would skip none of the run's {steps} steps; take more steps, or no cache"
             )
 
     def may_skip(self, step: Step) -> bool:

@@ -55,7 +55,7 @@ def refuse_idle(name: str, computed: frozenset[int], steps: int) -> None:
     if len(computed) >= steps:
         raise ValueError(
             f"{name} would forecast none of the run's {steps} steps; take more steps, fewer at the start that are "
-            "computed, or disable_cache()"
+            "computed, or no cache"
         )
 
 

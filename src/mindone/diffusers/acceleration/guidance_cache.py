@@ -51,7 +51,7 @@ class GuidanceCacheConfig:
         if self.cache_interval > 1 and steps <= self.disable_cache_before_step:
             raise ValueError(
                 f"GuidanceCacheConfig would compute the guidance of all of the run's {steps} steps; take more steps, "
-                "fewer at the start that are computed, or disable_cache()"
+                "fewer at the start that are computed, or no cache"
             )
 
     def computes(self, number: int) -> bool:

@@ -170,16 +170,22 @@ class Drawing(Fields):
         if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1:
             start, stop = self.guidance_interval
             raise ValueError(f"guidance_interval must run from 0 to 1 at most, in this order, got {start:g},{stop:g}")
-        if self.negative_prompt and self.guidance_scale is not None and self.guidance_scale <= 1:
-            raise ValueError(
-                f"negative_prompt has no effect at guidance_scale {self.guidance_scale:g}, which is no guidance; "
-                "leave one of them out"
-            )
         if self.cache:
             _ = self.caches
         if self.calibration:
             check_calibration(self.calibration, self.steps, self.scheduler, self.last_timestep)
+        if self.guidance_scale is not None and self.guidance_scale <= 1:
+            self._check_unguided(self.guidance_scale)
         return self
+
+    def _check_unguided(self, guidance_scale: float) -> None:
+        given = ["negative_prompt"] if self.negative_prompt else []
+        given += [f"cache {text}" for text, cache in zip(self.cache, self.caches or ()) if cache.kind == "guidance"]
+        if given:
+            raise ValueError(
+                f"{given[0]} has no effect at guidance_scale {guidance_scale:g}, which is no guidance; "
+                "leave one of them out"
+            )
 
     @property
     def caches(self) -> "tuple[CacheConfig, ...] | None":

@@ -50,36 +50,37 @@ class Stacks:
 
     def network(self, settings: Settings, name: str) -> Model:
         """The network that the settings ask for, by the pipeline's name for it."""
-        if name == "unet":
-            return self._unet(settings)
-        if name == "vae" and settings.tiny_vae is not None:
-            own: Model = self._tiny_vae(settings.tiny_vae, settings.dtype)
-        else:
-            own = getattr(self._checkpoint(settings), name)
-        own = self._computing_in(own, settings.dtype)
-        if name == "vae" and settings.int8_vae and not computes_in_int8(own):
-            return self._decoding_in_int8(settings, own)
-        rounds = settings.int8 and name in WEIGHTS_ONLY and QUANTIZATION not in own.config
-        return self._rounded(own) if rounds else own
-
-    def _unet(self, settings: Settings) -> Model:
-        source = self._checkpoint(settings)
-        own = self._computing_in(source.unet, settings.dtype)
-        rounds = settings.int8 and QUANTIZATION not in own.config
-        if not rounds and settings.token_downsampling in (None, 1):
+        tiny = settings.tiny_vae if name == "vae" else None
+        own: Model = getattr(self._checkpoint(settings), name) if tiny is None else self._tiny_vae(tiny)
+        own = self._computing_in(self._in_int8(settings, name, own), settings.dtype)
+        if name != "unet" or settings.token_downsampling in (None, 1):
             return own
-        key = ("unet", settings.distilled, own.dtype, rounds, settings.token_downsampling)
+        return self._once((id(own), settings.token_downsampling), lambda: _downsampling(own, settings))
 
-        def make() -> Model:
+    def _in_int8(self, settings: Settings, name: str, network: Model) -> Model:
+        """The network, or the twin whose products are in int8, or only its weights, where the settings ask for that.
+
+        One twin serves every precision of what is not in int8: finding the ranges takes long, and so much memory more.
+        """
+        source = self._checkpoint(settings)
+
+        def with_products() -> Model:
             view: Value = copy.copy(source)
-            view.unet = other = twin(own)
-            if rounds:
-                _quantize(view, "unet")
-            if settings.token_downsampling is not None:
-                other.enable_token_downsampling(settings.token_downsampling)
-            return other  # type: ignore[no-any-return]
+            setattr(view, name, twin(network))
+            _quantize(view, name)
+            made: Model = getattr(view, name)
+            return made
 
-        return self._once(key, make)
+        def with_weights() -> Model:
+            other = twin(network)
+            round_weights(other, Int8Config())
+            return other
+
+        if {"unet": settings.int8, "vae": settings.int8_vae}.get(name) and not computes_in_int8(network):
+            return self._once((id(network), settings.distilled, "int8 products"), with_products)  # type: ignore[no-any-return]
+        if settings.int8 and name in WEIGHTS_ONLY and QUANTIZATION not in network.config:
+            return self._once((id(network), "int8 weights"), with_weights)  # type: ignore[no-any-return]
+        return network
 
     @property
     def are_free(self) -> bool:
@@ -113,11 +114,11 @@ class Stacks:
         kind = (settings.scheduler, settings.last_timestep, settings.calibration)
         return self._once(("scheduler", settings.distilled, *kind), lambda: scheduler_for(own, *kind))
 
-    def _tiny_vae(self, path_or_id: str, dtype: str) -> AutoencoderTiny:
+    def _tiny_vae(self, path_or_id: str) -> AutoencoderTiny:
         def load() -> AutoencoderTiny:
-            return AutoencoderTiny.from_pretrained(path_or_id, mindspore_dtype=dtype)
+            return AutoencoderTiny.from_pretrained(path_or_id, mindspore_dtype=self.pipe.dtype)
 
-        return self._once(("tiny_vae", path_or_id, dtype), load)
+        return self._once(("tiny_vae", path_or_id), load)  # type: ignore[no-any-return]
 
     def _computing_in(self, network: Model, dtype: str) -> Model:
         """The network if it computes in what the pipeline has it compute in at ``dtype``, else its twin that does."""
@@ -125,28 +126,6 @@ class Stacks:
         if network.dtype == wanted:
             return network
         return self._once((id(network), wanted), lambda: twin(network, wanted))
-
-    def _decoding_in_int8(self, settings: Settings, network: Model) -> Model:
-        """The twin that decodes in int8, as far as the checkpoint's own latents tell."""
-        source = self._checkpoint(settings)
-
-        def make() -> Model:
-            view: Value = copy.copy(source)
-            view.unet, view.vae = self._computing_in(source.unet, settings.dtype), twin(network)
-            _quantize(view, "vae")
-            return view.vae  # type: ignore[no-any-return]
-
-        return self._once((id(network), settings.distilled, "int8 products"), make)  # type: ignore[no-any-return]
-
-    def _rounded(self, network: Model) -> Model:
-        """The twin whose weights are in int8, as a checkpoint in int8 has them beside the denoising network."""
-
-        def make() -> Model:
-            other = twin(network)
-            round_weights(other, Int8Config())
-            return other
-
-        return self._once((id(network), "int8"), make)  # type: ignore[no-any-return]
 
     def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         if key not in self._made:
@@ -159,3 +138,10 @@ def _quantize(pipe: Value, component: str) -> None:
     require_int8(pipe.engine)
     config = Int8Config(components_to_quantize=(component,))
     quantize(pipe.components[component], calibrate(pipe, config)[component], config)
+
+
+def _downsampling(network: Value, settings: Settings) -> Value:
+    """The twin that looks at fewer tokens."""
+    other = twin(network)
+    other.enable_token_downsampling(settings.token_downsampling)
+    return other

@@ -21,5 +21,5 @@ def check_caches(run: Run) -> None:
         if cache.kind == "guidance" and not run.do_classifier_free_guidance:
             raise ValueError(
                 f"{type(cache).__name__} spares guidance, and this run has none; give a guidance_scale above 1, or "
-                "disable_cache()"
+                "no cache"
             )

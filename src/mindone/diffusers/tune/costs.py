@@ -120,12 +120,15 @@ class Costs:
         return self.parts[key]
 
     def make_room(self, network: Model) -> None:
-        """Drop what was compiled for other big networks before a big one is used."""
+        """Before a big network is used, drop what was compiled for other big ones, and have the rest hold little."""
         if not network.is_big:
             return
         for other in self.stacks.networks():
-            if other is not network and len(other.graphs) and other.is_big:
-                other.release()
+            if other is not network and len(other.graphs):
+                if other.is_big:
+                    other.release()
+                else:
+                    other.graphs.rest()
 
     def _whole(self, call: Call) -> Call:
         whole = call._replace(method="construct", fixed=tuple(pair for pair in call.fixed if pair[0] != "branch"))
