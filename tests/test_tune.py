@@ -19,7 +19,7 @@ from mindone.diffusers.tune.likeness import Drawings
 from mindone.diffusers.tune.prior import expected_psnr
 from mindone.diffusers.tune.rehearsal import CountingEngine
 from mindone.diffusers.tune.report import write_report
-from mindone.diffusers.tune.search import LocalSearch, Pareto, Point, halve, on_front
+from mindone.diffusers.tune.search import LocalSearch, Pareto, Point, estimated, halve, on_front
 from tiny_pipelines import PROMPT, checkpoint, load
 
 SIZE = 64
@@ -246,6 +246,14 @@ def test_tune_returns_a_front_and_leaves_the_pipeline_as_it_is(pipe, quick, monk
     pipe.apply_profile(None)
     calibrated = [dot.settings for dot in front.dots if dot.settings.calibration]
     assert calibrated and all(len(each.calibration) == each.steps for each in calibrated)
+
+
+def test_what_latents_tell_is_moved_to_the_decibels_of_images():
+    few, more, many = (Candidate(steps=steps) for steps in (5, 10, 20))
+    tried = {few: Point(1.0, 20.0), more: Point(2.0, 30.0), many: Point(4.0, 41.0)}
+    decoded = {more: Point(2.0, 26.0), many: Point(4.0, 35.0)}
+    assert estimated(tried, decoded) == {few: Point(1.0, 15.0)}
+    assert estimated(tried, {}) == {}
 
 
 def test_quality_is_the_mean_over_the_prompts(monkeypatch):

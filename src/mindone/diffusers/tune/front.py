@@ -45,6 +45,8 @@ class Dot:
     settings: Settings
     seconds: float
     psnr: float
+    is_estimated: bool = False
+    """Whether its latents alone were compared."""
 
 
 @dataclass

@@ -28,7 +28,7 @@ from .costs import Costs
 from .front import Dot, Front, Row
 from .likeness import PROMPTS, Drawings
 from .prior import expected_psnr
-from .search import LocalSearch, Point, halve, on_front, shortlist
+from .search import LocalSearch, Point, estimated, halve, on_front, shortlist
 from .seeds import few_steps, first_seeds
 from .verify import verify
 
@@ -305,8 +305,8 @@ class Tuner:
         front = Front(rows, self.origin(), self.baseline, prompts=self.prompts[: self.counted])
         if self.counted:
             front.reference, front.reference_picture = described, self.drawings.reference_images[0]
-            dots = {**self.tried, **self.points}
-            front.dots = [Dot(self.drawings.settings(each), *point) for each, point in dots.items()]
+            dots = {**self.points, **estimated(self.tried, self.points)}
+            front.dots = [Dot(self.drawings.settings(c), *point, c not in self.points) for c, point in dots.items()]
         elif quality:
             front.notes.append("No image was drawn before the search was ended: cost alone is known.")
         return front

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .front import Front
+from .front import Dot, Front
 
 WIDTH, HEIGHT = 860, 420
 LEFT, RIGHT, TOP, BOTTOM = 56, 20, 20, 44
@@ -55,7 +55,7 @@ def plot(front: Front) -> Plot | None:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - floor) / (ceiling - floor)
 
     dots = [
-        Mark(x(dot.seconds), y(dot.psnr), f"{dot.settings.words}: {dot.seconds:.3g} s, {dot.psnr:.1f} dB")
+        Mark(x(dot.seconds), y(dot.psnr), f"{dot.settings.words}: {dot.seconds:.3g} s, {_decibels(dot)}")
         for dot in front.dots
         if low <= dot.seconds <= high and floor <= dot.psnr <= ceiling
     ]
@@ -75,3 +75,7 @@ def plot(front: Front) -> Plot | None:
     ]
     horizontals = [Mark(0, y(value), f"{value}") for value in range(floor, ceiling + 1, 5)]
     return Plot(dots, line, verticals, horizontals)
+
+
+def _decibels(dot: Dot) -> str:
+    return f"about {dot.psnr:.1f} dB, from its latents" if dot.is_estimated else f"{dot.psnr:.1f} dB"

@@ -35,6 +35,7 @@ def front_data(front: Front, command: str) -> JsonObject:
         "rows": [front.profile(row).model_dump(mode="json") for row in front.rows],
         "candidates": [
             {"settings": dot.settings.to_dict(), "seconds": round(dot.seconds, 5), "psnr": round(dot.psnr, 2)}
+            | ({"estimated": True} if dot.is_estimated else {})
             for dot in front.dots
         ],
     }

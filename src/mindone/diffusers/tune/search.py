@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -145,6 +146,15 @@ class LocalSearch:
         return not any(
             point.psnr + _MONOTONE_SLACK < best and candidate.is_lossier(other) for other, point in self.known.items()
         )
+
+
+def estimated(tried: dict[Candidate, Point], decoded: dict[Candidate, Point]) -> dict[Candidate, Point]:
+    """What was told by latents alone, in decibels of images: moved by as much as those are apart that have both."""
+    apart = [decoded[each].psnr - point.psnr for each, point in tried.items() if each in decoded]
+    if not apart:
+        return {}
+    by = statistics.median(apart)
+    return {each: Point(point.seconds, point.psnr + by) for each, point in tried.items() if each not in decoded}
 
 
 def on_front(known: dict[Candidate, Point], within: float = 0.0) -> list[Candidate]:
