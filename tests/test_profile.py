@@ -9,10 +9,13 @@ from click.testing import CliRunner
 
 from mindone.diffusers import bench, cli
 from mindone.diffusers.bench.tables import make_plan
+from mindone.diffusers.engines.binding import stored
 from mindone.diffusers.jobs import wear
 from mindone.diffusers.jobs.png import read_job
 from mindone.diffusers.jobs.profile import Profile, Settings, load_profile, save_under_name
+from mindone.diffusers.jobs.stacks import Stacks
 from mindone.diffusers.jobs.wear import fingerprint
+from mindone.diffusers.loading.int8 import Int8Tensor
 from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
 
 SIZE = 64
@@ -142,3 +145,13 @@ def test_calibrated_steps_go_on_with_the_profile_and_yield_to_what_is_typed(pipe
     assert yielding["calibration"] == () and yielding["last_timestep"] == 51 and yielding["steps"] == 6
     other = profile.job_fields_with({"scheduler": "unipc"})  # which takes no last timestep
     assert other["calibration"] == () and other["last_timestep"] is None
+
+
+def test_int8_weights_are_made_once_for_all_precisions_and_tokens(pipe):
+    stacks, own = Stacks(pipe), Settings(steps=4, int8=True, dtype="float32")
+    networks = [
+        stacks.network(each, "unet") for each in (own, own.changed(dtype="float16"), own.changed(token_downsampling=2))
+    ]
+    assert len({id(network) for network in networks}) == 3
+    weights = [stored(network.mid_block.resnets[0].conv1.weight) for network in networks]
+    assert isinstance(weights[0], Int8Tensor) and all(each is weights[0] for each in weights)
