@@ -155,3 +155,9 @@ def test_int8_weights_are_made_once_for_all_precisions_and_tokens(pipe):
     assert len({id(network) for network in networks}) == 3
     weights = [stored(network.mid_block.resnets[0].conv1.weight) for network in networks]
     assert isinstance(weights[0], Int8Tensor) and all(each is weights[0] for each in weights)
+
+
+def test_the_networks_of_a_distilled_checkpoint_are_among_those_that_make_room(pipe):
+    stacks = Stacks(pipe)
+    own = stacks.network(Settings(steps=4, distilled=str(checkpoint("sd2"))), "unet")
+    assert own is not pipe.unet and any(each is own for each in stacks.networks())

@@ -88,9 +88,10 @@ class Stacks:
         return all(is_plain(each) for each in self.pipe.components.values() if isinstance(each, Model))
 
     def networks(self) -> list[Model]:
-        """All networks that were made so far, and the pipeline's own."""
-        others = [each for each in self._made.values() if isinstance(each, Model)]
-        return [*(each for each in self.pipe.components.values() if isinstance(each, Model)), *others]
+        """All networks that were made or loaded so far, and the pipeline's own."""
+        made = list(self._made.values())
+        loaded = [each for pipe in (self.pipe, *made) for each in getattr(pipe, "components", {}).values()]
+        return [each for each in (*loaded, *made) if isinstance(each, Model)]
 
     def _checkpoint(self, settings: Settings) -> Pipeline:
         """The pipeline itself, or that of the distilled model."""
