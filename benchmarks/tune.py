@@ -138,8 +138,8 @@ def predictions(pipe, places, options):
         for _ in range(1 if options.shape else ROUNDS):
             costs.parts.clear()
             pairs.append((costs.seconds(settings), *measured(costs, 1, settings)))
-        for network in costs.stacks.networks() if options.shape else ():
-            network.release()  # 20 combinations need more networks than there is memory for
+        if options.shape:
+            costs.stacks.release()  # 20 combinations need more networks than there is memory for
         predicted, taken = np.median(pairs, axis=0)
         ratio = statistics.median(before / after for before, after in pairs)
         within += abs(ratio - 1) <= 0.1

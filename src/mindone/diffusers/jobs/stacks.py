@@ -93,6 +93,12 @@ class Stacks:
         loaded = [each for pipe in (self.pipe, *made) for each in getattr(pipe, "components", {}).values()]
         return [each for each in (*loaded, *made) if isinstance(each, Model)]
 
+    def release(self) -> None:
+        """Drop everything that was compiled for any of them."""
+        for network in self.networks():
+            if len(network.graphs):
+                network.release()
+
     def _checkpoint(self, settings: Settings) -> Pipeline:
         """The pipeline itself, or that of the distilled model."""
         if settings.distilled is None:

@@ -45,9 +45,7 @@ def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Se
 
 def _measure(stacks: Stacks, costs: Costs, settings: Settings) -> tuple[float, int | None]:
     """The median seconds of some runs, and the peak memory of the process while nothing else is compiled."""
-    for network in stacks.networks():
-        if len(network.graphs):
-            network.release()
+    stacks.release()
     counts = reset_peak_memory()
     view: Value = stacks.view(settings)
     taken = []
