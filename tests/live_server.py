@@ -12,7 +12,7 @@ from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.service import Service
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
     """Until it holds; an assertion fails when it does not within the seconds."""
     until = time.monotonic() + seconds
     while not condition():

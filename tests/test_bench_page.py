@@ -177,7 +177,7 @@ def test_the_page_is_drawn_by_a_browser(html, tmp_path):
     (tmp_path / "report.html").write_text(html, encoding="utf-8")
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,1400"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={tmp_path / 'page.png'}"]
-    subprocess.run([*command, (tmp_path / "report.html").as_uri()], check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, (tmp_path / "report.html").as_uri()], check=True, capture_output=True, timeout=600)
     with Image.open(tmp_path / "page.png") as shot:
         assert shot.size == (1000, 1400)
         colours = {colour: count for count, colour in shot.convert("RGB").getcolors(1 << 24)}

@@ -84,7 +84,7 @@ def test_a_callback_stops_its_own_run_and_no_other():
 
     def run(stops):
         def callback(given, step, timestep, tensors):
-            barrier.wait(timeout=30) if step == 0 else None
+            barrier.wait(timeout=600) if step == 0 else None
             steps[stops].append(step)
             given._interrupt = stops and step == 1
             return {}

@@ -200,7 +200,7 @@ def test_interrupt_gives_the_image_as_far_as_it_is_and_progress_shows_it(client,
 # ---- the queue -------------------------------------------------------------------------------------------------------
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=600):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until

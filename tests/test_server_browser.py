@@ -20,7 +20,7 @@ from tiny_pipelines import checkpoint
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open the page in")
-WAIT = 60_000
+WAIT = 600_000
 """Milliseconds for what takes well under a second where nothing else runs."""
 
 

@@ -39,7 +39,7 @@ def ticket(service: Service, seed: int = 0, steps: int = 100, size: int = 64) ->
     return Ticket(job, "a", Pictures())
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=600):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until

@@ -263,6 +263,7 @@ def test_quality_is_the_mean_over_the_prompts(monkeypatch):
     found = drawings.likeness(Candidate(), 2)
     assert found.psnr == pytest.approx((48.13 + 8.13) / 2, abs=0.01)
     assert found.psnr_error == pytest.approx(40 / 2)
+    assert drawings.likeness(Candidate(), 1).psnr_error is None
 
 
 def test_half_precision_that_computes_in_float32_is_not_measured_against_it(pipe, quick, monkeypatch):
@@ -295,9 +296,37 @@ def test_without_quality_cost_alone_is_reported(pipe, quick):
         front.at(min_psnr=30)
 
 
-def test_a_budget_without_room_for_the_reference_says_how_much_there_must_be(pipe, instant):
-    with pytest.raises(ValueError, match=r"is too small: one reference image of 100 steps takes .* minutes or more"):
-        pipe.tune([PROMPT], budget_seconds=60, height=SIZE, width=SIZE, progress=False)
+def test_a_budget_without_room_for_the_reference_gives_cost_alone_and_says_how_much_there_must_be(pipe, instant):
+    front = pipe.tune([PROMPT], budget_seconds=60, height=SIZE, width=SIZE, progress=False)
+    (note,) = front.notes
+    assert "one reference image of 100 steps takes 2" in note and note.endswith("minutes or more.")
+    assert not front.is_complete and front.rows and all(row.psnr is None for row in front.rows)
+
+
+@pytest.mark.parametrize("quality", [True, False])
+def test_a_budget_that_is_gone_at_once_gives_the_baseline(pipe, instant, tmp_path, quality):
+    front = pipe.tune([PROMPT], 1e-9, height=SIZE, width=SIZE, quality=quality, progress=False)
+    (row,), (note,) = front.rows, front.notes
+    assert (row.settings, row.speed_up) == (pipeline.BASELINE, 1.0) and not front.is_complete
+    assert note.startswith("The budget of 1e-09 s is too short") and note.endswith("minutes or more.")
+    assert front.at(speed_up=1.0).settings == pipeline.BASELINE
+    files = write_report(front, {}, tmp_path, "mindone-diffusers tune")
+    assert note in files[0].read_text() and json.loads(files[1].read_text())["notes"] == [note]
+
+
+def test_ctrl_c_before_anything_but_the_baseline_is_known_keeps_that(pipe, instant, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline.Tuner, "explore", interrupted)
+    front = pipe.tune([PROMPT], 300, height=SIZE, width=SIZE, progress=False)
+    assert [row.speed_up for row in front.rows] == [1.0] and front.was_interrupted
+
+
+def test_one_prompt_has_no_standard_error():
+    assert Row(Settings(), 1.0, 2.0, 31.24, None).decibels == "31.2 dB"
+    assert Row(Settings(), 1.0, 2.0, 31.24, 0.04).decibels == "31.2 ± 0.0 dB"
+    assert Row(Settings(), 1.0, 2.0).decibels == "–"
 
 
 def test_schedulers_that_draw_noise_are_refused(pipe):

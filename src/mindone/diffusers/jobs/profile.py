@@ -84,7 +84,7 @@ class Evidence(Fields):
     psnr: float | None = None
     """Decibels, over all prompts' images, against the reference; None where no quality was measured."""
     psnr_error: float | None = None
-    """The standard error of the mean over prompts."""
+    """The standard error of the mean over prompts; None of one prompt alone."""
     ssim: float | None = None
     peak_memory: int | None = None
     """Bytes."""

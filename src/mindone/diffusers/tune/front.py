@@ -37,6 +37,13 @@ class Row:
         """The likeness in words."""
         return "quality not measured" if self.psnr is None else f"{self.psnr:.1f} dB"
 
+    @property
+    def decibels(self) -> str:
+        """The likeness with its standard error, which one prompt alone does not have."""
+        if self.psnr is None:
+            return "–"
+        return f"{self.psnr:.1f} dB" if self.psnr_error is None else f"{self.psnr:.1f} ± {self.psnr_error:.1f} dB"
+
 
 @dataclass
 class Dot:

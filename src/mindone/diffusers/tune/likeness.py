@@ -47,8 +47,8 @@ class Likeness:
 
     psnr: float
     """Decibels, the mean of the images' own."""
-    psnr_error: float
-    """Its standard error."""
+    psnr_error: float | None
+    """Its standard error; None of a single image."""
     ssim: float
 
 
@@ -116,7 +116,7 @@ class Drawings:
         """
         each = [compare(self.image(candidate, i)[None], self.reference_images[i][None]) for i in range(count)]
         single = [_IDENTICAL if one.psnr is None else one.psnr for one in each]
-        error = float(np.std(single, ddof=1) / math.sqrt(count)) if count > 1 else 0.0
+        error = float(np.std(single, ddof=1) / math.sqrt(count)) if count > 1 else None
         return Likeness(float(np.mean(single)), error, float(np.mean([one.ssim for one in each])))
 
     def latents(self, candidate: Candidate, i: int) -> Latents:

@@ -84,7 +84,10 @@ def tune(
         progress: show a bar with the time left.
 
     Raises:
-        ValueError: an argument that cannot be, or a budget that is too small for the reference images.
+        ValueError: an argument that cannot be.
+
+    A budget that is too short gives less: without time for a reference image cost alone, and without time for any other
+    candidate the baseline alone. The front's notes say so, and which budget would do.
     """
     texts = _checked(pipe, prompts, budget_seconds)
     size = checks.default_size(pipe, height, width, None)
@@ -137,26 +140,29 @@ class Tuner:
         self.counted = 0
         """How many prompts that are; 0: none, and points are expectations."""
         self.tried: dict[Candidate, Point] = {}
+        self.space = Space(branches=view.unet.skips, dtypes=(self.half,))
+        """The plain one, until it is explored."""
+        self.drawings = Drawings(self.stacks, self.space, self.costs, prompts, size, seed)
+        self.too_short: str | None = None
+        """Why the budget left out what it should have room for."""
 
     def front(self, tiny_vae: str | None, distilled: str | None, quality: bool, targets: Sequence[float]) -> Front:
         """All phases, one after the other, as far as time allows."""
         was_interrupted = False
+        self.clock.begin(_EXPLORE)
+        self.clock.show("measuring the parts")
+        self.baseline = self.costs.seconds(self.start)
         try:
-            self.clock.begin(_EXPLORE)
-            self.clock.show("measuring the parts")
-            self.baseline = self.costs.seconds(self.start)
-            self.space = self.explore(tiny_vae, distilled, quality)
+            self.space = self.drawings.space = self.explore(tiny_vae, distilled, quality)
             self.costs.has_time = self.clock.has
-            self.drawings = Drawings(self.stacks, self.space, self.costs, self.prompts, self.size, self.seed)
             self.expect(_EXPECT if quality else _EXPECT_ALONE)
-            if quality:
-                self.draw_references()
+            if quality and self.draw_references():
                 self.search()
                 self.refine()
         except KeyboardInterrupt:
-            if not self.points:
-                raise
             was_interrupted = True
+        if not self.points:
+            self.only_the_baseline(was_interrupted)
         front = self.made(quality)
         if not was_interrupted:
             try:
@@ -165,9 +171,21 @@ class Tuner:
             except KeyboardInterrupt:
                 was_interrupted = True
         is_short = quality and self.counted < len(self.drawings.reference_images)
-        front.was_interrupted, front.is_complete = was_interrupted, not was_interrupted and not is_short
+        front.was_interrupted = was_interrupted
+        front.is_complete = not (was_interrupted or is_short or self.too_short)
         front.seconds = self.clock.gone
         return front
+
+    def only_the_baseline(self, was_interrupted: bool) -> None:
+        """What is known where nothing else was: a front is never empty."""
+        plain = Candidate(dtype=self.half)
+        self.points = {plain: Point(self.baseline, expected_psnr(plain))}
+        if not was_interrupted:
+            self.too_short = (
+                f"The budget of {self.clock.budget:.3g} s is too short: measuring the baseline took "
+                f"{self.clock.gone:.3g} s and left no time for anything else; give {2 * self.clock.gone / 60:.2g} "
+                "minutes or more."
+            )
 
     def explore(self, tiny_vae: str | None, distilled: str | None, quality: bool) -> Space:
         """Which knobs gain anything here: lossy networks that are no faster than the plain one are left out."""
@@ -235,12 +253,8 @@ class Tuner:
             for other in self.space.decoded_otherwise(candidate):
                 self.points[other] = Point(self.cost(other) or np.inf, expected_psnr(other))
 
-    def draw_references(self) -> None:
-        """As many as fit into the time that is meant for them.
-
-        Raises:
-            ValueError: not even one does.
-        """
+    def draw_references(self) -> bool:
+        """As many as fit into the time that is meant for them; False where not even one does."""
         self.clock.begin(1.0)
         seconds = self.seconds(self.drawings.reference)
         if not np.isfinite(seconds):  # no time is left to measure it
@@ -250,13 +264,15 @@ class Tuner:
         count = min(most, max(int(_REFERENCE * left / seconds), int(seconds < _LEAST_REFERENCE * left)))
         if count < 1:
             needed = (self.clock.gone + seconds / _LEAST_REFERENCE) / 60
-            raise ValueError(
-                f"a budget of {self.clock.budget / 60:.2g} minutes is too small: one reference image of "
-                f"{REFERENCE_STEPS} steps takes {seconds:.0f} s here; give {1.2 * needed:.1f} minutes or more"
+            self.too_short = (
+                f"The budget of {self.clock.budget / 60:.2g} minutes is too short to measure likeness: one reference "
+                f"image of {REFERENCE_STEPS} steps takes {seconds:.3g} s here; give {1.2 * needed:.1f} minutes or more."
             )
+            return False
         for i in range(count):
             self.clock.show(f"reference image {i + 1} of {count}")
             self.drawings.draw_reference()
+        return True
 
     def search(self) -> None:
         """Try candidates on the first prompts, by their latents."""
@@ -307,6 +323,8 @@ class Tuner:
             front.reference, front.reference_picture = described, self.drawings.reference_images[0]
             dots = {**self.points, **estimated(self.tried, self.points)}
             front.dots = [Dot(self.drawings.settings(c), *point, c not in self.points) for c, point in dots.items()]
+        elif self.too_short:
+            front.notes.append(self.too_short)
         elif quality:
             front.notes.append("No image was drawn before the search was ended: cost alone is known.")
         return front

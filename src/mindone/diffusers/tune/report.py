@@ -86,7 +86,7 @@ def row_words(row: Row) -> tuple[str, ...]:
     return (
         *_times(row.predicted_seconds, row.measured_seconds),
         f"{row.speed_up:.1f}×",
-        "–" if row.psnr is None else f"{row.psnr:.1f} ± {row.psnr_error or 0:.1f} dB",
+        row.decibels,
         "–" if row.ssim is None else f"{row.ssim:.3f}",
         "–" if row.peak_memory is None else f"{row.peak_memory / 1e9:.2f} GB",
     )
