@@ -18,6 +18,7 @@ from ..loading.upload import upload_folder
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
 from ..utils.types import Value
+from .capabilities import check_component
 from .components import INDEX_NAME, Component, component_classes, load_component, published_names
 from .from_file import SingleFilePipeline
 from .ip_adapter import IPAdapterPipeline
@@ -67,6 +68,17 @@ class Pipeline(
         self.engine = engine
         self.generation_config = Config()
         self._progress_bar_options: dict[str, Value] = {}
+
+    def __setattr__(self, name: str, value: Value) -> None:
+        """Set an attribute; a component must be of the right kind (`capabilities.check_component`)."""
+        if name in self.required_components or name in self.optional_components:
+            value = self._accept(name, value)
+        super().__setattr__(name, value)
+
+    def _accept(self, name: str, component: Component) -> Component:
+        """The component as the pipeline keeps it. Raises ValueError where it is of a wrong kind."""
+        check_component(type(self).__name__, name, component)
+        return component
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
@@ -180,6 +192,11 @@ class Pipeline(
             push_to_hub, upload: as in `save_config`.
         """
         root = Path(save_directory)
+        for name, component in self.components.items():
+            if component is not None and not hasattr(component, "save_pretrained"):
+                raise ValueError(
+                    f"{name} is a {type(component).__name__}, which cannot be saved; set pipe.{name} = None"
+                )
         index: dict[str, Value] = {"_class_name": type(self).__name__, **self.own_settings}
         for name, component in self.components.items():
             index[name] = published_names(component)

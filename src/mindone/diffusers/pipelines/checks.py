@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..engines import Array
+from .capabilities import check_ready
 from .components import Component
 
 OUTPUT_TYPES = ("pil", "np", "latent")
@@ -126,6 +127,7 @@ def check_drawing(
     guidance_interval: object = (0.0, 1.0),
 ) -> None:
     """The arguments that all pipelines share, whatever they start from."""
+    check_ready(pipe.components)
     check_generator(generator, images)
     if output_type not in OUTPUT_TYPES:
         raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")

@@ -158,11 +158,13 @@ class WithControlNet:
 
     controlnet: Component
 
-    def _set_controlnet(self, controlnet: Component) -> None:
-        if controlnet is None:
-            raise ValueError(f"{type(self).__name__} needs a controlnet: a ControlNetModel, or a list of them")
-        several = isinstance(controlnet, (list, tuple))
-        self.controlnet = MultiControlNetModel(controlnet) if several else controlnet
+    def _accept(self, name: str, component: Component) -> Component:
+        if name == "controlnet":
+            if component is None:
+                raise ValueError(f"{type(self).__name__} needs a controlnet: a ControlNetModel, or a list of them")
+            if isinstance(component, (list, tuple)):
+                component = MultiControlNetModel(component)
+        return super()._accept(name, component)  # type: ignore[misc]
 
     def _networks(self) -> list[Component]:
         others: list[Component] = super()._networks()  # type: ignore[misc]

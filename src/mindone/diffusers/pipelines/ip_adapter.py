@@ -20,7 +20,7 @@ from ..models.clip_vision import CLIPVisionModelWithProjection
 from ..utils import logging
 from .components import Component
 from .image_prompt import ImageEmbeds, ImagePrompts, check_encoder, pictures_of
-from .safety import CLIPImageProcessor
+from .safety import CLIPImageProcessor, pixel_values_of
 
 logger = logging.get_logger(__name__)
 
@@ -132,8 +132,8 @@ class IPAdapterPipeline:
         Vectors (pictures, projection_dim) and zeros; with ``output_hidden_states`` what enters the encoder's last
         layer, (pictures, vectors, hidden_size), and the same of pixel values that are all 0. ``device`` is not needed.
         """
-        pictures = list(image) if isinstance(image, (list, tuple)) else [image]
-        pixels = self.feature_extractor(pictures)
+        pictures: list[Component] = list(image) if isinstance(image, (list, tuple)) else [image]
+        pixels = pixel_values_of(self.feature_extractor, pictures)
         if output_hidden_states:
             seen, unseen = (self._vectors(x, "penultimate") for x in (pixels, np.zeros_like(pixels)))
         else:

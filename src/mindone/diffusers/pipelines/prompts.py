@@ -32,6 +32,7 @@ def encode_text(
     Returns:
         Hidden states (texts, tokens, channels), and the pooled or projected text (texts, channels).
     """
+    check_reader(text_encoder, tokenizer)
     texts = [spelled_out(text_encoder, text) for text in texts]
     length = min(tokenizer.model_max_length, text_encoder.config["max_position_embeddings"])
     for text in dict.fromkeys(texts):
@@ -48,6 +49,16 @@ def encode_text(
         )
     hidden, pooled, *_ = engine.run(text_encoder, ids, skip=skip, apply_final_norm=apply_final_norm)
     return hidden, pooled
+
+
+def check_reader(text_encoder: Component, tokenizer: Component) -> None:
+    """Texts need a text encoder and a tokenizer. Raises ValueError where one is None."""
+    for name, component in (("text_encoder", text_encoder), ("tokenizer", tokenizer)):
+        if component is None:
+            raise ValueError(
+                f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds, and under guidance "
+                "negative_prompt_embeds, or set one"
+            )
 
 
 def repeat_each(engine: Engine, x: Array, times: int) -> Array:

@@ -13,6 +13,7 @@ from ..engines import Engine
 from ..loading.config import Config, read_config, write_config
 from ..loading.fields import Flag, Pixels, Positive, Real, naming, read_fields
 from ..utils import logging
+from .capabilities import is_network
 from .components import Component
 from .image_processor import to_pil
 
@@ -151,14 +152,18 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def blacken_unsafe(
-    engine: Engine, checker: Component, feature_extractor: CLIPImageProcessor, images: np.ndarray
+    engine: Engine, checker: Component, feature_extractor: Component, images: np.ndarray
 ) -> tuple[np.ndarray, list[bool]]:
     """Run the safety checker on images in [0, 1], (images, height, width, 3): flagged ones become black.
+
+    A function in the checker's place decides for itself what becomes of them; see `ask_function`.
 
     Returns:
         The images, and one verdict an image.
     """
-    pixel_values = feature_extractor(to_pil(images))
+    pixel_values = None if feature_extractor is None else pixel_values_of(feature_extractor, to_pil(images))
+    if not is_network(checker):
+        return ask_function(checker, images, pixel_values)
     unsafe = find_unsafe(engine.numpy(engine.run(checker, pixel_values)), checker)
     if any(unsafe):
         images = np.where(np.asarray(unsafe)[:, None, None, None], np.float32(0), images)
@@ -167,3 +172,49 @@ def blacken_unsafe(
             "another prompt or seed"
         )
     return images, unsafe
+
+
+def ask_function(
+    checker: Component, images: np.ndarray, pixel_values: np.ndarray | None
+) -> tuple[np.ndarray, list[bool]]:
+    """Call a user's function as the published pipelines call a safety checker.
+
+    It is called as ``checker(images=…, clip_input=…)`` with pixels in [-1, 1], (images, 3, height, width), and with
+    what the feature extractor made of them, or None without one. It returns images of the same shape and a verdict for
+    each; one bool stands for all, None for no verdict. Those that it flags are taken to be in [0, 1] already.
+
+    Args:
+        checker: the function.
+        images: pixels in [0, 1], (images, height, width, 3).
+        pixel_values: (images, 3, image_size, image_size), or None.
+
+    Returns:
+        The images as they came in, or what the function made of them, and the verdicts.
+
+    Raises:
+        ValueError: it returned something else.
+    """
+    given = 2 * images.transpose(0, 3, 1, 2) - 1
+    result = checker(images=given.copy(), clip_input=pixel_values)
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise ValueError(f"the safety_checker must return images and a list of verdicts, got a {type(result).__name__}")
+    made, verdicts = result
+    if verdicts is None or isinstance(verdicts, (bool, np.bool_)):
+        verdicts = [bool(verdicts)] * len(images)
+    unsafe = [bool(verdict) for verdict in verdicts]
+    if len(unsafe) != len(images) or np.shape(made) != given.shape:
+        raise ValueError(
+            f"the safety_checker must return {len(images)} images of the shape that it was given {given.shape} and as "
+            f"many verdicts, got the shape {np.shape(made)} and {len(unsafe)} verdicts"
+        )
+    pixels = np.asarray(made, np.float32)
+    if np.array_equal(pixels, given) and not any(unsafe):
+        return images, unsafe  # and no rounding
+    shown = np.where(np.asarray(unsafe)[:, None, None, None], pixels, pixels * 0.5 + 0.5)
+    return np.clip(shown, 0.0, 1.0).transpose(0, 2, 3, 1), unsafe
+
+
+def pixel_values_of(feature_extractor: Component, pictures: list[Image.Image]) -> np.ndarray:
+    """float32 pixel values (pictures, 3, height, width): of ours, or of another library's ``pixel_values``."""
+    made = feature_extractor(pictures)
+    return np.stack([np.asarray(each, np.float32) for each in getattr(made, "pixel_values", made)])

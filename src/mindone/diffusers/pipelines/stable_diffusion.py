@@ -9,6 +9,7 @@ from ..utils import logging
 from . import checks
 from .arguments import GuidanceOptions, Prompts, Report, Sampling
 from .base import Pipeline
+from .capabilities import is_network
 from .components import Component
 from .drawing import draw
 from .image_processor import Images, decode_latents, to_pil
@@ -53,7 +54,7 @@ class StableDiffusionPipeline(Pipeline):
         requires_safety_checker: bool = True,
         engine: Engine | str | None = None,
     ):
-        if safety_checker is not None and feature_extractor is None:
+        if is_network(safety_checker) and feature_extractor is None:
             raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
         components = {
             "vae": vae,
@@ -84,7 +85,8 @@ class StableDiffusionPipeline(Pipeline):
         of the text encoder, for the prompts alone.
         """
         count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
-        checks.check_clip_skip(clip_skip, self.text_encoder.config["num_hidden_layers"])
+        if self.text_encoder is not None:
+            checks.check_clip_skip(clip_skip, self.text_encoder.config["num_hidden_layers"])
         if do_classifier_free_guidance and prompt_embeds is None and negative_prompt_embeds is None and not clip_skip:
             both = self._encode(as_list(prompt, count) + as_list(negative_prompt, count))
             prompt_embeds, negative_prompt_embeds = both[:count], both[count:]
@@ -215,7 +217,7 @@ def _modernized(scheduler: Component) -> Component:
     ``steps_offset`` counts timesteps from 1, and predicted samples are not clipped: latents are no pixels.
     """
     trained = {"steps_offset": 1, "clip_sample": False}
-    config = scheduler.config if scheduler is not None else {}
+    config = getattr(scheduler, "config", {})
     outdated = {name: value for name, value in trained.items() if config.get(name, value) != value}
     if not outdated:
         return scheduler

@@ -37,7 +37,7 @@ class StableDiffusionWithControlNet(WithControlNet, WithImageProcessor, StableDi
     ):
         parts = (vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder)
         super().__init__(*parts, requires_safety_checker, engine)
-        self._set_controlnet(controlnet)
+        self.controlnet = controlnet
 
 
 class StableDiffusionControlNetPipeline(StableDiffusionWithControlNet):

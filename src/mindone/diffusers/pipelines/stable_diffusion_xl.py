@@ -116,8 +116,9 @@ class StableDiffusionXLPipeline(Pipeline):
         _check_pooled("", prompt_embeds, pooled_prompt_embeds)
         _check_pooled("negative_", negative_prompt_embeds, negative_pooled_prompt_embeds)
         encoders = [encoder for encoder in (self.text_encoder, self.text_encoder_2) if encoder is not None]
-        layers = min(encoder.config["num_hidden_layers"] for encoder in encoders)
-        checks.check_clip_skip(clip_skip, layers - 1)
+        layers = [encoder.config["num_hidden_layers"] for encoder in encoders]
+        if layers:
+            checks.check_clip_skip(clip_skip, min(layers) - 1)
         engine = self.engine
 
         if prompt_embeds is None:

@@ -39,7 +39,7 @@ class StableDiffusionXLControlNetPipeline(WithControlNet, WithImageProcessor, St
     ):
         parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
         super().__init__(*parts, image_encoder, feature_extractor, force_zeros_for_empty_prompt, engine)
-        self._set_controlnet(controlnet)
+        self.controlnet = controlnet
 
     def __call__(  # type: ignore[override]
         self,

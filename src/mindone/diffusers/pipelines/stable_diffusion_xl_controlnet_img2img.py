@@ -41,7 +41,7 @@ class StableDiffusionXLControlNetPicturePipeline(WithControlNet, StableDiffusion
         parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
         settings = (requires_aesthetics_score, force_zeros_for_empty_prompt)
         super().__init__(*parts, image_encoder, feature_extractor, *settings, engine)
-        self._set_controlnet(controlnet)
+        self.controlnet = controlnet
 
 
 class StableDiffusionXLControlNetImg2ImgPipeline(StableDiffusionXLControlNetPicturePipeline):

@@ -9,6 +9,7 @@ from ..engines import Array
 from . import checks
 from .arguments import Texts
 from .components import Component
+from .prompts import check_reader
 from .run import Run
 
 Size = Sequence[int]
@@ -57,14 +58,22 @@ class XLPrompts:
         )
         run.pipe._condition(run, *embeds, time_ids, negative_time_ids)
 
+    def pooled_channels(self, pipe: Component) -> int:
+        """How many channels the pooled text has: that which is given, or what the second text encoder makes."""
+        if self.embeds[1] is not None:
+            return int(self.embeds[1].shape[-1])
+        check_reader(pipe.text_encoder_2, pipe.tokenizer_2)
+        return int(pipe.text_encoder_2.config["projection_dim"])
+
     def time_ids(self, pipe: Component, own: Size) -> tuple[list[float], list[float]]:
         """The numbers for the sizes, and those for the negative half, of images of the size ``own``."""
+        pooled = self.pooled_channels(pipe)
         original, crop, target = self.sizes
-        ids = time_ids_of(pipe, "", original or own, crop or (0, 0), target or own)
+        ids = time_ids_of(pipe, pooled, "", original or own, crop or (0, 0), target or own)
         original, crop, target = self.negative_sizes
         if original is None or target is None:
             return ids, ids
-        return ids, time_ids_of(pipe, "negative_", original, crop or (0, 0), target)
+        return ids, time_ids_of(pipe, pooled, "negative_", original, crop or (0, 0), target)
 
 
 @dataclass(frozen=True)
@@ -76,22 +85,26 @@ class XLPicturePrompts(XLPrompts):
 
     def time_ids(self, pipe: Component, own: Size) -> tuple[list[float], list[float]]:
         """See `XLPrompts.time_ids`. Here each negative size has a default of its own, that of the other half."""
+        pooled = self.pooled_channels(pipe)
         (original, crop, target), (negative_original, negative_crop, negative_target) = self.sizes, self.negative_sizes
         original, crop, target = original or own, crop or (0, 0), target or own
         negative_original, negative_crop = negative_original or original, negative_crop or (0, 0)
         if pipe.own_settings.requires_aesthetics_score:
             score, negative_score = self.aesthetic_scores
-            ids = time_ids_of(pipe, "", original, crop, score)
-            return ids, time_ids_of(pipe, "negative_", negative_original, negative_crop, negative_score)
-        ids = time_ids_of(pipe, "", original, crop, target)
+            ids = time_ids_of(pipe, pooled, "", original, crop, score)
+            return ids, time_ids_of(pipe, pooled, "negative_", negative_original, negative_crop, negative_score)
+        ids = time_ids_of(pipe, pooled, "", original, crop, target)
         # The published pipelines take the crop of the positive half for both, and so do we.
-        return ids, time_ids_of(pipe, "negative_", negative_original, crop, negative_target or target)
+        return ids, time_ids_of(pipe, pooled, "negative_", negative_original, crop, negative_target or target)
 
 
-def time_ids_of(pipe: Component, prefix: str, original_size: Size, crop: Size, target: Size | float) -> list[float]:
+def time_ids_of(
+    pipe: Component, pooled: int, prefix: str, original_size: Size, crop: Size, target: Size | float
+) -> list[float]:
     """The numbers that the UNet is conditioned on, checked against the width of its layer for them.
 
-    ``target`` is the target size, or an aesthetic score in its place.
+    ``pooled`` is the number of channels of the pooled text, ``target`` the target size, or an aesthetic score in its
+    place.
     """
     given = {"original_size": original_size, "crops_coords_top_left": crop}
     if isinstance(target, Sequence):
@@ -104,7 +117,7 @@ def time_ids_of(pipe: Component, prefix: str, original_size: Size, crop: Size, t
     if not isinstance(target, Sequence):
         ids.append(float(target))
     config = pipe.unet.config
-    width, pooled = config["addition_time_embed_dim"], pipe.text_encoder_2.config["projection_dim"]
+    width = config["addition_time_embed_dim"]
     made, expected = len(ids) * width + pooled, config["projection_class_embeddings_input_dim"]
     if made == expected:
         return ids
