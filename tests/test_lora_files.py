@@ -7,7 +7,8 @@ import pytest
 
 from lora_cases import RANK, kohya, layers, networks, original_layer, pair, stored
 from mindone.diffusers.adapters.block_weights import component_weight, expand_block_weights
-from mindone.diffusers.adapters.lora_files import METADATA, open_lora, read_lora
+from mindone.diffusers.adapters.lora_configs import METADATA, PEFT_CONFIG, PEFT_FILE
+from mindone.diffusers.adapters.lora_files import open_lora, read_lora
 from mindone.diffusers.loading.safetensors import save_file
 
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -136,8 +137,85 @@ def test_alpha_is_read_from_pefts_config():
     assert alpha(r=RANK, lora_alpha=6) == 6
     assert alpha(r=RANK, lora_alpha=6, alpha_pattern={"attn1.to_q": 12}) == 12
     assert alpha(r=RANK, lora_alpha=6, use_rslora=True) == pytest.approx(6 * RANK**0.5)
-    with pytest.raises(ValueError, match=r"has unet.use_dora; only LoRA and LoCon"):
-        alpha(use_dora=True)
+    with pytest.raises(ValueError, match=r"has modules_to_save, which is not known here"):
+        alpha(modules_to_save=["conv_in"])
+
+
+def test_the_rank_under_the_root_is_the_layers_own():
+    """``rank_pattern`` gives layers other ranks than ``r``; rank-stabilised LoRA divides by the root of theirs."""
+    tensors = kohya("sd1", {"unet": [QUERY]})
+    tensors = {
+        f"unet.{QUERY}.lora_{part}.weight": tensors[f"lora_unet_{QUERY.replace('.', '_')}.lora_{old}.weight"]
+        for part, old in (("A", "down"), ("B", "up"))
+    }
+    config = {"unet.r": 99, "unet.lora_alpha": 6, "unet.use_rslora": True, "unet.rank_pattern": {"attn1.to_q": RANK}}
+    layer = read(tensors, metadata={METADATA: json.dumps(config)})["unet"][f"{QUERY}.weight"]
+    assert layer.scale == pytest.approx(6 / RANK**0.5)
+
+
+def peft_folder(folder, component="unet", module=QUERY, **config):
+    """A folder as ``PeftModel.save_pretrained`` leaves it."""
+    down, up = pair(networks("sd1")[component][f"{module}.weight"], module)
+    named = {f"base_model.model.{module}.lora_A.weight": down, f"base_model.model.{module}.lora_B.weight": up}
+    save_file(named, folder / PEFT_FILE)
+    config = {"peft_type": "LORA", "r": RANK, "bias": "none", "init_lora_weights": True, **config}
+    (folder / PEFT_CONFIG).write_text(json.dumps(config))
+    return folder / PEFT_FILE
+
+
+@pytest.mark.parametrize(
+    "patterns, alpha",
+    [
+        ({}, 12),
+        ({"to_q": 5}, 5),
+        ({"attn2.to_q": 5}, 12),
+        ({"o_q": 5}, 12),
+        (r"^down_blocks.*\.to_q", 5),
+        ({"[a-z": 5}, None),
+    ],
+    ids=str,
+)
+def test_a_folder_of_pefts_has_alpha_in_its_config(tmp_path, patterns, alpha):
+    patterns = {patterns: 5} if isinstance(patterns, str) else patterns
+    path = peft_folder(tmp_path, lora_alpha=12, alpha_pattern=patterns)
+    if alpha is None:
+        with pytest.raises(ValueError, match=r"alpha_pattern has '\[a-z', which is no name of layers"):
+            open_lora(path, networks("sd1"))
+    else:
+        assert open_lora(path, networks("sd1"))["unet"][f"{QUERY}.weight"].alpha == alpha
+
+
+def test_a_folder_of_pefts_says_its_network(tmp_path):
+    """As peft names the class that it was trained on; without that, the tensors' names say it."""
+    for mapping in (None, {"base_model_class": "CLIPTextModel"}):
+        path = peft_folder(tmp_path, "text_encoder", TEXT, lora_alpha=4, auto_mapping=mapping)
+        assert open_lora(path, networks("sd1"))["text_encoder"][f"{TEXT}.weight"].alpha == 4
+    path = peft_folder(tmp_path, auto_mapping={"base_model_class": "LlamaModel"})
+    with pytest.raises(ValueError, match="is of an adapter for 'LlamaModel'; known are UNet2DConditionModel"):
+        open_lora(path, networks("sd1"))
+    path.with_name(PEFT_CONFIG).unlink()
+    with pytest.raises(FileNotFoundError, match=r"no adapter_config\.json beside"):
+        open_lora(path, networks("sd1"))
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"modules_to_save": ["conv_in"]}, "has modules_to_save"),
+        ({"layer_replication": [[0, 4]]}, "has layer_replication"),
+        ({"bias": "all"}, "has bias 'all'"),
+        ({"peft_type": "VERA"}, "is of the peft_type 'VERA'"),
+        ({"init_lora_weights": "pissa_niter_4"}, "has init_lora_weights 'pissa_niter_4', for which the base's weights"),
+        ({"lora_alpha": "much"}, "the lora_alpha of .*to_q must be a finite number, got 'much'"),
+        ({"lora_alpha": 10**400}, "the lora_alpha of .*to_q must be a finite number, got 1000"),
+        ({"alpha_pattern": {"(a+)+b": 1}, "lora_alpha": 1}, r"alpha_pattern has '\(a\+\)\+b'"),
+    ],
+    ids=str,
+)
+def test_what_pefts_configs_ask_for_and_is_not_here_is_named(tmp_path, config, message):
+    with pytest.raises(ValueError, match=message) as error:
+        open_lora(peft_folder(tmp_path, **config), networks("sd1"))
+    assert len(str(error.value)) < 500 and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

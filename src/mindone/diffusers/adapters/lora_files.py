@@ -4,7 +4,6 @@ A layer's weight W becomes W + scale · (alpha / rank) · up · down. The files 
 what is read is one mapping from our parameters' names to `LoraLayer`, with tensors that are views of the file.
 """
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -17,10 +16,9 @@ from numpy.typing import NDArray
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
 from .lora_bases import looks_like
+from .lora_configs import METADATA, PEFT_CONFIG, PEFT_FILE, PeftConfigs, configs_of_folder, configs_of_metadata
 from .lora_names import LoraKey, Part, Resolver, Shapes, parse_key, refused_kind
 
-METADATA = "lora_adapter_metadata"
-"""The header entry in which diffusers keeps peft's configs."""
 _SHOWN = 4
 
 
@@ -57,14 +55,24 @@ Lora = Mapping[str, Mapping[str, LoraLayer]]
 
 
 def open_lora(path: str | os.PathLike[str], networks: Mapping[str, Shapes]) -> dict[str, dict[str, LoraLayer]]:
-    """Read a LoRA's ``.safetensors`` file for the given networks; see `read_lora`."""
+    """Read a LoRA's ``.safetensors`` file for the given networks; see `read_lora`.
+
+    Beside ``adapter_model.safetensors``, as peft saves it, lies ``adapter_config.json`` with alpha.
+    """
     path = Path(path)
     if path.suffix in PICKLE_SUFFIXES:
         raise ValueError(
             f"{path} is a pickle file, which can run code and is not read; take the LoRA's .safetensors file"
         )
     file = SafetensorsFile(path)
-    return read_lora(file, networks, file.metadata, source=str(path))
+    if path.name != PEFT_FILE:
+        return read_lora(file, networks, file.metadata, source=str(path))
+    config = path.with_name(PEFT_CONFIG)
+    if not config.is_file():
+        raise FileNotFoundError(f"no {PEFT_CONFIG} beside {path}; peft keeps alpha there")
+    component, configs = configs_of_folder(config, list(file))
+    named = {f"{component}.{name}": tensor for name, tensor in file.items()}
+    return read_lora(named, networks, source=str(path), configs=configs)
 
 
 def read_lora(
@@ -73,6 +81,7 @@ def read_lora(
     metadata: Mapping[str, str] | None = None,
     *,
     source: str = "the LoRA",
+    configs: PeftConfigs | None = None,
 ) -> dict[str, dict[str, LoraLayer]]:
     """Find the layer of ``networks`` that every tensor of a LoRA file belongs to.
 
@@ -83,6 +92,7 @@ def read_lora(
         networks: the shapes of every parameter of ``unet``, ``text_encoder`` and ``text_encoder_2``.
         metadata: the file's; diffusers keeps alpha there (`METADATA`).
         source: the file, for messages.
+        configs: peft's; None: those in ``metadata``.
 
     Returns:
         Layers by component and parameter name; only components that have some.
@@ -106,7 +116,8 @@ def read_lora(
             f"{source}: {len(strange)} of {len(tensors)} keys fit nothing here: "
             f"{', '.join(map(repr, strange[:_SHOWN]))}{more}" + (f"; they look like {guess}" if guess else "")
         )
-    alphas = _Alphas((metadata or {}).get(METADATA), source)
+    if configs is None:
+        configs = configs_of_metadata((metadata or {}).get(METADATA), list(networks), source)
     result: dict[str, dict[str, LoraLayer]] = {}
     wrong: list[str] = []
     for (component, parameter), (key, parts) in layers.items():
@@ -117,7 +128,7 @@ def read_lora(
             found = " and ".join("×".join(map(str, parts[part].shape)) for part in ("down", "up"))
             wrong.append(f"{parameter} of {'×'.join(map(str, shape))} has {found}")
             continue
-        layer = _layer(parts, shape, alphas.of(component, parameter))
+        layer = _layer(parts, shape, configs.alpha(component, parameter, parts["down"].shape[0]))
         result.setdefault(component, {})[parameter] = layer
     if wrong:
         more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
@@ -172,32 +183,3 @@ def _layer(parts: Parts, shape: tuple[int, ...], alpha: float | None) -> LoraLay
     return LoraLayer(
         down.reshape((rank, *shape[1:])), up.reshape((shape[0], rank)), float(rank) if alpha is None else alpha
     )
-
-
-class _Alphas:
-    """What peft's configs in a file's header say of alpha; without them it is the rank."""
-
-    def __init__(self, text: str | None, source: str):
-        try:
-            config = {} if text is None else json.loads(text)
-        except json.JSONDecodeError:
-            raise ValueError(f"{source}: its {METADATA} is no JSON") from None
-        self.config: dict[str, object] = config if isinstance(config, dict) else {}
-        for name, value in self.config.items():
-            if value and name.endswith((".use_dora", ".lora_bias")):
-                raise ValueError(f"{source}: its {METADATA} has {name}; only LoRA and LoCon are known here")
-
-    def of(self, component: str, parameter: str) -> float | None:
-        """The alpha of a layer, or None for its rank."""
-        module = parameter.removesuffix(".weight")
-        alpha = self.config.get(f"{component}.lora_alpha")
-        pattern = self.config.get(f"{component}.alpha_pattern")
-        for name, value in pattern.items() if isinstance(pattern, dict) else ():
-            if module == name or module.endswith(f".{name}"):
-                alpha = value
-        if not isinstance(alpha, int | float):
-            return None
-        rank = self.config.get(f"{component}.r")
-        if self.config.get(f"{component}.use_rslora") and isinstance(rank, int):
-            return alpha * math.sqrt(rank)  # rank-stabilised LoRA divides by the root of the rank
-        return float(alpha)

@@ -3,7 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .hub import Source
 from .weights import PICKLE_SUFFIXES
@@ -15,13 +15,14 @@ _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/
 class FileSource(Source):
     """A checkpoint of which one file is wanted; raises what `Source` raises."""
 
-    def file(self, name: str | None = None, usual: str | None = None) -> Path:
+    def file(self, name: str | None = None, usual: str | None = None, beside: str | None = None) -> Path:
         """The file's path on this machine.
 
         Args:
             name: its path in the folder or repository; may be left out when ``name_or_path`` is the file itself or its
                 address on the hub, such as ``https://huggingface.co/owner/name/blob/main/file.safetensors``.
             usual: without ``name``, the file that is taken where it is there; or else the only safetensors file.
+            beside: a file of the same folder that is fetched as well, where there is one.
 
         Raises:
             FileNotFoundError: no such file, or several that could be meant (they are named).
@@ -34,7 +35,7 @@ class FileSource(Source):
         if address is not None:
             repository, revision, path = address.groups()
             source = FileSource(repository, revision, self.cache_dir, self.local_files_only, self.token)
-            return source.file(path)
+            return source.file(path, beside=beside)
         if "://" in given:
             raise ValueError(f"{given} is no address of a file on the hub; fetch the file and give its path")
         if given.endswith((".safetensors", *PICKLE_SUFFIXES)):
@@ -44,7 +45,8 @@ class FileSource(Source):
             name = self._only(local, usual)
         if name.endswith(PICKLE_SUFFIXES):
             self._checked(Path(name))
-        root = self._snapshot([name]) if local is None else local
+        wanted = [name] if beside is None else [name, str(PurePosixPath(name).with_name(beside))]
+        root = self._snapshot(wanted) if local is None else local
         if not (root / name).is_file():
             raise FileNotFoundError(f"{given} has no {name}{self._there(local)}")
         return root / name

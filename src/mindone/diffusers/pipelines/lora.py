@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..adapters.block_weights import BlockWeights, component_weight
 from ..adapters.lora import NetworkLora, lora_of
+from ..adapters.lora_configs import PEFT_CONFIG
 from ..adapters.lora_files import open_lora, read_lora
 from ..adapters.lora_matrices import lora_scale
 from ..adapters.lora_names import Shapes
@@ -45,7 +46,8 @@ class LoraPipeline:
 
         Args:
             path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or
-                tensors by their names; in the layouts of diffusers, peft and kohya's trainer.
+                tensors by their names; in the layouts of diffusers, peft (``adapter_model.safetensors`` beside
+                ``adapter_config.json``) and kohya's trainer.
             weight_name: the file in a folder or repository that has several.
             adapter_name: what the other methods know it by; ``default_0``, ``default_1``, … by default.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
@@ -67,7 +69,7 @@ class LoraPipeline:
             layers = read_lora({name: _stored(tensor) for name, tensor in path_or_id_or_dict.items()}, shapes)
         else:
             source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only, token)
-            layers = open_lora(source.file(weight_name, USUAL_NAME), shapes)
+            layers = open_lora(source.file(weight_name, USUAL_NAME, beside=PEFT_CONFIG), shapes)
         for name, lora in self._loras().items():
             if name in layers:
                 lora.load(adapter_name, layers[name])

@@ -1,0 +1,165 @@
+"""What peft's configs say of an adapter: ``adapter_config.json``, or diffusers' entry in a file's header.
+
+The tensors hold the rank of every layer; alpha stands in the config alone. Options that need more than the tensors are
+refused by name.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..loading.fields import shown
+
+METADATA = "lora_adapter_metadata"
+"""The header entry in which diffusers keeps peft's configs, each name with its network before it: ``unet.r``."""
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+"""What peft saves in a folder."""
+
+_REFUSED = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "lora_bias",
+    "megatron_config",
+    "modules_to_save",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+)
+_CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Initialisations that take the adapter's first values out of the base's weights."""
+_COMPONENTS = {
+    "UNet2DConditionModel": "unet",
+    "CLIPTextModel": "text_encoder",
+    "CLIPTextModelWithProjection": "text_encoder_2",
+}
+_PATTERN = re.compile(r"^[\w.\-^$\\*+?|\[\]]{1,500}$")
+_MOST_QUANTIFIERS = 3
+
+
+class PeftConfigs:
+    """peft's configs of a file, one for each network; without one a layer's alpha is its rank.
+
+    Args:
+        configs: the config of each network.
+        source: where they stand, for messages.
+
+    Raises:
+        ValueError: an option that is not known here, such as ``modules_to_save``.
+    """
+
+    def __init__(self, configs: Mapping[str, Mapping[str, object]], source: str):
+        self.source, self.configs = source, configs
+        for config in configs.values():
+            for name in _REFUSED:
+                if config.get(name):
+                    raise ValueError(f"{source} has {name}, which is not known here; only what the layers learned is")
+            if config.get("bias", "none") != "none":
+                raise ValueError(f"{source} has bias {config['bias']!r}; only 'none' and lora_bias are known here")
+            kind = config.get("peft_type", "LORA")
+            if kind != "LORA":
+                raise ValueError(f"{source} is of the peft_type {kind!r}; only 'LORA' is known here")
+            begun = config.get("init_lora_weights")
+            if isinstance(begun, str) and begun.lower().startswith(_CHANGED_BASES):
+                raise ValueError(
+                    f"{source} has init_lora_weights {begun!r}, for which the base's weights were changed; save it "
+                    "with peft's path_initial_model_for_weight_conversion"
+                )
+
+    def alpha(self, component: str, parameter: str, rank: int) -> float | None:
+        """What a layer's product is multiplied by, times its rank; None where no config says it.
+
+        As in peft it is ``lora_alpha`` or the first of ``alpha_pattern`` that the layer's name ends in; rank-stabilised
+        LoRA (Kalajdzievski 2023) divides it by the root of the rank.
+        """
+        config = self.configs.get(component, {})
+        module = parameter.removesuffix(".weight")
+        patterns = config.get("alpha_pattern")
+        alpha = config.get("lora_alpha")
+        for pattern, value in patterns.items() if isinstance(patterns, Mapping) else ():
+            if self._compiled(pattern).match(module):
+                alpha = value
+                break
+        if alpha is None:
+            return None
+        number = finite(alpha)
+        if number is None:
+            raise ValueError(f"{self.source}: the lora_alpha of {module} must be a finite number, got {shown(alpha)}")
+        return number * math.sqrt(rank) if config.get("use_rslora") else number
+
+    def _compiled(self, pattern: str) -> re.Pattern[str]:
+        # peft takes the keys for regular expressions, and the file is a stranger's: nothing in it may be slow to match.
+        try:
+            if _PATTERN.match(pattern) and len(re.findall(r"[*+?]", pattern)) <= _MOST_QUANTIFIERS:
+                return re.compile(rf"(.*\.)?({pattern})$")
+        except re.error:
+            pass
+        raise ValueError(f"{self.source}: alpha_pattern has {shown(pattern)}, which is no name of layers known here")
+
+
+def configs_of_metadata(text: str | None, components: list[str], source: str) -> PeftConfigs:
+    """The configs in the header of a file that diffusers wrote.
+
+    ``save_lora_weights`` writes a network's name before each option, ``save_lora_adapter`` of the UNet does not.
+    """
+    source = f"{source}: its {METADATA}"
+    options = {} if text is None else parsed(text, source)
+    if not isinstance(options, dict):
+        raise ValueError(f"{source} is no JSON object")
+    configs = {
+        component: {name[len(component) + 1 :]: x for name, x in options.items() if name.startswith(f"{component}.")}
+        for component in components
+    }
+    plain = {name: value for name, value in options.items() if "." not in name}
+    return PeftConfigs({**configs, **({"unet": plain} if plain else {})}, source)
+
+
+def configs_of_folder(path: str | os.PathLike[str], names: list[str]) -> tuple[str, PeftConfigs]:
+    """The network that a folder of peft's is for, and its config.
+
+    Args:
+        path: its ``adapter_config.json``.
+        names: of its tensors, which say the network where the config does not.
+
+    Raises:
+        ValueError: it is no JSON object, is for another kind of network, or what `PeftConfigs` raises.
+    """
+    path = Path(path)
+    config = parsed(path.read_bytes(), str(path))
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is no JSON object")
+    mapping = config.get("auto_mapping")
+    base = mapping.get("base_model_class") if isinstance(mapping, dict) else None
+    if base is None:
+        component = "text_encoder" if any(name.startswith("base_model.model.text_model.") for name in names) else "unet"
+    elif isinstance(base, str) and base in _COMPONENTS:
+        component = _COMPONENTS[base]
+    else:
+        raise ValueError(f"{path} is of an adapter for {shown(base)}; known are {', '.join(_COMPONENTS)}")
+    return component, PeftConfigs({component: config}, str(path))
+
+
+def parsed(text: str | bytes, source: str) -> object:
+    """A JSON document; raises ValueError for anything that is none, also for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{source} is no JSON that can be read") from None
+
+
+def finite(value: object) -> float | None:
+    """A number that a file holds, or None when it is none, is not finite, or is too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
