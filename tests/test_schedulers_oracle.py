@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.schedulers_cases import CASES, LATENT, Case
+from golden.schedulers_cases import CASES, LATENT, Case, trajectory
+from mindone.diffusers.schedulers import Scheduler
 from published_api import OURS_ALONE
 from test_schedulers import KINDS, our_run, tolerance
 
@@ -68,3 +69,35 @@ def test_exchanged_schedulers_have_the_references_options(first: type, second: t
     assert {name: ours.config[name] for name in second.defaults} == {
         name: theirs.config[name] for name in second.defaults
     }
+
+
+@pytest.mark.parametrize("kind", ["karras", "exponential", "beta"])
+@pytest.mark.parametrize("cls", PUBLISHED, ids=lambda cls: cls.__name__)
+def test_bounds_of_sigma_in_another_classs_config_are_honoured_as_in_the_reference(cls: type, kind: str) -> None:
+    import diffusers
+
+    if f"use_{kind}_sigmas" not in cls.defaults or (cls.__name__, kind) == ("LMSDiscreteScheduler", "karras"):
+        return  # the reference's LMS has a Karras spacing of its own that leaves the bounds out; ours has one for all
+    config = {**LATENT, "sigma_min": 0.1, "sigma_max": 9.0, f"use_{kind}_sigmas": True}
+    ours = cls.from_config(config)
+    theirs = getattr(diffusers, cls.__name__).from_config(config)
+    for scheduler in (ours, theirs):
+        scheduler.set_timesteps(7)
+    np.testing.assert_allclose(ours.sigmas, theirs.sigmas, rtol=1e-5)
+
+
+def test_cosxls_scheduler_is_the_one_that_its_authors_recommend() -> None:
+    import diffusers
+    import torch
+
+    from mindone.diffusers.loading.original.families import edm_scheduler_config
+
+    ours = Scheduler.from_config(edm_scheduler_config(0.002, 120.0))
+    edm = {"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction"}
+    theirs = diffusers.EDMEulerScheduler(**edm, sigma_schedule="exponential")
+    run = {"num_inference_steps": 20}
+    mine, its = trajectory(ours, run), trajectory(theirs, run, torch.from_numpy)
+    np.testing.assert_allclose(mine.timesteps, its.timesteps, atol=1e-5)
+    assert mine.init_noise_sigma == pytest.approx(its.init_noise_sigma, rel=1e-6)
+    for sample, other in zip(mine.samples, its.samples):
+        assert np.abs(sample - other).max() <= 1e-5 * max(1, np.abs(other).max())

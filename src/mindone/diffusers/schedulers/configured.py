@@ -13,7 +13,7 @@ from ..loading.config import Config
 from ..loading.configurable import Configurable
 from ..loading.fields import naming
 from ..utils.types import Value
-from . import options
+from . import foreign, options
 from .registry import CLASSES, scheduler_class, scheduler_classes
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class ConfiguredScheduler(Configurable):
     defaults: ClassVar[options.Options] = {}
     idle: ClassVar[options.Options] = {}
     """Published options that the method has no use for: kept in the config, never read."""
+    unpublished: ClassVar[options.Options] = options.EVERYWHERE
+    """Options that are honoured where a config has them, though the published class has no such option."""
     choices: ClassVar[Mapping[str, Sequence[object]]] = {}
     # What other schedulers' names for an option mean here, so that from_config works between any two.
     aliases: ClassVar[Mapping[str, Mapping[str, str]]] = {}
@@ -48,7 +50,8 @@ class ConfiguredScheduler(Configurable):
 
     def __init__(self, **chosen: Value) -> None:
         known = {**self.idle, **self.defaults}
-        unknown = sorted(set(chosen) - set(known))
+        unpublished = {name: value for name, value in self.unpublished.items() if name not in known}
+        unknown = sorted(set(chosen) - set(known) - set(unpublished))
         if unknown:
             raise ValueError(
                 f"{type(self).__name__} has no option {', '.join(unknown)}; its options are {', '.join(known)}"
@@ -62,7 +65,9 @@ class ConfiguredScheduler(Configurable):
         if unset := sorted(set(known) - set(chosen)):
             self.register_to_config(_use_default_values=unset)
         # The options of this class alone; ``config`` may also hold those of others, which must change nothing here.
-        self._options = {name: values[name] for name in self.defaults}
+        self._options = {name: values[name] for name in self.defaults} | {
+            name: values.get(name, value) for name, value in unpublished.items()
+        }
         self._check()
 
     if not TYPE_CHECKING:  # a type checker is to know the real attributes only
@@ -89,11 +94,16 @@ class ConfiguredScheduler(Configurable):
             if config_dict.get(name) == {**writer.idle, **writer.defaults}.get(name)
         }
         chosen = {name: value for name, value in config_dict.items() if name not in {*unset, "_use_default_values"}}
-        known = {**cls.defaults, **cls.idle}.keys()
+        known = {**cls.defaults, **cls.idle, **cls.unpublished}.keys()
         init = {name: value for name, value in {**chosen, **overrides}.items() if name in known}
         unused = {name: value for name, value in overrides.items() if name not in known}
         hidden = {name: value for name, value in chosen.items() if name not in known}
         return init, unused, hidden
+
+    @classmethod
+    def samples(cls, levels: str, config: Mapping[str, Value]) -> bool:
+        """Whether this class samples networks trained on such noise levels (`foreign.trained_levels`)."""
+        return levels == foreign.DISCRETE
 
     @overload
     @classmethod
@@ -112,7 +122,8 @@ class ConfiguredScheduler(Configurable):
         """A scheduler of this class from any scheduler's config.
 
         Keys that this class does not know are kept in ``config`` and otherwise ignored, so a scheduler can be exchanged
-        for another and back. Called on ``Scheduler`` itself, the config's ``_class_name`` picks the class.
+        for another and back; a warning names those that would have changed the samples (`schedulers.foreign`). Called
+        on ``Scheduler`` itself, the config's ``_class_name`` picks the class.
 
         Args:
             config: such as ``pipe.scheduler.config``, or what ``load_config`` returns.
@@ -121,7 +132,8 @@ class ConfiguredScheduler(Configurable):
             overrides: options that replace the config's.
 
         Raises:
-            ValueError: a value that this class cannot honour, or an override that it does not know.
+            ValueError: a value that this class cannot honour, an override that it does not know, or a network that was
+                trained on noise levels that this class does not sample.
         """
         if not isinstance(config, Mapping):
             raise ValueError(
@@ -133,6 +145,7 @@ class ConfiguredScheduler(Configurable):
                 config, return_unused_kwargs, **overrides
             )
         init, unused, hidden = cls.extract_init_dict(config, **overrides)
+        foreign.check(cls, {**config, **overrides}, hidden)
         scheduler = cls(**init, **({} if return_unused_kwargs else unused))
         scheduler.config = Config(hidden, scheduler.config)
         return (scheduler, unused) if return_unused_kwargs else scheduler
@@ -200,7 +213,7 @@ class ConfiguredScheduler(Configurable):
 
     def _check(self) -> None:
         """Refuse option values that this scheduler cannot honour."""
-        options.check(type(self).__name__, self._options, self.defaults, self.choices)
+        options.check(type(self).__name__, self._options, {**self.unpublished, **self.defaults}, self.choices)
 
     def _prepare(self) -> None:
         """Build the tables that depend on the config alone."""

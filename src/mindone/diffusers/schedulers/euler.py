@@ -1,10 +1,12 @@
 """Euler's method over σ: Elucidating the Design Space (Karras et al. 2022, arXiv 2206.00364), algorithm 2."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from . import foreign
 from .arrays import Array, Generators, draw_noise, per_image
 from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
@@ -33,6 +35,13 @@ class EulerDiscreteScheduler(VarianceExploding):
         final_sigmas_type=FINAL_SIGMAS,
     )
     takes = ("timesteps", "sigmas")
+
+    @classmethod
+    def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
+        """Discrete levels, and EDM's where the config has them in this class's words, which are for σ_data = 1."""
+        return levels == foreign.DISCRETE or (
+            levels == foreign.EDM and foreign.is_continuous(config) and config.get("sigma_data", 1) == 1
+        )
 
     def _interpolated(self, timesteps: np.ndarray) -> np.ndarray:
         if self._options["interpolation_type"] == "linear":

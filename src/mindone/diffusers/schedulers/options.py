@@ -28,6 +28,13 @@ SIGMA_SPACING: Options = dict.fromkeys(spacing.SIGMA_SPACINGS, False)
 THRESHOLDING: Options = {"thresholding": False, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0}
 CLIPPING: Options = {"clip_sample_range": 1.0, **THRESHOLDING}
 
+EVERYWHERE: Options = {"rescale_betas_zero_snr": False, "sigma_min": None, "sigma_max": None}
+"""What a checkpoint's config may say to every scheduler of a discrete noise schedule, published option or not.
+
+The published classes have ``rescale_betas_zero_snr`` in part, and the others would sample another noise schedule than
+the network was trained on. ``sigma_min`` and ``sigma_max`` bound the ``use_…_sigmas`` of every class that has them.
+"""
+
 CHOICES: Mapping[str, Sequence[object]] = {
     "prediction_type": PREDICTION_TYPES,
     "timestep_spacing": spacing.SPACINGS,

@@ -8,6 +8,7 @@ import numpy as np
 
 from .arrays import Array, Generators
 from .base import Timestep
+from .betas import SMALLEST_ALPHA
 from .options import NOISE_SCHEDULE, SPACING, fields
 from .output import SchedulerOutput, Stepped
 from .variance_preserving import VariancePreserving
@@ -34,6 +35,8 @@ class PNDMScheduler(VariancePreserving):
     _outputs: list[Array]  # ε of earlier timesteps, the latest first
 
     def _prepare(self) -> None:
+        if self._options["rescale_betas_zero_snr"]:
+            self.alphas_cumprod[-1] = SMALLEST_ALPHA  # eq. 11 divides by it
         super()._prepare()
         self.prk_timesteps = np.array([], np.int64)
 

@@ -27,6 +27,16 @@ EULER: dict[str, object] = {
     "timestep_spacing": "leading",
     "use_karras_sigmas": False,
 }
+COSXL: dict[str, object] = {
+    "_class_name": "EulerDiscreteScheduler",
+    "prediction_type": "v_prediction",
+    "timestep_type": "continuous",
+    "timestep_spacing": "leading",
+    "use_exponential_sigmas": True,
+}
+"""EDM's noise levels with σ_data = 1, the network conditioned on log σ: the published EDMEulerScheduler in words that
+other schedulers share. ``sigma_min`` and ``sigma_max`` are the file's. The spacing says that a run begins at
+√(σ_max² + 1)."""
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 _EPSILON_STEPS = (875_000, 220_000)
 """Training steps in the files of Stable Diffusion 2.0-base and 2.1-base, which predict the noise."""
@@ -117,7 +127,16 @@ def scheduler_config(family: Family, prediction_type: str, *, zero_terminal_snr:
     """The published scheduler of a family, for what the UNet predicts.
 
     Args:
-        zero_terminal_snr: trained to start from pure noise (Lin et al. 2024, §3), as the tensor ``ztsnr`` says.
+        zero_terminal_snr: trained to start from pure noise (Lin et al. 2024, §3), as the tensor ``ztsnr`` says. The
+            published PNDM has no such option; DDIM is the scheduler of that paper.
     """
-    more = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if zero_terminal_snr else {}
-    return {**family.scheduler, "prediction_type": prediction_type, **more}
+    if not zero_terminal_snr:
+        return {**family.scheduler, "prediction_type": prediction_type}
+    scheduler = DDIM if family.scheduler is PNDM else family.scheduler
+    more = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return {**scheduler, "prediction_type": prediction_type, **more}
+
+
+def edm_scheduler_config(sigma_min: float, sigma_max: float) -> dict[str, object]:
+    """The scheduler of CosXL, for the noise levels that the tensors ``edm_vpred.sigma_min`` and ``.sigma_max`` say."""
+    return {**COSXL, "sigma_min": sigma_min, "sigma_max": sigma_max}
