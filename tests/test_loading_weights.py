@@ -147,6 +147,20 @@ def test_all_that_does_not_fit_is_listed_in_one_line():
     )
 
 
+def test_a_message_stays_readable_however_many_tensors_do_not_fit():
+    weights = Weights.from_arrays({f"layer.{i}.weight\x1b[31m": ones(1) for i in range(10_000)})
+    with pytest.raises(ValueError, match=r"10000 unexpected: .* and 999\d more") as caught:
+        weights.check({"a": (1,)}, owner="AutoencoderKL")
+    assert len(str(caught.value)) <= 500 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("kind, told", [(np.int64, "I64"), (np.bool_, "BOOL"), (np.uint8, "U8")])
+def test_weights_that_are_no_floating_point_numbers_are_refused(kind, told):
+    weights = Weights.from_arrays({"a": np.ones(3, kind), "b": ones(1)})
+    with pytest.raises(ValueError, match=rf"1 not of a floating-point type: a is {told}"):
+        weights.check({"a": (3,), "b": (1,)}, owner="AutoencoderKL")
+
+
 def test_renaming_shares_the_bytes():
     weights = Weights.from_arrays({"old.a": ones(2), "drop": ones(1)})
     renamed = weights.renamed(lambda name: name.removeprefix("old.") if name != "drop" else None)

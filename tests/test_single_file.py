@@ -219,6 +219,24 @@ def test_the_folder_of_a_single_file_draws_the_same_image(files, tmp_path, famil
     assert np.array_equal(images_of(load(tmp_path / family)), images_of(load(checkpoint(family))))
 
 
+def test_a_float8_file_is_that_of_its_numbers_in_float16(files, tmp_path):
+    """The unet's kernels and matrices as ones in E4M3, half of them with the scale that ComfyUI writes."""
+
+    def narrow(tensors):
+        unet = [n for n, t in tensors.items() if n.startswith("model.diffusion_model.") and len(t.shape) > 1]
+        for i, name in enumerate(unet):
+            tensors[name] = StoredTensor("F8_E4M3", tensors[name].shape, np.full(tensors[name].size, 0x38, np.uint8))
+            if i % 2:
+                tensors[name.removesuffix("weight") + "scale_weight"] = StoredTensor.from_numpy(np.float32(0.5))
+        tensors["model.diffusion_model.scaled_fp8"] = StoredTensor("F8_E4M3", (0,), np.zeros(0, np.uint8))
+
+    single = open_single_file(rewritten(files / "sd2.safetensors", tmp_path / "fp8.safetensors", narrow))
+    wide = [tensor for tensor in single.components["unet"].weights.values() if len(tensor.shape) > 1]
+    assert {(tensor.dtype, float(tensor.numpy().reshape(-1)[0])) for tensor in wide} == {("F16", 1.0), ("F32", 0.5)}
+    convert.file_to_folder(tmp_path / "fp8.safetensors", tmp_path / "folder", config=checkpoint("sd2"))
+    assert np.isfinite(images_of(load(tmp_path / "folder"))).all()
+
+
 def test_a_file_of_another_architecture_is_named_by_its_tensors(tmp_path):
     one = np.zeros(1, np.float32)
     cases = {

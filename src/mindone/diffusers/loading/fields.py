@@ -6,7 +6,7 @@ file from asking for terabytes.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -60,6 +60,22 @@ def shown(value: object) -> str:
     """A value as Python writes it, in one line of at most 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:80] + "…"
+
+
+def listed(names: Iterable[str], room: int = 90) -> str:
+    """Names with commas between them: those that fit into ``room`` characters, at least one, and how many more.
+
+    A stranger's file chooses both the names and how many there are; a message has to stay one that can be read.
+    """
+    every = list(names)
+    first: list[str] = []
+    for name in every:
+        name = name if name.isprintable() and len(name) <= 80 else shown(name)
+        if first and sum(map(len, first)) + len(name) > room:
+            break
+        first.append(name)
+    more = len(every) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")
 
 
 def _explained(errors: Sequence[ErrorDetails], values: object) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Literal
 from ..utils import logging
 from .config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
 from .fields import read_fields
+from .safetensors import refuse_other_formats
 from .weights import PICKLE_SUFFIXES, missing_weights, weight_names
 
 Kind = Literal["model", "scheduler", "tokenizer", "feature_extractor"]
@@ -118,8 +119,11 @@ class Source:
         if name and local.is_dir():
             return local
         if name and local.is_file():
+            if local.suffix not in (".safetensors", ".json"):
+                refuse_other_formats(local)
             raise FileNotFoundError(
                 f"{name} is a file; give the folder in the published layout that it belongs to, or a hub id owner/name"
+                "; from_single_file reads a .safetensors file of a whole pipeline"
             )
         if name in bundled_names():
             return CHECKPOINTS / name

@@ -6,6 +6,7 @@ Tensors are views of a read-only memory map: opening a checkpoint reads nothing 
 given back, neither of which the library's own arrays offer.
 """
 
+import functools
 import json
 import math
 import mmap
@@ -39,7 +40,10 @@ _NUMPY: dict[str, np.dtype[np.generic]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-ITEM_BYTES = {"BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1} | {name: dtype.itemsize for name, dtype in _NUMPY.items()}
+_FLOAT8 = ("F8_E4M3", "F8_E5M2")
+ITEM_BYTES = {"BF16": 2} | dict.fromkeys(_FLOAT8, 1) | {name: dtype.itemsize for name, dtype in _NUMPY.items()}
+FLOATING = ("F64", "F32", "F16", "BF16", *_FLOAT8)
+"""The types that weights may be stored in."""
 _STORED = {dtype.newbyteorder("="): name for name, dtype in _NUMPY.items()}
 _FLOATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
@@ -67,21 +71,19 @@ class StoredTensor:
     def numpy(self, dtype: DTypeLike | None = None) -> AnyArray:
         """The tensor as an array, `dtype` or its own; read-only and without a copy where the stored type is that one.
 
-        NumPy has no bfloat16: such a tensor comes as float32, which holds every bfloat16 exactly.
-
-        Raises:
-            ValueError: the stored type has no NumPy counterpart (float8).
+        NumPy has no bfloat16: such a tensor comes as float32, which holds every bfloat16 exactly. Nor has it float8:
+        such a tensor comes as float16, which holds every float8 exactly.
         """
         if self.dtype == "BF16":
             widened = self.data.view("<u2").astype(np.uint32)
             widened <<= 16
             array: AnyArray = widened.view(np.float32).reshape(self.shape)
-        elif self.dtype in _NUMPY:
+        elif self.dtype in _FLOAT8:
+            array = _float8_values(self.dtype)[self.data].reshape(self.shape)
+        else:
             array = self.data.view(_NUMPY[self.dtype]).reshape(self.shape)
             if not array.flags.aligned:
                 array = array.copy()
-        else:
-            raise ValueError(f"tensors of type {self.dtype} cannot be read; export the file in F32, F16 or BF16")
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def cast(self, dtype: str) -> "StoredTensor":
@@ -133,6 +135,45 @@ class StoredTensor:
         return cls(name, array.shape, flat.view(np.uint8))
 
 
+class Float8Tensor(StoredTensor):
+    """A float8 tensor of a file, seen as the wider one that it stands for: float16, or float32 where it has a scale.
+
+    Its bytes stay in the file; ``data`` makes the wider ones each time, so that memory holds no copy of a checkpoint.
+    """
+
+    def __init__(self, stored: StoredTensor, scale: AnyArray | None = None):
+        self._stored, self._scale = stored, scale
+        object.__setattr__(self, "dtype", "F16" if scale is None else "F32")
+        object.__setattr__(self, "shape", stored.shape)
+
+    @property
+    def data(self) -> NDArray[np.uint8]:  # type: ignore[override]  # a frozen field, and a property: both are read
+        """The bytes of the wider tensor, one-dimensional, little-endian; a copy."""
+        values = self._stored.numpy()
+        if self._scale is not None:
+            per_row = self._scale.reshape(-1, *[1] * (values.ndim - 1)) if self._scale.size > 1 else self._scale
+            values = values.astype(np.float32) * per_row.astype(np.float32)
+        return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the wider tensor."""
+        return self.size * ITEM_BYTES[self.dtype]
+
+
+@functools.cache
+def _float8_values(dtype: str) -> NDArray[np.float16]:
+    """What each byte means in a float8 type (Micikevicius et al. 2022, arXiv 2209.05433, table 1)."""
+    codes = np.arange(256, dtype=np.uint16)
+    if dtype == "F8_E5M2":  # the upper half of a float16
+        return (codes << 8).view(np.float16)
+    sign = np.where(codes & 0x80, -1.0, 1.0)
+    exponent, mantissa = (codes >> 3) & 0xF, codes & 7
+    magnitude = np.where(exponent == 0, mantissa * 2.0**-9, (1 + mantissa / 8) * 2.0 ** (exponent.astype(float) - 7))
+    magnitude[codes & 0x7F == 0x7F] = np.nan  # there are no infinities
+    return (sign * magnitude).astype(np.float16)
+
+
 class _Entry(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
@@ -140,10 +181,20 @@ class _Entry(NamedTuple):
     end: int
 
 
+_SCALES = ("scale_weight", "weight_scale")
+"""What ComfyUI calls the scale beside a float8 ``weight``: at first, and today."""
+_BESIDE_FLOAT8 = (*_SCALES, "scale_input", "input_scale", "comfy_quant")
+_QUANTIZED, _FLOAT8_FORMATS = ".comfy_quant", ("float8_e4m3fn", "float8_e5m2")
+_SCALED_MARK = "scaled_fp8"
+"""The tensor that says that a file, or a part of it, has scales."""
+
+
 class SafetensorsFile(Mapping[str, StoredTensor]):
     """The tensors of one safetensors file by name, as views of its memory map.
 
-    The views stay valid for as long as anybody holds one, also after this object is gone.
+    The views stay valid for as long as anybody holds one, also after this object is gone. Weights in float8 are seen
+    as wider ones (`Float8Tensor`), times the scale that ComfyUI writes beside them; what else it writes there, which
+    only products in float8 need, is left out.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -164,14 +215,61 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
             raise FileNotFoundError(f"no file {self.path}") from None
         with file:
             start = file.read(8)
-            self.metadata, self._entries = _read_header(self.path, start)
+            self.metadata, self._entries = _read_header(self.path)
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         buffer_begin = 8 + int.from_bytes(start, "little")
         self._buffer = np.frombuffer(self._map, dtype=np.uint8)[buffer_begin:]
+        self._scales = self._take_scales()
 
     def __getitem__(self, name: str) -> StoredTensor:
+        stored = self._stored(name)
+        return Float8Tensor(stored, self._scales.get(name)) if stored.dtype in _FLOAT8 else stored
+
+    def _stored(self, name: str) -> StoredTensor:
         entry = self._entries[name]
         return StoredTensor(entry.dtype, entry.shape, self._buffer[entry.begin : entry.end])
+
+    def _take_scales(self) -> dict[str, AnyArray]:
+        """The scales of float8 weights by the weights' names; what stands beside such weights is no entry any more."""
+        for name in [name for name in self._entries if name.endswith(_QUANTIZED)]:
+            self._check_format(name)
+        scales: dict[str, AnyArray] = {}
+        for weight in [name for name, entry in self._entries.items() if entry.dtype in _FLOAT8]:
+            module = weight.removesuffix("weight")
+            if module == weight:
+                continue
+            scale = next((module + name for name in _SCALES if module + name in self._entries), None)
+            if scale is not None:
+                scales[weight] = self._scale(scale, self._entries[weight])
+            for name in _BESIDE_FLOAT8:
+                self._entries.pop(module + name, None)
+        for name in [name for name in self._entries if name.rpartition(".")[2] == _SCALED_MARK]:
+            del self._entries[name]
+        return scales
+
+    def _scale(self, name: str, weight: _Entry) -> AnyArray:
+        scale = self._stored(name)
+        rows = weight.shape[0] if weight.shape else 1
+        if scale.dtype not in FLOATING or (scale.size != 1 and scale.shape not in ((rows,), (rows, 1))):
+            raise ValueError(
+                f"{self.path}: the scale {name!r} is {scale.dtype} of shape {shown(scale.shape)}; one number, or one "
+                "for each row of the weight, can be read"
+            )
+        return scale.numpy()
+
+    def _check_format(self, name: str) -> None:
+        """Refuse a weight that ComfyUI has quantised in a way that is not read here."""
+        try:
+            told = json.loads(self._stored(name).data[:1000].tobytes())
+            kind = told.get("format") if isinstance(told, dict) else told
+        except (ValueError, RecursionError):
+            kind = None
+        weight = self._entries.get(name.removesuffix(_QUANTIZED) + ".weight")
+        if kind not in _FLOAT8_FORMATS or weight is None or weight.dtype not in _FLOAT8:
+            raise ValueError(
+                f"{self.path}: {name!r} says that a weight is quantised as {shown(kind)}, which is not read here; "
+                f"{' and '.join(_FLOAT8_FORMATS)} are"
+            )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -191,8 +289,8 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         return f"SafetensorsFile({str(self.path)!r}, {len(self)} tensors)"
 
 
-def _read_header(path: Path, start: bytes) -> tuple[dict[str, str], dict[str, _Entry]]:
-    """Metadata and entries of a file that begins with ``start``, checked by the safetensors library."""
+def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry]]:
+    """Metadata and entries of a file, checked by the safetensors library."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -205,7 +303,7 @@ def _read_header(path: Path, start: bytes) -> tuple[dict[str, str], dict[str, _E
                 entries[name], position = entry, entry.end
             return checked.metadata() or {}, entries
     except SafetensorError as error:
-        _refuse_other_formats(start, path)
+        refuse_other_formats(path)
         reason = " ".join(str(error).split()).removeprefix("Error while deserializing header: ")
         reason = reason.encode("ascii", "backslashreplace").decode()[:120]
         raise ValueError(f"{path} is broken or no safetensors file ({reason}); fetch or export it again") from None
@@ -220,19 +318,45 @@ def _entry(dtype: str, shape: tuple[int, ...], begin: int, tensor: str) -> _Entr
     return _Entry(dtype, shape, begin, begin + math.prod(shape) * ITEM_BYTES[dtype])
 
 
-def _refuse_other_formats(start: bytes, path: Path) -> None:
-    """Say what the file is where its first bytes, which make no sense as a length, tell."""
-    if int.from_bytes(start, "little") <= path.stat().st_size:
+def refuse_other_formats(path: Path) -> None:
+    """Say what a file is where its first bytes tell that it is no safetensors file.
+
+    Raises:
+        ValueError: it is of another format that is known.
+    """
+    with path.open("rb") as file:
+        start = file.read(64)
+    if int.from_bytes(start[:8], "little") <= min(path.stat().st_size, _LONGEST_HEADER):
         return
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
-        raise ValueError(
-            f"{path} is a pickle checkpoint, which can run code and is not read; take the model's .safetensors file or "
-            "convert it"
-        )
-    if start[:7] == b"version":
-        raise ValueError(f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` or fetch it again")
-    if start[:5].lower() in (b"<!doc", b"<html"):
-        raise ValueError(f"{path} is a web page, not the file itself; fetch it again")
+    for magic, what in _OTHER_FORMATS:
+        if start.lower().startswith(magic):
+            raise ValueError(f"{path} is {what}")
+
+
+_LONGEST_HEADER = 100_000_000  # the format's limit
+_PICKLE = "a pickle checkpoint, which can run code and is not read; take the model's .safetensors file or convert it"
+_PICTURE = "a picture, no checkpoint; take the model's .safetensors file"
+_OTHER_FORMATS = (
+    (b"gguf", "a GGUF file, whose quantised weights are not read; take the model's .safetensors file"),
+    (b"ggml", "a GGML file, which is not read; take the model's .safetensors file"),
+    (b"pk\x03\x04", _PICKLE),
+    (b"\x80", _PICKLE),
+    (b"\x89hdf", "an HDF5 file, which is not read; take the model's .safetensors file"),
+    (b"\x89png", _PICTURE),
+    (b"\xff\xd8\xff", _PICTURE),
+    (b"riff", _PICTURE),
+    (b"7z\xbc\xaf", "a 7z archive; unpack it"),
+    (b"rar!", "a RAR archive; unpack it"),
+    (b"\x1f\x8b", "a gzip archive; unpack it"),
+    (b"\x08\x07\x12", "an ONNX model, which is not read; take the model's .safetensors file"),
+    (b"\x08\x08\x12", "an ONNX model, which is not read; take the model's .safetensors file"),
+    (b"version ", "a Git LFS pointer, not the file itself; run `git lfs pull` or fetch it again"),
+    (b"<!doc", "a web page, not the file itself; fetch it again"),
+    (b"<html", "a web page, not the file itself; fetch it again"),
+    (b"<?xml", "a web page, not the file itself; fetch it again"),
+    (b"{", "a JSON text, no weights; take the model's .safetensors file"),
+)
+"""First bytes in lower case, and what a file that begins with them is."""
 
 
 def save_file(

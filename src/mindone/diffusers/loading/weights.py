@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from .config import read_config
-from .fields import read_fields
+from .fields import listed, read_fields
 from .key_maps import normalize_keys, normalize_tensor
-from .safetensors import SafetensorsFile, StoredTensor
+from .safetensors import FLOATING, SafetensorsFile, StoredTensor
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -123,7 +123,7 @@ class Weights(Mapping[str, StoredTensor]):
             owner: the network's class, for the message.
 
         Raises:
-            ValueError: some differ; the one line lists every missing, unexpected and wrongly shaped tensor.
+            ValueError: some differ, or are whole numbers; the one line names missing, unexpected and wrong tensors.
         """
         missing = sorted(expected.keys() - self.keys())
         unexpected = sorted(self.keys() - expected.keys())
@@ -132,11 +132,18 @@ class Weights(Mapping[str, StoredTensor]):
             for name, shape in sorted(expected.items())
             if name in self and self[name].shape != tuple(shape)
         ]
-        problems = [
-            f"{len(found)} {kind}: {', '.join(found)}"
-            for kind, found in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", wrong))
-            if found
+        whole = [
+            f"{name} is {self[name].dtype}"
+            for name in sorted(expected.keys() & self.keys())
+            if self[name].dtype not in (*FLOATING, "I8")  # int8 weights have scales, which are read apart
         ]
+        kinds = {
+            "missing": missing,
+            "unexpected": unexpected,
+            "of the wrong shape": wrong,
+            "not of a floating-point type": whole,
+        }
+        problems = [f"{len(found)} {kind}: {listed(found)}" for kind, found in kinds.items() if found]
         if problems:
             raise ValueError(f"{self.source} does not fit the config of this {owner}: {'; '.join(problems)}")
 
@@ -182,21 +189,15 @@ def _open_shards(folder: Path, index_path: Path) -> Weights:
     shards = sorted(set(weight_map.values()))
     absent = [shard for shard in shards if not (folder / shard).is_file()]
     if absent:
-        raise FileNotFoundError(
-            f"{index_path} names {', '.join(absent)}, but {folder} lacks it; fetch the missing shards"
-        )
+        raise FileNotFoundError(f"{index_path} names {listed(absent)}, but {folder} lacks it; fetch the missing shards")
     files = {shard: SafetensorsFile(folder / shard) for shard in shards}
     held = {name: shard for shard, file in files.items() for name in file}
     lacking = [f"{name} (in {shard})" for name, shard in weight_map.items() if name not in files[shard]]
     if lacking:
-        raise ValueError(
-            f"{index_path} places tensors in shards that lack them: {', '.join(lacking)}; fetch them again"
-        )
+        raise ValueError(f"{index_path} places tensors in shards that lack them: {listed(lacking)}; fetch them again")
     unnamed = [f"{name} (in {shard})" for name, shard in held.items() if weight_map.get(name) != shard]
     if unnamed:
-        raise ValueError(
-            f"{index_path} does not place tensors that its shards hold: {', '.join(unnamed)}; fetch it again"
-        )
+        raise ValueError(f"{index_path} does not place tensors that its shards hold: {listed(unnamed)}; fetch it again")
     return Weights({name: files[shard][name] for name, shard in weight_map.items()}, path=folder, files=files.values())
 
 
@@ -210,10 +211,10 @@ def missing_weights(where: str, there: Sequence[str], basenames: Sequence[str], 
     pickles = [name for name in there if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
         return ValueError(
-            f"{where} has no safetensors weights, only {', '.join(pickles)}: pickle files are not read (they can run "
+            f"{where} has no safetensors weights, only {listed(pickles)}: pickle files are not read (they can run "
             "code); take a revision of the model that has safetensors, or convert the file to safetensors"
         )
-    return FileNotFoundError(f"no {wanted} in {where}; it has {', '.join(there) or 'no files'}")
+    return FileNotFoundError(f"no {wanted} in {where}; it has {listed(there) or 'no files'}")
 
 
 def _variant_of(name: str, basename: str) -> str | None:
