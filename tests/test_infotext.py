@@ -1,5 +1,7 @@
 """The parameters text of web user interfaces, read and written."""
 
+import signal
+
 import pytest
 
 from mindone.diffusers.schedulers import SHORT_NAMES
@@ -90,3 +92,41 @@ def test_lora_tags_are_taken_out_of_a_prompt():
         "a cat on a mat",
         [("pixel art", 0.8), ("film", 1.0)],
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" * 400_000,
+        "a," * 200_000,
+        "a:" * 200_000,
+        'a:"b,' * 80_000,
+        'a:"\\' * 100_000,
+        "a: " + " " * 400_000 + "b",
+        "<lora:" * 70_000,
+        "<lora:a:" * 50_000,
+    ],
+)
+def test_a_strangers_text_takes_time_in_proportion_to_its_length(line):
+    """Each of these takes well under a second, and hours where one part is gone through again for each other one."""
+
+    def give_up(*_):
+        raise AssertionError("the text takes more than 30 s of the processor")
+
+    before = signal.signal(signal.SIGVTALRM, give_up)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 30)
+    try:
+        assert parse_infotext(line)
+        split_lora_tags(line)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def test_what_is_no_number_or_no_text_stays_as_it_was():
+    read = parse_infotext("a\nSteps: nan, CFG scale: inf, Seed: " + "9" * 5000 + r', Size: 1x٣٣٣٣٣٣٣, Model: "\ud800"')
+    assert read == {
+        "prompt": "a",
+        "model": r'"\ud800"',
+        "extra": {"Steps": "nan", "CFG scale": "inf", "Seed": "9" * 5000, "Size": "1x٣٣٣٣٣٣٣"},
+    }

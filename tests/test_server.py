@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 pytest.importorskip("fastapi", reason="the [serve] extra is not installed")
 
@@ -16,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from mindone.diffusers.jobs import Job
 from mindone.diffusers.jobs.pictures import Pictures
+from mindone.diffusers.jobs.png import KEYWORD, png_bytes
 from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.catalogue import Catalogue, Choice
@@ -372,3 +374,43 @@ def test_previews_are_decoded_only_where_that_takes_next_to_nothing():
     estimate = Estimate(pipe, pipe.engine.asarray(np.zeros((1, 4, 8, 8), np.float32)))
     decoded = [estimate.picture().size for _ in range(2)]  # the first time of a size is not held against it
     assert decoded == [(64, 64)] * 2 and estimate.picture(seconds=0).size == (8, 8)
+
+
+# ---- parameters of PNG files -----------------------------------------------------------------------------------------
+
+
+def png_info(client, content: bytes):
+    return client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(content).decode()})
+
+
+def test_a_file_of_the_command_line_gives_its_prompt_and_not_all_that_it_says(client):
+    job = Job(prompt="a red cat", steps=3, seed=7, lora=("loras/film.safetensors:0.5",), negative_prompt="dog")
+    told = png_info(client, png_bytes(Image.new("RGB", (64, 32)), job, {"version": "0", "image_seed": 8})).json()
+    assert told["info"].splitlines()[0] == "a red cat <lora:film:0.5>"
+    parameters = {"prompt": "a red cat <lora:film:0.5>", "negative_prompt": "dog", "steps": 3, "seed": 8}
+    assert told["parameters"] == {**parameters, "width": 64, "height": 32, "model": "icons"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"job": {"prompt": "\\ud800", "seed": 1}, "profile": "\\udfff", "image_seed": "\\ud800"}',
+        '{"job": {"prompt": "a", "seed": 1, "guidance_scale": NaN}}',
+        '{"job": {"prompt": "a", "seed": ' + "9" * 4000 + "}}",
+        '{"job": {"prompt": "a", "seed": 1}, "image_seed": NaN, "grid": [[]]}',
+        '{"job": ' + "[" * 100_000,
+        "[]",
+        "9" * 5000,
+        "",
+    ],
+)
+def test_whatever_a_strangers_file_says_png_info_answers(client, said):
+    chunks = PngInfo()
+    chunks.add_itxt(KEYWORD, said)
+    chunks.add_text("parameters", "a" * 40_000)
+    assert png_info(client, png(Image.new("RGB", (8, 8)), pnginfo=chunks)).status_code == 200
+
+
+def test_a_damaged_file_has_no_parameters_and_a_picture_of_another_kind_none_either(client):
+    assert png_info(client, PICTURE[:-20]).status_code == 422
+    assert png_info(client, b"hello").json() == {"info": "", "items": {}, "parameters": {}}

@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 @click.option("--grid", is_flag=True, help="Put all images into one file, side by side.")
 @click.option(
     "--metadata",
-    type=click.Choice(["a1111"]),
-    help="Write the parameters for the web user interface of that name as well, which then reads them.",
+    type=click.Choice(["a1111", "none"]),
+    default="a1111",
+    show_default=True,
+    help="What the file says of how it was made: the job, and beside it the parameters in the form of the web user "
+    "interface of that name; or nothing.",
 )
 @click.option(
     "--profile",
@@ -47,7 +50,7 @@ def generate(
     context: click.Context,
     output: Path | None,
     grid: bool,
-    metadata: Literal["a1111"] | None,
+    metadata: Literal["a1111", "none"],
     profile: str | None,
     **given: object,
 ) -> None:
@@ -100,7 +103,7 @@ def generate(
     about |= {"grid": True} if grid else {}
     for i, (path, image) in enumerate(zip(paths, images)):
         own = {} if len(images) == 1 else {"image": i, "image_seed": job.seeds[i]}
-        save_png(image, path, job, {**about, **own}, as_infotext=metadata == "a1111")
+        save_png(image, path, None if metadata == "none" else job, {**about, **own})
         click.echo(f"wrote {path} ({image.width}×{image.height})")
 
 

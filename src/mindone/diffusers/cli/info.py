@@ -21,20 +21,19 @@ def info(file: Path) -> None:
         extra = theirs.pop("extra", {})
         _print({**theirs, **(extra if isinstance(extra, dict) else {})})
         return
-    remembered = read_parameters(file)
-    command = remembered.pop("command", None)  # what version 0.1 wrote
-    if command is None:
-        job = read_job(file)
-        again = {name: remembered[name] for name in ("output", "grid") if name in remembered}
-        command = command_line("generate", job, **again)
-        remembered = {"prompt": job.prompt, **job.to_dict(), **remembered}
-        remembered.pop("job", None)
-    _print(remembered)
-    click.echo(f"\n{command}")
+    job, remembered = read_job(file), read_parameters(file)
+    again = {name: remembered[name] for name in ("output", "grid") if name in remembered}
+    # Version 0.1 wrote the command as well. It is anybody's text; what makes the image again follows from the fields.
+    rest = {name: value for name, value in remembered.items() if name not in ("job", "command")}
+    _print({"prompt": job.prompt, **job.to_dict(), **rest})
+    click.echo(f"\n{command_line('generate', job, **again)}")
 
 
 def _print(values: dict[str, object]) -> None:
-    width = max((len(name) for name in values), default=0)
-    for name, value in values.items():
-        shown = ", ".join(str(each) for each in value) if isinstance(value, list) else value
-        click.echo(f"{name.replace('_', ' '):{width}}  {shown}")
+    from ..utils.printable import printable
+
+    shown = {printable(name.replace("_", " ")): value for name, value in values.items()}
+    width = max((len(name) for name in shown), default=0)
+    for name, value in shown.items():
+        text = ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
+        click.echo(f"{name:{width}}  {printable(text)}")

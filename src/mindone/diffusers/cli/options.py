@@ -10,7 +10,6 @@ How a field's type is spelled:
 A field that must be given is an argument of the command and not an option.
 """
 
-import shlex
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal, TypeVar, get_args, get_origin
 
@@ -61,6 +60,8 @@ def parameter(fields: type[Fields], name: str) -> Callable[[C], C]:
 
 def command_line(command: str, job: Job, **more: object) -> str:
     """The words that make a command of ``job``, defaults left out, with ``more`` options at the end."""
+    from ..utils.printable import shell_command  # with `utils` come image libraries, which help needs not
+
     arguments, options = [], []
     for name, field in type(job).model_fields.items():
         value = getattr(job, name)
@@ -73,7 +74,7 @@ def command_line(command: str, job: Job, **more: object) -> str:
     # An argument that looks like an option is told apart by a double hyphen, after which there are no options.
     separate = any(argument.startswith("-") for argument in arguments)
     words = [*options, "--", *arguments] if separate else [*arguments, *options]
-    return shlex.join(["mindone-diffusers", command, *words])
+    return shell_command(["mindone-diffusers", command, *words])
 
 
 def _words(name: str, value: object, several: bool) -> list[str]:

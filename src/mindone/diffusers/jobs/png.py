@@ -5,45 +5,40 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import PurePath
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ..utils.files import atomic_write
 from ..utils.infotext import format_infotext, parse_infotext
+from ..utils.png_texts import NotPng, PngTexts, read_png_texts
 from .job import Job
 from .run import weighed
 
 KEYWORD = "mindone-diffusers"
-"""The text chunk that holds the job and more as JSON; "parameters" holds them for people, as other tools do."""
+"""The text chunk that holds the job and more as JSON."""
 INFOTEXT = "parameters"
+"""The text chunk that holds them as the well-known web user interface writes them, which other programs read."""
 
 
-def save_png(
-    image: Image.Image,
-    path: str | os.PathLike[str],
-    job: Job,
-    about: Mapping[str, object],
-    as_infotext: bool = False,
-) -> None:
+def save_png(image: Image.Image, path: str | os.PathLike[str], job: Job | None, about: Mapping[str, object]) -> None:
     """Write ``image`` to ``path``, completely or not at all, with the job that it comes from in its text chunks.
 
     Args:
         image: one of the job's images, or several of them in one.
         path: the file.
-        job: what was drawn.
+        job: what was drawn; None for a file that remembers nothing.
         about: what else to remember, as JSON values: which image it is, the version that drew it.
-        as_infotext: write "parameters" as the well-known web user interface does, which then reads it.
     """
-    chunks = _chunks(image, job, about, as_infotext)
     with atomic_write(path) as file:
-        image.save(file, format="PNG", pnginfo=chunks)
+        image.save(file, format="PNG", pnginfo=None if job is None else _chunks(image, job, about))
 
 
-def png_bytes(image: Image.Image, job: Job, about: Mapping[str, object], as_infotext: bool = False) -> bytes:
+def png_bytes(image: Image.Image, job: Job, about: Mapping[str, object]) -> bytes:
     """What ``save_png`` writes, for those who write it elsewhere."""
     file = io.BytesIO()
-    image.save(file, format="PNG", pnginfo=_chunks(image, job, about, as_infotext))
+    image.save(file, format="PNG", pnginfo=_chunks(image, job, about))
     return file.getvalue()
 
 
@@ -55,11 +50,8 @@ def read_job(path: str | os.PathLike[str]) -> Job:
         ValueError: the file is no PNG, carries no parameters of ours, or some that this version does not know.
     """
     remembered = read_parameters(path)
-    fields = remembered.get("job")
-    if not isinstance(fields, dict):  # version 0.1 wrote them beside all others, and as the engine that which was used
-        fields = {name: remembered[name] for name in Job.model_fields if name in remembered and name != "engine"}
     try:
-        return Job.of(fields)
+        return _job_of(remembered)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
@@ -75,7 +67,7 @@ def read_parameters(path: str | os.PathLike[str], content: bytes | None = None) 
         FileNotFoundError: there is no such file.
         ValueError: the file is no PNG, or carries no parameters of ours.
     """
-    text = _read_chunk(path, content=content)
+    text = _read(path, (KEYWORD,), content).texts.get(KEYWORD)
     if text is None:
         raise ValueError(
             f"{os.fspath(path)} has no text chunk {KEYWORD!r}: it was not made by `mindone-diffusers generate`, or a "
@@ -83,54 +75,77 @@ def read_parameters(path: str | os.PathLike[str], content: bytes | None = None) 
         )
     try:
         parameters = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"the parameters in {os.fspath(path)} are not valid JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise ValueError(f"the parameters in {os.fspath(path)} are not valid JSON: {why}") from None
     if not isinstance(parameters, dict):
         raise ValueError(f"the parameters in {os.fspath(path)} are no JSON object")
     return parameters
 
 
 def read_infotext(path: str | os.PathLike[str]) -> dict[str, object] | None:
-    """What the well-known web user interface wrote into the file, under our names; None where it wrote nothing.
+    """What a file says of how it was made, under the names of `parse_infotext`; None where it says nothing.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no PNG.
     """
-    text = _read_chunk(path, INFOTEXT)
-    return None if text is None else parse_infotext(text)
+    return parameters_of(_read(path, (KEYWORD, INFOTEXT)))
+
+
+def parameters_of(said: PngTexts) -> dict[str, object] | None:
+    """The same of texts that were read already: of our own where they are whole, else of the web user interface's."""
+    try:
+        remembered = json.loads(said.texts.get(KEYWORD, ""))
+        job = _job_of(remembered)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        text = said.texts.get(INFOTEXT)
+        return None if text is None else parse_infotext(text)
+    return _without_halves(_words(said.width, said.height, job, remembered))
 
 
 def has_chunk(path: str | os.PathLike[str], keyword: str) -> bool:
     """Whether a PNG file has a text chunk of this keyword; raises as `read_infotext`."""
-    return _read_chunk(path, keyword) is not None
+    return keyword in _read(path, (keyword,)).texts
 
 
-def _chunks(image: Image.Image, job: Job, about: Mapping[str, object], as_infotext: bool = False) -> PngInfo:
-    """The text chunks: the job and more as JSON, and "parameters"."""
+def _chunks(image: Image.Image, job: Job, about: Mapping[str, object]) -> PngInfo:
+    """The text chunks."""
     chunks = PngInfo()
     chunks.add_itxt(KEYWORD, json.dumps({"job": job.to_dict(), **about}, ensure_ascii=False))
-    lines = [f"{name}: {value}" for name, value in {**job.to_dict(), **about}.items() if name != "prompt"]
-    text = infotext(image, job, about) if as_infotext else "\n".join([job.prompt, *lines])
-    chunks.add_itxt(INFOTEXT, text)
+    chunks.add_itxt(INFOTEXT, infotext(image, job, about))
     return chunks
 
 
 def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
-    """The job in the words of the well-known web user interface, as ``as_infotext`` writes it.
+    """The job in the words of the well-known web user interface.
 
     LoRAs are told in the prompt, and the size is the first pass's.
     """
+    return format_infotext(_words(image.width, image.height, job, about))
+
+
+def _words(width: int, height: int, job: Job, about: Mapping[str, object]) -> dict[str, object]:
+    """A job as `format_infotext` takes it, of an image of this size; what is left open is left out."""
     loras = [weighed(text) for text in job.lora]
     tags = [f"<lora:{PurePath(path).stem}:{weight:g}>" for path, weight in loras]
-    said = {
-        name: getattr(job, name)
-        for name in ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip", "strength")
-    }
+    names = ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip", "strength")
+    words: dict[str, object] = {"prompt": " ".join([job.prompt, *tags]), "model": PurePath(job.model).stem}
+    words |= {name: getattr(job, name) for name in names}
     times = job.upscale or 1
-    said |= {"width": round(image.width / times), "height": round(image.height / times)}
-    said |= {"seed": about.get("image_seed", job.seed), "extra": _extra(job)}
-    return format_infotext({"prompt": " ".join([job.prompt, *tags]), "model": PurePath(job.model).stem, **said})
+    if not about.get("grid"):  # whose size is that of several images
+        words |= {"width": round(width / times), "height": round(height / times)}
+    seed = about.get("image_seed")
+    words |= {"seed": seed if isinstance(seed, int) else job.seed, "extra": _extra(job)}
+    return {name: value for name, value in words.items() if value not in (None, {})}
+
+
+def _without_halves(words: dict[str, object]) -> dict[str, object]:
+    """Without lone surrogates, which JSON can write and no encoding has."""
+    return {
+        name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        for name, value in words.items()
+    }
 
 
 def _extra(job: Job) -> dict[str, str]:
@@ -144,16 +159,31 @@ def _extra(job: Job) -> dict[str, str]:
     return extra
 
 
-def _read_chunk(path: str | os.PathLike[str], keyword: str = KEYWORD, content: bytes | None = None) -> str | None:
+def _job_of(remembered: Mapping[str, object]) -> Job:
+    fields = remembered.get("job")
+    if not isinstance(fields, dict):  # version 0.1 wrote them beside all others, and as the engine that which was used
+        fields = {name: remembered[name] for name in Job.model_fields if name in remembered and name != "engine"}
+    return Job.of(fields)
+
+
+def _read(path: str | os.PathLike[str], keywords: tuple[str, ...], content: bytes | None = None) -> PngTexts:
     try:
-        with Image.open(path if content is None else io.BytesIO(content)) as image:
-            if image.format != "PNG":
-                raise ValueError(f"{os.fspath(path)} is a {image.format} file; only PNG files carry their parameters")
-            image.load()  # text chunks may stand behind the pixels
-            return getattr(image, "text", {}).get(keyword)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no file {os.fspath(path)}") from None
+        with _opened(path) if content is None else io.BytesIO(content) as file:
+            try:
+                return read_png_texts(file, keywords)
+            except NotPng:
+                file.seek(0)
+                with Image.open(file) as image:
+                    kind = f"is a {image.format} file; only PNG files carry their parameters"
+                raise ValueError(f"{os.fspath(path)} {kind}") from None
+            except ValueError as error:
+                raise ValueError(f"{os.fspath(path)} is unusable: {error}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{os.fspath(path)} is not an image") from None
-    except SyntaxError as error:  # what Pillow raises for a broken PNG
-        raise ValueError(f"{os.fspath(path)} is a damaged PNG: {error}") from None
+
+
+def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no file {os.fspath(path)}") from None

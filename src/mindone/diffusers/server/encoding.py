@@ -26,7 +26,7 @@ def encoded(image: Image, output_format: str = "png", quality: int = 90) -> str:
 def encoded_png(image: Image, ticket: Ticket, catalogue: Catalogue, index: int) -> str:
     """The PNG file of a ticket's image ``index``, with its job inside, in base64."""
     job = catalogue.public(ticket.job)
-    return base64.b64encode(png_bytes(image, job, _about(ticket, index), as_infotext=True)).decode()
+    return base64.b64encode(png_bytes(image, job, _about(ticket, index))).decode()
 
 
 def infotext_of(image: Image, ticket: Ticket, catalogue: Catalogue, index: int) -> str:

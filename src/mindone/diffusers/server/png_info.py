@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 
-from ..jobs.png import INFOTEXT, KEYWORD
-from ..utils.infotext import parse_infotext
-from .uploads import Upload
+from ..jobs.png import INFOTEXT, KEYWORD, parameters_of
+from ..utils.infotext import format_infotext
+from ..utils.png_texts import NotPng, PngTexts, read_png_texts
+from .refusals import Refusal
 
 
-def parameters_of(upload: Upload) -> dict[str, object]:
-    """``info``, the text of the parameters; ``items``, all text chunks; ``parameters``, the same under our names."""
-    text = upload.texts.get(INFOTEXT, "")
-    items = {name: value for name, value in upload.texts.items() if name != KEYWORD}
-    parameters = parse_infotext(text) if text else {}
-    return {"info": text, "items": items, "parameters": {**parameters, **_profile(upload.texts.get(KEYWORD, "{}"))}}
+def png_info_of(content: bytes, field: str) -> dict[str, object]:
+    """``info``, the text of the parameters; ``items``, the text chunk that it stands in; ``parameters``, the same under
+    our names. Pixels are not decoded. A picture of another kind carries nothing.
+
+    Raises:
+        Refusal: it is a damaged PNG file, or holds more text than parameters have.
+    """
+    try:
+        said = read_png_texts(io.BytesIO(content), (KEYWORD, INFOTEXT))
+    except NotPng:
+        said = PngTexts(0, 0)
+    except ValueError as error:
+        raise Refusal(422, f"{field} cannot be read: {error}", field) from None
+    parameters = parameters_of(said) or {}
+    # Version 0.1 wrote a text of its own into the same chunk.
+    text = format_infotext(parameters) if parameters and KEYWORD in said.texts else said.texts.get(INFOTEXT, "")
+    items = {INFOTEXT: text} if text else {}
+    return {"info": text, "items": items, "parameters": {**parameters, **_profile(said.texts.get(KEYWORD, "{}"))}}
 
 
 def _profile(remembered: str) -> dict[str, object]:
@@ -24,4 +38,4 @@ def _profile(remembered: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     name = about.get("profile") if isinstance(about, dict) else None
-    return {"profile": name} if isinstance(name, str) else {}
+    return {"profile": name} if isinstance(name, str) and name.isprintable() else {}

@@ -15,7 +15,7 @@ from ..utils.infotext import SAMPLERS
 from .catalogue import Choice
 from .choices import Choices
 from .encoding import encoded, encoded_png, infotext_of
-from .png_info import parameters_of
+from .png_info import png_info_of
 from .request import Uploads, client_of, make_ticket, service_of
 from .ticket import Ticket
 from .uploads import from_base64, open_upload
@@ -100,10 +100,10 @@ async def samplers() -> JSONResponse:
 
 
 @router.post("/png-info")
-async def png_info(request: Request, picture: Annotated[Picture, Body()]) -> JSONResponse:
+async def png_info(picture: Annotated[Picture, Body()]) -> JSONResponse:
     """The parameters in a PNG file, ours or that interface's."""
-    content, max_side = from_base64(picture.image, "image"), service_of(request).settings.max_upload_side
-    return JSONResponse(parameters_of(await asyncio.to_thread(open_upload, content, "image", max_side)))
+    content = await asyncio.to_thread(from_base64, picture.image, "image")
+    return JSONResponse(await asyncio.to_thread(png_info_of, content, "image"))
 
 
 def _choices(request: Request) -> Choices[Overrides]:

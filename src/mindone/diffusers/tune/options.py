@@ -23,7 +23,7 @@ def parse_memory(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]*)\s*", value)
+    found = re.fullmatch(r"([\d.]+)\s*([a-zA-Z]*)", value.strip())
     try:
         return int(float(found[1]) * _UNITS[found[2].upper()]) if found else int(value)
     except (ValueError, KeyError):

@@ -5,14 +5,18 @@ Here it is a dictionary with the names that jobs have; what they have no name fo
 """
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 _NEGATIVE = "Negative prompt:"
-_ENTRY = re.compile(r'\s*([A-Za-z][\w \-/]*):\s*("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
+_NAME = re.compile(r"[A-Za-z][\w \-/]*")
+_QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _LEAST_ENTRIES = 3
 """A last line with fewer is taken for a part of the prompt."""
-_LORA = re.compile(r"<lora:([^:>]+)(?::([-+0-9.]+))?(?::[^>]*)?>")
+_LONGEST_NUMBER = 40
+"""Characters; the largest seed has 20."""
+_LORA = re.compile(r"<lora:([^:<>]+)(?::([-+0-9.]+))?(?::[^<>]*)?>")
 
 _KARRAS = "Karras"
 SAMPLERS: dict[str, tuple[str, str]] = {
@@ -80,10 +84,10 @@ def parse_infotext(text: str) -> dict[str, object]:
         that are not here among them.
     """
     lines = text.strip().split("\n")
-    found = _ENTRY.findall(lines[-1])
+    found = list(_entries(lines[-1]))
     entries: dict[str, str] = {}
     if len(found) >= _LEAST_ENTRIES:
-        entries = {name.strip(): _unquoted(value.strip()) for name, value in found}
+        entries = dict(found)
         lines = lines[:-1]
     prompt, negative = lines, []
     for i, line in enumerate(lines):
@@ -135,6 +139,28 @@ def split_lora_tags(prompt: str) -> tuple[str, list[tuple[str, float]]]:
     return re.sub(r" {2,}", " ", _LORA.sub("", prompt)).strip(), found
 
 
+def _entries(line: str) -> Iterator[tuple[str, str]]:
+    """Names and values of a line ``Name: value, Name: "a, b"``; what lies between two commas without a name is skipped.
+
+    A stranger writes the line, so every step looks no further than the next comma or closing quote: an expression that
+    finds entries anywhere takes a time that grows with the square of the line's length.
+    """
+    start = 0
+    while start < len(line):
+        end = line.find(",", start)
+        end = len(line) if end < 0 else end
+        colon = line.find(":", start, end)
+        if colon >= 0 and _NAME.fullmatch(line[start:colon].strip()):
+            value = colon + 1
+            while line[value : value + 1].isspace():
+                value += 1
+            quoted = _QUOTED.match(line, value)
+            if quoted is not None and line[quoted.end() : quoted.end() + 1] in ("", ","):
+                end = quoted.end()
+            yield line[start:colon].strip(), _unquoted(line[colon + 1 : end].strip())
+        start = end + 1
+
+
 def _known(entries: dict[str, str]) -> dict[str, object]:
     """Entries under our names, and the rest under ``extra``."""
     result: dict[str, object] = {}
@@ -150,7 +176,7 @@ def _known(entries: dict[str, str]) -> dict[str, object]:
     if scheduler is not None:
         result["scheduler"] = scheduler
         rest = {name: value for name, value in rest.items() if name not in ("Sampler", "Schedule type")}
-    size = re.fullmatch(r"(\d+)x(\d+)", rest.get("Size", ""))
+    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", rest.get("Size", ""))
     if size is not None:
         result["width"], result["height"] = int(size[1]), int(size[2])
         del rest["Size"]
@@ -162,10 +188,14 @@ def _known(entries: dict[str, str]) -> dict[str, object]:
 
 
 def _number(text: str, kind: type[int] | type[float]) -> int | float | None:
+    """A finite number; None for all else, and for one of more digits than any number here has."""
+    if len(text) > _LONGEST_NUMBER:
+        return None
     try:
-        return kind(text)
+        number = kind(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _quoted(value: object) -> str:
@@ -176,7 +206,9 @@ def _quoted(value: object) -> str:
 def _unquoted(text: str) -> str:
     if text[:1] == text[-1:] == '"':
         try:
-            return str(json.loads(text))
-        except json.JSONDecodeError:
+            unquoted = str(json.loads(text))
+            unquoted.encode()  # an escaped half of a character is no text
+            return unquoted
+        except (json.JSONDecodeError, UnicodeEncodeError):
             pass
     return text

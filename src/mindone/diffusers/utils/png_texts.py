@@ -1,0 +1,108 @@
+"""The text chunks of a PNG file (ISO/IEC 15948, section 11.3.3), read without its pixels.
+
+The file may be anybody's: a compressed chunk of a kilobyte can hold a megabyte of text, and there can be thousands of
+them. So only the chunks that are asked for are read, each of them once and within a bound.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+LONGEST_TEXT = 2**20
+"""Bytes of a text that is read; ours have a few hundred."""
+_MOST_CHUNKS = 100_000
+"""A file of more is taken for damaged: encoders write pixels in chunks of 8 kB and more."""
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+_PIECE = 2**16
+
+
+class NotPng(ValueError):
+    """The file does not begin as a PNG file does."""
+
+
+@dataclass(frozen=True)
+class PngTexts:
+    """What a PNG file says of itself."""
+
+    width: int
+    height: int
+    texts: dict[str, str] = field(default_factory=dict)
+    """The text of each keyword that was asked for; the first one where a keyword stands twice."""
+
+
+def read_png_texts(file: BinaryIO, keywords: Collection[str]) -> PngTexts:
+    """Read the size and the texts of a PNG file, and check that the file is whole.
+
+    Args:
+        file: at its beginning.
+        keywords: the texts that are wanted.
+
+    Raises:
+        NotPng: it is no PNG file.
+        ValueError: it is damaged, or a text that is wanted has more than `LONGEST_TEXT` bytes.
+    """
+    if file.read(len(_SIGNATURE)) != _SIGNATURE:
+        raise NotPng("not a PNG file")
+    kind, header = _next_chunk(file, LONGEST_TEXT)
+    if kind != b"IHDR" or len(header) != 13:
+        raise ValueError("a damaged PNG: its header is missing")
+    width, height = struct.unpack(">II", header[:8])
+    result = PngTexts(width, height)
+    for _ in range(_MOST_CHUNKS):
+        kind, content = _next_chunk(file, LONGEST_TEXT + 100)
+        if kind == b"IEND":
+            return result
+        keyword = content.partition(b"\0")[0].decode("latin-1") if kind in _TEXT_KINDS else None
+        if keyword in keywords and keyword is not None and keyword not in result.texts:
+            result.texts[keyword] = _text(kind, content[len(keyword) + 1 :], keyword)
+    raise ValueError(f"a damaged PNG: it has more than {_MOST_CHUNKS:,} chunks")
+
+
+def _next_chunk(file: BinaryIO, most: int) -> tuple[bytes, bytes]:
+    """The kind and the content of the next chunk; of a long one only the first ``most`` bytes, or a few more."""
+    head = file.read(8)
+    if len(head) < 8:
+        raise ValueError("a damaged PNG: it is cut off")
+    length, kind = struct.unpack(">I4s", head)
+    checksum, content, left = zlib.crc32(kind), bytearray(), length
+    while left:
+        piece = file.read(min(left, _PIECE))
+        if not piece:
+            raise ValueError("a damaged PNG: it is cut off")
+        checksum = zlib.crc32(piece, checksum)
+        if (kind in _TEXT_KINDS or kind == b"IHDR") and len(content) < most:
+            content += piece
+        left -= len(piece)
+    if file.read(4) != struct.pack(">I", checksum):
+        raise ValueError(f"a damaged PNG: the checksum of its chunk {kind.decode('latin-1')!r} is wrong")
+    return kind, bytes(content)
+
+
+def _text(kind: bytes, content: bytes, keyword: str) -> str:
+    """The text behind a keyword, by the chunk's kind."""
+    if kind == b"tEXt":
+        return _bounded(content, keyword).decode("latin-1")
+    if kind == b"zTXt":
+        return _inflated(content[1:], keyword).decode("latin-1")
+    is_compressed, rest = content[:1] == b"\1", content[2:]
+    _, _, rest = rest.partition(b"\0")  # the language
+    _, _, rest = rest.partition(b"\0")  # the keyword in that language
+    return (_inflated(rest, keyword) if is_compressed else _bounded(rest, keyword)).decode("utf-8", "replace")
+
+
+def _inflated(content: bytes, keyword: str) -> bytes:
+    try:
+        return _bounded(zlib.decompressobj().decompress(content, LONGEST_TEXT + 1), keyword)
+    except zlib.error:
+        raise ValueError(f"a damaged PNG: its text {keyword!r} cannot be decompressed") from None
+
+
+def _bounded(text: bytes, keyword: str) -> bytes:
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"its text {keyword!r} has more than {LONGEST_TEXT:,} bytes, which is no picture's parameters")
+    return text

@@ -1,0 +1,73 @@
+"""Every regular expression of the package takes time in proportion to the text."""
+
+import ast
+import re
+import signal
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+import mindone.diffusers
+
+PACKAGE = Path(mindone.diffusers.__file__).parent
+METHODS = {"match", "fullmatch", "search", "sub", "findall", "finditer", "split"}
+PUMPED = 50_000
+SECONDS = 10
+"""Of the processor: hundreds of times what an expression takes that looks at each character a few times, and a small
+part of what one takes that looks at the rest of the text from each of them."""
+
+
+def expressions() -> Iterator[tuple[str, str, str]]:
+    """Where an expression stands, the expression, and how it is used; "search" where that is unknown."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    calls = [
+        (path, node) for path, node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    names = {id(node.value): ast.unparse(node.targets[0]) for _, node in nodes if isinstance(node, ast.Assign)}
+    used: dict[str, set[str]] = {}
+    for _, node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr in METHODS:
+            used.setdefault(ast.unparse(node.value).rpartition(".")[2], set()).add(node.attr)
+    for path, call in calls:
+        if ast.unparse(call.func.value) != "re" or not isinstance(call.args[0], ast.Constant):
+            continue
+        known = used.get(names.get(id(call), ""), {"search"}) if call.func.attr == "compile" else {call.func.attr}
+        for method in sorted(known):
+            yield f"{path.relative_to(PACKAGE)}:{call.lineno}", str(call.args[0].value), method
+
+
+FOUND = list(expressions())
+
+
+def texts(pattern: str) -> Iterator[str]:
+    """Texts that repeat what the expression's own literals may match, and end with what they may not."""
+    words = {"a", "1", " ", "-", ".", '"', "\\", ":", "/", "_", *re.findall(r"[\w.:<\-]{2,}", pattern)}
+    for first, second in product(sorted(words), repeat=2):
+        yield (first + second) * (PUMPED // len(first + second)) + "\0"
+        yield first + second * (PUMPED // len(second)) + "\0"
+
+
+def test_there_are_expressions():
+    assert len(FOUND) > 20 and {method for *_, method in FOUND} >= {"fullmatch", "match", "search", "sub"}
+
+
+@pytest.mark.parametrize(("where", "pattern", "method"), FOUND)
+def test_an_expression_takes_time_in_proportion_to_the_text(where, pattern, method):
+    def give_up(*_):
+        raise AssertionError(f"{where}: {pattern!r} takes more than {SECONDS} s of the processor")
+
+    compiled = re.compile(pattern)
+    before = signal.signal(signal.SIGVTALRM, give_up)
+    try:
+        for text in texts(pattern):
+            signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+            if method in ("match", "fullmatch"):
+                getattr(compiled, method)(text)
+            else:
+                list(compiled.finditer(text))
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
