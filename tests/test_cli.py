@@ -1,10 +1,13 @@
 """The command line, run in this process on tiny checkpoints."""
 
+import contextlib
 import errno
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from PIL import Image
 
 from mindone.diffusers import __version__, cli, jobs
 from mindone.diffusers.jobs.png import read_job, read_parameters
+from mindone.diffusers.utils import files
 from tiny_pipelines import checkpoint, load, tiny_autoencoder_folder
 
 
@@ -140,6 +144,7 @@ def test_a_prompt_that_looks_like_an_option_is_drawn_again():
 @pytest.mark.parametrize(
     "words, message",
     [
+        (["-o", "海" * 90 + ".png"], "is too long: its name has 274 bytes; shorten it"),
         (["-o", "nowhere/cat.png"], "cannot write nowhere/cat.png: there is no folder nowhere"),
         (["-o", "cat.jpg"], "--output must be a .png file, got 'cat.jpg'"),
         (["--steps", "0"], "0 is not in the range x>=1"),
@@ -182,20 +187,173 @@ def test_ctrl_c_leaves_nothing_behind(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(jobs, "draw", interrupted)
-    assert "Aborted" in generate(code=1)
+    assert "Aborted" in generate(code=130)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_leaves_nothing_behind(monkeypatch, tmp_path):
-    monkeypatch.setattr(jobs, "draw", lambda *_: [Image.new("RGB", (8, 8))])
+LEAVING = """
+import os, sys
+from mindone.diffusers.__main__ import run
+number, module, *words = sys.argv[1:]
 
-    def full(self, file, **_):
-        file.write(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+def at_import(event, arguments):
+    if event == "import" and arguments[0] == module:
+        os.kill(os.getpid(), int(number))
 
-    monkeypatch.setattr(Image.Image, "save", full)
-    assert "Error: [Errno 28] No space left on device" in generate(code=1)
+sys.addaudithook(at_import)
+sys.argv = ["mindone-diffusers", *words]
+run()
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "module, words",
+    [
+        ("click", ["generate", "x"]),
+        ("mindspore", ["generate", "x", "-o", "x.png"]),
+        ("PIL", ["info", "x.png"]),
+        ("openvino", ["tune"]),
+        ("uvicorn", ["serve", "--port", "0"]),
+    ],
+)
+def test_a_signal_while_importing_ends_a_command_in_one_line(module, words, number, code, tmp_path):
+    command = [sys.executable, "-c", LEAVING, str(int(number)), module, *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.split()) == (code, ["Aborted!"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_while_writing_removes_what_is_unfinished(tmp_path):
+    script = """
+import os, pathlib, signal
+from mindone.diffusers.interrupts import leave_on_signals
+from mindone.diffusers.utils.files import atomic_write, scratch_folder
+leave_on_signals()
+with scratch_folder(pathlib.Path("."), ".weights-") as folder, atomic_write("x.png") as file:
+    (folder / "w").write_text("1")
+    assert len(os.listdir()) == 2
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 143
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_is_an_exception_where_there_are_results_to_keep():
+    script = """
+import os, signal
+from mindone.diffusers.interrupts import exit_code, leave_on_signals, raised
+leave_on_signals()
+try:
+    with raised():
+        os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt:
+    print("kept", exit_code())
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("kept 143\n", 130)
+
+
+# ---- where images go -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """Images are there at once: as many as the job asks for, of the seed's colour."""
+
+    def draw(pipe, job, *_):
+        return [Image.new("RGB", (8, 8), (seed % 256, 0, 0)) for seed in job.seeds]
+
+    monkeypatch.setattr(jobs, "draw", draw)
+
+
+SHIP = "a photograph of an old wooden sailing ship in a violent storm at night, "
+
+
+@pytest.mark.parametrize(
+    "first, second, names",
+    [
+        ([SHIP + "oil painting"], [SHIP + "pencil sketch"], ["7.png", "7-2.png"]),
+        (["🚀🚀"], ["🐈", "--grid", "--num-images", "2"], ["image-7.png", "image-7-2.png"]),
+        (
+            ["a", "--num-images", "2"],
+            ["a", "--num-images", "2"],
+            ["a-7-0.png", "a-7-1.png", "a-7-2-0.png", "a-7-2-1.png"],
+        ),
+        (["海" * 300], ["海" * 299], [f"{'海' * 40}-7.png", f"{'海' * 40}-7-2.png"]),
+    ],
+)
+def test_a_picture_that_was_not_named_is_a_new_file(instant, tmp_path, first, second, names):
+    for words in (first, second):
+        command("generate", *words, "--seed", 7, "--model", checkpoint("sd1"))
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert len(found) == len(names) and all(any(each.endswith(name) for each in found) for name in names)
+
+
+def test_a_picture_that_was_named_takes_the_place_of_an_earlier_one(instant, tmp_path):
+    for seed in (1, 2):
+        generate("--seed", seed, "-o", "cat.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["cat.png"] and pixels("cat.png")[0, 0, 0] == 2
+
+
+def test_a_report_that_was_not_named_takes_the_place_of_none(tmp_path, monkeypatch):
+    folders = []
+    monkeypatch.setattr(
+        "mindone.diffusers.tune.run", lambda options, words, folder: folders.append(str(folder)) or Front()
+    )
+    monkeypatch.setattr(
+        "mindone.diffusers.bench.run", lambda options, words: folders.append(str(options.output)) or Front()
+    )
+    for name, report in (("mindone-tune", "tune.json"), ("mindone-bench", "report.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / report).touch()
+    for words in (["tune"], ["bench"], ["tune", "-o", "mindone-tune"], ["bench", "-o", "mindone-bench"]):
+        command(*words)
+    assert folders == ["mindone-tune-2", "mindone-bench-2", "mindone-tune", "mindone-bench"]
+
+
+class Front:
+    """What a command is given that has nothing more to say."""
+
+    is_complete, was_interrupted, interrupted, failure = True, False, False, None
+
+
+@pytest.fixture
+def full_disk(monkeypatch, tmp_path):
+    """The current folder has no room for a file, another one has."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    elsewhere = tmp_path.with_name(tmp_path.name + "-elsewhere")
+    elsewhere.mkdir()
+    write = files.atomic_write
+
+    @contextlib.contextmanager
+    def limited(path, is_new=False):
+        with write(path, is_new) as file:
+            yield file
+            if elsewhere not in files.Path(path).parents:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "atomic_write", limited)
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    return elsewhere
+
+
+def test_a_full_disk_loses_no_picture(instant, full_disk, tmp_path):
+    printed = generate("--num-images", 2, "--seed", 5, "-o", "cat.png", code=1)
+    for i in range(2):
+        expected = (
+            f"Error: cannot write cat-{i}.png: No space left on device; the image is kept in {full_disk}/cat-{i}.png"
+        )
+        assert expected in printed
+        assert read_parameters(full_disk / f"cat-{i}.png")["image_seed"] == 5 + i
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_room_anywhere_is_said_with_the_name_of_the_file(instant, full_disk, monkeypatch):
+    monkeypatch.setattr("mindone.diffusers.cli.saving._kept", lambda *_: None)
+    printed = generate("-o", "cat.png", code=1)
+    assert "Error: cannot write cat.png: No space left on device; and there is no room" in printed
 
 
 def test_info_of_other_files(tmp_path):

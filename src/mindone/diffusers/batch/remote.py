@@ -4,6 +4,7 @@ import time
 import uuid
 
 from ..utils.extras import needs
+from ..utils.files import shortened
 from .outputs import LEFTOVER
 
 _SECONDS_BETWEEN_WRITES = 10.0
@@ -30,7 +31,7 @@ class RemoteFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """See `Output`."""
-        beside = self._path(f".{name[:100]}.{uuid.uuid4().hex}.part")
+        beside = self._path(f".{shortened(name, 100)}.{uuid.uuid4().hex}.part")
         try:
             self._files.pipe_file(beside, content)
             self._files.mv(beside, self._path(name))

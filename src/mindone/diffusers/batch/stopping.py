@@ -5,7 +5,7 @@ import sys
 import threading
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from ..interrupts import SIGNALS, note
 
 
 class Stop:
@@ -20,7 +20,7 @@ class Stop:
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
+            self._before = {number: signal.signal(number, self._heard) for number in SIGNALS}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -29,6 +29,7 @@ class Stop:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
+            note(number)
             raise KeyboardInterrupt
         self.signal = number
         print("\nstopping after the image that is being drawn; once more stops at once", file=sys.stderr)

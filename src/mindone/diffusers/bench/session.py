@@ -2,10 +2,9 @@
 
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from ..utils.files import check_folder, check_space
+from ..interrupts import raised
+from ..utils.files import check_folder, check_space, scratch_folder
 from .measure import Start, measure
 from .options import Options
 from .process import RowProcess
@@ -35,8 +34,7 @@ def run(options: Options, command: str, start: Start = RowProcess) -> Report:
         if options.shape:
             check_space(folder, SHAPES[options.shape].nbytes)
             folder.mkdir(parents=True, exist_ok=True)
-            # On the disk that the user chose: the temporary folder of many systems is in memory.
-            scratch = Path(stack.enter_context(TemporaryDirectory(prefix=".weights-", dir=folder)))
+            scratch = stack.enter_context(scratch_folder(folder, ".weights-"))
         plan = make_plan(options, scratch)
         jobs = [setup.job for table in plan.tables for setup in table.setups]
         pixels = sum(job.num_images * (job.height or 0) * (job.width or 0) for job in jobs)
@@ -44,7 +42,7 @@ def run(options: Options, command: str, start: Start = RowProcess) -> Report:
         report = Report(plan, command)
         began = time.perf_counter()
         try:
-            with ProgressBar(plan.tables) as progress:
+            with raised(), ProgressBar(plan.tables) as progress:
                 measure(report.results, progress, start)
         except KeyboardInterrupt:
             report.interrupted = True

@@ -1,5 +1,5 @@
 """``python -m mindone.diffusers.cli`` does what ``mindone-diffusers`` does."""
 
-from . import main
+from ..__main__ import run
 
-main(prog_name="mindone-diffusers")
+run()

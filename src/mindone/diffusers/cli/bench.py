@@ -8,7 +8,9 @@ import click
 
 from .. import bench as benchmark
 from ..bench.options import Options
+from ..interrupts import exit_code
 from .options import options_of
+from .saving import unused_folder
 
 
 @click.command()
@@ -20,9 +22,11 @@ from .options import options_of
     default=Options.model_fields["output"].default,
     show_default=True,
     metavar="FOLDER",
-    help=Options.model_fields["output"].description,
+    help="Where the report goes. A folder that you name loses an earlier one; the default one gets a number more "
+    "instead.",
 )
-def bench(**given: object) -> None:
+@click.pass_context
+def bench(context: click.Context, output: Path, **given: object) -> None:
     """Measure what half precision, distilled models, caches and int8 gain on this machine.
 
     Table 1 holds half precision against float32; table 2 holds distilled models against their original; table 3 puts
@@ -39,9 +43,9 @@ def bench(**given: object) -> None:
       mindone-diffusers bench --table 3
       mindone-diffusers bench --shape sd15 --table 3 --only int8 --only float32 --against diffusers --repeats 1
     """
-    options = Options.from_texts(given)
+    options = Options.from_texts({**given, "output": unused_folder(context, output, "report.json")})
     report = benchmark.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]))
     if report.interrupted:
-        raise click.exceptions.Exit(130)
+        raise click.exceptions.Exit(exit_code())
     if report.failure:
         raise click.ClickException(report.failure)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +12,7 @@ from click.core import ParameterSource
 from .. import __version__, jobs
 from ..jobs import Job
 from .options import options_of
+from .saving import Destination
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.png",
-    help="Where the image goes. Several images without --grid become FILE-0.png, FILE-1.png and so on.  [default: the "
-    "prompt and the seed, in this folder]",
+    help="Where the image goes. Several images without --grid become FILE-0.png, FILE-1.png and so on.  [default: a "
+    "new file in this folder, named after the prompt and the seed]",
 )
 @click.option("--grid", is_flag=True, help="Put all images into one file, side by side.")
 @click.option(
@@ -79,10 +79,7 @@ def generate(
         found = load_profile(profile, str(typed["model"]) if "model" in typed else None)
         given = found.job_fields_with(typed)
     job = Job.from_texts(given)
-    if output is None:
-        output = Path(f"{_file_stem(job.prompt)}-{job.seed}.png")
-    paths = _output_paths(output, 1 if grid else job.num_images)
-    _spare_pictures(job, paths)
+    place = Destination(output, job, 1 if grid else job.num_images)
 
     pictures = _read_pictures(job)
     pipe = jobs.load(job)
@@ -97,44 +94,31 @@ def generate(
     if grid:
         images = [_grid(images)]
 
-    from ..jobs.png import save_png
+    about = {"engine_used": pipe.engine.name} | ({"grid": True} if grid else {})
+    _write(place, images, job, about, remembers=metadata != "none")
 
-    about: dict[str, object] = {"output": str(output), "version": __version__, "engine_used": pipe.engine.name}
-    about |= {"grid": True} if grid else {}
-    for i, (path, image) in enumerate(zip(paths, images)):
+
+def _write(place: Destination, images: list[Image], job: Job, about: Mapping[str, object], remembers: bool) -> None:
+    """Write the images, and say where they are; those that are not where they should be are a failure in the end."""
+    from ..jobs.png import png_bytes
+
+    place.settle()
+    about = {"output": str(place.output), "version": __version__, **about}
+    failed = False
+    for i, (path, image) in enumerate(zip(place.paths, images)):
         own = {} if len(images) == 1 else {"image": i, "image_seed": job.seeds[i]}
-        save_png(image, path, None if metadata == "none" else job, {**about, **own})
-        click.echo(f"wrote {path} ({image.width}×{image.height})")
+        try:
+            there = place.write(path, png_bytes(image, job if remembers else None, {**about, **own}))
+            click.echo(f"wrote {there} ({image.width}×{image.height})")
+        except OSError as error:  # the other images are written all the same
+            click.echo(f"Error: {error}", err=True)
+            failed = True
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _is_typed(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
-
-
-def _file_stem(prompt: str) -> str:
-    """A file name that reads like the prompt."""
-    words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")
-    return words[:60].rstrip("-_") or "image"
-
-
-def _output_paths(output: Path, files: int) -> list[Path]:
-    """The files to write, all of which can be written."""
-    if output.suffix.lower() != ".png":
-        raise click.UsageError(f"--output must be a .png file, got {str(output)!r}")
-    if not output.parent.is_dir():
-        raise click.UsageError(f"cannot write {output}: there is no folder {output.parent}")
-    if not os.access(output.parent, os.W_OK):
-        raise click.UsageError(f"cannot write {output}: the folder {output.parent.resolve()} is read-only")
-    if files == 1:
-        return [output]
-    return [output.with_name(f"{output.stem}-{i}{output.suffix}") for i in range(files)]
-
-
-def _spare_pictures(job: Job, paths: list[Path]) -> None:
-    """A file that the job reads is not written over: the job could not be drawn again."""
-    for path in paths:
-        if any(Path(picture).resolve() == path.resolve() for picture in job.pictures):
-            raise click.UsageError(f"--output {path} is a picture that the image is made from; give another file")
 
 
 def _read_pictures(job: Job) -> Pictures | None:

@@ -6,6 +6,8 @@ from typing import cast
 
 import click
 
+from ..interrupts import exit_code
+
 
 class Commands(click.Group):
     """A group whose commands lie in files of their own, and end with one line of explanation when something is wrong.
@@ -36,11 +38,14 @@ class Commands(click.Group):
             formatter.write_dl(sorted(self.files.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; whatever it raises is told in one line."""
+        """Run the command; whatever it raises is told in one line, and a signal has its usual exit code."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            click.echo("\nAborted!", err=True)
+            raise click.exceptions.Exit(exit_code()) from None
         except Exception as error:
             if ctx.params.get("debug"):
                 raise

@@ -2,6 +2,7 @@
 
 import click
 
+from ..interrupts import exit_code
 from ..server.settings import Settings
 from .options import options_of
 
@@ -28,4 +29,7 @@ def serve(**given: object) -> None:
         if error.name not in ("fastapi", "uvicorn", "prometheus_client", "multipart", "python_multipart"):
             raise
         raise click.ClickException(f'{error.name} is missing: pip install "mindone-diffusers[serve]"') from None
-    run(settings)
+    try:
+        run(settings)
+    except KeyboardInterrupt:  # it has said what it does until then
+        raise click.exceptions.Exit(exit_code()) from None

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from .. import tune as tuning
+from ..interrupts import exit_code
 from ..tune.options import Options
 from .options import options_of
+from .saving import unused_folder
 
 
 @click.command()
@@ -20,9 +22,11 @@ from .options import options_of
     default=Path("mindone-tune"),
     show_default=True,
     metavar="FOLDER",
-    help="Where the report and the profiles go; they take the place of earlier ones.",
+    help="Where the report and the profiles go. A folder that you name loses those of an earlier search; the default "
+    "one gets a number more instead.",
 )
-def tune(output: Path, **given: object) -> None:
+@click.pass_context
+def tune(context: click.Context, output: Path, **given: object) -> None:
     """Measure this machine and this checkpoint, and find what each speed costs in likeness.
 
     FOLDER gets tune.html (plot, table and pictures, opens from disk), tune.json (every candidate) and profile.json;
@@ -35,6 +39,7 @@ def tune(output: Path, **given: object) -> None:
       mindone-diffusers generate "a rocket on a blue background" --profile mindone-tune/4x.json
     """
     options = Options.from_texts(given)
+    output = unused_folder(context, output, "tune.json")
     front = tuning.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]), output)
     if not front.is_complete and front.was_interrupted:
-        raise click.exceptions.Exit(130)
+        raise click.exceptions.Exit(exit_code())

@@ -31,14 +31,15 @@ def save_png(image: Image.Image, path: str | os.PathLike[str], job: Job | None, 
         job: what was drawn; None for a file that remembers nothing.
         about: what else to remember, as JSON values: which image it is, the version that drew it.
     """
+    content = png_bytes(image, job, about)
     with atomic_write(path) as file:
-        image.save(file, format="PNG", pnginfo=None if job is None else _chunks(image, job, about))
+        file.write(content)
 
 
-def png_bytes(image: Image.Image, job: Job, about: Mapping[str, object]) -> bytes:
+def png_bytes(image: Image.Image, job: Job | None, about: Mapping[str, object]) -> bytes:
     """What ``save_png`` writes, for those who write it elsewhere."""
     file = io.BytesIO()
-    image.save(file, format="PNG", pnginfo=_chunks(image, job, about))
+    image.save(file, format="PNG", pnginfo=None if job is None else _chunks(image, job, about))
     return file.getvalue()
 
 

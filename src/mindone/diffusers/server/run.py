@@ -9,6 +9,7 @@ from types import FrameType
 
 import uvicorn
 
+from ..interrupts import raised
 from ..utils import logging
 from .app import create_app
 from .keys import Keys
@@ -51,7 +52,8 @@ def run(settings: Settings) -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         listening.listen()  # from now on connections wait, and are not refused
         print(f"http://{host}:{listening.getsockname()[1]}", flush=True)
-        Server(config, service).run([listening])
+        with raised():  # what is open is closed when uvicorn passes the signal on
+            Server(config, service).run([listening])
 
 
 def _listen(settings: Settings) -> socket.socket:

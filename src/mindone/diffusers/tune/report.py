@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from .page import render
 
 JsonObject = dict[str, object]
 FORMAT = 1
+_PROFILE = re.compile(r"profile\.json|[\d.]+x\.json")
+"""The files' names of what a search finds."""
 
 
 def front_data(front: Front, command: str) -> JsonObject:
@@ -46,6 +49,10 @@ def write_report(front: Front, chosen: Mapping[str, Profile], folder: Path, comm
     folder.mkdir(parents=True, exist_ok=True)
     data = json.dumps(front_data(front, command), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     page = render(front, command, {name: profile.settings for name, profile in chosen.items()})
+    if (folder / "tune.json").exists():  # its profiles would be taken for those of this search
+        for path in folder.iterdir():
+            if _PROFILE.fullmatch(path.name) and path.name not in chosen:
+                path.unlink()
     for name, text in {"tune.html": page, "tune.json": data}.items():
         with atomic_write(folder / name) as file:
             file.write(text.encode())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 
 from .. import jobs
 from ..bench import shapes
+from ..interrupts import raised
 from ..jobs.profile import Profile, save_under_name, saved_path
 from ..models.base import Model
-from ..utils.files import check_folder, check_space, read_lines
+from ..utils.files import check_folder, check_space, read_lines, scratch_folder
 from ..utils.logging import is_progress_bar_enabled
 from ..utils.types import Value
 from .front import Front
@@ -43,17 +43,18 @@ def run(options: Options, command: str, folder: Path) -> Front:
         pipe, offered = _load(options, folder, stack)
         nbytes = sum(parameter.nbytes for network in _networks(pipe) for parameter in network.get_parameters())
         usual = _LARGE_BUDGET if nbytes > _LARGE_BYTES else _SMALL_BUDGET
-        front = tune(
-            *(pipe, prompts, 60 * (options.budget or usual)),
-            height=options.height,
-            width=options.width,
-            tiny_vae=offered.get("tiny_vae"),
-            distilled=offered.get("distilled"),
-            seed=options.seed,
-            quality=options.shape is None,
-            targets=[options.speed_up] if options.speed_up else [],
-            progress=is_progress_bar_enabled(),
-        )
+        with raised():
+            front = tune(
+                *(pipe, prompts, 60 * (options.budget or usual)),
+                height=options.height,
+                width=options.width,
+                tiny_vae=offered.get("tiny_vae"),
+                distilled=offered.get("distilled"),
+                seed=options.seed,
+                quality=options.shape is None,
+                targets=[options.speed_up] if options.speed_up else [],
+                progress=is_progress_bar_enabled(),
+            )
     if options.shape:
         front.notes.append(
             f"The weights are random, in the shapes of {shapes.SHAPES[options.shape].description}: quality means "
@@ -88,8 +89,7 @@ def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[Value, dict
         return jobs.load(key), {role: path for role, path in given.items() if path}
     check_space(folder, shapes.SHAPES[options.shape].nbytes)
     folder.mkdir(parents=True, exist_ok=True)
-    # On the disk that the user chose: the temporary folder of many systems is in memory.
-    scratch = Path(stack.enter_context(TemporaryDirectory(prefix=".weights-", dir=folder)))
+    scratch = stack.enter_context(scratch_folder(folder, ".weights-"))
     places = {role: str(path) for role, (_, path) in shapes.write(options.shape, scratch).items()}
     pipe = cast(Value, jobs.load(jobs.PipelineKey(model=places["model"], engine=options.engine)))
     pipe.name_or_path = f"random weights: {options.shape}"

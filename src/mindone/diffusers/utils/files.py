@@ -6,22 +6,30 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from ..interrupts import unfinished
 from .types import Value
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], is_new: bool = False) -> Iterator[BinaryIO]:
     """Open ``path`` for binary writing such that it appears complete or not at all.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and only then take the name ``path``.
     When the block raises (a full disk and Ctrl-C included) the temporary is removed and an existing ``path`` keeps its
     content.
 
+    Args:
+        path: the file.
+        is_new: whether nothing may have that name yet, as the file takes it.
+
     Raises:
+        FileExistsError: something has, and ``is_new`` was asked for.
         FileNotFoundError: the folder of ``path`` does not exist.
         IsADirectoryError: ``path`` is a folder.
     """
@@ -30,22 +38,65 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise IsADirectoryError(f"cannot write {os.fspath(path)}: it is a folder; give a file name inside it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {os.fspath(path)}: the folder {target.parent} does not exist; create it")
-    temporary = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.part")
+    temporary = target.with_name(f".{shortened(target.name, 100)}.{uuid.uuid4().hex}.part")
     # O_EXCL with mode 0o666 lets the umask decide, as for any new file; tempfile would make it private.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
+    unfinished.add(str(temporary))
     try:
+        descriptor = os.open(temporary, flags, 0o666)
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
             os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
+        if is_new:
+            _name(temporary, target)
+        else:
+            os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    finally:
+        unfinished.discard(str(temporary))
+
+
+def _name(temporary: Path, target: Path) -> None:
+    """Give a file its name if nothing has it; a second name is the only way to do that in one step."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if target.exists():
+            raise FileExistsError(f"{target} is there already") from None
+        os.replace(temporary, target)
+    else:
+        temporary.unlink()
+
+
+def shortened(name: str, size: int) -> str:
+    """The beginning of a file's name that takes at most ``size`` bytes: systems count these, and not letters."""
+    return os.fsencode(name)[:size].decode(errors="ignore")
+
+
+def first_unused(path: Path, taken: Callable[[Path], bool] = Path.exists) -> Path:
+    """The path, or, where that is taken, the first of NAME-2, NAME-3 and so on that is not."""
+    names = (path.with_name(f"{path.stem}-{i}{path.suffix}") for i in count(2))
+    return path if not taken(path) else next(each for each in names if not taken(each))
+
+
+@contextlib.contextmanager
+def scratch_folder(folder: Path, prefix: str) -> Iterator[Path]:
+    """A folder inside ``folder`` that goes with the context: on the disk that the user chose, since the temporary
+    folder of many systems is in memory."""
+    with TemporaryDirectory(prefix=prefix, dir=folder) as made:
+        unfinished.add(made)
+        try:
+            yield Path(made)
+        finally:
+            unfinished.discard(made)
 
 
 def read_json(path: str | os.PathLike[str]) -> Value:

@@ -1,0 +1,134 @@
+"""Where a command's results go. Earlier ones are overwritten only when they were named, and no image is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from ..jobs import Job
+
+_LONGEST_STEM = 120
+"""Bytes of a prompt that a file is named after."""
+_LONGEST_NAME = 255
+"""Bytes of a file's name where the system does not tell."""
+
+
+class Destination:
+    """The files of a command's images.
+
+    Args:
+        output: what the user named; None names new files after the prompt and the seed.
+        job: what is drawn.
+        files: how many there will be.
+
+    Raises:
+        click.UsageError: they cannot be written, or one of them is a picture that the job reads.
+    """
+
+    def __init__(self, output: Path | None, job: Job, files: int):
+        self.is_new, self.files = output is None, files
+        self.output = Path(f"{_file_stem(job.prompt)}-{job.seed}.png") if output is None else output
+        _check(self.output)
+        for path in self.paths:
+            if path.is_dir():
+                raise click.UsageError(f"cannot write {path}: it is a folder")
+            if any(Path(picture).resolve() == path.resolve() for picture in job.pictures):
+                raise click.UsageError(f"--output {path} is a picture that the image is made from; give another file")
+
+    @property
+    def paths(self) -> list[Path]:
+        """One per image."""
+        return _numbered(self.output, self.files)
+
+    def settle(self) -> None:
+        """Choose names that are not taken, now that the images are there; those that the user chose stay."""
+        from ..utils.files import first_unused
+
+        if self.is_new:
+            self.output = first_unused(
+                self.output, lambda path: any(each.exists() for each in _numbered(path, self.files))
+            )
+
+    def write(self, path: Path, content: bytes) -> Path:
+        """Write an image's file. Returns its name.
+
+        Raises:
+            OSError: it cannot be written. The message says where the image lies instead, if there is room anywhere.
+        """
+        try:
+            return _written(path, content, self.is_new)
+        except OSError as error:
+            why = f"cannot write {path}: {error.strerror}" if error.strerror else str(error)
+            there = _kept(path.name, content)
+            kept = f"the image is kept in {there}" if there else "and there is no room for the image anywhere else"
+            raise OSError(f"{why}; {kept}") from None
+
+
+def _kept(name: str, content: bytes) -> Path | None:
+    """Write an image wherever there is room."""
+    for folder in (Path(tempfile.gettempdir()), Path.home(), Path("/dev/shm")):
+        with contextlib.suppress(OSError):
+            return _written(folder / name, content, is_new=True)
+    return None
+
+
+def unused_folder(context: click.Context, output: Path, report: str) -> Path:
+    """Where a command's report goes: where the user says, else to a folder that has none yet."""
+    from ..utils.files import first_unused
+
+    if context.get_parameter_source("output") is not ParameterSource.DEFAULT:
+        return output
+    return first_unused(output, lambda folder: (folder / report).exists())
+
+
+def _written(path: Path, content: bytes, is_new: bool) -> Path:
+    from ..utils.files import atomic_write, first_unused
+
+    while True:
+        there = first_unused(path) if is_new else path
+        try:
+            with atomic_write(there, is_new) as file:
+                file.write(content)
+            return there
+        except FileExistsError:  # another process was faster
+            if not is_new:
+                raise
+
+
+def _file_stem(prompt: str) -> str:
+    """A file name that reads like the prompt."""
+    from ..utils.files import shortened
+
+    words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")
+    return shortened(words[:60], _LONGEST_STEM).rstrip("-_") or "image"
+
+
+def _numbered(output: Path, files: int) -> list[Path]:
+    if files == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}-{i}{output.suffix}") for i in range(files)]
+
+
+def _check(output: Path) -> None:
+    """Refuse a file that could not be written when the image is there: trying is all that tells of quotas and disks."""
+    folder = output.parent
+    if output.suffix.lower() != ".png":
+        raise click.UsageError(f"--output must be a .png file, got {str(output)!r}")
+    if not folder.is_dir():
+        raise click.UsageError(f"cannot write {output}: there is no folder {folder}")
+    longest = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST_NAME
+    if (size := len(os.fsencode(output.name))) > longest - len("-999"):
+        raise click.UsageError(f"--output {output.name[:40]}… is too long: its name has {size} bytes; shorten it")
+    if not os.access(folder, os.W_OK):
+        raise click.UsageError(f"cannot write {output}: the folder {folder.resolve()} is read-only")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise click.UsageError(f"cannot write {output}: {error.strerror} (in {folder.resolve()})") from None
