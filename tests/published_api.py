@@ -66,6 +66,8 @@ OTHERWISE = """\
 - `unet(…)` and the text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and no
   `attention_mask`, `class_labels` or `cross_attention_kwargs`. Calling an autoencoder decodes; its `encode` and
   `decode` are as published. Calling a safety checker gives embeddings; `pipe.run_safety_checker` judges.
+- A function may stand for the safety checker: it is called as `checker(images=…, clip_input=…)` with NumPy arrays. A
+  component is checked when it is set, by what it can do, and a wrong one refused.
 - `enable_attention_slicing` and its kin are taken and change nothing: attention never holds all its weights at once.
   `enable_xformers_memory_efficient_attention` switches an Ascend device's memory-efficient kernel."""
 
