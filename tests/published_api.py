@@ -66,6 +66,10 @@ OTHERWISE = """\
 - `unet(…)` and the text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and no
   `attention_mask`, `class_labels` or `cross_attention_kwargs`. Calling an autoencoder decodes; its `encode` and
   `decode` are as published. Calling a safety checker gives embeddings; `pipe.run_safety_checker` judges.
+- Step callbacks get NumPy arrays that have `chunk`, `clone`, `cpu`, `to` and `unsqueeze` (tensors on an Ascend device),
+  and return a dict of `pipe.callback_tensors`; other names are refused. ControlNets' pictures are not among them.
+- An argument that a call does not have is a TypeError that names the nearest one. What the reference has for other
+  families than Stable Diffusion 1, 2 and XL cannot be imported; the error lists what is here.
 - A function may stand for the safety checker: it is called as `checker(images=…, clip_input=…)` with NumPy arrays. A
   component is checked when it is set, by what it can do, and a wrong one refused.
 - `enable_attention_slicing` and its kin are taken and change nothing: attention never holds all its weights at once.

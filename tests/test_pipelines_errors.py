@@ -10,6 +10,7 @@ from mindone.diffusers import (
     AutoencoderTiny,
     DDIMScheduler,
     DiffusionPipeline,
+    LatentConsistencyModelPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
@@ -115,6 +116,29 @@ def assert_refused(pipe, arguments, message, monkeypatch):
         pipe(**{"num_inference_steps": 2, **arguments})
     assert "\n" not in str(error.value)
     assert pipe.unet not in ran and pipe.vae not in ran
+
+
+@pytest.mark.parametrize(
+    "keyword, message",
+    [
+        ("negativ_prompt", "the nearest is 'negative_prompt'"),
+        ("num_inference_step", "the nearest is 'num_inference_steps'"),
+        ("seed", r"pass generator=np.random.default_rng\(seed\)"),
+        ("pag_scale", "perturbed-attention guidance is not here"),
+        ("qqq", "it has prompt, height, width"),
+    ],
+)
+def test_an_unknown_argument_names_the_function_and_the_nearest(keyword, message, sd, xl):
+    for pipe in (sd, xl):
+        expected = message.replace("prompt, height", "prompt, prompt_2, height") if pipe is xl else message
+        with pytest.raises(TypeError, match=rf"{type(pipe).__name__}.__call__ has no argument '{keyword}'; {expected}"):
+            pipe("a", **{keyword: 1})
+
+
+def test_an_unknown_argument_of_a_latent_consistency_model_names_that_pipeline(sd):
+    pipe = LatentConsistencyModelPipeline.from_pipe(sd)
+    with pytest.raises(TypeError, match=r"LatentConsistencyModelPipeline.__call__ has no argument 'widht'"):
+        pipe("a", widht=1)
 
 
 def test_latent_consistency_models_take_no_negative_prompt(sd):

@@ -132,3 +132,26 @@ def test_memory_efficient_attention_has_its_published_names(pipe):
     assert flashes() == {True}
     with pytest.raises(ValueError, match="attention_op must be None"):
         unet.enable_xformers_memory_efficient_attention(attention_op="cutlass")
+
+
+def test_arrays_and_tensors_may_be_mixed_in_one_call(pipe):
+    x, y = draw(1, 4, 8, 8), draw(1, 77, 16)
+    expected = pipe.unet(x, 10, y).sample
+    mixed, other = pipe.unet(x, 10, ms.Tensor(y)).sample, pipe.unet(ms.Tensor(x), 10, y).sample
+    assert isinstance(mixed, np.ndarray) and isinstance(other, ms.Tensor)
+    np.testing.assert_array_equal(mixed, expected)
+    np.testing.assert_allclose(other.asnumpy(), expected, atol=2e-5)
+    residuals = pipe.unet(x, 10, y, mid_block_additional_residual=ms.Tensor(np.zeros((1, 16, 4, 4), np.float32))).sample
+    np.testing.assert_array_equal(residuals, expected)
+
+
+def test_what_is_no_array_is_refused_in_one_line(pipe):
+    class Tensor:
+        shape = (1, 77, 16)
+
+    with pytest.raises(
+        TypeError, match=r"UNet2DConditionModel takes NumPy arrays or ms.Tensor, got .*Tensor as input 3"
+    ):
+        pipe.unet(draw(1, 4, 8, 8), 10, Tensor())
+    with pytest.raises(TypeError, match=r"CLIPTextModel takes NumPy arrays or ms.Tensor, got list as input 1"):
+        pipe.text_encoder([[0, 1]])

@@ -1,26 +1,59 @@
 """The published import paths lead to the classes here, and nothing heavy is imported before it is used."""
 
 import importlib
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import mindone.diffusers
 import mindone.transformers
 from mindone.diffusers import models, pipelines, schedulers
-from mindone.diffusers.published_paths import PATHS
+from mindone.diffusers.published_paths import _FILES, PATHS
 from published_api import OURS_ALONE
 
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "published_paths.json").read_text(encoding="utf-8"))
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_published_path_gives_the_class_of_the_package(path):
+
+@pytest.mark.parametrize("name", GOLDEN["diffusers"])
+def test_a_name_can_be_imported_from_everywhere_where_the_reference_has_it(name):
+    found = [getattr(importlib.import_module(f"mindone.diffusers.{path}"), name) for path in GOLDEN["diffusers"][name]]
+    assert all(each is found[0] for each in found)
+    if name in mindone.diffusers.__all__:
+        assert found[0] is getattr(mindone.diffusers, name)
+    for path in GOLDEN["diffusers"][name]:
+        exec(f"from mindone.diffusers.{path} import {name}", {})
+
+
+@pytest.mark.parametrize("name", GOLDEN["transformers"])
+def test_names_of_transformers_have_their_paths_too(name):
+    for path in GOLDEN["transformers"][name]:
+        module = importlib.import_module(f"mindone.transformers.{path}")
+        assert getattr(module, name) is getattr(mindone.transformers, name)
+
+
+def test_every_class_of_the_package_has_a_published_path_or_is_ours_alone():
+    ours_alone = {name for name in mindone.diffusers.__all__ if name.startswith("_") or "Config" in name}
+    clip = set(GOLDEN["transformers"])
+    listed = set(GOLDEN["diffusers"]) | clip | ours_alone | set(OURS_ALONE)
+    assert set(mindone.diffusers.__all__) <= listed
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path not in _FILES])
+def test_a_path_without_a_file_lists_what_it_exports(path):
     module = importlib.import_module(f"mindone.diffusers.{path}")
     assert dir(module) == sorted(PATHS[path])
-    for name in PATHS[path]:
-        assert getattr(module, name) is getattr(importlib.import_module(f"mindone.diffusers.{path}"), name)
-        if name in mindone.diffusers.__all__:
-            assert getattr(module, name) is getattr(mindone.diffusers, name)
+    for name in dir(module):
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.oracle
+def test_the_paths_are_the_references():
+    from golden.make_published_paths import collect
+
+    assert collect() == GOLDEN
 
 
 def test_every_scheduler_file_of_the_reference_that_exists_here_has_its_path():
@@ -39,6 +72,9 @@ def test_every_scheduler_file_of_the_reference_that_exists_here_has_its_path():
         "from mindone.diffusers.pipelines.stable_diffusion.pipeline_output import StableDiffusionPipelineOutput",
         "from mindone.transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer",
         "from mindone.diffusers.utils import BaseOutput, load_image, logging, make_image_grid",
+        "from mindone.diffusers.utils.mindspore_utils import randn_tensor; randn_tensor((1, 4, 8, 8))",
+        "from mindone.diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker",
+        "import mindone.diffusers as m; m.pipelines.controlnet.pipeline_controlnet.StableDiffusionControlNetPipeline",
     ],
 )
 def test_statements_of_published_scripts_run(statement):
@@ -58,6 +94,20 @@ def test_a_path_that_nobody_published_is_no_module():
         importlib.import_module("mindone.diffusers.schedulers.scheduling_karras_ve")
     with pytest.raises(ImportError, match="cannot import name 'DDPMScheduler'"):
         exec("from mindone.diffusers.schedulers.scheduling_ddim import DDPMScheduler", {})
+
+
+@pytest.mark.parametrize("name", ["FluxPipeline", "StableDiffusion3Pipeline", "SanaPipeline", "FluxTransformer2DModel"])
+def test_a_family_that_is_not_here_is_named_with_what_is(name):
+    told = r"this library draws with Stable Diffusion 1, 2 and XL; it has .*(StableDiffusionXLPipeline|UNet2DCondition)"
+    for package in (
+        "mindone.diffusers",
+        "mindone.diffusers.pipelines" if "Pipe" in name else "mindone.diffusers.models",
+    ):
+        with pytest.raises(ImportError, match=f"cannot import name '{name}' from '{package}': {told}"):
+            exec(f"from {package} import {name}", {})
+        with pytest.raises(AttributeError, match=f"module '{package}' has no attribute '{name}': {told}"):
+            getattr(importlib.import_module(package), name)
+        assert not hasattr(importlib.import_module(package), name)
 
 
 @pytest.mark.parametrize(

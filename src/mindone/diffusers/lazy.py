@@ -3,7 +3,11 @@
 import importlib
 import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
+
+KINDS = ("Pipeline", "Scheduler", "Model", "Processor", "Callback", "Mixin")
+"""What the names of published classes end in."""
 
 
 def look_up(package: str, homes: Mapping[str, str], name: str) -> Any:
@@ -16,12 +20,32 @@ def look_up(package: str, homes: Mapping[str, str], name: str) -> Any:
         name: what was asked for.
 
     Raises:
-        AttributeError: neither is it one of the names, nor is there a module of that name in the package.
+        AttributeError: neither is it one of the names, nor is there a module of that name in the package. In the middle
+            of a ``from … import …`` it is an ImportError.
     """
     if name in homes:
         module, _, defined = homes[name].partition(":")
         return getattr(importlib.import_module(module), defined or name)
     submodule = sys.modules.get(f"{package}.{name}")
-    if submodule is None:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    return submodule
+    if submodule is not None:
+        return submodule
+    instead = _instead(package, homes, name)
+    if instead and _is_imported(sys._getframe(2)):  # which replaces the message of every AttributeError
+        raise ImportError(f"cannot import name {name!r} from {package!r}{instead}", name=package)
+    raise AttributeError(f"module {package!r} has no attribute {name!r}{instead}")
+
+
+def _instead(package: str, homes: Mapping[str, str], name: str) -> str:
+    """For a class of the published API that is not here: what is here of its kind."""
+    kind = next((kind for kind in KINDS if name.endswith(kind)), None)
+    if kind is None or not name[0].isupper() or package.count(".") > 2:
+        return ""
+    here = ", ".join(sorted(each for each in homes if each.endswith(kind)))
+    return ": this library draws with Stable Diffusion 1, 2 and XL" + f"; it has {here}" * bool(here)
+
+
+def _is_imported(frame: FrameType) -> bool:
+    """Whether the frame is in the middle of a ``from … import …``."""
+    from opcode import opmap
+
+    return frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]

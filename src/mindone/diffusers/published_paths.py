@@ -13,37 +13,102 @@ from typing import Any
 
 from .lazy import look_up
 
-_AUTOENCODER_KL = {"AutoencoderKL": "models.autoencoder_kl"}
-_AUTOENCODER_TINY = {"AutoencoderTiny": "models.autoencoder_tiny"}
-_UNET = {"UNet2DConditionModel": "models.unet"}
+_CONTROLNET = {"ControlNetModel": "models.controlnet"}
+_MULTI_CONTROLNET = {"MultiControlNetModel": "models.multi_controlnet"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
-_SAFETY = {"StableDiffusionSafetyChecker": "models.safety_checker"}
-_LCM = {"LatentConsistencyModelPipeline": "pipelines.latent_consistency"}
-_SCHEDULER = {"SchedulerMixin": "schedulers.base:Scheduler", "SchedulerOutput": "schedulers.output"}
+_UNET = {"UNet2DConditionModel": "models.unet", "UNet2DConditionOutput": "models.outputs"}
+_RANDN = {"randn_tensor": "pipelines.noise"}
+_RESCALE = {"rescale_noise_cfg": "pipelines.predictors"}
 
-PATHS: Mapping[str, Mapping[str, str]] = {
+_MODULES: Mapping[str, Mapping[str, str]] = {
+    "callbacks": dict.fromkeys(
+        (
+            "IPAdapterScaleCutoffCallback",
+            "MultiPipelineCallbacks",
+            "PipelineCallback",
+            "SDCFGCutoffCallback",
+            "SDXLCFGCutoffCallback",
+            "SDXLControlnetCFGCutoffCallback",
+        ),
+        "pipelines.callbacks",
+    ),
     "configuration_utils": {"ConfigMixin": "loading.configurable:Configurable", "FrozenDict": "loading.config:Config"},
-    "models.autoencoders": {**_AUTOENCODER_KL, **_AUTOENCODER_TINY},
-    "models.autoencoders.autoencoder_kl": _AUTOENCODER_KL,
-    "models.autoencoders.autoencoder_tiny": _AUTOENCODER_TINY,
+    "image_processor": {
+        "PipelineImageInput": "pipelines.image_processor:ImageInput",
+        "VaeImageProcessor": "pipelines.image_processor",
+    },
+    "loaders.ip_adapter": {"IPAdapterMixin": "pipelines.ip_adapter:IPAdapterPipeline"},
+    "loaders.lora_pipeline": {
+        "LoraLoaderMixin": "pipelines.lora:LoraPipeline",
+        "StableDiffusionLoraLoaderMixin": "pipelines.lora:LoraPipeline",
+        "StableDiffusionXLLoraLoaderMixin": "pipelines.lora:LoraPipeline",
+    },
+    "loaders.single_file": {"FromSingleFileMixin": "pipelines.from_file:SingleFilePipeline"},
+    "loaders.textual_inversion": {
+        "TextualInversionLoaderMixin": "pipelines.textual_inversion:TextualInversionPipeline"
+    },
+    "models.autoencoders.autoencoder_kl": {"AutoencoderKL": "models.autoencoder_kl"},
+    "models.autoencoders.autoencoder_tiny": {
+        "AutoencoderTiny": "models.autoencoder_tiny",
+        "AutoencoderTinyOutput": "models.outputs",
+    },
+    "models.autoencoders.vae": {"DecoderOutput": "models.outputs", "DiagonalGaussianDistribution": "models.outputs"},
+    "models.controlnet": _CONTROLNET,
+    "models.controlnets.controlnet": _CONTROLNET,
+    "models.controlnets.multicontrolnet": _MULTI_CONTROLNET,
+    "models.modeling_outputs": {"AutoencoderKLOutput": "models.outputs"},
     "models.modeling_utils": {"ModelMixin": "models.base:Model"},
     "models.unet_2d_condition": _UNET,
-    "models.unets": _UNET,
     "models.unets.unet_2d_condition": _UNET,
-    "pipelines.auto_pipeline": {"AutoPipelineForText2Image": "pipelines.auto"},
-    "pipelines.latent_consistency_models": _LCM,
-    "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": _LCM,
+    "pipelines.auto_pipeline": dict.fromkeys(
+        ("AutoPipelineForImage2Image", "AutoPipelineForInpainting", "AutoPipelineForText2Image"), "pipelines.auto"
+    ),
+    "pipelines.controlnet.multicontrolnet": _MULTI_CONTROLNET,
+    "pipelines.controlnet.pipeline_controlnet": {
+        "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion_controlnet"
+    },
+    "pipelines.controlnet.pipeline_controlnet_img2img": {
+        "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion_controlnet"
+    },
+    "pipelines.controlnet.pipeline_controlnet_inpaint": {
+        "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion_controlnet_inpaint"
+    },
+    "pipelines.controlnet.pipeline_controlnet_inpaint_sd_xl": {
+        "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl_controlnet_inpaint"
+    },
+    "pipelines.controlnet.pipeline_controlnet_sd_xl": {
+        "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl_controlnet"
+    },
+    "pipelines.controlnet.pipeline_controlnet_sd_xl_img2img": {
+        "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl_controlnet_img2img"
+    },
+    "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": {
+        "LatentConsistencyModelPipeline": "pipelines.latent_consistency"
+    },
     "pipelines.pipeline_utils": {"DiffusionPipeline": "pipelines.auto"},
     "pipelines.stable_diffusion.pipeline_output": _SD_OUTPUT,
     "pipelines.stable_diffusion.pipeline_stable_diffusion": {
         "StableDiffusionPipeline": "pipelines.stable_diffusion",
-        "rescale_noise_cfg": "pipelines.predictors",
+        **_RESCALE,
     },
-    "pipelines.stable_diffusion.safety_checker": _SAFETY,
+    "pipelines.stable_diffusion.pipeline_stable_diffusion_img2img": {
+        "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion_img2img"
+    },
+    "pipelines.stable_diffusion.pipeline_stable_diffusion_inpaint": {
+        "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint"
+    },
+    "pipelines.stable_diffusion.safety_checker": {"StableDiffusionSafetyChecker": "models.safety_checker"},
     "pipelines.stable_diffusion_xl.pipeline_output": _SDXL_OUTPUT,
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl": {
-        "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl"
+        "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
+        **_RESCALE,
+    },
+    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_img2img": {
+        "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl_img2img"
+    },
+    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_inpaint": {
+        "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint"
     },
     "schedulers.scheduling_ddim": {"DDIMScheduler": "schedulers.ddim"},
     "schedulers.scheduling_ddpm": {"DDPMScheduler": "schedulers.ddpm"},
@@ -56,11 +121,45 @@ PATHS: Mapping[str, Mapping[str, str]] = {
     "schedulers.scheduling_pndm": {"PNDMScheduler": "schedulers.pndm"},
     "schedulers.scheduling_tcd": {"TCDScheduler": "schedulers.tcd", "TCDSchedulerOutput": "schedulers.tcd"},
     "schedulers.scheduling_unipc_multistep": {"UniPCMultistepScheduler": "schedulers.unipc"},
-    "schedulers.scheduling_utils": _SCHEDULER,
+    "schedulers.scheduling_utils": {
+        "SchedulerMixin": "schedulers.base:Scheduler",
+        "SchedulerOutput": "schedulers.output",
+    },
     "utils.loading_utils": {"load_image": "utils.images"},
+    "utils.mindspore_utils": _RANDN,
     "utils.pil_utils": {"make_image_grid": "utils.images"},
+    "utils.torch_utils": _RANDN,
 }
 """The published path of a module, and for each name in it the module here (``module:Name`` where the name differs)."""
+
+_FILES = frozenset(
+    {"models", "models.controlnet", "pipelines", "pipelines.stable_diffusion", "pipelines.stable_diffusion_xl"}
+    | {"schedulers", "utils"}
+)
+"""The published paths at which a module of this library lies; it looks further names up itself, with `exported`."""
+
+
+def _with_packages(modules: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The same with the packages around the modules, which export what is in them."""
+    paths: dict[str, dict[str, str]] = {}
+    for module, names in modules.items():
+        parts = module.split(".")
+        for count in range(1, len(parts) + 1):
+            paths.setdefault(".".join(parts[:count]), {}).update(names)
+    return paths
+
+
+PATHS: Mapping[str, Mapping[str, str]] = _with_packages(_MODULES)
+
+
+def exported(module: str) -> dict[str, str]:
+    """What the published module or package of that name exports: names, and where each is defined here.
+
+    Args:
+        module: its full name, such as ``mindone.diffusers.pipelines``.
+    """
+    package = __name__.rpartition(".")[0]
+    return {name: f"{package}.{home}" for name, home in PATHS[module.removeprefix(f"{package}.")].items()}
 
 
 class _Published(ModuleType):
@@ -80,7 +179,23 @@ class _Published(ModuleType):
 
 
 def publish(package: str) -> None:
-    """Make the paths importable; ``package`` is what they are in."""
-    for path, names in PATHS.items():
-        homes = {name: f"{package}.{home}" for name, home in names.items()}
-        sys.modules.setdefault(f"{package}.{path}", _Published(f"{package}.{path}", homes))
+    """Make the paths importable that are no files; ``package`` is what they are in."""
+    for path in PATHS.keys() - _FILES:
+        module = f"{package}.{path}"
+        sys.modules.setdefault(module, _Published(module, exported(module)))
+
+
+_CLIP = {
+    "models.clip.image_processing_clip": ("CLIPImageProcessor",),
+    "models.clip.modeling_clip": ("CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModelWithProjection"),
+    "models.clip.tokenization_clip": ("CLIPTokenizer",),
+}
+"""The modules of transformers, and what is here of theirs."""
+
+
+def publish_clip(package: str, homes: Mapping[str, str]) -> None:
+    """Make the paths of transformers importable in ``package``, whose names have these homes."""
+    for path, names in _with_packages(
+        {path: {name: homes[name] for name in names} for path, names in _CLIP.items()}
+    ).items():
+        sys.modules.setdefault(f"{package}.{path}", _Published(f"{package}.{path}", names))

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from mindone.diffusers.lazy import look_up
+from mindone.diffusers.published_paths import publish_clip
 
 if TYPE_CHECKING:
     from mindone.diffusers.loading.tokenizer import CLIPTokenizer as CLIPTokenizer
@@ -34,3 +35,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+publish_clip(__name__, _HOME)

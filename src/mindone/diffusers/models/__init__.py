@@ -3,23 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import look_up
+from ..published_paths import exported
 
 if TYPE_CHECKING:
     from .autoencoder_kl import AutoencoderKL as AutoencoderKL
     from .autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
-    from .base import Model as ModelMixin
     from .safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
     from .unet import UNet2DConditionModel as UNet2DConditionModel
 
-_HOME = {
-    "AutoencoderKL": f"{__name__}.autoencoder_kl",
-    "AutoencoderTiny": f"{__name__}.autoencoder_tiny",
-    "ModelMixin": f"{__name__}.base:Model",
-    "StableDiffusionSafetyChecker": f"{__name__}.safety_checker",
-    "UNet2DConditionModel": f"{__name__}.unet",
-}
+_HOME = {**exported(__name__), "StableDiffusionSafetyChecker": f"{__name__}.safety_checker"}
 
-__all__ = ["AutoencoderKL", "AutoencoderTiny", "ModelMixin", "StableDiffusionSafetyChecker", "UNet2DConditionModel"]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

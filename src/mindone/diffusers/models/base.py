@@ -16,7 +16,7 @@ from .. import engines
 from ..engines.base import Array, Input, Stored
 from ..engines.binding import bind, bound, is_put_on, published_name, stored
 from ..engines.cache import GraphCache, give_back_memory
-from ..engines.mindspore.engine import prepare
+from ..engines.mindspore.engine import as_input, prepare
 from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.fields import naming, read_fields
@@ -234,13 +234,22 @@ class Model(PublishedModel, nn.Cell):
         give_back_memory()
 
     def __call__(self, *inputs: Input, **options: Input) -> Array:
-        """Run the network: on ``ms.Tensor`` with MindSpore's kernels, on NumPy arrays with this machine's engine."""
+        """Run the network: on ``ms.Tensor`` with MindSpore's kernels, on NumPy arrays with this machine's engine.
+
+        The first input says which; others of the other kind are converted.
+
+        Raises:
+            TypeError: an input is neither, a PyTorch tensor for instance.
+        """
+        given: dict[str, Value] = {**{f"input {i + 1}": x for i, x in enumerate(inputs)}, **options}
+        for name, value in given.items():
+            _check_input(type(self).__name__, name, value)
         if isinstance(inputs[0], np.ndarray):
             named: dict[str, Value] = options
             return engines.get().run(self, *inputs, **named)
         with engines.executing:
             prepare(self)
-            return super().__call__(*inputs, **options)
+            return super().__call__(*map(as_input, inputs), **{name: as_input(x) for name, x in options.items()})
 
     # ---- attention ---------------------------------------------------------------------------------------------------
 
@@ -263,6 +272,14 @@ class Model(PublishedModel, nn.Cell):
             if getattr(cell, "flash", None) is not None:
                 cell.flash = cell.flash._replace(**changes)
         self.graphs.clear()
+
+
+def _check_input(network: str, name: str, value: object) -> None:
+    """Networks compute with arrays, and constants choose among what they can do."""
+    for part in value if isinstance(value, tuple) else (value,):
+        if not (part is None or isinstance(part, (np.ndarray, np.generic, ms.Tensor, bool, int, float, str))):
+            kind = f"{type(part).__module__}.{type(part).__name__}".removeprefix("builtins.")
+            raise TypeError(f"{network} takes NumPy arrays or ms.Tensor, got {kind} as {name}")
 
 
 def _as_tensor(values: Stored) -> StoredTensor:

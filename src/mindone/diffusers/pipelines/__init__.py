@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import look_up
+from ..published_paths import exported
 
 if TYPE_CHECKING:
     from .auto import AutoPipelineForText2Image as AutoPipelineForText2Image
@@ -11,21 +12,9 @@ if TYPE_CHECKING:
     from .stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
     from .stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
 
-_HOME = {
-    "AutoPipelineForText2Image": f"{__name__}.auto",
-    "DiffusionPipeline": f"{__name__}.auto",
-    "LatentConsistencyModelPipeline": f"{__name__}.latent_consistency",
-    "StableDiffusionPipeline": f"{__name__}.stable_diffusion",
-    "StableDiffusionXLPipeline": f"{__name__}.stable_diffusion_xl",
-}
+_HOME = exported(__name__)
 
-__all__ = [
-    "AutoPipelineForText2Image",
-    "DiffusionPipeline",
-    "LatentConsistencyModelPipeline",
-    "StableDiffusionPipeline",
-    "StableDiffusionXLPipeline",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

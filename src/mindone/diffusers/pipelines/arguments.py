@@ -7,6 +7,7 @@ from typing import Protocol
 from ..engines import Array
 from ..schedulers.base import Generators
 from . import checks
+from .callbacks import inputs_of
 from .run import Interval, Run, StepCallback
 
 Texts = str | list[str] | None
@@ -86,3 +87,8 @@ class Report:
     output_type: str
     callback_on_step_end: StepCallback | None
     callback_on_step_end_tensor_inputs: Sequence[str]
+
+    @property
+    def callback_tensors(self) -> Sequence[str]:
+        """The tensors that the callback is shown."""
+        return inputs_of(self.callback_on_step_end, self.callback_on_step_end_tensor_inputs)

@@ -8,6 +8,7 @@ from ..acceleration.deep_cache import DeepCacheConfig
 from ..acceleration.guidance_cache import GuidanceCacheConfig
 from ..acceleration.steps import Forward, Predictor, Step
 from ..engines import Array
+from .callbacks import OlderCallback, call_back
 from .predictors import Guidance, NetworkCall
 from .run import Run, StepCallback
 
@@ -72,14 +73,16 @@ def denoise(
     """Run the loop with a progress bar and a user's callback, and return the clean latents."""
     # A step of a scheduler of second order is two calls of the network, and PNDM starts with extra ones.
     order, count = run.scheduler.order, len(run.timesteps)
+    older = callback if isinstance(callback, OlderCallback) else None
+    newer = callback if older is None else older.newer
     warmup = max(count - run.num_inference_steps * order, 0)
     with progress_bar(total=run.num_inference_steps) as bar:
         for step in denoising_steps(run, predictor_for(run)):
-            if callback is not None:
-                seen = {name: run.tensors[name] for name in callback_tensor_inputs}
-                changed = callback(run.pipe, step.index, step.timestep, seen) or {}
-                run.tensors.update({name: run.engine.asarray(value) for name, value in changed.items()})
+            if newer is not None:
+                call_back(newer, run, step.index, step.timestep, callback_tensor_inputs)
             done = step.index + 1
             if done == count or (done > warmup and done % order == 0):
                 bar.update()
+                if older is not None:
+                    older.after(run, step.index, step.timestep)
     return run.tensors["latents"]

@@ -51,7 +51,7 @@ def draw(
         ValueError: an argument is wrong; raised before any network runs.
     """
     images = conditions.count_images()
-    callback_tensors, generator = report.callback_on_step_end_tensor_inputs, sampling.generator
+    callback_tensors, generator = report.callback_tensors, sampling.generator
     kwargs = conditions.cross_attention_kwargs
     checks.check_drawing(pipe, images, generator, report.output_type, kwargs, callback_tensors, guidance.interval)
     height, width = start.check(pipe, images)

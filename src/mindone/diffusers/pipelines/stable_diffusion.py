@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ..engines import Array, Engine
+from ..lazy import look_up
+from ..published_paths import exported
 from ..schedulers.base import Generators
 from ..utils import logging
+from ..utils.types import Value
 from . import checks
 from .arguments import GuidanceOptions, Prompts, Report, Sampling
 from .base import Pipeline
@@ -226,3 +229,8 @@ def _modernized(scheduler: Component) -> Component:
         f"{type(scheduler).__name__}: using {changes}, as Stable Diffusion was trained, instead of its config's"
     )
     return type(scheduler).from_config({**config, **outdated})
+
+
+def __getattr__(name: str) -> Value:
+    """What the published package of this module's name exports besides."""
+    return look_up(__name__, exported(__name__), name)

@@ -6,7 +6,10 @@ from typing import ClassVar
 import numpy as np
 
 from ..engines import Array, Engine
+from ..lazy import look_up
+from ..published_paths import exported
 from ..schedulers.base import Generators
+from ..utils.types import Value
 from . import checks
 from .arguments import GuidanceOptions, Report, Sampling, Texts
 from .base import Pipeline
@@ -270,3 +273,8 @@ def _check_pooled(prefix: str, embeds: Array, pooled: Array) -> None:
         raise ValueError(
             f"{prefix}pooled_prompt_embeds must have the shape ({embeds.shape[0]}, channels), got {tuple(pooled.shape)}"
         )
+
+
+def __getattr__(name: str) -> Value:
+    """What the published package of this module's name exports besides."""
+    return look_up(__name__, exported(__name__), name)

@@ -12,6 +12,7 @@ from ..lazy import look_up
 from ..loading.config import Config
 from ..utils.types import Value
 from .checks import default_size
+from .keywords import read_keywords
 
 if TYPE_CHECKING:  # for type checkers alone: at run time nothing here imports what lies above
     from mindone.diffusers.jobs.profile import Profile
@@ -120,6 +121,7 @@ def _with_defaults(call: Callable[..., Value]) -> Callable[..., Value]:
 
     @functools.wraps(call)
     def with_defaults(self: Value, *arguments: Value, **named: Value) -> Value:
+        named = read_keywords(type(self).__name__, signature, named)
         defaults = self._defaults()
         if not defaults:
             return call(self, *arguments, **named)

@@ -30,8 +30,8 @@ class MindSporeEngine:
         NumPy arrays become tensors (int32 or float32). Among the options None is as good as absent, and bool, int,
         float and str are constants of the graph. On a CPU the weights are float32, whatever they are stored in.
         """
-        arguments = [_input(x) for x in inputs]
-        named = {name: _input(options[name]) for name in sorted(options) if options[name] is not None}
+        arguments = [as_input(x) for x in inputs]
+        named = {name: as_input(options[name]) for name in sorted(options) if options[name] is not None}
         function = getattr(network, method)
         if ms.get_context("mode") == ms.GRAPH_MODE:
             key = (self.name, method, tuple(_signature(x) for x in (*arguments, *named.items())))
@@ -42,7 +42,7 @@ class MindSporeEngine:
 
     def asarray(self, x: ArrayLike) -> ms.Tensor:
         """A float32 tensor of an array's values; a tensor as it is."""
-        return x if isinstance(x, ms.Tensor) else _input(np.asarray(x, np.float32))
+        return x if isinstance(x, ms.Tensor) else as_input(np.asarray(x, np.float32))
 
     def numpy(self, x: ms.Tensor) -> NDArray[np.float32]:
         """A tensor's values as a float32 array of their own."""
@@ -70,9 +70,10 @@ def _compiled(network: Network, method: str) -> Callable[..., Array]:
     return compiled
 
 
-def _input(x: Input) -> Input:
+def as_input(x: Input) -> Input:
+    """An argument of a network's method: NumPy arrays become tensors (int32 or float32), the rest stays as it is."""
     if isinstance(x, tuple):
-        return ms.mutable(tuple(_input(part) for part in x))  # or the compiler would take the values for constants
+        return ms.mutable(tuple(as_input(part) for part in x))  # or the compiler would take the values for constants
     if not isinstance(x, np.ndarray):
         return x
     kind = np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32

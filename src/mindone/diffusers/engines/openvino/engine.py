@@ -27,7 +27,7 @@ class OpenVINOEngine:
         fixed: dict[str, object] = {}
         arguments: list[tuple[int | str, Input]] = [*enumerate(inputs), *options.items()]
         for name, value in arguments:
-            if isinstance(value, np.ndarray):
+            if isinstance(value, np.ndarray) or hasattr(value, "asnumpy"):
                 arrays[(name, None)] = _input(value)
             elif isinstance(value, tuple):
                 arrays |= {(name, i): _input(part) for i, part in enumerate(value)}
@@ -38,8 +38,8 @@ class OpenVINOEngine:
         return graph(arrays)
 
     def asarray(self, x: ArrayLike) -> NDArray[np.float32]:
-        """A contiguous float32 array."""
-        return np.ascontiguousarray(x, np.float32)
+        """A contiguous float32 array; of a tensor of MindSpore's, too."""
+        return np.ascontiguousarray(x.asnumpy() if hasattr(x, "asnumpy") else x, np.float32)
 
     def numpy(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The array itself."""
@@ -50,6 +50,7 @@ class OpenVINOEngine:
         return np.concatenate(arrays, axis)
 
 
-def _input(x: NDArray[np.generic]) -> NDArray[np.generic]:
+def _input(x: Array) -> NDArray[np.generic]:
+    x = x.asnumpy() if hasattr(x, "asnumpy") else x  # a tensor of MindSpore's
     kind = np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32
     return np.ascontiguousarray(x, kind)

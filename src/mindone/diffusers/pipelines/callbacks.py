@@ -1,0 +1,202 @@
+"""What is called after each step: ready-made callbacks, those of the older form, and the arrays that they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import Array
+from ..loading.config import Config
+from ..loading.configurable import Configurable
+from ..utils.types import Value
+from .components import Component
+from .run import Run, StepCallback
+
+Tensors = dict[str, Array]
+
+
+class StepArray(np.ndarray):  # type: ignore[type-arg]
+    """A NumPy array with the methods of tensors that published callbacks use."""
+
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[StepArray, ...]:
+        """At most ``chunks`` pieces along an axis, all but the last of one size."""
+        size = -(-self.shape[dim] // chunks)
+        pieces: Value = np.split(self, range(size, self.shape[dim], size), axis=dim)
+        return tuple(pieces)
+
+    def clone(self) -> StepArray:
+        """A copy."""
+        return self.copy()
+
+    def unsqueeze(self, dim: int) -> StepArray:
+        """With an axis of length 1 at ``dim``."""
+        return np.expand_dims(self, dim).view(StepArray)
+
+    def to(self, *where: object, **options: object) -> StepArray:
+        """The array itself: it is float32, in this machine's memory."""
+        return self
+
+    cpu = detach = float = to
+
+    def numpy(self) -> NDArray[np.float32]:
+        """The same as a plain array."""
+        return np.asarray(self)
+
+
+def shown(x: Array) -> Array:
+    """An array as callbacks get it: NumPy arrays with a tensor's methods, tensors as they are."""
+    return x.view(StepArray) if isinstance(x, np.ndarray) else x
+
+
+class PipelineCallback(Configurable):
+    """A callback for ``callback_on_step_end`` that does something once: at a step, or after a part of the steps.
+
+    A subclass names the tensors it needs in ``tensor_inputs`` and defines `callback_fn`.
+
+    Args:
+        cutoff_step_ratio: the part of the steps, from 0.0 to 1.0, after which it acts.
+        cutoff_step_index: the step at which it acts instead; give one of the two.
+
+    Raises:
+        ValueError: both are given or neither, or a ratio that is no float from 0.0 to 1.0.
+    """
+
+    tensor_inputs: Sequence[str]
+    """What `callback_fn` is shown, of the pipeline's ``callback_tensors``."""
+
+    def __init__(self, cutoff_step_ratio: float | None = 1.0, cutoff_step_index: int | None = None):
+        if (cutoff_step_ratio is None) == (cutoff_step_index is None):
+            raise ValueError(
+                "give cutoff_step_ratio or cutoff_step_index and None for the other, got "
+                f"{cutoff_step_ratio!r} and {cutoff_step_index!r}"
+            )
+        if cutoff_step_ratio is not None and not (isinstance(cutoff_step_ratio, float) and 0 <= cutoff_step_ratio <= 1):
+            raise ValueError(f"cutoff_step_ratio must be a float from 0.0 to 1.0, got {cutoff_step_ratio!r}")
+        self.config = Config(cutoff_step_ratio=cutoff_step_ratio, cutoff_step_index=cutoff_step_index)
+
+    def is_cutoff(self, pipeline: Component, step_index: int) -> bool:
+        """Whether this is the step at which it acts."""
+        index = self.config.cutoff_step_index
+        return bool(
+            step_index == (int(pipeline.num_timesteps * self.config.cutoff_step_ratio) if index is None else index)
+        )
+
+    def callback_fn(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+        """What happens after a step; returns the tensors to go on with."""
+        raise NotImplementedError(f"{type(self).__name__} must define callback_fn")
+
+    def __call__(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+        """Call `callback_fn`."""
+        return self.callback_fn(pipeline, step_index, timestep, callback_kwargs)
+
+
+class MultiPipelineCallbacks:
+    """Several callbacks, called one after the other."""
+
+    def __init__(self, callbacks: Sequence[PipelineCallback]):
+        self.callbacks = callbacks
+
+    @property
+    def tensor_inputs(self) -> list[str]:
+        """What all of them need."""
+        return list(dict.fromkeys(name for callback in self.callbacks for name in callback.tensor_inputs))
+
+    def __call__(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+        """Each gets the tensors that the one before it returned."""
+        for callback in self.callbacks:
+            callback_kwargs = callback(pipeline, step_index, timestep, callback_kwargs)
+        return callback_kwargs
+
+
+class SDCFGCutoffCallback(PipelineCallback):
+    """Switches guidance off: from then on steps run the prompt alone, in half the time."""
+
+    tensor_inputs: Sequence[str] = ("prompt_embeds",)
+
+    def callback_fn(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+        """At the step, the second half of each tensor, and no more guidance."""
+        if not self.is_cutoff(pipeline, step_index) or not pipeline.do_classifier_free_guidance:
+            return callback_kwargs
+        pipeline.guidance_scale = 0.0
+        halves = {name: callback_kwargs[name] for name in self.tensor_inputs}
+        return {**callback_kwargs, **{name: x[x.shape[0] // 2 :] for name, x in halves.items()}}
+
+
+class SDXLCFGCutoffCallback(SDCFGCutoffCallback):
+    """The same for Stable Diffusion XL."""
+
+    tensor_inputs: Sequence[str] = ("prompt_embeds", "add_text_embeds", "add_time_ids")
+
+
+class SDXLControlnetCFGCutoffCallback(SDXLCFGCutoffCallback):
+    """The same; ControlNets' pictures are one per image here, with guidance and without."""
+
+
+class IPAdapterScaleCutoffCallback(PipelineCallback):
+    """Sets the scale of the pipeline's IP-Adapters to 0, for all its runs, until it is set again."""
+
+    tensor_inputs: Sequence[str] = ()
+
+    def callback_fn(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+        """At the step, no more picture."""
+        if self.is_cutoff(pipeline, step_index):
+            pipeline.set_ip_adapter_scale(0.0)
+        return callback_kwargs
+
+
+class OlderCallback:
+    """``callback`` and ``callback_steps`` of calls: ``callback(step, timestep, latents)``, every so many steps.
+
+    As published, a step of a solver of second order counts once, and PNDM's first extra ones not at all.
+
+    Args:
+        callback: a function.
+        callback_steps: how often it is called, from 1.
+        newer: a ``callback_on_step_end`` that is called before it, at every step.
+
+    Raises:
+        ValueError: ``callback`` cannot be called, or ``callback_steps`` is no number from 1.
+    """
+
+    def __init__(
+        self, callback: Callable[[int, float, Array], object], callback_steps: int, newer: StepCallback | None
+    ):
+        if not callable(callback):
+            raise ValueError(f"callback must be a function, got {type(callback).__name__}")
+        if isinstance(callback_steps, bool) or not isinstance(callback_steps, int) or callback_steps < 1:
+            raise ValueError(f"callback_steps must be a whole number of at least 1, got {callback_steps!r}")
+        self.callback, self.callback_steps, self.newer = callback, callback_steps, newer
+
+    def after(self, run: Run, index: int, timestep: float) -> None:
+        """Called when a step counts."""
+        if index % self.callback_steps == 0:
+            self.callback(index // run.scheduler.order, timestep, shown(run.tensors["latents"]))
+
+
+def inputs_of(callback: StepCallback | None, named: Sequence[str]) -> Sequence[str]:
+    """The tensors that a callback is to be shown: those it says itself, or those that the call names."""
+    if isinstance(callback, OlderCallback):
+        return inputs_of(callback.newer, named) if callback.newer is not None else ()
+    needed: Value = callback.tensor_inputs if isinstance(callback, PipelineCallback | MultiPipelineCallbacks) else named
+    return tuple(needed)
+
+
+def call_back(callback: StepCallback, run: Run, index: int, timestep: float, names: Sequence[str]) -> None:
+    """Show a callback the tensors of a run after a step, and take what it returns.
+
+    Raises:
+        ValueError: it returned something else than a dict of the pipeline's ``callback_tensors``.
+    """
+    changed = callback(run.pipe, index, timestep, {name: shown(run.tensors.get(name)) for name in names})
+    if changed is None:
+        return
+    if not isinstance(changed, Mapping):
+        raise ValueError(f"callback_on_step_end must return a dict of tensors or None, got {type(changed).__name__}")
+    if unknown := [str(name) for name in changed if name not in run.pipe.callback_tensors]:
+        raise ValueError(
+            f"callback_on_step_end returned {', '.join(unknown)}, which no run has; known are "
+            f"{', '.join(run.pipe.callback_tensors)}"
+        )
+    run.tensors |= {name: run.engine.asarray(value) for name, value in changed.items() if value is not None}
