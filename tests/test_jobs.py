@@ -59,6 +59,7 @@ def test_a_job_comes_back_from_its_json():
         guidance_interval=(0.0, 0.5),
         cache=("deepcache:3", "taylorseer"),
         token_downsampling=2,
+        prompt_weights=True,
         last_timestep=50,
     )
     enlarged = job(upscale=2.0)  # goes with no picture to start from

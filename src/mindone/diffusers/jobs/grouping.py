@@ -27,8 +27,11 @@ def group_of(job: Job) -> Group:
 
 
 def call_key(job: Job) -> Job:
-    """Equal for jobs that one call can draw: those that differ in prompt and seed alone, and read no pictures."""
-    if job.pictures or job.upscale is not None:
+    """Equal for jobs that one call can draw: those that differ in prompt and seed alone, and read no pictures.
+
+    Prompts with weights have a call of their own: a longer one beside it would be one's padding.
+    """
+    if job.pictures or job.upscale is not None or job.prompt_weights:
         return job
     return job.model_copy(update={"prompt": "", "seed": 0})
 

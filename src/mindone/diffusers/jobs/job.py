@@ -218,6 +218,12 @@ class Job(Drawing, PipelineKey):
     """Draw this. A seed that is not given is drawn at random once, so that every job can be repeated."""
 
     prompt: Annotated[str, Field(description="What to draw."), Option(argument="prompt")]
+    prompt_weights: Annotated[
+        bool,
+        Field(
+            description="Read (cat:1.3), [cat] and BREAK in prompts as AUTOMATIC1111 does, and prompts of any length."
+        ),
+    ] = False
     seed: Annotated[
         int,
         Field(ge=0, description="The same seed gives the same image; image i of several has seed + i."),
@@ -260,6 +266,16 @@ class Job(Drawing, PipelineKey):
         Field(gt=1, le=8, description="Draw, enlarge the latents so many times, and draw again from there."),
         Option(metavar="TIMES"),
     ] = None
+
+    @model_validator(mode="after")
+    def _prompts_can_be_read(self) -> "Job":
+        if self.prompt_weights:
+            from ..prompts.syntax import parse_prompt, refuse_composition  # only now: it imports an engine
+
+            refuse_composition(self.prompt)
+            parse_prompt(self.prompt)
+            parse_prompt(self.negative_prompt or "", "negative_prompt")
+        return self
 
     @model_validator(mode="after")
     def _pictures_go_together(self) -> "Job":

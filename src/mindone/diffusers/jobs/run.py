@@ -172,11 +172,26 @@ def _call(
     arguments = {name: value for name, value in job.arguments.items() if name not in ("height", "width")}
     if len(jobs) > 1:
         arguments["prompt"] = [each.prompt for each in jobs]
+    if job.prompt_weights:
+        arguments = {name: value for name, value in arguments.items() if name not in _PROMPTS} | _embeds(view, job)
     arguments["generator"] = [np.random.Generator(np.random.PCG64(seed)) for each in jobs for seed in each.seeds]
     arguments["callback_on_step_end"] = callback
     if job.upscale is not None:
         return draw_enlarged(view, arguments, pictures, height, width, job.upscale)
     return list(view(**arguments, **pictures.arguments(height, width)).images)
+
+
+_PROMPTS = ("prompt", "negative_prompt", "clip_skip")
+"""The arguments of a call that embeddings stand for."""
+
+
+def _embeds(view: Component, job: Job) -> dict[str, object]:
+    """The embeddings of a job whose prompts have weights."""
+    from ..prompts import encode_prompt
+
+    guided = False if view.choose_guidance_scale(job.guidance_scale) <= 1 else None
+    texts = (job.prompt, job.negative_prompt)
+    return encode_prompt(view, *texts, clip_skip=job.clip_skip, do_classifier_free_guidance=guided)
 
 
 def _for_task(pipe: Pipeline, job: Job) -> Component:

@@ -218,6 +218,12 @@ class CLIPTokenizer(PublishedTokenizer):
         ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
         return ids[: self._length(max_length)] if truncation else ids
 
+    def spans(self, text: str) -> list[tuple[int, int, int]]:
+        """The ids of one text as `encode` gives them, each with where it begins and ends in the text."""
+        (text,) = _as_list(text)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return [(number, *span) for number, span in zip(encoding.ids, encoding.offsets)]
+
     def tokenize(self, text: str) -> list[str]:
         """The tokens of one text, without the start and the end token; ``</w>`` marks the last one of a word."""
         return self.convert_ids_to_tokens(self.encode(text, add_special_tokens=False))
@@ -272,8 +278,7 @@ class CLIPTokenizer(PublishedTokenizer):
             How many were new.
         """
         new = [text for text in dict.fromkeys(_as_list(new_tokens)) if self._tokenizer.token_to_id(text) is None]
-        for text in new:
-            self._add(Token(text), special=special_tokens)
+        self._add(*map(Token, new), special=special_tokens)
         return len(new)
 
     def set_added_tokens(self, tokens: Sequence[str]) -> None:
@@ -325,15 +330,20 @@ class CLIPTokenizer(PublishedTokenizer):
             encoding.truncate(length - 2)
         return self._tokenizer.post_process(encoding)
 
-    def _add(self, token: Token, special: bool, normalized: bool | None = None) -> None:
-        """Make the tokenizer see ``token`` as a whole wherever it is in a text; its own flags win."""
+    def _add(self, *tokens: Token, special: bool, normalized: bool | None = None) -> None:
+        """Make the tokenizer see each token as a whole wherever it is in a text; its own flags win."""
         from tokenizers import AddedToken
 
-        own = {flag: value for flag, value in asdict(token).items() if value is not None}
         defaults = {"special": special} | ({} if normalized is None else {"normalized": normalized})
-        added = AddedToken(**(defaults | own))
-        add = self._tokenizer.add_special_tokens if added.special else self._tokenizer.add_tokens
-        add([added])
+        added = [
+            AddedToken(**defaults | {flag: value for flag, value in asdict(token).items() if value is not None})
+            for token in tokens
+        ]
+        # All at once: the library searches texts with an automaton that each call builds anew.
+        if plain := [token for token in added if not token.special]:
+            self._tokenizer.add_tokens(plain)
+        if with_roles := [token for token in added if token.special]:
+            self._tokenizer.add_special_tokens(with_roles)
 
 
 def _as_list(texts: str | Sequence[str]) -> list[str]:

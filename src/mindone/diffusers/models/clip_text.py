@@ -47,13 +47,17 @@ class CLIPTextModel(Model):
         # Published configs say 2 where the end-of-text token is in truth the largest id.
         self.end_of_text = None if c.eos_token_id == 2 else c.eos_token_id
 
-    def construct(self, input_ids: Array, skip: int = 0, apply_final_norm: bool = True) -> tuple[Array, Array]:
+    def construct(
+        self, input_ids: Array, skip: int = 0, apply_final_norm: bool = True, pool_at: int | None = None
+    ) -> tuple[Array, Array]:
         """Encode tokens.
 
         Args:
             input_ids: (batch, tokens) integers; at most ``max_position_embeddings`` tokens.
             skip: leave out this many of the last layers from the first result ("CLIP skip").
             apply_final_norm: normalise the first result, also when layers were left out.
+            pool_at: the id of the end-of-text token; None for the config's, or the largest id of the row where the
+                config does not know it. Words that were added have larger ids.
 
         Returns:
             The hidden states (batch, tokens, hidden_size), and the whole text's vector: that of the end-of-text token
@@ -63,7 +67,7 @@ class CLIPTextModel(Model):
         last, hidden = self.text_model.final_layer_norm(states[-1]), states[-1 - skip]
         if apply_final_norm:
             hidden = last if skip == 0 else self.text_model.final_layer_norm(hidden)
-        pooled = F.token_at_first(last, input_ids, self.end_of_text)
+        pooled = F.token_at_first(last, input_ids, self.end_of_text if pool_at is None else pool_at)
         if self.text_projection is not None:
             pooled = self.text_projection(pooled)
         return hidden, pooled
@@ -91,7 +95,7 @@ class CLIPTextModel(Model):
             attention_mask: must be None: as Stable Diffusion was trained, padding is looked at like any other token.
             output_hidden_states: also return what leaves each layer, from a second pass.
             return_dict: false for a plain tuple.
-            options: ``skip`` and ``apply_final_norm`` of `construct`.
+            options: ``skip``, ``apply_final_norm`` and ``pool_at`` of `construct`.
 
         Raises:
             ValueError: there is an ``attention_mask``.

@@ -77,6 +77,15 @@ def check_prompts(
     return count
 
 
+def check_lengths(prompt_embeds: Array, negative_prompt_embeds: Array) -> None:
+    """Embeddings that were given, beside those of a negative text: both must have as many tokens."""
+    if prompt_embeds.shape[1] != negative_prompt_embeds.shape[1]:
+        raise ValueError(
+            f"prompt_embeds has {prompt_embeds.shape[1]} tokens where the text encoder gives "
+            f"{negative_prompt_embeds.shape[1]}; pass negative_prompt_embeds of that length too"
+        )
+
+
 def _check_text(name: str, value: object) -> None:
     if value is None or isinstance(value, str):
         return

@@ -1,11 +1,20 @@
 """From prompts to text embeddings."""
 
-from ..adapters.textual_inversion import spelled_out
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..adapters.textual_inversion import encoded
 from ..engines import Array, Engine
 from ..utils import logging
 from .components import Component
 
 logger = logging.get_logger(__name__)
+
+_LONGEST_SHOWN = 300
+"""Characters of a lost text that a warning shows."""
 
 
 def as_list(text: str | list[str] | None, count: int) -> list[str]:
@@ -13,52 +22,82 @@ def as_list(text: str | list[str] | None, count: int) -> list[str]:
     return list(text) if isinstance(text, list) else [text or ""] * count
 
 
-def encode_text(
-    engine: Engine,
-    text_encoder: Component,
-    tokenizer: Component,
-    texts: list[str],
-    skip: int = 0,
-    apply_final_norm: bool = True,
-) -> tuple[Array, Array]:
-    """Run a CLIP text encoder.
+class TextTower(NamedTuple):
+    """A text encoder with its tokenizer, and which of its layers the denoising network was trained with."""
+
+    network: Component
+    tokenizer: Component
+    skip: int
+    """How many of the last layers are left out even without a ``clip_skip``."""
+    apply_final_norm: bool
+    """Whether the final layer norm follows the last layer that is run."""
+
+    def check(self) -> None:
+        """Texts need a text encoder and a tokenizer. Raises ValueError where one is None."""
+        for name, component in (("text_encoder", self.network), ("tokenizer", self.tokenizer)):
+            if component is None:
+                raise ValueError(
+                    f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds, and under guidance "
+                    "negative_prompt_embeds, or set one"
+                )
+
+    @property
+    def length(self) -> int:
+        """Tokens that one run reads, start and end included: CLIP's 77."""
+        return int(min(self.tokenizer.model_max_length, self.network.config["max_position_embeddings"]))
+
+    def ids(self, text: str) -> list[int]:
+        """The tokens of a text, all of them, without the start and the end."""
+        return encoded(self.network, self.tokenizer, text)
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """The tokens of a text between the start and the end, padded to what one run reads; what is beyond is cut."""
+        tokenizer = self.tokenizer
+        row = [tokenizer.bos_token_id, *ids[: self.length - 2], tokenizer.eos_token_id]
+        return row + [tokenizer.pad_token_id] * (self.length - len(row))
+
+    def lost(self, ids: Sequence[int]) -> str | None:
+        """A sentence that names the part of a text that is cut, where one is."""
+        if len(ids) <= self.length - 2:
+            return None
+        text = self.tokenizer.decode(ids[self.length - 2 :])
+        shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        return f"The prompt is longer than the {self.length} tokens that CLIP reads; this part is ignored: {shown}"
+
+
+def encode_text(engine: Engine, tower: TextTower, texts: list[str], clip_skip: int = 0) -> tuple[Array, Array]:
+    """Run a CLIP text encoder on texts; see `run_tower`.
 
     Texts beyond the encoder's length (77 tokens) are cut off, with a warning that names the part that is lost.
+    """
+    tower.check()
+    rows = [tower.ids(text) for text in texts]
+    for warning in dict.fromkeys(map(tower.lost, rows)):
+        if warning is not None:
+            logger.warning(warning)
+    return run_tower(engine, tower, np.array([tower.framed(row) for row in rows], np.int64), clip_skip)
 
-    Args:
-        skip: how many of the last layers to leave out.
-        apply_final_norm: whether the final layer norm follows the last layer that is run.
+
+def run_tower(
+    engine: Engine, tower: TextTower, ids: NDArray[np.int64], clip_skip: int = 0, pool_at: int | None = None
+) -> tuple[Array, Array]:
+    """Run a CLIP text encoder on ids (texts, tokens); ``pool_at`` as in `CLIPTextModel.construct`.
 
     Returns:
         Hidden states (texts, tokens, channels), and the pooled or projected text (texts, channels).
+
+    Raises:
+        ValueError: an id is not in the encoder's vocabulary.
     """
-    check_reader(text_encoder, tokenizer)
-    texts = [spelled_out(text_encoder, text) for text in texts]
-    length = min(tokenizer.model_max_length, text_encoder.config["max_position_embeddings"])
-    for text in dict.fromkeys(texts):
-        if lost := tokenizer.truncated(text, length):
-            logger.warning(
-                f"The prompt is longer than the {length} tokens that CLIP reads; this part is ignored: {lost}"
-            )
-    ids = tokenizer(texts, max_length=length)
-    vocabulary = text_encoder.config["vocab_size"]
+    vocabulary = tower.network.config["vocab_size"]
     if ids.max() >= vocabulary:
         raise ValueError(
             f"the tokenizer gave the id {ids.max()}, but the text encoder knows {vocabulary} tokens: they are not of "
             "one checkpoint"
         )
-    hidden, pooled, *_ = engine.run(text_encoder, ids, skip=skip, apply_final_norm=apply_final_norm)
+    skip, norm = tower.skip + clip_skip, tower.apply_final_norm
+    hidden, pooled, *_ = engine.run(tower.network, ids, skip=skip, apply_final_norm=norm, pool_at=pool_at)
     return hidden, pooled
-
-
-def check_reader(text_encoder: Component, tokenizer: Component) -> None:
-    """Texts need a text encoder and a tokenizer. Raises ValueError where one is None."""
-    for name, component in (("text_encoder", text_encoder), ("tokenizer", tokenizer)):
-        if component is None:
-            raise ValueError(
-                f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds, and under guidance "
-                "negative_prompt_embeds, or set one"
-            )
 
 
 def repeat_each(engine: Engine, x: Array, times: int) -> Array:

@@ -19,7 +19,7 @@ from .image_processor import Images, decode_latents, to_pil
 from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .output import StableDiffusionPipelineOutput
 from .predictors import guidance_scale_embedding
-from .prompts import as_list, encode_text, repeat_each
+from .prompts import TextTower, as_list, encode_text, repeat_each
 from .run import Interval, Run, StepCallback
 from .safety import blacken_unsafe
 from .starts import FromNoise
@@ -94,22 +94,23 @@ class StableDiffusionPipeline(Pipeline):
             both = self._encode(as_list(prompt, count) + as_list(negative_prompt, count))
             prompt_embeds, negative_prompt_embeds = both[:count], both[count:]
         if prompt_embeds is None:
-            prompt_embeds = self._encode(as_list(prompt, count), skip=clip_skip or 0)
+            prompt_embeds = self._encode(as_list(prompt, count), clip_skip or 0)
         if do_classifier_free_guidance and negative_prompt_embeds is None:
             negative_prompt_embeds = self._encode(as_list(negative_prompt, count))
-            if prompt_embeds.shape[1] != negative_prompt_embeds.shape[1]:
-                raise ValueError(
-                    f"prompt_embeds has {prompt_embeds.shape[1]} tokens where the text encoder gives "
-                    f"{negative_prompt_embeds.shape[1]}; pass negative_prompt_embeds of that length too"
-                )
+            checks.check_lengths(prompt_embeds, negative_prompt_embeds)
         embeds = repeat_each(self.engine, self.engine.asarray(prompt_embeds), num_images_per_prompt)
         if not do_classifier_free_guidance:
             return embeds, None
         negative_embeds = repeat_each(self.engine, self.engine.asarray(negative_prompt_embeds), num_images_per_prompt)
         return embeds, negative_embeds
 
-    def _encode(self, texts: list[str], skip: int = 0) -> Array:
-        return encode_text(self.engine, self.text_encoder, self.tokenizer, texts, skip=skip)[0]
+    @property
+    def text_towers(self) -> list[TextTower]:
+        """What reads prompts."""
+        return [TextTower(self.text_encoder, self.tokenizer, skip=0, apply_final_norm=True)]
+
+    def _encode(self, texts: list[str], clip_skip: int = 0) -> Array:
+        return encode_text(self.engine, self.text_towers[0], texts, clip_skip)[0]
 
     def __call__(
         self,

@@ -19,7 +19,7 @@ from .image_processor import Images, decode_latents, to_pil
 from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .output import StableDiffusionXLPipelineOutput
 from .predictors import guidance_scale_embedding
-from .prompts import as_list, encode_text, repeat_each
+from .prompts import TextTower, as_list, encode_text, repeat_each
 from .run import Interval, Run, StepCallback
 from .starts import FromNoise
 from .xl_prompts import Size, XLPrompts
@@ -118,15 +118,14 @@ class StableDiffusionXLPipeline(Pipeline):
         )
         _check_pooled("", prompt_embeds, pooled_prompt_embeds)
         _check_pooled("negative_", negative_prompt_embeds, negative_pooled_prompt_embeds)
-        encoders = [encoder for encoder in (self.text_encoder, self.text_encoder_2) if encoder is not None]
-        layers = [encoder.config["num_hidden_layers"] for encoder in encoders]
+        layers = [tower.network.config["num_hidden_layers"] for tower in self.text_towers if tower.network is not None]
         if layers:
             checks.check_clip_skip(clip_skip, min(layers) - 1)
         engine = self.engine
 
         if prompt_embeds is None:
             texts, texts_2 = as_list(prompt, count), as_list(prompt_2 or prompt, count)
-            prompt_embeds, pooled_prompt_embeds = self._encode(texts, texts_2, skip=1 + (clip_skip or 0))
+            prompt_embeds, pooled_prompt_embeds = self._encode(texts, texts_2, clip_skip or 0)
         embeds = [engine.asarray(prompt_embeds), engine.asarray(pooled_prompt_embeds)]
         if not do_classifier_free_guidance:
             embeds, pooled = (repeat_each(engine, x, num_images_per_prompt) for x in embeds)
@@ -137,19 +136,26 @@ class StableDiffusionXLPipeline(Pipeline):
             negative_prompt_embeds, negative_pooled_prompt_embeds = (x * 0.0 for x in embeds)
         elif negative_prompt_embeds is None:
             texts, texts_2 = as_list(negative_prompt, count), as_list(negative_prompt_2 or negative_prompt, count)
-            negative_prompt_embeds, negative_pooled_prompt_embeds = self._encode(texts, texts_2, skip=1)
+            negative_prompt_embeds, negative_pooled_prompt_embeds = self._encode(texts, texts_2)
+            checks.check_lengths(prompt_embeds, negative_prompt_embeds)
         every = [embeds[0], negative_prompt_embeds, embeds[1], negative_pooled_prompt_embeds]
         a, b, c, d = (repeat_each(engine, engine.asarray(x), num_images_per_prompt) for x in every)
         return a, b, c, d
 
-    def _encode(self, texts: list[str], texts_2: list[str], skip: int) -> tuple[Array, Array]:
-        """Both encoders' hidden states side by side, and the second one's pooled text."""
-        engine, norm = self.engine, False
-        if self.text_encoder is None:  # a refiner has the second encoder alone, which reads the first text
-            return encode_text(engine, self.text_encoder_2, self.tokenizer_2, texts, skip, norm)
-        hidden, _ = encode_text(engine, self.text_encoder, self.tokenizer, texts, skip, norm)
-        hidden_2, pooled = encode_text(engine, self.text_encoder_2, self.tokenizer_2, texts_2, skip, norm)
-        return engine.concat([hidden, hidden_2], axis=-1), pooled
+    @property
+    def text_towers(self) -> list[TextTower]:
+        """What reads prompts: both encoders (§2.1), of which the last one pools; a refiner has that alone."""
+        pairs = [(self.text_encoder_2, self.tokenizer_2)]
+        if self.text_encoder is not None:
+            pairs.insert(0, (self.text_encoder, self.tokenizer))
+        return [TextTower(*pair, skip=1, apply_final_norm=False) for pair in pairs]
+
+    def _encode(self, texts: list[str], texts_2: list[str], clip_skip: int = 0) -> tuple[Array, Array]:
+        """The encoders' hidden states side by side, and the last one's pooled text. One alone reads the first text."""
+        each = [
+            encode_text(self.engine, tower, own, clip_skip) for tower, own in zip(self.text_towers, (texts, texts_2))
+        ]
+        return self.engine.concat([hidden for hidden, _ in each], axis=-1), each[-1][1]
 
     @property
     def denoising_end(self) -> float | None:

@@ -66,7 +66,7 @@ class TextualInversionPipeline:
             if known:
                 raise ValueError(f"the tokenizer knows {known[0]!r} already; pass another token=")
         for name, vectors in found.vectors.items():
-            words[name].add(found.token, vectors)
+            words[name].add({found.token: vectors})
 
     def unload_textual_inversion(self, tokens: str | Sequence[str] | None = None) -> None:
         """Forget words that were loaded: these, or all.

@@ -9,7 +9,6 @@ from ..engines import Array
 from . import checks
 from .arguments import Texts
 from .components import Component
-from .prompts import check_reader
 from .run import Run
 
 Size = Sequence[int]
@@ -62,7 +61,7 @@ class XLPrompts:
         """How many channels the pooled text has: that which is given, or what the second text encoder makes."""
         if self.embeds[1] is not None:
             return int(self.embeds[1].shape[-1])
-        check_reader(pipe.text_encoder_2, pipe.tokenizer_2)
+        pipe.text_towers[-1].check()
         return int(pipe.text_encoder_2.config["projection_dim"])
 
     def time_ids(self, pipe: Component, own: Size) -> tuple[list[float], list[float]]:

@@ -116,6 +116,7 @@ class TextFields(BaseModel):
         settings = self.override_settings or Overrides()
         return {
             "prompt": self.prompt,
+            "prompt_weights": True,
             "negative_prompt": self.negative_prompt or None,
             "seed": None if self.seed == -1 else self.seed,
             "steps": self.steps,

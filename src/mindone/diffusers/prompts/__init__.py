@@ -1,0 +1,11 @@
+"""Prompts with weights, and prompts of any length, as AUTOMATIC1111's web user interface reads them.
+
+from mindone.diffusers.prompts import encode_prompt
+
+pipe(**encode_prompt(pipe, "a (red:1.3) cat, [blurred] trees", negative_prompt="(worst quality:1.4)"))
+"""
+
+from .encoding import encode_prompt
+from .syntax import Part, parse_prompt
+
+__all__ = ["Part", "encode_prompt", "parse_prompt"]

@@ -1,0 +1,71 @@
+"""Prompts of any length, in the pieces that AUTOMATIC1111's web user interface has a text encoder read one by one.
+
+A piece is 75 tokens. One that is full ends after its last comma where that is among the last 20 tokens, and what
+follows the comma begins the next piece; BREAK ends a piece early. A word of several vectors is never cut.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..adapters.textual_inversion import groups_of
+from ..pipelines.prompts import TextTower
+from .syntax import parse_prompt
+
+MOST = 40
+"""Pieces of a prompt: 3,000 tokens."""
+_BACK = 20
+_COMMA = ",</w>"
+
+
+@dataclass
+class Piece:
+    """Tokens, without the start and the end, and the weight of each."""
+
+    ids: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+    def add(self, ids: Sequence[int], weight: float) -> None:
+        """Append tokens of one weight."""
+        self.ids += ids
+        self.weights += [weight] * len(ids)
+
+    def cut(self, at: int) -> "Piece":
+        """Take away the tokens from ``at`` on, and return them."""
+        rest = Piece(self.ids[at:], self.weights[at:])
+        del self.ids[at:], self.weights[at:]
+        return rest
+
+
+def pieces_of(prompt: str, tower: TextTower, name: str = "prompt") -> list[Piece]:
+    """A prompt's pieces, at least one; ``name`` is what an error calls it.
+
+    Raises:
+        ValueError: there are more than 40 of them, or what `parse_prompt` raises.
+    """
+    length, groups = tower.length - 2, groups_of(tower.network)
+    comma = tower.tokenizer.convert_tokens_to_ids(_COMMA)
+    pieces, last_comma = [Piece()], -1
+    for part in parse_prompt(prompt, name):
+        if part.is_break:
+            pieces.append(Piece())
+            last_comma = -1
+            continue
+        ids, position = tower.ids(part.text), 0
+        while position < len(ids):
+            token, piece = ids[position], pieces[-1]
+            if token == comma != tower.tokenizer.unk_token_id:
+                last_comma = len(piece.ids)
+            elif len(piece.ids) == length and last_comma != -1 and length - last_comma <= _BACK:
+                pieces.append(piece.cut(last_comma + 1))
+                last_comma = -1
+            group = groups.get(token, [token])
+            if len(pieces[-1].ids) + len(group) > length:
+                pieces.append(Piece())
+                last_comma = -1
+            pieces[-1].add(group, part.weight)
+            position += len(group)
+        if len(pieces) > MOST:
+            raise ValueError(f"{name} has more than {MOST} pieces of {length} tokens; shorten it")
+    if len(pieces) > 1 and not pieces[-1].ids:
+        del pieces[-1]  # a BREAK at the end begins nothing
+    return pieces
