@@ -221,13 +221,10 @@ def test_what_pefts_configs_ask_for_and_is_not_here_is_named(tmp_path, config, m
 @pytest.mark.parametrize(
     "extra, message",
     [
-        ("lora_unet_x.dora_scale", r"is DoRA .* told by 'lora_unet_x.dora_scale'; only LoRA and LoCon are known"),
-        (f"unet.{QUERY}.lora_magnitude_vector", "is DoRA"),
-        ("lora_unet_x.hada_w1_a", "is LoHa"),
-        ("lora_unet_x.lokr_w1", "is LoKr"),
         ("lora_unet_x.oft_blocks", "is OFT"),
-        ("lora_unet_x.diff", "is whole differences of weights beside LoRA"),
-        (f"unet.{QUERY}.lora_B.bias", "is LoRA with biases"),
+        ("lora_unet_x.on_input", r"is \(IA\)³"),
+        (f"unet.{QUERY}.a1.weight", r"is GLoRA, told by 'unet.*a1.weight', which is not known here"),
+        (f"unet.{QUERY}.lora_B.bias", "1 of 4 keys fit nothing here"),  # the layer has no bias
     ],
 )
 def test_other_methods_are_refused_by_name(extra, message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from golden.make_pipelines import draw, generators, reference
-from lora_cases import kohya, layers
+from lora_cases import kohya, layers, pair
 from mindone.diffusers import LCMScheduler
 from tiny_pipelines import PROMPT, checkpoint, load
 
@@ -106,3 +106,27 @@ def test_an_lcm_lora_with_its_scheduler():
     both.theirs.scheduler = diffusers.LCMScheduler.from_config(both.theirs.scheduler.config)
     both.ours.scheduler = LCMScheduler.from_config(both.ours.scheduler.config)
     both.assert_same(num_inference_steps=4, guidance_scale=1.0)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+def test_a_dora_of_pefts_beside_a_lora(engine):
+    """Every layer's magnitude is that of its own weight, a little changed; the strength acts under the norm."""
+    both = Both("sd1", engine)
+    plain = both.reference()
+    tensors, random = {}, np.random.default_rng(3)
+    for module in layers("sd1", "unet", ("attn1.to_q", "attn2.to_v", "conv1")):
+        weight = both.ours.unet.array(f"{module}.weight")
+        down, up = pair(weight.shape, module)
+        norms = np.sqrt((weight.reshape(len(weight), -1) ** 2).sum(1)) * random.uniform(0.7, 1.4, len(weight))
+        shape = (len(weight),) if weight.ndim == 2 else (1, len(weight), 1, 1)
+        parts = {"lora_A.weight": down, "lora_B.weight": up, "lora_magnitude_vector": norms.reshape(shape)}
+        tensors |= {f"unet.{module}.{name}": x.astype(np.float32) for name, x in parts.items()}
+    both.load(tensors, "dora")
+    full = both.assert_same()
+    both.load(lora("sd1", seed=2, text=False), "plain")
+    both.call("set_adapters", ["dora", "plain"], [0.6, 0.5])
+    together = both.assert_same()
+    both.call("set_adapters", "dora", 0.3)
+    weak = both.assert_same()
+    images = [plain, full, together, weak]
+    assert all(differ(a, b) for i, a in enumerate(images) for b in images[:i])

@@ -3,22 +3,26 @@
 **What is compiled again when.** A layer that some loaded adapter updates gets a pair of matrices with a capacity: the
 largest rank among the loaded adapters, or the ranks of those that are active at once where these sum up to more. A
 capacity only grows. So the first adapter, one that updates further layers or has a higher rank, and a larger sum of
-active ranks compile the network again; switching, weights, ``disable_lora`` and ``delete_adapters`` do not. Fusing
-changes weights, which are constants of what is compiled: it compiles once, and so does unfusing.
+active ranks compile the network again; switching, weights, ``disable_lora`` and ``delete_adapters`` do not.
+
+Changes that are no low-rank products (`lora_kinds`) are added to the weights themselves, which become inputs of what is
+compiled for as long as such an adapter is loaded: they too are switched and weighed without compiling again.
+
+Fusing changes weights, which are constants of what is compiled: it compiles once, and so does unfusing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 from ..engines.base import Stored
-from ..engines.binding import bind, published_name, stored
+from ..engines.binding import bind, lay_over, published_name, stored, uncover
 from ..models.base import Model
 from .block_weights import BlockWeights, expand_block_weights
 from .lora_cells import put_around
-from .lora_files import LoraLayer
-from .lora_matrices import Fused, LayerUpdate
+from .lora_kinds import Change, LoraLayer
+from .lora_matrices import Fused, LayerUpdate, Overlay
 
-Layers = Mapping[str, LoraLayer]
-"""An adapter's layers by parameter."""
+Layers = Mapping[str, Change]
+"""What an adapter adds, by parameter."""
 
 
 class NetworkLora:
@@ -27,11 +31,14 @@ class NetworkLora:
     def __init__(self, network: Model):
         self.network = network
         self.loaded: dict[str, Layers] = {}
+        self.words: dict[str, list[str]] = {}
+        """Textual inversions that came with an adapter; the first network of a pipeline knows those of all of them."""
         self.fused: tuple[str, ...] = ()
         self._strengths: dict[str, dict[str, float]] = {}
         """The active adapters, with a weight for each parameter that they update."""
         self._enabled = True
         self._updates: dict[str, LayerUpdate] = {}
+        self._overlays: dict[str, Overlay] = {}
         self._take_off: list[Callable[[], None]] = []
         self._before_fusing: dict[str, Stored] = {}
 
@@ -43,9 +50,20 @@ class NetworkLora:
     # ---- which ones, and how strongly --------------------------------------------------------------------------------
 
     def load(self, name: str, layers: Layers) -> None:
-        """Take an adapter in; it alone is active."""
+        """Take an adapter in; it alone is active.
+
+        Raises:
+            ValueError: a layer that takes no changes; then everything is as it was.
+        """
+        before = self._strengths
         self.loaded[name] = layers
-        self.set_active({name: 1.0})
+        try:
+            self.set_active({name: 1.0})
+        except Exception:
+            del self.loaded[name]
+            self._strengths = before
+            self._apply()
+            raise
 
     def set_active(self, weights: Mapping[str, BlockWeights]) -> None:
         """Have these adapters act, each with a weight or one for each block of the network.
@@ -81,6 +99,7 @@ class NetworkLora:
         chosen = [name for name in names if name in self._strengths]
         if not chosen:
             return
+        self._cover(set())  # what is fused is added to the network's own weights
         parameters = self.network.published_parameters()
         for name in dict.fromkeys(parameter for each in chosen for parameter in self.loaded[each]):
             self._before_fusing[name] = base = stored(parameters[name])
@@ -103,19 +122,30 @@ class NetworkLora:
 
     # ---- what engines see --------------------------------------------------------------------------------------------
 
-    def _acting(self, parameter: str, names: Sequence[str], scale: float = 1.0) -> list[tuple[LoraLayer, float]]:
+    def _acting(self, parameter: str, names: Sequence[str], scale: float = 1.0) -> list[tuple[Change, float]]:
         return [
             (self.loaded[name][parameter], scale * self._strengths[name][parameter])
             for name in names
             if parameter in self.loaded[name]
         ]
 
+    def _products(self, parameter: str) -> list[tuple[LoraLayer, float]]:
+        """The active low-rank products."""
+        acting = self._acting(parameter, self.active)
+        return [(change, weight) for change, weight in acting if isinstance(change, LoraLayer)]
+
     def _apply(self) -> None:
         wanted = {} if self.fused else self._capacities()
         if wanted != {name: update.capacity for name, update in self._updates.items()}:
             self._wrap(wanted)
+        others = set() if self.fused else self._changed_otherwise()
+        if others != self._overlays.keys():
+            self._cover(others)
         for name, update in self._updates.items():
-            update.set_active(self._acting(name, self.active) if self._enabled else [])
+            update.set_active(self._products(name) if self._enabled else [])
+        for name, overlay in self._overlays.items():
+            acting = self._acting(name, self.active) if self._enabled else []
+            overlay.set_active([each for each in acting if not isinstance(each[0], LoraLayer)])
 
     def _capacities(self) -> dict[str, int]:
         """How many ranks each layer's pair of matrices needs room for."""
@@ -124,23 +154,38 @@ class NetworkLora:
         needed = {name: update.capacity for name, update in self._updates.items()}
         for layers in self.loaded.values():
             for name, layer in layers.items():
-                needed[name] = max(needed.get(name, 0), layer.rank)
+                if isinstance(layer, LoraLayer):
+                    needed[name] = max(needed.get(name, 0), layer.rank)
         for name in needed:
-            together = sum(layer.rank for layer, _ in self._acting(name, self.active))
-            needed[name] = max(needed[name], together)
+            needed[name] = max(needed[name], sum(layer.rank for layer, _ in self._products(name)))
         return needed
+
+    def _changed_otherwise(self) -> set[str]:
+        """The parameters that some loaded adapter changes in another way than by a low-rank product."""
+        every = [item for layers in self.loaded.values() for item in layers.items()]
+        return {name for name, change in every if not isinstance(change, LoraLayer)}
+
+    def _cover(self, names: set[str]) -> None:
+        parameters = self.network.published_parameters()
+        for name in self._overlays.keys() - names:
+            uncover(parameters[name])
+        kept = {name: overlay for name, overlay in self._overlays.items() if name in names}
+        self._overlays = kept | {name: Overlay(stored(parameters[name])) for name in sorted(names - kept.keys())}
+        for name in names - kept.keys():
+            lay_over(parameters[name], self._overlays[name])
+        self.network.graphs.clear()
 
     def _wrap(self, capacities: Mapping[str, int]) -> None:
         for take_off in reversed(self._take_off):
             take_off()
         paths = {published_name(p, path): path for path, p in self.network.parameters_and_names()}
         shapes = {name: tuple(p.shape) for name, p in self.network.published_parameters().items()}
-        self._updates = {name: LayerUpdate(shapes[name], capacity) for name, capacity in capacities.items()}
-        self._take_off = [
-            put_around(self.network, paths[name].removesuffix(".weight"), update)
-            for name, update in self._updates.items()
-        ]
+        self._updates, self._take_off = {}, []
         self.network.graphs.clear()
+        for name, capacity in capacities.items():
+            update = LayerUpdate(shapes[name], capacity)
+            self._take_off.append(put_around(self.network, paths[name].removesuffix(".weight"), update))
+            self._updates[name] = update
 
 
 def lora_of(network: Model) -> NetworkLora:

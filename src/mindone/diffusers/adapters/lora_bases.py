@@ -15,7 +15,7 @@ _MARKS = (
     ("motion_modules", "AnimateDiff"),
     ("self_attn.q.lora", "Wan"),
     ("lora_controlnet", "a Control-LoRA"),
-    ("transformer.", "a transformer such as FLUX.1 or Stable Diffusion 3"),
+    ("^transformer.", "a transformer such as FLUX.1 or Stable Diffusion 3"),
 )
 _TEXT_WIDTHS = {
     768: "Stable Diffusion 1.x",
@@ -28,7 +28,7 @@ _TEXT_WIDTHS = {
 def looks_like(tensors: Mapping[str, StoredTensor]) -> str | None:
     """The base of a LoRA in words, or None when nothing tells: by names, then by the width of the text it looks at."""
     for mark, base in _MARKS:
-        if any(mark in name for name in tensors):
+        if any(f"^{name}".find(mark) >= 0 for name in tensors):
             return base
     for name, tensor in tensors.items():
         if "attn2" in name and "to_k" in name and ("down" in name.rsplit("to_k", 1)[1] or "lora_A" in name):

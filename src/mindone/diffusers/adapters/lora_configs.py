@@ -23,14 +23,12 @@ _REFUSED = (
     "arrow_config",
     "kasa_config",
     "layer_replication",
-    "lora_bias",
     "megatron_config",
     "modules_to_save",
     "monteclora_config",
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
-    "use_dora",
     "use_qalora",
 )
 _CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")

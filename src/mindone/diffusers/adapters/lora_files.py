@@ -1,185 +1,296 @@
-"""LoRA files: low-rank updates of a network's weights (Hu et al. 2021), and of convolutions (LoCon, Yeh et al. 2024).
+"""LoRA files: changes of a network's weights, low-rank (Hu et al. 2021) and of the kinds in `lora_kinds`.
 
-A layer's weight W becomes W + scale · (alpha / rank) · up · down. The files come in many spellings (see `lora_names`);
-what is read is one mapping from our parameters' names to `LoraLayer`, with tensors that are views of the file.
+The files come in many spellings (see `lora_names`); what is read is one mapping from our parameters' names to what is
+added to them, with tensors that are views of the file.
 """
 
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
 from .lora_bases import looks_like
-from .lora_configs import METADATA, PEFT_CONFIG, PEFT_FILE, PeftConfigs, configs_of_folder, configs_of_metadata
-from .lora_names import LoraKey, Part, Resolver, Shapes, parse_key, refused_kind
+from .lora_configs import (
+    METADATA,
+    PEFT_CONFIG,
+    PEFT_FILE,
+    PeftConfigs,
+    configs_of_folder,
+    configs_of_metadata,
+    finite,
+)
+from .lora_kinds import Change, LoraLayer, Sum, Whole, dora, hada, lokr
+from .lora_names import BIAS_PARTS, LoraKey, Resolver, Shapes, parse_key, refused_kind
 
 _SHOWN = 4
+_TABLES = ("token_embedding.weight", "position_embedding.weight")
+_BUNDLED = re.compile(r"^bundle_emb\.(.+)\.(clip_l|clip_g|emb_params|string_to_param\.\*)$")
+
+Lora = Mapping[str, Mapping[str, Change]]
+"""Changes by component (``unet``, ``text_encoder``, ``text_encoder_2``) and by parameter name."""
+Parts = dict[str, StoredTensor]
 
 
 @dataclass(frozen=True)
-class LoraLayer:
-    """The update of one weight of shape (out, in) or (out, in, height, width)."""
+class LoraFile:
+    """What a LoRA is read from."""
 
-    down: StoredTensor
-    """(rank, in) or (rank, in, height, width)."""
-    up: StoredTensor
-    """(out, rank)."""
-    alpha: float
+    tensors: Mapping[str, StoredTensor]
+    metadata: Mapping[str, str] | None = None
+    """The header's; diffusers keeps peft's configs there (`METADATA`)."""
+    source: str = "the LoRA"
+    """The file, for messages."""
+    configs: PeftConfigs | None = None
+    """peft's; None: those in ``metadata``."""
 
-    @property
-    def rank(self) -> int:
-        """Rows of ``down``."""
-        return self.down.shape[0]
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "LoraFile":
+        """A ``.safetensors`` file; beside ``adapter_model.safetensors``, as peft saves it, lies a config with alpha.
 
-    @property
-    def scale(self) -> float:
-        """What the product is multiplied by before the user's own weight: alpha / rank."""
-        return self.alpha / self.rank
+        Raises:
+            ValueError: a pickle, a broken file or config, or an option of peft's that is not known here.
+            FileNotFoundError: no such file, or no config beside one of peft's.
+        """
+        path = Path(path)
+        if path.suffix in PICKLE_SUFFIXES:
+            raise ValueError(
+                f"{path} is a pickle file, which can run code and is not read; take the LoRA's .safetensors file"
+            )
+        file = SafetensorsFile(path)
+        if path.name != PEFT_FILE:
+            return cls(file, file.metadata, str(path))
+        config = path.with_name(PEFT_CONFIG)
+        if not config.is_file():
+            raise FileNotFoundError(f"no {PEFT_CONFIG} beside {path}; peft keeps alpha there")
+        component, configs = configs_of_folder(config, list(file))
+        return cls({f"{component}.{name}": tensor for name, tensor in file.items()}, None, str(path), configs)
 
-    def update(self) -> NDArray[np.float32]:
-        """What is added to the weight at full strength, in the weight's shape."""
-        down = self.down.numpy(np.float32)
-        product: NDArray[np.float32] = self.up.numpy(np.float32) @ down.reshape(self.rank, -1)
-        product *= np.float32(self.scale)
-        return product.reshape(-1, *down.shape[1:])
+    def words(self) -> dict[str, dict[str, StoredTensor]]:
+        """The tensors of textual inversions that were trained with it, by word, as files of their own have them."""
+        found: dict[str, dict[str, StoredTensor]] = {}
+        for name, tensor in self.tensors.items():
+            if (match := _BUNDLED.match(name)) is not None:
+                found.setdefault(match[1], {})[match[2].removeprefix("string_to_param.")] = tensor
+        return found
+
+    def layers(self, networks: Mapping[str, Shapes]) -> dict[str, dict[str, Change]]:
+        """Find the layer of ``networks`` that every tensor belongs to.
+
+        A file that numbers its blocks in both ways holds everything twice; then our numbering counts.
+
+        Args:
+            networks: the shapes of every parameter of ``unet``, ``text_encoder`` and ``text_encoder_2``.
+
+        Returns:
+            Changes by component and parameter name; only components that have some.
+
+        Raises:
+            ValueError: OFT, (IA)³ and other kinds than those in `lora_kinds`; keys that fit nothing (with the
+                architecture that they look like); shapes of another base (listed); half of a pair.
+        """
+        tensors = {name: tensor for name, tensor in self.tensors.items() if not _BUNDLED.match(name)}
+        if not self.tensors:
+            raise ValueError(f"{self.source} holds no tensors")
+        for name in tensors:
+            kind = refused_kind(name)
+            if kind is not None:
+                raise ValueError(f"{self.source} is {kind}, told by {name!r}, which is not known here")
+        resolvers = {component: Resolver(component, shapes) for component, shapes in networks.items()}
+        layers, strange = _grouped(tensors, resolvers, networks)
+        if strange:
+            raise ValueError(
+                f"{self.source}: {len(strange)} of {len(tensors)} keys fit nothing here: "
+                f"{_listed([repr(name) for name in strange], ', ')}" + _guessed("; they look like ", tensors)
+            )
+        result: dict[str, dict[str, Change]] = {}
+        wrong: list[str] = []
+        configs = self.configs or configs_of_metadata((self.metadata or {}).get(METADATA), list(networks), self.source)
+        unclear: list[str] = []
+        for (component, parameter), (key, parts) in layers.items():
+            if parameter.endswith(_TABLES):
+                raise ValueError(
+                    f"{self.source} changes {parameter}; only layers, convolutions and norms are known here"
+                )
+            shape = networks[component][parameter]
+            layer = _Layer(self.source, key, parts, shape, configs, component, parameter)
+            changes = layer.changes()
+            if layer.alpha() is None and "alpha" in parts:
+                unclear.append(key.module)
+            if changes is None:
+                found = " and ".join("×".join(map(str, x.shape)) for name, x in parts.items() if name != "alpha")
+                wrong.append(f"{parameter} of {'×'.join(map(str, shape))} has {found}")
+                continue
+            result.setdefault(component, {}).update(changes)
+        if wrong:
+            base = _guessed(", by its looks ", tensors)
+            raise ValueError(f"{self.source} is a LoRA of another base{base}: {_listed(wrong, '; ')}")
+        if unclear:
+            raise ValueError(
+                f"{self.source}: alpha must be one finite number, which it is not for {_listed(unclear, ', ')}"
+            )
+        return result
 
 
-Lora = Mapping[str, Mapping[str, LoraLayer]]
-"""Layers by component (``unet``, ``text_encoder``, ``text_encoder_2``) and by parameter name."""
-
-
-def open_lora(path: str | os.PathLike[str], networks: Mapping[str, Shapes]) -> dict[str, dict[str, LoraLayer]]:
-    """Read a LoRA's ``.safetensors`` file for the given networks; see `read_lora`.
-
-    Beside ``adapter_model.safetensors``, as peft saves it, lies ``adapter_config.json`` with alpha.
-    """
-    path = Path(path)
-    if path.suffix in PICKLE_SUFFIXES:
-        raise ValueError(
-            f"{path} is a pickle file, which can run code and is not read; take the LoRA's .safetensors file"
-        )
-    file = SafetensorsFile(path)
-    if path.name != PEFT_FILE:
-        return read_lora(file, networks, file.metadata, source=str(path))
-    config = path.with_name(PEFT_CONFIG)
-    if not config.is_file():
-        raise FileNotFoundError(f"no {PEFT_CONFIG} beside {path}; peft keeps alpha there")
-    component, configs = configs_of_folder(config, list(file))
-    named = {f"{component}.{name}": tensor for name, tensor in file.items()}
-    return read_lora(named, networks, source=str(path), configs=configs)
+def open_lora(path: str | os.PathLike[str], networks: Mapping[str, Shapes]) -> dict[str, dict[str, Change]]:
+    """Read a LoRA's ``.safetensors`` file for the given networks; raises as `LoraFile.open` and `LoraFile.layers`."""
+    return LoraFile.open(path).layers(networks)
 
 
 def read_lora(
-    tensors: Mapping[str, StoredTensor],
-    networks: Mapping[str, Shapes],
-    metadata: Mapping[str, str] | None = None,
-    *,
-    source: str = "the LoRA",
-    configs: PeftConfigs | None = None,
-) -> dict[str, dict[str, LoraLayer]]:
-    """Find the layer of ``networks`` that every tensor of a LoRA file belongs to.
-
-    A file that numbers its blocks in both ways holds everything twice; then our numbering counts.
-
-    Args:
-        tensors: the file's.
-        networks: the shapes of every parameter of ``unet``, ``text_encoder`` and ``text_encoder_2``.
-        metadata: the file's; diffusers keeps alpha there (`METADATA`).
-        source: the file, for messages.
-        configs: peft's; None: those in ``metadata``.
-
-    Returns:
-        Layers by component and parameter name; only components that have some.
-
-    Raises:
-        ValueError: DoRA, LoHa, LoKr and other methods than LoRA; keys that fit nothing (with the architecture that they
-            look like); shapes of another base (listed); half of a pair.
-    """
-    if not tensors:
-        raise ValueError(f"{source} holds no tensors")
-    for name in tensors:
-        kind = refused_kind(name)
-        if kind is not None:
-            raise ValueError(f"{source} is {kind}, told by {name!r}; only LoRA and LoCon are known here")
-    resolvers = {component: Resolver(component, shapes) for component, shapes in networks.items()}
-    layers, strange = _grouped(tensors, resolvers)
-    if strange:
-        more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
-        guess = looks_like(tensors)
-        raise ValueError(
-            f"{source}: {len(strange)} of {len(tensors)} keys fit nothing here: "
-            f"{', '.join(map(repr, strange[:_SHOWN]))}{more}" + (f"; they look like {guess}" if guess else "")
-        )
-    if configs is None:
-        configs = configs_of_metadata((metadata or {}).get(METADATA), list(networks), source)
-    result: dict[str, dict[str, LoraLayer]] = {}
-    wrong: list[str] = []
-    for (component, parameter), (key, parts) in layers.items():
-        if "down" not in parts or "up" not in parts:
-            raise ValueError(f"{source}: {key.module!r} has {' and '.join(sorted(parts))} but needs down and up")
-        shape = networks[component][parameter]
-        if not _fits(parts, shape):
-            found = " and ".join("×".join(map(str, parts[part].shape)) for part in ("down", "up"))
-            wrong.append(f"{parameter} of {'×'.join(map(str, shape))} has {found}")
-            continue
-        layer = _layer(parts, shape, configs.alpha(component, parameter, parts["down"].shape[0]))
-        result.setdefault(component, {})[parameter] = layer
-    if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        guess = looks_like(tensors)
-        raise ValueError(
-            f"{source} is a LoRA of another base{f', by its looks {guess}' if guess else ''}: "
-            f"{'; '.join(wrong[:_SHOWN])}{more}"
-        )
-    return result
-
-
-Parts = dict[Part, StoredTensor]
+    tensors: Mapping[str, StoredTensor], networks: Mapping[str, Shapes], metadata: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Change]]:
+    """Take a LoRA's tensors apart for the given networks; raises as `LoraFile.layers`."""
+    return LoraFile(tensors, metadata).layers(networks)
 
 
 def _grouped(
-    tensors: Mapping[str, StoredTensor], resolvers: Mapping[str, Resolver]
+    tensors: Mapping[str, StoredTensor], resolvers: Mapping[str, Resolver], networks: Mapping[str, Shapes]
 ) -> tuple[dict[tuple[str, str], tuple[LoraKey, Parts]], list[str]]:
-    """The parts of every layer by component and parameter, and the keys that fit nothing."""
+    """The parts of every layer by component and its weight's name, and the keys that fit nothing."""
     strange: list[str] = []
     found: dict[tuple[str, str], dict[bool, tuple[LoraKey, Parts]]] = {}
     for name, tensor in tensors.items():
         key = parse_key(name)
         resolver = None if key is None else resolvers.get(key.component)
-        parameter = None if key is None or resolver is None else resolver.parameter(key)
-        if key is None or resolver is None or parameter is None:
+        weight = None if key is None or resolver is None else resolver.parameter(key)
+        if key is None or resolver is None or weight is None:
             strange.append(name)
             continue
-        numberings = found.setdefault((key.component, parameter), {})
+        if key.part in BIAS_PARTS and _bias(weight) not in networks[key.component]:
+            strange.append(name)
+            continue
+        numberings = found.setdefault((key.component, weight), {})
         _, parts = numberings.setdefault(resolver.in_original_numbering(key), (key, {}))
         parts[key.part] = tensor
     return {place: numberings[min(numberings)] for place, numberings in found.items()}, strange
 
 
-def _fits(parts: Parts, shape: tuple[int, ...]) -> bool:
-    down, up, mid = parts["down"].shape, parts["up"].shape, parts.get("mid")
-    rank, kernel = down[0], math.prod(shape[2:])
-    if len(down) < 2 or len(up) < 2 or down[1] != shape[1] or up[0] != shape[0] or math.prod(up[1:]) != rank:
-        return False
+@dataclass(frozen=True)
+class _Layer:
+    """The tensors of one layer, and what they change."""
+
+    source: str
+    key: LoraKey
+    parts: Parts
+    shape: tuple[int, ...]
+    configs: PeftConfigs
+    component: str
+    parameter: str
+
+    def changes(self) -> dict[str, Change] | None:
+        """What is added to the weight, and to the bias, by their names; None where shapes do not fit the weight's."""
+        changes: dict[str, Change] = {}
+        weight = self._weight()
+        bias = self._bias()
+        if weight is None or bias is None:
+            return None
+        if weight:
+            changes[self.parameter] = weight[0] if len(weight) == 1 else Sum(weight)
+        if bias:
+            changes[_bias(self.parameter)] = bias[0] if len(bias) == 1 else Sum(bias)
+        if not changes:
+            self._check_needs("down", "up")
+        return changes
+
+    def _weight(self) -> list[Change] | None:
+        parts, alpha = self.parts, self.alpha()
+        kinds = {name.split("_")[0] for name in parts}
+        found: list[Change | None] = []
+        if kinds & {"down", "up", "mid"}:
+            self._check_needs("down", "up")
+            found.append(_low_rank(parts, self.shape, self._peft_alpha() if alpha is None else alpha))
+        if "hada" in kinds:
+            self._check_needs("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+            found.append(hada(parts, self.shape, alpha))
+        if "lokr" in kinds:
+            for whole in ("lokr_w1", "lokr_w2"):
+                self._check_needs(*([whole] if whole in parts else [f"{whole}_a", f"{whole}_b"]))
+            found.append(lokr(parts, self.shape, alpha))
+        found += [_whole(parts[name], self.shape) for name in ("diff", "w_norm") if name in parts]
+        changes = [change for change in found if change is not None]
+        if len(changes) < len(found):
+            return None
+        for name in ("dora_scale", "lora_magnitude_vector"):
+            if name in parts:
+                if not changes:
+                    self._check_needs("down", "up")
+                change = changes[0] if len(changes) == 1 else Sum(changes)
+                around = dora(change, parts[name], self.shape, strength_inside=name == "lora_magnitude_vector")
+                if around is None:
+                    return None
+                changes = [around]
+        return changes
+
+    def _bias(self) -> list[Change] | None:
+        parts, shape = self.parts, self.shape[:1]
+        found: list[Change | None] = [_whole(parts[name], shape) for name in ("diff_b", "b_norm") if name in parts]
+        if "bias" in parts:
+            self._check_needs("down", "up")
+            rank = parts["down"].shape[0] if parts["down"].shape else 1
+            alpha = self.alpha()
+            alpha = self._peft_alpha() if alpha is None else alpha
+            found.append(_whole(parts["bias"], shape, 1.0 if alpha is None else alpha / max(rank, 1)))
+        changes = [change for change in found if change is not None]
+        return changes if len(changes) == len(found) else None
+
+    def alpha(self) -> float | None:
+        """The file's own alpha; None where it has none, or none that is one finite number."""
+        tensor = self.parts.get("alpha")
+        if tensor is None or tensor.size != 1:
+            return None
+        return finite(float(tensor.numpy(np.float64).reshape(-1)[0]))
+
+    def _peft_alpha(self) -> float | None:
+        down = self.parts["down"].shape
+        return self.configs.alpha(self.component, self.parameter, down[0] if down else 0)
+
+    def _check_needs(self, *names: str) -> None:
+        if any(name not in self.parts for name in names):
+            has, needs = " and ".join(sorted(self.parts)), " and ".join(names)
+            raise ValueError(f"{self.source}: {self.key.module[:120]!r} has {has} but needs {needs}")
+
+
+def _low_rank(parts: Parts, shape: tuple[int, ...], alpha: float | None) -> LoraLayer | None:
+    down, up, mid = parts["down"], parts["up"], parts.get("mid")
+    if len(down.shape) < 2 or len(up.shape) < 2 or 0 in (*down.shape, *up.shape):
+        return None
+    rank, kernel = down.shape[0], math.prod(shape[2:])
+    if down.shape[1] != shape[1] or up.shape[0] != shape[0] or math.prod(up.shape[1:]) != rank:
+        return None
     if mid is None:
-        return math.prod(down[2:]) == kernel
-    return math.prod(down[2:]) == 1 and mid.shape == (rank, rank, *shape[2:])
-
-
-def _layer(parts: Parts, shape: tuple[int, ...], alpha: float | None) -> LoraLayer:
-    down, up = parts["down"], parts["up"]
-    rank = down.shape[0]
-    if "mid" in parts:  # down, mid and up are convolutions in a row: the first two make one
-        folded = np.tensordot(parts["mid"].numpy(np.float32), down.numpy(np.float32).reshape(rank, -1), ([1], [0]))
+        if math.prod(down.shape[2:]) != kernel:
+            return None
+    else:  # down, mid and up are convolutions in a row: the first two make one
+        fits = math.prod(down.shape[2:]) == 1 and mid.shape == (rank, rank, *shape[2:])
+        if not fits or rank > max(shape[:2]):
+            return None
+        folded = np.tensordot(mid.numpy(np.float32), down.numpy(np.float32).reshape(rank, -1), ([1], [0]))
         down = StoredTensor.from_numpy(np.moveaxis(folded, -1, 1))
-    if "alpha" in parts:
-        alpha = float(parts["alpha"].numpy(np.float32).reshape(-1)[0])
     return LoraLayer(
         down.reshape((rank, *shape[1:])), up.reshape((shape[0], rank)), float(rank) if alpha is None else alpha
     )
+
+
+def _whole(tensor: StoredTensor, shape: Sequence[int], scale: float = 1.0) -> Whole | None:
+    fits = tensor.shape[:1] == tuple(shape[:1]) and tensor.size == math.prod(shape)
+    return Whole(tensor, scale) if fits else None
+
+
+def _bias(weight: str) -> str:
+    return weight.removesuffix("weight") + "bias"
+
+
+def _listed(items: Sequence[str], between: str) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return between.join(each if len(each) <= 120 else f"{each[:117]}…" for each in items[:_SHOWN]) + more
+
+
+def _guessed(before: str, tensors: Mapping[str, StoredTensor]) -> str:
+    guess = looks_like(tensors)
+    return before + guess if guess else ""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..engines.base import Stored
-from .lora_files import LoraLayer
+from .lora_kinds import Change, LoraLayer, Values
 
 _call_scale: ContextVar[float] = ContextVar("mindone.diffusers.lora_scale", default=1.0)
 
@@ -117,20 +117,64 @@ class Up:
         return made[1] if dtype is None else made[1].astype(dtype, copy=False)
 
 
+class Overlay:
+    """A weight or bias with changes that are no low-rank products added to it: `engines.base.Adjustable` values.
+
+    Args:
+        base: the parameter's own values.
+    """
+
+    def __init__(self, base: Stored):
+        self.base, self.changes = base, 0
+        self._active: list[tuple[Change, float]] = []
+        self._made: tuple[int, Values] | None = None
+
+    def set_active(self, changes: Sequence[tuple[Change, float]]) -> None:
+        """Add these changes, each so strongly, from the next call on."""
+        self._active = list(changes)
+        self.changes += 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's."""
+        return self.base.shape
+
+    @property
+    def version(self) -> int:
+        """Another number after each change, and for each call's scale."""
+        return hash((self.changes, _call_scale.get()))
+
+    def numpy(self, dtype: DTypeLike | None = None) -> Values:
+        """``W + Σ ΔWᵢ``, where a call's scale counts as part of each change's strength."""
+        version, made = self.version, self._made
+        if made is None or made[0] != version:
+            values = changed(self.base, [(change, weight * _call_scale.get()) for change, weight in self._active])
+            self._made = made = (version, values)
+        return made[1] if dtype is None else made[1].astype(dtype, copy=False)
+
+
 class Fused:
     """A weight with updates added, computed when an engine asks: what `engines.binding.bind` takes as an overlay."""
 
-    def __init__(self, base: Stored, layers: Sequence[tuple[LoraLayer, float]]):
-        self.base, self.layers = base, layers
+    def __init__(self, base: Stored, changes: Sequence[tuple[Change, float]]):
+        self.base, self.changes = base, changes
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The weight's."""
         return self.base.shape
 
-    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
-        """``W + Σ wᵢ·(alphaᵢ / rankᵢ)·Uᵢ·Dᵢ``, computed in float32."""
-        values = np.array(self.base.numpy(np.float32))
-        for layer, weight in self.layers:
-            values += np.float32(weight) * layer.update()
+    def numpy(self, dtype: DTypeLike | None = None) -> Values:
+        """``W + Σ ΔWᵢ``, computed in float32."""
+        values = changed(self.base, self.changes)
         return values if dtype is None else values.astype(dtype, copy=False)
+
+
+def changed(base: Stored, changes: Sequence[tuple[Change, float]]) -> Values:
+    """``base`` with each change added, so strongly, in float32; each starts from ``base`` itself."""
+    values = np.array(base.numpy(np.float32))
+    if changes:
+        own = values.copy()
+        for change, weight in changes:
+            values += change.difference(own, weight)
+    return values

@@ -5,23 +5,33 @@
 - old attention processors: ``down_blocks.….attn1.processor.to_out_lora.down.weight``;
 - kohya and LyCORIS: ``lora_unet_down_blocks_…_to_q.lora_down.weight`` with underscores for dots, in our numbering of
   blocks or in the original layout's (``lora_unet_input_blocks_1_1_…``), and ``lora_te_…``, ``lora_te1_…``,
-  ``lora_te2_…`` for the text encoders.
+  ``lora_te2_…`` for the text encoders;
+- OneTrainer and ComfyUI: ``clip_l.…`` and ``clip_g.…``, or ``text_encoders.clip_l.transformer.…``, for these.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ..loading.original.unet_names import Stages, unet_key_map
 
-Part = Literal["down", "up", "mid", "alpha"]
 Shapes = Mapping[str, tuple[int, ...]]
 """A network's parameters: their shapes by name."""
 
 UNET = "unet"
 _PART = re.compile(r"^(.+?)[._]lora(?:_linear_layer)?[._](down|up|mid|A|B)(?:\.[A-Za-z]\w*)?\.weight$")
-_ALPHA = re.compile(r"^(.+?)(?:[._]lora)?\.alpha$")
-_PARTS: dict[str, Part] = {"A": "down", "B": "up", "down": "down", "up": "up", "mid": "mid"}
+_BESIDE = re.compile(r"^(.+?)(?:[._]lora)?\.(alpha)$")
+_OTHER = re.compile(
+    r"^(.+?)\.(hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|diff|diff_b|w_norm|b_norm|dora_scale)$"
+)
+_MAGNITUDE = re.compile(r"^(.+?)\.(lora_magnitude_vector)(?:\.[A-Za-z]\w*){0,2}$")
+_BIAS = re.compile(r"^(.+?)\.lora(?:_up|_B|\.up)(?:\.[A-Za-z]\w*)?\.(bias)$")
+_PARTS = {"A": "down", "B": "up"}
+_FORMS = (_PART, _BESIDE, _OTHER, _MAGNITUDE, _BIAS)
+BIAS_PARTS = ("bias", "diff_b", "b_norm")
+"""What changes the bias of a layer, not its weight."""
+VECTOR_PARTS = ("diff", "w_norm", *BIAS_PARTS)
+"""What layers can have whose weight is a vector: norms."""
 _FLAT = {
     "lora_unet_": UNET,
     "lora_te_": "text_encoder",
@@ -33,19 +43,18 @@ _DOTTED = {
     "diffusion_model.": UNET,
     "text_encoder.": "text_encoder",
     "text_encoder_2.": "text_encoder_2",
+    "text_encoders.clip_l.transformer.": "text_encoder",
+    "text_encoders.clip_h.transformer.": "text_encoder",
+    "text_encoders.clip_g.transformer.": "text_encoder_2",
+    "clip_l.": "text_encoder",
+    "clip_g.": "text_encoder_2",
 }
 _TEXT_ATTENTION = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
 _REFUSED = (
-    (("dora_scale", "lora_magnitude_vector"), "DoRA (weights renormalised by a learned magnitude)"),
-    (("hada_w", "hada_t"), "LoHa (Hadamard products)"),
-    (("lokr_w", "lokr_t"), "LoKr (Kronecker products)"),
     (("oft_blocks", "oft_diag", "oft_R"), "OFT (orthogonal rotations)"),
     (("on_input",), "(IA)³ (scales of activations)"),
     ((".a1.weight", ".b1.weight"), "GLoRA"),
-    ((".diff", ".diff_b", ".w_norm", ".b_norm"), "whole differences of weights beside LoRA"),
-    (("lora_B.bias", "lora_up.bias", "lora.up.bias"), "LoRA with biases"),
-    (("bundle_emb.",), "a LoRA bundled with textual inversions"),
 )
 
 
@@ -57,11 +66,12 @@ class LoraKey(NamedTuple):
     """The layer's name, dotted or flat."""
     flat: bool
     """Whether underscores stand for dots in ``module``."""
-    part: Part
+    part: str
+    """``down``, ``up``, ``mid``, ``alpha``, ``bias``, or for other kinds than LoRA their own word: ``hada_w1_a``."""
 
 
 def refused_kind(name: str) -> str | None:
-    """The method of a tensor that is part of something else than plain LoRA, in words."""
+    """The method of a tensor that is part of a kind which is not known here, in words."""
     for marks, kind in _REFUSED:
         if any(name.endswith(mark) or (not mark.startswith(".") and mark in name) for mark in marks):
             return kind
@@ -70,14 +80,10 @@ def refused_kind(name: str) -> str | None:
 
 def parse_key(name: str) -> LoraKey | None:
     """Take a key apart; None when it is none of a LoRA file."""
-    match = _PART.match(name)
-    if match is not None:
-        module, part = match[1], _PARTS[match[2]]
-    else:
-        match = _ALPHA.match(name)
-        if match is None:
-            return None
-        module, part = match[1], "alpha"
+    match = next((found for form in _FORMS if (found := form.match(name)) is not None), None)
+    if match is None:
+        return None
+    module, part = match[1], _PARTS.get(match[2], match[2])
     for prefix, component in _FLAT.items():
         if module.startswith(prefix):
             return LoraKey(component, module.removeprefix(prefix), True, part)
@@ -98,11 +104,8 @@ class Resolver:
 
     def __init__(self, component: str, parameters: Shapes):
         self.component = component
-        self.modules = {
-            name.removesuffix(".weight"): name
-            for name, shape in parameters.items()
-            if name.endswith(".weight") and len(shape) >= 2
-        }
+        self.vectors = {name for name, shape in parameters.items() if len(shape) < 2}
+        self.modules = {name.removesuffix(".weight"): name for name in parameters if name.endswith(".weight")}
         self.flat = {module.replace(".", "_"): name for module, name in self.modules.items()}
         self.original: dict[str, str] = {}
         if component == UNET:
@@ -113,17 +116,21 @@ class Resolver:
                     self.original[original.removesuffix(".weight").replace(".", "_")] = name
 
     def parameter(self, key: LoraKey) -> str | None:
-        """The parameter's name, or None when the network has none such."""
+        """The name of the layer's weight, or None when the network has none such that could have this part."""
+        name = self._weight(key)
+        return None if name in self.vectors and key.part not in VECTOR_PARTS else name
+
+    def in_original_numbering(self, key: LoraKey) -> bool:
+        """Whether the layer is called by its number in the original layout."""
+        return key.module.replace(".", "_") in self.original
+
+    def _weight(self, key: LoraKey) -> str | None:
         if key.flat:
             return self.flat.get(key.module) or self.original.get(key.module)
         for module in self._spellings(key.module):
             if module in self.modules:
                 return self.modules[module]
         return self.original.get(key.module.replace(".", "_"))
-
-    def in_original_numbering(self, key: LoraKey) -> bool:
-        """Whether the layer is called by its number in the original layout."""
-        return key.module.replace(".", "_") in self.original
 
     def _spellings(self, module: str) -> list[str]:
         head, _, last = module.rpartition(".")

@@ -67,6 +67,29 @@ def is_put_on(parameter: Parameter) -> bool:
     return getattr(parameter, "is_put_on", False)
 
 
+def lay_over(parameter: Parameter, overlay: Stored) -> None:
+    """Have the parameter take an adapter's values in the place of its own, which stay `own` until `uncover`."""
+    parameter.underneath = stored(parameter)
+    bind(parameter, overlay)
+
+
+def uncover(parameter: Parameter) -> None:
+    """Give the parameter its own values back."""
+    bind(parameter, own(parameter))
+    parameter.underneath = None
+
+
+def is_covered(parameter: Parameter) -> bool:
+    """Whether an adapter's values lie over the parameter's own."""
+    return getattr(parameter, "underneath", None) is not None
+
+
+def own(parameter: Parameter) -> Stored:
+    """The parameter's values without what an adapter has laid over them: those that checkpoints hold."""
+    values: Stored | None = getattr(parameter, "underneath", None)
+    return stored(parameter) if values is None else values
+
+
 def stored(parameter: Parameter) -> Stored:
     """The parameter's values: what was bound to it, or what MindSpore has been given since.
 

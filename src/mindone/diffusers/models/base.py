@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import engines
 from ..engines.base import Array, Input, Stored
-from ..engines.binding import bind, bound, is_put_on, published_name, stored
+from ..engines.binding import bind, is_put_on, own, published_name
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import as_input, prepare
 from ..loading import dtypes
@@ -200,11 +200,11 @@ class Model(PublishedModel, nn.Cell):
 
     def stored(self, name: str) -> StoredTensor:
         """The parameter ``name`` as the checkpoint holds it, or as it was set since."""
-        return _as_tensor(stored(self._parameter(name)))
+        return _as_tensor(own(self._parameter(name)))
 
     def array(self, name: str) -> NDArray[np.float32]:
         """The parameter ``name`` as a float32 array."""
-        return stored(self._parameter(name)).numpy(np.float32)
+        return own(self._parameter(name)).numpy(np.float32)
 
     def published_parameters(self) -> dict[str, ms.Parameter]:
         """The parameters by the names that checkpoints know them by; without those that adapters have brought."""
@@ -297,11 +297,11 @@ class _Cast(Mapping[str, StoredTensor]):
         self.parameters = model.published_parameters()
         self.int8: dict[str, StoredTensor] = {}
         for name, parameter in self.parameters.items():
-            if isinstance(values := bound(parameter), Int8Tensor):
+            if not parameter.has_init and isinstance(values := own(parameter), Int8Tensor):
                 self.int8 |= values.tensors(name)
 
     def __getitem__(self, name: str) -> StoredTensor:
-        return self.int8.get(name) or _as_tensor(stored(self.parameters[name])).cast(self.dtype)
+        return self.int8.get(name) or _as_tensor(own(self.parameters[name])).cast(self.dtype)
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self.parameters, **self.int8})

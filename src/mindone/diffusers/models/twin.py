@@ -2,15 +2,15 @@
 
 from typing import TypeVar
 
-from ..engines.binding import bind, is_put_on, stored
+from ..engines.binding import bind, is_covered, is_put_on, stored
 from .base import Model
 
 M = TypeVar("M", bound=Model)
 
 
 def is_plain(network: Model) -> bool:
-    """Whether the network is as its checkpoint has it: no adapter has put parameters on it."""
-    return not any(is_put_on(parameter) for _, parameter in network.parameters_and_names())
+    """Whether the network is as its checkpoint has it: no adapter has put parameters on it, or values over its own."""
+    return not any(is_put_on(parameter) or is_covered(parameter) for _, parameter in network.parameters_and_names())
 
 
 def twin(network: M, dtype: str | None = None) -> M:

@@ -26,7 +26,6 @@ from .lora import LoraPipeline
 from .offload import Offloading
 from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
-from .textual_inversion import TextualInversionPipeline
 from .tuning import Tuning
 
 P = TypeVar("P", bound="Pipeline")
@@ -36,7 +35,6 @@ class Pipeline(
     PublishedPipeline,
     SingleFilePipeline,
     LoraPipeline,
-    TextualInversionPipeline,
     IPAdapterPipeline,
     Offloading,
     Tuning,

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from ..adapters.block_weights import BlockWeights, component_weight
 from ..adapters.lora import NetworkLora, lora_of
 from ..adapters.lora_configs import PEFT_CONFIG
-from ..adapters.lora_files import open_lora, read_lora
+from ..adapters.lora_files import LoraFile
 from ..adapters.lora_matrices import lora_scale
 from ..adapters.lora_names import Shapes
 from ..engines import Array
 from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor
 from ..models.base import Model
+from .textual_inversion import TextualInversionPipeline
 
 USUAL_NAME = "pytorch_lora_weights.safetensors"
 NETWORKS = ("unet", "text_encoder", "text_encoder_2")
@@ -26,8 +27,8 @@ Weight = BlockWeights | Mapping[str, object] | None
 """A number, the published form with blocks, or ``{"unet": …, "text_encoder": …}`` of either."""
 
 
-class LoraPipeline:
-    """The methods of a pipeline that has LoRAs."""
+class LoraPipeline(TextualInversionPipeline):
+    """The methods of a pipeline that has LoRAs, which may bring textual inversions along."""
 
     def load_lora_weights(
         self,
@@ -42,7 +43,9 @@ class LoraPipeline:
     ) -> None:
         """Load a LoRA for the UNet and the text encoders; in the networks that it changes it alone is active then.
 
-        Its weight is 1. Networks that it says nothing of keep what is active in them, as published: see `set_adapters`.
+        Its weight is 1. LoRA and LoCon, LoHa, LoKr, DoRA and whole differences are known (`adapters.lora_kinds`). Words
+        that were trained with it (textual inversions) are known as long as it is loaded. Networks that it says nothing
+        of keep what is active in them, as published: see `set_adapters`.
 
         Args:
             path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or
@@ -53,11 +56,12 @@ class LoraPipeline:
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:
-            ValueError: a name that is taken; DoRA and other methods; keys that fit nothing; a LoRA of another base.
+            ValueError: a name that is taken; OFT, (IA)³ and GLoRA; keys that fit nothing; a LoRA of another base; a
+                word that is known already. Then nothing is loaded.
             FileNotFoundError: no such file, or several that could be meant.
         """
         self._refuse_while_fused("load_lora_weights")
-        taken = {name for lora in self._loras().values() for name in lora.loaded}
+        taken = self._loaded()
         if adapter_name is None:
             adapter_name = next(name for i in range(len(taken) + 1) if (name := f"default_{i}") not in taken)
         if adapter_name in taken:
@@ -66,13 +70,21 @@ class LoraPipeline:
             )
         shapes = {name: shapes_of(network) for name, network in self._adapted().items()}
         if isinstance(path_or_id_or_dict, Mapping):
-            layers = read_lora({name: _stored(tensor) for name, tensor in path_or_id_or_dict.items()}, shapes)
+            file = LoraFile({name: _stored(tensor) for name, tensor in path_or_id_or_dict.items()})
         else:
             source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only, token)
-            layers = open_lora(source.file(weight_name, USUAL_NAME, beside=PEFT_CONFIG), shapes)
-        for name, lora in self._loras().items():
-            if name in layers:
-                lora.load(adapter_name, layers[name])
+            file = LoraFile.open(source.file(weight_name, USUAL_NAME, beside=PEFT_CONFIG))
+        layers = file.layers(shapes)
+        try:
+            for word, vectors in file.words().items():
+                self.load_textual_inversion({name: x.numpy(np.float32) for name, x in vectors.items()}, token=word)
+                self._bundled_words().setdefault(adapter_name, []).append(word)
+            for name, lora in self._loras().items():
+                if name in layers:
+                    lora.load(adapter_name, layers[name])
+        except Exception:
+            self._forget([adapter_name])
+            raise
 
     def set_adapters(
         self, adapter_names: str | Sequence[str], adapter_weights: Weight | Sequence[Weight] = None
@@ -138,8 +150,7 @@ class LoraPipeline:
         """
         names = self._known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
         self._refuse_while_fused("delete_adapters")
-        for lora in self._loras().values():
-            lora.delete(names)
+        self._forget(names)
 
     def fuse_lora(self, adapter_names: Sequence[str] | None = None, lora_scale: float = 1.0) -> None:
         """Bake the active adapters, or those among ``adapter_names``, into the weights: drawing is as fast as without.
@@ -165,8 +176,7 @@ class LoraPipeline:
 
     def unload_lora_weights(self) -> None:
         """Forget all adapters. What is fused stays in the weights, as published, until `unfuse_lora`."""
-        for lora in self._loras().values():
-            lora.delete(list(lora.loaded))
+        self._forget(self._loaded())
 
     def lora_call(self, cross_attention_kwargs: Mapping[str, object] | None) -> AbstractContextManager[None]:
         """Within this context adapters count ``cross_attention_kwargs["scale"]`` times as much, in this thread alone.
@@ -194,8 +204,24 @@ class LoraPipeline:
     def _loras(self) -> dict[str, NetworkLora]:
         return {name: lora_of(network) for name, network in self._adapted().items()}
 
+    def _loaded(self) -> list[str]:
+        """The names of the loaded adapters."""
+        return list(dict.fromkeys(name for lora in self._loras().values() for name in (*lora.loaded, *lora.words)))
+
+    def _bundled_words(self) -> dict[str, list[str]]:
+        """The textual inversions that came with adapters, by these."""
+        return next(iter(self._loras().values())).words
+
+    def _forget(self, names: Sequence[str]) -> None:
+        for lora in self._loras().values():
+            lora.delete(names)
+        bundled = self._bundled_words()
+        words = [word for name in names for word in bundled.pop(name, ())]
+        known = {word for each in self._words().values() for word in each.vectors}
+        self.unload_textual_inversion([word for word in words if word in known])
+
     def _known(self, names: list[str]) -> list[str]:
-        loaded = list(dict.fromkeys(name for lora in self._loras().values() for name in lora.loaded))
+        loaded = self._loaded()
         unknown = [name for name in names if name not in loaded]
         if unknown:
             raise ValueError(f"no adapter {', '.join(map(repr, unknown))} is loaded; loaded are {loaded}")
@@ -222,4 +248,4 @@ def _weight(weight: Weight, component: str) -> BlockWeights:
 def _stored(tensor: NDArray[np.generic] | StoredTensor | Array) -> StoredTensor:
     if isinstance(tensor, StoredTensor):
         return tensor
-    return StoredTensor.from_numpy(tensor if isinstance(tensor, np.ndarray) else tensor.asnumpy())
+    return StoredTensor.from_numpy(tensor.asnumpy() if hasattr(tensor, "asnumpy") else np.asarray(tensor))

@@ -54,6 +54,9 @@ class Operators(Recorder):
         return y if shift is None else ov_ops.add(y, shift)
 
     def upsample_conv2d(self, x: Array, weight: Array, bias: Array = None) -> Node:
+        if not self.is_fixed(weight):
+            height, width = x.shape[2:]
+            return self.conv2d(self.interpolate_nearest(x, (2 * height, 2 * width)), weight, bias, 1, 1)
         # The 3×3 doubled pixels that an output sees are copies of 2×2 pixels of `x`, in one of four ways: whether its
         # row and its column are even or odd. So the outputs of each way are a 2×2 convolution of `x` itself, with sums
         # of the weights: 16 products for four outputs instead of 36.
