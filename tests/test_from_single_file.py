@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from documented import documented_hub
 from lora_cases import kohya, layers, stored
 from mindone.diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel, jobs
 from mindone.diffusers.cli import main
 from mindone.diffusers.jobs import Job
 from mindone.diffusers.jobs.run import weighed
+from mindone.diffusers.loading.config import read_config
 from mindone.diffusers.loading.convert import folder_to_file
-from mindone.diffusers.loading.safetensors import save_file
+from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
 from tiny_pipelines import checkpoint, images_of, load
 
 
@@ -62,7 +64,7 @@ def test_a_file_of_another_kind_of_pipeline_is_told(files):
 def test_a_file_of_one_network_is_no_pipeline(files, tmp_path):
     folder_to_file(checkpoint("sd1") / "unet", tmp_path / "unet.safetensors")
     unet = {"path_or_address": tmp_path / "unet.safetensors", "config": checkpoint("sd1") / "unet"}
-    with pytest.raises(ValueError, match="holds unet only, which is no pipeline"):
+    with pytest.raises(ValueError, match=r"holds unet only; pass vae=…, text_encoder=… for a pipeline"):
         DiffusionPipeline.from_single_file(**unet)
     with pytest.raises(ValueError, match="has no AutoencoderKL; it has UNet2DConditionModel"):
         AutoencoderKL.from_single_file(**unet)
@@ -79,15 +81,18 @@ def test_the_command_line_converts_both_ways(files, tmp_path):
     converted(folder, "-o", again)
     assert again.read_bytes() == source.read_bytes()
     refused = CliRunner().invoke(main, ["convert", str(folder), "-o", str(tmp_path / "file.bin")])
-    assert refused.exit_code != 0 and "a folder becomes a .safetensors file" in refused.output
+    assert refused.exit_code != 0 and "a checkpoint becomes a .safetensors file" in refused.output
 
 
 def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
     job = Job(prompt="a cat", model=str(files / "sd1.safetensors"), steps=2, seed=0, dtype="float32", engine="openvino")
     folder = load(checkpoint("sd1"))
     texts = {"text_encoder": folder.text_encoder, "tokenizer": folder.tokenizer, "vae": folder.vae}
+    whole = SafetensorsFile(files / "sd1.safetensors")
+    save_file(dict(whole), tmp_path / "bare.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match="norm_num_groups"):  # tiny networks are not told by their shapes alone
-        jobs.load(job, **texts)
+        jobs.load(job.changed(model=str(tmp_path / "bare.safetensors")), **texts)
+    np.testing.assert_array_equal(jobs.draw(jobs.load(job), job)[0], jobs.draw(folder, job)[0])  # but by the metadata
     with pytest.raises(ValueError, match="a model that is one file has none"):
         jobs.load(job.changed(variant="fp16"))
 
@@ -126,3 +131,50 @@ def test_a_lora_on_the_command_line_has_a_weight(text, expected):
 def test_a_lora_without_a_path_or_a_number_is_refused(text):
     with pytest.raises(ValueError, match="lora must be PATH or PATH:WEIGHT"):
         weighed(text)
+
+
+def test_the_bundled_checkpoint_is_converted_by_name_and_its_file_draws_alone(tmp_path):
+    result = CliRunner().invoke(main, ["convert", "icons-distilled", "-o", str(tmp_path / "icons.safetensors")])
+    assert result.exit_code == 0, result.output
+    pipe = jobs.load(Job(prompt="", model=str(tmp_path / "icons.safetensors"), dtype="float32", engine="openvino"))
+    folder = load("icons-distilled")
+    assert pipe.scheduler.config == folder.scheduler.config
+    assert pipe.generation_config == folder.generation_config != {}
+    assert pipe.tokenizer("a rocket").tolist() == folder.tokenizer("a rocket").tolist()
+    for name in ("unet", "vae", "text_encoder"):
+        mine, theirs = (getattr(each, name) for each in (pipe, folder))
+        assert mine.config == theirs.config
+        assert all(np.array_equal(mine.array(key), theirs.array(key)) for key in mine.published_parameters())
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_files_without_some_parts_draw_with_those_that_are_given(files, tmp_path, family):
+    folder = load(checkpoint(family))
+    file = SafetensorsFile(files / f"{family}.safetensors")
+    unet = {name: tensor for name, tensor in file.items() if name.startswith("model.diffusion_model.")}
+    save_file(unet, tmp_path / "unet.safetensors", file.metadata)
+    with pytest.raises(ValueError, match=r"holds unet only; pass vae=…, text_encoder=…"):
+        DiffusionPipeline.from_single_file(tmp_path / "unet.safetensors")
+    given = {name: part for name, part in folder.components.items() if name.startswith(("vae", "text_encoder"))}
+    pipe = DiffusionPipeline.from_single_file(tmp_path / "unet.safetensors", engine="openvino", **given)
+    pipe.set_progress_bar_config(disable=True)
+    np.testing.assert_array_equal(images_of(pipe), images_of(folder))
+
+
+def test_published_arguments_of_from_single_file(files, tmp_path):
+    bare = tmp_path / "bare.safetensors"
+    save_file(dict(SafetensorsFile(files / "sd1.safetensors")), bare)
+    (tmp_path / "hub").mkdir()
+    with documented_hub(tmp_path / "hub"):
+        pipe = StableDiffusionPipeline.from_single_file(
+            bare,
+            config="stable-diffusion-v1-5/stable-diffusion-v1-5",
+            variant="fp16",
+            use_safetensors=True,
+            engine="openvino",
+        )
+    assert pipe.unet.config["norm_num_groups"] == read_config(checkpoint("sd1") / "unet")["norm_num_groups"]
+    with pytest.raises(ValueError, match="use_safetensors must be True"):
+        StableDiffusionPipeline.from_single_file(bare, use_safetensors=False)
+    unet = UNet2DConditionModel.from_single_file(bare, config=checkpoint("sd1"), subfolder="unet")
+    assert unet.config["norm_num_groups"] == pipe.unet.config["norm_num_groups"]

@@ -1,5 +1,7 @@
 """Single files in the original layout: what is read off names and shapes, and the way there and back."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,14 +9,16 @@ from checkpoints import AUTOENCODER, UNETS, random_weights, shapes_of, write_mod
 from mindone.diffusers import AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, UNet2DConditionModel
 from mindone.diffusers.loading import convert
 from mindone.diffusers.loading.clip_vocabulary import clip_tokenizer
-from mindone.diffusers.loading.config import read_config
+from mindone.diffusers.loading.config import read_config, write_config
 from mindone.diffusers.loading.original.component_configs import autoencoder_config, text_config
 from mindone.diffusers.loading.original.open_clip import from_open_clip
+from mindone.diffusers.loading.original.training import read_training
 from mindone.diffusers.loading.original.unet_config import unet_config
 from mindone.diffusers.loading.original.unet_names import Stages, unet_key_map
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.loading.single_file import open_single_file
 from mindone.diffusers.loading.weights import open_weights
+from mindone.diffusers.schedulers.base import Scheduler
 from original_files import PUBLISHED, equal, shapes_only, without_bytes
 from tiny_pipelines import checkpoint, images_of, load
 
@@ -138,7 +142,10 @@ def test_a_refiner_has_only_the_second_text_encoder(files, tmp_path):
 
 def test_what_is_predicted_is_told_by_metadata_then_training_steps_then_the_family(files, tmp_path):
     def predicted(metadata, **tensors):
-        change = lambda stored: stored.update(tensors)  # noqa: E731
+        def change(stored):
+            del stored["v_pred"]  # what `convert` has written for this family
+            stored.update(tensors)
+
         path = rewritten(files / "sd2.safetensors", tmp_path / "2.safetensors", change, metadata)
         return open_single_file(path).scheduler["prediction_type"]
 
@@ -147,7 +154,8 @@ def test_what_is_predicted_is_told_by_metadata_then_training_steps_then_the_fami
     assert predicted({}) == "v_prediction"
     assert predicted({}, global_step=step(220_000)) == "epsilon"
     assert predicted({}, global_step=step(110_000)) == "v_prediction"
-    assert open_single_file(files / "sd1.safetensors").scheduler["prediction_type"] == "epsilon"
+    scheduler = read_config(checkpoint("sd1") / "scheduler", "scheduler_config.json")
+    assert open_single_file(files / "sd1.safetensors").scheduler == scheduler  # which the file carries
     chosen = open_single_file(files / "sd1.safetensors", prediction_type="v_prediction")
     assert chosen.scheduler["prediction_type"] == "v_prediction"
 
@@ -274,8 +282,9 @@ def test_clips_own_vocabulary_is_at_hand():
     assert clip_tokenizer("!").pad_token_id == 0
 
 
-def test_another_vocabulary_needs_a_config_folder(files):
-    single = open_single_file(files / "sd1.safetensors")
+def test_another_vocabulary_needs_a_config_folder(files, tmp_path):
+    bare = rewritten(files / "sd1.safetensors", tmp_path / "bare.safetensors", lambda tensors: None)
+    single = open_single_file(bare)
     with pytest.raises(ValueError, match=r"knows 521 tokens, CLIP's vocabulary has 49408; pass config="):
         single.tokenizers()
     told = open_single_file(files / "sd1.safetensors", config=checkpoint("sd1"))
@@ -297,3 +306,145 @@ def test_a_folder_with_a_checkpoint_is_not_overwritten(files, tmp_path):
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(FileExistsError, match="has a checkpoint already"):
         convert.file_to_folder(files / "sd1.safetensors", tmp_path)
+
+
+EMPTY = StoredTensor.from_numpy(np.zeros(0, np.float32))
+
+
+def number(value):
+    return StoredTensor.from_numpy(np.float32(value))
+
+
+@pytest.fixture
+def marked(files, tmp_path):
+    """What the scheduler's config of a file with other markers, and other metadata, is."""
+
+    def scheduler(family, tensors, metadata=None):
+        def change(stored):
+            stored.pop("v_pred", None)
+            stored.update(tensors)
+
+        path = rewritten(files / f"{family}.safetensors", tmp_path / "marked.safetensors", change, metadata)
+        return open_single_file(path).scheduler
+
+    return scheduler
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_marker_tensors_say_what_is_predicted_and_from_which_noise(marked, family):
+    velocity = marked(family, {"v_pred": EMPTY})
+    assert velocity["prediction_type"] == "v_prediction" and not velocity.get("rescale_betas_zero_snr")
+    zero = marked(family, {"v_pred": EMPTY, "ztsnr": EMPTY})
+    told = (zero["prediction_type"], zero["rescale_betas_zero_snr"], zero["timestep_spacing"])
+    assert told == ("v_prediction", True, "trailing")
+    edm = marked(family, {"edm_vpred.sigma_max": number(80), "v_pred": EMPTY})
+    assert (edm["timestep_type"], edm["sigma_max"], edm["sigma_min"]) == ("continuous", 80.0, 0.002)
+    assert edm["prediction_type"] == "v_prediction"
+
+
+def test_zero_terminal_snr_of_a_network_of_noise_begins_just_below_pure_noise(marked):
+    config = marked("sd1", {"ztsnr": EMPTY})
+    assert (config["prediction_type"], config["_class_name"]) == ("epsilon", "EulerDiscreteScheduler")
+    assert 0 < Scheduler.from_config(config).alphas_cumprod[-1] < 1e-6
+
+
+@pytest.mark.parametrize("low, high", [(1.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (0.1, np.inf), (np.nan, 1.0)])
+def test_noise_levels_that_make_no_sense_are_refused(marked, low, high):
+    with pytest.raises(ValueError, match=r"marked\.safetensors: its noise levels edm_vpred\.sigma_min"):
+        marked("sdxl", {"edm_vpred.sigma_min": number(low), "edm_vpred.sigma_max": number(high)})
+
+
+def test_the_metadata_counts_where_no_tensor_marks_and_nonsense_is_refused(marked):
+    assert marked("sd1", {}, {"modelspec.prediction_type": "v"})["prediction_type"] == "v_prediction"
+    assert marked("sd1", {}, {"modelspec.predict_key": "v"})["prediction_type"] == "v_prediction"
+    assert marked("sd1", {"v_pred": EMPTY}, {"modelspec.predict_key": "epsilon"})["prediction_type"] == "v_prediction"
+    assert marked("sd1", {}, {"ss_v2": "True", "ss_zero_terminal_snr": "True"})["prediction_type"] == "epsilon"
+    with pytest.raises(ValueError, match=r"modelspec\.prediction_type='flow', which is none of epsilon, eps, v"):
+        marked("sd1", {}, {"modelspec.prediction_type": "flow"})
+    for name in ("edm_mean", "edm_std"):
+        with pytest.raises(ValueError, match=rf"'{name}' says that it is Playground 2\.5"):
+            marked("sdxl", {name: number(0)})
+
+
+@pytest.mark.parametrize("deviation, predicted", [(0.05, "epsilon"), (0.2, "v_prediction")])
+def test_an_unmarked_network_of_stable_diffusion_2_is_told_by_a_bias(deviation, predicted):
+    bias = np.array([-deviation, deviation] * 8, np.float32)
+    unet = {
+        "conv_in.weight": number(0).reshape((1, 1, 1, 1)),
+        "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias": StoredTensor.from_numpy(bias),
+    }
+    assert read_training({}, {}, None, unet, is_sd2=True).prediction_type == predicted
+    assert read_training({}, {}, None, unet, is_sd2=False).prediction_type == "epsilon"
+
+
+@pytest.mark.parametrize(
+    "told, markers",
+    [
+        ({"prediction_type": "v_prediction"}, {"v_pred"}),
+        (
+            {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "leading"},
+            {"v_pred", "ztsnr"},
+        ),
+        (
+            {"prediction_type": "v_prediction", "timestep_type": "continuous", "sigma_min": 0.01, "sigma_max": 50.0},
+            {"edm_vpred.sigma_min", "edm_vpred.sigma_max"},
+        ),
+        ({"beta_end": 0.02, "timestep_spacing": "trailing"}, set()),
+    ],
+)
+def test_a_file_keeps_the_folders_scheduler_and_marks_it_for_other_programs(tmp_path, told, markers):
+    folder = tmp_path / "folder"
+    shutil.copytree(checkpoint("sdxl"), folder)
+    before = read_config(folder / "scheduler", "scheduler_config.json") | told
+    write_config(folder / "scheduler", before, "scheduler_config.json")
+    convert.folder_to_file(folder, tmp_path / "xl.safetensors", dtype="float16")
+    assert open_single_file(tmp_path / "xl.safetensors").scheduler == before
+    file = SafetensorsFile(tmp_path / "xl.safetensors")
+    assert {name for name in file if not name.startswith(("model.", "first_stage", "conditioner"))} == markers
+    assert all(file[name].dtype == "F32" for name in markers)  # 0.01 would be another number in float16
+
+
+def test_the_scheduler_that_a_file_carries_gives_way_to_markers_set_since(files, tmp_path):
+    metadata = SafetensorsFile(files / "sdxl.safetensors").metadata
+    path = rewritten(
+        files / "sdxl.safetensors", tmp_path / "v.safetensors", lambda t: t.update({"v_pred": EMPTY}), metadata
+    )
+    assert open_single_file(path).scheduler["prediction_type"] == "v_prediction"
+
+
+@pytest.mark.parametrize("entry", ["{", "[]", '{"../evil": 1}', '{"unet/weights.bin": 1}', '{"vae/config.json": 1}'])
+def test_broken_configs_in_a_file_are_named(files, tmp_path, entry):
+    path = rewritten(files / "sd1.safetensors", tmp_path / "x.safetensors", lambda t: None, {"mindone.configs": entry})
+    with pytest.raises(ValueError, match=r"x\.safetensors: .*(mindone\.configs|vae/config\.json)"):
+        open_single_file(path)
+
+
+def test_the_yaml_file_beside_a_checkpoint_is_read(files, tmp_path):
+    path = rewritten(files / "sd1.safetensors", tmp_path / "v.safetensors", lambda t: None)
+    beside = tmp_path / "v.yaml"
+    beside.write_text(
+        "model:\n  target: ldm.models.diffusion.ddpm.LatentDiffusion\n  params:\n"
+        "    parameterization: 'v'  # velocity\n    linear_end: 0.02\n    scale_factor: 0.5\n"
+        "    unet_config:\n      params:\n        num_heads: -1\n"
+        "        num_head_channels: 4\n"
+    )
+    single = open_single_file(path)
+    assert (single.scheduler["prediction_type"], single.scheduler["beta_end"]) == ("v_prediction", 0.02)
+    assert single.components["vae"].config["scaling_factor"] == 0.5
+    assert single.components["unet"].config["attention_head_dim"] == [2, 4]
+    beside.write_text("model:\n  target: sgm.models.diffusion.DiffusionEngine\n  target: a.b.VScaling\n")
+    assert open_single_file(path).scheduler["prediction_type"] == "v_prediction"
+    beside.write_text("just: text\n")
+    with pytest.raises(ValueError, match=r"v\.yaml is no original config"):
+        open_single_file(path)
+    with pytest.raises(ValueError, match="is an address: fetch the file and give its path"):
+        open_single_file(path, original_config="https://example.com/v1-inference.yaml")
+
+
+def test_stable_diffusion_2_is_read_under_the_names_of_stabilitys_later_code_too(files, tmp_path):
+    def rename(tensors):
+        for name in [n for n in tensors if n.startswith("cond_stage_model.")]:
+            tensors[name.replace("cond_stage_model.", "conditioner.embedders.0.")] = tensors.pop(name)
+
+    single = open_single_file(rewritten(files / "sd2.safetensors", tmp_path / "2.safetensors", rename))
+    assert (single.pipeline, single.family.modelspec) == ("StableDiffusionPipeline", "stable-diffusion-v2-768-v")

@@ -7,7 +7,7 @@ import click
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.option(
     "-o",
     "--output",
@@ -30,38 +30,61 @@ import click
     metavar="FOLDER",
     help="Take configs and tokenizers from this folder instead of reading them off a file's tensors.",
 )
+@click.option(
+    "--original-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The .yaml file that a file's training was configured with.  [default: the one beside it, if any]",
+)
 @click.option("--prediction-type", type=click.Choice(["epsilon", "v_prediction"]), help="What a file's UNet predicts.")
 @click.option("--extract-ema", is_flag=True, help="Take the averaged weights of a file that has both kinds.")
 def convert(
-    source: Path,
+    source: str,
     output: Path,
     dtype: Literal["float32", "float16", "bfloat16"] | None,
     variant: str | None,
     config: Path | None,
+    original_config: Path | None,
     prediction_type: Literal["epsilon", "v_prediction"] | None,
     extract_ema: bool,
 ) -> None:
-    """Turn SOURCE, a .safetensors file, into a folder that every library loads; or a folder into one file.
+    """Turn SOURCE, a .safetensors file, into a folder that every library loads; or a checkpoint into one file.
+
+    A checkpoint is a folder, a hub id, or the name of one that comes with the package.
 
     \b
     Examples:
       mindone-diffusers convert dreamy.safetensors -o dreamy
       mindone-diffusers convert dreamy -o dreamy.safetensors --dtype float16
+      mindone-diffusers convert icons -o icons.safetensors
     """
     from ..loading.convert import file_to_folder, folder_to_file
+    from ..loading.weights import PICKLE_SUFFIXES
 
-    if not source.is_dir():
+    if Path(source).is_file() or source.endswith((".safetensors", *PICKLE_SUFFIXES)):
         if variant is not None:
             raise click.UsageError("--variant is for folders; a single file has no variants")
         single = file_to_folder(
-            source, output, config=config, prediction_type=prediction_type, extract_ema=extract_ema, dtype=dtype
+            source,
+            output,
+            config=config,
+            original_config=original_config,
+            prediction_type=prediction_type,
+            extract_ema=extract_ema,
+            dtype=dtype,
         )
         click.echo(f"wrote {output} ({single.pipeline or ', '.join(single.components)})")
         return
-    for name, value in (("--config", config), ("--prediction-type", prediction_type), ("--extract-ema", extract_ema)):
+    for_files = {
+        "--config": config,
+        "--original-config": original_config,
+        "--prediction-type": prediction_type,
+        "--extract-ema": extract_ema,
+    }
+    for name, value in for_files.items():
         if value:
-            raise click.UsageError(f"{name} is for single files; {source} is a folder")
+            raise click.UsageError(f"{name} is for single files; {source} is none")
     if output.suffix != ".safetensors":
-        raise click.UsageError(f"a folder becomes a .safetensors file, got --output {str(output)!r}")
+        raise click.UsageError(f"a checkpoint becomes a .safetensors file, got --output {str(output)!r}")
     folder_to_file(source, output, variant=variant, dtype=dtype)
     click.echo(f"wrote {output}")

@@ -7,20 +7,24 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..utils.files import read_json, write_json
-from .config import read_config, write_config
+from ..utils.files import write_json
+from .clip_vocabulary import SIZE
+from .config import GENERATION_CONFIG_NAME, read_config, write_config
+from .hub import MODEL_INDEX, Source, component_folder, component_names
 from .original import families
 from .original.autoencoder_names import autoencoder_key_map, is_attention_matrix
+from .original.carried import ENTRY, carry
 from .original.key_map import KeyMap
 from .original.open_clip import OpenClipView
+from .original.training import Training, training_of
 from .original.unet_names import Stages, controlnet_key_map, hint_layers_of, unet_key_map
 from .safetensors import StoredTensor, save_file
 from .single_file import SingleFile, open_single_file
+from .tokenizer import CLIPTokenizer
 from .weights import Weights, open_weights
 
 Tensors = Mapping[str, StoredTensor]
 
-INDEX_NAME = "model_index.json"
 _LIBRARIES = {"CLIPTextModel": "transformers", "CLIPTextModelWithProjection": "transformers"}
 
 
@@ -29,6 +33,7 @@ def file_to_folder(
     folder: str | os.PathLike[str],
     *,
     config: str | os.PathLike[str] | None = None,
+    original_config: str | os.PathLike[str] | None = None,
     prediction_type: str | None = None,
     scaling_factor: float | None = None,
     extract_ema: bool = False,
@@ -39,7 +44,7 @@ def file_to_folder(
     Args:
         path: the file.
         folder: where to; made when it is missing.
-        config, prediction_type, scaling_factor, extract_ema: see `open_single_file`.
+        config, original_config, prediction_type, scaling_factor, extract_ema: see `open_single_file`.
         dtype: "float32", "float16" or "bfloat16"; None keeps the stored types.
 
     Returns:
@@ -50,10 +55,15 @@ def file_to_folder(
         FileExistsError: the folder has a checkpoint already.
     """
     single = open_single_file(
-        path, config=config, prediction_type=prediction_type, scaling_factor=scaling_factor, extract_ema=extract_ema
+        path,
+        config=config,
+        original_config=original_config,
+        prediction_type=prediction_type,
+        scaling_factor=scaling_factor,
+        extract_ema=extract_ema,
     )
     folder = Path(folder)
-    if (folder / INDEX_NAME).exists() or (folder / "config.json").exists():
+    if (folder / MODEL_INDEX).exists() or (folder / "config.json").exists():
         raise FileExistsError(f"{folder} has a checkpoint already; give another folder")
     if single.pipeline is None:
         _write_only_component(single, folder, dtype)
@@ -72,62 +82,83 @@ def file_to_folder(
     index["scheduler"] = ["diffusers", single.scheduler["_class_name"]]
     absent = ["text_encoder", "tokenizer"] if single.family.is_xl else ["safety_checker", "feature_extractor"]
     index |= {name: [None, None] for name in absent if name not in index}
-    write_json(folder / INDEX_NAME, index)
+    if single.config_folder is not None and (single.config_folder / GENERATION_CONFIG_NAME).is_file():
+        write_config(folder, read_config(single.config_folder, GENERATION_CONFIG_NAME), GENERATION_CONFIG_NAME)
+    write_json(folder / MODEL_INDEX, index)
     return single
 
 
 def folder_to_file(
-    folder: str | os.PathLike[str],
+    source: str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
     variant: str | None = None,
     dtype: str | None = None,
 ) -> None:
-    """Write a folder in the published layout, a pipeline's or one component's, as a single file in the original one.
+    """Write a checkpoint in the published layout, a pipeline's or one component's, as one file in the original layout.
 
-    The safety checker and the tokenizers have no place in such a file; Stable Diffusion 2's text encoder is written
-    without the last layer, which it never had here and which nothing uses.
+    How the UNet was trained is marked as other programs read it (`original.training`). Configs and a vocabulary other
+    than CLIP's go into the file's metadata (`original.carried`). The safety checker has no place in such a file; Stable
+    Diffusion 2's text encoder is written without the last layer, which it never had here and which nothing uses.
 
     Args:
-        folder: the folder.
+        source: the folder, a bundled checkpoint's name, or a hub id.
         path: the file to write; it appears complete or not at all.
         variant: such as "fp16", for the weights ``….fp16.safetensors``.
         dtype: "float32", "float16" or "bfloat16"; None keeps the stored types.
 
     Raises:
         FileNotFoundError: a folder or its weights are not there.
-        ValueError: the folder has components or tensors that the original layout has no place for.
+        ValueError: the checkpoint has components or tensors that the original layout has no place for.
     """
-    folder = Path(folder)
-    if not (folder / INDEX_NAME).is_file():
+    if Path(source).is_dir() and not (Path(source) / MODEL_INDEX).is_file():
+        folder = Path(source)
         class_name = str(read_config(folder).get("_class_name"))
         if class_name not in _ALONE:
             raise ValueError(f"{folder} holds a {class_name}; the original layout is for {', '.join(_ALONE)} alone")
         weights = open_weights(folder, "diffusion_pytorch_model", variant).normalized(class_name)
-        save_file(_Cast(_ALONE[class_name](weights), dtype), path)
+        name, view = _ALONE[class_name]
+        metadata = {"format": "pt", ENTRY: carry({name: folder}, folder, {})}
+        save_file(_Cast(view(weights), dtype), path, metadata)
         return
-    index = read_json(folder / INDEX_NAME)
+    checkpoint = Source(source)
+    index = checkpoint.index()
+    classes = component_names(index, without=("safety_checker", "feature_extractor", "image_encoder"))
+    root = checkpoint.pipeline(classes, variant)
+    folders = {name: component_folder(root, name) for name in classes}
     parts: list[Tensors] = []
-    refiner = "text_encoder_2" in index and index.get("text_encoder", [None])[0] is None
-    for name in ("unet", "vae", "text_encoder", "text_encoder_2"):
-        if index.get(name, [None])[0] is None:
+    sizes: dict[str, int] = {}
+    unet: Weights | None = None
+    refiner = "text_encoder_2" in classes and "text_encoder" not in classes
+    for name in ("unet", "controlnet", "vae", "text_encoder", "text_encoder_2"):
+        if name not in classes:
             continue
-        class_name = index[name][1]
         basename = "model" if name.startswith("text_encoder") else "diffusion_pytorch_model"
-        weights = open_weights(folder / name, basename, variant).normalized(class_name)
+        weights = open_weights(folders[name], basename, variant).normalized(classes[name])
         if name == "unet":
             unet = weights
             parts.append(_Prefixed("model.diffusion_model.", _unet_view(weights)))
+        elif name == "controlnet":
+            parts.append(_controlnet_view(weights))
         elif name == "vae":
+            if classes[name] != "AutoencoderKL":
+                raise ValueError(f"{folders[name]} holds a {classes[name]}, for which the original layout has no place")
             parts.append(_Prefixed("first_stage_model.", _autoencoder_view(weights)))
         else:
-            open_clip = read_config(folder / name).get("hidden_act") == "gelu"
-            prefix = _text_prefix(name, xl="text_encoder_2" in index, open_clip=open_clip, refiner=refiner)
+            embedding = weights.get("text_model.embeddings.token_embedding.weight")
+            sizes[name.replace("text_encoder", "tokenizer")] = 0 if embedding is None else embedding.shape[0]
+            open_clip = read_config(folders[name]).get("hidden_act") == "gelu"
+            prefix = _text_prefix(name, xl="text_encoder_2" in classes, open_clip=open_clip, refiner=refiner)
             parts.append(_Prefixed(prefix, OpenClipView(weights) if open_clip else weights))
-    if not parts or "conv_in.weight" not in unet:
-        raise ValueError(f"{folder} has no UNet with weights; the original layout is for Stable Diffusion 1, 2 and XL")
-    scheduler = read_config(folder / "scheduler", "scheduler_config.json")
-    save_file(_Cast(_Joined(parts), dtype), path, _metadata(unet, scheduler, refiner=refiner))
+    if unet is None or "conv_in.weight" not in unet:
+        raise ValueError(f"{source} has no UNet with weights; the original layout is for Stable Diffusion 1, 2 and XL")
+    training = training_of(read_config(folders.get("scheduler", root / "scheduler"), "scheduler_config.json"))
+    metadata = _metadata(unet, training, refiner=refiner)
+    own = {name: CLIPTokenizer.from_pretrained(folders[name]) for name, size in sizes.items() if size != SIZE}
+    metadata[ENTRY] = carry(
+        {name: folder for name, folder in folders.items() if not name.startswith("tokenizer")}, root, own
+    )
+    save_file(_Joined([_Cast(_Joined(parts), dtype), training.tensors()]), path, metadata)
 
 
 def _write_only_component(single: SingleFile, folder: Path, dtype: str | None) -> None:
@@ -240,12 +271,13 @@ def _autoencoder_view(weights: Weights) -> Tensors:
     return _Convolutions(weights, autoencoder_key_map(weights))
 
 
-_ALONE: dict[str, Callable[[Weights], Tensors]] = {
-    "UNet2DConditionModel": lambda weights: _Prefixed("model.diffusion_model.", _unet_view(weights)),
-    "ControlNetModel": _controlnet_view,
-    "AutoencoderKL": _autoencoder_view,
+_ALONE: dict[str, tuple[str, Callable[[Weights], Tensors]]] = {
+    "UNet2DConditionModel": ("unet", lambda weights: _Prefixed("model.diffusion_model.", _unet_view(weights))),
+    "ControlNetModel": ("controlnet", _controlnet_view),
+    "AutoencoderKL": ("vae", _autoencoder_view),
 }
-"""The components that are published alone in the original layout, and how they are named in it."""
+"""The components that are published alone in the original layout by class: what pipelines call them, and how they are
+named in it."""
 
 
 def _text_prefix(name: str, *, xl: bool, open_clip: bool, refiner: bool) -> str:
@@ -253,9 +285,9 @@ def _text_prefix(name: str, *, xl: bool, open_clip: bool, refiner: bool) -> str:
     return f"{place}.model." if open_clip else f"{place}.transformer."
 
 
-def _metadata(unet: Weights, scheduler: Mapping[str, object], *, refiner: bool) -> dict[str, str]:
+def _metadata(unet: Weights, training: Training, *, refiner: bool) -> dict[str, str]:
     """What the tensors do not say, in the ModelSpec entries that other programs read as well."""
-    velocity = scheduler.get("prediction_type", "epsilon") == "v_prediction"
+    velocity = training.prediction_type == "v_prediction"
     if "add_embedding.linear_1.weight" in unet:
         family = families.XL_REFINER if refiner else families.XL
     elif any(name.endswith(".proj_in.weight") and len(unet[name].shape) == 2 for name in unet):
@@ -267,5 +299,5 @@ def _metadata(unet: Weights, scheduler: Mapping[str, object], *, refiner: bool) 
         "format": "pt",
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": family.modelspec + inpaints,
-        "modelspec.prediction_type": "v" if velocity else "epsilon",
+        "modelspec.prediction_type": training.modelspec,
     }

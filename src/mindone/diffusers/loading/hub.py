@@ -94,6 +94,16 @@ class Source:
                 self._require_weights(root / component, component, variant)
         return root
 
+    def configs(self) -> Path:
+        """The folder of a checkpoint's configs and tokenizers; of the hub's, no weights are fetched."""
+        root = self._local()
+        if root is not None:
+            return root
+        names = dict.fromkeys(name for every in _CONFIGS.values() for name in every)
+        root = self._snapshot([MODEL_INDEX, GENERATION_CONFIG_NAME, *names, *(f"*/{name}" for name in names)])
+        _require(root, (MODEL_INDEX, CONFIG_NAME))
+        return root
+
     def component(self, kind: Kind, subfolder: str | None = None, variant: str | None = None) -> Path:
         """The folder of a single component: the checkpoint's root, or ``subfolder``."""
         local = self._local()

@@ -20,7 +20,7 @@ from ..engines.mindspore.engine import as_input, prepare
 from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.fields import naming, read_fields
-from ..loading.hub import resolve
+from ..loading.hub import Source, resolve
 from ..loading.hub_files import FileSource
 from ..loading.int8 import Int8Tensor, check_method, read_int8
 from ..loading.safetensors import StoredTensor, save_file
@@ -142,8 +142,13 @@ class Model(PublishedModel, nn.Cell):
         *,
         mindspore_dtype: Value = None,
         config: str | os.PathLike[str] | None = None,
+        subfolder: str | None = None,
+        original_config: str | os.PathLike[str] | None = None,
         scaling_factor: float | None = None,
         extract_ema: bool = False,
+        use_safetensors: bool = True,
+        variant: str | None = None,
+        revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
@@ -152,19 +157,32 @@ class Model(PublishedModel, nn.Cell):
 
         Args:
             path_or_address: the ``.safetensors`` file, or its address on the hub.
-            mindspore_dtype, cache_dir, local_files_only, token: see `from_pretrained`.
-            config, scaling_factor, extract_ema: see `loading.single_file.open_single_file`.
+            mindspore_dtype, use_safetensors, cache_dir, local_files_only, token: see `from_pretrained`.
+            config: a folder, a bundled checkpoint's name, or a hub id, whose config replaces what the tensors tell.
+            subfolder, revision: where in ``config``, and which branch, tag or commit of it.
+            original_config, scaling_factor, extract_ema: see `loading.single_file.open_single_file`.
+            variant: taken for published scripts, and without meaning: the path says which file it is.
 
         Raises:
             ValueError: the file has no such network, or what `from_pretrained` raises.
             FileNotFoundError: no such file.
         """
         dtype = dtypes.parse_dtype(mindspore_dtype)
+        if not use_safetensors:
+            raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
         file = FileSource(path_or_address, None, cache_dir, local_files_only, token).file()
-        single = open_single_file(file, config=config, scaling_factor=scaling_factor, extract_ema=extract_ema)
+        folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
+        single = open_single_file(
+            file,
+            config=folder / subfolder if folder is not None and subfolder else folder,
+            original_config=original_config,
+            scaling_factor=scaling_factor,
+            extract_ema=extract_ema,
+        )
         for component in single.components.values():
             if component.class_name == cls.__name__:
-                model = cls.from_config(component.config)
+                with naming(file):
+                    model = cls.from_config(component.config)
                 model.load(component.weights, dtype)
                 return model
         found = ", ".join(component.class_name for component in single.components.values())

@@ -3,10 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..safetensors import StoredTensor
-
-Tensors = Mapping[str, StoredTensor]
-
 _BETAS: dict[str, object] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -37,9 +33,6 @@ COSXL: dict[str, object] = {
 """EDM's noise levels with σ_data = 1, the network conditioned on log σ: the published EDMEulerScheduler in words that
 other schedulers share. ``sigma_min`` and ``sigma_max`` are the file's. The spacing says that a run begins at
 √(σ_max² + 1)."""
-PREDICTION_TYPES = ("epsilon", "v_prediction")
-_EPSILON_STEPS = (875_000, 220_000)
-"""Training steps in the files of Stable Diffusion 2.0-base and 2.1-base, which predict the noise."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +49,11 @@ class Family:
     """Further entries of ``model_index.json``."""
     modelspec: str = ""
     """The architecture's name in the ModelSpec metadata that model-sharing sites read."""
+
+    text_encoders: tuple[str, ...] = ("text_encoder",)
+    """The text encoders that its pipelines need."""
+    is_open_clip: bool = False
+    """Whether the first of them was trained by OpenCLIP, not by OpenAI."""
 
     @property
     def is_xl(self) -> bool:
@@ -76,6 +74,7 @@ SD2 = Family(
     DDIM,
     64,
     modelspec="stable-diffusion-v2-512",
+    is_open_clip=True,
 )
 SD2_V = Family(
     "Stable Diffusion 2.x with v-prediction",
@@ -83,6 +82,7 @@ SD2_V = Family(
     DDIM,
     96,
     modelspec="stable-diffusion-v2-768-v",
+    is_open_clip=True,
 )
 XL = Family(
     "Stable Diffusion XL",
@@ -92,6 +92,7 @@ XL = Family(
     0.13025,
     {"force_zeros_for_empty_prompt": True},
     modelspec="stable-diffusion-xl-v1-base",
+    text_encoders=("text_encoder", "text_encoder_2"),
 )
 XL_REFINER = Family(
     "the refiner of Stable Diffusion XL",
@@ -101,26 +102,9 @@ XL_REFINER = Family(
     0.13025,
     {"force_zeros_for_empty_prompt": False, "requires_aesthetics_score": True},
     modelspec="stable-diffusion-xl-v1-refiner",
+    text_encoders=("text_encoder_2",),
+    is_open_clip=True,
 )
-
-
-def prediction_type_of(file: Tensors, metadata: Mapping[str, str], *, is_sd2: bool, inpaints: bool) -> str:
-    """What the UNet predicts, ``"epsilon"`` or ``"v_prediction"``; shapes do not tell.
-
-    The ModelSpec entry of the file's metadata counts first, then the empty tensor ``v_pred`` by which trainers mark
-    such networks. Without either, Stable Diffusion 2.x predicts the velocity unless it inpaints or its ``global_step``
-    is that of one of the two published base models; all others predict the noise.
-    """
-    told = metadata.get("modelspec.prediction_type", "")
-    if told:
-        return "v_prediction" if told.startswith("v") else "epsilon"
-    if "v_pred" in file:
-        return "v_prediction"
-    if not is_sd2 or inpaints:
-        return "epsilon"
-    step = file.get("global_step")
-    trained = None if step is None or step.size != 1 else int(step.numpy().reshape(-1)[0])
-    return "epsilon" if trained in _EPSILON_STEPS else "v_prediction"
 
 
 def scheduler_config(family: Family, prediction_type: str, *, zero_terminal_snr: bool) -> dict[str, object]:
@@ -128,11 +112,12 @@ def scheduler_config(family: Family, prediction_type: str, *, zero_terminal_snr:
 
     Args:
         zero_terminal_snr: trained to start from pure noise (Lin et al. 2024, §3), as the tensor ``ztsnr`` says. The
-            published PNDM has no such option; DDIM is the scheduler of that paper.
+            published PNDM has no such option; DDIM is the scheduler of that paper. A network that predicts the noise
+            says nothing about pure noise: Euler's method starts just below it, as web UIs do.
     """
     if not zero_terminal_snr:
         return {**family.scheduler, "prediction_type": prediction_type}
-    scheduler = DDIM if family.scheduler is PNDM else family.scheduler
+    scheduler = EULER if prediction_type == "epsilon" else DDIM if family.scheduler is PNDM else family.scheduler
     more = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return {**scheduler, "prediction_type": prediction_type, **more}
 

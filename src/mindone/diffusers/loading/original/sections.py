@@ -1,7 +1,7 @@
 """The parts of a single file, told by the prefixes of its tensors' names."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..safetensors import StoredTensor
@@ -59,6 +59,10 @@ def sections_of(file: Mapping[str, StoredTensor], *, extract_ema: bool, source: 
         tensors = {name: tensor for name, tensor in tensors.items() if not _is_training_only(name)}
         if tensors and component not in found:
             found[component] = Section(component, kind, tensors, source)
+    has_sizes = "unet" in found and any(name.startswith("label_emb.") for name in found["unet"].tensors)
+    if "unet" in found and not has_sizes and "text_encoder" not in found and "text_encoder_2" in found:
+        # Stable Diffusion 2 as Stability's later code names it: in XL's place.
+        found["text_encoder"] = replace(found.pop("text_encoder_2"), component="text_encoder")
     if extract_ema:
         if "unet" not in found:
             raise ValueError(f"{source} has no UNet, so extract_ema=True means nothing")

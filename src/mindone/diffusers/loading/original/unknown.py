@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from ..fields import listed, shown
+
 _TELL_TALES = (
     ("double_blocks.0.img_attn.", "FLUX.1"),
     ("joint_blocks.0.", "Stable Diffusion 3"),
@@ -17,6 +19,7 @@ _TELL_TALES = (
     ("time_mix_", "Stable Video Diffusion"),
     ("time_stack.", "Stable Video Diffusion"),
     ("edm_mean", "Playground 2.5"),
+    ("edm_std", "Playground 2.5"),
     ("depth_model.", "Stable Diffusion 2 with a depth map"),
     ("noise_augmentor.", "Stable unCLIP"),
     ("embedder.model.visual.", "Stable unCLIP"),
@@ -43,12 +46,10 @@ def unknown_architecture(names: Collection[str]) -> str | None:
     for mark, architecture in _TELL_TALES:
         found = next((name for name in ordered if mark in name), None)
         if found is not None:
-            return f"{found!r} says that it is {architecture}; {KNOWN}"
+            return f"{shown(found)} says that it is {architecture}; {KNOWN}"
     return None
 
 
 def nothing_known(names: Collection[str]) -> str:
     """What to say of a file without a single part that is known here."""
-    first = sorted(names)[:4]
-    more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
-    return f"of no architecture known here, by its tensors {', '.join(map(repr, first))}{more}; {KNOWN}"
+    return f"of no architecture known here, by its tensors {listed(map(repr, sorted(names)))}; {KNOWN}"

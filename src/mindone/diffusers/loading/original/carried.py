@@ -1,0 +1,74 @@
+"""Configs and vocabularies in a single file's metadata: what its tensors' names and shapes do not tell.
+
+`convert` puts them there under one entry, so that a file of a small network, or one with a vocabulary of its own, needs
+no folder beside it. Other programs pass over it.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...utils.files import read_json
+from ..config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
+from ..fields import shown
+from ..hub import MODEL_INDEX
+from ..tokenizer import CLIPTokenizer
+
+ENTRY = "mindone.configs"
+"""The metadata's entry: a JSON object of files' contents by their paths in a folder in the published layout. JSON files
+are values in it, others texts."""
+_PATH = re.compile(
+    r"(?:model_index|generation_config)\.json|(?:unet|vae|text_encoder(?:_2)?|controlnet)/config\.json"
+    r"|scheduler/scheduler_config\.json|tokenizer(?:_2)?/(?:[a-z_]+\.json|merges\.txt)"
+)
+
+
+def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, CLIPTokenizer]) -> str:
+    """The entry of a checkpoint.
+
+    Args:
+        folders: the folders of its other components by name.
+        root: its own folder.
+        tokenizers: those that are not CLIP's own.
+    """
+    found: dict[str, object] = {}
+    for component, folder in {**folders, "": root}.items():
+        names = {"scheduler": ["scheduler_config.json"], "": [MODEL_INDEX, GENERATION_CONFIG_NAME]}
+        for name in names.get(component, [CONFIG_NAME]):
+            if (folder / name).is_file():
+                content = read_config(folder, name)
+                if name == MODEL_INDEX:  # the components are told by the tensors
+                    content = {key: value for key, value in content.items() if isinstance(value, bool)}
+                found[f"{component}/{name}".removeprefix("/")] = content
+    for component, tokenizer in tokenizers.items():
+        with tempfile.TemporaryDirectory() as written:
+            tokenizer.save_pretrained(written)
+            for path in Path(written).iterdir():
+                is_json = path.suffix == ".json"
+                found[f"{component}/{path.name}"] = read_json(path) if is_json else path.read_text(encoding="utf-8")
+    return json.dumps(found, separators=(",", ":"), sort_keys=True)
+
+
+def unpack(entry: str) -> "tempfile.TemporaryDirectory[str]":
+    """A folder with the files of an entry; it goes when the object does.
+
+    Raises:
+        ValueError: the entry is none that `carry` writes.
+    """
+    try:
+        contents = json.loads(entry)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the entry {ENTRY} of its metadata is no JSON: {error}") from None
+    if not isinstance(contents, dict):
+        raise ValueError(f"the entry {ENTRY} of its metadata must hold files by their names, got {shown(contents)}")
+    if strange := next((name for name in contents if not _PATH.fullmatch(name)), None):
+        raise ValueError(f"the entry {ENTRY} of its metadata has no file {shown(strange)}; fetch the file again")
+    folder = tempfile.TemporaryDirectory(prefix="mindone-configs-")
+    for name, content in contents.items():
+        path = Path(folder.name, name)
+        path.parent.mkdir(exist_ok=True)
+        text = content if isinstance(content, str) and path.suffix != ".json" else json.dumps(content)
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    return folder

@@ -1,0 +1,134 @@
+"""How a single file's UNet was trained, which shapes do not tell: what it predicts, and on which noise levels.
+
+Programs that read single files tell it by marker tensors at the file's top level: ``v_pred`` and ``ztsnr``, which are
+empty, and ``edm_vpred.sigma_max`` and ``edm_vpred.sigma_min``, which are numbers. Beside them count the entries
+``modelspec.prediction_type`` (the ModelSpec) and ``modelspec.predict_key`` (ComfyUI) of the metadata, and the
+training's own configuration (`training_config`). What trainers and mergers note down (``ss_…``, ``sd_merge_…``) is for
+people.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..fields import shown
+from ..safetensors import StoredTensor
+
+Tensors = Mapping[str, StoredTensor]
+
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+VELOCITY, ZERO_SNR = "v_pred", "ztsnr"
+SIGMA_MAX, SIGMA_MIN = "edm_vpred.sigma_max", "edm_vpred.sigma_min"
+_USUAL_SIGMAS = (0.002, 120.0)
+"""The noise levels of CosXL."""
+_METADATA = ("modelspec.prediction_type", "modelspec.predict_key")
+_SPELLINGS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
+_EPSILON_STEPS = (875_000, 220_000)
+"""Training steps in the files of Stable Diffusion 2.0-base and 2.1-base, which predict the noise."""
+_TELLING_BIAS = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias"
+_LEAST_DEVIATION = 0.09
+"""Standard deviation of that bias from which ComfyUI takes a UNet of Stable Diffusion 2 for one of velocity."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a UNet predicts, and where from."""
+
+    prediction_type: str = "epsilon"
+    zero_terminal_snr: bool = False
+    """Trained to start from pure noise (Lin et al. 2024, arXiv 2305.08891, §3)."""
+    sigmas: tuple[float, float] | None = None
+    """The least and the greatest noise level of a network trained as EDM has it (Karras et al. 2022); else None."""
+
+    def tensors(self) -> dict[str, StoredTensor]:
+        """The marker tensors."""
+        if self.sigmas is not None:
+            levels = zip((SIGMA_MIN, SIGMA_MAX), self.sigmas)
+            return {name: StoredTensor.from_numpy(np.array(level, np.float32)) for name, level in levels}
+        names = [VELOCITY] * (self.prediction_type == "v_prediction") + [ZERO_SNR] * self.zero_terminal_snr
+        return {name: StoredTensor.from_numpy(np.zeros(0, np.float32)) for name in names}
+
+    @property
+    def modelspec(self) -> str:
+        """What it predicts, in the ModelSpec's words."""
+        return "v" if self.prediction_type == "v_prediction" else "epsilon"
+
+
+def read_training(
+    file: Tensors, metadata: Mapping[str, str], told: str | None, unet: Tensors, *, is_sd2: bool
+) -> Training:
+    """How the UNet of a file was trained.
+
+    Marker tensors count first, which other programs read, then the metadata, then ``told``, what the training's own
+    configuration says. Without any, Stable Diffusion 2.x predicts the velocity unless it inpaints, its ``global_step``
+    is that of one of the two published base models, or a bias is as narrow as theirs; all others predict the noise.
+
+    Args:
+        file: the file's tensors.
+        metadata: the entries of its header.
+        told: "epsilon" or "v_prediction", or None.
+        unet: the UNet's tensors under our names; may be empty.
+        is_sd2: of the family of Stable Diffusion 2.
+
+    Raises:
+        ValueError: a marker or an entry that makes no sense.
+    """
+    if SIGMA_MAX in file or SIGMA_MIN in file:
+        return Training("v_prediction", sigmas=_sigmas(file))
+    zero_snr = ZERO_SNR in file
+    if VELOCITY in file:
+        return Training("v_prediction", zero_snr)
+    for name in _METADATA:
+        if name in metadata and metadata[name].strip():
+            kind = _SPELLINGS.get(metadata[name].strip().lower())
+            if kind is None:
+                raise ValueError(
+                    f"its metadata says {name}={shown(metadata[name])}, which is none of {', '.join(_SPELLINGS)}; "
+                    "prediction_type= says what the UNet predicts"
+                )
+            return Training(kind, zero_snr)
+    return Training(told or ("v_prediction" if is_sd2 and _is_velocity(file, unet) else "epsilon"), zero_snr)
+
+
+def training_of(scheduler: Mapping[str, object]) -> Training:
+    """How a checkpoint was trained, by its scheduler's config.
+
+    Raises:
+        ValueError: in a way for which there is no marker.
+    """
+    predicts = str(scheduler.get("prediction_type", "epsilon"))
+    continuous = scheduler.get("timestep_type") == "continuous" and predicts == "v_prediction"
+    if str(scheduler.get("_class_name")).startswith("EDM") or continuous:
+        levels = [scheduler.get(name) or usual for name, usual in zip(("sigma_min", "sigma_max"), _USUAL_SIGMAS)]
+        if predicts == "v_prediction" and scheduler.get("sigma_data", 1) == 1:
+            low, high = (float(np.float32(str(level))) for level in levels)  # as the tensors hold them
+            return Training(predicts, sigmas=(low, high))
+        predicts = f"{predicts} of EDM"
+    if predicts not in PREDICTION_TYPES:
+        raise ValueError(f"the original layout has no mark for the prediction_type {shown(predicts)}; keep the folder")
+    return Training(predicts, scheduler.get("rescale_betas_zero_snr") is True)
+
+
+def _sigmas(file: Tensors) -> tuple[float, float]:
+    found = {name: file[name].numpy() for name in (SIGMA_MIN, SIGMA_MAX) if name in file}
+    numbers = {name: float(value.reshape(-1)[0]) if value.size == 1 else math.nan for name, value in found.items()}
+    low, high = numbers.get(SIGMA_MIN, _USUAL_SIGMAS[0]), numbers.get(SIGMA_MAX, math.nan)
+    if not 0 < low < high < math.inf:
+        raise ValueError(
+            f"its noise levels {SIGMA_MIN} and {SIGMA_MAX} must be two numbers, the first the smaller, got {low:g} and "
+            f"{high:g}"
+        )
+    return low, high
+
+
+def _is_velocity(file: Tensors, unet: Tensors) -> bool:
+    """Whether a UNet of Stable Diffusion 2 whose file says nothing predicts the velocity."""
+    if "conv_in.weight" in unet and unet["conv_in.weight"].shape[1] == 9:
+        return False
+    step = file.get("global_step")
+    if step is not None and step.size == 1 and float(step.numpy().reshape(-1)[0]) in _EPSILON_STEPS:
+        return False
+    bias = unet.get(_TELLING_BIAS)
+    return bias is None or float(bias.numpy(np.float32).std()) > _LEAST_DEVIATION
