@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mindone.diffusers import __version__, cli, jobs
+from mindone.diffusers.jobs import run
 from mindone.diffusers.jobs.png import read_job, read_parameters
 from mindone.diffusers.utils import files
 from tiny_pipelines import checkpoint, load, tiny_autoencoder_folder
@@ -112,6 +113,15 @@ def test_options_reach_the_pipeline(monkeypatch):
     }
 
 
+def test_a_negative_prompt_without_guidance_is_drawn_with_a_warning(caplog):
+    run._warn_once.cache_clear()
+    generate("--guidance-scale", 1, "--seed", 1, "-o", "b.png")
+    assert not caplog.messages
+    generate("--negative-prompt", "a dog", "--guidance-scale", 1, "--seed", 1, "-o", "a.png")
+    assert caplog.messages == ["negative_prompt has no effect at guidance_scale 1, which is no guidance"]
+    np.testing.assert_array_equal(pixels("a.png"), pixels("b.png"))
+
+
 def test_the_file_remembers_what_was_left_to_the_checkpoint(tmp_path):
     folder = shutil.copytree(checkpoint("sd1"), tmp_path / "model")
     (folder / "generation_config.json").write_text('{"guidance_scale": 3, "num_inference_steps": 2}')
@@ -167,7 +177,6 @@ def test_wrong_options_are_refused_before_anything_is_loaded(words, message, mon
         (["--height", "60"], "Error: height must be a multiple of 8, got 60; the nearest are 56 and 64"),
         (["--variant", "fp16"], "variant='fp16' is not there; there is variant=None"),
         (["--tiny-vae", "nothing-here"], "Error: unknown model 'nothing-here'"),
-        (["--negative-prompt", "a dog", "--guidance-scale", 1], "Error: negative_prompt has no effect"),
         (["--guidance-scale", "nan"], "Error: guidance_scale must be a finite number, got nan"),
     ],
 )

@@ -24,6 +24,11 @@ def files(tmp_path_factory):
     mask().save(folder / "mask.png")
     mask(32, 32).save(folder / "small.png")
     Image.new("L", (64, 64), 0).save(folder / "black.png")
+    photo(96, 80).save(folder / "large.png")
+    Image.new("L", (96, 80), 0).save(folder / "spot.png")
+    with Image.open(folder / "spot.png") as spot:
+        spot.paste(255, (8, 8, 24, 24))
+        spot.save(folder / "spot.png")
     (folder / "text.png").write_text("no picture")
     return folder
 
@@ -137,6 +142,31 @@ def test_the_web_user_interface_is_told_of_an_enlarged_image(tmp_path):
     assert read_infotext(tmp_path / "x.png")["strength"] == 0.5
 
 
+def test_only_the_part_around_a_mask_is_drawn_and_put_back_into_the_picture(pipe, key, files, tmp_path):
+    words = ["generate", "a cat", "--image", str(files / "large.png"), "--mask", str(files / "spot.png")]
+    words += ["--padding-mask-crop", "4", "--mask-fill", "blur", "--strength", "0.7", "--width", "64", "--height", "64"]
+    words += [word for name, value in key.items() for word in (f"--{name}", str(value))]
+    result = CliRunner().invoke(main, [*words, "-o", str(tmp_path / "x.png")])
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "x.png") as file, Image.open(files / "large.png") as original:
+        drawn, before = np.asarray(file, np.float32), np.asarray(original, np.float32)
+    inside = np.asarray(Image.open(files / "spot.png")) > 0
+    np.testing.assert_array_equal(drawn[~inside], before[~inside])
+    assert np.abs(drawn - before)[inside].mean() > 1
+    job = read_job(tmp_path / "x.png")
+    np.testing.assert_array_equal(pixels(draw(pipe, job)), drawn)
+
+
+def test_strength_0_takes_the_last_step_of_as_many_as_the_model_takes(pipe, key, files):
+    start = {**key, "image": str(files / "photo.png"), "scheduler": "euler"}
+    last = pixels(draw(pipe, Job(prompt="a cat", **start, strength=0)))
+    np.testing.assert_array_equal(pixels(draw(pipe, Job(prompt="a cat", **start, strength=0.34))), last)
+    seen = []
+    del start["steps"]
+    draw(pipe, Job(prompt="a cat", **start, strength=0), lambda pipe, step, timestep, tensors: seen.append(step))
+    assert seen == [0]
+
+
 # ---- mistakes --------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +175,8 @@ def test_the_web_user_interface_is_told_of_an_enlarged_image(tmp_path):
     [
         ("--mask mask.png", "mask needs image"),
         ("--strength 0.5", "strength needs image"),
+        ("--image photo.png --mask-fill noise", "mask_fill needs mask"),
+        ("--image photo.png --padding-mask-crop 8", "padding_mask_crop needs mask"),
         (
             "--image photo.png --strength 0.05 --steps 10",
             "strength 0.05 of 10 steps leaves none; take at least 20",
@@ -172,8 +204,8 @@ def test_pictures_that_do_not_fit_are_told_in_one_line_before_anything_is_loaded
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("--image photo.png --strength 0", "0.0 is not in the range 0<x<=1"),
-        ("--image photo.png --strength 1.5", "1.5 is not in the range 0<x<=1"),
+        ("--image photo.png --strength -0.1", "-0.1 is not in the range 0<=x<=1"),
+        ("--image photo.png --strength 1.5", "1.5 is not in the range 0<=x<=1"),
         ("--upscale 1", "1.0 is not in the range 1<x<=8"),
         ("--image photo.png -o photo.png", "--output photo.png is a picture that the image is made from"),
     ],

@@ -170,7 +170,7 @@ def test_img2img_follows_its_picture_and_mask(client):
         {"alwayson_scripts": {"a": 1}},
         {"steps": 0},
         {"unknown": 1},
-        {"save_images": True},
+        {"send": ["x"]},
     ],
 )
 def test_fields_of_the_web_ui_are_refused_by_name(client, change):

@@ -6,7 +6,10 @@ from typing import NamedTuple
 from .job import Job, PipelineKey
 
 _NOT_IN_THE_GRAPHS = frozenset(
-    {"prompt", "seed", "negative_prompt", "steps", "scheduler", "guidance_scale", "strength", "control_scale"}
+    {
+        *("prompt", "seed", "negative_prompt", "steps", "scheduler", "eta", "guidance_scale", "strength"),
+        *("control_scale", "mask_fill", "padding_mask_crop"),
+    }
 )
 """What a network's compiled graphs do not depend on; of the guidance scale they depend on whether there is guidance."""
 

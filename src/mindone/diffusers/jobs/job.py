@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..pipelines.mask_fills import MaskFill
 from ..schedulers.calibration_rows import check_rows, parse_rows
 from ..schedulers.short_names import SHORT_NAMES
 from .fields import Fields, Option
@@ -159,6 +160,11 @@ class Drawing(Fields):
     scheduler: Annotated[
         SchedulerName | None, Field(description="How to step from noise to image."), Option(unset="the model's")
     ] = None
+    eta: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="How much fresh noise a step of DDIM or TCD adds."),
+        Option(unset="none", argument="eta"),
+    ] = None
     clip_skip: Annotated[
         int | None,
         Field(ge=0, description="Leave out this many of the text encoder's last layers."),
@@ -179,13 +185,12 @@ class Drawing(Fields):
         return self
 
     def _check_unguided(self, guidance_scale: float) -> None:
-        given = ["negative_prompt"] if self.negative_prompt else []
-        given += [f"cache {text}" for text, cache in zip(self.cache, self.caches or ()) if cache.kind == "guidance"]
-        if given:
-            raise ValueError(
-                f"{given[0]} has no effect at guidance_scale {guidance_scale:g}, which is no guidance; "
-                "leave one of them out"
-            )
+        for text, cache in zip(self.cache, self.caches or ()):
+            if cache.kind == "guidance":
+                raise ValueError(
+                    f"cache {text} has no effect at guidance_scale {guidance_scale:g}, which is no guidance; "
+                    "leave one of them out"
+                )
 
     @property
     def caches(self) -> "tuple[CacheConfig, ...] | None":
@@ -240,13 +245,35 @@ class Job(Drawing, PipelineKey):
     ] = None
     strength: Annotated[
         float | None,
-        Field(gt=0, le=1, description="How much of the picture is drawn anew; with --upscale, in the second pass."),
+        Field(
+            ge=0,
+            le=1,
+            description="How much of the picture is drawn anew; with --upscale, in the second pass. 0 takes the last "
+            "step alone.",
+        ),
         Option(unset="the pipeline's", argument="strength"),
     ] = None
     mask: Annotated[
         PathOrId | None,
         Field(description="Draw the picture anew where this one, of the same size, is white; elsewhere it stays."),
         Option(metavar="FILE"),
+    ] = None
+    mask_fill: Annotated[
+        MaskFill | None,
+        Field(
+            description="What is under the mask before it is drawn anew at a strength below 1: the original, blurred "
+            "colours of what is around it, noise, or nothing."
+        ),
+        Option(unset="original", argument="mask_fill"),
+    ] = None
+    padding_mask_crop: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Draw only the rectangle around the mask, larger by these pixels on each side, at the full "
+            "size, and put it back into the picture.",
+        ),
+        Option(metavar="PIXELS", unset="the whole picture", argument="padding_mask_crop"),
     ] = None
     control: Annotated[
         tuple[str, ...],
@@ -283,6 +310,9 @@ class Job(Drawing, PipelineKey):
             raise ValueError("calibrated steps begin with noise; leave out calibration, or image and upscale")
         if self.mask is not None and self.image is None:
             raise ValueError("mask needs image, the picture that it belongs to")
+        for name in ("mask_fill", "padding_mask_crop"):
+            if getattr(self, name) is not None and self.mask is None:
+                raise ValueError(f"{name} needs mask, which says where the picture is drawn anew")
         if self.upscale is not None and self.image is not None:
             raise ValueError(
                 "upscale enlarges what is drawn from noise, not image; give height and width, to which image is brought"
@@ -308,7 +338,7 @@ class Job(Drawing, PipelineKey):
     def _check_strength(self, strength: float) -> None:
         if self.image is None and self.upscale is None:
             raise ValueError("strength needs image, the picture to start from, or upscale")
-        if self.steps is not None and int(self.steps * strength) < 1:
+        if strength and self.steps is not None and int(self.steps * strength) < 1:
             least = math.ceil(1 / strength)
             raise ValueError(f"strength {strength:g} of {self.steps} steps leaves none; take at least {least} steps")
 

@@ -46,18 +46,22 @@ class Pictures:
             )
         return first.height // factor * factor, first.width // factor * factor
 
-    def arguments(self, height: int | None, width: int | None) -> dict[str, object]:
-        """What a pipeline's call gets of the pictures and the size; what is None is left out."""
+    def arguments(self, height: int | None, width: int | None, is_cut: bool = False) -> dict[str, object]:
+        """What a pipeline's call gets of the pictures and the size; what is None is left out.
+
+        Where the pipeline cuts out the part around the mask (``is_cut``), it gets the pictures at their own size.
+        """
         size: dict[str, object] = {
             name: value for name, value in (("height", height), ("width", width)) if value is not None
         }
         if self.image is None or height is None or width is None:
             followed = self._followed(height, width)
             return size if followed is None else {**size, "image": followed}
-        arguments: dict[str, object] = {"image": _resized(self.image, height, width)}
+        shown_height, shown_width = (self.image.height, self.image.width) if is_cut else (height, width)
+        arguments: dict[str, object] = {"image": _resized(self.image, shown_height, shown_width)}
         if self.mask is not None:
-            arguments |= {"mask_image": _resized(self.mask, height, width), **size}
-        return {**arguments, **self.control_arguments(height, width)}
+            arguments |= {"mask_image": _resized(self.mask, shown_height, shown_width), **size}
+        return {**arguments, **self.control_arguments(shown_height, shown_width)}
 
     def control_arguments(self, height: int, width: int) -> Mapping[str, object]:
         """What pipelines that start from another picture get of those to follow; nothing where there are none."""
@@ -98,8 +102,13 @@ def check_mask(image: Image.Image, mask: Image.Image, image_name: str = "image",
             f"{image_name} is {image.width}×{image.height} and {mask_name} {mask.width}×{mask.height}; they must be of "
             "one size"
         )
-    if np.asarray(mask.convert("L")).max() < 128:
+    if not has_white(mask):
         raise ValueError(f"{mask_name} is all black: there is nothing to repaint; white is what is drawn anew")
+
+
+def has_white(mask: Image.Image) -> bool:
+    """Whether a mask has something that is to be drawn anew."""
+    return bool(np.asarray(mask.convert("L")).max() >= 128)
 
 
 def edges(picture: Image.Image) -> Image.Image:

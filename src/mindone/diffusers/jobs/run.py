@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .grouping import call_key
@@ -113,11 +114,14 @@ def settled(pipe: Pipeline, job: Job) -> Job:
     """The job with the steps and the guidance scale that it leaves to the pipeline, so that it says what is drawn.
 
     Raises:
-        ValueError: the job does not go with them: a negative prompt where there is no guidance.
+        ValueError: the job does not go with them: a cache of guidance where there is none.
     """
     view = _for_task(pipe, job)
-    steps = job.steps or len(job.calibration) or view.usual("num_inference_steps")
-    return job.changed(steps=steps, guidance_scale=view.choose_guidance_scale(job.guidance_scale))
+    return job.changed(steps=_steps(view, job), guidance_scale=view.choose_guidance_scale(job.guidance_scale))
+
+
+def _steps(view: Component, job: Job) -> int:
+    return int(job.steps or len(job.calibration) or view.usual("num_inference_steps"))
 
 
 def draw(
@@ -166,6 +170,9 @@ def _call(
     job = jobs[0]
     pictures = pictures or read_pictures(job)
     view = _with_settings(_for_task(pipe, job), job)
+    scale = view.choose_guidance_scale(job.guidance_scale)
+    if scale <= 1 and any(each.negative_prompt for each in jobs):
+        _warn_once(f"negative_prompt has no effect at guidance_scale {scale:g}, which is no guidance")
     height, width = pictures.size(job.height, job.width, view.vae_scale_factor)
     if height is not None and width is not None:
         check_size(view, height, width)
@@ -176,9 +183,20 @@ def _call(
         arguments = {name: value for name, value in arguments.items() if name not in _PROMPTS} | _embeds(view, job)
     arguments["generator"] = [np.random.Generator(np.random.PCG64(seed)) for each in jobs for seed in each.seeds]
     arguments["callback_on_step_end"] = callback
+    if job.strength == 0:
+        arguments["strength"] = math.nextafter(1 / _steps(view, job), 1)  # rounded down, the part of one step
     if job.upscale is not None:
         return draw_enlarged(view, arguments, pictures, height, width, job.upscale)
-    return list(view(**arguments, **pictures.arguments(height, width)).images)
+    cut = job.padding_mask_crop is not None
+    return list(view(**arguments, **pictures.arguments(height, width, cut)).images)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """A server or a batch says it for the first of many jobs."""
+    from ..utils.logging import get_logger
+
+    get_logger(__name__).warning(text)
 
 
 _PROMPTS = ("prompt", "negative_prompt", "clip_skip")

@@ -15,8 +15,9 @@ from ..schedulers.base import Generators, draw_noise
 from . import checks
 from .base import Pipeline
 from .image_processor import ImageInput, Images, VaeImageProcessor, resize_nearest
+from .mask_fills import MASK_FILLS
 from .noise import initial_latents
-from .regions import Box, masked_region, paste_drawn
+from .regions import Box, filled_from_around, fit_inside, masked_region, paste_drawn
 from .run import Run
 from .spans import check_strength, choose_span
 from .starts import (
@@ -44,8 +45,8 @@ class WithMaskProcessor(WithImageProcessor):
 class Inpainting:
     """A picture and a mask (white, above 0.5, is drawn anew); ``strength`` 1 starts from noise alone.
 
-    With ``padding_mask_crop`` the rectangle around the mask, so many pixels larger on each side, is drawn at the full
-    size and put back.
+    With ``padding_mask_crop`` the rectangle around the mask, larger by these pixels on each side, is drawn at the full
+    size and put back. ``mask_fill`` is what a run of a strength below 1 begins with under the mask.
     """
 
     image: ImageInput
@@ -58,6 +59,7 @@ class Inpainting:
     masked_image_latents: Array = None
     denoising_start: float | None = None
     denoising_end: float | None = None
+    mask_fill: str = "original"
     pixels: Floats = field(init=False)
     mask: Floats = field(init=False)
     region: Box | None = field(init=False, default=None)
@@ -65,6 +67,8 @@ class Inpainting:
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
         """See `drawing.Start`."""
         check_strength(self.strength)
+        if self.mask_fill not in MASK_FILLS:
+            raise ValueError(f"mask_fill must be one of {', '.join(MASK_FILLS)}, got {self.mask_fill!r}")
         _check_network(pipe)
         check_same_size(self.image, self.mask_image)
         height, width = checks.default_size(pipe, self.height, self.width, self.latents)
@@ -72,7 +76,10 @@ class Inpainting:
         checks.check_latents(self.latents, latents_shape(pipe, images, height, width))
         self.region = self._region(width, height)
         mode = "default" if self.region is None else "fill"
-        self.pixels = image_processor(pipe).preprocess(self.image, height, width, mode, self.region)
+        if self.mask_fill == "blur":
+            self.pixels = image_processor(pipe).preprocess(self._blurred(height, width))
+        else:
+            self.pixels = image_processor(pipe).preprocess(self.image, height, width, mode, self.region)
         self.mask = mask_processor(pipe).preprocess(self.mask_image, height, width, mode, self.region)
         check_channels(pipe, self.pixels)
         check_divides("image", len(self.pixels), images)
@@ -92,6 +99,18 @@ class Inpainting:
             raise ValueError("padding_mask_crop needs image and mask_image as PIL images")
         return masked_region(self.mask_image, width, height, self.padding_mask_crop)
 
+    def _blurred(self, height: int, width: int) -> Image.Image:
+        """What is drawn of the picture, with blurred colours under the mask."""
+        if not isinstance(self.image, Image.Image) or not isinstance(self.mask_image, Image.Image):
+            raise ValueError('mask_fill "blur" needs image and mask_image as PIL images')
+
+        def drawn(picture: Image.Image) -> Image.Image:
+            if self.region is None:
+                return picture.resize((width, height), Image.Resampling.LANCZOS)
+            return fit_inside(picture.crop(self.region), width, height)
+
+        return filled_from_around(drawn(self.image.convert("RGB")), drawn(self.mask_image.convert("L")).convert("L"))
+
     def choose_timesteps(self, run: Run) -> None:
         """The last part of them, ``strength``, or those between the start and the end."""
         run.settings.denoising_end = self.denoising_end
@@ -108,20 +127,28 @@ class Inpainting:
             original = repeat_rows(run, encoded(run, self.pixels, generator, len(self.pixels)), images)
         given = draw_noise(np.empty(shape, np.float32), generator) if self.latents is None else self.latents
         noise = engine.asarray(given)
+        mask = repeat_rows(run, engine.asarray(resize_nearest(self.mask, shape[2], shape[3])), images)
+        run.tensors["mask"] = mask
         if goes_on:
             run.tensors["latents"] = original
         elif anew:
             run.tensors["latents"] = initial_latents(run, shape, generator, noise)
         else:
-            run.tensors["latents"] = run.scheduler.add_noise(original, noise, run.timesteps[:1])
-        mask = resize_nearest(self.mask, shape[2], shape[3])
-        run.tensors["mask"] = repeat_rows(run, engine.asarray(mask), images)
+            start = self._filled(original, mask, noise)
+            run.tensors["latents"] = run.scheduler.add_noise(start, noise, run.timesteps[:1])
         if blends:
             self._spend(run, generator)
             run.after_step = PutsBack(run, original, noise)
         else:
             run.tensors["masked_image_latents"] = repeat_rows(run, self._masked(run, generator), images)
             run.extra_channels = ("mask", "masked_image_latents")
+
+    def _filled(self, original: Array, mask: Array, noise: Array) -> Array:
+        """The picture's latents, under the mask noise or nothing if these are asked for."""
+        if self.mask_fill not in ("noise", "nothing"):
+            return original
+        outside = (1 - mask) * original
+        return outside + mask * noise if self.mask_fill == "noise" else outside
 
     def check_output(self, output_type: str) -> None:
         """What is put back into the picture must be PIL images."""

@@ -1,7 +1,7 @@
 """Rectangles of pictures: what a mask covers, fitting a picture into a size, and pasting what was drawn back."""
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels."""
@@ -67,6 +67,28 @@ def _centred(image: Image.Image, width: int, height: int) -> Image.Image:
     canvas = Image.new("RGB", (width, height))
     canvas.paste(image, (width // 2 - image.width // 2, height // 2 - image.height // 2))
     return canvas
+
+
+_BLURS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
+"""Of `filled_from_around`: the radius in pixels of each blur, and how often it is laid over those before."""
+
+
+def filled_from_around(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """A picture (RGB) with blurred colours of what is around the mask (L, of the same size) where that is white.
+
+    The picture without the masked part is blurred more and more finely, and each time laid over what was there, as
+    opaque as there was picture within the radius: near the edge its own colours show, far inside those of the whole.
+    The radii are AUTOMATIC1111's.
+    """
+    around = image.convert("RGBA")
+    around.putalpha(ImageOps.invert(mask))
+    around = around.convert("RGBa")
+    filled = Image.new("RGBA", image.size)
+    for radius, times in _BLURS:
+        layer = around.filter(ImageFilter.GaussianBlur(radius)).convert("RGBA")
+        for _ in range(times):
+            filled.alpha_composite(layer)
+    return filled.convert("RGB")
 
 
 def paste_drawn(mask: Image.Image, original: Image.Image, drawn: Image.Image, region: Box | None = None) -> Image.Image:

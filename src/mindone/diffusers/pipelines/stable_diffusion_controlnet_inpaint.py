@@ -10,6 +10,7 @@ from .drawing import draw
 from .image_processor import ImageInput, Images
 from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .inpainting import Inpainting, WithMaskProcessor
+from .mask_fills import MaskFill
 from .output import StableDiffusionPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion_controlnet import StableDiffusionWithControlNet
@@ -53,6 +54,7 @@ class StableDiffusionControlNetInpaintPipeline(WithMaskProcessor, StableDiffusio
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
+        mask_fill: MaskFill = "original",
     ) -> StableDiffusionPipelineOutput | tuple[Images, list[bool] | None]:
         """Draw images. The arguments are those of `StableDiffusionInpaintPipeline` and, of the picture to follow,
         those of `StableDiffusionControlNetPipeline`; the size is by default that of ``image``.
@@ -71,7 +73,7 @@ class StableDiffusionControlNetInpaintPipeline(WithMaskProcessor, StableDiffusio
         )
         if image is not None:
             height, width = image_processor(self).get_default_height_width(image, height, width)
-        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, latents)
+        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, latents, mask_fill=mask_fill)
         scale, begin, end = controlnet_conditioning_scale, control_guidance_start, control_guidance_end
         guide = ControlPictures(control_image, scale, guess_mode, begin, end, start)
         sampling = Sampling(num_inference_steps, None, None, eta, generator)

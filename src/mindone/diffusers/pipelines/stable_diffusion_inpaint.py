@@ -9,6 +9,7 @@ from .drawing import draw
 from .image_processor import ImageInput, Images
 from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .inpainting import Inpainting, WithMaskProcessor
+from .mask_fills import MaskFill
 from .output import StableDiffusionPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion import StableDiffusionPipeline
@@ -52,6 +53,7 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline)
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
+        mask_fill: MaskFill = "original",
     ) -> StableDiffusionPipelineOutput | tuple[Images, list[bool] | None]:
         """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
 
@@ -64,6 +66,8 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline)
             padding_mask_crop: draw only the rectangle around the mask, so many pixels larger on each side, at the full
                 size, and put it back into the picture: small parts get more detail. Takes and gives PIL images.
             strength: how much of the masked part is drawn anew, above 0 to 1; below 1 it shows through.
+            mask_fill: what shows through: the "original"; "blur", blurred colours of what is around the mask (takes PIL
+                images); "noise" or "nothing" (zeros) in the latents.
 
         Raises:
             ValueError: an argument is wrong; raised before any network runs.
@@ -77,7 +81,8 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline)
             num_images_per_prompt,
             cross_attention_kwargs,
         )
-        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, latents, masked_image_latents)
+        given = (latents, masked_image_latents)
+        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, *given, mask_fill=mask_fill)
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
         pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
         report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)

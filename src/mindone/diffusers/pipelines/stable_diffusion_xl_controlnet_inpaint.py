@@ -10,6 +10,7 @@ from .drawing import draw
 from .image_processor import ImageInput, Images
 from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .inpainting import Inpainting, WithMaskProcessor
+from .mask_fills import MaskFill
 from .output import StableDiffusionXLPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion_xl_controlnet_img2img import StableDiffusionXLControlNetPicturePipeline
@@ -66,6 +67,7 @@ class StableDiffusionXLControlNetInpaintPipeline(WithMaskProcessor, StableDiffus
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
+        mask_fill: MaskFill = "original",
     ) -> StableDiffusionXLPipelineOutput | tuple[Images]:
         """Draw images, with the arguments of `StableDiffusionXLInpaintPipeline` and, of the picture to follow,
         ``control_image``, those of `StableDiffusionControlNetInpaintPipeline`.
@@ -88,7 +90,7 @@ class StableDiffusionXLControlNetInpaintPipeline(WithMaskProcessor, StableDiffus
         if image is not None:
             height, width = image_processor(self).get_default_height_width(image, height, width)
         given = (latents, None, denoising_start, denoising_end)
-        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, *given)
+        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, *given, mask_fill=mask_fill)
         scale, begin, end = controlnet_conditioning_scale, control_guidance_start, control_guidance_end
         guide = ControlPictures(control_image, scale, guess_mode, begin, end, start)
         guides = (ImagePrompt(ip_adapter_image, ip_adapter_image_embeds), guide)

@@ -9,6 +9,7 @@ from .drawing import draw
 from .image_processor import ImageInput, Images
 from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
 from .inpainting import Inpainting, WithMaskProcessor
+from .mask_fills import MaskFill
 from .output import StableDiffusionXLPipelineOutput
 from .run import Interval, StepCallback
 from .stable_diffusion_xl_img2img import StableDiffusionXLPicturePipeline
@@ -66,6 +67,7 @@ class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPictu
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
         guidance_interval: Interval = (0.0, 1.0),
+        mask_fill: MaskFill = "original",
     ) -> StableDiffusionXLPipelineOutput | tuple[Images]:
         """Draw images, with the arguments of `StableDiffusionXLImg2ImgPipeline` and `StableDiffusionInpaintPipeline`.
 
@@ -85,7 +87,7 @@ class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPictu
             (aesthetic_score, negative_aesthetic_score),
         )
         given = (latents, masked_image_latents, denoising_start, denoising_end)
-        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, *given)
+        start = Inpainting(image, mask_image, height, width, strength, padding_mask_crop, *given, mask_fill=mask_fill)
         sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
         guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
         pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from .. import __version__
-from . import openai_api, page, webui_api
+from . import openai_api, page, webui_api, webui_lists
 from .choices import Choices
 from .errors import add_handlers
 from .guard import Guard
@@ -46,7 +46,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service, app.state.choices = service, Choices[Overrides]()
-    for part in (openai_api.router, webui_api.router, page.router):
+    for part in (openai_api.router, webui_api.router, webui_lists.router, page.router):
         app.include_router(part)
     _add_probes(app, service)
     add_handlers(app)

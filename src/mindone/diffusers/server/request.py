@@ -56,12 +56,12 @@ class Uploads:
         Raises:
             ValueError: image and mask have different sizes, or the mask is all black.
         """
-        image = None if self.image is None else _on_white(self.image.picture)
+        image = None if self.image is None else on_white(self.image.picture)
         if image is not None and self.mask is not None:
             check_mask(image, self.mask)
         if self.control is None:
             return Pictures(image, self.mask)
-        return Pictures(image, self.mask, ((self.control.kind, _on_white(self.control.picture.picture)),))
+        return Pictures(image, self.mask, ((self.control.kind, on_white(self.control.picture.picture)),))
 
 
 def service_of(request: Request) -> Service:
@@ -145,8 +145,8 @@ def _field(message: str, names: Mapping[str, str]) -> str | None:
     return names.get(first, first) if first in Job.model_fields else None
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    """Without transparency."""
+def on_white(picture: Image.Image) -> Image.Image:
+    """A picture without transparency."""
     if picture.mode != "RGBA":
         return picture
     white = Image.new("RGBA", picture.size, "white")

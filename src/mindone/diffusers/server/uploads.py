@@ -68,3 +68,14 @@ def open_upload(content: bytes, field: str, max_side: int) -> Upload:
         raise Refusal(422, f"{field} is a damaged picture", field) from None
     texts = {name: str(text) for name, text in getattr(picture, "text", {}).items()}
     return Upload(upright, f"upload-{hashlib.sha256(content).hexdigest()[:12]}", texts)
+
+
+def marked(mask: Image.Image) -> Image.Image:
+    """What a mask marks, in white on black: its opaque parts; without transparency, its light parts.
+
+    A mask that is drawn on a transparent ground says nothing by its colours.
+    """
+    if mask.mode != "RGBA" or mask.getchannel("A").getextrema() == (255, 255):
+        return mask.convert("L")
+    opacity: Image.Image = mask.getchannel("A")
+    return opacity.point([255 if value > 128 else 0 for value in range(256)])

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 from PIL import ImageFilter, ImageOps
+from PIL.Image import Resampling
 
+from ..jobs.pictures import has_white
+from ..pipelines.regions import fill_whole, fit_inside
 from ..utils.infotext import SAMPLERS
 from .catalogue import Choice
 from .choices import Choices
 from .encoding import encoded, encoded_png, infotext_of
 from .png_info import png_info_of
-from .request import Uploads, client_of, make_ticket, service_of
+from .refusals import Refusal
+from .request import Uploads, client_of, make_ticket, on_white, service_of
 from .ticket import Ticket
-from .uploads import from_base64, open_upload
+from .uploads import from_base64, marked, open_upload
 from .waiting import result
 from .webui_fields import JOB_NAMES, Img2Img, Overrides, Picture, TextFields, Txt2Img
 
@@ -31,17 +36,14 @@ router = APIRouter(prefix="/sdapi/v1", tags=["The web user interface's API"])
 @router.post("/txt2img")
 async def txt2img(request: Request, fields: Annotated[Txt2Img, Body()]) -> JSONResponse:
     """Draw images of a text."""
-    ticket = make_ticket(request, _choice(request, fields), fields.job_fields(), names=JOB_NAMES)
-    return await _drawn(request, ticket, fields)
+    return await _drawn(request, fields, Uploads())
 
 
 @router.post("/img2img")
 async def img2img(request: Request, fields: Annotated[Img2Img, Body()]) -> JSONResponse:
-    """Draw a picture anew, or with a mask only where that is white."""
-    job_fields = fields.job_fields()
+    """Draw a picture anew, or with a mask only where that is white or, if it has transparent parts, opaque."""
     uploads = await asyncio.to_thread(_uploads, fields, service_of(request).settings.max_upload_side)
-    ticket = make_ticket(request, _choice(request, fields), job_fields, uploads, JOB_NAMES)
-    return await _drawn(request, ticket, fields)
+    return await _drawn(request, fields, uploads)
 
 
 @router.get("/progress")
@@ -69,34 +71,15 @@ async def interrupt(request: Request) -> JSONResponse:
 
 @router.get("/options")
 async def options(request: Request) -> JSONResponse:
-    """The settings that hold for this client's requests."""
-    service = service_of(request)
-    chosen = _choices(request).get(client_of(request)) or Overrides(sd_model_checkpoint=service.catalogue.models[0])
-    return JSONResponse(chosen.model_dump())
+    """The options that hold for this client's requests."""
+    return JSONResponse(_chosen(request).model_dump())
 
 
 @router.post("/options")
 async def set_options(request: Request, given: Annotated[Overrides, Body()]) -> JSONResponse:
-    """Choose the model and the profile of this client's further requests."""
-    service = service_of(request)
-    service.catalogue.key(Choice(given.sd_model_checkpoint, given.profile))
-    _choices(request).put(client_of(request), given)
+    """Choose options for this client's further requests; those that are left out stay as they are."""
+    _choose(request, given.over(_chosen(request)))
     return JSONResponse({})
-
-
-@router.get("/sd-models")
-async def sd_models(request: Request) -> JSONResponse:
-    """The models that requests may name."""
-    names = service_of(request).catalogue.models
-    about = {"hash": None, "sha256": None, "config": None}
-    return JSONResponse([{"title": name, "model_name": name, "filename": name, **about} for name in names])
-
-
-@router.get("/samplers")
-async def samplers() -> JSONResponse:
-    """The samplers by that interface's names, older ones with the schedule among them."""
-    names = [f"{name} {schedule}" if schedule == "Karras" else name for name, schedule in SAMPLERS.values()]
-    return JSONResponse([{"name": name, "aliases": [], "options": {}} for name in names])
 
 
 @router.post("/png-info")
@@ -111,37 +94,65 @@ def _choices(request: Request) -> Choices[Overrides]:
     return choices
 
 
-def _choice(request: Request, fields: TextFields) -> Choice:
-    """The model and the profile that the request names, or else those that its client has chosen."""
-    named, chosen = fields.override_settings, _choices(request).get(client_of(request))
-    for each in (named, chosen):
-        if each is not None and (each.sd_model_checkpoint is not None or each.profile is not None):
-            return Choice(each.sd_model_checkpoint, each.profile)
-    return Choice()
+def _chosen(request: Request) -> Overrides:
+    """The options that the client has chosen, with the model that they stand for."""
+    first = Overrides(sd_model_checkpoint=service_of(request).catalogue.models[0])
+    return (_choices(request).get(client_of(request)) or Overrides()).over(first)
+
+
+def _choose(request: Request, options: Overrides) -> None:
+    """Remember them for the client's further requests; refuses names that are not allowed."""
+    service_of(request).catalogue.key(_choice(options))
+    _choices(request).put(client_of(request), options)
+
+
+def _choice(options: Overrides) -> Choice:
+    return Choice(options.sd_model_checkpoint, options.profile)
 
 
 def _uploads(fields: Img2Img, max_side: int) -> Uploads:
     image = open_upload(from_base64(fields.init_images[0], "init_images"), "init_images", max_side)
-    if fields.mask is None:
-        return Uploads(image)
-    mask = open_upload(from_base64(fields.mask, "mask"), "mask", max_side).picture.convert("L")
+    mask = _mask(fields, max_side, image.picture.size) if fields.mask else None
+    if mask is not None and fields.inpaint_full_res:
+        return Uploads(image, mask)  # the part that is drawn has the size's proportions
+    fitted = None if mask is None else _fitted(mask, fields).convert("L")
+    return Uploads(replace(image, picture=_fitted(on_white(image.picture), fields)), fitted)
+
+
+def _fitted(picture: Image, fields: Img2Img) -> Image:
+    """A picture in the proportions of the size that is asked for: cut, or with its edges drawn out."""
+    if not fields.resize_mode or fields.width is None or fields.height is None:
+        return picture
+    return (fill_whole if fields.resize_mode == 1 else fit_inside)(picture, fields.width, fields.height)
+
+
+def _mask(fields: Img2Img, max_side: int, size: tuple[int, int]) -> Image:
+    """What is to be drawn anew in white, as large as the picture."""
+    mask = marked(open_upload(from_base64(fields.mask, "mask"), "mask", max_side).picture)
     if fields.inpainting_mask_invert:
         mask = ImageOps.invert(mask)
-    return Uploads(image, mask.filter(ImageFilter.GaussianBlur(fields.mask_blur)))
+    blurred = mask.filter(ImageFilter.GaussianBlur(fields.blur))
+    if has_white(mask) and not has_white(blurred):
+        raise Refusal(422, f"mask_blur {fields.blur[0]} leaves nothing of this mask; take a smaller one", "mask_blur")
+    return blurred if blurred.size == size else blurred.resize(size, Resampling.BOX)  # which adds no ring around it
 
 
-async def _drawn(request: Request, ticket: Ticket, fields: TextFields) -> JSONResponse:
-    service = service_of(request)
+async def _drawn(request: Request, fields: TextFields, uploads: Uploads) -> JSONResponse:
+    service, options = service_of(request), fields.override_settings.over(_chosen(request))
+    ticket = make_ticket(request, _choice(options), fields.job_fields(options), uploads, JOB_NAMES)
+    if not fields.override_settings_restore_afterwards:
+        _choose(request, options)
     images = await result(service, ticket, request)
 
     def files() -> list[str]:
         return [encoded_png(image, ticket, service.catalogue, i) for i, image in enumerate(images)]
 
     texts = [infotext_of(image, ticket, service.catalogue, i) for i, image in enumerate(images)]
-    given = fields.model_dump(exclude={"init_images", "mask"})
+    shows_pictures = getattr(fields, "include_init_images", False)
+    given = fields.model_dump(exclude=set() if shows_pictures else {"init_images", "mask"})
     info = json.dumps(_info(ticket, images, texts))
-    told = {"images": await asyncio.to_thread(files), "parameters": given, "info": info}
-    return JSONResponse(told, headers=ticket.timing)
+    sent = await asyncio.to_thread(files) if fields.send_images else []
+    return JSONResponse({"images": sent, "parameters": given, "info": info}, headers=ticket.timing)
 
 
 def _info(ticket: Ticket, images: list[Image], texts: list[str]) -> dict[str, object]:

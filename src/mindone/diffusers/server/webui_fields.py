@@ -1,80 +1,97 @@
-"""The fields of the well-known web user interface's API.
-
-Its clients send every field, most of them with the value that leaves things as they are. So a field that cannot be
-honoured is refused unless it has such a value.
-"""
+"""The fields of the well-known web user interface's API."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..utils.infotext import scheduler_of
+from ..utils.infotext import SAMPLERS, scheduler_of
 from ..utils.types import Value
+from .asked import Neutral, honoured
 from .refusals import Refusal
 from .request import LARGEST_SEED
 
-_ANY_SWITCH = (True, False, None)
+NEUTRAL: Neutral = MappingProxyType(
+    {
+        "do_not_save_samples": None,  # nothing is saved here, so four fields of saving mean nothing
+        "do_not_save_grid": None,
+        "save_images": None,
+        "comments": None,
+        "url": None,  # what clients that go through a server of their own send to that
+        "auth": None,
+        "force_task_id": None,
+        "seed_resize_from_h": (0, -1),
+        "seed_resize_from_w": (0, -1),
+        "subseed": (-1,),
+        "subseed_strength": (0,),
+        "s_min_uncond": (0,),
+        "s_churn": (0,),
+        "s_tmax": (0,),
+        "s_tmin": (0,),
+        "s_noise": (1,),
+        "refiner_switch_at": (),
+        "hr_second_pass_steps": (0,),
+        "hr_resize_x": (0,),
+        "hr_resize_y": (0,),
+        "hr_checkpoint_name": ("Use same checkpoint",),
+        "hr_sampler_name": ("Use same sampler",),
+        "hr_scheduler": ("Use same scheduler",),
+        "firstphase_width": (0,),
+        "firstphase_height": (0,),
+        "initial_noise_multiplier": (1,),
+        "image_cfg_scale": (1.5,),  # for networks with two scales, which are not here
+        "mask_round": (True,),
+    }
+)
+"""Fields of that interface that are not honoured, with their harmless values; see `asked`."""
 
-NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "styles": ([], None),
-    "subseed": (-1,),
-    "subseed_strength": (0,),
-    "seed_resize_from_h": (0, -1),
-    "seed_resize_from_w": (0, -1),
-    "restore_faces": (False, None),
-    "tiling": (False, None),
-    "do_not_save_samples": _ANY_SWITCH,  # nothing is saved here
-    "do_not_save_grid": _ANY_SWITCH,
-    "save_images": (False,),
-    "send_images": (True,),
-    "eta": (1, None),
-    "s_min_uncond": (0, None),
-    "s_churn": (0, None),
-    "s_tmax": (0, None),
-    "s_tmin": (0, None),
-    "s_noise": (1, None),
-    "override_settings_restore_afterwards": _ANY_SWITCH,  # a request's settings are its own
-    "refiner_checkpoint": ("", None),
-    "refiner_switch_at": (None,),
-    "disable_extra_networks": (False,),
-    "firstpass_image": (None,),
-    "firstphase_width": (0,),
-    "firstphase_height": (0,),
-    "comments": ({}, None),
-    "hr_second_pass_steps": (0,),
-    "hr_resize_x": (0,),
-    "hr_resize_y": (0,),
-    "hr_checkpoint_name": ("", None),
-    "hr_sampler_name": ("", None),
-    "hr_scheduler": ("", None),
-    "hr_prompt": ("", None),
-    "hr_negative_prompt": ("", None),
-    "force_task_id": ("", None),
-    "script_name": ("", None),
-    "script_args": ([], None),
-    "alwayson_scripts": ({}, None),
-    "infotext": ("", None),
-    "resize_mode": (0,),
-    "initial_noise_multiplier": (1, None),
-    "image_cfg_scale": (1.5, None),  # for networks that are told two scales, of which there are none here
-    "latent_mask": (None,),
-    "mask_round": (True, None),
-    "include_init_images": (False,),
-}
-"""Fields that change nothing at these values, and cannot be honoured at others."""
+NEUTRAL_OPTIONS: Neutral = MappingProxyType(
+    {
+        "samples_save": None,
+        "grid_save": None,
+        "samples_format": ("png",),
+        "live_previews_enable": None,
+        "show_progress_every_n_steps": None,
+        "emphasis": ("Original",),
+        "sd_vae": ("Automatic", "None"),
+        "sd_hypernetwork": ("None",),
+        "sd_lora": ("None",),
+        "eta_noise_seed_delta": (0,),
+        "initial_noise_multiplier": (1,),
+        "inpainting_mask_weight": (1,),
+        "token_merging_ratio": (0,),
+    }
+)
+"""The same for its options."""
+
+_SIDES = 8
+"""That interface rounds sides down to multiples of this."""
 
 
 class Overrides(BaseModel):
-    """The settings of that interface that a request may have for itself."""
+    """The options of that interface that are honoured: for one request, or for all that follow."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     sd_model_checkpoint: str | None = None
     profile: Annotated[str | None, Field(description="Of our own: a speed that GET /v1/models lists.")] = None
     CLIP_stop_at_last_layers: Annotated[int, Field(ge=1, le=12)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_ignored(cls, values: Value) -> Value:
+        return honoured(values, cls.model_fields, NEUTRAL_OPTIONS) if isinstance(values, dict) else values
+
+    def over(self, others: Overrides) -> Overrides:
+        """These options, and the others where these leave them open. A model and its profile belong together."""
+        rest = others.model_dump(exclude_unset=True)
+        given = self.model_dump(exclude_unset=True)
+        if given.keys() & {"sd_model_checkpoint", "profile"}:
+            rest = {name: value for name, value in rest.items() if name not in ("sd_model_checkpoint", "profile")}
+        return Overrides(**{**rest, **given})
 
 
 class TextFields(BaseModel):
@@ -83,7 +100,7 @@ class TextFields(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: str = ""
-    negative_prompt: str | None = ""
+    negative_prompt: str = ""
     seed: Annotated[int, Field(ge=-1, le=LARGEST_SEED)] = -1
     sampler_name: str | None = None
     sampler_index: str | None = None
@@ -92,28 +109,46 @@ class TextFields(BaseModel):
     n_iter: Annotated[int, Field(ge=1)] = 1
     steps: Annotated[int, Field(ge=1)] | None = None
     cfg_scale: Annotated[float, Field(ge=0, le=100)] | None = None
-    width: Annotated[int, Field(ge=1)] | None = None
-    height: Annotated[int, Field(ge=1)] | None = None
-    override_settings: Overrides | None = None
+    width: Annotated[int, Field(ge=_SIDES)] | None = None
+    height: Annotated[int, Field(ge=_SIDES)] | None = None
+    denoising_strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    clip_skip: Annotated[int, Field(ge=1, le=12)] | None = None
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+    override_settings: Overrides = Overrides()
+    override_settings_restore_afterwards: bool = True
+    send_images: bool = True
 
     @model_validator(mode="before")
     @classmethod
     def _nothing_is_ignored(cls, values: Value) -> Value:
         if not isinstance(values, dict):
             return values
-        for name, neutral in NEUTRAL.items():
-            if name in values and values[name] not in neutral:
-                known = " or ".join(repr(each) for each in neutral)
-                raise ValueError(f"{name} cannot be honoured here; leave it out, or at {known}")
-        return {name: value for name, value in values.items() if name not in NEUTRAL}
+        return honoured(values, cls.model_fields, {**NEUTRAL, **cls.neutral(values)}, cls.idle(values))
 
-    def job_fields(self) -> dict[str, object]:
+    @classmethod
+    def neutral(cls, values: Mapping[str, Value]) -> Neutral:
+        """What is harmless beside the other fields of this request."""
+        return {}
+
+    @classmethod
+    def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
+        """The fields that others of this request switch off."""
+        idle = set() if values.get("subseed_strength") else {"subseed"}
+        idle |= set() if values.get("s_churn") else {"s_tmin", "s_tmax"}
+        idle |= set() if values.get("refiner_checkpoint") else {"refiner_switch_at"}
+        return idle | (set() if values.get("script_name") else {"script_args"})
+
+    def job_fields(self, options: Overrides) -> dict[str, object]:
         """The fields of a job.
 
+        Args:
+            options: what holds for this request, its own options included.
+
         Raises:
-            Refusal: an unknown sampler.
+            Refusal: an unknown sampler, or one that cannot have this eta.
         """
-        settings = self.override_settings or Overrides()
+        scheduler = _scheduler(self.sampler_name or self.sampler_index, self.scheduler)
+        own_skip = None if "CLIP_stop_at_last_layers" in self.override_settings.model_fields_set else self.clip_skip
         return {
             "prompt": self.prompt,
             "prompt_weights": True,
@@ -121,12 +156,20 @@ class TextFields(BaseModel):
             "seed": None if self.seed == -1 else self.seed,
             "steps": self.steps,
             "guidance_scale": self.cfg_scale,
-            "width": self.width,
-            "height": self.height,
+            "width": _rounded(self.width),
+            "height": _rounded(self.height),
             "num_images": self.batch_size * self.n_iter,
-            "scheduler": _scheduler(self.sampler_name or self.sampler_index, self.scheduler),
-            "clip_skip": settings.CLIP_stop_at_last_layers - 1 or None,
+            "scheduler": scheduler,
+            "eta": _eta(self.eta, scheduler),
+            "clip_skip": (own_skip or options.CLIP_stop_at_last_layers) - 1 or None,
         }
+
+    @property
+    def strength(self) -> float | None:
+        """How much is drawn anew. That interface takes one step at least, which a job says as 0."""
+        strength = self.denoising_strength
+        takes_none = strength is not None and self.steps is not None and int(self.steps * strength) < 1
+        return 0.0 if takes_none else strength
 
 
 class Txt2Img(TextFields):
@@ -134,38 +177,65 @@ class Txt2Img(TextFields):
 
     enable_hr: bool = False
     hr_scale: Annotated[float, Field(gt=1, le=4)] = 2.0
-    hr_upscaler: str | None = "Latent"
-    denoising_strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    hr_upscaler: Literal["Latent"] = "Latent"
 
-    def job_fields(self) -> dict[str, object]:
+    @classmethod
+    def neutral(cls, values: Mapping[str, Value]) -> Neutral:
+        """A second pass that repeats what the first one has asks for nothing."""
+        first = {"hr_second_pass_steps": "steps", "hr_sampler_name": "sampler_name", "hr_scheduler": "scheduler"}
+        first |= {"hr_prompt": "prompt", "hr_negative_prompt": "negative_prompt"}
+        return {name: (*(NEUTRAL.get(name) or ()), values.get(same)) for name, same in first.items()}
+
+    @classmethod
+    def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
+        """Without a second pass all its fields."""
+        idle = super().idle(values)
+        if values.get("enable_hr"):
+            return idle
+        return {*idle, "denoising_strength", *(name for name in values if name.startswith(("hr_", "firstphase_")))}
+
+    def job_fields(self, options: Overrides) -> dict[str, object]:
         """The fields of a job."""
-        fields = super().job_fields()
-        if not self.enable_hr:
-            return fields
-        if self.hr_upscaler not in ("Latent", None):
-            raise Refusal(422, f"hr_upscaler must be 'Latent', got {self.hr_upscaler!r}", "hr_upscaler")
-        return {**fields, "upscale": self.hr_scale, "strength": self.denoising_strength}
+        fields = super().job_fields(options)
+        return {**fields, "upscale": self.hr_scale, "strength": self.strength} if self.enable_hr else fields
 
 
 class Img2Img(TextFields):
     """Image to image, and inpainting."""
 
     init_images: Annotated[list[str], Field(min_length=1, max_length=1)]
-    denoising_strength: Annotated[float, Field(gt=0, le=1)] = 0.75
-    mask: str | None = None
-    mask_blur: Annotated[int, Field(ge=0, le=64)] = 4
-    inpainting_fill: Annotated[int, Field(ge=0, le=3)] = 1
-    inpaint_full_res: bool = False
+    denoising_strength: Annotated[float, Field(ge=0, le=1)] = 0.75
+    resize_mode: Annotated[int, Field(ge=0, le=2, description="Stretch the picture, cut it, or extend its edges.")] = 0
+    include_init_images: bool = False
+    mask: str = ""
+    mask_blur: Annotated[int, Field(ge=0, le=64)] | None = None
+    mask_blur_x: Annotated[int, Field(ge=0, le=64)] = 4
+    mask_blur_y: Annotated[int, Field(ge=0, le=64)] = 4
+    inpainting_fill: Annotated[int, Field(ge=0, le=3)] = 0
+    inpaint_full_res: bool = True
     inpaint_full_res_padding: Annotated[int, Field(ge=0)] = 0
     inpainting_mask_invert: Annotated[int, Field(ge=0, le=1)] = 0
 
-    def job_fields(self) -> dict[str, object]:
+    @classmethod
+    def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
+        """Without a mask all that concerns it."""
+        idle = super().idle(values)
+        if values.get("mask"):
+            return idle if values.get("inpaint_full_res", True) else {*idle, "inpaint_full_res_padding"}
+        return {*idle, "mask_round", "latent_mask", *(name for name in values if name.startswith(("mask_", "inpaint")))}
+
+    def job_fields(self, options: Overrides) -> dict[str, object]:
         """The fields of a job."""
-        if self.mask is not None and self.inpainting_fill != 1:
-            raise Refusal(422, "inpainting_fill must be 1, the original picture", "inpainting_fill")
-        if self.mask is not None and self.inpaint_full_res:
-            raise Refusal(422, "inpaint_full_res must be false: the whole picture is drawn", "inpaint_full_res")
-        return {**super().job_fields(), "strength": self.denoising_strength}
+        fields = {**super().job_fields(options), "strength": self.strength}
+        if not self.mask:
+            return fields
+        padding = self.inpaint_full_res_padding if self.inpaint_full_res else None
+        return {**fields, "mask_fill": _FILLS[self.inpainting_fill], "padding_mask_crop": padding}
+
+    @property
+    def blur(self) -> tuple[int, int]:
+        """How far the mask is blurred sideways, and up and down, in pixels (a Gaussian's sigma)."""
+        return (self.mask_blur_x, self.mask_blur_y) if self.mask_blur is None else (self.mask_blur, self.mask_blur)
 
 
 class Picture(BaseModel):
@@ -176,16 +246,49 @@ class Picture(BaseModel):
     image: str
 
 
-JOB_NAMES = {"num_images": "batch_size × n_iter", "guidance_scale": "cfg_scale", "strength": "denoising_strength"}
+JOB_NAMES = {
+    "num_images": "batch_size × n_iter",
+    "guidance_scale": "cfg_scale",
+    "strength": "denoising_strength",
+    "mask_fill": "inpainting_fill",
+    "padding_mask_crop": "inpaint_full_res_padding",
+}
 """What this API calls a job's field."""
+
+_FILLS = ("blur", "original", "noise", "nothing")
+"""A job's ``mask_fill`` by that interface's number."""
+
+
+def _rounded(side: int | None) -> int | None:
+    return None if side is None else side // _SIDES * _SIDES
 
 
 def _scheduler(sampler: str | None, schedule: str | None) -> str | None:
     """Our name of a sampler; None leaves it to the model."""
     if sampler is None:
         return None
-    found = scheduler_of(sampler, (schedule or "automatic").capitalize())
+    found = scheduler_of(sampler, _schedule_type(schedule))
     if found is None:
         told = f"{sampler[:80]!r}" + (f" with scheduler {schedule[:80]!r}" if schedule else "")
         raise Refusal(422, f"sampler_name {told} is not here; /sdapi/v1/samplers lists those that are", "sampler_name")
     return found
+
+
+def _eta(eta: float | None, scheduler: str | None) -> float | None:
+    """The eta of DDIM's steps. Ancestral and stochastic samplers always have 1, and the others none."""
+    if scheduler in (None, "ddim"):
+        return eta or None
+    sampler = SAMPLERS[scheduler][0]
+    if eta not in (None, 1) and (sampler.endswith(" a") or "SDE" in sampler):
+        raise Refusal(422, f"eta must be 1 for {sampler}, got {eta:g}", "eta")
+    return None
+
+
+def _schedule_type(schedule: str | None) -> str:
+    """A schedule as files name it, of a name in any case: ``sgm_uniform``, ``SGM Uniform``, ``normal``."""
+    words = (schedule or "automatic").replace("_", " ").lower().split()
+    name = " ".join(_CAPITALS.get(word, word.capitalize()) for word in words)
+    return "Uniform" if name == "Normal" else name  # two names for timesteps at equal distances
+
+
+_CAPITALS = {"sgm": "SGM", "kl": "KL", "ddim": "DDIM"}

@@ -1,0 +1,56 @@
+"""What a request asks for beyond the fields that are honoured: nothing, or something that is refused by name.
+
+Clients send fields of every kind, most of them at values that leave things as they are. A field that asks for nothing
+is accepted, whatever its name. One that would change the picture is honoured, or refused where it cannot be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TypeAlias
+
+from .refusals import Refusal
+
+Neutral: TypeAlias = Mapping[str, tuple[object, ...] | None]
+"""Fields that cannot be honoured, with the values at which they ask for nothing; None where no value asks for anything
+that could show in a picture."""
+
+
+def honoured(
+    values: Mapping[str, object], known: Collection[str], neutral: Neutral, idle: Collection[str] = ()
+) -> dict[str, object]:
+    """The fields of a request that are to be honoured.
+
+    Args:
+        values: what the client sent; null leaves a field at its default.
+        known: the names of the fields that can be honoured.
+        neutral: the fields whose harmless values are known.
+        idle: fields that mean nothing beside the others of this request, such as the size of a second pass when there
+            is none.
+
+    Raises:
+        Refusal: a field asks for what cannot be honoured.
+    """
+    kept = {}
+    for name, value in values.items():
+        if value is None or name in idle:
+            continue
+        if name in known:
+            kept[name] = value
+        elif name in neutral:
+            _check_neutral(name, value, neutral[name])
+        elif not _is_empty(value):
+            raise Refusal(422, f"{name[:80]} is no field that is known here", name[:80])
+    return kept
+
+
+def _check_neutral(name: str, value: object, harmless: tuple[object, ...] | None) -> None:
+    if harmless is None or _is_empty(value) or value in harmless:
+        return
+    known = " or ".join(repr(each) for each in dict.fromkeys(harmless) if each is not None)
+    raise Refusal(422, f"{name} cannot be honoured here; leave it out" + (f", or at {known}" if known else ""), name)
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a value asks for nothing whatever the field: false, or an empty text, list or object."""
+    return value is False or value in ("", [], {})

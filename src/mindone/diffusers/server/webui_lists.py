@@ -1,0 +1,116 @@
+"""The lists that clients of the well-known web user interface ask for, under its field names.
+
+Of what that interface has and this server has not, the list is empty. No path of the server is in them.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from ..utils.infotext import SAMPLERS
+from ..utils.machine import peak_memory, total_memory
+from .request import client_of, service_of
+
+router = APIRouter(tags=["The web user interface's API"])
+
+_API = "/sdapi/v1"
+_EMPTY = (
+    *("upscalers", "sd-vae", "hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles"),
+    *("script-info", "extensions"),
+)
+_REFRESHES = ("refresh-checkpoints", "refresh-loras", "refresh-vae")
+
+
+@router.get(f"{_API}/sd-models")
+async def sd_models(request: Request) -> JSONResponse:
+    """The models that requests may name."""
+    about = {"hash": None, "sha256": None, "config": None}
+    names = service_of(request).catalogue.models
+    return JSONResponse([{"title": name, "model_name": name, "filename": name, **about} for name in names])
+
+
+@router.get(f"{_API}/loras")
+async def loras(request: Request) -> JSONResponse:
+    """The LoRAs that prompts may name."""
+    names = service_of(request).catalogue.loras
+    return JSONResponse([{"name": name, "alias": name, "path": name, "metadata": {}} for name in names])
+
+
+@router.get(f"{_API}/samplers")
+async def samplers() -> JSONResponse:
+    """The samplers, and for older clients those that had their schedule in their name."""
+    names = [name for name, _ in SAMPLERS.values()]
+    names += [f"{name} {schedule}" for name, schedule in SAMPLERS.values() if schedule == "Karras"]
+    return JSONResponse([{"name": name, "aliases": [], "options": {}} for name in dict.fromkeys(names)])
+
+
+@router.get(f"{_API}/schedulers")
+async def schedulers() -> JSONResponse:
+    """The schedules that some sampler can have."""
+    labels = ["Automatic", "Uniform", "Normal", *(schedule for _, schedule in SAMPLERS.values() if schedule)]
+    about = {"aliases": None, "default_rho": -1.0, "need_inner_model": False}
+    names = {label: label.lower().replace(" ", "_") for label in labels}
+    return JSONResponse([{"name": name, "label": label, **about} for label, name in names.items()])
+
+
+@router.get(f"{_API}/latent-upscale-modes")
+async def latent_upscale_modes() -> JSONResponse:
+    """How a second pass can enlarge latents."""
+    return JSONResponse([{"name": "Latent"}])
+
+
+@router.get(f"{_API}/embeddings")
+async def embeddings() -> JSONResponse:
+    """There are none."""
+    return JSONResponse({"loaded": {}, "skipped": {}})
+
+
+@router.get(f"{_API}/scripts")
+async def scripts() -> JSONResponse:
+    """There are none."""
+    return JSONResponse({"txt2img": [], "img2img": []})
+
+
+@router.get(f"{_API}/cmd-flags")
+async def cmd_flags(request: Request) -> JSONResponse:
+    """What clients may want to know of how the server was started."""
+    settings = service_of(request).settings
+    return JSONResponse({"api": True, "listen": not settings.is_loopback, "port": settings.port})
+
+
+@router.get(f"{_API}/memory")
+async def memory() -> JSONResponse:
+    """The most bytes that this process has had, and those of the machine."""
+    used, total = peak_memory() or 0, total_memory() or 0
+    ram = {"free": max(total - used, 0), "used": used, "total": total}
+    return JSONResponse({"ram": ram, "cuda": {"error": "unavailable"}})
+
+
+@router.get("/internal/ping")
+async def ping() -> JSONResponse:
+    """The server answers."""
+    return JSONResponse({})
+
+
+@router.post(f"{_API}/skip")
+async def skip(request: Request) -> JSONResponse:
+    """The same as interrupt: a request is drawn at once."""
+    service_of(request).interrupt(client_of(request))
+    return JSONResponse({})
+
+
+async def _nothing() -> JSONResponse:
+    """There are none."""
+    return JSONResponse([])
+
+
+async def _done() -> JSONResponse:
+    """What there is does not change while the server runs."""
+    return JSONResponse({})
+
+
+for _name in _EMPTY:
+    router.add_api_route(f"{_API}/{_name}", _nothing, methods=["GET"], name=_name)
+for _name in _REFRESHES:
+    router.add_api_route(f"{_API}/{_name}", _done, methods=["POST"], name=_name)
