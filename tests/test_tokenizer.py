@@ -340,3 +340,9 @@ def test_added_tokens_are_those_of_transformers(tmp_path):
     ours.save_pretrained(tmp_path / "ours")
     again = transformers.CLIPTokenizer.from_pretrained(tmp_path / "ours")
     assert ids_of(again, "a <my-cat> horse") == ids_of(reference, "a <my-cat> horse")
+
+
+def test_a_text_of_a_megabyte_is_refused(tokenizer):
+    for read in (tokenizer, tokenizer.encode, tokenizer.tokenize, tokenizer.truncated, tokenizer.spans):
+        with pytest.raises(ValueError, match=r"^a text may have 100000 characters, got 1000000$"):
+            read("a red cat " * 100_000)

@@ -51,6 +51,24 @@ class Words:
         self._own_table = self._embedding.weight
         self._own_config = network.config
 
+    def check(self, words: Mapping[str, StoredTensor]) -> None:
+        """Refuse words that cannot be added: one with more vectors than a prompt holds, or one that is known.
+
+        The tokenizer finds words in any case: those that differ in case alone are one.
+        """
+        config, known = self.network.config, self.tokenizer.get_vocab()
+        most = min(self.tokenizer.model_max_length, config["max_position_embeddings"]) - 2
+        found = {self.tokenizer.normalized(token): token for token in self.tokenizer.added_tokens_encoder}
+        for word, vectors in words.items():
+            if vectors.shape[0] > most:
+                raise ValueError(f"{word!r} has {vectors.shape[0]} vectors; a prompt holds at most {most}")
+            for token in tokens_of(word, vectors.shape[0]):
+                same = token if token in known else found.get(self.tokenizer.normalized(token))
+                if same is not None:
+                    also = "" if same == token else f", as {same!r}"
+                    raise ValueError(f"the tokenizer knows {token!r} already{also}; pass another token=")
+                found[self.tokenizer.normalized(token)] = token
+
     def add(self, words: Mapping[str, StoredTensor]) -> None:
         """Know more words."""
         self.vectors |= words

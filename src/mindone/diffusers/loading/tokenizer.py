@@ -8,6 +8,7 @@ library, set up as transformers' `CLIPTokenizerFast` is, so the ids are the same
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Ids = NDArray[np.int64]
 
 _CONTEXT = 77
+LONGEST = 100_000
+"""Characters of a text that is encoded, which is far more than any text encoder reads; each of them takes time."""
 
 
 class CLIPTokenizer(PublishedTokenizer):
@@ -71,8 +74,8 @@ class CLIPTokenizer(PublishedTokenizer):
         self.unk_token, self.pad_token = special.unk_token.content, special.pad_token.content
         self._tokenizer = byte_pair_encoding(vocabulary, merges, self.unk_token)
         added = read_fields(dict[int, Token], dict(added_tokens or {}), "added_tokens")
+        self._add(*(token for _, token in sorted(added.items())), special=False)
         for number, token in sorted(added.items()):
-            self._add(token, special=False)
             actual = self._tokenizer.token_to_id(token.content)
             if actual != number:
                 raise ValueError(f"the added token {token.content!r} is to have id {number}, but would get {actual}")
@@ -218,6 +221,10 @@ class CLIPTokenizer(PublishedTokenizer):
         ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
         return ids[: self._length(max_length)] if truncation else ids
 
+    def normalized(self, text: str) -> str:
+        """A text as it is searched for tokens: composed, in lower case, with single spaces."""
+        return str(self._tokenizer.normalizer.normalize_str(text))
+
     def spans(self, text: str) -> list[tuple[int, int, int]]:
         """The ids of one text as `encode` gives them, each with where it begins and ends in the text."""
         (text,) = _as_list(text)
@@ -339,11 +346,10 @@ class CLIPTokenizer(PublishedTokenizer):
             AddedToken(**defaults | {flag: value for flag, value in asdict(token).items() if value is not None})
             for token in tokens
         ]
-        # All at once: the library searches texts with an automaton that each call builds anew.
-        if plain := [token for token in added if not token.special]:
-            self._tokenizer.add_tokens(plain)
-        if with_roles := [token for token in added if token.special]:
-            self._tokenizer.add_special_tokens(with_roles)
+        # As many at once as can be: the library searches texts with an automaton that each call builds anew.
+        for is_special, group in groupby(added, key=lambda token: token.special):
+            add = self._tokenizer.add_special_tokens if is_special else self._tokenizer.add_tokens
+            add(list(group))
 
 
 def _as_list(texts: str | Sequence[str]) -> list[str]:
@@ -351,6 +357,8 @@ def _as_list(texts: str | Sequence[str]) -> list[str]:
     for text in rows:
         if not isinstance(text, str):
             raise ValueError(f"texts must be strings, got {type(text).__name__}")
+        if len(text) > LONGEST:
+            raise ValueError(f"a text may have {LONGEST} characters, got {len(text)}")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:

@@ -1,13 +1,16 @@
 """Textual inversions under the published names; `adapters.textual_inversion` puts them on a text encoder."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..adapters.textual_inversion import Words, words_of
-from ..adapters.textual_inversion_files import open_textual_inversion, read_textual_inversion
+from ..adapters.textual_inversion_files import TextualInversion, open_textual_inversion, read_textual_inversion
+from ..engines import Array
 from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor
 from ..loading.tokenizer import CLIPTokenizer
@@ -15,66 +18,79 @@ from ..models.clip_text import CLIPTextModel
 
 USUAL_NAME = "learned_embeds.safetensors"
 
+Tensor = NDArray[np.generic] | StoredTensor | Array
+Inversion = str | os.PathLike[str] | Mapping[str, Tensor | Mapping[str, Tensor] | str] | Tensor
+"""A file, folder or hub id; its tensors by name; or the vectors themselves, (width,) or (vectors, width)."""
+
 
 class TextualInversionPipeline:
     """The methods of a pipeline whose text encoders learn words."""
 
     def load_textual_inversion(
         self,
-        path_or_id_or_dict: str | os.PathLike[str] | Mapping[str, NDArray[np.float32]],
-        token: str | None = None,
+        pretrained_model_name_or_path: Inversion | list[Inversion],
+        token: str | Sequence[str] | None = None,
+        tokenizer: CLIPTokenizer | None = None,
+        text_encoder: CLIPTextModel | None = None,
         *,
         weight_name: str | None = None,
-        text_encoder: CLIPTextModel | None = None,
-        tokenizer: CLIPTokenizer | None = None,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
+        hf_token: str | bool | None = None,
     ) -> None:
-        """Have prompts know a word that was learned from pictures.
+        """Have prompts know words that were learned from pictures.
 
         Args:
-            path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or its
-                tensors by name; for SDXL one with ``clip_l`` and ``clip_g`` for both text encoders.
-            token: the word; by default what the file says, or its name.
-            weight_name: the file in a folder or repository that has several.
+            pretrained_model_name_or_path: a ``.safetensors`` file, a folder or a hub id with one, its address on the
+                hub, its tensors by name (for SDXL ``clip_l`` and ``clip_g`` for both text encoders), or the vectors: an
+                array or a tensor of shape (width,) or (vectors, width). A list of such loads several words.
+            token: the word, or one for each of the list; by default what the file says, or its name. Several words for
+                one array take a row each.
+            tokenizer: the text encoder's, as published calls name it; it is found without.
             text_encoder: the one of the pipeline's that the vectors are for, where their width leaves it open.
-            tokenizer: that text encoder's, as published calls name it; it is found without.
-            revision, cache_dir, local_files_only: as in huggingface_hub.
+            weight_name: the file in a folder or repository that has several.
+            revision, cache_dir, local_files_only, hf_token: as in huggingface_hub.
 
         Raises:
-            ValueError: another layout, vectors as wide as no text encoder, a word that is known, or a text encoder or
-                tokenizer that is not the pipeline's.
+            ValueError: another layout, vectors as wide as no text encoder, more of them than a prompt holds, a word
+                that is known, not as many words as there is to load, or a text encoder or tokenizer that is not the
+                pipeline's. Then none of the words is loaded.
             FileNotFoundError: no such file, or several that could be meant.
         """
-        words = self._words()
-        if text_encoder is not None:
-            words = {name: each for name, each in words.items() if each.network is text_encoder}
-        if tokenizer is not None:
-            words = {name: each for name, each in words.items() if each.tokenizer is tokenizer}
-        if not words:
-            raise ValueError("text_encoder and tokenizer must be the pipeline's own, such as pipe.text_encoder_2")
+        words = self._words(tokenizer, text_encoder)
         widths = {name: int(each.network.config["hidden_size"]) for name, each in words.items()}
-        if isinstance(path_or_id_or_dict, Mapping):
-            tensors = {name: StoredTensor.from_numpy(np.asarray(x)) for name, x in path_or_id_or_dict.items()}
-            found = read_textual_inversion(tensors, widths, token)
-        else:
-            source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only)
-            found = open_textual_inversion(source.file(weight_name, USUAL_NAME), widths, token)
-        for name in found.vectors:
-            known = [each for each in found.tokens if each in words[name].tokenizer.get_vocab()]
-            if known:
-                raise ValueError(f"the tokenizer knows {known[0]!r} already; pass another token=")
-        for name, vectors in found.vectors.items():
-            words[name].add({found.token: vectors})
+        inversions: list[TextualInversion] = []
+        for each, word in _pairs(pretrained_model_name_or_path, token):
+            if isinstance(each, str | os.PathLike):
+                source = FileSource(each, revision, cache_dir, local_files_only, hf_token)
+                inversions.append(open_textual_inversion(source.file(weight_name, USUAL_NAME), widths, word))
+            else:
+                tensors, own = _tensors(each)
+                inversions.append(read_textual_inversion(tensors, widths, word, name=own))
+        added = {
+            name: {found.token: found.vectors[name] for found in inversions if name in found.vectors} for name in words
+        }
+        if sum(map(len, added.values())) < sum(len(found.vectors) for found in inversions):
+            raise ValueError(f"every token must be another word, got {[found.token for found in inversions]}")
+        for name, new in added.items():
+            words[name].check(new)
+        for name, new in added.items():
+            if new:
+                words[name].add(new)
 
-    def unload_textual_inversion(self, tokens: str | Sequence[str] | None = None) -> None:
-        """Forget words that were loaded: these, or all.
+    def unload_textual_inversion(
+        self,
+        tokens: str | Sequence[str] | None = None,
+        tokenizer: CLIPTokenizer | None = None,
+        text_encoder: CLIPTextModel | None = None,
+    ) -> None:
+        """Forget words that were loaded: these, or all; from both text encoders, or the one that is named.
 
         Raises:
-            ValueError: a word that was not loaded.
+            ValueError: a word that was not loaded, or a text encoder or tokenizer that is not the pipeline's.
         """
-        words = self._words()
+        words = self._words(tokenizer, text_encoder)
         loaded = list(dict.fromkeys(word for each in words.values() for word in each.vectors))
         names = loaded if tokens is None else [tokens] if isinstance(tokens, str) else list(tokens)
         unknown = [name for name in names if name not in loaded]
@@ -85,18 +101,63 @@ class TextualInversionPipeline:
 
     def maybe_convert_prompt(self, prompt: str | list[str], tokenizer: CLIPTokenizer) -> str | list[str]:
         """Prompts with all tokens of each loaded word in the word's place; a call does it by itself."""
-        words = next((each for each in self._words().values() if each.tokenizer is tokenizer), None)
-        if words is None:
-            raise ValueError("tokenizer must be the pipeline's own, such as pipe.tokenizer")
+        words = next(iter(self._words(tokenizer).values()))
         if isinstance(prompt, str):
             return words.spelled_out(prompt)
         return [words.spelled_out(text) for text in prompt]
 
-    def _words(self) -> dict[str, Words]:
-        """The added words by text encoder."""
+    def _words(
+        self, tokenizer: CLIPTokenizer | None = None, text_encoder: CLIPTextModel | None = None
+    ) -> dict[str, Words]:
+        """The added words by text encoder, of those with this tokenizer and that are this network."""
         found = {}
         for name in ("text_encoder", "text_encoder_2"):
-            network = getattr(self, name, None)
-            if isinstance(network, CLIPTextModel):
-                found[name] = words_of(network, getattr(self, name.replace("text_encoder", "tokenizer")))
+            network, own = getattr(self, name, None), getattr(self, name.replace("text_encoder", "tokenizer"), None)
+            is_meant = text_encoder in (None, network) and tokenizer in (None, own)
+            if is_meant and isinstance(network, CLIPTextModel) and isinstance(own, CLIPTokenizer):
+                found[name] = words_of(network, own)
+        if not found:
+            raise ValueError("text_encoder and tokenizer must be the pipeline's own, such as pipe.text_encoder_2")
         return found
+
+
+def _pairs(given: Inversion | list[Inversion], token: str | Sequence[str] | None) -> list[tuple[Inversion, str | None]]:
+    """What to load, each with its word where one is given."""
+    sources = list(given) if isinstance(given, list | tuple) else [given]
+    words = [token] if token is None or isinstance(token, str) else list(token)
+    if words == [None]:
+        words *= len(sources)
+    if len(words) > 1 and len(sources) == 1 and _is_tensor(sources[0]):
+        rows = _stored(sources[0])
+        if len(rows.shape) == 2:
+            sources = [rows.rows(i, i + 1) for i in range(rows.shape[0])]
+    if len(words) != len(sources):
+        what = "vectors" if all(map(_is_tensor, sources)) else "textual inversions"
+        raise ValueError(f"token must name one word for each of the {len(sources)} {what}, got {len(words)}")
+    twice = [word for word, count in Counter(words).items() if word is not None and count > 1]
+    if twice:
+        raise ValueError(f"token names {twice[0]!r} twice; each word needs a name of its own")
+    return list(zip(sources, words))
+
+
+def _is_tensor(given: object) -> TypeGuard[Tensor]:
+    return hasattr(given, "shape")
+
+
+def _tensors(given: Mapping[str, object] | Tensor) -> tuple[dict[str, StoredTensor], str | None]:
+    """The tensors of a file by name; and the word, where it is in AUTOMATIC1111's older layout."""
+    if not isinstance(given, Mapping):
+        return {"emb_params": _stored(given)}, None
+    inner, name = given.get("string_to_param"), given.get("name")
+    if isinstance(inner, Mapping):
+        return {key: _stored(tensor) for key, tensor in inner.items()}, name if isinstance(name, str) else None
+    return {key: _stored(tensor) for key, tensor in given.items()}, None
+
+
+def _stored(tensor: Array) -> StoredTensor:
+    if isinstance(tensor, StoredTensor):
+        return tensor
+    array = tensor.float().asnumpy() if hasattr(tensor, "asnumpy") else np.asarray(tensor)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"vectors must be an array or a tensor of floats, got {type(tensor).__name__}")
+    return StoredTensor.from_numpy(array)
