@@ -119,7 +119,12 @@ def test_an_edit_repaints_where_the_mask_is_transparent(client):
         ({"size": "4096x64"}, 422, "size"),
         ({"size": "64"}, 422, "size"),
         ({"steps": 101}, 422, "steps"),
-        ({"style": "vivid"}, 422, "style"),
+        ({"style": "natural"}, 422, "style"),
+        ({"quality": "best"}, 422, "quality"),
+        ({"partial_images": 2}, 422, "partial_images"),
+        ({"progress": True}, 422, "progress"),
+        ({"output_compression": 50}, 422, "output_compression"),
+        ({"a_new_field": 0.3}, 422, "a_new_field"),
         ({"response_format": "url"}, 422, "response_format"),
         ({"background": "transparent"}, 422, "background"),
         ({"size": "60x60"}, 422, None),
@@ -130,6 +135,38 @@ def test_what_cannot_be_honoured_is_refused_by_name(client, change, status, fiel
     answer = client.post("/v1/images/generations", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, field)
     assert "Traceback" not in answer.text
+
+
+HARMLESS = {
+    **{"quality": "hd", "style": "vivid", "user": "someone", "safety_identifier": "x", "moderation": "low"},
+    **{"background": "auto", "output_format": "png", "output_compression": 100, "partial_images": 0, "stream": False},
+    **{"a_new_list": [], "n": None, "response_format": None, "seed": 1},
+}
+
+
+@pytest.mark.parametrize("change", [{name: value} for name, value in HARMLESS.items()] + [{"quality": "standard"}])
+def test_what_asks_for_nothing_is_accepted(client, change):
+    """Fields are checked before bounds: what is refused is the steps, so that nothing has to be drawn."""
+    body = {**DRAW, **change, "steps": 10**6}
+    assert client.post("/v1/images/generations", json=body).json()["error"]["param"] == "steps"
+
+
+def test_all_that_asks_for_nothing_draws_the_same_picture_in_both_endpoints(client):
+    def drawn_with(more: dict) -> bytes:
+        [entry] = client.post("/v1/images/generations", json={**DRAW, **more}).json()["data"]
+        return image_of(entry["b64_json"]).tobytes()
+
+    def edited_with(more: dict) -> bytes:
+        [entry] = client.post("/v1/images/edits", data={**more, **own}, files=files).json()["data"]
+        return image_of(entry["b64_json"]).tobytes()
+
+    own = {"prompt": "a dog", "steps": "2", "seed": "0"}
+    files = {"image": ("a.png", PICTURE, "image/png")}
+    texts = {name: str(value) for name, value in HARMLESS.items() if value not in (None, [])}
+    assert drawn_with({}) == drawn_with(HARMLESS)
+    assert edited_with({}) == edited_with({**texts, "input_fidelity": "low"})
+    refused = client.post("/v1/images/edits", data={**own, "input_fidelity": "high"}, files=files)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "input_fidelity")
 
 
 def test_a_broken_body_is_refused_in_the_same_form(client):

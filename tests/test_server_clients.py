@@ -63,7 +63,7 @@ def test_the_guides_snippets_run_as_they_are_shown(page, port, tmp_path, monkeyp
 
 def test_the_openai_package_raises_its_own_errors(client):
     with pytest.raises(openai.UnprocessableEntityError) as refused:
-        client.images.generate(prompt="a cat", style="vivid")
+        client.images.generate(prompt="a cat", style="natural")
     assert refused.value.param == "style"
     with pytest.raises(openai.NotFoundError):
         client.images.generate(prompt="a cat", model="dall-e-3")

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..jobs.job import SchedulerName
+from ..utils.types import Value
+from .asked import honoured
+from .refusals import Refusal
 from .request import LARGEST_SEED
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
@@ -28,8 +31,13 @@ class ImageFields(BaseModel):
     output_format: Literal["png", "jpeg", "webp"] = "png"
     output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
     background: Literal["auto", "opaque"] = "auto"
-    quality: Literal["auto"] = "auto"
-    moderation: Literal["auto"] = "auto"
+    quality: Annotated[
+        Literal["auto", "standard", "hd", "low", "medium", "high"], Field(description="There is one, whatever is said.")
+    ] = "auto"
+    style: Annotated[Literal["vivid"], Field(description="The prompt says the style.")] = "vivid"
+    moderation: Literal["auto", "low"] = "auto"
+    user: Annotated[str | None, Field(description="Not looked at.")] = None
+    safety_identifier: Annotated[str | None, Field(description="Not looked at.")] = None
 
     negative_prompt: Annotated[str | None, Field(description="Of our own, as all that follow.")] = None
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
@@ -45,6 +53,11 @@ class ImageFields(BaseModel):
     control_scale: Annotated[float, Field(ge=0, le=2, description="How closely to follow the picture.")] = 1.0
     progress: Annotated[bool, Field(description="With stream: an event after every step.")] = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_ignored(cls, values: Value) -> Value:
+        return honoured(values, cls.model_fields, {}) if isinstance(values, dict) else values
+
     @field_validator("size")
     @classmethod
     def _is_a_size(cls, size: str) -> str:
@@ -54,10 +67,11 @@ class ImageFields(BaseModel):
 
     @model_validator(mode="after")
     def _go_together(self) -> ImageFields:
-        if not self.stream and (self.partial_images or self.progress):
-            raise ValueError(f"{'progress' if self.progress else 'partial_images'} needs stream")
-        if self.output_compression is not None and self.output_format == "png":
-            raise ValueError("output_compression is for the output_format jpeg or webp")
+        for name in ("partial_images", "progress"):
+            if getattr(self, name) and not self.stream:
+                raise Refusal(422, f"{name} needs stream", name)
+        if self.output_compression not in (None, 100) and self.output_format == "png":
+            raise Refusal(422, "output_compression is for the output_format jpeg or webp", "output_compression")
         return self
 
     def job_fields(self) -> dict[str, object]:
@@ -77,6 +91,7 @@ class GenerationFields(ImageFields):
 class EditFields(ImageFields):
     """What comes beside the pictures of an edit."""
 
+    input_fidelity: Annotated[Literal["low"], Field(description="strength says how much is kept.")] = "low"
     strength: Annotated[
         float | None,
         Field(gt=0, le=1, description="How much of the picture is drawn anew."),
