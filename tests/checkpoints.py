@@ -64,6 +64,12 @@ UNETS = {
         "addition_time_embed_dim": 8,
         "projection_class_embeddings_input_dim": 8 * 6 + 12,
     },
+    "ssd": {  # pruned within a stage, and without the middle's transformer, as SSD-1B
+        **UNET,
+        "transformer_layers_per_block": [[2, 1], 1],
+        "reverse_transformer_layers_per_block": [1, [1, 2, 3]],
+        "mid_block_type": "UNetMidBlock2D",
+    },
     "bk_sdm": {**UNET, "layers_per_block": 1, "mid_block_type": None},
     "lcm": {**UNET, "time_cond_proj_dim": 32},
     "inpainting": {**UNET, "in_channels": 9},

@@ -55,6 +55,7 @@ CASES = {
     "unet_odd_size": _unet("sd1", 9, 11),
     "unet_sd2": _unet("sd2"),
     "unet_sdxl": _unet("sdxl", text_embeds=_draw(6, 2, 12), time_ids=_sizes),
+    "unet_ssd": _unet("ssd"),
     "unet_bk_sdm": _unet("bk_sdm"),
     "unet_lcm": _unet("lcm", timestep_cond=_draw(7, 2, 32)),
     "unet_inpainting": _unet("inpainting"),

@@ -53,12 +53,27 @@ BK_SDM_TINY = {
     "up_block_types": ["CrossAttnUpBlock2D"] * 3,
     "mid_block_type": None,
 }
+SSD_1B = {
+    **XL,
+    "transformer_layers_per_block": [1, 2, 4],
+    "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
+    "mid_block_type": "UNetMidBlock2D",
+}
+"""Its own config says [2, 2] and [4, 4] for 2 and 4, Vega's likewise."""
+VEGA = {
+    **XL,
+    "transformer_layers_per_block": [1, 1, 2],
+    "reverse_transformer_layers_per_block": [[2, 2, 5], 1, 1],
+    "mid_block_type": "UNetMidBlock2D",
+}
 PUBLISHED = {
     "sd1": SD1,
     "sd1-inpainting": {**SD1, "in_channels": 9},
     "sd2": SD2,
     "xl": XL,
     "xl-refiner": XL_REFINER,
+    "ssd-1b": SSD_1B,
+    "vega": VEGA,
     "bk-sdm-base": {**SD1, "layers_per_block": 1},
     "bk-sdm-small": {**SD1, "layers_per_block": 1, "mid_block_type": None},
     "bk-sdm-tiny": BK_SDM_TINY,

@@ -265,3 +265,17 @@ def test_unknown_engine_is_refused():
 def test_float32_is_no_flash_attention_type():
     with pytest.raises(ValueError, match="float16 or bfloat16, got float32"):
         make(CASES["unet_sd1"]).set_flash_attention_force_cast_dtype(ms.float32)
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"reverse_transformer_layers_per_block": None}, "reverse_transformer_layers_per_block must say how deep"),
+        ({"reverse_transformer_layers_per_block": [1]}, "must have 2 entries, got 1"),
+        ({"transformer_layers_per_block": [[2, 1, 1], 1]}, "has 3 numbers for a stage of 2 transformers"),
+        ({"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}, "mid_block_type must be"),
+    ],
+)
+def test_depths_that_do_not_fit_the_layers_are_refused(more, message):
+    with pytest.raises(ValueError, match=message):
+        UNet2DConditionModel(**{**checkpoints.UNETS["ssd"], **more})

@@ -196,7 +196,15 @@ def test_averaged_weights_are_taken_on_demand(files, tmp_path):
         open_single_file(files / "sd1.safetensors", extract_ema=True)
 
 
-@pytest.mark.parametrize("cls, config", [(AutoencoderKL, AUTOENCODER), (UNet2DConditionModel, UNETS["sd1"])])
+@pytest.mark.parametrize(
+    "cls, config",
+    [
+        (AutoencoderKL, AUTOENCODER),
+        (UNet2DConditionModel, UNETS["sd1"]),
+        (UNet2DConditionModel, UNETS["ssd"]),
+        (UNet2DConditionModel, UNETS["bk_sdm"]),
+    ],
+)
 def test_a_component_alone_goes_there_and_back(tmp_path, cls, config):
     folder = write_model(cls, config, tmp_path / "folder")
     convert.folder_to_file(folder, tmp_path / "alone.safetensors")

@@ -33,7 +33,8 @@ class UNet2DConditionModel(Caching, TokenDownsampling, UNetEncoder):
         c: UNetFields = self.fields
         channels, stages = c.block_out_channels, len(c.block_out_channels)
         layers = per_stage(c.layers_per_block, stages)
-        depths = per_stage(c.transformer_layers_per_block, stages)
+        mirrored = per_stage(c.transformer_layers_per_block, stages)[::-1]
+        depths = c.reverse_transformer_layers_per_block or mirrored
         heads = per_stage(c.num_attention_heads or c.attention_head_dim, stages)
 
         # The up path mirrors the down path, with one layer more a stage; each layer also takes one skip connection.
@@ -44,7 +45,7 @@ class UNet2DConditionModel(Caching, TokenDownsampling, UNetEncoder):
             stage = stages - 1 - i
             reads = kind == "CrossAttnUpBlock2D"
             ins = [width + skips.pop() for width in [before] + [channels[stage]] * layers[stage]]
-            block = Block(c, ins, channels[stage], 4 * channels[0], depths[stage], heads[stage], reads)
+            block = Block(c, ins, channels[stage], 4 * channels[0], depths[i], heads[stage], reads)
             if i < stages - 1:
                 block.upsamplers = nn.CellList([Upsample(channels[stage])])
             self.up_blocks.append(block)

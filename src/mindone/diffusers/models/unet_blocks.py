@@ -1,7 +1,7 @@
 """What a UNet is built of: stages of residual blocks, each followed by a transformer where the stage reads the text."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mindspore import nn
 
@@ -50,7 +50,7 @@ class Block(nn.Cell):
         ins: Sequence[int],
         out: int,
         time: int,
-        depth: int,
+        depths: int | tuple[int, ...],
         heads: int,
         attends: bool,
     ):
@@ -58,7 +58,7 @@ class Block(nn.Cell):
         self.layers = len(ins)
         self.attentions = None
         if attends:
-            self.attentions = nn.CellList([Transformer(c, out, depth, heads) for _ in ins])
+            self.attentions = nn.CellList([Transformer(c, out, depth, heads) for depth in per_layer(depths, len(ins))])
         self.resnets = nn.CellList([ResnetBlock(i, out, c.norm_num_groups, c.norm_eps, c.act_fn, time) for i in ins])
         self.downsamplers: nn.CellList | None = None
         self.upsamplers: nn.CellList | None = None
@@ -71,17 +71,23 @@ class Block(nn.Cell):
 
 
 class MidBlock(nn.Cell):
-    """The lowest stage: residual block, transformer, residual block."""
+    """The lowest stage: residual block, transformer, residual block; or the first of them alone.
 
-    def __init__(self, c: BlockFields, channels: int, time: int, depth: int, heads: int):
+    ``depths`` None is for that; of several the first counts, as published.
+    """
+
+    def __init__(self, c: BlockFields, channels: int, time: int, depths: int | tuple[int, ...] | None, heads: int):
         super().__init__()
-        self.attentions = nn.CellList([Transformer(c, channels, depth, heads)])
+        depth = depths[0] if isinstance(depths, tuple) else depths
+        self.attentions = None if depth is None else nn.CellList([Transformer(c, channels, depth, heads)])
         make = lambda: ResnetBlock(channels, channels, c.norm_num_groups, c.norm_eps, c.act_fn, time)  # noqa: E731
-        self.resnets = nn.CellList([make(), make()])
+        self.resnets = nn.CellList([make() for _ in range(1 if depth is None else 2)])
 
     def construct(self, x: Array, time: Array, context: Array) -> Array:
-        x = self.attentions[0](self.resnets[0](x, time), context)
-        return self.resnets[1](x, time)
+        x = self.resnets[0](x, time)
+        if self.attentions is not None:
+            x = self.resnets[1](self.attentions[0](x, context), time)
+        return x
 
 
 class Transformer(nn.Cell):
@@ -166,6 +172,24 @@ class GatedLinear(nn.Cell):
         return F.geglu(x, self.proj.weight, self.proj.bias)
 
 
-def per_stage(value: int | tuple[int, ...], count: int) -> tuple[int, ...]:
+T = TypeVar("T")
+
+
+def per_stage(value: int | tuple[T, ...], count: int) -> tuple[int | T, ...]:
     """One value per stage from a config's number or list."""
     return value if isinstance(value, tuple) else (value,) * count
+
+
+def per_layer(depths: int | tuple[int, ...], layers: int) -> tuple[int, ...]:
+    """How many blocks the transformer of each of a stage's layers has.
+
+    Raises:
+        ValueError: there is another number of depths than of layers.
+    """
+    depths = depths if isinstance(depths, tuple) else (depths,) * layers
+    if len(depths) != layers:
+        raise ValueError(
+            f"transformer_layers_per_block or its reverse has {len(depths)} numbers for a stage of {layers} "
+            "transformers"
+        )
+    return depths

@@ -50,7 +50,10 @@ class UNetEncoder(Model):
                 block.downsamplers = nn.CellList([Downsample(channels[i], 1)])
             self.skip_channels += [channels[i]] * (layers[i] + (i < stages - 1))
             self.down_blocks.append(block)
-        self.mid_block = MidBlock(c, channels[-1], time, depths[-1], heads[-1]) if c.mid_block_type else None
+        self.mid_block = None
+        if c.mid_block_type is not None:
+            attends = c.mid_block_type == "UNetMidBlock2DCrossAttn"
+            self.mid_block = MidBlock(c, channels[-1], time, depths[-1] if attends else None, heads[-1])
         self.skips = len(self.skip_channels)
 
     def embed(self, timestep: Array, timestep_cond: Array, text_embeds: Array, time_ids: Array) -> Array:

@@ -22,7 +22,9 @@ from .fields import (
 
 DownBlocks = Annotated[tuple[Literal["CrossAttnDownBlock2D", "DownBlock2D"], ...], Stages]
 UpBlocks = Annotated[tuple[Literal["CrossAttnUpBlock2D", "UpBlock2D"], ...], Stages]
-Depths = CountOrNone | Annotated[tuple[CountOrNone, ...], Stages]
+LayerDepths = CountOrNone | Annotated[tuple[CountOrNone, ...], Field(min_length=1, max_length=16)]
+"""One number of transformer blocks for all layers of a stage, or one each."""
+StageDepths = Annotated[tuple[LayerDepths, ...], Stages]
 Side = Annotated[int, Strict(), Field(ge=1, le=2048)]
 
 
@@ -38,7 +40,7 @@ class UNetEncoderFields:
     flip_sin_to_cos: Flag = True
     freq_shift: Annotated[int, Strict(), Field(ge=0, le=1)] = 0
     down_block_types: DownBlocks = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
-    mid_block_type: Literal["UNetMidBlock2DCrossAttn"] | None = "UNetMidBlock2DCrossAttn"
+    mid_block_type: Literal["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"] | None = "UNetMidBlock2DCrossAttn"
     only_cross_attention: Literal[False] = False
     block_out_channels: StageChannels = (320, 640, 1280, 1280)
     layers_per_block: PerStage = 2
@@ -48,7 +50,7 @@ class UNetEncoderFields:
     norm_num_groups: Count = 32
     norm_eps: Fraction = 1e-5
     cross_attention_dim: Channels = 1280
-    transformer_layers_per_block: Depths = 1
+    transformer_layers_per_block: CountOrNone | StageDepths = 1
     encoder_hid_dim: None = None
     encoder_hid_dim_type: None = None
     attention_head_dim: PerStage = 8
@@ -88,7 +90,7 @@ class UNetFields(UNetEncoderFields):
     center_input_sample: Literal[False] = False
     up_block_types: UpBlocks = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
     dropout: Zero = 0.0
-    reverse_transformer_layers_per_block: None = None
+    reverse_transformer_layers_per_block: StageDepths | None = None
     dual_cross_attention: Literal[False] = False
     resnet_skip_time_act: Literal[False] = False
     resnet_out_scale_factor: One = 1.0
@@ -103,6 +105,20 @@ class UNetFields(UNetEncoderFields):
     class_embeddings_concat: Literal[False] = False
     mid_block_only_cross_attention: Literal[False] | None = None
     cross_attention_norm: None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        depths, reverse = self.transformer_layers_per_block, self.reverse_transformer_layers_per_block
+        if reverse is None and isinstance(depths, tuple) and any(isinstance(depth, tuple) for depth in depths):
+            raise ValueError(
+                "reverse_transformer_layers_per_block must say how deep the transformers on the way up are where "
+                f"transformer_layers_per_block has a list for a stage, got None and {list(depths)}"
+            )
+        if reverse is not None and len(reverse) != len(self.block_out_channels):
+            raise ValueError(
+                f"reverse_transformer_layers_per_block must have {len(self.block_out_channels)} entries, got "
+                f"{len(reverse)}"
+            )
 
 
 def _listed(items: object) -> str:

@@ -78,7 +78,7 @@ def _shared(tensors: Tensors) -> dict[str, object]:
         "down_block_types": ["CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in stages.attends],
         "cross_attention_dim": cross_attention_dim(tensors),
         "attention_head_dim": [max(width // HEAD_CHANNELS, 1) for width in channels] if linear else HEADS,
-        "transformer_layers_per_block": _depths(tensors, stages),
+        **_depths(tensors, stages, has_decoder="conv_out.weight" in tensors),
         "use_linear_projection": linear,
         "act_fn": "silu",
         "center_input_sample": False,
@@ -89,8 +89,9 @@ def _shared(tensors: Tensors) -> dict[str, object]:
         "norm_eps": 1e-5,
         "norm_num_groups": 32,
     }
-    if not indices_after(tensors, "mid_block.resnets."):
-        config["mid_block_type"] = None
+    if not indices_after(tensors, "mid_block.attentions."):
+        has_middle = bool(indices_after(tensors, "mid_block.resnets."))
+        config["mid_block_type"] = "UNetMidBlock2D" if has_middle else None
     added = tensors.get("add_embedding.linear_1.weight")
     if added is not None:
         config["addition_embed_type"] = "text_time"
@@ -99,21 +100,43 @@ def _shared(tensors: Tensors) -> dict[str, object]:
     return config
 
 
-def _depths(tensors: Tensors, stages: Stages) -> int | list[int]:
-    """Transformer blocks per transformer, one number per stage, or one for all."""
-    depths: list[int | None] = []
-    for stage, layers in enumerate(stages.layers):
-        found = {_depth(tensors, f"down_blocks.{stage}.attentions.{i}") for i in range(layers)}
-        if len(found) > 1:
-            raise ValueError(
-                f"down_blocks.{stage} has transformers of {', '.join(map(str, sorted(found)))} blocks: networks pruned "
-                "within a stage (SSD-1B, Vega) are not known here"
-            )
-        depths.append(found.pop() or None)
-    if depths[-1] is None:  # the middle has a transformer also where the last stage has none
-        depths[-1] = _depth(tensors, "mid_block.attentions.0") or None
-    known = {depth for depth in depths if depth is not None}
-    return known.pop() if len(known) == 1 else [depth or 1 for depth in depths]
+Depths = int | list[int]
+"""Transformer blocks of a stage's layers: one number for all, or one each."""
+
+
+def _depths(tensors: Tensors, stages: Stages, *, has_decoder: bool) -> dict[str, object]:
+    """How many blocks transformers have: one number for all stages, or one per stage, or one per layer.
+
+    Networks that were pruned within a stage (SSD-1B, Vega) have other depths on the way up than on the way down.
+    """
+    down = [
+        _collapsed([_depth(tensors, f"down_blocks.{stage}.attentions.{i}") for i in range(layers)]) if attends else None
+        for stage, (layers, attends) in enumerate(zip(stages.layers, stages.attends))
+    ]
+    up = [
+        _collapsed([_depth(tensors, f"up_blocks.{stage}.attentions.{i}") for i in range(layers + 1)])
+        if attends
+        else None
+        for stage, (layers, attends) in enumerate(zip(reversed(stages.layers), reversed(stages.attends)))
+    ]
+    middle = _depth(tensors, "mid_block.attentions.0") or None
+    if down[-1] is None:  # the middle has a transformer also where the last stage has none
+        down[-1] = middle
+    last = down[-1][0] if isinstance(down[-1], list) else down[-1]
+    if middle is not None and last != middle:
+        raise ValueError(
+            f"the lowest stage has a transformer of {middle} blocks beside one of {last}, which no config can say"
+        )
+    mirrored = all(depth is None or depth == below for depth, below in zip(up, reversed(down)))
+    if has_decoder and not (mirrored and all(isinstance(depth, int | None) for depth in down)):
+        return {
+            "transformer_layers_per_block": [1 if depth is None else depth for depth in down],
+            "reverse_transformer_layers_per_block": [1 if depth is None else depth for depth in up],
+        }
+    known = [depth for depth in down if depth is not None]
+    same = bool(known) and all(depth == known[0] for depth in known)
+    every = [1 if depth is None else depth for depth in down]
+    return {"transformer_layers_per_block": known[0] if same else every}
 
 
 def _depth(tensors: Tensors, transformer: str) -> int:
