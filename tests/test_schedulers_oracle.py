@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.schedulers_cases import CASES, LATENT, Case, trajectory
-from mindone.diffusers.schedulers import Scheduler
+from golden.schedulers_cases import CASES, DEIS, LATENT, Case, trajectory
+from mindone.diffusers.schedulers import EDMEulerScheduler, Scheduler
 from published_api import OURS_ALONE
 from test_schedulers import KINDS, our_run, tolerance
 
@@ -34,6 +34,15 @@ def test_every_step_is_the_references(case: Case) -> None:
             assert np.abs(mine - its).max() <= tolerance(case) * max(1, np.abs(its).max())
 
 
+def test_deis_in_float32_is_the_references_to_the_digits_that_its_weights_keep() -> None:
+    from golden.make_schedulers import reference_run
+
+    for case in (case for case in CASES if case.cls == DEIS):
+        run = {"num_inference_steps": 50}
+        ours, theirs = our_run(case, run).samples[-1], reference_run(case, run, double_deis=False).samples[-1]
+        assert np.abs(ours - theirs).max() <= 2e-4 * max(1, np.abs(theirs).max())
+
+
 @pytest.mark.parametrize("cls", PUBLISHED, ids=lambda cls: cls.__name__)
 def test_saved_configs_load_in_the_reference_and_back(cls: type, tmp_path: Path) -> None:
     import diffusers
@@ -48,7 +57,7 @@ def test_saved_configs_load_in_the_reference_and_back(cls: type, tmp_path: Path)
     assert {name: back.config[name] for name in cls.defaults} == options
 
 
-@pytest.mark.parametrize("cls", PUBLISHED, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [*PUBLISHED, EDMEulerScheduler], ids=lambda cls: cls.__name__)
 def test_defaults_are_the_references(cls: type) -> None:
     import diffusers
 

@@ -14,11 +14,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from golden.schedulers_cases import CASES, NOISE_SEED, Case, Trajectory, picked, trajectory
+from golden.schedulers_cases import CASES, DEIS, NOISE_SEED, Case, Trajectory, picked, trajectory
 
 
-def reference_run(case: Case, run: dict[str, Any]) -> Trajectory:
-    """The reference's run, its noise drawn from the generator that ours is given."""
+def reference_run(case: Case, run: dict[str, Any], double_deis: bool = True) -> Trajectory:
+    """The reference's run, its noise drawn from the generator that ours is given.
+
+    DEIS's weights are differences of large numbers, of which float32 keeps 3 digits: its σ are made float64.
+    """
     import diffusers
     import torch
 
@@ -28,9 +31,18 @@ def reference_run(case: Case, run: dict[str, Any]) -> Trajectory:
     def draw(shape: Any, dtype: Any = torch.float32, **_: Any) -> Any:
         return torch.from_numpy(generator.standard_normal(tuple(shape))).to(dtype)
 
+    scheduler = cls(**case.config)
+    if case.cls == DEIS and double_deis:
+        published = scheduler.set_timesteps
+
+        def set_timesteps(**run: Any) -> None:
+            published(**run)
+            scheduler.sigmas = scheduler.sigmas.double()
+
+        scheduler.set_timesteps = set_timesteps
     module = sys.modules[cls.__module__]
     with mock.patch.object(module, "randn_tensor", draw) if hasattr(module, "randn_tensor") else nullcontext():
-        return trajectory(cls(**case.config), run, torch.from_numpy, **case.step)
+        return trajectory(scheduler, run, torch.from_numpy, **case.step)
 
 
 def main() -> None:

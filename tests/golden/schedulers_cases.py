@@ -43,6 +43,13 @@ def _add(cls: str, name: str, /, *groups: dict[str, Any], step: Any = None, set:
     CASES.append(Case(f"{cls.removesuffix('Scheduler')}-{name}", cls, config, step or {}, set or {}))
 
 
+def _add_edm(name: str, /, *groups: dict[str, Any], step: Any = None, **options: Any) -> None:
+    """A case of the scheduler that has no β."""
+    _add(EDM, name, *groups, step=step, **options)
+    for field in LATENT:
+        del CASES[-1].config[field]
+
+
 def _spacings(cls: str, *groups: dict[str, Any]) -> None:
     for spacing in ("leading", "linspace", "trailing"):
         _add(cls, spacing, *groups, timestep_spacing=spacing)
@@ -60,6 +67,9 @@ EULER, ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
 HEUN, LMS = "HeunDiscreteScheduler", "LMSDiscreteScheduler"
 DPM, UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
 LCM, TCD = "LCMScheduler", "TCDScheduler"
+DEIS, SINGLE = "DEISMultistepScheduler", "DPMSolverSinglestepScheduler"
+DPM2, DPM2_ANCESTRAL = "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"
+EDM = "EDMEulerScheduler"
 
 free = {"clip_sample": False}
 for cls in (DDIM, DDPM):
@@ -171,6 +181,48 @@ _add(LCM, "clip", clip_sample=True)
 _add(LCM, "scaling", timestep_scaling=1.0)
 for eta in (0.0, 0.5, 1.0):
     _add(TCD, f"eta-{eta}", step={"eta": eta})
+
+# Cases are numbered, and a case's number says which of its runs the golden file has: new ones come last.
+for cls in (DEIS, DPM2, DPM2_ANCESTRAL):
+    _spacings(cls)
+for cls in (DEIS, SINGLE, DPM2, DPM2_ANCESTRAL):
+    if (
+        cls != DPM2_ANCESTRAL
+    ):  # where the cosine schedule's steps are wide, the reference takes roots of negative numbers
+        _betas(cls)
+    _add(cls, "v", V)
+    for kind in ("karras", "exponential", "beta"):
+        _add(cls, kind, **{f"use_{kind}_sigmas": True})
+for cls in (DPM2, DPM2_ANCESTRAL):
+    _add(cls, "karras-leading", use_karras_sigmas=True, timestep_spacing="leading", steps_offset=1)
+_add(DEIS, "x0", X0)
+_add(DEIS, "threshold", thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5)
+_add(DEIS, "higher-final", lower_order_final=False)
+_add(DEIS, "midpoint", algorithm_type="dpmsolver++", solver_type="midpoint")
+for order in (1, 3):
+    _add(DEIS, f"order-{order}", solver_order=order)
+for algorithm in ("dpmsolver++", "dpmsolver", "sde-dpmsolver++"):
+    ends = {} if algorithm.endswith("++") else {"final_sigmas_type": "sigma_min"}
+    for order in (1, 2, 3):
+        for kind in ("midpoint", "heun"):
+            # The published sign of the stochastic third order magnifies rounding, the more the longer the run.
+            few = {"num_inference_steps": 6} if (algorithm, order, kind) == ("sde-dpmsolver++", 3, "heun") else None
+            options = {"algorithm_type": algorithm, "solver_order": order, "solver_type": kind}
+            _add(SINGLE, f"{algorithm}-{order}-{kind}", ends, options, set=few)
+    _add(SINGLE, f"{algorithm}-v", ends, V, algorithm_type=algorithm)
+    _add(SINGLE, f"{algorithm}-x0", ends, X0, algorithm_type=algorithm)
+_add(SINGLE, "threshold", thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5)
+_add(SINGLE, "lower-final", lower_order_final=True, final_sigmas_type="sigma_min")
+_add(SINGLE, "lower-final-3", lower_order_final=True, final_sigmas_type="sigma_min", solver_order=3)
+_add(SINGLE, "higher-final", final_sigmas_type="sigma_min")
+_add(SINGLE, "lambda-clipped", beta_schedule="squaredcos_cap_v2", lambda_min_clipped=-5.1)
+_add(SINGLE, "custom", set={"timesteps": ALIGNED_TIMESTEPS})
+_add(SINGLE, "deis", algorithm_type="deis", solver_type="logrho", final_sigmas_type="sigma_min")
+for schedule in ("karras", "exponential"):
+    _add_edm(f"{schedule}", sigma_schedule=schedule)
+    _add_edm(f"{schedule}-v", V, sigma_schedule=schedule, sigma_data=1.0, sigma_max=120.0)
+_add_edm("sigma-min", final_sigmas_type="sigma_min", rho=5.0)
+_add_edm("churn", step={"s_churn": 5.0, "s_tmin": 0.1, "s_noise": 1.01})
 
 
 def pseudo_model(sample: np.ndarray, timestep: float, prediction_type: str) -> np.ndarray:

@@ -59,10 +59,15 @@ if TYPE_CHECKING:
     from .schedulers.calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .schedulers.ddim import DDIMScheduler as DDIMScheduler
     from .schedulers.ddpm import DDPMScheduler as DDPMScheduler
+    from .schedulers.deis import DEISMultistepScheduler as DEISMultistepScheduler
     from .schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
+    from .schedulers.dpm_solver_singlestep import DPMSolverSinglestepScheduler as DPMSolverSinglestepScheduler
+    from .schedulers.edm_euler import EDMEulerScheduler as EDMEulerScheduler
     from .schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
     from .schedulers.euler_ancestral import EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler
     from .schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
+    from .schedulers.kdpm2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
+    from .schedulers.kdpm2_ancestral import KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler
     from .schedulers.lcm import LCMScheduler as LCMScheduler
     from .schedulers.lms import LMSDiscreteScheduler as LMSDiscreteScheduler
     from .schedulers.pndm import PNDMScheduler as PNDMScheduler
@@ -85,7 +90,10 @@ _HOME = {
     "ControlNetModel": "models.controlnet",
     "DDIMScheduler": "schedulers",
     "DDPMScheduler": "schedulers",
+    "DEISMultistepScheduler": "schedulers",
     "DPMSolverMultistepScheduler": "schedulers",
+    "DPMSolverSinglestepScheduler": "schedulers",
+    "EDMEulerScheduler": "schedulers",
     "DeepCacheConfig": "acceleration.deep_cache",
     "DiffusionPipeline": "pipelines.auto",
     "EasyCacheConfig": "acceleration.easycache",
@@ -93,6 +101,8 @@ _HOME = {
     "EulerDiscreteScheduler": "schedulers",
     "GuidanceCacheConfig": "acceleration.guidance_cache",
     "HeunDiscreteScheduler": "schedulers",
+    "KDPM2DiscreteScheduler": "schedulers",
+    "KDPM2AncestralDiscreteScheduler": "schedulers",
     "Int8Config": "acceleration.int8.config",
     "LCMScheduler": "schedulers",
     "LMSDiscreteScheduler": "schedulers",

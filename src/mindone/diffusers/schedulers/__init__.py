@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from .calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .ddim import DDIMScheduler as DDIMScheduler
     from .ddpm import DDPMScheduler as DDPMScheduler
+    from .deis import DEISMultistepScheduler as DEISMultistepScheduler
     from .dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
+    from .dpm_solver_singlestep import DPMSolverSinglestepScheduler as DPMSolverSinglestepScheduler
+    from .edm_euler import EDMEulerScheduler as EDMEulerScheduler
     from .euler import EulerDiscreteScheduler as EulerDiscreteScheduler
     from .euler_ancestral import EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler
     from .heun import HeunDiscreteScheduler as HeunDiscreteScheduler
+    from .kdpm2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
+    from .kdpm2_ancestral import KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler
     from .lcm import LCMScheduler as LCMScheduler
     from .lms import LMSDiscreteScheduler as LMSDiscreteScheduler
     from .output import SchedulerOutput as SchedulerOutput

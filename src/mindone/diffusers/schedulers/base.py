@@ -71,11 +71,15 @@ class Scheduler(ConfiguredScheduler):
         super().__init__(**chosen)
         self.num_inference_steps: int | None = None
         self.custom_timesteps = False
+        self._prepare_training()
+        self._prepare()
+        self._begin(np.arange(len(self))[::-1])
+
+    def _prepare_training(self) -> None:
+        """Build the tables of the training process."""
         self.betas = betas.training_betas(self._options)
         self.alphas = np.float32(1) - self.betas
         self.alphas_cumprod = betas.running_product(self.alphas)
-        self._prepare()
-        self._begin(np.arange(len(self))[::-1])
 
     def _prepare(self) -> None:
         """Build the tables that depend on the config alone."""
@@ -241,11 +245,23 @@ class Scheduler(ConfiguredScheduler):
             raise ValueError(f"all {len(self.timesteps)} steps of this run are done; call set_timesteps for another")
         return self._step_index
 
-    def _advance(self, timestep: Timestep, return_dict: bool, step: Callable[[int], SchedulerOutput]) -> Stepped:
-        """Take the step from ``timesteps[i]``, which ``step`` computes when given i, and count it."""
+    def _advance(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        return_dict: bool,
+        step: Callable[[int], SchedulerOutput],
+    ) -> Stepped:
+        """Take the step from ``timesteps[i]``, which ``step`` computes when given i, and count it.
+
+        A method that does not form x₀ on its way reports what the model's output says of it.
+        """
         self._require_run()
         i = self._index(timestep)
         output = step(i)
+        if output.pred_original_sample is None:
+            output.pred_original_sample = self.predict_original(model_output, timestep, sample)
         self._step_index = i + 1
         return output if return_dict else output.to_tuple()
 

@@ -202,8 +202,9 @@ class ConfiguredScheduler(Configurable):
 
     @property
     def compatibles(self) -> list[type[Scheduler]]:
-        """The classes that ``from_config`` can make from this scheduler's config: all of them."""
-        return list(scheduler_classes().values())
+        """The classes that ``from_config`` can make from this scheduler's config."""
+        levels = foreign.trained_levels(self.config) or foreign.DISCRETE
+        return [cls for cls in scheduler_classes().values() if cls.samples(levels, self.config)]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items() if k[0] != '_')})"

@@ -40,7 +40,9 @@ class DDPMScheduler(VariancePreserving):
         return_dict: bool = True,
     ) -> Stepped:
         """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample, generator))
+        return self._advance(
+            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
+        )
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From x_t to the next timestep of the run, eq. 6 and 7."""

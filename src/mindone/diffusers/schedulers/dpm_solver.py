@@ -1,4 +1,4 @@
-"""DPM-Solver (Lu et al. 2022, arXiv 2206.00927) and DPM-Solver++ (arXiv 2211.01095), the multistep variants."""
+"""DPM-Solver (Lu et al. 2022, arXiv 2206.00927) and DPM-Solver++ (arXiv 2211.01095): the multistep variants."""
 
 import math
 
@@ -6,34 +6,21 @@ import numpy as np
 
 from .arrays import Array, Generators, given_or_drawn
 from .base import Timestep
-from .options import fields
+from .options import Options, fields
 from .output import SchedulerOutput, Stepped
 from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
-from .spacing import sigma_spacing
+from .spacing import sigma_spacing, spaced_timesteps
+
+SOLVER_TYPES = ("midpoint", "heun")
+VARIANCE_TYPES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 
 
-class DPMSolverMultistepScheduler(ExponentialIntegrator):
+class DPMSolver(ExponentialIntegrator):
     """Solves for the part of the trajectory that is linear exactly, and for the model's part by a Taylor series in λ.
 
     ``dpmsolver++`` integrates the predicted x₀, ``dpmsolver`` the predicted ε; their ``sde-`` variants add noise.
     """
 
-    defaults = fields(
-        MULTISTEP,
-        algorithm_type="dpmsolver++",
-        solver_type="midpoint",
-        euler_at_final=False,
-        use_lu_lambdas=False,
-        lambda_min_clipped=-math.inf,
-        variance_type=None,
-    )
-    choices = fields(
-        MULTISTEP_CHOICES,
-        solver_order=(1, 2, 3),
-        algorithm_type=("dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver"),
-        solver_type=("midpoint", "heun"),
-        variance_type=(None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
-    )
     aliases = fields(
         algorithm_type={"deis": "dpmsolver++"},
         solver_type=dict.fromkeys(("logrho", "bh1", "bh2"), "midpoint"),
@@ -43,30 +30,19 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
     def _check(self) -> None:
         super()._check()
         kind = self._options["algorithm_type"]
-        if kind == "sde-dpmsolver" and self._options["solver_order"] == 3:
-            raise ValueError("algorithm_type 'sde-dpmsolver' has no solver_order 3; use 1 or 2, or 'sde-dpmsolver++'")
         if not kind.endswith("++") and self._options["final_sigmas_type"] == "zero":
             raise ValueError(f"algorithm_type {kind!r} cannot end at σ = 0; set final_sigmas_type to 'sigma_min'")
-        if self._options["use_lu_lambdas"] and sigma_spacing(self._options):
-            raise ValueError(f"use_lu_lambdas cannot be used with {sigma_spacing(self._options)}; turn one of them off")
 
-    def _layout(self, steps: int) -> np.ndarray:
-        options = self._options
-        if options["use_lu_lambdas"] or sigma_spacing(options):
-            timesteps, sigmas = self._spaced_run(steps)
-            whole = options["use_lu_lambdas"] or options["use_karras_sigmas"]
-            if whole and options["beta_schedule"] != "squaredcos_cap_v2":
-                timesteps = timesteps.round()
-            return self._run(timesteps, sigmas)
+    def _whole_run(self, steps: int, spacing: Options) -> np.ndarray:
+        """The run through whole timesteps that are spaced like this."""
         # The cosine schedule's first λ are so far apart that lambda_min_clipped leaves them out.
         half_log_snr = -self._log_table[::-1]
-        clipped = int(np.searchsorted(half_log_snr, np.float32(options["lambda_min_clipped"])))
-        timesteps = self._whole_timesteps(steps, options["num_train_timesteps"] - clipped)
+        clipped = int(np.searchsorted(half_log_snr, np.float32(self._options["lambda_min_clipped"])))
+        last = self._options["num_train_timesteps"] - clipped
+        timesteps = spaced_timesteps(spacing, steps, drop_last=True, last=last).round()
         return self._run(timesteps, self._sigmas_at(timesteps))
 
     def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
-        if self._options["use_lu_lambdas"]:
-            raise ValueError("custom timesteps cannot be used with use_lu_lambdas; turn it off")
         return self._run(timesteps, self._sigmas_at(timesteps.astype(np.int64)))
 
     def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
@@ -76,48 +52,8 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
     def _reset(self) -> None:
         self._outputs = []
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        generator: Generators = None,
-        variance_noise: Array | None = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """One step.
-
-        Args:
-            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
-            variance_noise: the noise of the ``sde-`` variants itself, instead of a generator.
-        """
-        return self._advance(
-            timestep, return_dict, lambda i: self._step(i, model_output, sample, generator, variance_noise)
-        )
-
-    def _step(
-        self, i: int, model_output: Array, sample: Array, generator: Generators, variance_noise: Array | None
-    ) -> SchedulerOutput:
-        """From one timestep to the next."""
-        options = self._options
-        m = self._convert(model_output, sample, self._sigmas[i])
-        self._outputs = [m, *self._outputs[: options["solver_order"] - 1]]
-        order = min(len(self._outputs), self._allowed_order(i))
-        x_weight, d_weights, noise_weight = self._weights(order, self._sigmas[i], self._sigmas[i + 1])
-        x = x_weight * sample
-        for weight, difference in zip(d_weights, self._differences(i, order)):
-            x = x + weight * difference
-        if options["algorithm_type"].startswith("sde"):
-            x = x + noise_weight * given_or_drawn(variance_noise, model_output, generator)
-        return SchedulerOutput(x, m if options["algorithm_type"].endswith("++") else None)
-
-    def _allowed_order(self, i: int) -> int:
-        """The order that step i may have: low orders at the end of a short run keep it stable."""
-        options, left = self._options, len(self.timesteps) - i
-        short = options["lower_order_final"] and len(self.timesteps) < 15
-        if left == 1 and (short or options["euler_at_final"] or options["final_sigmas_type"] == "zero"):
-            return 1
-        return 2 if left == 2 and short else 3
+    def _remember(self, m: Array) -> None:
+        self._outputs = [m, *self._outputs[: self._options["solver_order"] - 1]]
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
         """x₀ for the ++ variants, ε for the others."""
@@ -128,23 +64,6 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
         if self._options["thresholding"]:
             return (sample - alpha * self._clip((sample - sigma * epsilon) / alpha)) / sigma
         return epsilon
-
-    def _differences(self, i: int, order: int) -> list[Array]:
-        """D₀, D₁, D₂: the integrand and its divided differences over λ, in units of this step's h."""
-        m = self._outputs
-        if order == 1:
-            return m[:1]
-        h = self._log_snr_step(self._sigmas[i], self._sigmas[i + 1])
-        if h == 0:
-            return m[:1]
-        r0 = self._log_snr_step(self._sigmas[i - 1], self._sigmas[i]) / h
-        d1 = (m[0] - m[1]) / r0
-        if order == 2:
-            return [m[0], d1]
-        r1 = self._log_snr_step(self._sigmas[i - 2], self._sigmas[i - 1]) / h
-        d1_before = (m[1] - m[2]) / r1
-        d2 = (d1 - d1_before) / (r0 + r1)
-        return [m[0], d1 + r0 * d2, d2]
 
     def _weights(self, order: int, before: float, after: float) -> tuple[float, list[float], float]:
         """The factors of x, of D₀, D₁, D₂ and of the noise in a step between two noise levels."""
@@ -169,3 +88,112 @@ class DPMSolverMultistepScheduler(ExponentialIntegrator):
         if kind == "dpmsolver":
             return alpha_t / alpha_s, weights, 0.0
         return alpha_t / alpha_s, [2 * weight for weight in weights], sigma_t * math.sqrt(math.expm1(2 * h))
+
+
+class DPMSolverMultistepScheduler(DPMSolver):
+    """The multistep variants: the series' derivatives come from the model's outputs at earlier timesteps."""
+
+    defaults = fields(
+        MULTISTEP,
+        algorithm_type="dpmsolver++",
+        solver_type="midpoint",
+        euler_at_final=False,
+        use_lu_lambdas=False,
+        lambda_min_clipped=-math.inf,
+        variance_type=None,
+    )
+    choices = fields(
+        MULTISTEP_CHOICES,
+        solver_order=(1, 2, 3),
+        algorithm_type=("dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver"),
+        solver_type=SOLVER_TYPES,
+        variance_type=VARIANCE_TYPES,
+    )
+
+    def _check(self) -> None:
+        super()._check()
+        if self._options["algorithm_type"] == "sde-dpmsolver" and self._options["solver_order"] == 3:
+            raise ValueError("algorithm_type 'sde-dpmsolver' has no solver_order 3; use 1 or 2, or 'sde-dpmsolver++'")
+        if self._options["use_lu_lambdas"] and sigma_spacing(self._options):
+            raise ValueError(f"use_lu_lambdas cannot be used with {sigma_spacing(self._options)}; turn one of them off")
+
+    def _layout(self, steps: int) -> np.ndarray:
+        options = self._options
+        if options["use_lu_lambdas"] or sigma_spacing(options):
+            return self._run(*self._spaced_run(steps))
+        return self._whole_run(steps, options)
+
+    @property
+    def _rounds_timesteps(self) -> bool:
+        options = self._options
+        whole = options["use_lu_lambdas"] or options["use_karras_sigmas"]
+        return bool(whole) and options["beta_schedule"] != "squaredcos_cap_v2"
+
+    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+        if self._options["use_lu_lambdas"]:
+            raise ValueError("custom timesteps cannot be used with use_lu_lambdas; turn it off")
+        return super()._layout_at(timesteps)
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        generator: Generators = None,
+        variance_noise: Array | None = None,
+        return_dict: bool = True,
+    ) -> Stepped:
+        """One step.
+
+        Args:
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
+            variance_noise: the noise of the ``sde-`` variants itself, instead of a generator.
+        """
+        return self._advance(
+            model_output,
+            timestep,
+            sample,
+            return_dict,
+            lambda i: self._step(i, model_output, sample, generator, variance_noise),
+        )
+
+    def _step(
+        self, i: int, model_output: Array, sample: Array, generator: Generators, variance_noise: Array | None
+    ) -> SchedulerOutput:
+        """From one timestep to the next."""
+        options = self._options
+        m = self._convert(model_output, sample, self._sigmas[i])
+        self._remember(m)
+        order = min(len(self._outputs), self._allowed_order(i))
+        x_weight, d_weights, noise_weight = self._weights(order, self._sigmas[i], self._sigmas[i + 1])
+        x = x_weight * sample
+        for weight, difference in zip(d_weights, self._differences(i, order)):
+            x = x + weight * difference
+        if options["algorithm_type"].startswith("sde"):
+            x = x + noise_weight * given_or_drawn(variance_noise, model_output, generator)
+        return SchedulerOutput(x, m if options["algorithm_type"].endswith("++") else None)
+
+    def _allowed_order(self, i: int) -> int:
+        """The order that step i may have: low orders at the end of a short run keep it stable."""
+        options, left = self._options, len(self.timesteps) - i
+        short = options["lower_order_final"] and len(self.timesteps) < 15
+        if left == 1 and (short or options["euler_at_final"] or options["final_sigmas_type"] == "zero"):
+            return 1
+        return 2 if left == 2 and short else 3
+
+    def _differences(self, i: int, order: int) -> list[Array]:
+        """D₀, D₁, D₂: the integrand and its divided differences over λ, in units of this step's h."""
+        m = self._outputs
+        if order == 1:
+            return m[:1]
+        h = self._log_snr_step(self._sigmas[i], self._sigmas[i + 1])
+        if h == 0:
+            return m[:1]
+        r0 = self._log_snr_step(self._sigmas[i - 1], self._sigmas[i]) / h
+        d1 = (m[0] - m[1]) / r0
+        if order == 2:
+            return [m[0], d1]
+        r1 = self._log_snr_step(self._sigmas[i - 2], self._sigmas[i - 1]) / h
+        d1_before = (m[1] - m[2]) / r1
+        d2 = (d1 - d1_before) / (r0 + r1)
+        return [m[0], d1 + r0 * d2, d2]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,79 @@ from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped
 from .sigma_space import VarianceExploding
-from .spacing import FINAL_SIGMAS, sigma_to_timestep
+from .spacing import FINAL_SIGMAS, log_sigma_label, sigma_to_timestep
 
 
-class EulerDiscreteScheduler(VarianceExploding):
+@dataclass(frozen=True)
+class Churn:
+    """How much noise a run puts back, under the names of algorithm 2."""
+
+    s_churn: float
+    s_tmin: float
+    s_tmax: float
+    s_noise: float
+
+    def gamma(self, sigma: float, steps: int) -> float:
+        """γ_i: how much of σ_i to add to it, for the share of the churn that falls to one step."""
+        return min(self.s_churn / steps, math.sqrt(2) - 1) if self.s_tmin <= sigma <= self.s_tmax else 0.0
+
+
+class EulerMethod(VarianceExploding):
+    """One Euler step a timestep, with noise put back before it where the caller asks for churn."""
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = math.inf,
+        s_noise: float = 1.0,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Stepped:
+        """One step.
+
+        Args:
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
+            s_churn: how much noise to put back over the run, S_churn of algorithm 2; 0 is deterministic.
+            s_tmin: the lowest σ at which noise is put back.
+            s_tmax: the highest.
+            s_noise: the standard deviation of that noise.
+        """
+        churn = Churn(s_churn, s_tmin, s_tmax, s_noise)
+        return self._advance(
+            model_output,
+            timestep,
+            sample,
+            return_dict,
+            lambda i: self._step(i, model_output, sample, churn, generator),
+        )
+
+    def _step(
+        self,
+        i: int,
+        model_output: Array,
+        sample: Array,
+        churn: Churn,
+        generator: Generators,
+        x0: Array | None = None,
+    ) -> SchedulerOutput:
+        """From σ_i to σ_(i+1), the first-order part of algorithm 2; with x₀ where something else predicted it."""
+        sigma, target = self._sigmas[i], self._sigmas[i + 1]
+        gamma = churn.gamma(sigma, len(self._sigmas) - 1)
+        sigma_hat = sigma * (1 + gamma)
+        x = sample
+        if gamma > 0:
+            x = x + (churn.s_noise * math.sqrt(sigma_hat**2 - sigma**2)) * draw_noise(model_output, generator)
+        if x0 is None:
+            x0 = self._denoised(model_output, x, sigma_hat)
+        ratio = target / sigma_hat
+        return SchedulerOutput(ratio * x + (1 - ratio) * x0, x0)
+
+
+class EulerDiscreteScheduler(EulerMethod):
     """One Euler step a timestep. SDXL's default, and with trailing spacing the turbo models'."""
 
     defaults = fields(
@@ -62,8 +132,7 @@ class EulerDiscreteScheduler(VarianceExploding):
 
     def _label(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         self._set_sigmas(sigmas, final=None)
-        # Models in the EDM parametrization are conditioned on c_noise = log(σ)/4 (Karras et al., table 1).
-        return (0.25 * np.log(self.sigmas[:-1]) if self._in_log_sigma else timesteps).astype(np.float32)
+        return log_sigma_label(self.sigmas[:-1]) if self._in_log_sigma else timesteps.astype(np.float32)
 
     @property
     def _in_log_sigma(self) -> bool:
@@ -75,46 +144,3 @@ class EulerDiscreteScheduler(VarianceExploding):
         alpha = per_image([self._alpha(level) for level in levels], sample)
         sigma = per_image([level * self._alpha(level) for level in levels], sample)
         return alpha * noise - sigma * sample
-
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        s_churn: float = 0.0,
-        s_tmin: float = 0.0,
-        s_tmax: float = math.inf,
-        s_noise: float = 1.0,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """One step.
-
-        Args:
-            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
-            s_churn: how much noise to put back over the run, S_churn of algorithm 2; 0 is deterministic.
-            s_tmin: the lowest σ at which noise is put back.
-            s_tmax: the highest.
-            s_noise: the standard deviation of that noise.
-        """
-
-        def step(i: int) -> SchedulerOutput:
-            # γ_i of algorithm 2: how much of σ_i to add to it, for the share of the churn that falls to one step.
-            gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1)
-            gamma = gamma if s_tmin <= self._sigmas[i] <= s_tmax else 0.0
-            return self._step(i, model_output, sample, gamma, s_noise, generator)
-
-        return self._advance(timestep, return_dict, step)
-
-    def _step(
-        self, i: int, model_output: Array, sample: Array, gamma: float, s_noise: float, generator: Generators
-    ) -> SchedulerOutput:
-        """From σ_i to σ_(i+1), the first-order part of algorithm 2."""
-        sigma, target = self._sigmas[i], self._sigmas[i + 1]
-        sigma_hat = sigma * (1 + gamma)
-        x = sample
-        if gamma > 0:
-            x = x + (s_noise * math.sqrt(sigma_hat**2 - sigma**2)) * draw_noise(model_output, generator)
-        x0 = self._denoised(model_output, x, sigma_hat)
-        ratio = target / sigma_hat
-        return SchedulerOutput(ratio * x + (1 - ratio) * x0, x0)

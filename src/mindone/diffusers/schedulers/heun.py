@@ -50,7 +50,7 @@ class HeunDiscreteScheduler(VarianceExploding):
         generator: Generators = None,
     ) -> Stepped:
         """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample))
+        return self._advance(model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample))
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """What the model is to be called with next."""

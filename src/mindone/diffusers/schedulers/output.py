@@ -13,7 +13,7 @@ class SchedulerOutput(BaseOutput):
     prev_sample: Array
     """The sample at the next, less noisy timestep, in the shape and type of the sample given."""
     pred_original_sample: Array | None = None
-    """The clean sample x₀ as the model sees it now, or None where the solver never forms it."""
+    """The clean sample x₀ as the model sees it now. ``step`` always gives it."""
 
 
 Stepped = SchedulerOutput | tuple[Array, ...]

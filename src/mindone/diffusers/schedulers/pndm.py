@@ -84,7 +84,7 @@ class PNDMScheduler(VariancePreserving):
         generator: Generators = None,
     ) -> Stepped:
         """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample))
+        return self._advance(model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample))
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """What the model is to be called with next; section 3.3 and algorithm 2."""
@@ -110,7 +110,8 @@ class PNDMScheduler(VariancePreserving):
         return_dict: bool,
     ) -> Stepped:
         self._require_run()
-        output = SchedulerOutput(method(model_output, int(timestep), sample))
+        x = method(model_output, int(timestep), sample)
+        output = SchedulerOutput(x, self.predict_original(model_output, timestep, sample))
         self.counter += 1
         return output if return_dict else output.to_tuple()
 

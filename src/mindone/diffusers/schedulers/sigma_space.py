@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Array, per_image
 from .base import Scheduler, Timestep
 from .betas import SMALLEST_ALPHA
-from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, fields
+from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
 from .spacing import (
     FINAL_SIGMAS,
     SIGMA_SPACINGS,
@@ -22,25 +22,27 @@ from .spacing import (
     spaced_timesteps,
 )
 
-# What DPM-Solver and UniPC share. Flow matching models are none of Stable Diffusion 1, 2 and XL, so their sampling is
-# refused.
+# Flow matching models are none of Stable Diffusion 1, 2 and XL, so their sampling is refused.
+FLOW: Options = {
+    "use_flow_sigmas": False,
+    "flow_shift": 1.0,
+    "use_dynamic_shifting": False,
+    "time_shift_type": "exponential",
+}
+FLOW_CHOICES = fields(use_flow_sigmas=(False, None), use_dynamic_shifting=(False, None))
+# What DPM-Solver and UniPC share.
 MULTISTEP = fields(
     NOISE_SCHEDULE,
     SPACING,
     SIGMA_SPACING,
     THRESHOLDING,
+    FLOW,
     solver_order=2,
     lower_order_final=True,
     final_sigmas_type="zero",
     rescale_betas_zero_snr=False,
-    use_flow_sigmas=False,
-    flow_shift=1.0,
-    use_dynamic_shifting=False,
-    time_shift_type="exponential",
 )
-MULTISTEP_CHOICES = fields(
-    final_sigmas_type=FINAL_SIGMAS, use_flow_sigmas=(False, None), use_dynamic_shifting=(False, None)
-)
+MULTISTEP_CHOICES = fields(FLOW_CHOICES, final_sigmas_type=FINAL_SIGMAS)
 
 
 class SigmaSpace(Scheduler):
@@ -71,7 +73,7 @@ class SigmaSpace(Scheduler):
 
 
 class VarianceExploding(SigmaSpace):
-    """Schedulers in the coordinates of Karras et al. 2022 (arXiv 2206.00364), x = x₀ + σ ε: Euler, Heun and LMS.
+    """Schedulers in the coordinates of Karras et al. 2022 (arXiv 2206.00364), x = x₀ + σ ε: Euler, Heun, DPM2 and LMS.
 
     The model was trained on x / √(σ² + 1), so ``scale_model_input`` must be called before the model is.
     ``timesteps`` are float32 and may lie between whole ones.
@@ -98,7 +100,7 @@ class VarianceExploding(SigmaSpace):
         sigmas = self._interpolated(timesteps)
         if sigma_spacing(options):
             sigmas = spaced_sigmas(options, float(sigmas[-1]), float(sigmas[0]), steps)
-            timesteps = sigma_to_timestep(sigmas, self._log_table)
+            timesteps = self._timesteps_of(sigmas)
         return self._run(timesteps, sigmas)
 
     def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
@@ -108,13 +110,20 @@ class VarianceExploding(SigmaSpace):
     def _interpolated(self, timesteps: np.ndarray) -> np.ndarray:
         return self._sigmas_at(timesteps)
 
+    def _timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
+        return sigma_to_timestep(sigmas, self._log_table)
+
     def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         self._set_sigmas(sigmas, self._final_sigma())
         return timesteps.astype(np.float32)
 
     def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
         """x / √(σ² + 1), of unit variance, which is what the model was trained on."""
-        return sample * self._alpha(self._sigmas[self._index(timestep)])
+        return sample * self._alpha(self._level(self._index(timestep)))
+
+    def _level(self, i: int) -> float:
+        """σ of the sample that the model sees at ``timesteps[i]``."""
+        return self._sigmas[i]
 
     @staticmethod
     def _alpha(sigma: float) -> float:
@@ -128,7 +137,7 @@ class VarianceExploding(SigmaSpace):
         return self._predict_original(model_output, sample * alpha, alpha, sigma * alpha)
 
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
-        return self._clip(self._denoised(model_output, sample, self._sigmas[self._current_index(timestep)]))
+        return self._clip(self._denoised(model_output, sample, self._level(self._current_index(timestep))))
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """x₀ + σ ε, with one element of ``timesteps`` or one per image."""
@@ -136,7 +145,7 @@ class VarianceExploding(SigmaSpace):
 
 
 class ExponentialIntegrator(SigmaSpace):
-    """Solvers over λ = log(α/σ) in the model's own coordinates: DPM-Solver and UniPC.
+    """Solvers over λ = log(α/σ) in the model's own coordinates: DPM-Solver, DEIS and UniPC.
 
     ``timesteps`` are whole numbers. With ς the run's noise level, α = 1/√(ς² + 1), σ = ς α and λ = -log ς.
     """
@@ -147,7 +156,13 @@ class ExponentialIntegrator(SigmaSpace):
     def _spaced_run(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Fractional timesteps and noise levels from the table's top to its bottom, as ``use_…_sigmas`` spaces them."""
         sigmas = spaced_sigmas(self._options, float(self._table[0]), float(self._table[-1]), steps)
-        return sigma_to_timestep(sigmas, self._log_table), sigmas
+        timesteps = sigma_to_timestep(sigmas, self._log_table)
+        # Whole timesteps are what the others are cut off to.
+        return (timesteps.round() if self._rounds_timesteps else timesteps), sigmas
+
+    @property
+    def _rounds_timesteps(self) -> bool:
+        return bool(self._options["use_karras_sigmas"])
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -117,14 +117,22 @@ def spaced_sigmas(config: Mapping[str, Any], sigma_min: float, sigma_max: float,
     kind = sigma_spacing(config)
     low, high = config.get("sigma_min"), config.get("sigma_max")
     low, high = sigma_min if low is None else low, sigma_max if high is None else high
-    ramp = np.linspace(0, 1, steps)
     if kind == "use_karras_sigmas":
-        rho = 7.0
-        return (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+        return karras_sigmas(low, high, steps)
     if kind == "use_beta_sigmas":
         from scipy.special import betaincinv  # MindSpore brings SciPy; only this option needs it
 
-        return low + betaincinv(0.6, 0.6, 1 - ramp) * (high - low)
+        return low + betaincinv(0.6, 0.6, 1 - np.linspace(0, 1, steps)) * (high - low)
+    return exponential_sigmas(low, high, steps)
+
+
+def karras_sigmas(low: float, high: float, steps: int, rho: float = 7.0) -> np.ndarray:
+    """``steps`` noise levels from ``high`` down to ``low`` evenly in σ^(1/ρ), float64."""
+    return np.linspace(high ** (1 / rho), low ** (1 / rho), steps) ** rho
+
+
+def exponential_sigmas(low: float, high: float, steps: int) -> np.ndarray:
+    """``steps`` noise levels from ``high`` down to ``low`` evenly in log σ, float64."""
     return np.exp(np.linspace(math.log(high), math.log(low), steps))
 
 
@@ -133,11 +141,19 @@ def sigma_to_timestep(sigmas: np.ndarray, log_table: np.ndarray) -> np.ndarray:
 
     Args:
         sigmas: noise levels, any shape; those outside the table are mapped to its ends.
-        log_table: log σ of every training timestep, ascending.
+        log_table: log σ of every training timestep.
     """
-    # At the table's own precision, so that a σ taken from the table finds exactly its own timestep.
+    # At the table's own precision, so that a σ taken from the table finds exactly its own timestep. The published code
+    # does so under NumPy 1; under NumPy 2 it mixes precisions, finds 998.99994 for the last timestep, and cuts it off.
     logs = np.log(np.maximum(sigmas, 1e-10)).astype(log_table.dtype)
-    low = np.searchsorted(log_table, logs, side="right") - 1
+    # The last entry that is no larger. Where zero terminal SNR shrinks a long linear schedule, the last entries fall.
+    ascending = np.minimum.accumulate(log_table[::-1])[::-1]
+    low = np.searchsorted(ascending, logs, side="right") - 1
     low = low.clip(0, len(log_table) - 2)
     weight = ((log_table[low] - logs) / (log_table[low] - log_table[low + 1])).clip(0, 1)
     return (1 - weight) * low + weight * (low + 1)
+
+
+def log_sigma_label(sigmas: np.ndarray) -> np.ndarray:
+    """c_noise = log(σ)/4, float32, which models in the EDM parametrization get as timestep (Karras et al., table 1)."""
+    return (0.25 * np.log(sigmas)).astype(np.float32)

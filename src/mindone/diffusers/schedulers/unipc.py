@@ -47,8 +47,6 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
     def _layout(self, steps: int) -> np.ndarray:
         if sigma_spacing(self._options):
             timesteps, sigmas = self._spaced_run(steps)
-            if self._options["use_karras_sigmas"]:
-                timesteps = timesteps.round()
             final = sigmas[-1] if self._options["final_sigmas_type"] == "sigma_min" else 0.0
         else:
             timesteps = self._whole_timesteps(steps)
@@ -71,7 +69,7 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         generator: Generators = None,
     ) -> Stepped:
         """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(timestep, return_dict, lambda i: self._step(i, model_output, sample))
+        return self._advance(model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample))
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """From one timestep to the next, after correcting the step that led here (algorithms 1 and 2)."""

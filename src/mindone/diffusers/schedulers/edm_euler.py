@@ -1,0 +1,121 @@
+"""Euler's method for networks in the EDM parametrization: Karras et al. 2022 (arXiv 2206.00364), table 1.
+
+They were trained on continuous noise levels, and are told log(σ)/4 in the place of a timestep.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from . import foreign
+from .arrays import Array, Generators
+from .base import Timestep
+from .euler import Churn, EulerMethod
+from .options import fields
+from .output import Stepped
+from .spacing import FINAL_SIGMAS, exponential_sigmas, karras_sigmas, log_sigma_label
+
+
+class EDMEulerScheduler(EulerMethod):
+    """One Euler step a noise level, from ``sigma_max`` down to ``sigma_min``.
+
+    It shares neither options nor configs with the schedulers of discrete noise schedules. CosXL has ``sigma_data`` 1,
+    and its authors recommend the ``exponential`` schedule from 120 to 0.002.
+    """
+
+    defaults = fields(
+        sigma_min=0.002,
+        sigma_max=80.0,
+        sigma_data=0.5,
+        sigma_schedule="karras",
+        num_train_timesteps=1000,
+        prediction_type="epsilon",
+        rho=7.0,
+        final_sigmas_type="zero",
+    )
+    unpublished = fields()
+    choices = fields(
+        sigma_schedule=("karras", "exponential"),
+        prediction_type=("epsilon", "v_prediction"),
+        final_sigmas_type=FINAL_SIGMAS,
+    )
+
+    @classmethod
+    def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
+        """EDM's levels, where the config says the σ_data that they were trained with or is this class's own."""
+        return levels == foreign.EDM and ("sigma_data" in config or config.get("_class_name") == cls.__name__)
+
+    def _prepare_training(self) -> None:
+        """Training was on all levels: there is no table."""
+
+    def _prepare(self) -> None:
+        self._layout(len(self))
+
+    def _layout(self, steps: int) -> np.ndarray:
+        options = self._options
+        low, high = options["sigma_min"], options["sigma_max"]
+        if options["sigma_schedule"] == "karras":
+            sigmas = karras_sigmas(low, high, steps, options["rho"])
+        else:
+            sigmas = exponential_sigmas(low, high, steps)
+        self._set_sigmas(sigmas, sigmas[-1] if options["final_sigmas_type"] == "sigma_min" else 0.0)
+        return log_sigma_label(self.sigmas[:-1])
+
+    @property
+    def init_noise_sigma(self) -> float:
+        """√(σ_max² + 1), which counts the image's own variance as 1."""
+        return math.sqrt(self._options["sigma_max"] ** 2 + 1)
+
+    def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
+        """c_in x: of unit variance."""
+        return self.precondition_inputs(sample, self._level(self._index(timestep)))
+
+    def precondition_inputs(self, sample: Array, sigma: float) -> Array:
+        """c_in x = x / √(σ² + σ_data²)."""
+        return sample * (1 / math.hypot(sigma, self._options["sigma_data"]))
+
+    def precondition_noise(self, sigma: float | np.ndarray) -> np.ndarray:
+        """c_noise = log(σ)/4, float32: what the network is told."""
+        return log_sigma_label(np.atleast_1d(sigma))
+
+    def precondition_outputs(self, sample: Array, model_output: Array, sigma: float) -> Array:
+        """x₀ = c_skip x + c_out F(…); a v-prediction has the other sign."""
+        data = self._options["sigma_data"]
+        total = math.hypot(sigma, data)
+        c_out = sigma * data / total
+        sign = -1 if self._options["prediction_type"] == "v_prediction" else 1
+        return (data / total) ** 2 * sample + sign * c_out * model_output
+
+    def _denoised(self, model_output: Array, sample: Array, sigma: float) -> Array:
+        return self.precondition_outputs(sample, model_output, sigma)
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = math.inf,
+        s_noise: float = 1.0,
+        generator: Generators = None,
+        return_dict: bool = True,
+        pred_original_sample: Array | None = None,
+    ) -> Stepped:
+        """One step; the arguments are those of ``EulerDiscreteScheduler.step``, and one more.
+
+        Args:
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
+            s_churn, s_tmin, s_tmax, s_noise: as in ``EulerDiscreteScheduler.step``.
+            pred_original_sample: x₀, where something else predicted it.
+        """
+        churn = Churn(s_churn, s_tmin, s_tmax, s_noise)
+        return self._advance(
+            model_output,
+            timestep,
+            sample,
+            return_dict,
+            lambda i: self._step(i, model_output, sample, churn, generator, pred_original_sample),
+        )

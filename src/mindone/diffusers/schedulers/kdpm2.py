@@ -1,0 +1,95 @@
+"""DPM2: the second-order steps of Karras et al. 2022 (arXiv 2206.00364), as k-diffusion's ``sample_dpm_2`` has them.
+
+They are algorithm 2 with the midpoint method in the place of Heun's, the midpoint taken in log σ as in DPM-Solver-2
+(Lu et al. 2022, arXiv 2206.00927).
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .arrays import Array, Generators
+from .base import Timestep
+from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
+from .output import SchedulerOutput, Stepped
+from .sigma_space import VarianceExploding
+from .spacing import sigma_to_timestep
+
+
+class KDPM2DiscreteScheduler(VarianceExploding):
+    """An Euler step to the midpoint, then the whole step with the slope that the model finds there.
+
+    ``timesteps`` lists each call of the model: n steps call it 2n - 1 times, as the last goes straight to the image.
+    """
+
+    order = 2
+    defaults = fields(NOISE_SCHEDULE, SPACING, SIGMA_SPACING, beta_start=0.00085, beta_end=0.012)
+    choices = fields(prediction_type=("epsilon", "v_prediction"))
+    needs_set_timesteps = True
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.log_sigmas = self._log_table
+        self._run(np.arange(len(self), dtype=np.float32)[::-1], self._table[::-1])
+
+    def _timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
+        timesteps = super()._timesteps_of(sigmas)
+        return timesteps.round() if self._options["use_karras_sigmas"] else timesteps
+
+    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+        levels = [*sigmas.astype(np.float32).tolist(), 0.0]
+        self._ends = [self._end(before, after) for before, after in itertools.pairwise(levels)]
+        # The last two midpoints lie at σ = 0: that of the last step, and one that no step has.
+        self._middles = [*(math.sqrt(a * b) for a, b in zip(levels[:-2], self._ends)), 0.0]
+        self._set_sigmas(np.repeat(levels, 2)[1:])
+        self.sigmas_interpol = self._shown([math.nan, *self._middles])
+        between = sigma_to_timestep(np.array(self._middles[:-1], np.float32), self._log_table)
+        interleaved = np.stack([between, timesteps[1:]], axis=1).ravel()
+        return np.concatenate([timesteps[:1], interleaved]).astype(np.float32)
+
+    def _end(self, before: float, after: float) -> float:
+        """Where the deterministic part of a step between two noise levels ends."""
+        return after
+
+    @staticmethod
+    def _shown(values: Sequence[float]) -> np.ndarray:
+        """A value for each step, twice but for the first, in the published order of ``sigmas``."""
+        return np.concatenate([values[:1], np.repeat(values[1:], 2), values[-1:]]).astype(np.float32)
+
+    def _reset(self) -> None:
+        self.sample: Array = None  # where a step began whose second half is still to come
+
+    @property
+    def state_in_first_order(self) -> bool:
+        """Whether the next call begins a step, rather than completes one."""
+        return self.sample is None
+
+    def _level(self, i: int) -> float:
+        return self._sigmas[i] if self.state_in_first_order else self._middles[i // 2]
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        return_dict: bool = True,
+        *,
+        generator: Generators = None,
+    ) -> Stepped:
+        """One step; the arguments are those of ``Scheduler.step``."""
+        return self._advance(
+            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
+        )
+
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+        """What the model is to be called with next."""
+        level = self._level(i)
+        x0 = self._denoised(model_output, sample, level)
+        slope = (sample - x0) / level
+        if self.state_in_first_order:
+            self.sample = sample
+            return SchedulerOutput(sample + (self._middles[i // 2] - level) * slope, x0)
+        begun, self.sample = self.sample, None
+        return SchedulerOutput(begun + (self._ends[i // 2] - self._sigmas[i - 1]) * slope, x0)

@@ -1,0 +1,46 @@
+"""DPM2 with ancestral sampling, as k-diffusion's ``sample_dpm_2_ancestral``: see ``kdpm2`` and ``euler_ancestral``."""
+
+import itertools
+import math
+
+import numpy as np
+
+from .arrays import Array, Generators, draw_noise
+from .base import Timestep
+from .kdpm2 import KDPM2DiscreteScheduler
+from .output import SchedulerOutput, Stepped
+
+
+class KDPM2AncestralDiscreteScheduler(KDPM2DiscreteScheduler):
+    """A midpoint step to below the next noise level, and fresh noise up to it."""
+
+    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+        run = super()._run(timesteps, sigmas)
+        levels = self._sigmas[::2]
+        self._ups = [after * math.sqrt(1 - (after / before) ** 2) for before, after in itertools.pairwise(levels)]
+        self.sigmas_up, self.sigmas_down = self._shown([*self._ups, 0.0]), self._shown([*self._ends, 0.0])
+        self.sigmas_interpol = self._shown([*self._middles, 0.0])
+        return run
+
+    def _end(self, before: float, after: float) -> float:
+        return after**2 / before
+
+    def step(  # type: ignore[override]  # the published order of this scheduler
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Stepped:
+        """One step; the arguments are those of ``Scheduler.step``."""
+        return self._advance(
+            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
+        )
+
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+        completes = not self.state_in_first_order
+        output = super()._step(i, model_output, sample, generator)
+        if completes:
+            output.prev_sample = output.prev_sample + self._ups[i // 2] * draw_noise(model_output, generator)
+        return output
