@@ -52,7 +52,7 @@ def test_parameters_go_there_and_back(parameters):
 
 
 def test_every_scheduler_has_a_name_there_and_back():
-    assert SAMPLERS.keys() <= SHORT_NAMES.keys()
+    assert SAMPLERS.keys() == SHORT_NAMES.keys()
     assert {scheduler_of(*SAMPLERS[name]) for name in SAMPLERS} == SAMPLERS.keys()
 
 
@@ -64,6 +64,19 @@ def test_every_scheduler_has_a_name_there_and_back():
         ("DPM++ 2M", "Automatic", "dpm++-karras"),
         ("Euler a", "Automatic", "euler-ancestral"),
         ("Euler a", "Karras", None),
+        ("DPM++ 2M SDE Karras", "", "dpm++-sde-karras"),
+        ("DPM++ 2M SDE", "Automatic", "dpm++-sde-exponential"),
+        ("Euler", "karras", "euler-karras"),
+        ("Heun", "exponential", "heun-exponential"),
+        ("LMS Karras", "", "lms-karras"),
+        ("DPM2 a", "Automatic", "dpm2-ancestral-karras"),
+        ("DPM2", "uniform", "dpm2"),
+        ("euler", "beta", "euler-beta"),
+        ("DDIM", "normal", "ddim"),
+        ("DEIS", "", "deis"),
+        ("Euler", "sgm_uniform", None),
+        ("Euler", "simple", None),
+        ("DDIM", "karras", None),
         ("Restart", "", None),
     ],
 )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from golden.schedulers_cases import CASES, LATENT, NOISE_SEED, Case, Trajectory, picked, trajectory
 from mindone.diffusers.schedulers import (
     SCHEDULERS,
+    SHORT_NAMES,
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
@@ -30,6 +31,7 @@ from mindone.diffusers.schedulers import (
     foreign,
     scheduler_class,
 )
+from mindone.diffusers.schedulers.spacing import sigma_spacing
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "schedulers.npz")
 ALL = list(SCHEDULERS.values())
@@ -378,6 +380,19 @@ def test_short_names_set_up_a_scheduler_on_the_checkpoints_noise_schedule() -> N
     assert scheduler.config.use_karras_sigmas is True and scheduler.config.beta_end == LATENT["beta_end"]
     with pytest.raises(ValueError, match=r"unknown scheduler 'ddim2'; choose one of ddim, ddpm, dpm\+\+"):
         by_name("ddim2", {})
+
+
+@pytest.mark.parametrize("name", SHORT_NAMES)
+def test_a_short_name_with_a_spacing_turns_it_on_and_others_off(name: str) -> None:
+    method = SHORT_NAMES[name]
+    cls = scheduler_class(method.class_name)
+    assert method.spaces_sigmas == ("use_karras_sigmas" in cls.defaults)
+    scheduler = by_name(name, EulerDiscreteScheduler(**LATENT, use_beta_sigmas=True).config)
+    assert type(scheduler) is cls
+    spacing = name.rpartition("-")[2]
+    if method.spaces_sigmas:
+        kept = spacing if spacing in ("karras", "exponential", "beta") else "beta"  # the checkpoint's own
+        assert sigma_spacing(scheduler.config) == f"use_{kept}_sigmas"
 
 
 def test_config_is_read_only_and_compatibles_are_all() -> None:

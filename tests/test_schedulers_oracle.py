@@ -110,3 +110,28 @@ def test_cosxls_scheduler_is_the_one_that_its_authors_recommend() -> None:
     assert mine.init_noise_sigma == pytest.approx(its.init_noise_sigma, rel=1e-6)
     for sample, other in zip(mine.samples, its.samples):
         assert np.abs(sample - other).max() <= 1e-5 * max(1, np.abs(other).max())
+
+
+BETAS = {"latent": LATENT, "linear": {}, "cosine": {"beta_schedule": "squaredcos_cap_v2"}}
+
+
+@pytest.mark.parametrize("betas", BETAS)
+@pytest.mark.parametrize("spacing", [None, "karras_sigmas", "exponential_sigmas", "beta_sigmas", "lu_lambdas"])
+@pytest.mark.parametrize("cls", PUBLISHED, ids=lambda cls: cls.__name__)
+def test_runs_of_5_to_50_steps_visit_the_references_timesteps(cls: type, spacing: str | None, betas: str) -> None:
+    import diffusers
+
+    option = {f"use_{spacing}": True} if spacing else {}
+    if not hasattr(cls(), "sigmas") or not option.keys() <= cls.defaults.keys():
+        return
+    ours = cls(**BETAS[betas], **option)
+    theirs = getattr(diffusers, cls.__name__)(**BETAS[betas], **option)
+    for steps in range(5, 51):
+        for scheduler in (ours, theirs):
+            scheduler.set_timesteps(steps)
+        expected = theirs.timesteps.numpy()
+        if np.issubdtype(expected.dtype, np.integer):
+            np.testing.assert_array_equal(ours.timesteps, expected)
+        elif (cls.__name__, betas) != ("KDPM2AncestralDiscreteScheduler", "cosine"):  # there the reference has NaN
+            np.testing.assert_allclose(ours.timesteps, expected, atol=1e-3)
+        np.testing.assert_allclose(ours.sigmas, theirs.sigmas, rtol=1e-6)

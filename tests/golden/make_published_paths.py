@@ -26,6 +26,7 @@ FURTHER = (
     "FrozenDict",
     "IPAdapterMixin",
     "IPAdapterScaleCutoffCallback",
+    "KarrasDiffusionSchedulers",
     "LCMSchedulerOutput",
     "LoraLoaderMixin",
     "ModelMixin",

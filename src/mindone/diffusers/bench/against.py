@@ -29,7 +29,7 @@ def check(scheduler: str | None) -> None:
         raise ValueError(
             f"--against diffusers needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
         )
-    class_name, settings = SHORT_NAMES[scheduler] if scheduler else ("", {})
+    class_name, settings, _ = SHORT_NAMES[scheduler] if scheduler else ("", {}, False)
     if class_name in NOISY or "sde" in str(settings.get("algorithm_type", "")):
         raise ValueError(
             f"--against diffusers compares images, but {scheduler} draws noise at every step and the two libraries "
@@ -60,7 +60,7 @@ class Runner:
             use_safetensors=True,
             **dict.fromkeys(setup.model.without),
         )
-        class_name, settings = SHORT_NAMES[str(setup.job.scheduler)]
+        class_name, settings, _ = SHORT_NAMES[str(setup.job.scheduler)]
         pipe.scheduler = getattr(diffusers, class_name).from_config(pipe.scheduler.config, **settings)
         pipe.set_progress_bar_config(disable=True)
         self.engine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"

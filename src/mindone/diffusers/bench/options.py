@@ -36,7 +36,7 @@ class Options(Drawing):
     scheduler: Annotated[
         SchedulerName | None,
         Field(description="How to step from noise to image."),
-        Option(unset="ddim in table 1, pndm in table 2, dpm++ in table 3"),
+        Option(metavar="NAME", unset="ddim in table 1, pndm in table 2, dpm++ in table 3"),
     ] = None
     num_images: Annotated[
         int | None, Field(ge=1, description="Images per run."), Option(unset="4 in table 2, 1 in the others")

@@ -89,7 +89,7 @@ class Report:
 
 def _table(result: Results) -> JsonObject:
     table, job = result.table, result.table.job
-    class_name, settings = SHORT_NAMES[str(job.scheduler)]
+    class_name, settings, _ = SHORT_NAMES[str(job.scheduler)]
     return {
         "title": table.title,
         "prompt": job.prompt,

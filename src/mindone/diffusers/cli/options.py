@@ -17,7 +17,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from ..jobs import Fields, Job
-from ..jobs.fields import plain_type
+from ..jobs.fields import listed, plain_type
 
 C = TypeVar("C", bound=Callable[..., object])
 
@@ -34,6 +34,15 @@ def options_of(fields: type[Fields], leave_out: Collection[str] = ()) -> Callabl
         return command
 
     return decorate
+
+
+class Names(click.Choice):  # type: ignore[type-arg]  # not generic in older versions
+    """A choice whose error names the nearest of many names instead of all."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            self.fail(f"{value!r} is not one of {listed(list(self.choices), value)}", param, ctx)
+        return str(value)
 
 
 def parameter(fields: type[Fields], name: str) -> Callable[[C], C]:
@@ -96,7 +105,7 @@ def _kind(field: FieldInfo) -> tuple[click.ParamType, bool, bool]:
     if several:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) is Literal:
-        return click.Choice([str(value) for value in get_args(annotation)]), several, False
+        return Names([str(value) for value in get_args(annotation)]), several, False
     if annotation in (int, float):
         limits = {name: getattr(bound, name) for bound in field.metadata for name in _LIMITS if hasattr(bound, name)}
         return _number(annotation, limits), several, False

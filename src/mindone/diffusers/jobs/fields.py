@@ -6,7 +6,8 @@ line's help and the pipelines know it by.
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, TypeVar, Union, get_args, get_origin
@@ -18,6 +19,9 @@ F = TypeVar("F", bound="Fields")
 
 _LONGEST_VALUE = 60
 """Characters of a refused value that its error message shows."""
+_MOST_LISTED = 16
+"""Choices that an error message names."""
+_CHOICE = re.compile(r"'([^']*)'")
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,22 @@ def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
     if first["type"] == "missing":
         return f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "literal_error" and len(choices := _CHOICE.findall(first["ctx"]["expected"])) > _MOST_LISTED:
+        return f"{name} must be {listed(choices, first['input'])}, got {_shown(first['input'])}"
     if not name:  # a rule that concerns several fields names them itself
         return message
     return f"{name} {message.replace('Input should', 'must')}, got {_shown(first['input'])}"
+
+
+def listed(choices: Sequence[str], given: object) -> str:
+    """Choices in words, of many the first ones and the one that is nearest to what was given."""
+    names = [repr(choice) for choice in choices]
+    if len(names) <= _MOST_LISTED:
+        return ", ".join(names)
+    near = difflib.get_close_matches(str(given), choices, 1)
+    return f"{', '.join(names[:_MOST_LISTED])}, … ({len(names)} in all)" + (
+        f"; did you mean {near[0]!r}?" if near else ""
+    )
 
 
 def _shown(value: object) -> str:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ..pipelines.mask_fills import MaskFill
 from ..schedulers.calibration_rows import check_rows, parse_rows
-from ..schedulers.short_names import SHORT_NAMES
+from ..schedulers.short_names import LISTED, SHORT_NAMES
 from .fields import Fields, Option
 
 if TYPE_CHECKING:
@@ -158,7 +158,9 @@ class Drawing(Fields):
         Option(metavar="NAME[:NUMBER…]"),
     ] = ()
     scheduler: Annotated[
-        SchedulerName | None, Field(description="How to step from noise to image."), Option(unset="the model's")
+        SchedulerName | None,
+        Field(description=f"How to step from noise to image: {LISTED}."),
+        Option(metavar="NAME", unset="the model's"),
     ] = None
     eta: Annotated[
         float | None,

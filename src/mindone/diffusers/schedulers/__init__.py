@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .lms import LMSDiscreteScheduler as LMSDiscreteScheduler
     from .output import SchedulerOutput as SchedulerOutput
     from .pndm import PNDMScheduler as PNDMScheduler
+    from .published import AysSchedules as AysSchedules
+    from .published import KarrasDiffusionSchedulers as KarrasDiffusionSchedulers
     from .tcd import TCDScheduler as TCDScheduler
     from .unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     **{name: f"{__name__}.{file}" for name, file in FILES.items()},
+    "AysSchedules": f"{__name__}.published",
+    "KarrasDiffusionSchedulers": f"{__name__}.published",
     "Scheduler": f"{__name__}.base",
     "SchedulerMixin": f"{__name__}.base:Scheduler",
     "SchedulerOutput": f"{__name__}.output",

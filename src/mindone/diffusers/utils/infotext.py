@@ -18,23 +18,37 @@ _LONGEST_NUMBER = 40
 """Characters; the largest seed has 20."""
 _LORA = re.compile(r"<lora:([^:<>]+)(?::([-+0-9.]+))?(?::[^<>]*)?>")
 
-_KARRAS = "Karras"
-SAMPLERS: dict[str, tuple[str, str]] = {
-    "ddim": ("DDIM", ""),
-    "ddpm": ("DDPM", ""),
-    "dpm++": ("DPM++ 2M", "Uniform"),
-    "dpm++-karras": ("DPM++ 2M", _KARRAS),
-    "dpm++-sde": ("DPM++ 2M SDE", "Uniform"),
+_SCHEDULES = ("Karras", "Exponential", "Beta")
+_SAMPLERS: Mapping[str, tuple[str, str | None]] = {
+    "ddim": ("DDIM", None),
+    "ddpm": ("DDPM", None),
+    "deis": ("DEIS", ""),
+    "dpm++": ("DPM++ 2M", "Karras"),
+    "dpm++-sde": ("DPM++ 2M SDE", "Exponential"),
+    "dpm++-singlestep": ("DPM++ 2S", "Karras"),
+    "dpm2": ("DPM2", "Karras"),
+    "dpm2-ancestral": ("DPM2 a", "Karras"),
     "euler": ("Euler", ""),
-    "euler-ancestral": ("Euler a", ""),
+    "euler-ancestral": ("Euler a", None),
     "heun": ("Heun", ""),
-    "lcm": ("LCM", ""),
+    "lcm": ("LCM", None),
     "lms": ("LMS", ""),
-    "pndm": ("PLMS", ""),
-    "tcd": ("TCD", ""),
+    "pndm": ("PLMS", None),
+    "tcd": ("TCD", None),
     "unipc": ("UniPC", ""),
 }
-"""Our schedulers' short names: what that interface calls the sampler, and its schedule type where it has several."""
+"""Our schedulers' short names: what that interface calls the sampler, and which schedule it means by ``Automatic``: one
+of ``_SCHEDULES``, none of them, or None where the sampler has one schedule only."""
+
+SAMPLERS: dict[str, tuple[str, str]] = {
+    name: (sampler, "Uniform" if automatic else "") for name, (sampler, automatic) in _SAMPLERS.items()
+} | {
+    f"{name}-{schedule.lower()}": (sampler, schedule)
+    for name, (sampler, automatic) in _SAMPLERS.items()
+    if automatic is not None
+    for schedule in _SCHEDULES
+}
+"""Our schedulers' short names: what that interface calls the sampler, and its schedule type where it has to be said."""
 
 _NUMBERS: dict[str, tuple[str, type[int] | type[float]]] = {
     "Steps": ("steps", int),
@@ -58,18 +72,22 @@ _ORDER = {
 
 
 def scheduler_of(sampler: str, schedule_type: str = "") -> str | None:
-    """Our short name of a sampler; None for one that is not here.
+    """Our short name of a sampler; None for one that is not here. Upper and lower case are the same.
 
     Args:
         sampler: as that interface names it; its older versions wrote the schedule at the end: ``DPM++ 2M Karras``.
-        schedule_type: what newer versions write beside it. Their ``Automatic`` is Karras for the DPM++ samplers.
+        schedule_type: what newer versions write beside it. ``Uniform`` and ``Normal`` are timesteps at even distances,
+            ``Automatic`` what that interface recommends for the sampler, ``Beta`` the published ``use_beta_sigmas``.
     """
-    if sampler.endswith(f" {_KARRAS}"):
-        sampler, schedule_type = sampler.removesuffix(f" {_KARRAS}"), _KARRAS
-    if schedule_type == "Automatic":
-        schedule_type = _KARRAS if sampler.startswith("DPM++") else ""
-    for short_name, (name, schedule) in SAMPLERS.items():
-        if name == sampler and (schedule or "Uniform") == (schedule_type or "Uniform"):
+    sampler, schedule = sampler.casefold(), schedule_type.replace("_", " ").casefold()
+    for each in _SCHEDULES:
+        if sampler.endswith(f" {each.casefold()}"):
+            sampler, schedule = sampler.removesuffix(f" {each.casefold()}"), each.casefold()
+    if schedule == "automatic":
+        schedule = next((auto for name, auto in _SAMPLERS.values() if name.casefold() == sampler), None) or ""
+    wanted = "uniform" if schedule in ("", "normal") else schedule.casefold()
+    for short_name, (name, its) in SAMPLERS.items():
+        if (name.casefold(), (its or "Uniform").casefold()) == (sampler, wanted):
             return short_name
     return None
 
