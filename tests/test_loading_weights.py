@@ -201,13 +201,21 @@ def test_a_unet_is_never_renamed():
 @pytest.mark.parametrize("prefix", ["text_model.", ""])
 def test_clip_text_files_are_read_with_and_without_prefix(prefix):
     names = [f"{prefix}{n}" for n in ("embeddings.position_ids", "embeddings.token_embedding.weight", "encoder.0.x")]
-    normalized = normalize_keys([*names, f"{prefix}final_layer_norm.bias", "text_projection.weight"], "CLIPTextModel")
+    names += [f"{prefix}final_layer_norm.bias", "text_projection.weight"]
+    normalized = normalize_keys(names, "CLIPTextModelWithProjection")
     assert list(normalized) == [
         "text_model.embeddings.token_embedding.weight",
         "text_model.encoder.0.x",
         "text_model.final_layer_norm.bias",
         "text_projection.weight",
     ]
+
+
+def test_each_network_takes_its_own_of_a_whole_clips_file():
+    names = ["text_model.a", "text_projection.weight", "vision_model.a", "visual_projection.weight", "logit_scale"]
+    assert list(normalize_keys(names, "CLIPTextModel")) == names[:1]
+    assert list(normalize_keys(names, "CLIPTextModelWithProjection")) == names[:2]
+    assert list(normalize_keys(names, "CLIPVisionModelWithProjection")) == names[2:4]
 
 
 def test_the_safety_checkers_position_ids_are_dropped():

@@ -7,7 +7,13 @@ pytest.importorskip("torch")
 
 import reference_networks
 from checkpoints import write_model
-from mindone.diffusers import AutoencoderKL, engines
+from mindone.diffusers import (
+    AutoencoderKL,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionModelWithProjection,
+    engines,
+)
 from network_cases import CASES
 from test_networks import FLOAT32, error
 
@@ -49,3 +55,25 @@ def test_tiled_autoencoder_matches_reference(tmp_path):
     with torch.no_grad():
         theirs = reference.decode(torch.from_numpy(latents)).sample.numpy()
     assert error(network.decode_with(engine, latents), theirs) <= FLOAT32
+
+
+@pytest.mark.parametrize("cls", [CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection])
+def test_each_tower_comes_out_of_a_whole_clips_folder(cls, tmp_path):
+    """Whose file has both towers, and whose config has theirs inside."""
+    import torch
+    import transformers
+
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**tower, "vocab_size": 99, "eos_token_id": 98, "bos_token_id": 97, "projection_dim": 12}
+    vision = {**tower, "hidden_size": 24, "image_size": 32, "patch_size": 8, "projection_dim": 12}
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)
+    transformers.CLIPModel(config).save_pretrained(tmp_path)
+    theirs, ours = getattr(transformers, cls.__name__).from_pretrained(tmp_path), cls.from_pretrained(tmp_path)
+    rng = np.random.Generator(np.random.PCG64(3))
+    inputs = rng.standard_normal((1, 3, 32, 32)).astype(np.float32)
+    if cls is not CLIPVisionModelWithProjection:
+        inputs = np.append(rng.integers(0, 97, (1, 20)), [[98]], axis=1).astype(np.int32)
+    with torch.no_grad():
+        expected = theirs.eval()(torch.from_numpy(inputs))
+    for i in range(2):
+        assert error(np.asarray(ours(inputs)[i]), expected[i].numpy()) <= FLOAT32

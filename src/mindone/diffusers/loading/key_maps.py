@@ -4,6 +4,7 @@
   as 1×1 convolutions; today they are `to_q/to_k/to_v/to_out.0` and matrices.
 - CLIP text encoders carry the buffer `embeddings.position_ids`, which is `arange(77)`; and newer transformers writes
   them without the `text_model.` prefix that all published files have. Vision towers have the same buffer.
+- A file of a whole CLIP has both towers, both projections and `logit_scale`; each network takes its own.
 """
 
 import re
@@ -15,6 +16,9 @@ _OLD_ATTENTION = re.compile(r"^(.*attentions\.\d+)\.(query|key|value|proj_attn)\
 _NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _ATTENTION_MATRIX = re.compile(r"attentions\.\d+\.(?:to_q|to_k|to_v|to_out\.0)\.weight$")
 _CLIP_TEXT_PARTS = ("embeddings.", "encoder.", "final_layer_norm.")
+_TEXT = ("text_model.", "text_projection.")
+_VISION = ("vision_model.", "visual_projection.")
+_NEITHER = ("logit_scale",)
 
 Rename = Callable[[str], str | None]
 """From a stored name to today's, or None for a tensor that no model has."""
@@ -27,10 +31,15 @@ def autoencoder_key(name: str) -> str:
 
 
 def clip_text_key(name: str) -> str | None:
-    """The published name of a CLIP text encoder's tensor, with the `text_model.` prefix; None for `position_ids`."""
-    if name.endswith("embeddings.position_ids"):
+    """The published name of a CLIP text encoder's tensor, with the `text_model.` prefix; None for what is not its."""
+    if name.endswith("embeddings.position_ids") or name.startswith((*_VISION, *_NEITHER)):
         return None
     return "text_model." + name if name.startswith(_CLIP_TEXT_PARTS) else name
+
+
+def clip_text_key_without_projection(name: str) -> str | None:
+    """The same of a text encoder that does not project."""
+    return None if name.startswith("text_projection.") else clip_text_key(name)
 
 
 def clip_vision_key(name: str) -> str | None:
@@ -38,11 +47,16 @@ def clip_vision_key(name: str) -> str | None:
     return None if name.endswith("embeddings.position_ids") else name
 
 
+def clip_image_encoder_key(name: str) -> str | None:
+    """The name of an image encoder's tensor; None for what is of the text tower or neither's."""
+    return None if name.startswith((*_TEXT, *_NEITHER)) else clip_vision_key(name)
+
+
 RENAMES: dict[str, Rename] = {
     "AutoencoderKL": autoencoder_key,
-    "CLIPTextModel": clip_text_key,
+    "CLIPTextModel": clip_text_key_without_projection,
     "CLIPTextModelWithProjection": clip_text_key,
-    "CLIPVisionModelWithProjection": clip_vision_key,
+    "CLIPVisionModelWithProjection": clip_image_encoder_key,
     "StableDiffusionSafetyChecker": clip_vision_key,
     "CLIPSafetyChecker": clip_vision_key,
 }

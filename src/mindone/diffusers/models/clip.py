@@ -1,5 +1,6 @@
 """The transformer of CLIP (Radford et al. 2021), which its text and its vision towers share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mindspore import nn
@@ -7,6 +8,7 @@ from mindspore import nn
 from .. import functional as F
 from ..engines import Array, FlashAttention
 from ..loading.fields import Fraction
+from ..utils.types import Value
 from .fields import ActivationName, Channels, Count, check_divides
 from .layers import Activation, LayerNorm, Linear
 
@@ -24,6 +26,20 @@ class CLIPFields:
 
     def __post_init__(self) -> None:
         check_divides("num_attention_heads", self.num_attention_heads, hidden_size=self.hidden_size)
+
+
+def tower_config(config: Mapping[str, Value], tower: str) -> Mapping[str, Value]:
+    """A tower's own config: where ``config`` is a whole CLIP's, that is the ``tower``'s part of it.
+
+    Args:
+        config: the content of ``config.json``.
+        tower: ``"text_config"`` or ``"vision_config"``.
+    """
+    nested = config.get(tower)
+    if config.get("model_type") != "clip" or not isinstance(nested, Mapping):
+        return config
+    shared = {name: config[name] for name in ("projection_dim",) if name in config}
+    return {**shared, **nested}
 
 
 class CLIPAttention(nn.Cell):

@@ -10,7 +10,7 @@ from ..engines import Array, Input
 from ..loading.fields import TokenId
 from ..utils.types import Value
 from .base import Model
-from .clip import CLIPEncoder, CLIPFields
+from .clip import CLIPEncoder, CLIPFields, tower_config
 from .fields import Channels, Count, TableSize
 from .layers import Embedding, LayerNorm, Linear
 from .outputs import CLIPTextOutput, CLIPTextProjectionOutput
@@ -40,7 +40,7 @@ class CLIPTextModel(Model):
     projects = False
 
     def __init__(self, **config: Value):
-        super().__init__(config)
+        super().__init__(tower_config(config, "text_config"))
         c: CLIPTextFields = self.fields
         self.text_model = CLIPTextTransformer(c)
         self.text_projection = Linear(c.hidden_size, c.projection_dim, bias=False) if self.projects else None

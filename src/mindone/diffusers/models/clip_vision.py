@@ -9,7 +9,7 @@ from ..engines import Array
 from ..loading.fields import Pixels
 from ..utils.types import Value
 from .base import Model
-from .clip import CLIPEncoder, CLIPFields
+from .clip import CLIPEncoder, CLIPFields, tower_config
 from .fields import Channels, Count
 from .layers import Conv2d, Embedding, LayerNorm, Linear, parameter
 from .outputs import CLIPVisionProjectionOutput
@@ -47,7 +47,7 @@ class CLIPVisionModelWithProjection(Model):
     weights_name = "model"
 
     def __init__(self, **config: Value):
-        super().__init__(config)
+        super().__init__(tower_config(config, "vision_config"))
         c: CLIPVisionProjectionFields = self.fields
         self.vision_model = CLIPVisionTransformer(c)
         self.visual_projection = Linear(c.hidden_size, c.projection_dim, bias=False)

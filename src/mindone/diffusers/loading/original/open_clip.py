@@ -20,7 +20,7 @@ _LAYER = (
     ("attn.out_proj", "self_attn.out_proj"),
 )
 _FUSED = "qkv"
-_UNUSED = ("logit_scale", "attn_mask")
+_UNUSED, _VISION = ("logit_scale", "attn_mask"), "visual."
 
 
 def open_clip_key_map(names: Collection[str]) -> KeyMap:
@@ -51,7 +51,11 @@ def from_open_clip(tensors: Mapping[str, StoredTensor], *, penultimate: bool) ->
     dropped = f"transformer.resblocks.{layers - 1}." if penultimate and complete else None
     result: dict[str, StoredTensor] = {}
     for name, tensor in tensors.items():
-        if name in _UNUSED or (dropped is not None and (name.startswith(dropped) or name == PROJECTION)):
+        if (
+            name in _UNUSED
+            or name.startswith(_VISION)
+            or (dropped is not None and (name.startswith(dropped) or name == PROJECTION))
+        ):
             continue
         if ".attn.in_proj_" in name:
             result |= _split(name, tensor)
