@@ -7,7 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -99,3 +102,36 @@ def test_sigterm_finishes_what_was_accepted():
             assert process.wait(600) == 128 + signal.SIGTERM
         finally:
             process.kill()
+
+
+def test_the_answer_says_what_of_a_prompt_is_cut(client):
+    long = {**DRAW, "prompt": "a red cat, " * 20 + "at night"}
+    answer, events = client.images.generate(**long), list(client.images.generate(**long, stream=True))
+    for said in (answer, events[-1]):
+        (warning,) = said.model_extra["warnings"]
+        assert warning.startswith("The prompt is longer than the 77 tokens that CLIP reads; this part is ignored: ")
+        assert warning.endswith("at night")
+    assert "warnings" not in client.images.generate(**DRAW).model_extra
+
+
+def webui(port, **fields):
+    """The picture of a request to AUTOMATIC1111's API, or its status where that is an error."""
+    given = {"steps": 2, "width": 64, "height": 64, "seed": 1, **fields}
+    address = f"http://127.0.0.1:{port}/sdapi/v1/txt2img"
+    request = urllib.request.Request(address, json.dumps(given).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            content = base64.b64decode(json.load(answer)["images"][0])
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), float) / 255
+
+
+def test_the_web_user_interfaces_api_reads_weights_and_prompts_of_any_length(port):
+    plain = webui(port, prompt="a cat")
+    assert np.abs(webui(port, prompt="a (cat:1.0)", negative_prompt="") - plain).max() == 0
+    assert np.abs(webui(port, prompt="a (cat:1.9)") - plain).mean() > 1e-4
+    long = "cat red " * 60
+    assert np.abs(webui(port, prompt=f"{long} dog") - webui(port, prompt=f"{long} mat at night")).mean() > 1e-5
+    status, said = webui(port, prompt="a [cat:dog:0.5]")
+    assert status == 422 and "prompt has prompt editing" in said

@@ -9,7 +9,7 @@
 from .fields import Fields, Option
 from .job import Drawing, Job, PipelineKey
 from .loaded import LoadedPipelines
-from .run import draw, draw_together, load, settled
+from .run import draw, draw_together, load, settled, warnings_of
 
 __all__ = [
     "Drawing",
@@ -22,4 +22,5 @@ __all__ = [
     "draw_together",
     "load",
     "settled",
+    "warnings_of",
 ]

@@ -124,6 +124,16 @@ def _steps(view: Component, job: Job) -> int:
     return int(job.steps or len(job.calibration) or view.usual("num_inference_steps"))
 
 
+def warnings_of(pipe: Pipeline, job: Job) -> tuple[str, ...]:
+    """What a job's prompts say that its pipeline's text encoders do not read: a sentence for each that is cut."""
+    view: Component = pipe
+    if job.prompt_weights:
+        return ()
+    texts = (job.prompt, job.negative_prompt or "")
+    lost = [tower.lost(tower.ids(text)) for tower in view.text_towers for text in texts]
+    return tuple(dict.fromkeys(sentence for sentence in lost if sentence is not None))
+
+
 def draw(
     pipe: Pipeline, job: Job, callback: StepCallback | None = None, pictures: Pictures | None = None
 ) -> list[Image]:

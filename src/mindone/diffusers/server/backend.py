@@ -28,6 +28,8 @@ class Drawn:
     draw_seconds: float
     models: int
     """How many are now in the place's memory."""
+    warnings: tuple[str, ...] = ()
+    """What the client should know: see `jobs.warnings_of`."""
 
 
 class Backend(Protocol):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..jobs import Job, LoadedPipelines, PipelineKey, draw, settled
+from ..jobs import Job, LoadedPipelines, PipelineKey, draw, settled, warnings_of
 from ..jobs.loaded import load_quietly, usual_limit
 from ..jobs.wear import warn
 from ..pipelines.checks import default_size
@@ -67,7 +67,8 @@ class LocalBackend:
                 raise Refusal(422, in_one_line(error)) from None
             logger.exception("drawing failed")
             raise Refusal(500, "drawing failed; the server's log says why") from None
-        return Drawn(job, images, began - asked, time.monotonic() - began, len(list(self._pipelines)))
+        seconds, models = time.monotonic() - began, len(list(self._pipelines))
+        return Drawn(job, images, began - asked, seconds, models, warnings_of(pipe, job))
 
     def heed(self, ticket: Ticket) -> None:
         """The ticket is looked at after every step."""

@@ -157,11 +157,16 @@ async def _answer(request: Request, ticket: Ticket, fields: ImageFields, kind: s
         data = await asyncio.to_thread(_data, images, ticket, service, fields)
         size = f"{images[0].width}x{images[0].height}"
         told = {"created": int(time.time()), "size": size, "output_format": fields.output_format}
-        return JSONResponse({**told, "background": "opaque", "data": data}, headers=ticket.timing)
+        return JSONResponse({**told, "background": "opaque", "data": data, **_warned(ticket)}, headers=ticket.timing)
     events = follow(service, ticket, request)
     first = await anext(events)  # what is refused still has a status of its own
     body = _events(first, events, ticket, service, fields, kind)
     return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def _warned(ticket: Ticket) -> dict[str, object]:
+    """A key of our own, where there is something to say."""
+    return {"warnings": ticket.warnings} if ticket.warnings else {}
 
 
 def _data(images: list[Picture], ticket: Ticket, service: Service, fields: ImageFields) -> list[dict[str, object]]:
@@ -204,7 +209,9 @@ async def _events(
         data = await asyncio.to_thread(_data, event, ticket, service, fields)
         size = f"{event[0].width}x{event[0].height}"
         for entry in data:
-            yield _event(f"{kind}.completed", **entry, **about, size=size, created_at=int(time.time()))
+            yield _event(
+                f"{kind}.completed", **entry, **about, **_warned(ticket), size=size, created_at=int(time.time())
+            )
     except Refusal as refusal:
         service.metrics.refusals.labels(refusal.reason).inc()
         yield _event("error", **openai_form(refusal))

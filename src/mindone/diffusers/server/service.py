@@ -152,7 +152,7 @@ class Service:
         ticket.began = time.monotonic()
         self._took(ticket, "wait", ticket.began - ticket.accepted)
         drawn = self.backend.draw(place, ticket)
-        ticket.job = drawn.job
+        ticket.job, ticket.warnings = drawn.job, drawn.warnings
         self._note(place, ticket, drawn)
         return drawn.images
 

@@ -56,6 +56,8 @@ class Ticket:
     progress: Progress | None = None
     estimate: Estimate | None = None
     """What the images look like so far, to be shown on demand."""
+    warnings: tuple[str, ...] = ()
+    """What the answer says beside the images."""
     losses: int = 0
     """How often a place has gone while it drew this."""
     _cancelled: threading.Event = field(default_factory=threading.Event)

@@ -23,8 +23,9 @@ export async function draw({ keep = true } = {}) {
   try {
     const all = requests();
     panes.forEach((pane, i) => { pane.hidden = i >= all.length; });
-    for (const [i, fields] of all.entries()) await drawInto(panes[i], fields, keep, all.length > 1);
-    say(`Done in ${((performance.now() - began) / 1000).toFixed(1)} s.`);
+    const warnings = new Set();
+    for (const [i, fields] of all.entries()) await drawInto(panes[i], fields, keep, all.length > 1, warnings);
+    say([`Done in ${((performance.now() - began) / 1000).toFixed(1)} s.`, ...warnings].join(" "));
     listModels().catch(() => {}); // it tells the seconds anew
   } catch (error) {
     const isStopped = error.name === "AbortError";
@@ -44,7 +45,8 @@ export function drawAgain() {
   current.abort();
 }
 
-async function drawInto(pane, fields, keep, named) {
+// What the server warns of is added to `warnings`.
+async function drawInto(pane, fields, keep, named, warnings) {
   const [image, caption] = pane.children;
   const began = performance.now();
   const name = fields.profile ?? "as below";
@@ -60,6 +62,7 @@ async function drawInto(pane, fields, keep, named) {
     show(image, file);
     image.dataset.step = kind === "completed" ? "last" : event.partial_image_index;
     if (kind !== "completed") continue;
+    event.warnings?.forEach((warning) => warnings.add(warning));
     const seconds = (performance.now() - began) / 1000;
     noteSeconds(fields, seconds);
     if (named) caption.textContent = `${name} · ${seconds.toFixed(1)} s`;
