@@ -9,7 +9,7 @@ from lora_cases import kohya, layers, stored
 from mindone.diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel, jobs
 from mindone.diffusers.cli import main
 from mindone.diffusers.jobs import Job
-from mindone.diffusers.jobs.run import weighed
+from mindone.diffusers.jobs.loras import WeighedLora, merged
 from mindone.diffusers.loading.config import read_config
 from mindone.diffusers.loading.convert import folder_to_file
 from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
@@ -100,37 +100,49 @@ def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
     save_file(stored(kohya("sd1", {"unet": layers("sd1", "unet", ("attn1.to_q",))})), path)
     drawn = job.changed(model=str(checkpoint("sd1")), lora=(f"{path}:0.5", str(path)))
     pipe = jobs.load(drawn)
-    assert pipe.get_active_adapters() == ["lora_0", "lora_1"]
+    assert pipe.get_active_adapters() == [
+        "lora_0"
+    ]  # one that is named twice is loaded once, and counts as much as both
     twice = np.array(jobs.draw(pipe, drawn)[0], np.float32)
-    pipe.set_adapters("lora_1", 1.5)
-    once = np.array(jobs.draw(pipe, drawn)[0], np.float32)
-    assert np.abs(twice - once).mean() < 0.5  # of 255: they are the same up to the order of sums
+    pipe.set_adapters("lora_0", 1.5)
+    for job_of_its_own in (drawn.changed(lora=(f"{path}:1.5",)), job.changed(model=drawn.model)):
+        once = np.array(jobs.draw(pipe, job_of_its_own)[0], np.float32)
+        assert np.abs(twice - once).mean() < 0.5  # of 255: they are the same up to the order of sums
+    assert drawn.pipeline_key == drawn.changed(lora=(f"{path}:0.1:3",)).pipeline_key != job.pipeline_key
     assert Job.from_json(drawn.to_json()) == drawn
 
 
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("style.safetensors:0.8", ("style.safetensors", 0.8)),
-        ("owner/name", ("owner/name", 1.0)),
+        ("style.safetensors:0.8", ("style.safetensors", 0.8, 0.8)),
+        ("style.safetensors:0.5:-0.8", ("style.safetensors", 0.5, -0.8)),
+        ("owner/name", ("owner/name", 1.0, 1.0)),
         (
             "https://huggingface.co/o/n/blob/main/a.safetensors:-0.5",
-            ("https://huggingface.co/o/n/blob/main/a.safetensors", -0.5),
+            ("https://huggingface.co/o/n/blob/main/a.safetensors", -0.5, -0.5),
         ),
         (
             "https://huggingface.co/o/n/blob/main/a.safetensors",
-            ("https://huggingface.co/o/n/blob/main/a.safetensors", 1.0),
+            ("https://huggingface.co/o/n/blob/main/a.safetensors", 1.0, 1.0),
         ),
     ],
 )
 def test_a_lora_on_the_command_line_has_a_weight(text, expected):
-    assert weighed(text) == expected
+    assert WeighedLora.parse(text) == WeighedLora(*expected)
+    assert WeighedLora.parse(str(WeighedLora.parse(text))) == WeighedLora(*expected)
+
+
+def test_loras_of_a_job_are_a_set_with_weights():
+    lora = ("b:0.5", "a", "b:1:0")
+    assert merged(lora) == [WeighedLora("a"), WeighedLora("b", 1.5, 0.5)]
+    assert Job(prompt="", lora=lora).pipeline_key == Job(prompt="", lora=("a:3", "b")).pipeline_key
 
 
 @pytest.mark.parametrize("text", ["style:much", ":0.5", "", "style:nan"])
 def test_a_lora_without_a_path_or_a_number_is_refused(text):
-    with pytest.raises(ValueError, match="lora must be PATH or PATH:WEIGHT"):
-        weighed(text)
+    with pytest.raises(ValueError, match="lora must be PATH, PATH:WEIGHT or PATH:TEXT_ENCODER:UNET"):
+        Job(prompt="", lora=(text,))
 
 
 def test_the_bundled_checkpoint_is_converted_by_name_and_its_file_draws_alone(tmp_path):

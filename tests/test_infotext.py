@@ -103,8 +103,28 @@ def test_a_parameter_without_a_name_there_is_refused():
 def test_lora_tags_are_taken_out_of_a_prompt():
     assert split_lora_tags("a cat <lora:pixel art:0.8> on a mat<lora:film>") == (
         "a cat on a mat",
-        [("pixel art", 0.8), ("film", 1.0)],
+        [("pixel art", 0.8, 0.8), ("film", 1.0, 1.0)],
     )
+
+
+@pytest.mark.parametrize(
+    "tag, expected",
+    [
+        ("<lora:a:0.5:0.8>", (0.5, 0.8)),
+        ("<lora:a:te=0.5>", (0.5, 0.5)),
+        ("<lora:a:0.5:unet=-1>", (0.5, -1.0)),
+        ("<lora:a:->", "the weight of <lora:a:…> must be a finite number, got '-'"),
+        ("<lora:a:1:nan>", "must be a finite number, got 'nan'"),
+        ("<lora:a:1:2:3>", "takes a weight or two"),
+        ("<lora:a:dyn=8>", "takes a weight or two"),
+    ],
+)
+def test_a_lora_tag_has_a_weight_of_text_encoders_and_one_of_the_unet(tag, expected):
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=expected):
+            split_lora_tags(tag)
+    else:
+        assert split_lora_tags(tag) == ("", [("a", *expected)])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,11 @@ compiled for as long as such an adapter is loaded: they too are switched and wei
 Fusing changes weights, which are constants of what is compiled: it compiles once, and so does unfusing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 from ..engines.base import Stored
 from ..engines.binding import bind, lay_over, published_name, stored, uncover
@@ -25,6 +29,25 @@ Layers = Mapping[str, Change]
 """What an adapter adds, by parameter."""
 
 
+Strengths = Mapping[str, Mapping[str, float]]
+"""A weight for each adapter and each parameter that it updates."""
+
+
+class CallStrengths(NamedTuple):
+    """How much adapters count in one call."""
+
+    strengths: Strengths
+    key: int
+    """Equal for equal strengths: what was made of them can be used again."""
+
+
+_calls: ContextVar[Mapping["NetworkLora", CallStrengths] | None] = ContextVar(
+    "mindone.diffusers.lora_weights", default=None
+)
+"""What this thread's call has of its own."""
+_changes = itertools.count(1)
+
+
 class NetworkLora:
     """The LoRAs of ``network``; pipelines that share the network share this."""
 
@@ -34,9 +57,10 @@ class NetworkLora:
         self.words: dict[str, list[str]] = {}
         """Textual inversions that came with an adapter; the first network of a pipeline knows those of all of them."""
         self.fused: tuple[str, ...] = ()
-        self._strengths: dict[str, dict[str, float]] = {}
+        self._strengths: Strengths = {}
         """The active adapters, with a weight for each parameter that they update."""
         self._enabled = True
+        self._version = next(_changes)
         self._updates: dict[str, LayerUpdate] = {}
         self._overlays: dict[str, Overlay] = {}
         self._take_off: list[Callable[[], None]] = []
@@ -71,14 +95,29 @@ class NetworkLora:
         Raises:
             ValueError: a block that is not there, or another number of weights; see `expand_block_weights`.
         """
+        self._strengths = self._expanded(weights)
+        self._apply()
+
+    def for_call(self, weights: Mapping[str, BlockWeights]) -> CallStrengths:
+        """The strengths of active adapters for `call_weights`; one that is not named counts nothing.
+
+        Raises:
+            ValueError: as `set_active`; an adapter that is not active, or is fused.
+        """
+        idle = [name for name in weights if name in self.loaded and (name not in self._strengths or self.fused)]
+        if idle:
+            raise ValueError(f"adapter {idle[0]!r} is fused or not active, so that a call cannot weigh it")
+        strengths = self._expanded(weights)
+        return CallStrengths(strengths, hash(tuple((name, tuple(each.items())) for name, each in strengths.items())))
+
+    def _expanded(self, weights: Mapping[str, BlockWeights]) -> Strengths:
         parameters = self.network.published_parameters()
         strengths = {}
         for name, weight in weights.items():
             if name in self.loaded:
                 expanded = expand_block_weights(weight, parameters)
                 strengths[name] = {parameter: expanded[parameter] for parameter in self.loaded[name]}
-        self._strengths = strengths
-        self._apply()
+        return strengths
 
     def enable(self, enabled: bool) -> None:
         """Let the active adapters act, or rest."""
@@ -89,7 +128,7 @@ class NetworkLora:
         """Forget these adapters; the layers are the network's own again once there is none left."""
         for name in names:
             self.loaded.pop(name, None)
-            self._strengths.pop(name, None)
+        self._strengths = {name: each for name, each in self._strengths.items() if name not in names}
         self._apply()
 
     # ---- baked in ----------------------------------------------------------------------------------------------------
@@ -103,7 +142,10 @@ class NetworkLora:
         parameters = self.network.published_parameters()
         for name in dict.fromkeys(parameter for each in chosen for parameter in self.loaded[each]):
             self._before_fusing[name] = base = stored(parameters[name])
-            bind(parameters[name], Fused(base, self._acting(name, chosen, scale)))
+            bind(
+                parameters[name],
+                Fused(base, self._acting(name, {each: self._strengths[each] for each in chosen}, scale)),
+            )
         self.fused = tuple(chosen)
         self.network.graphs.clear()
         self._apply()
@@ -122,17 +164,33 @@ class NetworkLora:
 
     # ---- what engines see --------------------------------------------------------------------------------------------
 
-    def _acting(self, parameter: str, names: Sequence[str], scale: float = 1.0) -> list[tuple[Change, float]]:
-        return [
-            (self.loaded[name][parameter], scale * self._strengths[name][parameter])
-            for name in names
-            if parameter in self.loaded[name]
-        ]
+    @property
+    def version(self) -> int:
+        """See `lora_matrices.Acting`."""
+        own = self._of_call()
+        return self._version if own is None else hash((self._version, own.key))
 
-    def _products(self, parameter: str) -> list[tuple[LoraLayer, float]]:
-        """The active low-rank products."""
-        acting = self._acting(parameter, self.active)
+    def products(self, parameter: str) -> list[tuple[LoraLayer, float]]:
+        """See `lora_matrices.Acting`."""
+        acting = self._acting_now(parameter)
         return [(change, weight) for change, weight in acting if isinstance(change, LoraLayer)]
+
+    def others(self, parameter: str) -> list[tuple[Change, float]]:
+        """See `lora_matrices.Acting`."""
+        return [each for each in self._acting_now(parameter) if not isinstance(each[0], LoraLayer)]
+
+    def _acting_now(self, parameter: str) -> list[tuple[Change, float]]:
+        own = self._of_call()
+        return self._acting(parameter, self._strengths if own is None else own.strengths) if self._enabled else []
+
+    def _of_call(self) -> CallStrengths | None:
+        return (_calls.get() or {}).get(self)
+
+    def _acting(self, parameter: str, strengths: Strengths, scale: float = 1.0) -> list[tuple[Change, float]]:
+        loaded = self.loaded
+        return [
+            (loaded[name][parameter], scale * each[parameter]) for name, each in strengths.items() if parameter in each
+        ]
 
     def _apply(self) -> None:
         wanted = {} if self.fused else self._capacities()
@@ -141,11 +199,7 @@ class NetworkLora:
         others = set() if self.fused else self._changed_otherwise()
         if others != self._overlays.keys():
             self._cover(others)
-        for name, update in self._updates.items():
-            update.set_active(self._products(name) if self._enabled else [])
-        for name, overlay in self._overlays.items():
-            acting = self._acting(name, self.active) if self._enabled else []
-            overlay.set_active([each for each in acting if not isinstance(each[0], LoraLayer)])
+        self._version = next(_changes)
 
     def _capacities(self) -> dict[str, int]:
         """How many ranks each layer's pair of matrices needs room for."""
@@ -157,7 +211,8 @@ class NetworkLora:
                 if isinstance(layer, LoraLayer):
                     needed[name] = max(needed.get(name, 0), layer.rank)
         for name in needed:
-            needed[name] = max(needed[name], sum(layer.rank for layer, _ in self._products(name)))
+            acting = [change for change, _ in self._acting(name, self._strengths)]
+            needed[name] = max(needed[name], sum(change.rank for change in acting if isinstance(change, LoraLayer)))
         return needed
 
     def _changed_otherwise(self) -> set[str]:
@@ -170,7 +225,9 @@ class NetworkLora:
         for name in self._overlays.keys() - names:
             uncover(parameters[name])
         kept = {name: overlay for name, overlay in self._overlays.items() if name in names}
-        self._overlays = kept | {name: Overlay(stored(parameters[name])) for name in sorted(names - kept.keys())}
+        self._overlays = kept | {
+            name: Overlay(name, stored(parameters[name]), self) for name in sorted(names - kept.keys())
+        }
         for name in names - kept.keys():
             lay_over(parameters[name], self._overlays[name])
         self.network.graphs.clear()
@@ -183,7 +240,7 @@ class NetworkLora:
         self._updates, self._take_off = {}, []
         self.network.graphs.clear()
         for name, capacity in capacities.items():
-            update = LayerUpdate(shapes[name], capacity)
+            update = LayerUpdate(name, shapes[name], capacity, self)
             self._take_off.append(put_around(self.network, paths[name].removesuffix(".weight"), update))
             self._updates[name] = update
 
@@ -194,3 +251,17 @@ def lora_of(network: Model) -> NetworkLora:
         network.lora = NetworkLora(network)
     lora: NetworkLora = network.lora
     return lora
+
+
+@contextmanager
+def call_weights(strengths: Mapping[NetworkLora, CallStrengths]) -> Iterator[None]:
+    """Within this context, and in this thread alone, the adapters of these networks count so much.
+
+    Args:
+        strengths: for each network what its `NetworkLora.for_call` gave.
+    """
+    token = _calls.set({**(_calls.get() or {}), **strengths})
+    try:
+        yield
+    finally:
+        _calls.reset(token)

@@ -8,6 +8,7 @@ adapters are active, and how strongly, changes numbers, never shapes.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -28,39 +29,58 @@ def lora_scale(scale: float) -> Iterator[None]:
         _call_scale.reset(token)
 
 
+class Acting(Protocol):
+    """What acts on the parameters of one network in this thread's call; `lora.NetworkLora` says it."""
+
+    @property
+    def version(self) -> int:
+        """Another number after each change, and for each call's own weights."""
+
+    def products(self, parameter: str) -> list[tuple[LoraLayer, float]]:
+        """The low-rank products that act on a parameter, each so strongly."""
+
+    def others(self, parameter: str) -> list[tuple[Change, float]]:
+        """The other changes that act on it."""
+
+
 class LayerUpdate:
     """What adapters add to one weight; `down` and `up` are what engines read.
 
     Args:
-        shape: the weight's: (out, in) or (out, in, height, width).
+        parameter: the weight's name.
+        shape: its shape, (out, in) or (out, in, height, width).
         capacity: the most ranks that can be active at once.
+        acting: what acts on it; its ranks fit the capacity.
     """
 
-    def __init__(self, shape: Sequence[int], capacity: int):
-        self.shape, self.capacity = tuple(shape), capacity
-        self.changes = 0
-        self._active: list[tuple[LoraLayer, float]] = []
+    def __init__(self, parameter: str, shape: Sequence[int], capacity: int, acting: Acting):
+        self.parameter, self.shape, self.capacity, self.acting = parameter, tuple(shape), capacity, acting
         self.down, self.up = Down(self), Up(self)
 
-    def set_active(self, layers: Sequence[tuple[LoraLayer, float]]) -> None:
-        """Apply these layers, each so strongly, from the next call on; their ranks fit the capacity."""
-        self._active = [(layer, weight) for layer, weight in layers if weight]
-        self.changes += 1
+    @property
+    def version(self) -> int:
+        """Another number after each change, and for each call's scale and weights."""
+        return hash((self.acting.version, _call_scale.get()))
 
-    def down_values(self) -> NDArray[np.float32]:
+    @property
+    def products(self) -> list[tuple[LoraLayer, float]]:
+        """What acts on the weight, without what counts nothing."""
+        return [(layer, weight) for layer, weight in self.acting.products(self.parameter) if weight]
+
+    def down_values(self) -> Values:
         """(capacity, in) or (capacity, in, height, width)."""
         values = np.zeros((self.capacity, *self.shape[1:]), np.float32)
         first = 0
-        for layer, _ in self._active:
+        for layer, _ in self.products:
             values[first : first + layer.rank] = layer.down.numpy(np.float32)
             first += layer.rank
         return values
 
-    def up_values(self) -> NDArray[np.float32]:
+    def up_values(self) -> Values:
         """(out, capacity), with the scales of the files and of the user; one more 1×1 for a convolution."""
         values = np.zeros((self.shape[0], self.capacity), np.float32)
         first = 0
-        for layer, weight in self._active:
+        for layer, weight in self.products:
             scale = np.float32(weight * layer.scale * _call_scale.get())
             values[:, first : first + layer.rank] = layer.up.numpy(np.float32) * scale
             first += layer.rank
@@ -81,8 +101,8 @@ class Down:
 
     @property
     def version(self) -> int:
-        """Another number after each change."""
-        return self.update.changes
+        """See `LayerUpdate.version`."""
+        return self.update.version
 
     def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
         """The values, float32 unless asked for otherwise."""
@@ -106,8 +126,8 @@ class Up:
 
     @property
     def version(self) -> int:
-        """Another number after each change, and for each call's scale."""
-        return hash((self.update.changes, _call_scale.get()))
+        """See `LayerUpdate.version`."""
+        return self.update.version
 
     def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
         """The values, float32 unless asked for otherwise."""
@@ -121,18 +141,14 @@ class Overlay:
     """A weight or bias with changes that are no low-rank products added to it: `engines.base.Adjustable` values.
 
     Args:
+        parameter: its name.
         base: the parameter's own values.
+        acting: what acts on it.
     """
 
-    def __init__(self, base: Stored):
-        self.base, self.changes = base, 0
-        self._active: list[tuple[Change, float]] = []
+    def __init__(self, parameter: str, base: Stored, acting: Acting):
+        self.parameter, self.base, self.acting = parameter, base, acting
         self._made: tuple[int, Values] | None = None
-
-    def set_active(self, changes: Sequence[tuple[Change, float]]) -> None:
-        """Add these changes, each so strongly, from the next call on."""
-        self._active = list(changes)
-        self.changes += 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -142,14 +158,14 @@ class Overlay:
     @property
     def version(self) -> int:
         """Another number after each change, and for each call's scale."""
-        return hash((self.changes, _call_scale.get()))
+        return hash((self.acting.version, _call_scale.get()))
 
     def numpy(self, dtype: DTypeLike | None = None) -> Values:
         """``W + Σ ΔWᵢ``, where a call's scale counts as part of each change's strength."""
         version, made = self.version, self._made
         if made is None or made[0] != version:
-            values = changed(self.base, [(change, weight * _call_scale.get()) for change, weight in self._active])
-            self._made = made = (version, values)
+            scaled = [(change, weight * _call_scale.get()) for change, weight in self.acting.others(self.parameter)]
+            self._made = made = (version, changed(self.base, scaled))
         return made[1] if dtype is None else made[1].astype(dtype, copy=False)
 
 

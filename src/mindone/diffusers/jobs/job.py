@@ -5,12 +5,13 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..pipelines.mask_fills import MaskFill
 from ..schedulers.calibration_rows import check_rows, parse_rows
 from ..schedulers.short_names import LISTED, SHORT_NAMES
 from .fields import Fields, Option
+from .loras import merged
 
 if TYPE_CHECKING:
     from ..acceleration.caches import CacheConfig
@@ -69,8 +70,8 @@ class PipelineKey(Fields):
     lora: Annotated[
         tuple[str, ...],
         Field(
-            description="A LoRA's file, folder or hub id, and after a colon its weight (1 where there is none); again "
-            "for each further one."
+            description="A LoRA's file, folder or hub id, and after a colon its weight (1 where there is none) or two, "
+            "of the text encoders and of the UNet; again for each further one."
         ),
         Option(metavar="PATH:WEIGHT"),
     ] = ()
@@ -96,6 +97,12 @@ class PipelineKey(Fields):
         Field(ge=1, description="Attend to every so many-th row and column at the UNet's largest level: 2 or 3."),
         Option(unset="all of them"),
     ] = None
+
+    @field_validator("lora")
+    @classmethod
+    def _loras_have_weights(cls, lora: tuple[str, ...]) -> tuple[str, ...]:
+        merged(lora)
+        return lora
 
 
 class Drawing(Fields):
@@ -352,8 +359,9 @@ class Job(Drawing, PipelineKey):
 
     @property
     def pipeline_key(self) -> PipelineKey:
-        """The part that decides which pipeline draws."""
-        return PipelineKey(**{name: getattr(self, name) for name in PipelineKey.model_fields})
+        """The part that decides which pipeline draws: of LoRAs the set, since each job has weights of its own."""
+        values = {name: getattr(self, name) for name in PipelineKey.model_fields}
+        return PipelineKey(**{**values, "lora": tuple(lora.path for lora in merged(self.lora))})
 
     @property
     def seeds(self) -> list[int]:

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from ..pipelines.base import Pipeline
 
 
-_SHARE_FOR_WEIGHTS = 4
+_SHARE = 2
 
 
 class LoadedPipelines:
-    """Pipelines by key; the least recently used ones go when their weights exceed ``limit`` bytes together.
+    """Pipelines by key; the least recently used ones go when all together hold more than ``limit`` bytes.
 
     Threads that ask for the same pipeline get the same one; while it loads, those that ask for another do not wait.
     One that goes is still good for whoever draws with it.
 
     Args:
-        limit: bytes of weights, in the type that they compute in, to keep; what is compiled of them takes about as much
-            again for each shape. The pipeline that was asked for last stays in any case. None: no limit.
+        limit: bytes of weights, in the type that they compute in, and of what is compiled of them, about as much for
+            each graph (`held_bytes`). The pipeline that was asked for last stays in any case. None: no limit.
         load: what loads a pipeline.
     """
 
@@ -42,9 +42,9 @@ class LoadedPipelines:
         with slot.lock:
             if slot.pipe is None:
                 slot.pipe = self._load(key)
-                slot.bytes = weight_bytes(slot.pipe)
-                self._make_room()
-            return slot.pipe
+            pipe = slot.pipe
+        self._make_room()  # not only after loading: what others have compiled since counts as well
+        return pipe
 
     def __iter__(self) -> Iterator[PipelineKey]:
         """The keys of what is loaded, the least recently used first."""
@@ -54,13 +54,13 @@ class LoadedPipelines:
     def _make_room(self) -> None:
         dropped = []
         with self._lock:
-            loaded = [key for key, slot in self._slots.items() if slot.pipe is not None]
-            total = sum(slot.bytes for slot in self._slots.values())
-            for key in loaded[:-1]:
+            held = {key: held_bytes(slot.pipe) for key, slot in self._slots.items() if slot.pipe is not None}
+            total = sum(held.values())
+            for key in list(held)[:-1]:
                 if self.limit is None or total <= self.limit:
                     break
                 dropped.append(self._slots.pop(key))
-                total -= dropped[-1].bytes
+                total -= held[key]
         for slot in dropped:
             if slot.pipe is not None:
                 slot.pipe.release()
@@ -72,16 +72,14 @@ class _Slot:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.pipe: Pipeline | None = None
-        self.bytes = 0
 
 
 def usual_limit() -> int | None:
-    """A quarter of the machine's memory, for `LoadedPipelines`: what is compiled of the weights is as large again for
-    each shape. None where the system does not tell."""
+    """Half of the machine's memory, for `LoadedPipelines`. None where the system does not tell."""
     from ..utils.machine import total_memory  # with `utils` come image libraries, which help needs not
 
     memory = total_memory()
-    return None if memory is None else memory // _SHARE_FOR_WEIGHTS
+    return None if memory is None else memory // _SHARE
 
 
 def load_quietly(key: PipelineKey) -> Pipeline:
@@ -91,7 +89,7 @@ def load_quietly(key: PipelineKey) -> Pipeline:
     return pipe
 
 
-def weight_bytes(pipe: Pipeline) -> int:
-    """Bytes of a pipeline's weights in the type that each network computes in."""
+def held_bytes(pipe: Pipeline) -> int:
+    """Bytes of a pipeline's weights in the type that each network computes in, once more for each compiled graph."""
     networks = [each for each in pipe.components.values() if hasattr(each, "get_memory_footprint")]
-    return sum(network.get_memory_footprint() for network in networks)
+    return sum(network.get_memory_footprint() * (1 + len(network.graphs)) for network in networks)

@@ -14,7 +14,7 @@ from ..utils.files import atomic_write
 from ..utils.infotext import format_infotext, parse_infotext
 from ..utils.png_texts import NotPng, PngTexts, read_png_texts
 from .job import Job
-from .run import weighed
+from .loras import WeighedLora
 
 KEYWORD = "mindone-diffusers"
 """The text chunk that holds the job and more as JSON."""
@@ -128,8 +128,8 @@ def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
 
 def _words(width: int, height: int, job: Job, about: Mapping[str, object]) -> dict[str, object]:
     """A job as `format_infotext` takes it, of an image of this size; what is left open is left out."""
-    loras = [weighed(text) for text in job.lora]
-    tags = [f"<lora:{PurePath(path).stem}:{weight:g}>" for path, weight in loras]
+    loras = [WeighedLora.parse(text) for text in job.lora]
+    tags = [f"<lora:{PurePath(lora.path).stem}:{lora.weights}>" for lora in loras]
     names = ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip", "strength")
     words: dict[str, object] = {"prompt": " ".join([job.prompt, *tags]), "model": PurePath(job.model).stem}
     words |= {name: getattr(job, name) for name in names}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .grouping import call_key
 from .job import Job, PipelineKey
+from .loras import adapter_weights, merged
 from .steps import scheduler_for
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 def load(key: PipelineKey, quantization: Int8Config | None = None, **components: Value) -> Pipeline:
     """The pipeline that draws a job, and every other job of the same ``pipeline_key``.
 
+    A job's LoRAs are loaded; how much they count is up to each job that is drawn.
+
     Args:
         key: a job, or its ``pipeline_key``.
         quantization: how a pipeline in int8 is calibrated; None: as usual.
@@ -41,15 +44,15 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
     controlnet = _controlnets(key) if key.controlnet else None
-    loras = [weighed(text) for text in key.lora]
+    loras = merged(key.lora)
     pipe = _load_model(key, quantization, **components)
     if controlnet is not None:  # only now: int8 is calibrated without pictures
         pipe = AutoPipelineForText2Image.from_pipe(pipe, controlnet=controlnet)
-    names = [f"lora_{i}" for i in range(len(loras))]
-    for name, (path, _) in zip(names, loras):
-        pipe.load_lora_weights(path, adapter_name=name)
+    weights = adapter_weights(loras)
+    for name, lora in zip(weights, loras):
+        pipe.load_lora_weights(lora.path, adapter_name=name)
     if loras:
-        pipe.set_adapters(names, [weight for _, weight in loras])
+        pipe.set_adapters(list(weights), list(weights.values()))
     if key.token_downsampling is not None:
         pipe.unet.enable_token_downsampling(key.token_downsampling)
     return pipe
@@ -66,24 +69,6 @@ def _controlnets(key: PipelineKey) -> object:
         for path in key.controlnet
     ]
     return nets if len(nets) > 1 else nets[0]
-
-
-def weighed(text: str) -> tuple[str, float]:
-    """``PATH:0.8`` as the path and the weight, which is 1 where there is none; an address has colons of its own.
-
-    Raises:
-        ValueError: there is no path, or a weight that is no finite number.
-    """
-    path, colon, weight = text.rpartition(":")
-    if not colon or "/" in weight or weight.endswith(".safetensors"):
-        path, weight = text, "1"
-    try:
-        number = float(weight)
-    except ValueError:
-        number = math.nan
-    if not path or not math.isfinite(number):
-        raise ValueError(f"lora must be PATH or PATH:WEIGHT such as style.safetensors:0.8, got {text!r}")
-    return path, number
 
 
 def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Value) -> Pipeline:
@@ -171,6 +156,14 @@ def _call(
     pipe: Pipeline, jobs: Sequence[Job], callback: StepCallback | None = None, pictures: Pictures | None = None
 ) -> list[Image]:
     """The images of jobs that can share a call, one after the other."""
+    view = _with_settings(_for_task(pipe, jobs[0]), jobs[0])
+    with view.lora_weights(adapter_weights(merged(jobs[0].lora))):
+        return _images(view, jobs, callback, pictures)
+
+
+def _images(
+    view: Component, jobs: Sequence[Job], callback: StepCallback | None, pictures: Pictures | None
+) -> list[Image]:
     import numpy as np
 
     from ..pipelines.checks import check_size
@@ -179,7 +172,6 @@ def _call(
 
     job = jobs[0]
     pictures = pictures or read_pictures(job)
-    view = _with_settings(_for_task(pipe, job), job)
     scale = view.choose_guidance_scale(job.guidance_scale)
     if scale <= 1 and any(each.negative_prompt for each in jobs):
         _warn_once(f"negative_prompt has no effect at guidance_scale {scale:g}, which is no guidance")

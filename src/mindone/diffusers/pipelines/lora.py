@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..adapters.block_weights import BlockWeights, component_weight
-from ..adapters.lora import NetworkLora, lora_of
+from ..adapters.lora import NetworkLora, call_weights, lora_of
 from ..adapters.lora_configs import PEFT_CONFIG
 from ..adapters.lora_files import LoraFile
 from ..adapters.lora_matrices import lora_scale
@@ -177,6 +177,23 @@ class LoraPipeline(TextualInversionPipeline):
     def unload_lora_weights(self) -> None:
         """Forget all adapters. What is fused stays in the weights, as published, until `unfuse_lora`."""
         self._forget(self._loaded())
+
+    def lora_weights(self, weights: Mapping[str, Weight]) -> AbstractContextManager[None]:
+        """Within this context, and in this thread alone, active adapters count so much instead; compiles nothing again.
+
+        Args:
+            weights: for each adapter what `set_adapters` takes; one that is not named counts nothing. Empty: as set.
+
+        Raises:
+            ValueError: an adapter that is not active, or is fused, or what `set_adapters` raises.
+        """
+        if not weights:
+            return nullcontext()
+        self._known(list(weights))
+        loras = self._loras().items()
+        return call_weights(
+            {lora: lora.for_call({name: _weight(each, part) for name, each in weights.items()}) for part, lora in loras}
+        )
 
     def lora_call(self, cross_attention_kwargs: Mapping[str, object] | None) -> AbstractContextManager[None]:
         """Within this context adapters count ``cross_attention_kwargs["scale"]`` times as much, in this thread alone.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TypeVar
 
 from ..jobs import Job, PipelineKey
+from ..jobs.loras import WeighedLora, merged
 from ..jobs.profile import SUFFIX
-from ..jobs.run import weighed
-from ..utils.infotext import split_lora_tags
+from ..utils.infotext import LoraTag, split_lora_tags
 from .profiles import Offer, offers
 from .refusals import Refusal
 from .settings import Settings
@@ -56,7 +56,7 @@ class Catalogue:
         """The names of the ControlNets."""
         return list(self._controlnets)
 
-    def key(self, choice: Choice = Choice(), loras: Iterable[tuple[str, float]] = ()) -> PipelineKey:
+    def key(self, choice: Choice = Choice(), loras: Iterable[LoraTag] = ()) -> PipelineKey:
         """The pipeline that a choice stands for, with these LoRAs and their weights.
 
         Raises:
@@ -68,7 +68,8 @@ class Catalogue:
         if offer is not None:
             own = offer.profile.settings.job_fields()
             values |= {field: value for field, value in own.items() if field in PipelineKey.model_fields}
-        values["lora"] = tuple(f"{self._known(self._loras, each, 'lora')}:{weight:g}" for each, weight in loras)
+        named = [WeighedLora(self._known(self._loras, tag.name, "lora"), tag.text_encoder, tag.unet) for tag in loras]
+        values["lora"] = tuple(map(str, merged(map(str, named))))
         if choice.controlnet is not None:
             values["controlnet"] = (self._known(self._controlnets, choice.controlnet, "controlnet"),)
         return PipelineKey.of(values)
@@ -83,8 +84,11 @@ class Catalogue:
         return offer
 
     def key_for(self, choice: Choice, prompt: str) -> tuple[PipelineKey, str]:
-        """The pipeline for a prompt that may name LoRAs, and the prompt without their names."""
-        rest, loras = split_lora_tags(prompt)
+        """The pipeline for a prompt that may name LoRAs, and the prompt without their names; raises as `key`."""
+        try:
+            rest, loras = split_lora_tags(prompt)
+        except ValueError as error:
+            raise Refusal(422, str(error), "prompt") from None
         return self.key(choice, loras), rest
 
     def name_of(self, key: PipelineKey) -> str:
@@ -96,11 +100,11 @@ class Catalogue:
         """A job as clients may see it: with names where it has the operator's paths."""
         loras = {path: name for name, path in self._loras.items()}
         controlnets = {path: name for name, path in self._controlnets.items()}
-        weighed_loras = [weighed(text) for text in job.lora]
+        weighed = [WeighedLora.parse(text) for text in job.lora]
         return job.model_copy(
             update={
                 "model": self.name_of(job),
-                "lora": tuple(f"{loras[path]}:{weight:g}" for path, weight in weighed_loras),
+                "lora": tuple(str(replace(lora, path=loras[lora.path])) for lora in weighed),
                 "controlnet": tuple(controlnets[path] for path in job.controlnet),
                 "tiny_vae": None if job.tiny_vae is None else PurePath(job.tiny_vae).name,
             }

@@ -69,8 +69,10 @@ class Settings(Fields):
     max_upload_side: Annotated[int, Field(ge=8, description="Height and width of an uploaded picture.")] = 4096
     memory: Annotated[
         float | None,
-        Field(gt=0, description="Gigabytes of weights to keep; the models used longest ago go first."),
-        Option(unset="a quarter of the machine's"),
+        Field(
+            gt=0, description="Gigabytes of weights and compiled graphs to keep; the models used longest ago go first."
+        ),
+        Option(unset="half of the machine's"),
     ] = None
     ray: Annotated[
         str | None,

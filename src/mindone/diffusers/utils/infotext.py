@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 _NEGATIVE = "Negative prompt:"
 _NAME = re.compile(r"[A-Za-z][\w \-/]*")
@@ -16,7 +17,7 @@ _LEAST_ENTRIES = 3
 """A last line with fewer is taken for a part of the prompt."""
 _LONGEST_NUMBER = 40
 """Characters; the largest seed has 20."""
-_LORA = re.compile(r"<lora:([^:<>]+)(?::([-+0-9.]+))?(?::[^<>]*)?>")
+_LORA = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 
 _SCHEDULES = ("Karras", "Exponential", "Beta")
 _SAMPLERS: Mapping[str, tuple[str, str | None]] = {
@@ -151,10 +152,44 @@ def format_infotext(parameters: Mapping[str, object]) -> str:
     return "\n".join(lines)
 
 
-def split_lora_tags(prompt: str) -> tuple[str, list[tuple[str, float]]]:
-    """Take ``<lora:NAME:WEIGHT>`` out of a prompt: what is left, and names with weights (1 where none is said)."""
-    found = [(name, float(weight) if weight else 1.0) for name, weight in _LORA.findall(prompt)]
-    return re.sub(r" {2,}", " ", _LORA.sub("", prompt)).strip(), found
+class LoraTag(NamedTuple):
+    """``<lora:NAME:TEXT_ENCODER:UNET>``."""
+
+    name: str
+    text_encoder: float
+    unet: float
+
+
+def split_lora_tags(prompt: str) -> tuple[str, list[LoraTag]]:
+    """Take ``<lora:NAME:WEIGHT>`` out of a prompt: what is left, and names with weights (1 where none is said).
+
+    As in that interface a second weight is the UNet's, and ``te=0.5`` and ``unet=0.5`` name them.
+
+    Raises:
+        ValueError: a weight that is no finite number, or a further word.
+    """
+    tags = [_tag(match[1], match[2].split(":")[1:]) for match in _LORA.finditer(prompt)]
+    return re.sub(r" {2,}", " ", _LORA.sub("", prompt)).strip(), tags
+
+
+def _tag(name: str, words: list[str]) -> LoraTag:
+    weights = dict(zip(("te", "unet"), (word for word in words if "=" not in word)))
+    weights |= dict(word.split("=", 1) for word in words if "=" in word)
+    if len(weights) < len(words) or not weights.keys() <= {"te", "unet"}:
+        raise ValueError(f"<lora:{name[:80]}:…> takes a weight or two, those of text encoders (te) and UNet (unet)")
+    numbers = {part: _weight(name, text) for part, text in weights.items()}
+    text_encoder = numbers.get("te", 1.0)
+    return LoraTag(name, text_encoder, numbers.get("unet", text_encoder))
+
+
+def _weight(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"the weight of <lora:{name[:80]}:…> must be a finite number, got {text[:40]!r}")
+    return number
 
 
 def _entries(line: str) -> Iterator[tuple[str, str]]:

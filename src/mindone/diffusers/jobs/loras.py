@@ -1,0 +1,77 @@
+"""The LoRAs of a job: texts such as ``style.safetensors:0.8``, and what they mean to a pipeline that has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+
+
+@dataclass(frozen=True)
+class WeighedLora:
+    """A LoRA and how much it counts in the text encoders and in the UNet."""
+
+    path: str
+    text_encoder: float = 1.0
+    unet: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> WeighedLora:
+        """``PATH``, ``PATH:WEIGHT``, or ``PATH:TEXT_ENCODER:UNET``; an address has colons of its own.
+
+        Raises:
+            ValueError: there is no path, or a weight that is no finite number.
+        """
+        path = text
+        weights: list[str] = []
+        while len(weights) < 2:
+            before, colon, last = path.rpartition(":")
+            if not colon or "/" in last or last.endswith(".safetensors") or (weights and _number(last) is None):
+                break
+            path, weights = before, [last, *weights]
+        numbers = [_number(weight) for weight in weights] or [1.0]
+        first, last_one = numbers[0], numbers[-1]
+        if not path or first is None or last_one is None:
+            raise ValueError(
+                f"lora must be PATH, PATH:WEIGHT or PATH:TEXT_ENCODER:UNET such as style.safetensors:0.8, got {text!r}"
+            )
+        return cls(path, first, last_one)
+
+    @property
+    def weights(self) -> str:
+        """``0.8``, or ``0.5:0.8`` where the text encoders have another weight."""
+        text = f"{self.text_encoder:g}"
+        return text if self.text_encoder == self.unet else f"{text}:{self.unet:g}"
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.weights}"
+
+    @property
+    def by_component(self) -> dict[str, float]:
+        """As ``set_adapters`` takes it."""
+        return {"unet": self.unet, **dict.fromkeys(TEXT_ENCODERS, self.text_encoder)}
+
+
+def merged(texts: Iterable[str]) -> list[WeighedLora]:
+    """Each LoRA once, in the order of their paths; one that is named several times counts as much as all of these."""
+    found: dict[str, WeighedLora] = {}
+    for text in texts:
+        one = WeighedLora.parse(text)
+        before = found.get(one.path, WeighedLora(one.path, 0.0, 0.0))
+        found[one.path] = WeighedLora(one.path, before.text_encoder + one.text_encoder, before.unet + one.unet)
+    return [found[path] for path in sorted(found)]
+
+
+def adapter_weights(loras: Iterable[WeighedLora]) -> dict[str, dict[str, float]]:
+    """The weights of a pipeline's adapters, which are numbered in the order that `merged` gives."""
+    return {f"lora_{i}": lora.by_component for i, lora in enumerate(loras)}
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
