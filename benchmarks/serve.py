@@ -104,11 +104,24 @@ def under_load(options: argparse.Namespace) -> None:
     """Every client asks for one picture after the other; then all at once in front of a short queue."""
     wanted = bare_pictures(options.steps, 2 * len(PROMPTS))
     with serving("--max-queue", str(2 * options.clients)) as (port, _):
+        print(f"/healthz on a kept connection: median {_kept_time(port):.1f} ms")
         own = _own_times(port, wanted, options.clients, options.requests)
     print(f"{len(own)} requests of {options.clients} clients, all as the bare pipeline draws them")
     print(f"own time per request: median {statistics.median(own):.1f} ms, 95 % below {_percentile(own, 95):.1f} ms")
     with serving("--max-queue", str(options.queue)) as (port, _):
         _check_bound(port, wanted, options.clients, options.queue)
+
+
+def _kept_time(port: int, requests: int = 50) -> float:
+    """Milliseconds of a request on a connection that has had others: what an answer in small parts waits shows here."""
+    connection, times = http.client.HTTPConnection("127.0.0.1", port, timeout=60), []
+    for _ in range(requests):
+        began = time.perf_counter()
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        times.append(1000 * (time.perf_counter() - began))
+    connection.close()
+    return statistics.median(times[1:])
 
 
 def _own_times(port: int, wanted: list[tuple[dict[str, object], bytes]], clients: int, requests: int) -> list[float]:

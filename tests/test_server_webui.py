@@ -192,6 +192,7 @@ def test_a_client_s_defaults_ask_for_nothing(client, path, defaults):
         {"tiling": True},
         {"eta": 0.5, "sampler_name": "Euler a"},
         {"scheduler": "align_your_steps"},
+        {"scheduler": "karras", "sampler_name": None},
         {"alwayson_scripts": {"ADetailer": {"args": [True]}}},
         {"a_new_field": 0.3},
     ],

@@ -19,6 +19,7 @@ from .catalogue import Choice
 from .encoding import encoded, encoded_png
 from .errors import first_reason, openai_form
 from .openai_fields import JOB_NAMES, EditFields, GenerationFields, ImageFields
+from .reading import ReadingRoute, check_texts
 from .refusals import Cancelled, Refusal
 from .request import Control, Uploads, make_ticket, service_of
 from .service import Service
@@ -29,7 +30,7 @@ from .waiting import follow, result
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-router = APIRouter(prefix="/v1", tags=["OpenAI's images API"])
+router = APIRouter(prefix="/v1", tags=["OpenAI's images API"], route_class=ReadingRoute)
 
 _STARTED = int(time.time())
 _IMAGES_OF_AN_EDIT = ("image", "image[]")
@@ -98,6 +99,7 @@ def _edit_fields(form: FormData) -> EditFields:
     file = next((name for name, value in texts.items() if isinstance(value, UploadFile)), None)
     if file is not None:
         raise Refusal(422, f"{file[:80]} is no file that is known here", file[:80])
+    check_texts(texts)
     try:
         return EditFields.model_validate(texts)
     except ValidationError as error:

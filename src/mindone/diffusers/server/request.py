@@ -99,9 +99,10 @@ def make_ticket(
     """
     service, names = service_of(request), names or {}
     given = {name: value for name, value in {**fields, **uploads.job_fields}.items() if value is not None}
-    key, given["prompt"] = service.catalogue.key_for(choice, _prompt(given.get("prompt"), service.settings))
-    offer = service.catalogue.profile(choice)
+    _check_length("prompt", str(given["prompt"]), service.settings)
     try:
+        key, given["prompt"] = service.catalogue.key_for(choice, str(given["prompt"]))
+        offer = service.catalogue.profile(choice)
         pictures = uploads.pictures
         values = given if offer is None else offer.profile.job_fields_with(given)
         job = Job.of({**values, **key.model_dump()})
@@ -111,17 +112,9 @@ def make_ticket(
     return Ticket(job, client_of(request), pictures, previews, choice.profile)
 
 
-def _prompt(prompt: object, settings: Settings) -> str:
-    text = str(prompt)
-    _check_text("prompt", text, settings)
-    return text
-
-
-def _check_text(name: str, text: str, settings: Settings) -> None:
+def _check_length(name: str, text: str, settings: Settings) -> None:
     if len(text) > settings.max_prompt:
         raise Refusal(422, f"{name} has {len(text)} characters; at most {settings.max_prompt} are taken", name)
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise Refusal(422, f"{name} holds half a character (a lone surrogate), which no text has", name)
 
 
 def _check_bounds(job: Job, settings: Settings, names: Mapping[str, str]) -> None:
@@ -136,7 +129,7 @@ def _check_bounds(job: Job, settings: Settings, names: Mapping[str, str]) -> Non
         if value is not None and value > most:
             theirs = names.get(name, name)
             raise Refusal(422, f"{theirs} must be at most {most} here, got {value}", theirs)
-    _check_text("negative_prompt", job.negative_prompt or "", settings)
+    _check_length("negative_prompt", job.negative_prompt or "", settings)
 
 
 def _field(message: str, names: Mapping[str, str]) -> str | None:

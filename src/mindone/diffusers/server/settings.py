@@ -56,6 +56,15 @@ class Settings(Fields):
         Option(metavar="FILE", unset="no key"),
     ] = None
 
+    forwarded_allow_ips: Annotated[
+        str | None,
+        Field(
+            description="The addresses or networks of proxies, separated by commas, whose X-Forwarded-For says who a "
+            "client is; * believes everybody."
+        ),
+        Option(metavar="ADDRESS,…", unset="nobody's"),
+    ] = None
+
     max_queue: Annotated[int, Field(ge=1, description="Requests that may wait; the next one is told to come back.")] = (
         64
     )
@@ -96,6 +105,8 @@ class Settings(Fields):
             raise ValueError(
                 f"host {self.host} can be reached from other machines: give --api-key FILE, or keep to 127.0.0.1"
             )
+        for proxy in (self.forwarded_allow_ips or "*").split(","):
+            _check_network(proxy.strip())
         if self.replicas is not None and self.ray is None:
             raise ValueError("replicas are for a cluster: give --ray auto or --ray local as well")
         return self
@@ -112,3 +123,14 @@ class Settings(Fields):
     def upload_bytes(self) -> int:
         """``max_upload`` in bytes."""
         return int(self.max_upload * 1e6)
+
+
+def _check_network(text: str) -> None:
+    """Raise ValueError for what is neither an address nor a network nor *."""
+    try:
+        if text != "*":
+            ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"forwarded_allow_ips must be addresses such as 127.0.0.1 or networks such as 10.0.0.0/8, got {text!r}"
+        ) from None

@@ -20,6 +20,7 @@ from .catalogue import Choice
 from .choices import Choices
 from .encoding import encoded, encoded_png, infotext_of
 from .png_info import png_info_of
+from .reading import ReadingRoute
 from .refusals import Refusal
 from .request import Uploads, client_of, make_ticket, on_white, service_of
 from .ticket import Ticket
@@ -30,7 +31,7 @@ from .webui_fields import JOB_NAMES, Img2Img, Overrides, Picture, TextFields, Tx
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-router = APIRouter(prefix="/sdapi/v1", tags=["The web user interface's API"])
+router = APIRouter(prefix="/sdapi/v1", tags=["The web user interface's API"], route_class=ReadingRoute)
 
 
 @router.post("/txt2img")

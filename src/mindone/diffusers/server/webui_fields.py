@@ -265,7 +265,9 @@ def _rounded(side: int | None) -> int | None:
 
 def _scheduler(sampler: str | None, schedule: str | None) -> str | None:
     """Our name of a sampler; None leaves it to the model."""
-    if sampler is None:
+    if not sampler:
+        if _schedule_type(schedule) != "Automatic":
+            raise Refusal(422, "scheduler needs sampler_name, whose schedule it is", "scheduler")
         return None
     found = scheduler_of(sampler, _schedule_type(schedule))
     if found is None:

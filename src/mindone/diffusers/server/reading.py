@@ -1,0 +1,104 @@
+"""The text of a request, read in one place: JSON that fields can hold, and characters that an answer can repeat."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Coroutine, Mapping
+from typing import NoReturn
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from ..utils.types import Value
+from .refusals import Refusal
+
+_MOST_DIGITS = 400
+"""Of a number: the largest float has 309, and what takes longer to read means nothing to any field."""
+
+
+class ReadingRoute(APIRoute):
+    """A route whose JSON body is read here and not by the framework, which takes for valid what no field can hold."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Value, Value, Response]]:
+        """See `fastapi.routing.APIRoute`."""
+        handle = super().get_route_handler()
+
+        async def read_and_handle(request: Request) -> Response:
+            if _is_json(request.headers.get("content-type", "")):
+                request = _Read(request.scope, request.receive)
+                request.value = read_json(await request.body())
+            return await handle(request)
+
+        return read_and_handle
+
+
+class _Read(Request):
+    """A request whose body has been read."""
+
+    value: Value = None
+
+    async def json(self) -> Value:
+        """The body's value."""
+        return self.value
+
+
+def read_json(body: bytes) -> Value:
+    """The value of a JSON text; None of an empty one.
+
+    Raises:
+        Refusal: it is no JSON, or holds NaN, a number beyond all bounds, or half a character.
+    """
+    if not body:
+        return None
+    try:
+        text = body.decode(json.detect_encoding(body))
+        value = json.loads(text, parse_int=_integer, parse_float=_finite, parse_constant=_no_number)
+    except RecursionError:
+        raise Refusal(400, "the body is nested too deeply") from None
+    except ValueError:
+        raise Refusal(422, "the body is no valid JSON") from None
+    if "\\u" in text:
+        check_texts(value if isinstance(value, dict) else {"the body": value})
+    return value
+
+
+def check_texts(values: Mapping[str, object]) -> None:
+    """Refuse half a character (a lone surrogate), which no text has, anywhere in the fields of a request.
+
+    Raises:
+        Refusal: one is there.
+    """
+    for name, value in values.items():
+        try:
+            json.dumps([name, value], ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            shown = ascii(name)[1:81] if not name.isprintable() else name[:80]
+            raise Refusal(422, f"{shown} holds half a character (a lone surrogate), which no text has", shown) from None
+
+
+def _integer(digits: str) -> int:
+    return int(_bounded(digits))
+
+
+def _finite(digits: str) -> float:
+    number = float(_bounded(digits))
+    if not math.isfinite(number):
+        raise Refusal(422, f"the body holds the number {digits[:40]}, which is beyond all bounds")
+    return number
+
+
+def _bounded(digits: str) -> str:
+    if len(digits) > _MOST_DIGITS:
+        raise Refusal(422, f"the body holds a number of {len(digits)} digits; at most {_MOST_DIGITS} are read")
+    return digits
+
+
+def _no_number(name: str) -> NoReturn:
+    raise Refusal(422, f"the body holds {name}, which is no number of JSON's")
+
+
+def _is_json(content_type: str) -> bool:
+    """Whether the framework takes a body of this type for JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
