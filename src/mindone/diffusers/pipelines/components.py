@@ -37,18 +37,30 @@ _SYNONYMS = {
 
 KNOWN_CLASSES = tuple(sorted([*_CLASSES, *_SYNONYMS]))
 
+_ABSENT_SCHEDULER = "AbsentScheduler"
+_CLASSES[_ABSENT_SCHEDULER] = ("schedulers.absent", "diffusers")
+
 
 def published_names(component: Component) -> list[str | None]:
     """A component's entry in ``model_index.json``: the library and the class that other programs know it by."""
     if component is None:
         return [None, None]
     name = type(component).__name__
+    if name == _ABSENT_SCHEDULER:
+        return published_class(component.class_name)
     return published_class(name) if name in _CLASSES else [type(component).__module__, name]
 
 
 def published_class(name: str) -> list[str | None]:
-    """The entry in ``model_index.json`` of a class that is known here."""
-    return [_CLASSES[name][1], name]
+    """The entry in ``model_index.json`` of a class that is known here, or of a scheduler that is not."""
+    return [_CLASSES[_known(name)][1], name]
+
+
+def _known(class_name: str) -> str:
+    """The class here for a published one; other schedulers' configs are held for one that is here."""
+    class_name = _SYNONYMS.get(class_name, class_name)
+    absent = class_name not in _CLASSES and class_name.endswith("Scheduler")
+    return _ABSENT_SCHEDULER if absent else class_name
 
 
 def component_classes(index: Mapping[str, object], required: Iterable[str], optional: Iterable[str]) -> dict[str, str]:
@@ -67,7 +79,7 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
             raise ValueError(f"{INDEX_NAME} has no {name}; pass one: from_pretrained(…, {name}=…)")
         if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
             raise ValueError(f"{INDEX_NAME}: {name} must be a library and a class, got {entry!r}")
-        class_name = _SYNONYMS.get(entry[1], entry[1])
+        class_name = _known(entry[1])
         if class_name not in _CLASSES:
             raise ValueError(
                 f"{INDEX_NAME}: {name} is a {entry[1]}, which is not known here; known are {', '.join(KNOWN_CLASSES)}"
@@ -78,6 +90,7 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
 
 def component_class(name: str) -> type[Component]:
     """The class that a name in ``model_index.json`` stands for."""
+    name = _known(name)
     return getattr(importlib.import_module(f"...{_CLASSES[name][0]}", __name__), name)
 
 

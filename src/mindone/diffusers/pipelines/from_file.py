@@ -129,7 +129,7 @@ def index_of(single: SingleFile, given: Mapping[str, Component]) -> dict[str, ob
     classes = {name: component.class_name for name, component in single.components.items() if name != "controlnet"}
     encoders = [*classes, *(name for name in given if given[name] is not None)]
     tokenizers = [name.replace("text_encoder", "tokenizer") for name in encoders if name.startswith("text_encoder")]
-    classes |= dict.fromkeys(tokenizers, "CLIPTokenizer") | {"scheduler": str(single.scheduler["_class_name"])}
+    classes |= dict.fromkeys(tokenizers, "CLIPTokenizer") | {"scheduler": str(single.scheduler.get("_class_name"))}
     entries = {name: published_class(class_name) for name, class_name in classes.items()}
     return {"_class_name": single.pipeline_of_unet, **single.options, **entries}
 

@@ -1,0 +1,58 @@
+"""A checkpoint's scheduler whose class is not here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NoReturn
+
+from ..loading.config import Config
+from ..loading.configurable import Configurable
+from ..utils.types import Value
+from .short_names import LISTED
+
+
+class AbsentScheduler(Configurable):
+    """It holds the published class's config, for another scheduler to be made of it, and refuses to sample.
+
+    So checkpoints load whatever scheduler they name: ``pipe.scheduler = X.from_config(pipe.scheduler.config)``,
+    ``by_name``, or ``--scheduler`` on the command line.
+    """
+
+    config_name = "scheduler_config.json"
+    _config_kind = "scheduler"
+    order = 1
+    init_noise_sigma = 1.0
+
+    def __init__(self, config: Mapping[str, Value]) -> None:
+        self.config = Config(config)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Value]) -> AbsentScheduler:
+        """The stand-in for the class that the config names."""
+        return cls(config)
+
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str]) -> AbsentScheduler:
+        """The same for the config of a folder."""
+        return cls(cls.load_config(path))
+
+    @property
+    def class_name(self) -> str:
+        """The published class."""
+        return str(self.config.get("_class_name"))
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        """
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"the checkpoint's {self.class_name[:60]!r} is not here; use --scheduler NAME or "
+            f"pipe.scheduler = by_name(NAME, pipe.scheduler.config) with one of {LISTED}"
+        )
+
+    set_timesteps = step = scale_model_input = add_noise = for_run = _refuse
+
+    def _saved_config(self) -> dict[str, object]:
+        return dict(self.config)
