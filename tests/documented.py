@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from editing_cases import DEPTH, EDIT, FOLDERS
 from image_pipelines import controlnet_folder
 from lora_cases import kohya, layers, stored
 from mindone.diffusers.loading.safetensors import save_file
@@ -25,6 +26,8 @@ def documented_hub(folder: Path) -> Iterator[None]:
     save_file(stored(tensors), lora / "pytorch_lora_weights.safetensors")
     adapters = {
         "lllyasviel/sd-controlnet-canny": lambda: controlnet_folder("sd1"),
+        "timbrooks/instruct-pix2pix": FOLDERS[EDIT],
+        "sd2-community/stable-diffusion-2-depth": FOLDERS[DEPTH],
         "latent-consistency/lcm-lora-sdv1-5": lambda: lora,
     }
     cache = folder / "cache"

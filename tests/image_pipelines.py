@@ -53,6 +53,22 @@ def inpainting_checkpoint(family: str) -> Path:
 
 
 @functools.cache
+def beside_checkpoint(family: str, pipeline: str, channels: int) -> Path:
+    """A family's tiny checkpoint for a pipeline whose network takes so many channels."""
+    folder = checkpoint(family).with_name(f"{family}-{pipeline}")
+    shutil.copytree(checkpoint(family), folder)
+    config = {**checkpoints.UNETS[family], "in_channels": channels}
+    checkpoints.write_model(ours.UNet2DConditionModel, config, folder / "unet")
+    index = json.loads((folder / "model_index.json").read_text()) | {"_class_name": pipeline}
+    if "Depth2Img" in pipeline:
+        index |= {"depth_estimator": ["transformers", "DPTForDepthEstimation"]}
+        index |= {"feature_extractor": ["transformers", "DPTFeatureExtractor"]}
+        del index["safety_checker"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@functools.cache
 def refiner_checkpoint() -> Path:
     """A tiny refiner: one text encoder, and an aesthetic score among what the network is told."""
     folder = checkpoint("sdxl").with_name("refiner")

@@ -355,8 +355,8 @@ def test_pipelines_are_picked_by_name(tmp_path):
     rename_pipeline(folder, "StableDiffusionImg2ImgPipeline")
     assert type(AutoPipelineForText2Image.from_pretrained(folder, engine="openvino")) is StableDiffusionPipeline
     assert type(load(folder)) is StableDiffusionImg2ImgPipeline
-    rename_pipeline(folder, "StableDiffusionDepth2ImgPipeline")
-    with pytest.raises(ValueError, match="StableDiffusionDepth2ImgPipeline, which is not known here; known are Stable"):
+    rename_pipeline(folder, "StableDiffusionUpscalePipeline")
+    with pytest.raises(ValueError, match="StableDiffusionUpscalePipeline, which is not known here; known are Stable"):
         load(folder)
 
 

@@ -26,6 +26,7 @@ FURTHER = (
     "FrozenDict",
     "IPAdapterMixin",
     "IPAdapterScaleCutoffCallback",
+    "ImagePipelineOutput",
     "KarrasDiffusionSchedulers",
     "LCMSchedulerOutput",
     "LoraLoaderMixin",

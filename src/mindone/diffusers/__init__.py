@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     from .pipelines.stable_diffusion_controlnet_inpaint import (
         StableDiffusionControlNetInpaintPipeline as StableDiffusionControlNetInpaintPipeline,
     )
+    from .pipelines.stable_diffusion_depth2img import (
+        StableDiffusionDepth2ImgPipeline as StableDiffusionDepth2ImgPipeline,
+    )
+    from .pipelines.stable_diffusion_instruct_pix2pix import (
+        StableDiffusionInstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
+    )
     from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
     from .pipelines.stable_diffusion_xl_controlnet import (
         StableDiffusionXLControlNetPipeline as StableDiffusionXLControlNetPipeline,
@@ -55,6 +61,9 @@ if TYPE_CHECKING:
     )
     from .pipelines.stable_diffusion_xl_inpaint import (
         StableDiffusionXLInpaintPipeline as StableDiffusionXLInpaintPipeline,
+    )
+    from .pipelines.stable_diffusion_xl_instruct_pix2pix import (
+        StableDiffusionXLInstructPix2PixPipeline as StableDiffusionXLInstructPix2PixPipeline,
     )
     from .schedulers.calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .schedulers.ddim import DDIMScheduler as DDIMScheduler
@@ -113,8 +122,10 @@ _HOME = {
     "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion_controlnet",
     "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion_controlnet_inpaint",
     "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion_controlnet",
+    "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion_depth2img",
     "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion_img2img",
     "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint",
+    "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion_instruct_pix2pix",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",
     "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl_controlnet_img2img",
@@ -122,6 +133,7 @@ _HOME = {
     "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl_controlnet",
     "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl_img2img",
     "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint",
+    "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl_instruct_pix2pix",
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
     "TCDScheduler": "schedulers",
     "TaylorSeerCacheConfig": "acceleration.taylorseer",

@@ -86,17 +86,23 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": {
         "LatentConsistencyModelPipeline": "pipelines.latent_consistency"
     },
-    "pipelines.pipeline_utils": {"DiffusionPipeline": "pipelines.auto"},
+    "pipelines.pipeline_utils": {"DiffusionPipeline": "pipelines.auto", "ImagePipelineOutput": "pipelines.output"},
     "pipelines.stable_diffusion.pipeline_output": _SD_OUTPUT,
     "pipelines.stable_diffusion.pipeline_stable_diffusion": {
         "StableDiffusionPipeline": "pipelines.stable_diffusion",
         **_RESCALE,
+    },
+    "pipelines.stable_diffusion.pipeline_stable_diffusion_depth2img": {
+        "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion_depth2img"
     },
     "pipelines.stable_diffusion.pipeline_stable_diffusion_img2img": {
         "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion_img2img"
     },
     "pipelines.stable_diffusion.pipeline_stable_diffusion_inpaint": {
         "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint"
+    },
+    "pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix": {
+        "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion_instruct_pix2pix"
     },
     "pipelines.stable_diffusion.safety_checker": {"StableDiffusionSafetyChecker": "models.safety_checker"},
     "pipelines.stable_diffusion_xl.pipeline_output": _SDXL_OUTPUT,
@@ -109,6 +115,9 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     },
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_inpaint": {
         "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint"
+    },
+    "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_instruct_pix2pix": {
+        "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl_instruct_pix2pix"
     },
     "schedulers.scheduling_ddim": {"DDIMScheduler": "schedulers.ddim"},
     "schedulers.scheduling_ddpm": {"DDPMScheduler": "schedulers.ddpm"},

@@ -78,6 +78,8 @@ class GuidanceOptions:
     scale: float | None
     interval: Interval
     rescale: float = 0.0
+    image_scale: float | None = None
+    """How closely to follow a picture that is edited; None where there is none."""
 
 
 @dataclass(frozen=True)

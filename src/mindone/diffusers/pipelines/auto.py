@@ -11,14 +11,17 @@ from .latent_consistency import LatentConsistencyModelPipeline
 from .stable_diffusion import StableDiffusionPipeline
 from .stable_diffusion_controlnet import StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline
 from .stable_diffusion_controlnet_inpaint import StableDiffusionControlNetInpaintPipeline
+from .stable_diffusion_depth2img import StableDiffusionDepth2ImgPipeline
 from .stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
 from .stable_diffusion_inpaint import StableDiffusionInpaintPipeline
+from .stable_diffusion_instruct_pix2pix import StableDiffusionInstructPix2PixPipeline
 from .stable_diffusion_xl import StableDiffusionXLPipeline
 from .stable_diffusion_xl_controlnet import StableDiffusionXLControlNetPipeline
 from .stable_diffusion_xl_controlnet_img2img import StableDiffusionXLControlNetImg2ImgPipeline
 from .stable_diffusion_xl_controlnet_inpaint import StableDiffusionXLControlNetInpaintPipeline
 from .stable_diffusion_xl_img2img import StableDiffusionXLImg2ImgPipeline
 from .stable_diffusion_xl_inpaint import StableDiffusionXLInpaintPipeline
+from .stable_diffusion_xl_instruct_pix2pix import StableDiffusionXLInstructPix2PixPipeline
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,6 +44,9 @@ PIPELINES: dict[str, Kind] = {
         StableDiffusionXLControlNetPipeline,
         StableDiffusionXLControlNetImg2ImgPipeline,
         StableDiffusionXLControlNetInpaintPipeline,
+        StableDiffusionDepth2ImgPipeline,
+        StableDiffusionXLInstructPix2PixPipeline,
+        StableDiffusionInstructPix2PixPipeline,
     )
 }
 

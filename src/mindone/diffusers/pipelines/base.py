@@ -48,6 +48,8 @@ class Pipeline(
 
     required_components: ClassVar[tuple[str, ...]] = ()
     optional_components: ClassVar[tuple[str, ...]] = ()
+    components_to_pass: ClassVar[tuple[str, ...]] = ()
+    """Optional components that are not loaded from a checkpoint, as no class for them is here."""
     config_defaults: ClassVar[Mapping[str, object]] = {}
     """The pipeline's own entries of ``model_index.json``."""
     default_guidance_scale: ClassVar[float] = 7.5
@@ -148,7 +150,7 @@ class Pipeline(
         pipeline = cls._class_for(index)
         pipeline._check_keywords(given)
         required, optional = (
-            [name for name in names if name not in given]
+            [name for name in names if name not in given and name not in pipeline.components_to_pass]
             for names in (pipeline.required_components, pipeline.optional_components)
         )
         return pipeline, component_classes(index, required, optional)
@@ -254,7 +256,11 @@ class Pipeline(
         return float(self.generation_config.get("guidance_scale", self.default_guidance_scale))
 
     def begin(
-        self, guidance_scale: float | None, guidance_rescale: float = 0.0, guidance_interval: Interval = (0.0, 1.0)
+        self,
+        guidance_scale: float | None,
+        guidance_rescale: float = 0.0,
+        guidance_interval: Interval = (0.0, 1.0),
+        image_guidance_scale: float | None = None,
     ) -> AbstractContextManager[Run]:
         """A run of the pipeline as it is now; see `choose_guidance_scale` for None.
 
@@ -264,7 +270,7 @@ class Pipeline(
         for network in (self.unet, self.vae):
             check_engine(network, self.engine)
         scale = self.choose_guidance_scale(guidance_scale)
-        settings = Settings(scale, guidance_rescale, guidance_interval)
+        settings = Settings(scale, guidance_rescale, image_guidance_scale, guidance_interval)
         return self._begin(self.unet, self.engine, self.scheduler, settings)
 
     def release(self) -> None:

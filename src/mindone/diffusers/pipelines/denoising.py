@@ -9,7 +9,7 @@ from ..acceleration.guidance_cache import GuidanceCacheConfig
 from ..acceleration.steps import Forward, Predictor, Step
 from ..engines import Array
 from .callbacks import OlderCallback, call_back
-from .predictors import Guidance, NetworkCall
+from .predictors import Guidance, NetworkCall, PictureGuidance
 from .run import Run, StepCallback
 
 
@@ -44,7 +44,7 @@ def predictor_for(run: Run) -> Predictor:
     for cache in run.caches:
         if not isinstance(cache, DeepCacheConfig | GuidanceCacheConfig):
             predictor = cache.predictor(predictor, run)
-    return Guidance(run, predictor)
+    return Guidance(run, predictor) if run.settings.image_guidance_scale is None else PictureGuidance(run, predictor)
 
 
 def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:

@@ -56,7 +56,7 @@ def draw(
     checks.check_drawing(pipe, images, generator, report.output_type, kwargs, callback_tensors, guidance.interval)
     height, width = start.check(pipe, images)
     scaled = pipe.lora_call(kwargs)
-    with scaled, pipe.begin(guidance.scale, guidance.rescale, guidance.interval) as run:
+    with scaled, pipe.begin(guidance.scale, guidance.rescale, guidance.interval, guidance.image_scale) as run:
         for guide in guides:
             guide.check(run, images, height, width)
         run.settings.cross_attention_kwargs = kwargs

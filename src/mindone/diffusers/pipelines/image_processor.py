@@ -88,7 +88,8 @@ class VaeImageProcessor(Configurable):
             crops_coords: the rectangle to cut out of PIL images first.
 
         Raises:
-            ValueError: no picture, pictures of several sizes, or values outside [0, 1].
+            ValueError: no picture, pictures of several sizes, or values outside [0, 1]. Where they are neither brought
+                to [-1, 1] nor to 0 and 1, as for ControlNets, arrays may go down to -1, which marks masked pixels.
         """
         pictures = list(image) if isinstance(image, (list, tuple)) else [image]
         drawn = [each for each in pictures if isinstance(each, Image.Image)]
@@ -99,9 +100,10 @@ class VaeImageProcessor(Configurable):
             if self.is_latents(pixels):
                 return pixels
             pixels = self._resized_array(pixels, height, width)
-        if pixels.min() < 0 or pixels.max() > 1:
+        least = 0 if self.config.do_normalize or self.config.do_binarize else -1  # what ControlNets see as masked
+        if not (pixels.min() >= least and pixels.max() <= 1):
             raise ValueError(
-                f"image must hold values from 0 to 1 (PIL images are converted), got {pixels.min():g} to "
+                f"image must hold values from {least} to 1 (PIL images are converted), got {pixels.min():g} to "
                 f"{pixels.max():g}"
             )
         if self.config.do_normalize:
@@ -117,14 +119,14 @@ class VaeImageProcessor(Configurable):
     ) -> tuple[int, int]:
         """The given size or else the picture's own, rounded down to multiples of ``vae_scale_factor``.
 
-        Arrays are (images, height, width, …) as NumPy, (images, channels, height, width) as ``ms.Tensor``.
+        Arrays are as in `ImageInput`.
         """
         if isinstance(image, Image.Image):
-            own = (image.height, image.width)
+            own: tuple[int, ...] = (image.height, image.width)
         elif isinstance(image, Sequence):
             return self.get_default_height_width(image[0], height, width)
         else:
-            own = tuple(image.shape[1:3] if isinstance(image, np.ndarray) else image.shape[2:4])
+            own = _channels_first(image).shape[2:4]
         chosen = (own[0] if height is None else height, own[1] if width is None else width)
         factor = self.config.vae_scale_factor
         return chosen[0] - chosen[0] % factor, chosen[1] - chosen[1] % factor
@@ -280,6 +282,28 @@ def resize_nearest(pixels: NDArray[np.float32], height: int, width: int) -> NDAr
     rows = np.arange(height) * pixels.shape[2] // height
     columns = np.arange(width) * pixels.shape[3] // width
     return pixels[:, :, rows][:, :, :, columns]
+
+
+def resize_bicubic(pixels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """(images, channels, height, width) in another size by cubic convolution (Keys 1981, a = -3/4), without smoothing.
+
+    Edges are drawn out, and samples lie in the middle of pixels.
+    """
+    for axis, size in ((2, height), (3, width)):
+        pixels = np.moveaxis(np.tensordot(_cubic_weights(pixels.shape[axis], size), pixels, (1, axis)), 0, axis)
+    return pixels.astype(np.float32)
+
+
+def _cubic_weights(length: int, size: int) -> NDArray[np.float64]:
+    """The matrix (size, length) that samples a row of ``length`` at ``size`` places."""
+    places = (np.arange(size) + 0.5) * length / size - 0.5
+    weights = np.zeros((size, length))
+    for offset in (-1, 0, 1, 2):
+        index = np.floor(places).astype(int) + offset
+        x = np.abs(places - index)
+        near, far = (1.25 * x - 2.25) * x * x + 1, ((-0.75 * x + 3.75) * x - 6) * x + 3
+        np.add.at(weights, (np.arange(size), index.clip(0, length - 1)), np.where(x <= 1, near, far))
+    return weights
 
 
 def decode_latents(engine: Engine, vae: Component, latents: Array) -> NDArray[np.float32]:

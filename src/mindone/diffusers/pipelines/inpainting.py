@@ -45,6 +45,8 @@ class WithMaskProcessor(WithImageProcessor):
 class Inpainting:
     """A picture and a mask (white, above 0.5, is drawn anew); ``strength`` 1 starts from noise alone.
 
+    Both are brought to one size, so they may come in several.
+
     With ``padding_mask_crop`` the rectangle around the mask, larger by these pixels on each side, is drawn at the full
     size and put back. ``mask_fill`` is what a run of a strength below 1 begins with under the mask.
     """
@@ -70,7 +72,7 @@ class Inpainting:
         if self.mask_fill not in MASK_FILLS:
             raise ValueError(f"mask_fill must be one of {', '.join(MASK_FILLS)}, got {self.mask_fill!r}")
         _check_network(pipe)
-        check_same_size(self.image, self.mask_image)
+        _check_given(self.image, self.mask_image)
         height, width = checks.default_size(pipe, self.height, self.width, self.latents)
         checks.check_size(pipe, height, width)
         checks.check_latents(self.latents, latents_shape(pipe, images, height, width))
@@ -97,6 +99,8 @@ class Inpainting:
             return None
         if not isinstance(self.image, Image.Image) or not isinstance(self.mask_image, Image.Image):
             raise ValueError("padding_mask_crop needs image and mask_image as PIL images")
+        if self.mask_image.size != self.image.size:  # a region of the one is a region of the other
+            self.mask_image = self.mask_image.resize(self.image.size)
         return masked_region(self.mask_image, width, height, self.padding_mask_crop)
 
     def _blurred(self, height: int, width: int) -> Image.Image:
@@ -207,20 +211,10 @@ def mask_processor(pipe: Pipeline) -> VaeImageProcessor:
     )
 
 
-def check_same_size(image: ImageInput, mask_image: ImageInput) -> None:
-    """A picture and its mask must be of one size; latents stand for a picture whose size is not known here.
-
-    Raises:
-        ValueError: one of them is missing, or the sizes differ.
-    """
+def _check_given(image: ImageInput, mask_image: ImageInput) -> None:
     if image is None or mask_image is None:
         missing = "image" if image is None else "mask_image"
         raise ValueError(f"inpainting needs {missing}: a PIL image or an array; white in mask_image is drawn anew")
-    first, mask = (x[0] if isinstance(x, list) and x else x for x in (image, mask_image))
-    if isinstance(first, Image.Image) and isinstance(mask, Image.Image) and first.size != mask.size:
-        raise ValueError(
-            f"image is {first.width}×{first.height} and mask_image {mask.width}×{mask.height}; they must be of one size"
-        )
 
 
 def _extra_channels(pipe: Pipeline) -> int:

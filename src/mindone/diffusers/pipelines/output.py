@@ -22,3 +22,11 @@ class StableDiffusionXLPipelineOutput(BaseOutput):
 
     images: Images
     """A list of ``PIL.Image.Image`` ("pil"), float32 in [0, 1] (images, height, width, 3) ("np"), or latents."""
+
+
+@dataclass(eq=False)
+class ImagePipelineOutput(BaseOutput):
+    """Images of a pipeline that has no safety checker: ``output.images``, ``output["images"]``, ``output[0]``."""
+
+    images: Images
+    """As of `StableDiffusionXLPipelineOutput`."""

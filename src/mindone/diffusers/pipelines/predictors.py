@@ -23,10 +23,20 @@ class NetworkCall:
     def predict(self, latents: Array, step: Step) -> Array:
         """One call for all images. Guidance's two halves start from the same latents, which go in once."""
         sample = self.run.scheduler.scale_model_input(latents, step.timestep)
-        if extra := [self.run.tensors[name] for name in self.run.extra_channels]:
-            sample = self.run.engine.concat([sample, *extra], axis=1)
+        conditions = self.run.conditions(step)
+        if self.run.extra_channels:
+            sample = self._with_channels(sample, conditions["encoder_hidden_states"].shape[0])
         timestep = np.full(1, step.timestep, np.float32)
-        return self.forward(step, sample, timestep, **self.run.conditions(step))
+        return self.forward(step, sample, timestep, **conditions)
+
+    def _with_channels(self, sample: Array, rows: int) -> Array:
+        """The latents with the further channels, which have one row per image, or as many as there are conditions."""
+        images, concat = sample.shape[0], self.run.engine.concat
+        extra = [self.run.tensors[name] for name in self.run.extra_channels]
+        if any(x.shape[0] > images for x in extra):
+            extra = [x[-rows:] for x in extra]
+            sample = concat([sample] * (rows // images))
+        return concat([sample, *extra], axis=1)
 
 
 class Guidance:
@@ -56,6 +66,29 @@ class Guidance:
                 self.cache.keep(step, text - unconditional)
             return unconditional, text
         return noise - self.cache.foretell(step), noise
+
+
+class PictureGuidance:
+    """Guidance of networks that edit pictures: away from neither picture nor prompt, then from the picture alone.
+
+    InstructPix2Pix (Brooks et al. 2023), eq. 3; of each image the rows are without both, with the picture, with both.
+    """
+
+    def __init__(self, run: Run, inner: Predictor):
+        self.run, self.inner = run, inner
+
+    def predict(self, latents: Array, step: Step) -> Array:
+        """One row per image."""
+        noise, settings = self.inner.predict(latents, step), self.run.settings
+        if not self.run.is_guided(step):
+            return noise
+        images = latents.shape[0]
+        neither, picture, both = noise[:images], noise[images : 2 * images], noise[2 * images :]
+        guided = neither + settings.guidance_scale * (both - picture)
+        guided = guided + (settings.image_guidance_scale or 0.0) * (picture - neither)
+        if settings.guidance_rescale > 0:
+            guided = rescale_noise_cfg(self.run.engine, guided, both, settings.guidance_rescale)
+        return guided
 
 
 def rescale_noise_cfg(engine: Engine, noise: Array, text: Array, guidance_rescale: float) -> Array:

@@ -41,6 +41,8 @@ class Settings:
 
     guidance_scale: float = 1.0
     guidance_rescale: float = 0.0
+    image_guidance_scale: float | None = None
+    """The weight of a picture that the network sees beside the latents, for networks that edit pictures."""
     guidance_interval: Interval = (0.0, 1.0)
     interrupt: bool = False
     num_timesteps: int = 0
@@ -100,8 +102,18 @@ class Run:
 
     @property
     def do_classifier_free_guidance(self) -> bool:
-        """Whether there is guidance at all: a scale above 1, and a network that does not have it built in."""
-        return self.settings.guidance_scale > 1 and self.unet.config.get("time_cond_proj_dim") is None
+        """Whether there is guidance at all: a scale above 1, and a network that does not have it built in.
+
+        Where a picture has a scale of its own, that must be at least 1.
+        """
+        picture = self.settings.image_guidance_scale
+        strong = self.settings.guidance_scale > 1 and (picture is None or picture >= 1)
+        return strong and self.unet.config.get("time_cond_proj_dim") is None
+
+    @property
+    def guided_rows(self) -> int:
+        """How many rows an image has at guided steps: without the prompt and with it, and before these without both."""
+        return 2 if self.settings.image_guidance_scale is None else 3
 
     def is_guided(self, step: Step) -> bool:
         """Whether this step is guided: inside the interval (Kynkäänniemi et al. 2024, §3), as a part of the steps."""
@@ -128,12 +140,13 @@ class Run:
         inputs = {theirs: self.tensors[ours] for ours, theirs in _UNET_INPUTS.items() if ours in self.tensors}
         guided = self.guides(step)
         if self.do_classifier_free_guidance and not guided:
-            inputs = {name: x[x.shape[0] // 2 :] for name, x in inputs.items()}
-        rows, needed = inputs["encoder_hidden_states"].shape[0], self.tensors["latents"].shape[0] * (1 + guided)
+            inputs = {name: x[-(x.shape[0] // self.guided_rows) :] for name, x in inputs.items()}
+        rows, images = inputs["encoder_hidden_states"].shape[0], self.tensors["latents"].shape[0]
+        needed = images * (self.guided_rows if guided else 1)
         if rows != needed:
             raise ValueError(
-                f"prompt_embeds has {rows} rows, but {needed} are needed: one per image, twice as many with guidance; "
-                "a callback that switches guidance off keeps their second half"
+                f"prompt_embeds has {rows} rows, but {needed} are needed: one per image, {self.guided_rows} with "
+                "guidance; a callback that switches guidance off keeps the last of them"
             )
         return inputs
 
@@ -239,6 +252,16 @@ class RunsOfPipeline:
         self._write("guidance_rescale", value)
 
     @property
+    def image_guidance_scale(self) -> float | None:
+        """The weight of the picture that is edited; None for pipelines that edit none."""
+        scale: float | None = self._read("image_guidance_scale")
+        return scale
+
+    @image_guidance_scale.setter
+    def image_guidance_scale(self, value: float) -> None:
+        self._write("image_guidance_scale", value)
+
+    @property
     def interrupt(self) -> bool:
         """Set to True it skips the steps that remain; the latents so far are decoded."""
         return bool(self._read("interrupt"))
@@ -278,6 +301,7 @@ class RunsOfPipeline:
     # The spellings that published callbacks set.
     _guidance_scale = guidance_scale
     _guidance_rescale = guidance_rescale
+    _image_guidance_scale = image_guidance_scale
     _interrupt = interrupt
 
 

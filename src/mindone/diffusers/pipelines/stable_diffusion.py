@@ -195,8 +195,8 @@ class StableDiffusionPipeline(Pipeline):
 
     def _condition(self, run: Run, embeds: Array, negative_embeds: Array) -> None:
         """Tell the run what its network is conditioned on: the text, and the guidance scale where that is built in."""
-        guided = run.do_classifier_free_guidance
-        run.tensors["prompt_embeds"] = run.engine.concat([negative_embeds, embeds]) if guided else embeds
+        negative = run.guided_rows - 1 if run.do_classifier_free_guidance else 0
+        run.tensors["prompt_embeds"] = run.engine.concat([negative_embeds] * negative + [embeds])
         run.tensors["negative_prompt_embeds"] = negative_embeds
         if (channels := run.unet.config.get("time_cond_proj_dim")) is not None:
             embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, embeds.shape[0])

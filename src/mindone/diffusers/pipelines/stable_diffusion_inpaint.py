@@ -59,7 +59,7 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusionPipeline)
 
         Args:
             image: the picture: a PIL image, an array, a list of them, or latents (see `ImageInput`).
-            mask_image: of the same size; white (above 0.5) is drawn anew, black is kept.
+            mask_image: white (above 0.5) is drawn anew, black is kept. It is stretched to the picture's size.
             masked_image_latents: the encoded picture without the masked part, for networks of nine channels, if it is
                 not to be computed.
             height, width: the size to draw at, in pixels; picture and mask are brought to it.

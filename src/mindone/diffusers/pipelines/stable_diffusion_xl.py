@@ -251,13 +251,14 @@ class StableDiffusionXLPipeline(Pipeline):
         negative_time_ids: list[float],
     ) -> None:
         """Tell the run what its network is conditioned on: text, pooled text, sizes and, built in, the guidance."""
-        guided, images, concat = run.do_classifier_free_guidance, embeds.shape[0], run.engine.concat
+        negative, images = run.guided_rows - 1 if run.do_classifier_free_guidance else 0, embeds.shape[0]
+        concat = run.engine.concat
         run.tensors |= {
-            "prompt_embeds": concat([negative_embeds, embeds]) if guided else embeds,
+            "prompt_embeds": concat([negative_embeds] * negative + [embeds]),
             "negative_prompt_embeds": negative_embeds,
-            "add_text_embeds": concat([negative_pooled, pooled]) if guided else pooled,
+            "add_text_embeds": concat([negative_pooled] * negative + [pooled]),
             "negative_pooled_prompt_embeds": negative_pooled,
-            "add_time_ids": np.array([negative_time_ids] * images * guided + [time_ids] * images, np.float32),
+            "add_time_ids": np.array([negative_time_ids] * images * negative + [time_ids] * images, np.float32),
         }
         if (channels := run.unet.config.get("time_cond_proj_dim")) is not None:
             embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, images)

@@ -74,9 +74,13 @@ class FromImage:
     width: int | None = None
     pixels: Floats = field(init=False)
 
+    def check_network(self, pipe: Pipeline) -> None:
+        """Nothing besides the latents."""
+        check_plain_network(pipe)
+
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
         """See `drawing.Start`."""
-        check_plain_network(pipe)
+        self.check_network(pipe)
         check_strength(self.strength)
         if self.latents is not None:
             self.pixels = pipe.engine.numpy(self.latents)
@@ -112,7 +116,7 @@ def check_plain_network(pipe: Pipeline) -> None:
     if channels != latent_channels:
         raise ValueError(
             f"the UNet takes {channels} channels and the autoencoder has {latent_channels}: {type(pipe).__name__} "
-            "needs equal numbers (9 is an inpainting UNet)"
+            "needs equal numbers (9 is an inpainting UNet, 8 one of InstructPix2Pix, 5 one of Depth2Img)"
         )
 
 
