@@ -157,12 +157,12 @@ def test_a_prompt_that_looks_like_an_option_is_drawn_again():
         (["-o", "海" * 90 + ".png"], "is too long: its name has 274 bytes; shorten it"),
         (["-o", "nowhere/cat.png"], "cannot write nowhere/cat.png: there is no folder nowhere"),
         (["-o", "cat.jpg"], "--output must be a .png file, got 'cat.jpg'"),
-        (["--steps", "0"], "0 is not in the range x>=1"),
+        (["--steps", "0"], "0 is not in the range 1<=x<=1000"),
         (["--scheduler", "dimd"], "'dimd' is not one of 'ddim', 'ddpm'"),
         (["--dtype", "int8"], "'int8' is not one of 'float32', 'float16', 'bfloat16'"),
         (["--engine", "cuda"], "'cuda' is not one of 'auto', 'openvino', 'mindspore'"),
-        (["--num-images", "0"], "0 is not in the range x>=1"),
-        (["--seed", "-1"], "-1 is not in the range x>=0"),
+        (["--num-images", "0"], "0 is not in the range 1<=x<=100000"),
+        (["--seed", "-1"], "-1 is not in the range 0<=x<=18446744073709551615"),
         (["--stpes", "3"], "No such option '--stpes'"),
     ],
 )
@@ -175,8 +175,56 @@ def test_wrong_options_are_refused_before_anything_is_loaded(words, message, mon
     "words, message",
     [
         (["--height", "60"], "Error: height must be a multiple of 8, got 60; the nearest are 56 and 64"),
-        (["--variant", "fp16"], "variant='fp16' is not there; there is variant=None"),
+        (["--width", "20"], "Error: width must be a multiple of 8, got 20; the nearest are 16 and 24"),
+        (["--height", "20000", "--width", "20000"], "an image of 20000×20000 takes about "),
+        (["--upscale", "8", "--height", "8000", "--width", "8000"], "an image of 64000×64000 takes about "),
+        (["--num-images", "100000", "--grid"], "100000 images of 64×64 take about "),
+        (["--model", "nothing-here"], "Error: unknown model 'nothing-here'"),
+        (["--model", "nothing.safetensors"], "Error: no file nothing.safetensors"),
         (["--tiny-vae", "nothing-here"], "Error: unknown model 'nothing-here'"),
+        (["--lora", "nothing-here:0.5"], "Error: unknown model 'nothing-here'"),
+        (["--lora", "style:much"], "Error: lora must be PATH or PATH:WEIGHT"),
+        (["--controlnet", "nothing-here", "--control", "canny=photo.png"], "Error: unknown model 'nothing-here'"),
+        (["--cache", "deepcash"], "Error: unknown cache 'deepcash'; known are deepcache"),
+        (["--cache", "deepcache:0"], "Error: cache 'deepcache:0': cache_interval must be"),
+    ],
+)
+def test_mistakes_are_found_before_an_engine_is_there(words, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(jobs, "load", lambda job: pytest.fail("loaded a pipeline"))
+    monkeypatch.setattr("mindone.diffusers.jobs.checks.total_memory", lambda: 8 * 10**9)
+    Image.new("RGB", (64, 64)).save("photo.png")
+    printed = generate(*words, code=1)
+    assert message in printed and len(printed.strip().splitlines()) == 1 and len(printed) < 500
+
+
+def test_mistakes_are_found_without_importing_an_engine(tmp_path):
+    script = f"""
+import sys
+from mindone.diffusers import cli
+for words in (["--height", "60"], ["--lora", "nothing-here"], ["--cache", "deepcash"], ["--lora", "x:much"]):
+    try:
+        cli.main(["generate", "x", "--model", {str(checkpoint("sd1"))!r}, *words])
+    except SystemExit as error:
+        assert error.code == 1
+print("loaded", sorted({{"mindspore", "openvino", "scipy"}} & set(sys.modules)))
+"""
+    assert "loaded []" in subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout
+
+
+def test_more_pixels_than_the_network_was_trained_on_are_warned_of(instant, caplog):
+    generate("--height", 128, "-o", "x.png")
+    assert "64×128 is more than the 64×64 that the network was trained on: expect repetitions" in caplog.text
+    caplog.clear()
+    generate("--height", 96, "--upscale", 2, "-o", "x.png")
+    assert not caplog.text
+    generate("--height", 96, "--upscale", 2, "--strength", 0.6, "-o", "x.png")
+    assert "leave out --strength 0.6" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--variant", "fp16"], "variant='fp16' is not there; there is variant=None"),
         (["--guidance-scale", "nan"], "Error: guidance_scale must be a finite number, got nan"),
     ],
 )

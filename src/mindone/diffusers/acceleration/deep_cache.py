@@ -1,14 +1,18 @@
 """DeepCache (Ma et al. 2024): what the deep layers of the UNet make changes slowly, so most steps use it again."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..engines import Array
 from ..schedulers.arrays import combination
 from .forecast import newton_weights
 from .steps import Forward, Step, Timestep, between, last_rows, whole, with_latest
+
+if TYPE_CHECKING:
+    from ..engines import Array
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
 """EasyCache (Zhou et al. 2025, arXiv 2507.02860): steps are skipped for as long as the noise is expected to stay."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..engines import Array
 from .steps import Predictor, Run, Step, between, last_rows
+
+if TYPE_CHECKING:
+    from ..engines import Array
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """Whole steps without the network: the noise changes smoothly, so that of some steps is extrapolated from others."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from __future__ import annotations
 
-from ..engines import Array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
 from ..schedulers.arrays import combination
 from .steps import Predictor, Run, Step, last_rows, with_latest
+
+if TYPE_CHECKING:
+    from ..engines import Array
 
 
 class Rule(Protocol):

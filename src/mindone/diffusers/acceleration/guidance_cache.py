@@ -6,13 +6,17 @@ changes slowly. So the half without the prompt can be spared at most steps: Comp
 (Castillo et al. 2023, arXiv 2312.12487) a weighted sum of predictions. Here it is the polynomial through the last ones.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from __future__ import annotations
 
-from ..engines import Array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
 from ..schedulers.arrays import combination
 from .forecast import newton_weights
 from .steps import Step, whole, with_latest
+
+if TYPE_CHECKING:
+    from ..engines import Array
 
 
 @dataclass(frozen=True)

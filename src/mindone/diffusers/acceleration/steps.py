@@ -1,13 +1,16 @@
 """What speed-ups that live in the denoising loop see of it: its steps, and the calls that they may stand in for."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Array, Engine
+if TYPE_CHECKING:
+    from ..engines import Array, Engine
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Predictor(Protocol):
         image: two, first those without the prompt, where guidance is still to be applied."""
 
 
-Forward = Callable[..., Array]
+Forward: TypeAlias = Callable[..., "Array"]
 """One call of the UNet: ``forward(step, sample, timestep, **conditions)``; a feature cache stands in for it."""
 
 

@@ -81,8 +81,14 @@ def generate(
     job = Job.from_texts(given)
     place = Destination(output, job, 1 if grid else job.num_images)
 
+    from ..jobs.checks import check_ahead, larger_than_trained
+    from ..utils.logging import get_logger
+
     pictures = _read_pictures(job)
+    check_ahead(job, pictures)
     pipe = jobs.load(job)
+    if warning := larger_than_trained(pipe, job, pictures):
+        get_logger(__name__).warning(warning)
     if found is not None:
         from ..jobs.wear import warn
 

@@ -25,6 +25,14 @@ def _as_text(value: object) -> object:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+MOST_PIXELS = 2**15
+"""Of an image's side."""
+MOST_IMAGES = 10**5
+"""Of one job."""
+LARGEST_SEED = 2**64 - 1
+LONGEST_PROMPT = 10**5
+"""Characters."""
+
 PathOrId = Annotated[str, BeforeValidator(_as_text)]
 """A folder, the name of a bundled checkpoint, or a hub id."""
 
@@ -110,22 +118,22 @@ class Drawing(Fields):
 
     negative_prompt: Annotated[
         str | None,
-        Field(description="What the image is to stay away from."),
+        Field(max_length=LONGEST_PROMPT, description="What the image is to stay away from."),
         Option(metavar="TEXT", argument="negative_prompt"),
     ] = None
     height: Annotated[
         int | None,
-        Field(ge=1, description="In pixels."),
+        Field(ge=1, le=MOST_PIXELS, description="In pixels."),
         Option(unset="the model's", argument="height"),
     ] = None
     width: Annotated[
         int | None,
-        Field(ge=1, description="In pixels."),
+        Field(ge=1, le=MOST_PIXELS, description="In pixels."),
         Option(unset="the model's", argument="width"),
     ] = None
     steps: Annotated[
         int | None,
-        Field(ge=1, description="Denoising steps: fewer are faster."),
+        Field(ge=1, le=1000, description="Denoising steps: fewer are faster."),
         Option(unset="the pipeline's", argument="num_inference_steps"),
     ] = None
     last_timestep: Annotated[
@@ -206,7 +214,7 @@ class Drawing(Fields):
         """What ``cache`` asks for; None where it leaves that to the network."""
         if not self.cache:
             return None
-        from ..acceleration.caches import parse_caches  # only now: it imports an engine
+        from ..acceleration.caches import parse_caches  # only now: it imports NumPy
 
         return parse_caches(self.cache)
 
@@ -231,7 +239,7 @@ def check_calibration(
 class Job(Drawing, PipelineKey):
     """Draw this. A seed that is not given is drawn at random once, so that every job can be repeated."""
 
-    prompt: Annotated[str, Field(description="What to draw."), Option(argument="prompt")]
+    prompt: Annotated[str, Field(max_length=LONGEST_PROMPT, description="What to draw."), Option(argument="prompt")]
     prompt_weights: Annotated[
         bool,
         Field(
@@ -240,11 +248,15 @@ class Job(Drawing, PipelineKey):
     ] = False
     seed: Annotated[
         int,
-        Field(ge=0, description="The same seed gives the same image; image i of several has seed + i."),
+        Field(
+            ge=0, le=LARGEST_SEED, description="The same seed gives the same image; image i of several has seed + i."
+        ),
         Option(unset="random"),
     ] = Field(default_factory=lambda: secrets.randbelow(2**32))
     num_images: Annotated[
-        int, Field(ge=1, description="How many images to draw."), Option(argument="num_images_per_prompt")
+        int,
+        Field(ge=1, le=MOST_IMAGES, description="How many images to draw."),
+        Option(argument="num_images_per_prompt"),
     ] = 1
 
     image: Annotated[
@@ -299,7 +311,12 @@ class Job(Drawing, PipelineKey):
     ] = ()
     upscale: Annotated[
         float | None,
-        Field(gt=1, le=8, description="Draw, enlarge the latents so many times, and draw again from there."),
+        Field(
+            gt=1,
+            le=8,
+            description="Draw, enlarge the image so many times, and draw its edges again; with --strength, enlarge the "
+            "latents and draw the rest from there.",
+        ),
         Option(metavar="TIMES"),
     ] = None
 

@@ -151,7 +151,10 @@ def _without_halves(words: dict[str, object]) -> dict[str, object]:
 
 def _extra(job: Job) -> dict[str, str]:
     """What that interface writes at the end: what was enlarged how, and what ControlNets followed."""
-    extra = {} if job.upscale is None else {"Hires upscale": f"{job.upscale:g}", "Hires upscaler": "Latent"}
+    extra = {}
+    if job.upscale is not None:
+        by = "Lanczos" if job.strength is None else "Latent"
+        extra = {"Hires upscale": f"{job.upscale:g}", "Hires upscaler": by}
     scales = job.control_scale or (1.0,) * len(job.control)
     for i, (control, net, scale) in enumerate(zip(job.control, job.controlnet, scales)):
         module = control.partition("=")[0]

@@ -167,6 +167,7 @@ def _images(
     import numpy as np
 
     from ..pipelines.checks import check_size
+    from .checks import check_run
     from .pictures import read_pictures
     from .upscale import draw_enlarged
 
@@ -178,6 +179,7 @@ def _images(
     height, width = pictures.size(job.height, job.width, view.vae_scale_factor)
     if height is not None and width is not None:
         check_size(view, height, width)
+    check_run(view, job, (height, width), sum(each.num_images for each in jobs))
     arguments = {name: value for name, value in job.arguments.items() if name not in ("height", "width")}
     if len(jobs) > 1:
         arguments["prompt"] = [each.prompt for each in jobs]

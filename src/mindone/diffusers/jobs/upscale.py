@@ -1,7 +1,10 @@
-"""Images larger than a network was trained for: draw, enlarge the latents, and draw again from there.
+"""Images larger than a network was trained for: draw at its own size, enlarge that, and draw again from there.
 
-At its own size a network composes; enlarged latents keep that, and image-to-image (SDEdit, Meng et al. 2022) draws the
-details that they lack.
+At its own size a network composes, and image-to-image (SDEdit, Meng et al. 2022) draws what the enlarged image lacks.
+How much that is, the second pass's strength says. At a high one the network composes anew, in pieces of its own size.
+So unless one is asked for, the pixels are enlarged and the last steps alone are taken, without guidance: edges become
+sharp and nothing is added. On ``icons`` 0.15 of DPM++'s steps hold at two and three times the size; guidance adds
+debris from 0.15 on, and PNDM, whose first steps are coarse, leaves grain.
 """
 
 from __future__ import annotations
@@ -14,10 +17,14 @@ from PIL import Image
 
 from ..pipelines.auto import AutoPipelineForImage2Image
 from ..pipelines.components import Component
+from ..schedulers.short_names import by_name
 from .pictures import Pictures
 
-STRENGTH = 0.6
-"""How much the second pass draws anew by default: enlarged latents are blurred, and below half it shows."""
+_SHARPENING = {"strength": 0.15, "num_inference_steps": 20, "guidance_scale": 1.0}
+"""The second pass where no strength is asked for."""
+_NOT_IN_IT = ("negative_prompt", "negative_prompt_embeds", "negative_pooled_prompt_embeds", "guidance_interval", "eta")
+_OF_FEW_STEPS = ("LCMScheduler", "TCDScheduler")
+"""Schedulers of models that know no other."""
 
 
 def draw_enlarged(
@@ -32,7 +39,7 @@ def draw_enlarged(
 
     Args:
         pipe: a pipeline from text to images.
-        arguments: of both passes; ``strength`` is the second's.
+        arguments: of both passes; ``strength`` is the second's, which without it draws edges alone.
         pictures: what ControlNets follow, if anything.
 
     Raises:
@@ -40,12 +47,29 @@ def draw_enlarged(
             runs.
     """
     second: Component = AutoPipelineForImage2Image.from_pipe(pipe)
+    if "strength" not in arguments:
+        images = pipe(**arguments, **pictures.arguments(height, width)).images
+        return _sharpened(second, images, arguments, pictures, times)
     common = {name: value for name, value in arguments.items() if name != "strength"}
     drawn = pipe(**common, **pictures.arguments(height, width), output_type="latent").images
     latents = enlarged(pipe.engine.numpy(drawn), times)
     size = [side * pipe.vae_scale_factor for side in latents.shape[2:]]
-    arguments = {"strength": STRENGTH, **arguments, **pictures.control_arguments(*size)}
-    return list(second(**arguments, image=latents).images)
+    return list(second(**arguments, **pictures.control_arguments(*size), image=latents).images)
+
+
+def _sharpened(
+    second: Component, images: list[Image.Image], arguments: Mapping[str, object], pictures: Pictures, times: float
+) -> list[Image.Image]:
+    """The images enlarged, and their edges drawn again."""
+    if type(second.scheduler).__name__ not in _OF_FEW_STEPS:
+        second.scheduler = by_name("dpm++", second.scheduler.config)
+    second.caches = ()
+    factor = second.vae_scale_factor
+    width, height = (round(side * times / factor) * factor for side in images[0].size)
+    larger = [image.resize((width, height), Image.Resampling.LANCZOS) for image in images]
+    kept = {name: value for name, value in arguments.items() if name not in _NOT_IN_IT}
+    followed = pictures.control_arguments(height, width)
+    return list(second(**{**kept, **_SHARPENING}, **followed, image=larger).images)
 
 
 def enlarged(latents: NDArray[np.float32], times: float) -> NDArray[np.float32]:

@@ -15,6 +15,21 @@ _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/
 class FileSource(Source):
     """A checkpoint of which one file is wanted; raises what `Source` raises."""
 
+    def locate(self) -> Path | None:
+        """The file or folder on this machine that is meant; None for what can only be on the hub. Nothing is read.
+
+        Raises:
+            FileNotFoundError: it is neither.
+        """
+        given = os.fspath(self.name_or_path)
+        if Path(given).expanduser().is_file():
+            return Path(given).expanduser()
+        if _ADDRESS.match(given):
+            return None
+        if given.endswith(".safetensors"):
+            raise FileNotFoundError(f"no file {given}")
+        return self._local()
+
     def file(self, name: str | None = None, usual: str | None = None, beside: str | None = None) -> Path:
         """The file's path on this machine.
 

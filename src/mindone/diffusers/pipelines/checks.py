@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..engines import Array
+from ..utils.sizes import check_sides
 from .capabilities import check_ready
 from .components import Component
 
@@ -25,14 +26,7 @@ def default_size(pipe: Component, height: int | None, width: int | None, latents
 
 def check_size(pipe: Component, height: int, width: int) -> None:
     """Both sides must be positive multiples of what a latent stands for."""
-    factor = pipe.vae_scale_factor
-    for name, value in (("height", height), ("width", width)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a positive number of pixels, a multiple of {factor}, got {value!r}")
-        if value % factor:
-            below, above = value // factor * factor, (value // factor + 1) * factor
-            nearest = f"the nearest are {below} and {above}" if below else f"the nearest is {above}"
-            raise ValueError(f"{name} must be a multiple of {factor}, got {value}; {nearest}")
+    check_sides({"height": height, "width": width}, pipe.vae_scale_factor)
 
 
 def check_prompts(

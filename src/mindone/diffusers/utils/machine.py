@@ -1,5 +1,6 @@
 """The machine: what a measurement was made on, without which a number of seconds says nothing, and memory in use."""
 
+import contextlib
 import functools
 import os
 import platform
@@ -109,10 +110,21 @@ def keep_to_cores(first: int, count: int) -> None:
 
 
 def total_memory() -> int | None:
-    """Bytes of memory that the machine has; None where the system does not tell."""
+    """Bytes of memory that the machine, or the container, has; None where the system does not tell."""
+    found = [limit for path in _CONTAINER_LIMITS if (limit := _number_in(Path(path)))]
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(found, default=None)
+
+
+_CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says how much memory a container may take: versions 2 and 1 of its control groups."""
+
+
+def _number_in(path: Path) -> int | None:
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
+        return int(path.read_text())
+    except (OSError, ValueError):  # "max" is no limit
         return None
 
 

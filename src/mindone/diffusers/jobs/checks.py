@@ -1,0 +1,178 @@
+"""What is wrong with a job, as far as names, configs and the machine tell: found before an engine is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..loading.config import CONFIG_NAME, read_config
+from ..loading.hub import component_folder
+from ..loading.hub_files import FileSource
+from ..utils.machine import total_memory
+from ..utils.sizes import check_sides
+from .job import Job
+from .loras import WeighedLora
+
+if TYPE_CHECKING:
+    from ..pipelines.components import Component
+    from .pictures import Pictures
+
+_FEATURE_MAPS = 3.5
+"""How many of the decoder's largest feature maps are held at once: measured 3.6 (float16) and 3.8 (float32) on
+``icons`` between 512×512 and 1024×1024."""
+_TINY_CHANNELS = 64
+"""Of a tiny autoencoder whose config is not on this machine."""
+_ABOVE_TRAINED = 1.5
+"""How many times a side may be that of the network's training before it repeats itself."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a checkpoint's configs say of sizes."""
+
+    factor: int
+    """Pixels in each direction that a latent stands for."""
+    trained: tuple[int, int] | None
+    """Height and width in pixels that the network was trained on."""
+    channels: int
+    """Of the decoder's largest feature maps, which have the image's size."""
+
+    @classmethod
+    def of(cls, unet: Mapping[str, object], vae: Mapping[str, object], decoder: Mapping[str, object]) -> Outline | None:
+        """From the configs of the UNet, its own autoencoder and what decodes; None where they do not say enough."""
+        blocks, size = vae.get("block_out_channels"), unet.get("sample_size")
+        if not isinstance(blocks, (list, tuple)) or not blocks:
+            return None
+        factor = 2 ** (len(blocks) - 1)
+        sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (list, tuple)) else None
+        trained = (sides[0] * factor, sides[1] * factor) if sides and len(sides) == 2 else None
+        return cls(factor, trained, _widest(decoder))
+
+    def final_size(self, job: Job, pictures: Pictures | None) -> tuple[int, int] | None:
+        """Height and width of the job's images; None where neither job nor config tells."""
+        height, width = job.height, job.width
+        if pictures is not None:
+            height, width = pictures.size(height, width, self.factor)
+        if self.trained is not None:
+            height, width = height or self.trained[0], width or self.trained[1]
+        if height is None or width is None:
+            return None
+        times = job.upscale or 1
+        return round(height * times), round(width * times)
+
+
+def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
+    """Check what the job names, its size, and whether the machine has the memory for it.
+
+    What is only on the hub, or in a single file, is left to those who load it.
+
+    Raises:
+        FileNotFoundError: no such model, LoRA, ControlNet or autoencoder.
+        ValueError: a size that the model cannot draw, or that takes more memory than there is.
+    """
+    root = FileSource(job.model).locate()
+    for name in (job.tiny_vae, *(WeighedLora.parse(text).path for text in job.lora), *job.controlnet):
+        if name is not None:
+            FileSource(name).locate()
+    outline = _outline(root, job.tiny_vae) if root is not None and root.is_dir() else None
+    if outline is None:
+        return
+    for name, side in (("height", job.height), ("width", job.width)):
+        if side is not None:
+            check_sides({name: side}, outline.factor)
+    size = outline.final_size(job, pictures)
+    if size is not None:
+        check_memory(outline.channels, size, job.num_images, job.dtype)
+
+
+def check_memory(channels: int, size: tuple[int, int], images: int, dtype: str) -> None:
+    """Refuse images that take more memory than the machine has: they would fail after minutes, or be killed.
+
+    Args:
+        channels: of the decoder's largest feature maps.
+        size: height and width in pixels.
+        images: how many are drawn in one call.
+        dtype: what is computed in.
+
+    Raises:
+        ValueError: as said.
+    """
+    memory = total_memory()
+    needed = needed_bytes(channels, size, images, dtype)
+    if memory is None or needed <= memory:
+        return
+    side = int((memory / needed * size[0] * size[1]) ** 0.5) // 64 * 64
+    fewer = "draw fewer images at a time, or at most" if images > 1 else "draw at most"
+    what = f"{images} images of {size[1]}×{size[0]} take" if images > 1 else f"an image of {size[1]}×{size[0]} takes"
+    raise ValueError(
+        f"{what} about {needed / 1e9:,.0f} GB of memory and this machine has {memory / 1e9:.0f}; {fewer} "
+        f"about {side}×{side} pixels"
+    )
+
+
+def needed_bytes(channels: int, size: tuple[int, int], images: int, dtype: str) -> int:
+    """Bytes that decoding takes at its peak, which is the most of a large image's run; see `check_memory`."""
+    each = _FEATURE_MAPS * channels * (4 if dtype == "float32" else 2) + 3 * (4 + 1)  # and the pixels
+    return int(each * size[0] * size[1] * images)
+
+
+def check_run(view: Component, job: Job, size: tuple[int | None, int | None], images: int) -> None:
+    """`check_memory` of a job on the pipeline that is to draw it, at a size of which None is the network's own.
+
+    Raises:
+        ValueError: it takes more memory than there is.
+    """
+    outline = _outline_of(view)
+    if outline is None or (None in size and outline.trained is None):
+        return
+    trained, times = outline.trained or (0, 0), job.upscale or 1
+    final = round((size[0] or trained[0]) * times), round((size[1] or trained[1]) * times)
+    check_memory(outline.channels, final, images, view.dtype)
+
+
+def larger_than_trained(view: Component, job: Job, pictures: Pictures | None) -> str | None:
+    """What to say where a job asks for more than the network has seen; None where it does not."""
+    outline = _outline_of(view)
+    size = None if outline is None else outline.final_size(job, pictures)
+    if outline is None or outline.trained is None or size is None or (job.upscale is not None and job.strength is None):
+        return None
+    if all(side <= _ABOVE_TRAINED * most for side, most in zip(size, outline.trained)):
+        return None
+    own = f"{outline.trained[1]}×{outline.trained[0]}"
+    if job.upscale is not None:
+        hint = f"leave out --strength {job.strength:g}, so that its second pass draws nothing anew"
+    else:
+        hint = "--upscale draws at its own size and enlarges that"
+    return f"{size[1]}×{size[0]} is more than the {own} that the network was trained on: expect repetitions; {hint}"
+
+
+def _outline_of(view: Component) -> Outline | None:
+    vae = view.vae.config
+    own = vae if "block_out_channels" in vae else {"block_out_channels": [0] * view.vae_scale_factor.bit_length()}
+    return Outline.of(view.unet.config, own, vae)
+
+
+def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
+    try:
+        unet, vae = (read_config(component_folder(root, name), CONFIG_NAME) for name in ("unet", "vae"))
+        decoder = vae if tiny_vae is None else _tiny_config(tiny_vae)
+    except (OSError, ValueError):  # whoever loads it says what is wrong
+        return None
+    return Outline.of(unet, vae, decoder)
+
+
+def _tiny_config(name: str) -> Mapping[str, object]:
+    folder = FileSource(name).locate()
+    return {} if folder is None or not os.path.isdir(folder) else read_config(folder, CONFIG_NAME)
+
+
+def _widest(decoder: Mapping[str, object]) -> int:
+    """Channels of the largest feature maps: the last stage begins with those of the one before."""
+    blocks = decoder.get("block_out_channels")
+    if "decoder_block_out_channels" in decoder or not isinstance(blocks, (list, tuple)) or not blocks:
+        tiny = decoder.get("decoder_block_out_channels")
+        return int(tiny[-1]) if isinstance(tiny, (list, tuple)) and tiny else _TINY_CHANNELS
+    return int(blocks[min(1, len(blocks) - 1)])
