@@ -8,6 +8,7 @@ import pytest
 
 from mindone.diffusers.loading import StoredTensor, Weights, open_weights, save_file
 from mindone.diffusers.loading.key_maps import normalize_keys
+from mindone.diffusers.loading.save_weights import save_weights
 
 UNET = "diffusion_pytorch_model"
 
@@ -232,3 +233,35 @@ def test_one_tensor_under_two_names_is_refused():
 def test_reshaping_to_another_size_is_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 3\) cannot be reshaped to \(7,\)"):
         StoredTensor.from_numpy(ones(2, 3)).reshape((7,))
+
+
+def saved(folder, **options):
+    """Three tensors of 400 bytes, written and read back."""
+    tensors = {name: StoredTensor.from_numpy(ones(100) * i) for i, name in enumerate("abc")}
+    save_weights(tensors, folder, "model", **options)
+    read = open_weights(folder, "model", options.get("variant"))
+    assert {name: float(tensor.numpy()[0]) for name, tensor in read.items()} == {"a": 0, "b": 1, "c": 2}
+    return {path.name for path in folder.iterdir()}
+
+
+def test_weights_are_saved_as_variants_and_shards_under_the_published_names(tmp_path):
+    assert saved(tmp_path) == {"model.safetensors"}
+    shards = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
+    assert saved(tmp_path, max_shard_size="0.8KB") == {*shards, "model.safetensors.index.json"}
+    assert saved(tmp_path, max_shard_size=10**6) == {"model.safetensors"}  # what was there before is gone
+    assert saved(tmp_path, variant="fp16") == {"model.safetensors", "model.fp16.safetensors"}
+    assert saved(tmp_path, variant="fp16", max_shard_size=800) == {
+        "model.safetensors",
+        "model.fp16-00001-of-00002.safetensors",
+        "model.fp16-00002-of-00002.safetensors",
+        "model.safetensors.index.fp16.json",
+    }
+
+
+@pytest.mark.parametrize(
+    "options", [{"variant": "../x"}, {"variant": ""}, {"max_shard_size": "ten"}, {"max_shard_size": 0}]
+)
+def test_variants_and_sizes_that_are_none_are_refused(tmp_path, options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        saved(tmp_path, **options)

@@ -230,6 +230,13 @@ def test_variants_and_shards_of_the_reference_load(tmp_path):
     assert_same(theirs, ours)
 
 
+def test_our_variants_and_shards_load_in_the_reference(tmp_path):
+    ours = load(checkpoint("sd1"))
+    ours.save_pretrained(tmp_path, variant="fp16", max_shard_size="20KB")
+    assert list((tmp_path / "unet").glob("*.fp16-0*.safetensors"))
+    assert_same(reference(tmp_path, variant="fp16"), ours)
+
+
 def test_latent_consistency_pipeline_saved_by_the_reference(tmp_path):
     from diffusers import LatentConsistencyModelPipeline
 

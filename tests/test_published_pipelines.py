@@ -137,3 +137,24 @@ def test_what_is_saved_can_be_pushed_to_a_repository(pipe, tmp_path, monkeypatch
     assert asked == [("token", "secret"), ("create", "mine", True), ("upload", "me/mine", None, "first")]
     pipe.scheduler.save_pretrained(tmp_path / "named", push_to_hub=True, subfolder="scheduler")
     assert asked[-1] == ("upload", "me/named", "scheduler", None)
+
+
+def test_a_pipeline_is_saved_in_a_variant_and_in_shards_and_refuses_what_it_cannot_honour(tmp_path):
+    pipe = load(checkpoint("sd1"))
+    pipe.save_pretrained(tmp_path, variant="fp16", max_shard_size="20KB")
+    assert (tmp_path / "unet" / "diffusion_pytorch_model.safetensors.index.fp16.json").is_file()
+    assert (tmp_path / "text_encoder" / "model.safetensors.index.fp16.json").is_file()
+    again = type(pipe).from_pretrained(tmp_path, variant="fp16", engine="openvino")
+    again.set_progress_bar_config(disable=True)
+    np.testing.assert_array_equal(images_of(again), images_of(pipe))
+    for component in (pipe, pipe.unet):
+        with pytest.raises(ValueError, match="safe_serialization must be True"):
+            component.save_pretrained(tmp_path / "x", safe_serialization=False)
+    for component in (pipe, pipe.unet, pipe.scheduler):
+        with pytest.raises(ValueError, match="save_pretrained has no argument 'varaint'"):
+            component.save_pretrained(tmp_path / "x", varaint="fp16")
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(ValueError, match="save_function must be None"):
+        pipe.unet.save_pretrained(tmp_path, save_function=print)
+    pipe.unet.save_pretrained(tmp_path / "x", is_main_process=False)
+    assert not (tmp_path / "x").exists()

@@ -15,7 +15,10 @@ from ..utils.files import write_json
 from ..utils.types import Value
 from .config import Config, read_config
 from .hub import Kind, resolve
+from .save_weights import check_upload
 from .upload import upload_folder
+
+_SAVING = ("safe_serialization", "variant", "max_shard_size")
 
 
 class Configurable:
@@ -98,6 +101,7 @@ class Configurable:
             push_to_hub: also upload it, as the repository ``repo_id`` (the folder's name when not given).
             upload: ``repo_id`` and the other arguments of ``push_to_hub``.
         """
+        check_upload(upload)
         Path(save_directory).mkdir(parents=True, exist_ok=True)
         self.to_json_file(Path(save_directory) / self.config_name)
         if push_to_hub:
@@ -114,10 +118,13 @@ class Configurable:
 
         Args:
             repo_id: ``owner/name``.
-            upload: ``commit_message``, ``private``, ``token``, ``create_pr``, ``subfolder``.
+            upload: ``commit_message``, ``private``, ``token``, ``create_pr``, ``subfolder``; and what
+                ``save_pretrained`` takes for weights: ``safe_serialization``, ``variant``, ``max_shard_size``.
         """
+        check_upload({name: value for name, value in upload.items() if name not in _SAVING})
+        saving = {name: upload.pop(name) for name in _SAVING if name in upload}
         with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
+            self.save_pretrained(folder, **saving)
             return upload_folder(folder, repo_id, **upload)
 
     def _saved_config(self) -> dict[str, object]:

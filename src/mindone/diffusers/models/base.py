@@ -23,7 +23,8 @@ from ..loading.fields import naming, read_fields
 from ..loading.hub import Source, resolve
 from ..loading.hub_files import FileSource
 from ..loading.int8 import Int8Tensor, check_method, read_int8
-from ..loading.safetensors import StoredTensor, save_file
+from ..loading.safetensors import StoredTensor
+from ..loading.save_weights import check_upload, require_safe, save_weights
 from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
@@ -198,18 +199,38 @@ class Model(PublishedModel, nn.Cell):
         self.weights, self.dtype = weights, dtypes.parse_dtype(dtype)
         self.graphs.clear()
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        save_function: None = None,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        push_to_hub: bool = False,
+        **upload: Value,
     ) -> None:
-        """Write ``config.json`` and one safetensors file (int8 stays, the rest in this network's dtype) into a folder.
+        """Write ``config.json`` and safetensors files (int8 stays, the rest in this network's dtype) into a folder.
 
         Args:
             save_directory: the folder, which is made when missing.
+            is_main_process: false writes nothing: another process of a training does.
+            save_function: must be None.
+            safe_serialization: must be true; pickle files are not written.
+            variant, max_shard_size: see `loading.save_weights.save_weights`; from 10 GB on there are several files.
             push_to_hub, upload: as in `save_config`.
+
+        Raises:
+            ValueError: an argument that cannot be honoured.
         """
+        require_safe(safe_serialization)
+        check_upload(upload)
+        if save_function is not None:
+            raise ValueError("save_function must be None: weights are written as safetensors files")
+        if not is_main_process:
+            return
         folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(_Cast(self), folder / f"{self.weights_name}.safetensors")
+        save_weights(_Cast(self), folder, self.weights_name, variant, max_shard_size)
         self.save_config(folder)
         if push_to_hub:
             upload_folder(folder, upload.pop("repo_id", folder.name), **upload)

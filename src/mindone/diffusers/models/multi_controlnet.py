@@ -27,8 +27,24 @@ class MultiControlNetModel:
             folders.append(following)
         return cls([ControlNetModel.from_folder(each, dtype, variant) for each in folders])
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write each ControlNet into a folder: the given one, and those beside it that are numbered from 1 on."""
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+    ) -> None:
+        """Write each ControlNet into a folder: the given one, and those beside it that are numbered from 1 on.
+
+        Args:
+            save_directory: the first one's.
+            safe_serialization, variant, max_shard_size: as in `ControlNetModel.save_pretrained`.
+        """
         first = Path(save_directory)
         for i, net in enumerate(self.nets):
-            net.save_pretrained(first.with_name(f"{first.name}_{i}") if i else first)
+            net.save_pretrained(
+                first.with_name(f"{first.name}_{i}") if i else first,
+                safe_serialization=safe_serialization,
+                variant=variant,
+                max_shard_size=max_shard_size,
+            )

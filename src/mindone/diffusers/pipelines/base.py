@@ -14,6 +14,7 @@ from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, Config, read_c
 from ..loading.dtypes import parse_dtype
 from ..loading.fields import Flag, read_fields
 from ..loading.hub import Source, component_folder
+from ..loading.save_weights import check_upload, require_safe, saving_options
 from ..loading.upload import upload_folder
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
@@ -182,15 +183,29 @@ class Pipeline(
         """The type that a component is loaded in when the pipeline is asked for in ``dtype``."""
         return dtype
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | os.PathLike[str],
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        push_to_hub: bool = False,
+        **upload: Value,
     ) -> None:
         """Write the pipeline to a folder in the published layout, which diffusers loads as well.
 
         Args:
             save_directory: the folder, which is made when missing.
+            safe_serialization: must be true; pickle files are not written.
+            variant: ``"fp16"`` names the networks' files ``….fp16.safetensors``; it converts nothing.
+            max_shard_size: how much of a network goes into one file, such as ``"2GB"``.
             push_to_hub, upload: as in `save_config`.
+
+        Raises:
+            ValueError: an argument that cannot be honoured, or a component that cannot be saved.
         """
+        require_safe(safe_serialization)
+        check_upload(upload)
         root = Path(save_directory)
         for name, component in self.components.items():
             if component is not None and not hasattr(component, "save_pretrained"):
@@ -201,7 +216,8 @@ class Pipeline(
         for name, component in self.components.items():
             index[name] = published_names(component)
             if component is not None:
-                component.save_pretrained(root / name)
+                options = saving_options(component.save_pretrained, variant=variant, max_shard_size=max_shard_size)
+                component.save_pretrained(root / name, **options)
         write_json(root / INDEX_NAME, index)
         suggestions = root / GENERATION_CONFIG_NAME
         if self.generation_config:
