@@ -9,7 +9,7 @@ from lora_cases import RANK, kohya, layers, networks, original_layer, pair, stor
 from mindone.diffusers.adapters.block_weights import component_weight, expand_block_weights
 from mindone.diffusers.adapters.lora_configs import METADATA, PEFT_CONFIG, PEFT_FILE
 from mindone.diffusers.adapters.lora_files import open_lora, read_lora
-from mindone.diffusers.loading.safetensors import save_file
+from mindone.diffusers.loading.safetensors import StoredTensor, save_file
 
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
@@ -250,6 +250,27 @@ def test_a_lora_of_another_base_is_told_by_its_shapes():
     message = rf"LoRA of another base, by its looks Stable Diffusion XL: {key}\.weight of 8×16 has 4×2048 and 8×4"
     with pytest.raises(ValueError, match=message):
         read({name: tensor.astype(np.float32) for name, tensor in tensors.items()})
+
+
+def test_a_text_encoder_of_comfyuis_does_not_look_like_flux():
+    """``transformer.`` begins the names of FLUX; ComfyUI has it within those of text encoders."""
+    strange = {"text_encoders.clip_l.transformer.text_model.encoder.layers.77.mlp.fc1.lora_up.weight": np.ones((2, 2))}
+    with pytest.raises(ValueError, match="1 of 1 keys fit nothing here") as error:
+        read({name: tensor.astype(np.float32) for name, tensor in strange.items()})
+    assert "FLUX" not in str(error.value)
+    with pytest.raises(ValueError, match="they look like a transformer such as FLUX"):
+        read({name.removeprefix("text_encoders.clip_l."): np.ones((2, 2), np.float32) for name in strange})
+
+
+def test_float8_is_what_it_stands_for():
+    """0x3C is 1.5 and 0x30 is 0.5 in float8 with four bits of exponent: every number of the update is 2 · 1.5 · 0.5."""
+    flat, (out, into) = f"lora_unet_{QUERY.replace('.', '_')}", networks("sd1")["unet"][f"{QUERY}.weight"]
+    tensors = {
+        f"{flat}.lora_down.weight": StoredTensor("F8_E4M3", (2, into), np.full(2 * into, 0x3C, np.uint8)),
+        f"{flat}.lora_up.weight": StoredTensor("F8_E4M3", (out, 2), np.full(2 * out, 0x30, np.uint8)),
+    }
+    update = read_lora(tensors, networks("sd1"))["unet"][f"{QUERY}.weight"].update()
+    np.testing.assert_array_equal(update, np.full((out, into), 1.5, np.float32))
 
 
 def test_half_a_pair_and_pickles_are_refused(tmp_path):

@@ -69,6 +69,7 @@ class NetworkIPAdapters:
 
     def load(self, adapters: Sequence[IPAdapter]) -> None:
         """Put these adapters on, each with the scale 1, in the place of those that were on."""
+        projections = tuple(_projection(each, self.network.dtype) for each in adapters)  # which may refuse its tensors
         self.unload()
         layers = self._layers()
         for number, layer in enumerate(layers):
@@ -76,7 +77,7 @@ class NetworkIPAdapters:
             parent, name = self._place(layer)
             replace_cell(parent, name, PictureAttention(cell_at(parent, [name]), number, keys, values))
         self.loaded = tuple(adapters)
-        self.projections = tuple(_projection(each, self.network.dtype) for each in adapters)
+        self.projections = projections
         self.scales = np.ones((len(adapters), len(layers)), np.float32)
         self.network.graphs.clear()
 

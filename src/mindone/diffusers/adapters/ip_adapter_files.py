@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..loading.fields import shown
 from ..loading.original.key_map import indices_after
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
@@ -19,6 +20,8 @@ from .lora_names import Shapes
 
 HEAD_CHANNELS = 64
 """Channels per head of the resampler in every published *plus* adapter."""
+_MOST_LAYERS = 64
+"""Published resamplers have four."""
 _PROJECTION, _ATTENTION = "image_proj.", "ip_adapter."
 _RESAMPLER = (
     (re.compile(r"^layers\.(\d+)\.0\.norm1\."), r"layers.\1.ln0."),
@@ -83,15 +86,15 @@ def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source
     projection = {n.removeprefix(_PROJECTION): t for n, t in tensors.items() if n.startswith(_PROJECTION)}
     numbered = {n.removeprefix(_ATTENTION): t for n, t in tensors.items() if n.startswith(_ATTENTION)}
     if not projection or not numbered:
-        shown = ", ".join(map(repr, sorted(tensors)[:4]))
-        raise ValueError(f"{source} is no IP-Adapter: it lacks {_PROJECTION}… or {_ATTENTION}…, and has {shown}")
+        has = ", ".join(shown(name) for name in sorted(tensors)[:4])
+        raise ValueError(f"{source} is no IP-Adapter: it lacks {_PROJECTION}… or {_ATTENTION}…, and has {has}")
     for mark, kind in _OTHERS:
         if mark in projection:
             raise ValueError(f"{source} is {kind}, told by {_PROJECTION + mark!r}; known are the plain one and plus")
     attention = _by_layer(numbered, unet, source)
     if "proj.weight" in projection:
-        width = projection["norm.weight"].shape[0]
-        rows, image_width = projection["proj.weight"].shape
+        (width,) = _sizes(projection, "norm.weight", 1, source)
+        rows, image_width = _sizes(projection, "proj.weight", 2, source)
         config = {
             "image_embed_dim": image_width,
             "cross_attention_dim": width,
@@ -100,19 +103,31 @@ def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source
         renamed = {re.sub(r"^proj\.", "image_embeds.", name): tensor for name, tensor in projection.items()}
         return IPAdapter("plain", config, renamed, attention)
     if "latents" not in projection:
-        shown = ", ".join(map(repr, sorted(projection)[:4]))
-        raise ValueError(f"{source} projects images in a way not known here: it has {shown}; known are plain and plus")
-    renamed = _resampler(projection)
-    _, queries, hidden = projection["latents"].shape
+        has = ", ".join(shown(name) for name in sorted(projection)[:4])
+        raise ValueError(f"{source} projects images in a way not known here: it has {has}; known are plain and plus")
+    renamed = _resampler(projection, source)
+    _, queries, hidden = _sizes(projection, "latents", 3, source)
+    depth = len(indices_after(renamed, "layers."))
+    if depth > _MOST_LAYERS:
+        raise ValueError(f"{source} has {depth} layers in its resampler; at most {_MOST_LAYERS} are read")
     config = {
-        "embed_dims": projection["proj_in.weight"].shape[1],
-        "output_dims": projection["proj_out.weight"].shape[0],
+        "embed_dims": _sizes(projection, "proj_in.weight", 2, source)[1],
+        "output_dims": _sizes(projection, "proj_out.weight", 2, source)[0],
         "hidden_dims": hidden,
-        "depth": len(indices_after(renamed, "layers.")),
-        "heads": renamed["layers.0.attn.to_q.weight"].shape[0] // HEAD_CHANNELS,
+        "depth": depth,
+        "heads": max(_sizes(renamed, "layers.0.attn.to_q.weight", 2, source)[0] // HEAD_CHANNELS, 1),
         "num_queries": queries,
     }
     return IPAdapter("plus", config, renamed, attention)
+
+
+def _sizes(tensors: Mapping[str, StoredTensor], name: str, axes: int, source: str) -> tuple[int, ...]:
+    """The sizes of a tensor from which a network's are read; raises ValueError where there is none of so many axes."""
+    tensor = tensors.get(name)
+    if tensor is None or len(tensor.shape) != axes or 0 in tensor.shape:
+        has = "nothing" if tensor is None else "×".join(map(str, tensor.shape)) or "one number"
+        raise ValueError(f"{source} is broken: {name} of its projection must have {axes} sizes above 0, it has {has}")
+    return tensor.shape
 
 
 def text_attentions(unet: Shapes) -> list[str]:
@@ -135,7 +150,7 @@ def _by_layer(numbered: Mapping[str, StoredTensor], unet: Shapes, source: str) -
     if missing or strange:
         raise ValueError(
             f"{source} is for another UNet: it has {len(numbered)} keys and values for {len(own)} here, such as "
-            f"{_ATTENTION + (missing or strange)[0]!r}"
+            f"{shown(_ATTENTION + (missing or strange)[0])}"
         )
     found = {}
     for name, (layer, letter) in own.items():
@@ -149,16 +164,17 @@ def _by_layer(numbered: Mapping[str, StoredTensor], unet: Shapes, source: str) -
     return found
 
 
-def _resampler(projection: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+def _resampler(projection: Mapping[str, StoredTensor], source: str) -> dict[str, StoredTensor]:
     """The resampler's tensors under the published names; keys and values, which are one matrix, apart."""
     renamed: dict[str, StoredTensor] = {}
-    for name, tensor in projection.items():
+    for original, tensor in projection.items():
+        name = original
         for pattern, replacement in _RESAMPLER:
             name, changed = pattern.subn(replacement, name)
             if changed:
                 break
         if ".to_kv." in name:
-            half = tensor.shape[0] // 2
+            half = _sizes(projection, original, 2, source)[0] // 2
             renamed[name.replace("to_kv", "to_k")] = tensor.rows(0, half)
             renamed[name.replace("to_kv", "to_v")] = tensor.rows(half, 2 * half)
         else:

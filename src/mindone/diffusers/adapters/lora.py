@@ -73,21 +73,27 @@ class NetworkLora:
 
     # ---- which ones, and how strongly --------------------------------------------------------------------------------
 
-    def load(self, name: str, layers: Layers) -> None:
-        """Take an adapter in; it alone is active.
+    def load(self, name: str, layers: Layers) -> Callable[[], None]:
+        """Take an adapter in; it alone is active. Returns what makes everything as it was.
 
         Raises:
             ValueError: a layer that takes no changes; then everything is as it was.
         """
-        before = self._strengths
+        before, capacities = self._strengths, {each: update.capacity for each, update in self._updates.items()}
+
+        def undo() -> None:
+            del self.loaded[name]
+            self._strengths = before
+            self._wrap(capacities)
+            self._apply()
+
         self.loaded[name] = layers
         try:
             self.set_active({name: 1.0})
         except Exception:
-            del self.loaded[name]
-            self._strengths = before
-            self._apply()
+            undo()
             raise
+        return undo
 
     def set_active(self, weights: Mapping[str, BlockWeights]) -> None:
         """Have these adapters act, each with a weight or one for each block of the network.

@@ -60,15 +60,15 @@ class PeftConfigs:
                 if config.get(name):
                     raise ValueError(f"{source} has {name}, which is not known here; only what the layers learned is")
             if config.get("bias", "none") != "none":
-                raise ValueError(f"{source} has bias {config['bias']!r}; only 'none' and lora_bias are known here")
+                raise ValueError(f"{source} has bias {shown(config['bias'])}; only 'none' and lora_bias are known here")
             kind = config.get("peft_type", "LORA")
             if kind != "LORA":
-                raise ValueError(f"{source} is of the peft_type {kind!r}; only 'LORA' is known here")
+                raise ValueError(f"{source} is of the peft_type {shown(kind)}; only 'LORA' is known here")
             begun = config.get("init_lora_weights")
             if isinstance(begun, str) and begun.lower().startswith(_CHANGED_BASES):
                 raise ValueError(
-                    f"{source} has init_lora_weights {begun!r}, for which the base's weights were changed; save it "
-                    "with peft's path_initial_model_for_weight_conversion"
+                    f"{source} has init_lora_weights {shown(begun)}, for which the base's weights were changed; save "
+                    "it with peft's path_initial_model_for_weight_conversion"
                 )
 
     def alpha(self, component: str, parameter: str, rank: int) -> float | None:

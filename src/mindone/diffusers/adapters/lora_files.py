@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..loading.fields import shown
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
 from .lora_bases import looks_like
@@ -100,13 +101,13 @@ class LoraFile:
         for name in tensors:
             kind = refused_kind(name)
             if kind is not None:
-                raise ValueError(f"{self.source} is {kind}, told by {name!r}, which is not known here")
+                raise ValueError(f"{self.source} is {kind}, told by {shown(name)}, which is not known here")
         resolvers = {component: Resolver(component, shapes) for component, shapes in networks.items()}
         layers, strange = _grouped(tensors, resolvers, networks)
         if strange:
             raise ValueError(
                 f"{self.source}: {len(strange)} of {len(tensors)} keys fit nothing here: "
-                f"{_listed([repr(name) for name in strange], ', ')}" + _guessed("; they look like ", tensors)
+                f"{_listed([shown(name) for name in strange], ', ')}" + _guessed("; they look like ", tensors)
             )
         result: dict[str, dict[str, Change]] = {}
         wrong: list[str] = []
@@ -121,9 +122,11 @@ class LoraFile:
             layer = _Layer(self.source, key, parts, shape, configs, component, parameter)
             changes = layer.changes()
             if layer.alpha() is None and "alpha" in parts:
-                unclear.append(key.module)
+                unclear.append(shown(key.module))
             if changes is None:
-                found = " and ".join("×".join(map(str, x.shape)) for name, x in parts.items() if name != "alpha")
+                found = " and ".join(
+                    "×".join(map(str, x.shape)) or "one number" for name, x in parts.items() if name != "alpha"
+                )
                 wrong.append(f"{parameter} of {'×'.join(map(str, shape))} has {found}")
                 continue
             result.setdefault(component, {}).update(changes)
@@ -253,7 +256,7 @@ class _Layer:
     def _check_needs(self, *names: str) -> None:
         if any(name not in self.parts for name in names):
             has, needs = " and ".join(sorted(self.parts)), " and ".join(names)
-            raise ValueError(f"{self.source}: {self.key.module[:120]!r} has {has} but needs {needs}")
+            raise ValueError(f"{self.source}: {shown(self.key.module)} has {has} but needs {needs}")
 
 
 def _low_rank(parts: Parts, shape: tuple[int, ...], alpha: float | None) -> LoraLayer | None:
@@ -288,7 +291,7 @@ def _bias(weight: str) -> str:
 
 def _listed(items: Sequence[str], between: str) -> str:
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return between.join(each if len(each) <= 120 else f"{each[:117]}…" for each in items[:_SHOWN]) + more
+    return between.join(each if len(each) <= 100 else f"{each[:99]}…" for each in items[:_SHOWN]) + more
 
 
 def _guessed(before: str, tensors: Mapping[str, StoredTensor]) -> str:

@@ -1,7 +1,7 @@
 """What pipelines do with LoRAs, under the published names; `adapters.lora` does it to a network."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -75,14 +75,17 @@ class LoraPipeline(TextualInversionPipeline):
             source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only, token)
             file = LoraFile.open(source.file(weight_name, USUAL_NAME, beside=PEFT_CONFIG))
         layers = file.layers(shapes)
+        undo: list[Callable[[], None]] = []
         try:
             for word, vectors in file.words().items():
                 self.load_textual_inversion({name: x.numpy(np.float32) for name, x in vectors.items()}, token=word)
                 self._bundled_words().setdefault(adapter_name, []).append(word)
             for name, lora in self._loras().items():
                 if name in layers:
-                    lora.load(adapter_name, layers[name])
+                    undo.append(lora.load(adapter_name, layers[name]))
         except Exception:
+            for put_back in undo:
+                put_back()
             self._forget([adapter_name])
             raise
 
