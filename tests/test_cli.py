@@ -183,7 +183,7 @@ def test_wrong_options_are_refused_before_anything_is_loaded(words, message, mon
         (["--model", "nothing.safetensors"], "Error: no file nothing.safetensors"),
         (["--tiny-vae", "nothing-here"], "Error: unknown model 'nothing-here'"),
         (["--lora", "nothing-here:0.5"], "Error: unknown model 'nothing-here'"),
-        (["--lora", "style:much"], "Error: lora must be PATH or PATH:WEIGHT"),
+        (["--lora", "style:much"], "Error: lora must be PATH, PATH:WEIGHT"),
         (["--controlnet", "nothing-here", "--control", "canny=photo.png"], "Error: unknown model 'nothing-here'"),
         (["--cache", "deepcash"], "Error: unknown cache 'deepcash'; known are deepcache"),
         (["--cache", "deepcache:0"], "Error: cache 'deepcache:0': cache_interval must be"),

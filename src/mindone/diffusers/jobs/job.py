@@ -5,7 +5,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..pipelines.mask_fills import MaskFill
 from ..schedulers.calibration_rows import check_rows, parse_rows
@@ -106,11 +106,10 @@ class PipelineKey(Fields):
         Option(unset="all of them"),
     ] = None
 
-    @field_validator("lora")
-    @classmethod
-    def _loras_have_weights(cls, lora: tuple[str, ...]) -> tuple[str, ...]:
-        merged(lora)
-        return lora
+    @model_validator(mode="after")
+    def _loras_have_weights(self) -> "PipelineKey":
+        merged(self.lora)
+        return self
 
 
 class Drawing(Fields):
