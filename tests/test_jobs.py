@@ -18,7 +18,7 @@ from pydantic import Field
 
 from mindone.diffusers import CalibratedMultistepScheduler, cli, schedulers
 from mindone.diffusers.cli.options import command_line, options_of
-from mindone.diffusers.jobs import Job, Option, PipelineKey, draw, load
+from mindone.diffusers.jobs import Job, Option, PipelineKey, draw, load, run
 from mindone.diffusers.jobs.png import read_job, read_parameters, save_png
 from tiny_pipelines import checkpoint, tiny_autoencoder_folder
 from tiny_pipelines import load as load_tiny
@@ -172,6 +172,20 @@ def test_a_job_draws_what_a_pipeline_s_call_draws(pipe):
         num_images=2, scheduler="euler", guidance_scale=3.5, negative_prompt="blue", height=72, width=80, clip_skip=1
     )
     np.testing.assert_array_equal(pixels(draw(pipe, drawn)), pixels(expected))
+
+
+@pytest.mark.parametrize("prompt_weights", [False, True])
+def test_a_latent_consistency_model_is_drawn_with_as_without_a_negative_prompt(prompt_weights, caplog):
+    run._warn_once.cache_clear()
+    plain = job(model=str(checkpoint("lcm")), dtype="float32", prompt_weights=prompt_weights)
+    lcm = load(plain)
+    lcm.set_progress_bar_config(disable=True)
+    expected = pixels(draw(lcm, plain))
+    assert not caplog.messages
+    np.testing.assert_array_equal(pixels(draw(lcm, plain.changed(negative_prompt="blue"))), expected)
+    assert caplog.messages == [
+        "negative_prompt has no effect on a latent consistency model, which has its guidance built in"
+    ]
 
 
 def test_the_command_line_draws_what_the_job_draws(pipe, tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import struct
 import threading
 import time
 
@@ -176,6 +177,18 @@ def test_a_broken_body_is_refused_in_the_same_form(client):
     assert client.put("/healthz").headers["Allow"] == "GET"
     deep = client.post("/v1/images/generations", content=b"[" * 100_000, headers={"Content-Type": "application/json"})
     assert deep.status_code == 400
+
+
+@pytest.mark.parametrize("entry", [(0x11A, 2, 1, b"\1\0\0\0"), (0x10E, 11, 1, b"A\0\0\0")], ids=["a length", "a text"])
+def test_pictures_whose_exif_data_are_of_a_wrong_type_are_refused(entry):
+    entries = [(0x112, 3, 1, b"\6\0\0\0"), entry]  # the first one turns the picture
+    tags = b"".join(struct.pack("<HHI", *each[:3]) + each[3] for each in entries)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + tags + b"\0\0\0\0"
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+    with pytest.raises(Refusal) as refusal:
+        open_upload(file.getvalue(), "image", 64)
+    assert refusal.value.status == 422
 
 
 # ---- the web user interface's ----------------------------------------------------------------------------------------

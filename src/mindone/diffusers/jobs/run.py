@@ -173,14 +173,15 @@ def _images(
 
     job = jobs[0]
     pictures = pictures or read_pictures(job)
-    scale = view.choose_guidance_scale(job.guidance_scale)
-    if scale <= 1 and any(each.negative_prompt for each in jobs):
-        _warn_once(f"negative_prompt has no effect at guidance_scale {scale:g}, which is no guidance")
+    unguided = _unguided(view, job)
+    if unguided and any(each.negative_prompt for each in jobs):
+        _warn_once(f"negative_prompt has no effect {unguided}")
     height, width = pictures.size(job.height, job.width, view.vae_scale_factor)
     if height is not None and width is not None:
         check_size(view, height, width)
     check_run(view, job, (height, width), sum(each.num_images for each in jobs))
-    arguments = {name: value for name, value in job.arguments.items() if name not in ("height", "width")}
+    elsewhere = {"height", "width", *(("negative_prompt",) if unguided else ())}
+    arguments = {name: value for name, value in job.arguments.items() if name not in elsewhere}
     if len(jobs) > 1:
         arguments["prompt"] = [each.prompt for each in jobs]
     if job.prompt_weights:
@@ -211,9 +212,18 @@ def _embeds(view: Component, job: Job) -> dict[str, object]:
     """The embeddings of a job whose prompts have weights."""
     from ..prompts import encode_prompt
 
-    guided = False if view.choose_guidance_scale(job.guidance_scale) <= 1 else None
-    texts = (job.prompt, job.negative_prompt)
+    guided = False if _unguided(view, job) else None
+    texts = (job.prompt, None if guided is False else job.negative_prompt)
     return encode_prompt(view, *texts, clip_skip=job.clip_skip, do_classifier_free_guidance=guided)
+
+
+def _unguided(view: Component, job: Job) -> str:
+    """Why no step of a job is guided away from a negative prompt; empty where steps are."""
+    scale = view.choose_guidance_scale(job.guidance_scale)
+    if scale <= 1:
+        return f"at guidance_scale {scale:g}, which is no guidance"
+    is_distilled = not view.takes_negative_prompts or view.unet.config.get("time_cond_proj_dim") is not None
+    return "on a latent consistency model, which has its guidance built in" if is_distilled else ""
 
 
 def _for_task(pipe: Pipeline, job: Job) -> Component:

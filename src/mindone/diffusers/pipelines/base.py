@@ -55,6 +55,8 @@ class Pipeline(
     """The pipeline's own entries of ``model_index.json``."""
     default_guidance_scale: ClassVar[float] = 7.5
     """For checkpoints that suggest none of their own."""
+    takes_negative_prompts: ClassVar[bool] = True
+    """Whether a call may have one."""
 
     def __init__(
         self, components: Mapping[str, Component], config: Mapping[str, object], engine: Engine | str | None = None

@@ -9,6 +9,7 @@ class LatentConsistencyModelPipeline(StableDiffusionPipeline):
     """`StableDiffusionPipeline` with the defaults that latent consistency models are published with."""
 
     default_guidance_scale = 8.5
+    takes_negative_prompts = False
 
     def __call__(  # type: ignore[override]
         self,

@@ -53,7 +53,10 @@ def load_image(
         ValueError: what was given is no image.
     """
     opened = image if isinstance(image, Image.Image) else _open(os.fspath(image))
-    upright = ImageOps.exif_transpose(opened)
+    try:
+        upright = ImageOps.exif_transpose(opened)
+    except Exception as error:  # what Pillow raises for broken EXIF data is not to be listed: struct.error, TypeError…
+        raise ValueError(f"the EXIF data of the image are broken: {error}") from None
     return convert_method(upright) if convert_method is not None else upright.convert("RGB")
 
 
