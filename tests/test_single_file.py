@@ -378,7 +378,7 @@ def test_the_metadata_counts_where_no_tensor_marks_and_nonsense_is_refused(marke
 def test_an_unmarked_network_of_stable_diffusion_2_is_told_by_a_bias(deviation, predicted):
     bias = np.array([-deviation, deviation] * 8, np.float32)
     unet = {
-        "conv_in.weight": number(0).reshape((1, 1, 1, 1)),
+        "conv_in.weight": StoredTensor.from_numpy(np.zeros((1, 4, 1, 1), np.float32)),
         "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias": StoredTensor.from_numpy(bias),
     }
     assert read_training({}, {}, None, unet, is_sd2=True).prediction_type == predicted

@@ -25,6 +25,9 @@ from .weights import Weights, open_weights
 
 Tensors = Mapping[str, StoredTensor]
 
+_NETWORKS = ("unet", "controlnet", "vae", "text_encoder", "text_encoder_2")
+_COMPONENTS = (*_NETWORKS, "tokenizer", "tokenizer_2", "scheduler")
+"""What goes from a pipeline's folder into a file."""
 _LIBRARIES = {"CLIPTextModel": "transformers", "CLIPTextModelWithProjection": "transformers"}
 
 
@@ -123,14 +126,14 @@ def folder_to_file(
         return
     checkpoint = Source(source)
     index = checkpoint.index()
-    classes = component_names(index, without=("safety_checker", "feature_extractor", "image_encoder"))
+    classes = {name: kind for name, kind in component_names(index).items() if name in _COMPONENTS}
     root = checkpoint.pipeline(classes, variant)
     folders = {name: component_folder(root, name) for name in classes}
     parts: list[Tensors] = []
     sizes: dict[str, int] = {}
     unet: Weights | None = None
     refiner = "text_encoder_2" in classes and "text_encoder" not in classes
-    for name in ("unet", "controlnet", "vae", "text_encoder", "text_encoder_2"):
+    for name in _NETWORKS:
         if name not in classes:
             continue
         basename = "model" if name.startswith("text_encoder") else "diffusion_pytorch_model"

@@ -91,6 +91,8 @@ class SingleFile:
     def options(self) -> dict[str, object]:
         """The pipeline's own entries of ``model_index.json``."""
         options = dict(self.family.options or {})
+        if "unet" in self.components and self.pipeline_of_unet == "StableDiffusionXLInstructPix2PixPipeline":
+            options["is_cosxl_edit"] = self.scheduler.get("timestep_type") == "continuous"
         if self.config_folder is None or not (self.config_folder / MODEL_INDEX).is_file():
             return options
         index = read_config(self.config_folder, MODEL_INDEX)

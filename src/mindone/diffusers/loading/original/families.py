@@ -61,16 +61,22 @@ class Family:
         return self.scheduler is EULER
 
 
+_CHANNELS = {
+    4: "StableDiffusionPipeline",
+    8: "StableDiffusionInstructPix2PixPipeline",
+    9: "StableDiffusionInpaintPipeline",
+}
+
 SD1 = Family(
     "Stable Diffusion 1.x",
-    {4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline"},
+    _CHANNELS,
     PNDM,
     64,
     modelspec="stable-diffusion-v1",
 )
 SD2 = Family(
     "Stable Diffusion 2.x",
-    {4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline"},
+    {**_CHANNELS, 5: "StableDiffusionDepth2ImgPipeline"},
     DDIM,
     64,
     modelspec="stable-diffusion-v2-512",
@@ -86,7 +92,11 @@ SD2_V = Family(
 )
 XL = Family(
     "Stable Diffusion XL",
-    {4: "StableDiffusionXLPipeline", 9: "StableDiffusionXLInpaintPipeline"},
+    {
+        4: "StableDiffusionXLPipeline",
+        8: "StableDiffusionXLInstructPix2PixPipeline",
+        9: "StableDiffusionXLInpaintPipeline",
+    },
     EULER,
     128,
     0.13025,

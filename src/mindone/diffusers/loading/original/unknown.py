@@ -20,7 +20,7 @@ _TELL_TALES = (
     ("time_stack.", "Stable Video Diffusion"),
     ("edm_mean", "Playground 2.5"),
     ("edm_std", "Playground 2.5"),
-    ("depth_model.", "Stable Diffusion 2 with a depth map"),
+    ("cc_projection.", "Zero-1-to-3"),
     ("noise_augmentor.", "Stable unCLIP"),
     ("embedder.model.visual.", "Stable unCLIP"),
     ("label_emb.weight", "the ×4 upscaler"),
