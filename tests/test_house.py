@@ -16,7 +16,7 @@ LAYERS = {
     "batch": {"jobs", "pipelines", "utils"},
     "bench": {"jobs", "pipelines", "acceleration", "models", "schedulers", "loading", "engines", "utils"},
     "jobs": {"prompts", "pipelines", "acceleration", "models", "schedulers", "loading", "utils"},
-    "prompts": {"pipelines", "adapters", "engines"},
+    "prompts": {"pipelines", "engines"},
     "pipelines": {"acceleration", "adapters", "models", "schedulers", "loading", "engines", "utils"},
     "acceleration": {"models", "schedulers", "functional", "loading", "engines", "utils"},
     "adapters": {"models", "schedulers", "functional", "loading", "engines", "utils"},

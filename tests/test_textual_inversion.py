@@ -155,9 +155,10 @@ def test_what_is_no_word_is_refused_and_leaves_the_pipeline_as_it_was(given, tok
     assert pipe.tokenizer.get_vocab() == before
 
 
-def test_a_saved_pipeline_keeps_its_words(tmp_path):
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_saved_pipeline_keeps_its_words(count, tmp_path):
     pipe = load(checkpoint("sd1"))
-    pipe.load_textual_inversion({WORD: vectors(pipe, count=1)})
+    pipe.load_textual_inversion({WORD: vectors(pipe, count=count)})
     pipe.save_pretrained(tmp_path)
     np.testing.assert_array_equal(images_of(load(tmp_path), prompt=PROMPT), images_of(pipe, prompt=PROMPT))
 

@@ -45,8 +45,6 @@ class Words:
         self.network, self.tokenizer = network, tokenizer
         self.vectors: dict[str, StoredTensor] = {}
         """(vectors, channels) by word."""
-        self.groups: dict[int, list[int]] = {}
-        """The ids of a word of several vectors, by the first one."""
         self._embedding = network.text_model.embeddings.token_embedding
         self._own_table = self._embedding.weight
         self._own_config = network.config
@@ -80,37 +78,11 @@ class Words:
             self.vectors.pop(word, None)
         self._apply()
 
-    def expanded(self, ids: Sequence[int]) -> list[int]:
-        """The ids of a text, with all ids of each added word where the text has its first one.
-
-        The tokenizer has found the words: it takes the longest where one begins with another, in any case.
-        """
-        found: list[int] = []
-        position = 0
-        while position < len(ids):
-            group = self.groups.get(ids[position], [ids[position]])
-            found += group
-            is_spelled_out = len(group) > 1 and list(ids[position : position + len(group)]) == group
-            position += len(group) if is_spelled_out else 1
-        return found
-
-    def spelled_out(self, text: str) -> str:
-        """``text`` with all tokens of each added word in the word's place."""
-        names = {group[0]: self.tokenizer.convert_ids_to_tokens(group) for group in self.groups.values()}
-        parts, end, ids = [], 0, self.tokenizer.spans(text)
-        for i, (number, start, stop) in enumerate(ids):
-            group = self.groups.get(number, [])
-            if group and [each for each, _, _ in ids[i : i + len(group)]] != group:
-                parts += [text[end:start], " ".join(names[number])]
-                end = stop
-        return "".join([*parts, text[end:]])
-
     def _apply(self) -> None:
         spelled = {word: tokens_of(word, vectors.shape[0]) for word, vectors in self.vectors.items()}
         self.tokenizer.set_added_tokens([token for tokens in spelled.values() for token in tokens])
         known = self.tokenizer.get_vocab()
         ids = {word: [known[token] for token in tokens] for word, tokens in spelled.items()}
-        self.groups = {group[0]: group for group in ids.values() if len(group) > 1}
         rows: dict[int, NDArray[np.float32]] = {}
         for word, group in ids.items():
             rows |= dict(zip(group, self.vectors[word].numpy(np.float32)))
@@ -137,14 +109,27 @@ def words_of(network: CLIPTextModel, tokenizer: CLIPTokenizer) -> Words:
     return words
 
 
-def encoded(network: CLIPTextModel, tokenizer: CLIPTokenizer, text: str) -> list[int]:
-    """The ids of a text for a text encoder, all of each added word's, without the start and the end token."""
-    words: Words | None = getattr(network, "words", None)
-    ids = tokenizer.encode(text, add_special_tokens=False)
-    return ids if words is None else words.expanded(ids)
+def encoded(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+    """The ids of a text, with all ids of each added word where the text has its first one.
+
+    The tokenizer has found the words: it takes the longest where one begins with another, in any case.
+    """
+    ids, found, position = tokenizer.encode(text, add_special_tokens=False), [], 0
+    while position < len(ids):
+        group = tokenizer.groups.get(ids[position], [ids[position]])
+        found += group
+        is_spelled_out = ids[position : position + len(group)] == group
+        position += len(group) if is_spelled_out else 1
+    return found
 
 
-def groups_of(network: CLIPTextModel) -> Mapping[int, Sequence[int]]:
-    """The ids of each added word of several vectors, by the first one."""
-    words: Words | None = getattr(network, "words", None)
-    return {} if words is None else words.groups
+def spelled_out(tokenizer: CLIPTokenizer, text: str) -> str:
+    """``text`` with all tokens of each added word in the word's place."""
+    parts: list[str] = []
+    spans, end = tokenizer.spans(text), 0
+    for i, (number, start, stop) in enumerate(spans):
+        group = tokenizer.groups.get(number, [number])
+        if [each for each, _, _ in spans[i : i + len(group)]] != group:
+            parts += [text[end:start], " ".join(tokenizer.convert_ids_to_tokens(group))]
+            end = stop
+    return "".join([*parts, text[end:]])

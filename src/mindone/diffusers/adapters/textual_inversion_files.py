@@ -25,12 +25,6 @@ class TextualInversion:
     vectors: Mapping[str, StoredTensor]
     """(vectors, width) by text encoder."""
 
-    @property
-    def tokens(self) -> list[str]:
-        """The tokens that stand for the vectors, one each, as published: ``cat``, ``cat_1``, ``cat_2``, …"""
-        count = next(iter(self.vectors.values())).shape[0]
-        return [self.token, *(f"{self.token}_{i}" for i in range(1, count))]
-
 
 def open_textual_inversion(
     path: str | os.PathLike[str], widths: Mapping[str, int], token: str | None = None

@@ -8,7 +8,7 @@ library, set up as transformers' `CLIPTokenizerFast` is, so the ids are the same
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -69,6 +69,7 @@ class CLIPTokenizer(PublishedTokenizer):
 
         self.model_max_length = model_max_length
         self._loaded: str | None = None
+        self._groups: dict[int, list[int]] | None = None
         special = read_fields(SpecialTokens, special_tokens or {}, "special_tokens")
         self.bos_token, self.eos_token = special.bos_token.content, special.eos_token.content
         self.unk_token, self.pad_token = special.unk_token.content, special.pad_token.content
@@ -221,6 +222,17 @@ class CLIPTokenizer(PublishedTokenizer):
         ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
         return ids[: self._length(max_length)] if truncation else ids
 
+    @property
+    def groups(self) -> dict[int, list[int]]:
+        """The ids of added tokens that are one word, by the first one: ``cat``, ``cat_1``, ``cat_2``, as published."""
+        if self._groups is None:
+            added, groups = self.added_tokens_encoder, {}
+            for token, number in added.items():
+                names = takewhile(added.__contains__, (f"{token}_{i}" for i in range(1, _CONTEXT)))
+                groups[number] = [number, *(added[name] for name in names)]
+            self._groups = {number: group for number, group in groups.items() if len(group) > 1}
+        return self._groups
+
     def normalized(self, text: str) -> str:
         """A text as it is searched for tokens: composed, in lower case, with single spaces."""
         return str(self._tokenizer.normalizer.normalize_str(text))
@@ -294,7 +306,7 @@ class CLIPTokenizer(PublishedTokenizer):
 
         if self._loaded is None:
             self._loaded = self._tokenizer.to_str()
-        self._tokenizer = tokenizers.Tokenizer.from_str(self._loaded)
+        self._tokenizer, self._groups = tokenizers.Tokenizer.from_str(self._loaded), None
         self.add_tokens(tokens)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -341,6 +353,7 @@ class CLIPTokenizer(PublishedTokenizer):
         """Make the tokenizer see each token as a whole wherever it is in a text; its own flags win."""
         from tokenizers import AddedToken
 
+        self._groups = None
         defaults = {"special": special} | ({} if normalized is None else {"normalized": normalized})
         added = [
             AddedToken(**defaults | {flag: value for flag, value in asdict(token).items() if value is not None})

@@ -48,7 +48,7 @@ class TextTower(NamedTuple):
 
     def ids(self, text: str) -> list[int]:
         """The tokens of a text, all of them, without the start and the end."""
-        return encoded(self.network, self.tokenizer, text)
+        return encoded(self.tokenizer, text)
 
     def framed(self, ids: Sequence[int]) -> list[int]:
         """The tokens of a text between the start and the end, padded to what one run reads; what is beyond is cut."""

@@ -8,7 +8,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from ..adapters.textual_inversion import Words, words_of
+from ..adapters.textual_inversion import Words, spelled_out, words_of
 from ..adapters.textual_inversion_files import TextualInversion, open_textual_inversion, read_textual_inversion
 from ..engines import Array
 from ..loading.hub_files import FileSource
@@ -100,11 +100,10 @@ class TextualInversionPipeline:
             each.remove(names)
 
     def maybe_convert_prompt(self, prompt: str | list[str], tokenizer: CLIPTokenizer) -> str | list[str]:
-        """Prompts with all tokens of each loaded word in the word's place; a call does it by itself."""
-        words = next(iter(self._words(tokenizer).values()))
+        """Prompts with all tokens of each added word in the word's place; a call does it by itself."""
         if isinstance(prompt, str):
-            return words.spelled_out(prompt)
-        return [words.spelled_out(text) for text in prompt]
+            return spelled_out(tokenizer, prompt)
+        return [spelled_out(tokenizer, text) for text in prompt]
 
     def _words(
         self, tokenizer: CLIPTokenizer | None = None, text_encoder: CLIPTextModel | None = None

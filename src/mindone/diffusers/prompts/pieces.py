@@ -7,7 +7,6 @@ follows the comma begins the next piece; BREAK ends a piece early. A word of sev
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..adapters.textual_inversion import groups_of
 from ..pipelines.prompts import TextTower
 from .syntax import parse_prompt
 
@@ -42,7 +41,7 @@ def pieces_of(prompt: str, tower: TextTower, name: str = "prompt") -> list[Piece
     Raises:
         ValueError: there are more than 40 of them, or what `parse_prompt` raises.
     """
-    length, groups = tower.length - 2, groups_of(tower.network)
+    length, groups = tower.length - 2, tower.tokenizer.groups
     comma = tower.tokenizer.convert_tokens_to_ids(_COMMA)
     pieces, last_comma = [Piece()], -1
     for part in parse_prompt(prompt, name):
@@ -59,6 +58,8 @@ def pieces_of(prompt: str, tower: TextTower, name: str = "prompt") -> list[Piece
                 pieces.append(piece.cut(last_comma + 1))
                 last_comma = -1
             group = groups.get(token, [token])
+            if len(group) > length:
+                raise ValueError(f"{name} has a word of {len(group)} vectors; a piece holds {length}")
             if len(pieces[-1].ids) + len(group) > length:
                 pieces.append(Piece())
                 last_comma = -1
