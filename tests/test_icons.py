@@ -12,6 +12,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from mindone.diffusers import AutoencoderTiny, DiffusionPipeline, DPMSolverMultistepScheduler, LCMScheduler
+from mindone.diffusers.schedulers import by_name
 from mindone.diffusers.utils import make_image_grid
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -44,6 +45,25 @@ def psnr(image: Image.Image, name: str) -> float:
 @pytest.mark.parametrize("engine, count", [("openvino", 2), ("mindspore", 1)])
 def test_base_draws_the_golden_images(engine, count):
     assert psnr(draw("icons", engine, "float32", count=count), "icons") >= 30
+
+
+@pytest.mark.parametrize("scheduler", [None, "deis", "dpm2"])
+def test_half_of_the_way_the_estimate_of_the_clean_latents_is_near_the_picture_and_the_latents_are_not(scheduler):
+    pipe = DiffusionPipeline.from_pretrained("icons", engine="openvino")  # its own scheduler is PNDM
+    pipe.set_progress_bar_config(disable=True)
+    if scheduler is not None:
+        pipe.scheduler = by_name(scheduler, pipe.scheduler.config)
+    seen = []
+
+    def callback(pipe, step, timestep, tensors):
+        if pipe.steps_done == 4:
+            seen.append([np.array(pipe.pred_original_sample), np.array(tensors["latents"])])
+        return {}
+
+    options = {"num_inference_steps": 8, "output_type": "latent", "callback_on_step_end": callback}
+    last = np.array(pipe(PROMPTS[0], generator=np.random.default_rng(0), **options).images)
+    estimate, latents = (peak_signal_noise_ratio(last, each, data_range=np.ptp(last)) for each in seen[0])
+    assert estimate >= 25 and latents <= 22  # dB; 26 to 35, and 13.8 to 21.6
 
 
 def test_base_in_half_precision_stays_near_the_golden_images():

@@ -18,6 +18,7 @@ from mindone.diffusers import (
     StableDiffusionXLPipeline,
 )
 from mindone.diffusers.pipelines.safety import CLIPImageProcessor, find_unsafe
+from mindone.diffusers.schedulers import by_name
 from tiny_pipelines import PROMPT, checkpoint, images_of, load, tiny_autoencoder_folder
 
 
@@ -245,6 +246,32 @@ def test_progress_bar_counts_steps_and_can_be_turned_off(pipe, capfd):
     pipe.set_progress_bar_config(disable=True)
     images_of(pipe)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "done"),
+    [
+        ("pndm", {}, [0, 1, 2, 3, 4]),  # calls the network once more than it has steps
+        ("heun", {}, [0, 1, 1, 2, 2, 3, 4]),  # twice a step, but for the last
+        ("dpm2-ancestral", {}, [0, 1, 1, 2, 2, 3, 4]),
+        ("euler", {}, [1, 2, 3, 4]),
+        ("heun", {"denoising_end": 0.5}, [0, 1, 2]),
+        ("heun", {"timesteps": [999, 600, 300]}, [0, 1, 1, 2, 3]),
+    ],
+)
+def test_steps_are_counted_as_the_user_counts_them(name, options, done):
+    pipe = load(checkpoint("sdxl"))
+    pipe.scheduler = by_name(name, {**pipe.scheduler.config, "skip_prk_steps": True})
+    seen = []
+
+    def callback(pipe, step, timestep, tensors):
+        seen.append((pipe.steps_done, pipe.num_inference_steps, pipe.num_timesteps))
+        return {}
+
+    number = {} if "timesteps" in options else {"num_inference_steps": 4}
+    images_of(pipe, callback_on_step_end=callback, **number, **options)
+    assert [each[0] for each in seen] == done
+    assert {each[1:] for each in seen} == {(done[-1], len(done))}
 
 
 def test_custom_timesteps_take_the_place_of_a_number(pipe):

@@ -25,7 +25,7 @@ class Bar(Protocol):
 class DenoisingStep:
     """What a step came to: the less noisy ``latents``, and the scheduler's estimate of the clean ones.
 
-    ``pred_original_sample`` is None where the scheduler forms none.
+    ``pred_original_sample`` is None where a scheduler of the user's own does not say.
     """
 
     index: int
@@ -53,6 +53,7 @@ def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
     Between two steps whoever consumes may change the run's tensors and settings.
     """
     count = len(run.timesteps)
+    run.settings.steps_done = 0
     for index, timestep in enumerate(run.timesteps):
         if run.settings.interrupt:
             return
@@ -61,6 +62,8 @@ def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
         output = run.scheduler.step(noise, timestep, latents, **run.step_options)
         run.tensors["latents"] = run.after_step(index, output.prev_sample)
         run.settings.pred_original_sample = output.pred_original_sample
+        # Some schedulers call the network twice a step, or several times in the first ones.
+        run.settings.steps_done = (index + 1) * run.num_inference_steps // count
         yield DenoisingStep(index, timestep, run.tensors["latents"], output.pred_original_sample)
 
 

@@ -46,11 +46,13 @@ class Settings:
     guidance_interval: Interval = (0.0, 1.0)
     interrupt: bool = False
     num_timesteps: int = 0
+    num_inference_steps: int = 0
+    steps_done: int = 0
     clip_skip: int | None = None
     cross_attention_kwargs: Mapping[str, object] | None = None
     denoising_end: float | None = None
     pred_original_sample: Array | None = None
-    """What the scheduler made of the last step: an estimate of the clean latents, where it forms one."""
+    """What the scheduler made of the last step: an estimate of the clean latents."""
 
 
 class Control(Protocol):
@@ -168,9 +170,12 @@ class Run:
         self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)
 
     def use_timesteps(self, timesteps: np.ndarray, num_inference_steps: int) -> None:
-        """Visit these of the scheduler's timesteps, which a user counts as so many steps."""
-        self.timesteps, self.num_inference_steps = timesteps, num_inference_steps
-        self.settings.num_timesteps = len(timesteps)
+        """Visit these of the scheduler's timesteps, which a user counts as so many steps; two of an order 2 are one."""
+        self.timesteps = timesteps
+        self.num_inference_steps = num_inference_steps = min(
+            num_inference_steps, math.ceil(len(timesteps) / self.scheduler.order)
+        )
+        self.settings.num_timesteps, self.settings.num_inference_steps = len(timesteps), num_inference_steps
 
     def set_step_options(self, eta: float, generator: Generators) -> None:
         """What the steps of this run are called with."""
@@ -272,8 +277,18 @@ class RunsOfPipeline:
 
     @property
     def num_timesteps(self) -> int:
-        """How many timesteps the run visits."""
+        """How many timesteps the run visits, each with a call of the network."""
         return int(self._read("num_timesteps"))
+
+    @property
+    def num_inference_steps(self) -> int:
+        """How many steps the run has, as its user counts them: some schedulers visit more timesteps."""
+        return int(self._read("num_inference_steps"))
+
+    @property
+    def steps_done(self) -> int:
+        """How many of them are done."""
+        return int(self._read("steps_done"))
 
     @property
     def clip_skip(self) -> int | None:
@@ -295,7 +310,7 @@ class RunsOfPipeline:
 
     @property
     def pred_original_sample(self) -> Array | None:
-        """The scheduler's estimate of the clean latents after the last step, for previews; None where it forms none."""
+        """The scheduler's estimate of the clean latents after the last step, for previews."""
         return self._read("pred_original_sample")
 
     # The spellings that published callbacks set.

@@ -120,6 +120,7 @@ def _after_step(ticket: Ticket, began: float) -> StepCallback:
         shows = done < steps and done * parts // steps > step * parts // steps
         step_seconds = (time.monotonic() - began) / done
         preview = ticket.estimate.picture(SHARE * step_seconds * steps / parts) if shows else None
-        ticket.tell(Progress(done, steps, step_seconds * (steps - done), preview))
+        left = step_seconds * (steps - done)
+        ticket.tell(Progress(pipe.steps_done, pipe.num_inference_steps, left, preview))
 
     return after_step
