@@ -44,7 +44,14 @@ LEFT_OUT: dict[str, dict[str, str]] = {
 KEPT = {("CLIPTextModel", "push_to_hub"), ("CLIPTextModelWithProjection", "push_to_hub")} | {
     (cls, name)
     for cls in ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline")
-    for name in ABSENT_FEATURES["LoRAs of a single network"][1]
+    for name in ABSENT_FEATURES["LoRAs of an autoencoder"][1]
+}
+KEPT |= {
+    ("UNet2DConditionModel", name)
+    for name in (
+        *ABSENT_FEATURES["LoRAs of an autoencoder"][1],
+        *("active_adapters", "disable_adapters", "enable_adapters", "load_lora_adapter", "set_adapter", "unload_lora"),
+    )
 }
 
 OTHERWISE = """\

@@ -185,5 +185,5 @@ def test_an_adapter_without_image_encoder_takes_vectors(pipe):
 
 def test_the_file_itself_may_be_named(pipe):
     pipe = load(checkpoint("sd1"))
-    pipe.load_ip_adapter(ip_adapter_folder("sd1", "plain") / SUBFOLDER / WEIGHTS)
+    pipe.load_ip_adapter(ip_adapter_folder("sd1", "plain") / SUBFOLDER / WEIGHTS, low_cpu_mem_usage=True)
     assert isinstance(pipe.feature_extractor, CLIPImageProcessor) and pipe.image_encoder is not None

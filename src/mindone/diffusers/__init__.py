@@ -137,7 +137,7 @@ _HOME = {
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
     "TCDScheduler": "schedulers",
     "TaylorSeerCacheConfig": "acceleration.taylorseer",
-    "UNet2DConditionModel": "models.unet",
+    "UNet2DConditionModel": "adapters.unet_loras",
     "UniPCMultistepScheduler": "schedulers",
 }
 

@@ -17,7 +17,7 @@ _CONTROLNET = {"ControlNetModel": "models.controlnet"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "models.multi_controlnet"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
-_UNET = {"UNet2DConditionModel": "models.unet", "UNet2DConditionOutput": "models.outputs"}
+_UNET = {"UNet2DConditionModel": "adapters.unet_loras", "UNet2DConditionOutput": "models.outputs"}
 _RANDN = {"randn_tensor": "pipelines.noise"}
 _RESCALE = {"rescale_noise_cfg": "pipelines.predictors"}
 

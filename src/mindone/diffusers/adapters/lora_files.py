@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,15 @@ class LoraFile:
             if (match := _BUNDLED.match(name)) is not None:
                 found.setdefault(match[1], {})[match[2].removeprefix("string_to_param.")] = tensor
         return found
+
+    def of_component(self, component: str) -> "LoraFile":
+        """The same without the layers of other networks than ``component``, and without words."""
+        kept = {}
+        for name, tensor in self.tensors.items():
+            key = parse_key(name)
+            if not _BUNDLED.match(name) and (key is None or key.component == component):
+                kept[name] = tensor
+        return replace(self, tensors=kept)
 
     def layers(self, networks: Mapping[str, Shapes]) -> dict[str, dict[str, Change]]:
         """Find the layer of ``networks`` that every tensor belongs to.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import engines
 from ..engines.base import Array, Input, Stored
-from ..engines.binding import bind, is_put_on, own, published_name
+from ..engines.binding import bind, bound, is_covered, is_put_on, own, published_name
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import as_input, prepare
 from ..loading import dtypes
@@ -336,7 +336,8 @@ class _Cast(Mapping[str, StoredTensor]):
         self.parameters = model.published_parameters()
         self.int8: dict[str, StoredTensor] = {}
         for name, parameter in self.parameters.items():
-            if not parameter.has_init and isinstance(values := own(parameter), Int8Tensor):
+            values = own(parameter) if is_covered(parameter) else bound(parameter)
+            if isinstance(values, Int8Tensor):
                 self.int8 |= values.tensors(name)
 
     def __getitem__(self, name: str) -> StoredTensor:

@@ -49,6 +49,7 @@ class IPAdapterPipeline:
         weight_name: str | list[str | None] | None = None,
         image_encoder_folder: str | None = "image_encoder",
         *,
+        low_cpu_mem_usage: bool = True,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -64,6 +65,7 @@ class IPAdapterPipeline:
             weight_name: the file, such as ``ip-adapter_sd15.safetensors`` or ``ip-adapter-plus_sd15.safetensors``.
             image_encoder_folder: the image encoder's folder in ``subfolder``, or a whole path when it has a slash; None
                 loads none, and calls take ``ip_adapter_image_embeds``.
+            low_cpu_mem_usage: makes no difference: tensors stay in the file until they are wanted.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:

@@ -5,24 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..adapters.block_weights import BlockWeights, component_weight
 from ..adapters.lora import NetworkLora, call_weights, lora_of
-from ..adapters.lora_configs import PEFT_CONFIG
-from ..adapters.lora_files import LoraFile
 from ..adapters.lora_matrices import lora_scale
 from ..adapters.lora_names import Shapes
-from ..engines import Array
-from ..loading.hub_files import FileSource
-from ..loading.safetensors import StoredTensor
+from ..adapters.lora_sources import Tensors, find_lora
+from ..adapters.unet_loras import UNet2DConditionModel as UNet2DConditionModel  # with its methods for LoRAs
 from ..models.base import Model
 from .textual_inversion import TextualInversionPipeline
 
-USUAL_NAME = "pytorch_lora_weights.safetensors"
 NETWORKS = ("unet", "text_encoder", "text_encoder_2")
 
-Tensors = Mapping[str, NDArray[np.generic] | StoredTensor | Array]
 Weight = BlockWeights | Mapping[str, object] | None
 """A number, the published form with blocks, or ``{"unet": …, "text_encoder": …}`` of either."""
 
@@ -36,6 +30,9 @@ class LoraPipeline(TextualInversionPipeline):
         *,
         weight_name: str | None = None,
         adapter_name: str | None = None,
+        subfolder: str | None = None,
+        use_safetensors: bool | None = None,
+        low_cpu_mem_usage: bool = True,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -53,6 +50,9 @@ class LoraPipeline(TextualInversionPipeline):
                 ``adapter_config.json``) and kohya's trainer.
             weight_name: the file in a folder or repository that has several.
             adapter_name: what the other methods know it by; ``default_0``, ``default_1``, … by default.
+            subfolder: where in it the file lies; on the hub it needs ``weight_name``.
+            use_safetensors: must not be False: pickles are not read.
+            low_cpu_mem_usage: makes no difference: tensors stay in the file until they are wanted.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:
@@ -69,11 +69,8 @@ class LoraPipeline(TextualInversionPipeline):
                 f"an adapter {adapter_name!r} is loaded already; delete_adapters first, or take another name"
             )
         shapes = {name: shapes_of(network) for name, network in self._adapted().items()}
-        if isinstance(path_or_id_or_dict, Mapping):
-            file = LoraFile({name: _stored(tensor) for name, tensor in path_or_id_or_dict.items()})
-        else:
-            source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only, token)
-            file = LoraFile.open(source.file(weight_name, USUAL_NAME, beside=PEFT_CONFIG))
+        where = (weight_name, subfolder, use_safetensors, revision, cache_dir, local_files_only, token)
+        file = find_lora(path_or_id_or_dict, *where)
         layers = file.layers(shapes)
         undo: list[Callable[[], None]] = []
         try:
@@ -263,9 +260,3 @@ def _weight(weight: Weight, component: str) -> BlockWeights:
     if isinstance(weight, Mapping) and not set(weight) & set(NETWORKS):
         weight = {"unet": weight}
     return component_weight(weight, component)
-
-
-def _stored(tensor: NDArray[np.generic] | StoredTensor | Array) -> StoredTensor:
-    if isinstance(tensor, StoredTensor):
-        return tensor
-    return StoredTensor.from_numpy(tensor.asnumpy() if hasattr(tensor, "asnumpy") else np.asarray(tensor))
