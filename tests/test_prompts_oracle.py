@@ -12,7 +12,7 @@ pytestmark = pytest.mark.oracle
 PARTS = [
     *[("a red cat, ", 1.0), ("sitting", 1.3), (" on a mat, ", 1.0)] * 6,
     ("at night without a single comma for twenty tokens", 0.7),
-    *[(" red ", 1.0), ("cat", 1.21)] * 30,
+    *[("ring ", 1.0), ("on", 1.21)] * 30,  # means that are far from 0, by which they are divided
 ]
 PROMPT = "".join(text if weight == 1 else f"({text}:{weight})" for text, weight in PARTS)
 
