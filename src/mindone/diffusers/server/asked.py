@@ -47,7 +47,7 @@ def honoured(
 def _check_neutral(name: str, value: object, harmless: tuple[object, ...] | None) -> None:
     if harmless is None or _is_empty(value) or value in harmless:
         return
-    known = " or ".join(repr(each) for each in dict.fromkeys(harmless) if each is not None)
+    known = " or ".join(repr(each) for each in harmless if isinstance(each, (int, float, str)) and len(repr(each)) < 40)
     raise Refusal(422, f"{name} cannot be honoured here; leave it out" + (f", or at {known}" if known else ""), name)
 
 

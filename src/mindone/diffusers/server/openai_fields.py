@@ -11,7 +11,7 @@ from ..jobs.job import SchedulerName
 from ..utils.types import Value
 from .asked import honoured
 from .refusals import Refusal
-from .request import LARGEST_SEED
+from .request import LARGEST_SEED, Count
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
@@ -23,7 +23,7 @@ class ImageFields(BaseModel):
 
     prompt: str
     model: str | None = None
-    n: Annotated[int, Field(ge=1)] = 1
+    n: Count = 1
     size: Annotated[str, Field(description="WIDTHxHEIGHT, or auto for the model's.")] = "auto"
     response_format: Literal["b64_json"] = "b64_json"
     stream: bool = False
@@ -41,7 +41,7 @@ class ImageFields(BaseModel):
 
     negative_prompt: Annotated[str | None, Field(description="Of our own, as all that follow.")] = None
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
+    steps: Count | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
     scheduler: SchedulerName | None = None
     profile: Annotated[str | None, Field(description="A speed that GET /v1/models lists.")] = None

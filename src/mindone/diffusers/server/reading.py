@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Coroutine, Mapping
 from typing import NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from ..utils.printable import printable
 from ..utils.types import Value
 from .refusals import Refusal
-
-_MOST_DIGITS = 400
-"""Of a number: the largest float has 309, and what takes longer to read means nothing to any field."""
 
 
 class ReadingRoute(APIRoute):
@@ -47,19 +44,21 @@ def read_json(body: bytes) -> Value:
     """The value of a JSON text; None of an empty one.
 
     Raises:
-        Refusal: it is no JSON, or holds NaN, a number beyond all bounds, or half a character.
+        Refusal: it is no JSON, or holds NaN, a number of thousands of digits, or half a character.
     """
     if not body:
         return None
     try:
         text = body.decode(json.detect_encoding(body))
-        value = json.loads(text, parse_int=_integer, parse_float=_finite, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=_no_number)
+        if "\\u" in text:
+            check_texts(value if isinstance(value, dict) else {"the body": value})
     except RecursionError:
         raise Refusal(400, "the body is nested too deeply") from None
-    except ValueError:
+    except (json.JSONDecodeError, UnicodeDecodeError):
         raise Refusal(422, "the body is no valid JSON") from None
-    if "\\u" in text:
-        check_texts(value if isinstance(value, dict) else {"the body": value})
+    except ValueError:  # Python's own bound
+        raise Refusal(422, "the body holds a number of thousands of digits") from None
     return value
 
 
@@ -73,25 +72,8 @@ def check_texts(values: Mapping[str, object]) -> None:
         try:
             json.dumps([name, value], ensure_ascii=False, default=str).encode()
         except UnicodeEncodeError:
-            shown = ascii(name)[1:81] if not name.isprintable() else name[:80]
+            shown = printable(name)[:80]
             raise Refusal(422, f"{shown} holds half a character (a lone surrogate), which no text has", shown) from None
-
-
-def _integer(digits: str) -> int:
-    return int(_bounded(digits))
-
-
-def _finite(digits: str) -> float:
-    number = float(_bounded(digits))
-    if not math.isfinite(number):
-        raise Refusal(422, f"the body holds the number {digits[:40]}, which is beyond all bounds")
-    return number
-
-
-def _bounded(digits: str) -> str:
-    if len(digits) > _MOST_DIGITS:
-        raise Refusal(422, f"the body holds a number of {len(digits)} digits; at most {_MOST_DIGITS} are read")
-    return digits
 
 
 def _no_number(name: str) -> NoReturn:

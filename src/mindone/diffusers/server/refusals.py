@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..utils.errors import one_line
+
 
 class Refusal(Exception):
     """Raised anywhere while a request is handled; each API tells it in its own form.
@@ -11,7 +13,7 @@ class Refusal(Exception):
     Args:
         status: of HTTP: 401 no key, 404 no such thing, 413 too large, 422 not as it should be, 429 come back later, 503
             going away, 500 our fault.
-        message: what was given and what would work.
+        message: what was given and what would work; made one line of at most 500 characters.
         field: the request's field that it concerns.
         retry_after: in how many seconds to come back.
         headers: what else the response is to carry.
@@ -26,7 +28,7 @@ class Refusal(Exception):
         headers: Mapping[str, str] | None = None,
     ):
         super().__init__(message)
-        self.status, self.message, self.field, self.retry_after = status, message, field, retry_after
+        self.status, self.message, self.field, self.retry_after = status, one_line(message), field, retry_after
         self._headers = headers or {}
 
     def __reduce__(self) -> tuple[type[Refusal], tuple[int, str, str | None, int | None]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from starlette.requests import Request
 
 from ..jobs import Job
@@ -19,6 +20,8 @@ from .ticket import Ticket
 from .uploads import Upload
 
 LARGEST_SEED = 2**63 - 1
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+"""What a request may count, before the operator's bounds: a number that can be computed with and written down."""
 
 
 @dataclass(frozen=True)

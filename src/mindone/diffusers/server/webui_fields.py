@@ -12,7 +12,7 @@ from ..utils.infotext import SAMPLERS, scheduler_of
 from ..utils.types import Value
 from .asked import Neutral, honoured
 from .refusals import Refusal
-from .request import LARGEST_SEED
+from .request import LARGEST_SEED, Count
 
 NEUTRAL: Neutral = MappingProxyType(
     {
@@ -105,12 +105,12 @@ class TextFields(BaseModel):
     sampler_name: str | None = None
     sampler_index: str | None = None
     scheduler: str | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 1
-    n_iter: Annotated[int, Field(ge=1)] = 1
-    steps: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Count = 1
+    n_iter: Count = 1
+    steps: Count | None = None
     cfg_scale: Annotated[float, Field(ge=0, le=100)] | None = None
-    width: Annotated[int, Field(ge=_SIDES)] | None = None
-    height: Annotated[int, Field(ge=_SIDES)] | None = None
+    width: Annotated[Count, Field(ge=_SIDES)] | None = None
+    height: Annotated[Count, Field(ge=_SIDES)] | None = None
     denoising_strength: Annotated[float, Field(ge=0, le=1)] | None = None
     clip_skip: Annotated[int, Field(ge=1, le=12)] | None = None
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -213,7 +213,7 @@ class Img2Img(TextFields):
     mask_blur_y: Annotated[int, Field(ge=0, le=64)] = 4
     inpainting_fill: Annotated[int, Field(ge=0, le=3)] = 0
     inpaint_full_res: bool = True
-    inpaint_full_res_padding: Annotated[int, Field(ge=0)] = 0
+    inpaint_full_res_padding: Annotated[int, Field(ge=0, le=8192)] = 0
     inpainting_mask_invert: Annotated[int, Field(ge=0, le=1)] = 0
 
     @classmethod

@@ -7,15 +7,19 @@ _LONGEST = 500
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says. What a user can cause is a ValueError or an OSError; others get the name of their kind.
-
-    Characters that do not print are escaped, and of a long message the beginning and the end are kept.
-    """
-    message = printable(" ".join(str(error).split()))
+    """What an error says, see `one_line`. A user can cause a ValueError or an OSError; others get the name of their
+    kind."""
+    message = str(error)
     if isinstance(error, MemoryError):
         message = f"out of memory{': ' if message else ''}{message}"
     elif not (isinstance(error, (ValueError, OSError)) and message):
         message = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return one_line(message)
+
+
+def one_line(message: str) -> str:
+    """A message in one line: what does not print is escaped, and of a long one beginning and end are kept."""
+    message = printable(" ".join(message.split()))
     if len(message) <= _LONGEST:
         return message
     end = _LONGEST // 3
