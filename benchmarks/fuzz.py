@@ -33,6 +33,10 @@ ROUND = 200
 """Examples between two looks at the clock."""
 
 
+REFUSED = object()
+"""What a request comes to that is refused; files are refused by raising."""
+
+
 class Finding(AssertionError):
     """An input that ended otherwise than it may."""
 
@@ -217,9 +221,9 @@ def targets() -> dict[str, Target]:
         return parse_infotext(path.read_text(encoding="utf-8", errors="replace"))
 
     def read_prompt(path: Path) -> object:
-        from mindone.diffusers.prompts import parse_prompt_weights
+        from mindone.diffusers.prompts.syntax import parse_prompt
 
-        return parse_prompt_weights(path.read_text(encoding="utf-8", errors="replace"))
+        return parse_prompt(path.read_text(encoding="utf-8", errors="replace"))
 
     job = {"prompt": "a cat", "steps": 3, "seed": 1, "width": 64, "height": 64, "negative_prompt": "dog"}
     rows = [json.dumps(job), json.dumps({**job, "cache": ["deepcache:2"], "guidance_scale": 3.5})]
@@ -300,7 +304,7 @@ def _requests(folder: Path) -> dict[str, Target]:
                 raise Finding(f"{path} answers {answer.status_code}: {answer.text[:300]}")
             if answer.status_code >= 400 and len(answer.content) > 4 * CHARACTERS:
                 raise Finding(f"{path} refuses in {len(answer.content)} bytes")
-            return answer
+            return REFUSED if answer.status_code >= 400 else answer
 
         return send
 
@@ -330,7 +334,8 @@ def judge(target: Target, content: bytes, folder: Path) -> str:
     signal.alarm(HANGS_AFTER)
     outcome = "read"
     try:
-        target.read(path)
+        if target.read(path) is REFUSED:
+            outcome = "refused"
     except Finding:
         raise
     except (ValueError, OSError) as error:
