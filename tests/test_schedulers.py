@@ -15,9 +15,11 @@ from golden.schedulers_cases import CASES, LATENT, NOISE_SEED, Case, Trajectory,
 from mindone.diffusers.schedulers import (
     SCHEDULERS,
     SHORT_NAMES,
+    CalibratedMultistepScheduler,
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
@@ -436,6 +438,30 @@ def test_unknown_noise_schedules_are_refused(cls: Any, config: dict[str, Any], m
     assert "\n" not in str(caught.value)
 
 
+ODD_VALUES = [math.nan, -1.5, 10**9, 10**5000, "0.1", "ü" * 2000, None, [], ["a"], [10**400] * 1000, {"a": 1}, True, 0]
+
+
+@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+def test_a_strangers_config_is_sampled_or_refused_in_one_line(cls: Any) -> None:
+    x = np.zeros((1, 4, 2, 2), np.float32)
+    for name in {**cls.defaults, **cls.idle, **cls.unpublished, "_use_default_values": 0, "_class_name": 0}:
+        for value in ODD_VALUES:
+            try:
+                scheduler = cls.from_config({name: value})
+                scheduler.set_timesteps(5)
+                for timestep in scheduler.timesteps[:3]:
+                    scheduler.step(x, timestep, x, generator=np.random.default_rng(0))
+            except ValueError as error:
+                assert len(str(error)) <= 500 and str(error).isprintable(), name
+
+
+@pytest.mark.parametrize("cls", KINDS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("betas", [[1e-45] * 1000, [0.5] * 1000], ids=["no noise", "no signal"])
+def test_noise_schedules_that_float32_does_not_hold_are_refused(cls: Any, betas: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"cannot sample this noise schedule: in float32 its ᾱ runs from (1|0\.5) to"):
+        cls(trained_betas=betas)
+
+
 BAD_CONFIGS = [
     (DDIMScheduler, {"timestep_spacing": "even"}, "timestep_spacing 'linspace', 'leading', 'trailing'; got 'even'"),
     (DDIMScheduler, {"clip_sample": "no"}, "clip_sample true or false"),
@@ -455,6 +481,10 @@ BAD_CONFIGS = [
         "has no solver_order 3",
     ),
     (UniPCMultistepScheduler, {"solver_order": 0}, "solver_order must be"),
+    (UniPCMultistepScheduler, {"disable_corrector": [0, "a"]}, "takes a list of whole numbers as disable_corrector"),
+    (EulerDiscreteScheduler, {"sigma_min": 9.0, "sigma_max": 1.0}, "sigma_min must be below sigma_max, got 9 and 1"),
+    (EDMEulerScheduler, {"rho": 0}, "takes a number as rho, from 0.1 to 100"),
+    (CalibratedMultistepScheduler, {"calibration": 3}, "a calibration is a list of steps"),
     (UniPCMultistepScheduler, {"lower_order_final": False}, "set final_sigmas_type to 'sigma_min'"),
 ]
 

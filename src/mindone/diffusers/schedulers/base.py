@@ -80,6 +80,12 @@ class Scheduler(ConfiguredScheduler):
         self.betas = betas.training_betas(self._options)
         self.alphas = np.float32(1) - self.betas
         self.alphas_cumprod = betas.running_product(self.alphas)
+        bars = self.alphas_cumprod[:-1] if self._options["rescale_betas_zero_snr"] else self.alphas_cumprod
+        if len(bars) and not (bars[0] < 1 and bars[-1] > 0):
+            raise ValueError(
+                f"{type(self).__name__} cannot sample this noise schedule: in float32 its ᾱ runs from {bars[0]:g} to "
+                f"{bars[-1]:g}, and there must be noise at its first timestep and a signal at its last"
+            )
 
     def _prepare(self) -> None:
         """Build the tables that depend on the config alone."""
@@ -181,13 +187,20 @@ class Scheduler(ConfiguredScheduler):
         self.timesteps = timesteps
         self._step_index: int | None = None
         self._begin_index: int | None = None
-        # Methods of second order visit a timestep twice. A run that begins in the middle begins at the second visit,
-        # where the first-order half starts; the very first timestep is the beginning however often it comes.
-        visits: dict[float, list[int]] = {}
-        for index, timestep in enumerate(timesteps.tolist()):
-            visits.setdefault(timestep, []).append(index)
-        self._index_of = {t: at[1] if len(at) > 1 and at[0] > 0 else at[0] for t, at in visits.items()}
+        self._visits: dict[float, int] | None = None
         self._reset()
+
+    @property
+    def _index_of(self) -> dict[float, int]:
+        """Where in the run a timestep is. It is found out when it is asked for first: training has many timesteps."""
+        if self._visits is None:
+            # Methods of second order visit a timestep twice. A run that begins in the middle begins at the second
+            # visit, where the first-order half starts; the very first timestep is the beginning however often it comes.
+            visits: dict[float, list[int]] = {}
+            for index, timestep in enumerate(self.timesteps.tolist()):
+                visits.setdefault(timestep, []).append(index)
+            self._visits = {t: at[1] if len(at) > 1 and at[0] > 0 else at[0] for t, at in visits.items()}
+        return self._visits
 
     def _reset(self) -> None:
         """Forget what a multistep method remembers of the last run."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .options import shown
+
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "exp", "sigmoid")
 
 # The smallest positive float16: as ᾱ of the last timestep it keeps σ finite where the schedule has no signal left.
@@ -43,13 +45,13 @@ def beta_table(config: Mapping[str, Any]) -> np.ndarray:
     if name == "sigmoid":
         logits = _linspace(-6, 6, steps).astype(np.float64)
         return ((end - start) / (1 + np.exp(-logits)) + start).astype(np.float32)
-    raise ValueError(f"unknown beta_schedule {name!r}; choose {', '.join(SCHEDULES)}, or give trained_betas")
+    raise ValueError(f"unknown beta_schedule {shown(name)}; choose {', '.join(SCHEDULES)}, or give trained_betas")
 
 
 def _checked(trained: object, steps: int) -> np.ndarray:
     try:
         betas = np.asarray(trained, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("trained_betas must be a list of numbers") from None
     if betas.shape != (steps,):
         raise ValueError(

@@ -36,7 +36,7 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
     def _check(self) -> None:
         super()._check()
         options, rows = self._options, self._options["calibration"]
-        if not rows:
+        if rows in ((), []):
             return
         check_rows(rows, options["num_train_timesteps"])
         if any(options[name] != value for name, value in SOLVER.items()):

@@ -1,12 +1,15 @@
 """Calibrated steps as numbers and as texts. A row is a step; it is as long as its weights are many."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from .options import shown
+
 Row: TypeAlias = Sequence[float]
 """A step: its timestep, the weight of the sample, and those of the x₀ predicted so far, the latest first."""
+
+_LARGEST = 1e9
 
 
 def check_rows(rows: Sequence[Row], train_steps: int) -> None:
@@ -15,17 +18,20 @@ def check_rows(rows: Sequence[Row], train_steps: int) -> None:
     Raises:
         ValueError: as said.
     """
+    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple)) for row in rows):
+        raise ValueError(f"a calibration is a list of steps, each a list of numbers; got {shown(rows)}")
     for i, row in enumerate(rows):
-        if len(row) != i + 3 or not all(math.isfinite(value) for value in row):
+        if len(row) != i + 3 or not all(isinstance(value, (int, float)) and abs(value) <= _LARGEST for value in row):
             raise ValueError(
                 f"step {i + 1} of a calibration is a timestep and {i + 2} weights: of the sample, and of the "
-                f"predictions so far; got {list(row)}"
+                f"predictions so far; got {shown(row)}"
             )
     timesteps = [row[0] for row in rows]
     falls = all(before > after for before, after in itertools.pairwise(timesteps))
     if not falls or timesteps[0] >= train_steps or timesteps[-1] < 0 or any(t != int(t) for t in timesteps):
         raise ValueError(
-            f"a calibration's timesteps are whole numbers that fall, all from 0 to {train_steps - 1}; got {timesteps}"
+            f"a calibration's timesteps are whole numbers that fall, all from 0 to {train_steps - 1}; got "
+            f"{shown(timesteps)}"
         )
 
 

@@ -87,11 +87,12 @@ class ConfiguredScheduler(Configurable):
         """What ``from_config`` makes of a config: the options for this class, the overrides it does not know, and the
         entries to keep for other classes."""
         writer = CLASSES.get(str(config_dict.get("_class_name")), cls)
+        untouched = config_dict.get("_use_default_values")
         unset = {
             name
-            for name in config_dict.get("_use_default_values", ())
+            for name in (untouched if isinstance(untouched, (list, tuple)) else ())
             # A default that somebody has changed since, as in {**config, "steps_offset": 1}, is a choice.
-            if config_dict.get(name) == {**writer.idle, **writer.defaults}.get(name)
+            if isinstance(name, str) and config_dict.get(name) == {**writer.idle, **writer.defaults}.get(name)
         }
         chosen = {name: value for name, value in config_dict.items() if name not in {*unset, "_use_default_values"}}
         known = {**cls.defaults, **cls.idle, **cls.unpublished}.keys()

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..utils import logging
+from .options import shown
 from .registry import scheduler_classes
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def check(cls: type[ConfiguredScheduler], config: Mapping[str, object], hidden: 
         )
     lost = [name for name, value in hidden.items() if _matters(name, value)]
     if lost:
-        _warn(cls.__name__, tuple(f"{name}={hidden[name]!r:.60}" for name in lost))
+        _warn(cls.__name__, tuple(f"{name}={shown(hidden[name])}" for name in lost))
 
 
 def _matters(name: str, value: object) -> bool:

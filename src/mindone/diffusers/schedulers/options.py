@@ -50,13 +50,18 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "sample_max_value": (1e-12, math.inf),
     "clip_sample_range": (1e-12, math.inf),
     "original_inference_steps": (1, 1_000_000),
-    "timestep_scaling": (1e-12, math.inf),
-    "sigma_min": (1e-12, math.inf),
-    "sigma_max": (1e-12, math.inf),
+    "timestep_scaling": (1e-12, 1e9),
+    "sigma_min": (1e-12, 1e9),
+    "sigma_max": (1e-12, 1e9),
+    "sigma_data": (1e-6, 1e6),
+    "rho": (0.1, 100),
     "lambda_min_clipped": (-math.inf, math.inf),
     "solver_order": (1, 10),
 }
 """The least and the largest value of a number, both included."""
+_TOO_LARGE = 10**300
+"""An integer that no float holds."""
+_LONGEST_SHOWN = 60
 
 
 def fields(*groups: Options, **own: object) -> Options:
@@ -85,21 +90,38 @@ def check(owner: str, options: Options, defaults: Options, choices: Mapping[str,
         if name in allowed:
             if not any(value is one or (type(value) is type(one) and value == one) for one in allowed[name]):
                 listed = ", ".join(map(repr, allowed[name]))
-                raise ValueError(f"{owner} takes {name} {listed}; got {value!r}")
+                raise ValueError(f"{owner} takes {name} {listed}; got {shown(value)}")
         elif isinstance(default, bool):
             if not (value is None or isinstance(value, bool)):
-                raise ValueError(f"{owner} takes {name} true or false; got {value!r}")
+                raise ValueError(f"{owner} takes {name} true or false; got {shown(value)}")
+        elif isinstance(default, list):
+            if not (isinstance(value, (list, tuple)) and all(type(each) is int for each in value)):
+                raise ValueError(f"{owner} takes a list of whole numbers as {name}; got {shown(value)}")
         elif isinstance(default, (int, float)) or (name in RANGES and value is not None):
             _check_number(owner, name, value, whole=isinstance(default, int))
     spacing.sigma_spacing(options)
+    low, high = options.get("sigma_min"), options.get("sigma_max")
+    if low is not None and high is not None and low >= high:
+        raise ValueError(f"{owner}: sigma_min must be below sigma_max, got {low:g} and {high:g}")
 
 
 def _check_number(owner: str, name: str, value: object, whole: bool) -> None:
     low, high = RANGES.get(name, (-math.inf, math.inf))
     kind = int if whole else (int, float)
-    if not isinstance(value, bool) and isinstance(value, kind) and low <= value <= high:
-        return
+    if isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high:
+        holds = isinstance(value, float) or -_TOO_LARGE < value < _TOO_LARGE
+        if holds:
+            return
     bounds = "" if low == -math.inf else f" of at least {low:g}" if high == math.inf else f" from {low:g} to {high:g}"
     if whole:
-        raise ValueError(f"{owner}: {name} must be a whole number{bounds}, got {value!r}")
-    raise ValueError(f"{owner} takes a number as {name}{bounds and ',' + bounds}; got {value!r}")
+        raise ValueError(f"{owner}: {name} must be a whole number{bounds}, got {shown(value)}")
+    raise ValueError(f"{owner} takes a number as {name}{bounds and ',' + bounds}; got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value of a config in an error message: its first characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not print integers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
