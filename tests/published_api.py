@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mindone.diffusers.pipelines.absent import LOADING, METHODS
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "api-differences.md"
 REFERENCE: dict[str, dict[str, Any]] = json.loads((HERE / "golden" / "published_api.json").read_text())
@@ -83,6 +85,20 @@ OTHERWISE = """\
   `enable_xformers_memory_efficient_attention` switches an Ascend device's memory-efficient kernel."""
 
 
+GUIDES = {
+    '`output_type="pt"`': 'a call gives "pil", "np" or "latent"; `image_processor.postprocess` knows "pt"',
+    "`pipe.unet = torch.compile(pipe.unet)`, `unet.to(memory_format=…)`": "the engines compile networks by themselves",
+    '`cross_attention_kwargs={"ip_adapter_masks": …}`, `IPAdapterMaskProcessor`': "IP-Adapters see whole pictures",
+    "`StableDiffusionUpscalePipeline`, `StableDiffusionLatentUpscalePipeline`": "a job has `upscale`",
+    "`StableDiffusionXLAdapterPipeline`, `T2IAdapter`": "T2I-Adapters are not here; ControlNets are",
+    "`StableDiffusionSAGPipeline`, `AnimateDiffPipeline`, `DDIMPipeline`, `UNet2DModel`": "other families",
+    "`ip_adapter_image` of InstructPix2Pix": "its three rows of guidance are not joined with an IP-Adapter's two",
+    "`StableDiffusionDepth2ImgPipeline` without `depth_map`": "no depth estimator is here; set `pipe.depth_estimator`",
+    "`export_to_gif`, `export_to_video`": "nothing here makes films",
+}
+"""Calls of the reference's guides that are not here, and why or what serves instead."""
+
+
 def our_class(name: str) -> Any:
     return getattr(importlib.import_module(OUTPUTS.get(name, "mindone.diffusers")), name)
 
@@ -149,6 +165,10 @@ def page() -> str:
     lines += ["", "## Features that are not here", "", "| feature | reason | attributes |", "|---|---|---|"]
     for feature, (reason, names) in ABSENT_FEATURES.items():
         lines.append(f"| {feature} | {reason} | {', '.join(f'`{name}`' for name in sorted(names))} |")
+    lines += ["", "## Calls of the guides that are refused", "", "| call | reason |", "|---|---|"]
+    refused = {f"`from_pretrained({name}=…)`": reason for name, reason in LOADING.items()}
+    refused |= {f"`pipe.{name}`": reason for name, reason in METHODS.items()}
+    lines += [f"| {call} | {reason} |" for call, reason in sorted({**GUIDES, **refused}.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .pipelines.auto import AutoPipelineForInpainting as AutoPipelineForInpainting
     from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
     from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
+    from .pipelines.auto_model import AutoModel as AutoModel
     from .pipelines.latent_consistency import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
     from .pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
     from .pipelines.stable_diffusion_controlnet import (
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AutoModel": "pipelines.auto_model",
     "AutoPipelineForImage2Image": "pipelines.auto",
     "AutoPipelineForInpainting": "pipelines.auto",
     "AutoPipelineForText2Image": "pipelines.auto",

@@ -48,6 +48,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "loaders.textual_inversion": {
         "TextualInversionLoaderMixin": "pipelines.textual_inversion:TextualInversionPipeline"
     },
+    "models.auto_model": {"AutoModel": "pipelines.auto_model"},
     "models.autoencoders.autoencoder_kl": {"AutoencoderKL": "models.autoencoder_kl"},
     "models.autoencoders.autoencoder_tiny": {
         "AutoencoderTiny": "models.autoencoder_tiny",

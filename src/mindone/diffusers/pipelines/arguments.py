@@ -69,6 +69,8 @@ class Sampling:
     sigmas: Sequence[float] | None
     eta: float
     generator: Generators
+    original_inference_steps: int | None = None
+    """Of a latent consistency model: the steps of its distillation, where they are not those of the config."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ..loading.upload import upload_folder
 from ..utils.files import write_json
 from ..utils.progress import progress_bar
 from ..utils.types import Value
+from .absent import LOADING, take_meaningless
 from .capabilities import check_component
 from .components import INDEX_NAME, Component, component_classes, load_component, published_names
 from .from_file import SingleFilePipeline
@@ -62,7 +63,10 @@ class Pipeline(
         self, components: Mapping[str, Component], config: Mapping[str, object], engine: Engine | str | None = None
     ):
         super().__init__()
-        missing = [name for name in self.required_components if components[name] is None]
+        # Who passes embeddings needs nobody to read texts.
+        readers = ("text_encoder", "tokenizer")
+        required = [name for name in self.required_components if not name.startswith(readers)]
+        missing = [name for name in required if components[name] is None]
         if missing:
             raise ValueError(f"{type(self).__name__} needs {' and '.join(missing)}, got None")
         for name, component in components.items():
@@ -122,6 +126,7 @@ class Pipeline(
         if not use_safetensors:
             raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
         dtype = parse_dtype(mindspore_dtype)
+        components = take_meaningless(components)
         cls._check_keywords(components)
         chosen_engine = engines.get(engine) if isinstance(engine, str) else engine
         if quantization_config is not None:
@@ -172,8 +177,8 @@ class Pipeline(
     def _check_keywords(cls, keywords: Mapping[str, object]) -> None:
         known = cls._keywords()
         for name in keywords:
-            if name == "torch_dtype":
-                raise ValueError("torch_dtype is not an argument here; use mindspore_dtype=ms.float16 (or a string)")
+            if name in LOADING:
+                raise ValueError(f"{name} is not an argument here; {LOADING[name]}")
             if name not in known:
                 raise ValueError(
                     f"{cls.__name__}.from_pretrained has no argument {name!r}; besides the loading options it takes "

@@ -35,6 +35,7 @@ _SYNONYMS = {
     "CLIPImageProcessorFast": "CLIPImageProcessor",
 }
 
+KNOWN_NETWORKS = tuple(name for name, (module, _) in _CLASSES.items() if module.startswith("models."))
 KNOWN_CLASSES = tuple(sorted([*_CLASSES, *_SYNONYMS]))
 
 _ABSENT_SCHEDULER = "AbsentScheduler"

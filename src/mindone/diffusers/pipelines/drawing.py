@@ -60,7 +60,9 @@ def draw(
         for guide in guides:
             guide.check(run, images, height, width)
         run.settings.cross_attention_kwargs = kwargs
-        run.set_timesteps(sampling.num_inference_steps, sampling.timesteps, sampling.sigmas)
+        run.set_timesteps(
+            sampling.num_inference_steps, sampling.timesteps, sampling.sigmas, sampling.original_inference_steps
+        )
         start.choose_timesteps(run)
         check_caches(run)
         run.set_step_options(sampling.eta, generator)

@@ -16,6 +16,7 @@ from ..loading.configurable import Configurable
 from ..loading.hub import Source
 from ..schedulers.base import Generators, draw_noise
 from ..utils.types import Value
+from .absent import METHODS
 from .components import INDEX_NAME, Component, component_classes, published_names
 from .image_processor import decode_latents, to_pil
 from .predictors import guidance_scale_embedding
@@ -34,6 +35,7 @@ class PublishedPipeline(Configurable):
     config_name = INDEX_NAME
     required_components: ClassVar[tuple[str, ...]]
     optional_components: ClassVar[tuple[str, ...]]
+    callback_tensors: ClassVar[tuple[str, ...]]
     own_settings: Config
     """The pipeline's own entries of ``model_index.json``."""
     name_or_path: str = ""
@@ -58,6 +60,30 @@ class PublishedPipeline(Configurable):
         def vae_scale_factor(self) -> int: ...
         @classmethod
         def _keywords(cls) -> tuple[str, ...]: ...
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Value:
+            reason = f": {METHODS[name]}" if name in METHODS else ""
+            raise AttributeError(f"{type(self).__name__} has no {name}{reason}", name=name, obj=self)
+
+    def __copy__(self) -> Self:
+        """Another pipeline with the same components and runs."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled or deep-copied: what is compiled for its networks belongs to "
+            f"this process; load it anew there, with from_pretrained({self.name_or_path!r}), or use threads, which may "
+            "share it; from_pipe makes another with the same networks"
+        )
+
+    @property
+    def _callback_tensor_inputs(self) -> list[str]:
+        """What a step callback may ask for, under the name that published scripts look it up by."""
+        return list(self.callback_tensors)
 
     # ---- what it is made of --------------------------------------------------------------------------------------
 

@@ -153,7 +153,11 @@ class Run:
         return inputs
 
     def set_timesteps(
-        self, num_inference_steps: int, timesteps: Sequence[float] | None, sigmas: Sequence[float] | None
+        self,
+        num_inference_steps: int,
+        timesteps: Sequence[float] | None,
+        sigmas: Sequence[float] | None,
+        original_inference_steps: int | None = None,
     ) -> None:
         """Lay out the steps: a number of them, or the user's own.
 
@@ -164,7 +168,13 @@ class Run:
             raise ValueError("timesteps and sigmas were both given; pass one of them")
         given = {"timesteps": timesteps, "sigmas": sigmas}
         custom = {name: value for name, value in given.items() if value is not None}
-        layout: Mapping[str, Value] = custom or {"num_inference_steps": num_inference_steps}
+        layout: dict[str, Value] = custom or {"num_inference_steps": num_inference_steps}
+        if original_inference_steps is not None:
+            if "original_inference_steps" not in inspect.signature(self.scheduler.set_timesteps).parameters:
+                raise ValueError(
+                    f"{type(self.scheduler).__name__} takes no original_inference_steps; LCMScheduler does"
+                )
+            layout["original_inference_steps"] = original_inference_steps
         self.scheduler.set_timesteps(**layout)
         self.shown_scheduler.set_timesteps(**layout)
         self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)

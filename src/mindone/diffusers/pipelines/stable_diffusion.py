@@ -80,12 +80,13 @@ class StableDiffusionPipeline(Pipeline):
         prompt_embeds: Array = None,
         negative_prompt_embeds: Array = None,
         clip_skip: int | None = None,
+        device: object = None,
     ) -> tuple[Array, Array]:
         """Text embeddings of the prompts and, under guidance, of the negative ones (else None).
 
         Both are native arrays of the engine, (prompts · num_images_per_prompt, tokens, channels), images of one prompt
         side by side. Embeddings that are given are only repeated. ``clip_skip`` leaves out as many of the last layers
-        of the text encoder, for the prompts alone.
+        of the text encoder, for the prompts alone. ``device`` is taken for published scripts, and not needed.
         """
         count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
         if self.text_encoder is not None:

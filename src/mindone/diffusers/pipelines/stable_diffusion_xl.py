@@ -105,13 +105,15 @@ class StableDiffusionXLPipeline(Pipeline):
         pooled_prompt_embeds: Array = None,
         negative_pooled_prompt_embeds: Array = None,
         clip_skip: int | None = None,
+        device: object = None,
     ) -> tuple[Array, Array, Array, Array]:
         """Text embeddings: of the prompts, of the negative ones, and both again pooled to one vector a prompt.
 
         All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels of both encoders) and
         (prompts · num_images_per_prompt, channels of the second); the negative ones are None without guidance. A second
         prompt goes to the second encoder, which reads the first where there is none. Without any negative prompt the
-        negative embeddings are zeros where the checkpoint was trained so (``force_zeros_for_empty_prompt``).
+        negative embeddings are zeros where the checkpoint was trained so (``force_zeros_for_empty_prompt``). ``device``
+        is taken for published scripts, and not needed.
         """
         count = checks.check_prompts(
             prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, prompt_2, negative_prompt_2

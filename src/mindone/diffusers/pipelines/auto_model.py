@@ -1,0 +1,39 @@
+"""A network of whatever class its config names."""
+
+import os
+
+from ..models.base import Model
+from ..utils.types import Value
+from .components import KNOWN_NETWORKS, component_class
+
+
+class AutoModel:
+    """``AutoModel.from_pretrained(…, subfolder="unet")`` loads the class that ``config.json`` names."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | os.PathLike[str],
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **options: Value,
+    ) -> Model:
+        """Load a network; the arguments are those of `Model.from_pretrained`.
+
+        Raises:
+            ValueError: the config names no class, or one that is no network here.
+            FileNotFoundError: no such model.
+        """
+        where: dict[str, Value] = {"revision": revision, "cache_dir": cache_dir, "token": token}
+        where["local_files_only"] = local_files_only
+        config = Model.load_config(path_or_id, subfolder=subfolder, **where)
+        name = config.get("_class_name") or (config.get("architectures") or [None])[0]
+        if name not in KNOWN_NETWORKS:
+            known = ", ".join(KNOWN_NETWORKS)
+            raise ValueError(f"{path_or_id}: config.json names {name!r}, which is no network here; they are {known}")
+        network: Model = component_class(name).from_pretrained(path_or_id, subfolder=subfolder, **where, **options)
+        return network
