@@ -1,6 +1,8 @@
 """Batches on one machine: every job once, whatever happens; run on a tiny checkpoint."""
 
 import contextlib
+import csv
+import errno
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ from mindone.diffusers import cli, jobs
 from mindone.diffusers.batch import make_jobs, parse_axis, parse_seeds, read_rows, rows, run
 from mindone.diffusers.batch import worker as workers
 from mindone.diffusers.batch.manifest import Manifest
-from mindone.diffusers.batch.outputs import open_output
+from mindone.diffusers.batch.outputs import LocalFolder, open_output
 from mindone.diffusers.batch.queue import Queue
 from mindone.diffusers.jobs import Job, LoadedPipelines, draw, draw_together, load, loaded
 from mindone.diffusers.jobs.png import read_job
@@ -231,6 +233,82 @@ def test_addresses_are_written_to_through_fsspec(drawings):
     assert sum(name.endswith(".png") for name in names) == 2 and not any(name.endswith(".part") for name in names)
 
 
+def test_a_cell_that_is_too_long_is_refused_by_its_line(drawings):
+    Path("a.csv").write_text("prompt\nx\n" + "x" * 200_000)
+    before = csv.field_size_limit(131_072)
+    try:
+        assert "a.csv, line 3: no readable CSV: field larger than field limit" in command("a.csv", "-o", "out", code=1)
+    finally:
+        csv.field_size_limit(before)
+
+
+def test_a_line_that_does_not_fit_is_taken_back(drawings, monkeypatch):
+    """As on a full disk: a part of a line is written, and the next write fails."""
+    with contextlib.closing(open_output("out").open_log("manifest.jsonl")) as log:
+        log.add("first")
+        write = log._file.write
+
+        class Full:
+            def __getattr__(self, name):
+                return getattr(file, name)
+
+            def write(self, content):
+                if len(content) < 20:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return write(content[:15])
+
+        file, log._file = log._file, Full()
+        with pytest.raises(OSError, match="No space left"):
+            log.add("a line that is too long")
+        log._file = file
+        log.add("second")
+    assert Path("out/manifest.jsonl").read_text() == "first\nsecond\n"
+
+
+def test_a_line_that_is_written_in_pieces_is_whole():
+    with contextlib.closing(open_output("out").open_log("manifest.jsonl")) as log:
+        file = log._file
+
+        class Short:
+            def __getattr__(self, name):
+                return getattr(file, name)
+
+            def write(self, content):
+                return file.write(content[:3])
+
+        log._file = Short()
+        log.add("a line of many pieces")
+        log._file = file
+    assert Path("out/manifest.jsonl").read_text() == "a line of many pieces\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"half", None])
+def test_an_image_that_is_no_longer_whole_is_drawn_again(drawings, content):
+    listed = [job(seed=i) for i in range(2)]
+    run(listed, "out")
+    [path] = Path("out").glob("*-1-*.png")
+    path.write_bytes(path.read_bytes()[:-30] if content is None else content)
+    assert run(listed, "out").kept == 1 and drawings == [*listed, listed[1]]
+    assert read_job(path) == listed[1]
+
+
+def test_a_manifest_that_is_not_text_is_refused_by_its_line(drawings):
+    Path("out").mkdir()
+    Path("out/manifest.jsonl").write_bytes(b"{}\n\xff\n")
+    Path("p.csv").write_text("prompt\nx\n")
+    assert "manifest.jsonl, line 2: byte 3 is not UTF-8" in command("p.csv", "-o", "out", code=1)
+    Path("out/manifest.jsonl").write_bytes(b"[" * 100_000 + b"\n")
+    printed = command("p.csv", "-o", "out", code=1)
+    assert "manifest.jsonl, line 1 is no record of a batch" in printed and len(printed) < 510
+
+
+@pytest.mark.parametrize("prompt", ["海" * 300, "𠀀" * 300, "🚀" * 300])
+def test_a_name_that_is_long_in_bytes_is_shortened(drawings, prompt):
+    assert run([job(prompt=prompt, seed=2**64 - 1)], "out").drawn == 1
+    [name] = images()
+    assert len(os.fsencode(name)) < 255
+
+
 # ---- failing, stopping -----------------------------------------------------------------------------------------------
 
 
@@ -243,6 +321,26 @@ def test_a_job_that_fails_is_tried_twice_more_and_the_others_go_on(drawings):
     assert (failed["file"], failed["tries"], failed["job"]["prompt"]) == (None, 3, "bad cat")
     command("jobs.csv", "-o", "out", "--seed", 1, code=3)
     assert len(drawings) == 7  # the same command tries what failed again, and nothing else
+
+
+def test_a_file_that_cannot_be_written_is_its_job_s_error(drawings, monkeypatch):
+    write = LocalFolder.write
+
+    def limited(self, name, content):
+        if "-1-" in name:
+            raise OSError(errno.EFBIG, "File too large")
+        write(self, name, content)
+
+    monkeypatch.setattr(LocalFolder, "write", limited)
+    summary = run([job(seed=i) for i in range(3)], "out")
+    assert summary.drawn == 2 and len(images()) == 2
+    assert "File too large" in summary.failed[0].error and ".png" in summary.failed[0].error
+
+
+def test_an_image_beyond_the_machine_s_memory_is_its_job_s_error(monkeypatch):
+    monkeypatch.setattr("mindone.diffusers.jobs.checks.total_memory", lambda: 8 * 10**9)
+    summary = run([job(height=30_000, width=30_000), job(seed=1)], "out")
+    assert summary.drawn == 1 and "an image of 30000×30000 takes about" in summary.failed[0].error
 
 
 def test_one_bad_job_does_not_spoil_those_it_shares_a_call_with(drawings):
@@ -291,10 +389,34 @@ def test_a_signal_ends_the_batch_after_the_image_that_is_being_drawn(drawings, m
         ("a.jsonl", '["x"]\n', "a.jsonl, line 1: must be a JSON object"),
         ("a.jsonl", '{"steps": 3}\n', "a.jsonl, line 1: prompt is missing"),
         ("a.jsonl", "\n", "a.jsonl holds no jobs"),
+        ("a.jsonl", '{"prompt": "x"}\n' + "[" * 100_000, "a.jsonl, line 2: not valid JSON: it is nested too deeply"),
+        ("a.jsonl", '{"prompt": "x", "seed": ' + "9" * 5000 + "}", "line 1: not valid JSON: a number has thousands of"),
+        (
+            "a.jsonl",
+            '{"prompt": "x", "seed": ' + "9" * 300 + "}",
+            "line 1: seed must be less than or equal to 18446744",
+        ),
+        (
+            "a.jsonl",
+            '{"prompt": "x", "num_images": 10000000}',
+            "line 1: num_images must be less than or equal to 100000",
+        ),
+        (
+            "a.jsonl",
+            '{"prompt": "x", "width": 100000}',
+            "line 1: width must be less than or equal to 32768, got 100000",
+        ),
+        ("a.jsonl", '{"prompt": "x", "num_images": 100000}\n' * 11, "line 11: a batch takes up to 1,000,000 images"),
+        ("a.jsonl", '{"prompt": "x", "num_images": 2, "seed": 18446744073709551615}', "line 1: seed must be less than"),
+        ("a.jsonl", b'{"prompt": "x"}\n{"prompt": "\xff"}', "a.jsonl, line 2: byte 28 is not UTF-8"),
+        ("a.jsonl", '{"prompt": "x"}\n{"prompt": " "}', "a.jsonl, line 2: prompt is empty; say what to draw"),
+        ("a.csv", "prompt,seed\n,1\n", "a.csv, line 2: prompt is empty; say what to draw"),
+        ("a.csv", "prompt\n" + "x" * 110_000, "a.csv, line 2: prompt String should have at most 100000 characters"),
+        ("a.csv", "prompt,seed\nx," + "9" * 5000, "a.csv, line 2: seed Unable to parse input string as an integer"),
         ("a.csv", "prompt,stpes\nx,3\n", "a.csv, line 2: unknown field 'stpes'; did you mean 'steps'?"),
         ("a.csv", "prompt,steps\nx,0\n", "a.csv, line 2: steps must be greater than or equal to 1, got '0'"),
         ("a.csv", "prompt,steps\nx,y,3\n", "a.csv, line 2: more values than the header has columns"),
-        ("a.csv", b"prompt\n\xff\n", "a.csv: byte 7 is not UTF-8"),
+        ("a.csv", b"prompt\n\xff\n", "a.csv, line 2: byte 7 is not UTF-8"),
         ("a.txt", "a cat\n", "a list of jobs must be a file that ends in .jsonl, .csv, .parquet, got 'a.txt'"),
         ("a.parquet", "no table", "a.parquet is no readable Parquet file"),
     ],
@@ -304,7 +426,7 @@ def test_a_list_that_is_wrong_is_refused_in_one_line_before_anything_is_drawn(dr
         pytest.importorskip("pyarrow")
     Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
     printed = command(name, "-o", "out", code=1)
-    assert message in printed and len(printed.strip().splitlines()) == 1
+    assert message in printed and len(printed.strip().splitlines()) == 1 and len(printed) <= 510
     assert drawings == [] and not Path("out").exists()
 
 
@@ -314,6 +436,9 @@ def test_a_list_that_is_wrong_is_refused_in_one_line_before_anything_is_drawn(dr
         (["-o", "out"], 2, "give a file of jobs, or a file of prompts with --prompts"),
         (["missing.csv", "-o", "out"], 1, "Error: no file missing.csv"),
         (["p.csv", "-o", "out", "--seeds", "3-1"], 1, "seeds must be numbers and ranges such as 0-9,20, got '3-1'"),
+        (["p.csv", "-o", "out", "--seeds", "0-99999999999"], 1, "are more than the 1,000,000 that a batch takes"),
+        (["p.csv", "-o", "out", "--seeds", "9" * 5000], 1, "seeds must be numbers and ranges such as 0-9,20, got '999"),
+        (["p.csv", "-o", "out", "--grid-search", "steps=" + "[" * 9999], 1, "is no JSON list: it is nested too deeply"),
         (["p.csv", "-o", "out", "--seeds", "1", "--seed", "2"], 2, "--seeds and another seed were both given"),
         (
             ["p.csv", "-o", "out", "--grid-search", "steps"],

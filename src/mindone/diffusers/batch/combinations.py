@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
 from ..jobs import Job
-from .rows import Row
+from ..utils.files import shortened
+from .rows import Row, shown, why_no_json
+
+MOST_JOBS = 10**6
+"""Of one batch: all of them are in memory, and each is an image."""
+_LONGEST_WORDS = 160
+"""Bytes of a prompt in a file's name; with the seed and the identity they are fewer than the 255 that systems allow."""
 
 Axes = Mapping[str, Sequence[object]]
 """The values that each of some fields takes; every row is drawn with every combination of them."""
@@ -21,10 +27,12 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        found = re.fullmatch(r"\s*(\d{1,20})(?:-(\d{1,20}))?\s*", part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if last < first:
-            raise ValueError(f"seeds must be numbers and ranges such as 0-9,20, got {text!r}")
+            raise ValueError(f"seeds must be numbers and ranges such as 0-9,20, got {shown(text)}")
+        if len(seeds) + last - first >= MOST_JOBS:
+            raise ValueError(f"seeds {shown(text)} are more than the {MOST_JOBS:,} that a batch takes")
         seeds.extend(range(first, last + 1))
     return seeds
 
@@ -38,13 +46,13 @@ def parse_axis(text: str) -> tuple[str, list[object]]:
     name, sign, values = text.partition("=")
     name = name.strip().removeprefix("--").replace("-", "_")
     if not sign or not name or not values.strip():
-        raise ValueError(f"grid search takes FIELD=VALUE,VALUE such as steps=10,20, got {text!r}")
+        raise ValueError(f"grid search takes FIELD=VALUE,VALUE such as steps=10,20, got {shown(text)}")
     if not values.lstrip().startswith("["):
         return name, list(values.split(","))
     try:
         return name, list(json.loads(values))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"grid search: {name} is no JSON list: column {error.colno}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"grid search: {name} is no JSON list: {why_no_json(error)}") from None
 
 
 def make_jobs(rows: Iterable[Row], axes: Axes, defaults: Mapping[str, object]) -> list[Job]:
@@ -59,9 +67,11 @@ def make_jobs(rows: Iterable[Row], axes: Axes, defaults: Mapping[str, object]) -
         defaults: for what neither row nor axis says.
 
     Raises:
-        ValueError: a field is refused, named by a row and an axis, or unknown; the message says where.
+        ValueError: a field is refused, named by a row and an axis, or unknown, or there are more than `MOST_JOBS`; the
+            message says where.
     """
-    jobs: list[Job] = []
+    several: list[Job] = []
+    images = 0
     for row in rows:
         own = {name: value for name, value in row.values.items() if value is not None and value != ""}
         if "prompt" in row.values:
@@ -70,12 +80,17 @@ def make_jobs(rows: Iterable[Row], axes: Axes, defaults: Mapping[str, object]) -
         if twice is not None:
             raise ValueError(f"{row.where}: {twice} is said here and as several values for all; leave one of them out")
         for values in product(*axes.values()):
-            fields = {**defaults, **own, **dict(zip(axes, values))}
             try:
-                jobs += _single_images(fields)
+                several.append(_with_seed({**defaults, **own, **dict(zip(axes, values))}))
             except ValueError as error:
                 raise ValueError(f"{row.where}: {error}") from None
-    return jobs
+            images += several[-1].num_images
+            if images > MOST_JOBS:
+                raise ValueError(f"{row.where}: a batch takes up to {MOST_JOBS:,} images and these are more; split it")
+    # All fields have been checked, and so has the last seed.
+    return [
+        job.model_copy(update={"seed": job.seed + i, "num_images": 1}) for job in several for i in range(job.num_images)
+    ]
 
 
 def identity(job: Job) -> str:
@@ -87,11 +102,16 @@ def identity(job: Job) -> str:
 def file_name(job: Job) -> str:
     """Where a job's image goes: a name that reads like the prompt, with the seed and what tells it from others."""
     words = re.sub(r"[^\w]+", "-", job.prompt.lower()).strip("-_")
-    return f"{words[:40].rstrip('-_') or 'image'}-{job.seed}-{identity(job)}.png"
+    return f"{shortened(words[:40], _LONGEST_WORDS).rstrip('-_') or 'image'}-{job.seed}-{identity(job)}.png"
 
 
-def _single_images(fields: Mapping[str, object]) -> list[Job]:
+def _with_seed(fields: Mapping[str, object]) -> Job:
+    """The job, whose prompt says something, with a seed that follows from its other fields where none is given."""
     has_seed = fields.get("seed") not in (None, "")
     job = Job.from_texts(fields if has_seed else {**fields, "seed": 0})
-    seed = job.seed if has_seed else int(identity(job)[:8], 16)
-    return [job.changed(seed=seed + i, num_images=1) for i in range(job.num_images)]
+    if not job.prompt.strip():
+        raise ValueError("prompt is empty; say what to draw")
+    if not has_seed:
+        job = job.changed(seed=int(identity(job)[:8], 16))
+    job.changed(seed=job.seed + job.num_images - 1)
+    return job

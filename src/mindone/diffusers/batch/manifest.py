@@ -49,10 +49,14 @@ class Manifest:
     def __init__(self, output: Output):
         self._output, self._log = output, output.open_log(NAME)
         self.records: dict[str, Record] = {}
-        for number, line in enumerate(self._log.text().split("\n"), 1):
-            if line:
-                record = _record(line, f"{output}/{NAME}, line {number}")
-                self.records[record.id] = record
+        try:
+            for number, line in enumerate(self._log.text().split("\n"), 1):
+                if line:
+                    record = _record(line, f"{output}/{NAME}, line {number}")
+                    self.records[record.id] = record
+        except ValueError:
+            self._log.close()
+            raise
 
     def add(self, job: Job, *, seconds: float | None, machine: str | None, tries: int, error: str | None) -> Record:
         """Write down what became of a job, for good."""
@@ -73,8 +77,8 @@ class Manifest:
     def whole(self, jobs: Iterable[Job]) -> set[str]:
         """The ids of those jobs whose images are there, complete.
 
-        An image without a line, which a killed run may leave, is read: when it says that it is this job's, it gets its
-        line now; when it is not, or is damaged, it does not count.
+        Each image is read: one that is damaged, or is not the job's, does not count. One without a line, which a killed
+        run may leave, gets its line now. Of images that lie elsewhere only those are fetched.
         """
         names, ids = self._output.names(), set()
         for job in jobs:
@@ -82,11 +86,13 @@ class Manifest:
             if name not in names:
                 continue
             record = self.records.get(id)
-            if record is None or record.error is not None:
+            is_new = record is None or record.error is not None
+            if is_new or self._output.is_local:
                 about = self._said(name, job)
                 if about is None:
                     continue
-                self.add(job, seconds=about.get("seconds"), machine=None, tries=1, error=None)
+                if is_new:
+                    self.add(job, seconds=about.get("seconds"), machine=None, tries=1, error=None)
             ids.add(id)
         return ids
 
@@ -111,8 +117,9 @@ class Manifest:
 def _record(line: str, where: str) -> Record:
     try:
         return Record(**json.loads(line))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where} is no record of a batch ({error}); mend the file or give another folder") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        why = str(error)[:200]
+        raise ValueError(f"{where} is no record of a batch ({why}); mend the file or give another folder") from None
 
 
 def _parquet(records: Iterable[Record]) -> bytes:
@@ -121,6 +128,7 @@ def _parquet(records: Iterable[Record]) -> bytes:
     own = {name: arrow.string() for name in ("id", "file", "machine", "error", "finished")}
     own |= {"seconds": arrow.float64(), "tries": arrow.int64()}
     fields = {name: _arrow_type(arrow, plain_type(field)) for name, field in Job.model_fields.items()}
+    fields["seed"] = arrow.uint64()
     schema = arrow.schema({**own, **fields})
     rows = []
     for record in records:

@@ -35,6 +35,9 @@ class Log(Protocol):
 class Output(Protocol):
     """A folder, wherever it is."""
 
+    is_local: bool
+    """Whether reading its files costs little."""
+
     def names(self) -> set[str]:
         """The names of the files in it."""
 
@@ -65,8 +68,25 @@ def open_output(address: str | os.PathLike[str]) -> Output:
     return RemoteFolder(text)
 
 
+def log_text(content: bytes, path: object) -> str:
+    """The text of a log.
+
+    Raises:
+        ValueError: it is not UTF-8; the message names the line.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}: byte {error.start} is not UTF-8; mend the file or give another folder"
+        ) from None
+
+
 class LocalFolder:
     """A folder on this machine. What a killed process left half-written is cleared away when its log is opened."""
+
+    is_local = True
 
     def __init__(self, path: Path):
         check_folder(path)
@@ -114,17 +134,30 @@ class LocalLog:
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        self._file.truncate(len(whole))
-        self._text = whole.decode()
+        try:
+            self._text = log_text(whole, path)
+        except ValueError:
+            self._file.close()
+            raise
+        self._size = len(whole)
+        self._file.truncate(self._size)
 
     def text(self) -> str:
         """See `Log`."""
         return self._text
 
     def add(self, line: str) -> None:
-        """See `Log`."""
-        self._file.write(line.encode() + b"\n")
-        os.fsync(self._file.fileno())
+        """See `Log`. A line that does not fit on the disk is taken back: the next one would go on in it."""
+        content = line.encode() + b"\n"
+        try:
+            written = 0
+            while written < len(content):
+                written += self._file.write(content[written:])
+            os.fsync(self._file.fileno())
+        except BaseException:
+            self._file.truncate(self._size)
+            raise
+        self._size += len(content)
 
     def close(self) -> None:
         """See `Log`."""

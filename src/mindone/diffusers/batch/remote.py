@@ -5,7 +5,7 @@ import uuid
 
 from ..utils.extras import needs
 from ..utils.files import shortened
-from .outputs import LEFTOVER
+from .outputs import LEFTOVER, log_text
 
 _SECONDS_BETWEEN_WRITES = 10.0
 _SHARE_OF_WRITING = 0.05
@@ -14,6 +14,8 @@ _SHARE_OF_WRITING = 0.05
 
 class RemoteFolder:
     """A folder behind an fsspec URL. Files are written beside and renamed."""
+
+    is_local = False
 
     def __init__(self, url: str):
         fsspec = needs("fsspec", "addresses such as s3://bucket/images")
@@ -61,8 +63,8 @@ class RemoteLog:
 
     def __init__(self, folder: RemoteFolder, name: str):
         self._folder, self._name = folder, name
-        self._text = folder.read(name).decode() if name in folder.names() else ""
-        self._lines: list[str] = self._text.splitlines()
+        self._text = log_text(folder.read(name), f"{folder}/{name}") if name in folder.names() else ""
+        self._lines: list[str] = [line for line in self._text.split("\n") if line]
         self._is_written, self._written, self._took = True, time.monotonic(), 0.0
 
     def text(self) -> str:

@@ -1,6 +1,8 @@
 """Lists of jobs as files: each row holds what a command line would say, by the options' names."""
 
+import codecs
 import csv
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -34,10 +36,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     if file.suffix.lower() not in readers:
         raise ValueError(f"a list of jobs must be a file that ends in {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
     _check_file(file)
-    try:
-        rows = list(readers[file.suffix.lower()](file))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: byte {error.start} is not UTF-8; export the file again as UTF-8") from None
+    rows = list(readers[file.suffix.lower()](file))
     if not rows:
         raise ValueError(f"{file} holds no jobs")
     return rows
@@ -47,10 +46,7 @@ def read_prompts(path: str | os.PathLike[str]) -> list[Row]:
     """A row for each line of a text file; empty lines do not count. Raises as `read_rows`."""
     file = Path(path)
     _check_file(file)
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: byte {error.start} is not UTF-8; save the file again as UTF-8") from None
+    lines = _text(file).splitlines()
     rows = [Row({"prompt": line.strip()}, f"{file}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise ValueError(f"{file} holds no prompts")
@@ -64,28 +60,53 @@ def _check_file(file: Path) -> None:
         raise FileNotFoundError(f"no file {file}")
 
 
+def _text(file: Path) -> str:
+    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{file}, line {line}: byte {error.start} is not UTF-8; export the file again as UTF-8"
+        ) from None
+
+
+def shown(text: str) -> str:
+    """A text as an error message quotes it."""
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+def why_no_json(error: ValueError | RecursionError) -> str:
+    """What is wrong with a JSON text, as `json.loads` raises it."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"column {error.colno}: {error.msg}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
+
+
 def _jsonl(file: Path) -> Iterator[Row]:
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
+    for number, line in enumerate(_text(file).split("\n"), 1):
         where = f"{file}, line {number}"
         if not line.strip():
             continue
         try:
             values = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where}: not valid JSON: column {error.colno}: {error.msg}") from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where}: not valid JSON: {why_no_json(error)}") from None
         if not isinstance(values, dict):
             raise ValueError(f'{where}: must be a JSON object such as {{"prompt": "a cat"}}, got {line.strip()[:60]}')
         yield Row(values, where)
 
 
 def _csv(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines)
+    reader = csv.DictReader(io.StringIO(_text(file), newline=""))
+    try:
         for values in reader:
             where = f"{file}, line {reader.line_num}"
             if None in values:
                 raise ValueError(f"{where}: more values than the header has columns; quote texts that contain commas")
             yield Row(values, where)
+    except csv.Error as error:
+        raise ValueError(f"{file}, line {reader.line_num + 1}: no readable CSV: {error}") from None
 
 
 def _parquet(file: Path) -> Iterator[Row]:

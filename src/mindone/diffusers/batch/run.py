@@ -6,10 +6,11 @@ import os
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..jobs import Job
+from ..utils.errors import in_one_line
 from .bar import Bar
 from .combinations import file_name, identity
 from .manifest import Manifest, Record
@@ -110,7 +111,10 @@ def _write(result: Result, folder: Output, manifest: Manifest) -> Record:
     """First the image, then its line: a run that is killed in between leaves an image that tells what it is."""
     outcome = result.outcome.encoded()
     if outcome.png is not None:
-        folder.write(file_name(outcome.job), outcome.png)
+        try:
+            folder.write(file_name(outcome.job), outcome.png)
+        except OSError as error:  # the others may fit
+            outcome = replace(outcome, error=f"cannot write {file_name(outcome.job)}: {in_one_line(error)}")
     return manifest.add(
         outcome.job, seconds=outcome.seconds, machine=outcome.machine, tries=result.tries, error=outcome.error
     )

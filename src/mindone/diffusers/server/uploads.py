@@ -5,17 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ..utils.images import load_image
+from ..utils.images import PictureTooLarge, decode_picture, load_image
 from .refusals import Refusal
-
-_FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -49,23 +45,11 @@ def open_upload(content: bytes, field: str, max_side: int) -> Upload:
         Refusal: it is none, is animated, damaged, or larger than ``max_side``, which its header already tells.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is lower
-            picture = Image.open(io.BytesIO(content), formats=_FORMATS)
-        if max(picture.size) > max_side:
-            size = f"{picture.width}×{picture.height}"
-            raise Refusal(413, f"{field} is {size}; at most {max_side}×{max_side} is taken", field)
-        if getattr(picture, "n_frames", 1) != 1:
-            raise Refusal(422, f"{field} is animated; give a picture that stands still", field)
-        picture.load()
-        upright = load_image(picture, lambda each: each)
-        upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    except UnidentifiedImageError:
-        raise Refusal(422, f"{field} is no {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]} picture", field) from None
-    except Image.DecompressionBombError:
-        raise Refusal(413, f"{field} is larger than {max_side}×{max_side}", field) from None
-    except (OSError, SyntaxError, ValueError, EOFError):
-        raise Refusal(422, f"{field} is a damaged picture", field) from None
+        picture = decode_picture(content, field, max_side)
+    except ValueError as error:
+        raise Refusal(413 if isinstance(error, PictureTooLarge) else 422, str(error), field) from None
+    upright = load_image(picture, lambda each: each)
+    upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     texts = {name: str(text) for name, text in getattr(picture, "text", {}).items()}
     return Upload(upright, f"upload-{hashlib.sha256(content).hexdigest()[:12]}", texts)
 

@@ -1,15 +1,24 @@
 """Images in and images side by side."""
 
 import io
+import math
 import os
-import urllib.error
-import urllib.request
+import struct
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-_TIMEOUT_SECONDS = 30
+from .fetching import fetch
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MOST_SIDE = 2**14
+"""Pixels of a picture's side."""
+MOST_PICTURE_PIXELS = 2**26
+"""Of a whole picture, which takes several times three bytes for each."""
+MOST_BYTES = 64 * 10**6
+"""Of a picture's file."""
 
 
 def make_image_grid(images: Sequence[Image.Image], rows: int, cols: int, resize: int | None = None) -> Image.Image:
@@ -55,36 +64,63 @@ def load_image(
     opened = image if isinstance(image, Image.Image) else _open(os.fspath(image))
     try:
         upright = ImageOps.exif_transpose(opened)
-    except Exception as error:  # what Pillow raises for broken EXIF data is not to be listed: struct.error, TypeError…
-        raise ValueError(f"the EXIF data of the image are broken: {error}") from None
+    except Exception:  # what Pillow raises for broken EXIF data is not to be listed; no orientation is known then
+        upright = opened
     return convert_method(upright) if convert_method is not None else upright.convert("RGB")
+
+
+def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Image.Image:
+    """A picture from the bytes of a file that anybody may have made, decoded once its header is within bounds.
+
+    Args:
+        content: a PNG, JPEG or WebP file. Of the formats that Pillow reads by themselves others start programs (EPS
+            starts Ghostscript) or are read by code that few look at.
+        name: what error messages call it.
+        most_side: the most pixels of a side; `MOST_PICTURE_PIXELS` bound the area as well.
+
+    Raises:
+        PictureTooLarge: its header names more pixels.
+        ValueError: it is in no such format, is animated, or is damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bounds below say it
+            picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        if max(picture.size) > most_side or picture.width * picture.height > MOST_PICTURE_PIXELS:
+            size = f"{picture.width}×{picture.height}"
+            raise PictureTooLarge(f"{name} is {size}; at most {_most(most_side)} is taken")
+        if picture.format != "MPO" and getattr(picture, "n_frames", 1) != 1:
+            raise ValueError(f"{name} is animated; give a picture that stands still")
+        picture.load()
+    except UnidentifiedImageError:
+        known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise ValueError(f"{name} is no image in a known format; give a {known} file") from None
+    except Image.DecompressionBombError:
+        raise PictureTooLarge(f"{name} is larger than {_most(most_side)}") from None
+    except (OSError, SyntaxError, EOFError, struct.error, IndexError, KeyError, TypeError, OverflowError):
+        raise ValueError(f"{name} is truncated or broken; save the picture again") from None
+    return picture
+
+
+class PictureTooLarge(ValueError):
+    """A picture of more pixels than are taken."""
+
+
+def _most(side: int) -> str:
+    bounded = min(side, math.isqrt(MOST_PICTURE_PIXELS))
+    return f"{bounded}×{bounded}"
 
 
 def _open(source: str) -> Image.Image:
     if source.startswith(("http://", "https://")):
-        data = _download(source)
-    elif Path(source).is_file():
-        data = Path(source).read_bytes()
-    else:
+        return decode_picture(fetch(source, MOST_BYTES), source)
+    path = Path(source)
+    if not path.is_file():
         raise FileNotFoundError(
             f"no image {source!r}: it is no file, and no address that starts with http:// or https://"
         )
-    try:
-        opened = Image.open(io.BytesIO(data))
-        opened.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        what = "truncated or broken" if not isinstance(error, UnidentifiedImageError) else "no image in a known format"
-        raise ValueError(f"{source} is {what}; give a PNG, JPEG or WebP file") from None
-    return opened
-
-
-def _download(address: str) -> bytes:
-    request = urllib.request.Request(address, headers={"User-Agent": "mindone-diffusers"})
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-            return response.read()
-    except urllib.error.HTTPError as error:
-        raise ConnectionError(f"cannot fetch {address}: the server answers {error.code} {error.reason}") from None
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise ConnectionError(f"cannot fetch {address}: {reason}; check the address and the network") from None
+    if path.stat().st_size > MOST_BYTES:
+        raise PictureTooLarge(
+            f"{source} has {path.stat().st_size / 1e6:,.0f} MB; at most {MOST_BYTES // 10**6} are read"
+        )
+    return decode_picture(path.read_bytes(), source)

@@ -1,0 +1,71 @@
+"""What lies behind an address, within bounds of bytes and of time."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from http.client import HTTPException, HTTPMessage
+from typing import IO
+
+_SILENCE_SECONDS = 30
+_SECONDS = 120.0
+_PIECE = 2**16
+
+
+def fetch(address: str, most: int) -> bytes:
+    """The content of an http(s) address.
+
+    A redirect is followed to other public hosts only: a page must not lead into the network of whoever fetches it.
+
+    Args:
+        address: of a file.
+        most: bytes that are taken.
+
+    Raises:
+        ConnectionError: the address cannot be fetched, has more bytes, or takes more than two minutes.
+    """
+    request = urllib.request.Request(address, headers={"User-Agent": "mindone-diffusers"})
+    ends = time.monotonic() + _SECONDS
+    try:
+        with urllib.request.build_opener(_Redirects).open(request, timeout=_SILENCE_SECONDS) as response:
+            content = bytearray()
+            while piece := response.read1(_PIECE):
+                content += piece
+                if len(content) > most:
+                    raise ConnectionError(f"it has more than {most // 10**6} MB")
+                if time.monotonic() > ends:
+                    raise ConnectionError(f"it takes more than {_SECONDS:.0f} s")
+            if (length := response.length) not in (None, 0):
+                raise ConnectionError(f"it broke off {length} bytes before its end")
+    except urllib.error.HTTPError as error:
+        reason = " ".join(str(error.reason).split())
+        raise ConnectionError(f"cannot fetch {address}: the server answers {error.code} {reason}") from None
+    except (OSError, ValueError, HTTPException) as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split())
+        raise ConnectionError(f"cannot fetch {address}: {reason}; check the address and the network") from None
+    return bytes(content)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to public hosts, and those that stay at the host that was asked."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        """Called with the address that an answer leads to."""
+        before, after = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if after.scheme not in ("http", "https"):
+            raise ConnectionError(f"it leads to {newurl[:80]}, which is no web address")
+        if (before.hostname, before.port) != (after.hostname, after.port) and not _is_public(after.hostname or ""):
+            raise ConnectionError(f"it leads to {after.hostname}, which is no public host")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_public(host: str) -> bool:
+    """Whether all addresses of a host are in the public internet."""
+    found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
+    return all(ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_global for each in found)
