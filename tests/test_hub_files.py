@@ -43,6 +43,17 @@ def test_a_repositorys_file_alone_is_fetched(hub):
     assert FileSource("acme/loras").file(usual=USUAL).name == "pixel.safetensors"
 
 
+def test_a_file_that_another_one_needs_is_fetched_with_it(tmp_path, monkeypatch):
+    """peft's tensors mean nothing without their config; where there is none, the file comes alone."""
+    hub = FakeHub(tmp_path / "hub", ["unet/adapter_model.safetensors", "unet/adapter_config.json"], None)
+    hub.install(monkeypatch)
+    source = FileSource("acme/loras")
+    path = source.file("unet/adapter_model.safetensors", beside="adapter_config.json")
+    assert path.with_name("adapter_config.json").is_file()
+    assert sorted(hub.fetched) == ["unet/adapter_config.json", "unet/adapter_model.safetensors"]
+    assert source.file("unet/adapter_model.safetensors", beside="none.json").is_file()
+
+
 @pytest.mark.parametrize("host", ["https://huggingface.co", "huggingface.co", "https://hf.co"])
 @pytest.mark.parametrize("kind", ["blob", "resolve"])
 def test_an_address_on_the_hub_says_repository_revision_and_path(hub, host, kind):

@@ -91,6 +91,38 @@ def test_a_fused_lora_draws_as_an_unfused_one_and_comes_off_bit_for_bit(pipe, ma
     assert all(np.array_equal(pipe.unet.array(name), values) for name, values in before.items())
 
 
+def test_one_network_is_fused_and_the_others_still_act(pipe):
+    pipe.load_lora_weights(lora(), adapter_name="one")
+    unfused = images_of(pipe)
+    pipe.fuse_lora(components=["unet"])
+    assert pipe.unet.lora.fused == ("one",) and not pipe.text_encoder.lora.fused
+    assert close(images_of(pipe), unfused)
+    pipe.unfuse_lora(components=["text_encoder"])
+    assert pipe.fused_loras == {"one"}
+    pipe.unfuse_lora()
+    np.testing.assert_array_equal(images_of(pipe), unfused)
+    with pytest.raises(ValueError, match=r"components must be a list of unet, text_encoder, .* got \['vae'\]"):
+        pipe.fuse_lora(["vae"])
+
+
+def test_a_swapped_adapter_acts_as_the_one_before_did_and_compiles_nothing(pipe):
+    pipe.load_lora_weights(lora(), adapter_name="one")
+    pipe.load_lora_weights(lora(alpha=1.0), adapter_name="other")
+    pipe.set_adapters(["one", "other"], [0.5, 1.0])
+    images_of(pipe)
+    graphs = list(pipe.unet.graphs._graphs.values())
+    pipe.load_lora_weights(negated(lora()), adapter_name="one", hotswap=True)
+    assert pipe.get_active_adapters() == ["one", "other"]
+    assert close(images_of(pipe), images_of(load(checkpoint("sd1"))))  # -0.5 · 2 and 1 · 1 of the same update
+    assert all(a is b for a, b in zip(graphs, pipe.unet.graphs._graphs.values(), strict=True))
+    pipe.load_lora_weights(lora(text=False), adapter_name="one", hotswap=True)
+    assert pipe.get_list_adapters() == {"unet": ["other", "one"], "text_encoder": ["other"]}
+    pipe.load_lora_weights(lora(), adapter_name="one", hotswap=True)
+    assert pipe.text_encoder.lora.active == ["one", "other"]  # it counts where it had nothing before, too
+    with pytest.raises(ValueError, match="no adapter 'third' is loaded"):
+        pipe.load_lora_weights(lora(), adapter_name="third", hotswap=True)
+
+
 def test_a_lora_on_mindspore_draws_as_on_openvino(pipe):
     marks = (*ATTENTION, *CONVOLUTIONS)
     pipe.load_lora_weights(lora(marks=marks), adapter_name="one")

@@ -57,6 +57,7 @@ class NetworkLora:
         self.words: dict[str, list[str]] = {}
         """Textual inversions that came with an adapter; the first network of a pipeline knows those of all of them."""
         self.fused: tuple[str, ...] = ()
+        self._weights: Mapping[str, BlockWeights] = {}
         self._strengths: Strengths = {}
         """The active adapters, with a weight for each parameter that they update."""
         self._enabled = True
@@ -79,17 +80,29 @@ class NetworkLora:
         Raises:
             ValueError: a layer that takes no changes; then everything is as it was.
         """
-        before, capacities = self._strengths, {each: update.capacity for each, update in self._updates.items()}
+        return self._change({**self.loaded, name: layers}, {name: 1.0})
+
+    def exchange(self, name: str, layers: Layers, is_active: bool) -> Callable[[], None]:
+        """Put an adapter in the place of the one that is loaded as ``name``, and counts as much; see `load`.
+
+        Where this network had nothing of that one, it counts 1 if it ``is_active`` elsewhere.
+        """
+        others = {each: kept for each, kept in self.loaded.items() if each != name}
+        weights = {name: 1.0, **self._weights} if is_active else self._weights
+        return self._change({**others, name: layers} if layers else others, weights)
+
+    def _change(self, loaded: dict[str, Layers], weights: Mapping[str, BlockWeights]) -> Callable[[], None]:
+        before = self.loaded, self._weights, self._strengths
+        capacities = {each: update.capacity for each, update in self._updates.items()}
 
         def undo() -> None:
-            del self.loaded[name]
-            self._strengths = before
+            self.loaded, self._weights, self._strengths = before
             self._wrap(capacities)
             self._apply()
 
-        self.loaded[name] = layers
+        self.loaded = loaded
         try:
-            self.set_active({name: 1.0})
+            self.set_active(weights)
         except Exception:
             undo()
             raise
@@ -101,7 +114,7 @@ class NetworkLora:
         Raises:
             ValueError: a block that is not there, or another number of weights; see `expand_block_weights`.
         """
-        self._strengths = self._expanded(weights)
+        self._strengths, self._weights = self._expanded(weights), dict(weights)
         self._apply()
 
     def for_call(self, weights: Mapping[str, BlockWeights]) -> CallStrengths:

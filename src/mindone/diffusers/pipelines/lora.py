@@ -33,6 +33,7 @@ class LoraPipeline(TextualInversionPipeline):
         subfolder: str | None = None,
         use_safetensors: bool | None = None,
         low_cpu_mem_usage: bool = True,
+        hotswap: bool = False,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -53,6 +54,7 @@ class LoraPipeline(TextualInversionPipeline):
             subfolder: where in it the file lies; on the hub it needs ``weight_name``.
             use_safetensors: must not be False: pickles are not read.
             low_cpu_mem_usage: makes no difference: tensors stay in the file until they are wanted.
+            hotswap: take the place of the adapter that is loaded as ``adapter_name``, as active as that.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:
@@ -64,7 +66,9 @@ class LoraPipeline(TextualInversionPipeline):
         taken = self._loaded()
         if adapter_name is None:
             adapter_name = next(name for i in range(len(taken) + 1) if (name := f"default_{i}") not in taken)
-        if adapter_name in taken:
+        if hotswap:
+            self._known([adapter_name])
+        elif adapter_name in taken:
             raise ValueError(
                 f"an adapter {adapter_name!r} is loaded already; delete_adapters first, or take another name"
             )
@@ -72,18 +76,24 @@ class LoraPipeline(TextualInversionPipeline):
         where = (weight_name, subfolder, use_safetensors, revision, cache_dir, local_files_only, token)
         file = find_lora(path_or_id_or_dict, *where)
         layers = file.layers(shapes)
+        if hotswap and (file.words() or adapter_name in self._bundled_words()):
+            raise ValueError("hotswap is for adapters without words (textual inversions); delete_adapters, then load")
         undo: list[Callable[[], None]] = []
+        is_active = adapter_name in self.get_active_adapters()
         try:
             for word, vectors in file.words().items():
                 self.load_textual_inversion({name: x.numpy(np.float32) for name, x in vectors.items()}, token=word)
                 self._bundled_words().setdefault(adapter_name, []).append(word)
             for name, lora in self._loras().items():
-                if name in layers:
+                if hotswap:
+                    undo.append(lora.exchange(adapter_name, layers.get(name, {}), is_active))
+                elif name in layers:
                     undo.append(lora.load(adapter_name, layers[name]))
         except Exception:
-            for put_back in undo:
+            for put_back in reversed(undo):
                 put_back()
-            self._forget([adapter_name])
+            if not hotswap:
+                self._forget([adapter_name])
             raise
 
     def set_adapters(
@@ -152,26 +162,45 @@ class LoraPipeline(TextualInversionPipeline):
         self._refuse_while_fused("delete_adapters")
         self._forget(names)
 
-    def fuse_lora(self, adapter_names: Sequence[str] | None = None, lora_scale: float = 1.0) -> None:
+    def fuse_lora(
+        self,
+        components: Sequence[str] = NETWORKS,
+        lora_scale: float = 1.0,
+        safe_fusing: bool = False,
+        adapter_names: Sequence[str] | None = None,
+    ) -> None:
         """Bake the active adapters, or those among ``adapter_names``, into the weights: drawing is as fast as without.
 
         Their weights are those of `set_adapters`, times ``lora_scale``. What was compiled is dropped.
 
+        Args:
+            components: in which networks: all, or some of "unet", "text_encoder" and "text_encoder_2".
+            lora_scale: how much all of them count.
+            safe_fusing: must be False: weights that are no numbers are not looked for.
+            adapter_names: which ones; None: the active ones.
+
         Raises:
-            ValueError: no adapter to fuse, or some are fused already.
+            ValueError: no adapter to fuse, some are fused already, another component, or ``safe_fusing``.
         """
+        if safe_fusing:
+            raise ValueError("safe_fusing must be False: weights that are no numbers are not looked for")
+        networks = self._chosen(components)
         self._refuse_while_fused("fuse_lora")
         names = self.get_active_adapters() if adapter_names is None else self._known(list(adapter_names))
         if not names or not set(names) <= set(self.get_active_adapters()):
             raise ValueError(
                 f"fuse_lora fuses active adapters, which are {self.get_active_adapters()}; see set_adapters"
             )
-        for lora in self._loras().values():
+        for lora in networks:
             lora.fuse(names, lora_scale)
 
-    def unfuse_lora(self) -> None:
-        """Take what was fused out of the weights again, which are then as they were, bit for bit."""
-        for lora in self._loras().values():
+    def unfuse_lora(self, components: Sequence[str] = NETWORKS) -> None:
+        """Take what was fused out of the weights again, which are then as they were, bit for bit.
+
+        Raises:
+            ValueError: a component that is none of `fuse_lora`.
+        """
+        for lora in self._chosen(components):
             lora.unfuse()
 
     def unload_lora_weights(self) -> None:
@@ -220,6 +249,13 @@ class LoraPipeline(TextualInversionPipeline):
 
     def _loras(self) -> dict[str, NetworkLora]:
         return {name: lora_of(network) for name, network in self._adapted().items()}
+
+    def _chosen(self, components: Sequence[str]) -> list[NetworkLora]:
+        """The networks that are named, of those that the pipeline has."""
+        unknown = [name for name in components if name not in NETWORKS]
+        if isinstance(components, str) or unknown:
+            raise ValueError(f"components must be a list of {', '.join(NETWORKS)}, got {components!r}")
+        return [lora for name, lora in self._loras().items() if name in components]
 
     def _loaded(self) -> list[str]:
         """The names of the loaded adapters."""
