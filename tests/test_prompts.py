@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from checkpoints import random_weights
 from mindone.diffusers import cli
-from mindone.diffusers.jobs import Job, draw
+from mindone.diffusers.jobs import Job, draw, draw_together
 from mindone.diffusers.jobs.grouping import call_key
 from mindone.diffusers.jobs.png import read_job
 from mindone.diffusers.prompts import encode_prompt, parse_prompt
@@ -261,6 +261,7 @@ def test_a_job_with_weights_draws_what_the_embeddings_draw():
     expected = pipe(**embeds, num_inference_steps=2, generator=noise).images[0]
     np.testing.assert_array_equal(np.asarray(draw(pipe, job)[0]), np.asarray(expected))
     assert call_key(job) == job  # padded for a longer prompt beside it, it would be another picture
+    assert [len(images) for images in draw_together(pipe, [job, job])] == [1, 1]
     with pytest.raises(ValueError, match="negative_prompt has the weight"):
         job.changed(negative_prompt="(a:1.2.3)")
 

@@ -185,7 +185,7 @@ def _images(
     if len(jobs) > 1:
         arguments["prompt"] = [each.prompt for each in jobs]
     if job.prompt_weights:
-        arguments = {name: value for name, value in arguments.items() if name not in _PROMPTS} | _embeds(view, job)
+        arguments = {name: value for name, value in arguments.items() if name not in _PROMPTS} | _embeds(view, jobs)
     arguments["generator"] = [np.random.Generator(np.random.PCG64(seed)) for each in jobs for seed in each.seeds]
     arguments["callback_on_step_end"] = callback
     if job.strength == 0:
@@ -208,13 +208,13 @@ _PROMPTS = ("prompt", "negative_prompt", "clip_skip")
 """The arguments of a call that embeddings stand for."""
 
 
-def _embeds(view: Component, job: Job) -> dict[str, object]:
-    """The embeddings of a job whose prompts have weights."""
+def _embeds(view: Component, jobs: Sequence[Job]) -> dict[str, object]:
+    """The embeddings of jobs whose prompts have weights; where there are several, their prompts are the same."""
     from ..prompts import encode_prompt
 
-    guided = False if _unguided(view, job) else None
-    texts = (job.prompt, None if guided is False else job.negative_prompt)
-    return encode_prompt(view, *texts, clip_skip=job.clip_skip, do_classifier_free_guidance=guided)
+    guided = False if _unguided(view, jobs[0]) else None
+    texts = ([job.prompt for job in jobs], None if guided is False else jobs[0].negative_prompt)
+    return encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)
 
 
 def _unguided(view: Component, job: Job) -> str:
