@@ -61,6 +61,7 @@ OTHERWISE = """\
   numbers (`init_noise_sigma`, `final_alpha_cumprod`) are Python's.
 - `dtype` is a string, "float32", "float16" or "bfloat16", and `device` is "cpu" or "npu". `to` takes types, and a
   device only where it is the one that the process runs on.
+- A word of textual inversion is found in any case, with all of its vectors; the reference finds it as it is written.
 - Noise comes from `np.random.Generator` objects, one or a list with one per image.
 - Outputs are dictionaries that can be indexed: iterating gives names, as in the reference. Where the reference's output
   has one entry, ours may have a further one after it (`pred_original_sample` of the multistep solvers); TCD's has it

@@ -53,6 +53,7 @@ SD_ERRORS = [
     ({"prompt": "a", "latents": np.zeros((1, 4, 8, 8)), "height": 72}, r"latents must have the shape \(1, 4, 9, 8\)"),
     ({"prompt": "a", "output_type": "pt"}, "output_type must be one of pil, np, latent, got 'pt'"),
     ({"prompt": "a", "cross_attention_kwargs": {"scale": 1}}, "cross_attention_kwargs must be None"),
+    ({"prompt": "a" * 100_001}, "prompt may have 100000 characters, got 100001"),
     ({"prompt": "a", "clip_skip": 9}, "clip_skip must be a whole number from 0 to 3, got 9"),
     (
         {"prompt": "a", "callback_on_step_end_tensor_inputs": ["noise"]},
@@ -60,6 +61,7 @@ SD_ERRORS = [
     ),
 ]
 XL_ERRORS = [
+    ({"prompt": "a", "prompt_2": "a" * 100_001}, "prompt_2 may have 100000 characters, got 100001"),
     ({"prompt": "a", "prompt_2": ["b", "c"]}, "prompt_2 must hold one text for each of the 1 prompts, got 2"),
     ({"prompt_2": "b", "prompt_embeds": EMBEDS_XL}, "prompt_2 and prompt_embeds were both given"),
     ({"prompt_embeds": EMBEDS_XL}, "prompt_embeds and pooled_prompt_embeds go together"),

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden import tokenizer_make as make
-from mindone.diffusers.loading.tokenizer import CLIPTokenizer
+from mindone.diffusers.jobs.job import LONGEST_PROMPT
+from mindone.diffusers.loading.tokenizer import LONGEST, CLIPTokenizer
 
 GOLDEN = json.loads(make.GOLDEN.read_text(encoding="utf-8"))
 ROCKET = "a photo of an astronaut riding a horse on mars"
@@ -346,3 +347,4 @@ def test_a_text_of_a_megabyte_is_refused(tokenizer):
     for read in (tokenizer, tokenizer.encode, tokenizer.tokenize, tokenizer.truncated, tokenizer.spans):
         with pytest.raises(ValueError, match=r"^a text may have 100000 characters, got 1000000$"):
             read("a red cat " * 100_000)
+    assert LONGEST == LONGEST_PROMPT  # of a job, which imports no tokenizer

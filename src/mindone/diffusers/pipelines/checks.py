@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..engines import Array
+from ..loading.tokenizer import LONGEST
 from ..utils.sizes import check_sides
 from .capabilities import check_ready
 from .components import Component
@@ -81,6 +82,9 @@ def check_lengths(prompt_embeds: Array, negative_prompt_embeds: Array) -> None:
 
 
 def _check_text(name: str, value: object) -> None:
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and len(text) > LONGEST:
+            raise ValueError(f"{name} may have {LONGEST} characters, got {len(text)}")
     if value is None or isinstance(value, str):
         return
     if not isinstance(value, list):
