@@ -210,6 +210,13 @@ def test_a_second_pass_that_repeats_the_first_asks_for_nothing(client):
     np.testing.assert_array_equal(txt2img(client, **second, **same), txt2img(client, **second))
 
 
+def test_a_second_pass_enlarges_latents_whatever_is_left_out(client):
+    published = {"enable_hr": True, "hr_upscaler": "Latent", "hr_scale": 2, "denoising_strength": 0.75}
+    drawn, text = txt2img(client, enable_hr=True, steps=4), answer(client, "txt2img", {**DRAW, "enable_hr": True})
+    np.testing.assert_array_equal(drawn, txt2img(client, **published, steps=4))
+    assert "Hires upscaler: Latent" in json.loads(text["info"])["infotexts"][0]
+
+
 def test_eta_is_ddim_s(client):
     steps = {"sampler_name": "DDIM", "steps": 3}
     without, full = txt2img(client, **steps, eta=0), txt2img(client, **steps, eta=1)
@@ -299,6 +306,12 @@ def _square(start: int, end: int) -> Image.Image:
     mask = Image.new("L", (64, 64))
     mask.paste(255, (start, start, end, end))
     return mask
+
+
+def test_the_infotext_says_how_the_mask_was_used(client):
+    given = answer(client, "img2img", {**INPAINT, "inpaint_full_res_padding": 8, "inpainting_fill": 2})
+    text = json.loads(given["info"])["infotexts"][0]
+    assert "Masked content: latent noise, Inpaint area: Only masked, Masked area padding: 8" in text
 
 
 def test_a_mask_of_another_size_is_stretched_over_the_picture(client):

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from ..pipelines.mask_fills import MaskFill
 from ..utils.files import atomic_write
 from ..utils.infotext import format_infotext, parse_infotext
 from ..utils.png_texts import NotPng, PngTexts, read_png_texts
@@ -150,17 +151,29 @@ def _without_halves(words: dict[str, object]) -> dict[str, object]:
 
 
 def _extra(job: Job) -> dict[str, str]:
-    """What that interface writes at the end: what was enlarged how, and what ControlNets followed."""
-    extra = {}
+    """What that interface writes at the end: what was enlarged how, what the mask hid, what ControlNets followed."""
+    extra = {} if job.eta is None else {"Eta": f"{job.eta:g}"}
     if job.upscale is not None:
         by = "Lanczos" if job.strength is None else "Latent"
-        extra = {"Hires upscale": f"{job.upscale:g}", "Hires upscaler": by}
+        extra |= {"Hires upscale": f"{job.upscale:g}", "Hires upscaler": by}
+    if job.mask is not None:
+        extra["Masked content"] = _MASKED_CONTENT[job.mask_fill or "original"]
+    if job.padding_mask_crop is not None:
+        extra |= {"Inpaint area": "Only masked", "Masked area padding": str(job.padding_mask_crop)}
     scales = job.control_scale or (1.0,) * len(job.control)
     for i, (control, net, scale) in enumerate(zip(job.control, job.controlnet, scales)):
         module = control.partition("=")[0]
         named = {"Module": "none" if module == "image" else module, "Model": PurePath(net).stem, "Weight": f"{scale:g}"}
         extra[f"ControlNet {i}"] = ", ".join(f"{name}: {value}" for name, value in named.items())
     return extra
+
+
+_MASKED_CONTENT: Mapping[MaskFill, str] = {
+    "original": "original",
+    "blur": "fill",
+    "noise": "latent noise",
+    "nothing": "latent nothing",
+}
 
 
 def _job_of(remembered: Mapping[str, object]) -> Job:

@@ -178,6 +178,7 @@ class Txt2Img(TextFields):
     enable_hr: bool = False
     hr_scale: Annotated[float, Field(gt=1, le=4)] = 2.0
     hr_upscaler: Literal["Latent"] = "Latent"
+    denoising_strength: Annotated[float, Field(ge=0, le=1)] = 0.75
 
     @classmethod
     def neutral(cls, values: Mapping[str, Value]) -> Neutral:
