@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..utils import logging
-from .options import shown
 from .registry import scheduler_classes
+from .shown import shown
 
 if TYPE_CHECKING:
     from .configured import ConfiguredScheduler

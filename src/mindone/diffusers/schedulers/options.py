@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import spacing
+from .shown import shown
 
 Options = Mapping[str, Any]
 """Config fields by name; their values come from JSON."""
@@ -61,7 +62,6 @@ RANGES: Mapping[str, tuple[float, float]] = {
 """The least and the largest value of a number, both included."""
 _TOO_LARGE = 10**300
 """An integer that no float holds."""
-_LONGEST_SHOWN = 60
 
 
 def fields(*groups: Options, **own: object) -> Options:
@@ -116,12 +116,3 @@ def _check_number(owner: str, name: str, value: object, whole: bool) -> None:
     if whole:
         raise ValueError(f"{owner}: {name} must be a whole number{bounds}, got {shown(value)}")
     raise ValueError(f"{owner} takes a number as {name}{bounds and ',' + bounds}; got {shown(value)}")
-
-
-def shown(value: object) -> str:
-    """A value of a config in an error message: its first characters."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python does not print integers of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
