@@ -267,10 +267,10 @@ def _rounded(side: int | None) -> int | None:
 def _scheduler(sampler: str | None, schedule: str | None) -> str | None:
     """Our name of a sampler; None leaves it to the model."""
     if not sampler:
-        if _schedule_type(schedule) != "Automatic":
+        if (schedule or "automatic").casefold() != "automatic":
             raise Refusal(422, "scheduler needs sampler_name, whose schedule it is", "scheduler")
         return None
-    found = scheduler_of(sampler, _schedule_type(schedule))
+    found = scheduler_of(sampler, schedule or "automatic")
     if found is None:
         told = f"{sampler[:80]!r}" + (f" with scheduler {schedule[:80]!r}" if schedule else "")
         raise Refusal(422, f"sampler_name {told} is not here; /sdapi/v1/samplers lists those that are", "sampler_name")
@@ -285,13 +285,3 @@ def _eta(eta: float | None, scheduler: str | None) -> float | None:
     if eta not in (None, 1) and (sampler.endswith(" a") or "SDE" in sampler):
         raise Refusal(422, f"eta must be 1 for {sampler}, got {eta:g}", "eta")
     return None
-
-
-def _schedule_type(schedule: str | None) -> str:
-    """A schedule as files name it, of a name in any case: ``sgm_uniform``, ``SGM Uniform``, ``normal``."""
-    words = (schedule or "automatic").replace("_", " ").lower().split()
-    name = " ".join(_CAPITALS.get(word, word.capitalize()) for word in words)
-    return "Uniform" if name == "Normal" else name  # two names for timesteps at equal distances
-
-
-_CAPITALS = {"sgm": "SGM", "kl": "KL", "ddim": "DDIM"}
