@@ -424,3 +424,11 @@ def test_any_names_types_and_shapes_round_trip(folder, described):
     for name, array in arrays.items():
         assert file[name].numpy().dtype == array.dtype
         np.testing.assert_array_equal(file[name].numpy(), array)
+
+
+def test_what_a_broken_header_says_is_shown_escaped(tmp_path):
+    header = b'{"a": {"dtype": "\\u001b]0;x\\u0007", "shape": [], "data_offsets": [0, 0]}}'
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ValueError, match=r"unknown variant `\\x1b\]0;x\\x07`") as error:
+        SafetensorsFile(tmp_path / "a.safetensors")
+    assert str(error.value).isprintable()

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..utils.files import atomic_write
+from ..utils.printable import printable
 from .fields import shown
 
 AnyArray: TypeAlias = NDArray[Any]
@@ -305,7 +306,7 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry]]:
     except SafetensorError as error:
         refuse_other_formats(path)
         reason = " ".join(str(error).split()).removeprefix("Error while deserializing header: ")
-        reason = reason.encode("ascii", "backslashreplace").decode()[:120]
+        reason = printable(reason.encode("ascii", "backslashreplace").decode())[:120]
         raise ValueError(f"{path} is broken or no safetensors file ({reason}); fetch or export it again") from None
 
 
