@@ -1,6 +1,7 @@
 """Each network gives the reference's numbers, whoever executes it."""
 
 import errno
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ from types import SimpleNamespace
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore.common.initializer import initializer
 
 import checkpoints
 from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
 from mindone.diffusers.engines.openvino import compiling, group_norms, half_precision, winograd
 from mindone.diffusers.loading.weights import Weights
+from mindone.diffusers.models import layers
 from network_cases import CASES, Case
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "networks.npz")
@@ -232,7 +235,7 @@ def test_network_prepared_for_mindspore_still_compiles_for_openvino():
             r"down_block_types\[0\] must be 'CrossAttnDownBlock2D' or 'DownBlock2D', got 'AttnDown",
         ),
         ({"layers_per_block": [1, 2, 3]}, "layers_per_block must have 2 entries, got 3"),
-        ({"mid_block_type": "UNetMidBlock2D"}, "mid_block_type must be"),
+        ({"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}, "mid_block_type must be"),
         ({"act_fn": "mish"}, "act_fn must be 'silu', 'swish', 'gelu', 'quick_gelu' or 'relu', got 'mish'"),
         ({"time_cond_proj_dim": 2**40}, "time_cond_proj_dim must be less than or equal to 16384, got 1099511627776"),
         ({"down_block_types": ["DownBlock2D", ["a"]]}, r"down_block_types\[1\] must be .*, got \['a'\]"),
@@ -279,3 +282,21 @@ def test_float32_is_no_flash_attention_type():
 def test_depths_that_do_not_fit_the_layers_are_refused(more, message):
     with pytest.raises(ValueError, match=message):
         UNet2DConditionModel(**{**checkpoints.UNETS["ssd"], **more})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"layers_per_block": 256},
+        {"transformer_layers_per_block": 256},
+        {"layers_per_block": 64, "transformer_layers_per_block": 64},
+    ],
+)
+def test_a_config_cannot_ask_for_far_more_layers_than_there_are_weights(config, tmp_path):
+    folder = checkpoints.write_model(UNet2DConditionModel, checkpoints.UNETS["sd1"], tmp_path)
+    made = []
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match=r"config\.json: what it describes has"):
+        patch.setattr(layers, "initializer", lambda *of: made.append(of) or initializer(*of))
+        (folder / "config.json").write_text(json.dumps({**checkpoints.UNETS["sd1"], **config}))
+        UNet2DConditionModel.from_pretrained(folder)
+    assert len(made) <= len(checkpoints.shapes_of(UNet2DConditionModel(**checkpoints.UNETS["sd1"]))) + 200

@@ -11,6 +11,7 @@ from mindone.diffusers.loading import convert
 from mindone.diffusers.loading.clip_vocabulary import clip_tokenizer
 from mindone.diffusers.loading.config import read_config, write_config
 from mindone.diffusers.loading.original.component_configs import autoencoder_config, text_config
+from mindone.diffusers.loading.original.key_map import KeyMap
 from mindone.diffusers.loading.original.open_clip import from_open_clip
 from mindone.diffusers.loading.original.training import read_training
 from mindone.diffusers.loading.original.unet_config import unet_config
@@ -456,3 +457,49 @@ def test_stable_diffusion_2_is_read_under_the_names_of_stabilitys_later_code_too
 
     single = open_single_file(rewritten(files / "sd2.safetensors", tmp_path / "2.safetensors", rename))
     assert (single.pipeline, single.family.modelspec) == ("StableDiffusionPipeline", "stable-diffusion-v2-768-v")
+
+
+def header_only(path, names):
+    """A file of empty tensors."""
+    save_file(dict.fromkeys(names, np.zeros(0, np.float32)), path)
+    return path
+
+
+COUNTS = {
+    "an autoencoder's stages and layers": [
+        *(f"first_stage_model.encoder.down.{i}.x" for i in range(2000)),
+        *(f"first_stage_model.encoder.down.0.block.{i}.x" for i in range(2000)),
+        *(f"first_stage_model.decoder.up.0.block.{i}.x" for i in range(2000)),
+    ],
+    "a UNet's stages": [f"model.diffusion_model.input_blocks.{i}.0.op.weight" for i in range(6000)],
+    "a UNet's layers": [f"model.diffusion_model.input_blocks.{i}.0.x" for i in range(6000)],
+    "our own stages": [f"down_blocks.{i}.resnets.0.conv1.weight" for i in range(6000)] + ["conv_norm_out.weight"],
+    "our own layers": [f"down_blocks.0.resnets.{i}.conv1.weight" for i in range(6000)] + ["conv_norm_out.weight"],
+    "a text tower's layers": [f"cond_stage_model.model.transformer.resblocks.{i}.x" for i in range(6000)],
+    "a ControlNet's layers": [f"control_model.input_hint_block.{i}.weight" for i in range(6000)],
+}
+
+
+@pytest.mark.parametrize("what", COUNTS)
+def test_a_file_cannot_ask_for_a_product_of_counts(tmp_path, monkeypatch, what):
+    """No more names are made, and compared, than a network of the largest counts has."""
+    compared = []
+    monkeypatch.setattr(KeyMap, "__init__", lambda self, pairs: compared.extend(pairs))
+    path = header_only(tmp_path / "many.safetensors", COUNTS[what])
+    with pytest.raises(ValueError, match=r"many\.safetensors: it has more than \d+ parts called") as caught:
+        open_single_file(path)
+    assert len(compared) == 0 and len(str(caught.value)) <= 500
+
+
+def test_tensors_of_the_wrong_dimensions_and_names_without_end_are_told_in_one_short_line(files, tmp_path):
+    scalar = number(1.0)
+    for name in ("model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.encoder.conv_in.weight"):
+        path = rewritten(files / "sd1.safetensors", tmp_path / "s.safetensors", lambda t, n=name: t.update({n: scalar}))
+        with pytest.raises(
+            ValueError, match=r"s\.safetensors: the tensor '.*' must have 4 dimensions, got the shape \("
+        ):
+            open_single_file(path)
+    for name in ("model.diffusion_model." + "x" * 9999, "x\n" * 9999, "lora_unet_" + "x" * 9999):
+        with pytest.raises(ValueError) as caught:
+            open_single_file(header_only(tmp_path / "long.safetensors", [name]))
+        assert len(str(caught.value)) <= 500 + len(str(tmp_path)) and str(caught.value).isprintable()

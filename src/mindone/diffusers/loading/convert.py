@@ -10,6 +10,7 @@ from pathlib import Path
 from ..utils.files import write_json
 from .clip_vocabulary import SIZE
 from .config import GENERATION_CONFIG_NAME, read_config, write_config
+from .fields import shown
 from .hub import MODEL_INDEX, Source, component_folder, component_names
 from .original import families
 from .original.autoencoder_names import autoencoder_key_map, is_attention_matrix
@@ -191,7 +192,7 @@ class _Renamed(Mapping[str, StoredTensor]):
         for name in tensors:
             original = keys.original(name)
             if original is None:
-                raise ValueError(f"the original layout has no place for the tensor {name!r}; keep the folder")
+                raise ValueError(f"the original layout has no place for the tensor {shown(name)}; keep the folder")
             self.names[original] = name
 
     def __getitem__(self, name: str) -> StoredTensor:

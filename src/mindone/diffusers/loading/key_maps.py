@@ -10,6 +10,7 @@
 import re
 from collections.abc import Callable, Iterable
 
+from .fields import shown
 from .safetensors import StoredTensor
 
 _OLD_ATTENTION = re.compile(r"^(.*attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)$")
@@ -75,7 +76,9 @@ def normalize_keys(names: Iterable[str], model_class: str) -> dict[str, str]:
         if new_name is None:
             continue
         if new_name in stored:
-            raise ValueError(f"{stored[new_name]!r} and {name!r} are the same tensor of {model_class}, {new_name!r}")
+            raise ValueError(
+                f"{shown(stored[new_name])} and {shown(name)} are the same tensor of {model_class}, {shown(new_name)}"
+            )
         stored[new_name] = name
     return stored
 

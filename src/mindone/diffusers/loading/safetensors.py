@@ -253,8 +253,8 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         rows = weight.shape[0] if weight.shape else 1
         if scale.dtype not in FLOATING or (scale.size != 1 and scale.shape not in ((rows,), (rows, 1))):
             raise ValueError(
-                f"{self.path}: the scale {name!r} is {scale.dtype} of shape {shown(scale.shape)}; one number, or one "
-                "for each row of the weight, can be read"
+                f"{self.path}: the scale {shown(name)} is {scale.dtype} of shape {shown(scale.shape)}; one number, or "
+                "one for each row of the weight, can be read"
             )
         return scale.numpy()
 
@@ -268,7 +268,7 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         weight = self._entries.get(name.removesuffix(_QUANTIZED) + ".weight")
         if kind not in _FLOAT8_FORMATS or weight is None or weight.dtype not in _FLOAT8:
             raise ValueError(
-                f"{self.path}: {name!r} says that a weight is quantised as {shown(kind)}, which is not read here; "
+                f"{self.path}: {shown(name)} says that a weight is quantised as {shown(kind)}, which is not read here; "
                 f"{' and '.join(_FLOAT8_FORMATS)} are"
             )
 
@@ -300,7 +300,7 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry]]:
             position = 0  # a checked file has no holes
             for name in checked.offset_keys():
                 tensor = checked.get_slice(name)
-                entry = _entry(tensor.get_dtype(), tuple(tensor.get_shape()), position, f"{path}: tensor {name!r}")
+                entry = _entry(tensor.get_dtype(), tuple(tensor.get_shape()), position, f"{path}: tensor {shown(name)}")
                 entries[name], position = entry, entry.end
             return checked.metadata() or {}, entries
     except SafetensorError as error:
@@ -396,7 +396,7 @@ def save_file(
         for name, dtype, shape, _ in layout:
             tensor = _stored(tensors[name])
             if (tensor.dtype, tensor.shape) != (dtype, shape):
-                raise ValueError(f"cannot write {path}: tensor {name!r} changed while it was being written")
+                raise ValueError(f"cannot write {path}: tensor {shown(name)} changed while it was being written")
             file.write(tensor.data.data)
 
 

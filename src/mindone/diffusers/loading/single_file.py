@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .clip_vocabulary import SIZE, clip_tokenizer
 from .config import CONFIG_NAME, read_config
-from .fields import listed, naming
+from .fields import listed, naming, shown
 from .hub import MODEL_INDEX
 from .key_maps import clip_text_key
 from .original import families
@@ -21,7 +21,7 @@ from .original.autoencoder_names import autoencoder_key_map, is_attention_matrix
 from .original.carried import ENTRY, unpack
 from .original.component_configs import autoencoder_config, text_config
 from .original.families import Family
-from .original.key_map import KeyMap
+from .original.key_map import KeyMap, sides
 from .original.open_clip import from_open_clip
 from .original.sections import Section, sections_of
 from .original.training import PREDICTION_TYPES, ZERO_SNR, Training, read_training, training_of
@@ -45,6 +45,11 @@ class Component:
     config: Mapping[str, object]
     weights: Weights
     """Under our names, as they are stored."""
+
+    @property
+    def channels(self) -> int:
+        """What a UNet takes, by its first kernel."""
+        return sides(self.weights, "conv_in.weight", 4)[1]
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class SingleFile:
         Raises:
             ValueError: the UNet takes channels that no pipeline here gives it.
         """
-        channels = self.components["unet"].weights["conv_in.weight"].shape[1]
+        channels = self.components["unet"].channels
         if channels not in self.family.pipelines:
             raise ValueError(
                 f"{self.path}: a UNet of {channels} input channels (tensor 'conv_in.weight') is of no pipeline known "
@@ -105,7 +110,7 @@ class SingleFile:
             ValueError: a text encoder has another vocabulary than CLIP's, and no ``config`` folder was given.
         """
         sizes = {
-            name: component.weights["text_model.embeddings.token_embedding.weight"].shape[0]
+            name: sides(component.weights, "text_model.embeddings.token_embedding.weight", 2)[0]
             for name, component in self.components.items()
             if name.startswith("text_encoder")
         }
@@ -251,6 +256,10 @@ def _renamed(section: Section) -> dict[str, StoredTensor]:
         if ours is None:
             strange.append(name)
         elif section.component == "vae" and is_attention_matrix(ours):
+            if tensor.shape[2:] not in ((), (1, 1)):
+                raise ValueError(
+                    f"the tensor {shown(name)} must be a matrix or a 1×1 kernel, got the shape {shown(tensor.shape)}"
+                )
             renamed[ours] = tensor.reshape(tensor.shape[:2])
         else:
             renamed[ours] = tensor

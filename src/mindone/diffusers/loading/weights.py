@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from .config import read_config
-from .fields import listed, read_fields
+from .fields import listed, read_fields, shown
 from .key_maps import normalize_keys, normalize_tensor
 from .safetensors import FLOATING, SafetensorsFile, StoredTensor
 
@@ -22,9 +22,9 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 def _shard_name(name: str) -> str:
     if Path(name).name != name or name in ("", ".", ".."):
-        raise ValueError(f"a shard must be a file name in the index's folder, got {name!r}")
+        raise ValueError(f"a shard must be a file name in the index's folder, got {shown(name)}")
     if name.endswith(PICKLE_SUFFIXES):
-        raise ValueError(f"the shard {name!r} is a pickle file, which is not read; convert it to safetensors")
+        raise ValueError(f"the shard {shown(name)} is a pickle file, which is not read; convert it to safetensors")
     return name
 
 
@@ -101,7 +101,9 @@ class Weights(Mapping[str, StoredTensor]):
         for name, tensor in self.items():
             new_name = rename(name)
             if new_name in tensors:
-                raise ValueError(f"{self.source}: {name!r} and another tensor would both be called {new_name!r}")
+                raise ValueError(
+                    f"{self.source}: {shown(name)} and another tensor would both be called {shown(new_name)}"
+                )
             if new_name is not None:
                 tensors[new_name] = tensor
         return Weights(tensors, path=self.path, files=self._files)
@@ -206,8 +208,8 @@ def missing_weights(where: str, there: Sequence[str], basenames: Sequence[str], 
     wanted = " or ".join(weight_names(basename, variant)[0] for basename in basenames)
     variants = sorted({found for name in there for base in basenames if (found := _variant_of(name, base)) is not None})
     if variants and (variant or "") not in variants:
-        shown = ", ".join(f'variant="{found}"' if found else "variant=None" for found in variants)
-        return FileNotFoundError(f"no {wanted} in {where}: variant={variant!r} is not there; there is {shown}")
+        known = ", ".join(f'variant="{found}"' if found else "variant=None" for found in variants[:10])
+        return FileNotFoundError(f"no {wanted} in {where}: variant={variant!r} is not there; there is {known}")
     pickles = [name for name in there if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
         return ValueError(

@@ -29,6 +29,7 @@ from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
 from ..utils.types import Value
+from .layers import room_for
 from .published import PublishedModel
 
 M = TypeVar("M", bound="Model")
@@ -37,6 +38,8 @@ Pass: TypeAlias = Callable[..., None]
 """Changes a recorded graph in place, before it is compiled: ``change(graph, recorder)`` (`engines.openvino`)."""
 
 _BIG_PARAMETERS = 100_000_000
+_MISSING = 200
+"""How many of a network's tensors may be missing for all of them to be named."""
 
 
 class Model(PublishedModel, nn.Cell):
@@ -132,8 +135,24 @@ class Model(PublishedModel, nn.Cell):
         with naming(folder / CONFIG_NAME):
             config = read_config(folder)
             check_method(config)
+        return cls.of_weights(config, weights.normalized(cls.__name__), folder / CONFIG_NAME, dtype)
+
+    @classmethod
+    def of_weights(cls: type[M], config: Mapping[str, Value], weights: Weights, source: Path, dtype: str) -> M:
+        """A network with weights.
+
+        Args:
+            config: the content of a ``config.json``.
+            weights: under the names of today.
+            source: the file whose the config is, for messages.
+            dtype: what it is meant to compute in.
+
+        Raises:
+            ValueError: they do not fit each other, or the config describes far more than there are weights for.
+        """
+        with naming(source), room_for(len(weights) + _MISSING):
             model = cls(**config)
-        model.load(weights.normalized(cls.__name__), dtype)
+        model.load(weights, dtype)
         return model
 
     @classmethod
@@ -182,10 +201,7 @@ class Model(PublishedModel, nn.Cell):
         )
         for component in single.components.values():
             if component.class_name == cls.__name__:
-                with naming(file):
-                    model = cls.from_config(component.config)
-                model.load(component.weights, dtype)
-                return model
+                return cls.of_weights(component.config, component.weights, file, dtype)
         found = ", ".join(component.class_name for component in single.components.values())
         raise ValueError(f"{file} has no {cls.__name__}; it has {found}")
 

@@ -11,7 +11,7 @@ from ..loading.fields import TokenId
 from ..utils.types import Value
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields, tower_config
-from .fields import Channels, Count, TableSize
+from .fields import Channels, Count, Positions, TableSize
 from .layers import Embedding, LayerNorm, Linear
 from .outputs import CLIPTextOutput, CLIPTextProjectionOutput
 
@@ -28,7 +28,7 @@ class CLIPTextFields(CLIPFields):
     num_attention_heads: Count = 8
     vocab_size: TableSize = 49408
     projection_dim: Channels = 512
-    max_position_embeddings: TableSize = 77
+    max_position_embeddings: Positions = 77
     eos_token_id: TokenId = 49407
 
 

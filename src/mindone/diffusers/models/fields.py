@@ -13,7 +13,9 @@ CountOrNone = Annotated[int, Strict(), Field(ge=0, le=256)]
 """The same where none at all will do."""
 Channels = Annotated[int, Strict(), Field(ge=1, le=16_384)]
 TableSize = Annotated[int, Strict(), Field(ge=1, le=2**20)]
-"""The rows of an embedding: tokens or positions."""
+"""The rows of an embedding of tokens."""
+Positions = Annotated[int, Strict(), Field(ge=1, le=1024)]
+"""How many tokens a text may have; attention takes memory with its square."""
 
 # An entry per stage of a network, from the highest resolution to the lowest.
 Stages = Field(min_length=1, max_length=8)

@@ -1,5 +1,9 @@
 """The layers that the networks are built from, with their parameters named as in published checkpoints."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import mindspore as ms
 from mindspore import nn
 from mindspore.common.initializer import initializer
@@ -11,8 +15,38 @@ Padding = int | tuple[int, int, int, int]
 """Zeros on all sides, or on the top, bottom, left and right."""
 
 
+MOST_PARAMETERS = 2_500
+"""Of a network in a file; Stable Diffusion XL's UNet has 1,680."""
+_room: ContextVar[list[int] | None] = ContextVar("room", default=None)
+
+
+@contextmanager
+def room_for(parameters: int) -> Iterator[None]:
+    """Networks that are built within have so many parameters at most, or ``MOST_PARAMETERS``.
+
+    A stranger's config chooses counts that are multiplied: a kilobyte of it could ask for a million layers, each of
+    which takes time and memory before it turns out that no weights are there for it.
+
+    Raises:
+        ValueError: there are more; raised where the first of them is made.
+    """
+    token = _room.set([min(parameters, MOST_PARAMETERS)] * 2)
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
 def parameter(*shape: int) -> ms.Parameter:
     """A parameter that takes no memory until it is loaded."""
+    room = _room.get()
+    if room is not None:
+        room[0] -= 1
+        if room[0] < 0:
+            raise ValueError(
+                f"what it describes has more than {room[1]:,} tensors: more than the weights that are there, or than "
+                "any network known here"
+            )
     return ms.Parameter(initializer("zeros", shape, ms.float32))
 
 

@@ -159,10 +159,9 @@ def load_components(
     for name in wanted:
         component = single.components.get(name)
         if component is not None:
-            with naming(single.path):
-                network = component_class(component.class_name).from_config(component.config)
-            network.load(component.weights, pipeline._dtype_of(component.class_name, component.config, dtype))
-            loaded[name] = network
+            kind = component_class(component.class_name)
+            own = pipeline._dtype_of(component.class_name, component.config, dtype)
+            loaded[name] = kind.of_weights(component.config, component.weights, single.path, own)
     found = single.tokenizers() if any(name.startswith("tokenizer") for name in wanted) else {}
     for name in wanted:
         encoder = name.replace("tokenizer", "text_encoder")

@@ -7,13 +7,16 @@ ours of matrices with the same numbers.
 from collections.abc import Collection
 
 from .key_map import KeyMap, indices_after
+from .unet_names import MOST_LAYERS, MOST_STAGES
 
 _ATTENTION = (("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0"))
 
 
 def autoencoder_key_map(names: Collection[str]) -> KeyMap:
     """The map of an autoencoder's names, for names in either layout (without ``first_stage_model.``)."""
-    stages = len(indices_after(names, "encoder.down.") or indices_after(names, "encoder.down_blocks."))
+    stages = len(
+        indices_after(names, "encoder.down.", MOST_STAGES) or indices_after(names, "encoder.down_blocks.", MOST_STAGES)
+    )
     down, up = ("encoder.down.0.block.", "decoder.up.0.block.")
     if not any(name.startswith(down) for name in names):
         down, up = ("encoder.down_blocks.0.resnets.", "decoder.up_blocks.0.resnets.")
@@ -26,11 +29,12 @@ def autoencoder_key_map(names: Collection[str]) -> KeyMap:
         ]
         for i in range(2):
             pairs += _resnet(f"{half}.mid.block_{i + 1}", f"{half}.mid_block.resnets.{i}")
+    down_layers, up_layers = (indices_after(names, prefix, MOST_LAYERS) for prefix in (down, up))
     for i in range(stages):
         mirrored = stages - 1 - i
-        for layer in indices_after(names, down):
+        for layer in down_layers:
             pairs += _resnet(f"encoder.down.{i}.block.{layer}", f"encoder.down_blocks.{i}.resnets.{layer}")
-        for layer in indices_after(names, up):
+        for layer in up_layers:
             pairs += _resnet(f"decoder.up.{i}.block.{layer}", f"decoder.up_blocks.{mirrored}.resnets.{layer}")
         pairs.append((f"encoder.down.{i}.downsample.conv", f"encoder.down_blocks.{i}.downsamplers.0.conv"))
         pairs.append((f"decoder.up.{i}.upsample.conv", f"decoder.up_blocks.{mirrored}.upsamplers.0.conv"))

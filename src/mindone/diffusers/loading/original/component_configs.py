@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ..safetensors import StoredTensor
-from .key_map import indices_after
+from .key_map import indices_after, sides
 
 Tensors = Mapping[str, StoredTensor]
 
@@ -22,11 +22,11 @@ def autoencoder_config(tensors: Tensors, *, scaling_factor: float, sample_size: 
     stages = len(indices_after(tensors, "encoder.down_blocks."))
     return {
         "_class_name": "AutoencoderKL",
-        "in_channels": tensors["encoder.conv_in.weight"].shape[1],
-        "out_channels": tensors["decoder.conv_out.weight"].shape[0],
-        "latent_channels": tensors["decoder.conv_in.weight"].shape[1],
+        "in_channels": sides(tensors, "encoder.conv_in.weight", 4)[1],
+        "out_channels": sides(tensors, "decoder.conv_out.weight", 4)[0],
+        "latent_channels": sides(tensors, "decoder.conv_in.weight", 4)[1],
         "block_out_channels": [
-            tensors[f"encoder.down_blocks.{i}.resnets.0.conv1.weight"].shape[0] for i in range(stages)
+            sides(tensors, f"encoder.down_blocks.{i}.resnets.0.conv1.weight", 4)[0] for i in range(stages)
         ],
         "down_block_types": ["DownEncoderBlock2D"] * stages,
         "up_block_types": ["UpDecoderBlock2D"] * stages,
@@ -48,18 +48,18 @@ def text_config(tensors: Tensors, *, open_clip: bool) -> dict[str, object]:
         open_clip: trained by OpenCLIP, whose activation is the exact ``gelu``; OpenAI's is ``quick_gelu``.
     """
     embeddings = "text_model.embeddings"
-    vocabulary, width = tensors[f"{embeddings}.token_embedding.weight"].shape
-    projection = tensors.get("text_projection.weight")
+    vocabulary, width = sides(tensors, f"{embeddings}.token_embedding.weight", 2)
+    projection = sides(tensors, "text_projection.weight", 2)[0] if "text_projection.weight" in tensors else None
     return {
         "architectures": ["CLIPTextModel" if projection is None else "CLIPTextModelWithProjection"],
         "model_type": "clip_text_model",
         "hidden_size": width,
-        "intermediate_size": tensors["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
+        "intermediate_size": sides(tensors, "text_model.encoder.layers.0.mlp.fc1.weight", 2)[0],
         "num_hidden_layers": len(indices_after(tensors, "text_model.encoder.layers.")),
         "num_attention_heads": max(width // HEAD_CHANNELS, 1),
-        "max_position_embeddings": tensors[f"{embeddings}.position_embedding.weight"].shape[0],
+        "max_position_embeddings": sides(tensors, f"{embeddings}.position_embedding.weight", 2)[0],
         "vocab_size": vocabulary,
-        "projection_dim": width if projection is None else projection.shape[0],
+        "projection_dim": width if projection is None else projection,
         "hidden_act": "gelu" if open_clip else "quick_gelu",
         "layer_norm_eps": 1e-5,
         "bos_token_id": 0,

@@ -1,6 +1,9 @@
 """Renaming modules both ways between the original layout and ours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from ..fields import shown
+from ..safetensors import StoredTensor
 
 
 class KeyMap:
@@ -34,12 +37,35 @@ def _renamed(name: str, modules: dict[str, str]) -> str | None:
     return None
 
 
-def indices_after(names: Iterable[str], prefix: str) -> set[int]:
-    """The numbers that follow ``prefix`` in names such as ``input_blocks.7.0.op.weight``."""
+MOST_PARTS = 256
+"""Stages, layers or blocks of one kind, far more than any network has; a stranger's file chooses their names."""
+
+
+def indices_after(names: Iterable[str], prefix: str, most: int = MOST_PARTS) -> set[int]:
+    """The numbers that follow ``prefix`` in names such as ``input_blocks.7.0.op.weight``.
+
+    Raises:
+        ValueError: there are more than ``most``.
+    """
     found = set()
     for name in names:
         if name.startswith(prefix):
-            number = name[len(prefix) :].split(".", 1)[0]
+            number = name[len(prefix) : len(prefix) + 20].split(".", 1)[0]
             if number.isdecimal():
                 found.add(int(number))
+                if len(found) > most:
+                    raise ValueError(f"it has more than {most} parts called {prefix}0, {prefix}1 …: no network does")
     return found
+
+
+def sides(tensors: Mapping[str, StoredTensor], name: str, count: int) -> tuple[int, ...]:
+    """The shape of a tensor that has ``count`` dimensions.
+
+    Raises:
+        KeyError: there is no such tensor.
+        ValueError: it has another number of dimensions.
+    """
+    shape = tensors[name].shape
+    if len(shape) != count:
+        raise ValueError(f"the tensor {shown(name)} must have {count} dimensions, got the shape {shown(shape)}")
+    return shape

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
+from ..fields import shown
 from ..safetensors import ITEM_BYTES, StoredTensor
-from .key_map import KeyMap, indices_after
+from .key_map import KeyMap, indices_after, sides
 
 PROJECTION = "text_projection"
 _LAYER = (
@@ -58,12 +59,16 @@ def from_open_clip(tensors: Mapping[str, StoredTensor], *, penultimate: bool) ->
         ):
             continue
         if ".attn.in_proj_" in name:
+            sides(tensors, name, 2 if name.endswith("weight") else 1)
             result |= _split(name, tensor)
             continue
         ours = keys.ours(name)
         if ours is None:
-            raise ValueError(f"tensor {name!r} is none of an OpenCLIP text tower")
-        result[ours] = transposed(tensor) if name == PROJECTION else tensor
+            raise ValueError(f"tensor {shown(name)} is none of an OpenCLIP text tower")
+        if name == PROJECTION:
+            sides(tensors, name, 2)
+            tensor = transposed(tensor)
+        result[ours] = tensor
     return result
 
 
@@ -82,7 +87,7 @@ class OpenClipView(Mapping[str, StoredTensor]):
                 continue
             original = keys.original(name)
             if original is None:
-                raise ValueError(f"tensor {name!r} has no place in an OpenCLIP text tower")
+                raise ValueError(f"tensor {shown(name)} has no place in an OpenCLIP text tower")
             self._sources[original] = (name,)
 
     def __getitem__(self, name: str) -> StoredTensor:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..fields import shown
 from ..safetensors import StoredTensor
+from .key_map import sides
 
 Tensors = Mapping[str, StoredTensor]
 
@@ -125,7 +126,7 @@ def _sigmas(file: Tensors) -> tuple[float, float]:
 
 def _is_velocity(file: Tensors, unet: Tensors) -> bool:
     """Whether a UNet of Stable Diffusion 2 whose file says nothing predicts the velocity."""
-    if "conv_in.weight" in unet and unet["conv_in.weight"].shape[1] != 4:  # inpainting, depth
+    if "conv_in.weight" in unet and sides(unet, "conv_in.weight", 4)[1] != 4:  # inpainting, depth
         return False
     step = file.get("global_step")
     if step is not None and step.size == 1 and float(step.numpy().reshape(-1)[0]) in _EPSILON_STEPS:

@@ -7,7 +7,7 @@ transformers with convolutions; 2.x and XL give each head 64 channels, and proje
 from collections.abc import Mapping
 
 from ..safetensors import StoredTensor
-from .key_map import indices_after
+from .key_map import indices_after, sides
 from .unet_names import Stages
 
 Tensors = Mapping[str, StoredTensor]
@@ -32,13 +32,13 @@ def unet_config(tensors: Tensors, sample_size: int) -> dict[str, object]:
     down = config["down_block_types"]
     assert isinstance(down, list)
     up = {"CrossAttnDownBlock2D": "CrossAttnUpBlock2D", "DownBlock2D": "UpBlock2D"}
-    guidance = tensors.get("time_embedding.cond_proj.weight")
+    guidance = "time_embedding.cond_proj.weight"
     return {
         "_class_name": "UNet2DConditionModel",
         "sample_size": sample_size,
-        "out_channels": tensors["conv_out.weight"].shape[0],
+        "out_channels": sides(tensors, "conv_out.weight", 4)[0],
         "up_block_types": [up[kind] for kind in reversed(down)],
-        **({} if guidance is None else {"time_cond_proj_dim": guidance.shape[1]}),
+        **({"time_cond_proj_dim": sides(tensors, guidance, 2)[1]} if guidance in tensors else {}),
         **config,
     }
 
@@ -48,10 +48,11 @@ def controlnet_config(tensors: Tensors) -> dict[str, object]:
     embedding = "controlnet_cond_embedding"
     inner = [f"{embedding}.blocks.{i}.weight" for i in sorted(indices_after(tensors, f"{embedding}.blocks."))]
     # Each size but the last stands twice: once kept, once on the way to the next.
-    channels = [tensors[f"{embedding}.conv_in.weight"].shape[0], *(tensors[name].shape[0] for name in inner[1::2])]
+    first = sides(tensors, f"{embedding}.conv_in.weight", 4)
+    channels = [first[0], *(sides(tensors, name, 4)[0] for name in inner[1::2])]
     return {
         "_class_name": "ControlNetModel",
-        "conditioning_channels": tensors[f"{embedding}.conv_in.weight"].shape[1],
+        "conditioning_channels": first[1],
         "conditioning_embedding_out_channels": channels,
         "controlnet_conditioning_channel_order": "rgb",
         "global_pool_conditions": False,
@@ -61,18 +62,18 @@ def controlnet_config(tensors: Tensors) -> dict[str, object]:
 
 def cross_attention_dim(tensors: Tensors) -> int:
     """Channels of the text that a UNet looks at; 0 when it has no transformer."""
-    for name, tensor in tensors.items():
+    for name in tensors:
         if name.endswith(".attn2.to_k.weight"):
-            return tensor.shape[1]
+            return sides(tensors, name, 2)[1]
     return 0
 
 
 def _shared(tensors: Tensors) -> dict[str, object]:
     stages = Stages.of_ours(tensors)
-    channels = [tensors[f"down_blocks.{i}.resnets.0.conv1.weight"].shape[0] for i in range(len(stages.layers))]
+    channels = [sides(tensors, f"down_blocks.{i}.resnets.0.conv1.weight", 4)[0] for i in range(len(stages.layers))]
     linear = any(name.endswith(".proj_in.weight") and len(tensors[name].shape) == 2 for name in tensors)
     config: dict[str, object] = {
-        "in_channels": tensors["conv_in.weight"].shape[1],
+        "in_channels": sides(tensors, "conv_in.weight", 4)[1],
         "block_out_channels": channels,
         "layers_per_block": _collapsed(list(stages.layers)),
         "down_block_types": ["CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in stages.attends],
@@ -92,11 +93,11 @@ def _shared(tensors: Tensors) -> dict[str, object]:
     if not indices_after(tensors, "mid_block.attentions."):
         has_middle = bool(indices_after(tensors, "mid_block.resnets."))
         config["mid_block_type"] = "UNetMidBlock2D" if has_middle else None
-    added = tensors.get("add_embedding.linear_1.weight")
-    if added is not None:
+    added = "add_embedding.linear_1.weight"
+    if added in tensors:
         config["addition_embed_type"] = "text_time"
         config["addition_time_embed_dim"] = SIZE_CHANNELS
-        config["projection_class_embeddings_input_dim"] = added.shape[1]
+        config["projection_class_embeddings_input_dim"] = sides(tensors, added, 2)[1]
     return config
 
 

@@ -5,7 +5,7 @@ a number of its own, an upsampler shares its stage's last. Here they stand in st
 read off the names, so that a pruned network (BK-SDM) needs no config.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from .key_map import KeyMap, indices_after
@@ -27,6 +27,10 @@ _OUTSIDE = (
 )
 
 
+MOST_STAGES, MOST_LAYERS = 8, 16
+"""Twice as many as any published network has; maps of names are made of their product."""
+
+
 @dataclass(frozen=True)
 class Stages:
     """What the numbering depends on, one value per stage from the highest resolution to the lowest."""
@@ -40,6 +44,7 @@ class Stages:
     def of_original(cls, names: Collection[str]) -> "Stages":
         """Read off the original layout's names, without a prefix such as ``model.diffusion_model.``."""
         layers, attends = [0], [False]
+        names = names if isinstance(names, (Mapping, Set)) else frozenset(names)
         for i in sorted(indices_after(names, "input_blocks.") - {0}):
             if f"input_blocks.{i}.0.op.weight" in names:
                 layers.append(0)
@@ -47,15 +52,24 @@ class Stages:
             else:
                 layers[-1] += 1
                 attends[-1] = attends[-1] or f"input_blocks.{i}.1.norm.weight" in names
-        return cls(tuple(layers), tuple(attends))
+        return cls._checked(layers, attends)
 
     @classmethod
     def of_ours(cls, names: Collection[str]) -> "Stages":
         """Read off our names."""
         layers, attends = [], []
-        for i in sorted(indices_after(names, "down_blocks.")):
+        for i in sorted(indices_after(names, "down_blocks.", MOST_STAGES)):
             layers.append(len(indices_after(names, f"down_blocks.{i}.resnets.")))
             attends.append(bool(indices_after(names, f"down_blocks.{i}.attentions.")))
+        return cls._checked(layers, attends)
+
+    @classmethod
+    def _checked(cls, layers: Sequence[int], attends: Sequence[bool]) -> "Stages":
+        if len(layers) > MOST_STAGES or max(layers, default=0) > MOST_LAYERS:
+            raise ValueError(
+                f"it has {len(layers)} stages of up to {max(layers, default=0)} layers; no UNet has more than "
+                f"{MOST_STAGES} of {MOST_LAYERS}"
+            )
         return cls(tuple(layers), tuple(attends))
 
 
