@@ -16,8 +16,8 @@ from PIL import Image
 
 from mindone.diffusers import __version__, cli, jobs
 from mindone.diffusers.jobs import run
-from mindone.diffusers.jobs.png import read_job, read_parameters
-from mindone.diffusers.utils import files
+from mindone.diffusers.jobs.png import read_infotext, read_job, read_parameters
+from mindone.diffusers.utils import files, logging
 from tiny_pipelines import checkpoint, load, tiny_autoencoder_folder
 
 
@@ -156,7 +156,7 @@ def test_a_prompt_that_looks_like_an_option_is_drawn_again():
     [
         (["-o", "海" * 90 + ".png"], "is too long: its name has 274 bytes; shorten it"),
         (["-o", "nowhere/cat.png"], "cannot write nowhere/cat.png: there is no folder nowhere"),
-        (["-o", "cat.jpg"], "--output must be a .png file, got 'cat.jpg'"),
+        (["-o", "cat.gif"], "--output must be a .png, .jpg or .webp file, got 'cat.gif'"),
         (["--steps", "0"], "0 is not in the range 1<=x<=1000"),
         (["--scheduler", "dimd"], "'dimd' is not one of 'ddim', 'ddpm'"),
         (["--dtype", "int8"], "'int8' is not one of 'float32', 'float16', 'bfloat16'"),
@@ -416,19 +416,82 @@ def test_no_room_anywhere_is_said_with_the_name_of_the_file(instant, full_disk, 
 def test_info_of_other_files(tmp_path):
     Image.new("RGB", (8, 8)).save("plain.png")
     Image.new("RGB", (8, 8)).save("photo.jpg")
+    Image.new("RGB", (8, 8)).save("moving.gif")
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "cut.png").write_bytes((tmp_path / "plain.png").read_bytes()[:60])
     expected = {
         "missing.png": "no file missing.png",
-        "plain.png": "plain.png has no text chunk 'mindone-diffusers'",
-        "photo.jpg": "photo.jpg is a JPEG file; only PNG files carry their parameters",
-        "text.png": "text.png is not an image",
+        "plain.png": "plain.png has no text 'mindone-diffusers'",
+        "photo.jpg": "photo.jpg has no text 'mindone-diffusers'",
+        "moving.gif": "moving.gif is not a PNG, JPEG or WebP image",
+        "text.png": "text.png is not a PNG, JPEG or WebP image",
         "cut.png": "cut.png",
         ".": "directory",
     }
     for name, message in expected.items():
         printed = command("info", name, code=1)
         assert printed.startswith("Error: ") and message in printed and len(printed.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp", ".JPG"])
+def test_a_jpeg_or_webp_file_remembers_its_job(suffix, instant):
+    words = ["--seed", 3, "--negative-prompt", "海 🚀", "-o", f"cat{suffix}"]
+    generate(*words)
+    with Image.open(f"cat{suffix}") as image:
+        assert image.format == {".webp": "WEBP"}.get(suffix, "JPEG")
+        comment = image.getexif().get_ifd(0x8769)[0x9286]  # UserComment, where web user interfaces look
+    assert comment.startswith(b"UNICODE\0") and "Negative prompt: 海 🚀" in comment[8:].decode("utf-16-be")
+    job = read_job(f"cat{suffix}")
+    assert (job.prompt, job.negative_prompt, job.seed, job.steps) == ("a red cat", "海 🚀", 3, 2)
+    assert shlex.split(command("info", f"cat{suffix}").splitlines()[-1])[-2:] == ["--output", f"cat{suffix}"]
+    assert read_infotext(f"cat{suffix}")["seed"] == 3
+
+
+@pytest.mark.parametrize("order", ["utf-16-be", "utf-16-le"])
+def test_a_comment_of_another_program_is_read(order):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + "a cat\nSteps: 20, Seed: 5, Size: 64x64, CFG scale: 7".encode(order)
+    Image.new("RGB", (8, 8)).save("theirs.jpg", exif=exif)
+    assert "a cat" in command("info", "theirs.jpg") and read_infotext("theirs.jpg")["steps"] == 20
+
+
+def test_what_a_format_has_no_room_for_becomes_a_png_file(instant, monkeypatch, tmp_path):
+    monkeypatch.setattr(jobs, "draw", lambda *_: [Image.new("RGB", (16_384, 1))])
+    generate("-o", "wide.webp")
+    command("generate", "cat " * 20_000, "--model", checkpoint("sd1"), "--steps", 1, "-o", "long.jpg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.png", "wide.png"]
+    assert len(read_job("long.png").prompt) == 80_000
+
+
+def test_info_of_several_files_goes_on_after_one_without_parameters(instant):
+    for name in ("a.png", "b.jpg"):
+        generate("--seed", 3, "-o", name)
+    printed = command("info", "a.png", "nothing.png", "b.jpg", code=1)
+    assert printed.count("mindone-diffusers generate") == 2 and "Error: no file nothing.png" in printed
+    assert "a.png:\n" in printed and "b.jpg:\n" in printed
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_models_lists_what_is_here(tmp_path, monkeypatch):
+    snapshot = tmp_path / "hub" / "models--acme--sd" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+    monkeypatch.setenv("MINDONE_PROFILES", str(tmp_path / "profiles"))
+    (tmp_path / "profiles" / "acme--sd").mkdir(parents=True)
+    (tmp_path / "profiles" / "acme--sd" / "fast.json").touch()
+    lines = command("models").splitlines()
+    assert any(line.split()[0] == "icons" and line.endswith("StableDiffusionPipeline") for line in lines)
+    assert any(line.split()[0] == "acme/sd" and line.endswith("StableDiffusionXLPipeline") for line in lines)
+    assert lines[-1].split() == ["acme/sd", "fast"]
+
+
+def test_pull_of_what_is_here_says_where():
+    assert "icons is on this machine already" in command("pull", "icons")
+    assert "Error: unknown model 'nothing'" in command("pull", "nothing", code=1)
 
 
 # ---- first contact ---------------------------------------------------------------------------------------------------
@@ -454,3 +517,31 @@ print("loaded", sorted({"mindspore", "openvino", "numpy", "PIL", "rich"} & set(s
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert 'mindone-diffusers generate "a rocket on a blue background"' in printed and __version__ in printed
     assert printed.count("loaded []") == 2
+
+
+@pytest.mark.parametrize(
+    "typed, hint",
+    [("genrate", "did you mean 'generate'?"), ("piull", "did you mean 'pull'?"), ("x", "known are batch,")],
+)
+def test_an_unknown_command_is_told_the_nearest(typed, hint):
+    assert f"no command {typed!r}; {hint}" in command(typed, code=2)
+
+
+def test_the_version_is_short(tmp_path):
+    assert __version__ in command("-V")
+    for module in ("mindone.diffusers", "mindone.diffusers.cli"):
+        done = subprocess.run([sys.executable, "-m", module, "-V"], capture_output=True, text=True)
+        assert done.stdout == f"mindone-diffusers, version {__version__}\n" and done.returncode == 0
+
+
+def test_a_log_has_results_alone(monkeypatch):
+    """Standard error is no terminal here."""
+    assert generate("-o", "cat.png").splitlines() == ["wrote cat.png (64×64)"]
+
+
+def test_a_terminal_is_told_what_goes_on_unless_it_is_to_be_quiet(monkeypatch, instant):
+    monkeypatch.setattr("mindone.diffusers.cli.status._is_terminal", lambda: True)
+    printed = generate("-o", "cat.png").splitlines()
+    assert printed == [f"loading {checkpoint('sd1')}…", "compiling…", "wrote cat.png (8×8)"]
+    assert generate("-o", "cat.png", "-q", "--height", 128).splitlines() == ["wrote cat.png (8×8)"]
+    assert logging.get_verbosity() == logging.WARNING and logging.is_progress_bar_enabled()

@@ -481,3 +481,24 @@ def test_a_cached_model_opens_through_the_caches_links(tmp_path):
     (tmp_path / "cache" / "models--acme--vae" / "refs" / "main").write_text(COMMIT)
     folder = resolve("acme/vae", cache_dir=tmp_path / "cache", local_files_only=True)
     assert open_weights(folder, "diffusion_pytorch_model")["a"].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("files", "index", "fetched"),
+    [
+        (FILES, INDEX, "unet/diffusion_pytorch_model.safetensors"),
+        (
+            ["config.json", "diffusion_pytorch_model.safetensors", "readme.md"],
+            None,
+            "diffusion_pytorch_model.safetensors",
+        ),
+        (["style.safetensors", "readme.md"], None, "style.safetensors"),
+    ],
+)
+def test_everything_that_loading_reads_is_fetched(tmp_path, monkeypatch, files, index, fetched):
+    repository = FakeHub(tmp_path, files, index).install(monkeypatch)
+    found = FileSource("acme/model").fetch()
+    assert found in (repository.root, repository.root / "style.safetensors")
+    assert fetched in repository.fetched and not any(
+        name.endswith((".md", ".bin", ".ckpt")) for name in repository.fetched
+    )

@@ -8,7 +8,7 @@ from itertools import product
 
 from ..jobs import Job
 from ..utils.files import shortened
-from .rows import Row, shown, why_no_json
+from .rows import Row, why_no_json
 
 MOST_JOBS = 10**6
 """Of one batch: all of them are in memory, and each is an image."""
@@ -30,9 +30,9 @@ def parse_seeds(text: str) -> list[int]:
         found = re.fullmatch(r"\s*(\d{1,20})(?:-(\d{1,20}))?\s*", part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if last < first:
-            raise ValueError(f"seeds must be numbers and ranges such as 0-9,20, got {shown(text)}")
+            raise ValueError(f"seeds must be numbers and ranges such as 0-9,20, got {text[:60]!r}")
         if len(seeds) + last - first >= MOST_JOBS:
-            raise ValueError(f"seeds {shown(text)} are more than the {MOST_JOBS:,} that a batch takes")
+            raise ValueError(f"seeds {text[:60]!r} are more than the {MOST_JOBS:,} that a batch takes")
         seeds.extend(range(first, last + 1))
     return seeds
 
@@ -46,7 +46,7 @@ def parse_axis(text: str) -> tuple[str, list[object]]:
     name, sign, values = text.partition("=")
     name = name.strip().removeprefix("--").replace("-", "_")
     if not sign or not name or not values.strip():
-        raise ValueError(f"grid search takes FIELD=VALUE,VALUE such as steps=10,20, got {shown(text)}")
+        raise ValueError(f"grid search takes FIELD=VALUE,VALUE such as steps=10,20, got {text[:60]!r}")
     if not values.lstrip().startswith("["):
         return name, list(values.split(","))
     try:

@@ -71,11 +71,6 @@ def _text(file: Path) -> str:
         ) from None
 
 
-def shown(text: str) -> str:
-    """A text as an error message quotes it."""
-    return repr(text if len(text) <= 60 else text[:60] + "…")
-
-
 def why_no_json(error: ValueError | RecursionError) -> str:
     """What is wrong with a JSON text, as `json.loads` raises it."""
     if isinstance(error, json.JSONDecodeError):

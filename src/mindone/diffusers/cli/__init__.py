@@ -15,6 +15,8 @@ COMMANDS = {
     "convert": "Turn a single file into a folder, or a folder into a file.",
     "generate": "Draw images of a text.",
     "info": "Print how an image was made.",
+    "models": "List the models that are on this machine.",
+    "pull": "Fetch a model from the hub.",
     "quantize": "Write a checkpoint whose UNet is in int8.",
     "tune": "Find what each speed costs in likeness here.",
     "serve": "Serve a page and an HTTP API.",
@@ -27,7 +29,7 @@ COMMANDS = {
     files=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="mindone-diffusers")
+@click.version_option(__version__, "-V", "--version", prog_name="mindone-diffusers")
 @click.option("--debug", is_flag=True, envvar="MINDONE_DEBUG", help="On an error, show the whole traceback.")
 def main(debug: bool) -> None:
     """Turn text into images, on any CPU or an Ascend NPU.

@@ -13,6 +13,7 @@ from .. import __version__, jobs
 from ..jobs import Job
 from .options import options_of
 from .saving import Destination
+from .status import say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.png",
-    help="Where the image goes. Several images without --grid become FILE-0.png, FILE-1.png and so on.  [default: a "
-    "new file in this folder, named after the prompt and the seed]",
+    metavar="FILE",
+    help="Where the image goes: a .png, .jpg or .webp file. Several images without --grid become FILE-0.png, "
+    "FILE-1.png and so on.  [default: a new file in this folder, named after the prompt and the seed]",
 )
 @click.option("--grid", is_flag=True, help="Put all images into one file, side by side.")
 @click.option(
@@ -54,7 +55,7 @@ def generate(
     profile: str | None,
     **given: object,
 ) -> None:
-    """Draw images of PROMPT and save them as PNG files.
+    """Draw images of PROMPT and save them as PNG, JPEG or WebP files.
 
     The files remember how they were made: `mindone-diffusers info FILE` prints it.
 
@@ -86,6 +87,7 @@ def generate(
 
     pictures = _read_pictures(job)
     check_ahead(job, pictures)
+    say(f"loading {job.model}…")
     pipe = jobs.load(job)
     if warning := larger_than_trained(pipe, job, pictures):
         get_logger(__name__).warning(warning)
@@ -96,6 +98,7 @@ def generate(
     if job.upscale is None and pipe.unet.is_big:
         pipe.enable_model_cpu_offload()  # there is one call: what a network holds after its stage is of no more use
     job = jobs.settled(pipe, job)
+    say("compiling…")
     images = jobs.draw(pipe, job, None, pictures)
     if grid:
         images = [_grid(images)]
@@ -106,7 +109,7 @@ def generate(
 
 def _write(place: Destination, images: list[Image], job: Job, about: Mapping[str, object], remembers: bool) -> None:
     """Write the images, and say where they are; those that are not where they should be are a failure in the end."""
-    from ..jobs.png import png_bytes
+    from ..jobs.picture_files import picture_file
 
     place.settle()
     about = {"output": str(place.output), "version": __version__, **about}
@@ -114,7 +117,7 @@ def _write(place: Destination, images: list[Image], job: Job, about: Mapping[str
     for i, (path, image) in enumerate(zip(place.paths, images)):
         own = {} if len(images) == 1 else {"image": i, "image_seed": job.seeds[i]}
         try:
-            there = place.write(path, png_bytes(image, job if remembers else None, {**about, **own}))
+            there = place.write(*picture_file(path, image, job if remembers else None, {**about, **own}))
             click.echo(f"wrote {there} ({image.width}×{image.height})")
         except OSError as error:  # the other images are written all the same
             click.echo(f"Error: {error}", err=True)

@@ -1,5 +1,6 @@
 """The group of commands: each is imported when it is asked for, and mistakes end with one line."""
 
+import difflib
 import importlib
 from collections.abc import Mapping
 from typing import cast
@@ -7,6 +8,8 @@ from typing import cast
 import click
 
 from ..interrupts import exit_code
+from ..utils.errors import in_one_line
+from .status import be_quiet, calm
 
 
 class Commands(click.Group):
@@ -30,7 +33,20 @@ class Commands(click.Group):
         if cmd_name not in self.files:
             return None
         module = importlib.import_module(f".{cmd_name}", __package__)
-        return cast(click.Command, getattr(module, cmd_name))
+        command = cast(click.Command, getattr(module, cmd_name))
+        if not any(parameter.name == "quiet" for parameter in command.params):
+            command.params.append(_quiet())
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A command by what was typed; of a name that is none the nearest is suggested."""
+        if args and args[0] not in self.files and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self.files, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self.files))}"
+            ctx.fail(f"no command {args[0][:40]!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands in the group's help, for which none is imported."""
@@ -40,7 +56,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; whatever it raises is told in one line, and a signal has its usual exit code."""
         try:
-            return super().invoke(ctx)
+            with calm():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -49,9 +66,18 @@ class Commands(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
-            from ..utils.errors import in_one_line  # with `utils` come image libraries, which help needs not
-
             message = in_one_line(error)
             if not isinstance(error, (ValueError, OSError)):
                 message += " (mindone-diffusers --debug … shows where)"
             raise click.ClickException(message) from None
+
+
+def _quiet() -> click.Option:
+    """The option that every command has."""
+    return click.Option(
+        ["-q", "--quiet"],
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, parameter, is_set: be_quiet() if is_set else None,
+        help="Print results and errors alone: no progress, no warnings.",
+    )

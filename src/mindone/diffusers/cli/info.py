@@ -4,17 +4,35 @@ from pathlib import Path
 
 import click
 
+from ..utils.errors import in_one_line
+from ..utils.printable import printable
 from .options import command_line
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def info(file: Path) -> None:
-    """Print the parameters in a PNG file that `generate` wrote, and the command that makes it again.
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE…")
+def info(files: tuple[Path, ...]) -> None:
+    """Print the parameters in PNG, JPEG or WebP files that `generate` wrote, and the commands that make them again.
 
     Of a file that another program wrote, the parameters alone, where they are in the well-known web user interface's
     form.
     """
+    if len(files) == 1:
+        _print_file(files[0])
+        return
+    failed = False
+    for i, file in enumerate(files):
+        click.echo(f"{chr(10) if i else ''}{printable(str(file))}:")
+        try:
+            _print_file(file)
+        except (OSError, ValueError) as error:  # the others may have more to say
+            click.echo(f"Error: {in_one_line(error)}", err=True)
+            failed = True
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _print_file(file: Path) -> None:
     from ..jobs.png import KEYWORD, has_chunk, read_infotext, read_job, read_parameters
 
     if not has_chunk(file, KEYWORD) and (theirs := read_infotext(file)) is not None:
@@ -30,8 +48,6 @@ def info(file: Path) -> None:
 
 
 def _print(values: dict[str, object]) -> None:
-    from ..utils.printable import printable
-
     shown = {printable(name.replace("_", " ")): value for name, value in values.items()}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():

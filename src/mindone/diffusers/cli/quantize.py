@@ -8,7 +8,9 @@ import click
 
 from ..jobs.quantize import Quantization
 from ..jobs.quantize import quantize as write_quantized
+from ..utils.files import check_folder
 from .options import options_of
+from .status import say
 
 
 @click.command()
@@ -47,5 +49,7 @@ def quantize(output: Path, prompts: Path | None, **given: object) -> None:
         texts = tuple(read_lines(prompts))
         if not texts:
             raise click.UsageError(f"{prompts} has no prompts: write one per line")
+    check_folder(output)
+    say(f"loading {job.model} and calibrating…")
     write_quantized(job, output, texts)
     click.echo(f"wrote {output}")

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from ..jobs import Job
 
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _LONGEST_STEM = 120
 """Bytes of a prompt that a file is named after."""
 _LONGEST_NAME = 255
@@ -118,8 +119,8 @@ def _numbered(output: Path, files: int) -> list[Path]:
 def _check(output: Path) -> None:
     """Refuse a file that could not be written when the image is there: trying is all that tells of quotas and disks."""
     folder = output.parent
-    if output.suffix.lower() != ".png":
-        raise click.UsageError(f"--output must be a .png file, got {str(output)!r}")
+    if output.suffix.lower() not in _SUFFIXES:
+        raise click.UsageError(f"--output must be a .png, .jpg or .webp file, got {str(output)!r}")
     if not folder.is_dir():
         raise click.UsageError(f"cannot write {output}: there is no folder {folder}")
     longest = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST_NAME

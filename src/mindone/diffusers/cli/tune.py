@@ -11,6 +11,7 @@ from ..interrupts import exit_code
 from ..tune.options import Options
 from .options import options_of
 from .saving import unused_folder
+from .status import say
 
 
 @click.command()
@@ -40,6 +41,7 @@ def tune(context: click.Context, output: Path, **given: object) -> None:
     """
     options = Options.from_texts(given)
     output = unused_folder(context, output, "tune.json")
+    say(f"loading {options.shape or options.model or 'icons'}…")
     front = tuning.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]), output)
     if not front.is_complete and front.was_interrupted:
         raise click.exceptions.Exit(exit_code())

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ..pipelines.mask_fills import MaskFill
+from ..utils.exif_texts import read_exif_texts
 from ..utils.files import atomic_write
 from ..utils.infotext import format_infotext, parse_infotext
 from ..utils.png_texts import NotPng, PngTexts, read_png_texts
@@ -49,7 +50,8 @@ def read_job(path: str | os.PathLike[str]) -> Job:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PNG, carries no parameters of ours, or some that this version does not know.
+        ValueError: the file is no PNG, JPEG or WebP, or carries no parameters of ours, or some that this version
+            does not know.
     """
     remembered = read_parameters(path)
     try:
@@ -67,12 +69,12 @@ def read_parameters(path: str | os.PathLike[str], content: bytes | None = None) 
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PNG, or carries no parameters of ours.
+        ValueError: the file is no PNG, JPEG or WebP, or carries no parameters of ours.
     """
     text = _read(path, (KEYWORD,), content).texts.get(KEYWORD)
     if text is None:
         raise ValueError(
-            f"{os.fspath(path)} has no text chunk {KEYWORD!r}: it was not made by `mindone-diffusers generate`, or a "
+            f"{os.fspath(path)} has no text {KEYWORD!r}: it was not made by `mindone-diffusers generate`, or a "
             "program that saved it again dropped the parameters"
         )
     try:
@@ -90,7 +92,7 @@ def read_infotext(path: str | os.PathLike[str]) -> dict[str, object] | None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PNG.
+        ValueError: the file is no PNG, JPEG or WebP.
     """
     return parameters_of(_read(path, (KEYWORD, INFOTEXT)))
 
@@ -107,7 +109,7 @@ def parameters_of(said: PngTexts) -> dict[str, object] | None:
 
 
 def has_chunk(path: str | os.PathLike[str], keyword: str) -> bool:
-    """Whether a PNG file has a text chunk of this keyword; raises as `read_infotext`."""
+    """Whether a file has a text of this keyword; raises as `read_infotext`."""
     return keyword in _read(path, (keyword,)).texts
 
 
@@ -190,13 +192,11 @@ def _read(path: str | os.PathLike[str], keywords: tuple[str, ...], content: byte
                 return read_png_texts(file, keywords)
             except NotPng:
                 file.seek(0)
-                with Image.open(file) as image:
-                    kind = f"is a {image.format} file; only PNG files carry their parameters"
-                raise ValueError(f"{os.fspath(path)} {kind}") from None
-            except ValueError as error:
-                raise ValueError(f"{os.fspath(path)} is unusable: {error}") from None
+                return read_exif_texts(file, KEYWORD, INFOTEXT)
     except UnidentifiedImageError:
-        raise ValueError(f"{os.fspath(path)} is not an image") from None
+        raise ValueError(f"{os.fspath(path)} is not a PNG, JPEG or WebP image") from None
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)} is unusable: {error}") from None
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:

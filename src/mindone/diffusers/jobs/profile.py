@@ -166,6 +166,19 @@ def load_profile(name_or_path: str | os.PathLike[str], model: str | None = None)
         raise ValueError(f"{path}: {error}") from None
 
 
+def saved_profiles() -> dict[str, list[str]]:
+    """The names under which profiles are saved, by the model that they were found for."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(_root().glob(f"*/*{SUFFIX}")):
+        found.setdefault(path.parent.name.replace("--", "/"), []).append(path.stem)
+    return found
+
+
+def _root() -> Path:
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(os.environ.get("MINDONE_PROFILES") or f"{data}/mindone-diffusers/profiles").expanduser()
+
+
 def saved_path(name: str, model: str) -> Path:
     """Where the profile of a name is saved for a model: in ``$MINDONE_PROFILES``, or else with the user's data.
 
@@ -174,10 +187,8 @@ def saved_path(name: str, model: str) -> Path:
     """
     if not re.fullmatch(r"[\w.+×-]+", name) or name.startswith("."):
         raise ValueError(f"a profile's name is made of letters, digits, - and _, got {name!r}")
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    root = os.environ.get("MINDONE_PROFILES") or f"{data}/mindone-diffusers/profiles"
     folder = re.sub(r"[^\w.-]+", "--", model.strip("/")) or "model"
-    return Path(root).expanduser() / folder / f"{name}{SUFFIX}"
+    return _root() / folder / f"{name}{SUFFIX}"
 
 
 def save_under_name(profile: Profile, name: str, model: str) -> Path:

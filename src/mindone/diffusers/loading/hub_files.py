@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .hub import Source
+from .config import CONFIG_NAME
+from .hub import MODEL_INDEX, Source, component_names
 from .weights import PICKLE_SUFFIXES
 
 _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/(?:blob|resolve)/([^/]+)/([^?#]+)")
@@ -29,6 +30,23 @@ class FileSource(Source):
         if given.endswith(".safetensors"):
             raise FileNotFoundError(f"no file {given}")
         return self._local()
+
+    def fetch(self, variant: str | None = None) -> Path:
+        """Have everything on this machine that loading it reads: of a pipeline, a single network, or a LoRA's file.
+
+        Returns:
+            The folder or the file.
+        """
+        local = self.locate()
+        if local is not None:
+            return local
+        try:
+            return self.pipeline(component_names(self.index()), variant)
+        except FileNotFoundError:
+            names = self._names()
+            if not names or MODEL_INDEX in names:
+                raise
+        return self.component("model", variant=variant) if CONFIG_NAME in names else self.file()
 
     def file(self, name: str | None = None, usual: str | None = None, beside: str | None = None) -> Path:
         """The file's path on this machine.

@@ -1,18 +1,31 @@
 """Helpers for scripts: image grids, image loading, logging, progress bars, and files written whole or not at all."""
 
-from . import logging
-from .files import atomic_write, read_json, write_json
-from .images import load_image, make_image_grid
-from .outputs import BaseOutput
-from .progress import progress_bar
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "BaseOutput",
-    "atomic_write",
-    "load_image",
-    "logging",
-    "make_image_grid",
-    "progress_bar",
-    "read_json",
-    "write_json",
-]
+from ..lazy import look_up
+from . import logging
+
+if TYPE_CHECKING:
+    from .files import atomic_write as atomic_write
+    from .files import read_json as read_json
+    from .files import write_json as write_json
+    from .images import load_image as load_image
+    from .images import make_image_grid as make_image_grid
+    from .outputs import BaseOutput as BaseOutput
+    from .progress import progress_bar as progress_bar
+
+_HOMES = {
+    "BaseOutput": f"{__name__}.outputs",
+    "atomic_write": f"{__name__}.files",
+    "load_image": f"{__name__}.images",
+    "make_image_grid": f"{__name__}.images",
+    "progress_bar": f"{__name__}.progress",
+    "read_json": f"{__name__}.files",
+    "write_json": f"{__name__}.files",
+}
+
+__all__ = [*sorted(_HOMES), "logging"]
+
+
+def __getattr__(name: str) -> Any:
+    return look_up(__name__, _HOMES, name)
