@@ -36,16 +36,27 @@ ABSENT_FEATURES: dict[str, tuple[str, set[str]]] = {
 }
 """A feature that is not here, the reason, and the attributes that belong to it."""
 
-LEFT_OUT: dict[str, dict[str, str]] = {
+_LEFT_OUT: dict[str, dict[str, str]] = {
     cls: {name: entry["reason"] for entry in entries for name in entry["attributes"].split()}
     for cls, entries in _DIFFERENCES["left_out"].items()
 }
-"""For a class the attributes that are left out one by one, and why."""
+EVERY_PIPELINE = "every pipeline"
+
+
+def left_out_of(cls: str) -> dict[str, str]:
+    """The attributes of a class that are left out one by one, and why."""
+    shared = _LEFT_OUT[EVERY_PIPELINE] if "Pipeline" in cls else {}
+    mine = {name: reason for name, reason in shared.items() if name in REFERENCE[cls]["attributes"]}
+    return {**mine, **_LEFT_OUT.get(cls, {})}
+
+
+LEFT_OUT = {cls: left_out for cls in REFERENCE if (left_out := left_out_of(cls))}
 
 # Attributes of the same name that do something else, or exist, in classes to which the feature does not apply.
 KEPT = {("CLIPTextModel", "push_to_hub"), ("CLIPTextModelWithProjection", "push_to_hub")} | {
     (cls, name)
-    for cls in ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline")
+    for cls in REFERENCE
+    if cls.endswith("Pipeline")
     for name in ABSENT_FEATURES["LoRAs of an autoencoder"][1]
 }
 KEPT |= {
@@ -159,10 +170,11 @@ def page() -> str:
         "| class | attribute | reason |",
         "|---|---|---|",
     ]
-    for cls, names in sorted(out.items()):
+    for cls, names in sorted(_LEFT_OUT.items()):
+        title = cls if cls == EVERY_PIPELINE else f"`{cls}`"
         for reason in dict.fromkeys(names.values()):
             listed = ", ".join(f"`{name}`" for name, why in names.items() if why == reason)
-            lines.append(f"| `{cls}` | {listed} | {reason} |")
+            lines.append(f"| {title} | {listed} | {reason} |")
     lines += ["", "## Features that are not here", "", "| feature | reason | attributes |", "|---|---|---|"]
     for feature, (reason, names) in ABSENT_FEATURES.items():
         lines.append(f"| {feature} | {reason} | {', '.join(f'`{name}`' for name in sorted(names))} |")

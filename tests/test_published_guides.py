@@ -337,6 +337,22 @@ def test_a_pipeline_written_out_by_hand(quick):
     np.testing.assert_allclose((image / 2 + 0.5).clip(0, 1).transpose(0, 2, 3, 1), expected, atol=1e-5)
 
 
+def test_the_steps_that_remain_for_a_picture_are_those_of_a_run():
+    pipe = AutoPipelineForImage2Image.from_pipe(sharing("sd2"))
+    pipe.set_progress_bar_config(disable=True)
+    visited = []
+    pipe(PROMPT, photo(), 0.5, 6, callback_on_step_end=lambda pipe, step, timestep, tensors: visited.append(timestep))
+    pipe.scheduler.set_timesteps(6)
+    timesteps, count = pipe.get_timesteps(6, 0.5, "cpu")
+    assert list(timesteps) == visited and count == 3
+    init, unused, hidden = pipe.extract_init_dict({"vae": 1, "_class_name": "x"}, requires_safety_checker=False, seed=1)
+    assert (
+        init == {"vae": 1, "requires_safety_checker": False}
+        and unused == {"seed": 1}
+        and hidden == {"_class_name": "x"}
+    )
+
+
 def test_text_encoders_may_be_left_out_where_embeddings_are_given():
     full = sharing("sdxl")
     embeds, negative, pooled, negative_pooled = full.encode_prompt(PROMPT, device="cpu")

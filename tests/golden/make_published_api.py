@@ -29,15 +29,30 @@ SCHEDULERS = (
     "TCDScheduler",
     "UniPCMultistepScheduler",
 )
-NETWORKS = ("AutoencoderKL", "AutoencoderTiny", "UNet2DConditionModel")
+NETWORKS = ("AutoencoderKL", "AutoencoderTiny", "ControlNetModel", "UNet2DConditionModel")
 PIPELINES = (
+    "AutoPipelineForImage2Image",
+    "AutoPipelineForInpainting",
     "AutoPipelineForText2Image",
     "DiffusionPipeline",
     "LatentConsistencyModelPipeline",
+    "StableDiffusionControlNetImg2ImgPipeline",
+    "StableDiffusionControlNetInpaintPipeline",
+    "StableDiffusionControlNetPipeline",
+    "StableDiffusionDepth2ImgPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
+    "StableDiffusionInstructPix2PixPipeline",
     "StableDiffusionPipeline",
+    "StableDiffusionXLControlNetImg2ImgPipeline",
+    "StableDiffusionXLControlNetInpaintPipeline",
+    "StableDiffusionXLControlNetPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLInpaintPipeline",
+    "StableDiffusionXLInstructPix2PixPipeline",
     "StableDiffusionXLPipeline",
 )
-TRANSFORMERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "CLIPTokenizer")
+TRANSFORMERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "CLIPTokenizer", "CLIPVisionModelWithProjection")
 
 
 def public(*owners: Any) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -139,3 +139,12 @@ def _as_json(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     return value
+
+
+def split_config(
+    known: Collection[str], config: Mapping[str, Value], overrides: Mapping[str, Value]
+) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
+    """Entries of a config that are ``known``, overridden; the overrides that are not known; and the other entries."""
+    init = {name: value for name, value in {**config, **overrides}.items() if name in known}
+    unused = {name: value for name, value in overrides.items() if name not in known}
+    return init, unused, {name: value for name, value in config.items() if name not in known}

@@ -19,6 +19,7 @@ from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import as_input, prepare
 from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
+from ..loading.configurable import split_config
 from ..loading.fields import naming, read_fields
 from ..loading.hub import Source, resolve
 from ..loading.hub_files import FileSource
@@ -70,9 +71,7 @@ class Model(PublishedModel, nn.Cell):
     ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
         """The fields of a config that this class knows, the overrides it does not know, and the other entries."""
         known = {field.name for field in dataclasses.fields(cls.Fields)}
-        init = {name: value for name, value in {**config_dict, **overrides}.items() if name in known}
-        unused = {name: value for name, value in overrides.items() if name not in known}
-        return init, unused, {name: value for name, value in config_dict.items() if name not in known}
+        return split_config(known, config_dict, overrides)
 
     @classmethod
     def from_config(cls: type[M], config: Mapping[str, Value], **overrides: Value) -> M:

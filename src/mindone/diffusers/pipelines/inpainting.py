@@ -117,7 +117,7 @@ class Inpainting:
 
     def choose_timesteps(self, run: Run) -> None:
         """The last part of them, ``strength``, or those between the start and the end."""
-        run.settings.denoising_end = self.denoising_end
+        run.settings.denoising_start, run.settings.denoising_end = self.denoising_start, self.denoising_end
         choose_span(run, self.strength, self.denoising_start, self.denoising_end)
 
     def begin(self, run: Run, images: int, generator: Generators) -> None:

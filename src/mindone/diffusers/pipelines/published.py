@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..engines import Array, Engine
 from ..loading.config import Config
-from ..loading.configurable import Configurable
+from ..loading.configurable import Configurable, split_config
 from ..loading.hub import Source
 from ..schedulers.base import Generators, draw_noise
 from ..utils.types import Value
@@ -149,6 +149,13 @@ class PublishedPipeline(Configurable):
         if unused and not return_unused_kwargs:
             raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True gives them back")
         return (index, unused) if return_unused_kwargs else index
+
+    @classmethod
+    def extract_init_dict(
+        cls, config_dict: Mapping[str, Value], **overrides: Value
+    ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
+        """What of ``model_index.json`` the constructor takes, overrides that it does not, and the other entries."""
+        return split_config(cls._keywords(), config_dict, overrides)
 
     @classmethod
     def download(

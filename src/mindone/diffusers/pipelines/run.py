@@ -50,6 +50,7 @@ class Settings:
     steps_done: int = 0
     clip_skip: int | None = None
     cross_attention_kwargs: Mapping[str, object] | None = None
+    denoising_start: float | None = None
     denoising_end: float | None = None
     pred_original_sample: Array | None = None
     """What the scheduler made of the last step: an estimate of the clean latents."""

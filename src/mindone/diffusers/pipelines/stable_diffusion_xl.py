@@ -160,6 +160,12 @@ class StableDiffusionXLPipeline(Pipeline):
         return self.engine.concat([hidden for hidden, _ in each], axis=-1), each[-1][1]
 
     @property
+    def denoising_start(self) -> float | None:
+        """The part of the trajectory that another pipeline has behind it; None where the run begins with a picture."""
+        start: float | None = self._read("denoising_start")
+        return start
+
+    @property
     def denoising_end(self) -> float | None:
         """The part of the trajectory after which the run stops, for another pipeline to go on."""
         end: float | None = self._read("denoising_end")

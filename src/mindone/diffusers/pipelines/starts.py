@@ -26,6 +26,35 @@ class WithImageProcessor:
         """What turns pictures into what the autoencoder takes."""
         return image_processor(self)
 
+    def get_timesteps(  # type: ignore[misc]
+        self: Pipeline,
+        num_inference_steps: int,
+        strength: float,
+        device: object = None,
+        denoising_start: float | None = None,
+    ) -> tuple[np.ndarray, int]:
+        """The steps that remain of those of ``scheduler.set_timesteps``, for scripts with a loop of their own.
+
+        The scheduler begins there. ``device`` is taken for published scripts, and not needed.
+
+        Args:
+            num_inference_steps: how many steps were laid out.
+            strength: the part of them that remains, above 0 to 1.
+            denoising_start: the part of the way that lies behind instead, from 0 to 1.
+
+        Returns:
+            The timesteps, and how many steps they are.
+
+        Raises:
+            ValueError: none remains.
+        """
+        with self.begin(None) as run:
+            every = run.scheduler.timesteps
+            run.use_timesteps(every, num_inference_steps)
+            choose_span(run, strength, denoising_start, None)
+            self.scheduler.set_begin_index(len(every) - len(run.timesteps))
+            return run.timesteps, run.num_inference_steps
+
 
 @dataclass(frozen=True)
 class FromNoise:
@@ -92,7 +121,7 @@ class FromImage:
 
     def choose_timesteps(self, run: Run) -> None:
         """The last part of them, ``strength``, or those between the start and the end."""
-        run.settings.denoising_end = self.denoising_end
+        run.settings.denoising_start, run.settings.denoising_end = self.denoising_start, self.denoising_end
         choose_span(run, self.strength, self.denoising_start, self.denoising_end)
 
     def begin(self, run: Run, images: int, generator: Generators) -> None:
