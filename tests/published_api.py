@@ -82,6 +82,11 @@ OTHERWISE = """\
 - Config values that no image can be drawn with are refused when the object is made: β outside (0, 1), `trained_betas`
   of another length than `num_train_timesteps`, learned variances, flow matching. So is a number of steps that would
   visit a timestep twice.
+- `rescale_betas_zero_snr` in a config is honoured by every scheduler with β, and `sigma_min` and `sigma_max` by every
+  one that spaces σ; the reference's PNDM, LMS, Heun, DPM2, DEIS and singlestep DPM-Solver leave the former out in
+  silence. Configs of networks trained on other noise levels (EDM, flow matching) are refused by classes that do not
+  sample them.
+- `EDMEulerScheduler.set_timesteps` takes no `sigmas`: in the reference they are no noise levels but places on its ramp.
 - `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference there weighs the
   one slope that it has as the first of four.
 - `unet(…)` and the text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and no

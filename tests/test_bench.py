@@ -584,7 +584,7 @@ def test_a_reference_that_is_not_installed_is_refused(tmp_path, monkeypatch):
 
 def test_the_reference_is_not_held_against_a_scheduler_with_noise(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    for name in ("euler-ancestral", "dpm++-sde", "ddpm", "lcm", "tcd"):
+    for name in ("euler-ancestral", "dpm++-sde", "dpm++-sde-karras", "dpm2-ancestral-beta", "ddpm", "lcm", "tcd"):
         given = options(tmp_path / "r", against="diffusers", scheduler=name)
         assert "draws noise at every step" in refused(given)
 

@@ -191,7 +191,17 @@ def test_velocity_is_what_v_prediction_undoes() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["DDIM-eta", "DDIM-threshold", "EulerDiscrete-karras", "DPMSolverMultistep-sde-dpmsolver++-2", "LCM-clip"]
+    "name",
+    [
+        "DDIM-eta",
+        "DDIM-threshold",
+        "EulerDiscrete-karras",
+        "DPMSolverMultistep-sde-dpmsolver++-2",
+        "LCM-clip",
+        "DEISMultistep-threshold",
+        "KDPM2AncestralDiscrete-karras",
+        "DPMSolverSinglestep-sde-dpmsolver++-3-midpoint",
+    ],
 )
 def test_mindspore_tensors_come_back_as_such_with_the_same_numbers(name: str) -> None:
     mindspore = pytest.importorskip("mindspore")

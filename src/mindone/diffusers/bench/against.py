@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PACKAGES = ("torch", "diffusers", "transformers")
-NOISY = ("DDPMScheduler", "EulerAncestralDiscreteScheduler", "LCMScheduler", "TCDScheduler")
+NOISY = (
+    "DDPMScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "LCMScheduler",
+    "TCDScheduler",
+)
 """Schedulers whose steps add noise, which each library draws in its own way."""
 
 logger = logging.get_logger(__name__)
