@@ -20,6 +20,7 @@ from mindone.diffusers.batch import worker as workers
 from mindone.diffusers.batch.manifest import Manifest
 from mindone.diffusers.batch.outputs import LocalFolder, open_output
 from mindone.diffusers.batch.queue import Queue
+from mindone.diffusers.batch.sheet import sheets_of
 from mindone.diffusers.jobs import Job, LoadedPipelines, draw, draw_together, load, loaded
 from mindone.diffusers.jobs.png import read_job
 from tiny_pipelines import checkpoint
@@ -307,6 +308,61 @@ def test_a_name_that_is_long_in_bytes_is_shortened(drawings, prompt):
     assert run([job(prompt=prompt, seed=2**64 - 1)], "out").drawn == 1
     [name] = images()
     assert len(os.fsencode(name)) < 255
+
+
+# ---- sheets ----------------------------------------------------------------------------------------------------------
+
+
+def seeds_and_steps(pipe, group):
+    """Images whose colours say the job's seed and steps."""
+    return [[Image.new("RGB", (40, 20), (10 * each.steps, 0, 100 + each.seed))] for each in group]
+
+
+def test_a_sheet_has_the_first_field_across_and_the_second_down(drawings, monkeypatch):
+    monkeypatch.setattr(workers, "draw_together", seeds_and_steps)
+    Path("prompts.txt").write_text("a cat\na dog\n")
+    words = ["--prompts", "prompts.txt", "--grid-search", "steps=3,6,9", "--seeds", "1,2", "-o", "out", "--sheet"]
+    assert command(*words).splitlines()[-2:] == ["wrote out/sheet-0.png", "wrote out/sheet-1.png"]
+    with Image.open("out/sheet-1.png") as sheet:
+        colours = [colour for _, colour in sheet.getcolors(10_000) if colour[0] != colour[1]]
+        places = {colour: np.argwhere((np.asarray(sheet) == colour).all(-1)) for colour in colours}
+    assert set(colours) == {(10 * steps, 0, 100 + seed) for steps in (3, 6, 9) for seed in (1, 2)}
+    for name, axis, values in (
+        ("across", 1, [(30, 0, 101), (60, 0, 101), (90, 0, 101)]),
+        ("down", 0, [(30, 0, 101), (30, 0, 102)]),
+    ):
+        starts = [places[value][:, axis].min() for value in values]
+        assert starts == sorted(set(starts)), name
+    assert {len(place) for place in places.values()} == {40 * 20}
+
+
+def test_prompts_run_down_where_one_field_varies_and_the_noise_is_the_same(drawings):
+    Path("prompts.txt").write_text("a cat\na dog\n")
+    command("--prompts", "prompts.txt", "--grid-search", "steps=3,6", "-o", "out", "--sheet")
+    assert {each.seed for each in drawings} == {0} and Path("out/sheet.png").exists()
+    [(across, down, title, cells)] = sheets_of(drawings, ["steps"])
+    assert (across, down, title) == ("steps", "prompt", "")
+    assert set(cells) == {(steps, prompt) for steps in (3, 6) for prompt in ("a cat", "a dog")}
+
+
+def test_an_image_that_is_missing_is_a_gap(drawings):
+    Path("prompts.txt").write_text("a cat\nbad dog\n")
+    command("--prompts", "prompts.txt", "--grid-search", "steps=3,6", "-o", "out", "--sheet", code=3)
+    with Image.open("out/sheet.png") as sheet:
+        assert (211, 211, 211) in [colour for _, colour in sheet.getcolors(10_000)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "a sheet needs values to lay out: give --grid-search or --seeds"),
+        (["--seeds", "0-300"], "a sheet has room for 256 values of a field"),
+    ],
+)
+def test_a_sheet_that_cannot_be_is_refused_before_anything_is_drawn(drawings, words, message):
+    Path("prompts.txt").write_text("a cat\n")
+    assert message in command("--prompts", "prompts.txt", "-o", "out", "--sheet", *words, code=1)
+    assert not drawings
 
 
 # ---- failing, stopping -----------------------------------------------------------------------------------------------

@@ -63,6 +63,13 @@ class _WithGrid(click.Command):
     help="Draw on a Ray cluster: auto is the one that this machine belongs to, local starts one here, and an address "
     "is that of its head.  [default: on this machine, without Ray]",
 )
+@click.option(
+    "--sheet",
+    is_flag=True,
+    help="Lay the images out in sheet.png: the first field of --grid-search from left to right, the second (or the "
+    "seeds, or the prompts) from top to bottom, and a sheet for each combination of the others. "
+    "A seed that nothing gives is 0 then.",
+)
 @options_of(Job, leave_out=["prompt"])
 def batch(
     jobs: Path | None,
@@ -72,6 +79,7 @@ def batch(
     grid_search: tuple[str, ...],
     batch_size: int,
     ray: str | None,
+    sheet: bool,
     **defaults: object,
 ) -> None:
     """Draw all JOBS, a JSONL, CSV or Parquet file whose fields are the options below.
@@ -86,6 +94,7 @@ def batch(
       mindone-diffusers batch jobs.csv -o s3://bucket/images --ray auto
       mindone-diffusers batch --prompts prompts.txt --seeds 0-99 \\
           --grid-search steps=10,20 scheduler=unipc,dpm++ -o out/
+      mindone-diffusers batch --prompts prompts.txt --grid-search steps=5,10,20 scheduler=unipc,dpm++ --sheet -o out/
     """
     if (jobs is None) == (prompts is None):
         raise click.UsageError("give a file of jobs, or a file of prompts with --prompts")
@@ -96,10 +105,17 @@ def batch(
         axes["seed"] = batches.parse_seeds(seeds)
     rows = batches.read_rows(jobs) if jobs is not None else batches.read_prompts(prompts or "")
     given = {name: value for name, value in defaults.items() if value not in (None, (), False)}
-    _draw(batches.make_jobs(rows, axes, given), output, {"ray": ray, "batch_size": batch_size})
+    if sheet and "seed" not in axes:
+        given.setdefault("seed", 0)  # images from different noise could not be compared
+    made = batches.make_jobs(rows, axes, given)
+    if sheet:
+        from ..batch.sheet import sheets_of
+
+        sheets_of(made, list(axes))  # what does not fit on one is told before anything is drawn
+    _draw(made, output, {"ray": ray, "batch_size": batch_size}, list(axes) if sheet else None)
 
 
-def _draw(jobs: list[Job], output: str, options: Mapping[str, str | int | None]) -> None:
+def _draw(jobs: list[Job], output: str, options: Mapping[str, str | int | None], axes: Sequence[str] | None) -> None:
     summary = batches.run(jobs, output, **options)  # type: ignore[arg-type]
     if summary.repeated:
         click.echo(f"{summary.repeated} jobs repeat another one, whose image is theirs as well", err=True)
@@ -107,6 +123,12 @@ def _draw(jobs: list[Job], output: str, options: Mapping[str, str | int | None])
         click.echo(f"failed: {str(record.job['prompt'])[:60]!r}: {record.error}", err=True)
     told = [f"drew {summary.drawn} images", f"{summary.kept} were there", f"{len(summary.failed)} failed"]
     click.echo(f"{', '.join(told)}; {output.rstrip('/')}/manifest.jsonl")
+    if axes is not None and summary.stopped is None:
+        from ..batch.outputs import open_output
+        from ..batch.sheet import write_sheets
+
+        for name in write_sheets(jobs, axes, open_output(output)):
+            click.echo(f"wrote {output.rstrip('/')}/{name}")
     if summary.stopped is not None:
         raise click.exceptions.Exit(128 + summary.stopped)
     if summary.failed:
