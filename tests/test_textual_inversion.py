@@ -121,11 +121,18 @@ def test_the_published_guide_to_xl_loads_two_words_for_each_encoder_and_forgets_
 def test_lists_load_a_word_each(tmp_path):
     pipe = load(checkpoint("sd1"))
     save_file({"emb_params": StoredTensor.from_numpy(vectors(pipe))}, tmp_path / "filed.safetensors")
+    folder = tmp_path / "words" / "sub"
+    folder.mkdir(parents=True)
+    save_file({"foldered": StoredTensor.from_numpy(vectors(pipe, count=1))}, folder / "learned_embeds.safetensors")
     older = {"string_to_param": {"*": vectors(pipe)}, "name": "older"}
     pipe.load_textual_inversion([tmp_path / "filed.safetensors", older, {"third": vectors(pipe)[0]}])
     assert ids_in(pipe, "filed older third") == [0, 1, 2, 3, 4]
     pipe.load_textual_inversion([vectors(pipe), vectors(pipe)[0]], token=["<a>", "<b>"])
     assert ids_in(pipe, "<a><b>") == [5, 6, 7]
+    pipe.load_textual_inversion(tmp_path / "words", subfolder="sub", use_safetensors=True)
+    assert ids_in(pipe, "foldered") == [8]
+    with pytest.raises(ValueError, match="use_safetensors must be True"):
+        pipe.load_textual_inversion(tmp_path / "words", use_safetensors=False)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -34,7 +33,7 @@ def find_lora(
     Args:
         path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or tensors.
         weight_name: the file in a folder or repository that has several.
-        subfolder: where in it the file lies; on the hub it needs ``weight_name``.
+        subfolder: where in it the file lies.
         use_safetensors: must not be False: pickles are not read.
         revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
@@ -45,16 +44,8 @@ def find_lora(
         raise ValueError("use_safetensors must be True: pickle files are not read; take the LoRA's .safetensors file")
     if isinstance(path_or_id_or_dict, Mapping):
         return LoraFile({name: _stored(tensor) for name, tensor in path_or_id_or_dict.items()})
-    place = path_or_id_or_dict
-    if subfolder:
-        if Path(place).expanduser().is_dir():
-            place = Path(place) / subfolder
-        elif weight_name is None:
-            raise ValueError(f"weight_name must name the LoRA's file in {subfolder}")
-        else:
-            weight_name = f"{subfolder}/{weight_name}"
-    source = FileSource(place, revision, cache_dir, local_files_only, token)
-    return LoraFile.open(source.file(weight_name, USUAL_NAME, beside=PEFT_CONFIG))
+    source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only, token)
+    return LoraFile.open(source.file(weight_name, USUAL_NAME, PEFT_CONFIG, subfolder))
 
 
 def _stored(tensor: NDArray[np.generic] | StoredTensor | Array) -> StoredTensor:

@@ -48,7 +48,13 @@ class FileSource(Source):
                 raise
         return self.component("model", variant=variant) if CONFIG_NAME in names else self.file()
 
-    def file(self, name: str | None = None, usual: str | None = None, beside: str | None = None) -> Path:
+    def file(
+        self,
+        name: str | None = None,
+        usual: str | None = None,
+        beside: str | None = None,
+        subfolder: str | None = None,
+    ) -> Path:
         """The file's path on this machine.
 
         Args:
@@ -56,6 +62,7 @@ class FileSource(Source):
                 address on the hub, such as ``https://huggingface.co/owner/name/blob/main/file.safetensors``.
             usual: without ``name``, the file that is taken where it is there; or else the only safetensors file.
             beside: a file of the same folder that is fetched as well, where there is one.
+            subfolder: where in the folder or repository the file lies; on the hub that is ``name`` or ``usual``.
 
         Raises:
             FileNotFoundError: no such file, or several that could be meant (they are named).
@@ -74,6 +81,10 @@ class FileSource(Source):
         if given.endswith((".safetensors", *PICKLE_SUFFIXES)):
             raise FileNotFoundError(f"no file {given}")
         local = self._local()
+        if subfolder and local is not None:
+            return FileSource(local / subfolder).file(name, usual, beside)
+        if subfolder:
+            name = f"{subfolder}/{name or usual}"
         if name is None:
             name = self._only(local, usual)
         if name.endswith(PICKLE_SUFFIXES):

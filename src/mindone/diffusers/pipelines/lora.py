@@ -51,7 +51,7 @@ class LoraPipeline(TextualInversionPipeline):
                 ``adapter_config.json``) and kohya's trainer.
             weight_name: the file in a folder or repository that has several.
             adapter_name: what the other methods know it by; ``default_0``, ``default_1``, … by default.
-            subfolder: where in it the file lies; on the hub it needs ``weight_name``.
+            subfolder: where in it the file lies.
             use_safetensors: must not be False: pickles are not read.
             low_cpu_mem_usage: makes no difference: tensors stay in the file until they are wanted.
             hotswap: take the place of the adapter that is loaded as ``adapter_name``, as active as that.

@@ -34,6 +34,8 @@ class TextualInversionPipeline:
         text_encoder: CLIPTextModel | None = None,
         *,
         weight_name: str | None = None,
+        subfolder: str | None = None,
+        use_safetensors: bool | None = None,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -50,6 +52,8 @@ class TextualInversionPipeline:
             tokenizer: the text encoder's, as published calls name it; it is found without.
             text_encoder: the one of the pipeline's that the vectors are for, where their width leaves it open.
             weight_name: the file in a folder or repository that has several.
+            subfolder: where in it the file lies.
+            use_safetensors: must not be False: pickles are not read.
             revision, cache_dir, local_files_only, hf_token: as in huggingface_hub.
 
         Raises:
@@ -58,13 +62,19 @@ class TextualInversionPipeline:
                 pipeline's. Then none of the words is loaded.
             FileNotFoundError: no such file, or several that could be meant.
         """
+        if use_safetensors is False:
+            raise ValueError(
+                "use_safetensors must be True: pickle files are not read; take the word's .safetensors file"
+            )
         words = self._words(tokenizer, text_encoder)
         widths = {name: int(each.network.config["hidden_size"]) for name, each in words.items()}
         inversions: list[TextualInversion] = []
         for each, word in _pairs(pretrained_model_name_or_path, token):
             if isinstance(each, str | os.PathLike):
                 source = FileSource(each, revision, cache_dir, local_files_only, hf_token)
-                inversions.append(open_textual_inversion(source.file(weight_name, USUAL_NAME), widths, word))
+                inversions.append(
+                    open_textual_inversion(source.file(weight_name, USUAL_NAME, subfolder=subfolder), widths, word)
+                )
             else:
                 tensors, own = _tensors(each)
                 inversions.append(read_textual_inversion(tensors, widths, word, name=own))
