@@ -6,9 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import uvicorn
-
-from mindone.diffusers.server.app import create_app
+from mindone.diffusers.server.connection import Door
+from mindone.diffusers.server.run import Server, make_server
 from mindone.diffusers.server.service import Service
 
 
@@ -21,13 +20,23 @@ def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
 
 
 @contextlib.contextmanager
-def listening(service: Service) -> Iterator[int]:
-    """The port on which the service's application listens."""
+def serving(service: Service, door: Door | None = None) -> Iterator[tuple[Server, int]]:
+    """The server, and the port on which it listens."""
     with socket.create_server(("127.0.0.1", 0)) as connection:
-        server = uvicorn.Server(uvicorn.Config(create_app(service.settings, service), log_level="error"))
+        port = connection.getsockname()[1]
+        server = make_server(service, door)
         thread = threading.Thread(target=server.run, args=([connection],))
         thread.start()
         wait_for(lambda: server.started)
-        yield connection.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+        try:
+            yield server, port
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextlib.contextmanager
+def listening(service: Service) -> Iterator[int]:
+    """The port on which the service's application listens."""
+    with serving(service) as (_, port):
+        yield port

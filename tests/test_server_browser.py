@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import threading
 
 import pytest
 from PIL import Image
@@ -87,13 +88,27 @@ def test_a_click_draws_and_the_picture_brings_its_parameters_back(page, tmp_path
     assert values == ["a red cat", "3", seed, "64", "64"]
 
 
-def test_previews_come_while_it_draws_and_stop_stops_it(page):
+def test_previews_come_while_it_draws_and_stop_stops_it(page, service, monkeypatch):
+    goes_on, submit = threading.Event(), service.submit
+
+    def held(ticket):
+        tell = ticket.listener
+
+        def listener(event):
+            tell(event)
+            assert getattr(event, "preview", None) is None or goes_on.wait(WAIT / 1000)
+
+        ticket.listener = listener
+        submit(ticket)
+
+    monkeypatch.setattr(service, "submit", held)
     page.fill("#steps", "100")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#preview[data-step]")
     assert page.get_attribute("#preview", "data-step") != "last"
     page.keyboard.press("Escape")
     page.wait_for_selector("text=Stopped.")
+    goes_on.set()
     assert page.is_enabled("#draw") and page.locator("#gallery figure").count() == 0
 
 
@@ -133,7 +148,7 @@ def test_what_is_painted_is_drawn_anew_with_a_mouse_and_with_keys(page, service,
         page.keyboard.press(key)
     page.click("#draw")
     assert pictures(page, 1)
-    mask = tickets[-1].pictures.mask
+    mask = tickets[-1].open_pictures().mask
     assert mask.size == (64, 64)
     painted = {at: mask.getpixel(at) == 255 for at in ((32, 16), (48, 48), (16, 48), (32, 60))}
     assert painted == {(32, 16): True, (48, 48): True, (16, 48): False, (32, 60): False}

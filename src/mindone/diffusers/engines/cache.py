@@ -23,6 +23,10 @@ class Resting(Protocol):
         """Give them back. The next call makes room for them again."""
 
 
+compiling: set[int] = set()
+"""The threads that compile now, for those who tell what a run is waiting for."""
+
+
 class GraphCache:
     """Compiled graphs by what they are for; the least recently used one goes when there are more than ``limit``.
 
@@ -54,7 +58,11 @@ class GraphCache:
             if key not in self._graphs:
                 while len(self._graphs) >= self._limit:  # before it is made, so that both need not fit
                     self._graphs.popitem(last=False)
-                self._graphs[key] = make()
+                compiling.add(threading.get_ident())
+                try:
+                    self._graphs[key] = make()
+                finally:
+                    compiling.discard(threading.get_ident())
             self._graphs.move_to_end(key)
             return self._graphs[key]  # type: ignore[return-value]
 

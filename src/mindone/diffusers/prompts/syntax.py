@@ -15,7 +15,7 @@ LONGEST = 50_000
 
 _MARKS = re.compile(r"\\[()\[\]\\]?|[(\[]|:\s*([+-]?[.\d]+)\s*\)|[)\]:]|[^\\()\[\]:]+")
 _BREAK = re.compile(r"\bBREAK\b")
-_STEP = re.compile(r"(?<!\\):\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\]\Z")
+_STEP = re.compile(r"(?<!\\):\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\]\Z")
 _LONGEST_STEP = 40
 _AND = re.compile(r"\bAND\b")
 _ROUND, _SQUARE = 1.1, 1 / 1.1

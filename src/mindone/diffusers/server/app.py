@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from .. import __version__
 from . import openai_api, page, webui_api, webui_lists
+from .access import AccessLog
 from .choices import Choices
 from .errors import add_handlers
 from .guard import Guard
@@ -51,6 +52,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     _add_probes(app, service)
     add_handlers(app)
     app.add_middleware(Guard, service=service)
+    app.add_middleware(AccessLog, catalogue=service.catalogue, log=settings.log)
     return app
 
 

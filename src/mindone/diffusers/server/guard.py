@@ -5,10 +5,10 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import response
+from .intake import Intake
 from .keys import Keys
 from .refusals import Refusal
 from .service import Service
@@ -27,12 +27,15 @@ class Guard:
     def __init__(self, app: ASGIApp, service: Service):
         self._app, self._service, self._settings = app, service, service.settings
         self._keys = None if self._settings.api_key is None else Keys(self._settings.api_key)
+        self._intake = Intake(self._settings.upload_bytes, self._settings.held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused; hand on all else."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # answered as GET; the server below leaves the body out
+            scope = {**scope, "method": "GET"}
         headers, send = Headers(scope=scope), _taken_as_it_says(send)
         try:
             _check_origin(scope["path"], headers, self._settings)
@@ -43,7 +46,11 @@ class Guard:
             self._service.metrics.refusals.labels(refusal.reason).inc()
             await response(scope["path"], refusal)(scope, receive, send)
             return
-        await self._app(scope, _bounded(receive, self._settings.upload_bytes), send)
+        body = self._intake.begin(receive)
+        try:
+            await self._app(scope, body, send)
+        finally:
+            body.release()
 
     def _check_key(self, scope: Scope, headers: Headers) -> None:
         path = scope["path"]
@@ -90,25 +97,5 @@ def _taken_as_it_says(send: Send) -> Send:
 
 def _check_length(headers: Headers, most: int) -> None:
     length = headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > most:
-        raise _too_large(most)
-
-
-def _bounded(receive: Receive, most: int) -> Receive:
-    """``receive`` for bodies that do not tell their length."""
-    taken = 0
-
-    async def receive_some() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > most:
-            refusal = _too_large(most)
-            raise HTTPException(refusal.status, refusal.message)
-        return message
-
-    return receive_some
-
-
-def _too_large(most: int) -> Refusal:
-    return Refusal(413, f"a request may have {most / 1e6:g} MB")
+    if length.isdecimal() and (len(length) > 18 or int(length) > most):
+        raise Refusal(413, f"a request may have {most / 1e6:g} MB", headers={"Connection": "close"})

@@ -7,7 +7,11 @@ import binascii
 import hashlib
 import hmac
 import os
+import string
 from pathlib import Path
+
+_CARRIED = frozenset(string.ascii_letters + string.digits + string.punctuation)
+"""What every client writes into a header alike."""
 
 
 class Keys:
@@ -15,16 +19,28 @@ class Keys:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: there is no key in it, or one of fewer than 16 characters.
+        ValueError: there is no key in it, or one of fewer than 16 characters or with others than a header can carry.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-        keys = [line for line in lines if line and not line.startswith("#")]
+        name, keys = os.fspath(path), []
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        except UnicodeDecodeError:
+            raise ValueError(f"{name} is not UTF-8; save it as plain text") from None
+        for number, line in enumerate((line.strip() for line in text.splitlines()), 1):
+            if not line or line.startswith("#"):
+                continue
+            if not _CARRIED.issuperset(line):
+                raise ValueError(
+                    f"{name}, line {number}: a key may have ASCII letters, digits and punctuation alone, and no space: "
+                    "clients send others in ways that do not compare"
+                )
+            if len(line) < 16:
+                raise ValueError(f"{name}, line {number}: a key of fewer than 16 characters can be guessed")
+            keys.append(line)
         if not keys:
-            raise ValueError(f"{os.fspath(path)} holds no key: write one per line")
-        if any(len(key) < 16 for key in keys):
-            raise ValueError(f"{os.fspath(path)} holds a key of fewer than 16 characters, which can be guessed")
+            raise ValueError(f"{name} holds no key: write one per line")
         self._digests = [_digest(key) for key in keys]
 
     def find(self, authorization: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from .ticket import Progress, Ticket
 
 if TYPE_CHECKING:
     from ..engines import Array
+    from ..jobs.pictures import Pictures
     from ..pipelines.base import Pipeline
     from ..pipelines.components import Component
     from ..pipelines.denoising import StepCallback
@@ -54,12 +56,15 @@ class LocalBackend:
     def draw(self, place: int, ticket: Ticket) -> Drawn:
         """See `Backend`."""
         asked = time.monotonic()
+        ticket.stage, ticket.thread = "loading", threading.get_ident()
         pipe = self._pipeline(ticket.job.pipeline_key)
         began = time.monotonic()
+        ticket.stage = "drawing"
         try:
-            job = self._within_bounds(ticket, pipe)
+            pictures = ticket.open_pictures()
+            job = self._within_bounds(ticket.job, pictures, pipe)
             self._warn_once(ticket, pipe)
-            images = draw(pipe, job, _after_step(ticket, began), ticket.pictures)
+            images = draw(pipe, job, _after_step(ticket, began), pictures)
         except (Cancelled, Refusal):
             raise
         except Exception as error:
@@ -76,13 +81,13 @@ class LocalBackend:
     def close(self) -> None:
         """Nothing outlives the process."""
 
-    def _within_bounds(self, ticket: Ticket, pipe: Pipeline) -> Job:
+    def _within_bounds(self, asked: Job, pictures: Pictures, pipe: Pipeline) -> Job:
         """The job, with no more steps than are allowed where it leaves them open; a `Refusal` of what is too large."""
-        job, settings = settled(pipe, ticket.job), self._settings
-        if ticket.job.steps is None:
+        job, settings = settled(pipe, asked), self._settings
+        if asked.steps is None:
             job = job.changed(steps=min(job.steps or 1, settings.max_steps))
-        asked = ticket.pictures.size(job.height, job.width, pipe.vae_scale_factor)
-        height, width = (round(side * (job.upscale or 1)) for side in default_size(pipe, *asked, None))
+        size = pictures.size(job.height, job.width, pipe.vae_scale_factor)
+        height, width = (round(side * (job.upscale or 1)) for side in default_size(pipe, *size, None))
         most = settings.max_side
         if max(height, width) > most:
             raise Refusal(422, f"the image would be {width}×{height}; at most {most}×{most} is drawn here", "size")

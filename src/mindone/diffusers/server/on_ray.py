@@ -57,7 +57,7 @@ class RemoteTicket:
     def draw(self, ticket: Ticket) -> Iterator[Progress | Drawn]:
         """See `Replica.draw`."""
         events: Iterator[Progress | Drawn] = self.handle.options(stream=True).draw.remote(
-            self.id, ticket.job, ticket.pictures, ticket.previews, ticket.profile
+            self.id, ticket.job, ticket.open_pictures(), ticket.previews, ticket.profile
         )
         return events
 
@@ -125,7 +125,7 @@ class RayBackend:
         """See `Backend`."""
         self._check_warm(place)
         remote = RemoteTicket(self._handles[place], uuid.uuid4().hex)
-        self._in_hand[ticket], ticket.estimate = remote, remote
+        self._in_hand[ticket], ticket.estimate, ticket.stage = remote, remote, "drawing"
         try:
             for event in remote.draw(ticket):
                 if isinstance(event, Drawn):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Body, Request
@@ -21,10 +23,10 @@ from .errors import first_reason, openai_form
 from .openai_fields import JOB_NAMES, EditFields, GenerationFields, ImageFields
 from .reading import ReadingRoute, check_texts
 from .refusals import Cancelled, Refusal
-from .request import Control, Uploads, make_ticket, service_of
+from .request import NOTHING_SENT, Control, Uploads, accepted, make_ticket, service_of
 from .service import Service
-from .ticket import Progress, Ticket
-from .uploads import Upload, from_base64, open_upload
+from .ticket import Progress, Ticket, Wait
+from .uploads import from_base64, open_upload
 from .waiting import follow, result
 
 if TYPE_CHECKING:
@@ -57,9 +59,10 @@ async def model(request: Request, name: str) -> JSONResponse:
 @router.post("/images/generations")
 async def generations(request: Request, fields: Annotated[GenerationFields, Body()]) -> Response:
     """Draw images of a text. With ``stream`` the response is server-sent events."""
-    given = None if fields.control_image is None else from_base64(fields.control_image, "control_image")
-    uploads = Uploads(control=await _control(given, fields, service_of(request)))
-    ticket = make_ticket(request, _choice(fields), fields.job_fields(), uploads, JOB_NAMES, fields.partial_images)
+    service, sent = service_of(request), NOTHING_SENT
+    if _follows(fields, fields.control_image is not None):
+        sent = await accepted(service, functools.partial(_uploads_of_text, fields, service.settings.max_upload_side))
+    ticket = make_ticket(request, _choice(fields), fields.job_fields(), sent, JOB_NAMES, fields.partial_images)
     return await _answer(request, ticket, fields, "image_generation")
 
 
@@ -89,8 +92,11 @@ async def edits(request: Request) -> Response:
     """Draw a picture anew, or where ``mask`` is transparent only that part of it."""
     async with request.form(max_files=4, max_fields=40) as form:
         fields = _edit_fields(form)
-        uploads = await _uploads(form, fields, service_of(request))
-    ticket = make_ticket(request, _choice(fields), fields.job_fields(), uploads, JOB_NAMES, fields.partial_images)
+        files = await _files(form)
+    service = service_of(request)
+    _follows(fields, files.control is not None)
+    sent = await accepted(service, functools.partial(_uploads, files, fields, service.settings.max_upload_side))
+    ticket = make_ticket(request, _choice(fields), fields.job_fields(), sent, JOB_NAMES, fields.partial_images)
     return await _answer(request, ticket, fields, "image_edit")
 
 
@@ -106,16 +112,21 @@ def _edit_fields(form: FormData) -> EditFields:
         raise first_reason(error.errors(include_url=False, include_context=False, include_input=False)) from None
 
 
-async def _uploads(form: FormData, fields: EditFields, service: Service) -> Uploads:
+@dataclass(frozen=True)
+class _Files:
+    """The files of an edit, as they came."""
+
+    image: bytes
+    mask: bytes | None
+    control: bytes | None
+
+
+async def _files(form: FormData) -> _Files:
     pictures = [name for name, _ in form.multi_items() if name in _IMAGES_OF_AN_EDIT]
-    content = await _content(form, pictures[0]) if len(pictures) == 1 else None
-    if content is None:
+    image = await _content(form, pictures[0]) if len(pictures) == 1 else None
+    if image is None:
         raise Refusal(422, f"image must be one file, got {len(pictures)} of them", "image")
-    image = await _opened(content, "image", service)
-    control = await _control(await _content(form, "control_image"), fields, service)
-    given = await _content(form, "mask")
-    mask = None if given is None else _where_transparent((await _opened(given, "mask", service)).picture)
-    return Uploads(image, mask, control)
+    return _Files(image, await _content(form, "mask"), await _content(form, "control_image"))
 
 
 async def _content(form: FormData, name: str) -> bytes | None:
@@ -126,18 +137,29 @@ async def _content(form: FormData, name: str) -> bytes | None:
     return None if value is None else await value.read()
 
 
-async def _opened(content: bytes, field: str, service: Service) -> Upload:
-    return await asyncio.to_thread(open_upload, content, field, service.settings.max_upload_side)
+def _uploads(files: _Files, fields: EditFields, max_side: int) -> Uploads:
+    mask = None if files.mask is None else _where_transparent(open_upload(files.mask, "mask", max_side).picture)
+    image = open_upload(files.image, "image", max_side)  # only now: a mask takes copies of itself
+    return Uploads(image, mask, None if files.control is None else _control(files.control, fields, max_side))
 
 
-async def _control(content: bytes | None, fields: ImageFields, service: Service) -> Control | None:
-    """The picture that the ControlNet which is named is to follow."""
-    if content is None and fields.controlnet is None:
-        return None
-    if content is None or fields.controlnet is None:
-        given, missing = ("controlnet", "control_image") if content is None else ("control_image", "controlnet")
+def _uploads_of_text(fields: GenerationFields, max_side: int) -> Uploads:
+    """The picture that a ControlNet is to follow."""
+    content = from_base64(fields.control_image or "", "control_image")
+    return Uploads(control=_control(content, fields, max_side))
+
+
+def _follows(fields: ImageFields, has_picture: bool) -> bool:
+    """Whether a ControlNet follows a picture; refuses one without the other."""
+    if has_picture == (fields.controlnet is None):
+        given, missing = ("control_image", "controlnet") if has_picture else ("controlnet", "control_image")
         raise Refusal(422, f"{given} needs {missing}", missing)
-    return Control(await _opened(content, "control_image", service), fields.control_kind, fields.control_scale)
+    return has_picture
+
+
+def _control(content: bytes, fields: ImageFields, max_side: int) -> Control:
+    upload = open_upload(content, "control_image", max_side)
+    return Control(upload, fields.control_kind, fields.control_scale)
 
 
 def _choice(fields: ImageFields) -> Choice:
@@ -160,7 +182,7 @@ async def _answer(request: Request, ticket: Ticket, fields: ImageFields, kind: s
         size = f"{images[0].width}x{images[0].height}"
         told = {"created": int(time.time()), "size": size, "output_format": fields.output_format}
         return JSONResponse({**told, "background": "opaque", "data": data, **_warned(ticket)}, headers=ticket.timing)
-    events = follow(service, ticket, request)
+    events = follow(service, ticket, request, tells_waits=fields.progress)
     first = await anext(events)  # what is refused still has a status of its own
     body = _events(first, events, ticket, service, fields, kind)
     return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -186,18 +208,23 @@ def _data(images: list[Picture], ticket: Ticket, service: Service, fields: Image
 
 
 async def _events(
-    first: Progress | list[Picture],
-    rest: AsyncIterator[Progress | list[Picture]],
+    first: Progress | Wait | list[Picture],
+    rest: AsyncIterator[Progress | Wait | list[Picture]],
     ticket: Ticket,
     service: Service,
     fields: ImageFields,
     kind: str,
 ) -> AsyncIterator[str]:
-    """Server-sent events: steps where they were asked for, partial images, and each image when all are there."""
+    """Server-sent events: steps, and what is waited for before the first one, where they were asked for, partial
+    images, and each image when all are there."""
     about = {"background": "opaque", "quality": "auto", "output_format": fields.output_format}
     partial, event = 0, first
     try:
-        while isinstance(event, Progress):
+        while not isinstance(event, list):
+            if isinstance(event, Wait):
+                yield _event(f"{kind}.waiting", stage=event.stage, place=event.place)
+                event = await anext(rest)
+                continue
             if fields.progress:
                 left = round(event.seconds_left, 3)
                 yield _event(f"{kind}.progress", step=event.step, steps=event.steps, seconds_left=left)

@@ -64,6 +64,21 @@ class FairQueue(Generic[T]):
             self._waiting.move_to_end(client, last=False)
             self._changed.notify()
 
+    def place(self, client: str, item: T) -> int | None:
+        """Which one it will be to be taken, counted from 1, if nothing else comes; None when it waits no longer."""
+        with self._changed:
+            if item not in self._waiting.get(client, ()):
+                return None
+            own = self._waiting[client].index(item)
+            clients = list(self._waiting)
+            # By its turn each other client has had one more turn where it comes first, else as many.
+            before = (
+                min(len(self._waiting[other]), own + (i < clients.index(client)))
+                for i, other in enumerate(clients)
+                if other != client
+            )
+            return own + sum(before) + 1
+
     def remove(self, client: str, item: T) -> bool:
         """Take an item back; False when it waits no longer."""
         with self._changed:

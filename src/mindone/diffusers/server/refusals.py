@@ -56,6 +56,7 @@ _REASONS = {
     403: "other_origin",
     404: "not_found",
     405: "method_not_allowed",
+    408: "too_slow",
     413: "too_large",
     415: "media_type",
     422: "invalid",

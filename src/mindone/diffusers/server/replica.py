@@ -57,7 +57,7 @@ class Replica:
         def tell(progress: Progress) -> None:
             loop.call_soon_threadsafe(told.put_nowait, progress)
 
-        ticket = Ticket(job, "", pictures, previews, profile, tell)
+        ticket = Ticket(job, "", lambda: pictures, previews, profile, tell)
         self._tickets[id] = ticket
         drawing = loop.run_in_executor(None, self._backend.draw, 0, ticket)
         drawing.add_done_callback(lambda _: told.put_nowait(None))

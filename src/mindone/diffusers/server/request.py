@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from PIL import Image
 from pydantic import Field, ValidationError
 from starlette.requests import Request
 
+from ..engines.cache import return_freed_memory
 from ..jobs import Job
 from ..jobs.pictures import Pictures, check_mask
 from .catalogue import Choice
@@ -67,6 +69,55 @@ class Uploads:
         return Pictures(image, self.mask, ((self.control.kind, on_white(self.control.picture.picture)),))
 
 
+def _no_pictures() -> Pictures:
+    return Pictures()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Pictures as they wait: the bytes that the client sent, and how to decode them when their turn has come."""
+
+    job_fields: Mapping[str, object]
+    open: Callable[[], Pictures]
+
+
+NOTHING_SENT = Sent({}, _no_pictures)
+
+
+async def accepted(service: Service, decode: Callable[[], Uploads]) -> Sent:
+    """See that pictures can be drawn from, once there is a place for their request.
+
+    They are decoded apart from the event loop, one request after the other, and let go of: decoded, a picture can take
+    a thousand times its file.
+
+    Args:
+        service: the one that the request came to.
+        decode: makes the pictures of what the client sent; called again when they are drawn.
+
+    Raises:
+        Refusal: the queue is full, or what ``decode`` raises.
+    """
+    service.check_room()
+
+    def checked() -> Mapping[str, object]:
+        try:
+            return _job_fields(decode())
+        finally:
+            return_freed_memory()
+
+    async with service.decoding:
+        return Sent(await asyncio.to_thread(checked), lambda: decode().pictures)
+
+
+def _job_fields(uploads: Uploads) -> Mapping[str, object]:
+    """Those of pictures that go together."""
+    try:
+        _ = uploads.pictures
+    except ValueError as error:
+        raise Refusal(422, str(error), _field(str(error), {})) from None
+    return uploads.job_fields
+
+
 def service_of(request: Request) -> Service:
     """The service of the application that a request came to."""
     service: Service = request.app.state.service
@@ -83,7 +134,7 @@ def make_ticket(
     request: Request,
     choice: Choice,
     fields: Mapping[str, object],
-    uploads: Uploads = Uploads(),
+    sent: Sent = NOTHING_SENT,
     names: Mapping[str, str] | None = None,
     previews: int = 0,
 ) -> Ticket:
@@ -93,7 +144,7 @@ def make_ticket(
         request: who asks.
         choice: the model, the profile and the ControlNet that the client names.
         fields: of a job, as the client gave them; what is None is left to the profile or the model.
-        uploads: the pictures that came with the request.
+        sent: the pictures that came with the request.
         names: what the client calls a field, where that is not the job's name.
         previews: how many to make on the way.
 
@@ -101,18 +152,19 @@ def make_ticket(
         Refusal: a value is out of bounds or not allowed.
     """
     service, names = service_of(request), names or {}
-    given = {name: value for name, value in {**fields, **uploads.job_fields}.items() if value is not None}
+    given = {name: value for name, value in {**fields, **sent.job_fields}.items() if value is not None}
     _check_length("prompt", str(given["prompt"]), service.settings)
     try:
         key, given["prompt"] = service.catalogue.key_for(choice, str(given["prompt"]))
         offer = service.catalogue.profile(choice)
-        pictures = uploads.pictures
         values = given if offer is None else offer.profile.job_fields_with(given)
         job = Job.of({**values, **key.model_dump()})
     except (ValueError, ValidationError) as error:
         raise Refusal(422, str(error), _field(str(error), names)) from None
     _check_bounds(job, service.settings, names)
-    return Ticket(job, client_of(request), pictures, previews, choice.profile)
+    ticket = Ticket(job, client_of(request), sent.open, previews, choice.profile)
+    request.state.ticket = ticket  # for the log
+    return ticket
 
 
 def _check_length(name: str, text: str, settings: Settings) -> None:
@@ -145,5 +197,6 @@ def on_white(picture: Image.Image) -> Image.Image:
     """A picture without transparency."""
     if picture.mode != "RGBA":
         return picture
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture)
+    return white

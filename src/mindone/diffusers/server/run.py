@@ -1,8 +1,8 @@
-"""Serve until a signal: the first one lets what has been accepted finish, the second one stops at once."""
+"""Serve until a signal: the first one lets what has been accepted finish, the second one stops within a step."""
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import socket
 from contextlib import closing
 from types import FrameType
@@ -11,30 +11,51 @@ import uvicorn
 
 from ..interrupts import raised
 from ..utils import logging
+from .access import show
 from .app import create_app
+from .connection import Door
 from .keys import Keys
 from .service import Service
 from .settings import Settings
 
 logger = logging.get_logger(__name__)
 
+_MOST_CONNECTIONS = 4096
+_OTHER_FILES = 256
+"""Descriptors for all but connections: models, libraries, pipes."""
+_ANSWER_SECONDS = 10
+"""How long clients may take to read their answers once all is drawn."""
+
 
 class Server(uvicorn.Server):
-    """Refuses new requests from the first signal on, by name, while those that were accepted are drawn."""
+    """Answers new requests with 503 from the first signal on, while those that were accepted are drawn."""
 
     def __init__(self, config: uvicorn.Config, service: Service):
         super().__init__(config)
         self._service = service
+        self._signals = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called on SIGINT and SIGTERM."""
-        if self._service.is_ready:
+        """Called on SIGINT and SIGTERM, anywhere in the program; the next tick does what they ask for."""
+        self._captured_signals.append(sig)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; True ends the server."""
+        for number in range(self._signals + 1, len(self._captured_signals) + 1):
+            self._obey(number)
+        self._signals = len(self._captured_signals)
+        if self._signals and self._service.is_over:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    def _obey(self, number: int) -> None:
+        if number == 1:
             self._service.drain()
             logger.warning("stopping when what was accepted is drawn; once more stops within a step")
-        else:
+        elif number == 2:
             self._service.abandon()
-            sig = signal.SIGINT  # of which uvicorn takes the second one for "at once"
-        super().handle_exit(sig, frame)
+        else:
+            self.should_exit = self.force_exit = True
 
 
 def run(settings: Settings) -> None:
@@ -45,35 +66,64 @@ def run(settings: Settings) -> None:
     """
     if settings.api_key is not None:
         Keys(settings.api_key)
-    listening = _listen(settings)
+    listening = _listen(settings)  # before anything is loaded: a port that is in use is found at once
     with listening, closing(Service(settings)) as service:
         service.backend.warm_up()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        listening.listen()  # from now on connections wait, and are not refused
         print(f"http://{host}:{listening.getsockname()[1]}", flush=True)
+        show(settings.log)
         with raised():  # what is open is closed when uvicorn passes the signal on
-            Server(_config(settings, service), service).run([listening])
+            make_server(service).run([listening])
 
 
-def _config(settings: Settings, service: Service) -> uvicorn.Config:
-    """How uvicorn runs the application. Nobody's X-Forwarded-For is believed but that of the operator's proxies."""
-    proxies = settings.forwarded_allow_ips
-    return uvicorn.Config(
-        create_app(settings, service),
-        log_level="warning",
+def make_server(service: Service, door: Door | None = None) -> Server:
+    """What serves an application on a socket that listens.
+
+    Args:
+        service: what draws.
+        door: how many connections there may be; None: as many as the process may have.
+    """
+    door = Door(max(_descriptors() - _OTHER_FILES, _OTHER_FILES)) if door is None else door
+    proxies = service.settings.forwarded_allow_ips  # nobody else's X-Forwarded-For is believed
+    config = uvicorn.Config(
+        create_app(service.settings, service),
+        http=door.protocol,
+        ws="none",
+        log_level="error",  # warnings are of clients' mistakes, one for each
         access_log=False,
         proxy_headers=proxies is not None,
         forwarded_allow_ips=proxies,
+        timeout_graceful_shutdown=_ANSWER_SECONDS,
     )
+    return Server(config, service)
+
+
+def _descriptors() -> int:
+    """How many files and connections this process may have open, raised as far as it may be."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # not on Windows
+        return _MOST_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CONNECTIONS + _OTHER_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return most
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return soft
 
 
 def _listen(settings: Settings) -> socket.socket:
+    """A socket to which connections come from now on, to wait until the first model is loaded."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # asyncio sets TCP_NODELAY on sockets that say that they are TCP's; without it answers on kept ones wait 40 ms
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen(_MOST_CONNECTIONS)
     except OSError as error:
         listening.close()
         raise OSError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import threading
@@ -46,7 +47,9 @@ class Service:
             threading.Thread(target=self._work, args=(place,), name=f"engine-{place}", daemon=True)
             for place in range(self.backend.places)
         ]
-        self._draining = False
+        self.decoding = asyncio.Semaphore(1)
+        """Held while the pictures of a request are decoded to be checked: one request's at a time."""
+        self._draining = self._abandoned = False
         self._mean_seconds: float | None = None
 
     def start(self) -> None:
@@ -59,20 +62,37 @@ class Service:
         """Whether what is submitted now will be drawn."""
         return not self._draining and any(thread.is_alive() for thread in self._threads)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes nothing more, and all that was accepted is drawn or given up."""
+        return self._draining and not any(thread.is_alive() for thread in self._threads)
+
     def submit(self, ticket: Ticket) -> None:
         """Queue a ticket.
 
         Raises:
             Refusal: the queue is full, or the server is going away.
         """
-        if self._draining:
-            raise Refusal(503, "the server is stopping; try another one, or later", retry_after=10)
+        self._check_stays()
         try:
             self.queue.put(ticket.client, ticket)
         except Full:
-            wait = math.ceil(len(self.queue) * (self._mean_seconds or _SOME_SECONDS) / self.backend.places)
-            message = f"{len(self.queue)} requests wait already; come back in {wait} s"
-            raise Refusal(429, message, retry_after=max(wait, 1)) from None
+            raise self._full() from None
+
+    def check_room(self) -> None:
+        """Refuse a request that could not be queued now, before any work is done for it; raises as `submit`."""
+        self._check_stays()
+        if len(self.queue) >= self.queue.limit:
+            raise self._full()
+
+    def _check_stays(self) -> None:
+        if self._draining:
+            raise Refusal(503, "the server is stopping; try another one, or later", retry_after=10)
+
+    def _full(self) -> Refusal:
+        wait = math.ceil(len(self.queue) * (self._mean_seconds or _SOME_SECONDS) / self.backend.places)
+        message = f"{len(self.queue)} requests wait already; come back in {wait} s"
+        return Refusal(429, message, retry_after=max(wait, 1))
 
     def cancel(self, ticket: Ticket) -> None:
         """Nobody waits for it: out of the queue, or stopped within a step. Nothing happens to one that is done."""
@@ -100,10 +120,11 @@ class Service:
     def abandon(self) -> None:
         """Stop what is being drawn within a step, and draw nothing of what waits."""
         self.drain()
+        self._abandoned = True
         for ticket in list(self.running):
             self.cancel(ticket)
         while (waiting := self.queue.take()) is not None:
-            self._settle(waiting, Refusal(503, "the server was stopped", retry_after=10))
+            self._settle(waiting, Cancelled())
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until all that has been accepted is drawn."""
@@ -171,6 +192,8 @@ class Service:
         self.metrics.seconds.labels(stage).observe(seconds)
 
     def _settle(self, ticket: Ticket, outcome: list[Image] | Exception) -> None:
+        if isinstance(outcome, Cancelled) and self._abandoned:  # by us, so that there is somebody to tell
+            outcome = Refusal(503, "the server was stopped; try another one, or later", retry_after=10)
         if isinstance(outcome, Cancelled):
             self.metrics.cancelled.inc()
         with contextlib.suppress(RuntimeError):  # a listener whose event loop has ended

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -75,7 +75,15 @@ class Settings(Fields):
     max_side: Annotated[int, Field(ge=8, description="Height and width of an image, in pixels.")] = 1024
     max_prompt: Annotated[int, Field(ge=1, description="Characters of a prompt.")] = 2000
     max_upload: Annotated[float, Field(gt=0, description="Megabytes of a request, pictures included.")] = 16.0
+    max_held: Annotated[
+        float,
+        Field(gt=0, description="Megabytes of all requests that are here at once, those that wait among them."),
+    ] = 64.0
     max_upload_side: Annotated[int, Field(ge=8, description="Height and width of an uploaded picture.")] = 4096
+    log: Annotated[
+        Literal["nothing", "requests", "prompts"],
+        Field(description="A line for each request, with what was drawn; on demand with its prompt."),
+    ] = "requests"
     memory: Annotated[
         float | None,
         Field(
@@ -107,6 +115,8 @@ class Settings(Fields):
             )
         for proxy in (self.forwarded_allow_ips or "*").split(","):
             _check_network(proxy.strip())
+        if self.max_held < self.max_upload:
+            raise ValueError(f"max_held must be at least max_upload, {self.max_upload:g}, got {self.max_held:g}")
         if self.replicas is not None and self.ray is None:
             raise ValueError("replicas are for a cluster: give --ray auto or --ray local as well")
         return self
@@ -123,6 +133,11 @@ class Settings(Fields):
     def upload_bytes(self) -> int:
         """``max_upload`` in bytes."""
         return int(self.max_upload * 1e6)
+
+    @property
+    def held_bytes(self) -> int:
+        """``max_held`` in bytes."""
+        return int(self.max_held * 1e6)
 
 
 def _check_network(text: str) -> None:

@@ -7,14 +7,26 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from ..engines.cache import compiling
 from ..jobs import Job
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..jobs.pictures import Pictures
+
+
+Stage: TypeAlias = Literal["waiting", "loading", "compiling", "drawing"]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a request waits for before its first step; ``place`` in the queue, 1 for the next one."""
+
+    stage: Stage
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,8 @@ class Ticket:
 
     job: Job
     client: str
-    pictures: Pictures
+    open_pictures: Callable[[], Pictures]
+    """Decodes the job's pictures: they wait as the client sent them, and there is memory for one ticket's at a time."""
     previews: int = 0
     """How many previews to make on the way, spread evenly."""
     profile: str | None = None
@@ -49,6 +62,9 @@ class Ticket:
     """Called in the engine's thread after every step."""
 
     images: Future[list[Image]] = field(default_factory=Future)
+    stage: Stage = "waiting"
+    thread: int = 0
+    """The engine's, once it is drawn in this process."""
     accepted: float = field(default_factory=time.monotonic)
     began: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -62,6 +78,11 @@ class Ticket:
     """How often a place has gone while it drew this."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _interrupted: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def doing(self) -> Stage:
+        """What is done for it now; compiling is a part of the first steps of a size."""
+        return "compiling" if self.stage == "drawing" and self.thread in compiling else self.stage
 
     def tell(self, progress: Progress) -> None:
         """A step is done."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PIL import Image
 
-from ..utils.images import PictureTooLarge, decode_picture, load_image
+from ..utils.images import PictureTooLarge, decode_picture
 from .refusals import Refusal
 
 
@@ -20,8 +19,6 @@ class Upload:
 
     picture: Image.Image
     name: str
-    texts: Mapping[str, str]
-    """The text chunks of a PNG file."""
 
 
 def from_base64(text: str, field: str) -> bytes:
@@ -39,7 +36,7 @@ def from_base64(text: str, field: str) -> bytes:
 
 
 def open_upload(content: bytes, field: str, max_side: int) -> Upload:
-    """Decode a picture.
+    """Decode a picture, of which no second copy is made on the way.
 
     Raises:
         Refusal: it is none, is animated, damaged, or larger than ``max_side``, which its header already tells.
@@ -48,10 +45,9 @@ def open_upload(content: bytes, field: str, max_side: int) -> Upload:
         picture = decode_picture(content, field, max_side)
     except ValueError as error:
         raise Refusal(413 if isinstance(error, PictureTooLarge) else 422, str(error), field) from None
-    upright = load_image(picture, lambda each: each)
-    upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    texts = {name: str(text) for name, text in getattr(picture, "text", {}).items()}
-    return Upload(upright, f"upload-{hashlib.sha256(content).hexdigest()[:12]}", texts)
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    upright: Image.Image = picture if picture.mode == mode else picture.convert(mode)
+    return Upload(upright, f"upload-{hashlib.sha256(content).hexdigest()[:12]}")
 
 
 def marked(mask: Image.Image) -> Image.Image:

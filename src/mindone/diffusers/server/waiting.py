@@ -12,14 +12,21 @@ from starlette.requests import Request
 
 from .refusals import Cancelled
 from .service import Service
-from .ticket import Progress, Ticket
+from .ticket import Progress, Ticket, Wait
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-async def follow(service: Service, ticket: Ticket, request: Request) -> AsyncIterator[Progress | list[Image]]:
+_LOOK_SECONDS = 0.3
+
+
+async def follow(
+    service: Service, ticket: Ticket, request: Request, tells_waits: bool = False
+) -> AsyncIterator[Progress | Wait | list[Image]]:
     """Submit a ticket; its steps as they are done, and at the end its images.
+
+    With ``tells_waits`` also what it waits for before its first step, each time that this changes.
 
     A client that hangs up, or an iteration that is given up, takes the ticket back.
 
@@ -38,14 +45,27 @@ async def follow(service: Service, ticket: Ticket, request: Request) -> AsyncIte
     ticket.images.add_done_callback(tell)
     service.submit(ticket)
     watch = asyncio.create_task(_hang_up(request, told))
+    coming, wait = asyncio.ensure_future(told.get()), None
     try:
-        while (event := await told.get()) is not None:
+        while True:
+            unseen = _LOOK_SECONDS if tells_waits and ticket.progress is None else None
+            await asyncio.wait({coming}, timeout=unseen)
+            if not coming.done():
+                now = Wait(ticket.doing, service.queue.place(ticket.client, ticket))
+                if now != wait:
+                    wait = now
+                    yield now
+                continue
+            event = coming.result()
+            if event is None:
+                raise Cancelled
             if isinstance(event, Future):
                 yield event.result()
                 return
+            coming = asyncio.ensure_future(told.get())
             yield event
-        raise Cancelled
     finally:
+        coming.cancel()
         watch.cancel()
         service.cancel(ticket)
 
@@ -53,7 +73,7 @@ async def follow(service: Service, ticket: Ticket, request: Request) -> AsyncIte
 async def result(service: Service, ticket: Ticket, request: Request) -> list[Image]:
     """The images of a ticket; raises as `follow` does."""
     async for event in follow(service, ticket, request):
-        if not isinstance(event, Progress):
+        if isinstance(event, list):
             return event
     raise AssertionError("a ticket ends with its images")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from dataclasses import replace
@@ -22,7 +23,7 @@ from .encoding import encoded, encoded_png, infotext_of
 from .png_info import png_info_of
 from .reading import ReadingRoute
 from .refusals import Refusal
-from .request import Uploads, client_of, make_ticket, on_white, service_of
+from .request import NOTHING_SENT, Sent, Uploads, accepted, client_of, make_ticket, on_white, service_of
 from .ticket import Ticket
 from .uploads import from_base64, marked, open_upload
 from .waiting import result
@@ -37,14 +38,15 @@ router = APIRouter(prefix="/sdapi/v1", tags=["The web user interface's API"], ro
 @router.post("/txt2img")
 async def txt2img(request: Request, fields: Annotated[Txt2Img, Body()]) -> JSONResponse:
     """Draw images of a text."""
-    return await _drawn(request, fields, Uploads())
+    return await _drawn(request, fields, NOTHING_SENT)
 
 
 @router.post("/img2img")
 async def img2img(request: Request, fields: Annotated[Img2Img, Body()]) -> JSONResponse:
     """Draw a picture anew, or with a mask only where that is white or, if it has transparent parts, opaque."""
-    uploads = await asyncio.to_thread(_uploads, fields, service_of(request).settings.max_upload_side)
-    return await _drawn(request, fields, uploads)
+    service = service_of(request)
+    sent = await accepted(service, functools.partial(_uploads, fields, service.settings.max_upload_side))
+    return await _drawn(request, fields, sent)
 
 
 @router.get("/progress")
@@ -112,8 +114,10 @@ def _choice(options: Overrides) -> Choice:
 
 
 def _uploads(fields: Img2Img, max_side: int) -> Uploads:
+    mask = _mask(fields, max_side) if fields.mask else None
     image = open_upload(from_base64(fields.init_images[0], "init_images"), "init_images", max_side)
-    mask = _mask(fields, max_side, image.picture.size) if fields.mask else None
+    if mask is not None and mask.size != image.picture.size:
+        mask = mask.resize(image.picture.size, Resampling.BOX)  # which adds no ring around it
     if mask is not None and fields.inpaint_full_res:
         return Uploads(image, mask)  # the part that is drawn has the size's proportions
     fitted = None if mask is None else _fitted(mask, fields).convert("L")
@@ -127,20 +131,20 @@ def _fitted(picture: Image, fields: Img2Img) -> Image:
     return (fill_whole if fields.resize_mode == 1 else fit_inside)(picture, fields.width, fields.height)
 
 
-def _mask(fields: Img2Img, max_side: int, size: tuple[int, int]) -> Image:
-    """What is to be drawn anew in white, as large as the picture."""
+def _mask(fields: Img2Img, max_side: int) -> Image:
+    """What is to be drawn anew in white. It is made before the picture is decoded, as it takes copies of itself."""
     mask = marked(open_upload(from_base64(fields.mask, "mask"), "mask", max_side).picture)
     if fields.inpainting_mask_invert:
         mask = ImageOps.invert(mask)
     blurred = mask.filter(ImageFilter.GaussianBlur(fields.blur))
     if has_white(mask) and not has_white(blurred):
         raise Refusal(422, f"mask_blur {fields.blur[0]} leaves nothing of this mask; take a smaller one", "mask_blur")
-    return blurred if blurred.size == size else blurred.resize(size, Resampling.BOX)  # which adds no ring around it
+    return blurred
 
 
-async def _drawn(request: Request, fields: TextFields, uploads: Uploads) -> JSONResponse:
+async def _drawn(request: Request, fields: TextFields, sent: Sent) -> JSONResponse:
     service, options = service_of(request), fields.override_settings.over(_chosen(request))
-    ticket = make_ticket(request, _choice(options), fields.job_fields(options), uploads, JOB_NAMES)
+    ticket = make_ticket(request, _choice(options), fields.job_fields(options), sent, JOB_NAMES)
     if not fields.override_settings_restore_afterwards:
         _choose(request, options)
     images = await result(service, ticket, request)
@@ -152,8 +156,8 @@ async def _drawn(request: Request, fields: TextFields, uploads: Uploads) -> JSON
     shows_pictures = getattr(fields, "include_init_images", False)
     given = fields.model_dump(exclude=set() if shows_pictures else {"init_images", "mask"})
     info = json.dumps(_info(ticket, images, texts))
-    sent = await asyncio.to_thread(files) if fields.send_images else []
-    return JSONResponse({"images": sent, "parameters": given, "info": info}, headers=ticket.timing)
+    shown = await asyncio.to_thread(files) if fields.send_images else []
+    return JSONResponse({"images": shown, "parameters": given, "info": info}, headers=ticket.timing)
 
 
 def _info(ticket: Ticket, images: list[Image], texts: list[str]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .fetching import fetch
+from .png_texts import without_texts
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MOST_SIDE = 2**14
@@ -61,16 +62,24 @@ def load_image(
         ConnectionError: the address cannot be fetched.
         ValueError: what was given is no image.
     """
-    opened = image if isinstance(image, Image.Image) else _open(os.fspath(image))
-    try:
-        upright = ImageOps.exif_transpose(opened)
-    except Exception:  # what Pillow raises for broken EXIF data is not to be listed; no orientation is known then
-        upright = opened
+    upright = _upright(image) if isinstance(image, Image.Image) else _open(os.fspath(image))
     return convert_method(upright) if convert_method is not None else upright.convert("RGB")
 
 
+def _upright(picture: Image.Image, in_place: bool = False) -> Image.Image:
+    try:
+        if not in_place:
+            return ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)
+        return picture
+    except Exception:  # what Pillow raises for broken EXIF data is not to be listed; no orientation is known then
+        return picture
+
+
 def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Image.Image:
-    """A picture from the bytes of a file that anybody may have made, decoded once its header is within bounds.
+    """A picture from the bytes of a file that anybody may have made, decoded once its header is within bounds, upright.
+
+    It is decoded once, without copies on the way, and without its texts, which would be decompressed.
 
     Args:
         content: a PNG, JPEG or WebP file. Of the formats that Pillow reads by themselves others start programs (EPS
@@ -85,7 +94,7 @@ def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Ima
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bounds below say it
-            picture = Image.open(io.BytesIO(content), formats=FORMATS)
+            picture = Image.open(io.BytesIO(without_texts(content)), formats=FORMATS)
         if max(picture.size) > most_side or picture.width * picture.height > MOST_PICTURE_PIXELS:
             size = f"{picture.width}×{picture.height}"
             raise PictureTooLarge(f"{name} is {size}; at most {_most(most_side)} is taken")
@@ -99,7 +108,7 @@ def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Ima
         raise PictureTooLarge(f"{name} is larger than {_most(most_side)}") from None
     except (OSError, SyntaxError, EOFError, struct.error, IndexError, KeyError, TypeError, OverflowError):
         raise ValueError(f"{name} is truncated or broken; save the picture again") from None
-    return picture
+    return _upright(picture, in_place=True)
 
 
 class PictureTooLarge(ValueError):

@@ -1,4 +1,4 @@
-"""The text chunks of a PNG file (ISO/IEC 15948, section 11.3.3), read without its pixels.
+"""The text chunks of a PNG file (ISO/IEC 15948, section 11.3.3), read without its pixels, and pixels without them.
 
 The file may be anybody's: a compressed chunk of a kilobyte can hold a megabyte of text, and there can be thousands of
 them. So only the chunks that are asked for are read, each of them once and within a bound.
@@ -61,6 +61,24 @@ def read_png_texts(file: BinaryIO, keywords: Collection[str]) -> PngTexts:
         if keyword in keywords and keyword is not None and keyword not in result.texts:
             result.texts[keyword] = _text(kind, content[len(keyword) + 1 :], keyword)
     raise ValueError(f"a damaged PNG: it has more than {_MOST_CHUNKS:,} chunks")
+
+
+def without_texts(content: bytes) -> bytes:
+    """A PNG file without its text chunks, for a reader that would decompress them all; other files as they are.
+
+    A file that is cut off stays cut off.
+    """
+    if not content.startswith(_SIGNATURE):
+        return content
+    parts, view, start, kept = [], memoryview(content), len(_SIGNATURE), 0
+    while start + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, start)
+        end = start + 12 + length
+        if kind in _TEXT_KINDS:
+            parts.append(view[kept:start])
+            kept = min(end, len(content))
+        start = end
+    return b"".join([*parts, view[kept:]]) if parts else content
 
 
 def _next_chunk(file: BinaryIO, most: int) -> tuple[bytes, bytes]:

@@ -53,6 +53,10 @@ async function drawInto(pane, fields, keep, named, warnings) {
   caption.textContent = named ? name : "";
   for await (const event of events(await send(fields, current.signal))) {
     const kind = event.type.split(".")[1];
+    if (kind === "waiting") {
+      say(waitingFor(event));
+      continue;
+    }
     if (kind === "progress") {
       $("progress").value = event.step / event.steps;
       say(`${named ? `${name}: ` : ""}Step ${event.step} of ${event.steps}, ${event.seconds_left.toFixed(1)} s left`);
@@ -70,6 +74,13 @@ async function drawInto(pane, fields, keep, named, warnings) {
   }
 }
 
+function waitingFor({ stage, place }) {
+  if (stage === "loading") return "Loading the model…";
+  if (stage === "compiling") return "Compiling the model for pictures of this size, once…";
+  if (stage === "drawing") return "Drawing the first step…";
+  return place > 1 ? `Waiting: number ${place} in the queue…` : "Waiting: next in the queue…";
+}
+
 function show(image, file) {
   URL.revokeObjectURL(image.src);
   image.src = URL.createObjectURL(file);
@@ -79,7 +90,7 @@ function show(image, file) {
 function begin() {
   turn("draw", "stop");
   $("progress").removeAttribute("value");
-  say("Waiting for its turn…");
+  say("Sent…");
 }
 
 // One button is of use now instead of the other, and has the focus if that one had it.

@@ -1,0 +1,158 @@
+"""Connections: how many there may be, and how long one may keep quiet.
+
+An open connection costs a descriptor, of which a process has a limited number, so that a client that opens a thousand
+and sends nothing would make the server unreachable for all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+_HEAD_BYTES = 64 * 1024
+"""Of a request's line and headers."""
+_FROM_AN_ADDRESS = 256
+"""Also of a proxy, which has one for each request that is under way."""
+
+
+@dataclass
+class Door:
+    """The connections that are open, by address, the oldest first.
+
+    Where there are too many, one that is waiting for its request is closed, the oldest first. A client that is being
+    served keeps its connection.
+
+    Args:
+        most: connections in all.
+        most_per_address: of one address.
+        head_seconds: within which a request's line and headers have to come.
+        write_seconds: within which a client has to read some of its answer.
+    """
+
+    most: int
+    most_per_address: int = _FROM_AN_ADDRESS
+    head_seconds: float = 10.0
+    write_seconds: float = 30.0
+    _open: OrderedDict[Connection, str] = field(default_factory=OrderedDict)
+    _count: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def protocol(self) -> type[asyncio.Protocol]:
+        """What uvicorn calls for each connection."""
+        return cast(type[asyncio.Protocol], partial(Connection, self))
+
+    def enter(self, connection: Connection, address: str) -> bool:
+        """Whether there is room for one more, or could be made."""
+        self._open[connection] = address
+        self._count[address] = self._count.get(address, 0) + 1
+        if self._count[address] > self.most_per_address:
+            return self._close_oldest(address)
+        return len(self._open) <= self.most or self._close_oldest(None)
+
+    def leave(self, connection: Connection) -> None:
+        """It is closed."""
+        address = self._open.pop(connection, None)
+        if address is not None:
+            self._count[address] -= 1
+            if not self._count[address]:
+                del self._count[address]
+
+    def _close_oldest(self, address: str | None) -> bool:
+        newest = next(reversed(self._open))
+        for connection, its in self._open.items():
+            if its == (address or its) and connection is not newest and not connection.is_busy:
+                connection.give_up()
+                self.leave(connection)
+                return True
+        return False
+
+
+class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Uvicorn's, whose head has to come in time and within bounds, and whose client has to read its answer."""
+
+    def __init__(self, door: Door, **given: object):
+        super().__init__(**given)
+        self._door = door
+        self._late: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether all of a request is here, and its answer is not out yet."""
+        return self._has_head and not self.cycle.more_body
+
+    @property
+    def _has_head(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Let it in, if there is room."""
+        super().connection_made(transport)
+        if self._door.enter(self, self.client[0] if self.client else ""):
+            self._expect_head()
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._door.leave(self)
+        self._stop_timers()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass the bytes on; a head that is too long is not waited for."""
+        super().data_received(data)
+        if self._has_head or self.transport.is_closing():
+            self._head_bytes = 0
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > _HEAD_BYTES:
+            self.transport.write(b"HTTP/1.1 431 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self.transport.close()
+        self._expect_head()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the answer is written."""
+        super().pause_writing()
+        self._expect_reading(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def give_up(self) -> None:
+        """Make room for another one."""
+        self._stop_timers()
+        self.transport.abort()
+
+    def _expect_head(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(self._door.head_seconds, self.give_up)
+
+    def _expect_reading(self, unread: int) -> None:
+        def check() -> None:
+            left = self.transport.get_write_buffer_size()
+            if left < unread:
+                self._expect_reading(left)
+            else:
+                self.give_up()
+
+        self._unread = self.loop.call_later(self._door.write_seconds, check)
+
+    def _stop_timers(self) -> None:
+        for timer in (self._late, self._unread):
+            if timer is not None:
+                timer.cancel()
+        self._late = self._unread = None

@@ -1,0 +1,125 @@
+"""The bodies of requests: how much of them is held at once, and how long one may take to come.
+
+A client that sends a body and never its end costs memory for as long as it likes. So a body has to go on coming, and
+where the bodies together would be more than may be held, the one that has been coming for the longest is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+_SMALL = 64_000
+"""Bytes that do not count: a prompt is served however many pictures are on their way. Connections are bounded."""
+_WINDOW_SECONDS = 20.0
+_WINDOW_BYTES = 1_000_000
+"""What has to come within each window, unless the body ends: 50 kB/s."""
+_CLOSE = {"Connection": "close"}
+
+
+class Intake:
+    """What is held of all bodies together, from the first byte until the request is answered.
+
+    Args:
+        most: bytes of one body.
+        most_held: bytes of all of them.
+        window: the seconds within which `_WINDOW_BYTES` or the end have to come.
+    """
+
+    def __init__(self, most: int, most_held: int, window: float = _WINDOW_SECONDS):
+        self.most, self.most_held, self.window = most, most_held, window
+        self.held = 0
+        self._coming: dict[Body, None] = {}  # the oldest first
+
+    def begin(self, receive: Receive) -> Body:
+        """A request's body is on its way; `Body.release` ends it."""
+        body = Body(self, receive)
+        self._coming[body] = None
+        return body
+
+    def end(self, body: Body) -> None:
+        """All of it is here."""
+        self._coming.pop(body, None)
+
+    def make_room(self, asking: Body) -> bool:
+        """Drop bodies that are still coming, the oldest first; False where that is not enough."""
+        for body in list(self._coming):
+            if self.held <= self.most_held:
+                break
+            if body is not asking and body.counted:
+                body.drop()
+        return self.held <= self.most_held
+
+
+class Body:
+    """What has come of one request's body. It is called in place of the ``receive`` that it was given."""
+
+    def __init__(self, intake: Intake, receive: Receive):
+        self._intake, self._receive = intake, receive
+        self._taken = self._taken_before = 0
+        self.counted = 0
+        self._dropped: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._deadline = asyncio.get_running_loop().time() + intake.window
+        self._is_whole = False
+
+    async def __call__(self) -> Message:
+        """The next message.
+
+        Raises:
+            HTTPException: 413 for a body that is too large, 408 for one that does not go on, 429 where too much is
+                held.
+        """
+        if self._is_whole:
+            return await self._receive()  # what comes now is that the client hangs up
+        message = await self._next()
+        self._taken += len(message.get("body", b""))
+        if self._taken > self._intake.most:
+            raise HTTPException(413, f"a request may have {self._intake.most / 1e6:g} MB", _CLOSE)
+        self._count()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._is_whole = True
+            self._intake.end(self)
+        return message
+
+    async def _next(self) -> Message:
+        coming = asyncio.ensure_future(self._receive())
+        try:
+            while True:
+                left = self._deadline - asyncio.get_running_loop().time()
+                await asyncio.wait({coming, self._dropped}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if self._dropped.done():
+                    raise HTTPException(429, "others need the room that this body takes; come back", _again(5))
+                if coming.done():
+                    return coming.result()
+                if self._taken - self._taken_before < _WINDOW_BYTES:
+                    raise HTTPException(408, f"the body has not come within {self._intake.window:g} s", _CLOSE)
+                self._taken_before = self._taken
+                self._deadline += self._intake.window
+        finally:
+            coming.cancel()
+
+    def _count(self) -> None:
+        counted = self._taken if self._taken > _SMALL else 0
+        self._intake.held += counted - self.counted
+        self.counted = counted
+        if counted and self._intake.held > self._intake.most_held and not self._intake.make_room(self):
+            held = f"{self._intake.most_held / 1e6:g} MB of requests are held already; come back later"
+            raise HTTPException(429, held, _again(5))
+
+    def drop(self) -> None:
+        """Make room for another one."""
+        if not self._dropped.done():
+            self._dropped.cancel()
+        self.release()
+
+    def release(self) -> None:
+        """The request is answered, or given up."""
+        self._intake.end(self)
+        self._intake.held -= self.counted
+        self.counted = 0
+
+
+def _again(seconds: int) -> dict[str, str]:
+    return {**_CLOSE, "Retry-After": str(seconds)}
