@@ -15,6 +15,7 @@ from mindspore.common.initializer import initializer
 import checkpoints
 from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
 from mindone.diffusers.engines.openvino import compiling, group_norms, half_precision, winograd
+from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.loading.weights import Weights
 from mindone.diffusers.models import layers
 from network_cases import CASES, Case
@@ -300,3 +301,22 @@ def test_a_config_cannot_ask_for_far_more_layers_than_there_are_weights(config, 
         (folder / "config.json").write_text(json.dumps({**checkpoints.UNETS["sd1"], **config}))
         UNet2DConditionModel.from_pretrained(folder)
     assert len(made) <= len(checkpoints.shapes_of(UNet2DConditionModel(**checkpoints.UNETS["sd1"]))) + 200
+
+
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+@pytest.mark.parametrize(
+    "value, dtype", [(np.nan, "float32"), (np.inf, "float16"), (-np.inf, "bfloat16"), (np.nan, "float64")]
+)
+def test_a_weight_that_is_no_number_is_named_with_its_file(engine, value, dtype, tmp_path):
+    case = CASES["unet_sd1"]
+    folder = checkpoints.write_model(case.cls, case.config, tmp_path)
+    path = folder / "diffusion_pytorch_model.safetensors"
+    tensors = dict(SafetensorsFile(path))
+    broken = tensors["mid_block.resnets.0.conv1.weight"].numpy().copy()
+    broken.flat[-1] = value
+    stored = StoredTensor.from_numpy(broken.astype(np.float64) if dtype == "float64" else broken)
+    tensors["mid_block.resnets.0.conv1.weight"] = stored if dtype == "float64" else stored.cast(dtype)
+    save_file(tensors, path)
+    network = case.cls.from_pretrained(folder)
+    with pytest.raises(ValueError, match=r"\.safetensors: the weight mid_block\.resnets\.0\.conv1\.weight has values"):
+        engines.get(engine).run(network, **case.inputs)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .base import Array, Stored, Values, is_adjustable, is_quantized
+from .base import Array, Mapped, Stored, Values, is_adjustable, is_mapped, is_quantized
 
 Parameter: TypeAlias = Array
 """``ms.Parameter``, which also carries what is bound to it."""
@@ -31,8 +31,8 @@ class InMemory:
         return self.values if dtype is None else self.values.astype(dtype, copy=False)
 
 
-def bind(parameter: Parameter, stored: Stored, name: str | None = None) -> None:
-    """Give a parameter its values, from now on, and the ``name`` that checkpoints know it by.
+def bind(parameter: Parameter, stored: Stored, name: str | None = None, source: str | None = None) -> None:
+    """Give a parameter its values, from now on, the ``name`` that checkpoints know it by, and their file for messages.
 
     Raises:
         ValueError: the shapes differ.
@@ -43,6 +43,8 @@ def bind(parameter: Parameter, stored: Stored, name: str | None = None) -> None:
     parameter.filled_as = None
     if name is not None:
         parameter.published_name = name
+    if source is not None:
+        parameter.source = source
 
 
 def bound(parameter: Parameter) -> Stored | None:
@@ -105,6 +107,37 @@ def stored(parameter: Parameter) -> Stored:
     return InMemory(np.asarray(values, np.float32) if values.dtype.name == "bfloat16" else values)
 
 
+def sound(parameter: Parameter) -> Stored:
+    """The parameter's values (`stored`), none of them NaN or infinite; looked at once, as an engine reads them anyway.
+
+    Raises:
+        ValueError: some are, and every picture would be black.
+    """
+    values = stored(parameter)
+    if getattr(parameter, "found_sound", None) is not values and is_mapped(values):
+        if not _is_finite(values):
+            source, name = getattr(parameter, "source", "memory"), published_name(parameter, parameter.name)
+            raise ValueError(
+                f"{source}: the weight {name} has values that are NaN or infinite; fetch it again, or take another file"
+            )
+        parameter.found_sound = values
+    return values
+
+
+_EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000)}
+"""The bits that are all set where a number is none, by type (IEEE 754)."""
+_AT_ONCE = 2**22
+
+
+def _is_finite(values: Mapped) -> bool:
+    if values.dtype not in _EXPONENTS:
+        return bool(np.isfinite(values.numpy()).all())
+    kind, exponent = _EXPONENTS[values.dtype]
+    bits: Values = values.data.view(kind)
+    parts = (bits[i : i + _AT_ONCE] for i in range(0, bits.size, _AT_ONCE))
+    return not any(((part & exponent) == exponent).any() for part in parts)
+
+
 def fill(parameter: Parameter, dtype: str) -> None:
     """Put the bound values into the parameter's own memory in ``dtype``, where MindSpore's kernels want them; once.
 
@@ -119,6 +152,7 @@ def fill(parameter: Parameter, dtype: str) -> None:
     wanted = (dtype, values.version if is_adjustable(values) else 0)
     if values is None or parameter.filled_as == wanted:
         return
+    sound(parameter)
     target = getattr(ms, dtype)
     tensor = ms.Tensor(np.array(values.numpy(np.float32)), target)
     parameter.set_dtype(target)

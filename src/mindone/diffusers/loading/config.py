@@ -13,7 +13,7 @@ from pydantic import Field
 from ..utils import logging
 from ..utils.files import read_json, write_json
 from ..utils.types import Value
-from .fields import Real, read_fields
+from .fields import Real, listed, read_fields
 
 CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"
@@ -103,5 +103,5 @@ def read_generation_config(folder: str | os.PathLike[str]) -> Config:
     read_fields(GenerationFields, config, str(Path(folder) / GENERATION_CONFIG_NAME))
     heeded = [field.name for field in fields(GenerationFields)]
     if others := [name for name in config if name not in heeded]:
-        logger.warning(f"{GENERATION_CONFIG_NAME}: {', '.join(others)} not heeded; {' and '.join(heeded)} are")
+        logger.warning(f"{GENERATION_CONFIG_NAME}: {listed(others)} not heeded; {' and '.join(heeded)} are")
     return config

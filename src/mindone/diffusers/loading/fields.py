@@ -14,6 +14,8 @@ from typing import Annotated, TypeVar
 from pydantic import Field, Strict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from ..utils.errors import one_line
+
 Flag = Annotated[bool, Strict()]
 """True or false; 0 and 1 are neither."""
 Pixels = Annotated[int, Strict(), Field(ge=1, le=16_384)]
@@ -47,11 +49,11 @@ def read_fields(schema: type[T], values: object, owner: str) -> T:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors in the values of a file name it."""
+    """Errors in the values of a file name it, in one line that is not too long to be read."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {one_line(str(error))}") from None
     except MemoryError:
         raise ValueError(f"{path}: what it describes does not fit into memory") from None
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..utils.files import write_json
 from .config import Config
-from .fields import naming, read_fields
+from .fields import naming, read_fields, shown
 from .hub import resolve
 from .published_tokenizer import PublishedTokenizer
 from .tokenizer_files import WORD_END, SpecialTokens, Token, TokenizerFiles, byte_pair_encoding
@@ -83,7 +83,7 @@ class CLIPTokenizer(PublishedTokenizer):
         for role, token in vars(special).items():
             number = self._tokenizer.token_to_id(token.content)
             if number is None:
-                raise ValueError(f"{role} {token.content!r} is not in the vocabulary")
+                raise ValueError(f"{role} {shown(token.content)} is not in the vocabulary")
             if number not in self._tokenizer.get_added_tokens_decoder():
                 self._add(token, special=True, normalized=role != "pad_token")
         self.unk_token_id = self._tokenizer.token_to_id(self.unk_token)

@@ -210,7 +210,7 @@ class Model(PublishedModel, nn.Cell):
         int8, plain = read_int8(weights)
         plain.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
         for name, parameter in parameters.items():
-            bind(parameter, int8.get(name) or plain[name], name)
+            bind(parameter, int8.get(name) or plain[name], name, weights.source)
         self.weights, self.dtype = weights, dtypes.parse_dtype(dtype)
         self.graphs.clear()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from ..loading.fields import shown
 from .base import Pipeline
 from .components import INDEX_NAME, Component
 from .latent_consistency import LatentConsistencyModelPipeline
@@ -64,7 +65,7 @@ class DiffusionPipeline(Pipeline):
         name = str(index.get("_class_name"))
         if name not in cls._by_name:
             known = ", ".join(cls._by_name)
-            raise ValueError(f"{INDEX_NAME}: _class_name is {name}, which is not known here; known are {known}")
+            raise ValueError(f"{INDEX_NAME}: _class_name is {shown(name)}, which is not known here; known are {known}")
         return cls._by_name[name]
 
     @classmethod

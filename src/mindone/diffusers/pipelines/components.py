@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..loading.fields import shown
 from ..schedulers import SCHEDULERS
 
 INDEX_NAME = "model_index.json"
@@ -79,11 +80,12 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
                 continue
             raise ValueError(f"{INDEX_NAME} has no {name}; pass one: from_pretrained(…, {name}=…)")
         if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
-            raise ValueError(f"{INDEX_NAME}: {name} must be a library and a class, got {entry!r}")
+            raise ValueError(f"{INDEX_NAME}: {name} must be a library and a class, got {shown(entry)}")
         class_name = _known(entry[1])
         if class_name not in _CLASSES:
             raise ValueError(
-                f"{INDEX_NAME}: {name} is a {entry[1]}, which is not known here; known are {', '.join(KNOWN_CLASSES)}"
+                f"{INDEX_NAME}: {name} is a {entry[1]:.80}, which is not known here; known are "
+                f"{', '.join(KNOWN_CLASSES)}"
             )
         classes[name] = class_name
     return classes

@@ -79,7 +79,7 @@ def check(cls: type[ConfiguredScheduler], config: Mapping[str, object], hidden: 
         )
     lost = [name for name, value in hidden.items() if _matters(name, value)]
     if lost:
-        _warn(cls.__name__, tuple(f"{name}={shown(hidden[name])}" for name in lost))
+        _warn(cls.__name__, tuple(f"{name:.60}={shown(hidden[name])}" for name in lost))
 
 
 def _matters(name: str, value: object) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
 from ..base import Adjustable, Array, Quantized, is_adjustable, is_quantized
-from ..binding import stored
+from ..binding import sound, stored
 from .constants import Constants, Node, ints, scalar
 
 
@@ -42,7 +42,7 @@ class Recorder:
         """The parameter, or one of equal parts of its rows, as a float32 node; made once however often it is used."""
         key = (id(parameter), part, parts)
         if key not in self._nodes:
-            values = stored(parameter)
+            values = sound(parameter)
             if is_adjustable(values):
                 self._nodes[key] = (
                     self._adjustable(values) if parts == 1 else _rows(self.weight(parameter), part, parts)
@@ -85,7 +85,7 @@ class Recorder:
 
     def values(self, parameter: ms.Parameter) -> NDArray[np.float32]:
         """The parameter's values in float32, to compute with while recording."""
-        return stored(parameter).numpy(np.float32)
+        return sound(parameter).numpy(np.float32)
 
     def is_fixed(self, parameter: ms.Parameter) -> bool:
         """Whether the parameter's values can be computed with while recording."""
