@@ -233,6 +233,10 @@ def sd1_from_a_picture():
         "DPMSolverMultistepScheduler",
         "UniPCMultistepScheduler",
         "EulerDiscreteScheduler",
+        "DEISMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
     ],
 )
 def test_schedulers_that_begin_in_the_middle(name, sd1_from_a_picture, monkeypatch):

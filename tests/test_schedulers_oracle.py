@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from golden.schedulers_cases import CASES, DEIS, LATENT, Case, trajectory
-from mindone.diffusers.schedulers import EDMEulerScheduler, Scheduler
+from mindone.diffusers.schedulers import EDMEulerScheduler, LMSDiscreteScheduler, Scheduler
 from published_api import OURS_ALONE
-from test_schedulers import KINDS, our_run, tolerance
+from test_schedulers import KINDS, TOLERANCE, our_run, tolerance
 
 PUBLISHED = [kind for kind in KINDS if kind.__name__ not in OURS_ALONE]
 
@@ -135,3 +135,20 @@ def test_runs_of_5_to_50_steps_visit_the_references_timesteps(cls: type, spacing
         elif (cls.__name__, betas) != ("KDPM2AncestralDiscreteScheduler", "cosine"):  # there the reference has NaN
             np.testing.assert_allclose(ours.timesteps, expected, atol=1e-3)
         np.testing.assert_allclose(ours.sigmas, theirs.sigmas, rtol=1e-6)
+
+
+@pytest.mark.parametrize("option", [{}, {"use_karras_sigmas": True}], ids=["plain", "karras"])
+@pytest.mark.parametrize("cls", [*PUBLISHED, EDMEulerScheduler], ids=lambda cls: cls.__name__)
+def test_a_run_from_a_noised_picture_is_the_references(cls: type, option: dict[str, bool]) -> None:
+    from golden.make_schedulers import reference_run
+
+    if not option.keys() <= cls.defaults.keys() or cls is LMSDiscreteScheduler:  # it weighs its first slopes otherwise
+        return
+    betas = {} if cls is EDMEulerScheduler else LATENT
+    plms = {"skip_prk_steps": True} if "skip_prk_steps" in cls.defaults else {}
+    case = Case("middle", cls.__name__, {**betas, **option, **plms}, {"begin": 4 * cls.order}, {})
+    run = {"num_inference_steps": 10}
+    ours, theirs = our_run(case, run).samples, reference_run(case, run).samples
+    assert len(ours) == len(theirs) >= 6
+    for mine, its in zip(ours, theirs):
+        assert np.abs(mine - its).max() <= TOLERANCE * max(1, np.abs(its).max())

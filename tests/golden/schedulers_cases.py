@@ -242,17 +242,24 @@ def trajectory(
     run: dict[str, Any],
     native: Callable[[np.ndarray], Any] = np.asarray,
     dtype: type = np.float32,
+    begin: int = 0,
     **step: Any,
 ) -> Trajectory:
     """Run a scheduler, ours or the reference's, from fixed noise and with the pseudo-model.
 
-    `native` makes the scheduler's kind of array; the noise of its steps is whatever it draws.
+    `native` makes the scheduler's kind of array; the noise of its steps is whatever it draws. With `begin` the run
+    starts there, from a picture with that much noise.
     """
     scheduler.set_timesteps(**run)
     noise = np.random.default_rng(SEED).standard_normal(SHAPE).astype(np.float32).astype(dtype)
     sigma = float(scheduler.init_noise_sigma)
-    sample, samples = native(noise) * sigma, []
-    for timestep in scheduler.timesteps:
+    sample, samples, timesteps = native(noise) * sigma, [], scheduler.timesteps[begin:]
+    if begin:
+        if hasattr(scheduler, "set_begin_index"):  # the reference's DDIM has none
+            scheduler.set_begin_index(begin)
+        picture = np.random.default_rng(NOISE_SEED).standard_normal(SHAPE).astype(np.float32)
+        sample = scheduler.add_noise(native(picture), native(noise), timesteps[:1])
+    for timestep in timesteps:
         scaled = np.asarray(scheduler.scale_model_input(sample, timestep))
         output = pseudo_model(scaled, float(timestep), scheduler.config["prediction_type"])
         sample = scheduler.step(native(output), timestep, sample, **step)[0]
