@@ -153,7 +153,7 @@ def test_output_types(output_type, quick):
 
 @pytest.mark.parametrize(
     "name",
-    ["enable_freeu", "enable_sequential_cpu_offload", "fuse_qkv_projections", "save_lora_weights", "hf_device_map"],
+    ["enable_sequential_cpu_offload", "fuse_qkv_projections", "save_lora_weights", "hf_device_map"],
 )
 def test_methods_that_are_not_here_say_why(name):
     pipe = sharing("sd1")

@@ -181,6 +181,11 @@ def token_at_first(x: Array, ids: Array, token: int | None) -> Array:
     return engines.ops.token_at_first(x, ids, token)
 
 
+def add_lowest_frequencies(x: Array, factor: float) -> Array:
+    """``x`` (b, c, h, w) plus ``factor`` times its slowest waves, those of the Fourier coefficients -1 and 0."""
+    return engines.ops.add_lowest_frequencies(x, factor)
+
+
 def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:
     """``x`` (b, c, h, w) resized to the Python ints ``size`` (height, width) by nearest neighbour."""
     return engines.ops.interpolate_nearest(x, size)

@@ -10,6 +10,7 @@ from .. import functional as F
 from ..engines import Array, Input
 from ..utils.types import Value
 from .caching import Caching
+from .freeu import FreeU
 from .layers import Activation, Conv2d, GroupNorm, Upsample
 from .outputs import UNet2DConditionOutput
 from .token_downsampling import TokenDownsampling
@@ -18,7 +19,7 @@ from .unet_encoder import UNetEncoder
 from .unet_fields import UNetFields
 
 
-class UNet2DConditionModel(Caching, TokenDownsampling, UNetEncoder):
+class UNet2DConditionModel(Caching, TokenDownsampling, FreeU, UNetEncoder):
     """Predicts the noise (or velocity) in latents from the timestep and the text; see `construct`.
 
     On the way up each layer takes the skip connection of its opposite. A **branch** ``b`` cuts the network there: what

@@ -23,8 +23,6 @@ LOADING: Mapping[str, str] = {
 _OFFLOAD = "weights are mapped from disk until they are needed; enable_model_cpu_offload() holds one network at a time"
 _TORCH = "it is PyTorch's; MindSpore or OpenVINO compile and fuse the networks as it is"
 METHODS: Mapping[str, str] = {
-    "enable_freeu": "FreeU changes the UNet, and is not here",
-    "disable_freeu": "FreeU is not here, so that there is nothing to switch off",
     "enable_sequential_cpu_offload": _OFFLOAD,
     "enable_group_offload": _OFFLOAD,
     "hf_device_map": _OFFLOAD,

@@ -336,6 +336,14 @@ class Pipeline(
         """Decode images in one piece."""
         self.vae.disable_tiling()
 
+    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
+        """Let the UNet listen less to its skip connections: more contrast and detail; see `models.freeu`."""
+        self.unet.enable_freeu(s1, s2, b1, b2)
+
+    def disable_freeu(self) -> None:
+        """Go without FreeU again."""
+        self.unet.disable_freeu()
+
     def enable_flash_sdp(self, enabled: bool = True) -> None:
         """Use an Ascend device's memory-efficient attention kernel in every network, or not. On at first."""
         for network in self._networks():

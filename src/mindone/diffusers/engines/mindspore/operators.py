@@ -20,6 +20,7 @@ import numpy as np
 from mindspore import ops
 
 from ..base import Array, FlashAttention
+from ..frequencies import lowest_waves
 from . import attention as _attention
 from . import convolution, device
 from . import slices as _slices
@@ -172,6 +173,20 @@ def token_at_first(x: Array, ids: Array, token: int | None) -> Array:
 @ops.constexpr
 def _countdown(count: int) -> ms.Tensor:
     return ms.Tensor(np.arange(count - 1, -1, -1, dtype=np.float32))
+
+
+def add_lowest_frequencies(x: Array, factor: float) -> Array:
+    x = float32_on_cpu(x)
+    batch, channels, height, width = x.shape
+    waves = cast(_waves(height, width), x.dtype)
+    weights = ops.matmul(ops.reshape(x, (batch * channels, height * width)), ops.transpose(waves, (1, 0)))
+    low = ops.matmul(weights * (factor / (height * width)), waves)
+    return x + ops.reshape(low, x.shape)
+
+
+@ops.constexpr
+def _waves(height: int, width: int) -> ms.Tensor:
+    return ms.Tensor(lowest_waves(height, width))
 
 
 def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:

@@ -10,6 +10,7 @@ from openvino import opset15 as ov_ops
 
 from ...utils.machine import multiplies_bytes_exactly
 from ..base import Array, FlashAttention
+from ..frequencies import lowest_waves
 from ..rounding import round_to_int8
 from . import group_norms, winograd
 from .constants import Node, ints, scalar
@@ -176,6 +177,15 @@ class Operators(Recorder):
         best = ov_ops.topk(found, ov_ops.constant(np.int64(1)), 1, "max", "value", "i64", stable=True)
         # Not gather: with a batch axis it reads beside the tensor when the batch is 1.
         return ov_ops.gather_nd(x, best.output(1), 1)
+
+    def add_lowest_frequencies(self, x: Array, factor: float) -> Node:
+        x = self.node(x)
+        batch, channels, height, width = x.shape
+        waves = ov_ops.constant(lowest_waves(height, width))
+        flat = ov_ops.reshape(x, ints([batch * channels, height * width]), False)
+        weights = ov_ops.multiply(ov_ops.matmul(flat, waves, False, True), scalar(factor / (height * width)))
+        low = ov_ops.matmul(weights, waves, False, False)
+        return ov_ops.add(x, ov_ops.reshape(low, ints([batch, channels, height, width]), False))
 
     def interpolate_nearest(self, x: Array, size: tuple[int, int]) -> Node:
         modes = ("nearest", "sizes", [0, 0], [0, 0], "asymmetric", "floor")
