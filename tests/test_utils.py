@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mindone.diffusers.utils import atomic_write, load_image, logging, make_image_grid, progress_bar, write_json
+from mindone.diffusers import interrupts
+from mindone.diffusers.utils import atomic_write, files, load_image, logging, make_image_grid, progress_bar, write_json
 from mindone.diffusers.utils.scratch import Scratch
 
 
@@ -264,3 +265,25 @@ def test_scratch_keeps_arrays_in_memory_where_no_file_can_be_written(monkeypatch
     scratch = Scratch()
     np.testing.assert_array_equal(scratch.keep(np.arange(3)), [0, 1, 2])
     scratch.release()
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "to" / "model"
+    with pytest.raises(ZeroDivisionError), files.whole_folder(target, "index.json") as folder:
+        (folder / "part").write_text("x")
+        assert str(folder) in interrupts.unfinished  # a signal removes it
+        _ = 1 / 0
+    assert list(target.parent.iterdir()) == []
+    (target / "unet").mkdir(parents=True)
+    (target / "unet" / "old").write_text("stays")
+    moved, move = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda source, final: (moved.append(final.name), move(source, final)))
+    with files.whole_folder(target, "index.json") as folder:
+        for name in ("index.json", "unet/weights", "z"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(name)
+        assert moved == []
+    assert sorted(moved[:2]) == ["weights", "z"] and moved[2:] == ["index.json"]
+    found = {str(path.relative_to(target)): path.read_text() for path in target.rglob("*") if path.is_file()}
+    assert found == {"index.json": "index.json", "unet/weights": "unet/weights", "z": "z", "unet/old": "stays"}
+    assert [path.name for path in target.parent.iterdir()] == ["model"]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ..loading.hub import MODEL_INDEX
+from ..utils.files import whole_folder
 from .fields import Fields, Option
 from .job import PathOrId, PipelineKey
 from .run import load
@@ -47,4 +49,6 @@ def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[s
     config = Int8Config(prompts or PROMPTS, job.steps)
     given = {name: getattr(job, name) for name in ("model", "revision", "variant", "int8_vae")}
     key = PipelineKey.of({**given, "engine": "openvino", "int8": True})
-    load(key, config).save_pretrained(folder)
+    pipe = load(key, config)
+    with whole_folder(folder, MODEL_INDEX) as writing:
+        pipe.save_pretrained(writing)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..utils.files import write_json
+from ..utils.files import whole_folder, write_json
 from .clip_vocabulary import SIZE
 from .config import GENERATION_CONFIG_NAME, read_config, write_config
 from .fields import shown
@@ -69,26 +69,11 @@ def file_to_folder(
     folder = Path(folder)
     if (folder / MODEL_INDEX).exists() or (folder / "config.json").exists():
         raise FileExistsError(f"{folder} has a checkpoint already; give another folder")
-    if single.pipeline is None:
-        _write_only_component(single, folder, dtype)
-        return single
-    tokenizers = single.tokenizers()
-    index: dict[str, object] = {"_class_name": single.pipeline, **single.options}
-    for name, component in single.components.items():
-        _write_component(single, name, folder / name, dtype)
-        if name == "controlnet":  # a pipeline takes it as an argument: load it from its folder
-            continue
-        index[name] = [_LIBRARIES.get(component.class_name, "diffusers"), component.class_name]
-    for name, tokenizer in tokenizers.items():
-        tokenizer.save_pretrained(folder / name)
-        index[name] = ["transformers", "CLIPTokenizer"]
-    write_config(folder / "scheduler", single.scheduler, "scheduler_config.json")
-    index["scheduler"] = ["diffusers", single.scheduler["_class_name"]]
-    absent = ["text_encoder", "tokenizer"] if single.family.is_xl else ["safety_checker", "feature_extractor"]
-    index |= {name: [None, None] for name in absent if name not in index}
-    if single.config_folder is not None and (single.config_folder / GENERATION_CONFIG_NAME).is_file():
-        write_config(folder, read_config(single.config_folder, GENERATION_CONFIG_NAME), GENERATION_CONFIG_NAME)
-    write_json(folder / MODEL_INDEX, index)
+    with whole_folder(folder, MODEL_INDEX) as writing:
+        if single.pipeline is None:
+            _write_only_component(single, writing, dtype)
+        else:
+            _write_pipeline(single, writing, dtype)
     return single
 
 
@@ -163,6 +148,26 @@ def folder_to_file(
         {name: folder for name, folder in folders.items() if not name.startswith("tokenizer")}, root, own
     )
     save_file(_Joined([_Cast(_Joined(parts), dtype), training.tensors()]), path, metadata)
+
+
+def _write_pipeline(single: SingleFile, folder: Path, dtype: str | None) -> None:
+    tokenizers = single.tokenizers()
+    index: dict[str, object] = {"_class_name": single.pipeline, **single.options}
+    for name, component in single.components.items():
+        _write_component(single, name, folder / name, dtype)
+        if name == "controlnet":  # a pipeline takes it as an argument: load it from its folder
+            continue
+        index[name] = [_LIBRARIES.get(component.class_name, "diffusers"), component.class_name]
+    for name, tokenizer in tokenizers.items():
+        tokenizer.save_pretrained(folder / name)
+        index[name] = ["transformers", "CLIPTokenizer"]
+    write_config(folder / "scheduler", single.scheduler, "scheduler_config.json")
+    index["scheduler"] = ["diffusers", single.scheduler["_class_name"]]
+    absent = ["text_encoder", "tokenizer"] if single.family.is_xl else ["safety_checker", "feature_extractor"]
+    index |= {name: [None, None] for name in absent if name not in index}
+    if single.config_folder is not None and (single.config_folder / GENERATION_CONFIG_NAME).is_file():
+        write_config(folder, read_config(single.config_folder, GENERATION_CONFIG_NAME), GENERATION_CONFIG_NAME)
+    write_json(folder / MODEL_INDEX, index)
 
 
 def _write_only_component(single: SingleFile, folder: Path, dtype: str | None) -> None:

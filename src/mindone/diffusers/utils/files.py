@@ -99,6 +99,36 @@ def scratch_folder(folder: Path, prefix: str) -> Iterator[Path]:
             unfinished.discard(made)
 
 
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike[str], last: str) -> Iterator[Path]:
+    """A folder to write into, whose files appear in ``path`` once the block is left, or not at all.
+
+    It lies beside ``path``, so that a run that was killed mixes nothing into the next one's.
+
+    Args:
+        path: the folder, which may be there already, also with other files.
+        last: the file that says that the folder is whole; it is moved after all others.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{shortened(target.name, 100)}.{uuid.uuid4().hex}.part")
+    unfinished.add(str(temporary))
+    try:
+        temporary.mkdir()
+        yield temporary
+        files = [each for each in temporary.rglob("*") if each.is_file()]
+        for file in sorted(files, key=lambda each: (each == temporary / last, each)):
+            final = target / file.relative_to(temporary)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        unfinished.discard(str(temporary))
+
+
 def read_json(path: str | os.PathLike[str]) -> Value:
     """The content of a JSON file.
 
