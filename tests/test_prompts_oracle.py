@@ -18,7 +18,7 @@ PROMPT = "".join(text if weight == 1 else f"({text}:{weight})" for text, weight 
 
 
 def pieces(tokenizer):
-    """Rows of (ids, weights), 77 each, of which the last comma among the last 20 tokens is the end."""
+    """Rows of (ids, weights), 77 each; a full one ends after the last comma among its last 20 tokens."""
     stream = [
         (number, weight) for text, weight in PARTS for number in tokenizer(text, add_special_tokens=False)["input_ids"]
     ]

@@ -56,7 +56,7 @@ def ids_in(pipe, text, encoder="text_encoder"):
     return [number - base if number >= base else None for number in tower.ids(text)]
 
 
-def test_of_two_words_one_of_which_begins_with_the_other_each_is_itself():
+def test_a_word_that_begins_with_another_is_itself():
     pipe = load(checkpoint("sd1"))
     for word, count in (("easynegative", 3), ("easynegativev2", 2), ("easy", 1)):
         pipe.load_textual_inversion({word: vectors(pipe, count=count)})
@@ -170,7 +170,7 @@ def test_a_saved_pipeline_keeps_its_words(count, tmp_path):
     np.testing.assert_array_equal(images_of(load(tmp_path), prompt=PROMPT), images_of(pipe, prompt=PROMPT))
 
 
-def test_mistakes_are_told():
+def test_mistakes_are_refused():
     pipe = load(checkpoint("sd1"))
     pipe.load_textual_inversion({WORD: vectors(pipe)})
     with pytest.raises(ValueError, match="the tokenizer knows '<cat-toy>' already; pass another token="):

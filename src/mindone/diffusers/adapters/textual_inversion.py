@@ -97,7 +97,7 @@ class Words:
 
 
 def tokens_of(word: str, count: int) -> list[str]:
-    """The tokens of a word of so many vectors, named as published."""
+    """The tokens of a word of ``count`` vectors, named as published."""
     return [word, *(f"{word}_{i}" for i in range(1, count))]
 
 

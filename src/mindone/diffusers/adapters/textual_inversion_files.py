@@ -58,8 +58,8 @@ def read_textual_inversion(
     Raises:
         ValueError: another layout, no word, or vectors that are as wide as no text encoder.
     """
-    found, told = _found(tensors, source)
-    word = token or told or name
+    found, named = _found(tensors, source)
+    word = token or named or name
     if not word or not word.strip():
         raise ValueError(f"{source} does not say its word; pass token=")
     vectors: dict[str, StoredTensor] = {}
@@ -78,7 +78,7 @@ def read_textual_inversion(
 
 
 def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[Mapping[str | None, StoredTensor], str | None]:
-    """The vectors by text encoder (None: told by the width), and the word where the file says it."""
+    """The vectors by text encoder (None: the width decides), and the word where the file says it."""
     if tensors.keys() == _XL.keys():
         return {encoder: tensors[name] for name, encoder in _XL.items()}, None
     if len(tensors) != 1:

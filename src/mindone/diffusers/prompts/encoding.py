@@ -83,7 +83,7 @@ Row = list[list[Piece]]
 
 
 def _in_pieces(name: str, towers: Sequence[TextTower], *texts: Sequence[str]) -> list[Row]:
-    """The pieces of each prompt, of which the texts are given for one text encoder after the other."""
+    """The pieces of each prompt; ``texts`` are all prompts for the first text encoder, then those for the second."""
     return [[pieces_of(text, tower, name) for tower, text in zip(towers, each)] for each in zip(*texts)]
 
 
