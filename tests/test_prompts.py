@@ -248,6 +248,14 @@ def test_a_word_of_several_vectors_has_one_weight_and_one_piece(family):
     expected = [definition(pipe.engine, *tower, pieces, int(family == "sdxl"), family == "sd1") for tower in towers]
     np.testing.assert_allclose(embeds["prompt_embeds"][0], np.concatenate(expected, -1), atol=1e-5)
     np.testing.assert_allclose(encode_prompt(pipe, "a cat")["prompt_embeds"], plain["prompt_embeds"], atol=1e-6)
+    if family == "sdxl":  # the end-of-text token is not the largest id any more
+        second = pipe.text_towers[1]
+        ids = second.framed(second.ids("a EasyWord cat"))
+        last = hidden_states(pipe.engine, second.network, ids, skip=0, norm=True)[
+            ids.index(second.tokenizer.eos_token_id)
+        ]
+        pooled = second.network.array("text_projection.weight") @ last
+        np.testing.assert_allclose(embeds["pooled_prompt_embeds"][0], pooled, atol=1e-5)
 
 
 # ---- jobs and the command line ---------------------------------------------------------------------------------------
