@@ -68,7 +68,7 @@ def client():
 def clip_skip_seen_by(proxies: str | None, address: str, forwarded: str | None) -> int:
     """The option that a request sees after another client, 198.51.100.1 behind a proxy at 10.0.0.1, has chosen 2."""
     own = Settings(model=("tiny=/nowhere",), forwarded_allow_ips=proxies)
-    config = run._config(own, Service(own))
+    config = run.make_server(Service(own)).config
     config.load()
 
     def at(address: str, forwarded: str | None) -> TestClient:
@@ -138,7 +138,7 @@ def test_answers_are_sent_without_waiting_for_more():
         ("/v1/models", {"Host": "[::1"}, 400),
         ("/v1/models", {"Origin": "http://["}, 400),
         ("/v1/models", {"Origin": "null"}, 403),
-        ("/healthz", {"Content-Length": "9" * 5000}, 400),
+        ("/healthz", {"Content-Length": "9" * 5000}, 413),
     ],
 )
 def test_headers_say_where_a_request_comes_from(client, path, headers, status):
