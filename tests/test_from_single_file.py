@@ -95,6 +95,10 @@ def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
     with pytest.raises(ValueError, match="norm_num_groups"):  # tiny networks are not told by their shapes alone
         jobs.load(job.changed(model=str(tmp_path / "bare.safetensors")), **texts)
     np.testing.assert_array_equal(jobs.draw(jobs.load(job), job)[0], jobs.draw(folder, job)[0])  # but by the metadata
+    told = job.changed(model=str(tmp_path / "bare.safetensors"), config=str(checkpoint("sd1")))
+    np.testing.assert_array_equal(jobs.draw(jobs.load(told), told)[0], jobs.draw(folder, job)[0])  # or by a folder
+    with pytest.raises(ValueError, match=r"config is for a model that is one \.safetensors file; icons has its own"):
+        jobs.load(told.changed(model="icons"))
     with pytest.raises(ValueError, match="a model that is one file has none"):
         jobs.load(job.changed(variant="fp16"))
 

@@ -38,6 +38,7 @@ def test_a_job_comes_back_from_its_json():
     every = job(
         revision="main",
         variant="fp16",
+        config="folder",
         tiny_vae=tiny_autoencoder_folder(),
         dtype="float32",
         negative_prompt="blue",

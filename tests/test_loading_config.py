@@ -63,7 +63,8 @@ def test_a_missing_config_names_file_and_folder(tmp_path):
         (b"[1]", "must hold a JSON object, not a list"),
         (b'{"a": 1,\n "b" 2}', r"config.json is not valid JSON: line 2, column 6: Expecting ':' delimiter"),
         (b"\xff\xfe", "byte 0 is not UTF-8"),
-        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":\n' + b"[" * 100_000, r"config.json is not usable JSON: line 2: it is nested too deeply"),
+        (b'{"a": 1,\n"b": ' + b"9" * 5000 + b"}", r"config.json is not usable JSON: line 2: a number has thousands"),
     ],
 )
 def test_a_broken_config_is_explained(tmp_path, content, message):

@@ -74,7 +74,7 @@ def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
         ValueError: a size that the model cannot draw, or that takes more memory than there is.
     """
     root = FileSource(job.model).locate()
-    for name in (job.tiny_vae, *(WeighedLora.parse(text).path for text in job.lora), *job.controlnet):
+    for name in (job.config, job.tiny_vae, *(WeighedLora.parse(text).path for text in job.lora), *job.controlnet):
         if name is not None:
             FileSource(name).locate()
     outline = _outline(root, job.tiny_vae) if root is not None and root.is_dir() else None

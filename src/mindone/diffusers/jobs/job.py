@@ -74,6 +74,14 @@ class PipelineKey(Fields):
         Field(description='Which weight files of the model to read: "fp16" for ….fp16.safetensors.'),
         Option(metavar="NAME"),
     ] = None
+    config: Annotated[
+        str | None,
+        Field(
+            description="For a model that is one file: the checkpoint (a folder, a hub id, a bundled name) whose "
+            "configs and tokenizers replace what the file's tensors tell."
+        ),
+        _PATH,
+    ] = None
     tiny_vae: TinyVae = None
     lora: Annotated[
         tuple[str, ...],

@@ -83,7 +83,11 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
             raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")
         if in_int8:
             raise ValueError("int8 takes a folder; `mindone-diffusers convert` makes one of a file")
-        return kind.from_single_file(key.model, mindspore_dtype=key.dtype, engine=key.engine, **components)
+        return kind.from_single_file(
+            key.model, config=key.config, mindspore_dtype=key.dtype, engine=key.engine, **components
+        )
+    if key.config is not None:
+        raise ValueError(f"config is for a model that is one .safetensors file; {key.model} has its own configs")
     return kind.from_pretrained(
         key.model,
         mindspore_dtype=key.dtype,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .config import CONFIG_NAME
-from .hub import MODEL_INDEX, Source, component_names
+from .fields import listed
+from .hub import MODEL_INDEX, Source, bundled_names, component_names
 from .weights import PICKLE_SUFFIXES
 
 _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/(?:blob|resolve)/([^/]+)/([^?#]+)")
@@ -47,6 +48,20 @@ class FileSource(Source):
             if not names or MODEL_INDEX in names:
                 raise
         return self.component("model", variant=variant) if CONFIG_NAME in names else self.file()
+
+    def only_file(self) -> Path:
+        """The file where there is no name to give: the path or address itself, or the only one of a folder.
+
+        Raises:
+            FileNotFoundError: no such file, or a folder, which is loaded another way.
+            ValueError: see `file`.
+        """
+        given = os.fspath(self.name_or_path)
+        if Path(given).expanduser().is_dir() or given in bundled_names():
+            local = self._local()
+            if len(self._safetensors(local)) != 1:
+                raise FileNotFoundError(f"{given} is a folder: from_pretrained loads one{self._there(local)}")
+        return self.file()
 
     def file(
         self,
@@ -110,7 +125,7 @@ class FileSource(Source):
 
     def _there(self, local: Path | None) -> str:
         names = self._safetensors(local)
-        return f"; it has {', '.join(names)}" if names else ""
+        return f"; it has {listed(names)}" if names else ""
 
     def _checked(self, path: Path) -> Path:
         if path.suffix in PICKLE_SUFFIXES:

@@ -189,7 +189,7 @@ class Model(PublishedModel, nn.Cell):
         dtype = dtypes.parse_dtype(mindspore_dtype)
         if not use_safetensors:
             raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
-        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).file()
+        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).only_file()
         folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
         single = open_single_file(
             file,

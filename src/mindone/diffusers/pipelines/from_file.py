@@ -90,7 +90,7 @@ class SingleFilePipeline:
         dtype = parse_dtype(mindspore_dtype)
         cls._check_keywords(components)
         chosen_engine = engines.get(engine) if isinstance(engine, str) else engine
-        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).file()
+        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).only_file()
         folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
         single = open_single_file(
             file,

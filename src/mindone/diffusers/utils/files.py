@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -149,10 +150,28 @@ def read_json(path: str | os.PathLike[str]) -> Value:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise ValueError(f"{path} is not usable JSON: {error}") from None
+    except ValueError:
+        line = _line_of(text, next((at for at in _DIGITS.finditer(text) if at.end() - at.start() > 4300), None))
+        raise ValueError(f"{path} is not usable JSON:{line} a number has thousands of digits") from None
     except RecursionError:
-        raise ValueError(f"{path} is not usable JSON: it is nested too deeply") from None
+        raise ValueError(f"{path} is not usable JSON:{_line_of(text, _deep(text))} it is nested too deeply") from None
+
+
+_DIGITS, _BRACKETS = re.compile(r"\d+"), re.compile(r"[\[\]{}]")
+
+
+def _deep(text: str, limit: int = 500) -> re.Match[str] | None:
+    """The bracket within more brackets than the ``limit``."""
+    depth = 0
+    for bracket in _BRACKETS.finditer(text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > limit:
+            return bracket
+    return None
+
+
+def _line_of(text: str, match: re.Match[str] | None) -> str:
+    return "" if match is None else f" line {text.count(chr(10), 0, match.start()) + 1}:"
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
