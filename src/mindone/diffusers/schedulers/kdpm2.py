@@ -41,7 +41,7 @@ class KDPM2DiscreteScheduler(VarianceExploding):
     def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         levels = [*sigmas.astype(np.float32).tolist(), 0.0]
         self._ends = [self._end(before, after) for before, after in itertools.pairwise(levels)]
-        # The last two midpoints lie at σ = 0: that of the last step, and one that no step has.
+        # The last step goes straight to σ = 0.
         self._middles = [*(math.sqrt(a * b) for a, b in zip(levels[:-2], self._ends)), 0.0]
         self._set_sigmas(np.repeat(levels, 2)[1:])
         self.sigmas_interpol = self._shown([math.nan, *self._middles])
