@@ -85,6 +85,15 @@ def test_generations_give_images_that_remember_their_job_but_no_path_of_the_serv
     assert str(checkpoint("sd1")) not in str(image.text)
 
 
+@pytest.mark.parametrize(("scheduler", "steps"), [("pndm", [0, 1, 2, 3, 4]), ("heun", [0, 1, 1, 2, 2, 3, 4])])
+def test_progress_counts_the_steps_that_were_asked_for_however_often_the_network_is_called(client, scheduler, steps):
+    body = {**DRAW, "steps": 4, "scheduler": scheduler, "stream": True, "progress": True}
+    answer = client.post("/v1/images/generations", json=body)
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data")]
+    told = [(event["step"], event["steps"]) for event in events if "step" in event]
+    assert told == [(step, 4) for step in steps]
+
+
 def test_a_stream_tells_steps_and_previews_and_ends_with_the_image(client):
     body = {**DRAW, "steps": 4, "scheduler": "euler", "stream": True, "partial_images": 1, "progress": True}
     answer = client.post("/v1/images/generations", json=body)
