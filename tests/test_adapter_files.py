@@ -107,7 +107,7 @@ def test_a_resamplers_config_is_read_off_its_shapes():
     [
         (
             "image_proj.proj.3.weight",
-            r"is IP-Adapter Full Face, told by 'image_proj.proj.3.weight'; known are",
+            r"is IP-Adapter Full Face: it has 'image_proj.proj.3.weight'; known are",
         ),
         ("image_proj.proj.0.weight", "is IP-Adapter FaceID"),
         ("image_proj.perceiver_resampler.proj_in.weight", "is IP-Adapter FaceID Plus"),

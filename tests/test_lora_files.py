@@ -223,7 +223,7 @@ def test_what_pefts_configs_ask_for_and_is_not_here_is_named(tmp_path, config, m
     [
         ("lora_unet_x.oft_blocks", "is OFT"),
         ("lora_unet_x.on_input", r"is \(IA\)³"),
-        (f"unet.{QUERY}.a1.weight", r"is GLoRA, told by 'unet.*a1.weight', which is not known here"),
+        (f"unet.{QUERY}.a1.weight", r"is GLoRA, which is not known here: it has 'unet.*a1.weight'"),
         (f"unet.{QUERY}.lora_B.bias", "1 of 4 keys fit nothing here"),  # the layer has no bias
     ],
 )

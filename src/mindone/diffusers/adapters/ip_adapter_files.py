@@ -90,7 +90,7 @@ def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source
         raise ValueError(f"{source} is no IP-Adapter: it lacks {_PROJECTION}… or {_ATTENTION}…, and has {has}")
     for mark, kind in _OTHERS:
         if mark in projection:
-            raise ValueError(f"{source} is {kind}, told by {_PROJECTION + mark!r}; known are the plain one and plus")
+            raise ValueError(f"{source} is {kind}: it has {_PROJECTION + mark!r}; known are the plain one and plus")
     attention = _by_layer(numbered, unet, source)
     if "proj.weight" in projection:
         (width,) = _sizes(projection, "norm.weight", 1, source)
@@ -122,7 +122,7 @@ def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source
 
 
 def _sizes(tensors: Mapping[str, StoredTensor], name: str, axes: int, source: str) -> tuple[int, ...]:
-    """The sizes of a tensor from which a network's are read; raises ValueError where there is none of so many axes."""
+    """The sizes of a tensor from which a network's are read; raises ValueError where there is none with these axes."""
     tensor = tensors.get(name)
     if tensor is None or len(tensor.shape) != axes or 0 in tensor.shape:
         has = "nothing" if tensor is None else "×".join(map(str, tensor.shape)) or "one number"

@@ -110,7 +110,7 @@ class LoraFile:
         for name in tensors:
             kind = refused_kind(name)
             if kind is not None:
-                raise ValueError(f"{self.source} is {kind}, told by {shown(name)}, which is not known here")
+                raise ValueError(f"{self.source} is {kind}, which is not known here: it has {shown(name)}")
         resolvers = {component: Resolver(component, shapes) for component, shapes in networks.items()}
         layers, strange = _grouped(tensors, resolvers, networks)
         if strange:
