@@ -5,6 +5,7 @@ import errno
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -209,6 +210,55 @@ for words in (["--height", "60"], ["--lora", "nothing-here"], ["--cache", "deepc
 print("loaded", sorted({{"mindspore", "openvino", "scipy"}} & set(sys.modules)))
 """
     assert "loaded []" in subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tune", "--model", "nothing"],
+        ["tune", "--prompts", "nothing.txt"],
+        ["tune", "--tiny-vae", "nothing"],
+        ["tune", "-o", "/proc/nothing"],
+        ["bench", "--model", "nothing"],
+        ["bench", "--distilled", "nothing"],
+        ["quantize", "--model", "nothing", "-o", "q"],
+        ["quantize", "-o", "/proc/nothing"],
+        ["batch", "--prompts", "prompts.txt", "--model", "nothing", "-o", "out"],
+        ["batch", "--prompts", "prompts.txt", "--lora", "nothing:0.5", "-o", "out"],
+        ["serve", "--port", "0", "--model", "x=nothing"],
+        ["serve", "--port", "0", "--lora", "nothing"],
+        ["serve", "--port", "PORT"],
+        ["generate", "a cat", "-o", "/proc/nothing.png"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_finds_mistakes_before_an_engine_is_there(words, monkeypatch, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    for module in ("tune.session", "server.run"):  # which import an engine
+        monkeypatch.setitem(sys.modules, f"mindone.diffusers.{module}", None)
+    monkeypatch.setattr("mindone.diffusers.bench.run", lambda *_: pytest.fail("began"))
+    monkeypatch.setattr("mindone.diffusers.batch.run", lambda *_, **__: pytest.fail("began"))
+    monkeypatch.setattr("mindone.diffusers.cli.quantize.write_quantized", lambda *_: pytest.fail("began"))
+    monkeypatch.setattr(jobs, "load", lambda job: pytest.fail("loaded a pipeline"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(cli.main, [port if word == "PORT" else word for word in words])
+    assert result.exit_code in (1, 2)
+    expected = f"cannot listen on 127.0.0.1 port {port}" if "PORT" in words else "nothing"
+    assert expected in result.output.splitlines()[-1], result.output
+
+
+def test_a_full_disk_names_the_file(monkeypatch, tmp_path):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with (
+        pytest.raises(OSError, match=r"No space left on device: 'x\.safetensors'") as caught,
+        files.atomic_write("x.safetensors") as file,
+    ):
+        file.write(b"half")
+    assert caught.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
 
 
 def test_more_pixels_than_the_network_was_trained_on_are_warned_of(instant, caplog):

@@ -1,6 +1,5 @@
 """Lists of jobs as files: each row holds what a command line would say, by the options' names."""
 
-import codecs
 import csv
 import io
 import json
@@ -10,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..utils.extras import needs
+from ..utils.files import check_file, numbered_lines, read_utf8
 
+MOST_ROWS = 10**6
+"""Of a list: each is a job, and all of them are in memory."""
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -35,7 +37,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     readers = dict(zip(SUFFIXES, (_jsonl, _csv, _parquet)))
     if file.suffix.lower() not in readers:
         raise ValueError(f"a list of jobs must be a file that ends in {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
-    _check_file(file)
+    check_file(file)
     rows = list(readers[file.suffix.lower()](file))
     if not rows:
         raise ValueError(f"{file} holds no jobs")
@@ -45,30 +47,10 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
 def read_prompts(path: str | os.PathLike[str]) -> list[Row]:
     """A row for each line of a text file; empty lines do not count. Raises as `read_rows`."""
     file = Path(path)
-    _check_file(file)
-    lines = _text(file).splitlines()
-    rows = [Row({"prompt": line.strip()}, f"{file}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    rows = [Row({"prompt": line}, f"{file}, line {number}") for number, line in numbered_lines(file)]
     if not rows:
         raise ValueError(f"{file} holds no prompts")
     return rows
-
-
-def _check_file(file: Path) -> None:
-    if file.is_dir():
-        raise IsADirectoryError(f"{file} is a folder; give a file")
-    if not file.is_file():
-        raise FileNotFoundError(f"no file {file}")
-
-
-def _text(file: Path) -> str:
-    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{file}, line {line}: byte {error.start} is not UTF-8; export the file again as UTF-8"
-        ) from None
 
 
 def why_no_json(error: ValueError | RecursionError) -> str:
@@ -79,7 +61,7 @@ def why_no_json(error: ValueError | RecursionError) -> str:
 
 
 def _jsonl(file: Path) -> Iterator[Row]:
-    for number, line in enumerate(_text(file).split("\n"), 1):
+    for number, line in enumerate(read_utf8(file).split("\n"), 1):
         where = f"{file}, line {number}"
         if not line.strip():
             continue
@@ -93,7 +75,7 @@ def _jsonl(file: Path) -> Iterator[Row]:
 
 
 def _csv(file: Path) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(_text(file), newline=""))
+    reader = csv.DictReader(io.StringIO(read_utf8(file), newline=""))
     try:
         for values in reader:
             where = f"{file}, line {reader.line_num}"
@@ -107,8 +89,12 @@ def _csv(file: Path) -> Iterator[Row]:
 def _parquet(file: Path) -> Iterator[Row]:
     parquet = needs("pyarrow.parquet", "Parquet files")
     try:
-        table = parquet.read_table(file)
+        with parquet.ParquetFile(file) as opened:
+            count = opened.metadata.num_rows
+            table = opened.read() if count <= MOST_ROWS else None
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is no readable Parquet file: {error}") from None
+    if table is None:
+        raise ValueError(f"{file} has {count:,} rows and a batch takes up to {MOST_ROWS:,}; split it")
     for number, values in enumerate(table.to_pylist(), 1):
         yield Row(values, f"{file}, row {number}")

@@ -108,6 +108,11 @@ def batch(
     if sheet and "seed" not in axes:
         given.setdefault("seed", 0)  # images from different noise could not be compared
     made = batches.make_jobs(rows, axes, given)
+    if ray is None:  # nodes of a cluster have files of their own
+        from ..jobs.checks import check_key
+
+        for key in {job.pipeline_key for job in made}:
+            check_key(key)
     if sheet:
         from ..batch.sheet import sheets_of
 

@@ -44,6 +44,9 @@ def bench(context: click.Context, output: Path, **given: object) -> None:
       mindone-diffusers bench --shape sd15 --table 3 --only int8 --only float32 --against diffusers --repeats 1
     """
     options = Options.from_texts({**given, "output": unused_folder(context, output, "report.json")})
+    from ..jobs.checks import check_names  # only now: it imports NumPy
+
+    check_names(options.model, options.distilled, options.tiny_vae)
     report = benchmark.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]))
     if report.interrupted:
         raise click.exceptions.Exit(exit_code())

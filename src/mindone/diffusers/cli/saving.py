@@ -131,5 +131,6 @@ def _check(output: Path) -> None:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(4096))
+            file.flush()
     except OSError as error:
         raise click.UsageError(f"cannot write {output}: {error.strerror} (in {folder.resolve()})") from None

@@ -3,6 +3,7 @@
 import click
 
 from ..interrupts import exit_code
+from ..server.listening import listen
 from ..server.settings import Settings
 from .options import options_of
 
@@ -22,7 +23,12 @@ def serve(**given: object) -> None:
       mindone-diffusers serve --host 0.0.0.0 --api-key keys.txt
       mindone-diffusers serve --ray auto --replicas 4
     """
+    from ..jobs.checks import check_names  # only now: it imports NumPy
+
     settings = Settings.from_texts(given)
+    listen(settings).close()  # what is wrong is told before anything is imported
+    named = (text.partition("=")[2] or text for text in (*settings.model, *settings.lora, *settings.controlnet))
+    check_names(*named, settings.tiny_vae)
     try:
         from ..server.run import run
     except ModuleNotFoundError as error:

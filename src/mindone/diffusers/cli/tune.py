@@ -9,6 +9,7 @@ import click
 from .. import tune as tuning
 from ..interrupts import exit_code
 from ..tune.options import Options
+from ..utils.files import check_folder, read_lines
 from .options import options_of
 from .saving import unused_folder
 from .status import say
@@ -40,6 +41,12 @@ def tune(context: click.Context, output: Path, **given: object) -> None:
       mindone-diffusers generate "a rocket on a blue background" --profile mindone-tune/4x.json
     """
     options = Options.from_texts(given)
+    from ..jobs.checks import check_names  # only now: it imports NumPy
+
+    if options.prompts is not None:
+        read_lines(options.prompts)
+    check_folder(output)
+    check_names(options.model, options.distilled, options.tiny_vae)
     output = unused_folder(context, output, "tune.json")
     say(f"loading {options.shape or options.model or 'icons'}…")
     front = tuning.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]), output)

@@ -13,7 +13,7 @@ from ..loading.hub import component_folder
 from ..loading.hub_files import FileSource
 from ..utils.machine import total_memory
 from ..utils.sizes import check_sides
-from .job import Job
+from .job import Job, PipelineKey
 from .loras import WeighedLora
 
 if TYPE_CHECKING:
@@ -73,10 +73,8 @@ def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
         FileNotFoundError: no such model, LoRA, ControlNet or autoencoder.
         ValueError: a size that the model cannot draw, or that takes more memory than there is.
     """
+    check_key(job)
     root = FileSource(job.model).locate()
-    for name in (job.config, job.tiny_vae, *(WeighedLora.parse(text).path for text in job.lora), *job.controlnet):
-        if name is not None:
-            FileSource(name).locate()
     outline = _outline(root, job.tiny_vae) if root is not None and root.is_dir() else None
     if outline is None:
         return
@@ -86,6 +84,24 @@ def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
     size = outline.final_size(job, pictures)
     if size is not None:
         check_memory(outline.channels, size, job.num_images, job.dtype)
+
+
+def check_key(key: PipelineKey) -> None:
+    """Check that what a pipeline is loaded from is on this machine, or may be on the hub; raises as `check_names`."""
+    check_names(
+        key.model, key.config, key.tiny_vae, *(WeighedLora.parse(text).path for text in key.lora), *key.controlnet
+    )
+
+
+def check_names(*names: str | None) -> None:
+    """Check that models and the like are on this machine, or may be on the hub.
+
+    Raises:
+        FileNotFoundError: one can be neither.
+    """
+    for name in names:
+        if name is not None:
+            FileSource(name).locate()
 
 
 def check_memory(channels: int, size: tuple[int, int], images: int, dtype: str) -> None:

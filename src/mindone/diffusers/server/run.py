@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from contextlib import closing
 from types import FrameType
 
@@ -15,6 +14,7 @@ from .access import show
 from .app import create_app
 from .connection import Door
 from .keys import Keys
+from .listening import listen
 from .service import Service
 from .settings import Settings
 
@@ -66,7 +66,7 @@ def run(settings: Settings) -> None:
     """
     if settings.api_key is not None:
         Keys(settings.api_key)
-    listening = _listen(settings)  # before anything is loaded: a port that is in use is found at once
+    listening = listen(settings, _MOST_CONNECTIONS)  # before anything is loaded: a port that is in use is found at once
     with listening, closing(Service(settings)) as service:
         service.backend.warm_up()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -113,18 +113,3 @@ def _descriptors() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         return most
     return soft
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """A socket to which connections come from now on, to wait until the first model is loaded."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio sets TCP_NODELAY on sockets that say that they are TCP's; without it answers on kept ones wait 40 ms
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-        listening.listen(_MOST_CONNECTIONS)
-    except OSError as error:
-        listening.close()
-        raise OSError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from None
-    return listening

@@ -1,5 +1,6 @@
 """Reading and writing small files so that a mistake is explained and an interruption leaves nothing half-written."""
 
+import codecs
 import contextlib
 import json
 import os
@@ -10,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import BinaryIO
 
 from ..interrupts import unfinished
@@ -55,9 +56,13 @@ def atomic_write(path: str | os.PathLike[str], is_new: bool = False) -> Iterator
             _name(temporary, target)
         else:
             os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            raise OSError(
+                error.errno, error.strerror, os.fspath(path)
+            ) from None  # of the same kind, with the file's name
         raise
     finally:
         unfinished.discard(str(temporary))
@@ -175,8 +180,41 @@ def _line_of(text: str, match: re.Match[str] | None) -> str:
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a UTF-8 text file, without the white space around them; empty ones are left out."""
-    return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    """The lines of a UTF-8 text file, without the white space around them; empty ones are left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no UTF-8 text; the message names the line.
+    """
+    return [line for _, line in numbered_lines(path)]
+
+
+def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """`read_lines` with the lines' numbers, counted from 1."""
+    lines = read_utf8(path).splitlines()
+    return ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def check_file(file: Path) -> None:
+    """Raise FileNotFoundError or IsADirectoryError, in one line, for what is no file."""
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; give a file")
+    if not file.is_file():
+        raise FileNotFoundError(f"no file {file}")
+
+
+def read_utf8(path: str | os.PathLike[str]) -> str:
+    """The content of a UTF-8 text file; raises as `read_lines`."""
+    file = Path(path)
+    check_file(file)
+    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{file}, line {line}: byte {error.start} is not UTF-8; export the file again as UTF-8"
+        ) from None
 
 
 def write_json(path: str | os.PathLike[str], obj: Value) -> None:
@@ -200,6 +238,12 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         raise NotADirectoryError(f"cannot make the folder {folder}: {existing} is a file; give another with --output")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(f"cannot write to {folder}: {existing} is read-only; give another with --output")
+    try:  # which alone tells of quotas, of full disks, and of folders that are none
+        with TemporaryFile(dir=existing) as file:
+            file.write(bytes(4096))
+            file.flush()
+    except OSError as error:
+        raise type(error)(f"cannot write to {folder}: {error.strerror}; give another with --output") from None
 
 
 def check_space(path: str | os.PathLike[str], needed: int) -> None:
