@@ -27,8 +27,7 @@ from typing import TypeAlias
 
 from PIL import Image
 
-from serve import call, post, serving
-from soak import form, png
+from serving import call, form, png, post, serving
 
 ANSWER_SECONDS, MORE_BYTES, HEALTH_SECONDS = 2.0, 100e6, 0.1
 """What one request of at most a megabyte may cost on an idle server."""

@@ -20,9 +20,6 @@ import queue
 import shutil
 import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,57 +31,15 @@ from mindone.diffusers.server import Settings
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.ticket import Ticket
 from mindone.diffusers.utils import logging
+from serving import metric, post, serving
+from soak import soak
 
 PROMPTS = ("a rocket", "a cat", "a red apple", "a house", "a tree", "a guitar", "a bicycle", "a fish", "a crown")
-
-
-# ---- a server, and requests to it ------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def serving(*options: str) -> Iterator[tuple[int, int]]:
-    """The command in a process of its own, ready: its port, and the id of the process."""
-    command = [sys.executable, "-m", "mindone.diffusers.cli", "serve", "--port", "0", *options]
-    with (
-        tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
-    ):
-        try:
-            address = process.stdout.readline().strip() if process.stdout else ""
-            if not address:
-                log.seek(0)
-                raise RuntimeError(log.read())
-            yield int(address.rpartition(":")[2]), process.pid
-        finally:
-            process.terminate()
-
-
-def call(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """One request on a connection of its own: status, headers and body of the response."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-    try:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request("GET" if body is None else "POST", path, body, named)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
-    finally:
-        connection.close()
-
-
-def post(port: int, path: str, fields: dict[str, object]) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """A request with a body of JSON."""
-    return call(port, path, json.dumps(fields).encode(), Content_Type="application/json")
 
 
 def pixels(content: bytes) -> bytes:
     """Those of the first image of a response."""
     return Image.open(io.BytesIO(base64.b64decode(json.loads(content)["data"][0]["b64_json"]))).tobytes()
-
-
-def metric(port: int, name: str) -> float:
-    """A counter's value; 0 where it has not counted yet."""
-    lines = call(port, "/metrics")[2].decode().splitlines()
-    return next((float(line.split()[-1]) for line in lines if line.startswith(name)), 0.0)
 
 
 # ---- load ------------------------------------------------------------------------------------------------------------
@@ -328,8 +283,6 @@ def _press_stop(service: Watched, tab) -> int:
 
 def main() -> None:
     """Run what was asked for."""
-    from soak import soak
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["page", "stop", "load", "soak"])
     parser.add_argument("--times", type=int, default=10, help="page, stop: how often")

@@ -4,7 +4,6 @@ import argparse
 import base64
 import collections
 import http.client
-import io
 import json
 import random
 import socket
@@ -19,6 +18,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from serving import call, form, metric, png, post, serving
+
 WRONG = "wrong"
 FLAT = 0.02
 """How much the memory of the last third may grow, in parts of it."""
@@ -26,8 +27,6 @@ FLAT = 0.02
 
 def soak(options: argparse.Namespace) -> None:
     """Ask for good and bad things at once until the time is over."""
-    from serve import metric, serving
-
     statuses: collections.Counter[str] = collections.Counter()
     until = time.monotonic() + 60 * options.minutes
     with serving("--max-side", "256", "--max-steps", "20") as (port, pid):
@@ -90,8 +89,6 @@ def _repeat(
 
 def good(port: int, chance: random.Random) -> str:
     """A request that is to be drawn, to one of the endpoints."""
-    from serve import call, post
-
     fields: dict[str, object] = {"prompt": "a cat", "steps": chance.randint(1, 8), "seed": chance.randrange(2**32)}
     picture = png(Image.effect_noise((64, 64), 80).convert("RGB"))
     which = chance.randrange(5)
@@ -116,8 +113,6 @@ def good(port: int, chance: random.Random) -> str:
 
 def malformed(port: int, chance: random.Random) -> str:
     """A picture that is none, is cut off, has wrong bytes, or is a bomb; or a body that is no body."""
-    from serve import call
-
     picture = bytearray(png(Image.effect_noise((64, 64), 80).convert("RGB")))
     which = chance.randrange(6)
     if which == 0:
@@ -147,19 +142,3 @@ def hang_up(port: int, chance: random.Random) -> str:
         time.sleep(chance.uniform(0, 0.5))
     time.sleep(0.2)
     return "hung up"
-
-
-def png(image: Image.Image) -> bytes:
-    """The file of an image."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-def form(fields: dict[str, object], **files: bytes) -> tuple[bytes, str]:
-    """The body of a form with files, and its content type."""
-    mark = "xxxxxxxxxxxxxxxxxxxxxxxx"
-    parts = [(f'name="{name}"', str(value).encode()) for name, value in fields.items()]
-    parts += [(f'name="{name}"; filename="a.png"', content) for name, content in files.items()]
-    lines = [f"--{mark}\r\nContent-Disposition: form-data; {about}\r\n\r\n".encode() + value for about, value in parts]
-    return b"\r\n".join([*lines, f"--{mark}--\r\n".encode()]), f"multipart/form-data; boundary={mark}"

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -16,6 +17,7 @@ from mindone.diffusers.engines.cache import GraphCache
 from mindone.diffusers.engines.mindspore import attention, device
 from mindone.diffusers.engines.mindspore import convolution as by_columns
 from mindone.diffusers.engines.mindspore.engine import MindSporeEngine
+from mindone.diffusers.engines.openvino.engine import OpenVINOEngine
 from mindone.diffusers.models.autoencoder_kl import AutoencoderKL
 from mindone.diffusers.models.clip_text import CLIPTextModel
 from mindone.diffusers.models.unet import UNet2DConditionModel
@@ -157,6 +159,22 @@ def test_timestep_embedding_is_exact_at_large_timesteps(mode, flip, shift):
     given = run(F.timestep_embedding, [values], channels=32, flip_sin_to_cos=flip, downscale_freq_shift=shift)
     # float32 keeps 3e-5 of an angle of 999 and rounds each frequency once more
     assert_close(given, np.concatenate(waves, -1), 1e-4)
+
+
+@pytest.mark.parametrize("channels", [33, 320])
+def test_both_engines_compute_the_same_timestep_embedding(mode, channels):
+    values = np.array([0.0, 251.0, 999.0], np.float32)
+    options = {"channels": channels, "flip_sin_to_cos": True, "downscale_freq_shift": 0}
+    recorded = SimpleNamespace(
+        dtype="float32",
+        graphs=GraphCache(),
+        passes=(),
+        release_weights=lambda: None,
+        construct=lambda x: F.timestep_embedding(x, **options),
+    )
+    expected = OpenVINOEngine().run(recorded, values)
+    # With frequencies of float64 on one of them, the cosines of 999 would differ by 6e-5.
+    assert_close(run(F.timestep_embedding, [values], **options), expected, 2e-6)
 
 
 # ---- attention -------------------------------------------------------------------------------------------------------

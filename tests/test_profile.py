@@ -103,11 +103,13 @@ def test_another_checkpoint_machine_and_size_are_warned_of(pipe, caplog, monkeyp
     with caplog.at_level(logging.WARNING, "mindone.diffusers"):
         pipe.apply_profile(profile)
         drawn(pipe)
+        drawn(pipe)
     pipe.apply_profile(None)
     texts = [record.getMessage() for record in caplog.records]
     assert "has other weights" in texts[0] and "tune again" in texts[0]
     assert texts[1].startswith("the profile was measured on Some CPU, and this one has no amx_int8")
     assert texts[2].startswith(f"the profile was measured for {SIZE}×128 pixels and this is {SIZE}×{SIZE}")
+    assert len(texts) == 3  # a size is warned of once
 
 
 def test_generate_draws_with_a_profile_and_what_is_typed_comes_first(pipe, tmp_path):

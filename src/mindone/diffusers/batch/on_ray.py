@@ -18,9 +18,9 @@ from ..jobs.grouping import Group
 from ..utils import logging
 from ..utils.cluster import Cluster, Cores, Node, free_cores
 from ..utils.types import Value
-from .queue import TRIES, Queue, Result, Task
+from .queue import TRIES, Outcome, Queue, Result, Task
 from .stopping import Stop
-from .worker import Outcome, Worker
+from .worker import Worker
 
 logger = logging.get_logger(__name__)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..jobs import Job
 from ..jobs.grouping import Group, call_key, grouped
 
 if TYPE_CHECKING:
-    from .worker import Outcome
+    from PIL.Image import Image
 
 TRIES = 3
 """A job that fails is tried twice more."""
@@ -23,6 +23,32 @@ class Task:
 
     jobs: tuple[Job, ...]
     group: Group
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job in one try: an image, or the reason why there is none."""
+
+    job: Job
+    image: Image | None = None
+    about: Mapping[str, object] = field(default_factory=dict)
+    """What the file is to remember besides the job."""
+    png: bytes | None = None
+    """The file, once it is `encoded`."""
+    seconds: float | None = None
+    machine: str | None = None
+    error: str | None = None
+
+    def encoded(self) -> Outcome:
+        """The same with a PNG file in place of the image. It takes as long as a part of a step, so each runner says
+        who does it: one process has it done while the next image is drawn, and workers of a cluster do it themselves.
+        """
+        if self.image is None:
+            return self
+
+        from ..jobs.png import png_bytes
+
+        return replace(self, image=None, png=png_bytes(self.image, self.job, self.about))
 
 
 @dataclass(frozen=True)

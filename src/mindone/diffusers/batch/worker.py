@@ -5,8 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import __version__
@@ -15,38 +14,10 @@ from ..jobs.loaded import load_quietly, usual_limit
 from ..utils.cluster import Cores
 from ..utils.errors import in_one_line
 from ..utils.machine import keep_to_cores
-from .queue import TRIES
+from .queue import TRIES, Outcome
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from ..pipelines.base import Pipeline
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a job in one try: an image, or the reason why there is none."""
-
-    job: Job
-    image: Image | None = None
-    about: Mapping[str, object] = field(default_factory=dict)
-    """What the file is to remember besides the job."""
-    png: bytes | None = None
-    """The file, once it is `encoded`."""
-    seconds: float | None = None
-    machine: str | None = None
-    error: str | None = None
-
-    def encoded(self) -> Outcome:
-        """The same with a PNG file in place of the image. It takes as long as a part of a step, so each runner says
-        who does it: one process has it done while the next image is drawn, and workers of a cluster do it themselves.
-        """
-        if self.image is None:
-            return self
-
-        from ..jobs.png import png_bytes
-
-        return replace(self, image=None, png=png_bytes(self.image, self.job, self.about))
 
 
 class Worker:

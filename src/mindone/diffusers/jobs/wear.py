@@ -30,6 +30,7 @@ class Worn:
 
     def __init__(self, pipe: Pipeline, profile: Profile):
         self.profile = profile
+        self._warned_of: set[tuple[int, int]] = set()
         view = Stacks(pipe).view(profile.settings)
         self.before: Mapping[str, Value] = {
             **pipe.components,
@@ -45,7 +46,9 @@ class Worn:
 
     def at_size(self, height: int, width: int) -> None:
         """Warn, once per size, where a call draws another size than was measured."""
-        if text := another_size(self.profile, height, width):
+        text = another_size(self.profile, height, width)
+        if text and (height, width) not in self._warned_of:
+            self._warned_of.add((height, width))
             logger.warning(text)
 
 

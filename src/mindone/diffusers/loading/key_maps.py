@@ -59,7 +59,6 @@ RENAMES: dict[str, Rename] = {
     "CLIPTextModelWithProjection": clip_text_key,
     "CLIPVisionModelWithProjection": clip_image_encoder_key,
     "StableDiffusionSafetyChecker": clip_vision_key,
-    "CLIPSafetyChecker": clip_vision_key,
 }
 
 

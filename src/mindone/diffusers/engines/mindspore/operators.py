@@ -20,7 +20,7 @@ import numpy as np
 from mindspore import ops
 
 from ..base import Array, FlashAttention
-from ..frequencies import lowest_waves
+from ..frequencies import lowest_waves, timestep_frequencies
 from . import attention as _attention
 from . import convolution, device
 from . import slices as _slices
@@ -82,14 +82,15 @@ def timestep_embedding(
 ) -> Array:
     angles = ops.expand_dims(cast(values, ms.float32), -1) * _frequencies(channels, downscale_freq_shift, max_period)
     sines, cosines = ops.sin(angles), ops.cos(angles)
-    return concat([cosines, sines] if flip_sin_to_cos else [sines, cosines], -1)
+    parts = [cosines, sines] if flip_sin_to_cos else [sines, cosines]
+    if channels % 2:
+        parts = [*parts, ops.zeros_like(slice_axis(angles, -1, 0, 1))]
+    return concat(parts, -1)
 
 
 @ops.constexpr
 def _frequencies(channels: int, downscale_freq_shift: float, max_period: float) -> ms.Tensor:
-    half = channels // 2
-    exponents = np.arange(half, dtype=np.float64) / (half - downscale_freq_shift)
-    return ms.Tensor((max_period**-exponents).astype(np.float32))
+    return ms.Tensor(timestep_frequencies(channels, downscale_freq_shift, max_period))
 
 
 def attention(

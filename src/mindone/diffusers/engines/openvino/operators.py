@@ -10,7 +10,7 @@ from openvino import opset15 as ov_ops
 
 from ...utils.machine import multiplies_bytes_exactly
 from ..base import Array, FlashAttention
-from ..frequencies import lowest_waves
+from ..frequencies import lowest_waves, timestep_frequencies
 from ..rounding import round_to_int8
 from . import group_norms, winograd
 from .constants import Node, ints, scalar
@@ -120,11 +120,8 @@ class Operators(Recorder):
         downscale_freq_shift: float,
         max_period: float = 10000.0,
     ) -> Node:
-        # Computed outside the graph: in bfloat16 the angles would be off by whole radians. In float32, as the reference
-        # has it, with which networks were trained: in float64 the noise at timestep 900 is another in its sixth digit.
-        half = channels // 2
-        exponents = np.float32(-math.log(max_period)) * np.arange(half, dtype=np.float32)
-        frequencies = np.exp(exponents / (half - downscale_freq_shift))
+        # Computed outside the graph: in bfloat16 the angles would be off by whole radians.
+        frequencies = timestep_frequencies(channels, downscale_freq_shift, max_period)
 
         def embed(values: NDArray[np.float32]) -> NDArray[np.float32]:
             angles = values[..., None] * frequencies
