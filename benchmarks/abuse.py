@@ -131,13 +131,19 @@ def requests() -> Iterator[tuple[str, str, bytes, dict[str, str]]]:
     for what, each in texts.items():
         yield what, "/sdapi/v1/png-info", json.dumps({"image": in_base64(with_texts(*each))}).encode(), kind
     noted = in_base64(with_texts(*texts["60 compressed texts"]))
-    yield "the same to draw from", "/sdapi/v1/img2img", json.dumps({"init_images": [noted], "steps": 1}).encode(), kind
+    drawn_from = {"init_images": [noted], "steps": 2, "width": 64, "height": 64}
+    yield "the same to draw from", "/sdapi/v1/img2img", json.dumps(drawn_from).encode(), kind
     pictures = [picture(mode) for mode in ("RGB", "L", "P", "1", "I;16", "RGBA")]
     pictures += [picture("RGB", "JPEG"), picture("RGB", "WEBP"), picture("RGBA", "WEBP")]
     for content in pictures:
         with Image.open(io.BytesIO(content)) as opened:
             what = f"{opened.format} of {SIDE}×{SIDE}, {opened.mode}"
-        body = {"init_images": [in_base64(content)], "mask": in_base64(picture("L")), "steps": 2}
+        body = {
+            "init_images": [in_base64(content)],
+            "mask": in_base64(picture("L")),
+            "steps": 2,
+            "inpaint_full_res": False,
+        }
         if len(json.dumps(body)) < 1_000_000:
             yield what, "/sdapi/v1/img2img", json.dumps({**body, "width": 64, "height": 64}).encode(), kind
     body, form_kind = form({"prompt": "a", "steps": 2, "size": "64x64"}, image=pictures[0], mask=picture("RGBA"))
@@ -176,8 +182,9 @@ def single(options: argparse.Namespace) -> None:
     """Every request alone."""
     broken = []
     with serving("--max-side", "256") as (port, pid):
-        warm = {"init_images": [in_base64(png(Image.new("RGB", (64, 64))))], "steps": 2, "width": 64, "height": 64}
-        post(port, "/sdapi/v1/img2img", warm)  # what it computes is compiled once
+        small = in_base64(png(Image.new("RGB", (64, 64), "white")))
+        warm = {"init_images": [small], "steps": 2, "width": 64, "height": 64, "inpaint_full_res": False}
+        post(port, "/sdapi/v1/img2img", {**warm, "mask": small})  # what they compute is compiled once
         for what, path, body, headers in requests():
             time.sleep(0.3)
             before = resident(pid)

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..utils.logging import get_logger
 from ..utils.printable import printable
+from .guard import PAGE
 
 if TYPE_CHECKING:
     from .catalogue import Catalogue
@@ -23,7 +24,7 @@ Log = Literal["nothing", "requests", "prompts"]
 logger = get_logger(__name__)
 
 _OFTEN = ("/healthz", "/readyz", "/metrics", "/sdapi/v1/progress", "/internal/ping")
-"""What is asked every few seconds; it has a line only where it is refused."""
+"""What is asked every few seconds; like the parts of the page, it has a line only where it is refused."""
 _LONGEST = 200
 _HUNG_UP = 499
 
@@ -56,7 +57,7 @@ class AccessLog:
         try:
             await self._app(scope, receive, noted)
         finally:
-            if status >= 400 or scope["path"] not in _OFTEN:
+            if status >= 400 or not (scope["path"] in _OFTEN or scope["path"].startswith(PAGE)):
                 self._write(scope, status, time.monotonic() - began, state.get("ticket"))
 
     def _write(self, scope: Scope, status: int, seconds: float, ticket: Ticket | None) -> None:

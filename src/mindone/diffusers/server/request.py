@@ -194,9 +194,9 @@ def _field(message: str, names: Mapping[str, str]) -> str | None:
 
 
 def on_white(picture: Image.Image) -> Image.Image:
-    """A picture without transparency."""
+    """A picture in RGB, without transparency."""
     if picture.mode != "RGBA":
-        return picture
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     white = Image.new("RGB", picture.size, "white")
     white.paste(picture, mask=picture)
     return white

@@ -15,7 +15,7 @@ from .refusals import Refusal
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture as it came, upright; ``name`` follows from its bytes and stands for it in a job."""
+    """A picture as it came, upright, in L, RGB or RGBA; ``name`` follows from its bytes and stands for it in a job."""
 
     picture: Image.Image
     name: str
@@ -45,7 +45,7 @@ def open_upload(content: bytes, field: str, max_side: int) -> Upload:
         picture = decode_picture(content, field, max_side)
     except ValueError as error:
         raise Refusal(413 if isinstance(error, PictureTooLarge) else 422, str(error), field) from None
-    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    mode = "RGBA" if picture.has_transparency_data else "L" if picture.mode in ("1", "L") else "RGB"
     upright: Image.Image = picture if picture.mode == mode else picture.convert(mode)
     return Upload(upright, f"upload-{hashlib.sha256(content).hexdigest()[:12]}")
 

@@ -120,7 +120,7 @@ def _uploads(fields: Img2Img, max_side: int) -> Uploads:
         mask = mask.resize(image.picture.size, Resampling.BOX)  # which adds no ring around it
     if mask is not None and fields.inpaint_full_res:
         return Uploads(image, mask)  # the part that is drawn has the size's proportions
-    fitted = None if mask is None else _fitted(mask, fields).convert("L")
+    fitted = _fitted(mask, fields).convert("L") if mask is not None and fields.resize_mode else mask
     return Uploads(replace(image, picture=_fitted(on_white(image.picture), fields)), fitted)
 
 

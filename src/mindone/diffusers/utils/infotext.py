@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 _NEGATIVE = "Negative prompt:"
@@ -15,6 +16,8 @@ _NAME = re.compile(r"[A-Za-z][\w \-/]*")
 _QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _LEAST_ENTRIES = 3
 """A last line with fewer is taken for a part of the prompt."""
+_MOST_ENTRIES = 1000
+"""Those beyond are not read; the interface and all its extensions together write some hundred."""
 _LONGEST_NUMBER = 40
 """Characters; the largest seed has 20."""
 _LORA = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
@@ -103,7 +106,7 @@ def parse_infotext(text: str) -> dict[str, object]:
         that are not here among them.
     """
     lines = text.strip().split("\n")
-    found = list(_entries(lines[-1]))
+    found = list(islice(_entries(lines[-1]), _MOST_ENTRIES))
     entries: dict[str, str] = {}
     if len(found) >= _LEAST_ENTRIES:
         entries = dict(found)
