@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from mindone.diffusers.server import Settings, run
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.backend import Drawn
+from mindone.diffusers.server.listening import listen
 from mindone.diffusers.server.openai_fields import EditFields, GenerationFields
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.webui_fields import NEUTRAL, NEUTRAL_OPTIONS, Img2Img, Overrides, Txt2Img
@@ -110,7 +111,7 @@ def test_answers_are_sent_without_waiting_for_more():
         writer.close()
 
     async def ask() -> None:
-        with run._listen(Settings(port=0)) as listening:
+        with listen(Settings(port=0)) as listening:
             async with await asyncio.start_server(answer, sock=listening):
                 reader, writer = await asyncio.open_connection(*listening.getsockname())
                 await reader.read()
