@@ -1,4 +1,5 @@
-"""Draw from broken checkpoints: each draws, or ends in one line that names the file, within 20 s and 2 GB.
+"""Draw from broken folders and single files: each draws, or ends in one short line that names the file, within 20 s
+and 2 GB.
 
     PYTHONPATH=tests python benchmarks/mutated_checkpoints.py --count 2000
 
@@ -16,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "bk_sdm")
+FILES = ("sd1.safetensors", "sd2.safetensors", "sdxl.safetensors")
 SECONDS, MEGABYTES = 20.0, 2048
 """What one may take: time of the processor, so that a busy machine is no finding, and memory."""
 PATIENCE = 10 * SECONDS
@@ -24,12 +26,13 @@ PATIENCE = 10 * SECONDS
 
 def worker(pipe: Connection, checkpoints: dict[str, Path], work: Path) -> None:
     """Attempt the seeds that come through the pipe, and answer with the outcomes and this process's peak memory."""
-    from mutations import attempt
+    from mutations import attempt, attempt_file
 
     while (job := pipe.recv()) is not None:
         family, seed = job
         start = time.process_time()
-        outcome = attempt(checkpoints[family], work / str(seed), seed)
+        kind = attempt_file if family.endswith(".safetensors") else attempt
+        outcome = kind(checkpoints[family], work / str(seed), seed)
         pipe.send((*outcome, time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
 
@@ -40,21 +43,26 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, nargs="*", help="these instead")
     options = parser.parse_args()
+    from mindone.diffusers.loading.convert import folder_to_file
     from tiny_pipelines import checkpoint
 
     checkpoints = {family: checkpoint(family, family == "sd1") for family in FAMILIES}
+    everything = (*FAMILIES, *FILES)
     outcomes: collections.Counter[str] = collections.Counter()
     slowest, most = 0.0, 0
     context = multiprocessing.get_context("fork")
     child: multiprocessing.process.BaseProcess | None = None
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as whole:
+        for file in FILES:
+            checkpoints[file] = Path(whole, file)
+            folder_to_file(checkpoint(file.removesuffix(".safetensors")), checkpoints[file])
         for seed in options.seeds or range(options.first, options.first + options.count):
             if child is None:
                 ours, theirs = context.Pipe()
                 child = context.Process(target=worker, args=(theirs, checkpoints, Path(name)))
                 child.start()
                 theirs.close()
-            ours.send((FAMILIES[seed % len(FAMILIES)], seed))
+            ours.send((everything[seed % len(everything)], seed))
             kind, told, seconds, memory = "did not answer", f"seed {seed}", PATIENCE, 0
             try:
                 if ours.poll(PATIENCE):

@@ -6,9 +6,14 @@ Which thing it is follows from a seed, so that a finding can be had again.
 import json
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 
 # fmt: off
 VALUES: tuple[Any, ...] = (
@@ -46,28 +51,103 @@ def mutate(checkpoint: Path, folder: Path, seed: int) -> Mutation:
 
 
 def attempt(checkpoint: Path, folder: Path, seed: int) -> tuple[str, str]:
-    """What became of one mutation ("drew", "explained" or what is wrong), and the details."""
+    """What became of one mutation of a folder ("drew", "explained" or what is wrong), and the details."""
     from tiny_pipelines import load
 
     mutation = mutate(checkpoint, folder, seed)
     told = f"seed {seed}, {mutation.file}, {mutation.field or ''} {mutation.what}"
-    try:
-        pipe = load(folder)
-        pipe("a red cat", num_inference_steps=1, height=64, width=64, output_type="np")
-        return "drew", told
-    except (ValueError, OSError) as error:
-        text = str(error)
-        if len(text.splitlines()) != 1:
-            return "several lines", f"{told}: {text!r}"
-        part = mutation.file.split("/")[0]
-        if part not in text:
-            return "names no file", f"{told}: {type(error).__name__}: {text}"
+    outcome, text = _outcome(lambda: load(folder), len(str(folder)))
+    if outcome == "explained":
+        if mutation.file.split("/")[0] not in text:
+            outcome = "names no file"
         fits = "does not fit" in text or "missing" in text
         if mutation.field and mutation.field not in text and not fits and "vocab" not in mutation.file:
-            return "names no field", f"{told}: {type(error).__name__}: {text}"
-        return "explained", told
+            outcome = "names no field"
+    return outcome, f"{told}: {text}"
+
+
+def attempt_file(file: Path, folder: Path, seed: int) -> tuple[str, str]:
+    """The same of a single file that `convert` has written, with something wrong with a tensor or an entry."""
+    from mindone.diffusers import DiffusionPipeline
+
+    folder.mkdir()
+    path = folder / "mutated.safetensors"
+    what = mutate_file(file, path, seed)
+    load = lambda: DiffusionPipeline.from_single_file(path, engine="openvino")  # noqa: E731
+    outcome, text = _outcome(load, len(str(folder)))
+    if outcome == "explained" and path.name not in text:
+        outcome = "names no file"
+    return outcome, f"seed {seed}, {what}: {text}"
+
+
+def _outcome(load: Callable[[], Any], path_length: int) -> tuple[str, str]:
+    """What loading and drawing come to, and what was said."""
+    try:
+        pipe = load()
+        pipe.set_progress_bar_config(disable=True)
+        pipe("a red cat", num_inference_steps=1, height=64, width=64, output_type="np")
+        return "drew", ""
+    except (ValueError, OSError) as error:
+        text = str(error)
+        if len(text.splitlines()) != 1 or not text.isprintable():
+            return "several lines", f"{type(error).__name__}: {text!r}"
+        return "too long" if len(text) > 500 + 2 * path_length else "explained", f"{type(error).__name__}: {text}"
     except BaseException as error:
-        return f"raised {type(error).__name__}", f"{told}: {error!s:.300}"
+        return f"raised {type(error).__name__}", f"{error!s:.300}"
+
+
+def mutate_file(file: Path, path: Path, seed: int) -> str:
+    """Copy a single file to ``path`` with one thing wrong; what it is."""
+    rng = random.Random(seed)
+    source = SafetensorsFile(file)
+    tensors, metadata = dict(source), dict(source.metadata)
+    name = rng.choice(sorted(tensors))
+    kind = rng.choice(["name", "shape", "type", "drop", "marker", "many", "entry", "config", "bytes"])
+    if kind == "bytes":
+        data, what = _mutate_bytes(file.read_bytes(), rng)
+        path.write_bytes(data)
+        return what
+    if kind == "name":
+        parts = name.split(".")
+        at = rng.randrange(len(parts))
+        parts[at : at + 1] = rng.choice([[], ["7"], ["999999"], ["x" * 600], ["a\nb"], [parts[at]] * 2])
+        tensors[".".join(parts) or "x"] = tensors.pop(name)
+    elif kind == "shape":
+        values = tensors[name].numpy()
+        shapes = [values.reshape(-1), values.reshape(1, *values.shape), values.reshape(-1)[0], values[:0], values[:1]]
+        tensors[name] = StoredTensor.from_numpy(np.ascontiguousarray(rng.choice(shapes)))
+    elif kind == "type":
+        stored = tensors[name]
+        kinds = {"I64": 8, "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "BF16": 2, "F64": 8}
+        dtype = rng.choice(sorted(kinds))
+        tensors[name] = StoredTensor(dtype, stored.shape, np.ones(stored.size * kinds[dtype], np.uint8))
+    elif kind == "drop":
+        for each in rng.sample(sorted(tensors), rng.choice([1, 3, 100])):
+            del tensors[each]
+    elif kind == "marker":
+        value = rng.choice(
+            [np.zeros(0), np.float32(1), np.float32(np.nan), np.ones((2, 2)), np.int64(7), np.bool_(True)]
+        )
+        name = rng.choice([*_MARKERS, name.removesuffix("weight") + "scale_weight", name + ".comfy_quant"])
+        tensors[name] = StoredTensor.from_numpy(np.asarray(value))
+    elif kind == "many":
+        stem = name.rsplit(".", rng.randint(1, 3))[0]
+        tensors |= {f"{stem}.{i}.weight": tensors[name] for i in range(300)}
+    elif kind == "entry":
+        metadata[rng.choice(_ENTRIES)] = rng.choice(
+            ["", "v", "epsilon", "x", "[" * 9999, "x" * 9999, "1" * 9999, "a\nb"]
+        )
+    else:
+        configs = json.loads(metadata["mindone.configs"])
+        holder = configs[rng.choice([each for each in sorted(configs) if each.endswith(".json") and configs[each]])]
+        name = ".".join(_mutate_json(holder, rng))
+        metadata["mindone.configs"] = json.dumps(configs)
+    save_file(tensors, path, metadata)
+    return f"{kind} {name!r:.200}"
+
+
+_MARKERS = ("v_pred", "ztsnr", "edm_vpred.sigma_max", "edm_vpred.sigma_min", "global_step", "scaled_fp8", "edm_std")
+_ENTRIES = ("mindone.configs", "modelspec.prediction_type", "modelspec.predict_key", "format")
 
 
 def _mutate_json(content: dict[str, Any], rng: random.Random) -> tuple[str, str]:
