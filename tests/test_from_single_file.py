@@ -139,6 +139,11 @@ def test_a_lora_on_the_command_line_has_a_weight(text, expected):
     assert WeighedLora.parse(str(WeighedLora.parse(text))) == WeighedLora(*expected)
 
 
+def test_a_loras_weight_is_bounded():
+    with pytest.raises(ValueError, match="a lora's weight must be from -1000 to 1000, got 'a:1:-1e9'"):
+        WeighedLora.parse("a:1:-1e9")
+
+
 def test_loras_of_a_job_are_a_set_with_weights():
     lora = ("b:0.5", "a", "b:1:0")
     assert merged(lora) == [WeighedLora("a"), WeighedLora("b", 1.5, 0.5)]

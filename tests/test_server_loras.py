@@ -102,11 +102,12 @@ def test_threads_have_weights_of_their_own(catalogue):
         np.testing.assert_array_equal(together[i], image)
 
 
-@pytest.mark.parametrize("tag", ["<lora:style:->", "<lora:style:1e999>", "<lora:style:1:2:3>"])
+@pytest.mark.parametrize("tag", ["<lora:style:->", "<lora:style:1e999>", "<lora:style:1:2:3>", "<lora:style:999>" * 2])
 def test_a_tag_whose_weights_are_none_is_refused(catalogue, tag):
     with pytest.raises(Refusal) as refusal:
         catalogue.key_for(Choice(), f"a cat {tag}")
     assert (refusal.value.status, refusal.value.field) == (422, "prompt")
+    assert "safetensors" not in refusal.value.message  # nor does it say the operator's paths
 
 
 def test_what_is_compiled_counts_against_the_limit(catalogue):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LARGEST_WEIGHT = 1000.0
+"""Beyond it, and long before, nothing comes out that is a picture."""
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
@@ -22,7 +24,7 @@ class WeighedLora:
         """``PATH``, ``PATH:WEIGHT``, or ``PATH:TEXT_ENCODER:UNET``; an address has colons of its own.
 
         Raises:
-            ValueError: there is no path, or a weight that is no finite number.
+            ValueError: there is no path, or a weight that is no finite number or larger than `LARGEST_WEIGHT`.
         """
         path = text
         weights: list[str] = []
@@ -37,7 +39,15 @@ class WeighedLora:
             raise ValueError(
                 f"lora must be PATH, PATH:WEIGHT or PATH:TEXT_ENCODER:UNET such as style.safetensors:0.8, got {text!r}"
             )
-        return cls(path, first, last_one)
+        found = cls(path, first, last_one)
+        if found.largest > LARGEST_WEIGHT:
+            raise ValueError(f"a lora's weight must be from -{LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}, got {text!r}")
+        return found
+
+    @property
+    def largest(self) -> float:
+        """The larger of the two weights, without its sign."""
+        return max(abs(self.text_encoder), abs(self.unet))
 
     @property
     def weights(self) -> str:
@@ -54,11 +64,11 @@ class WeighedLora:
         return {"unet": self.unet, **dict.fromkeys(TEXT_ENCODERS, self.text_encoder)}
 
 
-def merged(texts: Iterable[str]) -> list[WeighedLora]:
+def merged(loras: Iterable[str | WeighedLora]) -> list[WeighedLora]:
     """Each LoRA once, in the order of their paths; one that is named several times counts as much as all of these."""
     found: dict[str, WeighedLora] = {}
-    for text in texts:
-        one = WeighedLora.parse(text)
+    for lora in loras:
+        one = WeighedLora.parse(lora) if isinstance(lora, str) else lora
         before = found.get(one.path, WeighedLora(one.path, 0.0, 0.0))
         found[one.path] = WeighedLora(one.path, before.text_encoder + one.text_encoder, before.unet + one.unet)
     return [found[path] for path in sorted(found)]

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TypeVar
 
 from ..jobs import Job, PipelineKey
-from ..jobs.loras import WeighedLora, merged
+from ..jobs.loras import LARGEST_WEIGHT, WeighedLora, merged
 from ..jobs.profile import SUFFIX
 from ..utils.infotext import LoraTag, split_lora_tags
 from .profiles import Offer, offers
@@ -69,7 +69,12 @@ class Catalogue:
             own = offer.profile.settings.job_fields()
             values |= {field: value for field, value in own.items() if field in PipelineKey.model_fields}
         named = [WeighedLora(self._known(self._loras, tag.name, "lora"), tag.text_encoder, tag.unet) for tag in loras]
-        values["lora"] = tuple(map(str, merged(map(str, named))))
+        weighed = merged(named)
+        if any(lora.largest > LARGEST_WEIGHT for lora in weighed):  # those of several tags add up
+            raise Refusal(
+                422, f"the weight of a LoRA is at most {LARGEST_WEIGHT:g}, of all its tags together", "prompt"
+            )
+        values["lora"] = tuple(map(str, weighed))
         if choice.controlnet is not None:
             values["controlnet"] = (self._known(self._controlnets, choice.controlnet, "controlnet"),)
         return PipelineKey.of(values)
