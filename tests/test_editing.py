@@ -11,8 +11,11 @@ from golden.make_editing import GOLDEN
 from golden.make_pipelines import stored
 from image_pipelines import controlnet_folder, draw, load, mask, photo
 from mindone.diffusers import DeepCacheConfig, GuidanceCacheConfig, TaylorSeerCacheConfig
+from mindone.diffusers.jobs import Job
+from mindone.diffusers.jobs import draw as draw_job
+from mindone.diffusers.jobs import load as load_job
 from mindone.diffusers.pipelines.image_processor import resize_bicubic
-from tiny_pipelines import checkpoint
+from tiny_pipelines import PROMPT, checkpoint
 
 
 @functools.cache
@@ -129,6 +132,20 @@ def test_a_depth_estimator_of_ones_own_is_asked():
     pipe.set_progress_bar_config(disable=True)
     grey = np.asarray(photo(), np.float32).mean(axis=-1)[None]
     np.testing.assert_array_equal(draw(pipe, image=photo()), draw(pipe, image=photo(), depth_map=grey))
+
+
+@pytest.mark.parametrize("name", [EDIT, EDIT_XL])
+def test_a_job_edits_its_picture(name, tmp_path):
+    photo(80, 48).save(tmp_path / "photo.png")
+    job = Job(prompt=PROMPT, model=str(FOLDERS[name]()), image=str(tmp_path / "photo.png"), seed=3, steps=2)
+    pipe = load_job(job)
+    [image] = draw_job(pipe, job)
+    options = {"image": photo(80, 48), "num_inference_steps": 2, "generator": np.random.Generator(np.random.PCG64(3))}
+    expected = draw(pipe, output_type="pil", **options, **({"height": 48, "width": 80} if name == EDIT_XL else {}))
+    assert image.size == (80, 48)
+    np.testing.assert_array_equal(np.asarray(image), expected[0])
+    with pytest.raises(ValueError, match=f"{name} takes no strength; leave it out"):
+        draw_job(pipe, job.changed(strength=0.5))
 
 
 @pytest.mark.oracle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -197,7 +198,13 @@ def _images(
     if job.upscale is not None:
         return draw_enlarged(view, arguments, pictures, height, width, job.upscale)
     cut = job.padding_mask_crop is not None
-    return list(view(**arguments, **pictures.arguments(height, width, cut)).images)
+    arguments |= pictures.arguments(height, width, cut)
+    known = inspect.signature(type(view).__call__).parameters
+    if unknown := [name for name in arguments if name not in known]:
+        raise ValueError(f"{type(view).__name__} takes no {' and no '.join(unknown)}; leave it out")
+    if job.image is not None and "height" in known:  # or it would draw at the size of its network
+        arguments |= {"height": height, "width": width}
+    return list(view(**arguments).images)
 
 
 @cache

@@ -79,10 +79,14 @@ class AutoPipeline(DiffusionPipeline):
     _plain: ClassVar[Mapping[str, Kind]] = {}
     _controlled: ClassVar[Mapping[str, Kind]] = {}
     """The pipelines of the task by family."""
+    _made_for_it: ClassVar[tuple[Kind, ...]] = ()
+    """Pipelines of checkpoints that do the task in a way of their own, and no other."""
 
     @classmethod
     def _for_task(cls, name: str, controlled: bool) -> Kind:
         """The pipeline for the task that is of the family of another one."""
+        if (own := PIPELINES.get(name)) in cls._made_for_it and own is not None and not controlled:
+            return own
         table = cls._controlled if controlled else cls._plain
         family = next((family for family in _FAMILIES if name.startswith(family)), "")
         if family not in table:
@@ -140,6 +144,11 @@ class AutoPipelineForImage2Image(AutoPipeline):
         "StableDiffusion": StableDiffusionControlNetImg2ImgPipeline,
         "StableDiffusionXL": StableDiffusionXLControlNetImg2ImgPipeline,
     }
+    _made_for_it = (
+        StableDiffusionInstructPix2PixPipeline,
+        StableDiffusionXLInstructPix2PixPipeline,
+        StableDiffusionDepth2ImgPipeline,
+    )
 
 
 class AutoPipelineForInpainting(AutoPipeline):
