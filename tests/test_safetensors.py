@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mindone.diffusers.loading import SafetensorsFile, StoredTensor, save_file
+from mindone.diffusers.loading.safetensors import Float8Tensor
 
 TENSORS = {
     "half": np.arange(6, dtype=np.float16).reshape(2, 3),
@@ -315,6 +316,10 @@ def test_the_scale_beside_a_float8_weight_is_multiplied_in_and_is_no_tensor_of_i
     np.testing.assert_array_equal(tensors["a.weight"].numpy(), np.full((2, 2), np.float32(0.3)))
     rows = float8_file(tmp_path / "rows.safetensors", **{name: np.array([2.0, 3.0], np.float32)})["a.weight"]
     assert rows.numpy().tolist() == [[2, 2], [3, 3]] and rows.dtype == "F32"
+    # What is cut out of it, or seen in another shape, stays in the file as well.
+    assert rows.rows(1, 2).numpy().tolist() == [[3, 3]] and isinstance(rows.rows(1, 2), Float8Tensor)
+    assert rows.reshape((2, 1, 2)).numpy().tolist() == [[[2, 2]], [[3, 3]]]
+    assert rows.reshape((4,)).numpy().tolist() == [2, 2, 3, 3]
 
 
 def test_what_says_how_weights_are_quantised_is_heeded_or_refused(tmp_path):

@@ -161,6 +161,18 @@ class Float8Tensor(StoredTensor):
         """Bytes of the wider tensor."""
         return self.size * ITEM_BYTES[self.dtype]
 
+    def reshape(self, shape: tuple[int, ...]) -> StoredTensor:
+        """The same in another shape, still in the file; with a scale per row the rows must stay what they are."""
+        if self._scale is not None and self._scale.size > 1 and shape[:1] != self.shape[:1]:
+            return super().reshape(shape)
+        return Float8Tensor(self._stored.reshape(shape), self._scale)
+
+    def rows(self, begin: int, end: int) -> StoredTensor:
+        """The slice ``[begin:end]`` along the first axis, still in the file."""
+        per_row = self._scale is not None and self._scale.size > 1
+        scale = self._scale.reshape(-1)[begin:end] if self._scale is not None and per_row else self._scale
+        return Float8Tensor(self._stored.rows(begin, end), scale)
+
 
 @functools.cache
 def _float8_values(dtype: str) -> NDArray[np.float16]:
