@@ -6,12 +6,14 @@ The classes are imported when first used (``registry`` says from where).
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import look_up
-from .registry import FILES, scheduler_class, scheduler_classes
+from .registry import FILES
 from .short_names import SHORT_NAMES, by_name
 
 if TYPE_CHECKING:
     from .arrays import draw_noise as draw_noise
     from .base import Scheduler as Scheduler
+    from .base import scheduler_class as scheduler_class
+    from .base import scheduler_classes as scheduler_classes
     from .calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .ddim import DDIMScheduler as DDIMScheduler
     from .ddpm import DDPMScheduler as DDPMScheduler
@@ -44,13 +46,17 @@ _HOME = {
     "SchedulerMixin": f"{__name__}.base:Scheduler",
     "SchedulerOutput": f"{__name__}.output",
     "draw_noise": f"{__name__}.arrays",
+    "scheduler_class": f"{__name__}.base",
+    "scheduler_classes": f"{__name__}.base",
 }
 
-__all__ = [*sorted(_HOME), "SHORT_NAMES", "SCHEDULERS", "by_name", "scheduler_class", "scheduler_classes"]
+__all__ = [*sorted(_HOME), "SHORT_NAMES", "SCHEDULERS", "by_name"]
 
 
 def __getattr__(name: str) -> Any:
-    return scheduler_classes() if name == "SCHEDULERS" else look_up(__name__, _HOME, name)
+    if name == "SCHEDULERS":
+        return look_up(__name__, _HOME, "scheduler_classes")()
+    return look_up(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

@@ -12,10 +12,18 @@ from . import betas
 from .arrays import Array, Generators, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
-from .registry import scheduler_class, scheduler_classes
 from .spacing import closing_in, sigma_spacing
 
-__all__ = ["Array", "Generators", "Scheduler", "SchedulerOutput", "Stepped", "draw_noise", "scheduler_class"]
+__all__ = [
+    "Array",
+    "Generators",
+    "Scheduler",
+    "SchedulerOutput",
+    "Stepped",
+    "draw_noise",
+    "scheduler_class",
+    "scheduler_classes",
+]
 
 S = TypeVar("S", bound="Scheduler")
 Timestep = Any  # a number, or a scalar array of NumPy's or MindSpore's
@@ -132,7 +140,7 @@ class Scheduler(ConfiguredScheduler):
             if self.last_timestep is not None and steps > 1:
                 self._begin(self._layout_at(self._stretched(self.timesteps, self.last_timestep)))
         elif named[0] not in self.takes:
-            others = ", ".join(other for other, cls in scheduler_classes().items() if named[0] in cls.takes)
+            others = ", ".join(other for other, cls in Scheduler.library().items() if named[0] in cls.takes)
             raise ValueError(f"{type(self).__name__} takes no custom {named[0]}; {others} do")
         else:
             values = self._checked_custom(named[0], given[named[0]])
@@ -151,7 +159,7 @@ class Scheduler(ConfiguredScheduler):
     def _stretched(self, timesteps: np.ndarray, last: int) -> np.ndarray:
         """As many whole timesteps, from the first of these down to ``last``."""
         if "timesteps" not in self.takes:
-            others = ", ".join(other for other, cls in scheduler_classes().items() if "timesteps" in cls.takes)
+            others = ", ".join(other for other, cls in Scheduler.library().items() if "timesteps" in cls.takes)
             raise ValueError(f"{type(self).__name__} takes no last_timestep; {others} do")
         if not 0 <= last <= timesteps[0] - len(timesteps) + 1:
             most = int(timesteps[0]) - len(timesteps) + 1
@@ -340,3 +348,13 @@ class Scheduler(ConfiguredScheduler):
             limit = self._options["clip_sample_range"]
             return sample.clip(-limit, limit)
         return sample
+
+
+def scheduler_class(name: object) -> type[Scheduler]:
+    """See `ConfiguredScheduler.named`."""
+    return Scheduler.named(name)
+
+
+def scheduler_classes() -> dict[str, type[Scheduler]]:
+    """See `ConfiguredScheduler.library`."""
+    return Scheduler.library()

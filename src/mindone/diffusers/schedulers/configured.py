@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import warnings
@@ -14,12 +15,12 @@ from ..loading.configurable import Configurable
 from ..loading.fields import naming
 from ..utils.types import Value
 from . import foreign, options
-from .registry import CLASSES, scheduler_class, scheduler_classes
-
-if TYPE_CHECKING:
-    from .base import Scheduler
+from .registry import FILES, define
 
 C = TypeVar("C", bound="ConfiguredScheduler")
+
+CLASSES: dict[str, type[ConfiguredScheduler]] = {}
+"""The classes that are imported so far, those that a program defined for itself included."""
 
 
 class ConfiguredScheduler(Configurable):
@@ -41,7 +42,7 @@ class ConfiguredScheduler(Configurable):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.__name__.endswith("Scheduler"):
-            CLASSES[cls.__name__] = cls  # type: ignore[assignment]  # they are subclasses of Scheduler
+            CLASSES[cls.__name__] = cls
             parameters = [
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
                 for name, value in {**cls.defaults, **cls.idle}.items()
@@ -81,6 +82,24 @@ class ConfiguredScheduler(Configurable):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @classmethod
+    def named(cls: type[C], name: object) -> type[C]:
+        """The scheduler class of that name: one of ``registry.FILES``, or a subclass that a program defined.
+
+        Raises:
+            ValueError: there is none; the known ones are listed.
+        """
+        define(str(name))
+        found = CLASSES.get(str(name))
+        if found is None or not issubclass(found, cls):
+            raise ValueError(f"unknown scheduler class {name!r}; the known ones are {', '.join({**FILES, **CLASSES})}")
+        return found
+
+    @classmethod
+    def library(cls: type[C]) -> dict[str, type[C]]:
+        """Every scheduler class of the library by its name."""
+        return {name: cls.named(name) for name in FILES}
+
+    @classmethod
     def extract_init_dict(
         cls, config_dict: Mapping[str, Value], **overrides: Value
     ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
@@ -105,6 +124,18 @@ class ConfiguredScheduler(Configurable):
     def samples(cls, levels: str, config: Mapping[str, Value]) -> bool:
         """Whether this class samples networks trained on such noise levels (`foreign.trained_levels`)."""
         return levels == foreign.DISCRETE
+
+    @classmethod
+    def _check_trained_levels(cls, config: Mapping[str, Value]) -> None:
+        """Raises ValueError where the network was trained on noise levels that this class does not sample."""
+        levels = foreign.trained_levels(config)
+        if levels is None or cls.samples(levels, config):
+            return
+        suited = [name for name, other in ConfiguredScheduler.library().items() if other.samples(levels, config)]
+        advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
+        raise ValueError(
+            f"{cls.__name__} cannot sample this checkpoint, which was trained on {levels} noise levels; {advice}"
+        )
 
     @overload
     @classmethod
@@ -142,11 +173,12 @@ class ConfiguredScheduler(Configurable):
                 "use from_pretrained for a folder or a model's name"
             )
         if not cls.defaults:
-            return scheduler_class(config.get("_class_name")).from_config(  # type: ignore[call-overload,no-any-return]
+            return ConfiguredScheduler.named(config.get("_class_name")).from_config(  # type: ignore[call-overload,no-any-return]
                 config, return_unused_kwargs, **overrides
             )
         init, unused, hidden = cls.extract_init_dict(config, **overrides)
-        foreign.check(cls, {**config, **overrides}, hidden)
+        cls._check_trained_levels({**config, **overrides})
+        foreign.report_lost(cls.__name__, hidden, _method_options)
         scheduler = cls(**init, **({} if return_unused_kwargs else unused))
         scheduler.config = Config(hidden, scheduler.config)
         return (scheduler, unused) if return_unused_kwargs else scheduler
@@ -202,10 +234,10 @@ class ConfiguredScheduler(Configurable):
         return scheduler
 
     @property
-    def compatibles(self) -> list[type[Scheduler]]:
+    def compatibles(self) -> list[type[ConfiguredScheduler]]:
         """The classes that ``from_config`` can make from this scheduler's config."""
         levels = foreign.trained_levels(self.config) or foreign.DISCRETE
-        return [cls for cls in scheduler_classes().values() if cls.samples(levels, self.config)]
+        return [cls for cls in ConfiguredScheduler.library().values() if cls.samples(levels, self.config)]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items() if k[0] != '_')})"
@@ -219,3 +251,9 @@ class ConfiguredScheduler(Configurable):
 
     def _prepare(self) -> None:
         """Build the tables that depend on the config alone."""
+
+
+@functools.cache
+def _method_options() -> frozenset[str]:
+    """Every option of the library's classes."""
+    return frozenset(name for cls in ConfiguredScheduler.library().values() for name in {**cls.defaults, **cls.idle})

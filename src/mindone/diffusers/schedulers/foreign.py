@@ -10,18 +10,11 @@ Configs travel: ``X.from_config(pipe.scheduler.config)`` hands one class's optio
 - How one method goes about it (``solver_order``, ``skip_prk_steps``, …) means nothing to another, and is left out.
 """
 
-from __future__ import annotations
-
 import functools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Mapping
 
 from ..utils import logging
-from .registry import scheduler_classes
 from .shown import shown
-
-if TYPE_CHECKING:
-    from .configured import ConfiguredScheduler
 
 logger = logging.get_logger(__name__)
 
@@ -59,39 +52,23 @@ def is_continuous(config: Mapping[str, object]) -> bool:
     return config.get("timestep_type") == "continuous" and config.get("prediction_type") == "v_prediction"
 
 
-def check(cls: type[ConfiguredScheduler], config: Mapping[str, object], hidden: Mapping[str, object]) -> None:
-    """Refuse or report what a class cannot honour.
+def report_lost(name: str, hidden: Mapping[str, object], method_options: Callable[[], Container[str]]) -> None:
+    """Warn, once, of the fields of a config that would have changed the samples and that a class cannot honour.
 
     Args:
-        cls: the scheduler's class.
-        config: the whole config, with what replaces its entries.
+        name: the class's.
         hidden: the entries that the class does not have and that somebody chose.
-
-    Raises:
-        ValueError: the network was trained on noise levels that the class does not sample.
+        method_options: gives the options of all classes; asked only where the other fields do not decide.
     """
-    levels = trained_levels(config)
-    if levels is not None and not cls.samples(levels, config):
-        suited = [name for name, other in scheduler_classes().items() if other.samples(levels, config)]
-        advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
-        raise ValueError(
-            f"{cls.__name__} cannot sample this checkpoint, which was trained on {levels} noise levels; {advice}"
-        )
-    lost = [name for name, value in hidden.items() if _matters(name, value)]
+    lost = [field for field, value in hidden.items() if _matters(field, value, method_options)]
     if lost:
-        _warn(cls.__name__, tuple(f"{name:.60}={shown(hidden[name])}" for name in lost))
+        _warn(name, tuple(f"{field:.60}={shown(hidden[field])}" for field in lost))
 
 
-def _matters(name: str, value: object) -> bool:
+def _matters(name: str, value: object, method_options: Callable[[], Container[str]]) -> bool:
     if name in VISIBLE:
         return value is not None and value != VISIBLE[name]
-    return not name.startswith("_") and value not in (None, False) and name not in _method_options()
-
-
-@functools.cache
-def _method_options() -> frozenset[str]:
-    """Every option of the classes that are here."""
-    return frozenset(name for cls in scheduler_classes().values() for name in {**cls.defaults, **cls.idle})
+    return not name.startswith("_") and value not in (None, False) and name not in method_options()
 
 
 @functools.cache

@@ -3,13 +3,7 @@
 Nothing is imported until a class is asked for, so that listing names costs nothing.
 """
 
-from __future__ import annotations
-
 import importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .base import Scheduler
 
 FILES = {
     "DDIMScheduler": "ddim",
@@ -32,23 +26,8 @@ FILES = {
 }
 """The file that defines each class, by the class's name in ``_class_name`` and ``model_index.json``."""
 
-CLASSES: dict[str, type[Scheduler]] = {}
-"""The classes that are imported so far, those that a program defined for itself included."""
 
-
-def scheduler_class(name: object) -> type[Scheduler]:
-    """The scheduler class of that name: one of ``FILES``, or a subclass of ``Scheduler`` that a program defined.
-
-    Raises:
-        ValueError: there is none; the known ones are listed.
-    """
-    if str(name) in FILES:
-        importlib.import_module(f"{__package__}.{FILES[str(name)]}")
-    if str(name) not in CLASSES:
-        raise ValueError(f"unknown scheduler class {name!r}; the known ones are {', '.join({**FILES, **CLASSES})}")
-    return CLASSES[str(name)]
-
-
-def scheduler_classes() -> dict[str, type[Scheduler]]:
-    """Every scheduler class of the library by its name."""
-    return {name: scheduler_class(name) for name in FILES}
+def define(name: str) -> None:
+    """Import the file that defines the class of that name, if it is one of ``FILES``."""
+    if name in FILES:
+        importlib.import_module(f"{__package__}.{FILES[name]}")

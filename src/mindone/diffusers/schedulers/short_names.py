@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from .registry import scheduler_class
-
 if TYPE_CHECKING:
     from .base import Scheduler
 
@@ -77,5 +75,7 @@ def by_name(short_name: str, config: Mapping[str, object]) -> Scheduler:
     """
     if short_name not in SHORT_NAMES:
         raise ValueError(f"unknown scheduler {short_name!r}; choose one of {LISTED}")
+    from .base import scheduler_class  # with it comes NumPy, which a list of names needs not
+
     method = SHORT_NAMES[short_name]
     return scheduler_class(method.class_name).from_config(config, False, **method.options)
