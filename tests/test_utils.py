@@ -16,6 +16,7 @@ from PIL import Image
 
 from mindone.diffusers import interrupts
 from mindone.diffusers.utils import atomic_write, files, load_image, logging, make_image_grid, progress_bar, write_json
+from mindone.diffusers.utils.errors import in_one_line
 from mindone.diffusers.utils.scratch import Scratch
 
 
@@ -287,3 +288,15 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     found = {str(path.relative_to(target)): path.read_text() for path in target.rglob("*") if path.is_file()}
     assert found == {"index.json": "index.json", "unet/weights": "unet/weights", "z": "z", "unet/old": "stays"}
     assert [path.name for path in target.parent.iterdir()] == ["model"]
+
+
+def test_a_message_with_what_a_file_says_reaches_the_terminal_escaped(capsys, monkeypatch):
+    monkeypatch.setattr(python_logging.getLogger(), "handlers", [])
+    logging.get_logger("mindone.diffusers.somewhere").warning("unknown key %s\nand more", "\x1b]0;title\x07a\u202eb")
+    assert capsys.readouterr().err == "WARNING: unknown key \\x1b]0;title\\x07a\\u202eb\nand more\n"
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end():
+    shown = in_one_line(ValueError("unknown keys in model.safetensors: " + "\x1b[2J, " * 5000 + "; known are a, b"))
+    assert len(shown) == 500 and shown.isprintable()
+    assert shown.startswith("unknown keys in model.safetensors: \\x1b[2J, ") and shown.endswith("; known are a, b")

@@ -6,6 +6,8 @@ Messages go to standard error, unless the program has configured Python's loggin
 import logging
 import sys
 
+from .printable import printable
+
 DEBUG, INFO, WARNING, ERROR, CRITICAL = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL
 
 _LIBRARY = "mindone.diffusers"
@@ -18,7 +20,8 @@ class _StandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if logging.getLogger().handlers:
             return
-        text = self.format(record)
+        # What a file or a client says may be in a message; a traceback keeps its lines.
+        text = "\n".join(printable(line) for line in self.format(record).split("\n"))
         bars = sys.modules.get("tqdm")
         if bars is not None:
             bars.tqdm.write(text, file=sys.stderr)
