@@ -17,6 +17,7 @@ pytest.importorskip("fastapi", reason="the [serve] extra is not installed")
 from fastapi.testclient import TestClient
 
 from mindone.diffusers.jobs import Job
+from mindone.diffusers.jobs.picture_files import picture_file
 from mindone.diffusers.jobs.pictures import Pictures
 from mindone.diffusers.jobs.png import KEYWORD, png_bytes
 from mindone.diffusers.server import Settings
@@ -510,6 +511,10 @@ def test_whatever_a_strangers_file_says_png_info_answers(client, said):
     assert png_info(client, png(Image.new("RGB", (8, 8)), pnginfo=chunks)).status_code == 200
 
 
-def test_a_damaged_file_has_no_parameters_and_a_picture_of_another_kind_none_either(client):
-    assert png_info(client, PICTURE[:-20]).status_code == 422
-    assert png_info(client, b"hello").json() == {"info": "", "items": {}, "parameters": {}}
+def test_a_jpeg_file_carries_its_parameters_too_and_what_is_no_picture_is_refused(client, tmp_path):
+    job = Job(prompt="a red cat", steps=3, seed=7)
+    _, content = picture_file(tmp_path / "a.jpg", Image.new("RGB", (64, 32)), job, {})
+    told = png_info(client, content).json()
+    assert told["info"].startswith("a red cat\nSteps: 3") and told["parameters"]["seed"] == 7
+    for content in (PICTURE[:-20], b"hello", b"\xff\xd8\xff\xe1\xff"):
+        assert png_info(client, content).status_code == 422

@@ -186,17 +186,31 @@ def _job_of(remembered: Mapping[str, object]) -> Job:
 
 
 def _read(path: str | os.PathLike[str], keywords: tuple[str, ...], content: bytes | None = None) -> PngTexts:
+    with _opened(path) if content is None else io.BytesIO(content) as file:
+        return texts_in(file, os.fspath(path), keywords)
+
+
+def texts_in(file: BinaryIO, name: str, keywords: tuple[str, ...] = (KEYWORD, INFOTEXT)) -> PngTexts:
+    """The texts of an image file that is open, by their keywords.
+
+    Args:
+        file: at its beginning.
+        name: what an error calls it.
+        keywords: the texts that are wanted.
+
+    Raises:
+        ValueError: it is no PNG, JPEG or WebP, or is damaged.
+    """
     try:
-        with _opened(path) if content is None else io.BytesIO(content) as file:
-            try:
-                return read_png_texts(file, keywords)
-            except NotPng:
-                file.seek(0)
-                return read_exif_texts(file, KEYWORD, INFOTEXT)
+        try:
+            return read_png_texts(file, keywords)
+        except NotPng:
+            file.seek(0)
+            return read_exif_texts(file, KEYWORD, INFOTEXT)
     except UnidentifiedImageError:
-        raise ValueError(f"{os.fspath(path)} is not a PNG, JPEG or WebP image") from None
+        raise ValueError(f"{name} is not a PNG, JPEG or WebP image") from None
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)} is unusable: {error}") from None
+        raise ValueError(f"{name} is unusable: {error}") from None
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:

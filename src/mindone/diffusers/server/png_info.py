@@ -1,29 +1,26 @@
-"""The parameters in an uploaded PNG file, in the form of the well-known web user interface."""
+"""The parameters in an uploaded image file, in the form of the well-known web user interface."""
 
 from __future__ import annotations
 
 import io
 import json
 
-from ..jobs.png import INFOTEXT, KEYWORD, parameters_of
+from ..jobs.png import INFOTEXT, KEYWORD, parameters_of, texts_in
 from ..utils.infotext import format_infotext
-from ..utils.png_texts import NotPng, PngTexts, read_png_texts
 from .refusals import Refusal
 
 
 def png_info_of(content: bytes, field: str) -> dict[str, object]:
     """``info``, the text of the parameters; ``items``, the text chunk that it stands in; ``parameters``, the same under
-    our names. Pixels are not decoded. A picture of another kind carries nothing.
+    our names. Pixels are not decoded.
 
     Raises:
-        Refusal: it is a damaged PNG file, or holds more text than parameters have.
+        Refusal: it is no PNG, JPEG or WebP file, is damaged, or holds more text than parameters have.
     """
     try:
-        said = read_png_texts(io.BytesIO(content), (KEYWORD, INFOTEXT))
-    except NotPng:
-        said = PngTexts(0, 0)
+        said = texts_in(io.BytesIO(content), field)
     except ValueError as error:
-        raise Refusal(422, f"{field} cannot be read: {error}", field) from None
+        raise Refusal(422, str(error), field) from None
     parameters = parameters_of(said) or {}
     # Version 0.1 wrote a text of its own into the same chunk.
     text = format_infotext(parameters) if parameters and KEYWORD in said.texts else said.texts.get(INFOTEXT, "")

@@ -87,7 +87,7 @@ async def set_options(request: Request, given: Annotated[Overrides, Body()]) -> 
 
 @router.post("/png-info")
 async def png_info(picture: Annotated[Picture, Body()]) -> JSONResponse:
-    """The parameters in a PNG file, ours or that interface's."""
+    """The parameters in a PNG, JPEG or WebP file, ours or that interface's."""
     content = await asyncio.to_thread(from_base64, picture.image, "image")
     return JSONResponse(await asyncio.to_thread(png_info_of, content, "image"))
 

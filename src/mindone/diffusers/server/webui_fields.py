@@ -240,7 +240,7 @@ class Img2Img(TextFields):
 
 
 class Picture(BaseModel):
-    """A PNG file in base64."""
+    """A PNG, JPEG or WebP file in base64."""
 
     model_config = ConfigDict(extra="forbid")
 
