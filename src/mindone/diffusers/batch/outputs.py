@@ -127,6 +127,7 @@ class LocalLog:
     """A file whose lines are on the disk once they are added; locked, so that no two processes draw the same jobs."""
 
     def __init__(self, path: Path):
+        self._path = path
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  it stays open, and locked, until close()
         if fcntl is not None:
             try:
@@ -159,8 +160,10 @@ class LocalLog:
             while written < len(content):
                 written += self._file.write(content[written:])
             os.fsync(self._file.fileno())
-        except BaseException:
+        except BaseException as error:
             self._file.truncate(self._size)
+            if isinstance(error, OSError) and error.errno:
+                raise OSError(error.errno, error.strerror, str(self._path)) from None
             raise
         self._size += len(content)
 
