@@ -36,7 +36,7 @@ def service():
 def ticket(service: Service, seed: int = 0, steps: int = 100, size: int = 64) -> Ticket:
     key = service.catalogue.key()
     job = Job(**{**key.to_dict(), "prompt": "a red cat", "steps": steps, "height": size, "width": size, "seed": seed})
-    return Ticket(job, "a", Pictures())
+    return Ticket(job, "a", Pictures)
 
 
 def wait_for(condition, seconds=600):
