@@ -221,8 +221,8 @@ def test_a_base_and_its_refiner_share_parts_and_the_way():
 def test_what_sdxl_is_conditioned_on_changes_the_picture(conditions):
     pipe = sharing("sdxl")
     options = {"num_inference_steps": 2, "output_type": "np"}
-    plain, told = (pipe(PROMPT, generator=generator(), **options, **more).images for more in ({}, conditions))
-    assert np.abs(plain - told).max() > 1e-4
+    plain, conditioned = (pipe(PROMPT, generator=generator(), **options, **more).images for more in ({}, conditions))
+    assert np.abs(plain - conditioned).max() > 1e-4
 
 
 def test_turbo_draws_in_one_step_without_guidance():

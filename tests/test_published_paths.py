@@ -98,14 +98,16 @@ def test_a_path_that_nobody_published_is_no_module():
 
 @pytest.mark.parametrize("name", ["FluxPipeline", "StableDiffusion3Pipeline", "SanaPipeline", "FluxTransformer2DModel"])
 def test_a_family_that_is_not_here_is_named_with_what_is(name):
-    told = r"this library draws with Stable Diffusion 1, 2 and XL; it has .*(StableDiffusionXLPipeline|UNet2DCondition)"
+    expected = (
+        r"this library draws with Stable Diffusion 1, 2 and XL; it has .*(StableDiffusionXLPipeline|UNet2DCondition)"
+    )
     for package in (
         "mindone.diffusers",
         "mindone.diffusers.pipelines" if "Pipe" in name else "mindone.diffusers.models",
     ):
-        with pytest.raises(ImportError, match=f"cannot import name '{name}' from '{package}': {told}"):
+        with pytest.raises(ImportError, match=f"cannot import name '{name}' from '{package}': {expected}"):
             exec(f"from {package} import {name}", {})
-        with pytest.raises(AttributeError, match=f"module '{package}' has no attribute '{name}': {told}"):
+        with pytest.raises(AttributeError, match=f"module '{package}' has no attribute '{name}': {expected}"):
             getattr(importlib.import_module(package), name)
         assert not hasattr(importlib.import_module(package), name)
 

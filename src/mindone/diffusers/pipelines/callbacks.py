@@ -147,7 +147,7 @@ class IPAdapterScaleCutoffCallback(PipelineCallback):
 
 
 class OlderCallback:
-    """``callback`` and ``callback_steps`` of calls: ``callback(step, timestep, latents)``, every so many steps.
+    """``callback`` and ``callback_steps`` of calls: ``callback(step, timestep, latents)``, at every ``callback_steps``-th step.
 
     As published, a step of a solver of second order counts once, and PNDM's first extra ones not at all.
 

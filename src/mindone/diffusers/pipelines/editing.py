@@ -140,7 +140,7 @@ def normalized_depths(depths: Floats) -> Floats:
 
 
 def check_channels_beside(pipe: Pipeline, beside: int) -> None:
-    """The network must take so many channels besides the latents, and follow no IP-Adapter."""
+    """The network must take ``beside`` channels besides the latents, and follow no IP-Adapter."""
     channels, latent = pipe.unet.config["in_channels"], pipe.vae.config["latent_channels"]
     if channels != latent + beside:
         raise ValueError(

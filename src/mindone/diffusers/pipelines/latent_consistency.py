@@ -49,7 +49,7 @@ class LatentConsistencyModelPipeline(StableDiffusionPipeline):
         """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
 
         Args:
-            original_inference_steps: the distillation's steps, of which the run's are chosen; by default the
+            original_inference_steps: the distillation's steps, from which the run chooses; by default the
                 scheduler's own, 50.
             negative_prompt, negative_prompt_embeds: must be None: the network was distilled with guidance against the
                 empty text.
