@@ -147,7 +147,7 @@ class IPAdapterScaleCutoffCallback(PipelineCallback):
 
 
 class OlderCallback:
-    """``callback`` and ``callback_steps`` of calls: ``callback(step, timestep, latents)``, at every ``callback_steps``-th step.
+    """``callback`` and ``callback_steps`` of calls: ``callback(step, timestep, latents)`` at some of the steps.
 
     As published, a step of a solver of second order counts once, and PNDM's first extra ones not at all.
 
