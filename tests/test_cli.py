@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import inspect
 import shlex
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from mindone.diffusers import __version__, cli, jobs
+from mindone.diffusers import StableDiffusionPipeline, __version__, cli, jobs
 from mindone.diffusers.jobs import run
 from mindone.diffusers.jobs.png import read_infotext, read_job, read_parameters
 from mindone.diffusers.utils import files, logging
@@ -84,6 +85,7 @@ def test_options_reach_the_pipeline(monkeypatch):
         seen["karras"] = pipe.scheduler.config.use_karras_sigmas
         return type("Output", (), {"images": [Image.new("RGB", (8, 8))]})
 
+    draw.__signature__ = inspect.signature(StableDiffusionPipeline.__call__)
     monkeypatch.setattr("mindone.diffusers.StableDiffusionPipeline.__call__", draw)
     options = {
         "--guidance-scale": 3.5,
