@@ -79,7 +79,7 @@ def test_a_scheduler_is_one_file_and_a_line_in_each_register(copy):
 
 def test_an_operator_is_a_function_and_a_line_per_engine(copy):
     for path, text in {
-        "functional.py": "\n\ndef square(x: Array) -> Array:\n    return engines.ops.square(x)\n",
+        "functional.py": "\n\ndef square(x: Array) -> Array:\n    return operations.ops.square(x)\n",
         "engines/mindspore/operators.py": "\n\ndef square(x: Array) -> Array:\n    return x * x\n",
         "engines/openvino/operators.py": "\n\nOperators.square = lambda self, x: ov_ops.multiply(x, x)\n",
     }.items():

@@ -1,13 +1,15 @@
-"""The layout of the code: imports run one way."""
+"""The layout of the code: imports run one way, and never in a circle."""
 
 import ast
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import mindone.diffusers
 
+NAME = "mindone.diffusers"
 PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
     "cli": {"batch", "bench", "tune", "jobs", "loading", "server", "utils"},
@@ -29,27 +31,147 @@ LAYERS = {
 }
 """What each part may import; the package's own lazy names count as nothing."""
 
+UPWARDS = {("pipelines.tuning", "jobs"), ("pipelines.tuning", "tune")}
+"""Modules that import a part above their own all the same, by an absolute name. This list may only shrink."""
 
-def imported(path: Path) -> set[str]:
-    """The parts of the package that a file imports, anywhere in it."""
-    depth = len(path.relative_to(PACKAGE).parts)
-    parts = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            parts |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
-    return parts & LAYERS.keys()
+CIRCLES = [
+    {
+        "jobs.stacks",
+        "pipelines.base",
+        "pipelines.tuning",
+        "tune.costs",
+        "tune.front",
+        "tune.likeness",
+        "tune.rehearsal",
+    },
+]
+"""Modules that still import one another, in however many steps. This list may only shrink."""
+
+BY_NAME = {
+    "lazy",
+    "published_paths",
+    "cli.group",
+    "pipelines.components",
+    "pipelines.tuning",
+    "schedulers.registry",
+    "utils.extras",
+}
+"""Modules that import others by strings, which no reader of imports sees. This list may only shrink."""
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+# ---- reading imports -------------------------------------------------------------------------------------------------
 
 
-def test_types_are_real():
-    words = sum(len(re.findall(r"\bAny\b", path.read_text(encoding="utf-8"))) for path in FILES)
-    assert words < 150
+def modules_of(package: Path, name: str) -> dict[str, Path]:
+    """Every module of a package by its full name."""
+    modules = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = [name, *path.relative_to(package).with_suffix("").parts]
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+def imports_of(module: str, modules: Mapping[str, Path]) -> set[str]:
+    """The modules that one imports: by relative and absolute names, inside functions, and for type checkers.
+
+    What a package imports for type checkers alone are its lazy public names, and not counted.
+    """
+    path = modules[module]
+    is_package = path.name == "__init__.py"
+    found = set()
+    for node in _nodes(ast.parse(path.read_text(encoding="utf-8")), skips_typing=is_package):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = module.split(".")[: len(module.split(".")) - node.level + is_package] if node.level else []
+            source = ".".join([*start, *([node.module] if node.module else [])])
+            named = {f"{source}.{alias.name}" for alias in node.names}
+            found |= named if named <= modules.keys() else (named & modules.keys()) | {source}
+    return (found & modules.keys()) - {module}
+
+
+def _nodes(tree: ast.AST, skips_typing: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        is_typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not (skips_typing and is_typing):
+            yield node
+            yield from _nodes(node, skips_typing)
+
+
+def circles_of(imports: Mapping[str, set[str]]) -> list[set[str]]:
+    """The largest sets of modules each of which leads to every other one."""
+    reached = {module: _reachable(module, imports) for module in imports}
+    circles = []
+    for module, others in reached.items():
+        circle = {other for other in others if module in reached[other]}
+        if circle and circle not in circles:
+            circles.append(circle)
+    return circles
+
+
+def _reachable(module: str, imports: Mapping[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = imports[waiting.pop()] - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+# ---- the rules -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    modules = modules_of(PACKAGE, NAME)
+    return {
+        module.removeprefix(f"{NAME}."): {each.removeprefix(f"{NAME}.") for each in imports_of(module, modules)}
+        for module in modules
+    }
 
 
 @pytest.mark.parametrize("part", LAYERS)
-def test_imports_run_one_way(part):
-    files = [PACKAGE / f"{part}.py"] if (PACKAGE / f"{part}.py").exists() else (PACKAGE / part).rglob("*.py")
-    for path in files:
-        assert imported(path) <= LAYERS[part] | {part}, path
+def test_imports_run_one_way(part, imports):
+    for module, others in imports.items():
+        if module.split(".")[0] == part:
+            parts = {other.split(".")[0] for other in others} & LAYERS.keys()
+            allowed = LAYERS[part] | {part} | {above for each, above in UPWARDS if each == module}
+            assert parts <= allowed, module
+
+
+def test_types_are_real():
+    texts = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    assert sum(len(re.findall(r"\bAny\b", text)) for text in texts) < 150
+
+
+def test_no_modules_import_one_another(imports):
+    assert sorted(circles_of(imports), key=sorted) == sorted(CIRCLES, key=sorted)
+
+
+def test_modules_are_imported_by_name_in_few_places():
+    found = set()
+    for module, path in modules_of(PACKAGE, NAME).items():
+        text = path.read_text(encoding="utf-8")
+        if "import_module(" in text or ("look_up(" in text and "def __getattr__(" not in text):
+            found.add(module.removeprefix(f"{NAME}."))
+    assert found <= BY_NAME
+
+
+@pytest.mark.parametrize(
+    "there, back",
+    [
+        ("from .second import x", "from . import first"),
+        ("import house.second", "from house.first import x"),
+        ("def f():\n    from .part.third import x", "from .first import x"),
+        ("from .second import x", "if TYPE_CHECKING:\n    from .first import x"),
+    ],
+)
+def test_circles_of_every_kind_are_seen(tmp_path, there, back):
+    (tmp_path / "part").mkdir()
+    sources = {"__init__": "", "part/__init__": "", "part/third": "from .. import second", "first": there}
+    for name, source in {**sources, "second": back}.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    modules = modules_of(tmp_path, "house")
+    (circle,) = circles_of({module: imports_of(module, modules) for module in modules})
+    assert {"house.first", "house.second"} <= circle

@@ -35,10 +35,10 @@ def test_keys_and_values_come_from_every_second_row_and_column():
 
     import mindspore as ms
 
-    from mindone.diffusers import engines
     from mindone.diffusers.engines.mindspore.engine import prepare
+    from mindone.diffusers.engines.operations import executing
 
-    with engines.executing:
+    with executing:
         prepare(pipe.unet)
         ours = replaced(ms.Tensor(x), (height, width)).asnumpy()
     query, key, value = (

@@ -1,36 +1,13 @@
 """Who executes a network: MindSpore's kernels, or a graph compiled by OpenVINO. `base` is the contract."""
 
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 from .base import Array, Engine, FlashAttention, Input
-from .mindspore import operators
 from .mindspore.device import on_ascend
-
-ops: Any = operators
-"""The operations in charge of `functional`: MindSpore's, but while a network is being recorded that recorder's."""
-
-executing = threading.RLock()
-"""Held by whoever calls a network's Python code, because `ops` holds for the whole process."""
 
 NAMES = ("auto", "openvino", "mindspore")
 
-__all__ = ["NAMES", "Array", "Engine", "FlashAttention", "Input", "executing", "get", "ops", "recording"]
-
-
-@contextmanager
-def recording(recorder: object) -> Iterator[None]:
-    """Within this context `functional` calls the operations of ``recorder``, and no other thread runs a network."""
-    global ops
-    with executing:
-        previous, ops = ops, recorder
-        try:
-            yield
-        finally:
-            ops = previous
+__all__ = ["NAMES", "Array", "Engine", "FlashAttention", "Input", "get"]
 
 
 def get(name: str | None = None) -> Engine:

@@ -17,6 +17,7 @@ from ..engines.base import Array, Input, Stored
 from ..engines.binding import bind, bound, is_covered, is_put_on, own, published_name
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import as_input, prepare
+from ..engines.operations import executing
 from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.configurable import split_config
@@ -301,7 +302,7 @@ class Model(PublishedModel, nn.Cell):
         if isinstance(inputs[0], np.ndarray):
             named: dict[str, Value] = options
             return engines.get().run(self, *inputs, **named)
-        with engines.executing:
+        with executing:
             prepare(self)
             return super().__call__(*map(as_input, inputs), **{name: as_input(x) for name, x in options.items()})
 

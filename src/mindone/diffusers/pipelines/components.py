@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..loading.fields import shown
-from ..schedulers import SCHEDULERS
+from ..schedulers.registry import FILES
 
 INDEX_NAME = "model_index.json"
 
@@ -26,7 +26,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "CLIPTokenizer": ("loading.tokenizer", "transformers"),
     "CLIPImageProcessor": ("pipelines.safety", "transformers"),
     "StableDiffusionSafetyChecker": ("models.safety_checker", "stable_diffusion"),
-    **{name: ("schedulers", "diffusers") for name in SCHEDULERS},
+    **{name: ("schedulers", "diffusers") for name in FILES},
 }
 """Where each class is defined here, and the library that ``model_index.json`` names for it."""
 

@@ -6,9 +6,9 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ... import engines
 from ..base import Array, Input, Network
 from ..binding import fill
+from ..operations import executing
 from .device import compute_dtype
 from .slices import concat
 
@@ -36,7 +36,7 @@ class MindSporeEngine:
         if ms.get_context("mode") == ms.GRAPH_MODE:
             key = (self.name, method, tuple(_signature(x) for x in (*arguments, *named.items())))
             function = network.graphs.get(key, lambda: _compiled(network, method))
-        with engines.executing:
+        with executing:
             prepare(network)
             return function(*arguments, **named)
 

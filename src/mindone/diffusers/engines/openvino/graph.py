@@ -12,8 +12,8 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
-from ... import engines
 from ..base import Array, Network
+from ..operations import recording
 from .compiling import compile_graph, precision_of
 from .constants import Node
 from .operators import Operators, finished
@@ -86,7 +86,7 @@ def _record(
         arguments[name] = node if place is None else (*arguments.get(name, ()), node)
     positional = [arguments[name] for name in arguments if isinstance(name, int)]
     named = {name: value for name, value in arguments.items() if isinstance(name, str)}
-    with engines.recording(recorder), _eagerly():
+    with recording(recorder), _eagerly():
         return getattr(network, method)(*positional, **named, **fixed)
 
 

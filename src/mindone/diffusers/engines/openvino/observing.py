@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import mindspore as ms
 from openvino import opset15 as ov_ops
 
-from ... import engines
+from .. import operations
 from ..base import Array, Input, Network
 from ..binding import published_name
 from ..cache import GraphCache
@@ -79,8 +79,8 @@ class _Observed:
     def construct(self, *inputs: Array, **options: Array) -> tuple[Array, ...]:
         network: Any = self.network
         names = {id(parameter): published_name(parameter, path) for path, parameter in self.parameters_and_names()}
-        watching = _Watching(engines.ops, names, self._wants_result)
-        with engines.recording(watching):
+        watching = _Watching(operations.ops, names, self._wants_result)
+        with operations.recording(watching):
             output = getattr(network, self._method)(*inputs, **options)
         self.places = list(watching.seen)
         return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x)))
