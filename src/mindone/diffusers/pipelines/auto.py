@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from ..loading.fields import shown
+from ..loading.fields import listed
 from .base import Pipeline
 from .components import INDEX_NAME, Component
 from .latent_consistency import LatentConsistencyModelPipeline
@@ -64,8 +64,8 @@ class DiffusionPipeline(Pipeline):
     def _class_for(cls, index: Mapping[str, object]) -> Kind:  # type: ignore[override]
         name = str(index.get("_class_name"))
         if name not in cls._by_name:
-            known = ", ".join(cls._by_name)
-            raise ValueError(f"{INDEX_NAME}: _class_name is {shown(name)}, which is not known here; known are {known}")
+            known = listed(cls._by_name, room=300)
+            raise ValueError(f"{INDEX_NAME}: _class_name is {name:.80}, which is not known here; known are {known}")
         return cls._by_name[name]
 
     @classmethod
