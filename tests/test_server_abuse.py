@@ -41,7 +41,7 @@ def make_service(**more) -> Service:
     return Service(Settings(**{"model": (f"tiny={checkpoint('sd1')}",), **more}))
 
 
-def post(port: int, path: str, body: object, timeout: float = 120) -> tuple[int, bytes]:
+def post(port: int, path: str, body: object, timeout: float = 600) -> tuple[int, bytes]:
     """Status and body of an answer."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode())
     request.add_header("Content-Type", "application/json")
@@ -61,7 +61,7 @@ def ticket(service: Service, pictures=Pictures) -> Ticket:
 def busy(service: Service):
     """While the engine's thread has something to do."""
     goes_on = threading.Event()
-    service.submit(ticket(service, lambda: Pictures() if goes_on.wait(120) else None))
+    service.submit(ticket(service, lambda: Pictures() if goes_on.wait(600) else None))
     wait_for(lambda: service.running)
     try:
         yield
@@ -73,14 +73,14 @@ def busy(service: Service):
 
 
 def connect(port: int, first: bytes = b"") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=600)
     connection.sendall(first)
     return connection
 
 
 def test_connections_that_say_nothing_are_closed_and_keep_nobody_out():
     service = make_service()
-    with serving(service, Door(most=40, most_per_address=8, head_seconds=0.5)) as (_, port):
+    with serving(service, Door(most=40, most_per_address=8, head_seconds=3)) as (_, port):
         quiet = [connect(port, first) for first in (b"", b"GET / HTTP/1.1\r\nX: ") * 30]
         assert post(port, "/v1/images/generations", DRAW)[0] == 200
         for each in quiet:
@@ -90,7 +90,7 @@ def test_connections_that_say_nothing_are_closed_and_keep_nobody_out():
 
 def test_a_client_that_is_being_served_keeps_its_connection_in_a_crowd():
     service = make_service()
-    with serving(service, Door(most=40, most_per_address=4, head_seconds=60)) as (_, port):
+    with serving(service, Door(most=40, most_per_address=4, head_seconds=600)) as (_, port):
         answers = []
         asking = threading.Thread(
             target=lambda: answers.append(post(port, "/v1/images/generations", {**DRAW, "steps": 60}))
@@ -108,7 +108,7 @@ def test_a_head_that_never_ends_is_refused_when_it_is_too_long():
             endless = connect(port, b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 70_000)
             assert endless.recv(20).startswith(b"HTTP/1.1 431")
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/" + "a" * 60_000, timeout=60)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/" + "a" * 60_000, timeout=600)
 
 
 def test_a_client_that_does_not_read_its_answer_is_dropped():
@@ -326,7 +326,7 @@ def test_a_request_has_a_line_and_its_prompt_only_on_demand(caplog, log, shows):
         post(port, "/v1/images/generations", {**DRAW, "steps": 0})
         for path in ("/healthz", "/a%1b%0ab"):
             with contextlib.suppress(urllib.error.HTTPError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=600)
         wait_for(lambda: "/a" in caplog.text)
     drawn, refused, unknown = [record.message for record in caplog.records]
     assert " 127.0.0.1 POST /v1/images/generations 200 " in drawn and "tiny, 2 steps, 64×64, seed 1, wait " in drawn
