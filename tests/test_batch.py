@@ -445,6 +445,8 @@ def test_a_signal_ends_the_batch_after_the_image_that_is_being_drawn(drawings, m
         ("a.jsonl", '["x"]\n', "a.jsonl, line 1: must be a JSON object"),
         ("a.jsonl", '{"steps": 3}\n', "a.jsonl, line 1: prompt is missing"),
         ("a.jsonl", "\n", "a.jsonl holds no jobs"),
+        ("a.jsonl", '{"prompt": "x"}\n{"prompt": "x", "model": "nothing"}', "a.jsonl, line 2: unknown model 'nothing'"),
+        ("a.csv", "prompt,lora\nx,nothing.safetensors:0.5\n", "a.csv, line 2: no file nothing.safetensors"),
         ("a.jsonl", '{"prompt": "x"}\n' + "[" * 100_000, "a.jsonl, line 2: not valid JSON: it is nested too deeply"),
         ("a.jsonl", '{"prompt": "x", "seed": ' + "9" * 5000 + "}", "line 1: not valid JSON: a number has thousands of"),
         (

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 
-from ..jobs import Job
+from ..jobs import Job, PipelineKey
 from ..utils.files import shortened
 from .rows import MOST_ROWS, Row, why_no_json
 
@@ -55,7 +55,12 @@ def parse_axis(text: str) -> tuple[str, list[object]]:
         raise ValueError(f"grid search: {name} is no JSON list: {why_no_json(error)}") from None
 
 
-def make_jobs(rows: Iterable[Row], axes: Axes, defaults: Mapping[str, object]) -> list[Job]:
+def make_jobs(
+    rows: Iterable[Row],
+    axes: Axes,
+    defaults: Mapping[str, object],
+    check: Callable[[PipelineKey], None] | None = None,
+) -> list[Job]:
     """The jobs of every row with every combination of the axes' values, one image each.
 
     A job of several images becomes several, with the seeds of the images. A seed that nothing gives follows from the
@@ -65,12 +70,14 @@ def make_jobs(rows: Iterable[Row], axes: Axes, defaults: Mapping[str, object]) -
         rows: what to draw; a row's values go before the defaults.
         axes: the fields that take several values each; no row may name one of them.
         defaults: for what neither row nor axis says.
+        check: raises ValueError or OSError for a pipeline that cannot be loaded; called once for each.
 
     Raises:
         ValueError: a field is refused, named by a row and an axis, or unknown, or there are more than `MOST_JOBS`; the
             message says where.
     """
     several: list[Job] = []
+    checked: set[PipelineKey] = set()
     images = 0
     for row in rows:
         own = {name: value for name, value in row.values.items() if value is not None and value != ""}
@@ -82,7 +89,10 @@ def make_jobs(rows: Iterable[Row], axes: Axes, defaults: Mapping[str, object]) -
         for values in product(*axes.values()):
             try:
                 several.append(_with_seed({**defaults, **own, **dict(zip(axes, values))}))
-            except ValueError as error:
+                if check is not None and (key := several[-1].pipeline_key) not in checked:
+                    check(key)
+                    checked.add(key)
+            except (ValueError, OSError) as error:
                 raise ValueError(f"{row.where}: {error}") from None
             images += several[-1].num_images
             if images > MOST_JOBS:

@@ -107,12 +107,10 @@ def batch(
     given = {name: value for name, value in defaults.items() if value not in (None, (), False)}
     if sheet and "seed" not in axes:
         given.setdefault("seed", 0)  # images from different noise could not be compared
-    made = batches.make_jobs(rows, axes, given)
-    if ray is None:  # nodes of a cluster have files of their own
-        from ..jobs.checks import check_key
+    from ..jobs.checks import check_key  # only now: it imports NumPy
 
-        for key in {job.pipeline_key for job in made}:
-            check_key(key)
+    # Nodes of a cluster have files of their own.
+    made = batches.make_jobs(rows, axes, given, check_key if ray is None else None)
     if sheet:
         from ..batch.sheet import sheets_of
 
