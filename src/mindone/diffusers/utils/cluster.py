@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..interrupts import note
 from .errors import in_one_line
 from .extras import needs
 
@@ -52,6 +53,9 @@ class Cluster:
         try:
             _check_reachable(address)
             self.ray.init(address=address, log_to_driver=shows_logs, logging_level="ERROR", **options)
+        except SystemExit:  # Ray's answer to SIGTERM, with an exit code of 15
+            note(signal.SIGTERM)
+            raise KeyboardInterrupt from None
         except Exception as error:
             reason = in_one_line(error)
             raise ConnectionError(f"no Ray cluster at {address!r}; --ray local starts one here ({reason})") from None
