@@ -131,6 +131,13 @@ class Engine(Protocol):
         What is compiled for it is kept in ``network.graphs``. Any number of threads may call.
         """
 
+    def compile_ahead(self, network: Any, *inputs: Input, method: str = "construct", **options: Input) -> None:
+        """Begin to compile what a later `run` with arrays of the same shapes will need, and return at once.
+
+        Only shapes and types of the arrays matter. That run waits until it is done, and raises what goes wrong. Engines
+        that compile nothing do nothing.
+        """
+
     def asarray(self, x: ArrayLike) -> Array:
         """A native array, float32."""
 

@@ -9,6 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Protocol, TypeVar, runtime_checkable
 
+from ..utils.logging import get_logger
+
+logger = get_logger(__name__)
+
 T = TypeVar("T")
 
 DEFAULT_LIMIT = 4
@@ -24,7 +28,10 @@ class Resting(Protocol):
 
 
 compiling: set[int] = set()
-"""The threads that compile now, for those who tell what a run is waiting for."""
+"""The threads that compile now or wait for one that does, for those who tell what a run is waiting for."""
+
+_ahead = threading.BoundedSemaphore(2)
+"""How many graphs are made ahead at a time: more would only take the processor from what is waited for."""
 
 
 class GraphCache:
@@ -54,17 +61,41 @@ class GraphCache:
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The graph of ``key``, made when it is not there."""
-        with self._lock:
-            if key not in self._graphs:
-                while len(self._graphs) >= self._limit:  # before it is made, so that both need not fit
-                    self._graphs.popitem(last=False)
-                compiling.add(threading.get_ident())
-                try:
+        is_there = key in self._graphs
+        if not is_there:
+            compiling.add(threading.get_ident())
+        try:
+            with self._lock:
+                if key not in self._graphs:
+                    while len(self._graphs) >= self._limit:  # before it is made, so that both need not fit
+                        self._graphs.popitem(last=False)
                     self._graphs[key] = make()
-                finally:
-                    compiling.discard(threading.get_ident())
-            self._graphs.move_to_end(key)
-            return self._graphs[key]  # type: ignore[return-value]
+                self._graphs.move_to_end(key)
+                return self._graphs[key]  # type: ignore[return-value]
+        finally:
+            if not is_there:
+                compiling.discard(threading.get_ident())
+
+    def make_ahead(self, key: Hashable, make: Callable[[], object]) -> None:
+        """Have a thread make the graph of ``key`` for a later `get`, which waits for it.
+
+        Nothing happens where it is there, where another would have to go for it, or where enough is being made. What
+        goes wrong in ``make`` goes wrong in the `get` that needs it, and is raised there.
+        """
+        if key in self._graphs or len(self._graphs) >= self._limit or not _ahead.acquire(blocking=False):
+            return
+
+        def work() -> None:
+            try:
+                with self._lock:
+                    if len(self._graphs) < self._limit:
+                        self.get(key, make)
+            except Exception as error:
+                logger.debug(f"a graph could not be made ahead: {error}")
+            finally:
+                _ahead.release()
+
+        threading.Thread(target=work, name="compile-ahead").start()
 
     def rest(self) -> None:
         """Have the graphs give back what they hold beside the weights, until they are called again."""

@@ -74,6 +74,14 @@ class Autoencoder:
         """
         return self._sliced(engine, latents, "decode_latents", self.tile_size // self.scale, self.tile_size)
 
+    def compile_decoder_ahead(self, engine: Engine, shape: Sequence[int]) -> None:
+        """Begin to compile what `decode_with` needs for latents of a shape (batch, channels, h, w).
+
+        Slices and tiles, which bound memory, are compiled when they come.
+        """
+        if not (self.use_slicing or self.use_tiling):
+            engine.compile_ahead(self, np.zeros(shape, np.float32), method="decode_latents")
+
     def _encode(self, engine: Engine, image: Array, method: str) -> Array:
         return self._sliced(engine, image, method, self.tile_size, self.tile_size // self.scale)
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..engines import Array
+from ..models.autoencoder import Autoencoder
+from ..models.base import Model
 from ..schedulers.base import Generators
 from . import checks
 from .arguments import Conditions, GuidanceOptions, Report, Sampling
@@ -11,6 +13,7 @@ from .base import Pipeline
 from .caching import check_caches
 from .denoising import denoise
 from .run import Run
+from .starts import latents_shape
 
 
 class Start(Protocol):
@@ -66,6 +69,8 @@ def draw(
         start.choose_timesteps(run)
         check_caches(run)
         run.set_step_options(sampling.eta, generator)
+        if report.output_type != "latent":
+            _compile_decoder_ahead(run, latents_shape(pipe, images, height, width))
         conditions.apply(run, height, width)
         start.begin(run, images, generator)
         for guide in guides:
@@ -74,3 +79,10 @@ def draw(
         latents = denoise(run, pipe.progress_bar, report.callback_on_step_end, callback_tensors)
     pipe.stage_over(keep=("vae",))
     return latents
+
+
+def _compile_decoder_ahead(run: Run, shape: Sequence[int]) -> None:
+    """Have the decoder compiled beside the text encoder and the denoiser, where memory for all of them is little."""
+    networks = [each for each in run.pipe.components.values() if isinstance(each, Model)]
+    if isinstance(run.pipe.vae, Autoencoder) and not run.pipe._offloads and not any(each.is_big for each in networks):
+        run.pipe.vae.compile_decoder_ahead(run.engine, shape)

@@ -104,6 +104,9 @@ class CountingEngine:
         named: Value = options
         return self.engine.run(network, *inputs, method=method, **named)
 
+    def compile_ahead(self, network: Model, *inputs: Input, **options: Input) -> None:
+        """Nothing: what it counts need not be compiled."""
+
     def __getattr__(self, name: str) -> Value:
         return getattr(self.engine, name)
 

@@ -40,6 +40,9 @@ class MindSporeEngine:
             prepare(network)
             return function(*arguments, **named)
 
+    def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
+        """Nothing: networks run one at a time, and so do their compilations."""
+
     def asarray(self, x: ArrayLike) -> ms.Tensor:
         """A float32 tensor of an array's values; a tensor as it is."""
         return x if isinstance(x, ms.Tensor) else as_input(np.asarray(x, np.float32))

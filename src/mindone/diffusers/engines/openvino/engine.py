@@ -1,6 +1,6 @@
 """The OpenVINO engine: finds the graph for a call's shapes, or has it made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,19 +23,16 @@ class OpenVINOEngine:
         Arrays and tuples of arrays are the graph's inputs; bool, int, float and str are fixed in it when it is
         recorded. Calls of one graph wait for each other; those of several run side by side.
         """
-        arrays: dict[InputName, NDArray[np.generic]] = {}
-        fixed: dict[str, object] = {}
-        arguments: list[tuple[int | str, Input]] = [*enumerate(inputs), *options.items()]
-        for name, value in arguments:
-            if isinstance(value, np.ndarray) or hasattr(value, "asnumpy"):
-                arrays[(name, None)] = _input(value)
-            elif isinstance(value, tuple):
-                arrays |= {(name, i): _input(part) for i, part in enumerate(value)}
-            elif value is not None:
-                fixed[str(name)] = value
+        arrays, fixed = _arranged(inputs, options)
         key = network_key(self.name, method, arrays, fixed)
         graph = network.graphs.get(key, lambda: Graph(network, method, arrays, fixed))
         return graph(arrays)
+
+    def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
+        """Have a thread record and compile the graph that `run` would use, if it is not there."""
+        arrays, fixed = _arranged(inputs, options)
+        key = network_key(self.name, method, arrays, fixed)
+        network.graphs.make_ahead(key, lambda: Graph(network, method, arrays, fixed))
 
     def asarray(self, x: ArrayLike) -> NDArray[np.float32]:
         """A contiguous float32 array; of a tensor of MindSpore's, too."""
@@ -48,6 +45,23 @@ class OpenVINOEngine:
     def concat(self, arrays: Sequence[NDArray[np.float32]], axis: int = 0) -> NDArray[np.float32]:
         """Arrays one after the other along ``axis``."""
         return np.concatenate(arrays, axis)
+
+
+def _arranged(
+    inputs: Sequence[Input], options: Mapping[str, Input]
+) -> tuple[dict[InputName, NDArray[np.generic]], dict[str, object]]:
+    """A call's arrays, which are the graph's inputs, and its constants."""
+    arrays: dict[InputName, NDArray[np.generic]] = {}
+    fixed: dict[str, object] = {}
+    arguments: list[tuple[int | str, Input]] = [*enumerate(inputs), *options.items()]
+    for name, value in arguments:
+        if isinstance(value, np.ndarray) or hasattr(value, "asnumpy"):
+            arrays[(name, None)] = _input(value)
+        elif isinstance(value, tuple):
+            arrays |= {(name, i): _input(part) for i, part in enumerate(value)}
+        elif value is not None:
+            fixed[str(name)] = value
+    return arrays, fixed
 
 
 def _input(x: Array) -> NDArray[np.generic]:

@@ -59,6 +59,12 @@ class ObservingEngine(OpenVINOEngine):
             ranges[name] = (min(before[0], float(low)), max(before[1], float(high)))
         return output
 
+    def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
+        """As the engine does, but nothing where the method is observed, which is another graph."""
+        if (id(network), method) not in self._observed:
+            named: Any = options
+            super().compile_ahead(network, *inputs, method=method, **named)
+
 
 class _Observed:
     """A network whose ``construct`` returns, after the result of one of the network's methods, the least and the
