@@ -178,6 +178,8 @@ INFOTEXT = (
 
 def targets() -> dict[str, Target]:
     """Every reader, by name."""
+    from mindone.diffusers.utils.infotext import parse_infotext
+
     from adapter_cases import ip_adapter
     from lora_cases import kohya, layers, networks
     from mindone.diffusers import CLIPTokenizer
@@ -193,7 +195,6 @@ def targets() -> dict[str, Target]:
     from mindone.diffusers.schedulers.base import Scheduler
     from mindone.diffusers.server.keys import Keys
     from mindone.diffusers.utils.images import load_image
-    from mindone.diffusers.utils.infotext import parse_infotext
     from tiny_pipelines import checkpoint
 
     shapes = networks("sd1")

@@ -61,15 +61,11 @@ class JumpScheduler(VariancePreserving):
 '''
 
 
-def test_a_scheduler_is_one_file_and_a_line_in_each_register(copy):
+def test_a_scheduler_is_one_file_and_one_line(copy):
     schedulers = copy / "schedulers"
     (schedulers / "jump.py").write_text(JUMP)
-    add_line(schedulers / "registry.py", "FILES = {", '    "JumpScheduler": "jump",')
-    add_line(
-        schedulers / "short_names.py",
-        "SHORT_NAMES: dict[str, ShortName] = {",
-        '    "jump": ShortName("JumpScheduler"),',
-    )
+    line = '    "JumpScheduler": Entry("jump", short_names=(ShortName("jump"),)),'
+    add_line(schedulers / "registry.py", "LIBRARY: Mapping[str, Entry] = {", line)
     words = ["a rocket", "--scheduler", "jump", "--steps", "2", "--seed", "0", "-o", "jump.png"]
     printed = run(
         copy, "from mindone.diffusers.cli import main; main(prog_name='mindone-diffusers')", "generate", *words

@@ -4,8 +4,9 @@ import signal
 
 import pytest
 
+from mindone.diffusers.jobs.infotext import format_infotext, parse_infotext, split_lora_tags
 from mindone.diffusers.schedulers import SHORT_NAMES
-from mindone.diffusers.utils.infotext import SAMPLERS, format_infotext, parse_infotext, scheduler_of, split_lora_tags
+from mindone.diffusers.schedulers.short_names import name_of_sampler
 
 TYPICAL = """a cat, sitting on a mat
 (masterpiece:1.2), BREAK 50mm
@@ -52,8 +53,8 @@ def test_parameters_go_there_and_back(parameters):
 
 
 def test_every_scheduler_has_a_name_there_and_back():
-    assert SAMPLERS.keys() == SHORT_NAMES.keys()
-    assert {scheduler_of(*SAMPLERS[name]) for name in SAMPLERS} == SAMPLERS.keys()
+    for name, setup in SHORT_NAMES.items():
+        assert name_of_sampler(setup.sampler, setup.schedule) == name
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_every_scheduler_has_a_name_there_and_back():
     ],
 )
 def test_samplers_are_told_with_their_schedules(sampler, schedule, expected):
-    assert scheduler_of(sampler, schedule) == expected
+    assert name_of_sampler(sampler, schedule) == expected
 
 
 def test_a_sampler_that_is_not_here_stays_as_text():

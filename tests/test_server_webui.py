@@ -13,10 +13,10 @@ pytest.importorskip("fastapi", reason="the [serve] extra is not installed")
 from fastapi.testclient import TestClient
 
 from mindone.diffusers.pipelines.regions import filled_from_around
+from mindone.diffusers.schedulers import SHORT_NAMES
 from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.webui_fields import Overrides, Txt2Img
-from mindone.diffusers.utils.infotext import SAMPLERS
 from tiny_pipelines import checkpoint
 
 DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "width": 64, "height": 64, "sampler_name": "Euler"}
@@ -388,7 +388,8 @@ def test_lists_have_the_field_names_of_that_interface(client):
 def test_every_scheduler_is_asked_for_as_it_is_listed(client):
     samplers = {entry["name"] for entry in listed(client, "samplers")}
     schedules = {entry["label"]: entry["name"] for entry in listed(client, "schedulers")}
-    for name, (sampler, schedule) in SAMPLERS.items():
+    for name, setup in SHORT_NAMES.items():
+        sampler, schedule = setup.sampler, setup.schedule
         assert sampler in samplers
         for written in (schedules[schedule or "Automatic"], schedule.upper() or None):
             asked = Txt2Img(sampler_name=sampler, scheduler=written).job_fields(Overrides())["scheduler"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .lazy import look_up
 from .published_paths import publish
+from .schedulers.registry import LIBRARY
 
 if TYPE_CHECKING:
     from .acceleration.deep_cache import DeepCacheConfig as DeepCacheConfig
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    **dict.fromkeys(LIBRARY, "schedulers"),
     "AutoModel": "pipelines.auto_model",
     "AutoPipelineForImage2Image": "pipelines.auto",
     "AutoPipelineForInpainting": "pipelines.auto",
@@ -97,29 +99,14 @@ _HOME = {
     "CLIPTextModelWithProjection": "models.clip_text",
     "CLIPTokenizer": "loading.tokenizer",
     "CLIPVisionModelWithProjection": "models.clip_vision",
-    "CalibratedMultistepScheduler": "schedulers",
     "ControlNetModel": "models.controlnet",
-    "DDIMScheduler": "schedulers",
-    "DDPMScheduler": "schedulers",
-    "DEISMultistepScheduler": "schedulers",
-    "DPMSolverMultistepScheduler": "schedulers",
-    "DPMSolverSinglestepScheduler": "schedulers",
-    "EDMEulerScheduler": "schedulers",
     "DeepCacheConfig": "acceleration.deep_cache",
     "DiffusionPipeline": "pipelines.auto",
     "EasyCacheConfig": "acceleration.easycache",
-    "EulerAncestralDiscreteScheduler": "schedulers",
-    "EulerDiscreteScheduler": "schedulers",
     "GuidanceCacheConfig": "acceleration.guidance_cache",
-    "HeunDiscreteScheduler": "schedulers",
-    "KDPM2DiscreteScheduler": "schedulers",
-    "KDPM2AncestralDiscreteScheduler": "schedulers",
     "Int8Config": "acceleration.int8.config",
-    "LCMScheduler": "schedulers",
-    "LMSDiscreteScheduler": "schedulers",
     "LatentConsistencyModelPipeline": "pipelines.latent_consistency",
     "MultiControlNetModel": "models.multi_controlnet",
-    "PNDMScheduler": "schedulers",
     "SpectrumConfig": "acceleration.spectrum",
     "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion_controlnet",
     "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion_controlnet_inpaint",
@@ -137,10 +124,8 @@ _HOME = {
     "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint",
     "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl_instruct_pix2pix",
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
-    "TCDScheduler": "schedulers",
     "TaylorSeerCacheConfig": "acceleration.taylorseer",
     "UNet2DConditionModel": "adapters.unet_loras",
-    "UniPCMultistepScheduler": "schedulers",
 }
 
 _FULL = {name: f"{__name__}.{home}" for name, home in _HOME.items()}

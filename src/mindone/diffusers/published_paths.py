@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from .lazy import look_up
+from .schedulers.registry import LIBRARY
 
 _CONTROLNET = {"ControlNetModel": "models.controlnet"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "models.multi_controlnet"}
@@ -120,24 +121,11 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_instruct_pix2pix": {
         "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl_instruct_pix2pix"
     },
-    "schedulers.scheduling_ddim": {"DDIMScheduler": "schedulers.ddim"},
-    "schedulers.scheduling_ddpm": {"DDPMScheduler": "schedulers.ddpm"},
-    "schedulers.scheduling_deis_multistep": {"DEISMultistepScheduler": "schedulers.deis"},
-    "schedulers.scheduling_dpmsolver_multistep": {"DPMSolverMultistepScheduler": "schedulers.dpm_solver"},
-    "schedulers.scheduling_dpmsolver_singlestep": {"DPMSolverSinglestepScheduler": "schedulers.dpm_solver_singlestep"},
-    "schedulers.scheduling_edm_euler": {"EDMEulerScheduler": "schedulers.edm_euler"},
-    "schedulers.scheduling_euler_ancestral_discrete": {"EulerAncestralDiscreteScheduler": "schedulers.euler_ancestral"},
-    "schedulers.scheduling_euler_discrete": {"EulerDiscreteScheduler": "schedulers.euler"},
-    "schedulers.scheduling_heun_discrete": {"HeunDiscreteScheduler": "schedulers.heun"},
-    "schedulers.scheduling_k_dpm_2_ancestral_discrete": {
-        "KDPM2AncestralDiscreteScheduler": "schedulers.kdpm2_ancestral"
+    **{
+        f"schedulers.{entry.published}": dict.fromkeys((name, *entry.exports), f"schedulers.{entry.file}")
+        for name, entry in LIBRARY.items()
+        if entry.published
     },
-    "schedulers.scheduling_k_dpm_2_discrete": {"KDPM2DiscreteScheduler": "schedulers.kdpm2"},
-    "schedulers.scheduling_lcm": {"LCMScheduler": "schedulers.lcm", "LCMSchedulerOutput": "schedulers.lcm"},
-    "schedulers.scheduling_lms_discrete": {"LMSDiscreteScheduler": "schedulers.lms"},
-    "schedulers.scheduling_pndm": {"PNDMScheduler": "schedulers.pndm"},
-    "schedulers.scheduling_tcd": {"TCDScheduler": "schedulers.tcd", "TCDSchedulerOutput": "schedulers.tcd"},
-    "schedulers.scheduling_unipc_multistep": {"UniPCMultistepScheduler": "schedulers.unipc"},
     "schedulers.scheduling_utils": {
         "AysSchedules": "schedulers.published",
         "KarrasDiffusionSchedulers": "schedulers.published",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..jobs import Job
-from ..schedulers import SHORT_NAMES, draw_noise
+from ..schedulers import SHORT_NAMES, by_name, draw_noise
 from ..utils import logging
 from .clock import StageClock
 from .ours import Shaped
@@ -16,15 +16,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PACKAGES = ("torch", "diffusers", "transformers")
-NOISY = (
-    "DDPMScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "LCMScheduler",
-    "TCDScheduler",
-)
-"""Schedulers whose steps add noise, which each library draws in its own way."""
-
 logger = logging.get_logger(__name__)
 
 
@@ -35,8 +26,7 @@ def check(scheduler: str | None) -> None:
         raise ValueError(
             f"--against diffusers needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
         )
-    class_name, settings, _ = SHORT_NAMES[scheduler] if scheduler else ("", {}, False)
-    if class_name in NOISY or "sde" in str(settings.get("algorithm_type", "")):
+    if scheduler and by_name(scheduler, {}).draws_noise:
         raise ValueError(
             f"--against diffusers compares images, but {scheduler} draws noise at every step and the two libraries "
             "draw it differently; take a scheduler without noise, such as ddim, pndm, euler or dpm++"
@@ -66,8 +56,8 @@ class Runner:
             use_safetensors=True,
             **dict.fromkeys(setup.model.without),
         )
-        class_name, settings, _ = SHORT_NAMES[str(setup.job.scheduler)]
-        pipe.scheduler = getattr(diffusers, class_name).from_config(pipe.scheduler.config, **settings)
+        named = SHORT_NAMES[str(setup.job.scheduler)]
+        pipe.scheduler = getattr(diffusers, named.class_name).from_config(pipe.scheduler.config, **named.options)
         pipe.set_progress_bar_config(disable=True)
         self.engine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
         if setup.job.dtype == "bfloat16":

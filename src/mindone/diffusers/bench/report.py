@@ -89,11 +89,11 @@ class Report:
 
 def _table(result: Results) -> JsonObject:
     table, job = result.table, result.table.job
-    class_name, settings, _ = SHORT_NAMES[str(job.scheduler)]
+    setup = SHORT_NAMES[str(job.scheduler)]
     return {
         "title": table.title,
         "prompt": job.prompt,
-        "scheduler": {"name": job.scheduler, "class": class_name, **settings},
+        "scheduler": {"name": job.scheduler, "class": setup.class_name, **setup.options},
         **{name: getattr(job, name) for name in ("steps", "guidance_scale", "num_images", "height", "width", "seeds")},
         "repeats": table.repeats,
         "weights": "random" if table.random_weights else "checkpoint",

@@ -17,7 +17,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from ..jobs import Fields, Job
-from ..jobs.fields import listed, plain_type
+from ..jobs.fields import OneOf, listed, plain_type
 
 C = TypeVar("C", bound=Callable[..., object])
 
@@ -104,6 +104,8 @@ def _kind(field: FieldInfo) -> tuple[click.ParamType, bool, bool]:
     several = get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis
     if several:
         annotation = get_args(annotation)[0]
+    if isinstance(annotation, OneOf):
+        return Names(tuple(annotation.names)), several, False
     if get_origin(annotation) is Literal:
         return Names([str(value) for value in get_args(annotation)]), several, False
     if annotation in (int, float):

@@ -6,14 +6,16 @@ line's help and the pipelines know it by.
 
 import difflib
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 
 F = TypeVar("F", bound="Fields")
 
@@ -21,7 +23,6 @@ _LONGEST_VALUE = 60
 """Characters of a refused value that its error message shows."""
 _MOST_LISTED = 16
 """Choices that an error message names."""
-_CHOICE = re.compile(r"'([^']*)'")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,25 @@ class Option:
     """What holds when the field is not given, for those whose default does not say it."""
     argument: str | None = None
     """The argument of a pipeline's call that gets the value."""
+
+
+class OneOf:
+    """In ``Annotated[str, OneOf(names)]``: one of names that a program may add to. (`Literal` is for those that are
+    fixed.)"""
+
+    def __init__(self, names: Collection[str]):
+        self.names = names
+
+    def _check(self, given: str) -> str:
+        if given not in self.names:
+            raise ValueError(f"must be {listed(tuple(self.names), given)}")
+        return given
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "enum": list(self.names)}
 
 
 class Fields(BaseModel):
@@ -112,11 +132,12 @@ class Fields(BaseModel):
 
 
 def plain_type(field: FieldInfo) -> object:
-    """A field's type without None, and without what it is annotated with."""
+    """A field's type without None, and without what it is annotated with; a `OneOf` stands for itself."""
     annotation: object = field.annotation
     while True:
         if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
+            plain, *about = get_args(annotation)
+            annotation = next((each for each in about if isinstance(each, OneOf)), plain)
         elif get_origin(annotation) in (Union, UnionType):
             annotation = next(each for each in get_args(annotation) if each is not type(None))
         else:
@@ -133,8 +154,6 @@ def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
     if first["type"] == "missing":
         return f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "literal_error" and len(choices := _CHOICE.findall(first["ctx"]["expected"])) > _MOST_LISTED:
-        return f"{name} must be {listed(choices, first['input'])}, got {_shown(first['input'])}"
     if not name:  # a rule that concerns several fields names them itself
         return message
     return f"{name} {message.replace('Input should', 'must')}, got {_shown(first['input'])}"

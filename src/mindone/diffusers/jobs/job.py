@@ -9,16 +9,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ..pipelines.mask_fills import MaskFill
 from ..schedulers.calibration_rows import check_rows, parse_rows
-from ..schedulers.short_names import LISTED, SHORT_NAMES
-from .fields import Fields, Option
+from ..schedulers.registry import SHORT_NAMES
+from ..schedulers.short_names import listed
+from .fields import Fields, OneOf, Option
 from .loras import merged
 
 if TYPE_CHECKING:
     from ..acceleration.caches import CacheConfig
-
-    SchedulerName = str
-else:  # the names are data, which a type checker does not read
-    SchedulerName = Literal[tuple(SHORT_NAMES)]
 
 
 def _as_text(value: object) -> object:
@@ -32,6 +29,8 @@ MOST_IMAGES = 10**5
 LARGEST_SEED = 2**64 - 1
 LONGEST_PROMPT = 10**5
 """Characters."""
+
+SchedulerName = Annotated[str, OneOf(SHORT_NAMES)]
 
 PathOrId = Annotated[str, BeforeValidator(_as_text)]
 """A folder, the name of a bundled checkpoint, or a hub id."""
@@ -181,7 +180,7 @@ class Drawing(Fields):
     ] = ()
     scheduler: Annotated[
         SchedulerName | None,
-        Field(description=f"How to step from noise to image: {LISTED}."),
+        Field(description=f"How to step from noise to image: {listed()}."),
         Option(metavar="NAME", unset="the model's"),
     ] = None
     eta: Annotated[

@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 from ..pipelines.mask_fills import MaskFill
 from ..utils.exif_texts import read_exif_texts
 from ..utils.files import atomic_write
-from ..utils.infotext import format_infotext, parse_infotext
 from ..utils.png_texts import NotPng, PngTexts, read_png_texts
+from .infotext import format_infotext, parse_infotext
 from .job import Job
 from .loras import WeighedLora
 

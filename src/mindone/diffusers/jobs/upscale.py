@@ -17,14 +17,12 @@ from PIL import Image
 
 from ..pipelines.auto import AutoPipelineForImage2Image
 from ..pipelines.components import Component
-from ..schedulers.short_names import by_name
+from ..schedulers.short_names import deterministic
 from .pictures import Pictures
 
 _SHARPENING = {"strength": 0.15, "num_inference_steps": 20, "guidance_scale": 1.0}
 """The second pass where no strength is asked for."""
 _NOT_IN_IT = ("negative_prompt", "negative_prompt_embeds", "negative_pooled_prompt_embeds", "guidance_interval", "eta")
-_OF_FEW_STEPS = ("LCMScheduler", "TCDScheduler")
-"""Schedulers of models that know no other."""
 
 
 def draw_enlarged(
@@ -61,8 +59,7 @@ def _sharpened(
     second: Component, images: list[Image.Image], arguments: Mapping[str, object], pictures: Pictures, times: float
 ) -> list[Image.Image]:
     """The images enlarged, and their edges drawn again."""
-    if type(second.scheduler).__name__ not in _OF_FEW_STEPS:
-        second.scheduler = by_name("dpm++", second.scheduler.config)
+    second.scheduler = deterministic(second.scheduler)
     second.caches = ()
     factor = second.vae_scale_factor
     width, height = (round(side * times / factor) * factor for side in images[0].size)

@@ -1,7 +1,5 @@
 """Caches that contradict the run are refused here, before any network runs."""
 
-from ..schedulers.lcm import LCMScheduler
-from ..schedulers.tcd import TCDScheduler
 from .run import Run
 
 
@@ -13,7 +11,7 @@ def check_caches(run: Run) -> None:
     """
     for cache in run.caches:
         cache.check(len(run.timesteps), run.unet.skips)
-        if cache.kind != "features" and isinstance(run.scheduler, (LCMScheduler, TCDScheduler)):
+        if cache.kind != "features" and getattr(run.scheduler, "distilled", False):
             raise ValueError(
                 f"{type(cache).__name__} cannot foretell the steps of {type(run.scheduler).__name__}, each of which "
                 "starts from new noise; use DeepCacheConfig, or another scheduler"

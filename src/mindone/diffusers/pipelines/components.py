@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..loading.fields import shown
-from ..schedulers.registry import FILES
+from ..schedulers.registry import LIBRARY
 
 INDEX_NAME = "model_index.json"
 
@@ -26,7 +26,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "CLIPTokenizer": ("loading.tokenizer", "transformers"),
     "CLIPImageProcessor": ("pipelines.safety", "transformers"),
     "StableDiffusionSafetyChecker": ("models.safety_checker", "stable_diffusion"),
-    **{name: ("schedulers", "diffusers") for name in FILES},
+    **dict.fromkeys(LIBRARY, ("schedulers", "diffusers")),
 }
 """Where each class is defined here, and the library that ``model_index.json`` names for it."""
 
@@ -61,8 +61,15 @@ def published_class(name: str) -> list[str | None]:
 def _known(class_name: str) -> str:
     """The class here for a published one; other schedulers' configs are held for one that is here."""
     class_name = _SYNONYMS.get(class_name, class_name)
-    absent = class_name not in _CLASSES and class_name.endswith("Scheduler")
+    absent = class_name not in _CLASSES and class_name.endswith("Scheduler") and not _own_scheduler(class_name)
     return _ABSENT_SCHEDULER if absent else class_name
+
+
+def _own_scheduler(class_name: str) -> type[Component] | None:
+    """The scheduler of that name that a program defined."""
+    from ..schedulers.configured import CLASSES  # with it comes NumPy, which a list of names needs not
+
+    return None if class_name in LIBRARY else CLASSES.get(class_name)
 
 
 def component_classes(index: Mapping[str, object], required: Iterable[str], optional: Iterable[str]) -> dict[str, str]:
@@ -82,7 +89,7 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
         if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
             raise ValueError(f"{INDEX_NAME}: {name} must be a library and a class, got {shown(entry)}")
         class_name = _known(entry[1])
-        if class_name not in _CLASSES:
+        if class_name not in _CLASSES and not _own_scheduler(class_name):
             raise ValueError(
                 f"{INDEX_NAME}: {name} is a {entry[1]:.80}, which is not known here; known are "
                 f"{', '.join(KNOWN_CLASSES)}"
@@ -94,7 +101,8 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
 def component_class(name: str) -> type[Component]:
     """The class that a name in ``model_index.json`` stands for."""
     name = _known(name)
-    return getattr(importlib.import_module(f"...{_CLASSES[name][0]}", __name__), name)
+    own = _own_scheduler(name)
+    return own or getattr(importlib.import_module(f"...{_CLASSES[name][0]}", __name__), name)
 
 
 def load_component(class_name: str, folder: Path, dtype: str, variant: str | None) -> Component:

@@ -6,8 +6,8 @@ The classes are imported when first used (``registry`` says from where).
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import look_up
-from .registry import FILES
-from .short_names import SHORT_NAMES, by_name
+from .registry import LIBRARY, SHORT_NAMES, ShortName
+from .short_names import by_name
 
 if TYPE_CHECKING:
     from .arrays import draw_noise as draw_noise
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     SchedulerMixin = Scheduler
 
 _HOME = {
-    **{name: f"{__name__}.{file}" for name, file in FILES.items()},
+    **{name: f"{__name__}.{entry.file}" for name, entry in LIBRARY.items()},
     "AysSchedules": f"{__name__}.published",
     "KarrasDiffusionSchedulers": f"{__name__}.published",
     "Scheduler": f"{__name__}.base",
@@ -50,7 +50,7 @@ _HOME = {
     "scheduler_classes": f"{__name__}.base",
 }
 
-__all__ = [*sorted(_HOME), "SHORT_NAMES", "SCHEDULERS", "by_name"]
+__all__ = [*sorted(_HOME), "SHORT_NAMES", "SCHEDULERS", "ShortName", "by_name"]
 
 
 def __getattr__(name: str) -> Any:

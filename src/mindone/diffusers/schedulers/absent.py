@@ -9,7 +9,7 @@ from typing import NoReturn
 from ..loading.config import Config
 from ..loading.configurable import Configurable
 from ..utils.types import Value
-from .short_names import LISTED
+from .short_names import listed
 
 
 class AbsentScheduler(Configurable):
@@ -49,7 +49,7 @@ class AbsentScheduler(Configurable):
         """
         raise ValueError(
             f"the checkpoint's {self.class_name[:60]!r} is not here; use --scheduler NAME or "
-            f"pipe.scheduler = by_name(NAME, pipe.scheduler.config) with one of {LISTED}"
+            f"pipe.scheduler = by_name(NAME, pipe.scheduler.config) with one of {listed()}"
         )
 
     set_timesteps = step = scale_model_input = add_noise = for_run = _refuse

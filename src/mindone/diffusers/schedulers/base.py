@@ -51,6 +51,8 @@ class Scheduler(ConfiguredScheduler):
     Steps, Sabour et al. 2024). With a ``last_timestep`` the steps lie between the first, which stays where it is, and
     this one, closer to each other the nearer they are to the image (`spacing.closing_in`).
     """
+    distilled: ClassVar[bool] = False
+    """Whether it is for networks that were distilled to jump in its steps, and in no other scheduler's."""
     needs_set_timesteps: ClassVar[bool] = True
     """Whether ``step`` refuses to go through all training timesteps, which is what ``timesteps`` are at first."""
 
@@ -217,6 +219,11 @@ class Scheduler(ConfiguredScheduler):
     def init_noise_sigma(self) -> float:
         """What standard normal noise is multiplied by to become the first sample."""
         return 1.0
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether steps draw new noise, so that two runs differ by more than what was changed between them."""
+        return False
 
     @property
     def step_index(self) -> int | None:

@@ -15,7 +15,7 @@ from ..loading.configurable import Configurable
 from ..loading.fields import naming
 from ..utils.types import Value
 from . import foreign, options
-from .registry import FILES, define
+from .registry import LIBRARY, ShortName, declare, define
 
 C = TypeVar("C", bound="ConfiguredScheduler")
 
@@ -36,6 +36,9 @@ class ConfiguredScheduler(Configurable):
     unpublished: ClassVar[options.Options] = options.EVERYWHERE
     """Options that are honoured where a config has them, though the published class has no such option."""
     choices: ClassVar[Mapping[str, Sequence[object]]] = {}
+    short_names: ClassVar[Sequence[ShortName]] = ()
+    """What jobs, the command line and the server call it. A class that a program defines says them here and is known
+    everywhere from then on; those of the library are in ``registry.LIBRARY``, where they cost no import."""
     # What other schedulers' names for an option mean here, so that from_config works between any two.
     aliases: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
@@ -43,6 +46,11 @@ class ConfiguredScheduler(Configurable):
         super().__init_subclass__()
         if cls.__name__.endswith("Scheduler"):
             CLASSES[cls.__name__] = cls
+            if cls.__name__ in LIBRARY:
+                cls.short_names = LIBRARY[cls.__name__].short_names
+            else:
+                cls.short_names = cls.__dict__.get("short_names", ())
+                declare(cls.__name__, cls.short_names)
             parameters = [
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
                 for name, value in {**cls.defaults, **cls.idle}.items()
@@ -83,7 +91,7 @@ class ConfiguredScheduler(Configurable):
 
     @classmethod
     def named(cls: type[C], name: object) -> type[C]:
-        """The scheduler class of that name: one of ``registry.FILES``, or a subclass that a program defined.
+        """The scheduler class of that name: one of ``registry.LIBRARY``, or a subclass that a program defined.
 
         Raises:
             ValueError: there is none; the known ones are listed.
@@ -91,13 +99,15 @@ class ConfiguredScheduler(Configurable):
         define(str(name))
         found = CLASSES.get(str(name))
         if found is None or not issubclass(found, cls):
-            raise ValueError(f"unknown scheduler class {name!r}; the known ones are {', '.join({**FILES, **CLASSES})}")
+            known = ", ".join({**LIBRARY, **CLASSES})
+            raise ValueError(f"unknown scheduler class {name!r}; the known ones are {known}")
         return found
 
     @classmethod
     def library(cls: type[C]) -> dict[str, type[C]]:
-        """Every scheduler class of the library by its name."""
-        return {name: cls.named(name) for name in FILES}
+        """Every scheduler class of the library by its name, and those of a program that have a short name."""
+        own = [name for name, each in CLASSES.items() if each.short_names and name not in LIBRARY]
+        return {name: cls.named(name) for name in (*LIBRARY, *own)}
 
     @classmethod
     def extract_init_dict(
@@ -126,12 +136,18 @@ class ConfiguredScheduler(Configurable):
         return levels == foreign.DISCRETE
 
     @classmethod
+    def walks(cls, config: Mapping[str, Value]) -> bool:
+        """Whether this class samples the network of such a config; where that does not say, it does."""
+        levels = foreign.trained_levels(config)
+        return levels is None or cls.samples(levels, config)
+
+    @classmethod
     def _check_trained_levels(cls, config: Mapping[str, Value]) -> None:
         """Raises ValueError where the network was trained on noise levels that this class does not sample."""
-        levels = foreign.trained_levels(config)
-        if levels is None or cls.samples(levels, config):
+        if cls.walks(config):
             return
-        suited = [name for name, other in ConfiguredScheduler.library().items() if other.samples(levels, config)]
+        levels = foreign.trained_levels(config)
+        suited = [name for name, other in ConfiguredScheduler.library().items() if other.walks(config)]
         advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
         raise ValueError(
             f"{cls.__name__} cannot sample this checkpoint, which was trained on {levels} noise levels; {advice}"

@@ -25,6 +25,7 @@ class DDPMScheduler(VariancePreserving):
     )
     choices = fields(variance_type=("fixed_small", "fixed_small_log", "fixed_large"))
     takes = ("timesteps",)
+    draws_noise = True
     needs_set_timesteps = False
 
     def _prepare(self) -> None:

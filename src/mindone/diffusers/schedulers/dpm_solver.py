@@ -27,6 +27,10 @@ class DPMSolver(ExponentialIntegrator):
     )
     takes = ("timesteps",)
 
+    @property
+    def draws_noise(self) -> bool:
+        return str(self._options["algorithm_type"]).startswith("sde")
+
     def _check(self) -> None:
         super()._check()
         kind = self._options["algorithm_type"]

@@ -18,6 +18,7 @@ class EulerAncestralDiscreteScheduler(VarianceExploding):
 
     defaults = fields(NOISE_SCHEDULE, SPACING, rescale_betas_zero_snr=False)
     choices = fields(prediction_type=("epsilon", "v_prediction"))
+    draws_noise = True
 
     def step(
         self,

@@ -27,6 +27,8 @@ class Distilled(VariancePreserving):
     """Schedulers of models distilled to jump along the trajectory: their steps are some of the distillation's."""
 
     takes = ("timesteps",)
+    distilled = True
+    draws_noise = True
 
     def set_timesteps(  # type: ignore[override]  # the published order of these schedulers
         self,

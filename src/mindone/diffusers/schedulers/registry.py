@@ -1,33 +1,128 @@
-"""Where each scheduler class lies. A new scheduler is one file in this folder and one line here.
+"""The schedulers that are here: a line for each class, with all that has to be known before it is imported.
 
-Nothing is imported until a class is asked for, so that listing names costs nothing.
+Nothing is imported until a class is asked for, so that listing names costs nothing. A program's own scheduler needs no
+line: its class says the same in ``short_names`` (`Scheduler.short_names`).
 """
 
 import importlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-FILES = {
-    "DDIMScheduler": "ddim",
-    "DDPMScheduler": "ddpm",
-    "DEISMultistepScheduler": "deis",
-    "DPMSolverMultistepScheduler": "dpm_solver",
-    "DPMSolverSinglestepScheduler": "dpm_solver_singlestep",
-    "EDMEulerScheduler": "edm_euler",
-    "EulerAncestralDiscreteScheduler": "euler_ancestral",
-    "EulerDiscreteScheduler": "euler",
-    "HeunDiscreteScheduler": "heun",
-    "KDPM2AncestralDiscreteScheduler": "kdpm2_ancestral",
-    "KDPM2DiscreteScheduler": "kdpm2",
-    "LCMScheduler": "lcm",
-    "LMSDiscreteScheduler": "lms",
-    "PNDMScheduler": "pndm",
-    "TCDScheduler": "tcd",
-    "UniPCMultistepScheduler": "unipc",
-    "CalibratedMultistepScheduler": "calibrated",
+SIGMA_SPACINGS = ("karras", "exponential", "beta")
+
+
+class ShortName(NamedTuple):
+    """What the command line and jobs call a class, set up in some way."""
+
+    name: str
+    sampler: str = ""
+    """What AUTOMATIC1111's web interface calls it; where that has no name for it, the same as here."""
+    automatic: str | None = None
+    """For a class that has the ``use_…_sigmas``: which of its names with a spacing, ``euler-karras`` and its kin, that
+    interface means where the schedule is ``Automatic``; empty for the one without. None for the other classes."""
+    options: Mapping[str, object] = {}
+    """What it sets besides the checkpoint's own options."""
+
+
+class Entry(NamedTuple):
+    """A class of the library."""
+
+    file: str
+    """Of this folder."""
+    published: str = ""
+    """The module of the published package that has it; none for what is here alone."""
+    short_names: tuple[ShortName, ...] = ()
+    exports: tuple[str, ...] = ()
+    """What else that module has."""
+
+
+_RAW = {"clip_sample": False}  # predicted are latents, which are not in [-1, 1]
+_SDE = {"algorithm_type": "sde-dpmsolver++"}
+
+LIBRARY: Mapping[str, Entry] = {
+    "DDIMScheduler": Entry("ddim", "scheduling_ddim", (ShortName("ddim", "DDIM", options=_RAW),)),
+    "DDPMScheduler": Entry("ddpm", "scheduling_ddpm", (ShortName("ddpm", "DDPM", options=_RAW),)),
+    "DPMSolverMultistepScheduler": Entry(
+        "dpm_solver",
+        "scheduling_dpmsolver_multistep",
+        (ShortName("dpm++", "DPM++ 2M", "karras"), ShortName("dpm++-sde", "DPM++ 2M SDE", "exponential", _SDE)),
+    ),
+    "DPMSolverSinglestepScheduler": Entry(
+        "dpm_solver_singlestep",
+        "scheduling_dpmsolver_singlestep",
+        (ShortName("dpm++-singlestep", "DPM++ 2S", "karras"),),
+    ),
+    "DEISMultistepScheduler": Entry("deis", "scheduling_deis_multistep", (ShortName("deis", "DEIS", ""),)),
+    "KDPM2DiscreteScheduler": Entry("kdpm2", "scheduling_k_dpm_2_discrete", (ShortName("dpm2", "DPM2", "karras"),)),
+    "KDPM2AncestralDiscreteScheduler": Entry(
+        "kdpm2_ancestral",
+        "scheduling_k_dpm_2_ancestral_discrete",
+        (ShortName("dpm2-ancestral", "DPM2 a", "karras"),),
+    ),
+    "EulerDiscreteScheduler": Entry("euler", "scheduling_euler_discrete", (ShortName("euler", "Euler", ""),)),
+    "EulerAncestralDiscreteScheduler": Entry(
+        "euler_ancestral", "scheduling_euler_ancestral_discrete", (ShortName("euler-ancestral", "Euler a"),)
+    ),
+    "HeunDiscreteScheduler": Entry("heun", "scheduling_heun_discrete", (ShortName("heun", "Heun", ""),)),
+    "LCMScheduler": Entry("lcm", "scheduling_lcm", (ShortName("lcm", "LCM"),), ("LCMSchedulerOutput",)),
+    "LMSDiscreteScheduler": Entry("lms", "scheduling_lms_discrete", (ShortName("lms", "LMS", ""),)),
+    "PNDMScheduler": Entry("pndm", "scheduling_pndm", (ShortName("pndm", "PLMS"),)),
+    "TCDScheduler": Entry("tcd", "scheduling_tcd", (ShortName("tcd", "TCD"),), ("TCDSchedulerOutput",)),
+    "UniPCMultistepScheduler": Entry("unipc", "scheduling_unipc_multistep", (ShortName("unipc", "UniPC", ""),)),
+    "EDMEulerScheduler": Entry("edm_euler", "scheduling_edm_euler"),
+    "CalibratedMultistepScheduler": Entry("calibrated"),
 }
-"""The file that defines each class, by the class's name in ``_class_name`` and ``model_index.json``."""
+"""The classes by their names in ``_class_name`` and ``model_index.json``."""
+
+
+class Setup(NamedTuple):
+    """What a short name stands for."""
+
+    class_name: str
+    options: Mapping[str, object]
+    """What it sets besides the checkpoint's own options. Without a spacing of σ in its name, it keeps the
+    checkpoint's."""
+    sampler: str
+    """What AUTOMATIC1111's web interface calls the sampler."""
+    schedule: str
+    """That interface's schedule type, where it has to be said."""
+    is_automatic: bool
+    """Whether that interface means this one by the schedule type ``Automatic``."""
+    spaces_sigmas: bool
+    """Whether the class has the ``use_…_sigmas``, each of which is a short name of its own."""
+
+
+def _setups(class_name: str, method: ShortName) -> dict[str, Setup]:
+    """A method as it is, and for each spacing of σ that it has."""
+    spaces, sampler = method.automatic is not None, method.sampler or method.name
+    setups = {
+        method.name: Setup(
+            class_name, method.options, sampler, "Uniform" if method.automatic else "", not method.automatic, spaces
+        )
+    }
+    for spacing in SIGMA_SPACINGS if spaces else ():
+        options = {**method.options, **{f"use_{each}_sigmas": each == spacing for each in SIGMA_SPACINGS}}
+        setups[f"{method.name}-{spacing}"] = Setup(
+            class_name, options, sampler, spacing.capitalize(), method.automatic == spacing, True
+        )
+    return setups
+
+
+SHORT_NAMES: dict[str, Setup] = {}
+"""Every short name."""
+
+
+def declare(class_name: str, short_names: Iterable[ShortName]) -> None:
+    """Make short names known everywhere: to jobs, the command line and the server."""
+    for method in short_names:
+        SHORT_NAMES.update(_setups(class_name, method))
+
+
+for _class_name, _entry in LIBRARY.items():
+    declare(_class_name, _entry.short_names)
 
 
 def define(name: str) -> None:
-    """Import the file that defines the class of that name, if it is one of ``FILES``."""
-    if name in FILES:
-        importlib.import_module(f"{__package__}.{FILES[name]}")
+    """Import the file that defines the class of that name, if it is one of ``LIBRARY``."""
+    if name in LIBRARY:
+        importlib.import_module(f"{__package__}.{LIBRARY[name].file}")

@@ -1,81 +1,69 @@
-"""Short names of schedulers, as the command line and jobs spell them: a class, and how it is set up.
-
-To add one, add a line to ``SHORT_NAMES``.
-"""
+"""Short names of schedulers, as the command line and jobs spell them, and what AUTOMATIC1111's interface calls them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from .registry import SHORT_NAMES, SIGMA_SPACINGS
 
 if TYPE_CHECKING:
     from .base import Scheduler
 
 
-class ShortName(NamedTuple):
-    """What a short name stands for."""
-
-    class_name: str
-    options: Mapping[str, object] = {}
-    """What it sets besides the checkpoint's own options."""
-    spaces_sigmas: bool = False
-    """Whether the class has the ``use_…_sigmas``, each of which is a short name of its own: ``euler-karras``."""
-
-
-SHORT_NAMES: dict[str, ShortName] = {
-    "ddim": ShortName("DDIMScheduler", {"clip_sample": False}),  # predicted are latents, which are not in [-1, 1]
-    "ddpm": ShortName("DDPMScheduler", {"clip_sample": False}),
-    "dpm++": ShortName("DPMSolverMultistepScheduler", spaces_sigmas=True),
-    "dpm++-sde": ShortName("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, spaces_sigmas=True),
-    "dpm++-singlestep": ShortName("DPMSolverSinglestepScheduler", spaces_sigmas=True),
-    "deis": ShortName("DEISMultistepScheduler", spaces_sigmas=True),
-    "dpm2": ShortName("KDPM2DiscreteScheduler", spaces_sigmas=True),
-    "dpm2-ancestral": ShortName("KDPM2AncestralDiscreteScheduler", spaces_sigmas=True),
-    "euler": ShortName("EulerDiscreteScheduler", spaces_sigmas=True),
-    "euler-ancestral": ShortName("EulerAncestralDiscreteScheduler"),
-    "heun": ShortName("HeunDiscreteScheduler", spaces_sigmas=True),
-    "lcm": ShortName("LCMScheduler"),
-    "lms": ShortName("LMSDiscreteScheduler", spaces_sigmas=True),
-    "pndm": ShortName("PNDMScheduler"),
-    "tcd": ShortName("TCDScheduler"),
-    "unipc": ShortName("UniPCMultistepScheduler", spaces_sigmas=True),
-}
-"""The methods, and with `spaced` their names for each spacing of σ. Without one in its name, a method keeps the
-checkpoint's."""
-
-SIGMA_SPACINGS = ("karras", "exponential", "beta")
-
-
-def spaced(method: ShortName, spacing: str) -> ShortName:
-    """A method whose noise levels are spaced like this, whatever the checkpoint's are."""
-    chosen = {f"use_{each}_sigmas": each == spacing for each in SIGMA_SPACINGS}
-    return method._replace(options={**method.options, **chosen})
-
-
-LISTED = f"{', '.join(SHORT_NAMES)}; most also with -{', -'.join(SIGMA_SPACINGS)}, as in euler-karras"
-"""What can be chosen, in words."""
-
-SHORT_NAMES |= {
-    f"{name}-{spacing}": spaced(method, spacing)
-    for name, method in SHORT_NAMES.items()
-    if method.spaces_sigmas
-    for spacing in SIGMA_SPACINGS
-}
+def listed() -> str:
+    """What can be chosen, in words."""
+    methods = [name for name, setup in SHORT_NAMES.items() if setup.schedule in ("", "Uniform")]
+    return f"{', '.join(methods)}; most also with -{', -'.join(SIGMA_SPACINGS)}, as in euler-karras"
 
 
 def by_name(short_name: str, config: Mapping[str, object]) -> Scheduler:
     """The scheduler that a short name stands for, on a checkpoint's noise schedule.
 
     Args:
-        short_name: a key of ``SHORT_NAMES``, such as ``"dpm++-karras"``.
+        short_name: a key of ``registry.SHORT_NAMES``, such as ``"dpm++-karras"``.
         config: the config of the checkpoint's own scheduler, ``pipe.scheduler.config``.
 
     Raises:
         ValueError: no such short name, or a config that the scheduler cannot honour.
     """
     if short_name not in SHORT_NAMES:
-        raise ValueError(f"unknown scheduler {short_name!r}; choose one of {LISTED}")
+        raise ValueError(f"unknown scheduler {short_name!r}; choose one of {listed()}")
     from .base import scheduler_class  # with it comes NumPy, which a list of names needs not
 
-    method = SHORT_NAMES[short_name]
-    return scheduler_class(method.class_name).from_config(config, False, **method.options)
+    setup = SHORT_NAMES[short_name]
+    return scheduler_class(setup.class_name).from_config(config, False, **setup.options)
+
+
+def deterministic(own: Scheduler) -> Scheduler:
+    """``dpm++``, which calls the network once a step and draws no noise, on a checkpoint's noise schedule.
+
+    Where ``dpm++`` cannot walk that, or the network was distilled for its own scheduler, it is its own.
+    """
+    from .base import scheduler_class
+
+    solver = scheduler_class(SHORT_NAMES["dpm++"].class_name)
+    walks = solver.walks(own.config) and not getattr(own, "distilled", False)
+    return by_name("dpm++", own.config) if walks else own
+
+
+def name_of_sampler(sampler: str, schedule_type: str = "") -> str | None:
+    """The short name of a sampler of AUTOMATIC1111's interface; None for one that is not here.
+
+    Upper and lower case are the same.
+
+    Args:
+        sampler: as that interface names it; its older versions wrote the schedule at the end: ``DPM++ 2M Karras``.
+        schedule_type: what newer versions write beside it. ``Uniform`` and ``Normal`` are timesteps at even distances,
+            ``Automatic`` what that interface recommends for the sampler, ``Beta`` the published ``use_beta_sigmas``.
+    """
+    sampler, schedule = sampler.casefold(), schedule_type.replace("_", " ").casefold()
+    for each in SIGMA_SPACINGS:
+        if sampler.endswith(f" {each}"):
+            sampler, schedule = sampler.removesuffix(f" {each}"), each
+    wanted = "uniform" if schedule in ("", "normal") else schedule
+    for name, setup in SHORT_NAMES.items():
+        fits = setup.is_automatic if wanted == "automatic" else (setup.schedule or "Uniform").casefold() == wanted
+        if setup.sampler.casefold() == sampler and fits:
+            return name
+    return None

@@ -8,9 +8,9 @@ from pathlib import PurePath
 from typing import TypeVar
 
 from ..jobs import Job, PipelineKey
+from ..jobs.infotext import LoraTag, split_lora_tags
 from ..jobs.loras import LARGEST_WEIGHT, WeighedLora, merged
 from ..jobs.profile import SUFFIX
-from ..utils.infotext import LoraTag, split_lora_tags
 from .profiles import Offer, offers
 from .refusals import Refusal
 from .settings import Settings

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from ..schedulers.short_names import SHORT_NAMES
+from ..schedulers.registry import SHORT_NAMES
 from .refusals import Refusal
 from .request import service_of
 

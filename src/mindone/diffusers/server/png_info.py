@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 
+from ..jobs.infotext import format_infotext
 from ..jobs.png import INFOTEXT, KEYWORD, parameters_of, texts_in
-from ..utils.infotext import format_infotext
 from .refusals import Refusal
 
 

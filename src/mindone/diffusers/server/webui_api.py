@@ -16,7 +16,7 @@ from PIL.Image import Resampling
 
 from ..jobs.pictures import has_white
 from ..pipelines.regions import fill_whole, fit_inside
-from ..utils.infotext import SAMPLERS
+from ..schedulers.registry import SHORT_NAMES
 from .catalogue import Choice
 from .choices import Choices
 from .encoding import encoded, encoded_png, infotext_of
@@ -172,7 +172,7 @@ def _info(ticket: Ticket, images: list[Image], texts: list[str]) -> dict[str, ob
         "height": images[0].height,
         "steps": job.steps,
         "cfg_scale": job.guidance_scale,
-        "sampler_name": SAMPLERS[job.scheduler][0] if job.scheduler else None,
+        "sampler_name": SHORT_NAMES[job.scheduler].sampler if job.scheduler else None,
         "batch_size": job.num_images,
         "infotexts": texts,
         "index_of_first_image": 0,

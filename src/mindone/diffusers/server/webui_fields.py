@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..utils.infotext import SAMPLERS, scheduler_of
+from ..schedulers.registry import SHORT_NAMES
+from ..schedulers.short_names import name_of_sampler
 from ..utils.types import Value
 from .asked import Neutral, honoured
 from .refusals import Refusal
@@ -270,7 +271,7 @@ def _scheduler(sampler: str | None, schedule: str | None) -> str | None:
         if (schedule or "automatic").casefold() != "automatic":
             raise Refusal(422, "scheduler needs sampler_name, whose schedule it is", "scheduler")
         return None
-    found = scheduler_of(sampler, schedule or "automatic")
+    found = name_of_sampler(sampler, schedule or "automatic")
     if found is None:
         told = f"{sampler[:80]!r}" + (f" with scheduler {schedule[:80]!r}" if schedule else "")
         raise Refusal(422, f"sampler_name {told} is not here; /sdapi/v1/samplers lists those that are", "sampler_name")
@@ -281,7 +282,7 @@ def _eta(eta: float | None, scheduler: str | None) -> float | None:
     """The eta of DDIM's steps. Ancestral and stochastic samplers always have 1, and the others none."""
     if scheduler in (None, "ddim"):
         return eta or None
-    sampler = SAMPLERS[scheduler][0]
+    sampler = SHORT_NAMES[scheduler].sampler
     if eta not in (None, 1) and (sampler.endswith(" a") or "SDE" in sampler):
         raise Refusal(422, f"eta must be 1 for {sampler}, got {eta:g}", "eta")
     return None

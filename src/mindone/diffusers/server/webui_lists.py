@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from ..utils.infotext import SAMPLERS
+from ..schedulers.registry import SHORT_NAMES
 from ..utils.machine import peak_memory, total_memory
 from .request import client_of, service_of
 
@@ -40,15 +40,15 @@ async def loras(request: Request) -> JSONResponse:
 @router.get(f"{_API}/samplers")
 async def samplers() -> JSONResponse:
     """The samplers, and for older clients those that had their schedule in their name."""
-    names = [name for name, _ in SAMPLERS.values()]
-    names += [f"{name} {schedule}" for name, schedule in SAMPLERS.values() if schedule == "Karras"]
+    names = [setup.sampler for setup in SHORT_NAMES.values()]
+    names += [f"{setup.sampler} Karras" for setup in SHORT_NAMES.values() if setup.schedule == "Karras"]
     return JSONResponse([{"name": name, "aliases": [], "options": {}} for name in dict.fromkeys(names)])
 
 
 @router.get(f"{_API}/schedulers")
 async def schedulers() -> JSONResponse:
     """The schedules that some sampler can have."""
-    labels = ["Automatic", "Uniform", "Normal", *(schedule for _, schedule in SAMPLERS.values() if schedule)]
+    labels = ["Automatic", "Uniform", "Normal", *(setup.schedule for setup in SHORT_NAMES.values() if setup.schedule)]
     about = {"aliases": None, "default_rho": -1.0, "need_inner_model": False}
     names = {label: label.lower().replace(" ", "_") for label in labels}
     return JSONResponse([{"name": name, "label": label, **about} for label, name in names.items()])

@@ -18,8 +18,6 @@ from ..jobs.wear import fingerprint
 from ..loading.int8 import QUANTIZATION
 from ..models.base import Model
 from ..pipelines import checks
-from ..schedulers.lcm import LCMScheduler
-from ..schedulers.tcd import TCDScheduler
 from ..utils.machine import instruction_sets, machine, versions
 from ..utils.types import Value
 from .candidates import FIXED_FORECASTS, FORECASTS, Candidate, Decoder, Space
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 BASELINE = Settings(steps=25, scheduler="dpm++", dtype="float16")
 """What speed-ups are counted from."""
-NOISY = ("DDPMScheduler", "EulerAncestralDiscreteScheduler")
 _GAIN = 0.9
 """Lossy networks with which a run takes more than this part of the plain one's time are left out: what they gain is not
 worth what it takes to compile them."""
@@ -111,7 +108,7 @@ def _checked(pipe: Pipeline, prompts: Sequence[str] | None, budget_seconds: floa
         raise ValueError(f"budget_seconds must be above 0, got {budget_seconds!r}")
     if pipe.profile is not None:
         raise ValueError("the pipeline has a profile on; call apply_profile(None) before tune()")
-    if isinstance(pipe.scheduler, (LCMScheduler, TCDScheduler)) or type(pipe.scheduler).__name__ in NOISY:
+    if pipe.scheduler.draws_noise:
         raise ValueError(
             f"{type(pipe.scheduler).__name__} draws new noise at every step, so that images of different settings "
             "cannot be compared; give the pipeline a scheduler without noise, such as DPMSolverMultistepScheduler"

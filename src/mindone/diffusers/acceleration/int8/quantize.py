@@ -24,9 +24,7 @@ from ...loading.config import Config
 from ...loading.int8 import METHOD, QUANTIZATION, Int8Tensor
 from ...loading.safetensors import StoredTensor
 from ...models.base import Model
-from ...schedulers.dpm_solver import DPMSolverMultistepScheduler
-from ...schedulers.lcm import LCMScheduler
-from ...schedulers.tcd import TCDScheduler
+from ...schedulers.short_names import deterministic
 from ...utils.logging import get_logger
 from .config import METHODS, Int8Config
 from .layers import WEIGHTS_ONLY, lies_between_products, stays
@@ -61,8 +59,7 @@ def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
     view.engine = engine
     if getattr(view, "safety_checker", None) is not None:
         view.safety_checker = None
-    if not isinstance(pipe.scheduler, (LCMScheduler, TCDScheduler)):  # which their networks need
-        view.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)  # one call a step
+    view.scheduler = deterministic(pipe.scheduler)
     view.set_progress_bar_config(disable=True)
     for seed, prompt in enumerate(config.prompts):
         generator = np.random.Generator(np.random.PCG64(seed))

@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
+from ..schedulers.registry import SHORT_NAMES
+from ..schedulers.short_names import name_of_sampler
+
 _NEGATIVE = "Negative prompt:"
 _NAME = re.compile(r"[A-Za-z][\w \-/]*")
 _QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
@@ -21,38 +24,6 @@ _MOST_ENTRIES = 1000
 _LONGEST_NUMBER = 40
 """Characters; the largest seed has 20."""
 _LORA = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
-
-_SCHEDULES = ("Karras", "Exponential", "Beta")
-_SAMPLERS: Mapping[str, tuple[str, str | None]] = {
-    "ddim": ("DDIM", None),
-    "ddpm": ("DDPM", None),
-    "deis": ("DEIS", ""),
-    "dpm++": ("DPM++ 2M", "Karras"),
-    "dpm++-sde": ("DPM++ 2M SDE", "Exponential"),
-    "dpm++-singlestep": ("DPM++ 2S", "Karras"),
-    "dpm2": ("DPM2", "Karras"),
-    "dpm2-ancestral": ("DPM2 a", "Karras"),
-    "euler": ("Euler", ""),
-    "euler-ancestral": ("Euler a", None),
-    "heun": ("Heun", ""),
-    "lcm": ("LCM", None),
-    "lms": ("LMS", ""),
-    "pndm": ("PLMS", None),
-    "tcd": ("TCD", None),
-    "unipc": ("UniPC", ""),
-}
-"""Our schedulers' short names: what that interface calls the sampler, and which schedule it means by ``Automatic``: one
-of ``_SCHEDULES``, none of them, or None where the sampler has one schedule only."""
-
-SAMPLERS: dict[str, tuple[str, str]] = {
-    name: (sampler, "Uniform" if automatic else "") for name, (sampler, automatic) in _SAMPLERS.items()
-} | {
-    f"{name}-{schedule.lower()}": (sampler, schedule)
-    for name, (sampler, automatic) in _SAMPLERS.items()
-    if automatic is not None
-    for schedule in _SCHEDULES
-}
-"""Our schedulers' short names: what that interface calls the sampler, and its schedule type where it has to be said."""
 
 _NUMBERS: dict[str, tuple[str, type[int] | type[float]]] = {
     "Steps": ("steps", int),
@@ -73,27 +44,6 @@ _ORDER = {
     "clip_skip": "Clip skip",
 }
 """Our names and that interface's, in the order in which it writes them."""
-
-
-def scheduler_of(sampler: str, schedule_type: str = "") -> str | None:
-    """Our short name of a sampler; None for one that is not here. Upper and lower case are the same.
-
-    Args:
-        sampler: as that interface names it; its older versions wrote the schedule at the end: ``DPM++ 2M Karras``.
-        schedule_type: what newer versions write beside it. ``Uniform`` and ``Normal`` are timesteps at even distances,
-            ``Automatic`` what that interface recommends for the sampler, ``Beta`` the published ``use_beta_sigmas``.
-    """
-    sampler, schedule = sampler.casefold(), schedule_type.replace("_", " ").casefold()
-    for each in _SCHEDULES:
-        if sampler.endswith(f" {each.casefold()}"):
-            sampler, schedule = sampler.removesuffix(f" {each.casefold()}"), each.casefold()
-    if schedule == "automatic":
-        schedule = next((auto for name, auto in _SAMPLERS.values() if name.casefold() == sampler), None) or ""
-    wanted = "uniform" if schedule in ("", "normal") else schedule.casefold()
-    for short_name, (name, its) in SAMPLERS.items():
-        if (name.casefold(), (its or "Uniform").casefold()) == (sampler, wanted):
-            return short_name
-    return None
 
 
 def parse_infotext(text: str) -> dict[str, object]:
@@ -140,8 +90,9 @@ def format_infotext(parameters: Mapping[str, object]) -> str:
     for ours, name in _ORDER.items():
         value = values.get(ours)
         if ours == "scheduler" and value is not None:
-            sampler, schedule = SAMPLERS.get(str(value), (str(value), ""))
-            entries |= {name: sampler, **({"Schedule type": schedule} if schedule else {})}
+            setup = SHORT_NAMES.get(str(value))
+            entries[name] = setup.sampler if setup else value
+            entries |= {"Schedule type": setup.schedule} if setup and setup.schedule else {}
         elif ours == "clip_skip" and isinstance(value, int):
             entries[name] = value + 1
         elif value is not None:
@@ -228,7 +179,7 @@ def _known(entries: dict[str, str]) -> dict[str, object]:
     for name, ours in _TEXTS.items():
         if name in rest:
             result[ours] = rest.pop(name)
-    scheduler = scheduler_of(rest.get("Sampler", ""), rest.get("Schedule type", ""))
+    scheduler = name_of_sampler(rest.get("Sampler", ""), rest.get("Schedule type", ""))
     if scheduler is not None:
         result["scheduler"] = scheduler
         rest = {name: value for name, value in rest.items() if name not in ("Sampler", "Schedule type")}
