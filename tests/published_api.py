@@ -71,34 +71,35 @@ OTHERWISE = """\
 - Arrays are NumPy's (`scheduler.timesteps`, `.sigmas`, `.alphas_cumprod`, …) or native to the engine, and single
   numbers (`init_noise_sigma`, `final_alpha_cumprod`) are Python's.
 - `dtype` is a string, "float32", "float16" or "bfloat16", and `device` is "cpu" or "npu". `to` takes types, and a
-  device only where it is the one that the process runs on.
-- A word of textual inversion is found in any case, with all of its vectors; the reference finds it as it is written.
+  device only if it is the one that the process runs on.
+- A word of textual inversion is found in upper and lower case, with all of its vectors; the reference finds it only as
+  it was written.
 - Noise comes from `np.random.Generator` objects, one or a list with one per image.
 - Outputs are dictionaries that can be indexed: iterating gives names, as in the reference. Where the reference's output
-  has one entry, ours may have a further one after it (`pred_original_sample` of the multistep solvers); TCD's has it
-  before `pred_noised_sample`.
+  has one entry, ours may have one more after it (`pred_original_sample` of the multistep solvers); TCD's has it before
+  `pred_noised_sample`.
 - Constructors take options by keyword. `from_config` refuses an override that the class does not know, unless
   `return_unused_kwargs=True` asks for it back.
-- Config values that no image can be drawn with are refused when the object is made: β outside (0, 1), `trained_betas`
+- Config values with which no image can be drawn are refused when the object is made: β outside (0, 1), `trained_betas`
   of another length than `num_train_timesteps`, learned variances, flow matching. So is a number of steps that would
   visit a timestep twice.
 - `rescale_betas_zero_snr` in a config is honoured by every scheduler with β, and `sigma_min` and `sigma_max` by every
-  one that spaces σ; the reference's PNDM, LMS, Heun, DPM2, DEIS and singlestep DPM-Solver leave the former out in
-  silence. Configs of networks trained on other noise levels (EDM, flow matching) are refused by classes that do not
-  sample them.
-- `EDMEulerScheduler.set_timesteps` takes no `sigmas`: in the reference they are no noise levels but places on its ramp.
-- `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference there weighs the
-  one slope that it has as the first of four.
+  one that spaces σ; the reference's PNDM, LMS, Heun, DPM2, DEIS and singlestep DPM-Solver silently ignore
+  the former. Classes refuse the configs of networks trained on noise levels that they do not sample (EDM, flow
+  matching).
+- `EDMEulerScheduler.set_timesteps` takes no `sigmas`: in the reference they are not noise levels but places on its ramp.
+- `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference then gives
+  its one slope the weight of the first of four.
 - `unet(…)` and the text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and no
   `attention_mask`, `class_labels` or `cross_attention_kwargs`. Calling an autoencoder decodes; its `encode` and
-  `decode` are as published. Calling a safety checker gives embeddings; `pipe.run_safety_checker` judges.
+  `decode` are as published. Calling a safety checker gives embeddings; `pipe.run_safety_checker` gives the verdict.
 - Step callbacks get NumPy arrays that have `chunk`, `clone`, `cpu`, `to` and `unsqueeze` (tensors on an Ascend device),
-  and return a dict of `pipe.callback_tensors`; other names are refused. ControlNets' pictures are not among them.
-- An argument that a call does not have is a TypeError that names the nearest one. What the reference has for other
-  families than Stable Diffusion 1, 2 and XL cannot be imported; the error lists what is here.
-- A function may stand for the safety checker: it is called as `checker(images=…, clip_input=…)` with NumPy arrays. A
-  component is checked when it is set, by what it can do, and a wrong one refused.
-- `enable_attention_slicing` and its kin are taken and change nothing: attention never holds all its weights at once.
+  and return a dict of names from `pipe.callback_tensors`; other names are refused, such as ControlNets' pictures.
+- An unknown argument of a call is a TypeError that names the nearest one. The reference's classes for families other
+  than Stable Diffusion 1, 2 and XL cannot be imported; the error lists what is here.
+- A function can replace the safety checker: it is called as `checker(images=…, clip_input=…)` with NumPy arrays. A
+  component is checked when it is set, and refused if it is of the wrong kind.
+- `enable_attention_slicing` and the like are accepted and change nothing: attention never holds all its weights at once.
   `enable_xformers_memory_efficient_attention` switches an Ascend device's memory-efficient kernel."""
 
 
@@ -109,9 +110,9 @@ GUIDES = {
     "`StableDiffusionUpscalePipeline`, `StableDiffusionLatentUpscalePipeline`": "a job has `upscale`",
     "`StableDiffusionXLAdapterPipeline`, `T2IAdapter`": "T2I-Adapters are not here; ControlNets are",
     "`StableDiffusionSAGPipeline`, `AnimateDiffPipeline`, `DDIMPipeline`, `UNet2DModel`": "other families",
-    "`ip_adapter_image` of InstructPix2Pix": "its three rows of guidance are not joined with an IP-Adapter's two",
+    "`ip_adapter_image` of InstructPix2Pix": "its three predictions per step do not combine with an IP-Adapter's two",
     "`StableDiffusionDepth2ImgPipeline` without `depth_map`": "no depth estimator is here; set `pipe.depth_estimator`",
-    "`export_to_gif`, `export_to_video`": "nothing here makes films",
+    "`export_to_gif`, `export_to_video`": "nothing here makes videos",
 }
 """Calls of the reference's guides that are not here, and why or what serves instead."""
 
@@ -166,7 +167,7 @@ def page() -> str:
         f"are not here. Of the other {number}, {number - missing} are here under their own names",
         f"({100 * (number - missing) / number:.1f} %); the rest is listed below.",
         "",
-        "## What is the same name and not quite the same thing",
+        "## Same name, different behaviour",
         "",
         OTHERWISE,
         "",
