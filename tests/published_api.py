@@ -87,7 +87,8 @@ OTHERWISE = """\
   one that spaces σ; the reference's PNDM, LMS, Heun, DPM2, DEIS and singlestep DPM-Solver silently ignore
   the former. Classes refuse the configs of networks trained on noise levels that they do not sample (EDM, flow
   matching).
-- `EDMEulerScheduler.set_timesteps` takes no `sigmas`: in the reference they are not noise levels but places on its ramp.
+- `EDMEulerScheduler.set_timesteps` takes no `sigmas`: in the reference they are places on its ramp, not noise
+  levels.
 - `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference then gives
   its one slope the weight of the first of four.
 - `unet(…)` and the text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and no
@@ -99,8 +100,8 @@ OTHERWISE = """\
   than Stable Diffusion 1, 2 and XL cannot be imported; the error lists what is here.
 - A function can replace the safety checker: it is called as `checker(images=…, clip_input=…)` with NumPy arrays. A
   component is checked when it is set, and refused if it is of the wrong kind.
-- `enable_attention_slicing` and the like are accepted and change nothing: attention never holds all its weights at once.
-  `enable_xformers_memory_efficient_attention` switches an Ascend device's memory-efficient kernel."""
+- `enable_attention_slicing` and the like are accepted and change nothing: attention never holds all its weights at
+  once. `enable_xformers_memory_efficient_attention` switches an Ascend device's memory-efficient kernel."""
 
 
 GUIDES = {
