@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adapter_cases import ip_adapter
 from lora_cases import kohya, layers, networks, stored
 from mindone.diffusers.adapters import lora
-from mindone.diffusers.adapters.ip_adapter import ip_adapters_of
+from mindone.diffusers.adapters.ip_adapter import NetworkIPAdapters
 from mindone.diffusers.adapters.ip_adapter_files import read_ip_adapter
 from mindone.diffusers.adapters.lora_configs import METADATA, configs_of_folder
 from mindone.diffusers.adapters.lora_files import LoraFile
@@ -111,12 +111,12 @@ def test_an_ip_adapter_with_a_broken_tensor_is_read_or_refused(kind, data):
             tensors[data.draw(st.sampled_from([name, name + ".x", "image_proj.layers.99.0.to_kv.weight"]))] = broken
     try:
         read = read_ip_adapter(tensors, networks("sd1")["unet"])
-        ip_adapters_of(UNET).load([read])
+        UNET.put_on.of(NetworkIPAdapters).load([read])
     except ValueError as error:
         assert "\n" not in str(error)
-        assert not ip_adapters_of(UNET).loaded
+        assert not UNET.put_on.of(NetworkIPAdapters).loaded
     else:
-        ip_adapters_of(UNET).unload()
+        UNET.put_on.of(NetworkIPAdapters).unload()
 
 
 IP_ADAPTERS = {kind: ip_adapter(networks("sd1")["unet"], kind) for kind in ("plain", "plus")}

@@ -5,6 +5,7 @@ import pytest
 
 from lora_cases import kohya, layers
 from mindone.diffusers import Int8Config
+from mindone.diffusers.adapters.lora import NetworkLora
 from tiny_pipelines import checkpoint, images_of, load
 
 ATTENTION = ("attn1.to_q", "attn2.to_k", "attn2.to_v", "to_out.0", "ff.net", "proj_in")
@@ -95,7 +96,7 @@ def test_one_network_is_fused_and_the_others_still_act(pipe):
     pipe.load_lora_weights(lora(), adapter_name="one")
     unfused = images_of(pipe)
     pipe.fuse_lora(components=["unet"])
-    assert pipe.unet.lora.fused == ("one",) and not pipe.text_encoder.lora.fused
+    assert pipe.unet.put_on.of(NetworkLora).fused == ("one",) and not pipe.text_encoder.put_on.of(NetworkLora).fused
     assert close(images_of(pipe), unfused)
     pipe.unfuse_lora(components=["text_encoder"])
     assert pipe.fused_loras == {"one"}
@@ -118,7 +119,10 @@ def test_a_swapped_adapter_acts_as_the_one_before_did_and_compiles_nothing(pipe)
     pipe.load_lora_weights(lora(text=False), adapter_name="one", hotswap=True)
     assert pipe.get_list_adapters() == {"unet": ["other", "one"], "text_encoder": ["other"]}
     pipe.load_lora_weights(lora(), adapter_name="one", hotswap=True)
-    assert pipe.text_encoder.lora.active == ["one", "other"]  # it counts where it had nothing before, too
+    assert pipe.text_encoder.put_on.of(NetworkLora).active == [
+        "one",
+        "other",
+    ]  # it counts where it had nothing before, too
     with pytest.raises(ValueError, match="no adapter 'third' is loaded"):
         pipe.load_lora_weights(lora(), adapter_name="third", hotswap=True)
 

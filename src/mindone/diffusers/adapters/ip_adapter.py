@@ -6,7 +6,8 @@ untouched. So the network's own blocks know nothing of pictures, and a scale is 
 compiles nothing again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from mindspore import nn
@@ -19,32 +20,32 @@ from ..loading.weights import Weights
 from ..models.base import Model
 from ..models.image_projection import ImageProjection, IPAdapterPlusImageProjection
 from ..models.layers import Attention, Linear
+from ..models.wrapping import Wrapper, wrap
 from .block_weights import BlockWeights, expand_block_weights
 from .ip_adapter_files import IPAdapter, text_attentions
 from .lora_names import Shapes
-from .places import cell_at, replace_cell
 
 _PROJECTIONS: Mapping[str, type[Model]] = {"plain": ImageProjection, "plus": IPAdapterPlusImageProjection}
 
 
-class PictureAttention(nn.Cell):
+class PictureAttention(Wrapper):
     """Around an `Attention` to the text: the same queries also attend to each adapter's tokens (eq. 5).
 
     Args:
-        text: the attention to the text, which stays as it is.
+        inner: the attention to the text, which stays as it is.
         number: its place among the network's, which is that of its scales.
         keys, values: each adapter's, shaped as the attention's own.
     """
 
-    def __init__(self, text: Attention, number: int, keys: Sequence[StoredTensor], values: Sequence[StoredTensor]):
-        super().__init__()
-        self.text, self.number = text, number
+    def __init__(self, inner: nn.Cell, number: int, keys: Sequence[StoredTensor], values: Sequence[StoredTensor]):
+        super().__init__(inner)
+        self.number = number
         self.to_k_ip = nn.CellList([_linear(tensor) for tensor in keys])
         self.to_v_ip = nn.CellList([_linear(tensor) for tensor in values])
 
     def construct(self, x: Array, context: Array) -> Array:
         """``x`` (b, pixels, channels), ``context`` as this module says."""
-        inner = self.text
+        inner: Attention = self.bare
         text, scales, tokens = context[0], context[1], context[2:]
         query = inner.to_q(x)
         mixed = F.attention(query, inner.to_k(text), inner.to_v(text), inner.heads, False, inner.flash)
@@ -66,6 +67,7 @@ class NetworkIPAdapters:
         """For each adapter the network that makes a picture's vectors into tokens."""
         self.scales = np.zeros((0, 0), np.float32)
         """How much each adapter counts in each attention to the text, (adapters, attentions)."""
+        self._take_off: list[Callable[[], None]] = []
 
     def load(self, adapters: Sequence[IPAdapter]) -> None:
         """Put these adapters on, each with the scale 1, in the place of those that were on."""
@@ -74,8 +76,9 @@ class NetworkIPAdapters:
         layers = self._layers()
         for number, layer in enumerate(layers):
             keys, values = ([each.attention[f"{layer}.to_{x}_ip.weight"] for each in adapters] for x in "kv")
-            parent, name = self._place(layer)
-            replace_cell(parent, name, PictureAttention(cell_at(parent, [name]), number, keys, values))
+            self._take_off.append(
+                wrap(self.network, layer, partial(PictureAttention, number=number, keys=keys, values=values))
+            )
         self.loaded = tuple(adapters)
         self.projections = projections
         self.scales = np.ones((len(adapters), len(layers)), np.float32)
@@ -85,9 +88,9 @@ class NetworkIPAdapters:
         """Take all adapters off."""
         if not self.loaded:
             return
-        for layer in self._layers():
-            parent, name = self._place(layer)
-            replace_cell(parent, name, cell_at(parent, [name]).text)
+        for take_off in self._take_off:
+            take_off()
+        self._take_off.clear()
         self.loaded = self.projections = ()
         self.network.graphs.clear()
 
@@ -108,18 +111,6 @@ class NetworkIPAdapters:
 
     def _layers(self) -> list[str]:
         return text_attentions(self.shapes())
-
-    def _place(self, layer: str) -> tuple[nn.Cell, str]:
-        *names, last = layer.split(".")
-        return cell_at(self.network, names), last
-
-
-def ip_adapters_of(network: Model) -> NetworkIPAdapters:
-    """The IP-Adapters of a network, none at first."""
-    if not hasattr(network, "ip_adapters"):
-        network.ip_adapters = NetworkIPAdapters(network)
-    adapters: NetworkIPAdapters = network.ip_adapters
-    return adapters
 
 
 def context(text: Array, scales: Array, tokens: Sequence[Array]) -> tuple[Array, ...]:

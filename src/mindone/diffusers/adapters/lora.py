@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from ..engines.base import Stored
-from ..engines.binding import bind, lay_over, published_name, stored, uncover
+from ..engines.binding import bind, lay_over, stored, uncover
 from ..models.base import Model
 from .block_weights import BlockWeights, expand_block_weights
 from .lora_cells import put_around
@@ -254,22 +254,13 @@ class NetworkLora:
     def _wrap(self, capacities: Mapping[str, int]) -> None:
         for take_off in reversed(self._take_off):
             take_off()
-        paths = {published_name(p, path): path for path, p in self.network.parameters_and_names()}
         shapes = {name: tuple(p.shape) for name, p in self.network.published_parameters().items()}
         self._updates, self._take_off = {}, []
         self.network.graphs.clear()
         for name, capacity in capacities.items():
             update = LayerUpdate(name, shapes[name], capacity, self)
-            self._take_off.append(put_around(self.network, paths[name].removesuffix(".weight"), update))
+            self._take_off.append(put_around(self.network, name.removesuffix(".weight"), update))
             self._updates[name] = update
-
-
-def lora_of(network: Model) -> NetworkLora:
-    """The LoRAs of a network, none at first."""
-    if not hasattr(network, "lora"):
-        network.lora = NetworkLora(network)
-    lora: NetworkLora = network.lora
-    return lora
 
 
 @contextmanager

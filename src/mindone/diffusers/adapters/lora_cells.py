@@ -15,16 +15,15 @@ from ..engines.base import Stored
 from ..engines.binding import bind, put_on
 from ..models.layers import Conv2d, Linear, Upsample, parameter
 from ..models.unet_blocks import GatedLinear
+from ..models.wrapping import Wrapper, bare, cell_at, wrap
 from .lora_matrices import LayerUpdate
-from .places import cell_at, replace_cell
 
 
-class LoraCell(nn.Cell):
+class LoraCell(Wrapper):
     """``inner`` beside the update of the weight that it holds; the two matrices are bound, and put on from outside."""
 
     def __init__(self, inner: nn.Cell, update: LayerUpdate):
-        super().__init__()
-        self.inner = inner
+        super().__init__(inner)
         self.down, self.up = _matrix(update.down), _matrix(update.up)
 
 
@@ -39,7 +38,7 @@ class LoraGatedLinear(LoraCell):
     """Around `models.unet_blocks.GatedLinear`, whose two halves are gated after the update."""
 
     def construct(self, x: Array) -> Array:
-        a, b = F.linear_halves(x, self.inner.proj.weight, self.inner.proj.bias)
+        a, b = F.linear_halves(x, self.bare.proj.weight, self.bare.proj.bias)
         to_a, to_b = F.linear_halves(F.linear(x, self.down), self.up)
         return (a + to_a) * F.gelu(b + to_b)
 
@@ -48,7 +47,7 @@ class LoraConv2d(LoraCell):
     """Around `models.layers.Conv2d`: a convolution to a few channels, and one of single pixels back (LoCon)."""
 
     def construct(self, x: Array) -> Array:
-        few = F.conv2d(x, self.down, None, self.inner.stride, self.inner.padding)
+        few = F.conv2d(x, self.down, None, self.bare.stride, self.bare.padding)
         return F.add(self.inner(x), F.conv2d(few, self.up))
 
 
@@ -74,16 +73,12 @@ def put_around(network: nn.Cell, module: str, update: LayerUpdate) -> Callable[[
     Raises:
         ValueError: the layer is of a kind that takes no low-rank update.
     """
-    names = module.split(".")
-    if isinstance(cell_at(network, names[:-1]), (GatedLinear, Upsample)):
-        names = names[:-1]
-    parent, inner = cell_at(network, names[:-1]), cell_at(network, names)
-    if type(inner) not in _KINDS:
-        raise ValueError(
-            f"{module} is a {type(inner).__name__}, which takes no LoRA; linear layers and convolutions do"
-        )
-    replace_cell(parent, names[-1], _KINDS[type(inner)](inner, update))
-    return lambda: replace_cell(parent, names[-1], inner)
+    above = module.rpartition(".")[0]
+    path = above if above and isinstance(bare(cell_at(network, above)), (GatedLinear, Upsample)) else module
+    kind = type(bare(cell_at(network, path)))
+    if kind not in _KINDS:
+        raise ValueError(f"{module} is a {kind.__name__}, which takes no LoRA; linear layers and convolutions do")
+    return wrap(network, path, lambda inner: _KINDS[kind](inner, update))
 
 
 def _matrix(values: Stored) -> ms.Parameter:

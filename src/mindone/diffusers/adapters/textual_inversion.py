@@ -38,16 +38,23 @@ class WithRows:
         return table if dtype is None else table.astype(dtype, copy=False)
 
 
-class Words:
-    """The added words of a text encoder; pipelines that share it and its tokenizer share this."""
+class NetworkWords:
+    """The added words of a text encoder and its tokenizer; pipelines that share these share this."""
 
-    def __init__(self, network: CLIPTextModel, tokenizer: CLIPTokenizer):
-        self.network, self.tokenizer = network, tokenizer
+    def __init__(self, network: CLIPTextModel):
+        self.network = network
         self.vectors: dict[str, StoredTensor] = {}
         """(vectors, channels) by word."""
+        self.tokenizer: CLIPTokenizer
         self._embedding = network.text_model.embeddings.token_embedding
         self._own_table = self._embedding.weight
         self._own_config = network.config
+
+    def beside(self, tokenizer: CLIPTokenizer) -> "NetworkWords":
+        """Itself; the text encoder's ``tokenizer`` is this one from now on, unless another one knows its words."""
+        if not self.vectors:
+            self.tokenizer = tokenizer
+        return self
 
     def check(self, words: Mapping[str, StoredTensor]) -> None:
         """Refuse words that cannot be added: one with more vectors than a prompt holds, or one that is known.
@@ -69,6 +76,8 @@ class Words:
 
     def add(self, words: Mapping[str, StoredTensor]) -> None:
         """Know more words."""
+        if not self.vectors:
+            self._own_table, self._own_config = self._embedding.weight, self.network.config
         self.vectors |= words
         self._apply()
 
@@ -99,14 +108,6 @@ class Words:
 def tokens_of(word: str, count: int) -> list[str]:
     """The tokens of a word of ``count`` vectors, named as published."""
     return [word, *(f"{word}_{i}" for i in range(1, count))]
-
-
-def words_of(network: CLIPTextModel, tokenizer: CLIPTokenizer) -> Words:
-    """The added words of a text encoder, none at first."""
-    words: Words | None = getattr(network, "words", None)
-    if words is None or (words.tokenizer is not tokenizer and not words.vectors):
-        network.words = words = Words(network, tokenizer)
-    return words
 
 
 def encoded(tokenizer: CLIPTokenizer, text: str) -> list[int]:

@@ -10,7 +10,7 @@ from ..models.unet import UNet2DConditionModel as UNet2DConditionModel
 from ..utils import logging
 from ..utils.types import Value
 from .block_weights import BlockWeights
-from .lora import NetworkLora, lora_of
+from .lora import NetworkLora
 from .lora_names import UNET
 from .lora_sources import Tensors, find_lora
 
@@ -91,7 +91,7 @@ class _Methods(UNet2DConditionModel):
 
     def active_adapters(self) -> list[str]:
         """The names of the active adapters."""
-        return lora_of(self).active
+        return self.put_on.of(NetworkLora).active
 
     def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
         """Unload these adapters. Raises ValueError where one is not loaded, or some are fused."""
@@ -100,11 +100,11 @@ class _Methods(UNet2DConditionModel):
 
     def disable_lora(self) -> None:
         """Draw as without adapters; nothing is compiled again."""
-        lora_of(self).enable(False)
+        self.put_on.of(NetworkLora).enable(False)
 
     def enable_lora(self) -> None:
         """Draw with the active adapters again."""
-        lora_of(self).enable(True)
+        self.put_on.of(NetworkLora).enable(True)
 
     disable_adapters = disable_lora
     enable_adapters = enable_lora
@@ -130,16 +130,16 @@ class _Methods(UNet2DConditionModel):
 
     def unfuse_lora(self) -> None:
         """Take what was fused out of the weights again, which are then as they were, bit for bit."""
-        lora_of(self).unfuse()
+        self.put_on.of(NetworkLora).unfuse()
 
     def unload_lora(self) -> None:
         """Forget all adapters; what is fused stays in the weights until `unfuse_lora`."""
-        lora = lora_of(self)
+        lora = self.put_on.of(NetworkLora)
         lora.delete(list(lora.loaded))
 
 
 def _unfused(unet: UNet2DConditionModel, method: str) -> NetworkLora:
-    lora = lora_of(unet)
+    lora = unet.put_on.of(NetworkLora)
     if lora.fused:
         raise ValueError(
             f"{method} is not possible while {', '.join(map(repr, lora.fused))} is fused; call unfuse_lora"

@@ -59,6 +59,11 @@ def published_name(parameter: Parameter, path: str) -> str:
     return name
 
 
+def keep_name(parameter: Parameter, path: str) -> None:
+    """Have the parameter go by ``path`` however its cell is wrapped, unless checkpoints know it by another name."""
+    parameter.published_name = published_name(parameter, path)
+
+
 def put_on(parameter: Parameter) -> None:
     """Mark a parameter as one that an adapter has brought: checkpoints neither hold nor get it."""
     parameter.is_put_on = True

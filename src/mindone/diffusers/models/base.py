@@ -33,6 +33,7 @@ from ..loading.weights import Weights, open_weights
 from ..utils.types import Value
 from .layers import room_for
 from .published import PublishedModel
+from .wrapping import PutOn
 
 M = TypeVar("M", bound="Model")
 
@@ -63,6 +64,8 @@ class Model(PublishedModel, nn.Cell):
         self.graphs = GraphCache()
         self.passes: list[Pass] = []
         """What is done to each recorded graph before it is compiled; clear `graphs` after changing it."""
+        self.put_on = PutOn(self)
+        """What keeps the adapters that are on it, by their class: ``network.put_on.of(NetworkLora)``."""
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
@@ -261,14 +264,18 @@ class Model(PublishedModel, nn.Cell):
         """The parameter ``name`` as a float32 array."""
         return own(self._parameter(name)).numpy(np.float32)
 
+    def parameters_and_names(self, name_prefix: str = "", expand: bool = True) -> Iterator[tuple[str, ms.Parameter]]:
+        """All parameters, by the names that they have while no cell is wrapped."""
+        for path, parameter in super().parameters_and_names(name_prefix, expand):
+            yield path if name_prefix else published_name(parameter, path), parameter
+
     def published_parameters(self) -> dict[str, ms.Parameter]:
         """The parameters by the names that checkpoints know them by; without those that adapters have brought."""
-        every = self.parameters_and_names()
-        return {published_name(p, path): p for path, p in every if not is_put_on(p)}
+        return {name: p for name, p in self.parameters_and_names() if not is_put_on(p)}
 
     def _parameter(self, name: str) -> ms.Parameter:
         for path, parameter in self.parameters_and_names():
-            if name in (path, published_name(parameter, path)):
+            if name == path:
                 return parameter
         raise ValueError(f"{type(self).__name__} has no parameter {name!r}")
 

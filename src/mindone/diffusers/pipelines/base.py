@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 from .. import engines
 from ..acceleration.int8 import Int8Config, check_engine, quantize_pipeline, require_int8
-from ..adapters.ip_adapter import ip_adapters_of
+from ..adapters.ip_adapter import NetworkIPAdapters
 from ..engines import Engine
 from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, Config, read_config, read_generation_config
 from ..loading.dtypes import parse_dtype
@@ -356,4 +356,4 @@ class Pipeline(
 
     def _networks(self) -> list[Component]:
         networks = [component for component in self.components.values() if hasattr(component, "enable_flash_sdp")]
-        return [*networks, *ip_adapters_of(self.unet).projections]
+        return [*networks, *self.unet.put_on.of(NetworkIPAdapters).projections]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from ..adapters.ip_adapter import ip_adapters_of
+from ..adapters.ip_adapter import NetworkIPAdapters
 from ..engines import Array
 from ..schedulers.base import Generators
 from . import checks
@@ -147,5 +147,5 @@ def check_channels_beside(pipe: Pipeline, beside: int) -> None:
             f"{type(pipe).__name__} needs a UNet of {latent + beside} channels, {latent} of them for the latents, got "
             f"{channels}"
         )
-    if ip_adapters_of(pipe.unet).loaded:
+    if pipe.unet.put_on.of(NetworkIPAdapters).loaded:
         raise ValueError(f"{type(pipe).__name__} takes no IP-Adapter; call unload_ip_adapter()")

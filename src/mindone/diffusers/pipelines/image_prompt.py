@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..acceleration.steps import last_rows
-from ..adapters.ip_adapter import NetworkIPAdapters, context, ip_adapters_of
+from ..adapters.ip_adapter import NetworkIPAdapters, context
 from ..adapters.ip_adapter_files import IPAdapter
 from ..engines import Array, Engine, Input
 from ..models.base import Model
@@ -32,7 +32,7 @@ class ImagePrompt:
 
     def check(self, run: Run, images: int, height: int, width: int) -> None:
         """See `drawing.Guide`. Pictures are of any size, and all images follow the same ones."""
-        adapters = ip_adapters_of(run.unet).loaded
+        adapters = run.unet.put_on.of(NetworkIPAdapters).loaded
         if self.image is None and self.embeds is None:
             if adapters:
                 raise ValueError(
@@ -53,7 +53,7 @@ class ImagePrompt:
         """See `drawing.Guide`. The pictures do not change in a run, so they become tokens once."""
         if self.image is None and self.embeds is None:
             return
-        adapters, images = ip_adapters_of(run.unet), run.tensors["latents"].shape[0]
+        adapters, images = run.unet.put_on.of(NetworkIPAdapters), run.tensors["latents"].shape[0]
         guided = run.do_classifier_free_guidance
         embeds = run.pipe.prepare_ip_adapter_image_embeds(self.image, self.embeds, None, 1, guided)
         tokens = [tokens_of(run.engine, *each, images) for each in zip(adapters.projections, embeds)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..adapters.block_weights import BlockWeights
-from ..adapters.ip_adapter import ip_adapters_of
+from ..adapters.ip_adapter import NetworkIPAdapters
 from ..adapters.ip_adapter_files import IPAdapter, open_ip_adapter, read_ip_adapter
 from ..adapters.lora_names import Shapes
 from ..engines import Array, Engine
@@ -74,7 +74,7 @@ class IPAdapterPipeline:
         """
         where = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
         sources = _one_each(path_or_id_or_dict, subfolder, weight_name)
-        adapters = ip_adapters_of(self.unet)
+        adapters = self.unet.put_on.of(NetworkIPAdapters)
         read = [_read(*source, adapters.shapes(), where) for source in sources]
         encoder = self.image_encoder
         if encoder is None and image_encoder_folder is not None:
@@ -99,7 +99,7 @@ class IPAdapterPipeline:
         Raises:
             ValueError: no adapter, another number of scales, or a block that is not there.
         """
-        adapters = ip_adapters_of(self.unet)
+        adapters = self.unet.put_on.of(NetworkIPAdapters)
         count = len(adapters.loaded)
         if not count:
             raise ValueError("no IP-Adapter is loaded whose scale could be set; call load_ip_adapter first")
@@ -117,7 +117,7 @@ class IPAdapterPipeline:
 
         What prepares pictures goes too, unless the pipeline is of a kind that has a safety checker, which needs it.
         """
-        ip_adapters_of(self.unet).unload()
+        self.unet.put_on.of(NetworkIPAdapters).unload()
         self.image_encoder = None
         if "safety_checker" not in self.components:
             self.feature_extractor = None
@@ -157,7 +157,7 @@ class IPAdapterPipeline:
         For each adapter (rows, pictures, …), under guidance first the rows for what to stay away from. ``device`` is
         not needed.
         """
-        engine, adapters = self.engine, ip_adapters_of(self.unet).loaded
+        engine, adapters = self.engine, self.unet.put_on.of(NetworkIPAdapters).loaded
         if ip_adapter_image_embeds is None:
             embeds = []
             for pictures, adapter in zip(pictures_of(ip_adapter_image, len(adapters)), adapters):

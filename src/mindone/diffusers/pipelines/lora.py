@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 
 from ..adapters.block_weights import BlockWeights, component_weight
-from ..adapters.lora import NetworkLora, call_weights, lora_of
+from ..adapters.lora import NetworkLora, call_weights
 from ..adapters.lora_matrices import lora_scale
 from ..adapters.lora_names import Shapes
 from ..adapters.lora_sources import Tensors, find_lora
@@ -248,7 +248,7 @@ class LoraPipeline(TextualInversionPipeline):
         return {name: network for name, network in found.items() if isinstance(network, Model)}
 
     def _loras(self) -> dict[str, NetworkLora]:
-        return {name: lora_of(network) for name, network in self._adapted().items()}
+        return {name: network.put_on.of(NetworkLora) for name, network in self._adapted().items()}
 
     def _chosen(self, components: Sequence[str]) -> list[NetworkLora]:
         """The networks that are named, of those that the pipeline has."""

@@ -8,7 +8,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from ..adapters.textual_inversion import Words, spelled_out, words_of
+from ..adapters.textual_inversion import NetworkWords, spelled_out
 from ..adapters.textual_inversion_files import TextualInversion, open_textual_inversion, read_textual_inversion
 from ..engines import Array
 from ..loading.hub_files import FileSource
@@ -117,14 +117,14 @@ class TextualInversionPipeline:
 
     def _words(
         self, tokenizer: CLIPTokenizer | None = None, text_encoder: CLIPTextModel | None = None
-    ) -> dict[str, Words]:
+    ) -> dict[str, NetworkWords]:
         """The added words by text encoder, of those with this tokenizer and that are this network."""
         found = {}
         for name in ("text_encoder", "text_encoder_2"):
             network, own = getattr(self, name, None), getattr(self, name.replace("text_encoder", "tokenizer"), None)
             is_meant = text_encoder in (None, network) and tokenizer in (None, own)
             if is_meant and isinstance(network, CLIPTextModel) and isinstance(own, CLIPTokenizer):
-                found[name] = words_of(network, own)
+                found[name] = network.put_on.of(NetworkWords).beside(own)
         if not found:
             raise ValueError("text_encoder and tokenizer must be the pipeline's own, such as pipe.text_encoder_2")
         return found
