@@ -54,8 +54,8 @@ class _WithGrid(click.Command):
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Draw so many images that differ in prompt and seed alone in one go. In half precision that changes the "
-    "images' last bits.",
+    help="How many images that differ only in prompt and seed to draw in one call. In half precision that changes "
+    "the images' last bits.",
 )
 @click.option(
     "--ray",
@@ -68,7 +68,7 @@ class _WithGrid(click.Command):
     is_flag=True,
     help="Lay the images out in sheet.png: the first field of --grid-search from left to right, the second (or the "
     "seeds, or the prompts) from top to bottom, and a sheet for each combination of the others. "
-    "A seed that nothing gives is 0 then.",
+    "Without a seed of their own, all images have seed 0.",
 )
 @options_of(Job, leave_out=["prompt"])
 def batch(
@@ -114,7 +114,7 @@ def batch(
     if sheet:
         from ..batch.sheet import sheets_of
 
-        sheets_of(made, list(axes))  # what does not fit on one is told before anything is drawn
+        sheets_of(made, list(axes))  # what does not fit on one is refused before anything is drawn
     _draw(made, output, {"ray": ray, "batch_size": batch_size}, list(axes) if sheet else None)
 
 

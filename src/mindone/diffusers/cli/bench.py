@@ -22,8 +22,8 @@ from .saving import unused_folder
     default=Options.model_fields["output"].default,
     show_default=True,
     metavar="FOLDER",
-    help="Where the report goes. A folder that you name loses an earlier one; the default one gets a number more "
-    "instead.",
+    help="Where the report goes. In a folder that you name it replaces an earlier one; the default one gets a "
+    "number added instead.",
 )
 @click.pass_context
 def bench(context: click.Context, output: Path, **given: object) -> None:

@@ -52,14 +52,14 @@ def without_garbage_collection() -> Iterator[None]:
     type=click.Choice(["a1111", "none"]),
     default="a1111",
     show_default=True,
-    help="What the file says of how it was made: the job, and beside it the parameters in the form of the web user "
-    "interface of that name; or nothing.",
+    help="Which parameters the file holds: a1111, the job and beside it AUTOMATIC1111's text, which other programs "
+    "read; or none.",
 )
 @click.option(
     "--profile",
     metavar="FILE.json or NAME",
     help="Draw with the settings that `tune` found: a file, or the name of one that was saved for the model. Options "
-    "that are given beside it come first.",
+    "beside it take precedence.",
 )
 @click.pass_context
 @without_garbage_collection()
@@ -73,7 +73,7 @@ def generate(
 ) -> None:
     """Draw images of PROMPT and save them as PNG, JPEG or WebP files.
 
-    The files remember how they were made: `mindone-diffusers info FILE` prints it.
+    The files hold their parameters: `mindone-diffusers info FILE` prints them.
 
     \b
     Examples:
@@ -147,7 +147,7 @@ def _is_typed(context: click.Context, name: str) -> bool:
 
 
 def _read_pictures(job: Job) -> Pictures | None:
-    """The job's pictures, if it has some: what is wrong with them is told before a checkpoint is loaded."""
+    """The job's pictures, if it has some: errors in them are reported before a checkpoint is loaded."""
     if not job.pictures:
         return None
     from ..jobs.pictures import read_pictures

@@ -54,7 +54,7 @@ class Commands(click.Group):
             formatter.write_dl(sorted(self.files.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; whatever it raises is told in one line, and a signal has its usual exit code."""
+        """Run the command; an error is one line, and a signal has its usual exit code."""
         try:
             with calm():
                 return super().invoke(ctx)
@@ -79,5 +79,5 @@ def _quiet() -> click.Option:
         is_flag=True,
         expose_value=False,
         callback=lambda context, parameter, is_set: be_quiet() if is_set else None,
-        help="Print results and errors alone: no progress, no warnings.",
+        help="Print only results and errors: no progress, no warnings.",
     )

@@ -14,8 +14,7 @@ from .options import command_line
 def info(files: tuple[Path, ...]) -> None:
     """Print the parameters in PNG, JPEG or WebP files that `generate` wrote, and the commands that make them again.
 
-    Of a file that another program wrote, the parameters alone, where they are in the well-known web user interface's
-    form.
+    For a file that another program wrote, print only the parameters, if they are in AUTOMATIC1111's form.
     """
     if len(files) == 1:
         _print_file(files[0])

@@ -11,10 +11,10 @@ from .options import options_of
 @click.command()
 @options_of(Settings)
 def serve(**given: object) -> None:
-    """Serve a page to draw with, OpenAI's images API and the well-known web user interface's.
+    """Serve a page to draw with, OpenAI's images API and AUTOMATIC1111's API.
 
     Requests wait in one fair queue and are drawn one after the other, with --ray by replicas on a cluster. They can
-    name only what --model and --lora allow. SIGTERM finishes what was accepted and refuses what is new.
+    name only what --model and --lora allow. SIGTERM finishes the requests that were accepted and refuses new ones.
 
     \b
     Examples:
@@ -26,7 +26,7 @@ def serve(**given: object) -> None:
     from ..jobs.checks import check_names  # only now: it imports NumPy
 
     settings = Settings.from_texts(given)
-    listen(settings).close()  # what is wrong is told before anything is imported
+    listen(settings).close()  # an address that is in use is reported before anything is imported
     named = (text.partition("=")[2] or text for text in (*settings.model, *settings.lora, *settings.controlnet))
     check_names(*named, settings.tiny_vae)
     try:

@@ -24,8 +24,8 @@ from .status import say
     default=Path("mindone-tune"),
     show_default=True,
     metavar="FOLDER",
-    help="Where the report and the profiles go. A folder that you name loses those of an earlier search; the default "
-    "one gets a number more instead.",
+    help="Where the report and the profiles go. In a folder that you name they replace those of an earlier search; the "
+    "default one gets a number added instead.",
 )
 @click.pass_context
 def tune(context: click.Context, output: Path, **given: object) -> None:

@@ -1,4 +1,4 @@
-"""The text chunk ``parameters`` that the well-known web user interface and its kin write into images, and back.
+"""The text chunk ``parameters`` that AUTOMATIC1111 and its kin write into images, and back.
 
 It is a prompt, perhaps a line ``Negative prompt: …``, and a last line ``Steps: 20, Sampler: Euler a, CFG scale: 7, …``.
 Here it is a dictionary with the names that jobs have; what they have no name for is kept as text under ``extra``.
@@ -43,7 +43,7 @@ _ORDER = {
     "strength": "Denoising strength",
     "clip_skip": "Clip skip",
 }
-"""Our names and that interface's, in the order in which it writes them."""
+"""Our names and AUTOMATIC1111's, in the order in which it writes them."""
 
 
 def parse_infotext(text: str) -> dict[str, object]:
@@ -52,7 +52,7 @@ def parse_infotext(text: str) -> dict[str, object]:
     Returns:
         ``prompt`` and, where they are said, ``negative_prompt``, ``steps``, ``scheduler`` (our short name),
         ``guidance_scale``, ``seed``, ``width``, ``height``, ``model``, ``model_hash``, ``clip_skip`` (layers left out:
-        one fewer than that interface counts), ``strength``; and under ``extra`` all else by its name there, samplers
+        one fewer than AUTOMATIC1111 counts), ``strength``; and under ``extra`` all else by its name there, samplers
         that are not here among them.
     """
     lines = text.strip().split("\n")
@@ -73,9 +73,9 @@ def parse_infotext(text: str) -> dict[str, object]:
 
 
 def format_infotext(parameters: Mapping[str, object]) -> str:
-    """Write parameters, named as `parse_infotext` gives them, as that interface writes and reads them.
+    """Write parameters, named as `parse_infotext` gives them, as AUTOMATIC1111 writes and reads them.
 
-    What is None is left out; what that interface has no name for belongs into ``extra``.
+    What is None is left out; what AUTOMATIC1111 has no name for belongs in ``extra``.
 
     Raises:
         ValueError: a parameter without a name there.
@@ -117,7 +117,7 @@ class LoraTag(NamedTuple):
 def split_lora_tags(prompt: str) -> tuple[str, list[LoraTag]]:
     """Take ``<lora:NAME:WEIGHT>`` out of a prompt: what is left, and names with weights (1 where none is said).
 
-    As in that interface a second weight is the UNet's, and ``te=0.5`` and ``unet=0.5`` name them.
+    As in AUTOMATIC1111, a second weight is the UNet's, and ``te=0.5`` and ``unet=0.5`` name them.
 
     Raises:
         ValueError: a weight that is no finite number, or a further word.

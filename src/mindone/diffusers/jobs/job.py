@@ -1,4 +1,4 @@
-"""The fields of a job. An option more is a field more: the command line, PNG files and batches follow."""
+"""The fields of a job. A new field is a new option: the command line, PNG files and batches follow."""
 
 import math
 import os
@@ -23,12 +23,12 @@ def _as_text(value: object) -> object:
 
 
 MOST_PIXELS = 2**15
-"""Of an image's side."""
+"""The longest side of an image."""
 MOST_IMAGES = 10**5
-"""Of one job."""
+"""The most images of one job."""
 LARGEST_SEED = 2**64 - 1
 LONGEST_PROMPT = 10**5
-"""Characters."""
+"""The most characters of a prompt."""
 
 SchedulerName = Annotated[str, OneOf(SHORT_NAMES)]
 
@@ -77,7 +77,7 @@ class PipelineKey(Fields):
         str | None,
         Field(
             description="For a model that is one file: the checkpoint (a folder, a hub id, a bundled name) whose "
-            "configs and tokenizers replace what the file's tensors tell."
+            "configs and tokenizers replace what the file's tensors show."
         ),
         _PATH,
     ] = None
@@ -85,8 +85,8 @@ class PipelineKey(Fields):
     lora: Annotated[
         tuple[str, ...],
         Field(
-            description="A LoRA's file, folder or hub id, and after a colon its weight (1 where there is none) or two, "
-            "of the text encoders and of the UNet; again for each further one."
+            description="A LoRA's file, folder or hub id, and after a colon its weight (1 by default), or two: of the "
+            "text encoders and of the UNet; again for each further one."
         ),
         Option(metavar="PATH:WEIGHT"),
     ] = ()
@@ -109,7 +109,7 @@ class PipelineKey(Fields):
     ] = False
     token_downsampling: Annotated[
         int | None,
-        Field(ge=1, description="Attend to every so many-th row and column at the UNet's largest level: 2 or 3."),
+        Field(ge=1, description="Attend only to every N-th row and column at the UNet's largest level; N is 2 or 3."),
         Option(unset="all of them"),
     ] = None
 
@@ -124,7 +124,7 @@ class Drawing(Fields):
 
     negative_prompt: Annotated[
         str | None,
-        Field(max_length=LONGEST_PROMPT, description="What the image is to stay away from."),
+        Field(max_length=LONGEST_PROMPT, description="What to keep out of the image."),
         Option(metavar="TEXT", argument="negative_prompt"),
     ] = None
     height: Annotated[
@@ -172,9 +172,9 @@ class Drawing(Fields):
     cache: Annotated[
         tuple[str, ...],
         Field(
-            description="What to spare the UNet: of features deepcache:INTERVAL:BRANCH:ORDER; of steps "
-            "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD; of guidance "
-            "guidance:INTERVAL:ORDER:FIRST; one of each, numbers as you like."
+            description="What the UNet may skip: features, deepcache:INTERVAL:BRANCH:ORDER; steps, "
+            "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD; guidance, "
+            "guidance:INTERVAL:ORDER:FIRST; one of each, and the numbers are optional."
         ),
         Option(metavar="NAME[:NUMBER…]"),
     ] = ()
@@ -288,8 +288,8 @@ class Job(Drawing, PipelineKey):
     mask_fill: Annotated[
         MaskFill | None,
         Field(
-            description="What is under the mask before it is drawn anew at a strength below 1: the original, blurred "
-            "colours of what is around it, noise, or nothing."
+            description="What to start from under the mask at a strength below 1: the original, the blurred colours "
+            "around it, noise, or nothing."
         ),
         Option(unset="original", argument="mask_fill"),
     ] = None
@@ -297,7 +297,7 @@ class Job(Drawing, PipelineKey):
         int | None,
         Field(
             ge=0,
-            description="Draw only the rectangle around the mask, larger by these pixels on each side, at the full "
+            description="Draw only the rectangle around the mask, larger by this many pixels on each side, at the full "
             "size, and put it back into the picture.",
         ),
         Option(metavar="PIXELS", unset="the whole picture", argument="padding_mask_crop"),
@@ -320,8 +320,8 @@ class Job(Drawing, PipelineKey):
         Field(
             gt=1,
             le=8,
-            description="Draw, enlarge the image so many times, and draw its edges again; with --strength, enlarge the "
-            "latents and draw the rest from there.",
+            description="Draw, enlarge the image by this factor, and sharpen its edges; with --strength, enlarge the "
+            "latents and draw the details from there.",
         ),
         Option(metavar="TIMES"),
     ] = None

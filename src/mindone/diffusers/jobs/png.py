@@ -21,7 +21,7 @@ from .loras import WeighedLora
 KEYWORD = "mindone-diffusers"
 """The text chunk that holds the job and more as JSON."""
 INFOTEXT = "parameters"
-"""The text chunk that holds them as the well-known web user interface writes them, which other programs read."""
+"""The text chunk that holds them as AUTOMATIC1111 writes them, for other programs."""
 
 
 def save_png(image: Image.Image, path: str | os.PathLike[str], job: Job | None, about: Mapping[str, object]) -> None:
@@ -98,7 +98,7 @@ def read_infotext(path: str | os.PathLike[str]) -> dict[str, object] | None:
 
 
 def parameters_of(said: PngTexts) -> dict[str, object] | None:
-    """The same of texts that were read already: of our own where they are whole, else of the web user interface's."""
+    """The same from texts that were read already: our own where they are whole, else AUTOMATIC1111's."""
     try:
         remembered = json.loads(said.texts.get(KEYWORD, ""))
         job = _job_of(remembered)
@@ -122,9 +122,9 @@ def _chunks(image: Image.Image, job: Job, about: Mapping[str, object]) -> PngInf
 
 
 def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
-    """The job in the words of the well-known web user interface.
+    """The job as AUTOMATIC1111 writes it.
 
-    LoRAs are told in the prompt, and the size is the first pass's.
+    LoRAs are in the prompt, and the size is the first pass's.
     """
     return format_infotext(_words(image.width, image.height, job, about))
 
@@ -153,7 +153,7 @@ def _without_halves(words: dict[str, object]) -> dict[str, object]:
 
 
 def _extra(job: Job) -> dict[str, str]:
-    """What that interface writes at the end: what was enlarged how, what the mask hid, what ControlNets followed."""
+    """What AUTOMATIC1111 writes at the end: how the image was enlarged, what lay under the mask, the ControlNets."""
     extra = {} if job.eta is None else {"Eta": f"{job.eta:g}"}
     if job.upscale is not None:
         by = "Lanczos" if job.strength is None else "Latent"

@@ -1,4 +1,4 @@
-"""The server: a page, OpenAI's images API and the well-known web user interface's, in front of one fair queue.
+"""The server: a page, OpenAI's images API and AUTOMATIC1111's API, in front of one fair queue.
 
     app = create_app(Settings(model=("icons",)))
 

@@ -30,7 +30,7 @@ def encoded_png(image: Image, ticket: Ticket, catalogue: Catalogue, index: int) 
 
 
 def infotext_of(image: Image, ticket: Ticket, catalogue: Catalogue, index: int) -> str:
-    """The parameters of an image as the well-known web user interface writes them."""
+    """The parameters of an image as AUTOMATIC1111 writes them."""
     return infotext(image, catalogue.public(ticket.job), _about(ticket, index))
 
 

@@ -1,4 +1,4 @@
-"""The parameters in an uploaded image file, in the form of the well-known web user interface."""
+"""The parameters in an uploaded image file, in AUTOMATIC1111's form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def png_info_of(content: bytes, field: str) -> dict[str, object]:
 
 
 def _profile(remembered: str) -> dict[str, object]:
-    """The profile that an image of ours was drawn with, for which that interface has no word."""
+    """The profile that an image of ours was drawn with, for which AUTOMATIC1111 has no name."""
     try:
         about = json.loads(remembered)
     except (ValueError, RecursionError):

@@ -17,7 +17,7 @@ class Settings(Fields):
     model: Annotated[
         tuple[str, ...],
         Field(
-            description="A model that may be asked for, the first one by default: a folder, a hub id, a bundled "
+            description="A model that requests may name, the first one by default: a folder, a hub id, a bundled "
             "checkpoint or a FILE.safetensors, and before it the name to offer it under; again for each further one."
         ),
         Option(metavar="[NAME=]PATH_OR_ID"),
@@ -59,15 +59,13 @@ class Settings(Fields):
     forwarded_allow_ips: Annotated[
         str | None,
         Field(
-            description="The addresses or networks of proxies, separated by commas, whose X-Forwarded-For says who a "
-            "client is; * believes everybody."
+            description="The addresses or networks of proxies, separated by commas, whose X-Forwarded-For names the "
+            "client; * trusts everybody."
         ),
         Option(metavar="ADDRESS,…", unset="nobody's"),
     ] = None
 
-    max_queue: Annotated[int, Field(ge=1, description="Requests that may wait; the next one is told to come back.")] = (
-        64
-    )
+    max_queue: Annotated[int, Field(ge=1, description="Requests that may wait; the next one gets 429.")] = 64
     max_images: Annotated[int, Field(ge=1, description="Images of one request.")] = 4
     max_steps: Annotated[
         int, Field(ge=1, description="Denoising steps of one image, also of a model that takes more by default.")
@@ -77,12 +75,14 @@ class Settings(Fields):
     max_upload: Annotated[float, Field(gt=0, description="Megabytes of a request, pictures included.")] = 16.0
     max_held: Annotated[
         float,
-        Field(gt=0, description="Megabytes of all requests that are here at once, those that wait among them."),
+        Field(gt=0, description="Megabytes of all requests at once, waiting ones included."),
     ] = 64.0
     max_upload_side: Annotated[int, Field(ge=8, description="Height and width of an uploaded picture.")] = 4096
     log: Annotated[
         Literal["nothing", "requests", "prompts"],
-        Field(description="A line for each request, with what was drawn; on demand with its prompt."),
+        Field(
+            description="What to log of each request: nothing, a line with the image's settings, or the prompt as well."
+        ),
     ] = "requests"
     memory: Annotated[
         float | None,

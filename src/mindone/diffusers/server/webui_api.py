@@ -1,4 +1,4 @@
-"""The well-known web user interface's API, as far as pictures are drawn with it."""
+"""AUTOMATIC1111's API, as far as it draws pictures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .webui_fields import JOB_NAMES, Img2Img, Overrides, Picture, TextFields, Tx
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-router = APIRouter(prefix="/sdapi/v1", tags=["The web user interface's API"], route_class=ReadingRoute)
+router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111's API"], route_class=ReadingRoute)
 
 
 @router.post("/txt2img")
@@ -87,7 +87,7 @@ async def set_options(request: Request, given: Annotated[Overrides, Body()]) -> 
 
 @router.post("/png-info")
 async def png_info(picture: Annotated[Picture, Body()]) -> JSONResponse:
-    """The parameters in a PNG, JPEG or WebP file, ours or that interface's."""
+    """The parameters in a PNG, JPEG or WebP file, ours or AUTOMATIC1111's."""
     content = await asyncio.to_thread(from_base64, picture.image, "image")
     return JSONResponse(await asyncio.to_thread(png_info_of, content, "image"))
 

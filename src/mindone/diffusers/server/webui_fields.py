@@ -1,4 +1,4 @@
-"""The fields of the well-known web user interface's API."""
+"""The fields of AUTOMATIC1111's API."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NEUTRAL: Neutral = MappingProxyType(
         "mask_round": (True,),
     }
 )
-"""Fields of that interface that are not honoured, with their harmless values; see `asked`."""
+"""AUTOMATIC1111's fields that are not honoured, with their harmless values; see `asked`."""
 
 NEUTRAL_OPTIONS: Neutral = MappingProxyType(
     {
@@ -69,11 +69,11 @@ NEUTRAL_OPTIONS: Neutral = MappingProxyType(
 """The same for its options."""
 
 _SIDES = 8
-"""That interface rounds sides down to multiples of this."""
+"""AUTOMATIC1111 rounds sides down to multiples of this."""
 
 
 class Overrides(BaseModel):
-    """The options of that interface that are honoured: for one request, or for all that follow."""
+    """AUTOMATIC1111's options that are honoured: for one request, or for all that follow."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -167,7 +167,7 @@ class TextFields(BaseModel):
 
     @property
     def strength(self) -> float | None:
-        """How much is drawn anew. That interface takes one step at least, which a job says as 0."""
+        """How much is drawn anew. AUTOMATIC1111 takes at least one step, for which a job has 0."""
         strength = self.denoising_strength
         takes_none = strength is not None and self.steps is not None and int(self.steps * strength) < 1
         return 0.0 if takes_none else strength
@@ -258,7 +258,7 @@ JOB_NAMES = {
 """What this API calls a job's field."""
 
 _FILLS = ("blur", "original", "noise", "nothing")
-"""A job's ``mask_fill`` by that interface's number."""
+"""A job's ``mask_fill`` by AUTOMATIC1111's number."""
 
 
 def _rounded(side: int | None) -> int | None:

@@ -1,6 +1,6 @@
-"""The lists that clients of the well-known web user interface ask for, under its field names.
+"""The lists that AUTOMATIC1111's clients ask for, under its field names.
 
-Of what that interface has and this server has not, the list is empty. No path of the server is in them.
+Lists of things that this server does not have are empty. No path of the server is in them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..schedulers.registry import SHORT_NAMES
 from ..utils.machine import peak_memory, total_memory
 from .request import client_of, service_of
 
-router = APIRouter(tags=["The web user interface's API"])
+router = APIRouter(tags=["AUTOMATIC1111's API"])
 
 _API = "/sdapi/v1"
 _EMPTY = (

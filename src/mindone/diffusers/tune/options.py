@@ -40,19 +40,19 @@ class Options(Fields):
     ] = None
     speed_up: Annotated[
         float | None,
-        Field(gt=0, description="So many times faster than 25 DPM++ steps in half precision."),
+        Field(gt=0, description="How many times faster than 25 DPM++ steps in half precision."),
         Option(metavar="FACTOR"),
     ] = None
     seconds: Annotated[
-        float | None, Field(gt=0, description="At most so many seconds per image."), Option(metavar="SECONDS")
+        float | None, Field(gt=0, description="The most seconds per image."), Option(metavar="SECONDS")
     ] = None
     min_psnr: Annotated[
         float | None,
-        Field(gt=0, lt=100, description="At least so many decibels from the reference image."),
+        Field(gt=0, lt=100, description="The least PSNR against the reference image, in decibels."),
         Option(metavar="DB"),
     ] = None
     memory: Annotated[
-        str | None, Field(description="At most so much memory at the peak, such as 2GB."), Option(metavar="SIZE")
+        str | None, Field(description="The most memory at the peak, such as 2GB."), Option(metavar="SIZE")
     ] = None
     budget: Annotated[
         float | None,
