@@ -20,7 +20,7 @@ class DeepCacheConfig:
     """Run the whole UNet at some steps, and at the others only what lies above a branch.
 
     Args:
-        cache_interval: of so many steps the first is whole; 1 is no cache.
+        cache_interval: the first of this many steps is whole; 1 is no cache.
         cache_branch_id: where the UNet is cut (see `UNet2DConditionModel`): 0 runs the least at the other steps.
         skip_mode: "uniform", or "quadratic" for whole steps that lie closer together around ``center`` (§3.3), as
             many of them as ``cache_interval`` gives.
@@ -52,7 +52,7 @@ class DeepCacheConfig:
             raise ValueError(f'skip_mode must be "uniform" or "quadratic", got {self.skip_mode!r}')
 
     def check(self, steps: int, branches: int) -> None:
-        """Refuse what contradicts a run of so many steps, or a UNet with so many branches.
+        """Refuse what contradicts the number of steps of a run, or of branches of the UNet.
 
         Raises:
             ValueError: as said.
@@ -120,7 +120,7 @@ class DeepCache:
         return noise
 
     def _forecast(self, step: Step, rows: int) -> Array | None:
-        """The feature with so many rows, from those of the last whole steps that have them."""
+        """The feature with this many rows, from the last whole steps that have it."""
         parts = [(at, last_rows(feature, rows)) for at, feature in self._features]
         known = [(at.timestep, feature) for at, feature in parts if feature is not None]
         if len(known) < 2:

@@ -1,7 +1,7 @@
-"""Guidance that is computed at some steps and foretold at the others, which run one row per image instead of two.
+"""Guidance that is computed at some steps and forecast at the others, which run one row per image instead of two.
 
 What guidance adds is a multiple of the difference between the predictions with the prompt and without it, and that
-changes slowly. So the half without the prompt can be spared at most steps: Compress Guidance (Dinh et al. 2024, arXiv
+changes slowly. So most steps can skip the half without the prompt: Compress Guidance (Dinh et al. 2024, arXiv
 2408.11194) and the CFG-Cache of FasterCache (Lv et al. 2024, arXiv 2410.19355) use the last difference again, LinearAG
 (Castillo et al. 2023, arXiv 2312.12487) a weighted sum of predictions. Here it is the polynomial through the last ones.
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GuidanceCacheConfig:
-    """Compute what guidance adds at some of the guided steps, and foretell it at the others.
+    """Compute what guidance adds at some of the guided steps, and forecast it at the others.
 
     Unlike a guidance interval, which ends guidance, this goes on with it: on ``icons`` the last of 6 calibrated steps
-    without guidance takes 42.3 dB to 40.3, with guidance foretold to 41.1.
+    without guidance takes 42.3 dB to 40.3, with guidance forecast to 41.1.
 
     Args:
-        cache_interval: of so many guided steps one is computed.
+        cache_interval: one of this many guided steps is computed.
         max_order: the forecast polynomial's degree; 0 is the last difference again.
         disable_cache_before_step: the guided steps before this one are all computed.
 
@@ -47,7 +47,7 @@ class GuidanceCacheConfig:
         whole("disable_cache_before_step", self.disable_cache_before_step, 1)
 
     def check(self, steps: int, branches: int) -> None:
-        """Refuse a run in which no guidance would be foretold, unless ``cache_interval`` is 1.
+        """Refuse a run in which no guidance would be forecast, unless ``cache_interval`` is 1.
 
         Raises:
             ValueError: as said.

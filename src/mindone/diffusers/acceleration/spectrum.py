@@ -1,4 +1,4 @@
-"""Spectrum (arXiv 2603.01623): Chebyshev polynomials of time, fitted to past predictions, foretell the next."""
+"""Spectrum (arXiv 2603.01623): Chebyshev polynomials of time, fitted to past predictions, forecast the next."""
 
 import math
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class SpectrumConfig:
         degree: the highest Chebyshev polynomial, M of the paper.
         ridge: λ, what is added to the diagonal of the normal equations.
         blend: w, the part of the regression; the rest is the line through the last two predictions.
-        window: N, of so many steps one is computed, at first.
+        window: N, one of this many steps is computed, at first.
         window_growth: α, what the window grows by with each computed step.
-        warmup_steps: the first so many steps are all computed.
+        warmup_steps: how many steps at the beginning are all computed.
         history: K, how many of the last predictions are fitted.
 
     Raises:

@@ -1,4 +1,4 @@
-"""TaylorSeer (Liu et al. 2025, "From Reusing to Forecasting"): finite differences of predictions foretell the next.
+"""TaylorSeer (Liu et al. 2025, "From Reusing to Forecasting"): finite differences of predictions forecast the next.
 
 The differences are taken over the real timesteps, which are not evenly spaced everywhere.
 """

@@ -11,7 +11,7 @@ from ..utils.files import shortened
 from .rows import MOST_ROWS, Row, why_no_json
 
 MOST_JOBS = MOST_ROWS
-"""Of one batch: all of them are in memory, and each is an image."""
+"""The most jobs of a batch: all of them are in memory, and each is an image."""
 _LONGEST_WORDS = 160
 """Bytes of a prompt in a file's name; with the seed and the identity they are fewer than the 255 that systems allow."""
 

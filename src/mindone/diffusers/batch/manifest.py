@@ -119,7 +119,7 @@ def _record(line: str, where: str) -> Record:
         return Record(**json.loads(line))
     except (TypeError, ValueError, RecursionError) as error:
         why = str(error)[:200]
-        raise ValueError(f"{where} is no record of a batch ({why}); mend the file or give another folder") from None
+        raise ValueError(f"{where} is no record of a batch ({why}); fix the file or give another folder") from None
 
 
 def _parquet(records: Iterable[Record]) -> bytes:

@@ -27,7 +27,7 @@ logger = logging.get_logger(__name__)
 _POLL_SECONDS = 1.0
 """How often the cluster is asked for nodes that have joined, while no task ends."""
 _PATIENCE_POLLS = 30
-"""After so many of them without any worker it is said that the cluster is busy."""
+"""After this many without any worker, a message says that the cluster is busy."""
 
 
 class RayRunner:

@@ -84,7 +84,7 @@ def log_text(content: bytes, path: object) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
-            f"{path}, line {line}: byte {error.start} is not UTF-8; mend the file or give another folder"
+            f"{path}, line {line}: byte {error.start} is not UTF-8; fix the file or give another folder"
         ) from None
 
 

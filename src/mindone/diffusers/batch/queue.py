@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Result:
-    """The last word on a job: its image, or why there is none after so many tries."""
+    """The last word on a job: its image, or why there is none after all its tries."""
 
     outcome: Outcome
     tries: int

@@ -12,7 +12,7 @@ from ..utils.extras import needs
 from ..utils.files import check_file, numbered_lines, read_utf8
 
 MOST_ROWS = 10**6
-"""Of a list: each is a job, and all of them are in memory."""
+"""The most rows of a list: each is a job, and all of them are in memory."""
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 

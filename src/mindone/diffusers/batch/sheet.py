@@ -17,10 +17,10 @@ from .outputs import Output
 _CELL = 256
 """Pixels of the longer side of an image, where all of them fit."""
 _MOST_SIDE = 2**14
-"""Pixels of a sheet."""
+"""The longest side of a sheet in pixels."""
 _LEAST_CELL = 32
 MOST_VALUES = _MOST_SIDE // 2 // _LEAST_CELL
-"""Of one axis."""
+"""The most values of one axis."""
 MOST_SHEETS = 1000
 _MARGIN, _FONT_SIZE, _LABEL_WIDTH = 8, 15, 200
 _INK, _PAPER, _MISSING = "black", "white", "lightgray"
@@ -60,7 +60,7 @@ def sheets_of(jobs: Sequence[Job], axes: Sequence[str]) -> list[tuple[str, str |
             )
     if len(found) > MOST_SHEETS:
         raise ValueError(
-            f"these are {len(found):,} sheets, one for each prompt or value beside two fields; leave out --sheet"
+            f"this would make {len(found):,} sheets, one for each prompt or value beside two fields; leave out --sheet"
         )
     return [(across, down, title.partition("\n")[0], cells) for title, cells in found.items()]
 

@@ -40,7 +40,7 @@ class Worker:
         return self.machine
 
     def draw(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Draw jobs that share a call of the pipeline; whatever goes wrong is told in their outcomes."""
+        """Draw jobs that share a call of the pipeline; whatever goes wrong is in their outcomes."""
         began = time.perf_counter()
         try:
             pipe = self._pipeline(jobs[0].pipeline_key)

@@ -83,7 +83,7 @@ def convert(
     }
     for name, value in for_files.items():
         if value:
-            raise click.UsageError(f"{name} is for single files; {source} is none")
+            raise click.UsageError(f"{name} is for single files; {source} is not one")
     if output.suffix != ".safetensors":
         raise click.UsageError(f"a checkpoint becomes a .safetensors file, got --output {str(output)!r}")
     folder_to_file(source, output, variant=variant, dtype=dtype)

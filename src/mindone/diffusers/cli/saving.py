@@ -1,4 +1,4 @@
-"""Where a command's results go. Earlier ones are overwritten only when they were named, and no image is lost."""
+"""Where a command's results go. Earlier files are overwritten only if the user named them, and no image is lost."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..jobs import Job
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _LONGEST_STEM = 120
-"""Bytes of a prompt that a file is named after."""
+"""The most bytes of a prompt in a file's name."""
 _LONGEST_NAME = 255
-"""Bytes of a file's name where the system does not tell."""
+"""The most bytes of a file's name where the system does not say."""
 
 
 class Destination:
@@ -117,7 +117,7 @@ def _numbered(output: Path, files: int) -> list[Path]:
 
 
 def _check(output: Path) -> None:
-    """Refuse a file that could not be written when the image is there: trying is all that tells of quotas and disks."""
+    """Refuse a file that could not be written when the image is there: only trying shows quotas and full disks."""
     folder = output.parent
     if output.suffix.lower() not in _SUFFIXES:
         raise click.UsageError(f"--output must be a .png, .jpg or .webp file, got {str(output)!r}")

@@ -28,7 +28,7 @@ class Resting(Protocol):
 
 
 compiling: set[int] = set()
-"""The threads that compile now or wait for one that does, for those who tell what a run is waiting for."""
+"""The threads that compile now or wait for one that does, for those who report what a run is waiting for."""
 
 _ahead = threading.BoundedSemaphore(2)
 """How many graphs are made ahead at a time: more would only take the processor from what is waited for."""

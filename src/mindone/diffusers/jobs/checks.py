@@ -1,4 +1,4 @@
-"""What is wrong with a job, as far as names, configs and the machine tell: found before an engine is imported."""
+"""Errors in a job that names, configs and the machine show: found before an engine is imported."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _FEATURE_MAPS = 3.5
 """How many of the decoder's largest feature maps are held at once: measured 3.6 (float16) and 3.8 (float32) on
 ``icons`` between 512×512 and 1024×1024."""
 _TINY_CHANNELS = 64
-"""Of a tiny autoencoder whose config is not on this machine."""
+"""The channels of a tiny autoencoder whose config is not on this machine."""
 _ABOVE_TRAINED = 1.5
-"""How many times a side may be that of the network's training before it repeats itself."""
+"""How many times longer than in training a side may be before the network repeats itself."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Outline:
     trained: tuple[int, int] | None
     """Height and width in pixels that the network was trained on."""
     channels: int
-    """Of the decoder's largest feature maps, which have the image's size."""
+    """Channels of the decoder's largest feature maps, which have the image's size."""
 
     @classmethod
     def of(cls, unet: Mapping[str, object], vae: Mapping[str, object], decoder: Mapping[str, object]) -> Outline | None:
@@ -52,7 +52,7 @@ class Outline:
         return cls(factor, trained, _widest(decoder))
 
     def final_size(self, job: Job, pictures: Pictures | None) -> tuple[int, int] | None:
-        """Height and width of the job's images; None where neither job nor config tells."""
+        """Height and width of the job's images; None where neither job nor config says."""
         height, width = job.height, job.width
         if pictures is not None:
             height, width = pictures.size(height, width, self.factor)
@@ -136,7 +136,7 @@ def needed_bytes(channels: int, size: tuple[int, int], images: int, dtype: str) 
 
 
 def check_run(view: Component, job: Job, size: tuple[int | None, int | None], images: int) -> None:
-    """`check_memory` of a job on the pipeline that is to draw it, at a size of which None is the network's own.
+    """`check_memory` for a job on the pipeline that is to draw it; a side that is None is the network's own.
 
     Raises:
         ValueError: it takes more memory than there is.

@@ -20,9 +20,9 @@ _QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _LEAST_ENTRIES = 3
 """A last line with fewer is taken for a part of the prompt."""
 _MOST_ENTRIES = 1000
-"""Those beyond are not read; the interface and all its extensions together write some hundred."""
+"""Further entries are not read; AUTOMATIC1111 and all its extensions together write about a hundred."""
 _LONGEST_NUMBER = 40
-"""Characters; the largest seed has 20."""
+"""The most characters of a number; the largest seed has 20."""
 _LORA = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 
 _NUMBERS: dict[str, tuple[str, type[int] | type[float]]] = {

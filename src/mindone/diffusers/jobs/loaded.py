@@ -75,7 +75,7 @@ class _Slot:
 
 
 def usual_limit() -> int | None:
-    """Half of the machine's memory, for `LoadedPipelines`. None where the system does not tell."""
+    """Half of the machine's memory, for `LoadedPipelines`. None where the system does not say."""
     from ..utils.machine import total_memory  # with `utils` come image libraries, which help needs not
 
     memory = total_memory()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LARGEST_WEIGHT = 1000.0
-"""Beyond it, and long before, nothing comes out that is a picture."""
+"""Far below this weight the result is no picture any more."""
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 

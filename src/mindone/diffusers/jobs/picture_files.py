@@ -17,7 +17,7 @@ SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """The format of a file by the end of its name."""
 _OPTIONS: Mapping[str, dict[str, int]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 _MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
-"""Pixels, which the formats' headers have room for."""
+"""The longest side in pixels that the formats' headers can hold."""
 
 
 def picture_file(path: Path, image: Image.Image, job: Job | None, about: Mapping[str, object]) -> tuple[Path, bytes]:

@@ -70,7 +70,7 @@ def _sharpened(
 
 
 def enlarged(latents: NDArray[np.float32], times: float) -> NDArray[np.float32]:
-    """Latents (images, channels, height, width) with so many times as many rows and columns, bilinearly."""
+    """Latents (images, channels, height, width) enlarged by a factor in both directions, bilinearly."""
     from scipy.ndimage import zoom
 
     larger = zoom(latents, (1, 1, times, times), order=1, mode="nearest", grid_mode=True)

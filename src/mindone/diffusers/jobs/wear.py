@@ -53,7 +53,7 @@ class Worn:
 
 
 def apply_profile(pipe: Pipeline, worn: Worn | None, profile: Profile | str | os.PathLike[str] | None) -> Worn | None:
-    """Put a profile, or the one in a file, on a pipeline in place of the one that it has ``worn``; None takes that off.
+    """Apply a profile, or the one in a file, to a pipeline instead of the earlier one, ``worn``; None only removes it.
 
     Raises:
         ValueError, OSError: the profile cannot be read, or needs what is not there; then none is on.

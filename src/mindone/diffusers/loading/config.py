@@ -21,7 +21,7 @@ GENERATION_CONFIG_NAME = "generation_config.json"
 
 @dataclass(frozen=True)
 class GenerationFields:
-    """What is heeded of ``generation_config.json``."""
+    """The entries of ``generation_config.json`` that are used."""
 
     guidance_scale: Annotated[Real, Field(ge=0, le=1000)] = 0.0
     num_inference_steps: Annotated[int, Field(ge=1, le=1000, strict=True)] = 50
@@ -92,7 +92,7 @@ def write_config(folder: str | os.PathLike[str], config: Mapping[str, Value], fi
 def read_generation_config(folder: str | os.PathLike[str]) -> Config:
     """What a pipeline's checkpoint suggests for a call, in `folder/generation_config.json`; empty without that file.
 
-    `guidance_scale` and `num_inference_steps` are heeded.
+    `guidance_scale` and `num_inference_steps` are used, other entries ignored.
 
     Raises:
         ValueError: the file is not a JSON object, or one of the two is no such number.
@@ -101,7 +101,7 @@ def read_generation_config(folder: str | os.PathLike[str]) -> Config:
         return Config()
     config = Config(read_config(folder, GENERATION_CONFIG_NAME))
     read_fields(GenerationFields, config, str(Path(folder) / GENERATION_CONFIG_NAME))
-    heeded = [field.name for field in fields(GenerationFields)]
-    if others := [name for name in config if name not in heeded]:
-        logger.warning(f"{GENERATION_CONFIG_NAME}: {listed(others)} not heeded; {' and '.join(heeded)} are")
+    honoured = [field.name for field in fields(GenerationFields)]
+    if others := [name for name in config if name not in honoured]:
+        logger.warning(f"{GENERATION_CONFIG_NAME}: ignored {listed(others)}; only {' and '.join(honoured)} are used")
     return config

@@ -314,7 +314,7 @@ def _kind(class_name: str) -> Kind:
 
 
 def _main_files(kind: Kind) -> tuple[str, ...]:
-    """The files of which a component of this kind must have one."""
+    """A component of this kind must have one of these files."""
     return ("vocab.json", "tokenizer.json") if kind == "tokenizer" else _CONFIGS[kind]
 
 

@@ -15,7 +15,7 @@ _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/
 
 @dataclass(frozen=True)
 class FileSource(Source):
-    """A checkpoint of which one file is wanted; raises what `Source` raises."""
+    """A checkpoint from which one file is wanted; raises what `Source` raises."""
 
     def locate(self) -> Path | None:
         """The file or folder on this machine that is meant; None for what can only be on the hub. Nothing is read.

@@ -1,6 +1,6 @@
 """A whole pipeline, or one component, from one safetensors file in the original layout; nothing else is needed.
 
-What the file holds is told by the names of its tensors, the configs by their shapes (see `original`). The weights are
+The names of its tensors show what the file holds, their shapes give the configs (see `original`). The weights are
 views of the memory-mapped file under our names: opening reads the header and turns one matrix of XL, no more.
 """
 

@@ -29,7 +29,7 @@ Ids = NDArray[np.int64]
 
 _CONTEXT = 77
 LONGEST = 100_000
-"""Characters of a text that is encoded, which is far more than any text encoder reads; each of them takes time."""
+"""The most characters of a text, far more than any text encoder reads; each of them takes time."""
 
 
 class CLIPTokenizer(PublishedTokenizer):

@@ -204,7 +204,7 @@ def _open_shards(folder: Path, index_path: Path) -> Weights:
 
 
 def missing_weights(where: str, there: Sequence[str], basenames: Sequence[str], variant: str | None) -> Exception:
-    """Why a component has no weights, told by the names of the files that are there."""
+    """Why a component has no weights, to judge by the names of the files that are there."""
     wanted = " or ".join(weight_names(basename, variant)[0] for basename in basenames)
     variants = sorted({found for name in there for base in basenames if (found := _variant_of(name, base)) is not None})
     if variants and (variant or "") not in variants:

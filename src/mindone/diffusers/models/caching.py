@@ -14,7 +14,7 @@ class Cache(Protocol):
         """What it keeps: "features" inside the network, whole "steps", or what "guidance" adds."""
 
     def check(self, steps: int, branches: int) -> None:
-        """Raise ValueError where it contradicts a run of so many steps, or a network with so many branches."""
+        """Raise ValueError where it contradicts the number of steps of a run, or of branches of the network."""
 
 
 class Caching:

@@ -1,7 +1,7 @@
-"""FreeU (Si et al. 2023, arXiv 2309.11497): a UNet that listens more to itself and less to its skip connections.
+"""FreeU (Si et al. 2023, arXiv 2309.11497): a stronger backbone and weaker skip connections in the UNet.
 
-In the two lowest stages on the way up half of the channels that come from below count more, and the slowest waves of
-what the skip connections bring count less (§3.3). Nothing is trained; the weights stay as they are.
+In the two lowest stages on the way up, half of the channels that come from below are amplified, and the lowest
+frequencies of the skip connections are damped (§3.3). Nothing is trained; the weights stay as they are.
 """
 
 from collections.abc import Sequence

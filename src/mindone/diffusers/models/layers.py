@@ -16,16 +16,16 @@ Padding = int | tuple[int, int, int, int]
 
 
 MOST_PARAMETERS = 2_500
-"""Of a network in a file; Stable Diffusion XL's UNet has 1,680."""
+"""The most tensors of a network in a file; Stable Diffusion XL's UNet has 1,680."""
 _room: ContextVar[list[int] | None] = ContextVar("room", default=None)
 
 
 @contextmanager
 def room_for(parameters: int) -> Iterator[None]:
-    """Networks that are built within have so many parameters at most, or ``MOST_PARAMETERS``.
+    """Networks that are built within have at most ``parameters`` parameters, or ``MOST_PARAMETERS``.
 
-    A stranger's config chooses counts that are multiplied: a kilobyte of it could ask for a million layers, each of
-    which takes time and memory before it turns out that no weights are there for it.
+    A stranger's config chooses counts that are multiplied: a kilobyte of it could ask for a million layers, and each
+    would take time and memory before it turns out to have no weights.
 
     Raises:
         ValueError: there are more; raised where the first of them is made.

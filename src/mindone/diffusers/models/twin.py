@@ -14,7 +14,7 @@ def is_plain(network: Model) -> bool:
 
 
 def twin(network: M, dtype: str | None = None) -> M:
-    """Another network of the same class, config and stored weights, of which there is still one copy.
+    """Another network of the same class, config and stored weights; the weights are in memory once.
 
     Args:
         network: stays as it is; what was switched on in it (caches, token downsampling) is off in its twin.

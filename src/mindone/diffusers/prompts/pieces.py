@@ -11,7 +11,7 @@ from ..pipelines.prompts import TextTower
 from .syntax import parse_prompt
 
 MOST = 40
-"""Pieces of a prompt: 3,000 tokens."""
+"""The most pieces of a prompt: 3,000 tokens."""
 _BACK = 20
 _COMMA = ",</w>"
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 LONGEST = 50_000
-"""Characters of a prompt that is parsed, far more than may be encoded: what is nested is multiplied level by level."""
+"""The most characters that are parsed, far more than may be encoded: nested weights are multiplied level by level."""
 
 _MARKS = re.compile(r"\\[()\[\]\\]?|[(\[]|:\s*([+-]?[.\d]+)\s*\)|[)\]:]|[^\\()\[\]:]+")
 _BREAK = re.compile(r"\bBREAK\b")

@@ -1,6 +1,6 @@
 """A line in the log for each request: who asked for what, how it was answered, how long that took, and what was drawn.
 
-Prompts are their authors' own, so that they are logged only where the operator asks for them.
+Prompts belong to their authors, so they are logged only where the operator asks for them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Log = Literal["nothing", "requests", "prompts"]
 logger = get_logger(__name__)
 
 _OFTEN = ("/healthz", "/readyz", "/metrics", "/sdapi/v1/progress", "/internal/ping")
-"""What is asked every few seconds; like the parts of the page, it has a line only where it is refused."""
+"""Paths that are requested every few seconds; like the parts of the page, they have a line only where refused."""
 _LONGEST = 200
 _HUNG_UP = 499
 
@@ -35,7 +35,7 @@ def show(what: Log) -> None:
 
 
 class AccessLog:
-    """ASGI middleware around all other."""
+    """The outermost ASGI middleware."""
 
     def __init__(self, app: ASGIApp, catalogue: Catalogue, log: Log):
         self._app, self._catalogue, self._log = app, catalogue, log

@@ -1,6 +1,6 @@
-"""What a request asks for beyond the fields that are honoured: nothing, or something that is refused by name.
+"""Fields of a request beyond those that are honoured: they ask for nothing, or are refused by name.
 
-Clients send fields of every kind, most of them at values that leave things as they are. A field that asks for nothing
+Clients send fields of every kind, most of them at values that change nothing. A field that asks for nothing
 is accepted, whatever its name. One that would change the picture is honoured, or refused where it cannot be.
 """
 
@@ -12,8 +12,8 @@ from typing import TypeAlias
 from .refusals import Refusal
 
 Neutral: TypeAlias = Mapping[str, tuple[object, ...] | None]
-"""Fields that cannot be honoured, with the values at which they ask for nothing; None where no value asks for anything
-that could show in a picture."""
+"""Fields that cannot be honoured, with the values at which they ask for nothing; None where no value could show in a
+picture."""
 
 
 def honoured(
@@ -40,7 +40,7 @@ def honoured(
         elif name in neutral:
             _check_neutral(name, value, neutral[name])
         elif not _is_empty(value):
-            raise Refusal(422, f"{name[:80]} is no field that is known here", name[:80])
+            raise Refusal(422, f"unknown field {name[:80]}", name[:80])
     return kept
 
 
@@ -48,7 +48,9 @@ def _check_neutral(name: str, value: object, harmless: tuple[object, ...] | None
     if harmless is None or _is_empty(value) or value in harmless:
         return
     known = " or ".join(repr(each) for each in harmless if isinstance(each, (int, float, str)) and len(repr(each)) < 40)
-    raise Refusal(422, f"{name} cannot be honoured here; leave it out" + (f", or at {known}" if known else ""), name)
+    raise Refusal(
+        422, f"{name} cannot be honoured here; leave it out" + (f", or keep it at {known}" if known else ""), name
+    )
 
 
 def _is_empty(value: object) -> bool:

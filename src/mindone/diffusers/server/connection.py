@@ -1,7 +1,7 @@
-"""Connections: how many there may be, and how long one may keep quiet.
+"""Connections: how many there may be, and how long one may stay silent.
 
-An open connection costs a descriptor, of which a process has a limited number, so that a client that opens a thousand
-and sends nothing would make the server unreachable for all others.
+An open connection costs a descriptor, and a process has a limited number of them. A client that opens a thousand
+connections and sends nothing would make the server unreachable for all others.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import cast
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 _HEAD_BYTES = 64 * 1024
-"""Of a request's line and headers."""
+"""The most bytes of a request's line and headers."""
 _FROM_AN_ADDRESS = 256
-"""Also of a proxy, which has one for each request that is under way."""
+"""The most connections of an address; a proxy has one for each request that is under way."""
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The bodies of requests: how much of them is held at once, and how long one may take to come.
 
-A client that sends a body and never its end costs memory for as long as it likes. So a body has to go on coming, and
-where the bodies together would be more than may be held, the one that has been coming for the longest is dropped.
+A client that never ends a body would cost memory for as long as it likes. So a body has to keep arriving, and where all
+bodies together would exceed the limit, the one that has been arriving the longest is dropped.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 _SMALL = 64_000
-"""Bytes that do not count: a prompt is served however many pictures are on their way. Connections are bounded."""
+"""Smaller bodies do not count: a prompt is served however many pictures are arriving. Connections are bounded."""
 _WINDOW_SECONDS = 20.0
 _WINDOW_BYTES = 1_000_000
-"""What has to come within each window, unless the body ends: 50 kB/s."""
+"""Bytes that have to arrive within each window, unless the body ends: 50 kB/s."""
 _CLOSE = {"Connection": "close"}
 
 
@@ -76,7 +76,7 @@ class Body:
         message = await self._next()
         self._taken += len(message.get("body", b""))
         if self._taken > self._intake.most:
-            raise HTTPException(413, f"a request may have {self._intake.most / 1e6:g} MB", _CLOSE)
+            raise HTTPException(413, f"a request may have at most {self._intake.most / 1e6:g} MB", _CLOSE)
         self._count()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._is_whole = True
@@ -90,11 +90,11 @@ class Body:
                 left = self._deadline - asyncio.get_running_loop().time()
                 await asyncio.wait({coming, self._dropped}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if self._dropped.done():
-                    raise HTTPException(429, "others need the room that this body takes; come back", _again(5))
+                    raise HTTPException(429, "too many requests are being uploaded; come back later", _again(5))
                 if coming.done():
                     return coming.result()
                 if self._taken - self._taken_before < _WINDOW_BYTES:
-                    raise HTTPException(408, f"the body has not come within {self._intake.window:g} s", _CLOSE)
+                    raise HTTPException(408, f"the body did not arrive within {self._intake.window:g} s", _CLOSE)
                 self._taken_before = self._taken
                 self._deadline += self._intake.window
         finally:
@@ -105,7 +105,7 @@ class Body:
         self._intake.held += counted - self.counted
         self.counted = counted
         if counted and self._intake.held > self._intake.most_held and not self._intake.make_room(self):
-            held = f"{self._intake.most_held / 1e6:g} MB of requests are held already; come back later"
+            held = f"{self._intake.most_held / 1e6:g} MB of requests are waiting already; come back later"
             raise HTTPException(429, held, _again(5))
 
     def drop(self) -> None:

@@ -34,7 +34,7 @@ class Keys:
             if not _CARRIED.issuperset(line):
                 raise ValueError(
                     f"{name}, line {number}: a key may have ASCII letters, digits and punctuation alone, and no space: "
-                    "clients send others in ways that do not compare"
+                    "clients encode other characters in different ways"
                 )
             if len(line) < 16:
                 raise ValueError(f"{name}, line {number}: a key of fewer than 16 characters can be guessed")

@@ -44,7 +44,7 @@ _PATIENCE_SECONDS = 30.0
 _ANSWER_SECONDS = 3.0
 """A replica that draws answers at once; within them a ticket leaves one that does not."""
 _CALLS_AT_A_TIME = 100
-"""A replica is given one ticket at a time by us; besides it is asked how that looks, and told to stop."""
+"""We give a replica one ticket at a time; the other calls ask for previews and tell it to stop."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class ImageFields(BaseModel):
     output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
     background: Literal["auto", "opaque"] = "auto"
     quality: Annotated[
-        Literal["auto", "standard", "hd", "low", "medium", "high"], Field(description="There is one, whatever is said.")
+        Literal["auto", "standard", "hd", "low", "medium", "high"],
+        Field(description="There is one quality; every value means it."),
     ] = "auto"
     style: Annotated[Literal["vivid"], Field(description="The prompt says the style.")] = "vivid"
     moderation: Literal["auto", "low"] = "auto"

@@ -15,7 +15,7 @@ from .refusals import Refusal
 
 
 class ReadingRoute(APIRoute):
-    """A route whose JSON body is read here and not by the framework, which takes for valid what no field can hold."""
+    """A route that reads its JSON body itself: the framework accepts values that no field can hold."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Value, Value, Response]]:
         """See `fastapi.routing.APIRoute`."""

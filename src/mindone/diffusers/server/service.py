@@ -28,7 +28,7 @@ logger = logging.get_logger(__name__)
 _SOME_SECONDS = 5.0
 """What a request is taken to last before one has been timed."""
 _LOSSES = 3
-"""A ticket at which so many replicas died is what kills them."""
+"""A ticket is given up after this many replicas have died at it: it is what kills them."""
 
 
 class Service:

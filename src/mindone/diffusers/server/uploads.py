@@ -36,7 +36,7 @@ def from_base64(text: str, field: str) -> bytes:
 
 
 def open_upload(content: bytes, field: str, max_side: int) -> Upload:
-    """Decode a picture, of which no second copy is made on the way.
+    """Decode a picture without a second copy of it on the way.
 
     Raises:
         Refusal: it is none, is animated, damaged, or larger than ``max_side``, which its header already tells.

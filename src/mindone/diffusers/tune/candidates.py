@@ -29,7 +29,7 @@ FIXED_FORECASTS = (
     "spectrum",
     "spectrum:2:0.75",
 )
-"""Those that compute the same steps for every image. What the others cost is told by images alone."""
+"""Those that compute the same steps for every image. Only images show what the others cost."""
 FORECASTS = (
     *FIXED_FORECASTS,
     "easycache:0.02",
@@ -176,14 +176,14 @@ class Space:
     def _changed(self, candidate: Candidate) -> Iterator[Candidate]:
         for name, values in self.knobs().items():
             own = getattr(candidate, name)
-            if name == "guided":  # those of which each guides another number of steps
+            if name == "guided":  # each of them guides another number of steps
                 alike = (candidate._replace(guided=part).settled.guided for part in GUIDED)
                 values = tuple(part for part in dict.fromkeys(alike) if part in values)
             at = values.index(own)
             if name in ("branch", "order") and candidate.interval == 1:
                 continue  # there is no cache for it
             if name == "foretold" and candidate.guided == 1:
-                continue  # there is nothing to foretell
+                continue  # there is nothing to forecast
             near: list[object] = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
             if name in ("scheduler", "distilled", "dtype"):
                 near = [value for value in values if value != own]

@@ -32,7 +32,7 @@ class Clock:
         self.end = self.gone + part * max(self.budget - self.gone, 0.0)
 
     def has(self, needed: float = 0.0) -> bool:
-        """Whether the phase has time for what takes so many seconds."""
+        """Whether the phase has time for what takes this many seconds."""
         return self.gone + needed < self.end
 
     def show(self, activity: str) -> None:

@@ -109,7 +109,7 @@ class Costs:
     def part(self, settings: Settings, call: Call) -> Part:
         """What one call takes with the network that the settings ask for."""
         network = self.stacks.network(settings, call.role)
-        if call.method == "deep":  # the whole network, of which one tensor more is kept
+        if call.method == "deep":  # the whole network, with one more tensor kept
             call = self._whole(call)
         key = (id(network), call)
         if key not in self.parts:

@@ -1,4 +1,4 @@
-"""What a search comes to: rows of which each is the best for its time, and the profile for a wish."""
+"""The result of a search: rows that are each the best for their time, and the profile for a wish."""
 
 from __future__ import annotations
 

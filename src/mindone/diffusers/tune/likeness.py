@@ -58,7 +58,7 @@ class Drawings:
     Args:
         stacks: makes the pipelines.
         space: says what candidates stand for.
-        costs: is told the calls of runs in which the image decides on them.
+        costs: gets the calls of runs in which the image decides on them.
         prompts: what to draw; prompt ``i`` has the noise of ``seed + i``.
         size: height and width in pixels.
         seed: of the first prompt.

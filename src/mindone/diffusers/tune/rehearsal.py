@@ -153,7 +153,7 @@ def rehearse(view: Pipeline, arguments: Mapping[str, Value], engine: RehearsingE
     """Go through a call of a pipeline with its ``arguments``.
 
     Raises:
-        ValueError: the pipeline refuses it: a cache that would spare nothing, say.
+        ValueError: the pipeline refuses it: a cache that would save nothing, say.
     """
     before, view.engine = view.engine, cast(Engine, engine)
     try:

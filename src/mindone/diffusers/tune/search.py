@@ -1,13 +1,12 @@
 """Finding the front without trying everything.
 
 A Pareto local search (Paquete, Chiarandini & Stützle 2004): what lies on the front so far has neighbours, which differ
-in one knob; the most promising of them is tried next. Three things spare most tries: a neighbour whose expected quality
-(its parent's, and the difference that is known of the knob) lies below what the front has at its cost; one of which a
-less lossy relative has been tried and is no better than that (a longer interval never helps); and what costs more than
-anybody asks for.
+in one knob; the most promising of them is tried next. Three kinds need no try: a neighbour whose expected quality
+(its parent's, and the knob's known difference) lies below what the front has at its cost; one whose less lossy relative
+was tried and is no better than that (a longer interval never helps); and what costs more than anybody asks for.
 
-Where the image decides which steps are computed, a few images tell little of the speed and the quality on others. So
-what does that has to be better than everything, and hides nothing but its like.
+Where the image decides which steps are computed, a few images say little about the speed and the quality on
+others. So such a candidate has to be better than everything, and rules out nothing but its like.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Pareto:
     psnr: list[float] = field(default_factory=list)
 
     def at(self, seconds: float) -> float:
-        """The best quality for at most so many seconds."""
+        """The best quality for at most this many seconds."""
         place = bisect.bisect_right(self.seconds, seconds)
         return self.psnr[place - 1] if place else _NOTHING
 
@@ -85,7 +84,7 @@ class LocalSearch:
     """Of those in which the image decides."""
 
     def run(self, seeds: Iterable[Candidate], goes_on: Callable[[], bool], anyway: Iterable[Candidate] = ()) -> None:
-        """Try seeds and neighbours, the most promising first, until nothing promises anything or it is told to end.
+        """Try seeds and neighbours, the most promising first, until nothing promises anything or time is up.
 
         Args:
             seeds: what to begin with.
@@ -149,7 +148,7 @@ class LocalSearch:
 
 
 def estimated(tried: dict[Candidate, Point], decoded: dict[Candidate, Point]) -> dict[Candidate, Point]:
-    """What was told by latents alone, in decibels of images: moved by as much as those are apart that have both."""
+    """What latents alone showed, in decibels of images: moved by the median difference of those that have both."""
     apart = [decoded[each].psnr - point.psnr for each, point in tried.items() if each in decoded]
     if not apart:
         return {}

@@ -20,7 +20,7 @@ def first_seeds(dtype: Precision) -> list[Candidate]:
 
 
 def few_steps(space: Space, dtype: Precision) -> list[Candidate]:
-    """Few steps that end near the image, calibrated where that is possible, guided in all or with the end foretold."""
+    """Few steps that end near the image, calibrated where that is possible, guided in all or with the end forecast."""
     ends = ((4, 75), (5, 40), (6, 40), (8, 25), (10, 10))
     guided = (1.0, 0.8, 0.6) if space.is_guided else (1.0,)
     found = (

@@ -38,7 +38,7 @@ def run(options: Options, command: str, folder: Path) -> Front:
     check_folder(folder)
     prompts = read_prompts(options.prompts)
     if options.name:
-        saved_path(options.name, options.model or "icons")  # a name that cannot be is told now
+        saved_path(options.name, options.model or "icons")  # an impossible name is refused now
     with ExitStack() as stack:
         pipe, offered = _load(options, folder, stack)
         nbytes = sum(parameter.nbytes for network in _networks(pipe) for parameter in network.get_parameters())

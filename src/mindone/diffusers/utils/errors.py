@@ -3,7 +3,7 @@
 from .printable import printable
 
 _LONGEST = 500
-"""Characters of a message; what a file says may be quoted in it."""
+"""The most characters of a message; it may quote a file."""
 
 
 def in_one_line(error: BaseException) -> str:

@@ -16,9 +16,9 @@ from .png_texts import LONGEST_TEXT, PngTexts
 
 FORMATS = ("JPEG", "WEBP")
 MOST_BYTES = 65_000
-"""Of EXIF data in a JPEG file, whose length has 16 bits."""
+"""The most bytes of EXIF data in a JPEG file, whose length field has 16 bits."""
 _LARGEST_FILE = 200 * 10**6
-"""Bytes: Pillow reads WebP files into memory."""
+"""The most bytes of a file: Pillow reads WebP files into memory."""
 _DESCRIPTION, _EXIF, _COMMENT = 0x010E, 0x8769, 0x9286
 _UNICODE, _ASCII = b"UNICODE\0", b"ASCII\0\0\0"
 

@@ -238,7 +238,7 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         raise NotADirectoryError(f"cannot make the folder {folder}: {existing} is a file; give another with --output")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(f"cannot write to {folder}: {existing} is read-only; give another with --output")
-    try:  # which alone tells of quotas, of full disks, and of folders that are none
+    try:  # only this shows quotas, full disks, and paths that are not folders
         with TemporaryFile(dir=existing) as file:
             file.write(bytes(4096))
             file.flush()

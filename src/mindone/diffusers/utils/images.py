@@ -15,11 +15,11 @@ from .png_texts import without_texts
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MOST_SIDE = 2**14
-"""Pixels of a picture's side."""
+"""The longest side of a picture in pixels."""
 MOST_PICTURE_PIXELS = 2**26
-"""Of a whole picture, which takes several times three bytes for each."""
+"""The most pixels of a whole picture, each of which takes several times three bytes."""
 MOST_BYTES = 64 * 10**6
-"""Of a picture's file."""
+"""The largest file of a picture."""
 
 
 def make_image_grid(images: Sequence[Image.Image], rows: int, cols: int, resize: int | None = None) -> Image.Image:

@@ -35,7 +35,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def peak_memory() -> int | None:
-    """Bytes of the largest resident set of this process so far; None where the system does not tell."""
+    """Bytes of the largest resident set of this process so far; None where the system does not say."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():
@@ -110,7 +110,7 @@ def keep_to_cores(first: int, count: int) -> None:
 
 
 def total_memory() -> int | None:
-    """Bytes of memory that the machine, or the container, has; None where the system does not tell."""
+    """Bytes of memory that the machine, or the container, has; None where the system does not say."""
     found = [limit for path in _CONTAINER_LIMITS if (limit := _number_in(Path(path)))]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 LONGEST_TEXT = 2**20
-"""Bytes of a text that is read; ours have a few hundred."""
+"""The most bytes of a text that is read; ours have a few hundred."""
 _MOST_CHUNKS = 100_000
-"""A file of more is taken for damaged: encoders write pixels in chunks of 8 kB and more."""
+"""A file with more chunks counts as damaged: encoders write pixels in chunks of 8 kB and more."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 _PIECE = 2**16

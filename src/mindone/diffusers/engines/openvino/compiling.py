@@ -64,7 +64,7 @@ def compile_graph(graph: ov.Model, precision: str, release: Callable[[], None]) 
 
 @contextmanager
 def _repeating(action: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Within this context ``action`` is called every so many seconds, and at its end."""
+    """Within this context ``action`` is called at regular intervals, and at its end."""
     done = threading.Event()
 
     def keep_going() -> None:

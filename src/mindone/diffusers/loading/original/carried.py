@@ -1,7 +1,7 @@
-"""Configs and vocabularies in a single file's metadata: what its tensors' names and shapes do not tell.
+"""Configs and vocabularies in a single file's metadata: what its tensors' names and shapes do not show.
 
 `convert` puts them there under one entry, so that a file of a small network, or one with a vocabulary of its own, needs
-no folder beside it. Other programs pass over it.
+no folder beside it. Other programs ignore it.
 """
 
 import json
@@ -39,7 +39,7 @@ def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, CLIP
         for name in names.get(component, [CONFIG_NAME]):
             if (folder / name).is_file():
                 content = read_config(folder, name)
-                if name == MODEL_INDEX:  # the components are told by the tensors
+                if name == MODEL_INDEX:  # the tensors show the components
                     content = {key: value for key, value in content.items() if isinstance(value, bool)}
                 found[f"{component}/{name}".removeprefix("/")] = content
     for component, tokenizer in tokenizers.items():

@@ -64,7 +64,7 @@ def from_open_clip(tensors: Mapping[str, StoredTensor], *, penultimate: bool) ->
             continue
         ours = keys.ours(name)
         if ours is None:
-            raise ValueError(f"tensor {shown(name)} is none of an OpenCLIP text tower")
+            raise ValueError(f"tensor {shown(name)} does not belong to an OpenCLIP text tower")
         if name == PROJECTION:
             sides(tensors, name, 2)
             tensor = transposed(tensor)

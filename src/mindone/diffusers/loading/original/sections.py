@@ -1,4 +1,4 @@
-"""The parts of a single file, told by the prefixes of its tensors' names."""
+"""The parts of a single file, found by the prefixes of its tensors' names."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace

@@ -1,10 +1,10 @@
-"""How a single file's UNet was trained, which shapes do not tell: what it predicts, and on which noise levels.
+"""How a single file's UNet was trained, which shapes do not show: what it predicts, and on which noise levels.
 
-Programs that read single files tell it by marker tensors at the file's top level: ``v_pred`` and ``ztsnr``, which are
-empty, and ``edm_vpred.sigma_max`` and ``edm_vpred.sigma_min``, which are numbers. Beside them count the entries
-``modelspec.prediction_type`` (the ModelSpec) and ``modelspec.predict_key`` (ComfyUI) of the metadata, and the
-training's own configuration (`training_config`). What trainers and mergers note down (``ss_…``, ``sd_merge_…``) is for
-people.
+Programs that read single files look for marker tensors at the file's top level: ``v_pred`` and ``ztsnr``, which are
+empty, and ``edm_vpred.sigma_max`` and ``edm_vpred.sigma_min``, which are numbers. The entries
+``modelspec.prediction_type`` (the ModelSpec) and ``modelspec.predict_key`` (ComfyUI) of the metadata count as well, and
+so does the training's own configuration (`training_config`). What trainers and mergers write (``ss_…``,
+``sd_merge_…``) is for people.
 """
 
 import math

@@ -1,8 +1,8 @@
 """What the YAML file that a checkpoint was trained with says beyond its tensors' names and shapes.
 
-Web UIs read it where it lies beside the checkpoint under the same name (``dreamy.safetensors``, ``dreamy.yaml``). Of
-such a file a dozen lines matter, each a name and a plain value that says the same wherever it stands; so lines are
-read, and no YAML.
+Web UIs read it where it lies beside the checkpoint under the same name (``dreamy.safetensors``, ``dreamy.yaml``). Only
+a dozen of its lines matter, each a name and a plain value that means the same wherever it stands; so this reads lines,
+not YAML.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LONGEST = 100_000
-"""Bytes; published ones have 3,000."""
+"""The most bytes of a file; published ones have 3,000."""
 _LINE = re.compile(r"""[ \t]*([a-z_]{1,40}):[ \t]+["']?([\w.+-]{1,100})["']?[ \t]*(?:#.*)?""")
 _NUMBERS = ("linear_start", "linear_end", "timesteps", "num_heads", "num_head_channels", "scale_factor")
 
