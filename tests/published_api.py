@@ -81,12 +81,16 @@ OTHERWISE = """\
 - Constructors take options by keyword. `from_config` refuses an override that the class does not know, unless
   `return_unused_kwargs=True` asks for it back.
 - Config values with which no image can be drawn are refused when the object is made: β outside (0, 1), `trained_betas`
-  of another length than `num_train_timesteps`, learned variances, flow matching. So is a number of steps that would
+  of another length than `num_train_timesteps`, learned variances. So is a number of steps that would
   visit a timestep twice.
 - `rescale_betas_zero_snr` in a config is honoured by every scheduler with β, and `sigma_min` and `sigma_max` by every
   one that spaces σ; the reference's PNDM, LMS, Heun, DPM2, DEIS and singlestep DPM-Solver silently ignore
   the former. Classes refuse the configs of networks trained on noise levels that they do not sample (EDM, flow
   matching).
+- In flow matching `use_flow_sigmas` and `prediction_type="flow_prediction"` go together, without a further spacing of
+  σ; `from_config` turns `shift` into the solvers' `flow_shift` and back. DPM-Solver's runs that end at `sigma_min` end
+  at their last σ, as UniPC's do; the reference ends them at one of the β schedule's. Stochastic steps of
+  `FlowMatchEulerDiscreteScheduler` draw from `generator`, which the reference ignores; `per_token_timesteps` is refused.
 - `EDMEulerScheduler.set_timesteps` takes no `sigmas`: in the reference they are places on its ramp, not noise
   levels.
 - `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference then gives

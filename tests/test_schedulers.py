@@ -30,14 +30,14 @@ from mindone.diffusers.schedulers import (
     TCDScheduler,
     UniPCMultistepScheduler,
     by_name,
-    foreign,
     scheduler_class,
+    schedules,
 )
 from mindone.diffusers.schedulers.spacing import sigma_spacing
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "schedulers.npz")
 ALL = list(SCHEDULERS.values())
-KINDS = [cls for cls in ALL if cls.samples(foreign.DISCRETE, {})]  # all but EDM's, which has no β
+KINDS = [cls for cls in ALL if cls.samples(schedules.DISCRETE, {})]  # all but EDM's, which has no β
 TOLERANCE = 1e-5
 
 
@@ -399,7 +399,8 @@ def test_a_short_name_with_a_spacing_turns_it_on_and_others_off(name: str) -> No
     method = SHORT_NAMES[name]
     cls = scheduler_class(method.class_name)
     assert method.spaces_sigmas == ("use_karras_sigmas" in cls.defaults)
-    scheduler = by_name(name, EulerDiscreteScheduler(**LATENT, use_beta_sigmas=True).config)
+    own = EulerDiscreteScheduler(**LATENT, use_beta_sigmas=True) if cls in KINDS else cls(use_beta_sigmas=True)
+    scheduler = by_name(name, own.config)
     assert type(scheduler) is cls
     spacing = name.rpartition("-")[2]
     if method.spaces_sigmas:
@@ -480,7 +481,11 @@ BAD_CONFIGS = [
     (PNDMScheduler, {"prediction_type": "sample"}, "prediction_type 'epsilon', 'v_prediction'; got 'sample'"),
     (EulerDiscreteScheduler, {"interpolation_type": "cubic"}, "interpolation_type 'linear', 'log_linear'"),
     (EulerDiscreteScheduler, {"use_karras_sigmas": True, "use_beta_sigmas": True}, "only one spacing of σ"),
-    (DPMSolverMultistepScheduler, {"use_flow_sigmas": True}, "use_flow_sigmas False"),
+    (
+        DPMSolverMultistepScheduler,
+        {"use_flow_sigmas": True},
+        "use_flow_sigmas and prediction_type",
+    ),
     (DPMSolverMultistepScheduler, {"solver_order": 4}, "solver_order 1, 2, 3; got 4"),
     (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver"}, "set final_sigmas_type to 'sigma_min'"),
     (DPMSolverMultistepScheduler, {"variance_type": "learned"}, "variance_type None"),

@@ -11,13 +11,17 @@ from mindone.diffusers.schedulers import (
     SCHEDULERS,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     PNDMScheduler,
     Scheduler,
     by_name,
     foreign,
+    schedules,
 )
+from mindone.diffusers.schedulers.short_names import deterministic
 
 ZERO_SNR = {
     **LATENT,
@@ -28,8 +32,15 @@ ZERO_SNR = {
     "skip_prk_steps": True,
     "clip_sample": False,
 }
+SD3 = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}
+SANA = {
+    "_class_name": "DPMSolverMultistepScheduler",
+    "use_flow_sigmas": True,
+    "flow_shift": 3.0,
+    "prediction_type": "flow_prediction",
+}
 COSXL = families.edm_scheduler_config(0.002, 120.0)
-DISCRETE = [cls for cls in SCHEDULERS.values() if cls.samples(foreign.DISCRETE, {})]
+DISCRETE = [cls for cls in SCHEDULERS.values() if cls.samples(schedules.DISCRETE, {})]
 
 
 @pytest.fixture
@@ -101,11 +112,37 @@ def test_fields_of_another_method_and_neutral_values_are_left_out_quietly(warnin
     assert warnings == []
 
 
+@pytest.mark.parametrize("cls", [EDMEulerScheduler, FlowMatchEulerDiscreteScheduler], ids=lambda cls: cls.__name__)
+def test_discrete_networks_are_refused_by_samplers_of_other_noise_levels(cls: Any) -> None:
+    with pytest.raises(ValueError, match=r"trained on discrete noise levels; use DDIMScheduler, .*UniPC") as caught:
+        cls.from_config(PNDMScheduler(**LATENT).config)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["dpm++", "unipc", "deis", "dpm++-singlestep", "flow-euler"])
+@pytest.mark.parametrize("config", [SD3, SANA], ids=["SD3", "Sana"])
+def test_a_flow_checkpoint_keeps_its_shift_with_every_sampler_that_walks_it(name: str, config: dict[str, Any]) -> None:
+    scheduler = by_name(name, config)
+    assert isinstance(scheduler.schedule, schedules.FlowSchedule) and scheduler.schedule.shift == 3.0
+    back = by_name("flow-euler", scheduler.config)
+    assert back.config.shift == 3.0
+    moved = by_name("dpm++", FlowMatchEulerDiscreteScheduler.from_config(back.config, shift=6.0).config)
+    assert moved.config.flow_shift == 6.0 and moved.config.prediction_type == "flow_prediction"
+
+
+@pytest.mark.parametrize("config", [SD3, SANA, COSXL, {**LATENT, "_class_name": "PNDMScheduler"}])
+def test_calibration_runs_on_the_checkpoints_own_noise_levels(config: dict[str, Any]) -> None:
+    own = Scheduler.from_config(config)
+    assert deterministic(own).schedule.kind == own.schedule.kind
+
+
 @pytest.mark.parametrize("cls", DISCRETE, ids=lambda cls: cls.__name__)
 def test_networks_trained_on_other_noise_levels_are_refused_where_these_are_not_sampled(cls: Any) -> None:
-    flow = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}
-    with pytest.raises(ValueError, match="trained on flow matching noise levels; no scheduler here samples them"):
-        cls.from_config(flow)
+    if not cls.samples(schedules.FLOW, SD3):
+        with pytest.raises(ValueError, match=r"trained on flow matching noise levels; use .*FlowMatchEuler"):
+            cls.from_config(SD3)
+        with pytest.raises(ValueError, match=r"trained on flow matching noise levels; use .*DPMSolverMultistep"):
+            cls.from_config(SANA)
     edm = {"_class_name": "EDMDPMSolverMultistepScheduler", "sigma_data": 0.5, "sigma_max": 80.0}
     with pytest.raises(ValueError, match=f"{cls.__name__} cannot sample .*trained on EDM noise levels"):
         cls.from_config(edm)

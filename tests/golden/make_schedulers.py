@@ -41,7 +41,10 @@ def reference_run(case: Case, run: dict[str, Any], double_deis: bool = True) -> 
 
         scheduler.set_timesteps = set_timesteps
     module = sys.modules[cls.__module__]
-    with mock.patch.object(module, "randn_tensor", draw) if hasattr(module, "randn_tensor") else nullcontext():
+    with (
+        mock.patch.object(module, "randn_tensor", draw) if hasattr(module, "randn_tensor") else nullcontext(),
+        mock.patch.object(torch, "randn_like", lambda like: draw(like.shape, like.dtype)),
+    ):
         return trajectory(scheduler, run, torch.from_numpy, **case.step)
 
 

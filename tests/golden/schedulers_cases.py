@@ -50,6 +50,13 @@ def _add_edm(name: str, /, *groups: dict[str, Any], step: Any = None, **options:
         del CASES[-1].config[field]
 
 
+def _add_flow(name: str, /, *groups: dict[str, Any], set: Any = None, **options: Any) -> None:
+    """A case of the scheduler of flow matching alone, which has no β either."""
+    _add(FLOW, name, *groups, set=set, **options)
+    for field in LATENT:
+        del CASES[-1].config[field]
+
+
 def _spacings(cls: str, *groups: dict[str, Any]) -> None:
     for spacing in ("leading", "linspace", "trailing"):
         _add(cls, spacing, *groups, timestep_spacing=spacing)
@@ -70,6 +77,8 @@ LCM, TCD = "LCMScheduler", "TCDScheduler"
 DEIS, SINGLE = "DEISMultistepScheduler", "DPMSolverSinglestepScheduler"
 DPM2, DPM2_ANCESTRAL = "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"
 EDM = "EDMEulerScheduler"
+FLOW = "FlowMatchEulerDiscreteScheduler"
+FLOW_PREDICTION = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
 free = {"clip_sample": False}
 for cls in (DDIM, DDPM):
@@ -225,6 +234,34 @@ _add_edm("sigma-min", final_sigmas_type="sigma_min", rho=5.0)
 _add_edm("churn", step={"s_churn": 5.0, "s_tmin": 0.1, "s_noise": 1.01})
 
 
+for cls in (DPM, SINGLE, UNIPC, DEIS):
+    for shift in (1.0, 3.0):
+        # The reference's DEIS divides by α, 1/1000 at first, in float32: the fewer steps, the more of that is left.
+        many = {"num_inference_steps": 50} if cls == DEIS else None
+        _add(cls, f"flow-{shift:g}", FLOW_PREDICTION, flow_shift=shift, set=many)
+for options in ({"solver_order": 3}, {"algorithm_type": "sde-dpmsolver++"}, {"solver_type": "heun"}):
+    _add(DPM, f"flow-{'-'.join(map(str, *options.items()))}", FLOW_PREDICTION, options, flow_shift=3.0)
+_add(DPM, "flow-dynamic", FLOW_PREDICTION, use_dynamic_shifting=True, set={"num_inference_steps": 12, "mu": 0.8})
+for name, options in {
+    "plain": {},
+    "sd3": {"shift": 3.0},
+    "terminal": {"shift": 3.0, "shift_terminal": 0.1},
+    "karras": {"use_karras_sigmas": True},
+    "exponential": {"use_exponential_sigmas": True, "shift": 3.0},
+    "beta": {"use_beta_sigmas": True},
+    "stochastic": {"stochastic_sampling": True, "shift": 3.0},
+    "inverted": {"invert_sigmas": True},
+}.items():
+    _add_flow(name, **options)
+for kind in ("exponential", "linear"):
+    for terminal in (None, 0.02):
+        options = {"use_dynamic_shifting": True, "time_shift_type": kind, "shift_terminal": terminal}
+        _add_flow(f"dynamic-{kind}-{terminal}", options, set={"num_inference_steps": 20, "mu": 0.9})
+_add_flow("dynamic-sigmas", use_dynamic_shifting=True, set={"sigmas": np.linspace(1, 1 / 8, 8).tolist(), "mu": 1.15})
+_add_flow("sigmas", shift=3.0, set={"sigmas": [1.0, 0.9, 0.6, 0.2], "num_inference_steps": 4})
+_add_flow("timesteps", shift=3.0, set={"timesteps": [1000.0, 750.0, 300.0]})
+
+
 def pseudo_model(sample: np.ndarray, timestep: float, prediction_type: str) -> np.ndarray:
     """A smooth, nonlinear stand-in for a UNet: bounded slopes, of the size of what it predicts, dependent on time."""
     wave = np.sin(1.3 * sample + timestep / 300)
@@ -252,16 +289,18 @@ def trajectory(
     """
     scheduler.set_timesteps(**run)
     noise = np.random.default_rng(SEED).standard_normal(SHAPE).astype(np.float32).astype(dtype)
-    sigma = float(scheduler.init_noise_sigma)
+    sigma = float(getattr(scheduler, "init_noise_sigma", 1.0))  # the reference's flow scheduler has none
     sample, samples, timesteps = native(noise) * sigma, [], scheduler.timesteps[begin:]
     if begin:
         if hasattr(scheduler, "set_begin_index"):  # the reference's DDIM has none
             scheduler.set_begin_index(begin)
         picture = np.random.default_rng(NOISE_SEED).standard_normal(SHAPE).astype(np.float32)
-        sample = scheduler.add_noise(native(picture), native(noise), timesteps[:1])
+        add_noise = getattr(scheduler, "add_noise", None) or scheduler.scale_noise
+        sample = add_noise(native(picture), native(noise), timesteps[:1])
     for timestep in timesteps:
-        scaled = np.asarray(scheduler.scale_model_input(sample, timestep))
-        output = pseudo_model(scaled, float(timestep), scheduler.config["prediction_type"])
+        scale = getattr(scheduler, "scale_model_input", lambda sample, timestep: sample)
+        scaled = np.asarray(scale(sample, timestep))
+        output = pseudo_model(scaled, float(timestep), scheduler.config.get("prediction_type", "flow_prediction"))
         sample = scheduler.step(native(output), timestep, sample, **step)[0]
         samples.append(np.asarray(sample))
     return Trajectory(np.asarray(scheduler.timesteps), samples, sigma)

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from .schedulers.edm_euler import EDMEulerScheduler as EDMEulerScheduler
     from .schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
     from .schedulers.euler_ancestral import EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler
+    from .schedulers.flow_match_euler import FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler
     from .schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
     from .schedulers.kdpm2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
     from .schedulers.kdpm2_ancestral import KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler

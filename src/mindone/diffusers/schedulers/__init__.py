@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .edm_euler import EDMEulerScheduler as EDMEulerScheduler
     from .euler import EulerDiscreteScheduler as EulerDiscreteScheduler
     from .euler_ancestral import EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler
+    from .flow_match_euler import FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler
     from .heun import HeunDiscreteScheduler as HeunDiscreteScheduler
     from .kdpm2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
     from .kdpm2_ancestral import KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler

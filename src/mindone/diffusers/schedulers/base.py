@@ -8,10 +8,10 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from . import betas
 from .arrays import Array, Generators, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
+from .schedules import DiscreteSchedule, Schedule, schedule_of
 from .spacing import closing_in, sigma_spacing
 
 __all__ = [
@@ -53,6 +53,10 @@ class Scheduler(ConfiguredScheduler):
     """
     distilled: ClassVar[bool] = False
     """Whether it is for networks that were distilled to jump in its steps, and in no other scheduler's."""
+    divides_by_signal: ClassVar[bool] = False
+    """Whether the method divides by ᾱ, which zero terminal SNR would make 0 at the last timestep."""
+    schedule: Schedule
+    """What the network was trained on."""
     needs_set_timesteps: ClassVar[bool] = True
     """Whether ``step`` refuses to go through all training timesteps, which is what ``timesteps`` are at first."""
 
@@ -81,24 +85,39 @@ class Scheduler(ConfiguredScheduler):
         super().__init__(**chosen)
         self.num_inference_steps: int | None = None
         self.custom_timesteps = False
-        self._prepare_training()
+        self.schedule = schedule_of(self._options, self.divides_by_signal)
         self._prepare()
-        self._begin(np.arange(len(self))[::-1])
+        self._begin(self._trained_timesteps())
 
-    def _prepare_training(self) -> None:
-        """Build the tables of the training process."""
-        self.betas = betas.training_betas(self._options)
-        self.alphas = np.float32(1) - self.betas
-        self.alphas_cumprod = betas.running_product(self.alphas)
-        bars = self.alphas_cumprod[:-1] if self._options["rescale_betas_zero_snr"] else self.alphas_cumprod
-        if len(bars) and not (bars[0] < 1 and bars[-1] > 0):
-            raise ValueError(
-                f"{type(self).__name__} cannot sample this noise schedule: in float32 its ᾱ runs from {bars[0]:g} to "
-                f"{bars[-1]:g}, and there must be noise at its first timestep and a signal at its last"
-            )
+    # The schedule's tables under their published names.
+
+    @property
+    def betas(self) -> np.ndarray:
+        """β of every training timestep."""
+        return self._discrete.betas
+
+    @property
+    def alphas(self) -> np.ndarray:
+        """1 - β of every training timestep."""
+        return self._discrete.alphas
+
+    @property
+    def alphas_cumprod(self) -> np.ndarray:
+        """ᾱ of every training timestep."""
+        return self._discrete.alphas_cumprod
+
+    @property
+    def _discrete(self) -> DiscreteSchedule:
+        if not isinstance(self.schedule, DiscreteSchedule):
+            raise AttributeError(f"{type(self).__name__} walks {self.schedule.kind} noise levels, which have no β")
+        return self.schedule
 
     def _prepare(self) -> None:
         """Build the tables that depend on the config alone."""
+
+    def _trained_timesteps(self) -> np.ndarray:
+        """What ``timesteps`` are before there is a run."""
+        return np.arange(len(self))[::-1]
 
     # Runs
 
@@ -118,6 +137,7 @@ class Scheduler(ConfiguredScheduler):
         device: object = None,
         timesteps: Sequence[float] | np.ndarray | None = None,
         sigmas: Sequence[float] | np.ndarray | None = None,
+        mu: float | None = None,
     ) -> None:
         """Lay out a sampling run and forget the last one. Exactly one of steps, timesteps and sigmas is given.
 
@@ -126,11 +146,15 @@ class Scheduler(ConfiguredScheduler):
             device: taken for published scripts, and without meaning: ``timesteps`` are NumPy arrays.
             timesteps: the timesteps themselves, descending, in [0, num_train_timesteps).
             sigmas: the noise levels themselves, descending, the last of them (usually 0) where the run ends.
+            mu: the run's shift of a flow matching schedule with ``use_dynamic_shifting``.
 
         Raises:
             ValueError: none or several given, fewer than one step or more than were trained, values out of order, or
                 a kind of schedule that this class does not take.
         """
+        if mu is not None and not self._options.get("use_dynamic_shifting"):
+            raise ValueError(f"mu is for flow matching with use_dynamic_shifting=True; got mu={mu!r} without")
+        self._mu = mu
         given = {"num_inference_steps": num_inference_steps, "timesteps": timesteps, "sigmas": sigmas}
         named = [name for name, value in given.items() if value is not None]
         if len(named) != 1:
@@ -151,7 +175,7 @@ class Scheduler(ConfiguredScheduler):
         self.num_inference_steps = steps
         self.custom_timesteps = timesteps is not None
 
-    def _checked_steps(self, steps: int) -> int:
+    def _checked_steps(self, steps: object) -> int:
         if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or not 1 <= steps <= len(self):
             raise ValueError(
                 f"num_inference_steps must be a whole number from 1 to num_train_timesteps={len(self)}, got {steps!r}"
@@ -319,32 +343,6 @@ class Scheduler(ConfiguredScheduler):
             ValueError: the timestep is not of this run, or the model's output says nothing about x₀ there.
         """
         raise NotImplementedError
-
-    def _predict_original(self, model_output: Array, sample: Array, alpha: float, sigma: float) -> Array:
-        """x₀ from what the model predicts of x_t = α x₀ + σ ε, where v = α ε - σ x₀.
-
-        v: Salimans & Ho 2022 (arXiv 2202.00512), appendix D.
-        """
-        kind = self._options["prediction_type"]
-        if kind == "sample":
-            return model_output
-        if kind == "v_prediction":
-            return alpha * sample - sigma * model_output
-        if alpha == 0:
-            raise ValueError(
-                "epsilon prediction says nothing where the sample is pure noise (rescale_betas_zero_snr at the last "
-                "training timestep); use v_prediction, or timestep_spacing leading"
-            )
-        return (sample - sigma * model_output) / alpha
-
-    def _predict_epsilon(self, model_output: Array, sample: Array, alpha: float, sigma: float) -> Array:
-        """ε from what the model predicts of x_t = α x₀ + σ ε."""
-        kind = self._options["prediction_type"]
-        if kind == "epsilon":
-            return model_output
-        if kind == "v_prediction":
-            return alpha * model_output + sigma * sample
-        return (sample - alpha * model_output) / sigma
 
     def _clip(self, sample: Array) -> Array:
         """Keep a predicted x₀ in range, as ``thresholding`` or ``clip_sample`` says."""

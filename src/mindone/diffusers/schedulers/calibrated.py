@@ -12,6 +12,7 @@ from .calibration_rows import Row, check_rows
 from .dpm_solver import DPMSolverMultistepScheduler
 from .options import fields
 from .output import SchedulerOutput
+from .schedules import DISCRETE
 
 SOLVER: Mapping[str, Any] = {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}
 """What a calibration is for."""
@@ -32,6 +33,11 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
     """
 
     defaults = fields(DPMSolverMultistepScheduler.defaults, calibration=())
+
+    @classmethod
+    def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
+        """Discrete levels: calibrations are at timesteps."""
+        return levels == DISCRETE
 
     def _check(self) -> None:
         super()._check()

@@ -16,6 +16,7 @@ from ..loading.fields import naming
 from ..utils.types import Value
 from . import foreign, options
 from .registry import LIBRARY, ShortName, declare, define
+from .schedules import DISCRETE, in_words_of, trained_levels
 
 C = TypeVar("C", bound="ConfiguredScheduler")
 
@@ -132,13 +133,13 @@ class ConfiguredScheduler(Configurable):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Value]) -> bool:
-        """Whether this class samples networks trained on such noise levels (`foreign.trained_levels`)."""
-        return levels == foreign.DISCRETE
+        """Whether this class samples networks trained on such noise levels (`schedules.trained_levels`)."""
+        return levels == DISCRETE
 
     @classmethod
     def walks(cls, config: Mapping[str, Value]) -> bool:
         """Whether this class samples the network of such a config; where that does not say, it does."""
-        levels = foreign.trained_levels(config)
+        levels = trained_levels(config)
         return levels is None or cls.samples(levels, config)
 
     @classmethod
@@ -146,7 +147,7 @@ class ConfiguredScheduler(Configurable):
         """Raises ValueError where the network was trained on noise levels that this class does not sample."""
         if cls.walks(config):
             return
-        levels = foreign.trained_levels(config)
+        levels = trained_levels(config)
         suited = [name for name, other in ConfiguredScheduler.library().items() if other.walks(config)]
         advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
         raise ValueError(
@@ -192,6 +193,7 @@ class ConfiguredScheduler(Configurable):
             return ConfiguredScheduler.named(config.get("_class_name")).from_config(  # type: ignore[call-overload,no-any-return]
                 config, return_unused_kwargs, **overrides
             )
+        config = in_words_of(cls.defaults, config)
         init, unused, hidden = cls.extract_init_dict(config, **overrides)
         cls._check_trained_levels({**config, **overrides})
         foreign.report_lost(cls.__name__, hidden, _method_options)
@@ -252,7 +254,7 @@ class ConfiguredScheduler(Configurable):
     @property
     def compatibles(self) -> list[type[ConfiguredScheduler]]:
         """The classes that ``from_config`` can make from this scheduler's config."""
-        levels = foreign.trained_levels(self.config) or foreign.DISCRETE
+        levels = trained_levels(self.config) or DISCRETE
         return [cls for cls in ConfiguredScheduler.library().values() if cls.samples(levels, self.config)]
 
     def __repr__(self) -> str:

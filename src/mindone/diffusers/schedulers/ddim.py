@@ -49,11 +49,11 @@ class DDIMScheduler(VariancePreserving):
         alpha, sigma = self._alpha_sigma(t)
         bar, bar_previous = self._alpha_bar(t), self._alpha_bar(previous)
 
-        x0 = self._clip(self._predict_original(model_output, sample, alpha, sigma))
+        x0 = self._clip(self.schedule.original(model_output, sample, alpha, sigma))
         if use_clipped_model_output:
             epsilon = (sample - alpha * x0) / sigma
         else:
-            epsilon = self._predict_epsilon(model_output, sample, alpha, sigma)
+            epsilon = self.schedule.epsilon(model_output, sample, alpha, sigma)
         sigma_t = eta * math.sqrt((1 - bar_previous) / (1 - bar) * (1 - bar / bar_previous))
         direction = math.sqrt(max(1 - bar_previous - sigma_t**2, 0.0))
         x = math.sqrt(bar_previous) * x0 + direction * epsilon

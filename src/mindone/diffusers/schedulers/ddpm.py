@@ -53,7 +53,7 @@ class DDPMScheduler(VariancePreserving):
         alpha_t = bar / bar_previous
         beta_t = 1 - alpha_t
 
-        x0 = self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(t)))
+        x0 = self._clip(self.schedule.original(model_output, sample, *self._alpha_sigma(t)))
         mean = (math.sqrt(bar_previous) * beta_t / beta_bar) * x0
         mean = mean + (math.sqrt(alpha_t) * beta_bar_previous / beta_bar) * sample
         if t > 0:

@@ -9,7 +9,6 @@ from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, fields
 from .output import SchedulerOutput, Stepped
 from .sigma_space import FLOW, FLOW_CHOICES, ExponentialIntegrator
-from .spacing import sigma_spacing
 
 
 class DEISMultistepScheduler(ExponentialIntegrator):
@@ -36,12 +35,12 @@ class DEISMultistepScheduler(ExponentialIntegrator):
     )
 
     def _layout(self, steps: int) -> np.ndarray:
-        if sigma_spacing(self._options):
+        if self._is_spaced:
             timesteps, sigmas = self._spaced_run(steps)
             final = sigmas[-1]
         else:
             timesteps = self._whole_timesteps(steps)
-            sigmas, final = self._sigmas_at(timesteps), self._table[0]
+            sigmas, final = self._discrete.sigmas_at(timesteps), self._discrete.sigmas[0]
         self._set_sigmas(sigmas, final)
         return timesteps.astype(np.int64)
 
@@ -67,10 +66,11 @@ class DEISMultistepScheduler(ExponentialIntegrator):
             *self._outputs[: self._options["solver_order"] - 1],
         ]
         order = min(len(self._outputs), self._allowed_order(i))
-        x = sample / self._alpha_sigma(self._sigmas[i])[0]
+        alpha, target = (self.schedule.alpha_sigma(level)[0] for level in self._sigmas[i : i + 2])
+        x = (target / alpha) * sample
         for weight, epsilon in zip(self._weights(i, order), self._outputs):
-            x = x + weight * epsilon
-        return SchedulerOutput(self._alpha_sigma(self._sigmas[i + 1])[0] * x)
+            x = x + (target * weight) * epsilon
+        return SchedulerOutput(x)
 
     def _allowed_order(self, i: int) -> int:
         """The order that step i may have: low orders at the end of a short run keep it stable."""
@@ -79,18 +79,19 @@ class DEISMultistepScheduler(ExponentialIntegrator):
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
         """ε, from x₀ where that is thresholded."""
-        alpha, sigma = self._alpha_sigma(level)
+        alpha, sigma = self.schedule.alpha_sigma(level)
         if self._options["thresholding"]:
-            return (sample - alpha * self._clip(self._predict_original(model_output, sample, alpha, sigma))) / sigma
-        return self._predict_epsilon(model_output, sample, alpha, sigma)
+            return (sample - alpha * self._clip(self.schedule.original(model_output, sample, alpha, sigma))) / sigma
+        return self.schedule.epsilon(model_output, sample, alpha, sigma)
 
     def _weights(self, i: int, order: int) -> list[float]:
-        """∫dσ from σ_i to σ_(i+1) of each Lagrange polynomial in log σ over σ_i, σ_(i-1), …"""
-        start, end = self._sigmas[i], self._sigmas[i + 1]
+        """∫dς from ς_i to ς_(i+1), ς = σ/α, of each Lagrange polynomial in log ς over ς_i, ς_(i-1), …"""
+        ratios = [self.schedule.ratio(level) for level in self._sigmas[i - order + 1 : i + 2]]
+        start, end = ratios[-2:]
         if start == end:
             return [0.0] * order
         # With u = log(σ/σ_i): σ_i ∫ p(u) eᵘ du, whose antiderivative is eᵘ (p - p′ + p″).
-        nodes = [math.log(node / start) for node in self._sigmas[i - order + 1 : i + 1][::-1]]
+        nodes = [math.log(node / start) for node in ratios[-2::-1]]
         last = math.log(end / start)
         weights = []
         for node in nodes:

@@ -8,6 +8,7 @@ from .arrays import Array, Generators, given_or_drawn
 from .base import Timestep
 from .options import Options, fields
 from .output import SchedulerOutput, Stepped
+from .schedules import FlowSchedule
 from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
 from .spacing import sigma_spacing, spaced_timesteps
 
@@ -40,17 +41,21 @@ class DPMSolver(ExponentialIntegrator):
     def _whole_run(self, steps: int, spacing: Options) -> np.ndarray:
         """The run through whole timesteps that are spaced like this."""
         # The cosine schedule's first λ are so far apart that lambda_min_clipped leaves them out.
-        half_log_snr = -self._log_table[::-1]
+        half_log_snr = -self._discrete.log_sigmas[::-1]
         clipped = int(np.searchsorted(half_log_snr, np.float32(self._options["lambda_min_clipped"])))
         last = self._options["num_train_timesteps"] - clipped
         timesteps = spaced_timesteps(spacing, steps, drop_last=True, last=last).round()
-        return self._run(timesteps, self._sigmas_at(timesteps))
+        return self._run(timesteps, self._discrete.sigmas_at(timesteps))
 
     def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
-        return self._run(timesteps, self._sigmas_at(timesteps.astype(np.int64)))
+        if isinstance(self.schedule, FlowSchedule):
+            raise ValueError("custom timesteps cannot be used with use_flow_sigmas; give num_inference_steps")
+        return self._run(timesteps, self._discrete.sigmas_at(timesteps.astype(np.int64)))
 
     def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-        self._set_sigmas(sigmas, self._final_sigma())
+        ends_low = self._options["final_sigmas_type"] == "sigma_min"
+        low = sigmas[-1] if isinstance(self.schedule, FlowSchedule) else self._discrete.sigmas[0]
+        self._set_sigmas(sigmas, low if ends_low else 0.0)
         return timesteps.astype(np.int64)
 
     def _reset(self) -> None:
@@ -61,17 +66,17 @@ class DPMSolver(ExponentialIntegrator):
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
         """x₀ for the ++ variants, ε for the others."""
-        alpha, sigma = self._alpha_sigma(level)
+        alpha, sigma = self.schedule.alpha_sigma(level)
         if self._options["algorithm_type"].endswith("++"):
-            return self._clip(self._predict_original(model_output, sample, alpha, sigma))
-        epsilon = self._predict_epsilon(model_output, sample, alpha, sigma)
+            return self._clip(self.schedule.original(model_output, sample, alpha, sigma))
+        epsilon = self.schedule.epsilon(model_output, sample, alpha, sigma)
         if self._options["thresholding"]:
             return (sample - alpha * self._clip((sample - sigma * epsilon) / alpha)) / sigma
         return epsilon
 
     def _weights(self, order: int, before: float, after: float) -> tuple[float, list[float], float]:
         """The factors of x, of D₀, D₁, D₂ and of the noise in a step between two noise levels."""
-        (alpha_s, sigma_s), (alpha_t, sigma_t) = self._alpha_sigma(before), self._alpha_sigma(after)
+        (alpha_s, sigma_s), (alpha_t, sigma_t) = self.schedule.alpha_sigma(before), self.schedule.alpha_sigma(after)
         h, kind = self._log_snr_step(before, after), self._options["algorithm_type"]
         taylor = order == 3 or self._options["solver_type"] == "heun"
         if h == 0:
@@ -123,7 +128,7 @@ class DPMSolverMultistepScheduler(DPMSolver):
 
     def _layout(self, steps: int) -> np.ndarray:
         options = self._options
-        if options["use_lu_lambdas"] or sigma_spacing(options):
+        if options["use_lu_lambdas"] or self._is_spaced:
             return self._run(*self._spaced_run(steps))
         return self._whole_run(steps, options)
 

@@ -11,7 +11,6 @@ from .dpm_solver import SOLVER_TYPES, VARIANCE_TYPES, DPMSolver
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, THRESHOLDING, fields
 from .output import SchedulerOutput, Stepped
 from .sigma_space import FLOW, MULTISTEP_CHOICES
-from .spacing import sigma_spacing
 
 
 class DPMSolverSinglestepScheduler(DPMSolver):
@@ -59,7 +58,7 @@ class DPMSolverSinglestepScheduler(DPMSolver):
         return orders
 
     def _layout(self, steps: int) -> np.ndarray:
-        if sigma_spacing(self._options):
+        if self._is_spaced:
             return self._run(*self._spaced_run(steps))
         evenly = {**self._options, "timestep_spacing": "linspace", "steps_offset": 0}
         return self._whole_run(steps, evenly)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from . import foreign
 from .arrays import Array, Generators
 from .base import Timestep
 from .euler import Churn, EulerMethod
 from .options import fields
 from .output import Stepped
+from .schedules import EDM
 from .spacing import FINAL_SIGMAS, exponential_sigmas, karras_sigmas, log_sigma_label
 
 
@@ -45,10 +45,7 @@ class EDMEulerScheduler(EulerMethod):
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
         """EDM's levels, where the config says the σ_data that they were trained with or is this class's own."""
-        return levels == foreign.EDM and ("sigma_data" in config or config.get("_class_name") == cls.__name__)
-
-    def _prepare_training(self) -> None:
-        """Training was on all levels: there is no table."""
+        return levels == EDM and ("sigma_data" in config or config.get("_class_name") == cls.__name__)
 
     def _prepare(self) -> None:
         self._layout(len(self))
@@ -68,13 +65,9 @@ class EDMEulerScheduler(EulerMethod):
         """√(σ_max² + 1), which counts the image's own variance as 1."""
         return math.sqrt(self._options["sigma_max"] ** 2 + 1)
 
-    def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
-        """c_in x: of unit variance."""
-        return self.precondition_inputs(sample, self._level(self._index(timestep)))
-
     def precondition_inputs(self, sample: Array, sigma: float) -> Array:
         """c_in x = x / √(σ² + σ_data²)."""
-        return sample * (1 / math.hypot(sigma, self._options["sigma_data"]))
+        return sample * self.schedule.input_scale(sigma)
 
     def precondition_noise(self, sigma: float | np.ndarray) -> np.ndarray:
         """c_noise = log(σ)/4, float32: what the network is told."""
@@ -82,14 +75,7 @@ class EDMEulerScheduler(EulerMethod):
 
     def precondition_outputs(self, sample: Array, model_output: Array, sigma: float) -> Array:
         """x₀ = c_skip x + c_out F(…); a v-prediction has the other sign."""
-        data = self._options["sigma_data"]
-        total = math.hypot(sigma, data)
-        c_out = sigma * data / total
-        sign = -1 if self._options["prediction_type"] == "v_prediction" else 1
-        return (data / total) ** 2 * sample + sign * c_out * model_output
-
-    def _denoised(self, model_output: Array, sample: Array, sigma: float) -> Array:
-        return self.precondition_outputs(sample, model_output, sigma)
+        return self.schedule.denoised(model_output, sample, sigma)
 
     def step(
         self,

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from . import foreign
 from .arrays import Array, Generators, draw_noise, per_image
 from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped
+from .schedules import DISCRETE, EDM, is_continuous
 from .sigma_space import VarianceExploding
-from .spacing import FINAL_SIGMAS, log_sigma_label, sigma_to_timestep
+from .spacing import FINAL_SIGMAS, log_sigma_label
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class EulerMethod(VarianceExploding):
         if gamma > 0:
             x = x + (churn.s_noise * math.sqrt(sigma_hat**2 - sigma**2)) * draw_noise(model_output, generator)
         if x0 is None:
-            x0 = self._denoised(model_output, x, sigma_hat)
+            x0 = self.schedule.denoised(model_output, x, sigma_hat)
         ratio = target / sigma_hat
         return SchedulerOutput(ratio * x + (1 - ratio) * x0, x0)
 
@@ -109,14 +109,12 @@ class EulerDiscreteScheduler(EulerMethod):
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
         """Discrete levels, and EDM's where the config has them in this class's words, which are for σ_data = 1."""
-        return levels == foreign.DISCRETE or (
-            levels == foreign.EDM and foreign.is_continuous(config) and config.get("sigma_data", 1) == 1
-        )
+        return levels == DISCRETE or (levels == EDM and is_continuous(config) and config.get("sigma_data", 1) == 1)
 
     def _interpolated(self, timesteps: np.ndarray) -> np.ndarray:
         if self._options["interpolation_type"] == "linear":
             return super()._interpolated(timesteps)
-        return np.exp(np.linspace(self._log_table[-1], self._log_table[0], len(timesteps) + 1))
+        return np.exp(np.linspace(self._discrete.log_sigmas[-1], self._discrete.log_sigmas[0], len(timesteps) + 1))
 
     def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
         if self._in_log_sigma:
@@ -125,7 +123,7 @@ class EulerDiscreteScheduler(EulerMethod):
 
     def _layout_sigmas(self, sigmas: np.ndarray) -> np.ndarray:
         sigmas = sigmas.astype(np.float32)
-        return self._label(sigma_to_timestep(sigmas[:-1], self._log_table), sigmas)
+        return self._label(self._discrete.timesteps_of(sigmas[:-1]), sigmas)
 
     def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         return self._label(timesteps, np.append(sigmas, self._final_sigma()))
@@ -141,6 +139,6 @@ class EulerDiscreteScheduler(EulerMethod):
     def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """v = α ε - σ x₀ with α² + σ² = 1 (Salimans & Ho 2022, appendix D), for elements of ``timesteps``."""
         levels = self._sigmas_of(timesteps, sample)
-        alpha = per_image([self._alpha(level) for level in levels], sample)
-        sigma = per_image([level * self._alpha(level) for level in levels], sample)
+        pairs = [self.schedule.alpha_sigma(level) for level in levels]
+        alpha, sigma = (per_image([pair[i] for pair in pairs], sample) for i in (0, 1))
         return alpha * noise - sigma * sample

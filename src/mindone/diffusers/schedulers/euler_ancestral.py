@@ -38,7 +38,7 @@ class EulerAncestralDiscreteScheduler(VarianceExploding):
         sigma, target = self._sigmas[i], self._sigmas[i + 1]
         sigma_up = target * math.sqrt(sigma**2 - target**2) / sigma
         sigma_down = target**2 / sigma
-        x0 = self._denoised(model_output, sample, sigma)
+        x0 = self.schedule.denoised(model_output, sample, sigma)
         ratio = sigma_down / sigma
         x = ratio * sample + (1 - ratio) * x0
         return SchedulerOutput(x + sigma_up * draw_noise(model_output, generator), x0)

@@ -30,27 +30,6 @@ VISIBLE: Mapping[str, object] = {
 }
 """Fields that would change the samples of any method, with the value that changes nothing."""
 
-DISCRETE, EDM, FLOW = "discrete", "EDM", "flow matching"
-
-
-def trained_levels(config: Mapping[str, object]) -> str | None:
-    """On which kind of noise levels a config's network was trained; None where the config does not say."""
-    name = str(config.get("_class_name") or "")
-    if (
-        name.startswith("FlowMatch")
-        or config.get("use_flow_sigmas")
-        or config.get("prediction_type") == "flow_prediction"
-    ):
-        return FLOW
-    if name.startswith("EDM") or config.get("sigma_data") is not None or is_continuous(config):
-        return EDM
-    return DISCRETE if name or "beta_start" in config or "trained_betas" in config else None
-
-
-def is_continuous(config: Mapping[str, object]) -> bool:
-    """Whether a network is conditioned on log σ, in `EulerDiscreteScheduler`'s words."""
-    return config.get("timestep_type") == "continuous" and config.get("prediction_type") == "v_prediction"
-
 
 def report_lost(name: str, hidden: Mapping[str, object], method_options: Callable[[], Container[str]]) -> None:
     """Warn, once, of the fields of a config that would have changed the samples and that a class cannot honour.

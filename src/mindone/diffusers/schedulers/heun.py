@@ -55,7 +55,7 @@ class HeunDiscreteScheduler(VarianceExploding):
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """What the model is to be called with next."""
         sigma = self._sigmas[i]
-        x0 = self._clip(self._denoised(model_output, sample, sigma))
+        x0 = self._clip(self.schedule.denoised(model_output, sample, sigma))
         slope = (sample - x0) / sigma
         if self.state_in_first_order:
             self.prev_derivative, self._start = slope, sample

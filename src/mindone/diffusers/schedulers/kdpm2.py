@@ -15,7 +15,6 @@ from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped
 from .sigma_space import VarianceExploding
-from .spacing import sigma_to_timestep
 
 
 class KDPM2DiscreteScheduler(VarianceExploding):
@@ -31,8 +30,8 @@ class KDPM2DiscreteScheduler(VarianceExploding):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self.log_sigmas = self._log_table
-        self._run(np.arange(len(self), dtype=np.float32)[::-1], self._table[::-1])
+        self.log_sigmas = self._discrete.log_sigmas
+        self._run(np.arange(len(self), dtype=np.float32)[::-1], self._discrete.sigmas[::-1])
 
     def _timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
         timesteps = super()._timesteps_of(sigmas)
@@ -45,7 +44,7 @@ class KDPM2DiscreteScheduler(VarianceExploding):
         self._middles = [*(math.sqrt(a * b) for a, b in zip(levels[:-2], self._ends)), 0.0]
         self._set_sigmas(np.repeat(levels, 2)[1:])
         self.sigmas_interpol = self._shown([math.nan, *self._middles])
-        between = sigma_to_timestep(np.array(self._middles[:-1], np.float32), self._log_table)
+        between = self._discrete.timesteps_of(np.array(self._middles[:-1], np.float32))
         interleaved = np.stack([between, timesteps[1:]], axis=1).ravel()
         return np.concatenate([timesteps[:1], interleaved]).astype(np.float32)
 
@@ -86,7 +85,7 @@ class KDPM2DiscreteScheduler(VarianceExploding):
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """What the model is to be called with next."""
         level = self._level(i)
-        x0 = self._denoised(model_output, sample, level)
+        x0 = self.schedule.denoised(model_output, sample, level)
         slope = (sample - x0) / level
         if self.state_in_first_order:
             self.sample = sample

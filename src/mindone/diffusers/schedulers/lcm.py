@@ -99,7 +99,7 @@ class LCMScheduler(Distilled):
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From one timestep to the next; after the last, clean."""
         t = int(self.timesteps[i])
-        x0 = self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(t)))
+        x0 = self._clip(self.schedule.original(model_output, sample, *self._alpha_sigma(t)))
         c_skip, c_out = self.get_scalings_for_boundary_condition_discrete(t)
         denoised = c_out * x0 + c_skip * sample
         if i + 1 == len(self.timesteps):

@@ -54,7 +54,7 @@ class LMSDiscreteScheduler(VarianceExploding):
     def _step(self, i: int, model_output: Array, sample: Array, order: int) -> SchedulerOutput:
         """From σ_i to σ_(i+1)."""
         sigma = self._sigmas[i]
-        x0 = self._denoised(model_output, sample, sigma)
+        x0 = self.schedule.denoised(model_output, sample, sigma)
         self._slopes = [(sample - x0) / sigma, *self._slopes[: order - 1]]
         x = sample
         for weight, slope in zip(self._weights(i, len(self._slopes)), self._slopes):

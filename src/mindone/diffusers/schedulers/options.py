@@ -58,6 +58,11 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "rho": (0.1, 100),
     "lambda_min_clipped": (-math.inf, math.inf),
     "solver_order": (1, 10),
+    "shift": (1e-6, 1e6),
+    "flow_shift": (1e-6, 1e6),
+    "shift_terminal": (1e-6, 1 - 1e-6),
+    "base_image_seq_len": (1, 1_000_000_000),
+    "max_image_seq_len": (1, 1_000_000_000),
 }
 """The least and the largest value of a number, both included."""
 _TOO_LARGE = 10**300

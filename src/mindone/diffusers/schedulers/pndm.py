@@ -8,7 +8,6 @@ import numpy as np
 
 from .arrays import Array, Generators
 from .base import Timestep
-from .betas import SMALLEST_ALPHA
 from .options import NOISE_SCHEDULE, SPACING, fields
 from .output import SchedulerOutput, Stepped
 from .variance_preserving import VariancePreserving
@@ -30,13 +29,12 @@ class PNDMScheduler(VariancePreserving):
         set_alpha_to_one=False,
     )
     choices = fields(prediction_type=("epsilon", "v_prediction"))
+    divides_by_signal = True  # eq. 11
     pndm_order = 4
     """How many slopes the multistep method uses."""
     _outputs: list[Array]  # ε of earlier timesteps, the latest first
 
     def _prepare(self) -> None:
-        if self._options["rescale_betas_zero_snr"]:
-            self.alphas_cumprod[-1] = SMALLEST_ALPHA  # eq. 11 divides by it
         super()._prepare()
         self.prk_timesteps = np.array([], np.int64)
 
@@ -156,6 +154,6 @@ class PNDMScheduler(VariancePreserving):
     def _transfer(self, sample: Array, t: int, target: int, model_output: Array) -> Array:
         """φ(x_t, ε, t, t-δ), eq. 11."""
         bar, bar_target = self._alpha_bar(t), self._alpha_bar(target)
-        epsilon = self._predict_epsilon(model_output, sample, *self._alpha_sigma(t))
+        epsilon = self.schedule.epsilon(model_output, sample, *self._alpha_sigma(t))
         denominator = bar * math.sqrt(1 - bar_target) + math.sqrt(bar * (1 - bar) * bar_target)
         return math.sqrt(bar_target / bar) * sample - ((bar_target - bar) / denominator) * epsilon

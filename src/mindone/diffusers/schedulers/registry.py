@@ -63,6 +63,9 @@ LIBRARY: Mapping[str, Entry] = {
     "EulerAncestralDiscreteScheduler": Entry(
         "euler_ancestral", "scheduling_euler_ancestral_discrete", (ShortName("euler-ancestral", "Euler a"),)
     ),
+    "FlowMatchEulerDiscreteScheduler": Entry(
+        "flow_match_euler", "scheduling_flow_match_euler_discrete", (ShortName("flow-euler", automatic=""),)
+    ),
     "HeunDiscreteScheduler": Entry("heun", "scheduling_heun_discrete", (ShortName("heun", "Heun", ""),)),
     "LCMScheduler": Entry("lcm", "scheduling_lcm", (ShortName("lcm", "LCM"),), ("LCMSchedulerOutput",)),
     "LMSDiscreteScheduler": Entry("lms", "scheduling_lms_discrete", (ShortName("lms", "LMS", ""),)),

@@ -4,32 +4,31 @@ Their run is a list of ``sigmas``, one more than the steps; step i goes from ``s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from . import schedules
 from .arrays import Array, per_image
 from .base import Scheduler, Timestep
-from .betas import SMALLEST_ALPHA
-from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
+from .options import NOISE_SCHEDULE, PREDICTION_TYPES, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
+from .schedules import FlowSchedule
 from .spacing import (
     FINAL_SIGMAS,
     SIGMA_SPACINGS,
     sigma_spacing,
-    sigma_table,
-    sigma_to_timestep,
     spaced_sigmas,
     spaced_timesteps,
 )
 
-# Flow matching models are none of Stable Diffusion 1, 2 and XL, so their sampling is refused.
 FLOW: Options = {
     "use_flow_sigmas": False,
     "flow_shift": 1.0,
     "use_dynamic_shifting": False,
     "time_shift_type": "exponential",
 }
-FLOW_CHOICES = fields(use_flow_sigmas=(False, None), use_dynamic_shifting=(False, None))
+FLOW_CHOICES = fields(prediction_type=(*PREDICTION_TYPES, "flow_prediction"))
 # What DPM-Solver and UniPC share.
 MULTISTEP = fields(
     NOISE_SCHEDULE,
@@ -46,14 +45,12 @@ MULTISTEP_CHOICES = fields(FLOW_CHOICES, final_sigmas_type=FINAL_SIGMAS)
 
 
 class SigmaSpace(Scheduler):
-    """The table of noise levels and the run through it."""
+    """The run through noise levels."""
+
+    divides_by_signal = True
 
     def _prepare(self) -> None:
-        if self._options.get("rescale_betas_zero_snr"):
-            self.alphas_cumprod[-1] = SMALLEST_ALPHA
-        self._table = sigma_table(self.alphas_cumprod)
-        self._log_table = np.log(self._table)
-        self._set_sigmas(self._table[::-1])
+        self._set_sigmas(self._discrete.sigmas[::-1])
 
     def _set_sigmas(self, sigmas: np.ndarray, final: float | None = 0.0) -> None:
         """Take the noise levels of a run, float32 as published, and go on to ``final`` after them."""
@@ -62,11 +59,7 @@ class SigmaSpace(Scheduler):
 
     def _final_sigma(self) -> float:
         """Where the run ends: clean, or at the lowest noise level of training."""
-        return self._table[0] if self._options.get("final_sigmas_type") == "sigma_min" else 0.0
-
-    def _sigmas_at(self, timesteps: np.ndarray) -> np.ndarray:
-        """σ at fractional timesteps, interpolated linearly."""
-        return np.interp(timesteps, np.arange(len(self._table)), self._table)
+        return self._discrete.sigmas[0] if self._options.get("final_sigmas_type") == "sigma_min" else 0.0
 
     def _sigmas_of(self, timesteps: Sequence[float] | np.ndarray, like: Array) -> list[float]:
         return [self._sigmas[self.index_for_timestep(timestep)] for timestep in np.atleast_1d(timesteps)]
@@ -108,10 +101,10 @@ class VarianceExploding(SigmaSpace):
         return self._run(timesteps, self._interpolated(timesteps))
 
     def _interpolated(self, timesteps: np.ndarray) -> np.ndarray:
-        return self._sigmas_at(timesteps)
+        return self._discrete.sigmas_at(timesteps)
 
     def _timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
-        return sigma_to_timestep(sigmas, self._log_table)
+        return self._discrete.timesteps_of(sigmas)
 
     def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         self._set_sigmas(sigmas, self._final_sigma())
@@ -119,25 +112,14 @@ class VarianceExploding(SigmaSpace):
 
     def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
         """x / √(σ² + 1), of unit variance, which is what the model was trained on."""
-        return sample * self._alpha(self._level(self._index(timestep)))
+        return sample * self.schedule.input_scale(self._level(self._index(timestep)))
 
     def _level(self, i: int) -> float:
         """σ of the sample that the model sees at ``timesteps[i]``."""
         return self._sigmas[i]
 
-    @staticmethod
-    def _alpha(sigma: float) -> float:
-        return 1 / math.sqrt(sigma**2 + 1)
-
-    def _denoised(self, model_output: Array, sample: Array, sigma: float) -> Array:
-        """x₀ from the model's output at x = x₀ + σ ε."""
-        if self._options["prediction_type"] == "epsilon":
-            return sample - sigma * model_output
-        alpha = self._alpha(sigma)
-        return self._predict_original(model_output, sample * alpha, alpha, sigma * alpha)
-
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
-        return self._clip(self._denoised(model_output, sample, self._level(self._current_index(timestep))))
+        return self._clip(self.schedule.denoised(model_output, sample, self._level(self._current_index(timestep))))
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """x₀ + σ ε, with one element of ``timesteps`` or one per image."""
@@ -153,10 +135,37 @@ class ExponentialIntegrator(SigmaSpace):
     def _whole_timesteps(self, steps: int, last: int | None = None) -> np.ndarray:
         return spaced_timesteps(self._options, steps, drop_last=True, last=last).round().astype(np.int64)
 
+    @classmethod
+    def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
+        """Discrete levels and those of flow matching."""
+        return levels in (schedules.DISCRETE, schedules.FLOW)
+
+    def _check(self) -> None:
+        super()._check()
+        options, spacing = self._options, sigma_spacing(self._options)
+        if bool(options["use_flow_sigmas"]) != (options["prediction_type"] == "flow_prediction"):
+            raise ValueError(
+                f"{type(self).__name__}: use_flow_sigmas and prediction_type 'flow_prediction' go together; got "
+                f"{options['use_flow_sigmas']!r} and {options['prediction_type']!r}"
+            )
+        if options["use_flow_sigmas"] and spacing:
+            raise ValueError(f"only one spacing of σ can be used, got use_flow_sigmas and {spacing}; turn one off")
+
+    @property
+    def _is_spaced(self) -> bool:
+        """Whether a run is laid out in σ, not in timesteps."""
+        return isinstance(self.schedule, FlowSchedule) or sigma_spacing(self._options) is not None
+
     def _spaced_run(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Fractional timesteps and noise levels from the table's top to its bottom, as ``use_…_sigmas`` spaces them."""
-        sigmas = spaced_sigmas(self._options, float(self._table[0]), float(self._table[-1]), steps)
-        timesteps = sigma_to_timestep(sigmas, self._log_table)
+        """Fractional timesteps and noise levels from the schedule's top to its bottom, spaced as the options say."""
+        if isinstance(self.schedule, FlowSchedule):
+            train_steps = self.schedule.num_train_timesteps
+            evenly = 1 - np.linspace(1, 1 / train_steps, steps + 1)
+            sigmas = self.schedule.shifted(evenly, self._mu)[:0:-1]
+            return sigmas * train_steps, sigmas
+        table = self._discrete.sigmas
+        sigmas = spaced_sigmas(self._options, float(table[0]), float(table[-1]), steps)
+        timesteps = self._discrete.timesteps_of(sigmas)
         # Whole timesteps are what the others are cut off to.
         return (timesteps.round() if self._rounds_timesteps else timesteps), sigmas
 
@@ -165,6 +174,8 @@ class ExponentialIntegrator(SigmaSpace):
         return bool(self._options["use_karras_sigmas"])
 
     def _prepare(self) -> None:
+        if isinstance(self.schedule, FlowSchedule):
+            return self._set_sigmas(self.schedule.sigmas)
         super()._prepare()
         self.alpha_t = np.sqrt(self.alphas_cumprod)
         self.sigma_t = np.sqrt(np.float32(1) - self.alphas_cumprod)
@@ -204,20 +215,15 @@ class ExponentialIntegrator(SigmaSpace):
 
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
         level = self._sigmas[self._current_index(timestep)]
-        return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(level)))
+        return self._clip(self.schedule.original(model_output, sample, *self.schedule.alpha_sigma(level)))
 
-    @staticmethod
-    def _alpha_sigma(level: float) -> tuple[float, float]:
-        alpha = 1 / math.sqrt(level**2 + 1)
-        return alpha, level * alpha
-
-    @staticmethod
-    def _log_snr_step(before: float, after: float) -> float:
+    def _log_snr_step(self, before: float, after: float) -> float:
         """h = λ(after) - λ(before); infinite when it ends clean."""
-        return math.log(before / after) if after > 0 else math.inf
+        ratio = self.schedule.ratio
+        return math.log(ratio(before) / ratio(after)) if after > 0 else math.inf
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """α x₀ + σ ε, with one element of ``timesteps`` or one per image."""
-        pairs = [self._alpha_sigma(level) for level in self._sigmas_of(timesteps, noise)]
+        pairs = [self.schedule.alpha_sigma(level) for level in self._sigmas_of(timesteps, noise)]
         alpha, sigma = (per_image([pair[i] for pair in pairs], noise) for i in (0, 1))
         return alpha * original_samples + sigma * noise

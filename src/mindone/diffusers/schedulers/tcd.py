@@ -73,8 +73,8 @@ class TCDScheduler(Distilled):
         following = 0 if last else int(self.timesteps[i + 1])
         # In float32, as published: products next to a whole number fall on the same side of it.
         s = math.floor(np.float32(1 - eta) * np.float32(following))
-        x0 = self._predict_original(model_output, sample, *self._alpha_sigma(t))
-        epsilon = self._predict_epsilon(model_output, sample, *self._alpha_sigma(t))
+        x0 = self.schedule.original(model_output, sample, *self._alpha_sigma(t))
+        epsilon = self.schedule.epsilon(model_output, sample, *self._alpha_sigma(t))
         alpha_s, sigma_s = self._alpha_sigma(s)
         x = noised = alpha_s * x0 + sigma_s * epsilon
         if eta > 0 and not last:

@@ -9,7 +9,6 @@ from .base import Timestep
 from .options import fields
 from .output import SchedulerOutput, Stepped
 from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
-from .spacing import sigma_spacing
 
 
 class UniPCMultistepScheduler(ExponentialIntegrator):
@@ -45,12 +44,12 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         self.solver_p: None = self._options["solver_p"]
 
     def _layout(self, steps: int) -> np.ndarray:
-        if sigma_spacing(self._options):
+        if self._is_spaced:
             timesteps, sigmas = self._spaced_run(steps)
             final = sigmas[-1] if self._options["final_sigmas_type"] == "sigma_min" else 0.0
         else:
             timesteps = self._whole_timesteps(steps)
-            sigmas, final = self._sigmas_at(timesteps), self._final_sigma()
+            sigmas, final = self._discrete.sigmas_at(timesteps), self._final_sigma()
         self._set_sigmas(sigmas, final)
         return timesteps.astype(np.int64)
 
@@ -88,15 +87,15 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
         """x₀, or ε without ``predict_x0``."""
         if self.predict_x0:
-            return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(level)))
-        return self._predict_epsilon(model_output, sample, *self._alpha_sigma(level))
+            return self._clip(self.schedule.original(model_output, sample, *self.schedule.alpha_sigma(level)))
+        return self.schedule.epsilon(model_output, sample, *self.schedule.alpha_sigma(level))
 
     def _update(self, x: Array, i: int, order: int, corrector: Array | None = None) -> Array:
         """The step from σ_i to σ_(i+1), eq. 3 (UniP), or with the model's output at its end, eq. 9 (UniC).
 
         ``_outputs`` begins with the output at σ_i in both cases.
         """
-        (alpha_s, sigma_s), (alpha_t, sigma_t) = (self._alpha_sigma(level) for level in self._sigmas[i : i + 2])
+        (alpha_s, sigma_s), (alpha_t, sigma_t) = (self.schedule.alpha_sigma(level) for level in self._sigmas[i : i + 2])
         h = self._log_snr_step(self._sigmas[i], self._sigmas[i + 1])
         if h == 0:
             return x

@@ -14,7 +14,7 @@ class VariancePreserving(Scheduler):
     """What those five share: ᾱ of a timestep, whole timesteps, adding noise."""
 
     def _prepare(self) -> None:
-        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
+        self._alpha_bars = self._discrete.alpha_bars
         # ᾱ before timestep 0: that of clean data, or that of timestep 0 for models which never saw clean data.
         self.final_alpha_cumprod = 1.0 if self._options.get("set_alpha_to_one", True) else self._alpha_bars[0]
 
@@ -43,7 +43,7 @@ class VariancePreserving(Scheduler):
         return self.timesteps[following] if following < len(self.timesteps) else np.int64(-1)
 
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
-        return self._clip(self._predict_original(model_output, sample, *self._alpha_sigma(int(timestep))))
+        return self._clip(self.schedule.original(model_output, sample, *self._alpha_sigma(int(timestep))))
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """√ᾱ x₀ + √(1-ᾱ) ε (Ho et al. 2020, eq. 4), with one timestep or one per image."""

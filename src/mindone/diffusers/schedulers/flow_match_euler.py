@@ -1,0 +1,187 @@
+"""Euler's method for rectified flow: Flow Matching (Lipman et al. 2022, arXiv 2210.02747), as Esser et al. 2024 sample.
+
+The straight path x = (1 - σ) x₀ + σ ε has the slope v = ε - x₀, which the network predicts (arXiv 2403.03206).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array, Generators, draw_noise, per_image
+from .base import Timestep
+from .options import SIGMA_SPACING, fields
+from .output import SchedulerOutput, Stepped
+from .schedules import FLOW, FlowSchedule
+from .sigma_space import SigmaSpace
+from .spacing import sigma_spacing, spaced_sigmas
+
+
+class FlowMatchEulerDiscreteScheduler(SigmaSpace):
+    """One Euler step a noise level. ``timesteps`` are σ times ``num_train_timesteps``."""
+
+    defaults = fields(
+        SIGMA_SPACING,
+        num_train_timesteps=1000,
+        shift=1.0,
+        use_dynamic_shifting=False,
+        base_shift=0.5,
+        max_shift=1.15,
+        base_image_seq_len=256,
+        max_image_seq_len=4096,
+        invert_sigmas=False,
+        shift_terminal=None,
+        time_shift_type="exponential",
+        stochastic_sampling=False,
+    )
+    unpublished = fields()
+    choices = fields(time_shift_type=("exponential", "linear"))
+    takes = ("timesteps", "sigmas")
+    schedule: FlowSchedule
+
+    @classmethod
+    def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
+        """Those of flow matching."""
+        return levels == FLOW
+
+    def _prepare(self) -> None:
+        trained = self.schedule.sigmas
+        self.sigma_max, self.sigma_min = float(trained[0]), float(trained[-1])
+        self._set_sigmas(trained, final=None)
+
+    def _trained_timesteps(self) -> np.ndarray:
+        return self.sigmas * np.float32(len(self))
+
+    @property
+    def shift(self) -> float:
+        """How far the noise levels are moved towards noise, unless a run brings its own."""
+        return self.schedule.shift
+
+    def set_shift(self, shift: float) -> None:
+        """Another shift for the runs that follow; ``sigma_min`` and ``sigma_max`` stay as the config has them."""
+        self.schedule = FlowSchedule(self._options, shift)
+
+    @property
+    def draws_noise(self) -> bool:
+        return bool(self._options["stochastic_sampling"])
+
+    def set_timesteps(  # type: ignore[override]  # the published order of this scheduler
+        self,
+        num_inference_steps: int | None = None,
+        device: object = None,
+        sigmas: Sequence[float] | np.ndarray | None = None,
+        mu: float | None = None,
+        timesteps: Sequence[float] | np.ndarray | None = None,
+    ) -> None:
+        """Lay out a sampling run and forget the last one.
+
+        Args:
+            num_inference_steps: how many steps; besides ``sigmas`` or ``timesteps`` it must be as many.
+            device: as in ``Scheduler.set_timesteps``.
+            sigmas: the noise levels, descending, without the last one, which is 0; they are shifted, too.
+            mu: the run's shift with ``use_dynamic_shifting``, without meaning otherwise.
+            timesteps: the same as ``sigmas``, times ``num_train_timesteps``. With both, they are what the network is
+                told.
+
+        Raises:
+            ValueError: none given, lists of different lengths, values out of order, or a ``mu`` that is missing.
+        """
+        if self.schedule.is_dynamic and mu is None:
+            raise ValueError("use_dynamic_shifting needs mu, the shift for the picture's size")
+        self._mu = mu if self.schedule.is_dynamic else None
+        labels = None if timesteps is None else self._checked_levels("timesteps", timesteps, len(self))
+        if sigmas is not None:
+            levels = self._checked_levels("sigmas", sigmas, 1)
+        elif labels is not None:
+            levels = labels / len(self)
+        else:
+            steps = self._checked_steps(num_inference_steps)
+            levels = np.linspace(self.sigma_max * len(self), self.sigma_min * len(self), steps) / len(self)
+        counts = [len(levels), len(levels if labels is None else labels), num_inference_steps or len(levels)]
+        if len(set(counts)) > 1:
+            raise ValueError(
+                "sigmas, timesteps and num_inference_steps must be as many where several are given, got "
+                f"{', '.join(map(str, counts))}"
+            )
+        self._lay_out(levels, labels)
+        self.num_inference_steps = len(levels)
+        self.custom_timesteps = timesteps is not None
+
+    def _checked_levels(self, name: str, given: Sequence[float] | np.ndarray, most: float) -> np.ndarray:
+        values = np.asarray(given, np.float64)
+        if values.ndim != 1 or not len(values) or not (np.diff(values) < 0).all() or not 0 < values[-1] <= most:
+            raise ValueError(f"{name} must be descending numbers above 0, at most {most}; got {given}")
+        return values
+
+    def _lay_out(self, levels: np.ndarray, labels: np.ndarray | None) -> None:
+        options = self._options
+        sigmas = self.schedule.shifted(levels, self._mu)
+        if options["shift_terminal"] and sigmas[-1] < 1:
+            sigmas = self.stretch_shift_to_terminal(sigmas)
+        if sigma_spacing(options):
+            sigmas = spaced_sigmas(options, float(sigmas[-1]), float(sigmas[0]), len(sigmas))
+        sigmas = sigmas.astype(np.float32)
+        if options["invert_sigmas"]:  # Mochi's network counts the other way round
+            sigmas, labels = 1 - sigmas, None
+        self._set_sigmas(sigmas, final=1.0 if options["invert_sigmas"] else 0.0)
+        self._begin((sigmas * np.float32(len(self)) if labels is None else labels).astype(np.float32))
+
+    def time_shift(self, mu: float, sigma: float, t: np.ndarray) -> np.ndarray:
+        """Levels t shifted by μ, at exponent ``sigma`` of their odds."""
+        shift = self.schedule.shift_of(mu)
+        return shift / (shift + (1 / t - 1) ** sigma)
+
+    def stretch_shift_to_terminal(self, t: np.ndarray) -> np.ndarray:
+        """Levels stretched so that the last of them is ``shift_terminal``."""
+        rest = 1 - t
+        return 1 - rest * ((1 - self._options["shift_terminal"]) / rest[-1])
+
+    def step(
+        self,
+        model_output: Array,
+        timestep: Timestep,
+        sample: Array,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = math.inf,
+        s_noise: float = 1.0,
+        generator: Generators = None,
+        per_token_timesteps: Array | None = None,
+        return_dict: bool = True,
+    ) -> Stepped:
+        """One step.
+
+        Args:
+            model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
+            s_churn, s_tmin, s_tmax, s_noise: without meaning, as in the published method.
+            per_token_timesteps: not taken; it is for video models whose frames have noise levels of their own.
+        """
+        if per_token_timesteps is not None:
+            raise ValueError("per_token_timesteps is for video models; leave it out")
+        return self._advance(
+            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
+        )
+
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+        """From σ_i to σ_(i+1)."""
+        sigma, target = self._sigmas[i], self._sigmas[i + 1]
+        if not self.draws_noise:
+            return SchedulerOutput(sample + (target - sigma) * model_output)
+        x0 = sample - sigma * model_output
+        return SchedulerOutput((1 - target) * x0 + target * draw_noise(model_output, generator), x0)
+
+    def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
+        level = self._sigmas[self._current_index(timestep)]
+        return self.schedule.original(model_output, sample, *self.schedule.alpha_sigma(level))
+
+    def scale_noise(self, sample: Array, timestep: Sequence[float] | np.ndarray, noise: Array) -> Array:
+        """(1 - σ) x₀ + σ ε, with one element of ``timesteps`` or one per image."""
+        sigma = per_image(self._sigmas_of(timestep, noise), noise)
+        return (1 - sigma) * sample + sigma * noise
+
+    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
+        """The same by the name that the other schedulers have for it."""
+        return self.scale_noise(original_samples, timesteps, noise)
