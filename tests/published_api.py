@@ -90,7 +90,8 @@ OTHERWISE = """\
 - In flow matching `use_flow_sigmas` and `prediction_type="flow_prediction"` go together, without a further spacing of
   σ; `from_config` turns `shift` into the solvers' `flow_shift` and back. DPM-Solver's runs that end at `sigma_min` end
   at their last σ, as UniPC's do; the reference ends them at one of the β schedule's. Stochastic steps of
-  `FlowMatchEulerDiscreteScheduler` draw from `generator`, which the reference ignores; `per_token_timesteps` is refused.
+  `FlowMatchEulerDiscreteScheduler` draw from `generator`, which the reference ignores; it takes no
+  `per_token_timesteps`.
 - `EDMEulerScheduler.set_timesteps` takes no `sigmas`: in the reference they are places on its ramp, not noise
   levels.
 - `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference then gives
