@@ -7,7 +7,7 @@ from adapter_cases import CLIP_WIDTH, SUBFOLDER, WEIGHTS, ip_adapter, ip_adapter
 from image_pipelines import photo
 from lora_cases import kohya, layers, networks
 from mindone.diffusers import AutoPipelineForImage2Image, CLIPVisionModelWithProjection, DeepCacheConfig
-from mindone.diffusers.pipelines.safety import CLIPImageProcessor
+from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor
 from tiny_pipelines import checkpoint, images_of, load
 
 SEEN = {"ip_adapter_image": photo(50, 70)}

@@ -17,7 +17,8 @@ from mindone.diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
-from mindone.diffusers.pipelines.safety import CLIPImageProcessor, find_unsafe
+from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor
+from mindone.diffusers.pipelines.safety import find_unsafe
 from mindone.diffusers.schedulers import by_name
 from tiny_pipelines import PROMPT, checkpoint, images_of, load, tiny_autoencoder_folder
 

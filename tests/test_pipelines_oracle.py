@@ -201,7 +201,7 @@ def test_image_processor_gives_the_same_pixels(width, height):
     from PIL import Image
     from transformers import CLIPImageProcessor as Reference
 
-    from mindone.diffusers.pipelines.safety import CLIPImageProcessor
+    from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor
 
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
     config = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}

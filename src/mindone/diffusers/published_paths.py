@@ -39,16 +39,14 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "PipelineImageInput": "pipelines.image_processor:ImageInput",
         "VaeImageProcessor": "pipelines.image_processor",
     },
-    "loaders.ip_adapter": {"IPAdapterMixin": "pipelines.ip_adapter:IPAdapterPipeline"},
+    "loaders.ip_adapter": {"IPAdapterMixin": "pipelines.published:PublishedPipeline"},
     "loaders.lora_pipeline": {
-        "LoraLoaderMixin": "pipelines.lora:LoraPipeline",
-        "StableDiffusionLoraLoaderMixin": "pipelines.lora:LoraPipeline",
-        "StableDiffusionXLLoraLoaderMixin": "pipelines.lora:LoraPipeline",
+        "LoraLoaderMixin": "pipelines.published:PublishedPipeline",
+        "StableDiffusionLoraLoaderMixin": "pipelines.published:PublishedPipeline",
+        "StableDiffusionXLLoraLoaderMixin": "pipelines.published:PublishedPipeline",
     },
     "loaders.single_file": {"FromSingleFileMixin": "pipelines.from_file:SingleFilePipeline"},
-    "loaders.textual_inversion": {
-        "TextualInversionLoaderMixin": "pipelines.textual_inversion:TextualInversionPipeline"
-    },
+    "loaders.textual_inversion": {"TextualInversionLoaderMixin": "pipelines.published:PublishedPipeline"},
     "models.auto_model": {"AutoModel": "pipelines.auto_model"},
     "models.autoencoders.autoencoder_kl": {"AutoencoderKL": "models.autoencoder_kl"},
     "models.autoencoders.autoencoder_tiny": {

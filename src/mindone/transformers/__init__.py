@@ -6,14 +6,14 @@ from mindone.diffusers.lazy import look_up
 from mindone.diffusers.published_paths import publish_clip
 
 if TYPE_CHECKING:
+    from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor as CLIPImageProcessor
     from mindone.diffusers.loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from mindone.diffusers.models.clip_text import CLIPTextModel as CLIPTextModel
     from mindone.diffusers.models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
     from mindone.diffusers.models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
-    from mindone.diffusers.pipelines.safety import CLIPImageProcessor as CLIPImageProcessor
 
 _HOME = {
-    "CLIPImageProcessor": "mindone.diffusers.pipelines.safety",
+    "CLIPImageProcessor": "mindone.diffusers.loading.clip_image_processor",
     "CLIPTextModel": "mindone.diffusers.models.clip_text",
     "CLIPTextModelWithProjection": "mindone.diffusers.models.clip_text",
     "CLIPTokenizer": "mindone.diffusers.loading.tokenizer",

@@ -23,7 +23,6 @@ from ..models.layers import Attention, Linear
 from ..models.wrapping import Wrapper, wrap
 from .block_weights import BlockWeights, expand_block_weights
 from .ip_adapter_files import IPAdapter, text_attentions
-from .lora_names import Shapes
 
 _PROJECTIONS: Mapping[str, type[Model]] = {"plain": ImageProjection, "plus": IPAdapterPlusImageProjection}
 
@@ -100,17 +99,13 @@ class NetworkIPAdapters:
         Raises:
             ValueError: a block that is not there, or another number of them.
         """
-        shapes, layers = self.shapes(), self._layers()
+        shapes, layers = self.network.published_shapes(), self._layers()
         expanded = [expand_block_weights(scale, shapes, default=0.0) for scale in scales]
         rows = [[weights[f"{layer}.to_k.weight"] for layer in layers] for weights in expanded]
         self.scales = np.array(rows, np.float32)
 
-    def shapes(self) -> Shapes:
-        """The shapes of the network's own parameters, by published names."""
-        return {name: tuple(p.shape) for name, p in self.network.published_parameters().items()}
-
     def _layers(self) -> list[str]:
-        return text_attentions(self.shapes())
+        return text_attentions(self.network.published_shapes())
 
 
 def context(text: Array, scales: Array, tokens: Sequence[Array]) -> tuple[Array, ...]:

@@ -254,7 +254,7 @@ class NetworkLora:
     def _wrap(self, capacities: Mapping[str, int]) -> None:
         for take_off in reversed(self._take_off):
             take_off()
-        shapes = {name: tuple(p.shape) for name, p in self.network.published_parameters().items()}
+        shapes = self.network.published_shapes()
         self._updates, self._take_off = {}, []
         self.network.graphs.clear()
         for name, capacity in capacities.items():

@@ -62,11 +62,10 @@ class _Methods(UNet2DConditionModel):
         )
         if name in lora.loaded:
             raise ValueError(f"an adapter {name!r} is loaded already; delete_adapters first, or take another name")
-        shapes = {name: tuple(p.shape) for name, p in self.published_parameters().items()}
         own = file.of_component(UNET)
         if file.tensors and not own.tensors:
             raise ValueError(f"{file.source} has nothing for a UNet; pipe.load_lora_weights loads it for text encoders")
-        lora.load(name, own.layers({UNET: shapes})[UNET])
+        lora.load(name, own.layers({UNET: self.published_shapes()})[UNET])
 
     def load_attn_procs(self, path_or_id_or_dict: str | os.PathLike[str] | Tensors, **options: Value) -> None:
         """The older name of `load_lora_adapter`, with the same options."""

@@ -273,6 +273,10 @@ class Model(PublishedModel, nn.Cell):
         """The parameters by the names that checkpoints know them by; without those that adapters have brought."""
         return {name: p for name, p in self.parameters_and_names() if not is_put_on(p)}
 
+    def published_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of `published_parameters`."""
+        return {name: tuple(p.shape) for name, p in self.published_parameters().items()}
+
     def _parameter(self, name: str) -> ms.Parameter:
         for path, parameter in self.parameters_and_names():
             if name == path:

@@ -23,8 +23,6 @@ from .absent import LOADING, take_meaningless
 from .capabilities import check_component
 from .components import INDEX_NAME, Component, component_classes, load_component, published_names
 from .from_file import SingleFilePipeline
-from .ip_adapter import IPAdapterPipeline
-from .lora import LoraPipeline
 from .offload import Offloading
 from .published import PublishedPipeline
 from .run import Interval, Run, RunsOfPipeline, Settings
@@ -36,8 +34,6 @@ P = TypeVar("P", bound="Pipeline")
 class Pipeline(
     PublishedPipeline,
     SingleFilePipeline,
-    LoraPipeline,
-    IPAdapterPipeline,
     Offloading,
     Tuning,
     RunsOfPipeline,

@@ -138,7 +138,7 @@ def check_drawing(
     check_generator(generator, images)
     if output_type not in OUTPUT_TYPES:
         raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
-    pipe.lora_call(cross_attention_kwargs)
+    pipe.loras.scaled(cross_attention_kwargs)
     check_interval(guidance_interval)
     unknown = [name for name in callback_tensors if name not in pipe.callback_tensors]
     if unknown:

@@ -24,7 +24,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "CLIPTextModelWithProjection": ("models.clip_text", "transformers"),
     "CLIPVisionModelWithProjection": ("models.clip_vision", "transformers"),
     "CLIPTokenizer": ("loading.tokenizer", "transformers"),
-    "CLIPImageProcessor": ("pipelines.safety", "transformers"),
+    "CLIPImageProcessor": ("loading.clip_image_processor", "transformers"),
     "StableDiffusionSafetyChecker": ("models.safety_checker", "stable_diffusion"),
     **dict.fromkeys(LIBRARY, ("schedulers", "diffusers")),
 }

@@ -58,7 +58,7 @@ def draw(
     kwargs = conditions.cross_attention_kwargs
     checks.check_drawing(pipe, images, generator, report.output_type, kwargs, callback_tensors, guidance.interval)
     height, width = start.check(pipe, images)
-    scaled = pipe.lora_call(kwargs)
+    scaled = pipe.loras.scaled(kwargs)
     with scaled, pipe.begin(guidance.scale, guidance.rescale, guidance.interval, guidance.image_scale) as run:
         for guide in guides:
             guide.check(run, images, height, width)

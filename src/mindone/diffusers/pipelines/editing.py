@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..adapters.ip_adapter import NetworkIPAdapters
 from ..engines import Array
+from ..loading.clip_image_processor import pixel_values_of
 from ..schedulers.base import Generators
 from . import checks
 from .base import Pipeline
@@ -16,7 +17,6 @@ from .components import Component
 from .image_processor import ImageInput, resize_bicubic
 from .noise import initial_latents
 from .run import Run
-from .safety import pixel_values_of
 from .starts import (
     Floats,
     FromImage,

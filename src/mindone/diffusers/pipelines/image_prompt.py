@@ -2,25 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..acceleration.steps import last_rows
+from ..adapters.image_prompts import ImageEmbeds as ImageEmbeds
+from ..adapters.image_prompts import ImagePrompts as ImagePrompts
+from ..adapters.image_prompts import check_embeds, check_encoder, pictures_of, tokens_of
 from ..adapters.ip_adapter import NetworkIPAdapters, context
-from ..adapters.ip_adapter_files import IPAdapter
 from ..engines import Array, Engine, Input
-from ..models.base import Model
-from .components import Component
 from .run import Run, Step
-
-ImagePrompts: TypeAlias = Image.Image | Sequence[Image.Image | Sequence[Image.Image]] | None
-"""A picture, or a list with one for each IP-Adapter, or with a list of several for each."""
-ImageEmbeds: TypeAlias = Sequence[Array] | None
-"""For each IP-Adapter what its image encoder makes of pictures: (1, pictures, channels) for a plain one, (1, pictures,
-vectors, channels) for plus; under guidance two rows, the first for what to stay away from."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class ImagePrompt:
             return
         adapters, images = run.unet.put_on.of(NetworkIPAdapters), run.tensors["latents"].shape[0]
         guided = run.do_classifier_free_guidance
-        embeds = run.pipe.prepare_ip_adapter_image_embeds(self.image, self.embeds, None, 1, guided)
+        embeds = run.pipe.image_prompts.embeds(self.image, self.embeds, None, 1, guided)
         tokens = [tokens_of(run.engine, *each, images) for each in zip(adapters.projections, embeds)]
         run.controls.append(SeesPictures(run.engine, adapters, tokens))
 
@@ -78,73 +70,3 @@ class SeesPictures:
         text: Array = inputs["encoder_hidden_states"]
         tokens = [last_rows(each, text.shape[0]) for each in self.tokens]
         return {"encoder_hidden_states": context(text, self.engine.asarray(self.adapters.scales), tokens)}
-
-
-def tokens_of(engine: Engine, projection: Model, embeds: Array, images: int) -> Array:
-    """``embeds`` (rows, pictures, …) as tokens (rows · images, pictures · tokens, channels), each row so many times."""
-    rows, pictures, *vectors = embeds.shape
-    flat = engine.numpy(embeds).reshape(rows * pictures, *vectors)
-    tokens = engine.numpy(engine.run(projection, flat))
-    tokens = tokens.reshape(rows, pictures * tokens.shape[1], tokens.shape[2])
-    return engine.asarray(np.repeat(tokens, images, axis=0))
-
-
-def pictures_of(image: ImagePrompts, adapters: int) -> list[list[Image.Image]]:
-    """The pictures for each IP-Adapter.
-
-    Raises:
-        ValueError: they are no PIL images, or not for as many adapters as there are.
-    """
-    each: list[Component] = list(image) if isinstance(image, (list, tuple)) else [image]
-    if len(each) != adapters:
-        raise ValueError(
-            f"ip_adapter_image must be a picture (or a list of them) for each of {adapters} IP-Adapters, got "
-            f"{len(each)}; several pictures for one adapter are a list in the list"
-        )
-    pictures: list[list[Component]] = [list(one) if isinstance(one, (list, tuple)) else [one] for one in each]
-    for one in [picture for several in pictures for picture in several or [None]]:
-        if not isinstance(one, Image.Image):
-            raise ValueError(f"ip_adapter_image must be PIL images, got {type(one).__name__}")
-    return pictures
-
-
-def check_encoder(image_encoder: Component, adapters: Sequence[IPAdapter]) -> None:
-    """There must be an image encoder, and one that the adapters were trained with.
-
-    Raises:
-        ValueError: there is none, or its vectors have another number of channels.
-    """
-    if image_encoder is None:
-        raise ValueError(
-            "ip_adapter_image needs an image_encoder, the pipeline has None: pass image_encoder_folder= to "
-            "load_ip_adapter, or ip_adapter_image_embeds to the call"
-        )
-    for adapter in adapters:
-        field = "projection_dim" if adapter.kind == "plain" else "hidden_size"
-        given = image_encoder.config[field]
-        if given != adapter.image_channels:
-            raise ValueError(
-                f"the IP-Adapter was trained with another image encoder: it takes vectors of {adapter.image_channels} "
-                f"channels, this one gives {given} ({field}); image_encoder_folder= of load_ip_adapter names the right "
-                "one"
-            )
-
-
-def check_embeds(embeds: ImageEmbeds, adapters: Sequence[IPAdapter], guided: bool) -> None:
-    """What stands for pictures must have the shapes that `ImageEmbeds` says.
-
-    Raises:
-        ValueError: another shape, or not one for each adapter.
-    """
-    if not isinstance(embeds, (list, tuple)) or len(embeds) != len(adapters):
-        count = f"{len(embeds)}" if isinstance(embeds, (list, tuple)) else type(embeds).__name__
-        raise ValueError(
-            f"ip_adapter_image_embeds must be a list with an array for each of {len(adapters)} IP-Adapters, got {count}"
-        )
-    for i, (each, adapter) in enumerate(zip(embeds, adapters)):
-        shape, rows, channels = tuple(each.shape), 1 + guided, adapter.image_channels
-        sizes = (rows, "pictures", channels) if adapter.kind == "plain" else (rows, "pictures", "vectors", channels)
-        if len(shape) != len(sizes) or shape[0] != rows or shape[-1] != channels or 0 in shape:
-            half = ", the first row for what to stay away from" * guided
-            wanted = ", ".join(map(str, sizes))
-            raise ValueError(f"ip_adapter_image_embeds[{i}] must have the shape ({wanted}){half}, got {shape}")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
+from typing import TYPE_CHECKING, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..adapters.image_prompts import IPAdapters
+from ..adapters.loras import NETWORKS, Loras
+from ..adapters.words import Words
 from ..engines import Array, Engine
 from ..loading.config import Config
 from ..loading.configurable import Configurable, split_config
 from ..loading.hub import Source
+from ..loading.tokenizer import CLIPTokenizer
+from ..models.base import Model
+from ..models.clip_text import CLIPTextModel
 from ..schedulers.base import Generators, draw_noise
 from ..utils.types import Value
 from .absent import METHODS
@@ -27,6 +34,21 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..acceleration.caches import CacheConfig
+
+
+M = TypeVar("M")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def forwarded(manager: str, method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[PublishedPipeline, P], R]:
+    """The method of a pipeline that is a method of its attribute ``manager``, with its signature and docstring."""
+
+    @wraps(method)
+    def call(self: PublishedPipeline, *args: P.args, **options: P.kwargs) -> R:
+        return method(getattr(self, manager), *args, **options)
+
+    return call
 
 
 class PublishedPipeline(Configurable):
@@ -48,6 +70,8 @@ class PublishedPipeline(Configurable):
     unet: Component
     vae: Component
     scheduler: Component
+    image_encoder: Component
+    feature_extractor: Component
 
     if TYPE_CHECKING:
 
@@ -191,6 +215,64 @@ class PublishedPipeline(Configurable):
             network.to(*where, dtype=dtype, device=device)
         return self
 
+    # ---- adapters ------------------------------------------------------------------------------------------------
+
+    @property
+    def loras(self) -> Loras:
+        """The LoRAs of the UNet and the text encoders."""
+        networks = {name: getattr(self, name, None) for name in NETWORKS}
+        return Loras({name: each for name, each in networks.items() if isinstance(each, Model)}, self.words)
+
+    @property
+    def words(self) -> Words:
+        """The words that the text encoders learned: textual inversions."""
+        encoders = {}
+        for name in ("text_encoder", "text_encoder_2"):
+            network = getattr(self, name, None)
+            tokenizer = getattr(self, name.replace("text_encoder", "tokenizer"), None)
+            if isinstance(network, CLIPTextModel) and isinstance(tokenizer, CLIPTokenizer):
+                encoders[name] = network, tokenizer
+        return Words(encoders)
+
+    @property
+    def image_prompts(self) -> IPAdapters:
+        """The IP-Adapters of the UNet: pictures that it attends to beside the text."""
+        shares_extractor = "safety_checker" in self.components
+        reads = self.image_encoder, self.feature_extractor
+        return IPAdapters(self.unet, self.engine, *reads, partial(setattr, self), shares_extractor)
+
+    load_lora_weights = forwarded("loras", Loras.load)
+    unload_lora_weights = forwarded("loras", Loras.unload)
+    set_adapters = forwarded("loras", Loras.set_active)
+    get_active_adapters = forwarded("loras", Loras.get_active)
+    get_list_adapters = forwarded("loras", Loras.get_list)
+    delete_adapters = forwarded("loras", Loras.delete)
+    enable_lora = forwarded("loras", Loras.enable)
+    disable_lora = forwarded("loras", Loras.disable)
+    fuse_lora = forwarded("loras", Loras.fuse)
+    unfuse_lora = forwarded("loras", Loras.unfuse)
+    lora_weights = forwarded("loras", Loras.weighted)
+
+    load_textual_inversion = forwarded("words", Words.load)
+    unload_textual_inversion = forwarded("words", Words.unload)
+    maybe_convert_prompt = forwarded("words", Words.spelled_out)
+
+    load_ip_adapter = forwarded("image_prompts", IPAdapters.load)
+    unload_ip_adapter = forwarded("image_prompts", IPAdapters.unload)
+    set_ip_adapter_scale = forwarded("image_prompts", IPAdapters.set_scale)
+    encode_image = forwarded("image_prompts", IPAdapters.encode_image)
+    prepare_ip_adapter_image_embeds = forwarded("image_prompts", IPAdapters.embeds)
+
+    @property
+    def fused_loras(self) -> set[str]:
+        """The names of the adapters that are fused."""
+        return self.loras.fused
+
+    @property
+    def num_fused_loras(self) -> int:
+        """How many adapters are fused."""
+        return len(self.loras.fused)
+
     # ---- attention -----------------------------------------------------------------------------------------------
 
     def enable_attention_slicing(self, slice_size: str | int | None = "auto") -> None:
@@ -275,3 +357,8 @@ class PublishedPipeline(Configurable):
     def numpy_to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
         """PIL images of float arrays in [0, 1], (images, height, width, 3) or one (height, width, 3)."""
         return to_pil(images[None] if images.ndim == 3 else images)
+
+
+for _name, _method in vars(PublishedPipeline).items():
+    if hasattr(_method, "__wrapped__"):
+        _method.__name__, _method.__qualname__ = _name, f"{PublishedPipeline.__name__}.{_name}"

@@ -1,121 +1,15 @@
 """The safety checker: images whose CLIP embedding lies near one of a checkpoint's concepts are returned black."""
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
-
 import numpy as np
-from PIL import Image
-from pydantic import Field, Strict
 
 from ..engines import Engine
-from ..loading.config import Config, read_config, write_config
-from ..loading.fields import Flag, Pixels, Positive, Real, naming, read_fields
+from ..loading.clip_image_processor import pixel_values_of
 from ..utils import logging
 from .capabilities import is_network
 from .components import Component
 from .image_processor import to_pil
 
 logger = logging.get_logger(__name__)
-
-CONFIG_NAME = "preprocessor_config.json"
-
-_DEFAULTS: dict[str, object] = {
-    "do_resize": True,
-    "size": {"shortest_edge": 224},
-    "resample": 3,  # PIL's bicubic
-    "do_center_crop": True,
-    "crop_size": {"height": 224, "width": 224},
-    "do_rescale": True,
-    "rescale_factor": 1 / 255,
-    "do_normalize": True,
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-}
-
-
-@dataclass(frozen=True)
-class ShortestEdge:
-    """The length of a picture's shorter side."""
-
-    shortest_edge: Pixels
-
-
-@dataclass(frozen=True)
-class HeightWidth:
-    """Both sides of a picture."""
-
-    height: Pixels
-    width: Pixels
-
-
-@dataclass(frozen=True)
-class ImageProcessorFields:
-    """The fields of ``preprocessor_config.json``."""
-
-    do_resize: Flag = True
-    size: Annotated[ShortestEdge | HeightWidth | Pixels, Field(union_mode="left_to_right")] = 224
-    resample: Annotated[int, Strict(), Field(ge=0, le=5)] = 3
-    do_center_crop: Flag = True
-    crop_size: HeightWidth | Pixels = 224
-    do_rescale: Flag = True
-    rescale_factor: Positive = 1 / 255
-    do_normalize: Flag = True
-    image_mean: tuple[Real, Real, Real] = (0.48145466, 0.4578275, 0.40821073)
-    image_std: tuple[Positive, Positive, Positive] = (0.26862954, 0.26130258, 0.27577711)
-
-
-class CLIPImageProcessor:
-    """Pictures as CLIP's vision network wants them (Radford et al. 2021): resized, cropped, normalized.
-
-    The config is the published ``preprocessor_config.json``, where ``size`` and ``crop_size`` may be one int.
-    """
-
-    def __init__(self, **config: object):
-        read_fields(ImageProcessorFields, config, type(self).__name__)
-        self.config = Config(_DEFAULTS, config)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> "CLIPImageProcessor":
-        """Read ``folder/preprocessor_config.json``."""
-        with naming(Path(folder) / CONFIG_NAME):
-            return cls(**read_config(folder, CONFIG_NAME))
-
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``folder/preprocessor_config.json``, so that transformers reads it too."""
-        write_config(folder, {"image_processor_type": "CLIPImageProcessor", **self.config}, CONFIG_NAME)
-
-    def __call__(self, images: list[Image.Image]) -> np.ndarray:
-        """float32 pixel values (images, 3, height, width); the images must come out of one size."""
-        return np.stack([self._pixel_values(image) for image in images])
-
-    def _pixel_values(self, image: Image.Image) -> np.ndarray:
-        config = self.config
-        image = image.convert("RGB")
-        if config.do_resize:
-            image = image.resize(self._resized(*image.size), Image.Resampling(config.resample))
-        if config.do_center_crop:
-            crop = config.crop_size
-            height, width = (crop["height"], crop["width"]) if isinstance(crop, dict) else (crop, crop)
-            left, top = (image.width - width) // 2, (image.height - height) // 2
-            image = image.crop((left, top, left + width, top + height))
-        pixels = np.asarray(image, np.float32)
-        if config.do_rescale:
-            pixels = pixels * config.rescale_factor
-        if config.do_normalize:
-            pixels = (pixels - np.asarray(config.image_mean)) / np.asarray(config.image_std)
-        return pixels.astype(np.float32).transpose(2, 0, 1)
-
-    def _resized(self, width: int, height: int) -> tuple[int, int]:
-        """The size (width, height) an image is resized to: exactly, or such that the shorter edge has a length."""
-        size = self.config.size
-        if isinstance(size, dict) and "shortest_edge" not in size:
-            return size["width"], size["height"]
-        edge = size["shortest_edge"] if isinstance(size, dict) else size
-        if width <= height:
-            return edge, int(edge * height / width)
-        return int(edge * width / height), edge
 
 
 def find_unsafe(embeds: np.ndarray, checker: Component) -> list[bool]:
@@ -212,9 +106,3 @@ def ask_function(
         return images, unsafe  # and no rounding
     shown = np.where(np.asarray(unsafe)[:, None, None, None], pixels, pixels * 0.5 + 0.5)
     return np.clip(shown, 0.0, 1.0).transpose(0, 2, 3, 1), unsafe
-
-
-def pixel_values_of(feature_extractor: Component, pictures: list[Image.Image]) -> np.ndarray:
-    """float32 pixel values (pictures, 3, height, width): of ours, or of another library's ``pixel_values``."""
-    made = feature_extractor(pictures)
-    return np.stack([np.asarray(each, np.float32) for each in getattr(made, "pixel_values", made)])

@@ -1,48 +1,77 @@
-"""IP-Adapters under the published names; `adapters.ip_adapter` puts them on a UNet."""
+"""Pictures that a network attends to beside the text, as ``pipe.image_prompts`` offers them (Ye et al. 2023).
+
+`adapters.ip_adapter` puts the IP-Adapters on a UNet; here they are loaded and weighed, and pictures become embeddings.
+"""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..adapters.block_weights import BlockWeights
-from ..adapters.ip_adapter import NetworkIPAdapters
-from ..adapters.ip_adapter_files import IPAdapter, open_ip_adapter, read_ip_adapter
-from ..adapters.lora_names import Shapes
 from ..engines import Array, Engine
+from ..loading.clip_image_processor import CLIPImageProcessor, pixel_values_of
 from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor
+from ..models.base import Model
 from ..models.clip_vision import CLIPVisionModelWithProjection
 from ..utils import logging
-from .components import Component
-from .image_prompt import ImageEmbeds, ImagePrompts, check_encoder, pictures_of
-from .safety import CLIPImageProcessor, pixel_values_of
+from ..utils.types import Value
+from .block_weights import BlockWeights
+from .ip_adapter import NetworkIPAdapters
+from .ip_adapter_files import IPAdapter, open_ip_adapter, read_ip_adapter
+from .lora_names import Shapes
 
 logger = logging.get_logger(__name__)
 
 Tensors: TypeAlias = Mapping[str, Mapping[str, NDArray[np.generic]]]
 """``{"image_proj": {…}, "ip_adapter": {…}}``."""
 FileOrTensors: TypeAlias = str | os.PathLike[str] | Tensors
+ImagePrompts: TypeAlias = Image.Image | Sequence[Image.Image | Sequence[Image.Image]] | None
+"""A picture, or a list with one for each IP-Adapter, or with a list of several for each."""
+ImageEmbeds: TypeAlias = Sequence[Array] | None
+"""For each IP-Adapter what its image encoder makes of pictures: (1, pictures, channels) for a plain one, (1, pictures,
+vectors, channels) for plus; under guidance two rows, the first for what to stay away from."""
 
 
-class IPAdapterPipeline:
-    """The methods of a pipeline that follows pictures through IP-Adapters."""
+class IPAdapters:
+    """The IP-Adapters of a UNet, and what makes embeddings of their pictures.
 
-    engine: Engine
-    unet: Component
-    image_encoder: Component
-    feature_extractor: Component
+    Args:
+        unet: the network that they are put on.
+        engine: who runs the image encoder.
+        image_encoder: makes vectors of pixel values; None: there is none yet.
+        feature_extractor: makes pixel values of pictures, a `CLIPImageProcessor` or the like; None: there is none yet.
+        keep: called with the name and the value of each of these two that `load` or `unload` replaces.
+        shares_extractor: whether somebody else needs the feature extractor, so that `unload` leaves it.
+    """
 
-    if TYPE_CHECKING:
+    def __init__(
+        self,
+        unet: Model,
+        engine: Engine,
+        image_encoder: Value,
+        feature_extractor: Value,
+        keep: Callable[[str, object], None],
+        shares_extractor: bool,
+    ):
+        self._unet, self._engine = unet, engine
+        self._encoder, self._extractor = image_encoder, feature_extractor
+        self._keep, self._shares_extractor = keep, shares_extractor
 
-        @property
-        def components(self) -> dict[str, Component]: ...
+    @property
+    def loaded(self) -> tuple[IPAdapter, ...]:
+        """The adapters that are on the network."""
+        return self._on.loaded
 
-    def load_ip_adapter(
+    @property
+    def _on(self) -> NetworkIPAdapters:
+        return self._unet.put_on.of(NetworkIPAdapters)
+
+    def load(
         self,
         path_or_id_or_dict: FileOrTensors | list[FileOrTensors],
         subfolder: str | list[str | None] | None = None,
@@ -74,22 +103,23 @@ class IPAdapterPipeline:
         """
         where = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
         sources = _one_each(path_or_id_or_dict, subfolder, weight_name)
-        adapters = self.unet.put_on.of(NetworkIPAdapters)
-        read = [_read(*source, adapters.shapes(), where) for source in sources]
-        encoder = self.image_encoder
+        shapes = self._unet.published_shapes()
+        read = [_read(*source, shapes, where) for source in sources]
+        encoder = self._encoder
         if encoder is None and image_encoder_folder is not None:
-            encoder = _load_encoder(*sources[0][:2], image_encoder_folder, self.unet.dtype, where)
+            encoder = _load_encoder(*sources[0][:2], image_encoder_folder, self._unet.dtype, where)
         if encoder is None:
             logger.warning("there is no image encoder: pass ip_adapter_image_embeds, not ip_adapter_image")
         else:
             check_encoder(encoder, read)
-        adapters.load(read)
-        self.image_encoder = encoder
-        if self.feature_extractor is None and encoder is not None:
+        self._on.load(read)
+        extractor = self._extractor
+        if extractor is None and encoder is not None:
             size = encoder.config["image_size"]
-            self.feature_extractor = CLIPImageProcessor(size=size, crop_size=size)
+            extractor = CLIPImageProcessor(size=size, crop_size=size)
+        self._replace(encoder, extractor)
 
-    def set_ip_adapter_scale(self, scale: BlockWeights | Sequence[BlockWeights]) -> None:
+    def set_scale(self, scale: BlockWeights | Sequence[BlockWeights]) -> None:
         """How much the pictures count from now on; nothing is compiled again.
 
         Args:
@@ -99,8 +129,7 @@ class IPAdapterPipeline:
         Raises:
             ValueError: no adapter, another number of scales, or a block that is not there.
         """
-        adapters = self.unet.put_on.of(NetworkIPAdapters)
-        count = len(adapters.loaded)
+        count = len(self.loaded)
         if not count:
             raise ValueError("no IP-Adapter is loaded whose scale could be set; call load_ip_adapter first")
         several = isinstance(scale, (list, tuple))
@@ -110,17 +139,15 @@ class IPAdapterPipeline:
         for each in scales:
             if isinstance(each, bool) or not isinstance(each, (int, float, Mapping)):
                 raise ValueError(f"an IP-Adapter's scale must be a number or a dict of blocks, got {each!r}")
-        adapters.set_scales(scales)
+        self._on.set_scales(scales)
 
-    def unload_ip_adapter(self) -> None:
+    def unload(self) -> None:
         """Take all adapters off the UNet, and the image encoder out of the pipeline.
 
         What prepares pictures goes too, unless the pipeline is of a kind that has a safety checker, which needs it.
         """
-        self.unet.put_on.of(NetworkIPAdapters).unload()
-        self.image_encoder = None
-        if "safety_checker" not in self.components:
-            self.feature_extractor = None
+        self._on.unload()
+        self._replace(None, self._extractor if self._shares_extractor else None)
 
     def encode_image(
         self,
@@ -134,17 +161,17 @@ class IPAdapterPipeline:
         Vectors (pictures, projection_dim) and zeros; with ``output_hidden_states`` what enters the encoder's last
         layer, (pictures, vectors, hidden_size), and the same of pixel values that are all 0. ``device`` is not needed.
         """
-        pictures: list[Component] = list(image) if isinstance(image, (list, tuple)) else [image]
-        pixels = pixel_values_of(self.feature_extractor, pictures)
+        pictures: list[Value] = list(image) if isinstance(image, (list, tuple)) else [image]
+        pixels = pixel_values_of(self._extractor, pictures)
         if output_hidden_states:
             seen, unseen = (self._vectors(x, "penultimate") for x in (pixels, np.zeros_like(pixels)))
         else:
             seen = self._vectors(pixels)
             unseen = np.zeros_like(seen)
         seen, unseen = (np.repeat(x, num_images_per_prompt, axis=0) for x in (seen, unseen))
-        return self.engine.asarray(seen), self.engine.asarray(unseen)
+        return self._engine.asarray(seen), self._engine.asarray(unseen)
 
-    def prepare_ip_adapter_image_embeds(
+    def embeds(
         self,
         ip_adapter_image: ImagePrompts,
         ip_adapter_image_embeds: ImageEmbeds,
@@ -157,7 +184,7 @@ class IPAdapterPipeline:
         For each adapter (rows, pictures, …), under guidance first the rows for what to stay away from. ``device`` is
         not needed.
         """
-        engine, adapters = self.engine, self.unet.put_on.of(NetworkIPAdapters).loaded
+        engine, adapters = self._engine, self.loaded
         if ip_adapter_image_embeds is None:
             embeds = []
             for pictures, adapter in zip(pictures_of(ip_adapter_image, len(adapters)), adapters):
@@ -168,9 +195,14 @@ class IPAdapterPipeline:
             embeds = [engine.numpy(engine.asarray(each)) for each in ip_adapter_image_embeds]
         return [engine.asarray(np.repeat(each, num_images_per_prompt, axis=0)) for each in embeds]
 
+    def _replace(self, image_encoder: Value, feature_extractor: Value) -> None:
+        self._encoder, self._extractor = image_encoder, feature_extractor
+        self._keep("image_encoder", image_encoder)
+        self._keep("feature_extractor", feature_extractor)
+
     def _vectors(self, pixels: NDArray[np.float32], method: str = "construct") -> NDArray[np.float32]:
-        vectors = self.engine.run(self.image_encoder, pixels, method=method)
-        return self.engine.numpy(vectors[0] if method == "construct" else vectors)
+        vectors = self._engine.run(self._encoder, pixels, method=method)
+        return self._engine.numpy(vectors[0] if method == "construct" else vectors)
 
 
 def _one_each(
@@ -179,7 +211,7 @@ def _one_each(
     names: str | list[str | None] | None,
 ) -> list[tuple[FileOrTensors, str | None, str | None]]:
     """Where each adapter is: what is given once holds for all."""
-    columns: list[list[Component]] = [x if isinstance(x, list) else [x] for x in (paths, subfolders, names)]
+    columns: list[list[Value]] = [x if isinstance(x, list) else [x] for x in (paths, subfolders, names)]
     count = max(map(len, columns))
     if any(len(column) not in (1, count) for column in columns):
         numbers = ", ".join(str(len(column)) for column in columns)
@@ -188,7 +220,7 @@ def _one_each(
 
 
 def _read(
-    source: FileOrTensors, subfolder: str | None, name: str | None, unet: Shapes, where: Mapping[str, Component]
+    source: FileOrTensors, subfolder: str | None, name: str | None, unet: Shapes, where: Mapping[str, Value]
 ) -> IPAdapter:
     """One adapter, checked against the shapes of the UNet."""
     if isinstance(source, Mapping):
@@ -201,7 +233,7 @@ def _read(
 
 
 def _load_encoder(
-    source: FileOrTensors, subfolder: str | None, folder: str, dtype: str, where: Mapping[str, Component]
+    source: FileOrTensors, subfolder: str | None, folder: str, dtype: str, where: Mapping[str, Value]
 ) -> CLIPVisionModelWithProjection:
     """The image encoder that lies beside an adapter."""
     if isinstance(source, Mapping):
@@ -218,3 +250,73 @@ def _load_encoder(
             f"the IP-Adapter's image encoder is missing: {error}; image_encoder_folder= names its folder, None goes "
             "without"
         ) from None
+
+
+def tokens_of(engine: Engine, projection: Model, embeds: Array, images: int) -> Array:
+    """``embeds`` (rows, pictures, …) as tokens (rows · images, pictures · tokens, channels), each row so many times."""
+    rows, pictures, *vectors = embeds.shape
+    flat = engine.numpy(embeds).reshape(rows * pictures, *vectors)
+    tokens = engine.numpy(engine.run(projection, flat))
+    tokens = tokens.reshape(rows, pictures * tokens.shape[1], tokens.shape[2])
+    return engine.asarray(np.repeat(tokens, images, axis=0))
+
+
+def pictures_of(image: ImagePrompts, adapters: int) -> list[list[Image.Image]]:
+    """The pictures for each IP-Adapter.
+
+    Raises:
+        ValueError: they are no PIL images, or not for as many adapters as there are.
+    """
+    each: list[Value] = list(image) if isinstance(image, (list, tuple)) else [image]
+    if len(each) != adapters:
+        raise ValueError(
+            f"ip_adapter_image must be a picture (or a list of them) for each of {adapters} IP-Adapters, got "
+            f"{len(each)}; several pictures for one adapter are a list in the list"
+        )
+    pictures: list[list[Value]] = [list(one) if isinstance(one, (list, tuple)) else [one] for one in each]
+    for one in [picture for several in pictures for picture in several or [None]]:
+        if not isinstance(one, Image.Image):
+            raise ValueError(f"ip_adapter_image must be PIL images, got {type(one).__name__}")
+    return pictures
+
+
+def check_encoder(image_encoder: Value, adapters: Sequence[IPAdapter]) -> None:
+    """There must be an image encoder, and one that the adapters were trained with.
+
+    Raises:
+        ValueError: there is none, or its vectors have another number of channels.
+    """
+    if image_encoder is None:
+        raise ValueError(
+            "ip_adapter_image needs an image_encoder, the pipeline has None: pass image_encoder_folder= to "
+            "load_ip_adapter, or ip_adapter_image_embeds to the call"
+        )
+    for adapter in adapters:
+        field = "projection_dim" if adapter.kind == "plain" else "hidden_size"
+        given = image_encoder.config[field]
+        if given != adapter.image_channels:
+            raise ValueError(
+                f"the IP-Adapter was trained with another image encoder: it takes vectors of {adapter.image_channels} "
+                f"channels, this one gives {given} ({field}); image_encoder_folder= of load_ip_adapter names the right "
+                "one"
+            )
+
+
+def check_embeds(embeds: ImageEmbeds, adapters: Sequence[IPAdapter], guided: bool) -> None:
+    """What stands for pictures must have the shapes that `ImageEmbeds` says.
+
+    Raises:
+        ValueError: another shape, or not one for each adapter.
+    """
+    if not isinstance(embeds, (list, tuple)) or len(embeds) != len(adapters):
+        count = f"{len(embeds)}" if isinstance(embeds, (list, tuple)) else type(embeds).__name__
+        raise ValueError(
+            f"ip_adapter_image_embeds must be a list with an array for each of {len(adapters)} IP-Adapters, got {count}"
+        )
+    for i, (each, adapter) in enumerate(zip(embeds, adapters)):
+        shape, rows, channels = tuple(each.shape), 1 + guided, adapter.image_channels
+        sizes = (rows, "pictures", channels) if adapter.kind == "plain" else (rows, "pictures", "vectors", channels)
+        if len(shape) != len(sizes) or shape[0] != rows or shape[-1] != channels or 0 in shape:
+            half = ", the first row for what to stay away from" * guided
+            wanted = ", ".join(map(str, sizes))
+            raise ValueError(f"ip_adapter_image_embeds[{i}] must have the shape ({wanted}){half}, got {shape}")

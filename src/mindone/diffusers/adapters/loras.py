@@ -1,4 +1,4 @@
-"""What pipelines do with LoRAs, under the published names; `adapters.lora` does it to a network."""
+"""The LoRAs of several networks together, as ``pipe.loras`` offers them; `adapters.lora` does it to one network."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -6,14 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
-from ..adapters.block_weights import BlockWeights, component_weight
-from ..adapters.lora import NetworkLora, call_weights
-from ..adapters.lora_matrices import lora_scale
-from ..adapters.lora_names import Shapes
-from ..adapters.lora_sources import Tensors, find_lora
-from ..adapters.unet_loras import UNet2DConditionModel as UNet2DConditionModel  # with its methods for LoRAs
 from ..models.base import Model
-from .textual_inversion import TextualInversionPipeline
+from .block_weights import BlockWeights, component_weight
+from .lora import NetworkLora, call_weights
+from .lora_matrices import lora_scale
+from .lora_sources import Tensors, find_lora
+from .unet_loras import UNet2DConditionModel as UNet2DConditionModel  # with its methods for LoRAs
+from .words import Words
 
 NETWORKS = ("unet", "text_encoder", "text_encoder_2")
 
@@ -21,10 +20,18 @@ Weight = BlockWeights | Mapping[str, object] | None
 """A number, the published form with blocks, or ``{"unet": …, "text_encoder": …}`` of either."""
 
 
-class LoraPipeline(TextualInversionPipeline):
-    """The methods of a pipeline that has LoRAs, which may bring textual inversions along."""
+class Loras:
+    """The LoRAs of networks, which may bring words along.
 
-    def load_lora_weights(
+    Args:
+        networks: by their names, which are some of `NETWORKS`, in that order.
+        words: where the words that come with a LoRA are known.
+    """
+
+    def __init__(self, networks: Mapping[str, Model], words: Words):
+        self._networks, self._words = networks, words
+
+    def load(
         self,
         path_or_id_or_dict: str | os.PathLike[str] | Tensors,
         *,
@@ -43,7 +50,7 @@ class LoraPipeline(TextualInversionPipeline):
 
         Its weight is 1. LoRA and LoCon, LoHa, LoKr, DoRA and whole differences are known (`adapters.lora_kinds`). Words
         that were trained with it (textual inversions) are known as long as it is loaded. Networks that it says nothing
-        of keep what is active in them, as published: see `set_adapters`.
+        of keep what is active in them, as published: see `set_active`.
 
         Args:
             path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or
@@ -72,17 +79,17 @@ class LoraPipeline(TextualInversionPipeline):
             raise ValueError(
                 f"an adapter {adapter_name!r} is loaded already; delete_adapters first, or take another name"
             )
-        shapes = {name: shapes_of(network) for name, network in self._adapted().items()}
+        shapes = {name: network.published_shapes() for name, network in self._networks.items()}
         where = (weight_name, subfolder, use_safetensors, revision, cache_dir, local_files_only, token)
         file = find_lora(path_or_id_or_dict, *where)
         layers = file.layers(shapes)
         if hotswap and (file.words() or adapter_name in self._bundled_words()):
             raise ValueError("hotswap is for adapters without words (textual inversions); delete_adapters, then load")
         undo: list[Callable[[], None]] = []
-        is_active = adapter_name in self.get_active_adapters()
+        is_active = adapter_name in self.get_active()
         try:
             for word, vectors in file.words().items():
-                self.load_textual_inversion({name: x.numpy(np.float32) for name, x in vectors.items()}, token=word)
+                self._words.load({name: x.numpy(np.float32) for name, x in vectors.items()}, token=word)
                 self._bundled_words().setdefault(adapter_name, []).append(word)
             for name, lora in self._loras().items():
                 if hotswap:
@@ -96,9 +103,7 @@ class LoraPipeline(TextualInversionPipeline):
                 self._forget([adapter_name])
             raise
 
-    def set_adapters(
-        self, adapter_names: str | Sequence[str], adapter_weights: Weight | Sequence[Weight] = None
-    ) -> None:
+    def set_active(self, adapter_names: str | Sequence[str], adapter_weights: Weight | Sequence[Weight] = None) -> None:
         """Make these adapters the active ones.
 
         Args:
@@ -124,35 +129,30 @@ class LoraPipeline(TextualInversionPipeline):
         for component, lora in self._loras().items():
             lora.set_active(chosen[component])
 
-    def get_active_adapters(self) -> list[str]:
+    def get_active(self) -> list[str]:
         """The names of the active adapters."""
         return list(dict.fromkeys(name for lora in self._loras().values() for name in lora.active))
 
-    def get_list_adapters(self) -> dict[str, list[str]]:
+    def get_list(self) -> dict[str, list[str]]:
         """The names of the loaded adapters, for each network that has some."""
         return {component: list(lora.loaded) for component, lora in self._loras().items() if lora.loaded}
 
     @property
-    def fused_loras(self) -> set[str]:
+    def fused(self) -> set[str]:
         """The names of the adapters that are fused."""
         return {name for lora in self._loras().values() for name in lora.fused}
 
-    @property
-    def num_fused_loras(self) -> int:
-        """How many adapters are fused."""
-        return len(self.fused_loras)
-
-    def disable_lora(self) -> None:
+    def disable(self) -> None:
         """Draw as without adapters; nothing is compiled again."""
         for lora in self._loras().values():
             lora.enable(False)
 
-    def enable_lora(self) -> None:
+    def enable(self) -> None:
         """Draw with the active adapters again."""
         for lora in self._loras().values():
             lora.enable(True)
 
-    def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
+    def delete(self, adapter_names: str | Sequence[str]) -> None:
         """Unload these adapters.
 
         Raises:
@@ -162,7 +162,7 @@ class LoraPipeline(TextualInversionPipeline):
         self._refuse_while_fused("delete_adapters")
         self._forget(names)
 
-    def fuse_lora(
+    def fuse(
         self,
         components: Sequence[str] = NETWORKS,
         lora_scale: float = 1.0,
@@ -171,7 +171,7 @@ class LoraPipeline(TextualInversionPipeline):
     ) -> None:
         """Bake the active adapters, or those among ``adapter_names``, into the weights: drawing is as fast as without.
 
-        Their weights are those of `set_adapters`, times ``lora_scale``. What was compiled is dropped.
+        Their weights are those of `set_active`, times ``lora_scale``. What was compiled is dropped.
 
         Args:
             components: in which networks: all, or some of "unet", "text_encoder" and "text_encoder_2".
@@ -186,35 +186,33 @@ class LoraPipeline(TextualInversionPipeline):
             raise ValueError("safe_fusing must be False: weights that are no numbers are not looked for")
         networks = self._chosen(components)
         self._refuse_while_fused("fuse_lora")
-        names = self.get_active_adapters() if adapter_names is None else self._known(list(adapter_names))
-        if not names or not set(names) <= set(self.get_active_adapters()):
-            raise ValueError(
-                f"fuse_lora fuses active adapters, which are {self.get_active_adapters()}; see set_adapters"
-            )
+        names = self.get_active() if adapter_names is None else self._known(list(adapter_names))
+        if not names or not set(names) <= set(self.get_active()):
+            raise ValueError(f"fuse_lora fuses active adapters, which are {self.get_active()}; see set_adapters")
         for lora in networks:
             lora.fuse(names, lora_scale)
 
-    def unfuse_lora(self, components: Sequence[str] = NETWORKS) -> None:
+    def unfuse(self, components: Sequence[str] = NETWORKS) -> None:
         """Take what was fused out of the weights again, which are then as they were, bit for bit.
 
         Raises:
-            ValueError: a component that is none of `fuse_lora`.
+            ValueError: a component that is none of `fuse`.
         """
         for lora in self._chosen(components):
             lora.unfuse()
 
-    def unload_lora_weights(self) -> None:
-        """Forget all adapters. What is fused stays in the weights, as published, until `unfuse_lora`."""
+    def unload(self) -> None:
+        """Forget all adapters. What is fused stays in the weights, as published, until `unfuse`."""
         self._forget(self._loaded())
 
-    def lora_weights(self, weights: Mapping[str, Weight]) -> AbstractContextManager[None]:
+    def weighted(self, weights: Mapping[str, Weight]) -> AbstractContextManager[None]:
         """Within this context, and in this thread alone, active adapters count so much instead; compiles nothing again.
 
         Args:
-            weights: for each adapter what `set_adapters` takes; one that is not named counts nothing. Empty: as set.
+            weights: for each adapter what `set_active` takes; one that is not named counts nothing. Empty: as set.
 
         Raises:
-            ValueError: an adapter that is not active, or is fused, or what `set_adapters` raises.
+            ValueError: an adapter that is not active, or is fused, or what `set_active` raises.
         """
         if not weights:
             return nullcontext()
@@ -224,7 +222,7 @@ class LoraPipeline(TextualInversionPipeline):
             {lora: lora.for_call({name: _weight(each, part) for name, each in weights.items()}) for part, lora in loras}
         )
 
-    def lora_call(self, cross_attention_kwargs: Mapping[str, object] | None) -> AbstractContextManager[None]:
+    def scaled(self, cross_attention_kwargs: Mapping[str, object] | None) -> AbstractContextManager[None]:
         """Within this context adapters count ``cross_attention_kwargs["scale"]`` times as much, in this thread alone.
 
         Raises:
@@ -242,13 +240,8 @@ class LoraPipeline(TextualInversionPipeline):
             raise ValueError("cross_attention_kwargs must be None: no LoRA is loaded that is not fused")
         return lora_scale(float(scale))
 
-    def _adapted(self) -> dict[str, Model]:
-        """The networks that adapters are for."""
-        found = {name: getattr(self, name, None) for name in NETWORKS}
-        return {name: network for name, network in found.items() if isinstance(network, Model)}
-
     def _loras(self) -> dict[str, NetworkLora]:
-        return {name: network.put_on.of(NetworkLora) for name, network in self._adapted().items()}
+        return {name: network.put_on.of(NetworkLora) for name, network in self._networks.items()}
 
     def _chosen(self, components: Sequence[str]) -> list[NetworkLora]:
         """The networks that are named, of those that the pipeline has."""
@@ -270,8 +263,9 @@ class LoraPipeline(TextualInversionPipeline):
             lora.delete(names)
         bundled = self._bundled_words()
         words = [word for name in names for word in bundled.pop(name, ())]
-        known = {word for each in self._words().values() for word in each.vectors}
-        self.unload_textual_inversion([word for word in words if word in known])
+        known = self._words.loaded
+        if forgotten := [word for word in words if word in known]:
+            self._words.unload(forgotten)
 
     def _known(self, names: list[str]) -> list[str]:
         loaded = self._loaded()
@@ -281,14 +275,9 @@ class LoraPipeline(TextualInversionPipeline):
         return names
 
     def _refuse_while_fused(self, method: str) -> None:
-        fused = sorted(self.fused_loras)
+        fused = sorted(self.fused)
         if fused:
             raise ValueError(f"{method} is not possible while {', '.join(map(repr, fused))} is fused; call unfuse_lora")
-
-
-def shapes_of(network: Model) -> Shapes:
-    """The shapes of a network's own parameters, by published names."""
-    return {name: tuple(p.shape) for name, p in network.published_parameters().items()}
 
 
 def _weight(weight: Weight, component: str) -> BlockWeights:

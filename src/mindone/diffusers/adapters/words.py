@@ -1,4 +1,4 @@
-"""Textual inversions under the published names; `adapters.textual_inversion` puts them on a text encoder."""
+"""The words that text encoders learned (textual inversions), as ``pipe.words`` offers them."""
 
 import os
 from collections import Counter
@@ -8,13 +8,13 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from ..adapters.textual_inversion import NetworkWords, spelled_out
-from ..adapters.textual_inversion_files import TextualInversion, open_textual_inversion, read_textual_inversion
 from ..engines import Array
 from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor
 from ..loading.tokenizer import CLIPTokenizer
 from ..models.clip_text import CLIPTextModel
+from .textual_inversion import NetworkWords, spelled_out
+from .textual_inversion_files import TextualInversion, open_textual_inversion, read_textual_inversion
 
 USUAL_NAME = "learned_embeds.safetensors"
 
@@ -23,10 +23,23 @@ Inversion = str | os.PathLike[str] | Mapping[str, Tensor | Mapping[str, Tensor] 
 """A file, folder or hub id; its tensors by name; or the vectors themselves, (width,) or (vectors, width)."""
 
 
-class TextualInversionPipeline:
-    """The methods of a pipeline whose text encoders learn words."""
+class Words:
+    """The added words of text encoders.
 
-    def load_textual_inversion(
+    Args:
+        encoders: by the text encoder's name the network and its tokenizer.
+    """
+
+    def __init__(self, encoders: Mapping[str, tuple[CLIPTextModel, CLIPTokenizer]]):
+        self._encoders = encoders
+
+    @property
+    def loaded(self) -> list[str]:
+        """The words that were loaded."""
+        every = [network.put_on.of(NetworkWords).beside(tokenizer) for network, tokenizer in self._encoders.values()]
+        return list(dict.fromkeys(word for each in every for word in each.vectors))
+
+    def load(
         self,
         pretrained_model_name_or_path: Inversion | list[Inversion],
         token: str | Sequence[str] | None = None,
@@ -66,7 +79,7 @@ class TextualInversionPipeline:
             raise ValueError(
                 "use_safetensors must be True: pickle files are not read; take the word's .safetensors file"
             )
-        words = self._words(tokenizer, text_encoder)
+        words = self._chosen(tokenizer, text_encoder)
         widths = {name: int(each.network.config["hidden_size"]) for name, each in words.items()}
         inversions: list[TextualInversion] = []
         for each, word in _pairs(pretrained_model_name_or_path, token):
@@ -89,7 +102,7 @@ class TextualInversionPipeline:
             if new:
                 words[name].add(new)
 
-    def unload_textual_inversion(
+    def unload(
         self,
         tokens: str | Sequence[str] | None = None,
         tokenizer: CLIPTokenizer | None = None,
@@ -100,7 +113,7 @@ class TextualInversionPipeline:
         Raises:
             ValueError: a word that was not loaded, or a text encoder or tokenizer that is not the pipeline's.
         """
-        words = self._words(tokenizer, text_encoder)
+        words = self._chosen(tokenizer, text_encoder)
         loaded = list(dict.fromkeys(word for each in words.values() for word in each.vectors))
         names = loaded if tokens is None else [tokens] if isinstance(tokens, str) else list(tokens)
         unknown = [name for name in names if name not in loaded]
@@ -109,21 +122,19 @@ class TextualInversionPipeline:
         for each in words.values():
             each.remove(names)
 
-    def maybe_convert_prompt(self, prompt: str | list[str], tokenizer: CLIPTokenizer) -> str | list[str]:
+    def spelled_out(self, prompt: str | list[str], tokenizer: CLIPTokenizer) -> str | list[str]:
         """Prompts with all tokens of each added word in the word's place; a call does it by itself."""
         if isinstance(prompt, str):
             return spelled_out(tokenizer, prompt)
         return [spelled_out(tokenizer, text) for text in prompt]
 
-    def _words(
+    def _chosen(
         self, tokenizer: CLIPTokenizer | None = None, text_encoder: CLIPTextModel | None = None
     ) -> dict[str, NetworkWords]:
         """The added words by text encoder, of those with this tokenizer and that are this network."""
         found = {}
-        for name in ("text_encoder", "text_encoder_2"):
-            network, own = getattr(self, name, None), getattr(self, name.replace("text_encoder", "tokenizer"), None)
-            is_meant = text_encoder in (None, network) and tokenizer in (None, own)
-            if is_meant and isinstance(network, CLIPTextModel) and isinstance(own, CLIPTokenizer):
+        for name, (network, own) in self._encoders.items():
+            if text_encoder in (None, network) and tokenizer in (None, own):
                 found[name] = network.put_on.of(NetworkWords).beside(own)
         if not found:
             raise ValueError("text_encoder and tokenizer must be the pipeline's own, such as pipe.text_encoder_2")
