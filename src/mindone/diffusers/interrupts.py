@@ -43,7 +43,7 @@ def raised() -> Iterator[None]:
 
 
 def exit_code() -> int:
-    """That of a program which the last signal has ended."""
+    """The exit code of a program that the last signal has ended."""
     return 128 + _received
 
 

@@ -116,7 +116,7 @@ def file_name(job: Job) -> str:
 
 
 def _with_seed(fields: Mapping[str, object]) -> Job:
-    """The job, whose prompt says something, with a seed that follows from its other fields where none is given."""
+    """The job, whose prompt must not be empty; a seed that is not given follows from its other fields."""
     has_seed = fields.get("seed") not in (None, "")
     job = Job.from_texts(fields if has_seed else {**fields, "seed": 0})
     if not job.prompt.strip():

@@ -23,7 +23,7 @@ LEFTOVER = re.compile(r"\..*\.[0-9a-f]{32}\.part")
 
 _SECONDS_BETWEEN_WRITES = 10.0
 _SHARE_OF_WRITING = 0.05
-"""A log is written again when that takes less than this part of the time since it was last written."""
+"""A log is written again once writing takes less than this part of the time since the last write."""
 
 
 class Log(Protocol):
@@ -173,7 +173,7 @@ class LocalLog:
 
 
 class RemoteFolder:
-    """A folder behind an fsspec URL. Files are written beside and renamed."""
+    """A folder behind an fsspec URL. A file is written under another name, then renamed."""
 
     is_local = False
 
@@ -216,7 +216,7 @@ class RemoteFolder:
 
 
 class RemoteLog:
-    """A file that is written as a whole now and then: most of these storages cannot add to one.
+    """A file that is rewritten as a whole at intervals: most of these storages cannot append.
 
     Lines of the last seconds can be lost; images tell by themselves what they are, so the manifest finds them again.
     """

@@ -27,7 +27,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job in one try: an image, or the reason why there is none."""
+    """The result of one try at a job: an image, or the reason why there is none."""
 
     job: Job
     image: Image | None = None

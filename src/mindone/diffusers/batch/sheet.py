@@ -29,7 +29,7 @@ Cells = dict[tuple[object, object], Job]
 
 
 def sheets_of(jobs: Sequence[Job], axes: Sequence[str]) -> list[tuple[str, str | None, str, Cells]]:
-    """What goes on which sheet.
+    """Which images go on which sheet.
 
     Args:
         jobs: of a batch, one image each.

@@ -124,7 +124,7 @@ def generate(
 
 
 def _write(place: Destination, images: list[Image], job: Job, about: Mapping[str, object], remembers: bool) -> None:
-    """Write the images, and say where they are; those that are not where they should be are a failure in the end."""
+    """Write the images, and say where they are; if one had to go elsewhere, the command fails in the end."""
     from ..jobs.picture_files import picture_file
 
     place.settle()

@@ -41,7 +41,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """A command by what was typed; of a name that is none the nearest is suggested."""
+        """The command that was typed; an unknown name is answered with the nearest one."""
         if args and args[0] not in self.files and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], self.files, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self.files))}"

@@ -44,7 +44,7 @@ class Destination:
 
     @property
     def paths(self) -> list[Path]:
-        """One per image."""
+        """The files, one per image."""
         return _numbered(self.output, self.files)
 
     def settle(self) -> None:

@@ -13,7 +13,7 @@ from ..utils import logging
 
 @contextlib.contextmanager
 def calm() -> Iterator[None]:
-    """Within this context nothing moves where standard error is no terminal; afterwards all is as it was."""
+    """Within this context no progress is shown unless standard error is a terminal; afterwards all is as it was."""
     enabled, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     if not _is_terminal():
         logging.disable_progress_bar()

@@ -186,7 +186,7 @@ def _tiny_config(name: str) -> Mapping[str, object]:
 
 
 def _widest(decoder: Mapping[str, object]) -> int:
-    """Channels of the largest feature maps: the last stage begins with those of the one before."""
+    """Channels of the largest feature maps: the last stage begins with those of the stage before it."""
     blocks = decoder.get("block_out_channels")
     if "decoder_block_out_channels" in decoder or not isinstance(blocks, (list, tuple)) or not blocks:
         tiny = decoder.get("decoder_block_out_channels")

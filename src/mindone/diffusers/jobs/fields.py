@@ -160,7 +160,7 @@ def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
 
 
 def listed(choices: Sequence[str], given: object) -> str:
-    """Choices in words, of many the first ones and the one that is nearest to what was given."""
+    """Choices in words; if there are many, the first ones and the one nearest to what was given."""
     names = [repr(choice) for choice in choices]
     if len(names) <= _MOST_LISTED:
         return ", ".join(names)

@@ -195,7 +195,7 @@ def _known(entries: dict[str, str]) -> dict[str, object]:
 
 
 def _number(text: str, kind: type[int] | type[float]) -> int | float | None:
-    """A finite number; None for all else, and for one of more digits than any number here has."""
+    """A finite number; None for anything else, and for one with more digits than any number here has."""
     if len(text) > _LONGEST_NUMBER:
         return None
     try:

@@ -388,7 +388,7 @@ class Job(Drawing, PipelineKey):
 
     @property
     def seeds(self) -> list[int]:
-        """One per image."""
+        """The seeds, one per image."""
         return [self.seed + i for i in range(self.num_images)]
 
     @property

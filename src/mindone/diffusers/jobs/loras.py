@@ -60,12 +60,12 @@ class WeighedLora:
 
     @property
     def by_component(self) -> dict[str, float]:
-        """As ``set_adapters`` takes it."""
+        """The weights as ``set_adapters`` takes them."""
         return {"unet": self.unet, **dict.fromkeys(TEXT_ENCODERS, self.text_encoder)}
 
 
 def merged(loras: Iterable[str | WeighedLora]) -> list[WeighedLora]:
-    """Each LoRA once, in the order of their paths; one that is named several times counts as much as all of these."""
+    """Each LoRA once, in the order of the paths; the weights of one that is named several times add up."""
     found: dict[str, WeighedLora] = {}
     for lora in loras:
         one = WeighedLora.parse(lora) if isinstance(lora, str) else lora

@@ -130,7 +130,7 @@ def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
 
 
 def _words(width: int, height: int, job: Job, about: Mapping[str, object]) -> dict[str, object]:
-    """A job as `format_infotext` takes it, of an image of this size; what is left open is left out."""
+    """A job as `format_infotext` takes it, for an image of this size, without unset fields."""
     loras = [WeighedLora.parse(text) for text in job.lora]
     tags = [f"<lora:{PurePath(lora.path).stem}:{lora.weights}>" for lora in loras]
     names = ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip", "strength")

@@ -1,4 +1,4 @@
-"""Prompts with weights, and prompts of any length, as AUTOMATIC1111's web user interface reads them.
+"""Prompts with weights, and prompts of any length, as AUTOMATIC1111 reads them.
 
 from mindone.diffusers.prompts import encode_prompt
 

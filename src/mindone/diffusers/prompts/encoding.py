@@ -103,7 +103,7 @@ def _encoded(engine: Engine, towers: Sequence[TextTower], rows: Sequence[Row], c
 
 
 class _Encoder:
-    """Encodes pieces one by one, so that one compiled graph serves any number of them, and each but once."""
+    """Encodes each piece once and one by one, so that one compiled graph serves any number of them."""
 
     def __init__(self, engine: Engine, tower: TextTower, clip_skip: int):
         self._engine, self._tower, self._clip_skip = engine, tower, clip_skip

@@ -1,4 +1,4 @@
-"""Prompts of any length, in the pieces that AUTOMATIC1111's web user interface has a text encoder read one by one.
+"""Prompts of any length, in the pieces that AUTOMATIC1111 gives the text encoder one by one.
 
 A piece is 75 tokens. One that is full ends after its last comma where that is among the last 20 tokens, and what
 follows the comma begins the next piece; BREAK ends a piece early. A word of several vectors is never cut.

@@ -126,7 +126,7 @@ def _with_breaks(text: str) -> list[Part]:
 
 
 def _merged(parts: list[Part], factors: list[tuple[int, int, float]], name: str) -> list[Part]:
-    """Parts with their weights multiplied by the factors; a factor has the first part that it is for, and the end."""
+    """Parts with their weights multiplied by the factors; each factor covers the parts from its first to its end."""
     weights = np.array([part.weight for part in parts])
     with np.errstate(over="ignore", invalid="ignore"):
         for first, end, factor in factors:

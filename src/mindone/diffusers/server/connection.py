@@ -43,7 +43,7 @@ class Door:
 
     @property
     def protocol(self) -> type[asyncio.Protocol]:
-        """What uvicorn calls for each connection."""
+        """Called by uvicorn for each connection."""
         return cast(type[asyncio.Protocol], partial(Connection, self))
 
     def enter(self, connection: Connection, address: str) -> bool:
@@ -84,7 +84,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     @property
     def is_busy(self) -> bool:
-        """Whether all of a request is here, and its answer is not out yet."""
+        """Whether a request has arrived completely and is not answered yet."""
         return self._has_head and not self.cycle.more_body
 
     @property
@@ -106,7 +106,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass the bytes on; a head that is too long is not waited for."""
+        """Pass the bytes on; refuse a head that is too long at once."""
         super().data_received(data)
         if self._has_head or self.transport.is_closing():
             self._head_bytes = 0

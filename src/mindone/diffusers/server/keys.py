@@ -11,7 +11,7 @@ import string
 from pathlib import Path
 
 _CARRIED = frozenset(string.ascii_letters + string.digits + string.punctuation)
-"""What every client writes into a header alike."""
+"""Characters that every client writes into a header in the same way."""
 
 
 class Keys:

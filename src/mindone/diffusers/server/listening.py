@@ -8,7 +8,7 @@ from .settings import Settings
 
 
 def listen(settings: Settings, most: int = 1) -> socket.socket:
-    """A socket to which connections come from now on.
+    """A socket that accepts connections from now on.
 
     Args:
         settings: the host and the port.

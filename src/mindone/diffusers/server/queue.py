@@ -65,7 +65,7 @@ class FairQueue(Generic[T]):
             self._changed.notify()
 
     def place(self, client: str, item: T) -> int | None:
-        """Which one it will be to be taken, counted from 1, if nothing else comes; None when it waits no longer."""
+        """Its place in the queue, counted from 1, if nothing else comes; None when it waits no longer."""
         with self._changed:
             if item not in self._waiting.get(client, ()):
                 return None

@@ -23,7 +23,7 @@ from .uploads import Upload
 
 LARGEST_SEED = 2**63 - 1
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-"""What a request may count, before the operator's bounds: a number that can be computed with and written down."""
+"""A number in a request, before the operator's bounds: one that can be computed with and written down."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ NOTHING_SENT = Sent({}, _no_pictures)
 
 
 async def accepted(service: Service, decode: Callable[[], Uploads]) -> Sent:
-    """See that pictures can be drawn from, once there is a place for their request.
+    """Check that pictures can be drawn from, once there is a place for their request.
 
     They are decoded apart from the event loop, one request after the other, and let go of: decoded, a picture can take
     a thousand times its file.

@@ -23,7 +23,7 @@ logger = logging.get_logger(__name__)
 
 _MOST_CONNECTIONS = 4096
 _OTHER_FILES = 256
-"""Descriptors for all but connections: models, libraries, pipes."""
+"""Descriptors for everything but connections: models, libraries, pipes."""
 _ANSWER_SECONDS = 10
 """How long clients may take to read their answers once all is drawn."""
 
@@ -81,7 +81,7 @@ def run(settings: Settings) -> None:
 
 
 def make_server(service: Service, door: Door | None = None) -> Server:
-    """What serves an application on a socket that listens.
+    """The server of an application on a listening socket.
 
     Args:
         service: what draws.

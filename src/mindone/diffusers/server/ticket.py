@@ -64,7 +64,7 @@ class Ticket:
     images: Future[list[Image]] = field(default_factory=Future)
     stage: Stage = "waiting"
     thread: int = 0
-    """The engine's, once it is drawn in this process."""
+    """The engine, once the ticket is drawn in this process."""
     accepted: float = field(default_factory=time.monotonic)
     began: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)

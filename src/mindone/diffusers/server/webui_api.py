@@ -74,13 +74,13 @@ async def interrupt(request: Request) -> JSONResponse:
 
 @router.get("/options")
 async def options(request: Request) -> JSONResponse:
-    """The options that hold for this client's requests."""
+    """The options that apply to this client's requests."""
     return JSONResponse(_chosen(request).model_dump())
 
 
 @router.post("/options")
 async def set_options(request: Request, given: Annotated[Overrides, Body()]) -> JSONResponse:
-    """Choose options for this client's further requests; those that are left out stay as they are."""
+    """Set options for this client's later requests; omitted ones stay as they are."""
     _choose(request, given.over(_chosen(request)))
     return JSONResponse({})
 
@@ -104,7 +104,7 @@ def _chosen(request: Request) -> Overrides:
 
 
 def _choose(request: Request, options: Overrides) -> None:
-    """Remember them for the client's further requests; refuses names that are not allowed."""
+    """Remember options for the client's later requests; names that are not allowed are refused."""
     service_of(request).catalogue.key(_choice(options))
     _choices(request).put(client_of(request), options)
 
@@ -125,7 +125,7 @@ def _uploads(fields: Img2Img, max_side: int) -> Uploads:
 
 
 def _fitted(picture: Image, fields: Img2Img) -> Image:
-    """A picture in the proportions of the size that is asked for: cut, or with its edges drawn out."""
+    """A picture in the proportions of the requested size: cut, or with its edges extended."""
     if not fields.resize_mode or fields.width is None or fields.height is None:
         return picture
     return (fill_whole if fields.resize_mode == 1 else fit_inside)(picture, fields.width, fields.height)

@@ -183,14 +183,14 @@ class Txt2Img(TextFields):
 
     @classmethod
     def neutral(cls, values: Mapping[str, Value]) -> Neutral:
-        """A second pass that repeats what the first one has asks for nothing."""
+        """Fields of a second pass that repeat the first one ask for nothing."""
         first = {"hr_second_pass_steps": "steps", "hr_sampler_name": "sampler_name", "hr_scheduler": "scheduler"}
         first |= {"hr_prompt": "prompt", "hr_negative_prompt": "negative_prompt"}
         return {name: (*(NEUTRAL.get(name) or ()), values.get(same)) for name, same in first.items()}
 
     @classmethod
     def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
-        """Without a second pass all its fields."""
+        """Without a second pass, all its fields."""
         idle = super().idle(values)
         if values.get("enable_hr"):
             return idle
@@ -220,7 +220,7 @@ class Img2Img(TextFields):
 
     @classmethod
     def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
-        """Without a mask all that concerns it."""
+        """Without a mask, all fields of masks."""
         idle = super().idle(values)
         if values.get("mask"):
             return idle if values.get("inpaint_full_res", True) else {*idle, "inpaint_full_res_padding"}
@@ -236,7 +236,7 @@ class Img2Img(TextFields):
 
     @property
     def blur(self) -> tuple[int, int]:
-        """How far the mask is blurred sideways, and up and down, in pixels (a Gaussian's sigma)."""
+        """How far the mask is blurred, horizontally and vertically, in pixels (a Gaussian's sigma)."""
         return (self.mask_blur_x, self.mask_blur_y) if self.mask_blur is None else (self.mask_blur, self.mask_blur)
 
 

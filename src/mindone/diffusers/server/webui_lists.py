@@ -39,7 +39,7 @@ async def loras(request: Request) -> JSONResponse:
 
 @router.get(f"{_API}/samplers")
 async def samplers() -> JSONResponse:
-    """The samplers, and for older clients those that had their schedule in their name."""
+    """The samplers; for older clients also the names that include the schedule."""
     names = [setup.sampler for setup in SHORT_NAMES.values()]
     names += [f"{setup.sampler} Karras" for setup in SHORT_NAMES.values() if setup.schedule == "Karras"]
     return JSONResponse([{"name": name, "aliases": [], "options": {}} for name in dict.fromkeys(names)])
@@ -47,7 +47,7 @@ async def samplers() -> JSONResponse:
 
 @router.get(f"{_API}/schedulers")
 async def schedulers() -> JSONResponse:
-    """The schedules that some sampler can have."""
+    """The schedules that at least one sampler can have."""
     labels = ["Automatic", "Uniform", "Normal", *(setup.schedule for setup in SHORT_NAMES.values() if setup.schedule)]
     about = {"aliases": None, "default_rho": -1.0, "need_inner_model": False}
     names = {label: label.lower().replace(" ", "_") for label in labels}
@@ -62,13 +62,13 @@ async def latent_upscale_modes() -> JSONResponse:
 
 @router.get(f"{_API}/embeddings")
 async def embeddings() -> JSONResponse:
-    """There are none."""
+    """Always empty."""
     return JSONResponse({"loaded": {}, "skipped": {}})
 
 
 @router.get(f"{_API}/scripts")
 async def scripts() -> JSONResponse:
-    """There are none."""
+    """Always empty."""
     return JSONResponse({"txt2img": [], "img2img": []})
 
 
@@ -81,7 +81,7 @@ async def cmd_flags(request: Request) -> JSONResponse:
 
 @router.get(f"{_API}/memory")
 async def memory() -> JSONResponse:
-    """The most bytes that this process has had, and those of the machine."""
+    """The peak memory of this process, and the memory of the machine, in bytes."""
     used, total = peak_memory() or 0, total_memory() or 0
     ram = {"free": max(total - used, 0), "used": used, "total": total}
     return JSONResponse({"ram": ram, "cuda": {"error": "unavailable"}})
@@ -101,12 +101,12 @@ async def skip(request: Request) -> JSONResponse:
 
 
 async def _nothing() -> JSONResponse:
-    """There are none."""
+    """Always empty."""
     return JSONResponse([])
 
 
 async def _done() -> JSONResponse:
-    """What there is does not change while the server runs."""
+    """Nothing to do: the lists do not change while the server runs."""
     return JSONResponse({})
 
 

@@ -18,7 +18,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def one_line(message: str) -> str:
-    """A message in one line: what does not print is escaped, and of a long one beginning and end are kept."""
+    """A message in one line: characters that do not print are escaped, a long message keeps its beginning and end."""
     message = printable(" ".join(message.split()))
     if len(message) <= _LONGEST:
         return message

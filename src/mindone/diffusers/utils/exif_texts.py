@@ -78,7 +78,7 @@ def read_exif_texts(file: BinaryIO, keyword: str, comment: str) -> PngTexts:
 
 
 def _decoded(comment: bytes) -> str:
-    """A comment by the encoding that it begins with; some programs write the bytes of UTF-16 the other way round."""
+    """A comment, decoded by the encoding that it names; some programs write UTF-16 in the other byte order."""
     kind, content = comment[:8], comment[8:]
     if kind == _UNICODE:
         is_little = content[1::2].count(0) > content[::2].count(0)

@@ -1,4 +1,4 @@
-"""What lies behind an address, within bounds of bytes and of time."""
+"""Downloads from an address, within bounds of bytes and of time."""
 
 from __future__ import annotations
 

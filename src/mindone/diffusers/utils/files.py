@@ -83,7 +83,7 @@ def _name(temporary: Path, target: Path) -> None:
 
 
 def shortened(name: str, size: int) -> str:
-    """The beginning of a file's name that takes at most ``size`` bytes: systems count these, and not letters."""
+    """The beginning of a file's name, at most ``size`` bytes: systems count bytes, not letters."""
     return os.fsencode(name)[:size].decode(errors="ignore")
 
 
@@ -166,7 +166,7 @@ _DIGITS, _BRACKETS = re.compile(r"\d+"), re.compile(r"[\[\]{}]")
 
 
 def _deep(text: str, limit: int = 500) -> re.Match[str] | None:
-    """The bracket within more brackets than the ``limit``."""
+    """Where brackets are nested deeper than the limit."""
     depth = 0
     for bracket in _BRACKETS.finditer(text):
         depth += 1 if bracket[0] in "[{" else -1
@@ -196,7 +196,7 @@ def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 
 def check_file(file: Path) -> None:
-    """Raise FileNotFoundError or IsADirectoryError, in one line, for what is no file."""
+    """Raise FileNotFoundError or IsADirectoryError, in one line, for a path that is not a file."""
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder; give a file")
     if not file.is_file():

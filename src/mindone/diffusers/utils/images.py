@@ -77,7 +77,7 @@ def _upright(picture: Image.Image, in_place: bool = False) -> Image.Image:
 
 
 def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Image.Image:
-    """A picture from the bytes of a file that anybody may have made, decoded once its header is within bounds, upright.
+    """A picture, upright, from the bytes of a file by anybody; it is decoded only if its header is within bounds.
 
     It is decoded once, without copies on the way, and without its texts, which would be decompressed.
 
@@ -112,7 +112,7 @@ def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Ima
 
 
 class PictureTooLarge(ValueError):
-    """A picture of more pixels than are taken."""
+    """A picture with too many pixels."""
 
 
 def _most(side: int) -> str:

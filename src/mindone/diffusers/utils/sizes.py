@@ -1,4 +1,4 @@
-"""Sides of images, in pixels."""
+"""Checks of images' sides, in pixels."""
 
 from collections.abc import Mapping
 from numbers import Integral
