@@ -37,11 +37,15 @@ def options_of(fields: type[Fields], leave_out: Collection[str] = ()) -> Callabl
 
 
 class Names(click.Choice):  # type: ignore[type-arg]  # not generic in older versions
-    """A choice whose error names the nearest of many names instead of all."""
+    """A choice whose error names the nearest of many names instead of all; a program may add to the names."""
+
+    def __init__(self, names: Collection[str]):
+        super().__init__(tuple(names))
+        self.names = names
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.choices:
-            self.fail(f"{value!r} is not one of {listed(list(self.choices), value)}", param, ctx)
+        if value not in self.names:
+            self.fail(f"{value!r} is not one of {listed(tuple(self.names), value)}", param, ctx)
         return str(value)
 
 
@@ -52,6 +56,8 @@ def parameter(fields: type[Fields], name: str) -> Callable[[C], C]:
         return click.argument(name)
     kind, several, is_flag = _kind(field)
     help = field.description or ""
+    if isinstance(choice := plain_type(field), OneOf):
+        help = f"{help.removesuffix('.')}: {choice.in_words()}."
     if known.unset:
         help += f"  [default: {known.unset}]"
     is_shown = field.default_factory is None and not (field.default is None or isinstance(field.default, (bool, tuple)))
@@ -105,7 +111,7 @@ def _kind(field: FieldInfo) -> tuple[click.ParamType, bool, bool]:
     if several:
         annotation = get_args(annotation)[0]
     if isinstance(annotation, OneOf):
-        return Names(tuple(annotation.names)), several, False
+        return Names(annotation.names), several, False
     if get_origin(annotation) is Literal:
         return Names([str(value) for value in get_args(annotation)]), several, False
     if annotation in (int, float):

@@ -6,7 +6,7 @@ line's help and the pipelines know it by.
 
 import difflib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, TypeVar, Union, get_args, get_origin
@@ -41,8 +41,8 @@ class OneOf:
     """In ``Annotated[str, OneOf(names)]``: one of names that a program may add to. (`Literal` is for those that are
     fixed.)"""
 
-    def __init__(self, names: Collection[str]):
-        self.names = names
+    def __init__(self, names: Collection[str], in_words: Callable[[], str]):
+        self.names, self.in_words = names, in_words
 
     def _check(self, given: str) -> str:
         if given not in self.names:

@@ -30,7 +30,7 @@ LARGEST_SEED = 2**64 - 1
 LONGEST_PROMPT = 10**5
 """The most characters of a prompt."""
 
-SchedulerName = Annotated[str, OneOf(SHORT_NAMES)]
+SchedulerName = Annotated[str, OneOf(SHORT_NAMES, listed)]
 
 PathOrId = Annotated[str, BeforeValidator(_as_text)]
 """A folder, the name of a bundled checkpoint, or a hub id."""
@@ -180,7 +180,7 @@ class Drawing(Fields):
     ] = ()
     scheduler: Annotated[
         SchedulerName | None,
-        Field(description=f"How to step from noise to image: {listed()}."),
+        Field(description="How to step from noise to image."),
         Option(metavar="NAME", unset="the model's"),
     ] = None
     eta: Annotated[
