@@ -175,3 +175,9 @@ def test_circles_of_every_kind_are_seen(tmp_path, there, back):
     modules = modules_of(tmp_path, "house")
     (circle,) = circles_of({module: imports_of(module, modules) for module in modules})
     assert {"house.first", "house.second"} <= circle
+
+
+def test_samplers_own_no_noise_schedule(imports):
+    """β and ᾱ are the schedules' business; a sampler reads ``self.schedule``."""
+    users = {module for module, others in imports.items() if "schedulers.betas" in others}
+    assert users == {"schedulers.schedules"}

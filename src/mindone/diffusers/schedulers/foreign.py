@@ -4,7 +4,7 @@ Configs travel: ``X.from_config(pipe.scheduler.config)`` hands one class's optio
 
 - What the network was trained with must be honoured, or the samples are wrong: its β, ``prediction_type`` and
   ``rescale_betas_zero_snr`` are options of every class (`options.EVERYWHERE`), and networks that were trained on other
-  noise levels altogether (EDM, flow matching) are refused by classes that do not sample these.
+  noise levels altogether (`schedules.trained_levels`) are refused by classes that do not sample these.
 - Which noise levels to visit, and whether to clip, any sampler could do (`VISIBLE`). A class that cannot leaves it out,
   as the published ones do, and a warning says so.
 - How one method goes about it (``solver_order``, ``skip_prk_steps``, …) means nothing to another, and is left out.
