@@ -1,13 +1,19 @@
-"""Graphs that a thread makes before they are needed: who waits for them, where errors go, and when there are none."""
+"""Graphs that a thread makes before they are needed: who waits for them, where errors go, and when there are none;
+and who may record, or run on tensors, at a time."""
 
 import threading
+from types import SimpleNamespace
 
+import mindspore as ms
 import numpy as np
 import pytest
 from PIL import Image
 
 from image_pipelines import load as load_class
+from mindone.diffusers.engines import operations
 from mindone.diffusers.engines.cache import GraphCache, compiling
+from mindone.diffusers.engines.mindspore import operators
+from mindone.diffusers.engines.openvino.engine import OpenVINOEngine
 from tiny_pipelines import checkpoint, images_of, load
 
 
@@ -115,3 +121,72 @@ def test_no_decoder_is_compiled_ahead_where_memory_or_the_call_forbids_it(change
         monkeypatch.setattr(type(pipe.unet), "is_big", False)
         images_of(pipe)
         assert ahead == [{"method": "decode_latents"}]
+
+
+@pytest.fixture(params=["eager", "graph"])
+def mode(request):
+    """MindSpore's mode, which users choose."""
+    previous = ms.get_context("mode")
+    ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
+    yield ms.get_context("mode")
+    ms.set_context(mode=previous)
+
+
+def test_threads_record_side_by_side_each_with_its_own_recorder(mode):
+    everyone, seen = threading.Barrier(3, timeout=60), []
+
+    def record(recorder):
+        with operations.recording(recorder):
+            everyone.wait()  # none gets here before all record
+            seen.append((operations.ops.name == recorder.name, ms.get_context("mode") == ms.PYNATIVE_MODE))
+            everyone.wait()
+
+    threads = [threading.Thread(target=record, args=(SimpleNamespace(name=name),)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [(True, True)] * 3
+    assert operations.ops is operators and ms.get_context("mode") == mode
+
+
+def test_who_runs_on_tensors_waits_for_recordings_and_they_for_it():
+    recording, go, order = threading.Event(), threading.Event(), []
+
+    def record(name):
+        with operations.recording(SimpleNamespace()):
+            recording.set()
+            assert go.wait(60)
+            order.append(name)
+
+    def run():
+        with operations.executing(), operations.executing():
+            order.append("run")
+            second.start()
+            second.join(0.05)  # it would record meanwhile, if it could
+            order.append("ran" if operations.ops is operators else "disturbed")
+
+    first, second = (threading.Thread(target=record, args=(name,)) for name in ("first", "second"))
+    runner = threading.Thread(target=run)
+    first.start()
+    assert recording.wait(60)
+    runner.start()
+    go.set()
+    for thread in (first, runner, second):
+        thread.join()
+    assert order == ["first", "run", "ran", "second"]
+
+
+def test_networks_that_are_recorded_at_once_compute_what_they_compute_alone(mode):
+    engine, inputs = OpenVINOEngine(), np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
+    alone, *together = (load(checkpoint("sd1")).vae for _ in range(4))
+    expected = alone.decode_with(engine, inputs)
+    found = []
+    threads = [
+        threading.Thread(target=lambda vae=vae: found.append(vae.decode_with(engine, inputs))) for vae in together
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3 and all(np.array_equal(expected, each) for each in found)

@@ -38,7 +38,7 @@ def test_keys_and_values_come_from_every_second_row_and_column():
     from mindone.diffusers.engines.mindspore.engine import prepare
     from mindone.diffusers.engines.operations import executing
 
-    with executing:
+    with executing():
         prepare(pipe.unet)
         ours = replaced(ms.Tensor(x), (height, width)).asnumpy()
     query, key, value = (

@@ -313,7 +313,7 @@ class Model(PublishedModel, nn.Cell):
         if isinstance(inputs[0], np.ndarray):
             named: dict[str, Value] = options
             return engines.get().run(self, *inputs, **named)
-        with executing:
+        with executing():
             prepare(self)
             return super().__call__(*map(as_input, inputs), **{name: as_input(x) for name, x in options.items()})
 

@@ -36,7 +36,7 @@ class MindSporeEngine:
         if ms.get_context("mode") == ms.GRAPH_MODE:
             key = (self.name, method, tuple(_signature(x) for x in (*arguments, *named.items())))
             function = network.graphs.get(key, lambda: _compiled(network, method))
-        with executing:
+        with executing():
             prepare(network)
             return function(*arguments, **named)
 

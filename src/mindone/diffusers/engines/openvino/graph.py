@@ -2,11 +2,9 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TypeAlias
 
-import mindspore as ms
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
@@ -86,21 +84,8 @@ def _record(
         arguments[name] = node if place is None else (*arguments.get(name, ()), node)
     positional = [arguments[name] for name in arguments if isinstance(name, int)]
     named = {name: value for name, value in arguments.items() if isinstance(name, str)}
-    with recording(recorder), _eagerly():
+    with recording(recorder):
         return getattr(network, method)(*positional, **named, **fixed)
-
-
-@contextmanager
-def _eagerly() -> Iterator[None]:
-    """Within this context Cells are called as plain Python, also for users in Graph mode."""
-    mode = ms.get_context("mode")
-    if mode != ms.PYNATIVE_MODE:
-        ms.set_context(mode=ms.PYNATIVE_MODE)
-    try:
-        yield
-    finally:
-        if mode != ms.PYNATIVE_MODE:
-            ms.set_context(mode=mode)
 
 
 def _kind(x: NDArray[np.generic]) -> ov.Type:

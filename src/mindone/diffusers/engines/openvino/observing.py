@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, TypeAlias
 import mindspore as ms
 from openvino import opset15 as ov_ops
 
-from .. import operations
 from ..base import Array, Input, Network
 from ..binding import published_name
 from ..cache import GraphCache
+from ..operations import recorder_of_thread, recording
 from .constants import Node, ints
 from .engine import OpenVINOEngine
 from .operators import Operators
@@ -85,8 +85,10 @@ class _Observed:
     def construct(self, *inputs: Array, **options: Array) -> tuple[Array, ...]:
         network: Any = self.network
         names = {id(parameter): published_name(parameter, path) for path, parameter in self.parameters_and_names()}
-        watching = _Watching(operations.ops, names, self._wants_result)
-        with operations.recording(watching):
+        inner = recorder_of_thread()
+        assert isinstance(inner, Operators)
+        watching = _Watching(inner, names, self._wants_result)
+        with recording(watching):
             output = getattr(network, self._method)(*inputs, **options)
         self.places = list(watching.seen)
         return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x)))
