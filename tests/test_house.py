@@ -181,3 +181,12 @@ def test_samplers_own_no_noise_schedule(imports):
     """β and ᾱ are the schedules' business; a sampler reads ``self.schedule``."""
     users = {module for module, others in imports.items() if "schedulers.betas" in others}
     assert users == {"schedulers.schedules"}
+
+
+def test_arguments_of_a_call_are_written_once():
+    for path in (PACKAGE / "pipelines").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                assert node.name != "__init_subclass__", f"{path}: nothing rewrites a class from behind"
+                if node.name == "__call__":
+                    assert len(node.args.args) <= 10, f"{path}: declare them in calls.py"

@@ -144,7 +144,7 @@ def test_an_unknown_argument_of_a_latent_consistency_model_names_that_pipeline(s
 
 
 def test_latent_consistency_models_take_no_negative_prompt(sd):
-    from mindone.diffusers.pipelines.latent_consistency import LatentConsistencyModelPipeline
+    from mindone.diffusers import LatentConsistencyModelPipeline
 
     with pytest.raises(ValueError, match="negative_prompt means nothing to a latent consistency model"):
         LatentConsistencyModelPipeline(**sd.components)("a", negative_prompt="b")
@@ -188,7 +188,7 @@ def test_unknown_model(tmp_path):
 
 def test_unknown_pipeline(folder):
     edit_index(folder, _class_name="FluxPipeline")
-    refuse(folder, ValueError, "FluxPipeline, which is not known here; known are StableDiffusionPipeline, StableDiff")
+    refuse(folder, ValueError, "FluxPipeline', which is not known here; known are StableDiffusionPipeline, StableDiff")
 
 
 def test_unknown_component_class(folder):

@@ -31,42 +31,42 @@ if TYPE_CHECKING:
     from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
     from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
     from .pipelines.auto_model import AutoModel as AutoModel
-    from .pipelines.latent_consistency import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
-    from .pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
-    from .pipelines.stable_diffusion_controlnet import (
+    from .pipelines.stable_diffusion import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
+    from .pipelines.stable_diffusion import (
         StableDiffusionControlNetImg2ImgPipeline as StableDiffusionControlNetImg2ImgPipeline,
     )
-    from .pipelines.stable_diffusion_controlnet import (
-        StableDiffusionControlNetPipeline as StableDiffusionControlNetPipeline,
-    )
-    from .pipelines.stable_diffusion_controlnet_inpaint import (
+    from .pipelines.stable_diffusion import (
         StableDiffusionControlNetInpaintPipeline as StableDiffusionControlNetInpaintPipeline,
     )
-    from .pipelines.stable_diffusion_depth2img import (
+    from .pipelines.stable_diffusion import (
+        StableDiffusionControlNetPipeline as StableDiffusionControlNetPipeline,
+    )
+    from .pipelines.stable_diffusion import (
         StableDiffusionDepth2ImgPipeline as StableDiffusionDepth2ImgPipeline,
     )
-    from .pipelines.stable_diffusion_instruct_pix2pix import (
+    from .pipelines.stable_diffusion import (
         StableDiffusionInstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
     )
-    from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
-    from .pipelines.stable_diffusion_xl_controlnet import (
-        StableDiffusionXLControlNetPipeline as StableDiffusionXLControlNetPipeline,
-    )
-    from .pipelines.stable_diffusion_xl_controlnet_img2img import (
+    from .pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
+    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLControlNetImg2ImgPipeline as StableDiffusionXLControlNetImg2ImgPipeline,
     )
-    from .pipelines.stable_diffusion_xl_controlnet_inpaint import (
+    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLControlNetInpaintPipeline as StableDiffusionXLControlNetInpaintPipeline,
     )
-    from .pipelines.stable_diffusion_xl_img2img import (
+    from .pipelines.stable_diffusion_xl import (
+        StableDiffusionXLControlNetPipeline as StableDiffusionXLControlNetPipeline,
+    )
+    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLImg2ImgPipeline as StableDiffusionXLImg2ImgPipeline,
     )
-    from .pipelines.stable_diffusion_xl_inpaint import (
+    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLInpaintPipeline as StableDiffusionXLInpaintPipeline,
     )
-    from .pipelines.stable_diffusion_xl_instruct_pix2pix import (
+    from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLInstructPix2PixPipeline as StableDiffusionXLInstructPix2PixPipeline,
     )
+    from .pipelines.stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
     from .schedulers.calibrated import CalibratedMultistepScheduler as CalibratedMultistepScheduler
     from .schedulers.ddim import DDIMScheduler as DDIMScheduler
     from .schedulers.ddpm import DDPMScheduler as DDPMScheduler
@@ -106,24 +106,24 @@ _HOME = {
     "EasyCacheConfig": "acceleration.easycache",
     "GuidanceCacheConfig": "acceleration.guidance_cache",
     "Int8Config": "acceleration.int8.config",
-    "LatentConsistencyModelPipeline": "pipelines.latent_consistency",
+    "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",
     "MultiControlNetModel": "models.multi_controlnet",
     "SpectrumConfig": "acceleration.spectrum",
-    "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion_controlnet",
-    "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion_controlnet_inpaint",
-    "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion_controlnet",
-    "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion_depth2img",
-    "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion_img2img",
-    "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint",
-    "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion_instruct_pix2pix",
+    "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion",
+    "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion",
     "StableDiffusionPipeline": "pipelines.stable_diffusion",
     "StableDiffusionSafetyChecker": "models.safety_checker",
-    "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl_controlnet_img2img",
-    "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl_controlnet_inpaint",
-    "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl_controlnet",
-    "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl_img2img",
-    "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint",
-    "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl_instruct_pix2pix",
+    "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl",
+    "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl",
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
     "TaylorSeerCacheConfig": "acceleration.taylorseer",
     "UNet2DConditionModel": "adapters.unet_loras",

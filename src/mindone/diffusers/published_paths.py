@@ -65,26 +65,24 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         ("AutoPipelineForImage2Image", "AutoPipelineForInpainting", "AutoPipelineForText2Image"), "pipelines.auto"
     ),
     "pipelines.controlnet.multicontrolnet": _MULTI_CONTROLNET,
-    "pipelines.controlnet.pipeline_controlnet": {
-        "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion_controlnet"
-    },
+    "pipelines.controlnet.pipeline_controlnet": {"StableDiffusionControlNetPipeline": "pipelines.stable_diffusion"},
     "pipelines.controlnet.pipeline_controlnet_img2img": {
-        "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion_controlnet"
+        "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion"
     },
     "pipelines.controlnet.pipeline_controlnet_inpaint": {
-        "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion_controlnet_inpaint"
+        "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion"
     },
     "pipelines.controlnet.pipeline_controlnet_inpaint_sd_xl": {
-        "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl_controlnet_inpaint"
+        "StableDiffusionXLControlNetInpaintPipeline": "pipelines.stable_diffusion_xl"
     },
     "pipelines.controlnet.pipeline_controlnet_sd_xl": {
-        "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl_controlnet"
+        "StableDiffusionXLControlNetPipeline": "pipelines.stable_diffusion_xl"
     },
     "pipelines.controlnet.pipeline_controlnet_sd_xl_img2img": {
-        "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl_controlnet_img2img"
+        "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl"
     },
     "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": {
-        "LatentConsistencyModelPipeline": "pipelines.latent_consistency"
+        "LatentConsistencyModelPipeline": "pipelines.stable_diffusion"
     },
     "pipelines.pipeline_utils": {"DiffusionPipeline": "pipelines.auto", "ImagePipelineOutput": "pipelines.output"},
     "pipelines.stable_diffusion.pipeline_output": _SD_OUTPUT,
@@ -93,16 +91,16 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         **_RESCALE,
     },
     "pipelines.stable_diffusion.pipeline_stable_diffusion_depth2img": {
-        "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion_depth2img"
+        "StableDiffusionDepth2ImgPipeline": "pipelines.stable_diffusion"
     },
     "pipelines.stable_diffusion.pipeline_stable_diffusion_img2img": {
-        "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion_img2img"
+        "StableDiffusionImg2ImgPipeline": "pipelines.stable_diffusion"
     },
     "pipelines.stable_diffusion.pipeline_stable_diffusion_inpaint": {
-        "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion_inpaint"
+        "StableDiffusionInpaintPipeline": "pipelines.stable_diffusion"
     },
     "pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix": {
-        "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion_instruct_pix2pix"
+        "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion"
     },
     "pipelines.stable_diffusion.safety_checker": {"StableDiffusionSafetyChecker": "models.safety_checker"},
     "pipelines.stable_diffusion_xl.pipeline_output": _SDXL_OUTPUT,
@@ -111,13 +109,13 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         **_RESCALE,
     },
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_img2img": {
-        "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl_img2img"
+        "StableDiffusionXLImg2ImgPipeline": "pipelines.stable_diffusion_xl"
     },
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_inpaint": {
-        "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl_inpaint"
+        "StableDiffusionXLInpaintPipeline": "pipelines.stable_diffusion_xl"
     },
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_instruct_pix2pix": {
-        "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl_instruct_pix2pix"
+        "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl"
     },
     **{
         f"schedulers.{entry.published}": dict.fromkeys((name, *entry.exports), f"schedulers.{entry.file}")

@@ -8,7 +8,7 @@ from ..published_paths import exported
 if TYPE_CHECKING:
     from .auto import AutoPipelineForText2Image as AutoPipelineForText2Image
     from .auto import DiffusionPipeline as DiffusionPipeline
-    from .latent_consistency import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
+    from .stable_diffusion import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
     from .stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
     from .stable_diffusion_xl import StableDiffusionXLPipeline as StableDiffusionXLPipeline
 

@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, ClassVar
 from ..loading.fields import listed
 from .base import Pipeline
 from .components import INDEX_NAME, Component
-from .latent_consistency import LatentConsistencyModelPipeline
-from .stable_diffusion import StableDiffusionPipeline
-from .stable_diffusion_controlnet import StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline
-from .stable_diffusion_controlnet_inpaint import StableDiffusionControlNetInpaintPipeline
-from .stable_diffusion_depth2img import StableDiffusionDepth2ImgPipeline
-from .stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
-from .stable_diffusion_inpaint import StableDiffusionInpaintPipeline
-from .stable_diffusion_instruct_pix2pix import StableDiffusionInstructPix2PixPipeline
-from .stable_diffusion_xl import StableDiffusionXLPipeline
-from .stable_diffusion_xl_controlnet import StableDiffusionXLControlNetPipeline
-from .stable_diffusion_xl_controlnet_img2img import StableDiffusionXLControlNetImg2ImgPipeline
-from .stable_diffusion_xl_controlnet_inpaint import StableDiffusionXLControlNetInpaintPipeline
-from .stable_diffusion_xl_img2img import StableDiffusionXLImg2ImgPipeline
-from .stable_diffusion_xl_inpaint import StableDiffusionXLInpaintPipeline
-from .stable_diffusion_xl_instruct_pix2pix import StableDiffusionXLInstructPix2PixPipeline
+from .stable_diffusion import (
+    LatentConsistencyModelPipeline,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetInpaintPipeline,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionDepth2ImgPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionInstructPix2PixPipeline,
+    StableDiffusionPipeline,
+)
+from .stable_diffusion_xl import (
+    StableDiffusionXLControlNetImg2ImgPipeline,
+    StableDiffusionXLControlNetInpaintPipeline,
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLInstructPix2PixPipeline,
+    StableDiffusionXLPipeline,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -20,6 +20,7 @@ from ..utils.files import write_json
 from ..utils.progress import progress_bar
 from ..utils.types import Value
 from .absent import LOADING, take_meaningless
+from .calls import Arguments
 from .capabilities import check_component
 from .components import INDEX_NAME, Component, component_classes, load_component, published_names
 from .from_file import SingleFilePipeline
@@ -54,6 +55,8 @@ class Pipeline(
     """For checkpoints that suggest none of their own."""
     takes_negative_prompts: ClassVar[bool] = True
     """Whether a call may have one."""
+    arguments: ClassVar[type[Arguments]] = Arguments
+    """What a call may be asked, whatever its task."""
 
     def __init__(
         self, components: Mapping[str, Component], config: Mapping[str, object], engine: Engine | str | None = None
@@ -267,6 +270,19 @@ class Pipeline(
         return "\n".join([f"{type(self).__name__} ({self.dtype}, engine {self.engine.name})", *parts])
 
     # ---- drawing -----------------------------------------------------------------------------------------------------
+
+    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
+        """Encode the prompts of a call, and put into ``run.tensors`` what the network is conditioned on.
+
+        Args:
+            run: a run whose steps are laid out.
+            call: what was asked.
+            height, width: the size of the images in pixels.
+
+        Raises:
+            ValueError: the network cannot be conditioned on it; raised before any other network runs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define condition")
 
     def choose_guidance_scale(self, given: float | None) -> float:
         """What the user gave, else what the checkpoint suggests, else the pipeline's default."""

@@ -1,6 +1,6 @@
 """What a user passes to a pipeline's call is checked here, before any network runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from ..loading.tokenizer import LONGEST
 from ..utils.sizes import check_sides
 from .capabilities import check_ready
 from .components import Component
+from .mask_fills import MASK_FILLS
 
 OUTPUT_TYPES = ("pil", "np", "latent")
 
@@ -124,22 +125,10 @@ def check_latents(latents: Array, shape: tuple[int, int, int, int]) -> None:
         )
 
 
-def check_drawing(
-    pipe: Component,
-    images: int,
-    generator: object,
-    output_type: str,
-    cross_attention_kwargs: Mapping[str, object] | None,
-    callback_tensors: Sequence[str],
-    guidance_interval: object = (0.0, 1.0),
-) -> None:
-    """The arguments that all pipelines share, whatever they start from."""
+def check_drawing(pipe: Component, images: int, generator: object, callback_tensors: Sequence[str]) -> None:
+    """What all calls share, whatever they start from: the pipeline is whole, and has what is asked of it."""
     check_ready(pipe.components)
     check_generator(generator, images)
-    if output_type not in OUTPUT_TYPES:
-        raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
-    pipe.loras.scaled(cross_attention_kwargs)
-    check_interval(guidance_interval)
     unknown = [name for name in callback_tensors if name not in pipe.callback_tensors]
     if unknown:
         raise ValueError(
@@ -148,14 +137,38 @@ def check_drawing(
         )
 
 
-def check_interval(guidance_interval: object) -> None:
+def check_output_type(name: str, value: str) -> None:
+    """In what form images are asked for."""
+    if value not in OUTPUT_TYPES:
+        raise ValueError(f"{name} must be one of {', '.join(OUTPUT_TYPES)}, got {value!r}")
+
+
+def check_mask_fill(name: str, value: str) -> None:
+    """What is under a mask."""
+    if value not in MASK_FILLS:
+        raise ValueError(f"{name} must be one of {', '.join(MASK_FILLS)}, got {value!r}")
+
+
+def check_no_negative(name: str, value: object) -> None:
+    """Guidance that is built in has its own negative."""
+    if value is not None:
+        raise ValueError("negative_prompt means nothing to a latent consistency model; leave it out")
+
+
+def check_strength(name: str, value: object) -> None:
+    """How much of a picture is drawn anew: above 0, at most 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+        raise ValueError(f"{name} must be above 0 (the picture as it is) and at most 1 (all anew), got {value!r}")
+
+
+def check_interval(name: str, value: object) -> None:
     """Where guidance starts and stops, as parts of the steps."""
-    pair = tuple(guidance_interval) if isinstance(guidance_interval, (list, tuple)) else ()
+    pair = tuple(value) if isinstance(value, (list, tuple)) else ()
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in pair)
     if len(pair) != 2 or not numbers or not 0 <= pair[0] <= pair[1] <= 1:
         raise ValueError(
-            f"guidance_interval must be where guidance starts and stops, as parts of the steps from 0 to 1 such as "
-            f"(0.0, 0.5), got {guidance_interval!r}"
+            f"{name} must be where guidance starts and stops, as parts of the steps from 0 to 1 such as (0.0, 0.5), "
+            f"got {value!r}"
         )
 
 

@@ -1,8 +1,7 @@
 """ControlNets in a run: pictures that a run follows beside the text (Zhang et al. 2023)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,43 +10,41 @@ from ..engines import Array, Input
 from ..models.controlnet import ControlNetModel
 from ..models.multi_controlnet import MultiControlNetModel
 from .base import Pipeline
+from .calls import Arguments, Scales
 from .components import Component
 from .image_processor import ImageInput, VaeImageProcessor
 from .inpainting import Inpainting
+from .regions import Box
 from .run import Run, Step
-
-Scales: TypeAlias = float | Sequence[float]
-"""One number, or one per ControlNet."""
+from .starts import FromImage, FromNoise, Guide, image_processor
 
 
-@dataclass
 class ControlPictures:
-    """`drawing.Guide`: a picture per ControlNet, how much each counts, and from which part of the steps to which."""
+    """`starts.Guide`: a picture per ControlNet, how much each counts, and from which part of the steps to which.
 
-    pictures: ImageInput
-    conditioning_scale: Scales
-    guess_mode: bool
-    guidance_start: Scales
-    guidance_end: Scales
-    inside: Inpainting | None = None
-    """What is drawn may be a region of the picture; then the same region of the control pictures counts."""
-    pixels: list[NDArray[np.float32]] = field(init=False)
-    intervals: list[tuple[float, float]] = field(init=False)
-    scales: list[float] = field(init=False)
+    What is drawn may be a ``region`` of a picture; then the same region of the control pictures counts.
+    """
 
-    def size(self, pipe: Pipeline, height: int | None, width: int | None) -> tuple[int, int]:
+    pixels: list[NDArray[np.float32]]
+    intervals: list[tuple[float, float]]
+    scales: list[float]
+
+    def __init__(self, call: Arguments, pictures: ImageInput | None, region: Box | None = None):
+        self.call, self.pictures, self.region = call, pictures, region
+
+    def size(self, pipe: Pipeline) -> tuple[int, int]:
         """What was asked for, or else the size of the first picture."""
         first = self._per_net(pipe)[0]
-        return control_image_processor(pipe).get_default_height_width(first, height, width)
+        return control_image_processor(pipe).get_default_height_width(first, self.call.height, self.call.width)
 
     def check(self, run: Run, images: int, height: int, width: int) -> None:
-        """See `drawing.Guide`."""
+        """See `starts.Guide`."""
         pipe = run.pipe
         nets = nets_of(pipe)
         _check_base(pipe, nets)
-        self.scales = _one_each("controlnet_conditioning_scale", self.conditioning_scale, len(nets))
-        starts = _one_each("control_guidance_start", self.guidance_start, len(nets))
-        ends = _one_each("control_guidance_end", self.guidance_end, len(nets))
+        self.scales = _one_each("controlnet_conditioning_scale", self.call.controlnet_conditioning_scale, len(nets))
+        starts = _one_each("control_guidance_start", self.call.control_guidance_start, len(nets))
+        ends = _one_each("control_guidance_end", self.call.control_guidance_end, len(nets))
         for start, end in zip(starts, ends):
             if not 0 <= start < end <= 1:
                 raise ValueError(
@@ -55,9 +52,8 @@ class ControlPictures:
                     f"before the end, got {start} and {end}"
                 )
         self.intervals = list(zip(starts, ends))
-        region = self.inside.region if self.inside else None
-        mode, processor = "fill" if region else "default", control_image_processor(pipe)
-        self.pixels = [processor.preprocess(each, height, width, mode, region) for each in self._per_net(pipe)]
+        mode, processor = "fill" if self.region else "default", control_image_processor(pipe)
+        self.pixels = [processor.preprocess(each, height, width, mode, self.region) for each in self._per_net(pipe)]
         for net, pixels in zip(nets, self.pixels):
             if pixels.shape[1] != net.config["conditioning_channels"] or images % len(pixels):
                 raise ValueError(
@@ -66,7 +62,7 @@ class ControlPictures:
                 )
 
     def begin(self, run: Run) -> None:
-        """See `drawing.Guide`. The pictures do not change in a run, so they are embedded once."""
+        """See `starts.Guide`. The pictures do not change in a run, so they are embedded once."""
         engine, images = run.engine, run.tensors["latents"].shape[0]
         nets = []
         for net, pixels, scale, interval in zip(nets_of(run.pipe), self.pixels, self.scales, self.intervals):
@@ -75,7 +71,7 @@ class ControlPictures:
                 rows = [row for row in range(len(pixels)) for _ in range(images // len(pixels))]
                 condition = engine.concat([condition[row : row + 1] for row in rows])
             nets.append(ControlledBy(net, condition, np.full((1, 1, 1, 1), scale, np.float32), interval))
-        run.controls.append(Controls(run, nets, self.guess_mode))
+        run.controls.append(Controls(run, nets, self.call.guess_mode))
 
     def _per_net(self, pipe: Pipeline) -> list[ImageInput]:
         """The pictures of each ControlNet: lists that hold one per net for each prompt are turned round."""
@@ -91,6 +87,38 @@ class ControlPictures:
         if len(pictures) != len(nets):
             raise ValueError(f"there are {len(nets)} ControlNets, but {len(pictures)} pictures for them; give one each")
         return list(pictures)
+
+
+class ControlledNoise(FromNoise):
+    """Noise, of the size of the picture to follow."""
+
+    def size(self, pipe: Pipeline) -> tuple[int, int]:
+        """See `FromNoise`."""
+        return ControlPictures(self.call, self.call.image).size(pipe)
+
+    def guides(self) -> list[Guide]:
+        """See `Start`."""
+        return [*super().guides(), ControlPictures(self.call, self.call.image)]
+
+
+class ControlledImage(FromImage):
+    """A picture, and one to follow."""
+
+    def guides(self) -> list[Guide]:
+        """See `Start`."""
+        return [*super().guides(), ControlPictures(self.call, self.call.control_image)]
+
+
+class ControlledInpainting(Inpainting):
+    """A picture, whose size is drawn, a mask, and a picture to follow."""
+
+    def size(self, pipe: Pipeline) -> tuple[int, int]:
+        """See `Inpainting`."""
+        return image_processor(pipe).get_default_height_width(self.image, self.call.height, self.call.width)
+
+    def guides(self) -> list[Guide]:
+        """See `Start`."""
+        return [*super().guides(), ControlPictures(self.call, self.call.control_image, self.region)]
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from PIL import Image
 
 from ..adapters.ip_adapter import NetworkIPAdapters
 from ..engines import Array
 from ..loading.clip_image_processor import pixel_values_of
-from ..schedulers.base import Generators
 from . import checks
 from .base import Pipeline
 from .components import Component
-from .image_processor import ImageInput, resize_bicubic
+from .image_processor import resize_bicubic
 from .noise import initial_latents
 from .run import Run
 from .starts import (
     Floats,
     FromImage,
-    FromNoise,
+    Shape,
+    Start,
     check_divides,
     latents_shape,
     preprocess_image,
@@ -29,73 +27,76 @@ from .starts import (
 )
 
 
-@dataclass
-class BesidePicture:
-    """`drawing.Start`: noise, and beside it the latents of a picture to edit (Brooks et al. 2023, §3.2).
+class BesidePicture(Start):
+    """Noise, and beside it the latents of a picture to edit (Brooks et al. 2023, §3.2).
 
     Guidance has three rows per image: without picture and prompt, with the picture, with both.
     """
 
-    image: ImageInput
-    latents: Array = None
-    height: int | None = None
-    width: int | None = None
-    scaled: bool = False
-    """Whether the picture's latents are brought to unit variance, as CosXL was trained; others see them as encoded."""
-    denoising_end: float | None = None
-    pixels: Floats = field(init=False)
+    pixels: Floats
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
-        """See `drawing.Start`."""
+        """See `Start`."""
         check_channels_beside(pipe, pipe.vae.config["latent_channels"])
-        if self.height is not None and self.width is not None:
-            checks.check_size(pipe, self.height, self.width)
-        self.pixels = preprocess_image(pipe, self.image, self.height, self.width)
+        self.pixels = preprocess_image(pipe, self.call.image, *self.size(pipe))
         check_divides("image", len(self.pixels), images)
         height, width = size_of(pipe, self.pixels)
-        checks.check_latents(self.latents, latents_shape(pipe, images, height, width))
+        checks.check_latents(self.call.latents, latents_shape(pipe, images, height, width))
         return height, width
 
-    def choose_timesteps(self, run: Run) -> None:
-        """All of them, or those before the end."""
-        FromNoise(None, None, None, self.denoising_end).choose_timesteps(run)
+    def size(self, pipe: Pipeline) -> tuple[int | None, int | None]:
+        """What the picture is brought to; None: its own."""
+        return None, None
 
-    def begin(self, run: Run, images: int, generator: Generators) -> None:
+    def begin(self, run: Run, shape: Shape) -> None:
         """The picture's encoder draws nothing: it gives the mean."""
-        engine, vae = run.engine, run.pipe.vae
-        picture = engine.asarray(self.pixels)
+        picture = run.engine.asarray(self.pixels)
         if self.pixels.shape[1] == 3:
-            picture = vae.encode_with(engine, picture)
-            if self.scaled:
-                picture = picture * vae.config["scaling_factor"]
-        picture = repeat_rows(run, picture, images)
+            picture = self.encoded(run, picture)
+        picture = repeat_rows(run, picture, shape[0])
         if run.do_classifier_free_guidance:
-            picture = engine.concat([picture * 0.0, picture, picture])
+            picture = run.engine.concat([picture * 0.0, picture, picture])
         run.tensors["image_latents"] = picture
         run.extra_channels = ("image_latents",)
-        height, width = size_of(run.pipe, self.pixels)
-        shape = latents_shape(run.pipe, images, height, width)
-        run.tensors["latents"] = initial_latents(run, shape, generator, self.latents)
+        run.tensors["latents"] = initial_latents(run, shape, self.call.generator, self.call.latents)
+
+    def encoded(self, run: Run, picture: Array) -> Array:
+        """The picture's latents, as the network was trained to see them."""
+        return run.pipe.vae.encode_with(run.engine, picture)
 
 
-@dataclass
+class BesideXLPicture(BesidePicture):
+    """The same for Stable Diffusion XL, at the size that is asked for, or that the network was trained on."""
+
+    def size(self, pipe: Pipeline) -> tuple[int, int]:
+        """See `BesidePicture`."""
+        size = checks.default_size(pipe, self.call.height, self.call.width, self.call.latents)
+        checks.check_size(pipe, *size)
+        return size
+
+    def encoded(self, run: Run, picture: Array) -> Array:
+        """CosXL was trained on latents of unit variance."""
+        latents, is_scaled = super().encoded(run, picture), run.pipe.own_settings.is_cosxl_edit
+        return latents * run.pipe.vae.config["scaling_factor"] if is_scaled else latents
+
+
 class FromImageWithDepth(FromImage):
     """`FromImage` for networks that see how far away things are (Stable Diffusion 2, *depth*).
 
     ``depth_map`` is (pictures, height, width) of any size and scale; without one the pipeline's estimator makes it.
     """
 
-    depth_map: Array = None
-    depths: Floats = field(init=False)
+    depths: Floats
 
     def check_network(self, pipe: Pipeline) -> None:
         """One channel besides the latents."""
         check_channels_beside(pipe, 1)
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
-        """See `drawing.Start`."""
+        """See `Start`."""
         height, width = super().check(pipe, images)
-        depths = self._estimated(pipe) if self.depth_map is None else pipe.engine.numpy(self.depth_map)
+        given = self.call.depth_map
+        depths = self._estimated(pipe) if given is None else pipe.engine.numpy(given)
         depths = np.asarray(depths, np.float32)
         if depths.ndim != 3 or 0 in depths.shape:
             raise ValueError(f"depth_map must have the shape (pictures, height, width), got {depths.shape}")
@@ -104,10 +105,10 @@ class FromImageWithDepth(FromImage):
         self.depths = normalized_depths(resize_bicubic(depths[:, None], height // factor, width // factor))
         return height, width
 
-    def begin(self, run: Run, images: int, generator: Generators) -> None:
-        """See `drawing.Start`."""
-        super().begin(run, images, generator)
-        run.tensors["depth_mask"] = repeat_rows(run, run.engine.asarray(self.depths), images)
+    def begin(self, run: Run, shape: Shape) -> None:
+        """See `Start`."""
+        super().begin(run, shape)
+        run.tensors["depth_mask"] = repeat_rows(run, run.engine.asarray(self.depths), shape[0])
         run.extra_channels = ("depth_mask",)
 
     def _estimated(self, pipe: Pipeline) -> Component:
@@ -118,7 +119,8 @@ class FromImageWithDepth(FromImage):
                 f"{type(pipe).__name__} needs depth_map, an array (pictures, height, width): no depth estimator is "
                 "here, unless you set pipe.depth_estimator and pipe.feature_extractor to functions of your own"
             )
-        pictures: Component = self.image if isinstance(self.image, (list, tuple)) else [self.image]
+        image = self.call.image
+        pictures: Component = image if isinstance(image, (list, tuple)) else [image]
         if not all(isinstance(picture, Image.Image) for picture in pictures):
             raise ValueError("depths are estimated of PIL images; pass depth_map with other kinds of image")
         made = parts["depth_estimator"](pixel_values_of(parts["feature_extractor"], list(pictures)))

@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acceleration.steps import last_rows
-from ..adapters.image_prompts import ImageEmbeds as ImageEmbeds
-from ..adapters.image_prompts import ImagePrompts as ImagePrompts
-from ..adapters.image_prompts import check_embeds, check_encoder, pictures_of, tokens_of
+from ..adapters.image_prompts import ImageEmbeds, ImagePrompts, check_embeds, check_encoder, pictures_of, tokens_of
 from ..adapters.ip_adapter import NetworkIPAdapters, context
 from ..engines import Array, Engine, Input
 from .run import Run, Step
@@ -17,13 +15,13 @@ from .run import Run, Step
 
 @dataclass(frozen=True)
 class ImagePrompt:
-    """`drawing.Guide`: the arguments ``ip_adapter_image`` and ``ip_adapter_image_embeds`` of a call."""
+    """`starts.Guide`: the arguments ``ip_adapter_image`` and ``ip_adapter_image_embeds`` of a call."""
 
     image: ImagePrompts
     embeds: ImageEmbeds
 
     def check(self, run: Run, images: int, height: int, width: int) -> None:
-        """See `drawing.Guide`. Pictures are of any size, and all images follow the same ones."""
+        """See `starts.Guide`. Pictures are of any size, and all images follow the same ones."""
         adapters = run.unet.put_on.of(NetworkIPAdapters).loaded
         if self.image is None and self.embeds is None:
             if adapters:
@@ -42,7 +40,7 @@ class ImagePrompt:
             raise ValueError("ip_adapter_image and ip_adapter_image_embeds were both given; pass one of them")
 
     def begin(self, run: Run) -> None:
-        """See `drawing.Guide`. The pictures do not change in a run, so they become tokens once."""
+        """See `starts.Guide`. The pictures do not change in a run, so they become tokens once."""
         if self.image is None and self.embeds is None:
             return
         adapters, images = run.unet.put_on.of(NetworkIPAdapters), run.tensors["latents"].shape[0]

@@ -5,23 +5,25 @@ the masked part (Rombach et al. 2022, §4.5). Any other network can do it too: a
 is put back, as noisy as the step left the rest (Blended Latent Diffusion, Avrahami et al. 2023, §4.1).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from ..engines import Array
-from ..schedulers.base import Generators, draw_noise
+from ..schedulers.base import draw_noise
 from . import checks
 from .base import Pipeline
+from .calls import Arguments
 from .image_processor import ImageInput, Images, VaeImageProcessor, resize_nearest
-from .mask_fills import MASK_FILLS
 from .noise import initial_latents
 from .regions import Box, filled_from_around, fit_inside, masked_region, paste_drawn
 from .run import Run
-from .spans import check_strength, choose_span
+from .spans import choose_span
 from .starts import (
     Floats,
+    Shape,
+    Start,
     WithImageProcessor,
     check_channels,
     check_divides,
@@ -41,8 +43,7 @@ class WithMaskProcessor(WithImageProcessor):
         return mask_processor(self)
 
 
-@dataclass
-class Inpainting:
+class Inpainting(Start):
     """A picture and a mask (white, above 0.5, is drawn anew); ``strength`` 1 starts from noise alone.
 
     Both are brought to one size, so they may come in several.
@@ -51,34 +52,27 @@ class Inpainting:
     size and put back. ``mask_fill`` is what a run of a strength below 1 begins with under the mask.
     """
 
-    image: ImageInput
-    mask_image: ImageInput
-    height: int | None
-    width: int | None
-    strength: float
-    padding_mask_crop: int | None = None
-    latents: Array = None
-    masked_image_latents: Array = None
-    denoising_start: float | None = None
-    denoising_end: float | None = None
-    mask_fill: str = "original"
-    pixels: Floats = field(init=False)
-    mask: Floats = field(init=False)
-    region: Box | None = field(init=False, default=None)
+    pixels: Floats
+    mask: Floats
+    region: Box | None = None
+
+    def __init__(self, call: Arguments):
+        super().__init__(call)
+        self.image, self.mask_image = call.image, call.mask_image
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
-        """See `drawing.Start`."""
-        check_strength(self.strength)
-        if self.mask_fill not in MASK_FILLS:
-            raise ValueError(f"mask_fill must be one of {', '.join(MASK_FILLS)}, got {self.mask_fill!r}")
+        """See `Start`."""
+        call = self.call
+        if call.padding_mask_crop is not None and call.output_type != "pil":
+            raise ValueError(f'padding_mask_crop needs output_type "pil", got {call.output_type!r}')
         _check_network(pipe)
         _check_given(self.image, self.mask_image)
-        height, width = checks.default_size(pipe, self.height, self.width, self.latents)
+        height, width = self.size(pipe)
         checks.check_size(pipe, height, width)
-        checks.check_latents(self.latents, latents_shape(pipe, images, height, width))
+        checks.check_latents(call.latents, latents_shape(pipe, images, height, width))
         self.region = self._region(width, height)
         mode = "default" if self.region is None else "fill"
-        if self.mask_fill == "blur":
+        if call.mask_fill == "blur":
             self.pixels = image_processor(pipe).preprocess(self._blurred(height, width))
         else:
             self.pixels = image_processor(pipe).preprocess(self.image, height, width, mode, self.region)
@@ -90,18 +84,22 @@ class Inpainting:
             raise ValueError(
                 "mask_image is all black: there is nothing to repaint; white marks what is to be drawn anew"
             )
-        if self.pixels.shape[1] != 3 and _extra_channels(pipe) and self.masked_image_latents is None:
+        if self.pixels.shape[1] != 3 and _extra_channels(pipe) and call.masked_image_latents is None:
             raise ValueError("latents as image cannot be masked; pass masked_image_latents with them, or a picture")
         return height, width
 
+    def size(self, pipe: Pipeline) -> tuple[int, int]:
+        """The height and width that are asked for."""
+        return checks.default_size(pipe, self.call.height, self.call.width, self.call.latents)
+
     def _region(self, width: int, height: int) -> Box | None:
-        if self.padding_mask_crop is None:
+        if self.call.padding_mask_crop is None:
             return None
         if not isinstance(self.image, Image.Image) or not isinstance(self.mask_image, Image.Image):
             raise ValueError("padding_mask_crop needs image and mask_image as PIL images")
         if self.mask_image.size != self.image.size:  # a region of the one is a region of the other
             self.mask_image = self.mask_image.resize(self.image.size)
-        return masked_region(self.mask_image, width, height, self.padding_mask_crop)
+        return masked_region(self.mask_image, width, height, self.call.padding_mask_crop)
 
     def _blurred(self, height: int, width: int) -> Image.Image:
         """What is drawn of the picture, with blurred colours under the mask."""
@@ -117,47 +115,40 @@ class Inpainting:
 
     def choose_timesteps(self, run: Run) -> None:
         """The last part of them, ``strength``, or those between the start and the end."""
-        run.settings.denoising_start, run.settings.denoising_end = self.denoising_start, self.denoising_end
-        choose_span(run, self.strength, self.denoising_start, self.denoising_end)
+        choose_span(run, self.call)
 
-    def begin(self, run: Run, images: int, generator: Generators) -> None:
+    def begin(self, run: Run, shape: Shape) -> None:
         """The picture's encoder draws first, then the noise is drawn, then the masked picture's encoder draws."""
-        engine, blends = run.engine, not _extra_channels(run.pipe)
-        shape = latents_shape(run.pipe, images, *self.size)
-        anew = self.strength == 1 or self.latents is not None
-        goes_on = self.denoising_start is not None
+        call, engine, blends, images = self.call, run.engine, not _extra_channels(run.pipe), shape[0]
+        anew = call.strength == 1 or call.latents is not None
+        goes_on = call.denoising_start is not None
         original = None
         if blends or goes_on or not anew:
-            original = repeat_rows(run, encoded(run, self.pixels, generator, len(self.pixels)), images)
-        given = draw_noise(np.empty(shape, np.float32), generator) if self.latents is None else self.latents
+            original = repeat_rows(run, encoded(run, self.pixels, call.generator, len(self.pixels)), images)
+        given = draw_noise(np.empty(shape, np.float32), call.generator) if call.latents is None else call.latents
         noise = engine.asarray(given)
         mask = repeat_rows(run, engine.asarray(resize_nearest(self.mask, shape[2], shape[3])), images)
         run.tensors["mask"] = mask
         if goes_on:
             run.tensors["latents"] = original
         elif anew:
-            run.tensors["latents"] = initial_latents(run, shape, generator, noise)
+            run.tensors["latents"] = initial_latents(run, shape, call.generator, noise)
         else:
             start = self._filled(original, mask, noise)
             run.tensors["latents"] = run.scheduler.add_noise(start, noise, run.timesteps[:1])
         if blends:
-            self._spend(run, generator)
+            self._spend(run, shape)
             run.after_step = PutsBack(run, original, noise)
         else:
-            run.tensors["masked_image_latents"] = repeat_rows(run, self._masked(run, generator), images)
+            run.tensors["masked_image_latents"] = repeat_rows(run, self._masked(run), images)
             run.extra_channels = ("mask", "masked_image_latents")
 
     def _filled(self, original: Array, mask: Array, noise: Array) -> Array:
         """The picture's latents, under the mask noise or nothing if these are asked for."""
-        if self.mask_fill not in ("noise", "nothing"):
+        if self.call.mask_fill not in ("noise", "nothing"):
             return original
         outside = (1 - mask) * original
-        return outside + mask * noise if self.mask_fill == "noise" else outside
-
-    def check_output(self, output_type: str) -> None:
-        """What is put back into the picture must be PIL images."""
-        if self.padding_mask_crop is not None and output_type != "pil":
-            raise ValueError(f'padding_mask_crop needs output_type "pil", got {output_type!r}')
+        return outside + mask * noise if self.call.mask_fill == "noise" else outside
 
     def put_back(self, images: Images) -> Images:
         """With ``padding_mask_crop`` what was drawn, put into the picture; otherwise the images as they are."""
@@ -167,24 +158,20 @@ class Inpainting:
             return images
         return [paste_drawn(self.mask_image, self.image, drawn, self.region) for drawn in images]
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """The height and width of what is drawn, in pixels."""
-        return self.mask.shape[2], self.mask.shape[3]
-
-    def _masked(self, run: Run, generator: Generators) -> Array:
+    def _masked(self, run: Run) -> Array:
         """The latents of the picture without the masked part."""
-        if self.masked_image_latents is not None:
-            return run.engine.asarray(self.masked_image_latents)
+        if self.call.masked_image_latents is not None:
+            return run.engine.asarray(self.call.masked_image_latents)
         masked = self.pixels * (self.mask < 0.5)
-        return encoded(run, masked, generator, len(masked))
+        return encoded(run, masked, self.call.generator, len(masked))
 
-    def _spend(self, run: Run, generator: Generators) -> None:
+    def _spend(self, run: Run, shape: Shape) -> None:
         """Draw what encoding the masked picture would, so that noise of later steps does not depend on the network."""
-        if run.pipe.vae.encodes_at_random and self.pixels.shape[1] == 3 and self.masked_image_latents is None:
+        call = self.call
+        if run.pipe.vae.encodes_at_random and self.pixels.shape[1] == 3 and call.masked_image_latents is None:
             rows = max(len(self.pixels), len(self.mask))
-            sources = generator[:rows] if isinstance(generator, list) else generator
-            draw_noise(np.empty(latents_shape(run.pipe, rows, *self.size), np.float32), sources)
+            sources = call.generator[:rows] if isinstance(call.generator, list) else call.generator
+            draw_noise(np.empty((rows, *shape[1:]), np.float32), sources)
 
 
 @dataclass(frozen=True)
@@ -211,7 +198,7 @@ def mask_processor(pipe: Pipeline) -> VaeImageProcessor:
     )
 
 
-def _check_given(image: ImageInput, mask_image: ImageInput) -> None:
+def _check_given(image: ImageInput | None, mask_image: ImageInput | None) -> None:
     if image is None or mask_image is None:
         missing = "image" if image is None else "mask_image"
         raise ValueError(f"inpainting needs {missing}: a PIL image or an array; white in mask_image is drawn anew")

@@ -102,6 +102,13 @@ def rescale_noise_cfg(engine: Engine, noise: Array, text: Array, guidance_rescal
     return noise * engine.asarray(factor.astype(np.float32))
 
 
+def embed_guidance(run: Run, images: int) -> None:
+    """Tell a network that has guidance built in its scale; nothing for others."""
+    if (channels := run.unet.config.get("time_cond_proj_dim")) is not None:
+        embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, images)
+        run.tensors["timestep_cond"] = run.engine.asarray(embedding)
+
+
 def guidance_scale_embedding(guidance_scale: float, channels: int, rows: int) -> NDArray[np.float32]:
     """How guidance-distilled networks are told the guidance scale: float32 (rows, channels).
 

@@ -118,6 +118,12 @@ class Run:
         """How many rows an image has at guided steps: without the prompt and with it, and before these without both."""
         return 2 if self.settings.image_guidance_scale is None else 3
 
+    def rows_of(self, text: Array, negative: Array) -> Array:
+        """What the network is conditioned on at guided steps: the rows without the prompt, then those with it."""
+        if not self.do_classifier_free_guidance:
+            return text
+        return self.engine.concat([negative] * (self.guided_rows - 1) + [text])
+
     def is_guided(self, step: Step) -> bool:
         """Whether this step is guided: inside the interval (Kynkäänniemi et al. 2024, §3), as a part of the steps."""
         start, stop = self.settings.guidance_interval

@@ -2,29 +2,26 @@
 
 import numpy as np
 
+from .calls import Arguments
 from .run import Run
 
 
-def choose_span(run: Run, strength: float, denoising_start: float | None, denoising_end: float | None) -> None:
+def choose_span(run: Run, call: Arguments) -> None:
     """Begin where another pipeline stopped, or as late as ``strength`` says; go on to the end, or stop before it.
 
     Raises:
         ValueError: no step remains.
     """
-    if denoising_start is not None and denoising_end is not None and denoising_start >= denoising_end:
-        raise ValueError(f"denoising_start must be below denoising_end, got {denoising_start} and {denoising_end}")
-    if denoising_start is None:
-        keep_last(run, strength)
+    start, end = call.denoising_start, call.denoising_end
+    run.settings.denoising_start, run.settings.denoising_end = start, end
+    if start is not None and end is not None and start >= end:
+        raise ValueError(f"denoising_start must be below denoising_end, got {start} and {end}")
+    if start is None:
+        keep_last(run, call.strength)
     else:
-        keep_from(run, denoising_start)
-    if denoising_end is not None:
-        keep_until(run, denoising_end)
-
-
-def check_strength(strength: float) -> None:
-    """How much of a picture is drawn anew: above 0, at most 1."""
-    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 < strength <= 1:
-        raise ValueError(f"strength must be above 0 (the picture as it is) and at most 1 (all anew), got {strength!r}")
+        keep_from(run, start)
+    if end is not None:
+        keep_until(run, end)
 
 
 def keep_last(run: Run, strength: float) -> None:

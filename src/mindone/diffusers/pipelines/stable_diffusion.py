@@ -5,33 +5,41 @@ from typing import ClassVar
 
 from ..engines import Array, Engine
 from ..lazy import look_up
+from ..loading.config import Config
 from ..published_paths import exported
-from ..schedulers.base import Generators
 from ..utils import logging
 from ..utils.types import Value
 from . import checks
-from .arguments import GuidanceOptions, Prompts, Report, Sampling
 from .base import Pipeline
+from .calls import (
+    Arguments,
+    ControlCall,
+    ControlImageCall,
+    ControlMaskCall,
+    DepthCall,
+    EditCall,
+    ImageCall,
+    LatentConsistencyCall,
+    MaskCall,
+    TextCall,
+)
 from .capabilities import is_network
 from .components import Component
-from .drawing import draw
-from .image_processor import Images, decode_latents, to_pil
-from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
-from .output import StableDiffusionPipelineOutput
-from .predictors import guidance_scale_embedding
+from .control import ControlledImage, ControlledInpainting, ControlledNoise, WithControlNet
+from .editing import BesidePicture, FromImageWithDepth
+from .inpainting import Inpainting, WithMaskProcessor
+from .output import ImagePipelineOutput, StableDiffusionPipelineOutput
+from .predictors import embed_guidance
 from .prompts import TextTower, as_list, encode_text, repeat_each
-from .run import Interval, Run, StepCallback
-from .safety import blacken_unsafe
-from .starts import FromNoise
+from .run import Run
+from .signatures import published
+from .starts import FromImage, FromNoise, WithImageProcessor
 
 logger = logging.get_logger(__name__)
 
 
-class StableDiffusionPipeline(Pipeline):
-    """Text to images with a CLIP text encoder, a UNet and an autoencoder.
-
-    ``pipe("a photo of an astronaut riding a horse on mars").images[0]`` is a ``PIL.Image.Image``.
-    """
+class StableDiffusion(Pipeline):
+    """A CLIP text encoder, a UNet and an autoencoder. What is done with them is a task, a published class each."""
 
     required_components = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
     optional_components: ClassVar[tuple[str, ...]] = ("safety_checker", "feature_extractor", "image_encoder")
@@ -113,107 +121,142 @@ class StableDiffusionPipeline(Pipeline):
     def _encode(self, texts: list[str], clip_skip: int = 0) -> Array:
         return encode_text(self.engine, self.text_towers[0], texts, clip_skip)[0]
 
-    def __call__(
-        self,
-        prompt: str | list[str] | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int = 50,
-        timesteps: list[int] | None = None,
-        sigmas: list[float] | None = None,
-        guidance_scale: float | None = None,
-        negative_prompt: str | list[str] | None = None,
-        num_images_per_prompt: int = 1,
-        eta: float = 0.0,
-        generator: Generators = None,
-        latents: Array = None,
-        prompt_embeds: Array = None,
-        negative_prompt_embeds: Array = None,
-        ip_adapter_image: ImagePrompts = None,
-        ip_adapter_image_embeds: ImageEmbeds = None,
-        output_type: str = "pil",
-        return_dict: bool = True,
-        cross_attention_kwargs: Mapping[str, object] | None = None,
-        guidance_rescale: float = 0.0,
-        clip_skip: int | None = None,
-        callback_on_step_end: StepCallback | None = None,
-        callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
-        guidance_interval: Interval = (0.0, 1.0),
-    ) -> StableDiffusionPipelineOutput | tuple[Images, list[bool] | None]:
-        """Draw images.
-
-        Args:
-            prompt: what to draw: a text, or a list of them.
-            height, width: pixels; by default what the network was trained on.
-            num_inference_steps: denoising steps; more is slower and, up to a point, better. By default what the
-                checkpoint's ``generation_config.json`` says, and 50 where there is none.
-            timesteps, sigmas: steps of your own instead of ``num_inference_steps``, for schedulers that take them.
-            guidance_scale: how closely to follow the prompt; at 1 or less there is no guidance, in half the time. By
-                default what the checkpoint's ``generation_config.json`` says, and 7.5 where there is none.
-            negative_prompt: what to stay away from, under guidance. A single text serves all prompts.
-            num_images_per_prompt: images of each prompt.
-            eta: η of DDIM (Song et al. 2021, eq. 16), or γ of TCD. Other schedulers have no use for it.
-            generator: where noise comes from: one ``np.random.Generator``, or a list of one per image.
-            latents: noise of your own, standard normal, (images, channels, height / 8, width / 8).
-            prompt_embeds, negative_prompt_embeds: text embeddings instead of texts, (prompts, tokens, channels).
-            ip_adapter_image: a PIL image to follow, for pipelines with an IP-Adapter; a list with one for each of
-                several adapters, where a list in the list is several images for one.
-            ip_adapter_image_embeds: what `prepare_ip_adapter_image_embeds` made of such images, instead of them.
-            output_type: "pil", "np" (float32 in [0, 1], (images, height, width, 3)) or "latent".
-            return_dict: False gives a plain tuple.
-            cross_attention_kwargs: ``{"scale": 0.5}`` for this call has LoRAs that are not fused count half as much.
-            guidance_rescale: φ of Lin et al. 2023, eq. 16; 0.7 suits v-prediction with zero terminal signal.
-            clip_skip: how many of the text encoder's last layers to leave out.
-            callback_on_step_end: called as ``callback(pipe, step, timestep, tensors)`` after every step; the dict that
-                it returns replaces these tensors. It may set ``pipe.interrupt`` or ``pipe.guidance_scale``.
-            callback_on_step_end_tensor_inputs: what ``tensors`` holds, of ``pipe.callback_tensors``. Under guidance,
-                ``prompt_embeds`` is the batch that the network gets: the negative rows, then the others.
-            guidance_interval: the part of the steps, from 0 to 1, that is guided (Kynkäänniemi et al. 2024); the others
-                run the prompt alone, in half the time.
-
-        Returns:
-            Images, and the safety checker's verdicts (None without one).
-
-        Raises:
-            ValueError: an argument is wrong; raised before any network runs.
-        """
-        conditions = Prompts(
-            prompt,
-            negative_prompt,
-            prompt_embeds,
-            negative_prompt_embeds,
-            clip_skip,
-            num_images_per_prompt,
-            cross_attention_kwargs,
-        )
-        sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
-        guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
-        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
-        report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        latents = draw(self, conditions, FromNoise(height, width, latents), sampling, guidance, report, [pictures])
-        images, unsafe = self._decode(latents, output_type)
-        return StableDiffusionPipelineOutput(images, unsafe) if return_dict else (images, unsafe)
-
-    def _condition(self, run: Run, embeds: Array, negative_embeds: Array) -> None:
+    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
         """Tell the run what its network is conditioned on: the text, and the guidance scale where that is built in."""
-        negative = run.guided_rows - 1 if run.do_classifier_free_guidance else 0
-        run.tensors["prompt_embeds"] = run.engine.concat([negative_embeds] * negative + [embeds])
+        guided = run.do_classifier_free_guidance
+        embeds, negative_embeds = self.encode_prompt(
+            call.prompt,
+            call.num_images_per_prompt,
+            guided,
+            call.negative_prompt,
+            call.prompt_embeds,
+            call.negative_prompt_embeds,
+            call.clip_skip,
+        )
+        run.tensors["prompt_embeds"] = run.rows_of(embeds, negative_embeds)
         run.tensors["negative_prompt_embeds"] = negative_embeds
-        if (channels := run.unet.config.get("time_cond_proj_dim")) is not None:
-            embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, embeds.shape[0])
-            run.tensors["timestep_cond"] = run.engine.asarray(embedding)
+        embed_guidance(run, embeds.shape[0])
 
-    def _decode(self, latents: Array, output_type: str) -> tuple[Images, list[bool] | None]:
-        """Latents as the user wants them, and what the safety checker, if there is one, says of the pictures."""
-        if output_type == "latent":
-            return latents, None
-        unsafe = None
-        images = decode_latents(self.engine, self.vae, latents)
-        self.stage_over()
-        if self.safety_checker is not None:
-            images, unsafe = blacken_unsafe(self.engine, self.safety_checker, self.feature_extractor, images)
-            self.stage_over()
-        return (to_pil(images) if output_type == "pil" else images), unsafe
+
+class StableDiffusionPipeline(StableDiffusion):
+    """A text to images: ``pipe("an astronaut riding a horse on mars").images[0]`` is a ``PIL.Image.Image``."""
+
+    __call__ = published(TextCall, FromNoise, StableDiffusionPipelineOutput)
+
+
+class LatentConsistencyModelPipeline(StableDiffusion):
+    """The same with networks that are distilled to draw in 1 to 8 steps, guidance built in (Luo et al. 2023)."""
+
+    default_guidance_scale = 8.5
+    takes_negative_prompts = False
+
+    __call__ = published(LatentConsistencyCall, FromNoise, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionImg2ImgPipeline(WithImageProcessor, StableDiffusion):
+    """A text and a picture to pictures: ``pipe("a watercolour", image=photo, strength=0.6).images[0]``."""
+
+    __call__ = published(ImageCall, FromImage, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusion):
+    """A text, a picture and a mask to pictures: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``.
+
+    With a network that was made for it (nine input channels) or any other; see `inpainting`.
+    """
+
+    callback_tensors = (*StableDiffusion.callback_tensors, "mask", "masked_image_latents")
+
+    __call__ = published(MaskCall, Inpainting, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionInstructPix2PixPipeline(WithImageProcessor, StableDiffusion):
+    """An instruction and a picture to pictures: ``pipe("turn him into a cyborg", image=photo).images[0]``.
+
+    InstructPix2Pix (Brooks et al. 2023). The network takes eight channels: the latents, and those of the picture, which
+    may be given as latents as they are encoded, without ``scaling_factor``.
+    """
+
+    callback_tensors = (*StableDiffusion.callback_tensors, "image_latents")
+
+    __call__ = published(EditCall, BesidePicture, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionDepth2ImgPipeline(WithImageProcessor, StableDiffusion):
+    """A text, a picture and its depths to pictures: ``pipe("two tigers", image=photo, depth_map=depths).images[0]``.
+
+    For Stable Diffusion 2's *depth* checkpoint, whose network takes five channels: the latents, and the depths. No
+    depth estimator is here; ``depth_estimator`` may be a function of yours that is given what ``feature_extractor``
+    makes of the pictures.
+    """
+
+    optional_components = ("depth_estimator", "feature_extractor")
+    components_to_pass = ("depth_estimator", "feature_extractor")
+    config_defaults: ClassVar[Mapping[str, object]] = {}
+    callback_tensors = (*StableDiffusion.callback_tensors, "depth_mask")
+
+    depth_estimator: Component
+
+    def __init__(
+        self,
+        vae: Component,
+        text_encoder: Component,
+        tokenizer: Component,
+        unet: Component,
+        scheduler: Component,
+        depth_estimator: Component = None,
+        feature_extractor: Component = None,
+        engine: Engine | str | None = None,
+    ):
+        super().__init__(vae, text_encoder, tokenizer, unet, scheduler, None, feature_extractor, engine=engine)
+        self.own_settings = Config()
+        self.depth_estimator = depth_estimator
+
+    __call__ = published(DepthCall, FromImageWithDepth, ImagePipelineOutput)
+
+
+class StableDiffusionWithControlNet(WithControlNet, StableDiffusion):
+    """What Stable Diffusion's ControlNet pipelines are made of."""
+
+    optional_components = ("controlnet", *StableDiffusion.optional_components)
+
+    def __init__(
+        self,
+        vae: Component,
+        text_encoder: Component,
+        tokenizer: Component,
+        unet: Component,
+        controlnet: Component = None,
+        scheduler: Component = None,
+        safety_checker: Component = None,
+        feature_extractor: Component = None,
+        image_encoder: Component = None,
+        requires_safety_checker: bool = True,
+        engine: Engine | str | None = None,
+    ):
+        parts = (vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder)
+        super().__init__(*parts, requires_safety_checker, engine)
+        self.controlnet = controlnet
+
+
+class StableDiffusionControlNetPipeline(WithImageProcessor, StableDiffusionWithControlNet):
+    """A text and a picture to follow to pictures: ``pipe("a house", image=edges).images[0]``."""
+
+    __call__ = published(ControlCall, ControlledNoise, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionControlNetImg2ImgPipeline(WithImageProcessor, StableDiffusionWithControlNet):
+    """A text, a picture to start from and one to follow to pictures."""
+
+    __call__ = published(ControlImageCall, ControlledImage, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionControlNetInpaintPipeline(WithMaskProcessor, StableDiffusionWithControlNet):
+    """A text, a picture, a mask and a picture to follow to pictures."""
+
+    callback_tensors = (*StableDiffusionWithControlNet.callback_tensors, "mask", "masked_image_latents")
+
+    __call__ = published(ControlMaskCall, ControlledInpainting, StableDiffusionPipelineOutput)
 
 
 def _modernized(scheduler: Component) -> Component:

@@ -7,26 +7,37 @@ import numpy as np
 
 from ..engines import Array, Engine
 from ..lazy import look_up
+from ..loading.config import Config
 from ..published_paths import exported
-from ..schedulers.base import Generators
 from ..utils.types import Value
 from . import checks
-from .arguments import GuidanceOptions, Report, Sampling, Texts
 from .base import Pipeline
+from .calls import Arguments, Texts
 from .components import Component
-from .drawing import draw
-from .image_processor import Images, decode_latents, to_pil
-from .image_prompt import ImageEmbeds, ImagePrompt, ImagePrompts
+from .control import ControlledImage, ControlledInpainting, ControlledNoise, WithControlNet
+from .editing import BesideXLPicture
+from .inpainting import Inpainting, WithMaskProcessor
 from .output import StableDiffusionXLPipelineOutput
-from .predictors import guidance_scale_embedding
+from .predictors import embed_guidance
 from .prompts import TextTower, as_list, encode_text, repeat_each
-from .run import Interval, Run, StepCallback
-from .starts import FromNoise
-from .xl_prompts import Size, XLPrompts
+from .run import Run
+from .signatures import published
+from .starts import FromImage, FromNoise, WithImageProcessor
+from .xl_calls import (
+    XLArguments,
+    XLControlCall,
+    XLControlImageCall,
+    XLControlMaskCall,
+    XLEditCall,
+    XLImageCall,
+    XLMaskCall,
+    XLTextCall,
+)
+from .xl_prompts import time_ids
 
 
-class StableDiffusionXLPipeline(Pipeline):
-    """Text to images with two CLIP text encoders, and a UNet that is also told sizes and crops (§2.2).
+class StableDiffusionXL(Pipeline):
+    """Two CLIP text encoders, an autoencoder, and a UNet that is also told sizes and crops (§2.2).
 
     The autoencoder of most checkpoints overflows in float16 (its config says ``force_upcast``): a pipeline that is
     loaded in float16 loads it in float32.
@@ -44,6 +55,7 @@ class StableDiffusionXLPipeline(Pipeline):
     optional_components: ClassVar[tuple[str, ...]] = ("image_encoder", "feature_extractor")
     config_defaults: ClassVar[Mapping[str, object]] = {"force_zeros_for_empty_prompt": True}
     default_guidance_scale = 5.0
+    arguments = XLArguments
     callback_tensors: ClassVar[tuple[str, ...]] = (
         "latents",
         "prompt_embeds",
@@ -175,110 +187,190 @@ class StableDiffusionXLPipeline(Pipeline):
         """Decode in float32, as most checkpoints need; pipelines loaded in float16 do so already."""
         self.vae.to("float32")
 
-    def __call__(
-        self,
-        prompt: Texts = None,
-        prompt_2: Texts = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int = 50,
-        timesteps: list[int] | None = None,
-        sigmas: list[float] | None = None,
-        denoising_end: float | None = None,
-        guidance_scale: float | None = None,
-        negative_prompt: Texts = None,
-        negative_prompt_2: Texts = None,
-        num_images_per_prompt: int = 1,
-        eta: float = 0.0,
-        generator: Generators = None,
-        latents: Array = None,
-        prompt_embeds: Array = None,
-        negative_prompt_embeds: Array = None,
-        pooled_prompt_embeds: Array = None,
-        negative_pooled_prompt_embeds: Array = None,
-        ip_adapter_image: ImagePrompts = None,
-        ip_adapter_image_embeds: ImageEmbeds = None,
-        output_type: str = "pil",
-        return_dict: bool = True,
-        cross_attention_kwargs: Mapping[str, object] | None = None,
-        guidance_rescale: float = 0.0,
-        original_size: Size | None = None,
-        crops_coords_top_left: Size = (0, 0),
-        target_size: Size | None = None,
-        negative_original_size: Size | None = None,
-        negative_crops_coords_top_left: Size = (0, 0),
-        negative_target_size: Size | None = None,
-        clip_skip: int | None = None,
-        callback_on_step_end: StepCallback | None = None,
-        callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
-        guidance_interval: Interval = (0.0, 1.0),
-    ) -> StableDiffusionXLPipelineOutput | tuple[Images]:
-        """Draw images. Arguments that are not listed here are those of `StableDiffusionPipeline`.
-
-        Args:
-            prompt_2, negative_prompt_2: texts for the second text encoder, if it is to read others than the first.
-            pooled_prompt_embeds, negative_pooled_prompt_embeds: go with prompt_embeds and negative_prompt_embeds.
-            guidance_scale: as there; 5 where the checkpoint suggests none.
-            denoising_end: a part of the way, between 0 and 1, to stop at; with output_type "latent", for a refiner.
-            original_size: (height, width) that the image is to look as if it had been shot in; by default its own size.
-            crops_coords_top_left: (top, left) that it is to look as if it had been cut at; (0, 0) looks well centred.
-            target_size: (height, width) that it is to look as if it had been resized to; by default its own size.
-            negative_original_size, negative_crops_coords_top_left, negative_target_size: the same for what to stay away
-                from, in force when both sizes are given.
-
-        Raises:
-            ValueError: an argument is wrong; raised before any network runs.
-        """
-        conditions = XLPrompts(
-            (prompt, prompt_2),
-            (negative_prompt, negative_prompt_2),
-            (prompt_embeds, pooled_prompt_embeds),
-            (negative_prompt_embeds, negative_pooled_prompt_embeds),
-            (original_size, crops_coords_top_left, target_size),
-            (negative_original_size, negative_crops_coords_top_left, negative_target_size),
-            clip_skip,
-            num_images_per_prompt,
-            cross_attention_kwargs,
-        )
-        sampling = Sampling(num_inference_steps, timesteps, sigmas, eta, generator)
-        guidance = GuidanceOptions(guidance_scale, guidance_interval, guidance_rescale)
-        pictures = ImagePrompt(ip_adapter_image, ip_adapter_image_embeds)
-        report = Report(output_type, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        start = FromNoise(height, width, latents, denoising_end)
-        images = self._decode(draw(self, conditions, start, sampling, guidance, report, [pictures]), output_type)
-        return StableDiffusionXLPipelineOutput(images) if return_dict else (images,)
-
-    def _condition(
-        self,
-        run: Run,
-        embeds: Array,
-        negative_embeds: Array,
-        pooled: Array,
-        negative_pooled: Array,
-        time_ids: list[float],
-        negative_time_ids: list[float],
-    ) -> None:
+    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
         """Tell the run what its network is conditioned on: text, pooled text, sizes and, built in, the guidance."""
-        negative, images = run.guided_rows - 1 if run.do_classifier_free_guidance else 0, embeds.shape[0]
-        concat = run.engine.concat
+        assert isinstance(call, XLArguments)
+        ids, negative_ids = time_ids(self, call, (height, width))
+        embeds, negative_embeds, pooled, negative_pooled = self.encode_prompt(
+            call.prompt,
+            call.prompt_2,
+            call.num_images_per_prompt,
+            run.do_classifier_free_guidance,
+            call.negative_prompt,
+            call.negative_prompt_2,
+            call.prompt_embeds,
+            call.negative_prompt_embeds,
+            call.pooled_prompt_embeds,
+            call.negative_pooled_prompt_embeds,
+            call.clip_skip,
+        )
+        images = embeds.shape[0]
         run.tensors |= {
-            "prompt_embeds": concat([negative_embeds] * negative + [embeds]),
+            "prompt_embeds": run.rows_of(embeds, negative_embeds),
             "negative_prompt_embeds": negative_embeds,
-            "add_text_embeds": concat([negative_pooled] * negative + [pooled]),
+            "add_text_embeds": run.rows_of(pooled, negative_pooled),
             "negative_pooled_prompt_embeds": negative_pooled,
-            "add_time_ids": np.array([negative_time_ids] * images * negative + [time_ids] * images, np.float32),
+            "add_time_ids": run.rows_of(*(np.array([row] * images, np.float32) for row in (ids, negative_ids))),
         }
-        if (channels := run.unet.config.get("time_cond_proj_dim")) is not None:
-            embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, images)
-            run.tensors["timestep_cond"] = run.engine.asarray(embedding)
+        embed_guidance(run, images)
 
-    def _decode(self, latents: Array, output_type: str) -> Images:
-        """Latents as the user wants them."""
-        if output_type == "latent":
-            return latents
-        images = decode_latents(self.engine, self.vae, latents)
-        self.stage_over()
-        return to_pil(images) if output_type == "pil" else images
+
+class StableDiffusionXLPipeline(StableDiffusionXL):
+    """A text to images."""
+
+    __call__ = published(XLTextCall, FromNoise, StableDiffusionXLPipelineOutput)
+
+
+class StableDiffusionXLPicturePipeline(WithImageProcessor, StableDiffusionXL):
+    """What the pipelines that start from pictures are made of: a refiner has one text encoder alone."""
+
+    required_components = ("vae", "text_encoder_2", "tokenizer_2", "unet", "scheduler")
+    optional_components = ("text_encoder", "tokenizer", *StableDiffusionXL.optional_components)
+    config_defaults: ClassVar[Mapping[str, Value]] = {
+        "force_zeros_for_empty_prompt": True,
+        "requires_aesthetics_score": False,
+    }
+
+    def __init__(
+        self,
+        vae: Component,
+        text_encoder: Component = None,
+        text_encoder_2: Component = None,
+        tokenizer: Component = None,
+        tokenizer_2: Component = None,
+        unet: Component = None,
+        scheduler: Component = None,
+        image_encoder: Component = None,
+        feature_extractor: Component = None,
+        requires_aesthetics_score: bool = False,
+        force_zeros_for_empty_prompt: bool = True,
+        engine: Engine | str | None = None,
+    ):
+        super().__init__(
+            vae,
+            text_encoder,
+            text_encoder_2,
+            tokenizer,
+            tokenizer_2,
+            unet,
+            scheduler,
+            image_encoder,
+            feature_extractor,
+            force_zeros_for_empty_prompt,
+            engine,
+        )
+        self.own_settings = Config(self.own_settings, requires_aesthetics_score=requires_aesthetics_score)
+
+
+class StableDiffusionXLImg2ImgPipeline(StableDiffusionXLPicturePipeline):
+    """A text and a picture to pictures, or what the base network has begun to the finished picture."""
+
+    __call__ = published(XLImageCall, FromImage, StableDiffusionXLPipelineOutput)
+
+
+class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPicturePipeline):
+    """A text, a picture and a mask to pictures; see `inpainting`."""
+
+    default_guidance_scale = 7.5
+    callback_tensors = (*StableDiffusionXL.callback_tensors, "mask", "masked_image_latents")
+
+    __call__ = published(XLMaskCall, Inpainting, StableDiffusionXLPipelineOutput)
+
+
+class StableDiffusionXLInstructPix2PixPipeline(WithImageProcessor, StableDiffusionXL):
+    """`StableDiffusionInstructPix2PixPipeline` for XL; ``is_cosxl_edit`` is a setting of ``model_index.json``."""
+
+    config_defaults: ClassVar[Mapping[str, object]] = {"force_zeros_for_empty_prompt": True, "is_cosxl_edit": False}
+    callback_tensors = (*StableDiffusionXL.callback_tensors, "image_latents")
+
+    def __init__(
+        self,
+        vae: Component,
+        text_encoder: Component,
+        text_encoder_2: Component,
+        tokenizer: Component,
+        tokenizer_2: Component,
+        unet: Component,
+        scheduler: Component,
+        image_encoder: Component = None,
+        feature_extractor: Component = None,
+        force_zeros_for_empty_prompt: bool = True,
+        is_cosxl_edit: bool = False,
+        engine: Engine | str | None = None,
+    ):
+        parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
+        super().__init__(*parts, image_encoder, feature_extractor, force_zeros_for_empty_prompt, engine)
+        self.own_settings = Config(self.own_settings, is_cosxl_edit=is_cosxl_edit)
+
+    __call__ = published(XLEditCall, BesideXLPicture, StableDiffusionXLPipelineOutput)
+
+
+class StableDiffusionXLControlNetPipeline(WithControlNet, WithImageProcessor, StableDiffusionXL):
+    """A text and a picture to follow to pictures: ``pipe("a house", image=edges).images[0]``."""
+
+    optional_components = ("controlnet", *StableDiffusionXL.optional_components)
+
+    def __init__(
+        self,
+        vae: Component,
+        text_encoder: Component,
+        text_encoder_2: Component,
+        tokenizer: Component,
+        tokenizer_2: Component,
+        unet: Component,
+        controlnet: Component = None,
+        scheduler: Component = None,
+        force_zeros_for_empty_prompt: bool = True,
+        feature_extractor: Component = None,
+        image_encoder: Component = None,
+        engine: Engine | str | None = None,
+    ):
+        parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
+        super().__init__(*parts, image_encoder, feature_extractor, force_zeros_for_empty_prompt, engine)
+        self.controlnet = controlnet
+
+    __call__ = published(XLControlCall, ControlledNoise, StableDiffusionXLPipelineOutput)
+
+
+class StableDiffusionXLControlNetPicturePipeline(WithControlNet, StableDiffusionXLPicturePipeline):
+    """What the pipelines are made of that start from one picture and follow another."""
+
+    optional_components = ("controlnet", *StableDiffusionXLPicturePipeline.optional_components)
+
+    def __init__(
+        self,
+        vae: Component,
+        text_encoder: Component = None,
+        text_encoder_2: Component = None,
+        tokenizer: Component = None,
+        tokenizer_2: Component = None,
+        unet: Component = None,
+        controlnet: Component = None,
+        scheduler: Component = None,
+        requires_aesthetics_score: bool = False,
+        force_zeros_for_empty_prompt: bool = True,
+        feature_extractor: Component = None,
+        image_encoder: Component = None,
+        engine: Engine | str | None = None,
+    ):
+        parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
+        settings = (requires_aesthetics_score, force_zeros_for_empty_prompt)
+        super().__init__(*parts, image_encoder, feature_extractor, *settings, engine)
+        self.controlnet = controlnet
+
+
+class StableDiffusionXLControlNetImg2ImgPipeline(StableDiffusionXLControlNetPicturePipeline):
+    """A text, a picture to start from and one to follow to pictures."""
+
+    __call__ = published(XLControlImageCall, ControlledImage, StableDiffusionXLPipelineOutput)
+
+
+class StableDiffusionXLControlNetInpaintPipeline(WithMaskProcessor, StableDiffusionXLControlNetPicturePipeline):
+    """A text, a picture, a mask and a picture to follow to pictures."""
+
+    callback_tensors = (*StableDiffusionXL.callback_tensors, "mask", "masked_image_latents")
+
+    __call__ = published(XLControlMaskCall, ControlledInpainting, StableDiffusionXLPipelineOutput)
 
 
 def _check_pooled(prefix: str, embeds: Array, pooled: Array) -> None:

@@ -1,7 +1,8 @@
 """What runs start from: noise, or a picture with as much noise as the steps that remain take away."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,16 @@ from ..engines import Array
 from ..schedulers.base import Generators, draw_noise
 from . import checks
 from .base import Pipeline
-from .image_processor import ImageInput, VaeImageProcessor
+from .calls import Arguments
+from .image_processor import ImageInput, Images, VaeImageProcessor
+from .image_prompt import ImagePrompt
 from .noise import initial_latents
 from .run import Run
-from .spans import check_strength, choose_span, keep_until
+from .spans import choose_span, keep_from, keep_last, keep_until
 
 Floats = NDArray[np.float32]
+Shape: TypeAlias = tuple[int, int, int, int]
+"""Of latents: images, channels, height, width."""
 
 
 class WithImageProcessor:
@@ -51,89 +56,113 @@ class WithImageProcessor:
         with self.begin(None) as run:
             every = run.scheduler.timesteps
             run.use_timesteps(every, num_inference_steps)
-            choose_span(run, strength, denoising_start, None)
+            if denoising_start is None:
+                keep_last(run, strength)
+            else:
+                keep_from(run, denoising_start)
             self.scheduler.set_begin_index(len(every) - len(run.timesteps))
             return run.timesteps, run.num_inference_steps
 
 
-@dataclass(frozen=True)
-class FromNoise:
-    """Noise, or the user's own ``latents``, for images of a size, and the part of the way, from 0 to 1, to go."""
+class Guide(Protocol):
+    """What a run follows besides the text: the pictures of ControlNets, and those of IP-Adapters."""
 
-    height: int | None
-    width: int | None
-    latents: Array = None
-    denoising_end: float | None = None
+    def check(self, run: Run, images: int, height: int, width: int) -> None:
+        """Check the arguments before any network runs."""
 
+    def begin(self, run: Run) -> None:
+        """Add to the run's ``controls``."""
+
+
+class Start(ABC):
+    """What a run starts from: noise, or a picture with noise on it. One is made for each call."""
+
+    def __init__(self, call: Arguments):
+        self.call = call
+
+    @abstractmethod
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
-        """See `drawing.Start`."""
-        check_plain_network(pipe)
-        height, width = checks.default_size(pipe, self.height, self.width, self.latents)
-        checks.check_size(pipe, height, width)
-        checks.check_latents(self.latents, latents_shape(pipe, images, height, width))
-        return height, width
+        """Check the arguments before any network runs. Returns the height and width of the images in pixels."""
+
+    def guides(self) -> list[Guide]:
+        """What the run follows besides the text."""
+        return [ImagePrompt(self.call.ip_adapter_image, self.call.ip_adapter_image_embeds)]
 
     def choose_timesteps(self, run: Run) -> None:
-        """All of them, or those before the end."""
-        run.settings.denoising_end = self.denoising_end
-        if self.denoising_end is not None:
-            keep_until(run, self.denoising_end)
+        """Leave out the steps that lie behind or beyond. The scheduler has laid all of them out."""
+        run.settings.denoising_end = self.call.denoising_end
+        if self.call.denoising_end is not None:
+            keep_until(run, self.call.denoising_end)
 
-    def begin(self, run: Run, images: int, generator: Generators) -> None:
-        """See `drawing.Start`."""
-        shape = latents_shape(run.pipe, images, *self.check(run.pipe, images))
-        run.tensors["latents"] = initial_latents(run, shape, generator, self.latents)
+    @abstractmethod
+    def begin(self, run: Run, shape: Shape) -> None:
+        """Put the first latents, of the shape, into ``run.tensors``, and whatever else the run needs of pictures."""
+
+    def put_back(self, images: Images) -> Images:
+        """The images of a call, of what was drawn."""
+        return images
 
 
-@dataclass
-class FromImage:
+class FromNoise(Start):
+    """Noise, or the user's own ``latents``."""
+
+    def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
+        """See `Start`."""
+        check_plain_network(pipe)
+        height, width = self.size(pipe)
+        checks.check_size(pipe, height, width)
+        checks.check_latents(self.call.latents, latents_shape(pipe, images, height, width))
+        return height, width
+
+    def size(self, pipe: Pipeline) -> tuple[int, int]:
+        """The height and width that are asked for."""
+        return checks.default_size(pipe, self.call.height, self.call.width, self.call.latents)
+
+    def begin(self, run: Run, shape: Shape) -> None:
+        """See `Start`."""
+        run.tensors["latents"] = initial_latents(run, shape, self.call.generator, self.call.latents)
+
+
+class FromImage(Start):
     """SDEdit (Meng et al. 2022): a picture, with noise added as far as ``strength`` says.
 
-    ``image`` may be latents. One picture serves all images; of several, each serves every so many-th.
+    One picture serves all images; of several, each serves every so many-th. Where ``denoising_start`` is given the
+    picture is noisy already.
     """
 
-    image: ImageInput
-    strength: float
-    latents: Array = None
-    """Noisy latents to go on from, instead of a picture."""
-    denoising_start: float | None = None
-    """The part of the way, from 0 to 1, that lies behind: the picture is noisy already, and ``strength`` not heeded."""
-    denoising_end: float | None = None
-    height: int | None = None
-    width: int | None = None
-    pixels: Floats = field(init=False)
+    pixels: Floats
 
     def check_network(self, pipe: Pipeline) -> None:
         """Nothing besides the latents."""
         check_plain_network(pipe)
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
-        """See `drawing.Start`."""
+        """See `Start`."""
         self.check_network(pipe)
-        check_strength(self.strength)
-        if self.latents is not None:
-            self.pixels = pipe.engine.numpy(self.latents)
-            checks.check_latents(self.latents, latents_shape(pipe, images, *size_of(pipe, self.pixels)))
+        latents = self.call.latents
+        if latents is not None:
+            self.pixels = pipe.engine.numpy(latents)
+            checks.check_latents(latents, latents_shape(pipe, images, *size_of(pipe, self.pixels)))
         else:
-            self.pixels = preprocess_image(pipe, self.image, self.height, self.width)
+            self.pixels = preprocess_image(pipe, self.call.image, self.call.height, self.call.width)
             check_divides("image", len(self.pixels), images)
         return size_of(pipe, self.pixels)
 
     def choose_timesteps(self, run: Run) -> None:
         """The last part of them, ``strength``, or those between the start and the end."""
-        run.settings.denoising_start, run.settings.denoising_end = self.denoising_start, self.denoising_end
-        choose_span(run, self.strength, self.denoising_start, self.denoising_end)
+        choose_span(run, self.call)
 
-    def begin(self, run: Run, images: int, generator: Generators) -> None:
+    def begin(self, run: Run, shape: Shape) -> None:
         """First the encoder draws, then the noise."""
-        latents = repeat_rows(run, encoded(run, self.pixels, generator, images), images)
-        if self.denoising_start is None and self.latents is None:
-            noise = run.engine.asarray(draw_noise(np.empty(tuple(latents.shape), np.float32), generator))
+        call, images = self.call, shape[0]
+        latents = repeat_rows(run, encoded(run, self.pixels, call.generator, images), images)
+        if call.denoising_start is None and call.latents is None:
+            noise = run.engine.asarray(draw_noise(np.empty(shape, np.float32), call.generator))
             latents = run.scheduler.add_noise(latents, noise, run.timesteps[:1])
         run.tensors["latents"] = latents
 
 
-def latents_shape(pipe: Pipeline, images: int, height: int, width: int) -> tuple[int, int, int, int]:
+def latents_shape(pipe: Pipeline, images: int, height: int, width: int) -> Shape:
     """The shape of the latents of so many images of a size in pixels."""
     factor = pipe.vae_scale_factor
     return images, pipe.vae.config["latent_channels"], height // factor, width // factor

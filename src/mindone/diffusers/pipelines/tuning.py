@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from ..lazy import look_up
 from ..loading.config import Config
 from ..utils.types import Value
-from .checks import default_size
-from .keywords import read_keywords
 
 if TYPE_CHECKING:  # for type checkers alone: at run time nothing here imports what lies above
     from mindone.diffusers.jobs.profile import Profile
@@ -42,11 +39,6 @@ class Tuning:
     """Arguments of calls that name none of their own: those of the profile that is on."""
     generation_config: Config
     _worn: Worn | None = None
-
-    def __init_subclass__(cls, **options: object) -> None:
-        super().__init_subclass__(**options)
-        if "__call__" in vars(cls):
-            setattr(cls, "__call__", _with_defaults(vars(cls)["__call__"]))  # noqa: B010
 
     def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Value) -> Front:
         """Measure this machine and this checkpoint, and find what each speed costs in likeness.
@@ -103,34 +95,19 @@ class Tuning:
     def usual(self, argument: str) -> Value:
         """The argument of a call that does not name it: the profile's, the checkpoint's or the signature's."""
         signature = inspect.signature(type(self).__call__)  # type: ignore[operator]
-        return self._defaults().get(argument, signature.parameters[argument].default)
+        return self.usual_arguments().get(argument, signature.parameters[argument].default)
 
-    def _defaults(self) -> dict[str, object]:
+    def usual_arguments(self) -> dict[str, object]:
+        """Arguments of calls that do not name them: the profile's, else what the checkpoint suggests."""
         suggested = {name: self.generation_config[name] for name in _SUGGESTED if name in self.generation_config}
         return {**suggested, **self.call_defaults}
+
+    def check_profile(self, height: int, width: int) -> None:
+        """Warn where the profile that is on was measured for another size than this."""
+        if self._worn is not None:
+            self._worn.at_size(height, width)
 
     @property
     def profile(self) -> Profile | None:
         """The profile that is on."""
         return None if self._worn is None else self._worn.profile
-
-
-def _with_defaults(call: Callable[..., Value]) -> Callable[..., Value]:
-    """A pipeline's call whose arguments that are not given come from a profile or the checkpoint, if they can."""
-    signature = inspect.signature(call)
-
-    @functools.wraps(call)
-    def with_defaults(self: Value, *arguments: Value, **named: Value) -> Value:
-        named = read_keywords(type(self).__name__, signature, named)
-        defaults = self._defaults()
-        if not defaults:
-            return call(self, *arguments, **named)
-        given = signature.bind_partial(self, *arguments, **named).arguments
-        for name, value in defaults.items():
-            if name in signature.parameters and name not in given:
-                named[name] = value
-        if self._worn is not None and "height" in signature.parameters:
-            self._worn.at_size(*default_size(self, given.get("height"), given.get("width"), given.get("latents")))
-        return call(self, *arguments, **named)
-
-    return with_defaults

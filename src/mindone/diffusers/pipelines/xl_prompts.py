@@ -1,104 +1,48 @@
 """What SDXL's UNet is conditioned on: two texts, and sizes and crops of pictures (Podell et al. 2023, §2.2)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..engines import Array
-from . import checks
-from .arguments import Texts
 from .components import Component
-from .run import Run
-
-Size = Sequence[int]
-"""Height and width, or top and left, in pixels."""
-
-Sizes = tuple[Size | None, Size | None, Size | None]
-"""The original size, the crop's corner, and the target size; None stands for the image's own, and (0, 0)."""
+from .xl_calls import Pair, XLArguments
 
 
-@dataclass(frozen=True)
-class XLPrompts:
-    """`arguments.Conditions` for SDXL. Pairs are for both text encoders, or of embeddings and pooled ones."""
+def time_ids(pipe: Component, call: XLArguments, own: Pair) -> tuple[list[float], list[float]]:
+    """The numbers for the sizes, and those for the negative half, of images of the size ``own``.
 
-    prompts: tuple[Texts, Texts]
-    negative_prompts: tuple[Texts, Texts]
-    embeds: tuple[Array, Array]
-    negative_embeds: tuple[Array, Array]
-    sizes: Sizes
-    negative_sizes: Sizes
-    clip_skip: int | None
-    num_images_per_prompt: int
-    cross_attention_kwargs: Mapping[str, object] | None
-
-    def count_images(self) -> int:
-        """See `arguments.Conditions`."""
-        checks.check_count("num_images_per_prompt", self.num_images_per_prompt)
-        (prompt, prompt_2), (negative_prompt, negative_prompt_2) = self.prompts, self.negative_prompts
-        embeds, negative_embeds = self.embeds[0], self.negative_embeds[0]
-        texts = (prompt, embeds, negative_prompt, negative_embeds, prompt_2, negative_prompt_2)
-        return checks.check_prompts(*texts) * self.num_images_per_prompt
-
-    def apply(self, run: Run, height: int, width: int) -> None:
-        """See `arguments.Conditions`."""
-        run.settings.clip_skip = self.clip_skip
-        time_ids, negative_time_ids = self.time_ids(run.pipe, (height, width))
-        embeds = run.pipe.encode_prompt(
-            *self.prompts,
-            self.num_images_per_prompt,
-            run.do_classifier_free_guidance,
-            *self.negative_prompts,
-            self.embeds[0],
-            self.negative_embeds[0],
-            self.embeds[1],
-            self.negative_embeds[1],
-            self.clip_skip,
-        )
-        run.pipe._condition(run, *embeds, time_ids, negative_time_ids)
-
-    def pooled_channels(self, pipe: Component) -> int:
-        """How many channels the pooled text has: that which is given, or what the second text encoder makes."""
-        if self.embeds[1] is not None:
-            return int(self.embeds[1].shape[-1])
-        pipe.text_towers[-1].check()
-        return int(pipe.text_encoder_2.config["projection_dim"])
-
-    def time_ids(self, pipe: Component, own: Size) -> tuple[list[float], list[float]]:
-        """The numbers for the sizes, and those for the negative half, of images of the size ``own``."""
-        pooled = self.pooled_channels(pipe)
-        original, crop, target = self.sizes
-        ids = time_ids_of(pipe, pooled, "", original or own, crop or (0, 0), target or own)
-        original, crop, target = self.negative_sizes
-        if original is None or target is None:
-            return ids, ids
-        return ids, time_ids_of(pipe, pooled, "negative_", original, crop or (0, 0), target)
-
-
-@dataclass(frozen=True)
-class XLPicturePrompts(XLPrompts):
-    """The same for pipelines that start from pictures, some of which are told how beautiful it is to be (refiners)."""
-
-    aesthetic_scores: tuple[float, float] = (6.0, 2.5)
-    """What the picture is to be worth, and what it is to stay away from."""
-
-    def time_ids(self, pipe: Component, own: Size) -> tuple[list[float], list[float]]:
-        """See `XLPrompts.time_ids`. Here each negative size has a default of its own, that of the other half."""
-        pooled = self.pooled_channels(pipe)
-        (original, crop, target), (negative_original, negative_crop, negative_target) = self.sizes, self.negative_sizes
-        original, crop, target = original or own, crop or (0, 0), target or own
-        negative_original, negative_crop = negative_original or original, negative_crop or (0, 0)
-        if pipe.own_settings.requires_aesthetics_score:
-            score, negative_score = self.aesthetic_scores
-            ids = time_ids_of(pipe, pooled, "", original, crop, score)
-            return ids, time_ids_of(pipe, pooled, "negative_", negative_original, negative_crop, negative_score)
-        ids = time_ids_of(pipe, pooled, "", original, crop, target)
+    Runs that begin with a picture have a default of its own for each negative size, that of the other half; refiners
+    are told how beautiful it is to be.
+    """
+    pooled, of_picture = _pooled_channels(pipe, call), "requires_aesthetics_score" in pipe.own_settings
+    original, crop = call.original_size or own, call.crops_coords_top_left or (0, 0)
+    target = call.target_size or own
+    negative_crop = call.negative_crops_coords_top_left or (0, 0)
+    if of_picture and pipe.own_settings.requires_aesthetics_score:
+        ids = time_ids_of(pipe, pooled, "", original, crop, call.aesthetic_score)
+        negative, score = call.negative_original_size or original, call.negative_aesthetic_score
+        return ids, time_ids_of(pipe, pooled, "negative_", negative, negative_crop, score)
+    ids = time_ids_of(pipe, pooled, "", original, crop, target)
+    negative_original, negative_target = call.negative_original_size, call.negative_target_size
+    if of_picture:
         # The published pipelines take the crop of the positive half for both, and so do we.
-        return ids, time_ids_of(pipe, pooled, "negative_", negative_original, crop, negative_target or target)
+        negative_original, negative_target = negative_original or original, negative_target or target
+        return ids, time_ids_of(pipe, pooled, "negative_", negative_original, crop, negative_target)
+    if negative_original is None or negative_target is None:
+        return ids, ids
+    return ids, time_ids_of(pipe, pooled, "negative_", negative_original, negative_crop, negative_target)
+
+
+def _pooled_channels(pipe: Component, call: XLArguments) -> int:
+    """How many channels the pooled text has: that which is given, or what the second text encoder makes."""
+    if call.pooled_prompt_embeds is not None:
+        return int(call.pooled_prompt_embeds.shape[-1])
+    pipe.text_towers[-1].check()
+    return int(pipe.text_encoder_2.config["projection_dim"])
 
 
 def time_ids_of(
-    pipe: Component, pooled: int, prefix: str, original_size: Size, crop: Size, target: Size | float
+    pipe: Component, pooled: int, prefix: str, original_size: Pair, crop: Pair, target: Pair | float
 ) -> list[float]:
     """The numbers that the UNet is conditioned on, checked against the width of its layer for them.
 

@@ -1,0 +1,81 @@
+"""One call from its arguments to images: check → timesteps → encode → start → denoise → decode."""
+
+from ..models.autoencoder import Autoencoder
+from ..models.base import Model
+from ..utils.types import Value
+from . import checks
+from .base import Pipeline
+from .caching import check_caches
+from .callbacks import inputs_of
+from .calls import Arguments
+from .denoising import denoise
+from .image_processor import Images, decode_latents, to_pil
+from .run import Run
+from .safety import blacken_unsafe
+from .starts import Shape, Start, latents_shape
+
+
+def draw(pipe: Pipeline, call: Arguments, start: Start) -> tuple[Images, list[bool] | None]:
+    """The images of a call, and what the safety checker says of them; None without one.
+
+    Raises:
+        ValueError: an argument is wrong; raised before any network runs.
+    """
+    images = call.count_images()
+    shown = inputs_of(call.callback_on_step_end, call.callback_on_step_end_tensor_inputs)
+    checks.check_drawing(pipe, images, call.generator, shown)
+    weighed = pipe.loras.scaled(call.cross_attention_kwargs)
+    height, width = start.check(pipe, images)
+    pipe.check_profile(height, width)
+    guides = start.guides()
+    with (
+        weighed,
+        pipe.begin(
+            call.guidance_scale, call.guidance_rescale, call.guidance_interval, call.image_guidance_scale
+        ) as run,
+    ):
+        for guide in guides:
+            guide.check(run, images, height, width)
+        lay_out_steps(run, call, start)
+        shape = latents_shape(pipe, images, height, width)
+        if call.output_type != "latent":
+            _compile_decoder_ahead(run, shape)
+        pipe.condition(run, call, height, width)
+        start.begin(run, shape)
+        for guide in guides:
+            guide.begin(run)
+        pipe.stage_over(keep=("unet", "controlnet"))
+        latents = denoise(run, pipe.progress_bar, call.callback_on_step_end, shown)
+    pipe.stage_over(keep=("vae",))
+    pictures, unsafe = decode(pipe, latents, call.output_type)
+    return start.put_back(pictures), unsafe
+
+
+def lay_out_steps(run: Run, call: Arguments, start: Start) -> None:
+    """The timesteps of the run: those of the call without what the start leaves out."""
+    run.settings.clip_skip, run.settings.cross_attention_kwargs = call.clip_skip, call.cross_attention_kwargs
+    run.set_timesteps(call.num_inference_steps, call.timesteps, call.sigmas, call.original_inference_steps)
+    start.choose_timesteps(run)
+    check_caches(run)
+    run.set_step_options(call.eta, call.generator)
+
+
+def decode(pipe: Pipeline, latents: Value, output_type: str) -> tuple[Images, list[bool] | None]:
+    """Latents as the user wants them, and what the safety checker, if there is one, says of the pictures."""
+    if output_type == "latent":
+        return latents, None
+    unsafe = None
+    images = decode_latents(pipe.engine, pipe.vae, latents)
+    pipe.stage_over()
+    checker = pipe.components.get("safety_checker")
+    if checker is not None:
+        images, unsafe = blacken_unsafe(pipe.engine, checker, pipe.components["feature_extractor"], images)
+        pipe.stage_over()
+    return (to_pil(images) if output_type == "pil" else images), unsafe
+
+
+def _compile_decoder_ahead(run: Run, shape: Shape) -> None:
+    """Have the decoder compiled beside the text encoder and the denoiser, where memory for all of them is little."""
+    networks = [each for each in run.pipe.components.values() if isinstance(each, Model)]
+    if isinstance(run.pipe.vae, Autoencoder) and not run.pipe._offloads and not any(each.is_big for each in networks):
+        run.pipe.vae.compile_decoder_ahead(run.engine, shape)

@@ -1,0 +1,124 @@
+"""A pipeline's call is made of its task's dataclass: published order, real types, help and checks."""
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mindone.diffusers import LatentConsistencyModelPipeline
+from mindone.diffusers.pipelines.auto import PIPELINES
+from mindone.diffusers.pipelines.calls import Arguments, Ending, Prompt, Sampled, Shown, Steps, TextCall, argument
+from mindone.diffusers.pipelines.output import StableDiffusionPipelineOutput
+from mindone.diffusers.pipelines.signatures import published
+from mindone.diffusers.pipelines.stable_diffusion import StableDiffusion
+from mindone.diffusers.pipelines.starts import FromNoise
+from tiny_pipelines import PROMPT, checkpoint, images_of, load
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "published_calls.json").read_text(encoding="utf-8"))
+
+
+def test_every_pipeline_has_a_published_order():
+    assert GOLDEN.keys() == PIPELINES.keys()
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_arguments_stand_in_the_published_order_with_their_defaults(name):
+    parameters = [*inspect.signature(PIPELINES[name].__call__).parameters.values()][1:]
+    assert [(each.name, repr(each.default)) for each in parameters] == [*GOLDEN[name].items()]
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_every_argument_has_a_type_and_help(name):
+    call = PIPELINES[name].__call__
+    signature, help = inspect.signature(call), inspect.getdoc(call)
+    assert list(call.__annotations__) == [*GOLDEN[name], "return"]
+    assert all(each.annotation is not inspect.Parameter.empty for each in [*signature.parameters.values()][1:])
+    assert [argument for argument in GOLDEN[name] if f"\n    {argument}: " not in help] == []
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return load(checkpoint("sd1"))
+
+
+def check_hour(name, value):
+    if not 0 <= value < 24:
+        raise ValueError(f"{name} must be from 0 to 23, got {value}")
+
+
+@dataclass(frozen=True)
+class Hour:
+    """When it is."""
+
+    hour: int = argument(12, "the hour of the day.", check_hour)
+
+
+@dataclass(frozen=True)
+class HourCall(Ending, Shown, Sampled, Steps, Hour, Prompt):
+    """A text and an hour to images."""
+
+    hour: int = 9
+    num_inference_steps: int = 2
+
+
+@dataclass(frozen=True)
+class HourArguments(Hour, Arguments):
+    """Any call with an hour."""
+
+
+class HourPipeline(StableDiffusion):
+    """A task of its own: a group, a call and a line."""
+
+    arguments = HourArguments
+
+    def condition(self, run, call, height, width):
+        super().condition(run, call, height, width)
+        run.tensors["latents_at"] = call.hour
+
+    __call__ = published(HourCall, FromNoise, StableDiffusionPipelineOutput)
+
+
+def test_a_task_is_a_dataclass_and_a_line(pipe):
+    mine, hours = HourPipeline.from_pipe(pipe), []
+    mine.set_progress_bar_config(disable=True)
+
+    def look(pipe, step, timestep, tensors):
+        hours.append(pipe._own_run().tensors["latents_at"])
+
+    options = {"generator": np.random.default_rng(0), "output_type": "np"}
+    made = mine(PROMPT, 17, callback_on_step_end=look, **options).images
+    mine(PROMPT, num_inference_steps=1, callback_on_step_end=look, **options)
+    assert set(hours[:-1]) == {17} and hours[-1] == 9
+    np.testing.assert_array_equal(made, images_of(pipe))
+    with pytest.raises(ValueError, match="hour must be from 0 to 23, got 24"):
+        mine(PROMPT, 24)
+    with pytest.raises(TypeError, match=r"HourPipeline.__call__ has no argument 'huor'; the nearest is 'hour'"):
+        mine(PROMPT, huor=1)
+    assert "hour: the hour of the day." in inspect.getdoc(HourPipeline.__call__)
+
+
+def test_too_many_arguments_and_one_twice_name_the_function(pipe):
+    with pytest.raises(TypeError, match=r"StableDiffusionPipeline.__call__: too many positional arguments"):
+        pipe(*range(30))
+    with pytest.raises(TypeError, match=r"StableDiffusionPipeline.__call__: multiple values for argument 'prompt'"):
+        pipe(PROMPT, prompt=PROMPT)
+
+
+def test_defaults_are_looked_up_once_a_call(pipe, monkeypatch):
+    other, asked = LatentConsistencyModelPipeline.from_pipe(pipe), []
+    other.set_progress_bar_config(disable=True)
+    usual = type(other).usual_arguments
+    monkeypatch.setattr(type(other), "usual_arguments", lambda self: (asked.append(self), usual(self))[1])
+    other.call_defaults = {"num_inference_steps": 1}
+    other(PROMPT, output_type="np")
+    assert asked == [other] and other.num_inference_steps == 1
+
+
+def test_a_call_is_a_value():
+    call = TextCall("a cat", num_inference_steps=4)
+    assert (call.prompt, call.num_inference_steps, call.eta) == ("a cat", 4, 0.0)
+    with pytest.raises(AttributeError):
+        call.prompt = "a dog"
