@@ -188,7 +188,7 @@ def test_unknown_model(tmp_path):
 
 def test_unknown_pipeline(folder):
     edit_index(folder, _class_name="FluxPipeline")
-    refuse(folder, ValueError, "FluxPipeline', which is not known here; known are StableDiffusionPipeline, StableDiff")
+    refuse(folder, ValueError, "FluxPipeline, which is not known here; known are StableDiffusionPipeline, StableDiff")
 
 
 def test_unknown_component_class(folder):
