@@ -139,6 +139,7 @@ def calibrated_scheduler(
         return [np.random.Generator(np.random.PCG64(seed + i)) for i in range(len(prompts))]
 
     view = copy.copy(pipe)
+    CalibratedMultistepScheduler.from_config(pipe.scheduler.config)  # refuses noise levels that it is not for
     view.scheduler, view.caches = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config), ()
     long = {name: value for name, value in options.items() if name != "guidance_interval"}
     long |= {"num_inference_steps": reference_steps, "guidance_interval": (0.0, 1.0), "output_type": "latent"}

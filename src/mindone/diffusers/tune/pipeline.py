@@ -18,6 +18,7 @@ from ..jobs.wear import fingerprint
 from ..loading.int8 import QUANTIZATION
 from ..models.base import Model
 from ..pipelines import checks
+from ..schedulers.calibrated import CalibratedMultistepScheduler
 from ..utils.machine import instruction_sets, machine, versions
 from ..utils.types import Value
 from .candidates import FIXED_FORECASTS, FORECASTS, Candidate, Decoder, Space
@@ -193,6 +194,7 @@ class Tuner:
             self.clock.show("measuring " + ", ".join(changes))
             return self.seconds(self.start.changed(**changes)) < part * plain
 
+        may_calibrate = CalibratedMultistepScheduler.walks(pipe.scheduler.config)
         may_int8 = free and openvino and QUANTIZATION not in pipe.unet.config
         decoders: list[Decoder] = [""]
         if tiny_vae and gains(1.0, tiny_vae=tiny_vae):
@@ -203,7 +205,7 @@ class Tuner:
         return Space(
             branches=pipe.unet.skips,
             forecasts=FORECASTS if quality else FIXED_FORECASTS,
-            calibrated=(False, True) if quality else (False,),
+            calibrated=(False, True) if quality and may_calibrate else (False,),
             is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.unet.config.get("time_cond_proj_dim") is None,
             dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
             int8=(False, True) if may_int8 and self.clock.has() and gains(int8=True) else (False,),
