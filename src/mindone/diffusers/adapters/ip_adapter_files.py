@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..loading.fields import shown
 from ..loading.original.key_map import indices_after
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
+from ..utils.printable import shown
 from .lora_names import Shapes
 
 HEAD_CHANNELS = 64

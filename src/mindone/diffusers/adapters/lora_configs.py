@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..loading.fields import shown
+from ..utils.printable import shown
 
 METADATA = "lora_adapter_metadata"
 """The header entry in which diffusers keeps peft's configs, each name with its network before it: ``unet.r``."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..loading.fields import shown
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
+from ..utils.printable import shown
 from .lora_bases import looks_like
 from .lora_configs import (
     METADATA,

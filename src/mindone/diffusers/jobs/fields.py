@@ -17,10 +17,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function
 
+from ..utils.printable import shown
+
 F = TypeVar("F", bound="Fields")
 
-_LONGEST_VALUE = 60
-"""Characters of a refused value that its error message shows."""
 _MOST_LISTED = 16
 """Choices that an error message names."""
 
@@ -127,7 +127,7 @@ class Fields(BaseModel):
         except json.JSONDecodeError as error:
             raise ValueError(f"not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
         if not isinstance(values, dict):
-            raise ValueError(f"must be a JSON object of {', '.join(cls.model_fields)}; got {_shown(values)}")
+            raise ValueError(f"must be a JSON object of {', '.join(cls.model_fields)}; got {shown(values)}")
         return cls(**values)
 
 
@@ -150,13 +150,15 @@ def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, known, 1)
-        return f"unknown field {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
+        return f"unknown field {shown(name)}; " + (
+            f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        )
     if first["type"] == "missing":
         return f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
     if not name:  # a rule that concerns several fields names them itself
         return message
-    return f"{name} {message.replace('Input should', 'must')}, got {_shown(first['input'])}"
+    return f"{name} {message.replace('Input should', 'must')}, got {shown(first['input'])}"
 
 
 def listed(choices: Sequence[str], given: object) -> str:
@@ -168,8 +170,3 @@ def listed(choices: Sequence[str], given: object) -> str:
     return f"{', '.join(names[:_MOST_LISTED])}, … ({len(names)} in all)" + (
         f"; did you mean {near[0]!r}?" if near else ""
     )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"

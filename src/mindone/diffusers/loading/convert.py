@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..utils.files import whole_folder, write_json
+from ..utils.printable import shown
 from .clip_vocabulary import SIZE
 from .config import GENERATION_CONFIG_NAME, read_config, write_config
-from .fields import shown
 from .hub import MODEL_INDEX, Source, component_folder, component_names
 from .original import families
 from .original.autoencoder_names import autoencoder_key_map, is_attention_matrix

@@ -15,6 +15,7 @@ from pydantic import Field, Strict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..utils.errors import one_line
+from ..utils.printable import shown
 
 Flag = Annotated[bool, Strict()]
 """True or false; 0 and 1 are neither."""
@@ -56,12 +57,6 @@ def naming(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {one_line(str(error))}") from None
     except MemoryError:
         raise ValueError(f"{path}: what it describes does not fit into memory") from None
-
-
-def shown(value: object) -> str:
-    """A value as Python writes it, in one line of at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def listed(names: Iterable[str], room: int = 90) -> str:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .fields import shown
+from ..utils.printable import shown
 from .safetensors import StoredTensor
 from .weights import Weights
 

@@ -10,7 +10,7 @@
 import re
 from collections.abc import Callable, Iterable
 
-from .fields import shown
+from ..utils.printable import shown
 from .safetensors import StoredTensor
 
 _OLD_ATTENTION = re.compile(r"^(.*attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)$")

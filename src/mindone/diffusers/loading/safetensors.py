@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..utils.files import atomic_write
-from ..utils.printable import printable
-from .fields import shown
+from ..utils.printable import printable, shown
 
 AnyArray: TypeAlias = NDArray[Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..utils.files import write_json
-from .fields import shown
+from ..utils.printable import shown
 from .safetensors import StoredTensor, save_file
 from .upload import upload_folder
 from .weights import weight_names

@@ -11,9 +11,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..utils.printable import shown
 from .clip_vocabulary import SIZE, clip_tokenizer
 from .config import CONFIG_NAME, read_config
-from .fields import listed, naming, shown
+from .fields import listed, naming
 from .hub import MODEL_INDEX
 from .key_maps import clip_text_key
 from .original import families

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.files import write_json
+from ..utils.printable import shown
 from .config import Config
-from .fields import naming, read_fields, shown
+from .fields import naming, read_fields
 from .hub import resolve
 from .published_tokenizer import PublishedTokenizer
 from .tokenizer_files import WORD_END, SpecialTokens, Token, TokenizerFiles, byte_pair_encoding

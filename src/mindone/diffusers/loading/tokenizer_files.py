@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, Strict, StringConstraints
 
 from ..utils.files import read_json
-from .fields import Flag, Real, TokenId, read_fields, shown
+from ..utils.printable import shown
+from .fields import Flag, Real, TokenId, read_fields
 
 if TYPE_CHECKING:
     import tokenizers
@@ -187,7 +188,7 @@ def byte_pair_encoding(
             unk_token=unknown,
         )
     except Exception as error:  # tokenizers raises bare Exceptions
-        raise ValueError(f"the merges do not fit the vocabulary: {error}") from None
+        raise ValueError(f"the merges do not fit the vocabulary: {shown(str(error))}") from None
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]

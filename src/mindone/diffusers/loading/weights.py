@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator
 
+from ..utils.printable import shown
 from .config import read_config
-from .fields import listed, read_fields, shown
+from .fields import listed, read_fields
 from .key_maps import normalize_keys, normalize_tensor
 from .safetensors import FLOATING, SafetensorsFile, StoredTensor
 

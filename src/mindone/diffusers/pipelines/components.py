@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..loading.fields import shown
 from ..schedulers.registry import LIBRARY
+from ..utils.printable import shown
 
 INDEX_NAME = "model_index.json"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .shown import shown
+from ..utils.printable import shown
 
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "exp", "sigmoid")
 

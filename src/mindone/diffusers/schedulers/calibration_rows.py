@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from .shown import shown
+from ..utils.printable import shown
 
 Row: TypeAlias = Sequence[float]
 """A step: its timestep, the weight of the sample, and those of the x₀ predicted so far, the latest first."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, overload
 
 from ..loading.config import Config
 from ..loading.configurable import Configurable
-from ..loading.fields import naming
+from ..loading.fields import listed, naming
+from ..utils.printable import shown
 from ..utils.types import Value
 from . import foreign, options
 from .registry import LIBRARY, ShortName, declare, define
@@ -100,8 +101,8 @@ class ConfiguredScheduler(Configurable):
         define(str(name))
         found = CLASSES.get(str(name))
         if found is None or not issubclass(found, cls):
-            known = ", ".join({**LIBRARY, **CLASSES})
-            raise ValueError(f"unknown scheduler class {name!r}; the known ones are {known}")
+            known = listed({**LIBRARY, **CLASSES}, room=360)
+            raise ValueError(f"unknown scheduler class {shown(name)}; the known ones are {known}")
         return found
 
     @classmethod

@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Container, Mapping
 
 from ..utils import logging
-from .shown import shown
+from ..utils.printable import shown
 
 logger = logging.get_logger(__name__)
 

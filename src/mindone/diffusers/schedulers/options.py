@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from ..utils.printable import shown
 from . import spacing
-from .shown import shown
 
 Options = Mapping[str, Any]
 """Config fields by name; their values come from JSON."""

@@ -8,12 +8,22 @@ import re
 import shlex
 from collections.abc import Iterable
 
+_LONGEST_SHOWN = 80
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str) -> str:
     """The text in one line: each character that does not print becomes an escape such as ``\\n`` or ``\\x1b``."""
     return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def shown(value: object) -> str:
+    """A value of anybody's in an error message: as Python writes it, in one line, at most its first 80 characters."""
+    try:
+        text = printable(repr(value))
+    except ValueError:  # Python does not print integers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def shell_command(words: Iterable[str]) -> str:

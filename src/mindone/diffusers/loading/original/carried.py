@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...utils.files import read_json
+from ...utils.printable import shown
 from ..config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
-from ..fields import shown
 from ..hub import MODEL_INDEX
 from ..tokenizer import CLIPTokenizer
 

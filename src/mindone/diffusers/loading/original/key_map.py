@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from ..fields import shown
+from ...utils.printable import shown
 from ..safetensors import StoredTensor
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from ..fields import shown
+from ...utils.printable import shown
 from ..safetensors import ITEM_BYTES, StoredTensor
 from .key_map import KeyMap, indices_after, sides
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..fields import shown
+from ...utils.printable import shown
 from ..safetensors import StoredTensor
 from .key_map import sides
 

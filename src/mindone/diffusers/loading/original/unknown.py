@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from ..fields import listed, shown
+from ...utils.printable import shown
+from ..fields import listed
 
 _TELL_TALES = (
     ("double_blocks.0.img_attn.", "FLUX.1"),
