@@ -179,8 +179,6 @@ INFOTEXT = (
 
 def targets() -> dict[str, Target]:
     """Every reader, by name."""
-    from mindone.diffusers.utils.infotext import parse_infotext
-
     from adapter_cases import ip_adapter
     from lora_cases import kohya, layers, networks
     from mindone.diffusers import CLIPTokenizer
@@ -188,6 +186,7 @@ def targets() -> dict[str, Target]:
     from mindone.diffusers.adapters.lora_files import open_lora
     from mindone.diffusers.adapters.textual_inversion_files import open_textual_inversion
     from mindone.diffusers.batch.rows import read_rows
+    from mindone.diffusers.jobs.infotext import parse_infotext
     from mindone.diffusers.jobs.png import read_infotext, read_parameters
     from mindone.diffusers.jobs.profile import load_profile
     from mindone.diffusers.loading.convert import folder_to_file

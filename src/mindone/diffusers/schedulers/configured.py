@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, overload
 
 from ..loading.config import Config
 from ..loading.configurable import Configurable
-from ..loading.fields import listed, naming
+from ..loading.fields import naming
+from ..utils.errors import one_line
 from ..utils.printable import shown
 from ..utils.types import Value
 from . import foreign, options
@@ -101,8 +102,8 @@ class ConfiguredScheduler(Configurable):
         define(str(name))
         found = CLASSES.get(str(name))
         if found is None or not issubclass(found, cls):
-            known = listed({**LIBRARY, **CLASSES}, room=360)
-            raise ValueError(f"unknown scheduler class {shown(name)}; the known ones are {known}")
+            known = ", ".join({**LIBRARY, **CLASSES})
+            raise ValueError(one_line(f"unknown scheduler class {shown(name)}; the known ones are {known}"))
         return found
 
     @classmethod
