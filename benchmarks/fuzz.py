@@ -189,6 +189,7 @@ def targets() -> dict[str, Target]:
     from mindone.diffusers.jobs.infotext import parse_infotext
     from mindone.diffusers.jobs.png import read_infotext, read_parameters
     from mindone.diffusers.jobs.profile import load_profile
+    from mindone.diffusers.loading.config import read_config
     from mindone.diffusers.loading.convert import folder_to_file
     from mindone.diffusers.loading.safetensors import SafetensorsFile
     from mindone.diffusers.loading.single_file import open_single_file
@@ -214,7 +215,7 @@ def targets() -> dict[str, Target]:
         return CLIPTokenizer.from_pretrained(beside)("a red cat")
 
     def read_scheduler(path: Path) -> object:
-        scheduler = Scheduler.from_config(json.loads(path.read_text(encoding="utf-8")))
+        scheduler = Scheduler.from_config(read_config(path.parent, path.name))
         scheduler.set_timesteps(4)
         return scheduler
 
