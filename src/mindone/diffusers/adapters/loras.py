@@ -11,7 +11,6 @@ from .block_weights import BlockWeights, component_weight
 from .lora import NetworkLora, call_weights
 from .lora_matrices import lora_scale
 from .lora_sources import Tensors, find_lora
-from .unet_loras import UNet2DConditionModel as UNet2DConditionModel  # with its methods for LoRAs
 from .words import Words
 
 NETWORKS = ("unet", "text_encoder", "text_encoder_2")
@@ -69,16 +68,11 @@ class Loras:
                 word that is known already. Then nothing is loaded.
             FileNotFoundError: no such file, or several that could be meant.
         """
-        self._refuse_while_fused("load_lora_weights")
-        taken = self._loaded()
-        if adapter_name is None:
-            adapter_name = next(name for i in range(len(taken) + 1) if (name := f"default_{i}") not in taken)
+        self.refuse_while_fused("load_lora_weights")
+        if not hotswap or adapter_name is None:
+            adapter_name = self.new_name(adapter_name)
         if hotswap:
-            self._known([adapter_name])
-        elif adapter_name in taken:
-            raise ValueError(
-                f"an adapter {adapter_name!r} is loaded already; delete_adapters first, or take another name"
-            )
+            self.known([adapter_name])
         shapes = {name: network.published_shapes() for name, network in self._networks.items()}
         where = (weight_name, subfolder, use_safetensors, revision, cache_dir, local_files_only, token)
         file = find_lora(path_or_id_or_dict, *where)
@@ -114,8 +108,8 @@ class Loras:
         Raises:
             ValueError: a name that is not loaded, another number of weights, or a block that is not there.
         """
-        self._refuse_while_fused("set_adapters")
-        names = self._known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
+        self.refuse_while_fused("set_adapters")
+        names = self.known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
         several = isinstance(adapter_weights, list | tuple)
         weights: list[Weight] = list(adapter_weights) if several else [adapter_weights] * len(names)  # type: ignore
         if len(weights) != len(names):
@@ -158,8 +152,8 @@ class Loras:
         Raises:
             ValueError: one is not loaded, or is fused.
         """
-        names = self._known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
-        self._refuse_while_fused("delete_adapters")
+        names = self.known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
+        self.refuse_while_fused("delete_adapters")
         self._forget(names)
 
     def fuse(
@@ -185,8 +179,8 @@ class Loras:
         if safe_fusing:
             raise ValueError("safe_fusing must be False: weights that are no numbers are not looked for")
         networks = self._chosen(components)
-        self._refuse_while_fused("fuse_lora")
-        names = self.get_active() if adapter_names is None else self._known(list(adapter_names))
+        self.refuse_while_fused("fuse_lora")
+        names = self.get_active() if adapter_names is None else self.known(list(adapter_names))
         if not names or not set(names) <= set(self.get_active()):
             raise ValueError(f"fuse_lora fuses active adapters, which are {self.get_active()}; see set_adapters")
         for lora in networks:
@@ -216,7 +210,7 @@ class Loras:
         """
         if not weights:
             return nullcontext()
-        self._known(list(weights))
+        self.known(list(weights))
         loras = self._loras().items()
         return call_weights(
             {lora: lora.for_call({name: _weight(each, part) for name, each in weights.items()}) for part, lora in loras}
@@ -267,14 +261,27 @@ class Loras:
         if forgotten := [word for word in words if word in known]:
             self._words.unload(forgotten)
 
-    def _known(self, names: list[str]) -> list[str]:
+    # ---- checks ------------------------------------------------------------------------------------------------------
+
+    def new_name(self, adapter_name: str | None) -> str:
+        """The name for another adapter, ``default_0``, ``default_1``, … where none is given; raises if it is taken."""
+        taken = self._loaded()
+        if adapter_name in taken:
+            raise ValueError(
+                f"an adapter {adapter_name!r} is loaded already; delete_adapters first, or take another name"
+            )
+        return adapter_name or next(name for i in range(len(taken) + 1) if (name := f"default_{i}") not in taken)
+
+    def known(self, names: list[str]) -> list[str]:
+        """The names; raises ValueError where one is not loaded."""
         loaded = self._loaded()
         unknown = [name for name in names if name not in loaded]
         if unknown:
             raise ValueError(f"no adapter {', '.join(map(repr, unknown))} is loaded; loaded are {loaded}")
         return names
 
-    def _refuse_while_fused(self, method: str) -> None:
+    def refuse_while_fused(self, method: str) -> None:
+        """Raises ValueError, which names the method, where something is fused."""
         fused = sorted(self.fused)
         if fused:
             raise ValueError(f"{method} is not possible while {', '.join(map(repr, fused))} is fused; call unfuse_lora")

@@ -13,6 +13,8 @@ from .block_weights import BlockWeights
 from .lora import NetworkLora
 from .lora_names import UNET
 from .lora_sources import Tensors, find_lora
+from .loras import Loras
+from .words import Words
 
 logger = logging.get_logger(__name__)
 
@@ -56,16 +58,13 @@ class _Methods(UNet2DConditionModel):
         file = find_lora(path_or_id_or_dict, *where)
         if file.words():
             logger.warning("%s has words (textual inversions), which pipe.load_lora_weights loads", file.source)
-        lora = _unfused(self, "load_lora_adapter")
-        name = adapter_name or next(
-            name for i in range(len(lora.loaded) + 1) if (name := f"default_{i}") not in lora.loaded
-        )
-        if name in lora.loaded:
-            raise ValueError(f"an adapter {name!r} is loaded already; delete_adapters first, or take another name")
+        loras = _loras(self)
+        loras.refuse_while_fused("load_lora_adapter")
+        name = loras.new_name(adapter_name)
         own = file.of_component(UNET)
         if file.tensors and not own.tensors:
             raise ValueError(f"{file.source} has nothing for a UNet; pipe.load_lora_weights loads it for text encoders")
-        lora.load(name, own.layers({UNET: self.published_shapes()})[UNET])
+        self.put_on.of(NetworkLora).load(name, own.layers({UNET: self.published_shapes()})[UNET])
 
     def load_attn_procs(self, path_or_id_or_dict: str | os.PathLike[str] | Tensors, **options: Value) -> None:
         """The older name of `load_lora_adapter`, with the same options."""
@@ -77,12 +76,7 @@ class _Methods(UNet2DConditionModel):
         Raises:
             ValueError: a name that is not loaded, another number of weights, or a block that is not there.
         """
-        lora = _unfused(self, "set_adapters")
-        names = _known(lora, [adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
-        every: list[BlockWeights | None] = [*weights] if isinstance(weights, (list, tuple)) else [weights] * len(names)  # type: ignore
-        if len(every) != len(names):
-            raise ValueError(f"weights must hold one for each of {len(names)} adapters, got {len(every)}")
-        lora.set_active({name: 1.0 if weight is None else weight for name, weight in zip(names, every)})
+        _loras(self).set_active(adapter_names, weights)
 
     def set_adapter(self, adapter_name: str | Sequence[str]) -> None:
         """Make one adapter the active one, or several, with the weight 1; raises as `set_adapters`."""
@@ -94,8 +88,10 @@ class _Methods(UNet2DConditionModel):
 
     def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
         """Unload these adapters. Raises ValueError where one is not loaded, or some are fused."""
-        lora = _unfused(self, "delete_adapters")
-        lora.delete(_known(lora, [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)))
+        loras = _loras(self)
+        loras.refuse_while_fused("delete_adapters")
+        names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
+        self.put_on.of(NetworkLora).delete(loras.known(names))
 
     def disable_lora(self) -> None:
         """Draw as without adapters; nothing is compiled again."""
@@ -119,13 +115,7 @@ class _Methods(UNet2DConditionModel):
         Raises:
             ValueError: no active adapter to fuse, some are fused already, or ``safe_fusing``, which is not here.
         """
-        if safe_fusing:
-            raise ValueError("safe_fusing must be False: weights that are no numbers are not looked for")
-        lora = _unfused(self, "fuse_lora")
-        names = lora.active if adapter_names is None else list(adapter_names)
-        if not names or not set(names) <= set(lora.active):
-            raise ValueError(f"fuse_lora fuses active adapters, which are {lora.active}; see set_adapters")
-        lora.fuse(names, lora_scale)
+        _loras(self).fuse(("unet",), lora_scale, safe_fusing, adapter_names)
 
     def unfuse_lora(self) -> None:
         """Take what was fused out of the weights again, which are then as they were, bit for bit."""
@@ -137,20 +127,9 @@ class _Methods(UNet2DConditionModel):
         lora.delete(list(lora.loaded))
 
 
-def _unfused(unet: UNet2DConditionModel, method: str) -> NetworkLora:
-    lora = unet.put_on.of(NetworkLora)
-    if lora.fused:
-        raise ValueError(
-            f"{method} is not possible while {', '.join(map(repr, lora.fused))} is fused; call unfuse_lora"
-        )
-    return lora
-
-
-def _known(lora: NetworkLora, names: list[str]) -> list[str]:
-    unknown = [name for name in names if name not in lora.loaded]
-    if unknown:
-        raise ValueError(f"no adapter {', '.join(map(repr, unknown))} is loaded; loaded are {list(lora.loaded)}")
-    return names
+def _loras(unet: UNet2DConditionModel) -> Loras:
+    """Those of the UNet alone; the words that came with them are a pipeline's."""
+    return Loras({"unet": unet}, Words({}))
 
 
 for _name, _method in vars(_Methods).items():

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..adapters.image_prompts import IPAdapters
 from ..adapters.loras import NETWORKS, Loras
+from ..adapters.unet_loras import UNet2DConditionModel as UNet2DConditionModel  # with its methods for LoRAs
 from ..adapters.words import Words
 from ..engines import Array, Engine
 from ..loading.config import Config
