@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 
 from golden.schedulers_cases import CASES, DEIS, LATENT, Case, trajectory
-from mindone.diffusers.schedulers import EDMEulerScheduler, LMSDiscreteScheduler, Scheduler
+from mindone.diffusers.schedulers import (
+    EDMEulerScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LMSDiscreteScheduler,
+    Scheduler,
+)
 from published_api import OURS_ALONE
 from test_schedulers import KINDS, TOLERANCE, our_run, tolerance
 
 PUBLISHED = [kind for kind in KINDS if kind.__name__ not in OURS_ALONE]
+OF_OTHER_LEVELS = [EDMEulerScheduler, FlowMatchEulerDiscreteScheduler]
 
 pytestmark = pytest.mark.oracle
 
@@ -57,7 +63,7 @@ def test_saved_configs_load_in_the_reference_and_back(cls: type, tmp_path: Path)
     assert {name: back.config[name] for name in cls.defaults} == options
 
 
-@pytest.mark.parametrize("cls", [*PUBLISHED, EDMEulerScheduler], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [*PUBLISHED, *OF_OTHER_LEVELS], ids=lambda cls: cls.__name__)
 def test_defaults_are_the_references(cls: type) -> None:
     import diffusers
 
@@ -138,13 +144,13 @@ def test_runs_of_5_to_50_steps_visit_the_references_timesteps(cls: type, spacing
 
 
 @pytest.mark.parametrize("option", [{}, {"use_karras_sigmas": True}], ids=["plain", "karras"])
-@pytest.mark.parametrize("cls", [*PUBLISHED, EDMEulerScheduler], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [*PUBLISHED, *OF_OTHER_LEVELS], ids=lambda cls: cls.__name__)
 def test_a_run_from_a_noised_picture_is_the_references(cls: type, option: dict[str, bool]) -> None:
     from golden.make_schedulers import reference_run
 
     if not option.keys() <= cls.defaults.keys() or cls is LMSDiscreteScheduler:  # it weighs its first slopes otherwise
         return
-    betas = {} if cls is EDMEulerScheduler else LATENT
+    betas = {} if cls in OF_OTHER_LEVELS else LATENT
     plms = {"skip_prk_steps": True} if "skip_prk_steps" in cls.defaults else {}
     case = Case("middle", cls.__name__, {**betas, **option, **plms}, {"begin": 4 * cls.order}, {})
     run = {"num_inference_steps": 10}

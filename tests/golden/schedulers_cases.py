@@ -295,8 +295,10 @@ def trajectory(
         if hasattr(scheduler, "set_begin_index"):  # the reference's DDIM has none
             scheduler.set_begin_index(begin)
         picture = np.random.default_rng(NOISE_SEED).standard_normal(SHAPE).astype(np.float32)
-        add_noise = getattr(scheduler, "add_noise", None) or scheduler.scale_noise
-        sample = add_noise(native(picture), native(noise), timesteps[:1])
+        if hasattr(scheduler, "add_noise"):
+            sample = scheduler.add_noise(native(picture), native(noise), timesteps[:1])
+        else:  # the reference's flow scheduler
+            sample = scheduler.scale_noise(native(picture), timesteps[:1], native(noise))
     for timestep in timesteps:
         scale = getattr(scheduler, "scale_model_input", lambda sample, timestep: sample)
         scaled = np.asarray(scale(sample, timestep))
