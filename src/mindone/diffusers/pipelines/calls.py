@@ -191,7 +191,7 @@ class OriginalSteps:
 
 
 @dataclass(frozen=True)
-class Start:
+class DenoisingStart:
     """Where another pipeline stopped."""
 
     denoising_start: float | None = argument(
@@ -202,7 +202,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class End:
+class DenoisingEnd:
     """Where another pipeline goes on."""
 
     denoising_end: float | None = argument(
@@ -211,7 +211,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Guidance:
+class GuidanceScale:
     """How closely to follow the text."""
 
     guidance_scale: float | None = argument(
@@ -322,7 +322,7 @@ class Adapters:
 
 
 @dataclass(frozen=True)
-class Control:
+class Following:
     """How to follow a ControlNet's picture."""
 
     controlnet_conditioning_scale: Scales = argument(
@@ -403,7 +403,7 @@ class OwnSteps(Sigmas, Timesteps, Steps):
 
 
 @dataclass(frozen=True)
-class Sampled(Generator, Eta, Count, Negative, Guidance):
+class Sampled(Generator, Eta, Count, Negative, GuidanceScale):
     """What every task has in the middle."""
 
 
@@ -445,7 +445,7 @@ class LatentConsistencyCall(
     Latents,
     Generator,
     Count,
-    Guidance,
+    GuidanceScale,
     Timesteps,
     OriginalSteps,
     Steps,
@@ -483,7 +483,7 @@ class EditCall(
     Count,
     Negative,
     ImageGuidance,
-    Guidance,
+    GuidanceScale,
     Steps,
     EditedImage,
     Prompt,
@@ -519,14 +519,14 @@ class MaskCall(
 
 @dataclass(frozen=True)
 class ControlCall(
-    Ending, Control, Shown, PicturePrompts, BothEmbeds, Latents, Sampled, OwnSteps, Size, FollowedImage, Prompt
+    Ending, Following, Shown, PicturePrompts, BothEmbeds, Latents, Sampled, OwnSteps, Size, FollowedImage, Prompt
 ):
     """A text and a picture to follow to images."""
 
 
 @dataclass(frozen=True)
 class ControlImageCall(
-    Ending, Control, Shown, PicturePrompts, BothEmbeds, Sampled, Steps, Strength, Size, ControlImage, Image, Prompt
+    Ending, Following, Shown, PicturePrompts, BothEmbeds, Sampled, Steps, Strength, Size, ControlImage, Image, Prompt
 ):
     """A text, a picture to start from and one to follow to images."""
 
@@ -537,7 +537,7 @@ class ControlImageCall(
 class ControlMaskCall(
     Fill,
     Ending,
-    Control,
+    Following,
     Shown,
     PicturePrompts,
     BothEmbeds,
@@ -563,7 +563,7 @@ class Arguments(
     Fill,
     Ending,
     Rescale,
-    Control,
+    Following,
     Shown,
     PicturePrompts,
     BothEmbeds,
@@ -573,9 +573,9 @@ class Arguments(
     Count,
     Negative,
     ImageGuidance,
-    Guidance,
-    End,
-    Start,
+    GuidanceScale,
+    DenoisingEnd,
+    DenoisingStart,
     OwnSteps,
     OriginalSteps,
     Strength,
