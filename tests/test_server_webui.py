@@ -394,3 +394,28 @@ def test_every_scheduler_is_asked_for_as_it_is_listed(client):
         for written in (schedules[schedule or "Automatic"], schedule.upper() or None):
             asked = Txt2Img(sampler_name=sampler, scheduler=written).job_fields(Overrides())["scheduler"]
             assert asked == name, (sampler, written)
+
+
+# ---- warnings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("large", "unguided"),
+    [
+        ({"width": 128, "height": 64}, {"cfg_scale": 1, "negative_prompt": "lowres"}),
+        ({"size": "128x64"}, {"guidance_scale": 1, "negative_prompt": "lowres"}),
+    ],
+    ids=["webui", "openai"],
+)
+def test_the_answer_warns_of_sizes_above_the_trained_one_and_of_what_has_no_effect(client, large, unguided):
+    def warnings(fields: dict) -> list[str]:
+        if "size" in large:
+            given = {"prompt": "a red cat", "size": "64x64", "steps": 2, "seed": 1, **fields}
+            drawn = client.post("/v1/images/generations", json=given)
+            assert drawn.status_code == 200, drawn.text
+            return drawn.json().get("warnings", [])
+        return json.loads(answer(client, "txt2img", {**DRAW, **fields})["info"])["warnings"]
+
+    assert warnings({}) == []
+    assert warnings(large) == ["128×64 is more than the 64×64 that the network was trained on: expect repetitions"]
+    assert warnings(unguided) == ["negative_prompt has no effect at guidance_scale 1, which is no guidance"]

@@ -106,7 +106,7 @@ def generate(
     say(f"loading {job.model}…")
     pipe = jobs.load(job)
     if warning := larger_than_trained(pipe, job, pictures):
-        get_logger(__name__).warning(warning)
+        get_logger(__name__).warning(f"{warning}; {_instead(job)}")
     if found is not None:
         from ..jobs.wear import warn
 
@@ -144,6 +144,13 @@ def _write(place: Destination, images: list[Image], job: Job, about: Mapping[str
 
 def _is_typed(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
+def _instead(job: Job) -> str:
+    """How to draw a large image without repetitions."""
+    if job.upscale is None:
+        return "--upscale draws at its own size and enlarges that"
+    return f"leave out --strength {job.strength:g}, so that its second pass draws nothing anew"
 
 
 def _read_pictures(job: Job) -> Pictures | None:

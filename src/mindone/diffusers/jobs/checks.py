@@ -158,11 +158,7 @@ def larger_than_trained(view: Component, job: Job, pictures: Pictures | None) ->
     if all(side <= _ABOVE_TRAINED * most for side, most in zip(size, outline.trained)):
         return None
     own = f"{outline.trained[1]}×{outline.trained[0]}"
-    if job.upscale is not None:
-        hint = f"leave out --strength {job.strength:g}, so that its second pass draws nothing anew"
-    else:
-        hint = "--upscale draws at its own size and enlarges that"
-    return f"{size[1]}×{size[0]} is more than the {own} that the network was trained on: expect repetitions; {hint}"
+    return f"{size[1]}×{size[0]} is more than the {own} that the network was trained on: expect repetitions"
 
 
 def _outline_of(view: Component) -> Outline | None:

@@ -114,14 +114,20 @@ def _steps(view: Component, job: Job) -> int:
     return int(job.steps or len(job.calibration) or view.usual("num_inference_steps"))
 
 
-def warnings_of(pipe: Pipeline, job: Job) -> tuple[str, ...]:
-    """What a job's prompts say that its pipeline's text encoders do not read: a sentence for each that is cut."""
-    view: Component = pipe
-    if job.prompt_weights:
-        return ()
-    texts = (job.prompt, job.negative_prompt or "")
-    lost = [tower.lost(tower.ids(text)) for tower in view.text_towers for text in texts]
-    return tuple(dict.fromkeys(sentence for sentence in lost if sentence is not None))
+def warnings_of(pipe: Pipeline, job: Job, pictures: Pictures | None = None) -> tuple[str, ...]:
+    """What of a job has no effect or will not look well: a sentence for each.
+
+    That is a size above the one that the network was trained on, a negative prompt without guidance, and what a prompt
+    says beyond the text encoders' length.
+    """
+    from .checks import larger_than_trained
+
+    view = _for_task(pipe, job)
+    said = [larger_than_trained(view, job, pictures), _lost_negative(view, job)]
+    if not job.prompt_weights:
+        texts = (job.prompt, job.negative_prompt or "")
+        said += [tower.lost(tower.ids(text)) for tower in view.text_towers for text in texts]
+    return tuple(dict.fromkeys(sentence for sentence in said if sentence is not None))
 
 
 def draw(
@@ -179,8 +185,9 @@ def _images(
     job = jobs[0]
     pictures = pictures or read_pictures(job)
     unguided = _unguided(view, job)
-    if unguided and any(each.negative_prompt for each in jobs):
-        _warn_once(f"negative_prompt has no effect {unguided}")
+    for lost in dict.fromkeys(_lost_negative(view, each) for each in jobs):
+        if lost is not None:
+            _warn_once(lost)
     height, width = pictures.size(job.height, job.width, view.vae_scale_factor)
     if height is not None and width is not None:
         check_size(view, height, width)
@@ -226,6 +233,12 @@ def _embeds(view: Component, jobs: Sequence[Job]) -> dict[str, object]:
     guided = False if _unguided(view, jobs[0]) else None
     texts = ([job.prompt for job in jobs], None if guided is False else jobs[0].negative_prompt)
     return encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)
+
+
+def _lost_negative(view: Component, job: Job) -> str | None:
+    """What to say of a negative prompt that nothing guides away from; None where something does."""
+    unguided = _unguided(view, job) if job.negative_prompt else ""
+    return f"negative_prompt has no effect {unguided}" if unguided else None
 
 
 def _unguided(view: Component, job: Job) -> str:

@@ -73,7 +73,7 @@ class LocalBackend:
             logger.exception("drawing failed")
             raise Refusal(500, "drawing failed; the server's log says why") from None
         seconds, models = time.monotonic() - began, len(list(self._pipelines))
-        return Drawn(job, images, began - asked, seconds, models, warnings_of(pipe, job))
+        return Drawn(job, images, began - asked, seconds, models, warnings_of(pipe, job, pictures))
 
     def heed(self, ticket: Ticket) -> None:
         """The ticket is looked at after every step."""

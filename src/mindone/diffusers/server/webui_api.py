@@ -176,6 +176,7 @@ def _info(ticket: Ticket, images: list[Image], texts: list[str]) -> dict[str, ob
         "batch_size": job.num_images,
         "infotexts": texts,
         "index_of_first_image": 0,
+        "warnings": list(ticket.warnings),
     }
 
 
