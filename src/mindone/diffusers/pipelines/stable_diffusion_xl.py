@@ -205,12 +205,15 @@ class StableDiffusionXL(Pipeline):
             call.clip_skip,
         )
         images = embeds.shape[0]
+        rows = [ids] * images
+        if run.do_classifier_free_guidance:
+            rows = [negative_ids] * images * (run.guided_rows - 1) + rows
         run.tensors |= {
             "prompt_embeds": run.rows_of(embeds, negative_embeds),
             "negative_prompt_embeds": negative_embeds,
             "add_text_embeds": run.rows_of(pooled, negative_pooled),
             "negative_pooled_prompt_embeds": negative_pooled,
-            "add_time_ids": run.rows_of(*(np.array([row] * images, np.float32) for row in (ids, negative_ids))),
+            "add_time_ids": np.array(rows, np.float32),
         }
         embed_guidance(run, images)
 
