@@ -23,12 +23,25 @@ def saved(format, image=None, **options):
     return file.getvalue()
 
 
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def with_chunk(added, times):
+    """A PNG file with a chunk, so many times, behind its header."""
+    content = saved("PNG")
+    return content[:33] + added * times + content[33:]
+
+
+def with_scans(times):
+    """A progressive JPEG file whose last scan comes so many times more."""
+    content = saved("JPEG", NOISE, progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * times + content[-2:]
+
+
 def bomb(side):
     """A PNG file of a few bytes whose header names a square of so many pixels."""
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
@@ -63,6 +76,35 @@ def test_what_is_too_large_or_broken_is_refused(content, message):
     with pytest.raises(ValueError) as caught:
         decode_picture(content, "x")
     assert message in str(caught.value) and isinstance(caught.value, PictureTooLarge) == ("8192" in message)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (with_scans(64), "x has more than 64 scans; save the picture again"),
+        (b"\xff\xd8" + b"\xff\xe0\0\2" * 10_000, "x has more than 10,000 segments; save the picture again"),
+        (with_chunk(chunk(b"prVt", b""), 100_000), "x has more than 100,000 chunks; save the picture again"),
+    ],
+    ids=["scans", "segments", "chunks"],
+)
+def test_a_picture_that_is_made_to_be_slow_is_refused(content, message):
+    with pytest.raises(ValueError) as caught:
+        decode_picture(content, "x")
+    assert str(caught.value) == message
+
+
+def test_a_progressive_picture_with_a_thumbnail_is_read():
+    """The thumbnail is a picture of its own, whose scans are not gone over."""
+    scans = b"Exif\0\0" + b"\xff\xda\0\2" * 100
+    assert decode_picture(saved("JPEG", NOISE, progressive=True, exif=scans), "x").size == NOISE.size
+    assert decode_picture(with_scans(20), "x").size == NOISE.size
+
+
+@pytest.mark.parametrize("kind, content", [(b"iCCP", b"a\0\0"), (b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0")])
+def test_what_would_be_decompressed_beside_the_pixels_is_left_out(kind, content, monkeypatch):
+    monkeypatch.setattr("PIL.PngImagePlugin._safe_zlib_decompress", lambda _: pytest.fail("it was decompressed"))
+    picture = decode_picture(with_chunk(chunk(kind, content + zlib.compress(bytes(1000))), 2), "x")
+    assert picture.tobytes() == Image.open(io.BytesIO(saved("PNG"))).tobytes()
 
 
 def test_the_server_reads_pictures_with_the_same_reader():

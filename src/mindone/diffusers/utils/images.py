@@ -11,7 +11,8 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .fetching import fetch
-from .png_texts import without_texts
+from .jpeg_scans import check_scans
+from .png_texts import for_pixels
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MOST_SIDE = 2**14
@@ -79,7 +80,8 @@ def _upright(picture: Image.Image, in_place: bool = False) -> Image.Image:
 def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Image.Image:
     """A picture, upright, from the bytes of a file by anybody; it is decoded only if its header is within bounds.
 
-    It is decoded once, without copies on the way, and without its texts, which would be decompressed.
+    It is decoded once, without copies on the way, and without its texts and colour profile, which
+    would be decompressed.
 
     Args:
         content: a PNG, JPEG or WebP file. Of the formats that Pillow reads by themselves others start programs (EPS
@@ -89,12 +91,17 @@ def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Ima
 
     Raises:
         PictureTooLarge: its header names more pixels.
-        ValueError: it is in no such format, is animated, or is damaged.
+        ValueError: it is in no such format, is animated, is damaged, or is made to be slow.
     """
+    try:
+        check_scans(content)
+        pixels = for_pixels(content)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bounds below say it
-            picture = Image.open(io.BytesIO(without_texts(content)), formats=FORMATS)
+            picture = Image.open(io.BytesIO(pixels), formats=FORMATS)
         if max(picture.size) > most_side or picture.width * picture.height > MOST_PICTURE_PIXELS:
             size = f"{picture.width}×{picture.height}"
             raise PictureTooLarge(f"{name} is {size}; at most {_most(most_side)} is taken")

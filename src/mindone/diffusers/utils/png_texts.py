@@ -18,6 +18,8 @@ _MOST_CHUNKS = 100_000
 """A file with more chunks counts as damaged: encoders write pixels in chunks of 8 kB and more."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+_ANCILLARY_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
+"""Transparency, orientation, and what tells that a picture is animated."""
 _PIECE = 2**16
 
 
@@ -63,22 +65,27 @@ def read_png_texts(file: BinaryIO, keywords: Collection[str]) -> PngTexts:
     raise ValueError(f"a damaged PNG: it has more than {_MOST_CHUNKS:,} chunks")
 
 
-def without_texts(content: bytes) -> bytes:
-    """A PNG file without its text chunks, for a reader that would decompress them all; other files as they are.
+def for_pixels(content: bytes) -> bytes:
+    """A PNG file with the chunks alone that its pixels and its orientation need; other files as they are.
 
-    A file that is cut off stays cut off.
+    A reader would decompress the others: texts and colour profiles. A file that is cut off stays cut off.
+
+    Raises:
+        ValueError: it has too many chunks.
     """
     if not content.startswith(_SIGNATURE):
         return content
     parts, view, start, kept = [], memoryview(content), len(_SIGNATURE), 0
-    while start + 8 <= len(content):
+    for _ in range(_MOST_CHUNKS):
+        if start + 8 > len(content):
+            return b"".join([*parts, view[kept:]]) if parts else content
         length, kind = struct.unpack_from(">I4s", content, start)
         end = start + 12 + length
-        if kind in _TEXT_KINDS:
+        if kind.isalpha() and kind[:1].islower() and kind not in _ANCILLARY_KEPT:
             parts.append(view[kept:start])
             kept = min(end, len(content))
         start = end
-    return b"".join([*parts, view[kept:]]) if parts else content
+    raise ValueError(f"has more than {_MOST_CHUNKS:,} chunks; save the picture again")
 
 
 def _next_chunk(file: BinaryIO, most: int) -> tuple[bytes, bytes]:
