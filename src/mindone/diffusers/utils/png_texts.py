@@ -75,7 +75,8 @@ def for_pixels(content: bytes) -> bytes:
     """
     if not content.startswith(_SIGNATURE):
         return content
-    parts, view, start, kept = [], memoryview(content), len(_SIGNATURE), 0
+    parts: list[bytes | memoryview] = []
+    view, start, kept = memoryview(content), len(_SIGNATURE), 0
     for _ in range(_MOST_CHUNKS):
         if start + 8 > len(content):
             return b"".join([*parts, view[kept:]]) if parts else content
