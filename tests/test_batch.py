@@ -293,6 +293,40 @@ def test_an_image_that_is_no_longer_whole_is_drawn_again(drawings, content):
     assert read_job(path) == listed[1]
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link to a file", "link to a folder", "link to nothing"])
+def test_only_regular_files_count_and_what_lies_outside_is_left_alone(drawings, kind):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("a system without pipes and links in folders")
+    run([job()], "elsewhere")
+    [name] = images("elsewhere")
+    outside, there = Path("elsewhere", name).absolute(), Path("out", name)
+    content = outside.read_bytes()
+    there.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(there)
+    else:
+        there.symlink_to({"link to a file": outside, "link to a folder": outside.parent}.get(kind, Path("/nowhere")))
+    assert LocalFolder(Path("out")).names() == set()
+    with pytest.raises(OSError, match=r"is a (symbolic link|pipe, a device or a folder), not a file"):
+        LocalFolder(Path("out")).read(name)
+    assert run([job()], "out").drawn == 1
+    assert there.is_file() and not there.is_symlink() and read_job(there) == job()
+    assert outside.read_bytes() == content and images("elsewhere") == {name}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_manifest_that_is_no_regular_file_is_refused(drawings, kind):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("a system without pipes and links in folders")
+    Path("out").mkdir()
+    Path("victim").write_text("no line end")
+    manifest = Path("out/manifest.jsonl")
+    os.mkfifo(manifest) if kind == "pipe" else manifest.symlink_to(Path("victim").absolute())
+    with pytest.raises(OSError, match=r"manifest\.jsonl is a .*, not a file; remove it, or give another --output"):
+        run([job()], "out")
+    assert drawings == [] and Path("victim").read_text() == "no line end"
+
+
 def test_a_manifest_that_is_not_text_is_refused_by_its_line(drawings):
     Path("out").mkdir()
     Path("out/manifest.jsonl").write_bytes(b"{}\n\xff\n")

@@ -109,6 +109,12 @@ def test_a_job_cannot_be_changed_in_place():
         ({"prompt": None}, "prompt must be a valid string, got None"),
         ({"steps": 0}, "steps must be greater than or equal to 1, got 0"),
         ({"steps": "many"}, "steps must be a valid integer"),
+        ({"lora": ["a.safetensors"] * 65}, "lora Tuple should have at most 64 items"),
+        (
+            {"model": "\ud800"},
+            r"model must be a valid string, unable to parse raw data as a unicode string, got '\ud800'",
+        ),
+        ({"clip_skip": 10**30}, "clip_skip must be less than or equal to 1000, got 1000"),
         ({"seed": -1}, "seed must be greater than or equal to 0, got -1"),
         ({"dtype": "int8"}, "dtype must be 'float32', 'float16' or 'bfloat16', got 'int8'"),
         ({"scheduler": "dimd"}, "scheduler must be 'ddim', 'ddpm', "),

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import stat
 import time
 import uuid
 from pathlib import Path
@@ -89,7 +90,11 @@ def log_text(content: bytes, path: object) -> str:
 
 
 class LocalFolder:
-    """A folder on this machine. What a killed process left half-written is cleared away when its log is opened."""
+    """A folder on this machine. What a killed process left half-written is cleared away when its log is opened.
+
+    Only regular files in it count: a pipe could block a batch for good, and a symbolic link lead it out of the folder.
+    A file that is written replaces them.
+    """
 
     is_local = True
 
@@ -100,15 +105,17 @@ class LocalFolder:
 
     def names(self) -> set[str]:
         """See `Output`."""
-        return set(os.listdir(self.path))
+        with os.scandir(self.path) as entries:
+            return {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
 
     def read(self, name: str) -> bytes:
         """See `Output`."""
-        return (self.path / name).read_bytes()
+        with os.fdopen(_opened_regular(self.path / name, os.O_RDONLY), "rb") as file:
+            return file.read()
 
     def write(self, name: str, content: bytes) -> None:
         """See `Output`."""
-        with atomic_write(self.path / name) as file:
+        with atomic_write(self.path / name, follows_links=False) as file:
             file.write(content)
 
     def open_log(self, name: str) -> "LocalLog":
@@ -123,12 +130,26 @@ class LocalFolder:
         return str(self.path)
 
 
+def _opened_regular(path: Path, flags: int) -> int:
+    """The descriptor of a file that is no link, no pipe and no device; raises OSError for those."""
+    if path.is_symlink():
+        raise OSError(f"{path} is a symbolic link, not a file; remove it, or give another --output")
+    # A link that comes in between, and a pipe that nobody writes to.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is a pipe, a device or a folder, not a file; remove it, or give another --output")
+    return descriptor
+
+
 class LocalLog:
     """A file whose lines are on the disk once they are added; locked, so that no two processes draw the same jobs."""
 
     def __init__(self, path: Path):
         self._path = path
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  it stays open, and locked, until close()
+        descriptor = _opened_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self._file = os.fdopen(descriptor, "a+b", buffering=0)  # it stays open, and locked, until close()
         if fcntl is not None:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,6 +21,8 @@ from ..utils.printable import shown
 
 F = TypeVar("F", bound="Fields")
 
+LONGEST_TEXT = 10**5
+"""The most characters of any text."""
 _MOST_LISTED = 16
 """Choices that an error message names."""
 
@@ -64,7 +66,8 @@ class Fields(BaseModel):
             that names the field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # A bound on texts also refuses half a surrogate pair, which JSON can write and no encoding has.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_max_length=LONGEST_TEXT)
 
     def __init__(self, **values: object):
         try:

@@ -29,6 +29,11 @@ MOST_IMAGES = 10**5
 LARGEST_SEED = 2**64 - 1
 LONGEST_PROMPT = 10**5
 """The most characters of a prompt."""
+MOST_STEPS = 1000
+LAST_TIMESTEP = 10**6
+"""The most timesteps that any model was trained with."""
+MOST_VALUES = 64
+"""The most values of a field that takes several."""
 
 SchedulerName = Annotated[str, OneOf(SHORT_NAMES, listed)]
 
@@ -85,16 +90,18 @@ class PipelineKey(Fields):
     lora: Annotated[
         tuple[str, ...],
         Field(
+            max_length=MOST_VALUES,
             description="A LoRA's file, folder or hub id, and after a colon its weight (1 by default), or two: of the "
-            "text encoders and of the UNet; again for each further one."
+            "text encoders and of the UNet; again for each further one.",
         ),
         Option(metavar="PATH:WEIGHT"),
     ] = ()
     controlnet: Annotated[
         tuple[str, ...],
         Field(
+            max_length=MOST_VALUES,
             description="A ControlNet's folder, hub id or FILE.safetensors, for what --control names; again for each "
-            "further one."
+            "further one.",
         ),
         _PATH,
     ] = ()
@@ -109,7 +116,11 @@ class PipelineKey(Fields):
     ] = False
     token_downsampling: Annotated[
         int | None,
-        Field(ge=1, description="Attend only to every N-th row and column at the UNet's largest level; N is 2 or 3."),
+        Field(
+            ge=1,
+            le=MOST_PIXELS,
+            description="Attend only to every N-th row and column at the UNet's largest level; N is 2 or 3.",
+        ),
         Option(unset="all of them"),
     ] = None
 
@@ -139,13 +150,14 @@ class Drawing(Fields):
     ] = None
     steps: Annotated[
         int | None,
-        Field(ge=1, le=1000, description="Denoising steps: fewer are faster."),
+        Field(ge=1, le=MOST_STEPS, description="Denoising steps: fewer are faster."),
         Option(unset="the pipeline's", argument="num_inference_steps"),
     ] = None
     last_timestep: Annotated[
         int | None,
         Field(
             ge=0,
+            le=LAST_TIMESTEP,
             description="Where the last step is taken, of 1000 timesteps of training; 20 to 50 make runs of few steps "
             "much better.",
         ),
@@ -154,8 +166,9 @@ class Drawing(Fields):
     calibration: Annotated[
         tuple[str, ...],
         Field(
+            max_length=MOST_STEPS,
             description="DPM-Solver++ steps with weights that were found for this model, one after the other: `tune` "
-            "writes them into profiles."
+            "writes them into profiles.",
         ),
         Option(metavar="TIMESTEP:WEIGHT:WEIGHT…"),
     ] = ()
@@ -172,9 +185,10 @@ class Drawing(Fields):
     cache: Annotated[
         tuple[str, ...],
         Field(
+            max_length=MOST_VALUES,
             description="What the UNet may skip: features, deepcache:INTERVAL:BRANCH:ORDER; steps, "
             "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD; guidance, "
-            "guidance:INTERVAL:ORDER:FIRST; one of each, and the numbers are optional."
+            "guidance:INTERVAL:ORDER:FIRST; one of each, and the numbers are optional.",
         ),
         Option(metavar="NAME[:NUMBER…]"),
     ] = ()
@@ -190,7 +204,7 @@ class Drawing(Fields):
     ] = None
     clip_skip: Annotated[
         int | None,
-        Field(ge=0, description="Leave out this many of the text encoder's last layers."),
+        Field(ge=0, le=1000, description="Leave out this many of the text encoder's last layers."),
         Option(argument="clip_skip"),
     ] = None
 
@@ -233,7 +247,7 @@ def check_calibration(
     Raises:
         ValueError: as said.
     """
-    check_rows(parse_rows(calibration), 10**6)
+    check_rows(parse_rows(calibration), LAST_TIMESTEP)
     if steps not in (None, len(calibration)):
         raise ValueError(f"calibration has {len(calibration)} steps and steps is {steps}; leave steps out")
     if scheduler not in (None, "dpm++"):
@@ -297,6 +311,7 @@ class Job(Drawing, PipelineKey):
         int | None,
         Field(
             ge=0,
+            le=MOST_PIXELS,
             description="Draw only the rectangle around the mask, larger by this many pixels on each side, at the full "
             "size, and put it back into the picture.",
         ),
@@ -305,14 +320,17 @@ class Job(Drawing, PipelineKey):
     control: Annotated[
         tuple[str, ...],
         Field(
+            max_length=MOST_VALUES,
             description="Follow a picture, one for each --controlnet: canny=FILE its edges, image=FILE the picture as "
-            "it is."
+            "it is.",
         ),
         Option(metavar="KIND=FILE"),
     ] = ()
     control_scale: Annotated[
         tuple[float, ...],
-        Field(description="How much a picture that is followed counts, one for each --control."),
+        Field(
+            max_length=MOST_VALUES, description="How much a picture that is followed counts, one for each --control."
+        ),
         Option(unset="the pipeline's", argument="controlnet_conditioning_scale"),
     ] = ()
     upscale: Annotated[

@@ -13,7 +13,16 @@ from pydantic import Field, model_validator
 from ..schedulers.calibration_rows import parse_rows
 from ..utils.files import read_json, write_json
 from .fields import Fields
-from .job import PathOrId, Precision, SchedulerName, check_calibration
+from .job import (
+    LAST_TIMESTEP,
+    MOST_PIXELS,
+    MOST_STEPS,
+    MOST_VALUES,
+    PathOrId,
+    Precision,
+    SchedulerName,
+    check_calibration,
+)
 
 FORMAT = 1
 """The version of the file's layout that this program writes, and the highest that it reads."""
@@ -25,14 +34,14 @@ _NOT_CALIBRATED = ("steps", "scheduler", "last_timestep", "image", "upscale")
 class Settings(Fields):
     """The speed-ups of a profile: the fields of a job of the same names, and ``distilled`` for its ``model``."""
 
-    steps: Annotated[int, Field(ge=1)] = 25
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 25
     scheduler: SchedulerName = "dpm++"
-    last_timestep: Annotated[int | None, Field(ge=0)] = None
-    calibration: tuple[str, ...] = ()
+    last_timestep: Annotated[int | None, Field(ge=0, le=LAST_TIMESTEP)] = None
+    calibration: Annotated[tuple[str, ...], Field(max_length=MOST_STEPS)] = ()
     dtype: Precision = "float16"
-    cache: tuple[str, ...] = ()
+    cache: Annotated[tuple[str, ...], Field(max_length=MOST_VALUES)] = ()
     guidance_interval: tuple[float, float] | None = None
-    token_downsampling: Annotated[int | None, Field(ge=1)] = None
+    token_downsampling: Annotated[int | None, Field(ge=1, le=MOST_PIXELS)] = None
     int8: bool = False
     int8_vae: bool = False
     tiny_vae: PathOrId | None = None
@@ -100,8 +109,8 @@ class Profile(Fields):
     """The id or folder that was tuned."""
     fingerprint: str
     """Of the checkpoint's weights, see `wear.fingerprint`."""
-    height: int
-    width: int
+    height: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+    width: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
     settings: Settings
     machine: dict[str, object] = Field(default_factory=dict)
     instruction_sets: tuple[str, ...] = ()

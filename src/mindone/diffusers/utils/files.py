@@ -19,7 +19,7 @@ from .types import Value
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str], is_new: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], is_new: bool = False, follows_links: bool = True) -> Iterator[BinaryIO]:
     """Open ``path`` for binary writing such that it appears complete or not at all.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and only then take the name ``path``.
@@ -29,14 +29,16 @@ def atomic_write(path: str | os.PathLike[str], is_new: bool = False) -> Iterator
     Args:
         path: the file.
         is_new: whether nothing may have that name yet, as the file takes it.
+        follows_links: whether a symbolic link of that name stays, and the file that it points to is replaced; else the
+            link is.
 
     Raises:
         FileExistsError: something has, and ``is_new`` was asked for.
         FileNotFoundError: the folder of ``path`` does not exist.
         IsADirectoryError: ``path`` is a folder.
     """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
+    target = Path(os.path.realpath(path) if follows_links else os.path.abspath(path))
+    if target.is_dir() and not target.is_symlink():
         raise IsADirectoryError(f"cannot write {os.fspath(path)}: it is a folder; give a file name inside it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {os.fspath(path)}: the folder {target.parent} does not exist; create it")
@@ -51,7 +53,9 @@ def atomic_write(path: str | os.PathLike[str], is_new: bool = False) -> Iterator
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
-            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+            before = target.lstat().st_mode
+            if stat.S_ISREG(before):
+                os.chmod(temporary, stat.S_IMODE(before))
         if is_new:
             _name(temporary, target)
         else:
