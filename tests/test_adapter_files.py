@@ -124,6 +124,15 @@ def test_ip_adapters_that_are_not_here_are_named(name, message):
         read_ip_adapter(stored(tensors), unet)
 
 
+@pytest.mark.parametrize("name", ["image_proj.norm.bias", "ip_adapter.1.to_k_ip.weight"])
+def test_an_ip_adapter_with_a_value_that_is_no_number_is_refused_with_its_tensor(name):
+    unet = networks("sd1")["unet"]
+    tensors = ip_adapter(unet, "plain")
+    tensors[name] = np.full_like(tensors[name], np.nan)
+    with pytest.raises(ValueError, match=f"^the IP-Adapter: the weight {name} has values that are NaN or infinite"):
+        read_ip_adapter(stored(tensors), unet)
+
+
 def test_an_ip_adapter_for_another_unet_and_a_file_of_something_else_are_refused(tmp_path):
     tensors = stored(ip_adapter(networks("sd1")["unet"], "plain"))
     with pytest.raises(ValueError, match="is for another UNet"):

@@ -318,3 +318,18 @@ def test_each_component_takes_its_share_of_the_weights():
     assert component_weight(weights, "text_encoder_2") == 1.0
     with pytest.raises(ValueError, match=r"must be a number or a dict of blocks, got 'much' for unet"):
         component_weight({"unet": "much"}, "unet")
+
+
+@pytest.mark.parametrize("part", ["lora_B.weight", "diff", "diff_b"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused_with_their_file_and_tensor(part, value, tmp_path):
+    down, up = pair(networks("sd1")["unet"][f"{OUT}.weight"], OUT)
+    tensors = {f"unet.{OUT}.lora_A.weight": down, f"unet.{OUT}.lora_B.weight": up}
+    rows, columns = networks("sd1")["unet"][f"{OUT}.weight"]
+    shapes = {"lora_B.weight": (rows, RANK), "diff": (rows, columns), "diff_b": (rows,)}
+    broken = np.zeros(shapes[part], np.float32)
+    broken.flat[-1] = value
+    save_file(stored({**tensors, f"unet.{OUT}.{part}": broken}), tmp_path / "broken.safetensors")
+    with pytest.raises(ValueError) as refusal:
+        open_lora(tmp_path / "broken.safetensors", networks("sd1"))
+    assert str(refusal.value).startswith(f"{tmp_path / 'broken.safetensors'}: the weight unet.{OUT}.{part} has values")

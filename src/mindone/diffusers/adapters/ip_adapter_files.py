@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..engines.binding import check_finite
 from ..loading.original.key_map import indices_after
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
@@ -81,7 +82,8 @@ def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source
         source: the file, for messages.
 
     Raises:
-        ValueError: no IP-Adapter, one of a kind that is not here, or one for another UNet.
+        ValueError: no IP-Adapter, one of a kind that is not here, one for another UNet, or one with values that are NaN or
+            infinite.
     """
     projection = {n.removeprefix(_PROJECTION): t for n, t in tensors.items() if n.startswith(_PROJECTION)}
     numbered = {n.removeprefix(_ATTENTION): t for n, t in tensors.items() if n.startswith(_ATTENTION)}
@@ -92,6 +94,7 @@ def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source
         if mark in projection:
             raise ValueError(f"{source} is {kind}: it has {_PROJECTION + mark!r}; known are the plain one and plus")
     attention = _by_layer(numbered, unet, source)
+    check_finite(tensors, source)
     if "proj.weight" in projection:
         (width,) = _sizes(projection, "norm.weight", 1, source)
         rows, image_width = _sizes(projection, "proj.weight", 2, source)

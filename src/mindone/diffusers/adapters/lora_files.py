@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..engines.binding import check_finite
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
 from ..utils.printable import shown
@@ -102,7 +103,8 @@ class LoraFile:
 
         Raises:
             ValueError: OFT, (IA)³ and other kinds than those in `lora_kinds`; keys that fit nothing (with the
-                architecture that they look like); shapes of another base (listed); half of a pair.
+                architecture that they look like); shapes of another base (listed); half of a pair; values that are
+                NaN or infinite.
         """
         tensors = {name: tensor for name, tensor in self.tensors.items() if not _BUNDLED.match(name)}
         if not self.tensors:
@@ -146,6 +148,7 @@ class LoraFile:
             raise ValueError(
                 f"{self.source}: alpha must be one finite number, which it is not for {_listed(unclear, ', ')}"
             )
+        check_finite(tensors, self.source)
         return result
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..engines.binding import check_finite
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
 
@@ -56,9 +57,11 @@ def read_textual_inversion(
         source: the file, for messages.
 
     Raises:
-        ValueError: another layout, no word, or vectors that are as wide as no text encoder.
+        ValueError: another layout, no word, or vectors that are as wide as no text encoder, or values that are NaN or
+            infinite.
     """
     found, named = _found(tensors, source)
+    check_finite(tensors, source)
     word = token or named or name
     if not word or not word.strip():
         raise ValueError(f"{source} does not say its word; pass token=")

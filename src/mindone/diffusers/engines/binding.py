@@ -4,11 +4,13 @@ So a cell can be wrapped or replaced, and its parameters put anywhere, without a
 to a parameter can be exchanged for an overlay that is computed when an engine asks: a fused adapter, or int8.
 """
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..utils.printable import printable
 from .base import Array, Mapped, Stored, Values, is_adjustable, is_mapped, is_quantized
 
 Parameter: TypeAlias = Array
@@ -120,13 +122,22 @@ def sound(parameter: Parameter) -> Stored:
     """
     values = stored(parameter)
     if getattr(parameter, "found_sound", None) is not values and is_mapped(values):
-        if not _is_finite(values):
-            source, name = getattr(parameter, "source", "memory"), published_name(parameter, parameter.name)
-            raise ValueError(
-                f"{source}: the weight {name} has values that are NaN or infinite; fetch it again, or take another file"
-            )
+        check_finite({published_name(parameter, parameter.name): values}, getattr(parameter, "source", "memory"))
         parameter.found_sound = values
     return values
+
+
+def check_finite(tensors: Mapping[str, Mapped], source: str) -> None:
+    """Refuse tensors, by name, with values that are NaN or infinite; ``source`` is their file.
+
+    Raises:
+        ValueError: one has such values, and every picture would be black.
+    """
+    for name, values in tensors.items():
+        if not _is_finite(values):
+            raise ValueError(
+                f"{source}: the weight {printable(name)} has values that are NaN or infinite; fetch it again, or take another file"
+            )
 
 
 _EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000)}
