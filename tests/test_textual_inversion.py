@@ -150,7 +150,7 @@ def test_lists_load_a_word_each(tmp_path):
         (lambda pipe: np.zeros((2, 16), np.int64), "<a>", "must be an array or a tensor of floats, got ndarray"),
         (lambda pipe: None, "<a>", "must be an array or a tensor of floats, got NoneType"),
         (lambda pipe: np.zeros((2, 15), np.float32), "<a>", "its vectors have width 15"),
-        (lambda pipe: np.full(16, np.nan, np.float32), "<a>", "the textual inversion: the weight emb_params has values"),
+        (lambda pipe: np.full(16, np.nan, np.float32), "<a>", "inversion: the weight emb_params has values"),
     ],
 )
 def test_what_is_no_word_is_refused_and_leaves_the_pipeline_as_it_was(given, token, said):
