@@ -82,8 +82,8 @@ def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source
         source: the file, for messages.
 
     Raises:
-        ValueError: no IP-Adapter, one of a kind that is not here, one for another UNet, or one with values that are NaN or
-            infinite.
+        ValueError: no IP-Adapter, one of a kind that is not here, one for another UNet, or one with values that
+            are NaN or infinite.
     """
     projection = {n.removeprefix(_PROJECTION): t for n, t in tensors.items() if n.startswith(_PROJECTION)}
     numbered = {n.removeprefix(_ATTENTION): t for n, t in tensors.items() if n.startswith(_ATTENTION)}

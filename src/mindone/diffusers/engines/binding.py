@@ -136,7 +136,8 @@ def check_finite(tensors: Mapping[str, Mapped], source: str) -> None:
     for name, values in tensors.items():
         if not _is_finite(values):
             raise ValueError(
-                f"{source}: the weight {printable(name)} has values that are NaN or infinite; fetch it again, or take another file"
+                f"{source}: the weight {printable(name)} has values that are NaN or infinite; "
+                "fetch it again, or take another file"
             )
 
 
