@@ -200,6 +200,12 @@ def test_mistakes_are_found_before_an_engine_is_there(words, message, monkeypatc
     assert message in printed and len(printed.strip().splitlines()) == 1 and len(printed) < 500
 
 
+@pytest.mark.parametrize("prompt", ["", "   "])
+def test_an_empty_prompt_is_refused(prompt, monkeypatch):
+    monkeypatch.setattr(jobs, "load", lambda job: pytest.fail("loaded a pipeline"))
+    assert command("generate", prompt, code=1).strip() == "Error: prompt is empty; say what to draw"
+
+
 def test_mistakes_are_found_without_importing_an_engine(tmp_path):
     script = f"""
 import sys

@@ -11,7 +11,7 @@ from image_pipelines import controlnet_folder, controlnets, mask, photo, refiner
 from mindone.diffusers import AutoPipelineForText2Image, jobs
 from mindone.diffusers.cli import main
 from mindone.diffusers.jobs import Job, draw, load
-from mindone.diffusers.jobs.pictures import Pictures, edges
+from mindone.diffusers.jobs.pictures import Pictures, edges, read_pictures
 from mindone.diffusers.jobs.png import INFOTEXT, read_infotext, read_job
 from mindone.diffusers.jobs.upscale import enlarged
 from mindone.diffusers.utils.quality import compare
@@ -23,7 +23,6 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     photo().save(folder / "photo.png")
     mask().save(folder / "mask.png")
-    mask(32, 32).save(folder / "small.png")
     Image.new("L", (64, 64), 0).save(folder / "black.png")
     photo(96, 80).save(folder / "large.png")
     Image.new("L", (96, 80), 0).save(folder / "spot.png")
@@ -185,6 +184,15 @@ def test_strength_0_takes_the_last_step_of_as_many_as_the_model_takes(pipe, key,
     assert seen == [0]
 
 
+@pytest.mark.parametrize("size", [(32, 16), (128, 256)])
+def test_a_mask_of_another_size_is_stretched_over_the_picture(files, size):
+    spot = Image.new("L", (64, 64))
+    spot.paste(255, (16, 8, 48, 56))
+    spot.resize(size, Image.Resampling.NEAREST).save(files / "other.png")
+    read = read_pictures(Job(prompt="a cat", image=str(files / "photo.png"), mask=str(files / "other.png")))
+    np.testing.assert_array_equal(np.asarray(read.mask), np.asarray(spot))
+
+
 # ---- mistakes --------------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +213,6 @@ def test_strength_0_takes_the_last_step_of_as_many_as_the_model_takes(pipe, key,
         ("--controlnet a --controlnet b --control canny=photo.png", "one each, got 1 and 2"),
         ("--controlnet a --control depth=photo.png", "control must be canny=FILE or image=FILE, got 'depth=photo.png'"),
         ("--controlnet a --control canny=photo.png --control-scale 1 --control-scale 2", "one number for each control"),
-        ("--image photo.png --mask small.png", "is 64×64 and mask small.png 32×32; they must be of one size"),
         ("--image photo.png --mask black.png", "mask black.png is all black"),
         ("--image text.png", "text.png is no image in a known format"),
         ("--image missing.png", "no image 'missing.png'"),

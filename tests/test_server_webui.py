@@ -419,3 +419,57 @@ def test_the_answer_warns_of_sizes_above_the_trained_one_and_of_what_has_no_effe
     assert warnings({}) == []
     assert warnings(large) == ["128×64 is more than the 64×64 that the network was trained on: expect repetitions"]
     assert warnings(unguided) == ["negative_prompt has no effect at guidance_scale 1, which is no guidance"]
+
+
+# ---- what only clients of that interface say -------------------------------------------------------------------------
+
+
+def test_a_value_asks_for_nothing_only_where_it_is_that_interface_s_own(client):
+    starts = {"enable_emphasis": True, "enable_batch_seeds": True, "comma_padding_backtrack": 20, "randn_source": "GPU"}
+    starts |= {"sdxl_crop_left": 0, "emphasis": "Original", "uni_pc_order": 3, "unknown": 0}
+    answer(client, "options", starts)
+    changes = {"enable_emphasis": False, "enable_batch_seeds": False, "comma_padding_backtrack": 0}
+    for name, value in {**changes, "uni_pc_lower_order_final": False, "randn_source": "CPU"}.items():
+        given = client.post("/sdapi/v1/options", json={name: value})
+        assert given.status_code == 422, name
+        assert given.json()["detail"][0]["msg"].startswith(f"{name} is not supported"), given.text
+    inpaint = {**INPAINT, "mask_round": False}
+    given = client.post("/sdapi/v1/img2img", json=inpaint)
+    assert given.status_code == 422 and "mask_round is not supported" in given.text
+    assert txt2img(client, a_new_field=0).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("tag", ["<hypernet:foo:1>", "<lyco:bar>"])
+def test_networks_of_other_kinds_are_refused_by_name(client, tag):
+    given = client.post("/sdapi/v1/txt2img", json={**DRAW, "prompt": f"a red cat {tag}"})
+    assert given.status_code == 422 and f"{tag} is not supported" in given.text
+
+
+def test_an_empty_prompt_is_for_that_interface_alone(client):
+    assert txt2img(client, prompt="").shape == (64, 64, 3)
+    for prompt in ("", "   "):
+        given = client.post("/v1/images/generations", json={"prompt": prompt, "size": "64x64"})
+        error = given.json()["error"]
+        assert (given.status_code, error["param"]) == (422, "prompt")
+        assert error["message"] == "prompt is empty; say what to draw"
+
+
+def test_more_layers_than_the_text_encoder_has_are_refused_in_the_client_s_own_count(client):
+    layers = json.loads((checkpoint("sd1") / "text_encoder/config.json").read_text())["num_hidden_layers"]
+    assert txt2img(client, override_settings={"CLIP_stop_at_last_layers": layers + 1}).shape == (64, 64, 3)
+    stop = {"CLIP_stop_at_last_layers": 12}
+    for path, body in (
+        ("options", stop),
+        ("txt2img", {**DRAW, "override_settings": stop}),
+        ("txt2img", {**DRAW, "clip_skip": 12}),
+    ):
+        given = client.post(f"/sdapi/v1/{path}", json=body)
+        name = "clip_skip" if "clip_skip" in body else "CLIP_stop_at_last_layers"
+        assert given.status_code == 422, given.text
+        assert f"{name} must be from 1 to {layers + 1} for this model, got 12" in given.text
+    assert client.get("/sdapi/v1/options").json()["CLIP_stop_at_last_layers"] == 1
+
+
+@pytest.mark.parametrize("name", ["tiny.safetensors", "tiny [0a1b2c3d4e]", "tiny.safetensors [0a1b2c3d4e]"])
+def test_a_model_is_named_as_that_interface_lists_it(client, name):
+    assert txt2img(client, override_settings={"sd_model_checkpoint": name}).shape == (64, 64, 3)

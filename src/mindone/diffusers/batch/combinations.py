@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 
 from ..jobs import Job, PipelineKey
+from ..jobs.job import check_prompt
 from ..utils.files import shortened
 from .rows import MOST_ROWS, Row, why_no_json
 
@@ -119,8 +120,7 @@ def _with_seed(fields: Mapping[str, object]) -> Job:
     """The job, whose prompt must not be empty; a seed that is not given follows from its other fields."""
     has_seed = fields.get("seed") not in (None, "")
     job = Job.from_texts(fields if has_seed else {**fields, "seed": 0})
-    if not job.prompt.strip():
-        raise ValueError("prompt is empty; say what to draw")
+    check_prompt(job.prompt)
     if not has_seed:
         job = job.changed(seed=int(identity(job)[:8], 16))
     job.changed(seed=job.seed + job.num_images - 1)

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from .. import __version__, jobs
 from ..jobs import Job
+from ..jobs.job import check_prompt
 from .options import options_of
 from .saving import Destination
 from .status import say
@@ -96,6 +97,7 @@ def generate(
         found = load_profile(profile, str(typed["model"]) if "model" in typed else None)
         given = found.job_fields_with(typed)
     job = Job.from_texts(given)
+    check_prompt(job.prompt)
     place = Destination(output, job, 1 if grid else job.num_images)
 
     from ..jobs.checks import check_ahead, larger_than_trained

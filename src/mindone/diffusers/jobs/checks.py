@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,6 +92,22 @@ def check_key(key: PipelineKey) -> None:
     check_names(
         key.model, key.config, key.tiny_vae, *(WeighedLora.parse(text).path for text in key.lora), *key.controlnet
     )
+
+
+def most_clip_skip(key: PipelineKey) -> int | None:
+    """How many of its text encoders' last layers a model can leave out; None where no config on this machine says."""
+    try:
+        root = FileSource(key.model).locate()
+    except FileNotFoundError:  # whoever loads it says so
+        return None
+    if root is None or not root.is_dir():
+        return None
+    layers = {}
+    for name in ("text_encoder", "text_encoder_2"):
+        with contextlib.suppress(OSError, ValueError):  # none of this name, or one that loading explains
+            layers[name] = read_config(component_folder(root, name), CONFIG_NAME).get("num_hidden_layers")
+    known = [count for count in layers.values() if isinstance(count, int)]
+    return min(known) - ("text_encoder_2" in layers) if known else None  # XL never reads the last layer
 
 
 def check_names(*names: str | None) -> None:

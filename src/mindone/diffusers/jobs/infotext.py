@@ -23,6 +23,7 @@ _MOST_ENTRIES = 1000
 """Further entries are not read; AUTOMATIC1111 and all its extensions together write about a hundred."""
 _LONGEST_NUMBER = 40
 """The most characters of a number; the largest seed has 20."""
+_OTHER_NETWORK = re.compile(r"<(?:hypernet|lyco):[^<>]*>")
 _LORA = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 
 _NUMBERS: dict[str, tuple[str, type[int] | type[float]]] = {
@@ -120,8 +121,10 @@ def split_lora_tags(prompt: str) -> tuple[str, list[LoraTag]]:
     As in AUTOMATIC1111, a second weight is the UNet's, and ``te=0.5`` and ``unet=0.5`` name them.
 
     Raises:
-        ValueError: a weight that is no finite number, or a further word.
+        ValueError: a weight that is no finite number, a further word, or a tag of another kind of network.
     """
+    if other := _OTHER_NETWORK.search(prompt):
+        raise ValueError(f"{other[0][:80]} is not supported; a prompt may name LoRAs alone: <lora:NAME:WEIGHT>")
     tags = [_tag(match[1], match[2].split(":")[1:]) for match in _LORA.finditer(prompt)]
     return re.sub(r" {2,}", " ", _LORA.sub("", prompt)).strip(), tags
 

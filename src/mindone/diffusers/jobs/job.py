@@ -239,6 +239,16 @@ class Drawing(Fields):
         return parse_caches(self.cache)
 
 
+def check_prompt(prompt: str) -> None:
+    """Refuse a prompt without a word in it: nobody means that.
+
+    Raises:
+        ValueError: as said.
+    """
+    if not prompt.strip():
+        raise ValueError("prompt is empty; say what to draw")
+
+
 def check_calibration(
     calibration: tuple[str, ...], steps: int | None, scheduler: str | None, last_timestep: int | None
 ) -> None:
@@ -296,7 +306,7 @@ class Job(Drawing, PipelineKey):
     ] = None
     mask: Annotated[
         PathOrId | None,
-        Field(description="Draw the picture anew where this one, of the same size, is white; elsewhere it stays."),
+        Field(description="Draw the picture anew where this one, stretched over it, is white; elsewhere it stays."),
         Option(metavar="FILE"),
     ] = None
     mask_fill: Annotated[

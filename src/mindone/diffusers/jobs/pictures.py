@@ -81,7 +81,7 @@ def read_pictures(job: Job) -> Pictures:
 
     Raises:
         FileNotFoundError, ConnectionError: a picture is not there.
-        ValueError: a file is no picture, image and mask have different sizes, or the mask is all black.
+        ValueError: a file is no picture, or the mask is all black.
     """
     paths = [each.partition("=") for each in job.control]
     controls = tuple((kind, load_image(path)) for kind, _, path in paths)
@@ -90,9 +90,14 @@ def read_pictures(job: Job) -> Pictures:
     image = load_image(job.image)
     if job.mask is None:
         return Pictures(image, controls=controls)
-    mask = load_image(job.mask)
+    mask = stretched(load_image(job.mask), image.size)
     check_mask(image, mask, f"image {job.image}", f"mask {job.mask}")
     return Pictures(image, mask, controls)
+
+
+def stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A mask over a whole picture of this width and height; averaging adds no ring around what is white."""
+    return mask if mask.size == size else mask.resize(size, Image.Resampling.BOX)
 
 
 def check_mask(image: Image.Image, mask: Image.Image, image_name: str = "image", mask_name: str = "mask") -> None:

@@ -12,8 +12,8 @@ from typing import TypeAlias
 from .refusals import Refusal
 
 Neutral: TypeAlias = Mapping[str, tuple[object, ...] | None]
-"""Fields that cannot be honoured, with the values at which they ask for nothing; None where no value could show in a
-picture."""
+"""Fields that are not supported, with the values at which they ask for nothing; None where no value could show in a
+picture. False asks for nothing too, unless True is the harmless value."""
 
 
 def honoured(
@@ -39,20 +39,20 @@ def honoured(
             kept[name] = value
         elif name in neutral:
             _check_neutral(name, value, neutral[name])
-        elif not _is_empty(value):
-            raise Refusal(422, f"unknown field {name[:80]}", name[:80])
+        elif value != 0 and not _is_empty(value):
+            raise Refusal(422, f"unknown field {name[:80]!r}", name[:80])
     return kept
 
 
 def _check_neutral(name: str, value: object, harmless: tuple[object, ...] | None) -> None:
-    if harmless is None or _is_empty(value) or value in harmless:
+    if harmless is None or value in harmless:
+        return
+    if _is_empty(value) and not (value is False and any(each is True for each in harmless)):
         return
     known = " or ".join(repr(each) for each in harmless if isinstance(each, (int, float, str)) and len(repr(each)) < 40)
-    raise Refusal(
-        422, f"{name} cannot be honoured here; leave it out" + (f", or keep it at {known}" if known else ""), name
-    )
+    raise Refusal(422, f"{name} is not supported; leave it out" + (f", or keep it at {known}" if known else ""), name)
 
 
 def _is_empty(value: object) -> bool:
-    """Whether a value asks for nothing whatever the field: false, or an empty text, list or object."""
+    """Whether a value usually asks for nothing: false, or an empty text, list or object."""
     return value is False or value in ("", [], {})

@@ -64,7 +64,7 @@ def first_reason(errors: Sequence[Value]) -> Refusal:
     place = [str(part) for part in first["loc"] if part not in ("body", "query")]
     name = ".".join(place) or None
     if first["type"] == "extra_forbidden":
-        return Refusal(422, f"{name} is no field that is known here", name)
+        return Refusal(422, f"unknown field {name!r}", name)
     if first["type"] == "missing":
         return Refusal(422, f"{name or 'the body'} is missing", name)
     if first["type"] == "json_invalid":

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..jobs.job import SchedulerName
+from ..jobs.job import SchedulerName, check_prompt
 from ..utils.types import Value
 from .asked import honoured
 from .refusals import Refusal
@@ -65,6 +65,14 @@ class ImageFields(BaseModel):
         if size != "auto" and not _SIZE.fullmatch(size):
             raise ValueError("must be WIDTHxHEIGHT in pixels, such as 512x512, or auto")
         return size
+
+    @model_validator(mode="after")
+    def _draws_something(self) -> ImageFields:
+        try:
+            check_prompt(self.prompt)
+        except ValueError as error:
+            raise Refusal(422, str(error), "prompt") from None
+        return self
 
     @model_validator(mode="after")
     def _go_together(self) -> ImageFields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 from PIL import ImageFilter, ImageOps
-from PIL.Image import Resampling
 
-from ..jobs.pictures import has_white
+from ..jobs import PipelineKey
+from ..jobs.checks import most_clip_skip
+from ..jobs.pictures import has_white, stretched
 from ..pipelines.regions import fill_whole, fit_inside
 from ..schedulers.registry import SHORT_NAMES
 from .catalogue import Choice
@@ -31,6 +33,8 @@ from .webui_fields import JOB_NAMES, Img2Img, Overrides, Picture, TextFields, Tx
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_FILE_OF_MODEL = re.compile(r"(\.safetensors|\.ckpt)?( \[[0-9a-fA-F]+\])?$")
 
 router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111's API"], route_class=ReadingRoute)
 
@@ -105,19 +109,30 @@ def _chosen(request: Request) -> Overrides:
 
 def _choose(request: Request, options: Overrides) -> None:
     """Remember options for the client's later requests; names that are not allowed are refused."""
-    service_of(request).catalogue.key(_choice(options))
+    key = service_of(request).catalogue.key(_choice(request, options))
+    _check_clip_skip(key, options.CLIP_stop_at_last_layers, "CLIP_stop_at_last_layers")
     _choices(request).put(client_of(request), options)
 
 
-def _choice(options: Overrides) -> Choice:
-    return Choice(options.sd_model_checkpoint, options.profile)
+def _check_clip_skip(key: PipelineKey, stop: int, field: str) -> None:
+    """Refuse more layers than the model has; as in AUTOMATIC1111, 1 leaves out none."""
+    most = most_clip_skip(key)
+    if most is not None and stop > most + 1:
+        raise Refusal(422, f"{field} must be from 1 to {most + 1} for this model, got {stop}", field)
+
+
+def _choice(request: Request, options: Overrides) -> Choice:
+    name, known = options.sd_model_checkpoint, service_of(request).catalogue.models
+    if name is not None and name not in known:  # that interface lists files, and hashes beside them
+        name = _FILE_OF_MODEL.sub("", name)
+    return Choice(name, options.profile)
 
 
 def _uploads(fields: Img2Img, max_side: int) -> Uploads:
     mask = _mask(fields, max_side) if fields.mask else None
     image = open_upload(from_base64(fields.init_images[0], "init_images"), "init_images", max_side)
-    if mask is not None and mask.size != image.picture.size:
-        mask = mask.resize(image.picture.size, Resampling.BOX)  # which adds no ring around it
+    if mask is not None:
+        mask = stretched(mask, image.picture.size)
     if mask is not None and fields.inpaint_full_res:
         return Uploads(image, mask)  # the part that is drawn has the size's proportions
     fitted = _fitted(mask, fields).convert("L") if mask is not None and fields.resize_mode else mask
@@ -138,13 +153,21 @@ def _mask(fields: Img2Img, max_side: int) -> Image:
         mask = ImageOps.invert(mask)
     blurred = mask.filter(ImageFilter.GaussianBlur(fields.blur))
     if has_white(mask) and not has_white(blurred):
-        raise Refusal(422, f"mask_blur {fields.blur[0]} leaves nothing of this mask; take a smaller one", "mask_blur")
+        raise Refusal(422, f"{_blur_in_words(fields)} leaves nothing of this mask; take a smaller one", "mask_blur")
     return blurred
+
+
+def _blur_in_words(fields: Img2Img) -> str:
+    if fields.mask_blur is not None:
+        return f"mask_blur {fields.mask_blur}"
+    return f"mask_blur_x {fields.mask_blur_x} with mask_blur_y {fields.mask_blur_y}"
 
 
 async def _drawn(request: Request, fields: TextFields, sent: Sent) -> JSONResponse:
     service, options = service_of(request), fields.override_settings.over(_chosen(request))
-    ticket = make_ticket(request, _choice(options), fields.job_fields(options), sent, JOB_NAMES)
+    choice = _choice(request, options)
+    _check_clip_skip(service.catalogue.key(choice), *fields.clip_stop(options))
+    ticket = make_ticket(request, choice, fields.job_fields(options), sent, JOB_NAMES)
     if not fields.override_settings_restore_afterwards:
         _choose(request, options)
     images = await result(service, ticket, request)

@@ -45,6 +45,12 @@ NEUTRAL: Neutral = MappingProxyType(
         "initial_noise_multiplier": (1,),
         "image_cfg_scale": (1.5,),  # for networks with two scales, which are not here
         "mask_round": (True,),
+        "tiling": (),
+        "restore_faces": (),
+        "styles": (),
+        "script_name": (),
+        "alwayson_scripts": (),
+        "refiner_checkpoint": (),
     }
 )
 """AUTOMATIC1111's fields that are not honoured, with their harmless values; see `asked`."""
@@ -56,6 +62,36 @@ NEUTRAL_OPTIONS: Neutral = MappingProxyType(
         "samples_format": ("png",),
         "live_previews_enable": None,
         "show_progress_every_n_steps": None,
+        "return_grid": None,
+        "persistent_cond_cache": None,
+        "batch_cond_uncond": None,
+        "cross_attention_optimization": None,
+        "auto_vae_precision": None,
+        "enable_pnginfo": (True,),
+        "enable_emphasis": (True,),
+        "enable_batch_seeds": (True,),
+        "comma_padding_backtrack": (20,),
+        "randn_source": ("GPU",),
+        "sd_unet": ("Automatic", "None"),
+        "sdxl_crop_top": (0,),
+        "sdxl_crop_left": (0,),
+        "sdxl_refiner_low_aesthetic_score": (2.5,),
+        "sdxl_refiner_high_aesthetic_score": (6,),
+        "sd_vae_encode_method": ("Full",),
+        "sd_vae_decode_method": ("Full",),
+        "img2img_background_color": ("#ffffff",),
+        "extra_networks_default_multiplier": (1,),
+        "face_restoration_model": None,  # there is no face restoration, whose options mean nothing
+        "code_former_weight": None,
+        "eta_ancestral": (1,),
+        "s_noise": (1,),
+        "k_sched_type": ("Automatic",),
+        "ddim_discretize": ("uniform",),
+        "uni_pc_variant": ("bh1",),
+        "uni_pc_skip_type": ("time_uniform",),
+        "uni_pc_order": (3,),
+        "uni_pc_lower_order_final": (True,),
+        "tiling": (),
         "emphasis": ("Original",),
         "sd_vae": ("Automatic", "None"),
         "sd_hypernetwork": ("None",),
@@ -66,7 +102,7 @@ NEUTRAL_OPTIONS: Neutral = MappingProxyType(
         "token_merging_ratio": (0,),
     }
 )
-"""The same for its options."""
+"""The same for its options, which are harmless at the values that AUTOMATIC1111 starts with."""
 
 _SIDES = 8
 """AUTOMATIC1111 rounds sides down to multiples of this."""
@@ -149,7 +185,6 @@ class TextFields(BaseModel):
             Refusal: an unknown sampler, or one that cannot have this eta.
         """
         scheduler = _scheduler(self.sampler_name or self.sampler_index, self.scheduler)
-        own_skip = None if "CLIP_stop_at_last_layers" in self.override_settings.model_fields_set else self.clip_skip
         return {
             "prompt": self.prompt,
             "prompt_weights": True,
@@ -162,8 +197,14 @@ class TextFields(BaseModel):
             "num_images": self.batch_size * self.n_iter,
             "scheduler": scheduler,
             "eta": _eta(self.eta, scheduler),
-            "clip_skip": (own_skip or options.CLIP_stop_at_last_layers) - 1 or None,
+            "clip_skip": self.clip_stop(options)[0] - 1 or None,
         }
+
+    def clip_stop(self, options: Overrides) -> tuple[int, str]:
+        """At which of the text encoder's last layers to stop, 1 being the last, and the field that says so."""
+        if self.clip_skip is None or "CLIP_stop_at_last_layers" in self.override_settings.model_fields_set:
+            return options.CLIP_stop_at_last_layers, "CLIP_stop_at_last_layers"
+        return self.clip_skip, "clip_skip"
 
     @property
     def strength(self) -> float | None:
