@@ -130,7 +130,7 @@ def test_calls_that_cannot_work_are_refused(pipe, plain, monkeypatch):
     refused("must be PIL images, got ndarray", pipe, ip_adapter_image=np.zeros((8, 8, 3)))
     refused("must be PIL images, got NoneType", pipe, ip_adapter_image=[[]])
     refused("a list with an array for each of 1 IP-Adapters, got ndarray", pipe, ip_adapter_image_embeds=vectors)
-    shape = r"\[0\] must have the shape \(2, pictures, 24\), the first row for what to stay away from, got \(1, 1, 24\)"
+    shape = r"\[0\] must have the shape \(2, pictures, 24\), the first row for the negative prompt, got \(1, 1, 24\)"
     refused(shape, pipe, ip_adapter_image_embeds=[vectors[:1]])
     refused(r"\(1, pictures, 24\), got \(2, 1, 24\)", pipe, ip_adapter_image_embeds=[vectors], guidance_scale=1.0)
     monkeypatch.setattr(pipe, "image_encoder", None)

@@ -34,7 +34,7 @@ ImagePrompts: TypeAlias = Image.Image | Sequence[Image.Image | Sequence[Image.Im
 """A picture, or a list with one for each IP-Adapter, or with a list of several for each."""
 ImageEmbeds: TypeAlias = Sequence[Array] | None
 """For each IP-Adapter what its image encoder makes of pictures: (1, pictures, channels) for a plain one, (1, pictures,
-vectors, channels) for plus; under guidance two rows, the first for what to stay away from."""
+vectors, channels) for plus; under guidance two rows, the first for the negative prompt."""
 
 
 class IPAdapters:
@@ -181,7 +181,7 @@ class IPAdapters:
     ) -> list[Array]:
         """What a call takes as ``ip_adapter_image_embeds``, of pictures; embeddings that are given are only repeated.
 
-        For each adapter (rows, pictures, …), under guidance first the rows for what to stay away from. ``device`` is
+        For each adapter (rows, pictures, …), under guidance first the rows for the negative prompt. ``device`` is
         not needed.
         """
         engine, adapters = self._engine, self.loaded
@@ -317,6 +317,6 @@ def check_embeds(embeds: ImageEmbeds, adapters: Sequence[IPAdapter], guided: boo
         shape, rows, channels = tuple(each.shape), 1 + guided, adapter.image_channels
         sizes = (rows, "pictures", channels) if adapter.kind == "plain" else (rows, "pictures", "vectors", channels)
         if len(shape) != len(sizes) or shape[0] != rows or shape[-1] != channels or 0 in shape:
-            half = ", the first row for what to stay away from" * guided
+            half = ", the first row for the negative prompt" * guided
             wanted = ", ".join(map(str, sizes))
             raise ValueError(f"ip_adapter_image_embeds[{i}] must have the shape ({wanted}){half}, got {shape}")

@@ -1,4 +1,4 @@
-"""What a call may be asked: one frozen dataclass per task, of which the published ``__call__``s are made.
+"""What a call may ask for: one frozen dataclass per task, from which the published ``__call__``s are made.
 
 Each argument is declared once, with its type, default, help and check, in a group of those that belong together. A task
 is its groups, and what it changes of their defaults. Python collects the fields of a dataclass from its last base to
@@ -137,8 +137,8 @@ class Crop:
 
     padding_mask_crop: int | None = argument(
         None,
-        "draw only the rectangle around the mask, so many pixels larger on each side, at the full size, and put it "
-        "back into the picture: small parts get more detail. Takes and gives PIL images.",
+        "draw only the rectangle around the mask, larger by this many pixels on each side, at the full size, and put "
+        "it back into the picture: small parts get more detail. Takes and gives PIL images.",
     )
 
 
@@ -186,7 +186,7 @@ class OriginalSteps:
     """Of a latent consistency model."""
 
     original_inference_steps: int | None = argument(
-        None, "the distillation's steps, of which the run's are chosen; by default the scheduler's own, 50."
+        None, "the distillation's steps, from which the run's are chosen; by default the scheduler's own, 50."
     )
 
 
@@ -235,7 +235,7 @@ class ImageGuidance:
 class Negative:
     """What not to draw."""
 
-    negative_prompt: Texts = argument(None, "what to stay away from, under guidance. A single text serves all prompts.")
+    negative_prompt: Texts = argument(None, "what to avoid, under guidance. A single text serves all prompts.")
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,10 @@ class Run:
         self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)
 
     def use_timesteps(self, timesteps: np.ndarray, num_inference_steps: int) -> None:
-        """Visit these of the scheduler's timesteps, which a user counts as so many steps; two of an order 2 are one."""
+        """Visit these of the scheduler's timesteps, which a user counts as ``num_inference_steps``.
+
+        Two timesteps of a scheduler of order 2 are one step.
+        """
         self.timesteps = timesteps
         self.num_inference_steps = num_inference_steps = min(
             num_inference_steps, math.ceil(len(timesteps) / self.scheduler.order)

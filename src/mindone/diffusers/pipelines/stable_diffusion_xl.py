@@ -37,7 +37,7 @@ from .xl_prompts import time_ids
 
 
 class StableDiffusionXL(Pipeline):
-    """Two CLIP text encoders, an autoencoder, and a UNet that is also told sizes and crops (§2.2).
+    """Two CLIP text encoders, an autoencoder, and a UNet that also reads sizes and crops (§2.2).
 
     The autoencoder of most checkpoints overflows in float16 (its config says ``force_upcast``): a pipeline that is
     loaded in float16 loads it in float32.
@@ -158,7 +158,7 @@ class StableDiffusionXL(Pipeline):
 
     @property
     def text_towers(self) -> list[TextTower]:
-        """What reads prompts: both encoders (§2.1), of which the last one pools; a refiner has that alone."""
+        """What reads prompts: both encoders (§2.1); the last one pools; a refiner has that alone."""
         pairs = [(self.text_encoder_2, self.tokenizer_2)]
         if self.text_encoder is not None:
             pairs.insert(0, (self.text_encoder, self.tokenizer))

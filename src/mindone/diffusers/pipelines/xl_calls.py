@@ -60,7 +60,7 @@ class Prompt2:
 
 @dataclass(frozen=True)
 class Negative2:
-    """The same for what to stay away from."""
+    """The same for the negative prompt."""
 
     negative_prompt_2: Texts = argument(None, "a negative text for the second text encoder, likewise.")
 
@@ -75,7 +75,7 @@ class PooledEmbeds:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the network is told of the image's past (Podell et al. 2023, §2.2)."""
+    """What the network knows of the image's past (Podell et al. 2023, §2.2)."""
 
     original_size: Pair | None = argument(
         None, "(height, width) that the image is to look as if it had been shot in; by default its own size."
@@ -90,10 +90,10 @@ class Sizes:
 
 @dataclass(frozen=True)
 class NegativeSizes:
-    """The same for what to stay away from."""
+    """The same for the negative prompt."""
 
     negative_original_size: Pair | None = argument(
-        None, "the same for what to stay away from; of texts in force when this and ``negative_target_size`` are given."
+        None, "the same for the negative prompt; of texts in force when this and ``negative_target_size`` are given."
     )
     negative_crops_coords_top_left: Pair = argument((0, 0), "see ``negative_original_size``.")
     negative_target_size: Pair | None = argument(None, "see ``negative_original_size``.")
@@ -101,12 +101,12 @@ class NegativeSizes:
 
 @dataclass(frozen=True)
 class Aesthetics:
-    """What refiners are told."""
+    """What refiners read."""
 
     aesthetic_score: float = argument(
         6.0, "how beautiful the picture is to be, for refiners (``requires_aesthetics_score``)."
     )
-    negative_aesthetic_score: float = argument(2.5, "how beautiful what to stay away from is, likewise.")
+    negative_aesthetic_score: float = argument(2.5, "the aesthetic score of the negative prompt.")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def encode_prompt(
     Args:
         pipe: a pipeline of Stable Diffusion 1, 2 or XL; for pictures, masks and ControlNets as well.
         prompt: a text with weights (`parse_prompt`), or a list of them.
-        negative_prompt: the same for what to stay away from. None is the empty text, or for Stable Diffusion XL zeros
+        negative_prompt: the same for what to avoid. None is the empty text, or for Stable Diffusion XL zeros
             where the checkpoint was trained so (``force_zeros_for_empty_prompt``).
         prompt_2, negative_prompt_2: for the second text encoder, which without them reads the first ones.
         clip_skip: how many of the text encoders' last layers to leave out; of negative prompts as well, which is

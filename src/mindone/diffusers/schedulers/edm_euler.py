@@ -1,6 +1,6 @@
 """Euler's method for networks in the EDM parametrization: Karras et al. 2022 (arXiv 2206.00364), table 1.
 
-They were trained on continuous noise levels, and are told log(σ)/4 in the place of a timestep.
+They were trained on continuous noise levels, and get log(σ)/4 in the place of a timestep.
 """
 
 import math
@@ -70,7 +70,7 @@ class EDMEulerScheduler(EulerMethod):
         return sample * self.schedule.input_scale(sigma)
 
     def precondition_noise(self, sigma: float | np.ndarray) -> np.ndarray:
-        """c_noise = log(σ)/4, float32: what the network is told."""
+        """c_noise = log(σ)/4, float32: what the network gets for a timestep."""
         return log_sigma_label(np.atleast_1d(sigma))
 
     def precondition_outputs(self, sample: Array, model_output: Array, sigma: float) -> Array:
