@@ -190,7 +190,7 @@ def test_a_mask_of_another_size_is_stretched_over_the_picture(files, size):
     spot.paste(255, (16, 8, 48, 56))
     spot.resize(size, Image.Resampling.NEAREST).save(files / "other.png")
     read = read_pictures(Job(prompt="a cat", image=str(files / "photo.png"), mask=str(files / "other.png")))
-    np.testing.assert_array_equal(np.asarray(read.mask), np.asarray(spot))
+    np.testing.assert_array_equal(np.asarray(read.mask.convert("L")), np.asarray(spot))
 
 
 # ---- mistakes --------------------------------------------------------------------------------------------------------
