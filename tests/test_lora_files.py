@@ -171,6 +171,11 @@ def peft_folder(folder, component="unet", module=QUERY, **config):
         ({"attn2.to_q": 5}, 12),
         ({"o_q": 5}, 12),
         (r"^down_blocks.*\.to_q", 5),
+        ({"to_.": 5, "to_q": 6}, 5),
+        ({"to_q": 6, "to_.": 5}, 6),
+        ({r"attn1\.to_q$": 5}, 5),
+        ({"^attn1.to_q": 5}, 12),
+        ({f"^{QUERY}": 5}, 5),
         ({"[a-z": 5}, None),
     ],
     ids=str,
@@ -183,6 +188,19 @@ def test_a_folder_of_pefts_has_alpha_in_its_config(tmp_path, patterns, alpha):
             open_lora(path, networks("sd1"))
     else:
         assert open_lora(path, networks("sd1"))["unet"][f"{QUERY}.weight"].alpha == alpha
+
+
+def test_a_file_may_name_every_layer_and_hold_few_regular_expressions(tmp_path):
+    """A stranger's regular expressions are matched with the names of hundreds of layers."""
+    names = {f"layer_{i}": 3 for i in range(1000)} | {"to_q": 5}
+    path = peft_folder(tmp_path, lora_alpha=12, alpha_pattern=names)
+    assert open_lora(path, networks("sd1"))["unet"][f"{QUERY}.weight"].alpha == 5
+    for patterns, message in (
+        ({f".*x{i}": 1 for i in range(17)}, "alpha_pattern has more than 16 regular expressions"),
+        ({r"[\w.]*[\w.]*[\w.]*x": 1}, "which is no name of layers known here"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            open_lora(peft_folder(tmp_path, lora_alpha=12, alpha_pattern=patterns), networks("sd1"))
 
 
 def test_a_folder_of_pefts_says_its_network(tmp_path):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..utils.files import check_file
 from ..utils.printable import shown
 
 METADATA = "lora_adapter_metadata"
@@ -38,8 +39,53 @@ _COMPONENTS = {
     "CLIPTextModel": "text_encoder",
     "CLIPTextModelWithProjection": "text_encoder_2",
 }
-_PATTERN = re.compile(r"^[\w.\-^$\\*+?|\[\]]{1,500}$")
-_MOST_QUANTIFIERS = 3
+_NAME = re.compile(r"(\^?)([\w-]+(?:\\?\.[\w-]+)*)\$?")
+"""A key that is a name of layers, or the end of one; a dot between words is taken for a dot."""
+_EXPRESSION = re.compile(r"[\w.\-^$\\*+?|\[\]]{1,500}")
+_MOST_EXPRESSIONS, _MOST_QUANTIFIERS = 16, 2
+"""So that all of them take 60 µs each for the longest name of a layer."""
+
+
+class _Alphas:
+    """The values of ``alpha_pattern``, each for the layers whose names its key matches, from a dot on to the end.
+
+    peft takes the keys for regular expressions, and the file is a stranger's: nothing in it may be slow to match.
+    Names, which programs write by the hundred, are looked up; a few other expressions are matched.
+
+    Raises:
+        ValueError: a key is no such name or expression, or there are too many expressions.
+    """
+
+    def __init__(self, values: Mapping[str, object], source: str):
+        self._values = list(values.values())
+        self._names: dict[str, int] = {}
+        self._expressions: list[tuple[int, re.Pattern[str]]] = []
+        for place, key in enumerate(values):
+            if name := _NAME.fullmatch(key):
+                self._names.setdefault(name[1] + name[2].replace("\\", ""), place)
+            else:
+                self._expressions.append((place, _compiled(key, source)))
+            if len(self._expressions) > _MOST_EXPRESSIONS:
+                raise ValueError(
+                    f"{source}: alpha_pattern has more than {_MOST_EXPRESSIONS} regular expressions; name the layers"
+                )
+
+    def of(self, module: str, default: object) -> object:
+        """The value of the first key that matches a layer's name."""
+        parts = module.split(".")
+        ends = [f"^{module}", *(".".join(parts[start:]) for start in range(len(parts)))]
+        places = [self._names[end] for end in ends if end in self._names]
+        places += [place for place, expression in self._expressions if expression.match(module)]
+        return self._values[min(places)] if places else default
+
+
+def _compiled(key: str, source: str) -> re.Pattern[str]:
+    try:
+        if _EXPRESSION.fullmatch(key) and len(re.findall(r"[*+?]", key)) <= _MOST_QUANTIFIERS:
+            return re.compile(rf"(.*\.)?({key})$")
+    except re.error:
+        pass
+    raise ValueError(f"{source}: alpha_pattern has {shown(key)}, which is no name of layers known here")
 
 
 class PeftConfigs:
@@ -55,6 +101,7 @@ class PeftConfigs:
 
     def __init__(self, configs: Mapping[str, Mapping[str, object]], source: str):
         self.source, self.configs = source, configs
+        self._alphas: dict[str, _Alphas] = {}
         for config in configs.values():
             for name in _REFUSED:
                 if config.get(name):
@@ -79,12 +126,7 @@ class PeftConfigs:
         """
         config = self.configs.get(component, {})
         module = parameter.removesuffix(".weight")
-        patterns = config.get("alpha_pattern")
-        alpha = config.get("lora_alpha")
-        for pattern, value in patterns.items() if isinstance(patterns, Mapping) else ():
-            if self._compiled(pattern).match(module):
-                alpha = value
-                break
+        alpha = self._alphas_of(component).of(module, config.get("lora_alpha"))
         if alpha is None:
             return None
         number = finite(alpha)
@@ -92,14 +134,11 @@ class PeftConfigs:
             raise ValueError(f"{self.source}: the lora_alpha of {module} must be a finite number, got {shown(alpha)}")
         return number * math.sqrt(rank) if config.get("use_rslora") else number
 
-    def _compiled(self, pattern: str) -> re.Pattern[str]:
-        # peft takes the keys for regular expressions, and the file is a stranger's: nothing in it may be slow to match.
-        try:
-            if _PATTERN.match(pattern) and len(re.findall(r"[*+?]", pattern)) <= _MOST_QUANTIFIERS:
-                return re.compile(rf"(.*\.)?({pattern})$")
-        except re.error:
-            pass
-        raise ValueError(f"{self.source}: alpha_pattern has {shown(pattern)}, which is no name of layers known here")
+    def _alphas_of(self, component: str) -> _Alphas:
+        if component not in self._alphas:
+            patterns = self.configs.get(component, {}).get("alpha_pattern")
+            self._alphas[component] = _Alphas(patterns if isinstance(patterns, Mapping) else {}, self.source)
+        return self._alphas[component]
 
 
 def configs_of_metadata(text: str | None, components: list[str], source: str) -> PeftConfigs:
@@ -130,6 +169,7 @@ def configs_of_folder(path: str | os.PathLike[str], names: list[str]) -> tuple[s
         ValueError: it is no JSON object, is for another kind of network, or what `PeftConfigs` raises.
     """
     path = Path(path)
+    check_file(path)
     config = parsed(path.read_bytes(), str(path))
     if not isinstance(config, dict):
         raise ValueError(f"{path} is no JSON object")

@@ -95,7 +95,7 @@ class AutoPipeline(DiffusionPipeline):
         table = cls._controlled if controlled else cls._plain
         family = next((family for family in _FAMILIES if name.startswith(family)), "")
         if family not in table:
-            known = ", ".join(kind.__name__ for kind in table.values())
+            known = listed((kind.__name__ for kind in table.values()), room=300)
             raise ValueError(
                 f"{cls.__name__} finds no pipeline for {name}{' with a ControlNet' * controlled}; known are {known}"
             )

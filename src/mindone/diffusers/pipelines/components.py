@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..loading.fields import listed
 from ..schedulers.registry import LIBRARY
 from ..utils.printable import shown
 
@@ -92,7 +93,7 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
         if class_name not in _CLASSES and not _own_scheduler(class_name):
             raise ValueError(
                 f"{INDEX_NAME}: {name} is a {entry[1]:.80}, which is not known here; known are "
-                f"{', '.join(KNOWN_CLASSES)}"
+                f"{listed(KNOWN_CLASSES, room=300)}"
             )
         classes[name] = class_name
     return classes
