@@ -356,6 +356,14 @@ def test_a_picture_of_other_proportions_is_stretched_cut_or_extended(client):
     assert np.abs(stretched - cut).mean() > 1 and np.abs(stretched - extended).mean() > 1
 
 
+def test_a_narrow_picture_is_extended_or_refused_in_one_line(client):
+    narrow = {"init_images": [base64_of(Image.new("RGB", (1, 3000)))], "mask": None, "denoising_strength": 0.25}
+    assert img2img(client, **narrow, resize_mode=2).shape == (64, 64, 3)
+    body = {**INPAINT, **narrow, "width": 512, "height": 512, "resize_mode": 1}
+    refused = client.post("/sdapi/v1/img2img", json=body)
+    assert refused.status_code == 422 and "1×3000 is too narrow to fill 512×512" in refused.text
+
+
 # ---- lists -----------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
+from ..utils.images import MOST_PICTURE_PIXELS
+
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels."""
 
@@ -43,6 +45,7 @@ def fit_inside(image: Image.Image, width: int, height: int) -> Image.Image:
     """A picture in ``width`` × ``height`` without distortion, whole, in the middle, its edges drawn out."""
     wide = image.width / image.height > width / height
     size = (width, image.height * width // image.width) if wide else (image.width * height // image.height, height)
+    size = max(size[0], 1), max(size[1], 1)
     resized = image.resize(size, Image.Resampling.LANCZOS)
     canvas = _centred(resized, width, height)
     if wide and (margin := height // 2 - size[1] // 2) > 0:
@@ -57,9 +60,17 @@ def fit_inside(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def fill_whole(image: Image.Image, width: int, height: int) -> Image.Image:
-    """A picture that fills ``width`` × ``height`` without distortion; what stands over is cut off on both sides."""
+    """A picture that fills ``width`` × ``height`` without distortion; what stands over is cut off on both sides.
+
+    Raises:
+        ValueError: it is so narrow that the whole of it would have more than `MOST_PICTURE_PIXELS` in that size.
+    """
     wide = image.width / image.height < width / height
     size = (width, image.height * width // image.width) if wide else (image.width * height // image.height, height)
+    if size[0] * size[1] > MOST_PICTURE_PIXELS:
+        raise ValueError(
+            f"a picture of {image.width}×{image.height} is too narrow to fill {width}×{height}; cut it to a part first"
+        )
     return _centred(image.resize(size, Image.Resampling.LANCZOS), width, height)
 
 

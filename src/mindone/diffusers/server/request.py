@@ -101,7 +101,7 @@ async def accepted(service: Service, decode: Callable[[], Uploads]) -> Sent:
 
     def checked() -> Mapping[str, object]:
         try:
-            return _job_fields(decode())
+            return _job_fields(decode)
         finally:
             return_freed_memory()
 
@@ -109,9 +109,10 @@ async def accepted(service: Service, decode: Callable[[], Uploads]) -> Sent:
         return Sent(await asyncio.to_thread(checked), lambda: decode().pictures)
 
 
-def _job_fields(uploads: Uploads) -> Mapping[str, object]:
-    """Those of pictures that go together."""
+def _job_fields(decode: Callable[[], Uploads]) -> Mapping[str, object]:
+    """Those of pictures that can be decoded and go together."""
     try:
+        uploads = decode()
         _ = uploads.pictures
     except ValueError as error:
         raise Refusal(422, str(error), _field(str(error), {})) from None
