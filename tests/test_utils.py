@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mindone.diffusers import interrupts
+from mindone.diffusers.jobs.png import read_job
+from mindone.diffusers.loading.safetensors import SafetensorsFile
+from mindone.diffusers.server.keys import Keys
 from mindone.diffusers.utils import atomic_write, files, load_image, logging, make_image_grid, progress_bar, write_json
 from mindone.diffusers.utils.errors import in_one_line
+from mindone.diffusers.utils.files import read_json, read_lines
 from mindone.diffusers.utils.scratch import Scratch
 
 
@@ -300,3 +305,15 @@ def test_a_long_message_keeps_its_beginning_and_its_end():
     shown = in_one_line(ValueError("unknown keys in model.safetensors: " + "\x1b[2J, " * 5000 + "; known are a, b"))
     assert len(shown) == 500 and shown.isprintable()
     assert shown.startswith("unknown keys in model.safetensors: \\x1b[2J, ") and shown.endswith("; known are a, b")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_pipes_and_devices_are_refused_at_once(tmp_path):
+    """Opened, a pipe waits for ever, and a device such as /dev/zero does not end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    readers = (read_json, read_lines, read_job, Keys, SafetensorsFile)
+    for path in (pipe, Path("/dev/zero")):
+        for reader in readers:
+            with pytest.raises(OSError, match=f"{path} is a pipe or a device; give a file"):
+                reader(path)

@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..pipelines.mask_fills import MaskFill
 from ..utils.exif_texts import read_exif_texts
-from ..utils.files import atomic_write
+from ..utils.files import atomic_write, check_file
 from ..utils.png_texts import NotPng, PngTexts, read_png_texts
 from .infotext import format_infotext, parse_infotext
 from .job import Job
@@ -214,7 +214,5 @@ def texts_in(file: BinaryIO, name: str, keywords: tuple[str, ...] = (KEYWORD, IN
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
-    try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no file {os.fspath(path)}") from None
+    check_file(Path(path))
+    return open(path, "rb")

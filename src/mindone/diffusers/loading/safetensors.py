@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..utils.files import atomic_write
+from ..utils.files import atomic_write, check_file
 from ..utils.printable import printable, shown
 
 AnyArray: TypeAlias = NDArray[Any]
@@ -219,13 +219,8 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
-        if self.path.is_dir():
-            raise IsADirectoryError(f"{self.path} is a folder; give a .safetensors file")
-        try:
-            file = self.path.open("rb")
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no file {self.path}") from None
-        with file:
+        check_file(self.path)
+        with self.path.open("rb") as file:
             start = file.read(8)
             self.metadata, self._entries = _read_header(self.path)
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

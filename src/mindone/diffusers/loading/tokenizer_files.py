@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, Strict, StringConstraints
 
-from ..utils.files import read_json
+from ..utils.files import check_file, read_json
 from ..utils.printable import shown
 from .fields import Flag, Real, TokenId, read_fields
 
@@ -150,6 +150,7 @@ def _roles(fields: TokenizerFields) -> dict[str, Token]:
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
+    check_file(path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:

@@ -10,6 +10,8 @@ import os
 import string
 from pathlib import Path
 
+from ..utils.files import check_file
+
 _CARRIED = frozenset(string.ascii_letters + string.digits + string.punctuation)
 """Characters that every client writes into a header in the same way."""
 
@@ -24,6 +26,7 @@ class Keys:
 
     def __init__(self, path: str | os.PathLike[str]):
         name, keys = os.fspath(path), []
+        check_file(Path(path))
         try:
             text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
         except UnicodeDecodeError:

@@ -147,10 +147,9 @@ def read_json(path: str | os.PathLike[str]) -> Value:
         ValueError: the file is no UTF-8 JSON; the message names the file and the line.
     """
     path = Path(path)
+    check_file(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no file {path}") from None
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not JSON: byte {error.start} is not UTF-8; fetch or export the file again"
@@ -200,11 +199,16 @@ def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 
 def check_file(file: Path) -> None:
-    """Raise FileNotFoundError or IsADirectoryError, in one line, for a path that is not a file."""
+    """Raise FileNotFoundError, IsADirectoryError or OSError, in one line, for a path that is not a regular file.
+
+    Opening a pipe waits for somebody to write to it, and a device may never end.
+    """
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder; give a file")
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"no file {file}")
+    if not file.is_file():
+        raise OSError(f"{file} is a pipe or a device; give a file")
 
 
 def read_utf8(path: str | os.PathLike[str]) -> str:
