@@ -155,3 +155,14 @@ def test_what_is_no_array_is_refused_in_one_line(pipe):
         pipe.unet(draw(1, 4, 8, 8), 10, Tensor())
     with pytest.raises(TypeError, match=r"CLIPTextModel takes NumPy arrays or ms.Tensor, got list as input 1"):
         pipe.text_encoder([[0, 1]])
+
+
+@pytest.mark.parametrize("method", ["encode", "decode", "tiled_decode"])
+def test_an_autoencoder_refuses_a_list_in_one_line(pipe, method):
+    with pytest.raises(ValueError, match=r"^AutoencoderKL takes a NumPy array or an ms\.Tensor, got list$"):
+        getattr(pipe.vae, method)([1, 2])
+
+
+def test_a_unet_refuses_a_list_in_one_line(pipe):
+    with pytest.raises(ValueError, match=r"^UNet2DConditionModel takes a NumPy array or an ms\.Tensor, got list$"):
+        pipe.unet([1, 2], 1, [1, 2])

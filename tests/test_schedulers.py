@@ -599,3 +599,20 @@ def test_a_last_timestep_ends_the_run_there_and_brings_the_steps_closer_to_it() 
     scheduler.last_timestep = 50
     with pytest.raises(ValueError, match=r"UniPCMultistepScheduler takes no last_timestep; .*DPMSolverMultistep.* do"):
         scheduler.set_timesteps(6)
+
+
+@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+def test_arrays_of_two_kinds_and_lists_are_refused_in_one_line(cls):
+    import mindspore as ms
+
+    array = np.zeros((1, 4, 2, 2), np.float32)
+    scheduler = cls()
+    scheduler.set_timesteps(4)
+    timestep = scheduler.timesteps[0]
+    mixed = r"^arrays must be of one kind, got a NumPy array as .+, a tensor as .+convert them$"
+    with pytest.raises(ValueError, match=mixed):
+        scheduler.step(array, timestep, ms.Tensor(array))
+    with pytest.raises(ValueError, match=mixed):
+        scheduler.add_noise(array, ms.Tensor(array), scheduler.timesteps[:1])
+    with pytest.raises(ValueError, match=r"^model_output must be a NumPy array or an ms\.Tensor, got list$"):
+        scheduler.step([1.0, 2.0], timestep, array)

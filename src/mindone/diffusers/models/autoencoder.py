@@ -1,13 +1,11 @@
 """What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import engines
 from ..engines import Array, Engine
 from .outputs import DecoderOutput
 
@@ -22,6 +20,11 @@ class Autoencoder:
     scale: int
     tile_overlap: float
     encodes_at_random: bool
+
+    if TYPE_CHECKING:
+
+        def _engine_for(self, x: Array) -> Engine: ...
+
     """Whether encoding an image draws noise."""
     use_slicing = False
     use_tiling = False
@@ -55,7 +58,7 @@ class Autoencoder:
             return_dict: false for a plain tuple.
             generator: taken for published scripts; decoding draws nothing.
         """
-        images = self.decode_with(engines.get("mindspore" if isinstance(z, ms.Tensor) else None), z)
+        images = self.decode_with(self._engine_for(z), z)
         return DecoderOutput(images) if return_dict else (images,)
 
     def tiled_decode(self, z: Array, return_dict: bool = True) -> DecoderOutput | tuple[Array]:

@@ -67,7 +67,13 @@ class PublishedModel(Configurable):
             )
 
     def _engine_for(self, x: Array) -> Engine:
-        """Who runs a call by hand: MindSpore where its tensors are given, else the engine of this machine."""
+        """Who runs a call by hand: MindSpore where its tensors are given, else the engine of this machine.
+
+        Raises:
+            ValueError: what is given is no array, such as a list.
+        """
+        if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+            raise ValueError(f"{type(self).__name__} takes a NumPy array or an ms.Tensor, got {type(x).__name__}")
         return engines.get("mindspore" if isinstance(x, ms.Tensor) else None)
 
     def _run(self, method: str, *inputs: Input, **options: Input) -> Array:

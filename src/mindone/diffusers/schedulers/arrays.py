@@ -33,13 +33,30 @@ def given_or_drawn(variance_noise: Array | None, sample: Array, generator: Gener
     """The noise that the caller gave, or fresh noise from the generator.
 
     Raises:
-        ValueError: both were given.
+        ValueError: both were given, or noise of another kind than the sample.
     """
     if variance_noise is None:
         return draw_noise(sample, generator)
     if generator is not None:
         raise ValueError("give generator or variance_noise, not both")
+    check_alike(sample=sample, variance_noise=variance_noise)
     return variance_noise
+
+
+def check_alike(**arrays: Array) -> None:
+    """Arrays by their arguments' names: all must be NumPy's, or all tensors, since arithmetic does not mix them.
+
+    Raises:
+        ValueError: one is neither, or two are of different kinds.
+    """
+    kinds = {}
+    for name, array in arrays.items():
+        if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+            raise ValueError(f"{name} must be a NumPy array or an ms.Tensor, got {type(array).__name__}")
+        kinds[name] = "NumPy array" if isinstance(array, (np.ndarray, np.generic)) else "tensor"
+    if len(set(kinds.values())) > 1:
+        found = ", ".join(f"a {kind} as {name}" for name, kind in kinds.items())
+        raise ValueError(f"arrays must be of one kind, got {found}; ms.Tensor(array) and tensor.asnumpy() convert them")
 
 
 def dynamic_threshold(sample: Array, ratio: float, max_value: float) -> Array:

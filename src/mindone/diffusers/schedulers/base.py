@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from .arrays import Array, Generators, draw_noise, dynamic_threshold
+from .arrays import Array, Generators, check_alike, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
 from .schedules import DiscreteSchedule, Schedule, schedule_of
@@ -309,7 +309,7 @@ class Scheduler(ConfiguredScheduler):
 
         A method that does not form x₀ on its way reports what the model's output says of it.
         """
-        self._require_run()
+        self._require_run(model_output, sample)
         i = self._index(timestep)
         output = step(i)
         if output.pred_original_sample is None:
@@ -317,7 +317,9 @@ class Scheduler(ConfiguredScheduler):
         self._step_index = i + 1
         return output if return_dict else output.to_tuple()
 
-    def _require_run(self) -> None:
+    def _require_run(self, model_output: Array, sample: Array) -> None:
+        """A step can be taken: the run's timesteps are chosen, and the arrays are of one kind."""
+        check_alike(model_output=model_output, sample=sample)
         if self.num_inference_steps is None and self.needs_set_timesteps:
             raise ValueError(f"call {type(self).__name__}.set_timesteps before step")
 

@@ -41,7 +41,7 @@ class DDIMScheduler(VariancePreserving):
             use_clipped_model_output: derive ε again from x₀ after it was clipped.
             variance_noise: the noise itself, instead of a generator.
         """
-        self._require_run()
+        self._require_run(model_output, sample)
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be from 0 to 1, got {eta}")
         t = int(timestep)

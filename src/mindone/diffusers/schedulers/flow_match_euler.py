@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, draw_noise, per_image
+from .arrays import Array, Generators, check_alike, draw_noise, per_image
 from .base import Timestep
 from .options import SIGMA_SPACING, fields
 from .output import SchedulerOutput, Stepped
@@ -179,6 +179,7 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
 
     def scale_noise(self, sample: Array, timestep: Sequence[float] | np.ndarray, noise: Array) -> Array:
         """(1 - σ) x₀ + σ ε, with one element of ``timesteps`` or one per image."""
+        check_alike(sample=sample, noise=noise)
         sigma = per_image(self._sigmas_of(timestep, noise), noise)
         return (1 - sigma) * sample + sigma * noise
 

@@ -107,7 +107,7 @@ class PNDMScheduler(VariancePreserving):
         sample: Array,
         return_dict: bool,
     ) -> Stepped:
-        self._require_run()
+        self._require_run(model_output, sample)
         x = method(model_output, int(timestep), sample)
         output = SchedulerOutput(x, self.predict_original(model_output, timestep, sample))
         self.counter += 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import schedules
-from .arrays import Array, per_image
+from .arrays import Array, check_alike, per_image
 from .base import Scheduler, Timestep
 from .options import NOISE_SCHEDULE, PREDICTION_TYPES, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
 from .schedules import FlowSchedule
@@ -112,6 +112,7 @@ class VarianceExploding(SigmaSpace):
 
     def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
         """x / √(σ² + 1), of unit variance, which is what the model was trained on."""
+        check_alike(sample=sample)
         return sample * self.schedule.input_scale(self._level(self._index(timestep)))
 
     def _level(self, i: int) -> float:
@@ -123,6 +124,7 @@ class VarianceExploding(SigmaSpace):
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """x₀ + σ ε, with one element of ``timesteps`` or one per image."""
+        check_alike(original_samples=original_samples, noise=noise)
         return original_samples + per_image(self._sigmas_of(timesteps, noise), noise) * noise
 
 
@@ -224,6 +226,7 @@ class ExponentialIntegrator(SigmaSpace):
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """α x₀ + σ ε, with one element of ``timesteps`` or one per image."""
+        check_alike(original_samples=original_samples, noise=noise)
         pairs = [self.schedule.alpha_sigma(level) for level in self._sigmas_of(timesteps, noise)]
         alpha, sigma = (per_image([pair[i] for pair in pairs], noise) for i in (0, 1))
         return alpha * original_samples + sigma * noise

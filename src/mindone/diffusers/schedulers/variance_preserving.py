@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Array, per_image
+from .arrays import Array, check_alike, per_image
 from .base import Scheduler, Timestep
 from .spacing import spaced_timesteps
 
@@ -47,11 +47,13 @@ class VariancePreserving(Scheduler):
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """√ᾱ x₀ + √(1-ᾱ) ε (Ho et al. 2020, eq. 4), with one timestep or one per image."""
+        check_alike(original_samples=original_samples, noise=noise)
         alpha, sigma = self._coefficients(timesteps, original_samples)
         return alpha * original_samples + sigma * noise
 
     def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """v = √ᾱ ε - √(1-ᾱ) x₀ (Salimans & Ho 2022, appendix D), what a v-prediction model is trained on."""
+        check_alike(sample=sample, noise=noise)
         alpha, sigma = self._coefficients(timesteps, sample)
         return alpha * noise - sigma * sample
 
