@@ -111,6 +111,54 @@ def test_a_head_that_never_ends_is_refused_when_it_is_too_long():
             urllib.request.urlopen(f"http://127.0.0.1:{port}/" + "a" * 60_000, timeout=600)
 
 
+def taken_before_the_end(connection: socket.socket, piece: bytes, most: int = 12_000_000) -> int:
+    """Bytes that the server lets a client send before it closes the connection, or stops reading."""
+    connection.settimeout(1)
+    sent = 0
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        while sent < most:
+            sent += connection.send(piece)
+    return sent
+
+
+JSON_HEAD = b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("then", "piece"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"X:a\r\n" * 20_000),
+        (b"GET /", b"a" * 100_000),
+        (b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000),
+    ],
+)
+def test_what_follows_a_request_that_is_being_drawn_is_not_kept(then, piece):
+    service = make_service()
+    body = json.dumps(DRAW).encode()
+    with serving(service) as (_, port), busy(service):
+        connection = connect(port, JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        wait_for(lambda: len(service.queue) == 1)
+        connection.sendall(then)
+        assert taken_before_the_end(connection, piece) < 12_000_000
+
+
+@pytest.mark.parametrize(("first", "piece"), [(b"0\r\n", b"X:a\r\n" * 20_000), (b"1;", b"x" * 100_000)])
+def test_trailers_and_extensions_of_a_body_are_bounded(first, piece):
+    with serving(make_service()) as (_, port):
+        connection = connect(port, JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n" + first)
+        assert taken_before_the_end(connection, piece) < 12_000_000
+
+
+def test_a_body_in_pieces_of_a_byte_is_refused_and_one_in_larger_pieces_is_taken():
+    with serving(make_service()) as (_, port):
+        with contextlib.suppress(ConnectionError):
+            tiny = connect(port, JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 40_000)
+            assert tiny.recv(20).startswith(b"HTTP/1.1 431")
+        body = b"10\r\n" + b" " * 16 + b"\r\n"
+        whole = connect(port, JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body * 40_000 + b"0\r\n\r\n")
+        assert whole.recv(20).startswith(b"HTTP/1.1 422")
+
+
 def test_a_client_that_does_not_read_its_answer_is_dropped():
     with serving(make_service(), Door(most=40, write_seconds=0.2)) as (server, port):
         connection = connect(port)

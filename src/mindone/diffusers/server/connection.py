@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
-_HEAD_BYTES = 64 * 1024
-"""The most bytes of a request's line and headers."""
+HEAD_BYTES = 64 * 1024
+"""The most bytes of a request's line and headers, and of the trailers after its body."""
 _FROM_AN_ADDRESS = 256
 """The most connections of an address; a proxy has one for each request that is under way."""
 
@@ -72,15 +74,26 @@ class Door:
         return False
 
 
-class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """Uvicorn's, whose head has to come in time and within bounds, and whose client has to read its answer."""
+class Connection(H11Protocol):
+    """Uvicorn's, whose head has to come in time and within bounds, and whose client has to read its answer.
 
-    def __init__(self, door: Door, **given: object):
-        super().__init__(**given)
+    Of uvicorn's two readers it is the one that bounds each head and trailer itself, and reads no further request while
+    one is being answered; the other one keeps whatever comes.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, object],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ):
+        super().__init__(config, server_state, app_state, _loop)
         self._door = door
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._body_bytes = self._other_bytes = 0
 
     @property
     def is_busy(self) -> bool:
@@ -91,7 +104,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def _has_head(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, if there is room."""
         super().connection_made(transport)
         if self._door.enter(self, self.client[0] if self.client else ""):
@@ -106,19 +119,50 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass the bytes on; refuse a head that is too long at once."""
+        """Pass the bytes on; refuse at once what is neither a body nor within a head's bounds.
+
+        Around each piece of a body come its length and two line ends. A client that sends mostly those is refused as
+        well: a byte in a piece of its own costs more time than a thousand together.
+        """
+        cycle, before = self.cycle, self._unread_body
         super().data_received(data)
-        if self._has_head or self.transport.is_closing():
-            self._head_bytes = 0
-            if self._late is not None:
-                self._late.cancel()
-                self._late = None
+        if self.cycle is not cycle:
+            self._body_bytes = self._other_bytes = 0
+        else:
+            arrived = self._unread_body - before
+            self._body_bytes += arrived
+            self._other_bytes += len(data) - arrived
+        if self._other_bytes > HEAD_BYTES + self._body_bytes and not self.transport.is_closing():
+            self._refuse(431)
+        if not self._has_head and not self.transport.is_closing():
+            self._expect_head()
+        elif self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def on_response_complete(self) -> None:
+        """The next head is counted from its beginning."""
+        self._body_bytes = self._other_bytes = 0
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called where the bytes are no HTTP, or a head or its trailers are too long."""
+        self._refuse(431 if len(self.conn.trailing_data[0]) > HEAD_BYTES else 400)
+
+    @property
+    def _unread_body(self) -> int:
+        return 0 if self.cycle is None else len(self.cycle.body)
+
+    def _refuse(self, status: int) -> None:
+        """Close, with a status unless it would come in the middle of an answer."""
+        if self._has_head:
+            self.cycle.disconnected = True  # the application is not to answer as well
+            self.cycle.message_event.set()
+        if self._has_head and self.cycle.response_started:
+            self.transport.abort()
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > _HEAD_BYTES:
-            self.transport.write(b"HTTP/1.1 431 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            self.transport.close()
-        self._expect_head()
+        self.transport.write(f"HTTP/1.1 {status} \r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the answer is written."""

@@ -13,7 +13,7 @@ from ..interrupts import raised
 from ..utils import logging
 from .access import show
 from .app import create_app
-from .connection import Door
+from .connection import HEAD_BYTES, Door
 from .keys import Keys
 from .listening import listen
 from .service import Service
@@ -92,6 +92,7 @@ def make_server(service: Service, door: Door | None = None) -> Server:
     config = uvicorn.Config(
         create_app(service.settings, service),
         http=door.protocol,
+        h11_max_incomplete_event_size=HEAD_BYTES,
         ws="none",
         log_level="error",  # warnings are of clients' mistakes, one for each
         access_log=False,
