@@ -22,7 +22,7 @@ from mindone.diffusers.batch.outputs import LocalFolder, open_output
 from mindone.diffusers.batch.queue import Queue
 from mindone.diffusers.batch.sheet import sheets_of
 from mindone.diffusers.jobs import Job, LoadedPipelines, draw, draw_together, load, loaded
-from mindone.diffusers.jobs.png import read_job
+from mindone.diffusers.jobs.png import read_job, save_png
 from tiny_pipelines import checkpoint
 
 
@@ -335,6 +335,45 @@ def test_a_manifest_that_is_not_text_is_refused_by_its_line(drawings):
     Path("out/manifest.jsonl").write_bytes(b"[" * 100_000 + b"\n")
     printed = command("p.csv", "-o", "out", code=1)
     assert "manifest.jsonl, line 1 is no record of a batch" in printed and len(printed) < 510
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": [1]}, "id must be a valid string, got [1]"),
+        ({"id": 5}, "id must be a valid string, got 5"),
+        ({"seconds": "abc"}, "seconds must be a valid number, unable to parse string as a number, got 'abc'"),
+        ({"seconds": float("nan")}, "seconds must be a finite number, got nan"),
+        ({"tries": 10**30}, "tries must be less than 2147483648, got 1000"),
+        ({"error": ["x"]}, "error must be a valid string, got ['x']"),
+        ({"machine": "\ud800"}, "machine must be a valid string, unable to parse raw data as a unicode string"),
+        ({"colour": "red"}, "unknown field 'colour'"),
+        ({"job": None}, "job must be a valid dictionary, got None"),
+        ({"job": [1]}, "job must be a valid dictionary, got [1]"),
+        ({"job": {"prompt": {"a": 1}}}, "job prompt must be a valid string, got {'a': 1}"),
+        ({"job": {"prompt": "x", "seed": -1}}, "job seed must be greater than or equal to 0, got -1"),
+        ({"job": {"prompt": "x", "last_timestep": 10**30}}, "job last_timestep must be less than or equal to 1000000"),
+        ({"job": {"prompt": "x", "model": "\ud800"}}, "job model must be a valid string, unable to parse raw data"),
+    ],
+)
+def test_a_record_of_wrong_types_is_refused_by_its_line_before_anything_is_drawn(drawings, change, message):
+    run([job()], "out")
+    [record] = records()
+    Path("out/manifest.jsonl").write_text(f"{json.dumps(record)}\n{json.dumps({**record, **change})}\n")
+    with pytest.raises(ValueError) as caught:
+        run([job(seed=6)], "out")
+    said = str(caught.value)
+    assert said.startswith(f"out/manifest.jsonl, line 2 is no record of a batch: {message}"), said
+    assert "\n" not in said and len(said) <= 500 and drawings == [job()]
+
+
+@pytest.mark.parametrize("seconds", ["abc", float("nan"), 10**400, -1, None])
+def test_an_image_s_own_word_on_its_seconds_is_not_trusted(drawings, seconds):
+    run([job()], "out")
+    [name] = images()
+    save_png(Image.new("RGB", (8, 8)), Path("out", name), job(), {"seconds": seconds})
+    Path("out/manifest.jsonl").unlink()
+    assert run([job()], "out").kept == 1 and records()[0]["seconds"] is None
 
 
 @pytest.mark.parametrize("prompt", ["海" * 300, "𠀀" * 300, "🚀" * 300])

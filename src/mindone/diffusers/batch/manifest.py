@@ -2,40 +2,52 @@
 
 import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import get_args, get_origin
+from typing import Annotated, get_args, get_origin
+
+from pydantic import AfterValidator, Field
 
 from ..jobs import Job
-from ..jobs.fields import plain_type
+from ..jobs.fields import Fields, plain_type
+from ..utils.errors import one_line
 from ..utils.extras import is_there, needs
+from ..utils.printable import shown
 from ..utils.types import Value
 from .combinations import file_name, identity
 from .outputs import Output
+from .rows import why_no_json
 
 NAME = "manifest.jsonl"
 PARQUET_NAME = "manifest.parquet"
 
 
-@dataclass(frozen=True)
-class Record:
+def _job_values(values: dict[str, object]) -> dict[str, object]:
+    """A job's fields as the table takes them, those alone that are given."""
+    return {name: value for name, value in Job.of(values).to_dict().items() if name in values}
+
+
+_MOST = 2**31
+"""A number in a line is less."""
+
+
+class Record(Fields):
     """What became of a job."""
 
-    id: str
+    id: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
     """`combinations.identity` of the job."""
     file: str | None
     """The image in the same folder; None where there is none."""
-    seconds: float | None
+    seconds: Annotated[float | None, Field(ge=0, lt=_MOST)]
     """What drawing took; jobs that shared a call of the pipeline have an equal part of it."""
     machine: str | None
     """Who drew it; None where the run was killed between the image and its line."""
-    tries: int
+    tries: Annotated[int, Field(ge=0, lt=_MOST)]
     error: str | None
     """Why there is no image, in one line."""
     finished: str
     """When, in UTC."""
-    job: Mapping[str, object]
+    job: Annotated[dict[str, object], AfterValidator(_job_values)]
 
 
 class Manifest:
@@ -70,7 +82,7 @@ class Manifest:
             finished=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             job=job.to_dict(),
         )
-        self._log.add(json.dumps(asdict(record), ensure_ascii=False))
+        self._log.add(json.dumps(record.model_dump(), ensure_ascii=False))
         self.records[record.id] = record
         return record
 
@@ -92,7 +104,7 @@ class Manifest:
                 if about is None:
                     continue
                 if is_new:
-                    self.add(job, seconds=about.get("seconds"), machine=None, tries=1, error=None)
+                    self.add(job, seconds=_seconds(about.get("seconds")), machine=None, tries=1, error=None)
             ids.add(id)
         return ids
 
@@ -114,12 +126,25 @@ class Manifest:
             self._output.write(PARQUET_NAME, _parquet(self.records.values()))
 
 
+def _seconds(said: object) -> float | None:
+    """What an image says that it took; anybody can have written it."""
+    return float(said) if isinstance(said, (int, float)) and 0 <= said < _MOST else None
+
+
 def _record(line: str, where: str) -> Record:
+    """A line as a record; raises ValueError, in one line, for one that is none."""
     try:
-        return Record(**json.loads(line))
-    except (TypeError, ValueError, RecursionError) as error:
-        why = str(error)[:200]
-        raise ValueError(f"{where} is no record of a batch ({why}); fix the file or give another folder") from None
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        why = why_no_json(error)
+    else:
+        try:
+            if isinstance(values, dict):
+                return Record.of(values)
+            why = f"must be a JSON object, got {shown(values)}"
+        except ValueError as error:
+            why = str(error)
+    raise ValueError(one_line(f"{where} is no record of a batch: {why}; fix the file or give another folder"))
 
 
 def _parquet(records: Iterable[Record]) -> bytes:
@@ -132,7 +157,7 @@ def _parquet(records: Iterable[Record]) -> bytes:
     schema = arrow.schema({**own, **fields})
     rows = []
     for record in records:
-        values = {**record.job, **asdict(record)}
+        values = {**record.job, **record.model_dump()}
         rows.append({name: values.get(name) for name in schema.names})
     file = io.BytesIO()
     parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), file)
