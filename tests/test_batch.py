@@ -467,7 +467,7 @@ def test_a_file_that_cannot_be_written_is_its_job_s_error(drawings, monkeypatch)
 
 
 def test_an_image_beyond_the_machine_s_memory_is_its_job_s_error(monkeypatch):
-    monkeypatch.setattr("mindone.diffusers.jobs.checks.total_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr("mindone.diffusers.utils.decoder_memory.total_memory", lambda: 8 * 10**9)
     summary = run([job(height=30_000, width=30_000), job(seed=1)], "out")
     assert summary.drawn == 1 and "an image of 30000×30000 takes about" in summary.failed[0].error
 

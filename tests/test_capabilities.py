@@ -174,3 +174,11 @@ def test_every_component_of_every_pipeline_has_its_capability():
 
     for pipeline in PIPELINES.values():
         assert {*pipeline.required_components, *pipeline.optional_components} <= CAPABILITIES.keys()
+
+
+@pytest.mark.parametrize("function", [lambda: 1, lambda images: images, lambda images, clip_input, strength: images])
+def test_a_safety_checker_that_cannot_take_what_it_is_called_with_is_refused_when_it_is_set(checked, function):
+    before = checked.safety_checker
+    with pytest.raises(ValueError, match=r"got function, which lacks a call with images=…, clip_input=…$"):
+        checked.safety_checker = function
+    assert checked.safety_checker is before

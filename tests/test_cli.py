@@ -194,7 +194,7 @@ def test_wrong_options_are_refused_before_anything_is_loaded(words, message, mon
 )
 def test_mistakes_are_found_before_an_engine_is_there(words, message, monkeypatch, tmp_path):
     monkeypatch.setattr(jobs, "load", lambda job: pytest.fail("loaded a pipeline"))
-    monkeypatch.setattr("mindone.diffusers.jobs.checks.total_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr("mindone.diffusers.utils.decoder_memory.total_memory", lambda: 8 * 10**9)
     Image.new("RGB", (64, 64)).save("photo.png")
     printed = generate(*words, code=1)
     assert message in printed and len(printed.strip().splitlines()) == 1 and len(printed) < 500

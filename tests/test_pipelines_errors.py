@@ -14,6 +14,7 @@ from mindone.diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
+from mindone.diffusers.pipelines import checks
 from tiny_pipelines import checkpoint, load
 
 EMBEDS = np.zeros((1, 77, 16), np.float32)
@@ -253,3 +254,22 @@ def test_safety_checker_without_its_feature_extractor(folder):
 def test_single_models_say_what_a_pipeline_is(folder):
     with pytest.raises(FileNotFoundError, match="whole pipeline"):
         AutoencoderTiny.from_pretrained(folder)
+
+
+def test_an_image_that_memory_cannot_hold_is_refused_before_any_network_runs(monkeypatch):
+    pipe = load(checkpoint("sd1"))
+    monkeypatch.setattr("mindone.diffusers.utils.decoder_memory.total_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr(pipe.engine, "run", lambda *_, **__: pytest.fail("a network ran"))
+    said = r"^an image of 100000×100000 takes about [\d,]+ GB of memory and this machine has 8; draw at most about "
+    with pytest.raises(ValueError, match=said):
+        pipe("a", height=100000, width=100000)
+
+
+@pytest.mark.parametrize("enable", ["enable_tiling", "enable_slicing"])
+def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
+    pipe = load(checkpoint("sd1"))
+    monkeypatch.setattr("mindone.diffusers.utils.decoder_memory.total_memory", lambda: 10**9)
+    with pytest.raises(ValueError, match=r"^16 images of 1024×1024 take about "):
+        checks.check_memory(pipe, 16, 1024, 1024)
+    getattr(pipe.vae, enable)()
+    checks.check_memory(pipe, 16, 1024, 1024)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..loading.config import CONFIG_NAME, read_config
 from ..loading.hub import component_folder
 from ..loading.hub_files import FileSource
-from ..utils.machine import total_memory
+from ..utils.decoder_memory import check_memory, widest
 from ..utils.sizes import check_sides
 from .job import Job, PipelineKey
 from .loras import WeighedLora
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from ..pipelines.components import Component
     from .pictures import Pictures
 
-_FEATURE_MAPS = 3.5
-"""How many of the decoder's largest feature maps are held at once: measured 3.6 (float16) and 3.8 (float32) on
-``icons`` between 512×512 and 1024×1024."""
-_TINY_CHANNELS = 64
-"""The channels of a tiny autoencoder whose config is not on this machine."""
 _ABOVE_TRAINED = 1.5
 """How many times longer than in training a side may be before the network repeats itself."""
 
@@ -50,7 +45,7 @@ class Outline:
         factor = 2 ** (len(blocks) - 1)
         sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (list, tuple)) else None
         trained = (sides[0] * factor, sides[1] * factor) if sides and len(sides) == 2 else None
-        return cls(factor, trained, _widest(decoder))
+        return cls(factor, trained, widest(decoder))
 
     def final_size(self, job: Job, pictures: Pictures | None) -> tuple[int, int] | None:
         """Height and width of the job's images; None where neither job nor config says."""
@@ -121,37 +116,6 @@ def check_names(*names: str | None) -> None:
             FileSource(name).locate()
 
 
-def check_memory(channels: int, size: tuple[int, int], images: int, dtype: str) -> None:
-    """Refuse images that take more memory than the machine has: they would fail after minutes, or be killed.
-
-    Args:
-        channels: of the decoder's largest feature maps.
-        size: height and width in pixels.
-        images: how many are drawn in one call.
-        dtype: what is computed in.
-
-    Raises:
-        ValueError: as said.
-    """
-    memory = total_memory()
-    needed = needed_bytes(channels, size, images, dtype)
-    if memory is None or needed <= memory:
-        return
-    side = int((memory / needed * size[0] * size[1]) ** 0.5) // 64 * 64
-    fewer = "draw fewer images at a time, or at most" if images > 1 else "draw at most"
-    what = f"{images} images of {size[1]}×{size[0]} take" if images > 1 else f"an image of {size[1]}×{size[0]} takes"
-    raise ValueError(
-        f"{what} about {needed / 1e9:,.0f} GB of memory and this machine has {memory / 1e9:.0f}; {fewer} "
-        f"about {side}×{side} pixels"
-    )
-
-
-def needed_bytes(channels: int, size: tuple[int, int], images: int, dtype: str) -> int:
-    """Bytes that decoding takes at its peak, which is the most of a large image's run; see `check_memory`."""
-    each = _FEATURE_MAPS * channels * (4 if dtype == "float32" else 2) + 3 * (4 + 1)  # and the pixels
-    return int(each * size[0] * size[1] * images)
-
-
 def check_run(view: Component, job: Job, size: tuple[int | None, int | None], images: int) -> None:
     """`check_memory` for a job on the pipeline that is to draw it; a side that is None is the network's own.
 
@@ -196,12 +160,3 @@ def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
 def _tiny_config(name: str) -> Mapping[str, object]:
     folder = FileSource(name).locate()
     return {} if folder is None or not os.path.isdir(folder) else read_config(folder, CONFIG_NAME)
-
-
-def _widest(decoder: Mapping[str, object]) -> int:
-    """Channels of the largest feature maps: the last stage begins with those of the stage before it."""
-    blocks = decoder.get("block_out_channels")
-    if "decoder_block_out_channels" in decoder or not isinstance(blocks, (list, tuple)) or not blocks:
-        tiny = decoder.get("decoder_block_out_channels")
-        return int(tiny[-1]) if isinstance(tiny, (list, tuple)) and tiny else _TINY_CHANNELS
-    return int(blocks[min(1, len(blocks) - 1)])

@@ -1,5 +1,6 @@
 """What each component of a pipeline must be able to do, whatever its class: checked when it is set."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ class Capability:
     attributes: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     is_called: bool = False
+    keywords: tuple[str, ...] = ()
+    """What it is called with."""
 
     def missing(self, component: Component) -> list[str]:
         """What the component lacks, as a reader would name it."""
@@ -21,7 +24,22 @@ class Capability:
         config = getattr(component, "config", None)
         entries = config if isinstance(config, Mapping) else {}
         lacks += [f"config[{name!r}]" for name in self.fields if name not in entries]
-        return [*lacks, "a call"] if self.is_called and not callable(component) else lacks
+        if self.is_called and not callable(component):
+            return [*lacks, "a call"]
+        return lacks if self._takes_keywords(component) else [*lacks, f"a call with {'=…, '.join(self.keywords)}=…"]
+
+    def _takes_keywords(self, component: Component) -> bool:
+        if not self.keywords:
+            return True
+        try:
+            signature = inspect.signature(component)
+        except (TypeError, ValueError):  # written in C: nobody can say
+            return True
+        try:
+            signature.bind(**dict.fromkeys(self.keywords))
+        except TypeError:
+            return False
+        return True
 
 
 _NETWORK = ("construct", "parameters_and_names", "graphs", "dtype")
@@ -55,6 +73,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "safety_checker": Capability(
         "a StableDiffusionSafetyChecker, or a function that is called as checker(images=…, clip_input=…)",
         is_called=True,
+        keywords=("images", "clip_input"),
     ),
     "feature_extractor": Capability(
         "an image processor, such as mindone.transformers.CLIPImageProcessor", is_called=True

@@ -6,6 +6,8 @@ import numpy as np
 
 from ..engines import Array
 from ..loading.tokenizer import LONGEST
+from ..models.autoencoder import Autoencoder
+from ..utils import decoder_memory
 from ..utils.sizes import check_sides
 from .capabilities import check_ready
 from .components import Component
@@ -135,6 +137,19 @@ def check_drawing(pipe: Component, images: int, generator: object, callback_tens
             f"callback_on_step_end_tensor_inputs names {', '.join(map(repr, unknown))}; known are "
             f"{', '.join(pipe.callback_tensors)}"
         )
+
+
+def check_memory(pipe: Component, images: int, height: int, width: int) -> None:
+    """The machine has the memory to decode so many images of that size, in the slices and tiles that are on.
+
+    Raises:
+        ValueError: it has not.
+    """
+    vae, part = pipe.vae, (height, width, images)
+    if isinstance(vae, Autoencoder):
+        tile = vae.tile_size if vae.use_tiling else max(height, width)
+        part = (min(height, tile), min(width, tile), 1 if vae.use_slicing else images)
+    decoder_memory.check_memory(decoder_memory.widest(vae.config), (height, width), images, pipe.dtype, part)
 
 
 def check_output_type(name: str, value: str) -> None:

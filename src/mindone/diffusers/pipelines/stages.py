@@ -26,6 +26,8 @@ def draw(pipe: Pipeline, call: Arguments, start: Start) -> tuple[Images, list[bo
     checks.check_drawing(pipe, images, call.generator, shown)
     weighed = pipe.loras.scaled(call.cross_attention_kwargs)
     height, width = start.check(pipe, images)
+    if call.output_type != "latent":
+        checks.check_memory(pipe, images, height, width)
     pipe.check_profile(height, width)
     guides = start.guides()
     with (

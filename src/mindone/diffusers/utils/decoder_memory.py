@@ -1,0 +1,56 @@
+"""The memory that decoding images takes, which is the most of a large image's run; refused where it is not there."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from .machine import total_memory
+
+Part: TypeAlias = tuple[int, int, int]
+"""Height, width and number of the images, or tiles of them, that are decoded at a time."""
+_FEATURE_MAPS = 3.5
+"""How many of the decoder's largest feature maps are held at once: measured 3.6 (float16) and 3.8 (float32) on
+``icons`` between 512×512 and 1024×1024."""
+_TINY_CHANNELS = 64
+"""The channels of a tiny autoencoder whose config is not on this machine."""
+
+
+def check_memory(channels: int, size: tuple[int, int], images: int, dtype: str, part: Part | None = None) -> None:
+    """Refuse images that take more memory than the machine has: they would fail after minutes, or be killed.
+
+    Args:
+        channels: of the decoder's largest feature maps.
+        size: height and width in pixels.
+        images: how many are drawn in one call.
+        dtype: what is computed in.
+        part: what is decoded at a time; None for all of it.
+
+    Raises:
+        ValueError: as said.
+    """
+    memory = total_memory()
+    needed = needed_bytes(channels, size, images, dtype, part)
+    if memory is None or needed <= memory:
+        return
+    side = int((memory / needed * size[0] * size[1]) ** 0.5) // 64 * 64
+    fewer = "draw fewer images at a time, or at most" if images > 1 else "draw at most"
+    what = f"{images} images of {size[1]}×{size[0]} take" if images > 1 else f"an image of {size[1]}×{size[0]} takes"
+    raise ValueError(
+        f"{what} about {needed / 1e9:,.0f} GB of memory and this machine has {memory / 1e9:.0f}; {fewer} "
+        f"about {side}×{side} pixels"
+    )
+
+
+def needed_bytes(channels: int, size: tuple[int, int], images: int, dtype: str, part: Part | None = None) -> int:
+    """Bytes that decoding takes at its peak, which is the most of a large image's run; see `check_memory`."""
+    height, width, count = part or (*size, images)
+    maps = _FEATURE_MAPS * channels * (4 if dtype == "float32" else 2) * height * width * count
+    return int(maps + 3 * (4 + 1) * size[0] * size[1] * images)  # and the pixels
+
+
+def widest(decoder: Mapping[str, object]) -> int:
+    """Channels of the largest feature maps: the last stage begins with those of the stage before it."""
+    blocks = decoder.get("block_out_channels")
+    if "decoder_block_out_channels" in decoder or not isinstance(blocks, (list, tuple)) or not blocks:
+        tiny = decoder.get("decoder_block_out_channels")
+        return int(tiny[-1]) if isinstance(tiny, (list, tuple)) and tiny else _TINY_CHANNELS
+    return int(blocks[min(1, len(blocks) - 1)])
