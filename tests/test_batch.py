@@ -5,6 +5,7 @@ import csv
 import errno
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -137,6 +138,37 @@ def test_lists_of_every_kind_say_the_same(drawings):
     listed = [make_jobs(read_rows(f"a{suffix}"), {}, {"steps": 9}) for suffix in rows.SUFFIXES]
     assert listed[0] == listed[1] == listed[2]
     assert [each.steps for each in listed[0]] == [25, 9] and listed[0][1].prompt == "a dog, a hat"
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        ({"prompt": ["x" * 90_000] * 3000}, {}, "row 2"),
+        ({"prompt": ["x" * 90_000] * 3000}, {"column_encoding": {"prompt": "DELTA_BYTE_ARRAY"}}, "row 2"),
+        ({"prompt": ["x"], "lora": [["x" * 90_000] * 3000]}, {}, "row 1: its values take more than 256 MB"),
+        ({"prompt": ["x" * 90_000] * 3000}, {"use_dictionary": False}, "its values take more than 256 MB"),
+        ({"prompt": ["x"], "stpes": [None]}, {}, "unknown field 'stpes'; did you mean 'steps'?"),
+        ({"prompt": [{"x": "y"}]}, {}, "a field is a text, a number or a list of them, not struct<x: "),
+    ],
+)
+def test_a_parquet_file_cannot_ask_for_more_memory_than_the_bound(tmp_path, values, options, message):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    if "column_encoding" in options:
+        options = {"use_dictionary": False, **options}
+    parquet.write_table(arrow.table(values), "a.parquet", compression="zstd", **options)
+    assert os.path.getsize("a.parquet") < 100_000
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        read_rows("a.parquet")
+    assert "a.parquet" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("many", [range(10**9), range(10**30)])
+def test_combinations_are_counted_before_any_is_made(many):
+    with pytest.raises(ValueError, match="steps, seed have more combinations than the 100,000 images"):
+        make_jobs([rows.Row({"prompt": "x"}, "line 1")], {"steps": [1, 2], "seed": many}, {})
+    each = rows.Row({"prompt": "x"}, "line 1")
+    with pytest.raises(ValueError, match=r"line 1: a batch takes up to 100,000 images .*60,000 rows.*2 combinations"):
+        make_jobs([each] * 60_000, {"steps": [1, 2]}, {})
 
 
 def test_a_job_of_several_images_becomes_several():
@@ -537,7 +569,8 @@ def test_a_signal_ends_the_batch_after_the_image_that_is_being_drawn(drawings, m
             '{"prompt": "x", "width": 100000}',
             "line 1: width must be less than or equal to 32768, got 100000",
         ),
-        ("a.jsonl", '{"prompt": "x", "num_images": 100000}\n' * 11, "line 11: a batch takes up to 1,000,000 images"),
+        ("a.jsonl", '{"prompt": "x", "num_images": 50000}\n' * 3, "line 3: a batch takes up to 100,000 images"),
+        ("a.csv", "prompt\n" + "a\n" * 100_001, "a.csv, line 100002: a batch takes up to 100,000 jobs and these are"),
         ("a.jsonl", '{"prompt": "x", "num_images": 2, "seed": 18446744073709551615}', "line 1: seed must be less than"),
         ("a.jsonl", b'{"prompt": "x"}\n{"prompt": "\xff"}', "a.jsonl, line 2: byte 28 is not UTF-8"),
         ("a.jsonl", '{"prompt": "x"}\n{"prompt": " "}', "a.jsonl, line 2: prompt is empty; say what to draw"),
@@ -567,7 +600,12 @@ def test_a_list_that_is_wrong_is_refused_in_one_line_before_anything_is_drawn(dr
         (["-o", "out"], 2, "give a file of jobs, or a file of prompts with --prompts"),
         (["missing.csv", "-o", "out"], 1, "Error: no file missing.csv"),
         (["p.csv", "-o", "out", "--seeds", "3-1"], 1, "seeds must be numbers and ranges such as 0-9,20, got '3-1'"),
-        (["p.csv", "-o", "out", "--seeds", "0-99999999999"], 1, "are more than the 1,000,000 that a batch takes"),
+        (["p.csv", "-o", "out", "--seeds", "0-99999999999"], 1, "are more than the 100,000 that a batch takes"),
+        (
+            ["p.csv", "-o", "out", "--seeds", "0-59999", "--grid-search", "steps=1,2"],
+            1,
+            "steps, seed have more combina",
+        ),
         (["p.csv", "-o", "out", "--seeds", "9" * 5000], 1, "seeds must be numbers and ranges such as 0-9,20, got '999"),
         (["p.csv", "-o", "out", "--grid-search", "steps=" + "[" * 9999], 1, "is no JSON list: it is nested too deeply"),
         (["p.csv", "-o", "out", "--seeds", "1", "--seed", "2"], 2, "--seeds and another seed were both given"),

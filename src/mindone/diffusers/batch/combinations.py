@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
+from itertools import islice, product
 
 from ..jobs import Job, PipelineKey
 from ..jobs.job import check_prompt
@@ -77,10 +78,24 @@ def make_jobs(
         ValueError: a field is refused, named by a row and an axis, or unknown, or there are more than `MOST_JOBS`; the
             message says where.
     """
+    try:
+        combinations = math.prod(len(values) for values in axes.values())
+    except OverflowError:  # a range that is longer than any list
+        combinations = MOST_JOBS + 1
+    if combinations > MOST_JOBS:
+        raise ValueError(
+            f"{', '.join(axes)} have more combinations than the {MOST_JOBS:,} images that a batch takes; split it"
+        )
+    listed = list(islice(rows, MOST_JOBS + 1))
+    if len(listed) * combinations > MOST_JOBS:
+        raise ValueError(
+            f"{listed[0].where}: a batch takes up to {MOST_JOBS:,} images and these are more: {len(listed):,} rows "
+            f"with {combinations:,} combinations each; split it"
+        )
     several: list[Job] = []
     checked: set[PipelineKey] = set()
     images = 0
-    for row in rows:
+    for row in listed:
         own = {name: value for name, value in row.values.items() if value is not None and value != ""}
         if "prompt" in row.values:
             own.setdefault("prompt", row.values["prompt"])

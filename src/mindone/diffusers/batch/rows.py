@@ -6,13 +6,20 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from ..jobs import Job
+from ..jobs.fields import unknown_field
 from ..utils.extras import needs
 from ..utils.files import check_file, numbered_lines, read_utf8
+from ..utils.types import Value
 
-MOST_ROWS = 10**6
-"""The most rows of a list: each is a job, and all of them are in memory."""
+MOST_ROWS = 10**5
+"""The most rows of a list: each is a job, and all of them are in memory, some kilobytes each."""
+MOST_TEXT = 256 * 2**20
+"""The most bytes that the values of a Parquet file have once they are unpacked."""
+_ROWS_AT_ONCE = 1024
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
@@ -30,7 +37,8 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: another kind of file, or one that is damaged; the message names the line.
+        ValueError: another kind of file, one that is damaged, or more than `MOST_ROWS` or, in a Parquet file,
+            `MOST_TEXT`; the message names the line.
         ImportError: a Parquet file without pyarrow.
     """
     file = Path(path)
@@ -38,19 +46,23 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     if file.suffix.lower() not in readers:
         raise ValueError(f"a list of jobs must be a file that ends in {', '.join(SUFFIXES)}, got {os.fspath(path)!r}")
     check_file(file)
-    rows = list(readers[file.suffix.lower()](file))
-    if not rows:
-        raise ValueError(f"{file} holds no jobs")
-    return rows
+    return _counted(readers[file.suffix.lower()](file), file, "jobs")
 
 
 def read_prompts(path: str | os.PathLike[str]) -> list[Row]:
     """A row for each line of a text file; empty lines do not count. Raises as `read_rows`."""
     file = Path(path)
-    rows = [Row({"prompt": line}, f"{file}, line {number}") for number, line in numbered_lines(file)]
-    if not rows:
-        raise ValueError(f"{file} holds no prompts")
-    return rows
+    rows = (Row({"prompt": line}, f"{file}, line {number}") for number, line in numbered_lines(file))
+    return _counted(rows, file, "prompts")
+
+
+def _counted(rows: Iterator[Row], file: Path, what: str) -> list[Row]:
+    first = list(islice(rows, MOST_ROWS + 1))
+    if not first:
+        raise ValueError(f"{file} holds no {what}")
+    if len(first) > MOST_ROWS:
+        raise ValueError(f"{first[-1].where}: a batch takes up to {MOST_ROWS:,} {what} and these are more; split it")
+    return first
 
 
 def why_no_json(error: ValueError | RecursionError) -> str:
@@ -87,14 +99,58 @@ def _csv(file: Path) -> Iterator[Row]:
 
 
 def _parquet(file: Path) -> Iterator[Row]:
+    """The rows a few at a time: what a file of some hundred bytes unpacks to may not fit into memory."""
     parquet = needs("pyarrow.parquet", "Parquet files")
     try:
         with parquet.ParquetFile(file) as opened:
-            count = opened.metadata.num_rows
-            table = opened.read() if count <= MOST_ROWS else None
+            leaves = [opened.schema.column(i) for i in range(len(opened.schema))]
+            names = opened.schema_arrow.names
+            groups = [opened.metadata.row_group(i) for i in range(opened.num_row_groups)]
+            chunks = [group.column(i) for group in groups for i in range(len(leaves))]
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is no readable Parquet file: {error}") from None
-    if table is None:
-        raise ValueError(f"{file} has {count:,} rows and a batch takes up to {MOST_ROWS:,}; split it")
-    for number, values in enumerate(table.to_pylist(), 1):
-        yield Row(values, f"{file}, row {number}")
+    unknown = next((name for name in names if name not in Job.model_fields), None)
+    if unknown is not None:
+        raise ValueError(f"{file}: {unknown_field(unknown, Job.model_fields)}")
+    sizes = [chunk.total_uncompressed_size + 8 * chunk.num_values for chunk in chunks]
+    too_much = f"its values take more than {MOST_TEXT // 2**20} MB and a batch takes no more; split it"
+    if sum(sizes) > MOST_TEXT:
+        raise ValueError(f"{file}: {too_much}")
+    # Texts that a file holds once and names often stay as they are, which Arrow cannot do for those that are written as
+    # what differs from the one before. No text is larger than what holds it: so few rows stay within the bound there.
+    deltas = {chunk.path_in_schema for chunk in chunks if "DELTA_BYTE_ARRAY" in chunk.encodings}
+    texts = [
+        leaf.path
+        for leaf in leaves
+        if leaf.physical_type == "BYTE_ARRAY" and (leaf.path not in deltas or leaf.path not in names)
+    ]
+    at_once = min(_ROWS_AT_ONCE, max(MOST_TEXT // max(sizes, default=1), 1))
+    number = taken = 0
+    try:
+        with parquet.ParquetFile(file, read_dictionary=texts) as opened:
+            for batch in opened.iter_batches(at_once):
+                where = f"{file}, row {number + 1}"
+                taken += sum(_bytes(column) for column in batch.columns)
+                if taken > MOST_TEXT:
+                    break
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(values, f"{file}, row {number}")
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"{file} is no readable Parquet file: {error}") from None
+    if taken > MOST_TEXT:
+        raise ValueError(f"{where}: {too_much}")
+
+
+def _bytes(column: Value) -> int:
+    """What a column's values take, without unpacking them."""
+    types, compute = needs("pyarrow.types", "Parquet files"), needs("pyarrow.compute", "Parquet files")
+    kind = column.type
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _bytes(column.flatten())
+    if types.is_nested(kind):
+        raise ValueError(f"a field is a text, a number or a list of them, not {str(kind)[:60]}")
+    if types.is_dictionary(kind) and not types.is_primitive(kind.value_type):
+        lengths = compute.binary_length(column.dictionary)
+        return int(compute.sum(lengths.take(column.indices)).as_py() or 0)
+    return int(column.nbytes)

@@ -147,15 +147,21 @@ def plain_type(field: FieldInfo) -> object:
             return annotation
 
 
+def unknown_field(name: str, known: Iterable[str]) -> str:
+    """What an error says of a field that there is not."""
+    known = tuple(known)
+    near = difflib.get_close_matches(name, known, 1)
+    return f"unknown field {shown(name)}; " + (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    )
+
+
 def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
     """The first of pydantic's complaints in one line, which names the field, what was given and what would work."""
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, known, 1)
-        return f"unknown field {shown(name)}; " + (
-            f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        )
+        return unknown_field(name, known)
     if first["type"] == "missing":
         return f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
