@@ -484,7 +484,7 @@ def test_info_of_other_files(tmp_path):
         "moving.gif": "moving.gif is not a PNG, JPEG or WebP image",
         "text.png": "text.png is not a PNG, JPEG or WebP image",
         "cut.png": "cut.png",
-        ".": "directory",
+        ".": ". is a folder; give a file",
     }
     for name, message in expected.items():
         printed = command("info", name, code=1)
