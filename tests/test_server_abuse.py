@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import socket
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -28,10 +29,12 @@ from mindone.diffusers.server import Settings, webui_api
 from mindone.diffusers.server.connection import Door
 from mindone.diffusers.server.intake import Intake
 from mindone.diffusers.server.keys import Keys
-from mindone.diffusers.server.refusals import Cancelled
+from mindone.diffusers.server.queue import Full
+from mindone.diffusers.server.refusals import Cancelled, Refusal
 from mindone.diffusers.server.run import run
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.ticket import Ticket
+from mindone.diffusers.server.turns import Turns
 from tiny_pipelines import checkpoint
 
 DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "size": "64x64"}
@@ -301,6 +304,77 @@ def test_pictures_are_decoded_one_request_at_a_time(monkeypatch):
         assert most == 1
     for each in asking:
         each.join()
+
+
+def test_clients_take_turns_at_having_their_pictures_decoded():
+    async def order() -> list[str]:
+        turns, had = Turns(most=4), []
+
+        async def have(client: str) -> None:
+            async with turns.of(client):
+                had.append(client)
+                await asyncio.sleep(0)
+
+        asking = [asyncio.ensure_future(have(client)) for client in ("a", "a", "a", "a", "b")]
+        await asyncio.sleep(0)
+        with pytest.raises(Full):
+            await have("c")
+        asking[2].cancel()  # it leaves the others their turns
+        await asyncio.gather(*asking, return_exceptions=True)
+        return had
+
+    assert asyncio.run(order()) == ["a", "a", "b", "a"]
+
+
+def test_room_is_looked_for_again_when_the_turn_to_decode_has_come():
+    async def decoded(service: Service) -> None:
+        async with service.decoding("a"):
+            second = asyncio.ensure_future(turn(service))
+            await asyncio.sleep(0)
+            service.submit(ticket(service))
+        await second
+
+    async def turn(service: Service) -> None:
+        async with service.decoding("b"):
+            pytest.fail("it was decoded")
+
+    with pytest.raises(Refusal, match="1 requests wait already") as refused:
+        asyncio.run(decoded(make_service(max_queue=1)))
+    assert refused.value.status == 429
+
+
+# ---- hang-ups and full disks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /v1/images/generations HTTP/1.1\r\nContent-Type: application/json",
+        b"POST /v1/images/edits HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x",
+        b"POST /v1/images/edits HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded",
+        b"POST /sdapi/v1/txt2img HTTP/1.1\r\nX: no type",
+    ],
+)
+def test_a_client_that_hangs_up_in_the_middle_of_a_body_leaves_no_traceback(caplog, head):
+    caplog.set_level(logging.INFO, "mindone.diffusers.server.access")
+    with serving(make_service()) as (_, port):
+        connect(port, head + b"\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n--x\r\n").close()
+        wait_for(lambda: caplog.records, 60)
+    assert [record.levelname for record in caplog.records] == ["INFO"] and " 499 " in caplog.text
+
+
+def test_files_of_a_form_are_held_in_memory(monkeypatch):
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", lambda _: pytest.fail("it went to the disk"))
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+        + b"a" * 3_000_000
+        + b"\r\n--x--\r\n"
+    )
+    with serving(make_service()) as (_, port):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/images/edits", form)
+        request.add_header("Content-Type", "multipart/form-data; boundary=x")
+        with pytest.raises(urllib.error.HTTPError, match="422"):
+            urllib.request.urlopen(request, timeout=60)
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from PIL import Image
 
 pytest.importorskip("uvicorn", reason="the [serve] extra is not installed")
 
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from mindone.diffusers.server import Settings, run
@@ -20,6 +21,7 @@ from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.backend import Drawn
 from mindone.diffusers.server.listening import listen
 from mindone.diffusers.server.openai_fields import EditFields, GenerationFields
+from mindone.diffusers.server.request import client_of
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.webui_fields import NEUTRAL, NEUTRAL_OPTIONS, Img2Img, Overrides, Txt2Img
 
@@ -94,6 +96,24 @@ def clip_skip_seen_by(proxies: str | None, address: str, forwarded: str | None) 
 )
 def test_who_a_client_says_it_is_counts_behind_the_operator_s_proxies_alone(proxies, address, forwarded, seen):
     assert clip_skip_seen_by(proxies, address, forwarded) == seen
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "client"),
+    [
+        ("2001:db8:1:2:3::4", None, "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::5", None, "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", None, "fe80::/64"),
+        ("::ffff:192.0.2.1", None, "192.0.2.1"),
+        ("192.0.2.1", None, "192.0.2.1"),
+        ("testclient", None, "testclient"),
+        ("192.0.2.1", "3", "key 3"),
+        ("2001:db8::1", "3", "key 3"),
+    ],
+)
+def test_a_client_is_its_key_or_else_its_address_or_network(address, key, client):
+    state = {} if key is None else {"key": key}
+    assert client_of(Request({"type": "http", "client": (address, 1), "state": state})) == client
 
 
 def test_a_proxy_that_is_no_address_is_refused():

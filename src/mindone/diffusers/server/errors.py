@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from ..utils.types import Value
@@ -26,7 +27,8 @@ def add_handlers(app: FastAPI) -> None:
 
     for kind in (Refusal, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, refused)
-    app.add_exception_handler(Cancelled, lambda request, error: Response(status_code=_CLIENT_IS_GONE))
+    for gone in (Cancelled, ClientDisconnect):  # the latter in the middle of a body
+        app.add_exception_handler(gone, lambda request, error: Response(status_code=_CLIENT_IS_GONE))
 
 
 def response(path: str, refusal: Refusal) -> Response:

@@ -21,7 +21,7 @@ from .catalogue import Choice
 from .encoding import encoded, encoded_png
 from .errors import first_reason, openai_form
 from .openai_fields import JOB_NAMES, EditFields, GenerationFields, ImageFields
-from .reading import ReadingRoute, check_texts
+from .reading import ReadingRoute, check_texts, read_form
 from .refusals import Cancelled, Refusal
 from .request import NOTHING_SENT, Control, Uploads, accepted, make_ticket, service_of
 from .service import Service
@@ -59,9 +59,9 @@ async def model(request: Request, name: str) -> JSONResponse:
 @router.post("/images/generations")
 async def generations(request: Request, fields: Annotated[GenerationFields, Body()]) -> Response:
     """Draw images of a text. With ``stream`` the response is server-sent events."""
-    service, sent = service_of(request), NOTHING_SENT
+    sent, max_side = NOTHING_SENT, service_of(request).settings.max_upload_side
     if _follows(fields, fields.control_image is not None):
-        sent = await accepted(service, functools.partial(_uploads_of_text, fields, service.settings.max_upload_side))
+        sent = await accepted(request, functools.partial(_uploads_of_text, fields, max_side))
     ticket = make_ticket(request, _choice(fields), fields.job_fields(), sent, JOB_NAMES, fields.partial_images)
     return await _answer(request, ticket, fields, "image_generation")
 
@@ -90,12 +90,12 @@ _EDIT_BODY = {
 @router.post("/images/edits", openapi_extra=_EDIT_BODY)
 async def edits(request: Request) -> Response:
     """Draw a picture anew, or where ``mask`` is transparent only that part of it."""
-    async with request.form(max_files=4, max_fields=40) as form:
-        fields = _edit_fields(form)
-        files = await _files(form)
-    service = service_of(request)
+    form = await read_form(request, max_files=4, max_fields=40)
+    fields, files = _edit_fields(form), await _files(form)
+    await form.close()
+    max_side = service_of(request).settings.max_upload_side
     _follows(fields, files.control is not None)
-    sent = await accepted(service, functools.partial(_uploads, files, fields, service.settings.max_upload_side))
+    sent = await accepted(request, functools.partial(_uploads, files, fields, max_side))
     ticket = make_ticket(request, _choice(fields), fields.job_fields(), sent, JOB_NAMES, fields.partial_images)
     return await _answer(request, ticket, fields, "image_edit")
 

@@ -38,11 +38,15 @@ class FairQueue(Generic[T]):
             Full: there is no place.
         """
         with self._changed:
-            own = len(self._waiting.get(client, ()))
-            if self._count() >= self.limit or (self.limit > 1 and own >= self.limit - 1):
+            if not self._has_room(client):
                 raise Full
             self._waiting.setdefault(client, deque()).append(item)
             self._changed.notify()
+
+    def has_room(self, client: str) -> bool:
+        """Whether an item of this client would find a place now."""
+        with self._changed:
+            return self._has_room(client)
 
     def take(self) -> T | None:
         """The next item, waited for; None when the queue is closed and empty."""
@@ -101,6 +105,10 @@ class FairQueue(Generic[T]):
         """Whether the queue is closed and empty."""
         with self._changed:
             return self._closed and not self._waiting
+
+    def _has_room(self, client: str) -> bool:
+        own = len(self._waiting.get(client, ()))
+        return self._count() < self.limit and (self.limit == 1 or own < self.limit - 1)
 
     def _count(self) -> int:
         return sum(len(items) for items in self._waiting.values())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import FormData
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..utils.printable import printable
 from ..utils.types import Value
@@ -25,6 +28,8 @@ class ReadingRoute(APIRoute):
             if _is_json(request.headers.get("content-type", "")):
                 request = _Read(request.scope, request.receive)
                 request.value = read_json(await request.body())
+            elif not _is_form(request):
+                await request.body()  # the framework would take a hang-up for a broken body
             return await handle(request)
 
         return read_and_handle
@@ -62,6 +67,28 @@ def read_json(body: bytes) -> Value:
     return value
 
 
+class _FormInMemory(MultiPartParser):
+    """Files stay where `Intake` bounds them: a full disk fails no request, and no picture is left on it."""
+
+    spool_max_size = sys.maxsize
+
+
+async def read_form(request: Request, max_files: int, max_fields: int) -> FormData:
+    """The fields and files of a multipart form; nothing of a body of another type.
+
+    Raises:
+        Refusal: it is broken, or has more of either.
+        ClientDisconnect: the client has hung up before its end.
+    """
+    if not _is_form(request):
+        return FormData()
+    try:
+        parser = _FormInMemory(request.headers, request.stream(), max_files=max_files, max_fields=max_fields)
+        return await parser.parse()
+    except MultiPartException as error:
+        raise Refusal(400, error.message) from None
+
+
 def check_texts(values: Mapping[str, object]) -> None:
     """Refuse half a character (a lone surrogate), which no text has, anywhere in the fields of a request.
 
@@ -82,5 +109,13 @@ def _no_number(name: str) -> NoReturn:
 
 def _is_json(content_type: str) -> bool:
     """Whether the framework takes a body of this type for JSON."""
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = _kind(content_type)
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _is_form(request: Request) -> bool:
+    return _kind(request.headers.get("content-type", "")) == "multipart/form-data"
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,7 +16,7 @@ from ..engines.cache import return_freed_memory
 from ..jobs import Job
 from ..jobs.pictures import Pictures, check_mask
 from .catalogue import Choice
-from .refusals import Refusal
+from .refusals import Cancelled, Refusal
 from .service import Service
 from .settings import Settings
 from .ticket import Ticket
@@ -84,20 +85,20 @@ class Sent:
 NOTHING_SENT = Sent({}, _no_pictures)
 
 
-async def accepted(service: Service, decode: Callable[[], Uploads]) -> Sent:
+async def accepted(request: Request, decode: Callable[[], Uploads]) -> Sent:
     """Check that pictures can be drawn from, once there is a place for their request.
 
-    They are decoded apart from the event loop, one request after the other, and let go of: decoded, a picture can take
-    a thousand times its file.
+    They are decoded apart from the event loop, one request after the other, of each client in turn, and let go of:
+    decoded, a picture can take a thousand times its file.
 
     Args:
-        service: the one that the request came to.
+        request: who asks.
         decode: makes the pictures of what the client sent; called again when they are drawn.
 
     Raises:
         Refusal: the queue is full, or what ``decode`` raises.
+        Cancelled: the client has hung up before its turn.
     """
-    service.check_room()
 
     def checked() -> Mapping[str, object]:
         try:
@@ -105,7 +106,9 @@ async def accepted(service: Service, decode: Callable[[], Uploads]) -> Sent:
         finally:
             return_freed_memory()
 
-    async with service.decoding:
+    async with service_of(request).decoding(client_of(request)):
+        if await request.is_disconnected():
+            raise Cancelled
         return Sent(await asyncio.to_thread(checked), lambda: decode().pictures)
 
 
@@ -126,9 +129,23 @@ def service_of(request: Request) -> Service:
 
 
 def client_of(request: Request) -> str:
-    """Whose turn it is: a client is an address, with the key that it has shown."""
-    address = request.client.host if request.client is not None else "local"
-    return f"{address} {request.scope.get('state', {}).get('key', '')}"
+    """Whose turn it is: a client is the key that it has shown; without one its address, of IPv6 the network (/64).
+
+    Whoever has an IPv6 address has all of its network, and could be a new client with each request.
+    """
+    key = request.scope.get("state", {}).get("key")
+    if key is not None:
+        return f"key {key}"
+    host = request.client.host if request.client is not None else "local"
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def make_ticket(

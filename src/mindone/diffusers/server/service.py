@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from ..utils import logging
@@ -19,6 +19,7 @@ from .queue import FairQueue, Full
 from .refusals import Cancelled, Refusal
 from .settings import Settings
 from .ticket import Ticket
+from .turns import Turns
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,8 +48,7 @@ class Service:
             threading.Thread(target=self._work, args=(place,), name=f"engine-{place}", daemon=True)
             for place in range(self.backend.places)
         ]
-        self.decoding = asyncio.Semaphore(1)
-        """Held while the pictures of a request are decoded to be checked: one request's at a time."""
+        self._decoding = Turns(settings.max_queue)
         self._draining = self._abandoned = False
         self._mean_seconds: float | None = None
 
@@ -79,10 +79,26 @@ class Service:
         except Full:
             raise self._full() from None
 
-    def check_room(self) -> None:
-        """Refuse a request that could not be queued now, before any work is done for it; raises as `submit`."""
+    @contextlib.asynccontextmanager
+    async def decoding(self, client: str) -> AsyncIterator[None]:
+        """The client's turn to have a request's pictures decoded and checked: one request's at a time.
+
+        Raises:
+            Refusal: the request could not be queued, before it waits or when its turn has come, or too many wait for
+                their turn.
+        """
+        self._check_room(client)
+        async with contextlib.AsyncExitStack() as turn:
+            try:
+                await turn.enter_async_context(self._decoding.of(client))
+            except Full:
+                raise self._full() from None
+            self._check_room(client)
+            yield
+
+    def _check_room(self, client: str) -> None:
         self._check_stays()
-        if len(self.queue) >= self.queue.limit:
+        if not self.queue.has_room(client):
             raise self._full()
 
     def _check_stays(self) -> None:

@@ -48,8 +48,8 @@ async def txt2img(request: Request, fields: Annotated[Txt2Img, Body()]) -> JSONR
 @router.post("/img2img")
 async def img2img(request: Request, fields: Annotated[Img2Img, Body()]) -> JSONResponse:
     """Draw a picture anew, or with a mask only where that is white or, if it has transparent parts, opaque."""
-    service = service_of(request)
-    sent = await accepted(service, functools.partial(_uploads, fields, service.settings.max_upload_side))
+    max_side = service_of(request).settings.max_upload_side
+    sent = await accepted(request, functools.partial(_uploads, fields, max_side))
     return await _drawn(request, fields, sent)
 
 
