@@ -15,6 +15,7 @@ from mindone.diffusers import (
     StableDiffusionXLPipeline,
 )
 from mindone.diffusers.pipelines import checks
+from mindone.diffusers.prompts import encode_prompt
 from tiny_pipelines import checkpoint, load
 
 EMBEDS = np.zeros((1, 77, 16), np.float32)
@@ -273,3 +274,41 @@ def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
         checks.check_memory(pipe, 16, 1024, 1024)
     getattr(pipe.vae, enable)()
     checks.check_memory(pipe, 16, 1024, 1024)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda pipe: StableDiffusionPipeline.from_pretrained("nowhere", mindspore_dtyp="float16"),
+            "StableDiffusionPipeline.from_pretrained has no argument 'mindspore_dtyp'; the nearest is 'mindspore_dtype'",
+        ),
+        (
+            lambda pipe: StableDiffusionPipeline.from_single_file("nowhere.safetensors", configg="x"),
+            "StableDiffusionPipeline.from_single_file has no argument 'configg'; the nearest is 'config'",
+        ),
+        (
+            lambda pipe: pipe.load_lora_weights("nowhere", adapter_nam="x"),
+            "StableDiffusionPipeline.load_lora_weights: got an unexpected keyword argument 'adapter_nam'; the nearest is "
+            "'adapter_name'",
+        ),
+        (
+            lambda pipe: pipe.load_textual_inversion("nowhere", tokn="x"),
+            "StableDiffusionPipeline.load_textual_inversion: got an unexpected keyword argument 'tokn'; the nearest is "
+            "'token'",
+        ),
+        (
+            lambda pipe: pipe.load_ip_adapter("nowhere", subfolder="", weight_name="x", low_cpu_mem_usagee=True),
+            "StableDiffusionPipeline.load_ip_adapter: got an unexpected keyword argument 'low_cpu_mem_usagee'; the "
+            "nearest is 'low_cpu_mem_usage'",
+        ),
+        (
+            lambda pipe: encode_prompt("icons", "a"),
+            "pipe must be a loaded pipeline, such as DiffusionPipeline.from_pretrained(…) gives, got str",
+        ),
+    ],
+)
+def test_an_argument_that_a_method_does_not_have_names_the_method_and_the_nearest(call, message):
+    with pytest.raises((TypeError, ValueError)) as refusal:
+        call(load(checkpoint("sd1")))
+    assert str(refusal.value) == message

@@ -126,3 +126,30 @@ def test_importing_starts_neither_engine(statement):
     program = f"import sys\n{statement}\nprint(sorted({{'mindspore', 'openvino'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("from mindone.diffusers.pipelines.flux import FluxPipeline", r"XL; it has .*StableDiffusionXLPipeline"),
+        (
+            "from mindone.diffusers.pipelines.flux.pipeline_flux import FluxPipeline",
+            r"^No module named 'mindone\.diffusers\.pipelines\.flux': this library draws with Stable Diffusion 1, 2 and",
+        ),
+        ("import mindone.diffusers.models.transformers.transformer_flux", r"XL; it has .*UNet2DConditionModel"),
+        ("import mindone.diffusers.models.attention_processor", "attention processors are PyTorch's"),
+        ("from mindone.diffusers import T2IAdapter", "T2I-Adapters are not here; ControlNetModel is$"),
+        ("from mindone.diffusers.models.adapter import MultiAdapter", "T2I-Adapters are not here; ControlNetModel is$"),
+    ],
+)
+def test_a_path_of_a_family_that_is_not_here_says_what_is(statement, message):
+    with pytest.raises(ImportError, match=message):
+        exec(statement, {})
+
+
+def test_the_output_of_an_autoencoder_lies_beside_it_too():
+    from mindone.diffusers.models.autoencoders.autoencoder_kl import AutoencoderKLOutput
+
+    from mindone.diffusers.models import outputs
+
+    assert AutoencoderKLOutput is outputs.AutoencoderKLOutput

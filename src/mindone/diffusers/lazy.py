@@ -9,6 +9,10 @@ from typing import Any
 KINDS = ("Pipeline", "Scheduler", "Model", "Processor", "Callback", "Mixin")
 """What the names of published classes end in."""
 
+SCOPE = "this library draws with Stable Diffusion 1, 2 and XL"
+_ABSENT = dict.fromkeys(("T2IAdapter", "MultiAdapter"), "T2I-Adapters are not here; ControlNetModel is")
+"""Names of the published API that end in no kind, and what is here instead."""
+
 
 def look_up(package: str, homes: Mapping[str, str], name: str) -> Any:
     """What a package's ``__getattr__`` returns for a name.
@@ -37,11 +41,13 @@ def look_up(package: str, homes: Mapping[str, str], name: str) -> Any:
 
 def _instead(package: str, homes: Mapping[str, str], name: str) -> str:
     """For a class of the published API that is not here: what is here of its kind."""
+    if name in _ABSENT:
+        return f": {_ABSENT[name]}"
     kind = next((kind for kind in KINDS if name.endswith(kind)), None)
     if kind is None or not name[0].isupper() or package.count(".") > 2:
         return ""
     here = ", ".join(sorted(each for each in homes if each.endswith(kind)))
-    return ": this library draws with Stable Diffusion 1, 2 and XL" + f"; it has {here}" * bool(here)
+    return f": {SCOPE}" + f"; it has {here}" * bool(here)
 
 
 def _is_imported(frame: FrameType) -> bool:

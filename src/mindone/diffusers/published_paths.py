@@ -6,12 +6,13 @@ nothing; what is asked of it is looked up at home, which is imported then and no
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from .lazy import look_up
+from .lazy import SCOPE, look_up
 from .schedulers.registry import LIBRARY
 
 _CONTROLNET = {"ControlNetModel": "models.controlnet"}
@@ -48,7 +49,10 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "loaders.single_file": {"FromSingleFileMixin": "pipelines.from_file:SingleFilePipeline"},
     "loaders.textual_inversion": {"TextualInversionLoaderMixin": "pipelines.published:PublishedPipeline"},
     "models.auto_model": {"AutoModel": "pipelines.auto_model"},
-    "models.autoencoders.autoencoder_kl": {"AutoencoderKL": "models.autoencoder_kl"},
+    "models.autoencoders.autoencoder_kl": {
+        "AutoencoderKL": "models.autoencoder_kl",
+        "AutoencoderKLOutput": "models.outputs",
+    },
     "models.autoencoders.autoencoder_tiny": {
         "AutoencoderTiny": "models.autoencoder_tiny",
         "AutoencoderTinyOutput": "models.outputs",
@@ -181,8 +185,38 @@ class _Published(ModuleType):
         return sorted(self._homes)
 
 
+_ABSENT = {
+    "models.attention_processor": "attention processors are PyTorch's; MindSpore or OpenVINO fuse attention by themselves",
+    "models.adapter": "T2I-Adapters are not here; ControlNetModel is",
+}
+"""Published modules without a counterpart, and what serves instead; of others it is the classes of their kind."""
+_KINDS = {"pipelines": "Pipeline", "models": "Model", "schedulers": "Scheduler"}
+
+
+class _Absent(MetaPathFinder):
+    """Asked last, for modules of published families that are not here: the error says what is."""
+
+    def __init__(self, package: str):
+        self._package = package
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Never finds a module.
+
+        Raises:
+            ModuleNotFoundError: the module would be one of the pipelines, models or schedulers.
+        """
+        module = fullname.removeprefix(f"{self._package}.")
+        part, _, rest = module.partition(".")
+        if module == fullname or part not in _KINDS or not rest:
+            return
+        here = ", ".join(sorted(name for name in PATHS[part] if name.endswith(_KINDS[part])))
+        instead = _ABSENT.get(module, f"{SCOPE}; it has {here}")
+        raise ModuleNotFoundError(f"No module named {fullname!r}: {instead}", name=fullname)
+
+
 def publish(package: str) -> None:
     """Make the paths importable that are no files; ``package`` is what they are in."""
+    sys.meta_path.append(_Absent(package))
     for path in PATHS.keys() - _FILES:
         module = f"{package}.{path}"
         sys.modules.setdefault(module, _Published(module, exported(module)))

@@ -1,5 +1,6 @@
 """A pipeline: named components that are loaded, replaced and saved together."""
 
+import inspect
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from ..loading.hub import Source, component_folder
 from ..loading.save_weights import check_upload, require_safe, saving_options
 from ..loading.upload import upload_folder
 from ..utils.files import write_json
+from ..utils.nearest import nearest
 from ..utils.progress import progress_bar
 from ..utils.types import Value
 from .absent import LOADING, take_meaningless
@@ -173,15 +175,16 @@ class Pipeline(
         return (*cls.required_components, *cls.optional_components, *cls.config_defaults)
 
     @classmethod
-    def _check_keywords(cls, keywords: Mapping[str, object]) -> None:
-        known = cls._keywords()
+    def _check_keywords(cls, keywords: Mapping[str, object], loader: str = "from_pretrained") -> None:
+        known, options = cls._keywords(), inspect.signature(getattr(cls, loader)).parameters
         for name in keywords:
             if name in LOADING:
                 raise ValueError(f"{name} is not an argument here; {LOADING[name]}")
             if name not in known:
+                meant = nearest(name, [*options, *known])
                 raise ValueError(
-                    f"{cls.__name__}.from_pretrained has no argument {name!r}; besides the loading options it takes "
-                    f"{', '.join(known)}"
+                    f"{cls.__name__}.{loader} has no argument {name!r}; "
+                    + (meant or f"besides the loading options it takes {', '.join(known)}")
                 )
 
     @classmethod

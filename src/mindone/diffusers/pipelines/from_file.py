@@ -38,7 +38,7 @@ class SingleFilePipeline:
 
         def __init__(self, *components: Component, **more: Component) -> None: ...
         @classmethod
-        def _check_keywords(cls, keywords: Mapping[str, object]) -> None: ...
+        def _check_keywords(cls, keywords: Mapping[str, object], loader: str = ...) -> None: ...
         @classmethod
         def _plan(cls, index: Mapping[str, object], given: Mapping[str, object]) -> Plan[Self]: ...
         @classmethod
@@ -88,7 +88,7 @@ class SingleFilePipeline:
         if not use_safetensors:
             raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
         dtype = parse_dtype(mindspore_dtype)
-        cls._check_keywords(components)
+        cls._check_keywords(components, "from_single_file")
         chosen_engine = engines.get(engine) if isinstance(engine, str) else engine
         file = FileSource(path_or_address, None, cache_dir, local_files_only, token).only_file()
         folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()

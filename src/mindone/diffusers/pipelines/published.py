@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
@@ -23,6 +24,7 @@ from ..loading.tokenizer import CLIPTokenizer
 from ..models.base import Model
 from ..models.clip_text import CLIPTextModel
 from ..schedulers.base import Generators, draw_noise
+from ..utils.nearest import nearest
 from ..utils.types import Value
 from .absent import METHODS
 from .components import INDEX_NAME, Component, component_classes, published_names
@@ -42,11 +44,27 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def forwarded(manager: str, method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[PublishedPipeline, P], R]:
-    """The method of a pipeline that is a method of its attribute ``manager``, with its signature and docstring."""
+def forwarded(
+    name: str, manager: str, method: Callable[Concatenate[M, P], R]
+) -> Callable[Concatenate[PublishedPipeline, P], R]:
+    """The method of a pipeline that is a method of its attribute ``manager``, with its signature and docstring.
+
+    Args:
+        name: the pipeline's for it, for messages.
+        manager: the attribute.
+        method: the method there.
+    """
+    signature = inspect.signature(method)
 
     @wraps(method)
     def call(self: PublishedPipeline, *args: P.args, **options: P.kwargs) -> R:
+        try:
+            signature.bind(self, *args, **options)
+        except TypeError as error:
+            meant = next(
+                (nearest(each, signature.parameters) for each in options if each not in signature.parameters), ""
+            )
+            raise TypeError(f"{type(self).__name__}.{name}: {error}{meant and f'; {meant}'}") from None
         return method(getattr(self, manager), *args, **options)
 
     return call
@@ -242,27 +260,27 @@ class PublishedPipeline(Configurable):
         reads = self.image_encoder, self.feature_extractor
         return IPAdapters(self.unet, self.engine, *reads, partial(setattr, self), shares_extractor)
 
-    load_lora_weights = forwarded("loras", Loras.load)
-    unload_lora_weights = forwarded("loras", Loras.unload)
-    set_adapters = forwarded("loras", Loras.set_active)
-    get_active_adapters = forwarded("loras", Loras.get_active)
-    get_list_adapters = forwarded("loras", Loras.get_list)
-    delete_adapters = forwarded("loras", Loras.delete)
-    enable_lora = forwarded("loras", Loras.enable)
-    disable_lora = forwarded("loras", Loras.disable)
-    fuse_lora = forwarded("loras", Loras.fuse)
-    unfuse_lora = forwarded("loras", Loras.unfuse)
-    lora_weights = forwarded("loras", Loras.weighted)
+    load_lora_weights = forwarded("load_lora_weights", "loras", Loras.load)
+    unload_lora_weights = forwarded("unload_lora_weights", "loras", Loras.unload)
+    set_adapters = forwarded("set_adapters", "loras", Loras.set_active)
+    get_active_adapters = forwarded("get_active_adapters", "loras", Loras.get_active)
+    get_list_adapters = forwarded("get_list_adapters", "loras", Loras.get_list)
+    delete_adapters = forwarded("delete_adapters", "loras", Loras.delete)
+    enable_lora = forwarded("enable_lora", "loras", Loras.enable)
+    disable_lora = forwarded("disable_lora", "loras", Loras.disable)
+    fuse_lora = forwarded("fuse_lora", "loras", Loras.fuse)
+    unfuse_lora = forwarded("unfuse_lora", "loras", Loras.unfuse)
+    lora_weights = forwarded("lora_weights", "loras", Loras.weighted)
 
-    load_textual_inversion = forwarded("words", Words.load)
-    unload_textual_inversion = forwarded("words", Words.unload)
-    maybe_convert_prompt = forwarded("words", Words.spelled_out)
+    load_textual_inversion = forwarded("load_textual_inversion", "words", Words.load)
+    unload_textual_inversion = forwarded("unload_textual_inversion", "words", Words.unload)
+    maybe_convert_prompt = forwarded("maybe_convert_prompt", "words", Words.spelled_out)
 
-    load_ip_adapter = forwarded("image_prompts", IPAdapters.load)
-    unload_ip_adapter = forwarded("image_prompts", IPAdapters.unload)
-    set_ip_adapter_scale = forwarded("image_prompts", IPAdapters.set_scale)
-    encode_image = forwarded("image_prompts", IPAdapters.encode_image)
-    prepare_ip_adapter_image_embeds = forwarded("image_prompts", IPAdapters.embeds)
+    load_ip_adapter = forwarded("load_ip_adapter", "image_prompts", IPAdapters.load)
+    unload_ip_adapter = forwarded("unload_ip_adapter", "image_prompts", IPAdapters.unload)
+    set_ip_adapter_scale = forwarded("set_ip_adapter_scale", "image_prompts", IPAdapters.set_scale)
+    encode_image = forwarded("encode_image", "image_prompts", IPAdapters.encode_image)
+    prepare_ip_adapter_image_embeds = forwarded("prepare_ip_adapter_image_embeds", "image_prompts", IPAdapters.embeds)
 
     @property
     def fused_loras(self) -> set[str]:

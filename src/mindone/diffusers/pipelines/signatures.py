@@ -1,6 +1,5 @@
 """Published calls: a pipeline's ``__call__``, made of a task's dataclass (`calls`)."""
 
-import difflib
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
@@ -9,6 +8,7 @@ from functools import cache
 from inspect import Parameter, Signature
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from ..utils.nearest import nearest
 from ..utils.outputs import BaseOutput
 from ..utils.types import Value
 from .callbacks import OlderCallback
@@ -88,8 +88,7 @@ def _given(
 def _nearest(keyword: str, known: list[str]) -> str:
     if keyword in _OTHERWISE:
         return _OTHERWISE[keyword]
-    near = difflib.get_close_matches(keyword, known, 1, 0.5)
-    return f"the nearest is {near[0]!r}" if near else f"it has {', '.join(known)}"
+    return nearest(keyword, known) or f"it has {', '.join(known)}"
 
 
 def _declared(task: Any, name: str) -> Mapping[str, Any]:

@@ -52,6 +52,11 @@ def encode_prompt(
         ValueError: a wrong argument, a prompt that `parse_prompt` refuses or that joins several with ``AND``, more than
             40 pieces, or weights that leave no finite embeddings.
     """
+    if not hasattr(pipe, "text_towers"):
+        raise ValueError(
+            "pipe must be a loaded pipeline, such as DiffusionPipeline.from_pretrained(…) gives, "
+            f"got {type(pipe).__name__}"
+        )
     towers: list[TextTower] = pipe.text_towers
     for tower in towers:
         tower.check()
