@@ -281,7 +281,8 @@ def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
     [
         (
             lambda pipe: StableDiffusionPipeline.from_pretrained("nowhere", mindspore_dtyp="float16"),
-            "StableDiffusionPipeline.from_pretrained has no argument 'mindspore_dtyp'; the nearest is 'mindspore_dtype'",
+            "StableDiffusionPipeline.from_pretrained has no argument 'mindspore_dtyp'; the nearest is "
+            "'mindspore_dtype'; besides",
         ),
         (
             lambda pipe: StableDiffusionPipeline.from_single_file("nowhere.safetensors", configg="x"),
@@ -289,8 +290,8 @@ def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
         ),
         (
             lambda pipe: pipe.load_lora_weights("nowhere", adapter_nam="x"),
-            "StableDiffusionPipeline.load_lora_weights: got an unexpected keyword argument 'adapter_nam'; the nearest is "
-            "'adapter_name'",
+            "StableDiffusionPipeline.load_lora_weights: got an unexpected keyword argument 'adapter_nam'; the nearest "
+            "is 'adapter_name'",
         ),
         (
             lambda pipe: pipe.load_textual_inversion("nowhere", tokn="x"),
@@ -311,4 +312,4 @@ def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
 def test_an_argument_that_a_method_does_not_have_names_the_method_and_the_nearest(call, message):
     with pytest.raises((TypeError, ValueError)) as refusal:
         call(load(checkpoint("sd1")))
-    assert str(refusal.value) == message
+    assert str(refusal.value).startswith(message)

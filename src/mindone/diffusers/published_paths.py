@@ -186,7 +186,7 @@ class _Published(ModuleType):
 
 
 _ABSENT = {
-    "models.attention_processor": "attention processors are PyTorch's; MindSpore or OpenVINO fuse attention by themselves",
+    "models.attention_processor": "attention processors are PyTorch's; MindSpore or OpenVINO fuse attention",
     "models.adapter": "T2I-Adapters are not here; ControlNetModel is",
 }
 """Published modules without a counterpart, and what serves instead; of others it is the classes of their kind."""

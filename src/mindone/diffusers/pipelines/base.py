@@ -176,15 +176,16 @@ class Pipeline(
 
     @classmethod
     def _check_keywords(cls, keywords: Mapping[str, object], loader: str = "from_pretrained") -> None:
-        known, options = cls._keywords(), inspect.signature(getattr(cls, loader)).parameters
+        known, parameters = cls._keywords(), inspect.signature(getattr(cls, loader)).parameters
         for name in keywords:
             if name in LOADING:
                 raise ValueError(f"{name} is not an argument here; {LOADING[name]}")
             if name not in known:
+                options = [each.name for each in parameters.values() if each.kind is each.KEYWORD_ONLY]
                 meant = nearest(name, [*options, *known])
                 raise ValueError(
-                    f"{cls.__name__}.{loader} has no argument {name!r}; "
-                    + (meant or f"besides the loading options it takes {', '.join(known)}")
+                    f"{cls.__name__}.{loader} has no argument {name!r}; {meant}{'; ' * bool(meant)}besides the loading "
+                    f"options it takes {', '.join(known)}"
                 )
 
     @classmethod

@@ -61,9 +61,8 @@ def forwarded(
         try:
             signature.bind(self, *args, **options)
         except TypeError as error:
-            meant = next(
-                (nearest(each, signature.parameters) for each in options if each not in signature.parameters), ""
-            )
+            known = signature.parameters
+            meant = next((nearest(each, known) for each in options if each not in known), "")
             raise TypeError(f"{type(self).__name__}.{name}: {error}{meant and f'; {meant}'}") from None
         return method(getattr(self, manager), *args, **options)
 
