@@ -617,8 +617,9 @@ def test_a_list_that_is_wrong_is_refused_in_one_line_before_anything_is_drawn(dr
         (
             ["p.csv", "-o", "out", "--grid-search", "stpes=1,2"],
             1,
-            "line 2: unknown field 'stpes'; did you mean 'steps'?",
+            "grid search, stpes=1: unknown field 'stpes'; did you mean 'steps'?",
         ),
+        (["p.csv", "-o", "out", "--grid-search", "steps=4,0"], 1, "grid search, steps=0: steps must be"),
         (["p.csv", "-o", "out", "--grid-search", "height=1,2"], 1, "line 2: height is said here and as several values"),
         (["p.csv", "-o", "p.csv"], 1, "the folder p.csv is a file"),
     ],

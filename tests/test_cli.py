@@ -184,10 +184,14 @@ def test_wrong_options_are_refused_before_anything_is_loaded(words, message, mon
         (["--num-images", "100000", "--grid"], "100000 images of 64×64 take about "),
         (["--model", "nothing-here"], "Error: unknown model 'nothing-here'"),
         (["--model", "nothing.safetensors"], "Error: no file nothing.safetensors"),
-        (["--tiny-vae", "nothing-here"], "Error: unknown model 'nothing-here'"),
-        (["--lora", "nothing-here:0.5"], "Error: unknown model 'nothing-here'"),
+        (["--tiny-vae", "nothing-here"], "Error: unknown tiny_vae 'nothing-here'"),
+        (["--lora", "nothing-here:0.5"], "Error: unknown lora 'nothing-here'"),
         (["--lora", "style:much"], "Error: lora must be PATH, PATH:WEIGHT"),
-        (["--controlnet", "nothing-here", "--control", "canny=photo.png"], "Error: unknown model 'nothing-here'"),
+        (["--controlnet", "nothing-here", "--control", "canny=photo.png"], "Error: unknown controlnet 'nothing-here'"),
+        (["--config", "nothing-here"], "Error: unknown config 'nothing-here'"),
+        (["--model", "icons-tiny-vae"], "icons-tiny-vae is an autoencoder; use --tiny-vae icons-tiny-vae"),
+        (["--model", "icons-lcm-lora"], "icons-lcm-lora is a LoRA; use --lora icons-lcm-lora"),
+        (["--num-images", "100000"], "draw fewer images at a time\n"),
         (["--cache", "deepcash"], "Error: unknown cache 'deepcash'; known are deepcache"),
         (["--cache", "deepcache:0"], "Error: cache 'deepcache:0': cache_interval must be"),
     ],
@@ -198,6 +202,11 @@ def test_mistakes_are_found_before_an_engine_is_there(words, message, monkeypatc
     Image.new("RGB", (64, 64)).save("photo.png")
     printed = generate(*words, code=1)
     assert message in printed and len(printed.strip().splitlines()) == 1 and len(printed) < 500
+
+
+def test_quiet_may_be_said_before_the_command(instant, caplog):
+    command("-q", "generate", "a red cat", "--model", checkpoint("sd1"), "--steps", 2, "--height", 128, "-o", "x.png")
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("prompt", ["", "   "])

@@ -109,7 +109,8 @@ def test_the_answer_says_what_of_a_prompt_is_cut(client):
     answer, events = client.images.generate(**long), list(client.images.generate(**long, stream=True))
     for said in (answer, events[-1]):
         (warning,) = said.model_extra["warnings"]
-        assert warning.startswith("The prompt is longer than the 77 tokens that CLIP reads; this part is ignored: ")
+        reads = "the 77 tokens that this model's text encoder reads"
+        assert warning.startswith(f"The prompt is longer than {reads}; this part is ignored: ")
         assert warning.endswith("at night")
     assert "warnings" not in client.images.generate(**DRAW).model_extra
 

@@ -481,3 +481,11 @@ def test_more_layers_than_the_text_encoder_has_are_refused_in_the_client_s_own_c
 @pytest.mark.parametrize("name", ["tiny.safetensors", "tiny [0a1b2c3d4e]", "tiny.safetensors [0a1b2c3d4e]"])
 def test_a_model_is_named_as_that_interface_lists_it(client, name):
     assert txt2img(client, override_settings={"sd_model_checkpoint": name}).shape == (64, 64, 3)
+
+
+def test_the_schedules_of_a_sampler_are_named_where_it_has_no_such_one(client):
+    given = client.post("/sdapi/v1/txt2img", json={**DRAW, "sampler_name": "Euler a", "scheduler": "Karras"})
+    assert given.status_code == 422
+    assert "'Euler a' has no schedule 'Karras'; it takes Automatic, Uniform" in given.text
+    given = client.post("/sdapi/v1/txt2img", json={**DRAW, "sampler_name": "Eular", "scheduler": "Karras"})
+    assert "'Eular' with scheduler 'Karras' is not here" in given.text

@@ -109,7 +109,10 @@ def make_jobs(
                     check(key)
                     checked.add(key)
             except (ValueError, OSError) as error:
-                raise ValueError(f"{row.where}: {error}") from None
+                where = row.where
+                if axes and _is_valid({**defaults, **own}):
+                    where = "grid search, " + ", ".join(f"{name}={value}" for name, value in zip(axes, values))
+                raise ValueError(f"{where}: {error}") from None
             images += several[-1].num_images
             if images > MOST_JOBS:
                 raise ValueError(f"{row.where}: a batch takes up to {MOST_JOBS:,} images and these are more; split it")
@@ -117,6 +120,14 @@ def make_jobs(
     return [
         job.model_copy(update={"seed": job.seed + i, "num_images": 1}) for job in several for i in range(job.num_images)
     ]
+
+
+def _is_valid(fields: Mapping[str, object]) -> bool:
+    try:
+        _with_seed(fields)
+    except ValueError:
+        return False
+    return True
 
 
 def identity(job: Job) -> str:

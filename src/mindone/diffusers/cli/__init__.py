@@ -8,6 +8,7 @@ import click
 
 from .. import __version__
 from .group import Commands
+from .status import be_quiet
 
 COMMANDS = {
     "batch": "Draw many images, on one machine or on a Ray cluster.",
@@ -31,7 +32,8 @@ COMMANDS = {
 )
 @click.version_option(__version__, "-V", "--version", prog_name="mindone-diffusers")
 @click.option("--debug", is_flag=True, envvar="MINDONE_DEBUG", help="On an error, show the whole traceback.")
-def main(debug: bool) -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Print only results and errors, as each command's own -q.")
+def main(debug: bool, quiet: bool) -> None:
     """Turn text into images, on any CPU or an Ascend NPU.
 
     \b
@@ -40,3 +42,5 @@ def main(debug: bool) -> None:
       mindone-diffusers generate --help
       mindone-diffusers bench
     """
+    if quiet:
+        be_quiet()

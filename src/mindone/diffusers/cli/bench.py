@@ -46,7 +46,9 @@ def bench(context: click.Context, output: Path, **given: object) -> None:
     options = Options.from_texts({**given, "output": unused_folder(context, output, "report.json")})
     from ..jobs.checks import check_names  # only now: it imports NumPy
 
-    check_names(options.model, options.distilled, options.tiny_vae)
+    check_names("model", options.model)
+    check_names("distilled", options.distilled)
+    check_names("tiny_vae", options.tiny_vae)
     report = benchmark.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]))
     if report.interrupted:
         raise click.exceptions.Exit(exit_code())

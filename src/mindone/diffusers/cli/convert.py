@@ -26,9 +26,9 @@ import click
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Take configs and tokenizers from this folder instead of reading them off a file's tensors.",
+    metavar="PATH_OR_ID",
+    help="Take configs and tokenizers from this checkpoint (a folder, a hub id, a bundled name) instead of reading "
+    "them off a file's tensors.",
 )
 @click.option(
     "--original-config",
@@ -43,7 +43,7 @@ def convert(
     output: Path,
     dtype: Literal["float32", "float16", "bfloat16"] | None,
     variant: str | None,
-    config: Path | None,
+    config: str | None,
     original_config: Path | None,
     prediction_type: Literal["epsilon", "v_prediction"] | None,
     extract_ema: bool,
@@ -67,7 +67,7 @@ def convert(
         single = file_to_folder(
             source,
             output,
-            config=config,
+            config=None if config is None else _configs(config),
             original_config=original_config,
             prediction_type=prediction_type,
             extract_ema=extract_ema,
@@ -88,3 +88,12 @@ def convert(
         raise click.UsageError(f"a checkpoint becomes a .safetensors file, got --output {str(output)!r}")
     folder_to_file(source, output, variant=variant, dtype=dtype)
     click.echo(f"wrote {output}")
+
+
+def _configs(name: str) -> Path:
+    """The folder of the checkpoint that ``--config`` names."""
+    from ..jobs.checks import check_names
+    from ..loading.hub import Source
+
+    check_names("config", name)
+    return Source(name).configs()

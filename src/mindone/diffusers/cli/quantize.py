@@ -51,7 +51,7 @@ def quantize(output: Path, prompts: Path | None, **given: object) -> None:
             raise click.UsageError(f"{prompts} has no prompts: write one per line")
     from ..jobs.checks import check_names  # only now: it imports NumPy
 
-    check_names(job.model)
+    check_names("model", job.model)
     check_folder(output)
     say(f"loading {job.model} and calibrating…")
     write_quantized(job, output, texts)

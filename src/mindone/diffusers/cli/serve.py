@@ -27,8 +27,9 @@ def serve(**given: object) -> None:
 
     settings = Settings.from_texts(given)
     listen(settings).close()  # an address that is in use is reported before anything is imported
-    named = (text.partition("=")[2] or text for text in (*settings.model, *settings.lora, *settings.controlnet))
-    check_names(*named, settings.tiny_vae)
+    for option, named in (("model", settings.model), ("lora", settings.lora), ("controlnet", settings.controlnet)):
+        check_names(option, *(text.partition("=")[2] or text for text in named))
+    check_names("tiny_vae", settings.tiny_vae)
     try:
         from ..server.run import run
     except ModuleNotFoundError as error:

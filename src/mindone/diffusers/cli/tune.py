@@ -46,7 +46,9 @@ def tune(context: click.Context, output: Path, **given: object) -> None:
     if options.prompts is not None:
         read_lines(options.prompts)
     check_folder(output)
-    check_names(options.model, options.distilled, options.tiny_vae)
+    check_names("model", options.model)
+    check_names("distilled", options.distilled)
+    check_names("tiny_vae", options.tiny_vae)
     output = unused_folder(context, output, "tune.json")
     say(f"loading {options.shape or options.model or 'icons'}…")
     front = tuning.run(options, shlex.join(["mindone-diffusers", *sys.argv[1:]]), output)

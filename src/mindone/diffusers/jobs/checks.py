@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..loading.config import CONFIG_NAME, read_config
-from ..loading.hub import component_folder
+from ..loading.hub import MODEL_INDEX, component_folder
 from ..loading.hub_files import FileSource
 from ..utils.decoder_memory import check_memory, widest
 from ..utils.sizes import check_sides
@@ -84,9 +84,11 @@ def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
 
 def check_key(key: PipelineKey) -> None:
     """Check that what a pipeline is loaded from is on this machine, or may be on the hub; raises as `check_names`."""
-    check_names(
-        key.model, key.config, key.tiny_vae, *(WeighedLora.parse(text).path for text in key.lora), *key.controlnet
-    )
+    check_names("model", key.model)
+    check_names("config", key.config)
+    check_names("tiny_vae", key.tiny_vae)
+    check_names("lora", *(WeighedLora.parse(text).path for text in key.lora))
+    check_names("controlnet", *key.controlnet)
 
 
 def most_clip_skip(key: PipelineKey) -> int | None:
@@ -105,15 +107,32 @@ def most_clip_skip(key: PipelineKey) -> int | None:
     return min(known) - ("text_encoder_2" in layers) if known else None  # XL never reads the last layer
 
 
-def check_names(*names: str | None) -> None:
-    """Check that models and the like are on this machine, or may be on the hub.
+def check_names(option: str, *names: str | None) -> None:
+    """Check that what an option names is on this machine, or may be on the hub; a model must be one that draws.
 
     Raises:
-        FileNotFoundError: one can be neither.
+        FileNotFoundError: one can be neither; the message names the option.
+        ValueError: an autoencoder or a LoRA in place of a model.
     """
     for name in names:
-        if name is not None:
-            FileSource(name).locate()
+        if name is None:
+            continue
+        try:
+            found = FileSource(name).locate()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(str(error).replace("unknown model", f"unknown {option}", 1)) from None
+        if option == "model" and found is not None:
+            _check_draws(name, found)
+
+
+def _check_draws(name: str, root: Path) -> None:
+    """Refuse an autoencoder or a LoRA, each of which has an option of its own."""
+    if (root / MODEL_INDEX).is_file():
+        return
+    if (root / "pytorch_lora_weights.safetensors").is_file():
+        raise ValueError(f"{name} is a LoRA; use --lora {name}")
+    if (root / CONFIG_NAME).is_file() and "Autoencoder" in str(read_config(root, CONFIG_NAME).get("_class_name")):
+        raise ValueError(f"{name} is an autoencoder; use --tiny-vae {name}")
 
 
 def check_run(view: Component, job: Job, size: tuple[int | None, int | None], images: int) -> None:

@@ -322,6 +322,10 @@ def _bundled() -> str:
     return f"bundled checkpoints: {', '.join(bundled_names()) or 'none'}"
 
 
+_SHOWN = 3
+"""Files of a folder that a message names."""
+
+
 def _content(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
@@ -336,7 +340,9 @@ def _require(folder: Path, wanted: tuple[str, ...]) -> None:
         parts = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
         hint = f'it is a whole pipeline: name the component with subfolder="…", one of {", ".join(parts)}'
     else:
-        hint = f"it has {', '.join(_content(folder)[:12]) or 'no files'}; give a folder in the published layout"
+        there = _content(folder)
+        more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+        hint = f"it has {', '.join(there[:_SHOWN]) or 'no files'}{more}; give a folder in the published layout"
     raise FileNotFoundError(f"no {' or '.join(wanted)} in {folder}: {hint}")
 
 

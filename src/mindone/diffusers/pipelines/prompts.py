@@ -62,7 +62,8 @@ class TextTower(NamedTuple):
             return None
         text = self.tokenizer.decode(ids[self.length - 2 :])
         shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-        return f"The prompt is longer than the {self.length} tokens that CLIP reads; this part is ignored: {shown}"
+        reads = f"the {self.length} tokens that this model's text encoder reads"
+        return f"The prompt is longer than {reads}; this part is ignored: {shown}"
 
 
 def encode_text(engine: Engine, tower: TextTower, texts: list[str], clip_skip: int = 0) -> tuple[Array, Array]:

@@ -67,3 +67,9 @@ def name_of_sampler(sampler: str, schedule_type: str = "") -> str | None:
         if setup.sampler.casefold() == sampler and fits:
             return name
     return None
+
+
+def schedules_of(sampler: str) -> list[str]:
+    """The schedule types that `name_of_sampler` takes for a sampler; none for one that is not here."""
+    setups = [setup for setup in SHORT_NAMES.values() if setup.sampler.casefold() == sampler.casefold()]
+    return list(dict.fromkeys(setup.schedule or "Uniform" for setup in setups))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..schedulers.registry import SHORT_NAMES
-from ..schedulers.short_names import name_of_sampler
+from ..schedulers.short_names import name_of_sampler, schedules_of
 from ..utils.types import Value
 from .asked import Neutral, honoured
 from .refusals import Refusal
@@ -314,6 +314,10 @@ def _scheduler(sampler: str | None, schedule: str | None) -> str | None:
         return None
     found = name_of_sampler(sampler, schedule or "automatic")
     if found is None:
+        schedules = schedules_of(sampler)
+        if schedule and schedules:
+            named = f"{sampler[:80]!r} has no schedule {schedule[:80]!r}; it takes Automatic, {', '.join(schedules)}"
+            raise Refusal(422, f"scheduler: {named}", "scheduler")
         told = f"{sampler[:80]!r}" + (f" with scheduler {schedule[:80]!r}" if schedule else "")
         raise Refusal(422, f"sampler_name {told} is not here; /sdapi/v1/samplers lists those that are", "sampler_name")
     return found

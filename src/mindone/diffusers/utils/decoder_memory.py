@@ -32,12 +32,11 @@ def check_memory(channels: int, size: tuple[int, int], images: int, dtype: str, 
     if memory is None or needed <= memory:
         return
     side = int((memory / needed * size[0] * size[1]) ** 0.5) // 64 * 64
-    fewer = "draw fewer images at a time, or at most" if images > 1 else "draw at most"
+    fewer = f"draw at most about {side}×{side} pixels"
+    if images > 1:
+        fewer = "draw fewer images at a time" + (f", or at most about {side}×{side} pixels" if side else "")
     what = f"{images} images of {size[1]}×{size[0]} take" if images > 1 else f"an image of {size[1]}×{size[0]} takes"
-    raise ValueError(
-        f"{what} about {needed / 1e9:,.0f} GB of memory and this machine has {memory / 1e9:.0f}; {fewer} "
-        f"about {side}×{side} pixels"
-    )
+    raise ValueError(f"{what} about {needed / 1e9:,.0f} GB of memory and this machine has {memory / 1e9:.0f}; {fewer}")
 
 
 def needed_bytes(channels: int, size: tuple[int, int], images: int, dtype: str, part: Part | None = None) -> int:
