@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -567,6 +568,23 @@ def test_misuse_of_step_is_explained() -> None:
         ddim.step(noise(), 333, noise(), eta=1, generator=[np.random.default_rng(0)] * 3)
     with pytest.raises(ValueError, match="generator or variance_noise, not both"):
         ddim.step(noise(), 333, noise(), eta=1, generator=np.random.default_rng(0), variance_noise=noise())
+
+
+@pytest.mark.parametrize("name", [name for name in SHORT_NAMES if not name.startswith("flow")])
+def test_a_scheduler_says_whether_its_steps_draw_noise(name: str) -> None:
+    """Two generators lead to two results where they do, and to one where they do not."""
+
+    def run(seed: int) -> np.ndarray:
+        scheduler = by_name(name, {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"})
+        scheduler.set_timesteps(4)
+        sample = np.ones((1, 4, 2, 2), np.float32)
+        takes_noise = "generator" in signature(scheduler.step).parameters
+        options = {"generator": np.random.default_rng(seed)} if takes_noise else {}
+        for timestep in scheduler.timesteps:
+            sample = scheduler.step(sample * np.float32(0.1), timestep, sample, **options).prev_sample
+        return sample
+
+    assert by_name(name, {}).draws_noise == (not np.array_equal(run(0), run(1)))
 
 
 def test_unknown_scheduler_class_lists_the_known_ones() -> None:

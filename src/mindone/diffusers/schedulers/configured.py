@@ -152,9 +152,8 @@ class ConfiguredScheduler(Configurable):
         levels = trained_levels(config)
         suited = [name for name, other in ConfiguredScheduler.library().items() if other.walks(config)]
         advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
-        raise ValueError(
-            f"{cls.__name__} cannot sample this checkpoint, which was trained on {levels} noise levels; {advice}"
-        )
+        trained = f"this checkpoint, which was trained on {levels} noise levels"
+        raise ValueError(one_line(f"{cls.__name__} cannot sample {trained}; {advice}"))
 
     @overload
     @classmethod

@@ -14,6 +14,8 @@ from .output import SchedulerOutput, Stepped
 class KDPM2AncestralDiscreteScheduler(KDPM2DiscreteScheduler):
     """A midpoint step to below the next noise level, and fresh noise up to it."""
 
+    draws_noise = True
+
     def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         run = super()._run(timesteps, sigmas)
         levels = self._sigmas[::2]
