@@ -6,6 +6,8 @@ the machine gives them.
 """
 
 import functools
+import gc
+import os
 import sys
 from pathlib import Path
 
@@ -27,6 +29,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _reference_on_one_thread()
     if "mindspore" in sys.modules:
         _operations_in_turn()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """At least four processes for ``-n auto``: what kernels map in one that runs half of all tests is too much for it."""
+    return max(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Compiled graphs go with the module whose tests compiled them: a process may map a bounded number of pieces of memory.
+
+    A server that ran in the process has frozen what it found, which is thawed first.
+    """
+    cache = sys.modules.get("mindone.diffusers.engines.cache")
+    if cache is None or (nextitem is not None and nextitem.path == item.path):
+        return
+    gc.unfreeze()
+    for each in gc.get_objects():
+        if type(each) is cache.GraphCache:
+            each.clear()
+    gc.collect()
 
 
 @functools.cache
