@@ -32,13 +32,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """At least four processes for ``-n auto``: what kernels map in one that runs half of all tests is too much for it."""
+    """At least four processes for ``-n auto``: half of all tests in one would map more memory than a process may."""
     return max(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Compiled graphs go with the module whose tests compiled them: a process may map a bounded number of pieces of memory.
+    """Compiled graphs go with the module whose tests compiled them: a process has a bounded number of memory maps.
 
     A server that ran in the process has frozen what it found, which is thawed first.
     """
