@@ -316,7 +316,8 @@ def test_ctrl_c_leaves_nothing_behind(monkeypatch, tmp_path):
 
 
 LEAVING = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as from a terminal; background jobs ignore Ctrl-C
 from mindone.diffusers.__main__ import run
 number, module, *words = sys.argv[1:]
 
