@@ -367,6 +367,7 @@ with scratch_folder(pathlib.Path("."), ".weights-") as folder, atomic_write("x.p
 def test_a_signal_is_an_exception_where_there_are_results_to_keep():
     script = """
 import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as from a terminal; background jobs ignore Ctrl-C
 from mindone.diffusers.interrupts import exit_code, leave_on_signals, raised
 leave_on_signals()
 try:
