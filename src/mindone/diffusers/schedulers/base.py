@@ -63,8 +63,8 @@ class Scheduler(ConfiguredScheduler):
     step: Callable[..., Any]
     """``step(model_output, timestep, sample, …, return_dict=True)``: from the sample at a timestep to that at the next.
 
-    Call it for each of ``timesteps``, in order. Each class defines it with its own further arguments, in the published
-    order; what they share is:
+    Call it for each of ``timesteps``, in order. Each class has its own further arguments, in the published order; those
+    without any take `drawing_step` or `deterministic_step`, and define ``_step`` alone. What they share is:
 
     Args:
         model_output: what the model predicts, ``(batch, channels, height, width)``.
@@ -80,6 +80,8 @@ class Scheduler(ConfiguredScheduler):
     Raises:
         ValueError: ``set_timesteps`` was not called, the timestep is not of this run, or the run is over.
     """
+    _step: Callable[..., SchedulerOutput]
+    """``_step(i, model_output, sample, *own)``: the step from ``timesteps[i]``, with what `_advance` was given."""
 
     def __init__(self, **chosen: Any) -> None:
         super().__init__(**chosen)
@@ -303,15 +305,15 @@ class Scheduler(ConfiguredScheduler):
         timestep: Timestep,
         sample: Array,
         return_dict: bool,
-        step: Callable[[int], SchedulerOutput],
+        *own: object,
     ) -> Stepped:
-        """Take the step from ``timesteps[i]``, which ``step`` computes when given i, and count it.
+        """Take the step, with a method's own arguments, and count it.
 
         A method that does not form x₀ on its way reports what the model's output says of it.
         """
         self._require_run(model_output, sample)
         i = self._index(timestep)
-        output = step(i)
+        output = self._step(i, model_output, sample, *own)
         if output.pred_original_sample is None:
             output.pred_original_sample = self.predict_original(model_output, timestep, sample)
         self._step_index = i + 1
@@ -355,6 +357,31 @@ class Scheduler(ConfiguredScheduler):
             limit = self._options["clip_sample_range"]
             return sample.clip(-limit, limit)
         return sample
+
+
+def drawing_step(
+    self: Scheduler,
+    model_output: Array,
+    timestep: Timestep,
+    sample: Array,
+    generator: Generators = None,
+    return_dict: bool = True,
+) -> Stepped:
+    """The ``step`` of methods that draw noise; the arguments are those of ``Scheduler.step``."""
+    return self._advance(model_output, timestep, sample, return_dict, generator)
+
+
+def deterministic_step(
+    self: Scheduler,
+    model_output: Array,
+    timestep: Timestep,
+    sample: Array,
+    return_dict: bool = True,
+    *,
+    generator: Generators = None,
+) -> Stepped:
+    """The ``step`` of methods that draw no noise; the arguments are those of ``Scheduler.step``."""
+    return self._advance(model_output, timestep, sample, return_dict)
 
 
 def scheduler_class(name: object) -> type[Scheduler]:

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from .arrays import Array, Generators, draw_noise
-from .base import Timestep
+from .base import drawing_step
 from .options import CLIPPING, NOISE_SCHEDULE, SPACING, fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .variance_preserving import VariancePreserving
 
 
@@ -32,18 +32,7 @@ class DDPMScheduler(VariancePreserving):
         super()._prepare()
         self.variance_type: str = self._options["variance_type"]
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
-        )
+    step = drawing_step
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From x_t to the next timestep of the run, eq. 6 and 7."""

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from .arrays import Array, Generators
-from .base import Timestep
+from .arrays import Array
+from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .sigma_space import FLOW, FLOW_CHOICES, ExponentialIntegrator
 
 
@@ -47,17 +47,7 @@ class DEISMultistepScheduler(ExponentialIntegrator):
     def _reset(self) -> None:
         self._outputs = []
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        return_dict: bool = True,
-        *,
-        generator: Generators = None,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample))
+    step = deterministic_step
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """From one timestep to the next, eq. 15: x/α changes by ∫ε dσ."""

@@ -158,13 +158,7 @@ class DPMSolverMultistepScheduler(DPMSolver):
             model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
             variance_noise: the noise of the ``sde-`` variants itself, instead of a generator.
         """
-        return self._advance(
-            model_output,
-            timestep,
-            sample,
-            return_dict,
-            lambda i: self._step(i, model_output, sample, generator, variance_noise),
-        )
+        return self._advance(model_output, timestep, sample, return_dict, generator, variance_noise)
 
     def _step(
         self, i: int, model_output: Array, sample: Array, generator: Generators, variance_noise: Array | None

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from .arrays import Array, Generators, draw_noise
-from .base import Timestep
+from .base import drawing_step
 from .dpm_solver import SOLVER_TYPES, VARIANCE_TYPES, DPMSolver
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, THRESHOLDING, fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .sigma_space import FLOW, MULTISTEP_CHOICES
 
 
@@ -71,18 +71,7 @@ class DPMSolverSinglestepScheduler(DPMSolver):
         super()._reset()
         self.sample: Array = None  # where the group of steps began
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
-        )
+    step = drawing_step
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From the group's beginning to the next timestep."""

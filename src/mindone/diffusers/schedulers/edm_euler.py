@@ -98,10 +98,4 @@ class EDMEulerScheduler(EulerMethod):
             pred_original_sample: x₀, where something else predicted it.
         """
         churn = Churn(s_churn, s_tmin, s_tmax, s_noise)
-        return self._advance(
-            model_output,
-            timestep,
-            sample,
-            return_dict,
-            lambda i: self._step(i, model_output, sample, churn, generator, pred_original_sample),
-        )
+        return self._advance(model_output, timestep, sample, return_dict, churn, generator, pred_original_sample)

@@ -55,13 +55,7 @@ class EulerMethod(VarianceExploding):
             s_noise: the standard deviation of that noise.
         """
         churn = Churn(s_churn, s_tmin, s_tmax, s_noise)
-        return self._advance(
-            model_output,
-            timestep,
-            sample,
-            return_dict,
-            lambda i: self._step(i, model_output, sample, churn, generator),
-        )
+        return self._advance(model_output, timestep, sample, return_dict, churn, generator)
 
     def _step(
         self,

@@ -7,9 +7,9 @@ with the deterministic part of each step taken by Euler's method.
 import math
 
 from .arrays import Array, Generators, draw_noise
-from .base import Timestep
+from .base import drawing_step
 from .options import NOISE_SCHEDULE, SPACING, fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .sigma_space import VarianceExploding
 
 
@@ -20,18 +20,7 @@ class EulerAncestralDiscreteScheduler(VarianceExploding):
     choices = fields(prediction_type=("epsilon", "v_prediction"))
     draws_noise = True
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
-        )
+    step = drawing_step
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From σ_i to σ_(i+1)."""

@@ -161,9 +161,7 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         """
         if per_token_timesteps is not None:
             raise ValueError("per_token_timesteps is for video models; leave it out")
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
-        )
+        return self._advance(model_output, timestep, sample, return_dict, generator)
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From σ_i to σ_(i+1)."""

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .arrays import Array, Generators
-from .base import Timestep
+from .arrays import Array
+from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .sigma_space import VarianceExploding
 
 
@@ -40,17 +40,7 @@ class HeunDiscreteScheduler(VarianceExploding):
         """Whether the next call begins a step, rather than completes one."""
         return self.prev_derivative is None
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        return_dict: bool = True,
-        *,
-        generator: Generators = None,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample))
+    step = deterministic_step
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """What the model is to be called with next."""

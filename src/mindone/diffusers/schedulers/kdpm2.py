@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .arrays import Array, Generators
-from .base import Timestep
+from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .sigma_space import VarianceExploding
 
 
@@ -68,21 +68,9 @@ class KDPM2DiscreteScheduler(VarianceExploding):
     def _level(self, i: int) -> float:
         return self._sigmas[i] if self.state_in_first_order else self._middles[i // 2]
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        return_dict: bool = True,
-        *,
-        generator: Generators = None,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
-        )
+    step = deterministic_step
 
-    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators = None) -> SchedulerOutput:
         """What the model is to be called with next."""
         level = self._level(i)
         x0 = self.schedule.denoised(model_output, sample, level)

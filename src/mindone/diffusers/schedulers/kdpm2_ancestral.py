@@ -6,9 +6,9 @@ import math
 import numpy as np
 
 from .arrays import Array, Generators, draw_noise
-from .base import Timestep
+from .base import drawing_step
 from .kdpm2 import KDPM2DiscreteScheduler
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 
 
 class KDPM2AncestralDiscreteScheduler(KDPM2DiscreteScheduler):
@@ -27,22 +27,11 @@ class KDPM2AncestralDiscreteScheduler(KDPM2DiscreteScheduler):
     def _end(self, before: float, after: float) -> float:
         return after**2 / before
 
-    def step(  # type: ignore[override]  # the published order of this scheduler
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
-        )
+    step = drawing_step  # type: ignore[assignment]  # the published order of this scheduler
 
-    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
+    def _step(self, i: int, model_output: Array, sample: Array, generator: Generators = None) -> SchedulerOutput:
         completes = not self.state_in_first_order
-        output = super()._step(i, model_output, sample, generator)
+        output = super()._step(i, model_output, sample)
         if completes:
             output.prev_sample = output.prev_sample + self._ups[i // 2] * draw_noise(model_output, generator)
         return output

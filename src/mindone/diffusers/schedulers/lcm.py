@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arrays import Array, Generators, draw_noise
-from .base import Timestep
+from .base import Timestep, drawing_step
 from .options import CLIPPING, NOISE_SCHEDULE, SPACING, Options, fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .spacing import distilled_timesteps
 from .variance_preserving import VariancePreserving
 
@@ -83,18 +83,7 @@ class LCMScheduler(Distilled):
         scaled, sigma_data = float(timestep) * self._options["timestep_scaling"], 0.5
         return sigma_data**2 / (scaled**2 + sigma_data**2), scaled / math.sqrt(scaled**2 + sigma_data**2)
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, generator)
-        )
+    step = drawing_step
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
         """From one timestep to the next; after the last, clean."""

@@ -47,9 +47,7 @@ class LMSDiscreteScheduler(VarianceExploding):
         """
         if order < 1:
             raise ValueError(f"order must be at least 1, got {order}")
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, order)
-        )
+        return self._advance(model_output, timestep, sample, return_dict, order)
 
     def _step(self, i: int, model_output: Array, sample: Array, order: int) -> SchedulerOutput:
         """From σ_i to σ_(i+1)."""

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .arrays import Array, Generators
-from .base import Timestep
+from .arrays import Array
+from .base import Timestep, deterministic_step
 from .options import NOISE_SCHEDULE, SPACING, fields
 from .output import SchedulerOutput, Stepped
 from .variance_preserving import VariancePreserving
@@ -72,17 +72,7 @@ class PNDMScheduler(VariancePreserving):
         self.cur_sample: Array = None
         self._sum: Array = None
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        return_dict: bool = True,
-        *,
-        generator: Generators = None,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample))
+    step = deterministic_step
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """What the model is to be called with next; section 3.3 and algorithm 2."""

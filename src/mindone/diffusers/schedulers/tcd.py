@@ -62,9 +62,7 @@ class TCDScheduler(Distilled):
         """
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be from 0 to 1, got {eta}")
-        return self._advance(
-            model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample, eta, generator)
-        )
+        return self._advance(model_output, timestep, sample, return_dict, eta, generator)
 
     def _step(self, i: int, model_output: Array, sample: Array, eta: float, generator: Generators) -> SchedulerOutput:
         """From one timestep to the next; after the last, to timestep 0."""

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from .arrays import Array, Generators
-from .base import Timestep
+from .arrays import Array
+from .base import deterministic_step
 from .options import fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
 
 
@@ -58,17 +58,7 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         self.last_sample: Array = None
         self._last_order = 0
 
-    def step(
-        self,
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        return_dict: bool = True,
-        *,
-        generator: Generators = None,
-    ) -> Stepped:
-        """One step; the arguments are those of ``Scheduler.step``."""
-        return self._advance(model_output, timestep, sample, return_dict, lambda i: self._step(i, model_output, sample))
+    step = deterministic_step
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """From one timestep to the next, after correcting the step that led here (algorithms 1 and 2)."""
