@@ -18,9 +18,9 @@ from mindone.diffusers.engines.mindspore import attention, device
 from mindone.diffusers.engines.mindspore import convolution as by_columns
 from mindone.diffusers.engines.mindspore.engine import MindSporeEngine
 from mindone.diffusers.engines.openvino.engine import OpenVINOEngine
+from mindone.diffusers.families.stable_diffusion.unet import UNet2DConditionModel
 from mindone.diffusers.models.autoencoder_kl import AutoencoderKL
 from mindone.diffusers.models.clip_text import CLIPTextModel
-from mindone.diffusers.models.unet import UNet2DConditionModel
 
 TOLERANCE = 2e-6  # float32 keeps 6e-8 of each term; a few hundred terms are summed, relative to a result of order one
 

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from .acceleration.int8.config import Int8Config as Int8Config
     from .acceleration.spectrum import SpectrumConfig as SpectrumConfig
     from .acceleration.taylorseer import TaylorSeerCacheConfig as TaylorSeerCacheConfig
+    from .families.stable_diffusion.controlnet import ControlNetModel as ControlNetModel
+    from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
+    from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
     from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
     from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
     from .models.clip_text import CLIPTextModel as CLIPTextModel
     from .models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
     from .models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
-    from .models.controlnet import ControlNetModel as ControlNetModel
-    from .models.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
-    from .models.unet import UNet2DConditionModel as UNet2DConditionModel
     from .pipelines.auto import AutoPipelineForImage2Image as AutoPipelineForImage2Image
     from .pipelines.auto import AutoPipelineForInpainting as AutoPipelineForInpainting
     from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
@@ -100,14 +100,14 @@ _HOME = {
     "CLIPTextModelWithProjection": "models.clip_text",
     "CLIPTokenizer": "loading.tokenizer",
     "CLIPVisionModelWithProjection": "models.clip_vision",
-    "ControlNetModel": "models.controlnet",
+    "ControlNetModel": "families.stable_diffusion.controlnet",
     "DeepCacheConfig": "acceleration.deep_cache",
     "DiffusionPipeline": "pipelines.auto",
     "EasyCacheConfig": "acceleration.easycache",
     "GuidanceCacheConfig": "acceleration.guidance_cache",
     "Int8Config": "acceleration.int8.config",
     "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",
-    "MultiControlNetModel": "models.multi_controlnet",
+    "MultiControlNetModel": "families.stable_diffusion.multi_controlnet",
     "SpectrumConfig": "acceleration.spectrum",
     "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion",
     "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion",

@@ -15,8 +15,8 @@ from typing import Any
 from .lazy import SCOPE, look_up
 from .schedulers.registry import LIBRARY
 
-_CONTROLNET = {"ControlNetModel": "models.controlnet"}
-_MULTI_CONTROLNET = {"MultiControlNetModel": "models.multi_controlnet"}
+_CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
+_MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
 _UNET = {"UNet2DConditionModel": "adapters.unet_loras", "UNet2DConditionOutput": "models.outputs"}
@@ -140,8 +140,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
 """The published path of a module, and for each name in it the module here (``module:Name`` where the name differs)."""
 
 _FILES = frozenset(
-    {"models", "models.controlnet", "pipelines", "pipelines.stable_diffusion", "pipelines.stable_diffusion_xl"}
-    | {"schedulers", "utils"}
+    {"models", "pipelines", "pipelines.stable_diffusion", "pipelines.stable_diffusion_xl"} | {"schedulers", "utils"}
 )
 """The published paths at which a module of this library lies; it looks further names up itself, with `exported`."""
 

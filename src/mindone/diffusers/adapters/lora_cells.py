@@ -13,8 +13,8 @@ from .. import functional as F
 from ..engines import Array
 from ..engines.base import Stored
 from ..engines.binding import bind, put_on
+from ..families.stable_diffusion.unet_blocks import GatedLinear
 from ..models.layers import Conv2d, Linear, Upsample, parameter
-from ..models.unet_blocks import GatedLinear
 from ..models.wrapping import Wrapper, bare, cell_at, wrap
 from .lora_matrices import LayerUpdate
 
@@ -35,7 +35,7 @@ class LoraLinear(LoraCell):
 
 
 class LoraGatedLinear(LoraCell):
-    """Around `models.unet_blocks.GatedLinear`, whose two halves are gated after the update."""
+    """Around `GatedLinear`, whose two halves are gated after the update."""
 
     def construct(self, x: Array) -> Array:
         a, b = F.linear_halves(x, self.bare.proj.weight, self.bare.proj.bias)

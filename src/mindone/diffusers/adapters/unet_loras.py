@@ -6,7 +6,7 @@ They share what is loaded with the methods of a pipeline, ``pipe.load_lora_weigh
 import os
 from collections.abc import Sequence
 
-from ..models.unet import UNet2DConditionModel as UNet2DConditionModel
+from ..families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
 from ..utils import logging
 from ..utils.types import Value
 from .block_weights import BlockWeights

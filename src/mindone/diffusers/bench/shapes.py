@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..families.stable_diffusion.unet import UNet2DConditionModel
 from ..loading.config import write_config
 from ..loading.hub import MODEL_INDEX, SHARED_COMPONENTS
 from ..models.autoencoder_kl import AutoencoderKL
@@ -12,7 +13,6 @@ from ..models.autoencoder_tiny import AutoencoderTiny
 from ..models.base import Model
 from ..models.clip_text import CLIPTextModel, CLIPTextModelWithProjection
 from ..models.random_weights import write_random_network
-from ..models.unet import UNet2DConditionModel
 from ..utils.files import read_json, write_json
 
 Values = Mapping[str, object]

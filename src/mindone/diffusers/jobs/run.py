@@ -61,7 +61,7 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
 
 def _controlnets(key: PipelineKey) -> object:
     """One ControlNet, or a list of several."""
-    from ..models.controlnet import ControlNetModel
+    from ..families.stable_diffusion.controlnet import ControlNetModel
 
     nets = [
         ControlNetModel.from_single_file(path, mindspore_dtype=key.dtype)

@@ -6,10 +6,10 @@ from ..lazy import look_up
 from ..published_paths import exported
 
 if TYPE_CHECKING:
+    from ..families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
     from .autoencoder_kl import AutoencoderKL as AutoencoderKL
     from .autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
     from .safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
-    from .unet import UNet2DConditionModel as UNet2DConditionModel
 
 _HOME = {**exported(__name__), "StableDiffusionSafetyChecker": f"{__name__}.safety_checker"}
 

@@ -353,7 +353,7 @@ class Pipeline(
         self.vae.disable_tiling()
 
     def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
-        """Let the UNet listen less to its skip connections: more contrast and detail; see `models.freeu`."""
+        """Let the UNet listen less to its skip connections: more contrast and detail; see `FreeU`."""
         self.unet.enable_freeu(s1, s2, b1, b2)
 
     def disable_freeu(self) -> None:

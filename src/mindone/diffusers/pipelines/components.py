@@ -18,9 +18,9 @@ place."""
 _CLASSES: dict[str, tuple[str, str]] = {
     "AutoencoderKL": ("models.autoencoder_kl", "diffusers"),
     "AutoencoderTiny": ("models.autoencoder_tiny", "diffusers"),
-    "ControlNetModel": ("models.controlnet", "diffusers"),
-    "MultiControlNetModel": ("models.multi_controlnet", "diffusers"),
-    "UNet2DConditionModel": ("models.unet", "diffusers"),
+    "ControlNetModel": ("families.stable_diffusion.controlnet", "diffusers"),
+    "MultiControlNetModel": ("families.stable_diffusion.multi_controlnet", "diffusers"),
+    "UNet2DConditionModel": ("families.stable_diffusion.unet", "diffusers"),
     "CLIPTextModel": ("models.clip_text", "transformers"),
     "CLIPTextModelWithProjection": ("models.clip_text", "transformers"),
     "CLIPVisionModelWithProjection": ("models.clip_vision", "transformers"),
@@ -37,7 +37,7 @@ _SYNONYMS = {
     "CLIPImageProcessorFast": "CLIPImageProcessor",
 }
 
-KNOWN_NETWORKS = tuple(name for name, (module, _) in _CLASSES.items() if module.startswith("models."))
+KNOWN_NETWORKS = tuple(name for name, (module, _) in _CLASSES.items() if module.startswith(("models.", "families.")))
 KNOWN_CLASSES = tuple(sorted([*_CLASSES, *_SYNONYMS]))
 
 _ABSENT_SCHEDULER = "AbsentScheduler"

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, Input
-from ..models.controlnet import ControlNetModel
-from ..models.multi_controlnet import MultiControlNetModel
+from ..families.stable_diffusion.controlnet import ControlNetModel
+from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
 from .base import Pipeline
 from .calls import Arguments, Scales
 from .components import Component

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from ..loading.fields import Flag, Fraction
-from .fields import (
+from ...loading.fields import Flag, Fraction
+from ...models.fields import (
     ActivationName,
     Channels,
     Count,

@@ -9,11 +9,11 @@ from functools import partial
 
 from mindspore import nn
 
-from .. import functional as F
-from ..engines import Array
-from ..engines.cache import GraphCache
+from ... import functional as F
+from ...engines import Array
+from ...engines.cache import GraphCache
+from ...models.wrapping import PutOn, Wrapper, bare, cell_at, wrap
 from .unet_blocks import Block, SelfAttention
-from .wrapping import PutOn, Wrapper, bare, cell_at, wrap
 
 
 class DownsampledSelfAttention(Wrapper):

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from mindspore import nn
 
-from .. import functional as F
-from ..engines import Array
-from ..utils.types import Value
-from .base import Model
-from .layers import Conv2d, Downsample
+from ... import functional as F
+from ...engines import Array
+from ...models.base import Model
+from ...models.layers import Conv2d, Downsample
+from ...utils.types import Value
 from .unet_blocks import Block, MidBlock, TimestepEmbedding, per_stage
 from .unet_fields import UNetEncoderFields
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from mindspore import nn
 
-from .. import functional as F
-from ..engines import Array
-from ..engines.cache import GraphCache
+from ... import functional as F
+from ...engines import Array
+from ...engines.cache import GraphCache
 from .unet_blocks import Block
 
 _STAGES = 2

@@ -5,9 +5,9 @@ from typing import Protocol, TypeVar
 
 from mindspore import nn
 
-from .. import functional as F
-from ..engines import Array
-from .layers import Activation, Attention, Conv2d, GroupNorm, LayerNorm, Linear, ResnetBlock
+from ... import functional as F
+from ...engines import Array
+from ...models.layers import Activation, Attention, Conv2d, GroupNorm, LayerNorm, Linear, ResnetBlock
 
 
 class BlockFields(Protocol):

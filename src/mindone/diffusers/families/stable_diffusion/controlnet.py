@@ -7,11 +7,11 @@ from typing import Literal
 
 from mindspore import nn
 
-from .. import functional as F
-from ..engines import Array
-from ..utils.types import Value
-from .fields import Channels, StageChannels
-from .layers import Activation, Conv2d
+from ... import functional as F
+from ...engines import Array
+from ...models.fields import Channels, StageChannels
+from ...models.layers import Activation, Conv2d
+from ...utils.types import Value
 from .unet_encoder import UNetEncoder
 from .unet_fields import UNetEncoderFields
 

@@ -6,13 +6,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from .. import functional as F
-from ..engines import Array, Input
-from ..utils.types import Value
-from .caching import Caching
+from ... import functional as F
+from ...engines import Array, Input
+from ...models.caching import Caching
+from ...models.layers import Activation, Conv2d, GroupNorm, Upsample
+from ...models.outputs import UNet2DConditionOutput
+from ...utils.types import Value
 from .freeu import FreeU
-from .layers import Activation, Conv2d, GroupNorm, Upsample
-from .outputs import UNet2DConditionOutput
 from .token_downsampling import TokenDownsampling
 from .unet_blocks import Block, per_stage
 from .unet_encoder import UNetEncoder
