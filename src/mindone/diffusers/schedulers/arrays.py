@@ -92,6 +92,12 @@ def combination(weights: Sequence[float], arrays: Sequence[Array]) -> Array:
     return total
 
 
+def coefficients(pairs: Sequence[tuple[float, float]], like: Array) -> tuple[Array | float, Array | float]:
+    """The first and the second of each pair, one pair per image or one for all, each as `per_image` has it."""
+    first, second = zip(*pairs)
+    return per_image(first, like), per_image(second, like)
+
+
 def per_image(values: Sequence[float], like: Array) -> Array | float:
     """One coefficient per image, ready to multiply a batch: a float where all agree, else ``(batch, 1, 1, 1)``."""
     if len(set(values)) == 1:

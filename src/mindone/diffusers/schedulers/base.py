@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from .arrays import Array, Generators, check_alike, draw_noise, dynamic_threshold
+from .arrays import Array, Generators, check_alike, coefficients, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
 from .schedules import DiscreteSchedule, Schedule, schedule_of
@@ -328,7 +328,13 @@ class Scheduler(ConfiguredScheduler):
     # Samples
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
-        """Samples with as much noise as they have at ``timesteps``, which are one, or one per image."""
+        """α x₀ + σ ε: samples with as much noise as they have at ``timesteps``, which are one, or one per image."""
+        check_alike(original_samples=original_samples, noise=noise)
+        alpha, sigma = coefficients([self._alpha_sigma(timestep) for timestep in np.atleast_1d(timesteps)], noise)
+        return alpha * original_samples + sigma * noise
+
+    def _alpha_sigma(self, timestep: Timestep) -> tuple[float, float]:
+        """α and σ of the samples x = α x₀ + σ ε at a timestep."""
         raise NotImplementedError
 
     def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, combination
 from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, fields
 from .output import SchedulerOutput
@@ -34,33 +34,15 @@ class DEISMultistepScheduler(ExponentialIntegrator):
         solver_type=dict.fromkeys(("midpoint", "heun", "bh1", "bh2"), "logrho"),
     )
 
-    def _layout(self, steps: int) -> np.ndarray:
-        if self._is_spaced:
-            timesteps, sigmas = self._spaced_run(steps)
-            final = sigmas[-1]
-        else:
-            timesteps = self._whole_timesteps(steps)
-            sigmas, final = self._discrete.sigmas_at(timesteps), self._discrete.sigmas[0]
-        self._set_sigmas(sigmas, final)
-        return timesteps.astype(np.int64)
-
-    def _reset(self) -> None:
-        self._outputs = []
-
     step = deterministic_step
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """From one timestep to the next, eq. 15: x/α changes by ∫ε dσ."""
-        self._outputs = [
-            self._convert(model_output, sample, self._sigmas[i]),
-            *self._outputs[: self._options["solver_order"] - 1],
-        ]
+        self._remember(self._convert(model_output, sample, self._sigmas[i]))
         order = min(len(self._outputs), self._allowed_order(i))
         alpha, target = (self.schedule.alpha_sigma(level)[0] for level in self._sigmas[i : i + 2])
-        x = (target / alpha) * sample
-        for weight, epsilon in zip(self._weights(i, order), self._outputs):
-            x = x + (target * weight) * epsilon
-        return SchedulerOutput(x)
+        weights = [target / alpha, *(target * weight for weight in self._weights(i, order))]
+        return SchedulerOutput(combination(weights, [sample, *self._outputs]))
 
     def _allowed_order(self, i: int) -> int:
         """The order that step i may have: low orders at the end of a short run keep it stable."""

@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
-from .arrays import Array, Generators, given_or_drawn
+from .arrays import Array, Generators, combination, given_or_drawn
 from .base import Timestep
-from .options import Options, fields
+from .options import fields
 from .output import SchedulerOutput, Stepped
 from .schedules import FlowSchedule
 from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
-from .spacing import sigma_spacing, spaced_timesteps
+from .spacing import sigma_spacing
 
 SOLVER_TYPES = ("midpoint", "heun")
 VARIANCE_TYPES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
@@ -38,31 +38,19 @@ class DPMSolver(ExponentialIntegrator):
         if not kind.endswith("++") and self._options["final_sigmas_type"] == "zero":
             raise ValueError(f"algorithm_type {kind!r} cannot end at σ = 0; set final_sigmas_type to 'sigma_min'")
 
-    def _whole_run(self, steps: int, spacing: Options) -> np.ndarray:
-        """The run through whole timesteps that are spaced like this."""
+    def _whole_timesteps(self, steps: int, last: int | None = None) -> np.ndarray:
         # The cosine schedule's first λ are so far apart that lambda_min_clipped leaves them out.
         half_log_snr = -self._discrete.log_sigmas[::-1]
         clipped = int(np.searchsorted(half_log_snr, np.float32(self._options["lambda_min_clipped"])))
-        last = self._options["num_train_timesteps"] - clipped
-        timesteps = spaced_timesteps(spacing, steps, drop_last=True, last=last).round()
-        return self._run(timesteps, self._discrete.sigmas_at(timesteps))
+        return super()._whole_timesteps(steps, last=self._options["num_train_timesteps"] - clipped)
 
     def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
         if isinstance(self.schedule, FlowSchedule):
             raise ValueError("custom timesteps cannot be used with use_flow_sigmas; give num_inference_steps")
         return self._run(timesteps, self._discrete.sigmas_at(timesteps.astype(np.int64)))
 
-    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-        ends_low = self._options["final_sigmas_type"] == "sigma_min"
-        low = sigmas[-1] if isinstance(self.schedule, FlowSchedule) else self._discrete.sigmas[0]
-        self._set_sigmas(sigmas, low if ends_low else 0.0)
-        return timesteps.astype(np.int64)
-
-    def _reset(self) -> None:
-        self._outputs = []
-
-    def _remember(self, m: Array) -> None:
-        self._outputs = [m, *self._outputs[: self._options["solver_order"] - 1]]
+    def _lowest(self, sigmas: np.ndarray) -> float:
+        return float(sigmas[-1] if isinstance(self.schedule, FlowSchedule) else self._discrete.sigmas[0])
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
         """x₀ for the ++ variants, ε for the others."""
@@ -126,11 +114,9 @@ class DPMSolverMultistepScheduler(DPMSolver):
         if self._options["use_lu_lambdas"] and sigma_spacing(self._options):
             raise ValueError(f"use_lu_lambdas cannot be used with {sigma_spacing(self._options)}; turn one of them off")
 
-    def _layout(self, steps: int) -> np.ndarray:
-        options = self._options
-        if options["use_lu_lambdas"] or self._is_spaced:
-            return self._run(*self._spaced_run(steps))
-        return self._whole_run(steps, options)
+    @property
+    def _is_spaced(self) -> bool:
+        return super()._is_spaced or bool(self._options["use_lu_lambdas"])
 
     @property
     def _rounds_timesteps(self) -> bool:
@@ -169,9 +155,7 @@ class DPMSolverMultistepScheduler(DPMSolver):
         self._remember(m)
         order = min(len(self._outputs), self._allowed_order(i))
         x_weight, d_weights, noise_weight = self._weights(order, self._sigmas[i], self._sigmas[i + 1])
-        x = x_weight * sample
-        for weight, difference in zip(d_weights, self._differences(i, order)):
-            x = x + weight * difference
+        x = combination([x_weight, *d_weights], [sample, *self._differences(i, order)])
         if options["algorithm_type"].startswith("sde"):
             x = x + noise_weight * given_or_drawn(variance_noise, model_output, generator)
         return SchedulerOutput(x, m if options["algorithm_type"].endswith("++") else None)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Array, Generators, draw_noise
+from .arrays import Array, Generators, combination, draw_noise
 from .base import drawing_step
 from .dpm_solver import SOLVER_TYPES, VARIANCE_TYPES, DPMSolver
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, THRESHOLDING, fields
@@ -57,12 +57,6 @@ class DPMSolverSinglestepScheduler(DPMSolver):
             orders[-1] = 1
         return orders
 
-    def _layout(self, steps: int) -> np.ndarray:
-        if self._is_spaced:
-            return self._run(*self._spaced_run(steps))
-        evenly = {**self._options, "timestep_spacing": "linspace", "steps_offset": 0}
-        return self._whole_run(steps, evenly)
-
     def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         self.order_list = self.get_order_list(len(timesteps))
         return super()._run(timesteps, sigmas)
@@ -83,9 +77,7 @@ class DPMSolverSinglestepScheduler(DPMSolver):
             self.sample = sample
         begin = self._sigmas[i - order + 1]
         x_weight, d_weights, noise_weight = self._weights(order, begin, self._sigmas[i + 1])
-        x = x_weight * self.sample
-        for weight, difference in zip(d_weights, self._differences(i, order)):
-            x = x + weight * difference
+        x = combination([x_weight, *d_weights], [self.sample, *self._differences(i, order)])
         if kind.startswith("sde"):
             x = x + noise_weight * draw_noise(model_output, generator)
         return SchedulerOutput(x, m if kind.endswith("++") else None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, draw_noise, per_image
+from .arrays import Array, Generators, coefficients, draw_noise
 from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped
@@ -111,7 +111,7 @@ class EulerDiscreteScheduler(EulerMethod):
         return np.exp(np.linspace(self._discrete.log_sigmas[-1], self._discrete.log_sigmas[0], len(timesteps) + 1))
 
     def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
-        if self._in_log_sigma:
+        if is_continuous(self._options):
             raise ValueError("timesteps mean nothing with timestep_type continuous and v_prediction; give sigmas")
         return super()._layout_at(timesteps)
 
@@ -124,15 +124,10 @@ class EulerDiscreteScheduler(EulerMethod):
 
     def _label(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         self._set_sigmas(sigmas, final=None)
-        return log_sigma_label(self.sigmas[:-1]) if self._in_log_sigma else timesteps.astype(np.float32)
-
-    @property
-    def _in_log_sigma(self) -> bool:
-        return self._options["timestep_type"] == "continuous" and self._options["prediction_type"] == "v_prediction"
+        return log_sigma_label(self.sigmas[:-1]) if is_continuous(self._options) else timesteps.astype(np.float32)
 
     def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """v = α ε - σ x₀ with α² + σ² = 1 (Salimans & Ho 2022, appendix D), for elements of ``timesteps``."""
-        levels = self._sigmas_of(timesteps, sample)
-        pairs = [self.schedule.alpha_sigma(level) for level in levels]
-        alpha, sigma = (per_image([pair[i] for pair in pairs], sample) for i in (0, 1))
+        levels = [self._sigma_of(timestep) for timestep in np.atleast_1d(timesteps)]
+        alpha, sigma = coefficients([self.schedule.alpha_sigma(level) for level in levels], sample)
         return alpha * noise - sigma * sample

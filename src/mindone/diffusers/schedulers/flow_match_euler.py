@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, check_alike, draw_noise, per_image
+from .arrays import Array, Generators, draw_noise
 from .base import Timestep
 from .options import SIGMA_SPACING, fields
 from .output import SchedulerOutput, Stepped
@@ -171,16 +171,6 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         x0 = sample - sigma * model_output
         return SchedulerOutput((1 - target) * x0 + target * draw_noise(model_output, generator), x0)
 
-    def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
-        level = self._sigmas[self._current_index(timestep)]
-        return self.schedule.original(model_output, sample, *self.schedule.alpha_sigma(level))
-
     def scale_noise(self, sample: Array, timestep: Sequence[float] | np.ndarray, noise: Array) -> Array:
-        """(1 - σ) x₀ + σ ε, with one element of ``timesteps`` or one per image."""
-        check_alike(sample=sample, noise=noise)
-        sigma = per_image(self._sigmas_of(timestep, noise), noise)
-        return (1 - sigma) * sample + sigma * noise
-
-    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
-        """The same by the name that the other schedulers have for it."""
-        return self.scale_noise(original_samples, timesteps, noise)
+        """``add_noise`` by its published name here: (1 - σ) x₀ + σ ε."""
+        return self.add_noise(sample, noise, timestep)

@@ -5,7 +5,7 @@ For the method see Hairer, Nørsett & Wanner, "Solving Ordinary Differential Equ
 
 import numpy as np
 
-from .arrays import Array, Generators
+from .arrays import Array, Generators, combination
 from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped
@@ -54,10 +54,8 @@ class LMSDiscreteScheduler(VarianceExploding):
         sigma = self._sigmas[i]
         x0 = self.schedule.denoised(model_output, sample, sigma)
         self._slopes = [(sample - x0) / sigma, *self._slopes[: order - 1]]
-        x = sample
-        for weight, slope in zip(self._weights(i, len(self._slopes)), self._slopes):
-            x = x + weight * slope
-        return SchedulerOutput(x, x0)
+        weights = self._weights(i, len(self._slopes))
+        return SchedulerOutput(combination([1.0, *weights], [sample, *self._slopes]), x0)
 
     def get_lms_coefficient(self, order: int, t: int, current_order: int) -> float:
         """The weight of the slope ``current_order`` steps back, in a step of ``order`` slopes from ``sigmas[t]``."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import schedules
-from .arrays import Array, check_alike, per_image
+from .arrays import Array, check_alike
 from .base import Scheduler, Timestep
 from .options import NOISE_SCHEDULE, PREDICTION_TYPES, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
 from .schedules import FlowSchedule
@@ -61,8 +61,15 @@ class SigmaSpace(Scheduler):
         """Where the run ends: clean, or at the lowest noise level of training."""
         return self._discrete.sigmas[0] if self._options.get("final_sigmas_type") == "sigma_min" else 0.0
 
-    def _sigmas_of(self, timesteps: Sequence[float] | np.ndarray, like: Array) -> list[float]:
-        return [self._sigmas[self.index_for_timestep(timestep)] for timestep in np.atleast_1d(timesteps)]
+    def _sigma_of(self, timestep: Timestep) -> float:
+        return self._sigmas[self.index_for_timestep(timestep)]
+
+    def _alpha_sigma(self, timestep: Timestep) -> tuple[float, float]:
+        return self.schedule.alpha_sigma(self._sigma_of(timestep))
+
+    def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
+        level = self._sigmas[self._current_index(timestep)]
+        return self._clip(self.schedule.original(model_output, sample, *self.schedule.alpha_sigma(level)))
 
 
 class VarianceExploding(SigmaSpace):
@@ -122,10 +129,8 @@ class VarianceExploding(SigmaSpace):
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
         return self._clip(self.schedule.denoised(model_output, sample, self._level(self._current_index(timestep))))
 
-    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
-        """x₀ + σ ε, with one element of ``timesteps`` or one per image."""
-        check_alike(original_samples=original_samples, noise=noise)
-        return original_samples + per_image(self._sigmas_of(timesteps, noise), noise) * noise
+    def _alpha_sigma(self, timestep: Timestep) -> tuple[float, float]:
+        return 1.0, self._sigma_of(timestep)
 
 
 class ExponentialIntegrator(SigmaSpace):
@@ -134,8 +139,30 @@ class ExponentialIntegrator(SigmaSpace):
     ``timesteps`` are whole numbers. With ς the run's noise level, α = 1/√(ς² + 1), σ = ς α and λ = -log ς.
     """
 
+    def _layout(self, steps: int) -> np.ndarray:
+        if self._is_spaced:
+            return self._run(*self._spaced_run(steps))
+        timesteps = self._whole_timesteps(steps)
+        return self._run(timesteps, self._discrete.sigmas_at(timesteps))
+
     def _whole_timesteps(self, steps: int, last: int | None = None) -> np.ndarray:
-        return spaced_timesteps(self._options, steps, drop_last=True, last=last).round().astype(np.int64)
+        return spaced_timesteps({**SPACING, **self._options}, steps, drop_last=True, last=last).round()
+
+    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+        # Those that have no ``final_sigmas_type`` end at the lowest noise level.
+        ends_low = self._options.get("final_sigmas_type", "sigma_min") == "sigma_min"
+        self._set_sigmas(sigmas, self._lowest(sigmas) if ends_low else 0.0)
+        return timesteps.astype(np.int64)
+
+    def _lowest(self, sigmas: np.ndarray) -> float:
+        """Where a run ends that does not end clean."""
+        return float(sigmas[-1] if self._is_spaced else self._discrete.sigmas[0])
+
+    def _reset(self) -> None:
+        self._outputs = []
+
+    def _remember(self, m: Array) -> None:
+        self._outputs = [m, *self._outputs[: self._options["solver_order"] - 1]]
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
@@ -215,18 +242,7 @@ class ExponentialIntegrator(SigmaSpace):
         """What the solver integrates, at a noise level: x₀ or ε."""
         raise NotImplementedError
 
-    def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
-        level = self._sigmas[self._current_index(timestep)]
-        return self._clip(self.schedule.original(model_output, sample, *self.schedule.alpha_sigma(level)))
-
     def _log_snr_step(self, before: float, after: float) -> float:
         """h = λ(after) - λ(before); infinite when it ends clean."""
         ratio = self.schedule.ratio
         return math.log(ratio(before) / ratio(after)) if after > 0 else math.inf
-
-    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
-        """α x₀ + σ ε, with one element of ``timesteps`` or one per image."""
-        check_alike(original_samples=original_samples, noise=noise)
-        pairs = [self.schedule.alpha_sigma(level) for level in self._sigmas_of(timesteps, noise)]
-        alpha, sigma = (per_image([pair[i] for pair in pairs], noise) for i in (0, 1))
-        return alpha * original_samples + sigma * noise

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, combination
 from .base import deterministic_step
 from .options import fields
 from .output import SchedulerOutput
@@ -43,18 +43,8 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         self.disable_corrector: list[int] = self._options["disable_corrector"]
         self.solver_p: None = self._options["solver_p"]
 
-    def _layout(self, steps: int) -> np.ndarray:
-        if self._is_spaced:
-            timesteps, sigmas = self._spaced_run(steps)
-            final = sigmas[-1] if self._options["final_sigmas_type"] == "sigma_min" else 0.0
-        else:
-            timesteps = self._whole_timesteps(steps)
-            sigmas, final = self._discrete.sigmas_at(timesteps), self._final_sigma()
-        self._set_sigmas(sigmas, final)
-        return timesteps.astype(np.int64)
-
     def _reset(self) -> None:
-        self._outputs = []
+        super()._reset()
         self.last_sample: Array = None
         self._last_order = 0
 
@@ -66,7 +56,7 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         m = self._convert(model_output, sample, self._sigmas[i])
         if self.last_sample is not None and i - 1 not in self.disable_corrector:
             sample = self._update(self.last_sample, i - 1, self._last_order, corrector=m)
-        self._outputs = [m, *self._outputs[: options["solver_order"] - 1]]
+        self._remember(m)
         order = len(self._outputs)
         if options["lower_order_final"]:
             order = min(order, len(self.timesteps) - i)
@@ -104,9 +94,8 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
         if not differences:
             return x
         b_h = signed_h if self._options["solver_type"] == "bh1" else phi
-        for weight, difference in zip(self._weights(ratios, signed_h, b_h), differences):
-            x = x - (m_weight * b_h * weight) * difference
-        return x
+        weights = [-(m_weight * b_h * weight) for weight in self._weights(ratios, signed_h, b_h)]
+        return combination([1.0, *weights], [x, *differences])
 
     @staticmethod
     def _weights(ratios: list[float], h: float, b_h: float) -> list[float]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Array, check_alike, per_image
+from .arrays import Array, check_alike, coefficients
 from .base import Scheduler, Timestep
 from .spacing import spaced_timesteps
 
@@ -21,9 +21,9 @@ class VariancePreserving(Scheduler):
     def _alpha_bar(self, timestep: int) -> float:
         return self._alpha_bars[timestep] if timestep >= 0 else self.final_alpha_cumprod
 
-    def _alpha_sigma(self, timestep: int) -> tuple[float, float]:
-        """(√ᾱ, √(1-ᾱ)) at a timestep; below 0 it is clean data."""
-        alpha_bar = self._alpha_bar(timestep)
+    def _alpha_sigma(self, timestep: Timestep) -> tuple[float, float]:
+        """√ᾱ and √(1-ᾱ) (Ho et al. 2020, eq. 4); below timestep 0 there is clean data."""
+        alpha_bar = self._alpha_bar(int(timestep))
         return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
     def _layout(self, steps: int) -> np.ndarray:
@@ -43,22 +43,10 @@ class VariancePreserving(Scheduler):
         return self.timesteps[following] if following < len(self.timesteps) else np.int64(-1)
 
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
-        return self._clip(self.schedule.original(model_output, sample, *self._alpha_sigma(int(timestep))))
-
-    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
-        """√ᾱ x₀ + √(1-ᾱ) ε (Ho et al. 2020, eq. 4), with one timestep or one per image."""
-        check_alike(original_samples=original_samples, noise=noise)
-        alpha, sigma = self._coefficients(timesteps, original_samples)
-        return alpha * original_samples + sigma * noise
+        return self._clip(self.schedule.original(model_output, sample, *self._alpha_sigma(timestep)))
 
     def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
         """v = √ᾱ ε - √(1-ᾱ) x₀ (Salimans & Ho 2022, appendix D), what a v-prediction model is trained on."""
         check_alike(sample=sample, noise=noise)
-        alpha, sigma = self._coefficients(timesteps, sample)
+        alpha, sigma = coefficients([self._alpha_sigma(timestep) for timestep in np.atleast_1d(timesteps)], sample)
         return alpha * noise - sigma * sample
-
-    def _coefficients(
-        self, timesteps: Sequence[float] | np.ndarray, like: Array
-    ) -> tuple[Array | float, Array | float]:
-        pairs = [self._alpha_sigma(int(timestep)) for timestep in np.atleast_1d(timesteps)]
-        return per_image([alpha for alpha, _ in pairs], like), per_image([sigma for _, sigma in pairs], like)
