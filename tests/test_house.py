@@ -63,7 +63,7 @@ BY_NAME = {
     "lazy",
     "published_paths",
     "cli.group",
-    "pipelines.components",
+    "families.registry",
     "pipelines.tuning",
     "schedulers.registry",
     "utils.extras",

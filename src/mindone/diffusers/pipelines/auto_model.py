@@ -4,7 +4,7 @@ import os
 
 from ..models.base import Model
 from ..utils.types import Value
-from .components import KNOWN_NETWORKS, component_class
+from .components import component_class, known_networks
 
 
 class AutoModel:
@@ -32,8 +32,8 @@ class AutoModel:
         where["local_files_only"] = local_files_only
         config = Model.load_config(path_or_id, subfolder=subfolder, **where)
         name = config.get("_class_name") or (config.get("architectures") or [None])[0]
-        if name not in KNOWN_NETWORKS:
-            known = ", ".join(KNOWN_NETWORKS)
+        if name not in known_networks():
+            known = ", ".join(known_networks())
             raise ValueError(f"{path_or_id}: config.json names {name!r}, which is no network here; they are {known}")
         network: Model = component_class(name).from_pretrained(path_or_id, subfolder=subfolder, **where, **options)
         return network

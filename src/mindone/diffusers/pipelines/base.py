@@ -11,6 +11,7 @@ from .. import engines
 from ..acceleration.int8 import Int8Config, check_engine, quantize_pipeline, require_int8
 from ..adapters.ip_adapter import NetworkIPAdapters
 from ..engines import Engine
+from ..families.family import Family
 from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, Config, read_config, read_generation_config
 from ..loading.dtypes import parse_dtype
 from ..loading.fields import Flag, read_fields
@@ -41,12 +42,14 @@ class Pipeline(
     Tuning,
     RunsOfPipeline,
 ):
-    """Components are plain attributes (``pipe.unet``, ``pipe.scheduler``) and can be replaced at any time.
+    """Components are plain attributes (``pipe.vae``, ``pipe.scheduler``) and can be replaced at any time.
 
     What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number
     of threads may call a pipeline: what changes while it draws belongs to the run (`run.Run`).
     """
 
+    family: ClassVar[Family]
+    """What kind of model it is: the denoiser's name, what conditions it, its latents and defaults."""
     required_components: ClassVar[tuple[str, ...]] = ()
     optional_components: ClassVar[tuple[str, ...]] = ()
     components_to_pass: ClassVar[tuple[str, ...]] = ()
@@ -247,9 +250,13 @@ class Pipeline(
     @property
     def dtype(self) -> str:
         """What the denoising network computes in: "float32", "float16" or "bfloat16"."""
-        return self.unet.dtype
+        return self.denoiser.dtype
 
-    unet: Component
+    @property
+    def denoiser(self) -> Component:
+        """The network that predicts, whatever the family calls it: ``pipe.unet``, for one."""
+        return getattr(self, self.family.denoiser)
+
     vae: Component
     scheduler: Component
     generation_config: Config
@@ -306,11 +313,11 @@ class Pipeline(
         Raises:
             ValueError: a network is in int8, which this engine does not compute in.
         """
-        for network in (self.unet, self.vae):
+        for network in (self.denoiser, self.vae):
             check_engine(network, self.engine)
         scale = self.choose_guidance_scale(guidance_scale)
         settings = Settings(scale, guidance_rescale, image_guidance_scale, guidance_interval)
-        return self._begin(self.unet, self.engine, self.scheduler, settings)
+        return self._begin(self.denoiser, self.engine, self.scheduler, settings)
 
     def release(self) -> None:
         """Drop everything that was compiled, and give its memory back to the system; a later call compiles again."""
@@ -353,12 +360,12 @@ class Pipeline(
         self.vae.disable_tiling()
 
     def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
-        """Let the UNet listen less to its skip connections: more contrast and detail; see `FreeU`."""
-        self.unet.enable_freeu(s1, s2, b1, b2)
+        """Let the denoiser listen less to its skip connections: more contrast and detail; see `FreeU`."""
+        self.denoiser.enable_freeu(s1, s2, b1, b2)
 
     def disable_freeu(self) -> None:
         """Go without FreeU again."""
-        self.unet.disable_freeu()
+        self.denoiser.disable_freeu()
 
     def enable_flash_sdp(self, enabled: bool = True) -> None:
         """Use an Ascend device's memory-efficient attention kernel in every network, or not. On at first."""
@@ -372,4 +379,4 @@ class Pipeline(
 
     def _networks(self) -> list[Component]:
         networks = [component for component in self.components.values() if hasattr(component, "enable_flash_sdp")]
-        return [*networks, *self.unet.put_on.of(NetworkIPAdapters).projections]
+        return [*networks, *self.denoiser.put_on.of(NetworkIPAdapters).projections]

@@ -1,10 +1,10 @@
 """The parts a pipeline is made of: which class a name in ``model_index.json`` stands for, and how it is loaded."""
 
-import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..families import registry
 from ..loading.fields import listed
 from ..schedulers.registry import LIBRARY
 from ..utils.printable import shown
@@ -16,20 +16,17 @@ Component: TypeAlias = Any
 place."""
 
 _CLASSES: dict[str, tuple[str, str]] = {
-    "AutoencoderKL": ("models.autoencoder_kl", "diffusers"),
-    "AutoencoderTiny": ("models.autoencoder_tiny", "diffusers"),
-    "ControlNetModel": ("families.stable_diffusion.controlnet", "diffusers"),
-    "MultiControlNetModel": ("families.stable_diffusion.multi_controlnet", "diffusers"),
-    "UNet2DConditionModel": ("families.stable_diffusion.unet", "diffusers"),
-    "CLIPTextModel": ("models.clip_text", "transformers"),
-    "CLIPTextModelWithProjection": ("models.clip_text", "transformers"),
-    "CLIPVisionModelWithProjection": ("models.clip_vision", "transformers"),
-    "CLIPTokenizer": ("loading.tokenizer", "transformers"),
-    "CLIPImageProcessor": ("loading.clip_image_processor", "transformers"),
-    "StableDiffusionSafetyChecker": ("models.safety_checker", "stable_diffusion"),
-    **dict.fromkeys(LIBRARY, ("schedulers", "diffusers")),
+    "AutoencoderKL": (".models.autoencoder_kl", "diffusers"),
+    "AutoencoderTiny": (".models.autoencoder_tiny", "diffusers"),
+    "CLIPTextModel": (".models.clip_text", "transformers"),
+    "CLIPTextModelWithProjection": (".models.clip_text", "transformers"),
+    "CLIPVisionModelWithProjection": (".models.clip_vision", "transformers"),
+    "CLIPTokenizer": (".loading.tokenizer", "transformers"),
+    "CLIPImageProcessor": (".loading.clip_image_processor", "transformers"),
+    "StableDiffusionSafetyChecker": (".models.safety_checker", "stable_diffusion"),
+    **dict.fromkeys(LIBRARY, (".schedulers", "diffusers")),
 }
-"""Where each class is defined here, and the library that ``model_index.json`` names for it."""
+"""Where each class that several families share is defined, and the library that ``model_index.json`` names for it."""
 
 _SYNONYMS = {
     "CLIPTokenizerFast": "CLIPTokenizer",
@@ -37,11 +34,20 @@ _SYNONYMS = {
     "CLIPImageProcessorFast": "CLIPImageProcessor",
 }
 
-KNOWN_NETWORKS = tuple(name for name, (module, _) in _CLASSES.items() if module.startswith(("models.", "families.")))
-KNOWN_CLASSES = tuple(sorted([*_CLASSES, *_SYNONYMS]))
-
 _ABSENT_SCHEDULER = "AbsentScheduler"
-_CLASSES[_ABSENT_SCHEDULER] = ("schedulers.absent", "diffusers")
+_ABSENT_HOME = (".schedulers.absent", "diffusers")
+
+
+def _homes() -> dict[str, tuple[str, str]]:
+    """`_CLASSES`, and those that belong to one family."""
+    own = (each.classes for each in registry.families())
+    return {**_CLASSES, **{name: home for classes in own for name, home in classes.items()}}
+
+
+def known_networks() -> list[str]:
+    """The classes of networks, by name."""
+    shared = [name for name, (module, _) in _CLASSES.items() if module.startswith(".models.")]
+    return sorted({*shared, *(_homes().keys() - _CLASSES.keys())})
 
 
 def published_names(component: Component) -> list[str | None]:
@@ -51,18 +57,22 @@ def published_names(component: Component) -> list[str | None]:
     name = type(component).__name__
     if name == _ABSENT_SCHEDULER:
         return published_class(component.class_name)
-    return published_class(name) if name in _CLASSES else [type(component).__module__, name]
+    return published_class(name) if name in _homes() else [type(component).__module__, name]
 
 
 def published_class(name: str) -> list[str | None]:
     """The entry in ``model_index.json`` of a class that is known here, or of a scheduler that is not."""
-    return [_CLASSES[_known(name)][1], name]
+    return [_home(_known(name))[1], name]
+
+
+def _home(name: str) -> tuple[str, str]:
+    return _ABSENT_HOME if name == _ABSENT_SCHEDULER else _homes()[name]
 
 
 def _known(class_name: str) -> str:
     """The class here for a published one; other schedulers' configs are held for one that is here."""
     class_name = _SYNONYMS.get(class_name, class_name)
-    absent = class_name not in _CLASSES and class_name.endswith("Scheduler") and not _own_scheduler(class_name)
+    absent = class_name not in _homes() and class_name.endswith("Scheduler") and not _own_scheduler(class_name)
     return _ABSENT_SCHEDULER if absent else class_name
 
 
@@ -90,10 +100,10 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
         if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
             raise ValueError(f"{INDEX_NAME}: {name} must be a library and a class, got {shown(entry)}")
         class_name = _known(entry[1])
-        if class_name not in _CLASSES and not _own_scheduler(class_name):
+        if class_name not in (*_homes(), _ABSENT_SCHEDULER) and not _own_scheduler(class_name):
             raise ValueError(
                 f"{INDEX_NAME}: {name} is a {entry[1]:.80}, which is not known here; known are "
-                f"{listed(KNOWN_CLASSES, room=300)}"
+                f"{listed(sorted([*_homes(), *_SYNONYMS]), room=300)}"
             )
         classes[name] = class_name
     return classes
@@ -103,7 +113,7 @@ def component_class(name: str) -> type[Component]:
     """The class that a name in ``model_index.json`` stands for."""
     name = _known(name)
     own = _own_scheduler(name)
-    return own or getattr(importlib.import_module(f"...{_CLASSES[name][0]}", __name__), name)
+    return own or registry.load(f"{_home(name)[0]}:{name}")
 
 
 def load_component(class_name: str, folder: Path, dtype: str, variant: str | None) -> Component:

@@ -22,7 +22,7 @@ class ImagePrompt:
 
     def check(self, run: Run, images: int, height: int, width: int) -> None:
         """See `starts.Guide`. Pictures are of any size, and all images follow the same ones."""
-        adapters = run.unet.put_on.of(NetworkIPAdapters).loaded
+        adapters = run.denoiser.put_on.of(NetworkIPAdapters).loaded
         if self.image is None and self.embeds is None:
             if adapters:
                 raise ValueError(
@@ -43,7 +43,7 @@ class ImagePrompt:
         """See `starts.Guide`. The pictures do not change in a run, so they become tokens once."""
         if self.image is None and self.embeds is None:
             return
-        adapters, images = run.unet.put_on.of(NetworkIPAdapters), run.tensors["latents"].shape[0]
+        adapters, images = run.denoiser.put_on.of(NetworkIPAdapters), run.tensors["latents"].shape[0]
         guided = run.do_classifier_free_guidance
         embeds = run.pipe.image_prompts.embeds(self.image, self.embeds, None, 1, guided)
         tokens = [tokens_of(run.engine, *each, images) for each in zip(adapters.projections, embeds)]

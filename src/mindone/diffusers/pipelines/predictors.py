@@ -25,7 +25,7 @@ class NetworkCall:
         sample = self.run.scheduler.scale_model_input(latents, step.timestep)
         conditions = self.run.conditions(step)
         if self.run.extra_channels:
-            sample = self._with_channels(sample, conditions["encoder_hidden_states"].shape[0])
+            sample = self._with_channels(sample, next(iter(conditions.values())).shape[0])
         timestep = np.full(1, step.timestep, np.float32)
         return self.forward(step, sample, timestep, **conditions)
 
@@ -104,7 +104,7 @@ def rescale_noise_cfg(engine: Engine, noise: Array, text: Array, guidance_rescal
 
 def embed_guidance(run: Run, images: int) -> None:
     """Tell a network that has guidance built in its scale; nothing for others."""
-    if (channels := run.unet.config.get("time_cond_proj_dim")) is not None:
+    if (channels := run.denoiser.config.get("time_cond_proj_dim")) is not None:
         embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, images)
         run.tensors["timestep_cond"] = run.engine.asarray(embedding)
 

@@ -26,14 +26,6 @@ logger = logging.get_logger(__name__)
 
 Interval = tuple[float, float]
 
-_UNET_INPUTS = {
-    "prompt_embeds": "encoder_hidden_states",
-    "timestep_cond": "timestep_cond",
-    "add_text_embeds": "text_embeds",
-    "add_time_ids": "time_ids",
-}
-"""What callbacks call a tensor, and what the network calls it."""
-
 
 @dataclass
 class Settings:
@@ -75,7 +67,7 @@ class Run:
 
     pipe: Component
     engine: Engine
-    unet: Component
+    denoiser: Component
     scheduler: Scheduler
     shown_scheduler: Scheduler
     """The pipeline's own, which scripts ask for the timesteps; no run steps with it."""
@@ -101,7 +93,7 @@ class Run:
         added = [control(step, sample, timestep, inputs) for control in self.controls]
         for each in added:
             inputs |= each
-        return self.engine.run(self.unet, sample, timestep, **inputs)  # type: ignore[arg-type]
+        return self.engine.run(self.denoiser, sample, timestep, **inputs)  # type: ignore[arg-type]
 
     @property
     def do_classifier_free_guidance(self) -> bool:
@@ -111,7 +103,7 @@ class Run:
         """
         picture = self.settings.image_guidance_scale
         strong = self.settings.guidance_scale > 1 and (picture is None or picture >= 1)
-        return strong and self.unet.config.get("time_cond_proj_dim") is None
+        return strong and self.denoiser.config.get("time_cond_proj_dim") is None
 
     @property
     def guided_rows(self) -> int:
@@ -146,15 +138,17 @@ class Run:
         Raises:
             ValueError: a callback has left a number of rows that the step cannot do with.
         """
-        inputs = {theirs: self.tensors[ours] for ours, theirs in _UNET_INPUTS.items() if ours in self.tensors}
+        names = self.pipe.family.inputs
+        inputs = {theirs: self.tensors[ours] for ours, theirs in names.items() if ours in self.tensors}
         guided = self.guides(step)
         if self.do_classifier_free_guidance and not guided:
             inputs = {name: x[-(x.shape[0] // self.guided_rows) :] for name, x in inputs.items()}
-        rows, images = inputs["encoder_hidden_states"].shape[0], self.tensors["latents"].shape[0]
+        counted, images = next(iter(names)), self.tensors["latents"].shape[0]
+        rows = inputs[names[counted]].shape[0]
         needed = images * (self.guided_rows if guided else 1)
         if rows != needed:
             raise ValueError(
-                f"prompt_embeds has {rows} rows, but {needed} are needed: one per image, {self.guided_rows} with "
+                f"{counted} has {rows} rows, but {needed} are needed: one per image, {self.guided_rows} with "
                 "guidance; a callback that switches guidance off keeps the last of them"
             )
         return inputs
@@ -222,8 +216,8 @@ class RunsOfPipeline:
     """
 
     caches: Sequence[CacheConfig] | None = None
-    """What its runs use instead of the caches that ``unet.enable_cache`` has named, unless None: so a copy of a
-    pipeline, which shares its networks, can draw with other ones."""
+    """What its runs use instead of the caches that the denoiser's ``enable_cache`` has named, unless None: so a copy of
+    a pipeline, which shares its networks, can draw with other ones."""
 
     def __init__(self) -> None:
         self._runs: list[Run] = []
@@ -231,9 +225,9 @@ class RunsOfPipeline:
         self._runs_lock = threading.Lock()
 
     @contextmanager
-    def _begin(self, unet: Component, engine: Engine, scheduler: Scheduler, settings: Settings) -> Iterator[Run]:
-        caches = getattr(unet, "caches", ()) if self.caches is None else self.caches
-        run = Run(self, engine, unet, copy.copy(scheduler), scheduler, settings, caches=caches)
+    def _begin(self, denoiser: Component, engine: Engine, scheduler: Scheduler, settings: Settings) -> Iterator[Run]:
+        caches = getattr(denoiser, "caches", ()) if self.caches is None else self.caches
+        run = Run(self, engine, denoiser, copy.copy(scheduler), scheduler, settings, caches=caches)
         token = _current.set((*_current.get(), run))
         with self._runs_lock:
             self._runs.append(run)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ..engines import Array, Engine
+from ..families.stable_diffusion.family import LATENT_CONSISTENCY, STABLE_DIFFUSION
 from ..lazy import look_up
 from ..loading.config import Config
 from ..published_paths import exported
@@ -41,8 +42,9 @@ logger = logging.get_logger(__name__)
 class StableDiffusion(Pipeline):
     """A CLIP text encoder, a UNet and an autoencoder. What is done with them is a task, a published class each."""
 
-    required_components = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
-    optional_components: ClassVar[tuple[str, ...]] = ("safety_checker", "feature_extractor", "image_encoder")
+    family = STABLE_DIFFUSION
+    required_components = STABLE_DIFFUSION.required
+    optional_components: ClassVar[tuple[str, ...]] = STABLE_DIFFUSION.optional
     config_defaults: ClassVar[Mapping[str, object]] = {"requires_safety_checker": True}
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "negative_prompt_embeds")
     """What a step callback may ask for and replace."""
@@ -147,7 +149,8 @@ class StableDiffusionPipeline(StableDiffusion):
 class LatentConsistencyModelPipeline(StableDiffusion):
     """The same with networks that are distilled to draw in 1 to 8 steps, guidance built in (Luo et al. 2023)."""
 
-    default_guidance_scale = 8.5
+    family = LATENT_CONSISTENCY
+    default_guidance_scale = LATENT_CONSISTENCY.defaults.guidance_scale
     takes_negative_prompts = False
 
     __call__ = published(LatentConsistencyCall, FromNoise, StableDiffusionPipelineOutput)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..engines import Array, Engine
+from ..families.stable_diffusion_xl.family import STABLE_DIFFUSION_XL
 from ..lazy import look_up
 from ..loading.config import Config
 from ..published_paths import exported
@@ -43,18 +44,11 @@ class StableDiffusionXL(Pipeline):
     loaded in float16 loads it in float32.
     """
 
-    required_components: ClassVar[tuple[str, ...]] = (
-        "vae",
-        "text_encoder",
-        "text_encoder_2",
-        "tokenizer",
-        "tokenizer_2",
-        "unet",
-        "scheduler",
-    )
-    optional_components: ClassVar[tuple[str, ...]] = ("image_encoder", "feature_extractor")
+    family = STABLE_DIFFUSION_XL
+    required_components: ClassVar[tuple[str, ...]] = STABLE_DIFFUSION_XL.required
+    optional_components: ClassVar[tuple[str, ...]] = STABLE_DIFFUSION_XL.optional
     config_defaults: ClassVar[Mapping[str, object]] = {"force_zeros_for_empty_prompt": True}
-    default_guidance_scale = 5.0
+    default_guidance_scale = STABLE_DIFFUSION_XL.defaults.guidance_scale
     arguments = XLArguments
     callback_tensors: ClassVar[tuple[str, ...]] = (
         "latents",

@@ -1,0 +1,101 @@
+"""What a family of models is: one frozen value, from which everything above derives what it does with such a model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+TEXT: Final = "text-to-image"
+IMAGE: Final = "image-to-image"
+MASK: Final = "inpainting"
+EDIT: Final = "edit"
+DEPTH: Final = "depth"
+CONTROLLED: Final = {task: f"controlled {task}" for task in (TEXT, IMAGE, MASK)}
+"""The same tasks with a ControlNet."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The latents that a family denoises."""
+
+    channels: int = 4
+    pixels: int = 8
+    """How many pixels one latent stands for, along each side."""
+    sides: tuple[int, ...] = (512,)
+    """The sides of the square images that the family was trained on, in pixels; the first where a config says none."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a call uses where neither the user nor the checkpoint says anything."""
+
+    steps: int = 50
+    guidance_scale: float = 7.5
+
+
+@dataclass(frozen=True)
+class Int8Plan:
+    """What is brought to int8, and how."""
+
+    products: Mapping[str, str]
+    """The components whose products may be in int8, and the method of each that is observed while it runs."""
+    weights_only: tuple[str, ...] = ()
+    """The components whose weights are in int8 beside the denoiser's, as they run once per image; their products are
+    not, unless that is asked for."""
+    keeps: tuple[str, ...] = ()
+    """Parts of the names of the weights that stay as they are."""
+    rounds_results: tuple[str, ...] = ()
+    """Parts of the names of the weights whose layers' results are rounded too, for a product of two results."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Published sizes of a family's checkpoints, for times and memory with random weights."""
+
+    description: str
+    """Which models have these sizes."""
+    nbytes: int
+    """What the float16 files take on disk, at most."""
+    write: Callable[[Path], Mapping[str, tuple[str, Path]]]
+    """Writes the checkpoints into an empty folder. Returns name and folder by role: ``model`` and, where there are
+    such, ``tiny_vae`` and ``distilled``."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models, by the names that its checkpoints use."""
+
+    name: str
+    """Such as ``stable-diffusion-xl``."""
+    title: str
+    """Such as ``Stable Diffusion XL``."""
+    denoiser: str
+    """The component that predicts: ``unet`` or ``transformer``."""
+    required: tuple[str, ...]
+    """The components that a text-to-image pipeline cannot do without."""
+    optional: tuple[str, ...]
+    """Those that ``model_index.json`` may leave out."""
+    text_encoders: tuple[str, ...]
+    """Those that read prompts, in the order in which they run."""
+    inputs: Mapping[str, str]
+    """What callbacks call a tensor that the denoiser is conditioned on, and what the denoiser calls it; first the one
+    whose rows count the images."""
+    tasks: Mapping[str, str]
+    """The published pipeline of each task, as ``module:Class``; a module of this package begins with a dot."""
+    pipelines: str
+    """What the class names of the published pipelines begin with, for checkpoints of tasks that are not here."""
+    int8: Int8Plan
+    classes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The classes of components that this family alone has: the module of each, and the library that
+    ``model_index.json`` names for it."""
+    latents: Latents = Latents()
+    defaults: Defaults = Defaults()
+    fingerprint: tuple[str, ...] = ()
+    """The denoiser's weights that tell one checkpoint from another, beside its config."""
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Published sizes by the names that ``bench --shape`` takes."""
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The components that LoRAs change."""
+        return (self.denoiser, *self.text_encoders)

@@ -1,0 +1,77 @@
+"""The families that are here: a line for each. A program's own family is registered with `register`.
+
+A family is imported when it is first looked for, so that listing names costs nothing.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .family import Family
+
+_PACKAGE = __package__.rpartition(".")[0]
+
+LIBRARY: Mapping[str, str] = {
+    "stable-diffusion": ".families.stable_diffusion.family:STABLE_DIFFUSION",
+    "latent-consistency": ".families.stable_diffusion.family:LATENT_CONSISTENCY",
+    "stable-diffusion-xl": ".families.stable_diffusion_xl.family:STABLE_DIFFUSION_XL",
+}
+"""Where each family of the library is declared."""
+
+_OWN: dict[str, Family] = {}
+
+
+def register(family: Family) -> Family:
+    """Make a program's own family known, so that its checkpoints load and its shapes are measured. Returns it.
+
+    Raises:
+        ValueError: the library has a family of that name.
+    """
+    if family.name in LIBRARY:
+        raise ValueError(f"the library has a family {family.name!r}; give yours another name")
+    _OWN[family.name] = family
+    return family
+
+
+def families() -> Iterator[Family]:
+    """All families: the library's, then those that were registered."""
+    yield from (load(path) for path in LIBRARY.values())
+    yield from _OWN.values()
+
+
+def family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name in LIBRARY:
+        found: Family = load(LIBRARY[name])
+        return found
+    if name not in _OWN:
+        raise ValueError(f"no family is called {name!r}; known are {', '.join([*LIBRARY, *_OWN])}")
+    return _OWN[name]
+
+
+def family_of(pipeline: str) -> Family | None:
+    """The family of a pipeline's class, by its name in ``model_index.json``; None where no family has such.
+
+    A class that is not here belongs to the family whose pipelines' names begin the most like its name.
+    """
+    known = list(families())
+    for each in known:
+        if pipeline in map(class_name, each.tasks.values()):
+            return each
+    alike = [each for each in known if pipeline.startswith(each.pipelines)]
+    return max(alike, key=lambda each: len(each.pipelines), default=None)
+
+
+def class_name(path: str) -> str:
+    """``Class`` of ``module:Class``."""
+    return path.partition(":")[2]
+
+
+def load(path: str) -> Any:
+    """What ``module:name`` stands for; a module that begins with a dot is one of this package."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module, _PACKAGE), name)

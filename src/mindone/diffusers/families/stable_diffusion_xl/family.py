@@ -1,0 +1,36 @@
+"""Stable Diffusion XL as a value."""
+
+from ..family import CONTROLLED, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Latents
+from ..stable_diffusion.family import INT8, NETWORKS
+
+_HOME = ".pipelines.stable_diffusion_xl"
+
+STABLE_DIFFUSION_XL = Family(
+    name="stable-diffusion-xl",
+    title="Stable Diffusion XL",
+    denoiser="unet",
+    required=("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "scheduler"),
+    optional=("image_encoder", "feature_extractor"),
+    text_encoders=("text_encoder", "text_encoder_2"),
+    inputs={
+        "prompt_embeds": "encoder_hidden_states",
+        "timestep_cond": "timestep_cond",
+        "add_text_embeds": "text_embeds",
+        "add_time_ids": "time_ids",
+    },
+    tasks={
+        TEXT: f"{_HOME}:StableDiffusionXLPipeline",
+        IMAGE: f"{_HOME}:StableDiffusionXLImg2ImgPipeline",
+        MASK: f"{_HOME}:StableDiffusionXLInpaintPipeline",
+        CONTROLLED[TEXT]: f"{_HOME}:StableDiffusionXLControlNetPipeline",
+        CONTROLLED[IMAGE]: f"{_HOME}:StableDiffusionXLControlNetImg2ImgPipeline",
+        CONTROLLED[MASK]: f"{_HOME}:StableDiffusionXLControlNetInpaintPipeline",
+        EDIT: f"{_HOME}:StableDiffusionXLInstructPix2PixPipeline",
+    },
+    pipelines="StableDiffusionXL",
+    int8=INT8,
+    classes=NETWORKS,
+    latents=Latents(sides=(1024,)),
+    defaults=Defaults(guidance_scale=5.0),
+    fingerprint=("conv_in.weight", "conv_out.weight"),
+)
