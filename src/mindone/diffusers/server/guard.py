@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import response
-from .intake import Intake
+from .intake import Intake, too_large
 from .keys import Keys
 from .refusals import Refusal
 from .service import Service
@@ -98,4 +98,4 @@ def _taken_as_it_says(send: Send) -> Send:
 def _check_length(headers: Headers, most: int) -> None:
     length = headers.get("content-length", "0")
     if length.isdecimal() and (len(length) > 18 or int(length) > most):
-        raise Refusal(413, f"a request may have at most {most / 1e6:g} MB", headers={"Connection": "close"})
+        raise too_large(most)

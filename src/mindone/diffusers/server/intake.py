@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
+
+from .refusals import Refusal
 
 _SMALL = 64_000
 """Smaller bodies do not count: a prompt is served however many pictures are arriving. Connections are bounded."""
@@ -68,7 +69,7 @@ class Body:
         """The next message.
 
         Raises:
-            HTTPException: 413 for a body that is too large, 408 for one that does not go on, 429 where too much is
+            Refusal: 413 for a body that is too large, 408 for one that does not go on, 429 where too much is
                 held.
         """
         if self._is_whole:
@@ -76,7 +77,7 @@ class Body:
         message = await self._next()
         self._taken += len(message.get("body", b""))
         if self._taken > self._intake.most:
-            raise HTTPException(413, f"a request may have at most {self._intake.most / 1e6:g} MB", _CLOSE)
+            raise too_large(self._intake.most)
         self._count()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._is_whole = True
@@ -90,11 +91,11 @@ class Body:
                 left = self._deadline - asyncio.get_running_loop().time()
                 await asyncio.wait({coming, self._dropped}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if self._dropped.done():
-                    raise HTTPException(429, "too many requests are being uploaded; come back later", _again(5))
+                    raise _too_many("too many requests are being uploaded")
                 if coming.done():
                     return coming.result()
                 if self._taken - self._taken_before < _WINDOW_BYTES:
-                    raise HTTPException(408, f"the body did not arrive within {self._intake.window:g} s", _CLOSE)
+                    raise Refusal(408, f"the body did not arrive within {self._intake.window:g} s", headers=_CLOSE)
                 self._taken_before = self._taken
                 self._deadline += self._intake.window
         finally:
@@ -105,8 +106,7 @@ class Body:
         self._intake.held += counted - self.counted
         self.counted = counted
         if counted and self._intake.held > self._intake.most_held and not self._intake.make_room(self):
-            held = f"{self._intake.most_held / 1e6:g} MB of requests are waiting already; come back later"
-            raise HTTPException(429, held, _again(5))
+            raise _too_many(f"{self._intake.most_held / 1e6:g} MB of requests are waiting already")
 
     def drop(self) -> None:
         """Make room for another one."""
@@ -121,5 +121,10 @@ class Body:
         self.counted = 0
 
 
-def _again(seconds: int) -> dict[str, str]:
-    return {**_CLOSE, "Retry-After": str(seconds)}
+def too_large(most: int) -> Refusal:
+    """For a request of more than ``most`` bytes."""
+    return Refusal(413, f"a request may have at most {most / 1e6:g} MB", headers=_CLOSE)
+
+
+def _too_many(what: str) -> Refusal:
+    return Refusal(429, f"{what}; come back later", retry_after=5, headers=_CLOSE)

@@ -8,9 +8,8 @@ import hashlib
 import hmac
 import os
 import string
-from pathlib import Path
 
-from ..utils.files import check_file
+from ..utils.files import numbered_lines
 
 _CARRIED = frozenset(string.ascii_letters + string.digits + string.punctuation)
 """Characters that every client writes into a header in the same way."""
@@ -21,18 +20,14 @@ class Keys:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: there is no key in it, or one of fewer than 16 characters or with others than a header can carry.
+        ValueError: it is not UTF-8, there is no key in it, or one of fewer than 16 characters or with others than a
+            header can carry.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
         name, keys = os.fspath(path), []
-        check_file(Path(path))
-        try:
-            text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-        except UnicodeDecodeError:
-            raise ValueError(f"{name} is not UTF-8; save it as plain text") from None
-        for number, line in enumerate((line.strip() for line in text.splitlines()), 1):
-            if not line or line.startswith("#"):
+        for number, line in numbered_lines(path):
+            if line.startswith("#"):
                 continue
             if not _CARRIED.issuperset(line):
                 raise ValueError(

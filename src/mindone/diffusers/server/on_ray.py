@@ -63,7 +63,7 @@ class RemoteTicket:
 
     def stop(self, ticket: Ticket) -> None:
         """Cancel or interrupt it as the ticket says; nobody waits for an answer."""
-        (self.handle.cancel if ticket.is_cancelled else self.handle.interrupt).remote(self.id)
+        self.handle.stop.remote(self.id, ticket.is_cancelled)
 
     def picture(self) -> Image | None:
         """See `Replica.picture`; None as well where the replica has gone."""

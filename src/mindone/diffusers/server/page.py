@@ -20,7 +20,6 @@ _FILES = MappingProxyType({"page.css": "text/css", **dict.fromkeys((*_MODULES, "
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 _templates = Environment(
     loader=PackageLoader("mindone.diffusers.server", "page"), autoescape=select_autoescape(["html"])

@@ -67,17 +67,13 @@ class Replica:
             yield await drawing
         finally:
             del self._tickets[id]
-            ticket.cancel()  # where nobody listens any more, nothing is drawn for nobody
+            ticket.is_cancelled = True  # where nobody listens any more, nothing is drawn for nobody
 
-    async def cancel(self, id: str) -> None:
-        """See `Ticket.cancel`."""
-        if id in self._tickets:
-            self._tickets[id].cancel()
-
-    async def interrupt(self, id: str) -> None:
-        """See `Ticket.interrupt`."""
-        if id in self._tickets:
-            self._tickets[id].interrupt()
+    async def stop(self, id: str, is_cancelled: bool) -> None:
+        """Cancel or interrupt a ticket."""
+        if ticket := self._tickets.get(id):
+            ticket.is_interrupted = True
+            ticket.is_cancelled |= is_cancelled
 
     async def picture(self, id: str) -> Image | None:
         """What a ticket looks like so far; None before the first step and after the last."""

@@ -112,7 +112,7 @@ class Service:
 
     def cancel(self, ticket: Ticket) -> None:
         """Nobody waits for it: out of the queue, or stopped within a step. Nothing happens to one that is done."""
-        ticket.cancel()
+        ticket.is_cancelled = True
         if self.queue.remove(ticket.client, ticket):
             self._settle(ticket, Cancelled())
         else:
@@ -125,7 +125,7 @@ class Service:
     def interrupt(self, client: str) -> None:
         """Have what is being drawn for a client come out as it is."""
         for ticket in self.running_for(client):
-            ticket.interrupt()
+            ticket.is_interrupted = True
             self.backend.heed(ticket)
 
     def drain(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -76,8 +75,10 @@ class Ticket:
     """What the answer says beside the images."""
     losses: int = 0
     """How often a place has gone while it drew this."""
-    _cancelled: threading.Event = field(default_factory=threading.Event)
-    _interrupted: threading.Event = field(default_factory=threading.Event)
+    is_cancelled: bool = False
+    """Nobody waits any more: stop within a step, and draw nothing of what is left."""
+    is_interrupted: bool = False
+    """Skip the steps that are left; the images are as far as they are."""
 
     @property
     def doing(self) -> Stage:
@@ -89,26 +90,8 @@ class Ticket:
         self.progress = progress
         self.listener(progress)
 
-    def cancel(self) -> None:
-        """Nobody waits any more: stop within a step, and draw nothing of what is left."""
-        self._cancelled.set()
-
-    def interrupt(self) -> None:
-        """Skip the steps that are left; the images are as far as they are."""
-        self._interrupted.set()
-
     @property
     def timing(self) -> dict[str, str]:
         """The header ``Server-Timing`` of a response, in milliseconds; browsers' developer tools show it."""
         stages = [f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in self.seconds.items()]
         return {"Server-Timing": ", ".join(stages)}
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether nobody waits for the images."""
-        return self._cancelled.is_set()
-
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether the images are wanted as they are."""
-        return self._interrupted.is_set()

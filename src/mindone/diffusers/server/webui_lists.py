@@ -5,6 +5,8 @@ Lists of things that this server does not have are empty. No path of the server 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
@@ -19,7 +21,17 @@ _EMPTY = (
     *("upscalers", "sd-vae", "hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles"),
     *("script-info", "extensions"),
 )
-_REFRESHES = ("refresh-checkpoints", "refresh-loras", "refresh-vae")
+_FIXED: Mapping[str, Mapping[str, object]] = {
+    "GET": {
+        "/internal/ping": {},
+        f"{_API}/latent-upscale-modes": [{"name": "Latent"}],
+        f"{_API}/embeddings": {"loaded": {}, "skipped": {}},
+        f"{_API}/scripts": {"txt2img": [], "img2img": []},
+        **{f"{_API}/{name}": [] for name in _EMPTY},
+    },
+    "POST": {f"{_API}/refresh-{name}": {} for name in ("checkpoints", "loras", "vae")},
+}
+"""The answers that are the same for every server, by method and path. The lists do not change while one runs."""
 
 
 @router.get(f"{_API}/sd-models")
@@ -54,24 +66,6 @@ async def schedulers() -> JSONResponse:
     return JSONResponse([{"name": name, "label": label, **about} for label, name in names.items()])
 
 
-@router.get(f"{_API}/latent-upscale-modes")
-async def latent_upscale_modes() -> JSONResponse:
-    """How a second pass can enlarge latents."""
-    return JSONResponse([{"name": "Latent"}])
-
-
-@router.get(f"{_API}/embeddings")
-async def embeddings() -> JSONResponse:
-    """Always empty."""
-    return JSONResponse({"loaded": {}, "skipped": {}})
-
-
-@router.get(f"{_API}/scripts")
-async def scripts() -> JSONResponse:
-    """Always empty."""
-    return JSONResponse({"txt2img": [], "img2img": []})
-
-
 @router.get(f"{_API}/cmd-flags")
 async def cmd_flags(request: Request) -> JSONResponse:
     """What clients may want to know of how the server was started."""
@@ -87,12 +81,6 @@ async def memory() -> JSONResponse:
     return JSONResponse({"ram": ram, "cuda": {"error": "unavailable"}})
 
 
-@router.get("/internal/ping")
-async def ping() -> JSONResponse:
-    """The server answers."""
-    return JSONResponse({})
-
-
 @router.post(f"{_API}/skip")
 async def skip(request: Request) -> JSONResponse:
     """The same as interrupt: a request is drawn at once."""
@@ -100,17 +88,11 @@ async def skip(request: Request) -> JSONResponse:
     return JSONResponse({})
 
 
-async def _nothing() -> JSONResponse:
-    """Always empty."""
-    return JSONResponse([])
+async def _fixed(request: Request) -> JSONResponse:
+    """The same for every server."""
+    return JSONResponse(_FIXED[request.method][request.scope["route"].path])
 
 
-async def _done() -> JSONResponse:
-    """Nothing to do: the lists do not change while the server runs."""
-    return JSONResponse({})
-
-
-for _name in _EMPTY:
-    router.add_api_route(f"{_API}/{_name}", _nothing, methods=["GET"], name=_name)
-for _name in _REFRESHES:
-    router.add_api_route(f"{_API}/{_name}", _done, methods=["POST"], name=_name)
+for _method, _answers in _FIXED.items():
+    for _path in _answers:
+        router.add_api_route(_path, _fixed, methods=[_method], name=_path.rpartition("/")[2])
