@@ -310,7 +310,7 @@ def test_caches_are_enabled_on_the_unet_one_of_each_kind():
     ("cache", "steps", "message"),
     [
         (DeepCacheConfig(3), 2, "cache_interval 3 needs a run of more than 3 steps, got 2"),
-        (DeepCacheConfig(2, 6), 5, "cache_branch_id 6 is below the UNet's lowest branch, which is 5"),
+        (DeepCacheConfig(2, 6), 5, "cache_branch_id 6 is below the denoiser's lowest branch, which is 5"),
         (DeepCacheConfig(2, skip_mode="quadratic", center=3), 6, "no quadratic schedule of 3 of 6 steps"),
         (TaylorSeerCacheConfig(), 3, "forecast none of the run's 3 steps"),
         (SpectrumConfig(), 5, "forecast none of the run's 5 steps"),

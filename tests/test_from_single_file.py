@@ -152,7 +152,7 @@ def test_loras_of_a_job_are_a_set_with_weights():
 
 @pytest.mark.parametrize("text", ["style:much", ":0.5", "", "style:nan"])
 def test_a_lora_without_a_path_or_a_number_is_refused(text):
-    with pytest.raises(ValueError, match="lora must be PATH, PATH:WEIGHT or PATH:TEXT_ENCODER:UNET"):
+    with pytest.raises(ValueError, match="lora must be PATH, PATH:WEIGHT or PATH:TEXT_ENCODER:DENOISER"):
         Job(prompt="", lora=(text,))
 
 

@@ -71,6 +71,37 @@ BY_NAME = {
 """Modules that import others by strings, which no reader of imports sees. This list may only shrink."""
 
 
+SAY_UNET = {
+    "__init__",
+    "adapters.block_weights",
+    "adapters.image_prompts",
+    "adapters.ip_adapter",
+    "adapters.ip_adapter_files",
+    "adapters.lora_configs",
+    "adapters.lora_files",
+    "adapters.lora_names",
+    "adapters.loras",
+    "adapters.unet_loras",
+    "bench.shapes",
+    "jobs.infotext",
+    "loading.convert",
+    "loading.original",
+    "loading.original.carried",
+    "loading.original.families",
+    "loading.original.sections",
+    "loading.original.training",
+    "loading.original.training_config",
+    "loading.original.unet_config",
+    "loading.original.unet_names",
+    "loading.single_file",
+    "models",
+    "pipelines.from_file",
+    "pipelines.stable_diffusion",
+    "pipelines.stable_diffusion_xl",
+}
+"""Modules outside their families that say ``unet``: published signatures and files' formats. It may only shrink."""
+
+
 # ---- reading imports -------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +199,18 @@ def test_modules_are_imported_by_name_in_few_places():
         if "import_module(" in text or ("look_up(" in text and "def __getattr__(" not in text):
             found.add(module.removeprefix(f"{NAME}."))
     assert found <= BY_NAME
+
+
+def test_only_its_families_know_the_unet_by_name():
+    modules = modules_of(PACKAGE, NAME)
+    say = {name.removeprefix(f"{NAME}.") for name, path in modules.items() if _says(path, "unet")}
+    assert {module.removeprefix(NAME) or "__init__" for module in say if not module.startswith("families.stable")} <= (
+        SAY_UNET
+    )
+
+
+def _says(path: Path, word: str) -> bool:
+    return re.search(rf"\b{word}\b", path.read_text(encoding="utf-8"), re.IGNORECASE) is not None
 
 
 @pytest.mark.parametrize(

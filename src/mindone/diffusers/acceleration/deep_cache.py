@@ -1,4 +1,4 @@
-"""DeepCache (Ma et al. 2024): what the deep layers of the UNet make changes slowly, so most steps use it again."""
+"""DeepCache (Ma et al. 2024): what the deep layers of the denoiser make changes slowly, so most steps use it again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeepCacheConfig:
-    """Run the whole UNet at some steps, and at the others only what lies above a branch.
+    """Run the whole denoiser at some steps, and at the others only what lies above a branch.
 
     Args:
         cache_interval: the first of this many steps is whole; 1 is no cache.
-        cache_branch_id: where the UNet is cut (see `UNet2DConditionModel`): 0 runs the least at the other steps.
+        cache_branch_id: where the denoiser is cut (see `UNet2DConditionModel`): 0 runs the least at the other steps.
         skip_mode: "uniform", or "quadratic" for whole steps that lie closer together around ``center`` (§3.3), as
             many of them as ``cache_interval`` gives.
         pow, center: the exponent of the quadratic schedule, above 1, and the step that it is densest at.
@@ -52,14 +52,14 @@ class DeepCacheConfig:
             raise ValueError(f'skip_mode must be "uniform" or "quadratic", got {self.skip_mode!r}')
 
     def check(self, steps: int, branches: int) -> None:
-        """Refuse what contradicts the number of steps of a run, or of branches of the UNet.
+        """Refuse what contradicts the number of steps of a run, or of branches of the denoiser.
 
         Raises:
             ValueError: as said.
         """
         if self.cache_branch_id >= branches:
             raise ValueError(
-                f"cache_branch_id {self.cache_branch_id} is below the UNet's lowest branch, which is {branches - 1}"
+                f"cache_branch_id {self.cache_branch_id} is below the denoiser's lowest branch, which is {branches - 1}"
             )
         if 1 < self.cache_interval >= steps:
             raise ValueError(
@@ -91,12 +91,12 @@ class DeepCacheConfig:
         )
 
     def forward(self, inner: Forward) -> Forward:
-        """What stands in for ``inner``, the UNet's call, during one run."""
+        """What stands in for ``inner``, the denoiser's call, during one run."""
         return DeepCache(self, inner)
 
 
 class DeepCache:
-    """The UNet's call: whole at the scheduled steps (method ``deep``), at others with the kept feature (``shallow``).
+    """The denoiser's call: whole at scheduled steps (method ``deep``), at others with the kept feature (``shallow``).
 
     A scheduled step that is never asked for, because a forecast stands in for it, is made up for at the next one. So is
     a feature that lacks rows: what a step without guidance leaves does not do for one with guidance.

@@ -31,7 +31,7 @@ class Predictor(Protocol):
 
 
 Forward: TypeAlias = Callable[..., "Array"]
-"""One call of the UNet: ``forward(step, sample, timestep, **conditions)``; a feature cache stands in for it."""
+"""One call of the denoiser: ``forward(step, sample, timestep, **conditions)``; a feature cache stands in for it."""
 
 
 class Scaling(Protocol):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..families.registry import family_of
 from ..jobs import Job
 from ..schedulers import SHORT_NAMES, by_name, draw_noise
 from ..utils import logging
@@ -56,27 +57,29 @@ class Runner:
             use_safetensors=True,
             **dict.fromkeys(setup.model.without),
         )
+        family = family_of(type(pipe).__name__)
+        denoiser = getattr(pipe, "" if family is None else family.denoiser)
         named = SHORT_NAMES[str(setup.job.scheduler)]
         pipe.scheduler = getattr(diffusers, named.class_name).from_config(pipe.scheduler.config, **named.options)
         pipe.set_progress_bar_config(disable=True)
         self.engine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
         if setup.job.dtype == "bfloat16":
-            for network in (pipe.unet, pipe.vae):
+            for network in (denoiser, pipe.vae):
                 network.to(memory_format=torch.channels_last)
             self.engine += ", channels last"
 
-        def enter(unet: object, inputs: tuple[Shaped, ...]) -> None:
+        def enter(network: object, inputs: tuple[Shaped, ...]) -> None:
             clock.enter("denoising")
             clock.calls.add(single=inputs[0].shape[0] == setup.job.num_images)
 
-        pipe.unet.register_forward_pre_hook(enter)
+        denoiser.register_forward_pre_hook(enter)
         pipe.vae.decoder.register_forward_pre_hook(lambda *_: clock.enter("decode"))
         (height, width), factor = setup.model.image_size(setup.job.height, setup.job.width), pipe.vae_scale_factor
-        self.shape = (setup.job.num_images, pipe.unet.config.in_channels, height // factor, width // factor)
-        self.pipe, self.torch = pipe, torch
+        self.shape = (setup.job.num_images, denoiser.config.in_channels, height // factor, width // factor)
+        self.pipe, self.denoiser, self.torch = pipe, denoiser, torch
 
     def draw(self, job: Job) -> "list[Image]":
         """The job's images, one per seed: the set-up's, or one of as many images of the same size."""
         generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
         noise = self.torch.from_numpy(draw_noise(np.empty(self.shape, np.float32), generators))
-        return list(self.pipe(**job.arguments, latents=noise.to(self.pipe.unet.dtype)).images)
+        return list(self.pipe(**job.arguments, latents=noise.to(self.denoiser.dtype)).images)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..families.registry import family_of
 from ..loading.config import read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names, resolve
 
@@ -50,21 +51,28 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is none of that name, or a part is missing.
-        ValueError: a config is broken, or the UNet does not go from text to image.
+        ValueError: a config is broken, or the denoiser does not go from text to image.
     """
     source = Source(at)
-    components = component_names(source.index())
+    index = source.index()
+    components, family = component_names(index), family_of(str(index.get("_class_name")))
     folder = source.pipeline({name: cls for name, cls in components.items() if name not in LEFT_OUT})
-    if not {"unet", "vae"} <= components.keys():
-        raise ValueError(f"{name} is no Stable Diffusion checkpoint: its {MODEL_INDEX} names no unet and vae")
-    unet, vae = (read_config(component_folder(folder, component)) for component in ("unet", "vae"))
-    channels, latent_channels = int(unet.get("in_channels", 4)), int(vae.get("latent_channels", 4))
+    if family is None:
+        raise ValueError(
+            f"{name} is no checkpoint of a known family: its {MODEL_INDEX} names {index.get('_class_name')!r}"
+        )
+    parts = (family.denoiser, "vae")
+    if not components.keys() >= set(parts):
+        raise ValueError(f"{name} is no {family.title} checkpoint: its {MODEL_INDEX} names no {' and '.join(parts)}")
+    denoiser, vae = (read_config(component_folder(folder, component)) for component in parts)
+    default = family.latents.channels
+    channels, latent_channels = int(denoiser.get("in_channels", default)), int(vae.get("latent_channels", default))
     if channels != latent_channels:
         raise ValueError(
-            f"{name}: its UNet takes {channels} channels and its autoencoder has {latent_channels}; text-to-image "
+            f"{name}: its denoiser takes {channels} channels and its autoencoder has {latent_channels}; text-to-image "
             "needs equal numbers (9 is an inpainting model)"
         )
-    size = unet.get("sample_size") or 64
+    size = denoiser.get("sample_size") or family.latents.sides[0] // family.latents.pixels
     rows, columns = size if isinstance(size, (list, tuple)) else (size, size)
     guidance_scale = read_generation_config(folder).get("guidance_scale")
     without = ("safety_checker",) if "safety_checker" in components else ()

@@ -21,7 +21,7 @@ class Runner:
     def __init__(self, setup: Setup, clock: StageClock):
         pipe = jobs.load(setup.job, **dict.fromkeys(setup.model.without))
         pipe.set_progress_bar_config(disable=True)
-        stages = {id(pipe.unet): "denoising", id(pipe.vae): "decode"}
+        stages = {id(pipe.denoiser): "denoising", id(pipe.vae): "decode"}
         self.engine = f"{pipe.engine.name}, {computes_in(pipe.engine.name, setup.job.dtype)}"
         pipe.engine = cast(Engine, StagedEngine(pipe.engine, stages, clock))
         self.pipe = pipe

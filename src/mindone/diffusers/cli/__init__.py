@@ -18,7 +18,7 @@ COMMANDS = {
     "info": "Print how an image was made.",
     "models": "List the models that are on this machine.",
     "pull": "Fetch a model from the hub.",
-    "quantize": "Write a checkpoint whose UNet is in int8.",
+    "quantize": "Write a checkpoint whose denoiser is in int8.",
     "tune": "Find what each speed costs in likeness here.",
     "serve": "Serve a page and an HTTP API.",
 }

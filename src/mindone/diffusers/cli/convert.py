@@ -36,7 +36,9 @@ import click
     metavar="FILE",
     help="The .yaml file that a file's training was configured with.  [default: the one beside it, if any]",
 )
-@click.option("--prediction-type", type=click.Choice(["epsilon", "v_prediction"]), help="What a file's UNet predicts.")
+@click.option(
+    "--prediction-type", type=click.Choice(["epsilon", "v_prediction"]), help="What a file's network predicts."
+)
 @click.option("--extract-ema", is_flag=True, help="Take the averaged weights of a file that has both kinds.")
 def convert(
     source: str,

@@ -113,7 +113,7 @@ def generate(
         from ..jobs.wear import warn
 
         warn(found, pipe, job)
-    if job.upscale is None and pipe.unet.is_big:
+    if job.upscale is None and pipe.denoiser.is_big:
         pipe.enable_model_cpu_offload()  # there is one call: what a network holds after its stage is of no more use
     job = jobs.settled(pipe, job)
     say("compiling…")

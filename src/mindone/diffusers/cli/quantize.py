@@ -30,7 +30,7 @@ from .status import say
     help="Texts to calibrate on, one per line.  [default: two that come with the package]",
 )
 def quantize(output: Path, prompts: Path | None, **given: object) -> None:
-    """Draw a few images to see the ranges of activations, and write the checkpoint with its UNet in int8.
+    """Draw a few images to see the ranges of activations, and write the checkpoint with its denoiser in int8.
 
     What comes out loads like any other checkpoint.
 

@@ -1,9 +1,11 @@
 """What a family of models is: one frozen value, from which everything above derives what it does with such a model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from .capability import Capability
 
 TEXT: Final = "text-to-image"
 IMAGE: Final = "image-to-image"
@@ -42,10 +44,18 @@ class Int8Plan:
     weights_only: tuple[str, ...] = ()
     """The components whose weights are in int8 beside the denoiser's, as they run once per image; their products are
     not, unless that is asked for."""
-    keeps: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     """Parts of the names of the weights that stay as they are."""
-    rounds_results: tuple[str, ...] = ()
+    between_products: tuple[str, ...] = ()
     """Parts of the names of the weights whose layers' results are rounded too, for a product of two results."""
+
+    def keeps(self, weight: str, more: Collection[str] = ()) -> bool:
+        """Whether the weight of that name stays as it is; ``more`` are further parts of names that do."""
+        return any(part in weight for part in (*self.kept, *more))
+
+    def rounds_result(self, weight: str) -> bool:
+        """Whether the result of the layer of that weight is rounded as well."""
+        return any(part in weight for part in self.between_products)
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Family:
     title: str
     """Such as ``Stable Diffusion XL``."""
     denoiser: str
-    """The component that predicts: ``unet`` or ``transformer``."""
+    """The component that predicts, by its name in ``model_index.json``."""
     required: tuple[str, ...]
     """The components that a text-to-image pipeline cannot do without."""
     optional: tuple[str, ...]
@@ -88,6 +98,8 @@ class Family:
     classes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """The classes of components that this family alone has: the module of each, and the library that
     ``model_index.json`` names for it."""
+    capabilities: Mapping[str, Capability] = field(default_factory=dict)
+    """What a component must be able to do, by its name, where that is the family's own affair."""
     latents: Latents = Latents()
     defaults: Defaults = Defaults()
     fingerprint: tuple[str, ...] = ()

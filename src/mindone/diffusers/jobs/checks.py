@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..families.registry import family_of
 from ..loading.config import CONFIG_NAME, read_config
 from ..loading.hub import MODEL_INDEX, component_folder
 from ..loading.hub_files import FileSource
@@ -37,9 +38,9 @@ class Outline:
     """Channels of the decoder's largest feature maps, which have the image's size."""
 
     @classmethod
-    def of(cls, unet: Mapping[str, object], vae: Mapping[str, object], decoder: Mapping[str, object]) -> Outline | None:
-        """From the configs of the UNet, its own autoencoder and what decodes; None where they do not say enough."""
-        blocks, size = vae.get("block_out_channels"), unet.get("sample_size")
+    def of(cls, own: Mapping[str, object], vae: Mapping[str, object], decoder: Mapping[str, object]) -> Outline | None:
+        """From the configs of the denoiser, its own autoencoder and what decodes; None where they do not say enough."""
+        blocks, size = vae.get("block_out_channels"), own.get("sample_size")
         if not isinstance(blocks, (list, tuple)) or not blocks:
             return None
         factor = 2 ** (len(blocks) - 1)
@@ -164,16 +165,19 @@ def larger_than_trained(view: Component, job: Job, pictures: Pictures | None) ->
 def _outline_of(view: Component) -> Outline | None:
     vae = view.vae.config
     own = vae if "block_out_channels" in vae else {"block_out_channels": [0] * view.vae_scale_factor.bit_length()}
-    return Outline.of(view.unet.config, own, vae)
+    return Outline.of(view.denoiser.config, own, vae)
 
 
 def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
     try:
-        unet, vae = (read_config(component_folder(root, name), CONFIG_NAME) for name in ("unet", "vae"))
+        family = family_of(str(read_config(root, MODEL_INDEX).get("_class_name")))
+        if family is None:
+            return None
+        denoiser, vae = (read_config(component_folder(root, name), CONFIG_NAME) for name in (family.denoiser, "vae"))
         decoder = vae if tiny_vae is None else _tiny_config(tiny_vae)
     except (OSError, ValueError):  # whoever loads it says what is wrong
         return None
-    return Outline.of(unet, vae, decoder)
+    return Outline.of(denoiser, vae, decoder)
 
 
 def _tiny_config(name: str) -> Mapping[str, object]:

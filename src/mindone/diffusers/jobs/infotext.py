@@ -108,17 +108,17 @@ def format_infotext(parameters: Mapping[str, object]) -> str:
 
 
 class LoraTag(NamedTuple):
-    """``<lora:NAME:TEXT_ENCODER:UNET>``."""
+    """``<lora:NAME:TEXT_ENCODER:DENOISER>``."""
 
     name: str
     text_encoder: float
-    unet: float
+    denoiser: float
 
 
 def split_lora_tags(prompt: str) -> tuple[str, list[LoraTag]]:
     """Take ``<lora:NAME:WEIGHT>`` out of a prompt: what is left, and names with weights (1 where none is said).
 
-    As in AUTOMATIC1111, a second weight is the UNet's, and ``te=0.5`` and ``unet=0.5`` name them.
+    As in AUTOMATIC1111, a second weight is the denoiser's, and ``te=0.5`` and ``unet=0.5`` name them.
 
     Raises:
         ValueError: a weight that is no finite number, a further word, or a tag of another kind of network.
@@ -133,7 +133,7 @@ def _tag(name: str, words: list[str]) -> LoraTag:
     weights = dict(zip(("te", "unet"), (word for word in words if "=" not in word)))
     weights |= dict(word.split("=", 1) for word in words if "=" in word)
     if len(weights) < len(words) or not weights.keys() <= {"te", "unet"}:
-        raise ValueError(f"<lora:{name[:80]}:…> takes a weight or two, those of text encoders (te) and UNet (unet)")
+        raise ValueError(f"<lora:{name[:80]}:…> takes a weight or two, those of text encoders (te) and denoiser (unet)")
     numbers = {part: _weight(name, text) for part, text in weights.items()}
     text_encoder = numbers.get("te", 1.0)
     return LoraTag(name, text_encoder, numbers.get("unet", text_encoder))

@@ -92,7 +92,7 @@ class PipelineKey(Fields):
         Field(
             max_length=MOST_VALUES,
             description="A LoRA's file, folder or hub id, and after a colon its weight (1 by default), or two: of the "
-            "text encoders and of the UNet; again for each further one.",
+            "text encoders and of the denoiser; again for each further one.",
         ),
         Option(metavar="PATH:WEIGHT"),
     ] = ()
@@ -119,7 +119,7 @@ class PipelineKey(Fields):
         Field(
             ge=1,
             le=MOST_PIXELS,
-            description="Attend only to every N-th row and column at the UNet's largest level; N is 2 or 3.",
+            description="Attend only to every N-th row and column at the denoiser's largest level; N is 2 or 3.",
         ),
         Option(unset="all of them"),
     ] = None
@@ -186,7 +186,7 @@ class Drawing(Fields):
         tuple[str, ...],
         Field(
             max_length=MOST_VALUES,
-            description="What the UNet may skip: features, deepcache:INTERVAL:BRANCH:ORDER; steps, "
+            description="What the denoiser may skip: features, deepcache:INTERVAL:BRANCH:ORDER; steps, "
             "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD; guidance, "
             "guidance:INTERVAL:ORDER:FIRST; one of each, and the numbers are optional.",
         ),

@@ -6,22 +6,23 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..families.family import Family
+
 LARGEST_WEIGHT = 1000.0
 """Far below this weight the result is no picture any more."""
-TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True)
 class WeighedLora:
-    """A LoRA and how much it counts in the text encoders and in the UNet."""
+    """A LoRA and how much it counts in the text encoders and in the denoiser."""
 
     path: str
     text_encoder: float = 1.0
-    unet: float = 1.0
+    denoiser: float = 1.0
 
     @classmethod
     def parse(cls, text: str) -> WeighedLora:
-        """``PATH``, ``PATH:WEIGHT``, or ``PATH:TEXT_ENCODER:UNET``; an address has colons of its own.
+        """``PATH``, ``PATH:WEIGHT``, or ``PATH:TEXT_ENCODER:DENOISER``; an address has colons of its own.
 
         Raises:
             ValueError: there is no path, or a weight that is no finite number or larger than `LARGEST_WEIGHT`.
@@ -37,7 +38,8 @@ class WeighedLora:
         first, last_one = numbers[0], numbers[-1]
         if not path or first is None or last_one is None:
             raise ValueError(
-                f"lora must be PATH, PATH:WEIGHT or PATH:TEXT_ENCODER:UNET such as style.safetensors:0.8, got {text!r}"
+                f"lora must be PATH, PATH:WEIGHT or PATH:TEXT_ENCODER:DENOISER such as "
+                f"style.safetensors:0.8, got {text!r}"
             )
         found = cls(path, first, last_one)
         if found.largest > LARGEST_WEIGHT:
@@ -47,21 +49,20 @@ class WeighedLora:
     @property
     def largest(self) -> float:
         """The larger of the two weights, without its sign."""
-        return max(abs(self.text_encoder), abs(self.unet))
+        return max(abs(self.text_encoder), abs(self.denoiser))
 
     @property
     def weights(self) -> str:
         """``0.8``, or ``0.5:0.8`` where the text encoders have another weight."""
         text = f"{self.text_encoder:g}"
-        return text if self.text_encoder == self.unet else f"{text}:{self.unet:g}"
+        return text if self.text_encoder == self.denoiser else f"{text}:{self.denoiser:g}"
 
     def __str__(self) -> str:
         return f"{self.path}:{self.weights}"
 
-    @property
-    def by_component(self) -> dict[str, float]:
+    def by_component(self, family: Family) -> dict[str, float]:
         """The weights as ``set_adapters`` takes them."""
-        return {"unet": self.unet, **dict.fromkeys(TEXT_ENCODERS, self.text_encoder)}
+        return {family.denoiser: self.denoiser, **dict.fromkeys(family.text_encoders, self.text_encoder)}
 
 
 def merged(loras: Iterable[str | WeighedLora]) -> list[WeighedLora]:
@@ -70,13 +71,13 @@ def merged(loras: Iterable[str | WeighedLora]) -> list[WeighedLora]:
     for lora in loras:
         one = WeighedLora.parse(lora) if isinstance(lora, str) else lora
         before = found.get(one.path, WeighedLora(one.path, 0.0, 0.0))
-        found[one.path] = WeighedLora(one.path, before.text_encoder + one.text_encoder, before.unet + one.unet)
+        found[one.path] = WeighedLora(one.path, before.text_encoder + one.text_encoder, before.denoiser + one.denoiser)
     return [found[path] for path in sorted(found)]
 
 
-def adapter_weights(loras: Iterable[WeighedLora]) -> dict[str, dict[str, float]]:
-    """The weights of a pipeline's adapters, which are numbered in the order that `merged` gives."""
-    return {f"lora_{i}": lora.by_component for i, lora in enumerate(loras)}
+def adapter_weights(loras: Iterable[WeighedLora], family: Family) -> dict[str, dict[str, float]]:
+    """The weights of the adapters of a family's pipeline, which are numbered in the order that `merged` gives."""
+    return {f"lora_{i}": lora.by_component(family) for i, lora in enumerate(loras)}
 
 
 def _number(text: str) -> float | None:

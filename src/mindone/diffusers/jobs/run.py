@@ -49,13 +49,13 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
     pipe = _load_model(key, quantization, **components)
     if controlnet is not None:  # only now: int8 is calibrated without pictures
         pipe = AutoPipelineForText2Image.from_pipe(pipe, controlnet=controlnet)
-    weights = adapter_weights(loras)
+    weights = adapter_weights(loras, pipe.family)
     for name, lora in zip(weights, loras):
         pipe.load_lora_weights(lora.path, adapter_name=name)
     if loras:
         pipe.set_adapters(list(weights), list(weights.values()))
     if key.token_downsampling is not None:
-        pipe.unet.enable_token_downsampling(key.token_downsampling)
+        pipe.denoiser.enable_token_downsampling(key.token_downsampling)
     return pipe
 
 
@@ -73,10 +73,10 @@ def _controlnets(key: PipelineKey) -> object:
 
 
 def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Value) -> Pipeline:
-    from ..acceleration.int8.config import Int8Config
+    from ..acceleration.int8.config import DENOISER, Int8Config
     from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 
-    in_int8 = tuple(name for name, asked in (("unet", key.int8), ("vae", key.int8_vae)) if asked)
+    in_int8 = tuple(name for name, asked in ((DENOISER, key.int8), ("vae", key.int8_vae)) if asked)
     # A refiner is for pictures alone, as its checkpoint says; int8 is calibrated on texts.
     kind = AutoPipelineForText2Image if in_int8 else DiffusionPipeline
     if key.model.endswith(".safetensors"):
@@ -168,7 +168,7 @@ def _call(
 ) -> list[Image]:
     """The images of jobs that can share a call, one after the other."""
     view = _with_settings(_for_task(pipe, jobs[0]), jobs[0])
-    with view.lora_weights(adapter_weights(merged(jobs[0].lora))):
+    with view.lora_weights(adapter_weights(merged(jobs[0].lora), view.family)):
         return _images(view, jobs, callback, pictures)
 
 
@@ -246,7 +246,7 @@ def _unguided(view: Component, job: Job) -> str:
     scale = view.choose_guidance_scale(job.guidance_scale)
     if scale <= 1:
         return f"at guidance_scale {scale:g}, which is no guidance"
-    is_distilled = not view.takes_negative_prompts or view.unet.config.get("time_cond_proj_dim") is not None
+    is_distilled = not view.takes_negative_prompts or view.denoiser.config.get("time_cond_proj_dim") is not None
     return "on a latent consistency model, which has its guidance built in" if is_distilled else ""
 
 

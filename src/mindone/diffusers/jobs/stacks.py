@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ..acceleration.caches import parse_caches
 from ..acceleration.int8 import Int8Config, require_int8
-from ..acceleration.int8.layers import WEIGHTS_ONLY
 from ..acceleration.int8.quantize import calibrate, computes_in_int8, quantize, round_weights
 from ..loading.int8 import QUANTIZATION
 from ..models.autoencoder_tiny import AutoencoderTiny
@@ -53,7 +52,7 @@ class Stacks:
         tiny = settings.tiny_vae if name == "vae" else None
         own: Model = getattr(self._checkpoint(settings), name) if tiny is None else self._tiny_vae(tiny)
         own = self._computing_in(self._in_int8(settings, name, own), settings.dtype)
-        if name != "unet" or settings.token_downsampling in (None, 1):
+        if name != self.pipe.family.denoiser or settings.token_downsampling in (None, 1):
             return own
         return self._once((id(own), settings.token_downsampling), lambda: _downsampling(own, settings))
 
@@ -62,7 +61,7 @@ class Stacks:
 
         One twin serves every precision of what is not in int8: finding the ranges takes long, and so much memory more.
         """
-        source = self._checkpoint(settings)
+        source, plan = self._checkpoint(settings), self.pipe.family.int8
 
         def with_products() -> Model:
             view: Value = copy.copy(source)
@@ -73,12 +72,14 @@ class Stacks:
 
         def with_weights() -> Model:
             other = twin(network)
-            round_weights(other, Int8Config())
+            round_weights(other, Int8Config(), plan)
             return other
 
-        if {"unet": settings.int8, "vae": settings.int8_vae}.get(name) and not computes_in_int8(network):
+        if {self.pipe.family.denoiser: settings.int8, "vae": settings.int8_vae}.get(name) and not computes_in_int8(
+            network
+        ):
             return self._once((id(network), settings.distilled, "int8 products"), with_products)  # type: ignore[no-any-return]
-        if settings.int8 and name in WEIGHTS_ONLY and QUANTIZATION not in network.config:
+        if settings.int8 and name in plan.weights_only and QUANTIZATION not in network.config:
             return self._once((id(network), "int8 weights"), with_weights)  # type: ignore[no-any-return]
         return network
 
@@ -144,7 +145,7 @@ def _quantize(pipe: Value, component: str) -> None:
     """Bring a component to int8, and leave the others as they are."""
     require_int8(pipe.engine)
     config = Int8Config(components_to_quantize=(component,))
-    quantize(pipe.components[component], calibrate(pipe, config)[component], config)
+    quantize(pipe.components[component], calibrate(pipe, config)[component], config, pipe.family.int8)
 
 
 def _downsampling(network: Value, settings: Settings) -> Value:

@@ -83,12 +83,12 @@ def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
 
 
 def fingerprint(pipe: Pipeline) -> str:
-    """What tells one checkpoint's denoising network from another's: a digest of its config and of two weights."""
-    unet: Value = pipe.unet
-    config = {name: value for name, value in unet.config.items() if name != QUANTIZATION and name[0] != "_"}
+    """What tells one checkpoint's denoising network from another's: a digest of its config and of some weights."""
+    denoiser: Value = pipe.denoiser
+    config = {name: value for name, value in denoiser.config.items() if name != QUANTIZATION and name[0] != "_"}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
-    for name in ("conv_in.weight", "conv_out.weight"):
-        digest.update(unet.array(name).astype(np.float16).tobytes())
+    for name in pipe.family.fingerprint:
+        digest.update(denoiser.array(name).astype(np.float16).tobytes())
     return digest.hexdigest()[:16]
 
 

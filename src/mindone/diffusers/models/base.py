@@ -107,7 +107,7 @@ class Model(PublishedModel, nn.Cell):
 
         Args:
             path_or_id: the folder with ``config.json``, ``icons-tiny-vae`` and the like, or ``owner/name`` on the hub.
-            subfolder: the component's folder inside it, such as ``unet``.
+            subfolder: the component's folder inside it, such as ``vae``.
             mindspore_dtype: float32 (the default), float16 or bfloat16, as a MindSpore type or a string.
             use_safetensors: must be true; pickled checkpoints can run code and are not read.
             variant: ``"fp16"`` reads ``….fp16.safetensors``.

@@ -16,7 +16,7 @@ Padding = int | tuple[int, int, int, int]
 
 
 MOST_PARAMETERS = 2_500
-"""The most tensors of a network in a file; Stable Diffusion XL's UNet has 1,680."""
+"""The most tensors of a network in a file; Stable Diffusion XL's denoiser has 1,680."""
 _room: ContextVar[list[int] | None] = ContextVar("room", default=None)
 
 

@@ -13,7 +13,7 @@ from ..utils.outputs import BaseOutput
 
 @dataclass(eq=False)
 class UNet2DConditionOutput(BaseOutput):
-    """What a UNet predicts."""
+    """What a denoiser predicts."""
 
     sample: Array
     """(batch, out_channels, height, width)."""

@@ -8,7 +8,7 @@ from .components import component_class, known_networks
 
 
 class AutoModel:
-    """``AutoModel.from_pretrained(…, subfolder="unet")`` loads the class that ``config.json`` names."""
+    """``AutoModel.from_pretrained(…, subfolder="vae")`` loads the class that ``config.json`` names."""
 
     @classmethod
     def from_pretrained(

@@ -88,7 +88,7 @@ class Pipeline(
 
     def _accept(self, name: str, component: Component) -> Component:
         """The component as the pipeline keeps it. Raises ValueError where it is of a wrong kind."""
-        check_component(type(self).__name__, name, component)
+        check_component(type(self).__name__, self.family, name, component)
         return component
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class Pipeline(
 
     @property
     def denoiser(self) -> Component:
-        """The network that predicts, whatever the family calls it: ``pipe.unet``, for one."""
+        """The network that predicts, whatever the family calls it."""
         return getattr(self, self.family.denoiser)
 
     vae: Component

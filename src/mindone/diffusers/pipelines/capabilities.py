@@ -1,71 +1,15 @@
 """What each component of a pipeline must be able to do, whatever its class: checked when it is set."""
 
-import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ..families.capability import NETWORK, Capability
+from ..families.family import Family
 from .components import Component
-
-
-@dataclass(frozen=True)
-class Capability:
-    """What a component is used for here: the attributes that are read, and the entries of its config."""
-
-    kind: str
-    attributes: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-    is_called: bool = False
-    keywords: tuple[str, ...] = ()
-    """What it is called with."""
-
-    def missing(self, component: Component) -> list[str]:
-        """What the component lacks, as a reader would name it."""
-        lacks = [name for name in self.attributes if not hasattr(component, name)]
-        config = getattr(component, "config", None)
-        entries = config if isinstance(config, Mapping) else {}
-        lacks += [f"config[{name!r}]" for name in self.fields if name not in entries]
-        if self.is_called and not callable(component):
-            return [*lacks, "a call"]
-        return lacks if self._takes_keywords(component) else [*lacks, f"a call with {'=…, '.join(self.keywords)}=…"]
-
-    def _takes_keywords(self, component: Component) -> bool:
-        if not self.keywords:
-            return True
-        try:
-            signature = inspect.signature(component)
-        except (TypeError, ValueError):  # written in C: nobody can say
-            return True
-        try:
-            signature.bind(**dict.fromkeys(self.keywords))
-        except TypeError:
-            return False
-        return True
-
-
-_NETWORK = ("construct", "parameters_and_names", "graphs", "dtype")
-"""What an engine needs of whatever it runs."""
-_TEXT = Capability(
-    "a CLIP text encoder, such as CLIPTextModel",
-    _NETWORK,
-    ("vocab_size", "max_position_embeddings", "num_hidden_layers"),
-)
-_TOKENIZER = Capability(
-    "a tokenizer, such as mindone.transformers.CLIPTokenizer", ("model_max_length", "truncated"), is_called=True
-)
 
 CAPABILITIES: Mapping[str, Capability] = {
     "vae": Capability(
         "an autoencoder, such as AutoencoderKL", ("decode_with", "scale"), ("latent_channels", "scaling_factor")
     ),
-    "unet": Capability(
-        "a denoising network, such as UNet2DConditionModel",
-        _NETWORK,
-        ("in_channels", "sample_size", "cross_attention_dim"),
-    ),
-    "text_encoder": _TEXT,
-    "text_encoder_2": _TEXT,
-    "tokenizer": _TOKENIZER,
-    "tokenizer_2": _TOKENIZER,
     "scheduler": Capability(
         "a scheduler, such as DDIMScheduler",
         ("set_timesteps", "step", "scale_model_input", "config", "order", "init_noise_sigma"),
@@ -80,32 +24,33 @@ CAPABILITIES: Mapping[str, Capability] = {
     ),
     "image_encoder": Capability(
         "an image encoder, such as CLIPVisionModelWithProjection",
-        _NETWORK,
+        NETWORK,
         ("image_size", "hidden_size", "projection_dim"),
     ),
     "controlnet": Capability("a ControlNetModel, or a list of them", ("embed_condition", "residuals", "skip_channels")),
     "depth_estimator": Capability("a depth estimator: a function of pixel values", is_called=True),
 }
-"""By the component's name. One that is not listed may be anything."""
+"""By the component's name, for what families share. One that neither this nor the family lists may be anything."""
 
 
-def check_component(pipeline: str, name: str, component: Component) -> None:
+def check_component(pipeline: str, family: Family, name: str, component: Component) -> None:
     """A component must do what its part in the pipeline asks for; None stands for one that is not there.
 
     Args:
         pipeline: the pipeline's name, for the message.
-        name: the component's: ``unet``, ``scheduler`` and the like.
+        family: the pipeline's.
+        name: the component's: ``vae``, ``scheduler`` and the like.
         component: what is to be set.
 
     Raises:
         ValueError: it lacks a method, an attribute or an entry of its config; all that it lacks are named.
     """
-    capability = CAPABILITIES.get(name)
+    capability = family.capabilities.get(name) or CAPABILITIES.get(name)
     if component is None or capability is None:
         return
     if name == "controlnet" and hasattr(component, "nets"):
         for net in component.nets:
-            check_component(pipeline, name, net)
+            check_component(pipeline, family, name, net)
         return
     if name == "safety_checker" and is_network(component):
         capability = Capability(capability.kind, ("array", "concept_embeds", "special_care_embeds"))
@@ -117,14 +62,14 @@ def check_component(pipeline: str, name: str, component: Component) -> None:
         raise ValueError(f"{pipeline}.{name} must be {capability.kind}; got {given}, which lacks {', '.join(lacks)}")
 
 
-def check_ready(components: Mapping[str, Component]) -> None:
+def check_ready(family: Family, components: Mapping[str, Component]) -> None:
     """What every run needs is there; checked before a run begins.
 
     Raises:
         ValueError: the denoising network, the autoencoder or the scheduler is None, or a safety checker has nobody to
             prepare its pictures.
     """
-    for name in ("unet", "vae", "scheduler"):
+    for name in (family.denoiser, "vae", "scheduler"):
         if components[name] is None:
             raise ValueError(f"the pipeline's {name} is None, and no image can be made without it; set pipe.{name}")
     if is_network(components.get("safety_checker")) and components["feature_extractor"] is None:

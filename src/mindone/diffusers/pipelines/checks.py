@@ -19,12 +19,12 @@ OUTPUT_TYPES = ("pil", "np", "latent")
 def default_size(pipe: Component, height: int | None, width: int | None, latents: Array) -> tuple[int, int]:
     """Height and width in pixels: what was asked for, or what the latents or else the network's config say."""
     factor = pipe.vae_scale_factor
-    sample_size = pipe.unet.config["sample_size"]
+    sample_size = pipe.denoiser.config["sample_size"]
     sizes = tuple(sample_size) if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
     if latents is not None and len(latents.shape) == 4:
         sizes = tuple(latents.shape[2:])
     if None in sizes and None in (height, width):
-        raise ValueError("the UNet's config has no sample_size: pass height and width")
+        raise ValueError("the denoiser's config has no sample_size: pass height and width")
     return (sizes[0] * factor if height is None else height, sizes[1] * factor if width is None else width)
 
 
@@ -129,7 +129,7 @@ def check_latents(latents: Array, shape: tuple[int, int, int, int]) -> None:
 
 def check_drawing(pipe: Component, images: int, generator: object, callback_tensors: Sequence[str]) -> None:
     """What all calls share, whatever they start from: the pipeline is whole, and has what is asked of it."""
-    check_ready(pipe.components)
+    check_ready(pipe.family, pipe.components)
     check_generator(generator, images)
     unknown = [name for name in callback_tensors if name not in pipe.callback_tensors]
     if unknown:

@@ -214,13 +214,12 @@ def control_image_processor(pipe: Pipeline) -> VaeImageProcessor:
 
 def _check_base(pipe: Pipeline, nets: Sequence[ControlNetModel]) -> None:
     """What ControlNets say must fit the network that hears it."""
-    unet = pipe.unet
     for net in nets:
-        ours, theirs = ((each.config["cross_attention_dim"], list(each.skip_channels)) for each in (unet, net))
+        ours, theirs = ((each.config["cross_attention_dim"], list(each.skip_channels)) for each in (pipe.denoiser, net))
         if ours != theirs:
             raise ValueError(
                 f"the ControlNet is for another base: its text has {theirs[0]} channels and its skip connections "
-                f"{theirs[1]}, the UNet's {ours[0]} and {ours[1]}"
+                f"{theirs[1]}, the denoiser's {ours[0]} and {ours[1]}"
             )
 
 

@@ -143,11 +143,11 @@ def normalized_depths(depths: Floats) -> Floats:
 
 def check_channels_beside(pipe: Pipeline, beside: int) -> None:
     """The network must take ``beside`` channels besides the latents, and follow no IP-Adapter."""
-    channels, latent = pipe.unet.config["in_channels"], pipe.vae.config["latent_channels"]
+    channels, latent = pipe.denoiser.config["in_channels"], pipe.vae.config["latent_channels"]
     if channels != latent + beside:
         raise ValueError(
-            f"{type(pipe).__name__} needs a UNet of {latent + beside} channels, {latent} of them for the latents, got "
-            f"{channels}"
+            f"{type(pipe).__name__} needs a denoiser of {latent + beside} channels, {latent} of them for the latents, "
+            f"got {channels}"
         )
-    if pipe.unet.put_on.of(NetworkIPAdapters).loaded:
+    if pipe.denoiser.put_on.of(NetworkIPAdapters).loaded:
         raise ValueError(f"{type(pipe).__name__} takes no IP-Adapter; call unload_ip_adapter()")

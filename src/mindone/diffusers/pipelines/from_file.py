@@ -78,7 +78,7 @@ class SingleFilePipeline:
                 `loading.single_file.open_single_file`.
             variant: taken for published scripts, and without meaning: the path says which file it is.
             revision: which branch, tag or commit of ``config`` on the hub.
-            components: components to use instead of the file's, or because it has none: files of a UNet alone, or
+            components: components to use instead of the file's, or because it has none: files of a denoiser alone, or
                 without an autoencoder, are published, too. The tokenizer of a text encoder that is given is CLIP's.
 
         Raises:

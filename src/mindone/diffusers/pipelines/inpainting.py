@@ -206,7 +206,7 @@ def _check_given(image: ImageInput | None, mask_image: ImageInput | None) -> Non
 
 def _extra_channels(pipe: Pipeline) -> int:
     """How many input channels the network has besides the latents."""
-    extra: int = pipe.unet.config["in_channels"] - pipe.vae.config["latent_channels"]
+    extra: int = pipe.denoiser.config["in_channels"] - pipe.vae.config["latent_channels"]
     return extra
 
 
@@ -214,6 +214,6 @@ def _check_network(pipe: Pipeline) -> None:
     latent = pipe.vae.config["latent_channels"]
     if _extra_channels(pipe) not in (0, latent + 1):
         raise ValueError(
-            f"the UNet takes {pipe.unet.config['in_channels']} channels; inpainting needs {latent} (any network), or "
-            f"{2 * latent + 1} (one made for it)"
+            f"the denoiser takes {latent + _extra_channels(pipe)} channels; inpainting needs {latent} (any network), "
+            f"or {2 * latent + 1} (one made for it)"
         )

@@ -85,7 +85,7 @@ class PublishedPipeline(Configurable):
     caches: Sequence[CacheConfig] | None
     _offloads: bool
     _progress_bar_options: dict[str, Value]
-    unet: Component
+    denoiser: Component
     vae: Component
     scheduler: Component
     image_encoder: Component
@@ -220,7 +220,7 @@ class PublishedPipeline(Configurable):
     @property
     def device(self) -> str:
         """Where the networks run: "cpu" or "npu"."""
-        device: str = self.unet.device
+        device: str = self.denoiser.device
         return device
 
     def to(self, *where: object, dtype: object = None, device: object = None) -> Self:
@@ -237,7 +237,7 @@ class PublishedPipeline(Configurable):
 
     @property
     def loras(self) -> Loras:
-        """The LoRAs of the UNet and the text encoders."""
+        """The LoRAs of the denoiser and the text encoders."""
         networks = {name: getattr(self, name, None) for name in NETWORKS}
         return Loras({name: each for name, each in networks.items() if isinstance(each, Model)}, self.words)
 
@@ -254,10 +254,10 @@ class PublishedPipeline(Configurable):
 
     @property
     def image_prompts(self) -> IPAdapters:
-        """The IP-Adapters of the UNet: pictures that it attends to beside the text."""
+        """The IP-Adapters of the denoiser: pictures that it attends to beside the text."""
         shares_extractor = "safety_checker" in self.components
         reads = self.image_encoder, self.feature_extractor
-        return IPAdapters(self.unet, self.engine, *reads, partial(setattr, self), shares_extractor)
+        return IPAdapters(self.denoiser, self.engine, *reads, partial(setattr, self), shares_extractor)
 
     load_lora_weights = forwarded("load_lora_weights", "loras", Loras.load)
     unload_lora_weights = forwarded("unload_lora_weights", "loras", Loras.unload)

@@ -40,7 +40,7 @@ logger = logging.get_logger(__name__)
 
 
 class StableDiffusion(Pipeline):
-    """A CLIP text encoder, a UNet and an autoencoder. What is done with them is a task, a published class each."""
+    """A CLIP text encoder, a denoiser and an autoencoder. What is done with them is a task, a published class each."""
 
     family = STABLE_DIFFUSION
     required_components = STABLE_DIFFUSION.required

@@ -38,7 +38,7 @@ from .xl_prompts import time_ids
 
 
 class StableDiffusionXL(Pipeline):
-    """Two CLIP text encoders, an autoencoder, and a UNet that also reads sizes and crops (§2.2).
+    """Two CLIP text encoders, an autoencoder, and a denoiser that also reads sizes and crops (§2.2).
 
     The autoencoder of most checkpoints overflows in float16 (its config says ``force_upcast``): a pipeline that is
     loaded in float16 loads it in float32.

@@ -46,7 +46,7 @@ def draw(pipe: Pipeline, call: Arguments, start: Start) -> tuple[Images, list[bo
         start.begin(run, shape)
         for guide in guides:
             guide.begin(run)
-        pipe.stage_over(keep=("unet", "controlnet"))
+        pipe.stage_over(keep=(pipe.family.denoiser, "controlnet"))
         latents = denoise(run, pipe.progress_bar, call.callback_on_step_end, shown)
     pipe.stage_over(keep=("vae",))
     pictures, unsafe = decode(pipe, latents, call.output_type)

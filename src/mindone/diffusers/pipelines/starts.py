@@ -170,11 +170,11 @@ def latents_shape(pipe: Pipeline, images: int, height: int, width: int) -> Shape
 
 def check_plain_network(pipe: Pipeline) -> None:
     """The network must take latents and nothing beside them."""
-    channels, latent_channels = pipe.unet.config["in_channels"], pipe.vae.config["latent_channels"]
+    channels, latent_channels = pipe.denoiser.config["in_channels"], pipe.vae.config["latent_channels"]
     if channels != latent_channels:
         raise ValueError(
-            f"the UNet takes {channels} channels and the autoencoder has {latent_channels}: {type(pipe).__name__} "
-            "needs equal numbers (9 is an inpainting UNet, 8 one of InstructPix2Pix, 5 one of Depth2Img)"
+            f"the denoiser takes {channels} channels and the autoencoder has {latent_channels}: {type(pipe).__name__} "
+            "needs equal numbers (9 is an inpainting model, 8 one of InstructPix2Pix, 5 one of Depth2Img)"
         )
 
 

@@ -1,4 +1,4 @@
-"""What SDXL's UNet is conditioned on: two texts, and sizes and crops of pictures (Podell et al. 2023, §2.2)."""
+"""What SDXL's denoiser is conditioned on: two texts, and sizes and crops of pictures (Podell et al. 2023, §2.2)."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def _pooled_channels(pipe: Component, call: XLArguments) -> int:
 def time_ids_of(
     pipe: Component, pooled: int, prefix: str, original_size: Pair, crop: Pair, target: Pair | float
 ) -> list[float]:
-    """The numbers that the UNet is conditioned on, checked against the width of its layer for them.
+    """The numbers that the denoiser is conditioned on, checked against the width of its layer for them.
 
     ``pooled`` is the number of channels of the pooled text, ``target`` the target size, or an aesthetic score in its
     place.
@@ -59,18 +59,18 @@ def time_ids_of(
     ids = [float(value) for pair in given.values() for value in pair]
     if not isinstance(target, Sequence):
         ids.append(float(target))
-    config = pipe.unet.config
+    config = pipe.denoiser.config
     width = config["addition_time_embed_dim"]
     made, expected = len(ids) * width + pooled, config["projection_class_embeddings_input_dim"]
     if made == expected:
         return ids
-    reason = "unet and text_encoder_2 are not of one checkpoint"
+    reason = "the denoiser and text_encoder_2 are not of one checkpoint"
     if made - expected == width:
         reason = "it is a refiner's; StableDiffusionXLImg2ImgPipeline runs it, with requires_aesthetics_score=True"
     elif expected - made == width:
         reason = "it is not told of beauty; set requires_aesthetics_score=False"
     raise ValueError(
-        f"the UNet is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but {len(ids)} "
+        f"the denoiser is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but {len(ids)} "
         f"numbers of {width} channels each (addition_time_embed_dim) and a pooled text of {pooled} (projection_dim) "
         f"make {made}: {reason}"
     )

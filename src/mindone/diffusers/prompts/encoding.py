@@ -65,7 +65,7 @@ def encode_prompt(
     checks.check_clip_skip(clip_skip, least)
     guided = do_classifier_free_guidance
     if guided is None:
-        guided = pipe.unet.config.get("time_cond_proj_dim") is None
+        guided = pipe.denoiser.config.get("time_cond_proj_dim") is None
     positive = as_list(prompt, count), as_list(prompt_2 or prompt, count)
     for text in {text for texts in positive for text in texts}:
         refuse_composition(text)

@@ -68,7 +68,9 @@ class Catalogue:
         if offer is not None:
             own = offer.profile.settings.job_fields()
             values |= {field: value for field, value in own.items() if field in PipelineKey.model_fields}
-        named = [WeighedLora(self._known(self._loras, tag.name, "lora"), tag.text_encoder, tag.unet) for tag in loras]
+        named = [
+            WeighedLora(self._known(self._loras, tag.name, "lora"), tag.text_encoder, tag.denoiser) for tag in loras
+        ]
         weighed = merged(named)
         if any(lora.largest > LARGEST_WEIGHT for lora in weighed):  # those of several tags add up
             raise Refusal(

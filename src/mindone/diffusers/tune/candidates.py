@@ -112,7 +112,7 @@ class Space:
     """Which values the knobs have for a pipeline on this machine."""
 
     branches: int
-    """Of the UNet; where it is cut for a feature cache."""
+    """Of the denoiser; where it is cut for a feature cache."""
     forecasts: tuple[str, ...] = FORECASTS
     is_guided: bool = True
     schedulers: tuple[str, ...] = ("dpm++", "unipc")

@@ -125,7 +125,7 @@ class Drawings:
         settings = self.settings(candidate)
         if (candidate, i) not in self._latents:
             view = self.stacks.view(settings)
-            self.costs.make_room(view.unet)
+            self.costs.make_room(view.denoiser)
             counting = CountingEngine(view, self.costs.examples)
             view.engine = cast(Engine, counting)
             self._latents[candidate, i] = self._draw(view, i)
@@ -153,9 +153,9 @@ class Drawings:
     def _calibrate(self, candidate: Candidate, settings: Settings) -> tuple[str, ...]:
         """Weights for the candidate's steps. The run that finds them has drawn the first prompts with them."""
         view = self.stacks.view(settings)
-        self.costs.make_room(view.unet)
+        self.costs.make_room(view.denoiser)
         # A second image in a call needs graphs of its own, which big networks take long to compile.
-        count = 1 if view.unet.is_big else min(_CALIBRATING, len(self._paths))
+        count = 1 if view.denoiser.is_big else min(_CALIBRATING, len(self._paths))
         path = ReferencePath.joined(self._paths[:count])
         prompts, options = self._call(range(count))
         timesteps = path.timesteps(settings.steps, cast(int, settings.last_timestep))

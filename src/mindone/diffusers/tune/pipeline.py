@@ -72,7 +72,7 @@ def tune(
     Args:
         pipe: text to image, without a profile on.
         prompts: what to draw; image ``i`` has the noise of ``seed + i``.
-        budget_seconds: how long to search. Text encoder, UNet and decoder are compiled and measured in this time too.
+        budget_seconds: how long to search. All networks are compiled and measured in this time too.
         height, width: pixels; the model's by default.
         tiny_vae, distilled: checkpoints that may take the place of the decoder and of the whole model.
         seed: of the noise.
@@ -138,7 +138,7 @@ class Tuner:
         self.counted = 0
         """How many prompts that are; 0: none, and points are expectations."""
         self.tried: dict[Candidate, Point] = {}
-        self.space = Space(branches=view.unet.skips, dtypes=(self.half,))
+        self.space = Space(branches=view.denoiser.skips, dtypes=(self.half,))
         """The plain one, until it is explored."""
         self.drawings = Drawings(self.stacks, self.space, self.costs, prompts, size, seed)
         self.too_short: str | None = None
@@ -195,7 +195,7 @@ class Tuner:
             return self.seconds(self.start.changed(**changes)) < part * plain
 
         may_calibrate = CalibratedMultistepScheduler.walks(pipe.scheduler.config)
-        may_int8 = free and openvino and QUANTIZATION not in pipe.unet.config
+        may_int8 = free and openvino and QUANTIZATION not in pipe.denoiser.config
         decoders: list[Decoder] = [""]
         if tiny_vae and gains(1.0, tiny_vae=tiny_vae):
             decoders.append("tiny")
@@ -203,10 +203,10 @@ class Tuner:
             decoders.append("int8")
         factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
         return Space(
-            branches=pipe.unet.skips,
+            branches=pipe.denoiser.skips,
             forecasts=FORECASTS if quality else FIXED_FORECASTS,
             calibrated=(False, True) if quality and may_calibrate else (False,),
-            is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.unet.config.get("time_cond_proj_dim") is None,
+            is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.denoiser.config.get("time_cond_proj_dim") is None,
             dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
             int8=(False, True) if may_int8 and self.clock.has() and gains(int8=True) else (False,),
             downsampling=(1, *(n for n in factors if gains(token_downsampling=n))),
@@ -355,7 +355,7 @@ class Tuner:
 
 
 def _has_attention(pipe: Pipeline) -> bool:
-    return any("CrossAttn" in str(kind) for kind in pipe.unet.config["down_block_types"])
+    return any("CrossAttn" in str(kind) for kind in pipe.denoiser.config["down_block_types"])
 
 
 def _without_checker(pipe: Pipeline) -> Value:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..pipelines.base import Pipeline
 
 
+DENOISER = "denoiser"
 _MATRIX = np.ones((768, 768), np.float32)
 
 
@@ -29,14 +30,14 @@ class Call(NamedTuple):
     """A call of a network, as far as its time depends on it."""
 
     role: str
-    """The pipeline's name for the network: ``unet``, ``vae``, ``text_encoder``."""
+    """The pipeline's name for the network: ``vae``, ``text_encoder``; that of the denoiser is `DENOISER`."""
     method: str
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     fixed: tuple[tuple[str, object], ...]
 
     @property
     def rows(self) -> int:
-        """Of the text, which for a UNet is its batch."""
+        """Of the text, which for a denoiser is its batch."""
         return dict(self.shapes).get("encoder_hidden_states", (1,))[0]
 
 
@@ -59,15 +60,15 @@ class Rehearsal:
     """Of how many real runs the calls are the mean."""
 
     def learn(self, calls: Mapping[Call, int]) -> None:
-        """Take a real run into account: where the image decides on the steps, this one guessed the calls of the UNet.
+        """Take a real run into account: where the image decides on the steps, this one guessed the denoiser's calls.
 
         Args:
             calls: of a run up to the latents.
         """
-        guessed = {call: count for call, count in self.calls.items() if call.role == "unet"}
+        guessed = {call: count for call, count in self.calls.items() if call.role == DENOISER}
         others = {call: count for call, count in self.calls.items() if call not in guessed}
         before = guessed if self.runs else {}
-        seen = {call: count for call, count in calls.items() if call.role == "unet"}
+        seen = {call: count for call, count in calls.items() if call.role == DENOISER}
         self.runs += 1
         self.calls = others | {
             call: before.get(call, 0) + (seen.get(call, 0) - before.get(call, 0)) / self.runs for call in before | seen
@@ -84,6 +85,7 @@ class CountingEngine:
         self.engine: Engine = view.engine
         self.examples = examples
         self.roles = {id(each): name for name, each in view.components.items() if isinstance(each, Model)}
+        self.roles[id(view.denoiser)] = DENOISER
         self.calls: Counter[Call] = Counter()
 
     def count(self, network: object, inputs: tuple[Input, ...], method: str, options: Mapping[str, Input]) -> Call:
@@ -138,7 +140,7 @@ class RehearsingEngine(CountingEngine):
     def _made_up(self, network: Model, call: Call, inputs: tuple[Input, ...], options: Mapping[str, Input]) -> Array:
         rows, _, height, width = (*getattr(inputs[0], "shape", ()), 0, 0, 0, 0)[:4]
         generator = np.random.default_rng(0)
-        if call.role == "unet":
+        if call.role == DENOISER:
             shape = (call.rows, network.config["out_channels"], height, width)
             noise = self.engine.asarray(generator.standard_normal(shape, np.float32))
             return (noise, self.engine.asarray(np.zeros((call.rows, 1, 1, 1)))) if call.method == "deep" else noise

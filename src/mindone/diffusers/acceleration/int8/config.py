@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from ...families.registry import families
+
 PROMPTS = ("a photo of a dog in a green field", "a red heart on a white background")
-METHODS = {"unet": "construct", "vae": "decode_latents"}
-"""The components that can compute in int8, and the method that does."""
+DENOISER = "denoiser"
+"""Stands for the denoising network, whatever its family calls it."""
 
 
 @dataclass(frozen=True)
@@ -15,10 +17,10 @@ class Int8Config:
         prompts: drawn once each, one after the other, to see what the activations' ranges are.
         num_inference_steps: of these drawings; they visit timesteps from the first to the last however few there are.
         modules_to_not_convert: further layers that are to stay as they are, by a part of their name, such as
-            ``"ff.net.2"``. See `layers` for those that always do.
-        components_to_quantize: whose products are in int8: the denoising network's, ``("unet",)``, and as far as it
-            decodes the autoencoder's, ``"vae"``. With "unet" the weights of all others are in int8 as well, which makes
-            the checkpoint small.
+            ``"ff.net.2"``. Those that always do are the family's (`Int8Plan`).
+        components_to_quantize: whose products are in int8: the denoising network's, ``("denoiser",)`` or by its own
+            name, and as far as it decodes the autoencoder's, ``"vae"``. With the denoiser the weights of all others are
+            in int8 as well, which makes the checkpoint small.
 
     Raises:
         ValueError: no prompt, an empty one, fewer than one step, or no component or one that cannot be in int8.
@@ -27,7 +29,7 @@ class Int8Config:
     prompts: tuple[str, ...] = PROMPTS
     num_inference_steps: int = 3
     modules_to_not_convert: tuple[str, ...] = ()
-    components_to_quantize: tuple[str, ...] = ("unet",)
+    components_to_quantize: tuple[str, ...] = (DENOISER,)
 
     def __post_init__(self) -> None:
         if isinstance(self.prompts, str) or not self.prompts or not all(self.prompts):
@@ -37,5 +39,6 @@ class Int8Config:
         if isinstance(self.modules_to_not_convert, str):
             raise ValueError(f"modules_to_not_convert must be a tuple of names, got {self.modules_to_not_convert!r}")
         named = self.components_to_quantize
-        if isinstance(named, str) or not named or not set(named) <= set(METHODS):
-            raise ValueError(f"components_to_quantize must be a tuple of some of {', '.join(METHODS)}, got {named!r}")
+        known = dict.fromkeys((DENOISER, *(name for family in families() for name in family.int8.products)))
+        if isinstance(named, str) or not named or not known.keys() >= set(named):
+            raise ValueError(f"components_to_quantize must be a tuple of some of {', '.join(known)}, got {named!r}")

@@ -10,7 +10,7 @@ lose more than activations gain.
 import copy
 import inspect
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,41 +20,56 @@ from ...engines.base import Engine
 from ...engines.binding import bind, published_name, stored
 from ...engines.openvino.observing import ObservingEngine, Ranges
 from ...engines.rounding import round_to_int8
+from ...families.family import Family, Int8Plan
 from ...loading.config import Config
 from ...loading.int8 import METHOD, QUANTIZATION, Int8Tensor
 from ...loading.safetensors import StoredTensor
 from ...models.base import Model
 from ...schedulers.short_names import deterministic
 from ...utils.logging import get_logger
-from .config import METHODS, Int8Config
-from .layers import WEIGHTS_ONLY, lies_between_products, stays
+from .config import DENOISER, Int8Config
 
 logger = get_logger(__name__)
 
 
 def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
-    """Bring the config's components to int8, and with the UNet the weights of all others, which run once an image.
+    """Bring the config's components to int8, and with the denoiser the weights of all others, which run once an image.
 
     Raises:
-        ValueError: the engine does not compute in int8, or a component does so already.
+        ValueError: the engine does not compute in int8, a component does so already, or the family has none of a name.
     """
+    config, plan = named_as_in(pipe.family, config), pipe.family.int8
     for name in config.components_to_quantize:
         if computes_in_int8(pipe.components[name]):
             raise ValueError(f"the checkpoint's {name} is in int8 already: leave quantization_config (--int8) out")
     require_int8(pipe.engine)
     logger.info(f"int8: drawing {len(config.prompts)} prompts in {config.num_inference_steps} steps to find the ranges")
     for name, ranges in calibrate(pipe, config).items():
-        quantize(pipe.components[name], ranges, config)
-    for name in WEIGHTS_ONLY if "unet" in config.components_to_quantize else ():
+        quantize(pipe.components[name], ranges, config, plan)
+    for name in plan.weights_only if pipe.family.denoiser in config.components_to_quantize else ():
         network = pipe.components.get(name)
         if isinstance(network, Model) and name not in config.components_to_quantize:
-            round_weights(network, config)
+            round_weights(network, config, plan)
+
+
+def named_as_in(family: Family, config: Int8Config) -> Int8Config:
+    """The config with the family's own name for its denoiser.
+
+    Raises:
+        ValueError: it names a component of which the family brings no products to int8.
+    """
+    named = tuple(family.denoiser if name == DENOISER else name for name in config.components_to_quantize)
+    if strange := [name for name in named if name not in family.int8.products]:
+        known = ", ".join(family.int8.products)
+        raise ValueError(f"a {family.title} pipeline has no int8 products of {', '.join(strange)}; it has of {known}")
+    return replace(config, components_to_quantize=named)
 
 
 def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
     """For each of the config's components the ranges of its products' inputs, and of some results, while it draws."""
-    networks = {name: pipe.components[name] for name in config.components_to_quantize}
-    engine = ObservingEngine(networks, METHODS, lies_between_products)
+    plan, named = pipe.family.int8, named_as_in(pipe.family, config).components_to_quantize
+    networks = {name: pipe.components[name] for name in named}
+    engine = ObservingEngine(networks, plan.products, plan.rounds_result)
     view = copy.copy(pipe)  # with an engine of its own: the networks and what is compiled are shared
     view.engine = engine
     if getattr(view, "safety_checker", None) is not None:
@@ -71,7 +86,7 @@ def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
 def _pictures(pipe: Any) -> dict[str, object]:
     """What a pipeline wants beside a prompt: a picture to start from or to follow, and a mask, all of it white."""
     wanted = inspect.signature(type(pipe).__call__).parameters
-    side = pipe.unet.config["sample_size"] * pipe.vae_scale_factor
+    side = pipe.denoiser.config["sample_size"] * pipe.vae_scale_factor
     ramp = np.linspace(0, 255, side)
     picture = Image.fromarray(np.stack(np.broadcast_arrays(ramp[:, None], ramp, 255 - ramp), -1).astype(np.uint8))
     nets = getattr(getattr(pipe, "controlnet", None), "nets", None)
@@ -85,14 +100,14 @@ def _pictures(pipe: Any) -> dict[str, object]:
     return {name: value for name, value in given.items() if name in wanted}
 
 
-def quantize(network: Model, seen: Ranges, config: Int8Config) -> None:
+def quantize(network: Model, seen: Ranges, config: Int8Config, plan: Int8Plan) -> None:
     """Bind int8 weights to the parameters of all layers that were ``seen`` and do not have to stay as they are.
 
     One weight after the other is read, rounded and let go; there is never a float copy of the network.
     """
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
-        if name in seen.inputs and not stays(name, config.modules_to_not_convert):
+        if name in seen.inputs and not plan.keeps(name, config.modules_to_not_convert):
             values, scale = round_to_int8(stored(parameter).numpy(np.float32))
             result = symmetric(*seen.results[name]) if name in seen.results else None
             tensor = Int8Tensor(StoredTensor.from_numpy(values), scale, with_zero(*seen.inputs[name]), result)
@@ -102,11 +117,11 @@ def quantize(network: Model, seen: Ranges, config: Int8Config) -> None:
     network.release()
 
 
-def round_weights(network: Model, config: Int8Config) -> None:
+def round_weights(network: Model, config: Int8Config, plan: Int8Plan) -> None:
     """Keep the weights of a network in int8, and its products as they are: half of the memory and of the file."""
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
-        if len(parameter.shape) > 1 and not stays(name, config.modules_to_not_convert):
+        if len(parameter.shape) > 1 and not plan.keeps(name, config.modules_to_not_convert):
             values, scale = round_to_int8(stored(parameter).numpy(np.float32))
             bind(parameter, Int8Tensor(StoredTensor.from_numpy(values), scale), name)
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, "weights_only": True}})

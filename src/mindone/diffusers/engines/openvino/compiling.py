@@ -32,8 +32,8 @@ on_release.append(_core.cache_clear)
 def half_precision() -> str:
     """What 16-bit models compute in on this CPU, in OpenVINO's words: its fastest 16-bit type, or f32.
 
-    A CPU may have vectors of float16, but matrix units (AMX) for bfloat16 alone: there the bundled UNet's step takes
-    1.5 times as long in float16 as in bfloat16, its decoder three times, and both no less than in float32.
+    A CPU may have vectors of float16, but matrix units (AMX) for bfloat16 alone: there the bundled denoiser's step
+    takes 1.5 times as long in float16 as in bfloat16, its decoder three times, and both no less than in float32.
     """
     capabilities, sets = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), instruction_sets()
     usable = {"f16": "FP16" in capabilities, "bf16": "BF16" in capabilities}

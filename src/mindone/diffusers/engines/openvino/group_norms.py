@@ -17,7 +17,7 @@ WORTHWHILE = 32 * 32
 """Pixels from which it pays: what is saved grows with the image, the small operations between cost the same. Measured
 between 3×3 convolutions with AVX2: 1.5 times as fast for 24 channels of 256×256, 48 of 128×128; 1.15 for 48 of 32×32;
 1.12 for 128 of 256×256; 1.04 for 320 of 64×64; 0.93 for 192 of 4×4. In bfloat16 the bundled decoder is 1.05 times as
-fast with AVX-512 and 1.16 with AMX, its UNet 1.02 and 1.03, Stable Diffusion's decoder 1.07."""
+fast with AVX-512 and 1.16 with AMX, its denoiser 1.02 and 1.03, Stable Diffusion's decoder 1.07."""
 
 
 def pays(image: tuple[int, ...]) -> bool:

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+from ..capability import NETWORK, Capability
 from ..family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Int8Plan
 
 INT8 = Int8Plan(
     products={"unet": "construct", "vae": "decode_latents"},
     weights_only=("text_encoder", "text_encoder_2", "vae"),
-    keeps=(
+    kept=(
         "conv_in.",
         "conv_out.",
         "time_embedding.",
@@ -17,7 +18,7 @@ INT8 = Int8Plan(
         "attn2.to_v.",
         "post_quant_conv.",
     ),
-    rounds_results=("attn1.to_q.", "attn1.to_k."),
+    between_products=("attn1.to_q.", "attn1.to_k."),
 )
 """Kept are the first and the last convolution, and what reads the timestep, the text and the latents.
 
@@ -38,6 +39,20 @@ NETWORKS = {
     "ControlNetModel": (".families.stable_diffusion.controlnet", "diffusers"),
     "MultiControlNetModel": (".families.stable_diffusion.multi_controlnet", "diffusers"),
 }
+
+DENOISER = Capability(
+    "a denoising network, such as UNet2DConditionModel",
+    NETWORK,
+    ("in_channels", "sample_size", "cross_attention_dim"),
+)
+TEXT_ENCODER = Capability(
+    "a CLIP text encoder, such as CLIPTextModel",
+    NETWORK,
+    ("vocab_size", "max_position_embeddings", "num_hidden_layers"),
+)
+TOKENIZER = Capability(
+    "a tokenizer, such as mindone.transformers.CLIPTokenizer", ("model_max_length", "truncated"), is_called=True
+)
 
 _HOME = ".pipelines.stable_diffusion"
 
@@ -62,6 +77,7 @@ STABLE_DIFFUSION = Family(
     pipelines="StableDiffusion",
     int8=INT8,
     classes=NETWORKS,
+    capabilities={"unet": DENOISER, "text_encoder": TEXT_ENCODER, "tokenizer": TOKENIZER},
     fingerprint=("conv_in.weight", "conv_out.weight"),
 )
 

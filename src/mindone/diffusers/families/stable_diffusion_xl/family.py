@@ -1,7 +1,7 @@
 """Stable Diffusion XL as a value."""
 
 from ..family import CONTROLLED, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Latents
-from ..stable_diffusion.family import INT8, NETWORKS
+from ..stable_diffusion.family import DENOISER, INT8, NETWORKS, TEXT_ENCODER, TOKENIZER
 
 _HOME = ".pipelines.stable_diffusion_xl"
 
@@ -30,6 +30,11 @@ STABLE_DIFFUSION_XL = Family(
     pipelines="StableDiffusionXL",
     int8=INT8,
     classes=NETWORKS,
+    capabilities={
+        "unet": DENOISER,
+        **dict.fromkeys(("text_encoder", "text_encoder_2"), TEXT_ENCODER),
+        **dict.fromkeys(("tokenizer", "tokenizer_2"), TOKENIZER),
+    },
     latents=Latents(sides=(1024,)),
     defaults=Defaults(guidance_scale=5.0),
     fingerprint=("conv_in.weight", "conv_out.weight"),

@@ -1,0 +1,44 @@
+"""What a component of a pipeline must be able to do, whatever its class."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NETWORK = ("construct", "parameters_and_names", "graphs", "dtype")
+"""What an engine needs of whatever it runs."""
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a component is used for here: the attributes that are read, and the entries of its config."""
+
+    kind: str
+    attributes: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    is_called: bool = False
+    keywords: tuple[str, ...] = ()
+    """What it is called with."""
+
+    def missing(self, component: Any) -> list[str]:
+        """What the component lacks, as a reader would name it."""
+        lacks = [name for name in self.attributes if not hasattr(component, name)]
+        config = getattr(component, "config", None)
+        entries = config if isinstance(config, Mapping) else {}
+        lacks += [f"config[{name!r}]" for name in self.fields if name not in entries]
+        if self.is_called and not callable(component):
+            return [*lacks, "a call"]
+        return lacks if self._takes_keywords(component) else [*lacks, f"a call with {'=…, '.join(self.keywords)}=…"]
+
+    def _takes_keywords(self, component: Any) -> bool:
+        if not self.keywords:
+            return True
+        try:
+            signature = inspect.signature(component)
+        except (TypeError, ValueError):  # written in C: nobody can say
+            return True
+        try:
+            signature.bind(**dict.fromkeys(self.keywords))
+        except TypeError:
+            return False
+        return True
