@@ -8,8 +8,10 @@ Parameters are operands like any other. Besides these functions a network may us
 ``.shape``, and nothing more.
 
 **Rows that guidance shares.** Both halves of a guided batch start from the same latents, and stay equal until they
-first look at the text. So a network may be given the latents once, for a text of twice as many rows: `add`, `concat`
-along another axis, and `attention` repeat the rows of whichever operand has fewer; nothing is computed twice before.
+first meet the text. So a network may be given the latents once, for a text of twice as many rows: where tensors meet in
+`add`, `multiply`, `modulate`, `concat` along another axis, or `attention`, the rows of whichever has fewer are repeated
+(`with_equal_rows`, and nowhere else). What comes out has them all; nothing is computed twice before. Use these
+functions, not operators, where a tensor may have fewer rows than another one.
 """
 
 from collections.abc import Sequence
@@ -38,14 +40,29 @@ def geglu(x: Array, weight: Array, bias: Array) -> Array:
     return a * gelu(b)
 
 
-def conv2d(
-    x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: int | tuple[int, int, int, int] = 0
-) -> Array:
-    """Cross-correlation of ``x`` (b, in, h, w) with ``weight`` (out, in, kh, kw).
+def swiglu(x: Array, weight: Array, bias: Array = None) -> Array:
+    """The gated unit SwiGLU (Shazeer 2020, eq. 6): ``silu(a) · b`` where ``a, b`` halve ``linear(x)``.
 
-    ``padding`` (zeros) is one int for all sides, or a tuple (top, bottom, left, right).
+    ``weight`` is (2·out, in): its first half makes the gate ``a``, its second half ``b``.
     """
-    return operations.ops.conv2d(x, weight, bias, stride, padding)
+    a, b = linear_halves(x, weight, bias)
+    return silu(a) * b
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array = None,
+    stride: int = 1,
+    padding: int | tuple[int, int, int, int] = 0,
+    groups: int = 1,
+) -> Array:
+    """Cross-correlation of ``x`` (b, in, h, w) with ``weight`` (out, in / groups, kh, kw).
+
+    ``padding`` (zeros) is one int for all sides, or a tuple (top, bottom, left, right). With ``groups`` each of as many
+    equal parts of the outputs sees its own part of the inputs alone; with as many as channels that is depthwise.
+    """
+    return operations.ops.conv2d(x, weight, bias, stride, padding, groups)
 
 
 def upsample_conv2d(x: Array, weight: Array, bias: Array = None) -> Array:
@@ -66,21 +83,94 @@ def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) ->
     return operations.ops.group_norm(x, groups, weight, bias, eps)
 
 
-def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
-    """Layer Normalization (Ba et al. 2016) over the last axis."""
+def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Array:
+    """Layer Normalization (Ba et al. 2016) over the last axis; without ``weight`` and ``bias`` (channels,) only that.
+
+    Either both are given or neither.
+    """
     return operations.ops.layer_norm(x, weight, bias, eps)
 
 
-def attention(
-    query: Array, key: Array, value: Array, heads: int, causal: bool = False, flash: FlashAttention | None = None
-) -> Array:
-    """Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1).
+def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Array:
+    """``x / √(mean(x²) + eps) · weight`` over the last axis (Zhang & Sennrich 2019, eq. 4).
 
-    ``query`` (b, n, c), ``key`` and ``value`` (b, m, c), where ``c`` is ``heads`` times the size of a head; the scores
-    are scaled by 1/√(size of a head). ``causal`` hides later keys. ``flash`` (`engines.FlashAttention`) says how to use
-    the memory-efficient kernel of a device that has one; None: do not. Returns (b, n, c).
+    ``weight`` (channels,), or None for 1. For one norm per head make the last axis a head's: (b, n, heads, size).
     """
-    return operations.ops.attention(repeat_rows(query, key.shape[0]), key, value, heads, causal, flash)
+    return operations.ops.rms_norm(x, weight, eps)
+
+
+def modulate(x: Array, scale: Array, shift: Array) -> Array:
+    """``x · (1 + scale) + shift``, an adaptive normalization's second half (Peebles & Xie 2023, §3.2).
+
+    ``x`` is (b, n, c), ``scale`` and ``shift`` (b or 1, 1, c).
+    """
+    return add(multiply(x, affine(scale, 1.0, 1.0)), shift)
+
+
+def attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    causal: bool = False,
+    flash: FlashAttention | None = None,
+    bias: Array = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> Array:
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1): ``softmax(scale · q kᵀ + bias) v``.
+
+    Args:
+        query, key, value: (b, n, c), (b, m, c) and (b, m, c), where ``c`` is ``heads`` times the size of a head.
+        causal: hide later keys.
+        flash: how to use the memory-efficient kernel of a device that has one; None: do not.
+        bias: what is added to the scaled scores, (b or 1, heads or 1, n or 1, m): relative positions (Raffel et al.
+            2020, §2.1), or a mask with very negative numbers where a key is hidden.
+        scale: of the scores; None is 1/√(size of a head).
+        softcap: bound the scaled scores as `softcap` does, before the bias (Gemma 2, 2024, §2).
+
+    Returns:
+        (b, n, c).
+    """
+    query, key, value = with_equal_rows(query, key, value)
+    return operations.ops.attention(query, key, value, heads, causal, flash, bias, scale, softcap)
+
+
+def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, eps: float = 1e-15) -> Array:
+    """Attention of a cost linear in the tokens, with ReLU for a kernel (Cai et al. 2023, §3.1, eq. 2; Sana, §2.2).
+
+    ``relu(q) (relu(k)ᵀ v) / (relu(q) Σ relu(k) + eps)`` for each of ``heads`` parts of the channels; ``query``
+    (b, n, c), ``key`` and ``value`` (b, m, c). Returns (b, n, c).
+    """
+    query, key, value = with_equal_rows(query, key, value)
+    return operations.ops.relu_linear_attention(query, key, value, heads, eps)
+
+
+def rotary(x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool) -> Array:
+    """Rotary position embedding (Su et al. 2021, eq. 34): each pair of a head's channels is rotated by an angle.
+
+    Args:
+        x: (b, n, heads · size), queries or keys.
+        cosines, sines: of the angles, (n, size / 2), from `rotary_table`.
+        interleaved: whether the pairs are channels 2i and 2i + 1 (FLUX), or i and i + size / 2 (Gemma). A permutation
+            of the rows of both weights turns the first into the second, which is the faster one.
+
+    Returns:
+        (b, n, heads · size).
+    """
+    return operations.ops.rotary(x, cosines, sines, heads, interleaved)
+
+
+def rotary_table(positions: Array, sizes: Sequence[int], theta: float = 10000.0) -> tuple[Array, Array]:
+    """Cosines and sines for `rotary` at ``positions`` (n, axes), a network input (Su et al. 2021, §3.4.2).
+
+    Of a head's channels the first ``sizes[0]`` are rotated by the position along the first axis, and so on; the angles
+    of an axis are ``position · theta^(-2i / size)``. Always computed in float32 or better.
+
+    Returns:
+        Two of (n, sum(sizes) / 2).
+    """
+    return operations.ops.rotary_table(positions, tuple(sizes), theta)
 
 
 def timestep_embedding(
@@ -107,6 +197,11 @@ def gelu(x: Array) -> Array:
     return operations.ops.gelu(x)
 
 
+def gelu_tanh(x: Array) -> Array:
+    """``x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))``, GELU's approximation (Hendrycks & Gimpel 2016, §2)."""
+    return operations.ops.gelu_tanh(x)
+
+
 def quick_gelu(x: Array) -> Array:
     """``x · sigmoid(1.702 x)``, CLIP's GELU."""
     return operations.ops.quick_gelu(x)
@@ -122,15 +217,26 @@ def tanh(x: Array) -> Array:
     return operations.ops.tanh(x)
 
 
+def softcap(x: Array, cap: float) -> Array:
+    """``cap · tanh(x / cap)``: nearly ``x`` where that is small, never beyond ±cap (Gemma 2, 2024, §2)."""
+    return affine(tanh(affine(x, 1.0 / cap)), cap)
+
+
 def affine(x: Array, scale: float, shift: float = 0.0) -> Array:
     """``scale · x + shift`` with Python floats."""
     return operations.ops.affine(x, scale, shift)
 
 
 def add(x: Array, y: Array) -> Array:
-    """``x + y`` of shapes that differ in their rows at most: those of the smaller batch are repeated."""
-    rows = max(x.shape[0], y.shape[0])
-    return operations.ops.add(repeat_rows(x, rows), repeat_rows(y, rows))
+    """``x + y``, with fewer rows of one repeated (`with_equal_rows`); axes of length 1 broadcast."""
+    x, y = _broadcastable(x, y)
+    return operations.ops.add(x, y)
+
+
+def multiply(x: Array, y: Array) -> Array:
+    """``x · y``, with fewer rows of one repeated (`with_equal_rows`); axes of length 1 broadcast."""
+    x, y = _broadcastable(x, y)
+    return operations.ops.multiply(x, y)
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
@@ -150,8 +256,21 @@ def concat(tensors: Sequence[Array], axis: int) -> Array:
     """Tensors put one after the other along ``axis``; along another axis than 0 fewer rows are repeated to the most."""
     if axis == 0:
         return operations.ops.concat(tensors, axis)
+    return operations.ops.concat(with_equal_rows(*tensors), axis)
+
+
+def with_equal_rows(*tensors: Array) -> tuple[Array, ...]:
+    """The tensors, each with as many rows as the one with most: the one place where shared rows are repeated."""
     rows = max([x.shape[0] for x in tensors])
-    return operations.ops.concat([repeat_rows(x, rows) for x in tensors], axis)
+    return tuple([repeat_rows(x, rows) for x in tensors])
+
+
+def _broadcastable(x: Array, y: Array) -> tuple[Array, Array]:
+    """Two tensors whose rows are equal, or one of one row that devices broadcast along with other axes, uncopied."""
+    if x.shape[1:] != y.shape[1:] and (x.shape[0] == 1 or y.shape[0] == 1):
+        return x, y
+    x, y = with_equal_rows(x, y)
+    return x, y
 
 
 def repeat_rows(x: Array, rows: int) -> Array:
@@ -183,6 +302,19 @@ def token_at_first(x: Array, ids: Array, token: int | None) -> Array:
 def add_lowest_frequencies(x: Array, factor: float) -> Array:
     """``x`` (b, c, h, w) plus ``factor`` times its slowest waves, those of the Fourier coefficients -1 and 0."""
     return operations.ops.add_lowest_frequencies(x, factor)
+
+
+def pixel_shuffle(x: Array, factor: int) -> Array:
+    """Channels as pixels (Shi et al. 2016, eq. 4): (b, c · factor², h, w) to (b, c, h · factor, w · factor).
+
+    Channel ``(c, dy, dx)`` becomes the pixel at ``(factor · y + dy, factor · x + dx)``.
+    """
+    return operations.ops.pixel_shuffle(x, factor)
+
+
+def pixel_unshuffle(x: Array, factor: int) -> Array:
+    """Pixels as channels, the inverse of `pixel_shuffle`: (b, c, h, w) to (b, c · factor², h / factor, w / factor)."""
+    return operations.ops.pixel_unshuffle(x, factor)
 
 
 def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:

@@ -1,6 +1,7 @@
 """The frequencies of timesteps and the slowest waves of a picture, as both engines compute with them."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,19 @@ def timestep_frequencies(channels: int, shift: float, max_period: float) -> NDAr
     half = channels // 2
     exponents = np.float32(-math.log(max_period)) * np.arange(half, dtype=np.float32)
     frequencies: NDArray[np.float32] = np.exp(exponents / np.float32(half - shift))
+    return frequencies
+
+
+def rotary_frequencies(sizes: Sequence[int], theta: float) -> NDArray[np.float64]:
+    """What the positions along each axis are multiplied by to become angles: (axes, sum(sizes) / 2), else zeros.
+
+    Su et al. 2021, §3.4.2, with an axis for the position along each of a head's parts, as FLUX has them.
+    """
+    frequencies = np.zeros((len(sizes), sum(sizes) // 2))
+    first = 0
+    for axis, size in enumerate(sizes):
+        frequencies[axis, first : first + size // 2] = theta ** (-2.0 * np.arange(size // 2) / size)
+        first += size // 2
     return frequencies
 
 

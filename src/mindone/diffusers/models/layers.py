@@ -125,7 +125,14 @@ class Activation(nn.Cell):
         return self.function(x)
 
 
-ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "gelu": F.gelu, "quick_gelu": F.quick_gelu, "relu": F.relu}
+ACTIVATIONS = {
+    "silu": F.silu,
+    "swish": F.silu,
+    "gelu": F.gelu,
+    "gelu_pytorch_tanh": F.gelu_tanh,
+    "quick_gelu": F.quick_gelu,
+    "relu": F.relu,
+}
 
 
 class Attention(nn.Cell):
@@ -163,8 +170,7 @@ class ResnetBlock(nn.Cell):
         y = self.conv1(self.act(self.norm1(x)))
         if self.time_emb_proj is not None:
             shift = self.time_emb_proj(self.act(time))
-            y = F.repeat_rows(y, max(y.shape[0], shift.shape[0]))
-            y = y + F.reshape(shift, (shift.shape[0], shift.shape[1], 1, 1))
+            y = F.add(y, F.reshape(shift, (shift.shape[0], shift.shape[1], 1, 1)))
         y = self.conv2(self.act(self.norm2(y)))
         if self.conv_shortcut is not None:
             x = self.conv_shortcut(x)

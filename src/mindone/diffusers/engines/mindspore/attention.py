@@ -9,7 +9,7 @@ from mindspore import ops
 
 from ..base import Array, FlashAttention
 from . import device
-from .device import cast, float32_on_cpu
+from .device import cast, compute_type, float32_on_cpu
 from .slices import concat, part, zero_padded
 
 FLASH_HEAD_SIZES = (64, 80, 96, 120, 128, 256)
@@ -20,15 +20,25 @@ SCORES_BYTES = 256 * 2**20
 
 
 def attention(
-    query: Array, key: Array, value: Array, heads: int, causal: bool = False, flash: FlashAttention | None = None
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    causal: bool = False,
+    flash: FlashAttention | None = None,
+    bias: Array = None,
+    scale: float | None = None,
+    softcap: float | None = None,
 ) -> Array:
     """See `functional.attention`."""
     query, key, value = float32_on_cpu(query), float32_on_cpu(key), float32_on_cpu(value)
     q, k, v = _split_heads(query, heads), _split_heads(key, heads), _split_heads(value, heads)
-    if device.on_ascend() and flash is not None and flash.enabled and not causal:
-        y = flash_attention(q, k, v, flash.cast_dtype, _ascend_flash_kernel)
+    scale = 1.0 / math.sqrt(q.shape[3]) if scale is None else scale
+    is_plain = causal or bias is not None or softcap is not None
+    if device.on_ascend() and flash is not None and flash.enabled and not is_plain:
+        y = flash_attention(q, k, v, flash.cast_dtype, _ascend_flash_kernel, scale)
     else:
-        y = plain_attention(q, k, v, causal)
+        y = plain_attention(q, k, v, causal, bias, scale, softcap)
     return ops.reshape(ops.transpose(y, (0, 2, 1, 3)), query.shape)
 
 
@@ -37,11 +47,19 @@ def _split_heads(x: Array, heads: int) -> Array:
     return ops.transpose(ops.reshape(x, (batch, tokens, heads, channels // heads)), (0, 2, 1, 3))
 
 
-def plain_attention(q: Array, k: Array, v: Array, causal: bool = False) -> Array:
+def plain_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    causal: bool = False,
+    bias: Array = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> Array:
     """Attention written out, for ``q`` (b, heads, n, size) and ``k``, ``v`` (b, heads, m, size), in slices."""
     batch, heads, queries, size = q.shape
     keys = k.shape[2]
-    q = ops.reshape(q * (1.0 / math.sqrt(size)), (batch * heads, queries, size))
+    q = ops.reshape(q * (1.0 / math.sqrt(size) if scale is None else scale), (batch * heads, queries, size))
     k = ops.reshape(k, (batch * heads, keys, size))
     v = ops.reshape(v, (batch * heads, keys, size))
     rows = min(queries, max(1, SCORES_BYTES // (keys * 4)))
@@ -55,12 +73,34 @@ def plain_attention(q: Array, k: Array, v: Array, causal: bool = False) -> Array
             some = part(part(q, 0, group, end), 1, first, last)
             scores = ops.BatchMatMul(transpose_b=True)(some, part(k, 0, group, end))
             scores = cast(scores, ms.float32)
+            if softcap is not None:  # its tanh by the sigmoid, which the CPU computes far more exactly
+                scores = softcap * (2.0 * ops.sigmoid((2.0 / softcap) * scores) - 1.0)
+            if bias is not None:
+                scores = scores + _part_of_bias(bias, heads, group, end, first, last)
             if causal:
                 scores = scores + _later_keys_hidden(first, last, keys)
             weights = cast(ops.softmax(scores, -1), v.dtype)
             bands.append(ops.BatchMatMul()(weights, part(v, 0, group, end)))
         parts.append(concat(bands, 1))
     return ops.reshape(concat(parts, 0), (batch, heads, queries, size))
+
+
+def _part_of_bias(bias: Array, heads: int, group: int, end: int, first: int, last: int) -> Array:
+    """Of ``bias`` (b or 1, heads or 1, n or 1, m) the part for some heads of all images' and for some queries."""
+    batch, of_heads, queries, keys = bias.shape
+    if batch * of_heads == 1:
+        some = ops.reshape(bias, (1, queries, keys))
+    else:
+        rows = [
+            (i // heads if batch > 1 else 0) * of_heads + (i % heads if of_heads > 1 else 0) for i in range(group, end)
+        ]
+        some = ops.gather(ops.reshape(bias, (batch * of_heads, queries, keys)), _indices(tuple(rows)), 0)
+    return cast(some if queries == 1 else part(some, 1, first, last), ms.float32)
+
+
+@ops.constexpr
+def _indices(values: tuple[int, ...]) -> ms.Tensor:
+    return ms.Tensor(np.array(values, np.int32))
 
 
 @ops.constexpr
@@ -70,8 +110,27 @@ def _later_keys_hidden(first: int, last: int, keys: int) -> ms.Tensor:
     return ms.Tensor(np.where(later, np.finfo(np.float32).min, 0.0).astype(np.float32))
 
 
+def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
+    """See `functional.relu_linear_attention`; in float32, since sums over all tokens overflow float16."""
+    batch, tokens, channels = query.shape
+    groups, size = batch * heads, channels // heads
+    q, k, v = [
+        ops.reshape(_split_heads(cast(x, ms.float32), heads), (groups, -1, size))
+        for x in (ops.relu(float32_on_cpu(query)), ops.relu(float32_on_cpu(key)), value)
+    ]
+    states = ops.BatchMatMul(transpose_a=True)(k, v)
+    weights = ops.BatchMatMul(transpose_b=True)(q, ops.ReduceSum(True)(k, 1))
+    mixed = ops.reshape(ops.BatchMatMul()(q, states) / (weights + eps), (batch, heads, tokens, size))
+    return cast(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), query.shape), compute_type(query))
+
+
 def flash_attention(
-    q: Array, k: Array, v: Array, cast_dtype: str | None, kernel: Callable[[Array, Array, Array, int, float], Array]
+    q: Array,
+    k: Array,
+    v: Array,
+    cast_dtype: str | None,
+    kernel: Callable[[Array, Array, Array, int, float], Array],
+    scale: float | None = None,
 ) -> Array:
     """Attention by a memory-efficient kernel, or written out where the kernel does not take the input.
 
@@ -85,14 +144,14 @@ def flash_attention(
     """
     dtype, size = q.dtype, q.shape[-1]
     if size > FLASH_HEAD_SIZES[-1] or (dtype == ms.float32 and cast_dtype is None):
-        return plain_attention(q, k, v)
+        return plain_attention(q, k, v, scale=scale)
     if dtype == ms.float32:
         half = ms.bfloat16 if cast_dtype == "bfloat16" else ms.float16
         q, k, v = ops.cast(q, half), ops.cast(k, half), ops.cast(v, half)
     extra = flash_head_size(size) - size
     if extra > 0:
         q, k, v = zero_padded(q, 3, 0, extra), zero_padded(k, 3, 0, extra), zero_padded(v, 3, 0, extra)
-    y = kernel(q, k, v, q.shape[1], 1.0 / math.sqrt(size))
+    y = kernel(q, k, v, q.shape[1], 1.0 / math.sqrt(size) if scale is None else scale)
     return cast(part(y, 3, 0, size), dtype)
 
 

@@ -16,7 +16,9 @@ COLUMNS_BYTES = 128 * 2**20
 Padding = int | tuple[int, int, int, int]
 
 
-def conv2d(x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: Padding = 0) -> Array:
+def conv2d(
+    x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: Padding = 0, groups: int = 1
+) -> Array:
     """See `functional.conv2d`."""
     sides = (padding, padding, padding, padding) if isinstance(padding, int) else padding
     dtype = compute_type(weight)
@@ -28,12 +30,14 @@ def conv2d(x: Array, weight: Array, bias: Array = None, stride: int = 1, padding
         if top != bottom or left != right:
             x = zero_padded(zero_padded(x, 2, top, bottom), 3, left, right)
             top, left = 0, 0
-        return ops.conv2d(x, weight, bias, stride, "pad", (top, left))
-    return _conv2d_by_columns(x, weight, bias, stride, sides)
+        return ops.conv2d(x, weight, bias, stride, "pad", (top, left), 1, groups)
+    return _conv2d_by_columns(x, weight, bias, stride, sides, groups)
 
 
-def _conv2d_by_columns(x: Array, weight: Array, bias: Array, stride: int, sides: tuple[int, int, int, int]) -> Array:
-    """Convolution as ``weight (out, in·kh·kw) @ windows (in·kh·kw, positions)``.
+def _conv2d_by_columns(
+    x: Array, weight: Array, bias: Array, stride: int, sides: tuple[int, int, int, int], groups: int
+) -> Array:
+    """Convolution as ``weight (out, in·kh·kw) @ windows (in·kh·kw, positions)``, of each group.
 
     One image and one band of rows at a time: bands bound the memory, and a product with a batch axis copies the weight
     for each image, which at low resolution takes longer than the product.
@@ -45,11 +49,11 @@ def _conv2d_by_columns(x: Array, weight: Array, bias: Array, stride: int, sides:
         left = 0
     height = (x.shape[2] + top + bottom - kh) // stride + 1
     width = (x.shape[3] + 2 * left - kw) // stride + 1
-    band = max(1, COLUMNS_BYTES // (weight.shape[1] * kh * kw * width * 4))
+    band = max(1, COLUMNS_BYTES // (x.shape[1] * kh * kw * width * 4))
     inner = top if top == bottom and band >= height else 0
     if inner != top or inner != bottom:
         x = zero_padded(x, 2, top, bottom)
-    matrix = ops.reshape(weight, (outs, -1))
+    matrix = ops.reshape(weight, (outs, -1) if groups == 1 else (groups, outs // groups, -1))
     images = []
     for i in range(x.shape[0]):
         bands = []
@@ -59,8 +63,11 @@ def _conv2d_by_columns(x: Array, weight: Array, bias: Array, stride: int, sides:
             windows = part(part(x, 0, i, i + 1), 2, first * stride, last_row)
             if kh > 1 or kw > 1 or stride > 1 or left > 0 or inner > 0:
                 windows = ops.unfold(windows, (kh, kw), 1, (inner, left), stride)
-            windows = ops.reshape(windows, (matrix.shape[1], rows * width))
-            y = ops.reshape(ops.MatMul()(matrix, windows), (1, outs, rows, width))
+            if groups == 1:
+                y = ops.MatMul()(matrix, ops.reshape(windows, (-1, rows * width)))
+            else:
+                y = ops.BatchMatMul()(matrix, ops.reshape(windows, (groups, -1, rows * width)))
+            y = ops.reshape(y, (1, outs, rows, width))
             bands.append(y if bias is None else ops.BiasAdd()(y, bias))
         images.append(concat(bands, 2))
     return concat(images, 0)

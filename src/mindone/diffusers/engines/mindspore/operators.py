@@ -20,7 +20,7 @@ import numpy as np
 from mindspore import ops
 
 from ..base import Array, FlashAttention
-from ..frequencies import lowest_waves, timestep_frequencies
+from ..frequencies import lowest_waves, rotary_frequencies, timestep_frequencies
 from . import attention as _attention
 from . import convolution, device
 from . import slices as _slices
@@ -49,8 +49,10 @@ def linear_halves(x: Array, weight: Array, bias: Array = None) -> tuple[Array, A
     return part(y, axis, 0, width // 2), part(y, axis, width // 2, width)
 
 
-def conv2d(x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: convolution.Padding = 0) -> Array:
-    return convolution.conv2d(x, weight, bias, stride, padding)
+def conv2d(
+    x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: convolution.Padding = 0, groups: int = 1
+) -> Array:
+    return convolution.conv2d(x, weight, bias, stride, padding, groups)
 
 
 def upsample_conv2d(x: Array, weight: Array, bias: Array = None) -> Array:
@@ -69,12 +71,26 @@ def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) ->
 
 
 def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    if weight is None:
+        x = float32_on_cpu(x)
+        weight, bias = ops.ones((x.shape[-1],), x.dtype), ops.zeros((x.shape[-1],), x.dtype)
     dtype = compute_type(weight)
     x, weight, bias = cast(x, dtype), cast(weight, dtype), cast(bias, dtype)
     if device.on_ascend():
         return ops.layer_norm(x, weight.shape, weight, bias, eps)
     # The kernel of `ops.layer_norm` is missing from the CPU build; this one is not.
     return ops.LayerNorm(-1, -1, eps)(x, weight, bias)[0]
+
+
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    # In float32 whatever the weights are: squares of half-precision numbers overflow.
+    wide = cast(x, ms.float32)
+    flat = ops.reshape(wide, (-1, wide.shape[-1]))
+    inverse = ops.rsqrt(ops.ReduceMean(True)(flat * flat, 1) + eps)
+    y = ops.reshape(flat * inverse, x.shape)
+    if weight is None:
+        return cast(y, compute_type(x))
+    return cast(y * cast(weight, ms.float32), compute_type(weight))
 
 
 def timestep_embedding(
@@ -94,9 +110,49 @@ def _frequencies(channels: int, downscale_freq_shift: float, max_period: float) 
 
 
 def attention(
-    query: Array, key: Array, value: Array, heads: int, causal: bool = False, flash: FlashAttention | None = None
+    query: Array,
+    key: Array,
+    value: Array,
+    heads: int,
+    causal: bool = False,
+    flash: FlashAttention | None = None,
+    bias: Array = None,
+    scale: float | None = None,
+    softcap: float | None = None,
 ) -> Array:
-    return _attention.attention(query, key, value, heads, causal, flash)
+    return _attention.attention(query, key, value, heads, causal, flash, bias, scale, softcap)
+
+
+def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
+    return _attention.relu_linear_attention(query, key, value, heads, eps)
+
+
+def rotary(x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool) -> Array:
+    batch, tokens, channels = x.shape
+    half = channels // heads // 2
+    wide = cast(x, ms.float32)
+    if interleaved:
+        pairs = ops.reshape(wide, (batch * tokens, heads, half, 2))
+        first, second = part(pairs, 3, 0, 1), part(pairs, 3, 1, 2)
+        table = (batch * tokens, 1, half, 1)
+    else:
+        pairs = ops.reshape(wide, (batch * tokens, heads, 2, half))
+        first, second = part(pairs, 2, 0, 1), part(pairs, 2, 1, 2)
+        table = (batch * tokens, 1, 1, half)
+    cosines = ops.reshape(concat([cosines] * batch, 0), table)
+    sines = ops.reshape(concat([sines] * batch, 0), table)
+    turned = [first * cosines - second * sines, second * cosines + first * sines]
+    return cast(ops.reshape(concat(turned, 3 if interleaved else 2), x.shape), compute_type(x))
+
+
+def rotary_table(positions: Array, sizes: tuple[int, ...], theta: float) -> tuple[Array, Array]:
+    angles = ops.matmul(cast(positions, ms.float32), _rotary_frequencies(sizes, theta))
+    return ops.cos(angles), ops.sin(angles)
+
+
+@ops.constexpr
+def _rotary_frequencies(sizes: tuple[int, ...], theta: float) -> ms.Tensor:
+    return ms.Tensor(rotary_frequencies(sizes, theta).astype(np.float32))
 
 
 # ---- element by element ----------------------------------------------------------------------------------------------
@@ -109,6 +165,12 @@ def silu(x: Array) -> Array:
 def gelu(x: Array) -> Array:
     x = float32_on_cpu(x)
     return ops.gelu(x) if device.on_ascend() else x * (0.5 + 0.5 * ops.erf(x * math.sqrt(0.5)))
+
+
+def gelu_tanh(x: Array) -> Array:
+    x = float32_on_cpu(x)
+    # (1 + tanh(y)) / 2 = sigmoid(2 y), which the CPU computes far more exactly.
+    return x * ops.sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x * x * x))
 
 
 def quick_gelu(x: Array) -> Array:
@@ -132,6 +194,10 @@ def affine(x: Array, scale: float, shift: float = 0.0) -> Array:
 
 def add(x: Array, y: Array) -> Array:
     return float32_on_cpu(x) + float32_on_cpu(y)
+
+
+def multiply(x: Array, y: Array) -> Array:
+    return float32_on_cpu(x) * float32_on_cpu(y)
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
@@ -188,6 +254,18 @@ def add_lowest_frequencies(x: Array, factor: float) -> Array:
 @ops.constexpr
 def _waves(height: int, width: int) -> ms.Tensor:
     return ms.Tensor(lowest_waves(height, width))
+
+
+def pixel_shuffle(x: Array, factor: int) -> Array:
+    batch, channels, height, width = x.shape
+    y = ops.reshape(x, (batch, channels // factor**2, factor, factor, height, width))
+    return ops.reshape(ops.transpose(y, (0, 1, 4, 2, 5, 3)), (batch, -1, height * factor, width * factor))
+
+
+def pixel_unshuffle(x: Array, factor: int) -> Array:
+    batch, channels, height, width = x.shape
+    y = ops.reshape(x, (batch, channels, height // factor, factor, width // factor, factor))
+    return ops.reshape(ops.transpose(y, (0, 1, 3, 5, 2, 4)), (batch, -1, height // factor, width // factor))
 
 
 def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:

@@ -10,7 +10,7 @@ from openvino import opset15 as ov_ops
 
 from ...utils.machine import multiplies_bytes_exactly
 from ..base import Array, FlashAttention
-from ..frequencies import lowest_waves, timestep_frequencies
+from ..frequencies import lowest_waves, rotary_frequencies, timestep_frequencies
 from ..rounding import round_to_int8
 from . import group_norms, winograd
 from .constants import Node, ints, scalar
@@ -44,14 +44,21 @@ class Operators(Recorder):
         bias: Array = None,
         stride: int = 1,
         padding: int | tuple[int, int, int, int] = 0,
+        groups: int = 1,
     ) -> Node:
         shift = None if bias is None else _along_channels(self.node(bias), 4)
+        top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
+        window = ([stride, stride], [top, left], [bottom, right], [1, 1])
+        if groups > 1:
+            x, kernels = self.operands(x, weight)
+            outs, *rest = weight.shape
+            y = ov_ops.group_convolution(x, self.reshape(kernels, (groups, outs // groups, *rest)), *window)
+            return y if shift is None else ov_ops.add(y, shift)
         fast = self.float32 and stride == padding == 1 and winograd.pays(tuple(x.shape), tuple(weight.shape))
         if fast and self.is_fixed(weight) and self.quantized(weight) is None:
             kernels = self.constants.of_computed(winograd.transformed(self.values(weight)))
             return winograd.convolution(x, kernels, shift)
-        top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
-        y = ov_ops.convolution(*self.operands(x, weight), [stride, stride], [top, left], [bottom, right], [1, 1])
+        y = ov_ops.convolution(*self.operands(x, weight), *window)
         return y if shift is None else ov_ops.add(y, shift)
 
     def upsample_conv2d(self, x: Array, weight: Array, bias: Array = None) -> Node:
@@ -86,7 +93,13 @@ class Operators(Recorder):
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Node:
         y = ov_ops.mvn(x, ints([-1]), True, eps, "inside_sqrt")
-        return ov_ops.add(ov_ops.multiply(y, self.node(weight)), self.node(bias))
+        return y if weight is None else ov_ops.add(ov_ops.multiply(y, self.node(weight)), self.node(bias))
+
+    def rms_norm(self, x: Array, weight: Array, eps: float) -> Node:
+        # In the form that the device's own normalization is recognized by.
+        mean = ov_ops.reduce_mean(ov_ops.power(x, scalar(2.0)), ints([-1]), True)
+        y = ov_ops.multiply(x, ov_ops.divide(scalar(1.0), ov_ops.sqrt(ov_ops.add(mean, scalar(eps)))))
+        return y if weight is None else ov_ops.multiply(y, self.node(weight))
 
     def attention(
         self,
@@ -96,21 +109,61 @@ class Operators(Recorder):
         heads: int,
         causal: bool = False,
         flash: FlashAttention | None = None,
+        bias: Array = None,
+        scale: float | None = None,
+        softcap: float | None = None,
     ) -> Node:
-        batch, queries, channels = query.shape
-        size = channels // heads
-
-        def split(x: Node, axes: tuple[int, ...]) -> Node:
-            return self.transpose(self.reshape(x, (batch, -1, heads, size)), axes)
-
+        size = query.shape[2] // heads
         # The queries are scaled, not the far more numerous scores.
-        query = ov_ops.multiply(query, scalar(1 / math.sqrt(size)))
-        scores = ov_ops.matmul(split(query, (0, 2, 1, 3)), split(key, (0, 2, 3, 1)), False, False)
+        scale = 1 / math.sqrt(size) if scale is None else scale
+        query = query if scale == 1.0 else ov_ops.multiply(query, scalar(scale))
+        scores = ov_ops.matmul(self._heads(query, heads), self._heads(key, heads, (0, 2, 3, 1)), False, False)
+        if softcap is not None:
+            scores = self.affine(ov_ops.tanh(self.affine(scores, 1 / softcap)), softcap)
+        if bias is not None:
+            scores = ov_ops.add(scores, self.node(bias))
         if causal:
-            hidden = np.triu(np.full((queries, key.shape[1]), np.finfo(np.float32).min, np.float32), k=1)
+            hidden = np.triu(np.full((query.shape[1], key.shape[1]), np.finfo(np.float32).min, np.float32), k=1)
             scores = ov_ops.add(scores, ov_ops.constant(hidden))
-        mixed = ov_ops.matmul(ov_ops.softmax(scores, -1), split(value, (0, 2, 1, 3)), False, False)
-        return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), (batch, queries, channels))
+        mixed = ov_ops.matmul(ov_ops.softmax(scores, -1), self._heads(value, heads), False, False)
+        return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), query.shape)
+
+    def relu_linear_attention(self, query: Array, key: Array, value: Array, heads: int, eps: float) -> Node:
+        keys = self._heads(ov_ops.relu(key), heads, (0, 2, 3, 1))
+        queries = self._heads(ov_ops.relu(query), heads)
+        states = ov_ops.matmul(keys, self._heads(value, heads), False, False)
+        weights = ov_ops.matmul(queries, ov_ops.reduce_sum(keys, ints([-1]), True), False, False)
+        mixed = ov_ops.divide(ov_ops.matmul(queries, states, False, False), ov_ops.add(weights, scalar(eps)))
+        return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), query.shape)
+
+    def _heads(self, x: Node, heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> Node:
+        """(b, n, heads · size) as (b, heads, n, size), or of (b, n, heads, size) whatever ``axes`` say."""
+        batch, tokens, channels = x.shape
+        return self.transpose(self.reshape(x, (batch, tokens, heads, channels // heads)), axes)
+
+    def rotary(self, x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool) -> Node:
+        batch, tokens, channels = x.shape
+        half = channels // heads // 2
+        shape, axis = ((half, 2), 4) if interleaved else ((2, half), 3)
+        pairs = self.reshape(x, (batch, tokens, heads, *shape))
+        table = (1, tokens, 1, half, 1) if interleaved else (1, tokens, 1, 1, half)
+        cosines, sines = self.reshape(cosines, table), self.reshape(sines, table)
+        # Swapped by a gather: splitting and joining takes twice the time, and four times that of neighbours.
+        swapped = ov_ops.gather(pairs, ints([1, 0]), ints([axis]))
+        signs = np.array([-1, 1], np.float32).reshape((2,) if interleaved else (2, 1))
+        turned = ov_ops.multiply(swapped, ov_ops.constant(signs))
+        y = ov_ops.add(ov_ops.multiply(pairs, cosines), ov_ops.multiply(turned, sines))
+        return self.reshape(y, x.shape)
+
+    def rotary_table(self, positions: Array, sizes: tuple[int, ...], theta: float) -> tuple[Node, Node]:
+        # Computed outside the graph, as the angles of `timestep_embedding` are.
+        frequencies = rotary_frequencies(sizes, theta)
+
+        def table(function: np.ufunc) -> Node:
+            compute = lambda values: function(values @ frequencies).astype(np.float32)  # noqa: E731
+            return self.host_input(positions, [positions.shape[0], frequencies.shape[1]], compute)
+
+        return table(np.cos), table(np.sin)
 
     def timestep_embedding(
         self,
@@ -139,6 +192,9 @@ class Operators(Recorder):
     def gelu(self, x: Array) -> Node:
         return ov_ops.gelu(x, "erf")
 
+    def gelu_tanh(self, x: Array) -> Node:
+        return ov_ops.gelu(x, "tanh")
+
     def quick_gelu(self, x: Array) -> Node:
         return ov_ops.swish(x, scalar(1.702))
 
@@ -154,6 +210,9 @@ class Operators(Recorder):
 
     def add(self, x: Array, y: Array) -> Node:
         return ov_ops.add(self.node(x), self.node(y))
+
+    def multiply(self, x: Array, y: Array) -> Node:
+        return ov_ops.multiply(self.node(x), self.node(y))
 
     # ---- shapes ------------------------------------------------------------------------------------------------------
 
@@ -183,6 +242,12 @@ class Operators(Recorder):
         weights = ov_ops.multiply(ov_ops.matmul(flat, waves, False, True), scalar(factor / (height * width)))
         low = ov_ops.matmul(weights, waves, False, False)
         return ov_ops.add(x, ov_ops.reshape(low, ints([batch, channels, height, width]), False))
+
+    def pixel_shuffle(self, x: Array, factor: int) -> Node:
+        return ov_ops.depth_to_space(x, "depth_first", factor)
+
+    def pixel_unshuffle(self, x: Array, factor: int) -> Node:
+        return ov_ops.space_to_depth(x, "depth_first", factor)
 
     def interpolate_nearest(self, x: Array, size: tuple[int, int]) -> Node:
         modes = ("nearest", "sizes", [0, 0], [0, 0], "asymmetric", "floor")

@@ -1,0 +1,107 @@
+"""The operations of `functional_cases` in PyTorch and diffusers, by name."""
+
+import torch
+from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
+from diffusers.models.normalization import RMSNorm
+from torch import nn
+from transformers.models.gemma2.modeling_gemma2 import apply_rotary_pos_emb
+
+from functional_cases import Case
+
+
+def layer_norm(x, weight=None, bias=None, eps=1e-5):
+    return nn.functional.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def rms_norm(x, weight=None, eps=1e-6):
+    norm = RMSNorm(x.shape[-1], eps, elementwise_affine=weight is not None)
+    if weight is not None:
+        norm.weight.data = weight
+    return norm(x)
+
+
+def gelu_tanh(x):
+    return nn.functional.gelu(x, approximate="tanh")
+
+
+def relu(x):
+    return nn.functional.relu(x)
+
+
+def softcap(x, cap):
+    return cap * torch.tanh(x / cap)
+
+
+def swiglu(x, weight, bias=None):
+    a, b = nn.functional.linear(x, weight, bias).chunk(2, -1)
+    return nn.functional.silu(a) * b
+
+
+def _equal_rows(*tensors):
+    rows = max(len(x) for x in tensors)
+    return [x.repeat(rows // len(x), *[1] * (x.ndim - 1)) for x in tensors]
+
+
+def modulated(x, scale, shift, gate):
+    x, scale, shift, gate = _equal_rows(x, scale, shift, gate)
+    return x + gate * nn.functional.silu(layer_norm(x, eps=1e-6) * (1 + scale) + shift)
+
+
+def joined(first, second):
+    return torch.cat(_equal_rows(first, second), 1)
+
+
+def _heads(x, heads):
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def attention(query, key, value, bias, heads, scale=None, softcap=None):
+    query, key, value = (_heads(x, heads) for x in _equal_rows(query, key, value))
+    if softcap is None:
+        y = nn.functional.scaled_dot_product_attention(query, key, value, bias, scale=scale)
+    else:
+        scores = softcap * torch.tanh(query @ key.mT * scale / softcap) + bias
+        y = torch.softmax(scores, -1) @ value
+    return y.transpose(1, 2).flatten(2)
+
+
+def relu_linear_attention(query, key, value, heads):
+    query, key, value = (_heads(x, heads) for x in (query.relu(), key.relu(), value))
+    value = nn.functional.pad(value, (0, 1), value=1.0)
+    y = query @ (key.mT @ value)
+    return (y[..., :-1] / (y[..., -1:] + 1e-15)).transpose(1, 2).flatten(2)
+
+
+def rotated(x, positions, heads, sizes, theta, interleaved):
+    x = _heads(x, heads)
+    if interleaved:
+        tables = [
+            get_1d_rotary_pos_embed(size, positions[:, i], theta, use_real=True, freqs_dtype=torch.float64)
+            for i, size in enumerate(sizes)
+        ]
+        cosines, sines = (torch.cat(parts, -1) for parts in zip(*tables))
+        y = apply_rotary_emb(x, (cosines.to(x.dtype), sines.to(x.dtype)))
+    else:
+        (size,) = sizes
+        angles = positions.double() * theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+        angles = torch.cat([angles, angles], -1)[None]
+        y, _ = apply_rotary_pos_emb(x, x, angles.cos().to(x.dtype), angles.sin().to(x.dtype))
+    return y.transpose(1, 2).flatten(2)
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, groups=1):
+    return nn.functional.conv2d(x, weight, bias, stride, padding, groups=groups)
+
+
+def pixel_shuffle(x, factor):
+    return nn.functional.pixel_shuffle(x, factor)
+
+
+def pixel_unshuffle(x, factor):
+    return nn.functional.pixel_unshuffle(x, factor)
+
+
+@torch.no_grad()
+def run(case: Case):
+    function = globals()[case.function.__name__]
+    return function(*map(torch.from_numpy, (*case.inputs, *case.weights)), **case.constants).numpy()

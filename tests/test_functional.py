@@ -1,0 +1,79 @@
+"""The operations of `functional` give PyTorch's numbers on both engines, and repeat shared rows where they meet."""
+
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+
+from functional_cases import CASES, Case
+from mindone.diffusers import engines
+from mindone.diffusers.engines.binding import InMemory, bind
+from mindone.diffusers.engines.cache import GraphCache
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "functional.npz")
+FLOAT32 = 2e-6  # of the largest value: float32 keeps 6e-8 of each term, and a few dozen are summed
+HALF = 2e-2  # bfloat16 rounds each number by up to 2⁻⁹; PyTorch itself is off by up to 9e-3 in it
+
+
+class Network(nn.Cell):
+    """A network of one operation."""
+
+    def __init__(self, case: Case, dtype: str = "float32"):
+        super().__init__()
+        self.function, self.constants = case.function, case.constants
+        self.weights = ms.ParameterTuple([ms.Parameter(ms.Tensor(x), f"p{i}") for i, x in enumerate(case.weights)])
+        for parameter, values in zip(self.weights, case.weights):
+            bind(parameter, InMemory(values.astype(dtype)))
+        self.dtype, self.graphs, self.passes = dtype, GraphCache(), []
+
+    def release_weights(self):
+        pass
+
+    def construct(self, *inputs):
+        return self.function(*inputs, *self.weights, **self.constants)
+
+
+@pytest.fixture(params=["openvino", "mindspore", "mindspore in graph mode"])
+def engine(request):
+    """Every claim holds in a recorded graph, op by op, and in a graph that MindSpore compiles."""
+    name, _, mode = request.param.partition(" ")
+    if mode:
+        ms.set_context(mode=ms.GRAPH_MODE)
+    yield engines.get(name)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+def run(engine, network: Network, case: Case) -> np.ndarray:
+    return engine.numpy(engine.run(network, *case.inputs))
+
+
+def assert_close(given: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    assert given.shape == expected.shape
+    np.testing.assert_allclose(given, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", FLOAT32), ("float16", HALF)])
+def test_operation_matches_reference(engine, name, dtype, tolerance):
+    assert_close(run(engine, Network(CASES[name], dtype), CASES[name]), GOLDEN[name], tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "repeated"),
+    [("modulated", 0), ("modulated_shared_timestep", 0), ("modulated_one_row", 1), ("modulated_shared_rows", 2)],
+)
+def test_shared_rows_are_repeated_once_where_they_meet_others(name, repeated):
+    """Those of what is modulated, and those of the shortcut beside it; a single row is broadcast with other axes."""
+    network, recorded = Network(CASES[name]), []
+    network.passes.append(lambda graph, _: recorded.extend(node.get_type_name() for node in graph.get_ops()))
+    run(engines.get("openvino"), network, CASES[name])
+    assert recorded.count("Concat") == repeated
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", CASES)
+def test_golden_numbers_are_the_references(name):
+    reference_functional = pytest.importorskip("reference_functional")
+    assert_close(GOLDEN[name], reference_functional.run(CASES[name]), 1e-6)
