@@ -30,7 +30,7 @@ from PIL import Image
 from serving import call, form, png, post, serving
 
 ANSWER_SECONDS, MORE_BYTES, HEALTH_SECONDS = 2.0, 100e6, 0.1
-"""What one request of at most a megabyte may cost on an idle server."""
+"""What one request of at most a megabyte may cost on an idle server, until it is answered or refused."""
 MORE_MEMORY = 1.3
 """How many times the memory of before may be held after a crowd has gone."""
 SIDE = 4096
@@ -102,11 +102,11 @@ def with_texts(*texts: tuple[str, bytes]) -> bytes:
     return whole[:end] + b"".join(chunks) + whole[end:]
 
 
-def picture(mode: str, kind: str = "PNG", side: int = SIDE) -> bytes:
+def picture(mode: str, kind: str = "PNG", side: int = SIDE, **options: object) -> bytes:
     """A large picture in a small file."""
     file = io.BytesIO()
     white = 255 if len(Image.new(mode, (1, 1)).getbands()) == 1 else "white"
-    Image.new(mode, (side, side), white).save(file, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    Image.new(mode, (side, side), white).save(file, kind, **({"lossless": True} if kind == "WEBP" else options))
     return file.getvalue()
 
 
@@ -133,11 +133,13 @@ def requests() -> Iterator[tuple[str, str, bytes, dict[str, str]]]:
     noted = in_base64(with_texts(*texts["60 compressed texts"]))
     drawn_from = {"init_images": [noted], "steps": 2, "width": 64, "height": 64}
     yield "the same to draw from", "/sdapi/v1/img2img", json.dumps(drawn_from).encode(), kind
-    pictures = [picture(mode) for mode in ("RGB", "L", "P", "1", "I;16", "RGBA")]
-    pictures += [picture("RGB", "JPEG"), picture("RGB", "WEBP"), picture("RGBA", "WEBP")]
+    pictures = [picture(mode) for mode in ("RGB", "L", "P", "1", "I;16", "LA", "RGBA")]
+    pictures += [picture("RGB", "JPEG"), picture("CMYK", "JPEG"), picture("RGB", "JPEG", progressive=True)]
+    pictures += [picture(mode, "WEBP", side) for mode in ("RGB", "RGBA") for side in (2_200, SIDE)]
     for content in pictures:
         with Image.open(io.BytesIO(content)) as opened:
-            what = f"{opened.format} of {SIDE}×{SIDE}, {opened.mode}"
+            what = f"{opened.format} of {opened.width}×{opened.height}, {opened.mode}"
+            what += ", progressive" if "progressive" in opened.info else ""
         body = {
             "init_images": [in_base64(content)],
             "mask": in_base64(picture("L")),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mindone.diffusers.server.refusals import Refusal
-from mindone.diffusers.server.uploads import open_upload
+from mindone.diffusers.server.uploads import Opening
 from mindone.diffusers.utils import fetching, images, load_image
 from mindone.diffusers.utils.images import PictureTooLarge, decode_picture
 
@@ -115,7 +115,7 @@ def test_the_server_reads_pictures_with_the_same_reader():
         (saved("PNG", NOISE)[:2000], 422),
     ):
         with pytest.raises(Refusal) as caught:
-            open_upload(content, "image", 4096)
+            Opening(4096).picture(content, "image")
         assert caught.value.status == status
 
 

@@ -30,7 +30,7 @@ from mindone.diffusers.server.queue import FairQueue, Full
 from mindone.diffusers.server.refusals import Cancelled, Refusal
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.ticket import Ticket
-from mindone.diffusers.server.uploads import open_upload
+from mindone.diffusers.server.uploads import Opening
 from tiny_pipelines import checkpoint, load
 
 DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "size": "64x64"}
@@ -197,7 +197,7 @@ def test_pictures_whose_exif_data_are_of_a_wrong_type_are_taken_all_the_same(ent
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + tags + b"\0\0\0\0"
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
-    assert open_upload(file.getvalue(), "image", 64).picture.size == (8, 8)
+    assert Opening(64).picture(file.getvalue(), "image").picture.size == (8, 8)
 
 
 # ---- the web user interface's ----------------------------------------------------------------------------------------
@@ -401,7 +401,7 @@ def test_bodies_and_pictures_are_bounded(client):
     }
     for what, (content, status) in given.items():
         with pytest.raises(Refusal) as refusal:
-            open_upload(content, "image", 4096)
+            Opening(4096).picture(content, "image")
         assert refusal.value.status == status, what
     answer = client.post("/sdapi/v1/img2img", json={"init_images": ["http://127.0.0.1/a.png"]})
     assert answer.status_code == 422

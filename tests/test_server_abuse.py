@@ -24,7 +24,7 @@ pytest.importorskip("uvicorn", reason="the [serve] extra is not installed")
 from live_server import serving, wait_for
 from mindone.diffusers.jobs import Job
 from mindone.diffusers.jobs.pictures import Pictures
-from mindone.diffusers.server import Settings, webui_api
+from mindone.diffusers.server import Settings
 from mindone.diffusers.server.connection import Door
 from mindone.diffusers.server.intake import Intake
 from mindone.diffusers.server.keys import Keys
@@ -34,6 +34,7 @@ from mindone.diffusers.server.run import run
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.ticket import Ticket
 from mindone.diffusers.server.turns import Turns
+from mindone.diffusers.server.uploads import Opening
 from tiny_pipelines import checkpoint
 
 DRAW = {"prompt": "a red cat", "steps": 2, "seed": 1, "size": "64x64"}
@@ -272,7 +273,7 @@ def test_pictures_wait_as_they_came_and_are_drawn_all_the_same():
 
 
 def test_a_picture_is_not_decoded_where_there_is_no_place_for_its_request(monkeypatch):
-    monkeypatch.setattr(webui_api, "open_upload", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(Opening, "picture", lambda *_: pytest.fail("it was decoded"))
     service = make_service(max_queue=1)
     with serving(service) as (_, port), busy(service):
         service.submit(ticket(service))
@@ -280,7 +281,7 @@ def test_a_picture_is_not_decoded_where_there_is_no_place_for_its_request(monkey
 
 
 def test_pictures_are_decoded_one_request_at_a_time(monkeypatch):
-    at_once, most, lock, opened = 0, 0, threading.Lock(), webui_api.open_upload
+    at_once, most, lock, opened = 0, 0, threading.Lock(), Opening.picture
 
     def counted(*given):
         nonlocal at_once, most
@@ -293,7 +294,7 @@ def test_pictures_are_decoded_one_request_at_a_time(monkeypatch):
             with lock:
                 at_once -= 1
 
-    monkeypatch.setattr(webui_api, "open_upload", counted)
+    monkeypatch.setattr(Opening, "picture", counted)
     service = make_service()
     with serving(service) as (_, port), busy(service):
         asking = [threading.Thread(target=post, args=(port, "/sdapi/v1/img2img", upload(600))) for _ in range(6)]

@@ -26,7 +26,7 @@ from .refusals import Cancelled, Refusal
 from .request import NOTHING_SENT, Control, Uploads, accepted, make_ticket, service_of
 from .service import Service
 from .ticket import Progress, Ticket, Wait
-from .uploads import from_base64, open_upload
+from .uploads import Opening, from_base64
 from .waiting import follow, result
 
 if TYPE_CHECKING:
@@ -138,15 +138,16 @@ async def _content(form: FormData, name: str) -> bytes | None:
 
 
 def _uploads(files: _Files, fields: EditFields, max_side: int) -> Uploads:
-    mask = None if files.mask is None else _where_transparent(open_upload(files.mask, "mask", max_side).picture)
-    image = open_upload(files.image, "image", max_side)  # only now: a mask takes copies of itself
-    return Uploads(image, mask, None if files.control is None else _control(files.control, fields, max_side))
+    opening = Opening(max_side)
+    mask = None if files.mask is None else _where_transparent(opening.mask(files.mask, "mask"))
+    image = opening.picture(files.image, "image")
+    return Uploads(image, mask, None if files.control is None else _control(files.control, fields, opening))
 
 
 def _uploads_of_text(fields: GenerationFields, max_side: int) -> Uploads:
     """The picture that a ControlNet is to follow."""
     content = from_base64(fields.control_image or "", "control_image")
-    return Uploads(control=_control(content, fields, max_side))
+    return Uploads(control=_control(content, fields, Opening(max_side)))
 
 
 def _follows(fields: ImageFields, has_picture: bool) -> bool:
@@ -157,8 +158,8 @@ def _follows(fields: ImageFields, has_picture: bool) -> bool:
     return has_picture
 
 
-def _control(content: bytes, fields: ImageFields, max_side: int) -> Control:
-    upload = open_upload(content, "control_image", max_side)
+def _control(content: bytes, fields: ImageFields, opening: Opening) -> Control:
+    upload = opening.picture(content, "control_image")
     return Control(upload, fields.control_kind, fields.control_scale)
 
 

@@ -62,12 +62,12 @@ class Uploads:
         Raises:
             ValueError: image and mask have different sizes, or the mask is all black.
         """
-        image = None if self.image is None else on_white(self.image.picture)
+        image = None if self.image is None else self.image.picture
         if image is not None and self.mask is not None:
             check_mask(image, self.mask)
         if self.control is None:
             return Pictures(image, self.mask)
-        return Pictures(image, self.mask, ((self.control.kind, on_white(self.control.picture.picture)),))
+        return Pictures(image, self.mask, ((self.control.kind, self.control.picture.picture),))
 
 
 def _no_pictures() -> Pictures:
@@ -209,12 +209,3 @@ def _field(message: str, names: Mapping[str, str]) -> str | None:
     """The field that a job's message begins with."""
     first = message.split(" ")[0]
     return names.get(first, first) if first in Job.model_fields else None
-
-
-def on_white(picture: Image.Image) -> Image.Image:
-    """A picture in RGB, without transparency."""
-    if picture.mode != "RGBA":
-        return picture if picture.mode == "RGB" else picture.convert("RGB")
-    white = Image.new("RGB", picture.size, "white")
-    white.paste(picture, mask=picture)
-    return white

@@ -9,13 +9,22 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from ..engines.cache import return_freed_memory
 from ..utils.images import PictureTooLarge, decode_picture
+from ..utils.picture_memory import plain_mode
 from .refusals import Refusal
+
+_BYTES_PER_PIXEL = 5.8
+"""What all pictures of a request may take for each pixel of the largest: four in RGB, one for a mask, and some more."""
+_SMALL = 2**24
+"""They may take that many bytes in any case: a megapixel, in any format and mode."""
+_TIMES_ITS_FILE = 32
+"""A picture may take that many times its file in any case: a photo takes about twenty, white paper a thousand."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture as it came, upright, in L, RGB or RGBA; ``name`` follows from its bytes and stands for it in a job."""
+    """A picture as it came, upright, in RGB or L; ``name`` follows from its bytes and stands for it in a job."""
 
     picture: Image.Image
     name: str
@@ -35,19 +44,57 @@ def from_base64(text: str, field: str) -> bytes:
         raise Refusal(422, f"{field} must be a picture in base64; addresses and paths are not read", field) from None
 
 
-def open_upload(content: bytes, field: str, max_side: int) -> Upload:
-    """Decode a picture without a second copy of it on the way.
+@dataclass
+class Opening:
+    """Opens the pictures of one request, within bounds for all of them together.
 
-    Raises:
-        Refusal: it is none, is animated, damaged, or larger than ``max_side``, which its header already tells.
+    Open a mask first: it takes copies of itself.
+
+    Args:
+        max_side: the most pixels of a side.
     """
-    try:
-        picture = decode_picture(content, field, max_side)
-    except ValueError as error:
-        raise Refusal(413 if isinstance(error, PictureTooLarge) else 422, str(error), field) from None
-    mode = "RGBA" if picture.has_transparency_data else "L" if picture.mode in ("1", "L") else "RGB"
-    upright: Image.Image = picture if picture.mode == mode else picture.convert(mode)
-    return Upload(upright, f"upload-{hashlib.sha256(content).hexdigest()[:12]}")
+
+    max_side: int
+    _held: int = 0
+
+    def picture(self, content: bytes, field: str) -> Upload:
+        """A picture on white.
+
+        Raises:
+            Refusal: it is none, is animated or damaged, is larger than ``max_side``, or would take too much memory; its
+                header already tells.
+        """
+        return_freed_memory()  # of what a mask was made of
+        picture = _on_white(self._decoded(content, field, "RGB"))
+        return_freed_memory()  # of what it was converted from
+        self._held += (1 if picture.mode == "L" else 4) * picture.width * picture.height
+        return Upload(picture, f"upload-{hashlib.sha256(content).hexdigest()[:12]}")
+
+    def mask(self, content: bytes, field: str) -> Image.Image:
+        """A mask in L, RGB or RGBA, of which one channel is to be kept; raises as `picture` does."""
+        mask = self._decoded(content, field, "L")
+        self._held += mask.width * mask.height
+        return mask
+
+    def _decoded(self, content: bytes, field: str, into: str) -> Image.Image:
+        together = max(_BYTES_PER_PIXEL * self.max_side**2, _SMALL)
+        most = max(together - self._held, _TIMES_ITS_FILE * len(content))
+        try:
+            picture = decode_picture(content, field, self.max_side, most, into)
+        except ValueError as error:
+            raise Refusal(413 if isinstance(error, PictureTooLarge) else 422, str(error), field) from None
+        mode = plain_mode(picture)
+        plain: Image.Image = picture if picture.mode == mode else picture.convert(mode)
+        return plain
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """A picture without transparency."""
+    if picture.mode != "RGBA":
+        return picture
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture)
+    return white
 
 
 def marked(mask: Image.Image) -> Image.Image:
@@ -55,7 +102,11 @@ def marked(mask: Image.Image) -> Image.Image:
 
     A mask that is drawn on a transparent ground says nothing by its colours.
     """
-    if mask.mode != "RGBA" or mask.getchannel("A").getextrema() == (255, 255):
-        return mask.convert("L")
+    if mask.mode != "RGBA":
+        grey: Image.Image = mask if mask.mode == "L" else mask.convert("L")
+        return grey
     opacity: Image.Image = mask.getchannel("A")
+    if opacity.getextrema() == (255, 255):
+        del opacity
+        return mask.convert("L")
     return opacity.point([255 if value > 128 else 0 for value in range(256)])

@@ -25,9 +25,9 @@ from .encoding import encoded, encoded_png, infotext_of
 from .png_info import png_info_of
 from .reading import ReadingRoute
 from .refusals import Refusal
-from .request import NOTHING_SENT, Sent, Uploads, accepted, client_of, make_ticket, on_white, service_of
+from .request import NOTHING_SENT, Sent, Uploads, accepted, client_of, make_ticket, service_of
 from .ticket import Ticket
-from .uploads import from_base64, marked, open_upload
+from .uploads import Opening, from_base64, marked
 from .waiting import result
 from .webui_fields import JOB_NAMES, Img2Img, Overrides, Picture, TextFields, Txt2Img
 
@@ -129,14 +129,15 @@ def _choice(request: Request, options: Overrides) -> Choice:
 
 
 def _uploads(fields: Img2Img, max_side: int) -> Uploads:
-    mask = _mask(fields, max_side) if fields.mask else None
-    image = open_upload(from_base64(fields.init_images[0], "init_images"), "init_images", max_side)
+    opening = Opening(max_side)
+    mask = _mask(fields, opening) if fields.mask else None
+    image = opening.picture(from_base64(fields.init_images[0], "init_images"), "init_images")
     if mask is not None:
         mask = stretched(mask, image.picture.size)
     if mask is not None and fields.inpaint_full_res:
         return Uploads(image, mask)  # the part that is drawn has the size's proportions
     fitted = _fitted(mask, fields).convert("L") if mask is not None and fields.resize_mode else mask
-    return Uploads(replace(image, picture=_fitted(on_white(image.picture), fields)), fitted)
+    return Uploads(replace(image, picture=_fitted(image.picture, fields)), fitted)
 
 
 def _fitted(picture: Image, fields: Img2Img) -> Image:
@@ -146,9 +147,9 @@ def _fitted(picture: Image, fields: Img2Img) -> Image:
     return (fill_whole if fields.resize_mode == 1 else fit_inside)(picture, fields.width, fields.height)
 
 
-def _mask(fields: Img2Img, max_side: int) -> Image:
-    """What is to be drawn anew in white. It is made before the picture is decoded, as it takes copies of itself."""
-    mask = marked(open_upload(from_base64(fields.mask, "mask"), "mask", max_side).picture)
+def _mask(fields: Img2Img, opening: Opening) -> Image:
+    """What is to be drawn anew in white."""
+    mask = marked(opening.mask(from_base64(fields.mask, "mask"), "mask"))
     if fields.inpainting_mask_invert:
         mask = ImageOps.invert(mask)
     blurred = mask.filter(ImageFilter.GaussianBlur(fields.blur))

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .fetching import fetch
 from .jpeg_scans import check_scans
+from .picture_memory import decoding_bytes
 from .png_texts import for_pixels
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -77,7 +78,9 @@ def _upright(picture: Image.Image, in_place: bool = False) -> Image.Image:
         return picture
 
 
-def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Image.Image:
+def decode_picture(
+    content: bytes, name: str, most_side: int = MOST_SIDE, most_bytes: float = math.inf, into: str = "RGB"
+) -> Image.Image:
     """A picture, upright, from the bytes of a file by anybody; it is decoded only if its header is within bounds.
 
     It is decoded once, without copies on the way, and without its texts and colour profile, which
@@ -88,9 +91,11 @@ def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Ima
             starts Ghostscript) or are read by code that few look at.
         name: what error messages call it.
         most_side: the most pixels of a side; `MOST_PICTURE_PIXELS` bound the area as well.
+        most_bytes: of memory, for what its format and mode take to decode and then to convert.
+        into: the mode that it will be converted to, RGB or L.
 
     Raises:
-        PictureTooLarge: its header names more pixels.
+        PictureTooLarge: its header names more pixels, or it would take more memory.
         ValueError: it is in no such format, is animated, is damaged, or is made to be slow.
     """
     try:
@@ -107,6 +112,7 @@ def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Ima
             raise PictureTooLarge(f"{name} is {size}; at most {_most(most_side)} is taken")
         if picture.format != "MPO" and getattr(picture, "n_frames", 1) != 1:
             raise ValueError(f"{name} is animated; give a picture that stands still")
+        _check_memory(picture, decoding_bytes(picture, content, into), most_bytes, name)
         picture.load()
     except UnidentifiedImageError:
         known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
@@ -119,7 +125,21 @@ def decode_picture(content: bytes, name: str, most_side: int = MOST_SIDE) -> Ima
 
 
 class PictureTooLarge(ValueError):
-    """A picture with too many pixels."""
+    """A picture with too many pixels, or one that takes too much memory."""
+
+
+def _check_memory(picture: Image.Image, bytes_per_pixel: float, most_bytes: float, name: str) -> None:
+    """Refuse a picture before it is decoded."""
+    pixels, in_rgb = picture.width * picture.height, 4
+    if bytes_per_pixel * pixels <= most_bytes:
+        return
+    side, taken = math.isqrt(max(int(most_bytes / bytes_per_pixel), 0)), bytes_per_pixel * pixels / 1e6
+    size = f"{picture.width}×{picture.height}"
+    otherwise = "send it as a PNG file in RGB, or " if in_rgb * pixels <= most_bytes else ""
+    raise PictureTooLarge(
+        f"{name} is a {picture.format} of {size} in {picture.mode}, which takes {taken:.3g} MB to decode; "
+        f"{otherwise}send at most {side}×{side}"
+    )
 
 
 def _most(side: int) -> str:
