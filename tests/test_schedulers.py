@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -399,12 +400,14 @@ def test_short_names_set_up_a_scheduler_on_the_checkpoints_noise_schedule() -> N
 def test_a_short_name_with_a_spacing_turns_it_on_and_others_off(name: str) -> None:
     method = SHORT_NAMES[name]
     cls = scheduler_class(method.class_name)
-    assert method.spaces_sigmas == ("use_karras_sigmas" in cls.defaults)
+    spaces_sigmas = "use_karras_sigmas" in cls.defaults
+    method_alone = re.sub("-(karras|exponential|beta)$", "", name)
+    assert (f"{method_alone}-karras" in SHORT_NAMES) == spaces_sigmas
     own = EulerDiscreteScheduler(**LATENT, use_beta_sigmas=True) if cls in KINDS else cls(use_beta_sigmas=True)
     scheduler = by_name(name, own.config)
     assert type(scheduler) is cls
     spacing = name.rpartition("-")[2]
-    if method.spaces_sigmas:
+    if spaces_sigmas:
         kept = spacing if spacing in ("karras", "exponential", "beta") else "beta"  # the checkpoint's own
         assert sigma_spacing(scheduler.config) == f"use_{kept}_sigmas"
 

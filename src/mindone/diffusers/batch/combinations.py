@@ -9,7 +9,7 @@ from itertools import islice, product
 
 from ..jobs import Job, PipelineKey
 from ..jobs.job import check_prompt
-from ..utils.files import shortened
+from ..utils.files import stem_of
 from .rows import MOST_ROWS, Row, why_no_json
 
 MOST_JOBS = MOST_ROWS
@@ -138,8 +138,7 @@ def identity(job: Job) -> str:
 
 def file_name(job: Job) -> str:
     """Where a job's image goes: a name that reads like the prompt, with the seed and what tells it from others."""
-    words = re.sub(r"[^\w]+", "-", job.prompt.lower()).strip("-_")
-    return f"{shortened(words[:40], _LONGEST_WORDS).rstrip('-_') or 'image'}-{job.seed}-{identity(job)}.png"
+    return f"{stem_of(job.prompt, 40, _LONGEST_WORDS)}-{job.seed}-{identity(job)}.png"
 
 
 def _with_seed(fields: Mapping[str, object]) -> Job:

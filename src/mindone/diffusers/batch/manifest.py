@@ -16,6 +16,7 @@ from ..utils.printable import shown
 from ..utils.types import Value
 from .combinations import file_name, identity
 from .outputs import Output
+from .queue import Outcome
 from .rows import why_no_json
 
 NAME = "manifest.jsonl"
@@ -70,15 +71,16 @@ class Manifest:
             self._log.close()
             raise
 
-    def add(self, job: Job, *, seconds: float | None, machine: str | None, tries: int, error: str | None) -> Record:
+    def add(self, outcome: Outcome, tries: int) -> Record:
         """Write down what became of a job, for good."""
+        job, seconds = outcome.job, outcome.seconds
         record = Record(
             id=identity(job),
-            file=None if error else file_name(job),
+            file=None if outcome.error else file_name(job),
             seconds=None if seconds is None else round(seconds, 4),
-            machine=machine,
+            machine=outcome.machine,
             tries=tries,
-            error=error,
+            error=outcome.error,
             finished=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             job=job.to_dict(),
         )
@@ -104,7 +106,7 @@ class Manifest:
                 if about is None:
                     continue
                 if is_new:
-                    self.add(job, seconds=_seconds(about.get("seconds")), machine=None, tries=1, error=None)
+                    self.add(Outcome(job, seconds=_seconds(about.get("seconds"))), tries=1)
             ids.add(id)
         return ids
 

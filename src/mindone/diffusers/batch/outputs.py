@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Protocol
 
 from ..utils.extras import needs
-from ..utils.files import atomic_write, check_folder, shortened
+from ..utils.files import atomic_write, check_folder, decoded, shortened
 
 fcntl: ModuleType | None
 try:
@@ -22,6 +22,7 @@ except ImportError:  # Windows
 LEFTOVER = re.compile(r"\..*\.[0-9a-f]{32}\.part")
 """The names of files that were being written when a process was killed."""
 
+_MEND = "fix the file or give another folder"
 _SECONDS_BETWEEN_WRITES = 10.0
 _SHARE_OF_WRITING = 0.05
 """A log is written again once writing takes less than this part of the time since the last write."""
@@ -72,21 +73,6 @@ def open_output(address: str | os.PathLike[str]) -> Output:
     if "://" not in text:
         return LocalFolder(Path(text))
     return RemoteFolder(text)
-
-
-def log_text(content: bytes, path: object) -> str:
-    """The text of a log.
-
-    Raises:
-        ValueError: it is not UTF-8; the message names the line.
-    """
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path}, line {line}: byte {error.start} is not UTF-8; fix the file or give another folder"
-        ) from None
 
 
 class LocalFolder:
@@ -162,7 +148,7 @@ class LocalLog:
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
         try:
-            self._text = log_text(whole, path)
+            self._text = decoded(whole, path, _MEND)
         except ValueError:
             self._file.close()
             raise
@@ -244,7 +230,7 @@ class RemoteLog:
 
     def __init__(self, folder: RemoteFolder, name: str):
         self._folder, self._name = folder, name
-        self._text = log_text(folder.read(name), f"{folder}/{name}") if name in folder.names() else ""
+        self._text = decoded(folder.read(name), f"{folder}/{name}", _MEND) if name in folder.names() else ""
         self._lines: list[str] = [line for line in self._text.split("\n") if line]
         self._is_written, self._written, self._took = True, time.monotonic(), 0.0
 

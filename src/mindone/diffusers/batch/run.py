@@ -115,6 +115,4 @@ def _write(result: Result, folder: Output, manifest: Manifest) -> Record:
             folder.write(file_name(outcome.job), outcome.png)
         except OSError as error:  # the others may fit
             outcome = replace(outcome, error=f"cannot write {file_name(outcome.job)}: {in_one_line(error)}")
-    return manifest.add(
-        outcome.job, seconds=outcome.seconds, machine=outcome.machine, tries=result.tries, error=outcome.error
-    )
+    return manifest.add(outcome, result.tries)

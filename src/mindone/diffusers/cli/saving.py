@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
 from pathlib import Path
 
@@ -33,8 +32,10 @@ class Destination:
     """
 
     def __init__(self, output: Path | None, job: Job, files: int):
+        from ..utils.files import stem_of
+
         self.is_new, self.files = output is None, files
-        self.output = Path(f"{_file_stem(job.prompt)}-{job.seed}.png") if output is None else output
+        self.output = Path(f"{stem_of(job.prompt, 60, _LONGEST_STEM)}-{job.seed}.png") if output is None else output
         _check(self.output)
         for path in self.paths:
             if path.is_dir():
@@ -100,14 +101,6 @@ def _written(path: Path, content: bytes, is_new: bool) -> Path:
         except FileExistsError:  # another process was faster
             if not is_new:
                 raise
-
-
-def _file_stem(prompt: str) -> str:
-    """A file name that reads like the prompt."""
-    from ..utils.files import shortened
-
-    words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")
-    return shortened(words[:60], _LONGEST_STEM).rstrip("-_") or "image"
 
 
 def _numbered(output: Path, files: int) -> list[Path]:

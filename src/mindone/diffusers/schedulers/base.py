@@ -168,8 +168,7 @@ class Scheduler(ConfiguredScheduler):
             if self.last_timestep is not None and steps > 1:
                 self._begin(self._layout_at(self._stretched(self.timesteps, self.last_timestep)))
         elif named[0] not in self.takes:
-            others = ", ".join(other for other, cls in Scheduler.library().items() if named[0] in cls.takes)
-            raise ValueError(f"{type(self).__name__} takes no custom {named[0]}; {others} do")
+            raise ValueError(f"{type(self).__name__} takes no custom {named[0]}; {_takers(named[0])} do")
         else:
             values = self._checked_custom(named[0], given[named[0]])
             steps = len(values) - (named[0] == "sigmas")
@@ -187,8 +186,7 @@ class Scheduler(ConfiguredScheduler):
     def _stretched(self, timesteps: np.ndarray, last: int) -> np.ndarray:
         """As many whole timesteps, from the first of these down to ``last``."""
         if "timesteps" not in self.takes:
-            others = ", ".join(other for other, cls in Scheduler.library().items() if "timesteps" in cls.takes)
-            raise ValueError(f"{type(self).__name__} takes no last_timestep; {others} do")
+            raise ValueError(f"{type(self).__name__} takes no last_timestep; {_takers('timesteps')} do")
         if not 0 <= last <= timesteps[0] - len(timesteps) + 1:
             most = int(timesteps[0]) - len(timesteps) + 1
             raise ValueError(f"last_timestep must be from 0 to {most} for {len(timesteps)} steps, got {last!r}")
@@ -363,6 +361,11 @@ class Scheduler(ConfiguredScheduler):
             limit = self._options["clip_sample_range"]
             return sample.clip(-limit, limit)
         return sample
+
+
+def _takers(argument: str) -> str:
+    """The schedulers whose ``set_timesteps`` takes it."""
+    return ", ".join(name for name, cls in Scheduler.library().items() if argument in cls.takes)
 
 
 def drawing_step(

@@ -91,22 +91,16 @@ class Setup(NamedTuple):
     """That interface's schedule type, where it has to be said."""
     is_automatic: bool
     """Whether that interface means this one by the schedule type ``Automatic``."""
-    spaces_sigmas: bool
-    """Whether the class has the ``use_…_sigmas``, each of which is a short name of its own."""
 
 
 def _setups(class_name: str, method: ShortName) -> dict[str, Setup]:
     """A method as it is, and for each spacing of σ that it has."""
-    spaces, sampler = method.automatic is not None, method.sampler or method.name
-    setups = {
-        method.name: Setup(
-            class_name, method.options, sampler, "Uniform" if method.automatic else "", not method.automatic, spaces
-        )
-    }
-    for spacing in SIGMA_SPACINGS if spaces else ():
+    sampler, schedule = method.sampler or method.name, "Uniform" if method.automatic else ""
+    setups = {method.name: Setup(class_name, method.options, sampler, schedule, not method.automatic)}
+    for spacing in () if method.automatic is None else SIGMA_SPACINGS:
         options = {**method.options, **{f"use_{each}_sigmas": each == spacing for each in SIGMA_SPACINGS}}
         setups[f"{method.name}-{spacing}"] = Setup(
-            class_name, options, sampler, spacing.capitalize(), method.automatic == spacing, True
+            class_name, options, sampler, spacing.capitalize(), method.automatic == spacing
         )
     return setups
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from . import registry
+
 SPACINGS = ("linspace", "leading", "trailing")
 FINAL_SIGMAS = ("zero", "sigma_min")
-SIGMA_SPACINGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+SIGMA_SPACINGS = tuple(f"use_{name}_sigmas" for name in registry.SIGMA_SPACINGS)
 
 
 def spaced_timesteps(

@@ -86,6 +86,12 @@ def _name(temporary: Path, target: Path) -> None:
         temporary.unlink()
 
 
+def stem_of(text: str, letters: int, size: int) -> str:
+    """A file's name that reads like a text: at most so many letters, and bytes, of it."""
+    words = re.sub(r"[^\w]+", "-", text.lower()).strip("-_")
+    return shortened(words[:letters], size).rstrip("-_") or "image"
+
+
 def shortened(name: str, size: int) -> str:
     """The beginning of a file's name, at most ``size`` bytes: systems count bytes, not letters."""
     return os.fsencode(name)[:size].decode(errors="ignore")
@@ -146,14 +152,7 @@ def read_json(path: str | os.PathLike[str]) -> Value:
         FileNotFoundError: there is no such file.
         ValueError: the file is no UTF-8 JSON; the message names the file and the line.
     """
-    path = Path(path)
-    check_file(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not JSON: byte {error.start} is not UTF-8; fetch or export the file again"
-        ) from None
+    text = read_utf8(path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -216,13 +215,20 @@ def read_utf8(path: str | os.PathLike[str]) -> str:
     file = Path(path)
     check_file(file)
     content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    return decoded(content, file, "export the file again as UTF-8")
+
+
+def decoded(content: bytes, path: object, advice: str) -> str:
+    """A file's content as text.
+
+    Raises:
+        ValueError: it is not UTF-8; the message names the line, and ends with the advice.
+    """
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{file}, line {line}: byte {error.start} is not UTF-8; export the file again as UTF-8"
-        ) from None
+        raise ValueError(f"{path}, line {line}: byte {error.start} is not UTF-8; {advice}") from None
 
 
 def write_json(path: str | os.PathLike[str], obj: Value) -> None:

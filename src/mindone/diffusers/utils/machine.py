@@ -15,7 +15,10 @@ from .. import __version__
 def machine() -> dict[str, object]:
     """The processor, its cores that this process may use, the memory in bytes, the system, and how busy it is."""
     return {
-        "cpu": _cpu(),
+        "cpu": _cpu_says("model name", "hardware", "cpu model")
+        or platform.processor()
+        or platform.machine()
+        or "unknown",
         "cores": _usable_cores(),
         "memory": total_memory(),
         "system": _system(),
@@ -58,13 +61,8 @@ _INSTRUCTION_SETS = (
 
 def instruction_sets() -> tuple[str, ...]:
     """The processor's instruction sets that networks gain from; none where the system does not tell."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip().lower() in ("flags", "features"):
-                return tuple(each for each in _INSTRUCTION_SETS if each in value.split())
-    return ()
+    has = _cpu_says("flags", "features").split()
+    return tuple(each for each in _INSTRUCTION_SETS if each in has)
 
 
 @functools.cache
@@ -83,14 +81,15 @@ def reset_peak_memory() -> bool:
     return True
 
 
-def _cpu() -> str:
+def _cpu_says(*names: str) -> str:
+    """What Linux says first of the processor under one of these names; empty where it says nothing."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")
-            if name.strip().lower() in ("model name", "hardware", "cpu model"):
+            if name.strip().lower() in names:
                 return value.strip()
-    return platform.processor() or platform.machine() or "unknown"
+    return ""
 
 
 def _usable_cores() -> int:
