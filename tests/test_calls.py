@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mindone.diffusers import LatentConsistencyModelPipeline
-from mindone.diffusers.pipelines.auto import PIPELINES
+from mindone.diffusers.pipelines.auto import pipelines
 from mindone.diffusers.pipelines.calls import Arguments, Ending, Prompt, Sampled, Shown, Steps, TextCall, argument
 from mindone.diffusers.pipelines.output import StableDiffusionPipelineOutput
 from mindone.diffusers.pipelines.signatures import published
@@ -21,18 +21,18 @@ GOLDEN = json.loads((Path(__file__).parent / "golden" / "published_calls.json").
 
 
 def test_every_pipeline_has_a_published_order():
-    assert GOLDEN.keys() == PIPELINES.keys()
+    assert GOLDEN.keys() == pipelines().keys()
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_arguments_stand_in_the_published_order_with_their_defaults(name):
-    parameters = [*inspect.signature(PIPELINES[name].__call__).parameters.values()][1:]
+    parameters = [*inspect.signature(pipelines()[name].__call__).parameters.values()][1:]
     assert [(each.name, repr(each.default)) for each in parameters] == [*GOLDEN[name].items()]
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_every_argument_has_a_type_and_help(name):
-    call = PIPELINES[name].__call__
+    call = pipelines()[name].__call__
     signature, help = inspect.signature(call), inspect.getdoc(call)
     assert list(call.__annotations__) == [*GOLDEN[name], "return"]
     assert all(each.annotation is not inspect.Parameter.empty for each in [*signature.parameters.values()][1:])

@@ -170,9 +170,9 @@ def test_a_safety_checker_that_nobody_prepares_pictures_for_is_refused_before_th
 
 
 def test_every_component_of_every_pipeline_has_its_capability():
-    from mindone.diffusers.pipelines.auto import PIPELINES
+    from mindone.diffusers.pipelines.auto import pipelines
 
-    for pipeline in PIPELINES.values():
+    for pipeline in pipelines().values():
         assert {*pipeline.required_components, *pipeline.optional_components} <= CAPABILITIES.keys()
 
 

@@ -33,6 +33,11 @@ def register(family: Family) -> Family:
     return family
 
 
+def forget(name: str) -> None:
+    """Make a registered family unknown again."""
+    _OWN.pop(name, None)
+
+
 def families() -> Iterator[Family]:
     """All families: the library's, then those that were registered."""
     yield from (load(path) for path in LIBRARY.values())
