@@ -86,7 +86,7 @@ def test_a_task_is_a_dataclass_and_a_line(pipe):
     mine.set_progress_bar_config(disable=True)
 
     def look(pipe, step, timestep, tensors):
-        hours.append(pipe._own_run().tensors["latents_at"])
+        hours.append(pipe.runs.own().tensors["latents_at"])
 
     options = {"generator": np.random.default_rng(0), "output_type": "np"}
     made = mine(PROMPT, 17, callback_on_step_end=look, **options).images

@@ -49,7 +49,7 @@ UPWARDS = {("pipelines.tuning", "jobs"), ("pipelines.tuning", "tune")}
 CIRCLES = [
     {
         "jobs.stacks",
-        "pipelines.base",
+        "pipelines.published",
         "pipelines.tuning",
         "tune.costs",
         "tune.front",

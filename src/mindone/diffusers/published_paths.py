@@ -46,7 +46,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "StableDiffusionLoraLoaderMixin": "pipelines.published:PublishedPipeline",
         "StableDiffusionXLLoraLoaderMixin": "pipelines.published:PublishedPipeline",
     },
-    "loaders.single_file": {"FromSingleFileMixin": "pipelines.from_file:SingleFilePipeline"},
+    "loaders.single_file": {"FromSingleFileMixin": "pipelines.published:PublishedPipeline"},
     "loaders.textual_inversion": {"TextualInversionLoaderMixin": "pipelines.published:PublishedPipeline"},
     "models.auto_model": {"AutoModel": "pipelines.auto_model"},
     "models.autoencoders.autoencoder_kl": {

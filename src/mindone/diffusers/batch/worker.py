@@ -17,7 +17,7 @@ from ..utils.machine import keep_to_cores
 from .queue import TRIES, Outcome
 
 if TYPE_CHECKING:
-    from ..pipelines.base import Pipeline
+    from ..pipelines.published import PublishedPipeline as Pipeline
 
 
 class Worker:

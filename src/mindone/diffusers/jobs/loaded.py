@@ -11,7 +11,7 @@ from .job import PipelineKey
 from .run import load
 
 if TYPE_CHECKING:
-    from ..pipelines.base import Pipeline
+    from ..pipelines.published import PublishedPipeline as Pipeline
 
 
 _SHARE = 2

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..acceleration.int8.config import Int8Config
-    from ..pipelines.base import Pipeline
     from ..pipelines.components import Component
     from ..pipelines.denoising import StepCallback
+    from ..pipelines.published import PublishedPipeline as Pipeline
     from ..utils.types import Value
     from .pictures import Pictures
 

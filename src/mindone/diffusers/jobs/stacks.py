@@ -18,7 +18,7 @@ from .profile import Settings
 from .steps import scheduler_for
 
 if TYPE_CHECKING:
-    from ..pipelines.base import Pipeline
+    from ..pipelines.published import PublishedPipeline as Pipeline
 
 
 class Stacks:
@@ -130,7 +130,7 @@ class Stacks:
 
     def _computing_in(self, network: Model, dtype: str) -> Model:
         """The network if it computes in what the pipeline has it compute in at ``dtype``, else its twin that does."""
-        wanted = self.pipe._dtype_of(type(network).__name__, network.config, dtype)
+        wanted = self.pipe.dtype_of(type(network).__name__, network.config, dtype)
         if network.dtype == wanted:
             return network
         return self._once((id(network), wanted), lambda: twin(network, wanted))

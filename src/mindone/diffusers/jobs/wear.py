@@ -20,7 +20,7 @@ from .profile import Profile, load_profile
 from .stacks import Stacks
 
 if TYPE_CHECKING:
-    from ..pipelines.base import Pipeline
+    from ..pipelines.published import PublishedPipeline as Pipeline
 
 logger = get_logger(__name__)
 

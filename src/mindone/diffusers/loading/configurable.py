@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -87,7 +87,7 @@ class Configurable:
 
     def to_json_string(self) -> str:
         """The config as its file holds it."""
-        return json.dumps(self._saved_config(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return json_text(self._saved_config())
 
     def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
         """Write the config to a file."""
@@ -101,11 +101,7 @@ class Configurable:
             push_to_hub: also upload it, as the repository ``repo_id`` (the folder's name when not given).
             upload: ``repo_id`` and the other arguments of ``push_to_hub``.
         """
-        check_upload(upload)
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
-        self.to_json_file(Path(save_directory) / self.config_name)
-        if push_to_hub:
-            upload_folder(save_directory, upload.pop("repo_id", Path(save_directory).name), **upload)
+        save_values(self._saved_config(), Path(save_directory) / self.config_name, push_to_hub, **upload)
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value
@@ -121,16 +117,39 @@ class Configurable:
             upload: ``commit_message``, ``private``, ``token``, ``create_pr``, ``subfolder``; and what
                 ``save_pretrained`` takes for weights: ``safe_serialization``, ``variant``, ``max_shard_size``.
         """
-        check_upload({name: value for name, value in upload.items() if name not in _SAVING})
-        saving = {name: upload.pop(name) for name in _SAVING if name in upload}
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, **saving)
-            return upload_folder(folder, repo_id, **upload)
+        return push_saved(self.save_pretrained, repo_id, **upload)
 
     def _saved_config(self) -> dict[str, object]:
         """The config as JSON values, without what says how this object came to be."""
-        values = {key: _as_json(value) for key, value in self.config.items() if key != "_use_default_values"}
-        return values | {"_class_name": type(self).__name__}
+        return json_values(self.config) | {"_class_name": type(self).__name__}
+
+
+def json_values(config: Mapping[str, object]) -> dict[str, object]:
+    """A config as JSON values, without what says how its object came to be."""
+    return {key: _as_json(value) for key, value in config.items() if key != "_use_default_values"}
+
+
+def json_text(config: Mapping[str, object]) -> str:
+    """A config as its file holds it."""
+    return json.dumps(json_values(config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def save_values(values: Mapping[str, object], file: Path, push_to_hub: bool, **upload: Value) -> None:
+    """Write a config to its file; the arguments are those of `Configurable.save_config`."""
+    check_upload(upload)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, dict(values))
+    if push_to_hub:
+        upload_folder(file.parent, upload.pop("repo_id", file.parent.name), **upload)
+
+
+def push_saved(save: Callable[..., None], repo_id: str, **upload: Value) -> str:
+    """Upload what ``save(folder)`` writes; the arguments are those of `Configurable.push_to_hub`."""
+    check_upload({name: value for name, value in upload.items() if name not in _SAVING})
+    saving = {name: upload.pop(name) for name in _SAVING if name in upload}
+    with tempfile.TemporaryDirectory() as folder:
+        save(folder, **saving)
+        return upload_folder(folder, repo_id, **upload)
 
 
 def _as_json(value: object) -> object:

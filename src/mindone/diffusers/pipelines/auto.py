@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 from ..families.family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT
 from ..families.registry import class_name, families, family_of, load
 from ..loading.fields import listed
-from .base import Pipeline
 from .components import INDEX_NAME, Component
+from .published import PublishedPipeline
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Kind = type[Pipeline]
+Kind = type[PublishedPipeline]
 
 
 def pipelines() -> dict[str, Kind]:
@@ -23,20 +23,23 @@ def pipelines() -> dict[str, Kind]:
     return {class_name(path): load(path) for path in paths}
 
 
-class DiffusionPipeline(Pipeline):
+class DiffusionPipeline(PublishedPipeline):
     """``DiffusionPipeline.from_pretrained`` makes the pipeline that the checkpoint's ``model_index.json`` names."""
 
     @classmethod
-    def _class_for(cls, index: Mapping[str, object]) -> Kind:  # type: ignore[override]
+    def plan(  # type: ignore[override]
+        cls, index: Mapping[str, object], given: Mapping[str, object]
+    ) -> tuple[Kind, dict[str, str]]:
+        """See `PublishedPipeline`: the class is the one that ``model_index.json`` names."""
         name, known = str(index.get("_class_name")), pipelines()
         if name not in known:
             here = listed(known, room=300)
             raise ValueError(f"{INDEX_NAME}: _class_name is {name:.80}, which is not known here; known are {here}")
-        return known[name]
+        return known[name].plan(index, given)
 
     @classmethod
-    def _keywords(cls) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for pipeline in pipelines().values() for name in pipeline._keywords()))
+    def keywords(cls) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for pipeline in pipelines().values() for name in pipeline.keywords()))
 
 
 class AutoPipeline(DiffusionPipeline):
@@ -64,12 +67,13 @@ class AutoPipeline(DiffusionPipeline):
         return load(tasks[task])  # type: ignore[no-any-return]
 
     @classmethod
-    def _plan(  # type: ignore[override]
+    def plan(  # type: ignore[override]
         cls, index: Mapping[str, Component], given: Mapping[str, Component]
     ) -> tuple[Kind, dict[str, str]]:
+        """See `PublishedPipeline`: the class is that for the task, of the family that ``model_index.json`` names."""
         name, saved = str(index.get("_class_name")), index.get("controlnet") or [None]
         kind = cls._for_task(name, given.get("controlnet", saved[0]) is not None)
-        return super()._plan({**index, "_class_name": kind.__name__}, given)
+        return super().plan({**index, "_class_name": kind.__name__}, given)
 
     @classmethod
     def from_pipe(cls, pipeline: Component, **components: Component) -> Self:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ..families.capability import NETWORK, Capability
 from ..families.family import Family
+from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
 from .components import Component
 
 CAPABILITIES: Mapping[str, Capability] = {
@@ -31,6 +32,21 @@ CAPABILITIES: Mapping[str, Capability] = {
     "depth_estimator": Capability("a depth estimator: a function of pixel values", is_called=True),
 }
 """By the component's name, for what families share. One that neither this nor the family lists may be anything."""
+
+
+def accepted(pipeline: str, family: Family, name: str, component: Component) -> Component:
+    """A component as a pipeline keeps it: of a list of ControlNets what runs them all; see `check_component`.
+
+    Raises:
+        ValueError: it is of a wrong kind.
+    """
+    if name == "controlnet":
+        if component is None:
+            raise ValueError(f"{pipeline} needs a controlnet: a ControlNetModel, or a list of them")
+        if isinstance(component, (list, tuple)):
+            component = MultiControlNetModel(component)
+    check_component(pipeline, family, name, component)
+    return component
 
 
 def check_component(pipeline: str, family: Family, name: str, component: Component) -> None:

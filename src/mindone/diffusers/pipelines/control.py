@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from ..engines import Array, Input
 from ..families.stable_diffusion.controlnet import ControlNetModel
 from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
-from .base import Pipeline
 from .calls import Arguments, Scales
 from .components import Component
 from .image_processor import ImageInput, VaeImageProcessor
 from .inpainting import Inpainting
+from .pipeline import Pipeline
 from .regions import Box
 from .run import Run, Step
 from .starts import FromImage, FromNoise, Guide, image_processor
@@ -179,26 +179,6 @@ class Controls:
         if is_shallow:
             return {"down_block_additional_residuals": tuple(total)}
         return {"down_block_additional_residuals": tuple(total[:-1]), "mid_block_additional_residual": total[-1]}
-
-
-class WithControlNet:
-    """Mixed into pipelines that follow pictures: ``controlnet`` is a `ControlNetModel` or a `MultiControlNetModel`."""
-
-    controlnet: Component
-
-    def _accept(self, name: str, component: Component) -> Component:
-        if name == "controlnet":
-            if component is None:
-                raise ValueError(f"{type(self).__name__} needs a controlnet: a ControlNetModel, or a list of them")
-            if isinstance(component, (list, tuple)):
-                component = MultiControlNetModel(component)
-        return super()._accept(name, component)  # type: ignore[misc]
-
-    def _networks(self) -> list[Component]:
-        others: list[Component] = super()._networks()  # type: ignore[misc]
-        if isinstance(self.controlnet, MultiControlNetModel):
-            others += self.controlnet.nets
-        return others
 
 
 def nets_of(pipe: Component) -> Sequence[ControlNetModel]:

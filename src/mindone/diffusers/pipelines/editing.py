@@ -9,10 +9,10 @@ from ..adapters.ip_adapter import NetworkIPAdapters
 from ..engines import Array
 from ..loading.clip_image_processor import pixel_values_of
 from . import checks
-from .base import Pipeline
 from .components import Component
 from .image_processor import resize_bicubic
 from .noise import initial_latents
+from .pipeline import Pipeline
 from .run import Run
 from .starts import (
     Floats,

@@ -13,10 +13,10 @@ from PIL import Image
 from ..engines import Array
 from ..schedulers.base import draw_noise
 from . import checks
-from .base import Pipeline
 from .calls import Arguments
 from .image_processor import ImageInput, Images, VaeImageProcessor, resize_nearest
 from .noise import initial_latents
+from .pipeline import Pipeline
 from .regions import Box, filled_from_around, fit_inside, masked_region, paste_drawn
 from .run import Run
 from .spans import choose_span
@@ -24,7 +24,6 @@ from .starts import (
     Floats,
     Shape,
     Start,
-    WithImageProcessor,
     check_channels,
     check_divides,
     encoded,
@@ -32,15 +31,6 @@ from .starts import (
     latents_shape,
     repeat_rows,
 )
-
-
-class WithMaskProcessor(WithImageProcessor):
-    """Mixed into inpainting pipelines."""
-
-    @property
-    def mask_processor(self: Pipeline) -> VaeImageProcessor:  # type: ignore[misc]
-        """What turns masks into zeros and ones."""
-        return mask_processor(self)
 
 
 class Inpainting(Start):

@@ -1,47 +1,58 @@
-"""What scripts written for the published API ask of any pipeline, beyond what `base.Pipeline` needs for itself."""
+"""The published names of pipelines: each method and attribute that scripts know, forwarded to what does the work."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
-from typing import TYPE_CHECKING, ClassVar, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..acceleration.int8 import Int8Config
 from ..adapters.image_prompts import IPAdapters
-from ..adapters.loras import NETWORKS, Loras
+from ..adapters.loras import Loras
 from ..adapters.unet_loras import UNet2DConditionModel as UNet2DConditionModel  # with its methods for LoRAs
 from ..adapters.words import Words
 from ..engines import Array, Engine
-from ..loading.config import Config
-from ..loading.configurable import Configurable, split_config
+from ..loading.config import Config, read_generation_config
+from ..loading.configurable import json_text, json_values, push_saved, save_values, split_config
+from ..loading.dtypes import parse_dtype
 from ..loading.hub import Source
-from ..loading.tokenizer import CLIPTokenizer
-from ..models.base import Model
-from ..models.clip_text import CLIPTextModel
+from ..loading.hub_files import FileSource
+from ..loading.save_weights import check_upload, require_safe
+from ..loading.single_file import open_single_file
+from ..loading.upload import upload_folder
 from ..schedulers.base import Generators, draw_noise
+from ..utils.files import write_json
 from ..utils.nearest import nearest
 from ..utils.types import Value
-from .absent import METHODS
+from .absent import METHODS, take_meaningless
 from .components import INDEX_NAME, Component, component_classes, published_names
-from .image_processor import decode_latents, to_pil
+from .folders import check_keywords, load_folder, save_folder
+from .from_file import index_of, load_components
+from .image_processor import VaeImageProcessor, decode_latents, to_pil
+from .inpainting import mask_processor
+from .pipeline import Pipeline, engine_of
 from .predictors import guidance_scale_embedding
-from .run import step_options
+from .run import Runs, step_options
 from .safety import blacken_unsafe
+from .spans import keep_from, keep_last
+from .starts import image_processor
+from .tuning import Tuning
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from ..acceleration.caches import CacheConfig
 
 
 M = TypeVar("M")
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def forwarded(
@@ -69,39 +80,40 @@ def forwarded(
     return call
 
 
-class PublishedPipeline(Configurable):
-    """Mixed into `base.Pipeline`."""
+class OfRuns(Generic[T]):
+    """An attribute of a pipeline that is a setting of its runs; see `run.Runs` for which run.
+
+    Args:
+        name: its name in `run.Settings`.
+        about: what it is.
+        changes: whether it may be set in the middle of a run.
+    """
+
+    def __init__(self, name: str, about: str, changes: bool = False):
+        self.name, self.__doc__, self.changes = name, about, changes
+
+    @overload
+    def __get__(self, pipe: None, owner: type[Pipeline]) -> OfRuns[T]: ...
+    @overload
+    def __get__(self, pipe: Pipeline, owner: type[Pipeline]) -> T: ...
+    def __get__(self, pipe: Pipeline | None, owner: type[Pipeline]) -> OfRuns[T] | T:
+        if pipe is None:
+            return self
+        value: T = pipe.runs.read(self.name)
+        return value
+
+    def __set__(self, pipe: Pipeline, value: T) -> None:
+        if not self.changes:
+            raise AttributeError(f"{type(pipe).__name__}.{self.name} cannot be set: a run counts it itself")
+        pipe.runs.write(self.name, value)
+
+
+class PublishedPipeline(Pipeline, Tuning):
+    """A pipeline with its published names. What they do is done by the pipeline's parts and by functions."""
 
     config_name = INDEX_NAME
-    required_components: ClassVar[tuple[str, ...]]
-    optional_components: ClassVar[tuple[str, ...]]
-    callback_tensors: ClassVar[tuple[str, ...]]
-    own_settings: Config
-    """The pipeline's own entries of ``model_index.json``."""
-    name_or_path: str = ""
-    """What `from_pretrained` was given."""
-    engine: Engine
-    generation_config: Config
-    caches: Sequence[CacheConfig] | None
-    _offloads: bool
-    _progress_bar_options: dict[str, Value]
-    denoiser: Component
-    vae: Component
-    scheduler: Component
-    image_encoder: Component
-    feature_extractor: Component
-
-    if TYPE_CHECKING:
-
-        def __init__(self, *components: Component, **more: Component) -> None: ...
-        @property
-        def components(self) -> dict[str, Component]: ...
-        def _networks(self) -> list[Component]: ...
-        def enable_flash_sdp(self, enabled: bool = True) -> None: ...
-        @property
-        def vae_scale_factor(self) -> int: ...
-        @classmethod
-        def _keywords(cls) -> tuple[str, ...]: ...
+    ignore_for_config: ClassVar[list[str]] = []
+    has_compatibles: ClassVar[bool] = False
 
     if not TYPE_CHECKING:
 
@@ -109,10 +121,14 @@ class PublishedPipeline(Configurable):
             reason = f": {METHODS[name]}" if name in METHODS else ""
             raise AttributeError(f"{type(self).__name__} has no {name}{reason}", name=name, obj=self)
 
+    def __repr__(self) -> str:
+        parts = [f"  {name}: {type(component).__name__}" for name, component in self.components.items() if component]
+        return "\n".join([f"{type(self).__name__} ({self.dtype}, engine {self.engine.name})", *parts])
+
     def __copy__(self) -> Self:
-        """Another pipeline with the same components and runs."""
+        """Another pipeline with the same components, and runs of its own."""
         made = type(self).__new__(type(self))
-        made.__dict__.update(self.__dict__)
+        made.__dict__.update(self.__dict__, runs=Runs())
         return made
 
     def __reduce__(self) -> str:
@@ -127,10 +143,148 @@ class PublishedPipeline(Configurable):
         """What a step callback may ask for, under the name that published scripts look it up by."""
         return list(self.callback_tensors)
 
+    # ---- loading and saving ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | os.PathLike[str],
+        *,
+        mindspore_dtype: object = None,
+        use_safetensors: bool = True,
+        variant: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        engine: Engine | str | None = None,
+        quantization_config: Int8Config | None = None,
+        **components: Component,
+    ) -> Self:
+        """Load a pipeline from a folder in the published layout, a bundled checkpoint's name, or a hub id.
+
+        Args:
+            path_or_id: a folder with ``model_index.json``, ``icons`` and the like, or ``owner/name`` on the hub.
+            mindspore_dtype: float32 (the default), float16 or bfloat16, as a MindSpore type or a string.
+            use_safetensors: must be true; pickled checkpoints can run code and are not read.
+            variant: ``"fp16"`` reads ``….fp16.safetensors``.
+            revision, cache_dir, local_files_only, token: as in huggingface_hub.
+            engine: ``"auto"``, ``"openvino"`` or ``"mindspore"``; None asks the environment variable MINDONE_ENGINE.
+            quantization_config: `Int8Config()` brings the denoising network, or what else it names, to int8 while
+                loading, which draws a few prompts; an int8 checkpoint's folder needs none.
+            components: components (``vae=…``, ``scheduler=…``) to use instead of the checkpoint's, which are then not
+                loaded; ``safety_checker=None`` goes without. Also the pipeline's own settings.
+
+        Raises:
+            ValueError: a wrong argument, an unknown class, or a broken file.
+            FileNotFoundError: no such checkpoint, or a part of it is missing.
+        """
+        _require_safetensors(use_safetensors)
+        dtype = parse_dtype(mindspore_dtype)
+        components = take_meaningless(components)
+        check_keywords(cls, components)
+        source = Source(path_or_id, revision, cache_dir, local_files_only, token)
+        pipe = load_folder(cls, source, dtype, variant, engine_of(engine), quantization_config, components)
+        pipe.name_or_path = os.fspath(path_or_id)
+        return pipe
+
+    @classmethod
+    def from_single_file(
+        cls,
+        path_or_address: str | os.PathLike[str],
+        *,
+        mindspore_dtype: object = None,
+        config: str | os.PathLike[str] | None = None,
+        original_config: str | os.PathLike[str] | None = None,
+        prediction_type: str | None = None,
+        scaling_factor: float | None = None,
+        extract_ema: bool = False,
+        use_safetensors: bool = True,
+        variant: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        engine: Engine | str | None = None,
+        **components: Component,
+    ) -> Self:
+        """Load a pipeline from one ``.safetensors`` file in the original layout, as model-sharing sites have them.
+
+        The architecture is read off the tensors' names and shapes; without a safety checker, which no such file has.
+
+        Args:
+            path_or_address: the file, or its address on the hub such as
+                ``https://huggingface.co/owner/name/blob/main/file.safetensors``.
+            mindspore_dtype, engine, use_safetensors, cache_dir, local_files_only, token: as in ``from_pretrained``.
+            config: a folder, a bundled checkpoint's name, or a hub id, whose configs and tokenizers replace what the
+                file's tensors tell.
+            original_config, prediction_type, scaling_factor, extract_ema: what the file leaves open; see
+                `loading.single_file.open_single_file`.
+            variant: taken for published scripts, and without meaning: the path says which file it is.
+            revision: which branch, tag or commit of ``config`` on the hub.
+            components: components to use instead of the file's, or because it has none: files of a denoiser alone, or
+                without an autoencoder, are published, too. The tokenizer of a text encoder that is given is CLIP's.
+
+        Raises:
+            ValueError: a wrong argument, a pickle, or an architecture that is not known (its tensors are named).
+            FileNotFoundError: no such file.
+        """
+        _require_safetensors(use_safetensors)
+        dtype = parse_dtype(mindspore_dtype)
+        check_keywords(cls, components, "from_single_file")
+        chosen_engine = engine_of(engine)
+        file = FileSource(path_or_address, None, cache_dir, local_files_only, token).only_file()
+        folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
+        single = open_single_file(
+            file,
+            config=folder,
+            original_config=original_config,
+            prediction_type=prediction_type,
+            scaling_factor=scaling_factor,
+            extract_ema=extract_ema,
+        )
+        index = index_of(single, components)
+        pipeline, classes = cls.plan(index, components)
+        check_keywords(pipeline, components, "from_single_file")
+        loaded = load_components(single, pipeline, classes, dtype, components)
+        settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
+        pipe = pipeline(**{**settings, **loaded, **components}, engine=chosen_engine)
+        if single.config_folder is not None:
+            pipe.generation_config = read_generation_config(single.config_folder)
+        return pipe
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        push_to_hub: bool = False,
+        **upload: Value,
+    ) -> None:
+        """Write the pipeline to a folder in the published layout, which diffusers loads as well.
+
+        Args:
+            save_directory: the folder, which is made when missing.
+            safe_serialization: must be true; pickle files are not written.
+            variant: ``"fp16"`` names the networks' files ``….fp16.safetensors``; it converts nothing.
+            max_shard_size: how much of a network goes into one file, such as ``"2GB"``.
+            push_to_hub, upload: as in `save_config`.
+
+        Raises:
+            ValueError: an argument that cannot be honoured, or a component that cannot be saved.
+        """
+        require_safe(safe_serialization)
+        check_upload(upload)
+        root = Path(save_directory)
+        save_folder(self, root, variant, max_shard_size)
+        if push_to_hub:
+            upload_folder(root, upload.pop("repo_id", root.name), **upload)
+
     # ---- what it is made of --------------------------------------------------------------------------------------
 
     @property
-    def config(self) -> Config:  # type: ignore[override]
+    def config(self) -> Config:
         """The content of ``model_index.json``: the pipeline's own settings, and library and class of each component."""
         parts = {name: tuple(published_names(component)) for name, component in self.components.items()}
         entries = {"_class_name": type(self).__name__, **self.own_settings, **parts}
@@ -168,10 +322,10 @@ class PublishedPipeline(Configurable):
             components: components, and settings, that replace its own.
         """
         mine: Mapping[str, Value] = {**pipeline.components, **pipeline.own_settings}
-        taken = {name: value for name, value in mine.items() if name in cls._keywords()}
+        taken = {name: value for name, value in mine.items() if name in cls.keywords()}
         made = cls(**{**taken, **components}, engine=pipeline.engine)
         made.generation_config, made.caches = pipeline.generation_config, pipeline.caches
-        made._offloads, made._progress_bar_options = pipeline._offloads, pipeline._progress_bar_options
+        made.offloads, made._progress_bar_options = pipeline.offloads, pipeline._progress_bar_options
         return made
 
     @classmethod
@@ -192,12 +346,30 @@ class PublishedPipeline(Configurable):
             raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True gives them back")
         return (index, unused) if return_unused_kwargs else index
 
+    get_config_dict = load_config
+
+    def to_json_string(self) -> str:
+        """The content of ``model_index.json`` as text."""
+        return json_text(self.config)
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
+        """Write ``model_index.json`` alone to a file."""
+        write_json(json_file_path, json_values(self.config))
+
+    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value) -> None:
+        """Write ``model_index.json`` alone into a folder; the arguments are those of `Configurable.save_config`."""
+        save_values(json_values(self.config), Path(save_directory) / INDEX_NAME, push_to_hub, **upload)
+
+    def push_to_hub(self, repo_id: str, **upload: Value) -> str:
+        """Upload what `save_pretrained` writes; the arguments are those of `Configurable.push_to_hub`."""
+        return push_saved(self.save_pretrained, repo_id, **upload)
+
     @classmethod
     def extract_init_dict(
         cls, config_dict: Mapping[str, Value], **overrides: Value
     ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
         """What of ``model_index.json`` the constructor takes, overrides that it does not, and the other entries."""
-        return split_config(cls._keywords(), config_dict, overrides)
+        return split_config(cls.keywords(), config_dict, overrides)
 
     @classmethod
     def download(
@@ -229,35 +401,11 @@ class PublishedPipeline(Configurable):
         Raises:
             ValueError: a device other than the one that this process runs on, or a type that no network computes in.
         """
-        for network in self._networks():
+        for network in self.networks:
             network.to(*where, dtype=dtype, device=device)
         return self
 
     # ---- adapters ------------------------------------------------------------------------------------------------
-
-    @property
-    def loras(self) -> Loras:
-        """The LoRAs of the denoiser and the text encoders."""
-        networks = {name: getattr(self, name, None) for name in NETWORKS}
-        return Loras({name: each for name, each in networks.items() if isinstance(each, Model)}, self.words)
-
-    @property
-    def words(self) -> Words:
-        """The words that the text encoders learned: textual inversions."""
-        encoders = {}
-        for name in ("text_encoder", "text_encoder_2"):
-            network = getattr(self, name, None)
-            tokenizer = getattr(self, name.replace("text_encoder", "tokenizer"), None)
-            if isinstance(network, CLIPTextModel) and isinstance(tokenizer, CLIPTokenizer):
-                encoders[name] = network, tokenizer
-        return Words(encoders)
-
-    @property
-    def image_prompts(self) -> IPAdapters:
-        """The IP-Adapters of the denoiser: pictures that it attends to beside the text."""
-        shares_extractor = "safety_checker" in self.components
-        reads = self.image_encoder, self.feature_extractor
-        return IPAdapters(self.denoiser, self.engine, *reads, partial(setattr, self), shares_extractor)
 
     load_lora_weights = forwarded("load_lora_weights", "loras", Loras.load)
     unload_lora_weights = forwarded("unload_lora_weights", "loras", Loras.unload)
@@ -315,8 +463,127 @@ class PublishedPipeline(Configurable):
 
     def set_use_memory_efficient_attention_xformers(self, valid: bool, attention_op: object = None) -> None:
         """One of the two above, in every network."""
-        for network in self._networks():
+        for network in self.networks:
             network.set_use_memory_efficient_attention_xformers(valid, attention_op)
+
+    def release(self) -> None:
+        """Drop everything that was compiled, and give its memory back to the system; a later call compiles again."""
+        for network in self.networks:
+            network.release()
+
+    def set_compiled_limit(self, limit: int) -> None:
+        """Keep at most so many compiled graphs per network, the last used ones (at first 4).
+
+        Each size of image, number of images, and use of guidance is a graph of its own, with a packed copy of the
+        network's weights.
+        """
+        for network in self.networks:
+            network.graphs.limit = limit
+
+    # ---- switches ------------------------------------------------------------------------------------------------
+
+    def enable_model_cpu_offload(self) -> None:
+        """Hold one network's compiled form at a time: less memory, but each image compiles all of them again.
+
+        What runs side by side in several threads disturbs each other; use it with one.
+        """
+        self.offloads = True
+
+    def disable_model_cpu_offload(self) -> None:
+        """Keep what was compiled for the next image."""
+        self.offloads = False
+
+    def set_progress_bar_config(self, **options: Value) -> None:
+        """Options of the bar that a call draws: ``disable=True``, ``desc="…"``, and tqdm's others."""
+        self._progress_bar_options = options
+
+    def enable_vae_slicing(self) -> None:
+        """Decode a batch one image at a time: less memory."""
+        self.vae.enable_slicing()
+
+    def disable_vae_slicing(self) -> None:
+        """Decode a batch in one go."""
+        self.vae.disable_slicing()
+
+    def enable_vae_tiling(self) -> None:
+        """Decode big images in overlapping tiles: much less memory."""
+        self.vae.enable_tiling()
+
+    def disable_vae_tiling(self) -> None:
+        """Decode images in one piece."""
+        self.vae.disable_tiling()
+
+    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
+        """Let the denoiser listen less to its skip connections: more contrast and detail; see `FreeU`."""
+        self.denoiser.enable_freeu(s1, s2, b1, b2)
+
+    def disable_freeu(self) -> None:
+        """Go without FreeU again."""
+        self.denoiser.disable_freeu()
+
+    def enable_flash_sdp(self, enabled: bool = True) -> None:
+        """Use an Ascend device's memory-efficient attention kernel in every network, or not. On at first."""
+        for network in self.networks:
+            network.enable_flash_sdp(enabled)
+
+    def set_flash_attention_force_cast_dtype(self, force_cast_dtype: object) -> None:
+        """What inputs that the memory-efficient attention kernel does not take are cast to; None: plain attention."""
+        for network in self.networks:
+            network.set_flash_attention_force_cast_dtype(force_cast_dtype)
+
+    # ---- what callbacks look at and change -----------------------------------------------------------------------
+
+    guidance_scale = OfRuns[float](
+        "guidance_scale", "The weight of the prompt: w of Imagen (Saharia et al. 2022), eq. 2.", changes=True
+    )
+    guidance_rescale = OfRuns[float](
+        "guidance_rescale", "φ of Common Diffusion Noise Schedules (Lin et al. 2023), eq. 16.", changes=True
+    )
+    image_guidance_scale = OfRuns[float | None](
+        "image_guidance_scale", "The weight of the picture that is edited; None where none is.", changes=True
+    )
+    interrupt = OfRuns[bool](
+        "interrupt", "Set to True it skips the steps that remain; the latents so far are decoded.", changes=True
+    )
+    num_timesteps = OfRuns[int]("num_timesteps", "How many timesteps the run visits, each with a call of the network.")
+    num_inference_steps = OfRuns[int](
+        "num_inference_steps", "How many steps the run has as its user counts them: some schedulers visit more."
+    )
+    steps_done = OfRuns[int]("steps_done", "How many of them are done.")
+    clip_skip = OfRuns[int | None]("clip_skip", "How many of the text encoder's last layers the run leaves out.")
+    cross_attention_kwargs = OfRuns[Mapping[str, object] | None](
+        "cross_attention_kwargs", "What the run passes to adapters."
+    )
+    denoising_start = OfRuns[float | None](
+        "denoising_start", "The part of the way that another pipeline has behind it; None where the run begins anew."
+    )
+    denoising_end = OfRuns[float | None](
+        "denoising_end", "The part of the way after which the run stops, for another pipeline to go on."
+    )
+    pred_original_sample = OfRuns[Array](
+        "pred_original_sample", "The scheduler's estimate of the clean latents after the last step, for previews."
+    )
+    # The spellings that published callbacks set.
+    _guidance_scale = guidance_scale
+    _guidance_rescale = guidance_rescale
+    _image_guidance_scale = image_guidance_scale
+    _interrupt = interrupt
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether steps are guided, by running the network without and with the prompt."""
+        run = self.runs.own()
+        return run is not None and run.do_classifier_free_guidance
+
+    @property
+    def image_processor(self) -> VaeImageProcessor:
+        """What turns pictures into what the autoencoder takes."""
+        return image_processor(self)
+
+    @property
+    def mask_processor(self) -> VaeImageProcessor:
+        """What turns masks into zeros and ones."""
+        return mask_processor(self)
 
     # ---- the steps of a call, for scripts with a loop of their own -----------------------------------------------
 
@@ -340,6 +607,38 @@ class PublishedPipeline(Configurable):
         shape = (batch_size, num_channels_latents, height // factor, width // factor)
         noise = draw_noise(np.empty(shape, np.float32), generator) if latents is None else latents
         return self.engine.asarray(noise) * float(self.scheduler.init_noise_sigma)
+
+    def get_timesteps(
+        self,
+        num_inference_steps: int,
+        strength: float,
+        device: object = None,
+        denoising_start: float | None = None,
+    ) -> tuple[np.ndarray, int]:
+        """The steps that remain of those of ``scheduler.set_timesteps``, for scripts with a loop of their own.
+
+        The scheduler begins there. ``device`` is taken for published scripts, and not needed.
+
+        Args:
+            num_inference_steps: how many steps were laid out.
+            strength: the part of them that remains, above 0 to 1.
+            denoising_start: the part of the way that lies behind instead, from 0 to 1.
+
+        Returns:
+            The timesteps, and how many steps they are.
+
+        Raises:
+            ValueError: none remains.
+        """
+        with self.begin(None) as run:
+            every = run.scheduler.timesteps
+            run.use_timesteps(every, num_inference_steps)
+            if denoising_start is None:
+                keep_last(run, strength)
+            else:
+                keep_from(run, denoising_start)
+            self.scheduler.set_begin_index(len(every) - len(run.timesteps))
+            return run.timesteps, run.num_inference_steps
 
     def prepare_extra_step_kwargs(self, generator: Generators, eta: float) -> dict[str, object]:
         """What the scheduler's ``step`` takes of these."""
@@ -375,6 +674,11 @@ class PublishedPipeline(Configurable):
     def numpy_to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
         """PIL images of float arrays in [0, 1], (images, height, width, 3) or one (height, width, 3)."""
         return to_pil(images[None] if images.ndim == 3 else images)
+
+
+def _require_safetensors(use_safetensors: bool) -> None:
+    if not use_safetensors:
+        raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
 
 
 for _name, _method in vars(PublishedPipeline).items():

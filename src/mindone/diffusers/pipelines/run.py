@@ -208,130 +208,49 @@ def step_options(scheduler: Scheduler, eta: float, generator: Generators) -> dic
 _current: ContextVar[tuple[Run, ...]] = ContextVar("mindone.diffusers.runs", default=())
 
 
-class RunsOfPipeline:
-    """What a pipeline shows of its runs, so that published callbacks work: ``pipe._interrupt = True`` and the like.
+class Runs:
+    """The runs of a pipeline that are in progress, and the settings of the one that began last.
 
-    Inside a run (a callback, say) these are that run's; from elsewhere (a Stop button's thread) setting one sets it for
-    all runs of the pipeline that are in progress, and reading one gives that of the run that began last.
+    Inside a run (a callback, say) settings are that run's; from elsewhere (a Stop button's thread) setting one sets it
+    for all runs that are in progress, and reading one gives that of the run that began last.
     """
 
-    caches: Sequence[CacheConfig] | None = None
-    """What its runs use instead of the caches that the denoiser's ``enable_cache`` has named, unless None: so a copy of
-    a pipeline, which shares its networks, can draw with other ones."""
-
     def __init__(self) -> None:
-        self._runs: list[Run] = []
+        self._running: list[Run] = []
         self._latest = Settings()
-        self._runs_lock = threading.Lock()
+        self._lock = threading.Lock()
 
     @contextmanager
-    def _begin(self, denoiser: Component, engine: Engine, scheduler: Scheduler, settings: Settings) -> Iterator[Run]:
-        caches = getattr(denoiser, "caches", ()) if self.caches is None else self.caches
-        run = Run(self, engine, denoiser, copy.copy(scheduler), scheduler, settings, caches=caches)
+    def begin(self, pipe: Component, settings: Settings) -> Iterator[Run]:
+        """A run of the pipeline with its components as they are now."""
+        scheduler, caches = pipe.scheduler, getattr(pipe.denoiser, "caches", ()) if pipe.caches is None else pipe.caches
+        run = Run(pipe, pipe.engine, pipe.denoiser, copy.copy(scheduler), scheduler, settings, caches=caches)
         token = _current.set((*_current.get(), run))
-        with self._runs_lock:
-            self._runs.append(run)
+        with self._lock:
+            self._running.append(run)
             self._latest = settings
         try:
             yield run
         finally:
-            with self._runs_lock:
-                self._runs.remove(run)
+            with self._lock:
+                self._running.remove(run)
             _current.reset(token)
 
-    def _own_run(self) -> Run | None:
-        return next((run for run in reversed(_current.get()) if run.pipe is self), None)
+    def own(self) -> Run | None:
+        """The run that this is called from."""
+        return next((run for run in reversed(_current.get()) if run.pipe.runs is self), None)
 
-    def _read(self, name: str) -> Value:
-        run = self._own_run()
+    def read(self, name: str) -> Value:
+        """A setting, by its name in `Settings`."""
+        run = self.own()
         return getattr(run.settings if run else self._latest, name)
 
-    def _write(self, name: str, value: object) -> None:
-        run = self._own_run()
-        with self._runs_lock:
-            for each in [run] if run else self._runs:
+    def write(self, name: str, value: object) -> None:
+        """Change a setting for the steps to come."""
+        run = self.own()
+        with self._lock:
+            for each in [run] if run else self._running:
                 setattr(each.settings, name, value)
-
-    @property
-    def guidance_scale(self) -> float:
-        """The weight of the prompt: w of Imagen (Saharia et al. 2022), eq. 2. May be changed for the steps to come."""
-        return float(self._read("guidance_scale"))
-
-    @guidance_scale.setter
-    def guidance_scale(self, value: float) -> None:
-        self._write("guidance_scale", value)
-
-    @property
-    def guidance_rescale(self) -> float:
-        """φ of Common Diffusion Noise Schedules (Lin et al. 2023), eq. 16."""
-        return float(self._read("guidance_rescale"))
-
-    @guidance_rescale.setter
-    def guidance_rescale(self, value: float) -> None:
-        self._write("guidance_rescale", value)
-
-    @property
-    def image_guidance_scale(self) -> float | None:
-        """The weight of the picture that is edited; None for pipelines that edit none."""
-        scale: float | None = self._read("image_guidance_scale")
-        return scale
-
-    @image_guidance_scale.setter
-    def image_guidance_scale(self, value: float) -> None:
-        self._write("image_guidance_scale", value)
-
-    @property
-    def interrupt(self) -> bool:
-        """Set to True it skips the steps that remain; the latents so far are decoded."""
-        return bool(self._read("interrupt"))
-
-    @interrupt.setter
-    def interrupt(self, value: bool) -> None:
-        self._write("interrupt", value)
-
-    @property
-    def num_timesteps(self) -> int:
-        """How many timesteps the run visits, each with a call of the network."""
-        return int(self._read("num_timesteps"))
-
-    @property
-    def num_inference_steps(self) -> int:
-        """How many steps the run has, as its user counts them: some schedulers visit more timesteps."""
-        return int(self._read("num_inference_steps"))
-
-    @property
-    def steps_done(self) -> int:
-        """How many of them are done."""
-        return int(self._read("steps_done"))
-
-    @property
-    def clip_skip(self) -> int | None:
-        """How many of the text encoder's last layers the run leaves out."""
-        skip: int | None = self._read("clip_skip")
-        return skip
-
-    @property
-    def cross_attention_kwargs(self) -> Mapping[str, object] | None:
-        """What the run tells adapters."""
-        told: Mapping[str, object] | None = self._read("cross_attention_kwargs")
-        return told
-
-    @property
-    def do_classifier_free_guidance(self) -> bool:
-        """Whether steps are guided, by running the network without and with the prompt."""
-        run = self._own_run()
-        return run is not None and run.do_classifier_free_guidance
-
-    @property
-    def pred_original_sample(self) -> Array | None:
-        """The scheduler's estimate of the clean latents after the last step, for previews."""
-        return self._read("pred_original_sample")
-
-    # The spellings that published callbacks set.
-    _guidance_scale = guidance_scale
-    _guidance_rescale = guidance_rescale
-    _image_guidance_scale = image_guidance_scale
-    _interrupt = interrupt
 
 
 StepCallback = Callable[[Component, int, float, dict[str, Array]], dict[str, Array] | None]

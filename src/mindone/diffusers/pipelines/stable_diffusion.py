@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ..engines import Array, Engine
+from ..engines import Array
 from ..families.stable_diffusion.family import LATENT_CONSISTENCY, STABLE_DIFFUSION
 from ..lazy import look_up
-from ..loading.config import Config
 from ..published_paths import exported
 from ..utils import logging
 from ..utils.types import Value
 from . import checks
-from .base import Pipeline
 from .calls import (
     Arguments,
     ControlCall,
@@ -26,20 +24,22 @@ from .calls import (
 )
 from .capabilities import is_network
 from .components import Component
-from .control import ControlledImage, ControlledInpainting, ControlledNoise, WithControlNet
+from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesidePicture, FromImageWithDepth
-from .inpainting import Inpainting, WithMaskProcessor
+from .inpainting import Inpainting
 from .output import ImagePipelineOutput, StableDiffusionPipelineOutput
+from .pipeline import constructor
 from .predictors import embed_guidance
 from .prompts import TextTower, as_list, encode_text, repeat_each
+from .published import PublishedPipeline
 from .run import Run
 from .signatures import published
-from .starts import FromImage, FromNoise, WithImageProcessor
+from .starts import FromImage, FromNoise
 
 logger = logging.get_logger(__name__)
 
 
-class StableDiffusion(Pipeline):
+class StableDiffusion(PublishedPipeline):
     """A CLIP text encoder, a denoiser and an autoencoder. What is done with them is a task, a published class each."""
 
     family = STABLE_DIFFUSION
@@ -54,32 +54,14 @@ class StableDiffusion(Pipeline):
     safety_checker: Component
     feature_extractor: Component
 
-    def __init__(
-        self,
-        vae: Component,
-        text_encoder: Component,
-        tokenizer: Component,
-        unet: Component,
-        scheduler: Component,
-        safety_checker: Component = None,
-        feature_extractor: Component = None,
-        image_encoder: Component = None,
-        requires_safety_checker: bool = True,
-        engine: Engine | str | None = None,
-    ):
-        if is_network(safety_checker) and feature_extractor is None:
+    __init__ = constructor(required_components, optional_components, config_defaults)
+
+    @classmethod
+    def adjusted(cls, components: Mapping[str, Component]) -> Mapping[str, Component]:
+        """See `Pipeline`: the scheduler as `_modernized` makes it."""
+        if is_network(components.get("safety_checker")) and components["feature_extractor"] is None:
             raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
-        components = {
-            "vae": vae,
-            "text_encoder": text_encoder,
-            "tokenizer": tokenizer,
-            "unet": unet,
-            "scheduler": _modernized(scheduler),
-            "safety_checker": safety_checker,
-            "feature_extractor": feature_extractor,
-            "image_encoder": image_encoder,
-        }
-        super().__init__(components, {"requires_safety_checker": requires_safety_checker}, engine)
+        return {**components, "scheduler": _modernized(components["scheduler"])}
 
     def encode_prompt(
         self,
@@ -156,13 +138,13 @@ class LatentConsistencyModelPipeline(StableDiffusion):
     __call__ = published(LatentConsistencyCall, FromNoise, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionImg2ImgPipeline(WithImageProcessor, StableDiffusion):
+class StableDiffusionImg2ImgPipeline(StableDiffusion):
     """A text and a picture to pictures: ``pipe("a watercolour", image=photo, strength=0.6).images[0]``."""
 
     __call__ = published(ImageCall, FromImage, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusion):
+class StableDiffusionInpaintPipeline(StableDiffusion):
     """A text, a picture and a mask to pictures: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``.
 
     With a network that was made for it (nine input channels) or any other; see `inpainting`.
@@ -173,7 +155,7 @@ class StableDiffusionInpaintPipeline(WithMaskProcessor, StableDiffusion):
     __call__ = published(MaskCall, Inpainting, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionInstructPix2PixPipeline(WithImageProcessor, StableDiffusion):
+class StableDiffusionInstructPix2PixPipeline(StableDiffusion):
     """An instruction and a picture to pictures: ``pipe("turn him into a cyborg", image=photo).images[0]``.
 
     InstructPix2Pix (Brooks et al. 2023). The network takes eight channels: the latents, and those of the picture, which
@@ -185,7 +167,7 @@ class StableDiffusionInstructPix2PixPipeline(WithImageProcessor, StableDiffusion
     __call__ = published(EditCall, BesidePicture, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionDepth2ImgPipeline(WithImageProcessor, StableDiffusion):
+class StableDiffusionDepth2ImgPipeline(StableDiffusion):
     """A text, a picture and its depths to pictures: ``pipe("two tigers", image=photo, depth_map=depths).images[0]``.
 
     For Stable Diffusion 2's *depth* checkpoint, whose network takes five channels: the latents, and the depths. No
@@ -198,67 +180,39 @@ class StableDiffusionDepth2ImgPipeline(WithImageProcessor, StableDiffusion):
     config_defaults: ClassVar[Mapping[str, object]] = {}
     callback_tensors = (*StableDiffusion.callback_tensors, "depth_mask")
 
-    depth_estimator: Component
-
-    def __init__(
-        self,
-        vae: Component,
-        text_encoder: Component,
-        tokenizer: Component,
-        unet: Component,
-        scheduler: Component,
-        depth_estimator: Component = None,
-        feature_extractor: Component = None,
-        engine: Engine | str | None = None,
-    ):
-        super().__init__(vae, text_encoder, tokenizer, unet, scheduler, None, feature_extractor, engine=engine)
-        self.own_settings = Config()
-        self.depth_estimator = depth_estimator
+    __init__ = constructor(StableDiffusion.required_components, optional_components, config_defaults)
 
     __call__ = published(DepthCall, FromImageWithDepth, ImagePipelineOutput)
 
 
-class StableDiffusionWithControlNet(WithControlNet, StableDiffusion):
-    """What Stable Diffusion's ControlNet pipelines are made of."""
-
-    optional_components = ("controlnet", *StableDiffusion.optional_components)
-
-    def __init__(
-        self,
-        vae: Component,
-        text_encoder: Component,
-        tokenizer: Component,
-        unet: Component,
-        controlnet: Component = None,
-        scheduler: Component = None,
-        safety_checker: Component = None,
-        feature_extractor: Component = None,
-        image_encoder: Component = None,
-        requires_safety_checker: bool = True,
-        engine: Engine | str | None = None,
-    ):
-        parts = (vae, text_encoder, tokenizer, unet, scheduler, safety_checker, feature_extractor, image_encoder)
-        super().__init__(*parts, requires_safety_checker, engine)
-        self.controlnet = controlnet
+_CONTROLLED = (*STABLE_DIFFUSION.required[:-1], "controlnet", "scheduler")
 
 
-class StableDiffusionControlNetPipeline(WithImageProcessor, StableDiffusionWithControlNet):
+class StableDiffusionControlNetPipeline(StableDiffusion):
     """A text and a picture to follow to pictures: ``pipe("a house", image=edges).images[0]``."""
 
+    required_components = _CONTROLLED
+
+    __init__ = constructor(required_components, StableDiffusion.optional_components, StableDiffusion.config_defaults)
     __call__ = published(ControlCall, ControlledNoise, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionControlNetImg2ImgPipeline(WithImageProcessor, StableDiffusionWithControlNet):
+class StableDiffusionControlNetImg2ImgPipeline(StableDiffusion):
     """A text, a picture to start from and one to follow to pictures."""
 
+    required_components = _CONTROLLED
+
+    __init__ = constructor(required_components, StableDiffusion.optional_components, StableDiffusion.config_defaults)
     __call__ = published(ControlImageCall, ControlledImage, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionControlNetInpaintPipeline(WithMaskProcessor, StableDiffusionWithControlNet):
+class StableDiffusionControlNetInpaintPipeline(StableDiffusion):
     """A text, a picture, a mask and a picture to follow to pictures."""
 
-    callback_tensors = (*StableDiffusionWithControlNet.callback_tensors, "mask", "masked_image_latents")
+    required_components = _CONTROLLED
+    callback_tensors = (*StableDiffusion.callback_tensors, "mask", "masked_image_latents")
 
+    __init__ = constructor(required_components, StableDiffusion.optional_components, StableDiffusion.config_defaults)
     __call__ = published(ControlMaskCall, ControlledInpainting, StableDiffusionPipelineOutput)
 
 

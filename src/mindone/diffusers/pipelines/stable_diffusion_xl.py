@@ -5,25 +5,25 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..engines import Array, Engine
+from ..engines import Array
 from ..families.stable_diffusion_xl.family import STABLE_DIFFUSION_XL
 from ..lazy import look_up
-from ..loading.config import Config
 from ..published_paths import exported
 from ..utils.types import Value
 from . import checks
-from .base import Pipeline
 from .calls import Arguments, Texts
 from .components import Component
-from .control import ControlledImage, ControlledInpainting, ControlledNoise, WithControlNet
+from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesideXLPicture
-from .inpainting import Inpainting, WithMaskProcessor
+from .inpainting import Inpainting
 from .output import StableDiffusionXLPipelineOutput
+from .pipeline import constructor
 from .predictors import embed_guidance
 from .prompts import TextTower, as_list, encode_text, repeat_each
+from .published import PublishedPipeline
 from .run import Run
 from .signatures import published
-from .starts import FromImage, FromNoise, WithImageProcessor
+from .starts import FromImage, FromNoise
 from .xl_calls import (
     XLArguments,
     XLControlCall,
@@ -37,7 +37,7 @@ from .xl_calls import (
 from .xl_prompts import time_ids
 
 
-class StableDiffusionXL(Pipeline):
+class StableDiffusionXL(PublishedPipeline):
     """Two CLIP text encoders, an autoencoder, and a denoiser that also reads sizes and crops (§2.2).
 
     The autoencoder of most checkpoints overflows in float16 (its config says ``force_upcast``): a pipeline that is
@@ -65,35 +65,10 @@ class StableDiffusionXL(Pipeline):
     tokenizer: Component
     tokenizer_2: Component
 
-    def __init__(
-        self,
-        vae: Component,
-        text_encoder: Component,
-        text_encoder_2: Component,
-        tokenizer: Component,
-        tokenizer_2: Component,
-        unet: Component,
-        scheduler: Component,
-        image_encoder: Component = None,
-        feature_extractor: Component = None,
-        force_zeros_for_empty_prompt: bool = True,
-        engine: Engine | str | None = None,
-    ):
-        components = {
-            "vae": vae,
-            "text_encoder": text_encoder,
-            "text_encoder_2": text_encoder_2,
-            "tokenizer": tokenizer,
-            "tokenizer_2": tokenizer_2,
-            "unet": unet,
-            "scheduler": scheduler,
-            "image_encoder": image_encoder,
-            "feature_extractor": feature_extractor,
-        }
-        super().__init__(components, {"force_zeros_for_empty_prompt": force_zeros_for_empty_prompt}, engine)
+    __init__ = constructor(required_components, optional_components, config_defaults)
 
     @classmethod
-    def _dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
+    def dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
         if class_name == "AutoencoderKL" and dtype == "float16" and config.get("force_upcast", True):
             return "float32"
         return dtype
@@ -165,18 +140,6 @@ class StableDiffusionXL(Pipeline):
         ]
         return self.engine.concat([hidden for hidden, _ in each], axis=-1), each[-1][1]
 
-    @property
-    def denoising_start(self) -> float | None:
-        """The part of the trajectory that another pipeline has behind it; None where the run begins with a picture."""
-        start: float | None = self._read("denoising_start")
-        return start
-
-    @property
-    def denoising_end(self) -> float | None:
-        """The part of the trajectory after which the run stops, for another pipeline to go on."""
-        end: float | None = self._read("denoising_end")
-        return end
-
     def upcast_vae(self) -> None:
         """Decode in float32, as most checkpoints need; pipelines loaded in float16 do so already."""
         self.vae.to("float32")
@@ -218,155 +181,87 @@ class StableDiffusionXLPipeline(StableDiffusionXL):
     __call__ = published(XLTextCall, FromNoise, StableDiffusionXLPipelineOutput)
 
 
-class StableDiffusionXLPicturePipeline(WithImageProcessor, StableDiffusionXL):
-    """What the pipelines that start from pictures are made of: a refiner has one text encoder alone."""
-
-    required_components = ("vae", "text_encoder_2", "tokenizer_2", "unet", "scheduler")
-    optional_components = ("text_encoder", "tokenizer", *StableDiffusionXL.optional_components)
-    config_defaults: ClassVar[Mapping[str, Value]] = {
-        "force_zeros_for_empty_prompt": True,
-        "requires_aesthetics_score": False,
-    }
-
-    def __init__(
-        self,
-        vae: Component,
-        text_encoder: Component = None,
-        text_encoder_2: Component = None,
-        tokenizer: Component = None,
-        tokenizer_2: Component = None,
-        unet: Component = None,
-        scheduler: Component = None,
-        image_encoder: Component = None,
-        feature_extractor: Component = None,
-        requires_aesthetics_score: bool = False,
-        force_zeros_for_empty_prompt: bool = True,
-        engine: Engine | str | None = None,
-    ):
-        super().__init__(
-            vae,
-            text_encoder,
-            text_encoder_2,
-            tokenizer,
-            tokenizer_2,
-            unet,
-            scheduler,
-            image_encoder,
-            feature_extractor,
-            force_zeros_for_empty_prompt,
-            engine,
-        )
-        self.own_settings = Config(self.own_settings, requires_aesthetics_score=requires_aesthetics_score)
+# A refiner, which starts from a picture, has one text encoder alone.
+_REFINER = tuple(name for name in STABLE_DIFFUSION_XL.required if name not in ("text_encoder", "tokenizer"))
+_REFINER_OPTIONAL = ("text_encoder", "tokenizer", *StableDiffusionXL.optional_components)
+_REFINER_SETTINGS: Mapping[str, object] = {
+    "requires_aesthetics_score": False,
+    "force_zeros_for_empty_prompt": True,
+}
+_REFINER_ORDER = (*StableDiffusionXL.required_components, *StableDiffusionXL.optional_components, *_REFINER_SETTINGS)
+_CONTROLLED = (*STABLE_DIFFUSION_XL.required[:-1], "controlnet", "scheduler")
+_CONTROLLED_ORDER = (*_CONTROLLED, "force_zeros_for_empty_prompt", "feature_extractor", "image_encoder")
+_CONTROLLED_REFINER = (*_REFINER[:-1], "controlnet", "scheduler")
+_CONTROLLED_REFINER_ORDER = (*_CONTROLLED, *_REFINER_SETTINGS, "feature_extractor", "image_encoder")
 
 
-class StableDiffusionXLImg2ImgPipeline(StableDiffusionXLPicturePipeline):
+class StableDiffusionXLImg2ImgPipeline(StableDiffusionXL):
     """A text and a picture to pictures, or what the base network has begun to the finished picture."""
 
+    required_components = _REFINER
+    optional_components = _REFINER_OPTIONAL
+    config_defaults = _REFINER_SETTINGS
+
+    __init__ = constructor(_REFINER, _REFINER_OPTIONAL, _REFINER_SETTINGS, _REFINER_ORDER)
     __call__ = published(XLImageCall, FromImage, StableDiffusionXLPipelineOutput)
 
 
-class StableDiffusionXLInpaintPipeline(WithMaskProcessor, StableDiffusionXLPicturePipeline):
+class StableDiffusionXLInpaintPipeline(StableDiffusionXL):
     """A text, a picture and a mask to pictures; see `inpainting`."""
 
+    required_components = _REFINER
+    optional_components = _REFINER_OPTIONAL
+    config_defaults = _REFINER_SETTINGS
     default_guidance_scale = 7.5
     callback_tensors = (*StableDiffusionXL.callback_tensors, "mask", "masked_image_latents")
 
+    __init__ = constructor(_REFINER, _REFINER_OPTIONAL, _REFINER_SETTINGS, _REFINER_ORDER)
     __call__ = published(XLMaskCall, Inpainting, StableDiffusionXLPipelineOutput)
 
 
-class StableDiffusionXLInstructPix2PixPipeline(WithImageProcessor, StableDiffusionXL):
+class StableDiffusionXLInstructPix2PixPipeline(StableDiffusionXL):
     """`StableDiffusionInstructPix2PixPipeline` for XL; ``is_cosxl_edit`` is a setting of ``model_index.json``."""
 
     config_defaults: ClassVar[Mapping[str, object]] = {"force_zeros_for_empty_prompt": True, "is_cosxl_edit": False}
     callback_tensors = (*StableDiffusionXL.callback_tensors, "image_latents")
 
-    def __init__(
-        self,
-        vae: Component,
-        text_encoder: Component,
-        text_encoder_2: Component,
-        tokenizer: Component,
-        tokenizer_2: Component,
-        unet: Component,
-        scheduler: Component,
-        image_encoder: Component = None,
-        feature_extractor: Component = None,
-        force_zeros_for_empty_prompt: bool = True,
-        is_cosxl_edit: bool = False,
-        engine: Engine | str | None = None,
-    ):
-        parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
-        super().__init__(*parts, image_encoder, feature_extractor, force_zeros_for_empty_prompt, engine)
-        self.own_settings = Config(self.own_settings, is_cosxl_edit=is_cosxl_edit)
-
+    __init__ = constructor(
+        StableDiffusionXL.required_components, StableDiffusionXL.optional_components, config_defaults
+    )
     __call__ = published(XLEditCall, BesideXLPicture, StableDiffusionXLPipelineOutput)
 
 
-class StableDiffusionXLControlNetPipeline(WithControlNet, WithImageProcessor, StableDiffusionXL):
+class StableDiffusionXLControlNetPipeline(StableDiffusionXL):
     """A text and a picture to follow to pictures: ``pipe("a house", image=edges).images[0]``."""
 
-    optional_components = ("controlnet", *StableDiffusionXL.optional_components)
+    required_components = _CONTROLLED
 
-    def __init__(
-        self,
-        vae: Component,
-        text_encoder: Component,
-        text_encoder_2: Component,
-        tokenizer: Component,
-        tokenizer_2: Component,
-        unet: Component,
-        controlnet: Component = None,
-        scheduler: Component = None,
-        force_zeros_for_empty_prompt: bool = True,
-        feature_extractor: Component = None,
-        image_encoder: Component = None,
-        engine: Engine | str | None = None,
-    ):
-        parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
-        super().__init__(*parts, image_encoder, feature_extractor, force_zeros_for_empty_prompt, engine)
-        self.controlnet = controlnet
-
+    __init__ = constructor(
+        _CONTROLLED, StableDiffusionXL.optional_components, StableDiffusionXL.config_defaults, _CONTROLLED_ORDER
+    )
     __call__ = published(XLControlCall, ControlledNoise, StableDiffusionXLPipelineOutput)
 
 
-class StableDiffusionXLControlNetPicturePipeline(WithControlNet, StableDiffusionXLPicturePipeline):
-    """What the pipelines are made of that start from one picture and follow another."""
-
-    optional_components = ("controlnet", *StableDiffusionXLPicturePipeline.optional_components)
-
-    def __init__(
-        self,
-        vae: Component,
-        text_encoder: Component = None,
-        text_encoder_2: Component = None,
-        tokenizer: Component = None,
-        tokenizer_2: Component = None,
-        unet: Component = None,
-        controlnet: Component = None,
-        scheduler: Component = None,
-        requires_aesthetics_score: bool = False,
-        force_zeros_for_empty_prompt: bool = True,
-        feature_extractor: Component = None,
-        image_encoder: Component = None,
-        engine: Engine | str | None = None,
-    ):
-        parts = (vae, text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, scheduler)
-        settings = (requires_aesthetics_score, force_zeros_for_empty_prompt)
-        super().__init__(*parts, image_encoder, feature_extractor, *settings, engine)
-        self.controlnet = controlnet
-
-
-class StableDiffusionXLControlNetImg2ImgPipeline(StableDiffusionXLControlNetPicturePipeline):
+class StableDiffusionXLControlNetImg2ImgPipeline(StableDiffusionXL):
     """A text, a picture to start from and one to follow to pictures."""
 
+    required_components = _CONTROLLED_REFINER
+    optional_components = _REFINER_OPTIONAL
+    config_defaults = _REFINER_SETTINGS
+
+    __init__ = constructor(_CONTROLLED_REFINER, _REFINER_OPTIONAL, _REFINER_SETTINGS, _CONTROLLED_REFINER_ORDER)
     __call__ = published(XLControlImageCall, ControlledImage, StableDiffusionXLPipelineOutput)
 
 
-class StableDiffusionXLControlNetInpaintPipeline(WithMaskProcessor, StableDiffusionXLControlNetPicturePipeline):
+class StableDiffusionXLControlNetInpaintPipeline(StableDiffusionXL):
     """A text, a picture, a mask and a picture to follow to pictures."""
 
+    required_components = _CONTROLLED_REFINER
+    optional_components = _REFINER_OPTIONAL
+    config_defaults = _REFINER_SETTINGS
     callback_tensors = (*StableDiffusionXL.callback_tensors, "mask", "masked_image_latents")
 
+    __init__ = constructor(_CONTROLLED_REFINER, _REFINER_OPTIONAL, _REFINER_SETTINGS, _CONTROLLED_REFINER_ORDER)
     __call__ = published(XLControlMaskCall, ControlledInpainting, StableDiffusionXLPipelineOutput)
 
 

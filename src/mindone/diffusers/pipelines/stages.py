@@ -1,21 +1,24 @@
 """One call from its arguments to images: check → timesteps → encode → start → denoise → decode."""
 
+from collections.abc import Collection
+
 from ..models.autoencoder import Autoencoder
 from ..models.base import Model
 from ..utils.types import Value
 from . import checks
-from .base import Pipeline
 from .caching import check_caches
 from .callbacks import inputs_of
 from .calls import Arguments
 from .denoising import denoise
 from .image_processor import Images, decode_latents, to_pil
+from .pipeline import Pipeline
+from .published import PublishedPipeline
 from .run import Run
 from .safety import blacken_unsafe
 from .starts import Shape, Start, latents_shape
 
 
-def draw(pipe: Pipeline, call: Arguments, start: Start) -> tuple[Images, list[bool] | None]:
+def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images, list[bool] | None]:
     """The images of a call, and what the safety checker says of them; None without one.
 
     Raises:
@@ -46,9 +49,9 @@ def draw(pipe: Pipeline, call: Arguments, start: Start) -> tuple[Images, list[bo
         start.begin(run, shape)
         for guide in guides:
             guide.begin(run)
-        pipe.stage_over(keep=(pipe.family.denoiser, "controlnet"))
+        stage_over(pipe, keep=(pipe.family.denoiser, "controlnet"))
         latents = denoise(run, pipe.progress_bar, call.callback_on_step_end, shown)
-    pipe.stage_over(keep=("vae",))
+    stage_over(pipe, keep=("vae",))
     pictures, unsafe = decode(pipe, latents, call.output_type)
     return start.put_back(pictures), unsafe
 
@@ -68,16 +71,31 @@ def decode(pipe: Pipeline, latents: Value, output_type: str) -> tuple[Images, li
         return latents, None
     unsafe = None
     images = decode_latents(pipe.engine, pipe.vae, latents)
-    pipe.stage_over()
+    stage_over(pipe)
     checker = pipe.components.get("safety_checker")
     if checker is not None:
         images, unsafe = blacken_unsafe(pipe.engine, checker, pipe.components["feature_extractor"], images)
-        pipe.stage_over()
+        stage_over(pipe)
     return (to_pil(images) if output_type == "pil" else images), unsafe
+
+
+def stage_over(pipe: Pipeline, keep: Collection[str] = ()) -> None:
+    """All networks but the components named in ``keep`` have nothing to do for now.
+
+    What was compiled for them is dropped if that is asked for. Without it big ones give back their intermediate
+    results, which takes no time beside theirs.
+    """
+    for name, component in pipe.components.items():
+        if name in keep or not isinstance(component, Model) or not len(component.graphs):
+            continue
+        if pipe.offloads:
+            component.release()
+        elif component.is_big:
+            component.graphs.rest()
 
 
 def _compile_decoder_ahead(run: Run, shape: Shape) -> None:
     """Have the decoder compiled beside the text encoder and the denoiser, where memory for all of them is little."""
     networks = [each for each in run.pipe.components.values() if isinstance(each, Model)]
-    if isinstance(run.pipe.vae, Autoencoder) and not run.pipe._offloads and not any(each.is_big for each in networks):
+    if isinstance(run.pipe.vae, Autoencoder) and not run.pipe.offloads and not any(each.is_big for each in networks):
         run.pipe.vae.compile_decoder_ahead(run.engine, shape)

@@ -10,58 +10,17 @@ from numpy.typing import NDArray
 from ..engines import Array
 from ..schedulers.base import Generators, draw_noise
 from . import checks
-from .base import Pipeline
 from .calls import Arguments
 from .image_processor import ImageInput, Images, VaeImageProcessor
 from .image_prompt import ImagePrompt
 from .noise import initial_latents
+from .pipeline import Pipeline
 from .run import Run
-from .spans import choose_span, keep_from, keep_last, keep_until
+from .spans import choose_span, keep_until
 
 Floats = NDArray[np.float32]
 Shape: TypeAlias = tuple[int, int, int, int]
 """Of latents: images, channels, height, width."""
-
-
-class WithImageProcessor:
-    """Mixed into pipelines that start from pictures."""
-
-    @property
-    def image_processor(self: Pipeline) -> VaeImageProcessor:  # type: ignore[misc]
-        """What turns pictures into what the autoencoder takes."""
-        return image_processor(self)
-
-    def get_timesteps(  # type: ignore[misc]
-        self: Pipeline,
-        num_inference_steps: int,
-        strength: float,
-        device: object = None,
-        denoising_start: float | None = None,
-    ) -> tuple[np.ndarray, int]:
-        """The steps that remain of those of ``scheduler.set_timesteps``, for scripts with a loop of their own.
-
-        The scheduler begins there. ``device`` is taken for published scripts, and not needed.
-
-        Args:
-            num_inference_steps: how many steps were laid out.
-            strength: the part of them that remains, above 0 to 1.
-            denoising_start: the part of the way that lies behind instead, from 0 to 1.
-
-        Returns:
-            The timesteps, and how many steps they are.
-
-        Raises:
-            ValueError: none remains.
-        """
-        with self.begin(None) as run:
-            every = run.scheduler.timesteps
-            run.use_timesteps(every, num_inference_steps)
-            if denoising_start is None:
-                keep_last(run, strength)
-            else:
-                keep_from(run, denoising_start)
-            self.scheduler.set_begin_index(len(every) - len(run.timesteps))
-            return run.timesteps, run.num_inference_steps
 
 
 class Guide(Protocol):

@@ -33,7 +33,7 @@ class Worn(Protocol):
 
 
 class Tuning:
-    """Mixed into `base.Pipeline`."""
+    """Mixed into `pipeline.Pipeline`."""
 
     call_defaults: Mapping[str, object] = {}
     """Arguments of calls that name none of their own: those of the profile that is on."""

@@ -22,9 +22,9 @@ from .ticket import Progress, Ticket
 if TYPE_CHECKING:
     from ..engines import Array
     from ..jobs.pictures import Pictures
-    from ..pipelines.base import Pipeline
     from ..pipelines.components import Component
     from ..pipelines.denoising import StepCallback
+    from ..pipelines.published import PublishedPipeline as Pipeline
 
 logger = logging.get_logger(__name__)
 

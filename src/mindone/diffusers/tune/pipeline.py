@@ -32,7 +32,7 @@ from .seeds import few_steps, first_seeds
 from .verify import verify
 
 if TYPE_CHECKING:
-    from ..pipelines.base import Pipeline
+    from ..pipelines.published import PublishedPipeline as Pipeline
 
 BASELINE = Settings(steps=25, scheduler="dpm++", dtype="float16")
 """What speed-ups are counted from."""

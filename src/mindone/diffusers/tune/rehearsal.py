@@ -19,7 +19,7 @@ from ..models.base import Model
 from ..utils.types import Value
 
 if TYPE_CHECKING:
-    from ..pipelines.base import Pipeline
+    from ..pipelines.published import PublishedPipeline as Pipeline
 
 
 DENOISER = "denoiser"

@@ -1,0 +1,102 @@
+"""Pipelines and folders: a checkpoint's folder as a pipeline, and a pipeline as a folder in the published layout."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from ..acceleration.int8 import Int8Config, quantize_pipeline, require_int8
+from ..engines import Engine
+from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config, read_generation_config
+from ..loading.fields import Flag, read_fields
+from ..loading.hub import Source, component_folder
+from ..loading.save_weights import saving_options
+from ..utils.files import write_json
+from ..utils.nearest import nearest
+from ..utils.types import Value
+from .absent import LOADING
+from .components import INDEX_NAME, Component, load_component, published_names
+from .pipeline import Pipeline
+
+P = TypeVar("P", bound=Pipeline)
+
+
+def load_folder(
+    kind: type[P],
+    source: Source,
+    dtype: str,
+    variant: str | None,
+    engine: Engine,
+    quantization: Int8Config | None,
+    given: Mapping[str, Component],
+) -> P:
+    """The pipeline in a folder; ``given`` are components, which are then not loaded, and settings of its own.
+
+    Raises:
+        ValueError: a wrong argument, an unknown class, or a broken file.
+        FileNotFoundError: a part of the checkpoint is missing.
+    """
+    if quantization is not None:
+        require_int8(engine)  # before anything is fetched
+    index = source.index()
+    pipeline, classes = kind.plan(index, given)
+    check_keywords(pipeline, given)
+    root = source.pipeline(classes, variant)
+    generation_config = read_generation_config(root)
+    folders = {name: component_folder(root, name) for name in classes}
+    loaded = {}
+    for name, class_name in classes.items():
+        folder = folders[name]
+        config = read_config(folder) if (folder / CONFIG_NAME).is_file() else {}
+        loaded[name] = load_component(class_name, folder, pipeline.dtype_of(class_name, config, dtype), variant)
+    settings = {name: index.get(name, default) for name, default in pipeline.config_defaults.items()}
+    read_fields(dict[str, Flag | None], settings, str(root / INDEX_NAME))
+    pipe = pipeline(**{**settings, **loaded, **given}, engine=engine)
+    pipe.generation_config = generation_config
+    if quantization is not None:
+        quantize_pipeline(pipe, quantization)
+    return pipe
+
+
+def save_folder(pipe: Pipeline, root: Path, variant: str | None, max_shard_size: int | str | None) -> None:
+    """Write a pipeline to a folder, which is made when missing.
+
+    Raises:
+        ValueError: a component cannot be saved.
+    """
+    for name, component in pipe.components.items():
+        if component is not None and not hasattr(component, "save_pretrained"):
+            raise ValueError(f"{name} is a {type(component).__name__}, which cannot be saved; set pipe.{name} = None")
+    index: dict[str, Value] = {"_class_name": type(pipe).__name__, **pipe.own_settings}
+    for name, component in pipe.components.items():
+        index[name] = published_names(component)
+        if component is not None:
+            options = saving_options(component.save_pretrained, variant=variant, max_shard_size=max_shard_size)
+            component.save_pretrained(root / name, **options)
+    write_json(root / INDEX_NAME, index)
+    suggestions = root / GENERATION_CONFIG_NAME
+    if pipe.generation_config:
+        write_json(suggestions, dict(pipe.generation_config))
+    else:
+        suggestions.unlink(missing_ok=True)  # those of an earlier checkpoint in the same folder
+
+
+def check_keywords(kind: type[Pipeline], keywords: Mapping[str, object], loader: str = "from_pretrained") -> None:
+    """Refuse what a pipeline's loader does not take.
+
+    Raises:
+        ValueError: an argument that it does not have; the nearest one is named, or what serves instead.
+    """
+    known, parameters = kind.keywords(), inspect.signature(getattr(kind, loader)).parameters
+    for name in keywords:
+        if name in LOADING:
+            raise ValueError(f"{name} is not an argument here; {LOADING[name]}")
+        if name not in known:
+            options = [each.name for each in parameters.values() if each.kind is each.KEYWORD_ONLY]
+            meant = nearest(name, [*options, *known])
+            raise ValueError(
+                f"{kind.__name__}.{loader} has no argument {name!r}; {meant}{'; ' * bool(meant)}besides the loading "
+                f"options it takes {', '.join(known)}"
+            )

@@ -1,0 +1,276 @@
+"""A pipeline: named components that draw together, and nothing else. Its published names are in `published`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, ClassVar
+
+from .. import engines
+from ..acceleration.caches import CacheConfig
+from ..acceleration.int8 import check_engine
+from ..adapters.image_prompts import IPAdapters
+from ..adapters.ip_adapter import NetworkIPAdapters
+from ..adapters.loras import NETWORKS, Loras
+from ..adapters.words import Words
+from ..engines import Engine
+from ..families.family import Family
+from ..loading.config import Config
+from ..loading.tokenizer import CLIPTokenizer
+from ..models.base import Model
+from ..models.clip_text import CLIPTextModel
+from ..utils.progress import progress_bar
+from ..utils.types import Value
+from .calls import Arguments
+from .capabilities import accepted
+from .components import Component, component_classes
+from .run import Interval, Run, Runs, Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Pipeline:
+    """Components are plain attributes (``pipe.vae``, ``pipe.scheduler``) and can be replaced at any time.
+
+    What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number
+    of threads may call a pipeline: what changes while it draws belongs to the run (`run.Run`).
+    """
+
+    family: ClassVar[Family]
+    """What kind of model it is: the denoiser's name, what conditions it, its latents and defaults."""
+    required_components: ClassVar[tuple[str, ...]] = ()
+    optional_components: ClassVar[tuple[str, ...]] = ()
+    components_to_pass: ClassVar[tuple[str, ...]] = ()
+    """Optional components that are not loaded from a checkpoint, as no class for them is here."""
+    config_defaults: ClassVar[Mapping[str, object]] = {}
+    """The pipeline's own entries of ``model_index.json``."""
+    default_guidance_scale: ClassVar[float] = 7.5
+    """For checkpoints that suggest none of their own."""
+    takes_negative_prompts: ClassVar[bool] = True
+    """Whether a call may have one."""
+    arguments: ClassVar[type[Arguments]] = Arguments
+    """What a call may be asked, whatever its task."""
+    callback_tensors: ClassVar[tuple[str, ...]] = ("latents",)
+    """What a step callback may ask for and replace."""
+
+    name_or_path: str = ""
+    """What it was loaded from."""
+    generation_config: Config
+    """What the checkpoint suggests for a call: its ``generation_config.json``."""
+    caches: Sequence[CacheConfig] | None = None
+    """What its runs use instead of the caches that the denoiser's ``enable_cache`` has named, unless None: so a copy of
+    a pipeline, which shares its networks, can draw with other ones."""
+    offloads: bool = False
+    """Whether one network's compiled form is held at a time."""
+
+    vae: Component
+    scheduler: Component
+
+    def __init__(
+        self, components: Mapping[str, Component], config: Mapping[str, object], engine: Engine | str | None = None
+    ):
+        # Who passes embeddings needs nobody to read texts.
+        readers = ("text_encoder", "tokenizer")
+        required = [name for name in self.required_components if not name.startswith(readers)]
+        missing = [name for name in required if components[name] is None]
+        if missing:
+            raise ValueError(f"{type(self).__name__} needs {' and '.join(missing)}, got None")
+        for name, component in self.adjusted(components).items():
+            setattr(self, name, component)
+        self.own_settings = Config(config)
+        self.engine = engine
+        self.generation_config = Config()
+        self.runs = Runs()
+        self._progress_bar_options: dict[str, Value] = {}
+
+    def __setattr__(self, name: str, value: Value) -> None:
+        """Set an attribute; a component must be of the right kind (`capabilities.accepted`)."""
+        if name in self.required_components or name in self.optional_components:
+            value = accepted(type(self).__name__, self.family, name, value)
+        super().__setattr__(name, value)
+
+    @classmethod
+    def adjusted(cls, components: Mapping[str, Component]) -> Mapping[str, Component]:
+        """The components as a pipeline that is made of them takes them.
+
+        Raises:
+            ValueError: they do not go together.
+        """
+        return components
+
+    # ---- loading -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def plan(cls, index: Mapping[str, object], given: Mapping[str, object]) -> tuple[type[Self], dict[str, str]]:
+        """What to make of a checkpoint: a pipeline's class, and the classes of the components that are not given."""
+        required, optional = (
+            [name for name in names if name not in given and name not in cls.components_to_pass]
+            for names in (cls.required_components, cls.optional_components)
+        )
+        return cls, component_classes(index, required, optional)
+
+    @classmethod
+    def keywords(cls) -> tuple[str, ...]:
+        """What ``from_pretrained`` takes besides the loading options."""
+        return (*cls.required_components, *cls.optional_components, *cls.config_defaults)
+
+    @classmethod
+    def dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
+        """The type that a component is loaded in when the pipeline is asked for in ``dtype``."""
+        return dtype
+
+    # ---- what it is made of ------------------------------------------------------------------------------------------
+
+    @property
+    def components(self) -> dict[str, Component]:
+        """The components by name; ``StableDiffusionPipeline(**pipe.components)`` shares them with another pipeline."""
+        return {name: getattr(self, name) for name in (*self.required_components, *self.optional_components)}
+
+    @property
+    def networks(self) -> list[Component]:
+        """What an engine runs: the components that are networks, those inside them, and adapters' own."""
+        parts = [part for each in self.components.values() for part in (each, *getattr(each, "nets", ()))]
+        own = [part for part in parts if hasattr(part, "enable_flash_sdp")]
+        return [*own, *self.denoiser.put_on.of(NetworkIPAdapters).projections]
+
+    @property
+    def denoiser(self) -> Component:
+        """The network that predicts, whatever the family calls it."""
+        return getattr(self, self.family.denoiser)
+
+    @property
+    def dtype(self) -> str:
+        """What the denoising network computes in: "float32", "float16" or "bfloat16"."""
+        return self.denoiser.dtype
+
+    @property
+    def engine(self) -> Engine:
+        """Who runs the networks. Can be set by name: "auto", "openvino", "mindspore"."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: Engine | str | None) -> None:
+        self._engine = engine_of(engine)
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """How many pixels one latent stands for, along each side."""
+        return self.vae.scale
+
+    # ---- adapters ----------------------------------------------------------------------------------------------------
+
+    @property
+    def loras(self) -> Loras:
+        """The LoRAs of the denoiser and the text encoders."""
+        networks = {name: getattr(self, name, None) for name in NETWORKS}
+        return Loras({name: each for name, each in networks.items() if isinstance(each, Model)}, self.words)
+
+    @property
+    def words(self) -> Words:
+        """The words that the text encoders learned: textual inversions."""
+        encoders = {}
+        for name in ("text_encoder", "text_encoder_2"):
+            network = getattr(self, name, None)
+            tokenizer = getattr(self, name.replace("text_encoder", "tokenizer"), None)
+            if isinstance(network, CLIPTextModel) and isinstance(tokenizer, CLIPTokenizer):
+                encoders[name] = network, tokenizer
+        return Words(encoders)
+
+    @property
+    def image_prompts(self) -> IPAdapters:
+        """The IP-Adapters of the denoiser: pictures that it attends to beside the text."""
+        parts = self.components
+        reads = parts.get("image_encoder"), parts.get("feature_extractor")
+        return IPAdapters(self.denoiser, self.engine, *reads, partial(setattr, self), "safety_checker" in parts)
+
+    # ---- drawing -----------------------------------------------------------------------------------------------------
+
+    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
+        """Encode the prompts of a call, and put into ``run.tensors`` what the network is conditioned on.
+
+        Args:
+            run: a run whose steps are laid out.
+            call: what was asked.
+            height, width: the size of the images in pixels.
+
+        Raises:
+            ValueError: the network cannot be conditioned on it; raised before any other network runs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define condition")
+
+    def choose_guidance_scale(self, given: float | None) -> float:
+        """What the user gave, else what the checkpoint suggests, else the pipeline's default."""
+        if given is not None:
+            return given
+        return float(self.generation_config.get("guidance_scale", self.default_guidance_scale))
+
+    def begin(
+        self,
+        guidance_scale: float | None,
+        guidance_rescale: float = 0.0,
+        guidance_interval: Interval = (0.0, 1.0),
+        image_guidance_scale: float | None = None,
+    ) -> AbstractContextManager[Run]:
+        """A run of the pipeline as it is now; see `choose_guidance_scale` for None.
+
+        Raises:
+            ValueError: a network is in int8, which this engine does not compute in.
+        """
+        for network in (self.denoiser, self.vae):
+            check_engine(network, self.engine)
+        scale = self.choose_guidance_scale(guidance_scale)
+        settings = Settings(scale, guidance_rescale, image_guidance_scale, guidance_interval)
+        return self.runs.begin(self, settings)
+
+    def progress_bar(self, total: int) -> Value:
+        """A progress bar over ``total`` steps."""
+        return progress_bar(total=total, **self._progress_bar_options)
+
+
+def engine_of(engine: Engine | str | None) -> Engine:
+    """An engine, or that of a name; None asks the environment variable MINDONE_ENGINE."""
+    return engines.get(engine) if engine is None or isinstance(engine, str) else engine
+
+
+def constructor(
+    required: Iterable[str],
+    optional: Iterable[str],
+    settings: Mapping[str, object],
+    order: Sequence[str] = (),
+) -> Callable[..., None]:
+    """The ``__init__`` of a pipeline with these components and settings, with a real signature.
+
+    Args:
+        required: components that must be given.
+        optional: components that may be None, as they are by default.
+        settings: the pipeline's own settings with their defaults.
+        order: the names of all of them as they are published, where that is another order.
+
+    Raises:
+        TypeError: by the constructor: an argument that it does not have, or that is missing.
+    """
+    required, optional = tuple(required), tuple(optional)
+    defaults = {**dict.fromkeys(optional), **settings}
+    parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+    for name in (*(order or (*required, *optional, *settings)), "engine"):
+        # After one with a default Python takes none without; Pipeline names those that are missing.
+        follows = parameters[-1].default is not Parameter.empty
+        default = None if name == "engine" or (follows and name in required) else defaults.get(name, Parameter.empty)
+        parameters.append(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default))
+    signature = Signature(parameters)
+
+    def __init__(self: Pipeline, *positional: Component, **named: Component) -> None:
+        try:
+            given = signature.bind(self, *positional, **named)
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}: {error}") from None
+        given.apply_defaults()
+        components = {name: given.arguments[name] for name in (*required, *optional)}
+        own = {name: given.arguments[name] for name in settings}
+        Pipeline.__init__(self, components, own, given.arguments["engine"])
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    return __init__
