@@ -117,7 +117,7 @@ def test_what_cannot_be_is_refused_before_any_network_runs(name, arguments, mess
 @pytest.mark.parametrize("name", [EDIT, DEPTH])
 def test_a_network_of_other_channels_is_refused(name):
     pipe = getattr(ours, name).from_pipe(load("StableDiffusionPipeline", checkpoint("sd1")))
-    with pytest.raises(ValueError, match=f"{name} needs a UNet of [58] channels, 4 of them for the latents, got 4"):
+    with pytest.raises(ValueError, match=f"{name} needs a denoiser of [58] channels, 4 of them for the latents, got 4"):
         draw(pipe, image=photo(), **({"depth_map": depths()} if name == DEPTH else {}))
     with pytest.raises(ValueError, match="9 is an inpainting UNet, 8 one of InstructPix2Pix, 5 one of Depth2Img"):
         draw(ours.StableDiffusionPipeline.from_pipe(pipeline(name), **{"requires_safety_checker": True}))
