@@ -279,7 +279,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", nargs="+", choices=CLAIMS, metavar="CLAIM")
     parser.add_argument("--model", default="icons")
-    parser.add_argument("--shape", choices=["sd15", "sdxl"])
+    parser.add_argument("--shape", choices=list(shapes.SHAPES))
     parser.add_argument("--count", type=int, help="how many random combinations (20, or 40 beside the front)")
     parser.add_argument("--steps", type=int, help="random combinations have so many steps to twice as many")
     parser.add_argument("--budget", type=float, default=2.5, help="minutes of the search")

@@ -16,10 +16,11 @@ from mindone.diffusers import (
 )
 from mindone.diffusers.bench import shapes
 from mindone.diffusers.bench.tables import make_plan
+from mindone.diffusers.families.stable_diffusion.shapes import StableDiffusionShape
 from mindone.diffusers.models.random_weights import RandomWeights
 from tiny_pipelines import images_of, load
 
-TINY = shapes.Shape(
+TINY = StableDiffusionShape(
     description="tiny networks",
     nbytes=2_000_000,
     unet=checkpoints.UNETS["sd1"],
@@ -33,7 +34,7 @@ TINY = shapes.Shape(
 
 @pytest.fixture
 def tiny_shape(monkeypatch):
-    monkeypatch.setitem(shapes.SHAPES, "sd15", TINY)
+    monkeypatch.setattr("mindone.diffusers.families.stable_diffusion.shapes.SD15", TINY)
     return bench.Options(shape="sd15", engine="openvino")
 
 
@@ -88,7 +89,7 @@ def test_an_xl_shape_draws(monkeypatch, tmp_path):
         text_encoder_2={**checkpoints.TEXTS["projection"], "vocab_size": 600},
         distilled_unet=None,
     )
-    monkeypatch.setitem(shapes.SHAPES, "sdxl", tiny_xl)
+    monkeypatch.setattr("mindone.diffusers.families.stable_diffusion_xl.shapes.SDXL", tiny_xl)
     (setup, *_) = make_plan(bench.Options(shape="sdxl", engine="openvino"), tmp_path).tables[0].setups
     assert np.isfinite(images_of(load(setup.model.folder))).all()
 

@@ -82,7 +82,6 @@ SAY_UNET = {
     "adapters.lora_names",
     "adapters.loras",
     "adapters.unet_loras",
-    "bench.shapes",
     "jobs.infotext",
     "loading.convert",
     "loading.original",

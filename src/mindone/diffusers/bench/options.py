@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from ..jobs import Drawing, Option
 from ..jobs.job import EngineName, PathOrId, SchedulerName
+from .shapes import ShapeName
 
 _PATH = Option(metavar="PATH_OR_ID")
 
@@ -57,11 +58,8 @@ class Options(Drawing):
         Option(metavar="TEXT"),
     ] = ()
     shape: Annotated[
-        Literal["sd15", "sdxl"] | None,
-        Field(
-            description="Random weights in the shapes of Stable Diffusion 1.5, BK-SDM-Small and taesd, or of Stable "
-            "Diffusion XL: times without a download."
-        ),
+        ShapeName | None,
+        Field(description="Random weights in the shapes of published models, for times without a download."),
     ] = None
     profile: Annotated[
         str | None,

@@ -1,9 +1,9 @@
 """What a family of models is: one frozen value, from which everything above derives what it does with such a model."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from .capability import Capability
 
@@ -58,17 +58,23 @@ class Int8Plan:
         return any(part in weight for part in self.between_products)
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(Protocol):
     """Published sizes of a family's checkpoints, for times and memory with random weights."""
 
-    description: str
-    """Which models have these sizes."""
-    nbytes: int
-    """What the float16 files take on disk, at most."""
-    write: Callable[[Path], Mapping[str, tuple[str, Path]]]
-    """Writes the checkpoints into an empty folder. Returns name and folder by role: ``model`` and, where there are
-    such, ``tiny_vae`` and ``distilled``."""
+    @property
+    def description(self) -> str:
+        """Which models have these sizes."""
+
+    @property
+    def nbytes(self) -> int:
+        """What the float16 files take on disk, at most."""
+
+    def write(self, name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
+        """Write the checkpoints of a shape called ``name``, float16, into an empty folder.
+
+        Returns:
+            Name and folder by role: ``model`` and, where there are such, ``tiny_vae`` and ``distilled``.
+        """
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,8 @@ class Family:
     defaults: Defaults = Defaults()
     fingerprint: tuple[str, ...] = ()
     """The denoiser's weights that tell one checkpoint from another, beside its config."""
-    shapes: Mapping[str, Shape] = field(default_factory=dict)
-    """Published sizes by the names that ``bench --shape`` takes."""
+    shapes: Mapping[str, str] = field(default_factory=dict)
+    """Published sizes by the names that ``bench --shape`` takes: a `Shape` of each, as ``module:NAME``."""
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..bench.shapes import ShapeName
 from ..jobs import Fields, Option
 from ..jobs.job import EngineName, PathOrId
 
@@ -78,10 +79,8 @@ class Options(Fields):
     seed: Annotated[int, Field(ge=0, description="Prompt i has the noise of seed + i.")] = 0
     engine: EngineName = None
     shape: Annotated[
-        Literal["sd15", "sdxl"] | None,
-        Field(
-            description="Random weights in the shapes of Stable Diffusion 1.5 or XL: cost alone, without a download."
-        ),
+        ShapeName | None,
+        Field(description="Random weights in the shapes of published models, for cost alone without a download."),
     ] = None
     name: Annotated[
         str | None,

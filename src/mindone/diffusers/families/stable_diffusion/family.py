@@ -79,6 +79,7 @@ STABLE_DIFFUSION = Family(
     classes=NETWORKS,
     capabilities={"unet": DENOISER, "text_encoder": TEXT_ENCODER, "tokenizer": TOKENIZER},
     fingerprint=("conv_in.weight", "conv_out.weight"),
+    shapes={"sd15": ".families.stable_diffusion.shapes:SD15"},
 )
 
 LATENT_CONSISTENCY = replace(
@@ -92,5 +93,6 @@ LATENT_CONSISTENCY = replace(
     },
     pipelines="LatentConsistencyModel",
     defaults=Defaults(steps=4, guidance_scale=8.5),
+    shapes={},
 )
 """Distilled to generate in 1 to 8 steps, with guidance built in (Luo et al. 2023)."""

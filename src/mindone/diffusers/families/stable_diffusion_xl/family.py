@@ -38,4 +38,5 @@ STABLE_DIFFUSION_XL = Family(
     latents=Latents(sides=(1024,)),
     defaults=Defaults(guidance_scale=5.0),
     fingerprint=("conv_in.weight", "conv_out.weight"),
+    shapes={"sdxl": ".families.stable_diffusion_xl.shapes:SDXL"},
 )
