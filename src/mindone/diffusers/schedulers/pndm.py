@@ -1,15 +1,14 @@
 """PNDM: Pseudo Numerical Methods for Diffusion Models on Manifolds (Liu et al. 2022, arXiv 2202.09778)."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
 from .arrays import Array
-from .base import Timestep, deterministic_step
+from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SPACING, fields
-from .output import SchedulerOutput, Stepped
+from .output import SchedulerOutput
 from .variance_preserving import VariancePreserving
 
 
@@ -73,6 +72,9 @@ class PNDMScheduler(VariancePreserving):
         self._sum: Array = None
 
     step = deterministic_step
+    step_prk = deterministic_step
+    step_plms = deterministic_step
+    """The calls of the two phases, by their published names: which one is next follows from those that were made."""
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
         """What the model is to be called with next; section 3.3 and algorithm 2."""
@@ -80,28 +82,6 @@ class PNDMScheduler(VariancePreserving):
         x = (self._prk if in_runge_kutta else self._plms)(model_output, int(self.timesteps[i]), sample)
         self.counter += 1
         return SchedulerOutput(x)
-
-    def step_prk(self, model_output: Array, timestep: Timestep, sample: Array, return_dict: bool = True) -> Stepped:
-        """A call of the Runge-Kutta phase, which ``step`` makes for the ``prk_timesteps``."""
-        return self._part(self._prk, model_output, timestep, sample, return_dict)
-
-    def step_plms(self, model_output: Array, timestep: Timestep, sample: Array, return_dict: bool = True) -> Stepped:
-        """A call of the multistep phase, which ``step`` makes for the ``plms_timesteps``."""
-        return self._part(self._plms, model_output, timestep, sample, return_dict)
-
-    def _part(
-        self,
-        method: Callable[[Array, int, Array], Array],
-        model_output: Array,
-        timestep: Timestep,
-        sample: Array,
-        return_dict: bool,
-    ) -> Stepped:
-        self._require_run(model_output, sample)
-        x = method(model_output, int(timestep), sample)
-        output = SchedulerOutput(x, self.predict_original(model_output, timestep, sample))
-        self.counter += 1
-        return output if return_dict else output.to_tuple()
 
     def _prk(self, model_output: Array, t: int, sample: Array) -> Array:
         """One of the four calls of a Runge-Kutta step, eq. 13."""
