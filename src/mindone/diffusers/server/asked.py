@@ -1,4 +1,4 @@
-"""Fields of a request beyond those that are honoured: they ask for nothing, or are refused by name.
+"""Fields of a request: those beyond the ones that are honoured ask for nothing, or are refused by name.
 
 Clients send fields of every kind, most of them at values that change nothing. A field that asks for nothing
 is accepted, whatever its name. One that would change the picture is honoured, or refused where it cannot be.
@@ -9,11 +9,37 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from ..utils.types import Value
 from .refusals import Refusal
 
 Neutral: TypeAlias = Mapping[str, tuple[object, ...] | None]
 """Fields that are not supported, with the values at which they ask for nothing; None where no value could show in a
 picture. False asks for nothing too, unless True is the harmless value."""
+
+
+class AskedFields(BaseModel):
+    """The fields that an API honours."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def neutral(cls, values: Mapping[str, Value]) -> Neutral:
+        """What is harmless beside the other fields of this request."""
+        return {}
+
+    @classmethod
+    def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
+        """The fields that others of this request switch off."""
+        return ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_ignored(cls, values: Value) -> Value:
+        if not isinstance(values, dict):
+            return values
+        return honoured(values, cls.model_fields, cls.neutral(values), cls.idle(values))
 
 
 def honoured(

@@ -40,21 +40,9 @@ class Catalogue:
         self._loras = _named(settings.lora, "lora")
         self._controlnets = _named(settings.controlnet, "controlnet")
         self.profiles: Mapping[str, Offer] = offers(_named(settings.profile, "profile"), self._models)
-
-    @property
-    def models(self) -> list[str]:
+        self.models = list(self._models)
         """The names of the models; the first one is the default."""
-        return list(self._models)
-
-    @property
-    def loras(self) -> list[str]:
-        """The names of the LoRAs."""
-        return list(self._loras)
-
-    @property
-    def controlnets(self) -> list[str]:
-        """The names of the ControlNets."""
-        return list(self._controlnets)
+        self.loras, self.controlnets = list(self._loras), list(self._controlnets)
 
     def key(self, choice: Choice = Choice(), loras: Iterable[LoraTag] = ()) -> PipelineKey:
         """The pipeline that a choice stands for, with these LoRAs and their weights.

@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..jobs.job import SchedulerName, check_prompt
-from ..utils.types import Value
-from .asked import honoured
+from .asked import AskedFields
 from .refusals import Refusal
 from .request import LARGEST_SEED, Count
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
 
-class ImageFields(BaseModel):
+class ImageFields(AskedFields):
     """What both endpoints take."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: str
     model: str | None = None
@@ -53,11 +50,6 @@ class ImageFields(BaseModel):
     ] = "canny"
     control_scale: Annotated[float, Field(ge=0, le=2, description="How closely to follow the picture.")] = 1.0
     progress: Annotated[bool, Field(description="With stream: an event after every step.")] = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_ignored(cls, values: Value) -> Value:
-        return honoured(values, cls.model_fields, {}) if isinstance(values, dict) else values
 
     @field_validator("size")
     @classmethod

@@ -24,12 +24,12 @@ class FairQueue(Generic[T]):
     def __init__(self, limit: int):
         self.limit = limit
         self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # whose lock a thread may take again
         self._closed = False
 
     def __len__(self) -> int:
         with self._changed:
-            return self._count()
+            return sum(map(len, self._waiting.values()))
 
     def put(self, client: str, item: T) -> None:
         """Add an item at the end of its client's.
@@ -38,7 +38,7 @@ class FairQueue(Generic[T]):
             Full: there is no place.
         """
         with self._changed:
-            if not self._has_room(client):
+            if not self.has_room(client):
                 raise Full
             self._waiting.setdefault(client, deque()).append(item)
             self._changed.notify()
@@ -46,7 +46,8 @@ class FairQueue(Generic[T]):
     def has_room(self, client: str) -> bool:
         """Whether an item of this client would find a place now."""
         with self._changed:
-            return self._has_room(client)
+            own = len(self._waiting.get(client, ()))
+            return len(self) < self.limit and (self.limit == 1 or own < self.limit - 1)
 
     def take(self) -> T | None:
         """The next item, waited for; None when the queue is closed and empty."""
@@ -105,10 +106,3 @@ class FairQueue(Generic[T]):
         """Whether the queue is closed and empty."""
         with self._changed:
             return self._closed and not self._waiting
-
-    def _has_room(self, client: str) -> bool:
-        own = len(self._waiting.get(client, ()))
-        return self._count() < self.limit and (self.limit == 1 or own < self.limit - 1)
-
-    def _count(self) -> int:
-        return sum(len(items) for items in self._waiting.values())

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..schedulers.registry import SHORT_NAMES
 from ..schedulers.short_names import name_of_sampler, schedules_of
 from ..utils.types import Value
-from .asked import Neutral, honoured
+from .asked import AskedFields, Neutral
 from .refusals import Refusal
 from .request import LARGEST_SEED, Count
 
@@ -108,19 +108,17 @@ _SIDES = 8
 """AUTOMATIC1111 rounds sides down to multiples of this."""
 
 
-class Overrides(BaseModel):
+class Overrides(AskedFields):
     """AUTOMATIC1111's options that are honoured: for one request, or for all that follow."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     sd_model_checkpoint: str | None = None
     profile: Annotated[str | None, Field(description="Of our own: a speed that GET /v1/models lists.")] = None
     CLIP_stop_at_last_layers: Annotated[int, Field(ge=1, le=12)] = 1
 
-    @model_validator(mode="before")
     @classmethod
-    def _nothing_is_ignored(cls, values: Value) -> Value:
-        return honoured(values, cls.model_fields, NEUTRAL_OPTIONS) if isinstance(values, dict) else values
+    def neutral(cls, values: Mapping[str, Value]) -> Neutral:
+        """AUTOMATIC1111's other options."""
+        return NEUTRAL_OPTIONS
 
     def over(self, others: Overrides) -> Overrides:
         """These options, and the others where these leave them open. A model and its profile belong together."""
@@ -131,10 +129,8 @@ class Overrides(BaseModel):
         return Overrides(**{**rest, **given})
 
 
-class TextFields(BaseModel):
+class TextFields(AskedFields):
     """What both endpoints take."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: str = ""
     negative_prompt: str = ""
@@ -155,17 +151,10 @@ class TextFields(BaseModel):
     override_settings_restore_afterwards: bool = True
     send_images: bool = True
 
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_ignored(cls, values: Value) -> Value:
-        if not isinstance(values, dict):
-            return values
-        return honoured(values, cls.model_fields, {**NEUTRAL, **cls.neutral(values)}, cls.idle(values))
-
     @classmethod
     def neutral(cls, values: Mapping[str, Value]) -> Neutral:
-        """What is harmless beside the other fields of this request."""
-        return {}
+        """AUTOMATIC1111's other fields."""
+        return NEUTRAL
 
     @classmethod
     def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
@@ -227,7 +216,8 @@ class Txt2Img(TextFields):
         """Fields of a second pass that repeat the first one ask for nothing."""
         first = {"hr_second_pass_steps": "steps", "hr_sampler_name": "sampler_name", "hr_scheduler": "scheduler"}
         first |= {"hr_prompt": "prompt", "hr_negative_prompt": "negative_prompt"}
-        return {name: (*(NEUTRAL.get(name) or ()), values.get(same)) for name, same in first.items()}
+        repeated = {name: (*(NEUTRAL.get(name) or ()), values.get(same)) for name, same in first.items()}
+        return {**NEUTRAL, **repeated}
 
     @classmethod
     def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
