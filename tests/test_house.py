@@ -29,7 +29,7 @@ LAYERS = {
     "batch": {"jobs", "pipelines", "utils"},
     "bench": {"jobs", "pipelines", "acceleration", "families", "models", "schedulers", "loading", "engines", "utils"},
     "jobs": {"prompts", "pipelines", "acceleration", "families", "models", "schedulers", "loading", "utils"},
-    "prompts": {"pipelines", "engines"},
+    "prompts": {"pipelines", "families", "engines"},
     "pipelines": {"acceleration", "adapters", "families", "models", "schedulers", "loading", "engines", "utils"},
     "acceleration": {"families", "models", "schedulers", "functional", "loading", "engines", "utils"},
     "adapters": {"families", "models", "schedulers", "functional", "loading", "engines", "utils"},

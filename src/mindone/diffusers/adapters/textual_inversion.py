@@ -110,20 +110,6 @@ def tokens_of(word: str, count: int) -> list[str]:
     return [word, *(f"{word}_{i}" for i in range(1, count))]
 
 
-def encoded(tokenizer: CLIPTokenizer, text: str) -> list[int]:
-    """The ids of a text, with all ids of each added word where the text has its first one.
-
-    The tokenizer has found the words: it takes the longest where one begins with another, in any case.
-    """
-    ids, found, position = tokenizer.encode(text, add_special_tokens=False), [], 0
-    while position < len(ids):
-        group = tokenizer.groups.get(ids[position], [ids[position]])
-        found += group
-        is_spelled_out = ids[position : position + len(group)] == group
-        position += len(group) if is_spelled_out else 1
-    return found
-
-
 def spelled_out(tokenizer: CLIPTokenizer, text: str) -> str:
     """``text`` with all tokens of each added word in the word's place."""
     parts: list[str] = []

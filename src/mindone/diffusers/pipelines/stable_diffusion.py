@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from ..engines import Array
 from ..families.stable_diffusion.family import LATENT_CONSISTENCY, STABLE_DIFFUSION
+from ..families.stable_diffusion.prompts import TextTower, as_list, encode_text, repeat_each
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils import logging
@@ -30,7 +31,6 @@ from .inpainting import Inpainting
 from .output import ImagePipelineOutput, StableDiffusionPipelineOutput
 from .pipeline import constructor
 from .predictors import embed_guidance
-from .prompts import TextTower, as_list, encode_text, repeat_each
 from .published import PublishedPipeline
 from .run import Run
 from .signatures import published

@@ -6,7 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..engines import Array
+from ..families.stable_diffusion.prompts import TextTower, as_list, encode_text, repeat_each
 from ..families.stable_diffusion_xl.family import STABLE_DIFFUSION_XL
+from ..families.stable_diffusion_xl.prompts import time_ids
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils.types import Value
@@ -19,7 +21,6 @@ from .inpainting import Inpainting
 from .output import StableDiffusionXLPipelineOutput
 from .pipeline import constructor
 from .predictors import embed_guidance
-from .prompts import TextTower, as_list, encode_text, repeat_each
 from .published import PublishedPipeline
 from .run import Run
 from .signatures import published
@@ -34,7 +35,6 @@ from .xl_calls import (
     XLMaskCall,
     XLTextCall,
 )
-from .xl_prompts import time_ids
 
 
 class StableDiffusionXL(PublishedPipeline):

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, Engine
+from ..families.stable_diffusion.prompts import TextTower, as_list, run_tower
 from ..pipelines import checks
 from ..pipelines.components import Component
-from ..pipelines.prompts import TextTower, as_list, run_tower
 from .pieces import Piece, pieces_of
 from .syntax import refuse_composition
 

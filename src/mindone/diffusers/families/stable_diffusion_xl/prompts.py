@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .components import Component
-from .xl_calls import Pair, XLArguments
+from ...utils.types import Value
+
+Pair = Sequence[int]
+"""Height and width, or top and left."""
 
 
-def time_ids(pipe: Component, call: XLArguments, own: Pair) -> tuple[list[float], list[float]]:
+def time_ids(pipe: Value, call: Value, own: Pair) -> tuple[list[float], list[float]]:
     """The numbers for the sizes, and those for the negative half, of images of the size ``own``.
 
     Runs that begin with a picture have a default of its own for each negative size, that of the other half; refiners
@@ -33,7 +35,7 @@ def time_ids(pipe: Component, call: XLArguments, own: Pair) -> tuple[list[float]
     return ids, time_ids_of(pipe, pooled, "negative_", negative_original, negative_crop, negative_target)
 
 
-def _pooled_channels(pipe: Component, call: XLArguments) -> int:
+def _pooled_channels(pipe: Value, call: Value) -> int:
     """How many channels the pooled text has: that which is given, or what the second text encoder makes."""
     if call.pooled_prompt_embeds is not None:
         return int(call.pooled_prompt_embeds.shape[-1])
@@ -42,7 +44,7 @@ def _pooled_channels(pipe: Component, call: XLArguments) -> int:
 
 
 def time_ids_of(
-    pipe: Component, pooled: int, prefix: str, original_size: Pair, crop: Pair, target: Pair | float
+    pipe: Value, pooled: int, prefix: str, original_size: Pair, crop: Pair, target: Pair | float
 ) -> list[float]:
     """The numbers that the denoiser is conditioned on, checked against the width of its layer for them.
 

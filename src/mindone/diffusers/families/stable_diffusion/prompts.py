@@ -1,4 +1,4 @@
-"""From prompts to text embeddings."""
+"""From prompts to the embeddings of CLIP text encoders."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..adapters.textual_inversion import encoded
-from ..engines import Array, Engine
-from ..utils import logging
-from .components import Component
+from ...engines import Array, Engine
+from ...loading.tokenizer import CLIPTokenizer
+from ...utils import logging
+from ...utils.types import Value
 
 logger = logging.get_logger(__name__)
 
@@ -25,8 +25,8 @@ def as_list(text: str | list[str] | None, count: int) -> list[str]:
 class TextTower(NamedTuple):
     """A text encoder with its tokenizer, and which of its layers the denoising network was trained with."""
 
-    network: Component
-    tokenizer: Component
+    network: Value
+    tokenizer: Value
     skip: int
     """How many of the last layers are left out even without a ``clip_skip``."""
     apply_final_norm: bool
@@ -64,6 +64,20 @@ class TextTower(NamedTuple):
         shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
         reads = f"the {self.length} tokens that this model's text encoder reads"
         return f"The prompt is longer than {reads}; this part is ignored: {shown}"
+
+
+def encoded(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+    """The ids of a text, with all ids of each added word where the text has its first one.
+
+    The tokenizer has found the words: it takes the longest where one begins with another, in any case.
+    """
+    ids, found, position = tokenizer.encode(text, add_special_tokens=False), [], 0
+    while position < len(ids):
+        group = tokenizer.groups.get(ids[position], [ids[position]])
+        found += group
+        is_spelled_out = ids[position : position + len(group)] == group
+        position += len(group) if is_spelled_out else 1
+    return found
 
 
 def encode_text(engine: Engine, tower: TextTower, texts: list[str], clip_skip: int = 0) -> tuple[Array, Array]:
