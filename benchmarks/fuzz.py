@@ -186,11 +186,12 @@ def targets() -> dict[str, Target]:
     from mindone.diffusers.adapters.lora_files import open_lora
     from mindone.diffusers.adapters.textual_inversion_files import open_textual_inversion
     from mindone.diffusers.batch.rows import read_rows
+    from mindone.diffusers.families.convert import folder_to_file
+    from mindone.diffusers.families.registry import layouts
     from mindone.diffusers.jobs.infotext import parse_infotext
     from mindone.diffusers.jobs.png import read_infotext, read_parameters
     from mindone.diffusers.jobs.profile import load_profile
     from mindone.diffusers.loading.config import read_config
-    from mindone.diffusers.loading.convert import folder_to_file
     from mindone.diffusers.loading.safetensors import SafetensorsFile
     from mindone.diffusers.loading.single_file import open_single_file
     from mindone.diffusers.schedulers.base import Scheduler
@@ -237,7 +238,7 @@ def targets() -> dict[str, Target]:
     pictures = [_png(parameters=INFOTEXT), *(_picture(kind) for kind in ("JPEG", "WEBP", "GIF", "BMP", "TIFF"))]
     files = {
         "safetensors": Target(".safetensors", [_safetensors(lora)], lambda path: dict(SafetensorsFile(path))),
-        "single-file": Target(".safetensors", [_small(whole)], open_single_file),
+        "single-file": Target(".safetensors", [_small(whole)], lambda path: open_single_file(path, layouts())),
         "lora": Target(".safetensors", [_safetensors(lora)], lambda path: open_lora(path, shapes)),
         "ip-adapter": Target(
             ".safetensors",

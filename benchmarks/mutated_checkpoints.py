@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, nargs="*", help="these instead")
     options = parser.parse_args()
-    from mindone.diffusers.loading.convert import folder_to_file
+    from mindone.diffusers.families.convert import folder_to_file
     from tiny_pipelines import checkpoint
 
     checkpoints = {family: checkpoint(family, family == "sd1") for family in FAMILIES}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mindone.diffusers import StableDiffusionPipeline
-from mindone.diffusers.loading.convert import folder_to_file
+from mindone.diffusers.families.convert import folder_to_file
 
 StableDiffusionPipeline.from_pretrained("icons").save_pretrained("icons-folder")
 folder_to_file("icons-folder", "icons.safetensors")

@@ -6,7 +6,7 @@ import numpy as np
 
 from checkpoints import TEXTS, UNETS, random_weights, shapes_of
 from mindone.diffusers import CLIPTextModel, CLIPTextModelWithProjection, UNet2DConditionModel
-from mindone.diffusers.loading.original.unet_names import Stages, unet_key_map
+from mindone.diffusers.families.stable_diffusion.original_unet import unet_numbering
 from mindone.diffusers.loading.safetensors import StoredTensor
 
 RANK = 3
@@ -41,7 +41,7 @@ def pair(shape: tuple[int, ...], name: str, rank: int = RANK) -> tuple[np.ndarra
 
 def original_layer(family: str, module: str) -> str:
     """A UNet's layer by its number in the original layout."""
-    keys = unet_key_map(Stages.of_ours(networks(family)["unet"]))
+    keys = unet_numbering(networks(family)["unet"])
     name = keys.original(f"{module}.weight")
     assert name is not None
     return name.removesuffix(".weight")

@@ -5,7 +5,9 @@ import functools
 import numpy as np
 
 from mindone.diffusers import UNet2DConditionModel
+from mindone.diffusers.families.registry import layouts
 from mindone.diffusers.loading.safetensors import StoredTensor
+from mindone.diffusers.loading.single_file import SingleFile, open_single_file
 from mindone.diffusers.models.base import Model
 
 SD1 = {
@@ -96,3 +98,8 @@ def without_bytes(network: Model) -> dict[str, StoredTensor]:
 def equal(a: StoredTensor, b: StoredTensor) -> bool:
     """Whether two tensors have the same type, shape and bytes."""
     return (a.dtype, a.shape) == (b.dtype, b.shape) and a.data.tobytes() == b.data.tobytes()
+
+
+def opened(path, **options) -> SingleFile:
+    """What a single file in the layout of any family holds."""
+    return open_single_file(path, layouts(), **options)

@@ -9,12 +9,12 @@ from editing_cases import CASES, FOLDERS, WITHOUT
 from lora_cases import kohya, layers, stored
 from mindone.diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel, jobs
 from mindone.diffusers.cli import main
+from mindone.diffusers.families.convert import folder_to_file
 from mindone.diffusers.jobs import Job
 from mindone.diffusers.jobs.loras import WeighedLora, merged
 from mindone.diffusers.loading.config import read_config
-from mindone.diffusers.loading.convert import folder_to_file
 from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
-from mindone.diffusers.loading.single_file import open_single_file
+from original_files import opened
 from tiny_pipelines import checkpoint, images_of, load
 
 
@@ -208,7 +208,7 @@ def test_the_channels_of_a_unet_tell_which_pipeline_edits_with_it(tmp_path, pipe
     folder_to_file(FOLDERS[pipeline](), tmp_path / "edit.safetensors")
     bare = tmp_path / "bare.safetensors"
     save_file(dict(SafetensorsFile(tmp_path / "edit.safetensors")), bare, {"format": "pt"})
-    assert open_single_file(bare).pipeline == pipeline
+    assert opened(bare).pipeline == pipeline
     pipe = DiffusionPipeline.from_single_file(tmp_path / "edit.safetensors", engine="openvino")
     folder = DiffusionPipeline.from_pretrained(FOLDERS[pipeline](), engine="openvino", **WITHOUT.get(pipeline, {}))
     call = dict(next(arguments for kind, arguments in CASES.values() if kind == pipeline), num_inference_steps=2)
@@ -223,6 +223,6 @@ def test_the_channels_of_a_unet_tell_which_pipeline_edits_with_it(tmp_path, pipe
 def test_cosxls_editing_network_is_told_by_its_noise_levels(tmp_path):
     folder_to_file(FOLDERS["StableDiffusionXLInstructPix2PixPipeline"](), tmp_path / "edit.safetensors")
     tensors = dict(SafetensorsFile(tmp_path / "edit.safetensors"))
-    assert open_single_file(tmp_path / "edit.safetensors").options["is_cosxl_edit"] is False
+    assert opened(tmp_path / "edit.safetensors").options["is_cosxl_edit"] is False
     save_file({**tensors, "edm_vpred.sigma_max": np.float32(120)}, tmp_path / "cosxl.safetensors", {"format": "pt"})
-    assert open_single_file(tmp_path / "cosxl.safetensors").options["is_cosxl_edit"] is True
+    assert opened(tmp_path / "cosxl.safetensors").options["is_cosxl_edit"] is True

@@ -12,7 +12,7 @@ import mindone.diffusers
 NAME = "mindone.diffusers"
 PACKAGE = Path(mindone.diffusers.__file__).parent
 LAYERS = {
-    "cli": {"batch", "bench", "tune", "jobs", "loading", "server", "utils"},
+    "cli": {"batch", "bench", "tune", "jobs", "families", "loading", "server", "utils"},
     "tune": {
         "bench",
         "jobs",

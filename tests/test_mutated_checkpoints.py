@@ -2,7 +2,7 @@
 
 import pytest
 
-from mindone.diffusers.loading.convert import folder_to_file
+from mindone.diffusers.families.convert import folder_to_file
 from mutations import attempt, attempt_file
 from tiny_pipelines import checkpoint
 

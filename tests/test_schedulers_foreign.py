@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from golden.schedulers_cases import LATENT, SHAPE
-from mindone.diffusers.loading.original import families
+from mindone.diffusers.families.stable_diffusion.original import SD1, SD2, SD2_V, edm_scheduler_config, scheduler_config
+from mindone.diffusers.families.stable_diffusion_xl.original import XL
+from mindone.diffusers.loading.original.layout import Release
 from mindone.diffusers.schedulers import (
     SCHEDULERS,
     DDIMScheduler,
@@ -39,7 +41,7 @@ SANA = {
     "flow_shift": 3.0,
     "prediction_type": "flow_prediction",
 }
-COSXL = families.edm_scheduler_config(0.002, 120.0)
+COSXL = edm_scheduler_config(0.002, 120.0)
 DISCRETE = [cls for cls in SCHEDULERS.values() if cls.samples(schedules.DISCRETE, {})]
 
 
@@ -162,14 +164,14 @@ def test_cosxl_is_sampled_on_its_own_noise_levels() -> None:
     np.testing.assert_allclose(scheduler.timesteps, np.log(sigmas) / 4, rtol=1e-5)
 
 
-@pytest.mark.parametrize("family", [families.SD1, families.SD2, families.SD2_V, families.XL])
-def test_single_files_with_zero_terminal_snr_get_a_scheduler_that_samples_it(family: families.Family) -> None:
-    config = families.scheduler_config(family, "v_prediction", zero_terminal_snr=True)
+@pytest.mark.parametrize("release", [SD1, SD2, SD2_V, XL])
+def test_single_files_with_zero_terminal_snr_get_a_scheduler_that_samples_it(release: Release) -> None:
+    config = scheduler_config(release, "v_prediction", zero_terminal_snr=True)
     scheduler = Scheduler.from_config(config)
     scheduler.set_timesteps(20)
     assert type(scheduler) in (DDIMScheduler, EulerDiscreteScheduler)
     assert scheduler.alphas_cumprod[-1] <= 2.0**-24 and scheduler.timesteps[0] == 999
-    plain = families.scheduler_config(family, "v_prediction", zero_terminal_snr=False)
+    plain = scheduler_config(release, "v_prediction", zero_terminal_snr=False)
     assert Scheduler.from_config(plain).alphas_cumprod[-1] == pytest.approx(0.00466, rel=1e-2)
 
 

@@ -105,7 +105,7 @@ def test_cosxls_scheduler_is_the_one_that_its_authors_recommend() -> None:
     import diffusers
     import torch
 
-    from mindone.diffusers.loading.original.families import edm_scheduler_config
+    from mindone.diffusers.families.stable_diffusion.original import edm_scheduler_config
 
     ours = Scheduler.from_config(edm_scheduler_config(0.002, 120.0))
     edm = {"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction"}

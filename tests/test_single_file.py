@@ -7,20 +7,18 @@ import pytest
 
 from checkpoints import AUTOENCODER, UNETS, random_weights, shapes_of, write_model
 from mindone.diffusers import AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection, UNet2DConditionModel
-from mindone.diffusers.loading import convert
+from mindone.diffusers.families import convert
+from mindone.diffusers.families.stable_diffusion.original_unet import Stages, unet_config, unet_key_map
 from mindone.diffusers.loading.clip_vocabulary import clip_tokenizer
 from mindone.diffusers.loading.config import read_config, write_config
-from mindone.diffusers.loading.original.component_configs import autoencoder_config, text_config
+from mindone.diffusers.loading.original.autoencoder import autoencoder_config
+from mindone.diffusers.loading.original.clip import from_open_clip, text_config
 from mindone.diffusers.loading.original.key_map import KeyMap
-from mindone.diffusers.loading.original.open_clip import from_open_clip
 from mindone.diffusers.loading.original.training import read_training
-from mindone.diffusers.loading.original.unet_config import unet_config
-from mindone.diffusers.loading.original.unet_names import Stages, unet_key_map
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
-from mindone.diffusers.loading.single_file import open_single_file
 from mindone.diffusers.loading.weights import open_weights
 from mindone.diffusers.schedulers.base import Scheduler
-from original_files import PUBLISHED, equal, shapes_only, without_bytes
+from original_files import PUBLISHED, equal, opened, shapes_only, without_bytes
 from tiny_pipelines import checkpoint, images_of, load
 
 FAMILIES = ("sd1", "sd2", "sdxl", "bk_sdm")
@@ -45,7 +43,7 @@ def rewritten(path, new_path, change, metadata=None):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_single_file_holds_the_folders_tensors_under_our_names(files, family):
-    single = open_single_file(files / f"{family}.safetensors")
+    single = opened(files / f"{family}.safetensors")
     for name, component in single.components.items():
         basename = "model" if "text" in name else "diffusion_pytorch_model"
         stored = open_weights(checkpoint(family) / name, basename)
@@ -55,7 +53,7 @@ def test_a_single_file_holds_the_folders_tensors_under_our_names(files, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_weights_are_views_of_the_file(files, family):
-    single = open_single_file(files / f"{family}.safetensors")
+    single = opened(files / f"{family}.safetensors")
     copies = [
         name
         for component in single.components.values()
@@ -108,7 +106,7 @@ def test_the_published_autoencoder_config_is_read_off_shapes():
 
 
 def test_the_pipeline_is_told_by_the_tensors(files):
-    told = {family: open_single_file(files / f"{family}.safetensors").pipeline for family in FAMILIES}
+    told = {family: opened(files / f"{family}.safetensors").pipeline for family in FAMILIES}
     assert told == {
         "sd1": "StableDiffusionPipeline",
         "sd2": "StableDiffusionPipeline",
@@ -122,7 +120,7 @@ def test_nine_input_channels_mean_inpainting(files, tmp_path):
         name = "model.diffusion_model.input_blocks.0.0.weight"
         tensors[name] = StoredTensor.from_numpy(np.zeros((8, 9, 3, 3), np.float32))
 
-    single = open_single_file(rewritten(files / "sd1.safetensors", tmp_path / "inpainting.safetensors", widen))
+    single = opened(rewritten(files / "sd1.safetensors", tmp_path / "inpainting.safetensors", widen))
     assert single.pipeline == "StableDiffusionInpaintPipeline"
     assert single.components["unet"].config["in_channels"] == 9
 
@@ -134,7 +132,7 @@ def test_a_refiner_has_only_the_second_text_encoder(files, tmp_path):
         for name in [n for n in tensors if n.startswith("conditioner.embedders.1.")]:
             tensors[name.replace("embedders.1.", "embedders.0.")] = tensors.pop(name)
 
-    single = open_single_file(rewritten(files / "sdxl.safetensors", tmp_path / "refiner.safetensors", drop))
+    single = opened(rewritten(files / "sdxl.safetensors", tmp_path / "refiner.safetensors", drop))
     assert single.pipeline == "StableDiffusionXLImg2ImgPipeline"
     assert "text_encoder" not in single.components
     assert "text_encoder_2" in single.components
@@ -148,7 +146,7 @@ def test_what_is_predicted_is_told_by_metadata_then_training_steps_then_the_fami
             stored.update(tensors)
 
         path = rewritten(files / "sd2.safetensors", tmp_path / "2.safetensors", change, metadata)
-        return open_single_file(path).scheduler["prediction_type"]
+        return opened(path).scheduler["prediction_type"]
 
     step = lambda number: StoredTensor.from_numpy(np.array(number))  # noqa: E731
     assert predicted({"modelspec.prediction_type": "epsilon"}) == "epsilon"
@@ -156,8 +154,8 @@ def test_what_is_predicted_is_told_by_metadata_then_training_steps_then_the_fami
     assert predicted({}, global_step=step(220_000)) == "epsilon"
     assert predicted({}, global_step=step(110_000)) == "v_prediction"
     scheduler = read_config(checkpoint("sd1") / "scheduler", "scheduler_config.json")
-    assert open_single_file(files / "sd1.safetensors").scheduler == scheduler  # which the file carries
-    chosen = open_single_file(files / "sd1.safetensors", prediction_type="v_prediction")
+    assert opened(files / "sd1.safetensors").scheduler == scheduler  # which the file carries
+    chosen = opened(files / "sd1.safetensors", prediction_type="v_prediction")
     assert chosen.scheduler["prediction_type"] == "v_prediction"
 
 
@@ -190,11 +188,11 @@ def test_averaged_weights_are_taken_on_demand(files, tmp_path):
         tensors["model_ema.decay"] = StoredTensor.from_numpy(np.array(0.9999, np.float32))
 
     path = rewritten(files / "sd1.safetensors", tmp_path / "ema.safetensors", add)
-    last, averaged = (open_single_file(path, extract_ema=ema).components["unet"].weights for ema in (False, True))
+    last, averaged = (opened(path, extract_ema=ema).components["unet"].weights for ema in (False, True))
     assert equal(averaged["conv_out.bias"], average)
     assert not equal(last["conv_out.bias"], average)
     with pytest.raises(ValueError, match=r"no averaged weights such as 'model_ema\.diffusion_modelinput"):
-        open_single_file(files / "sd1.safetensors", extract_ema=True)
+        opened(files / "sd1.safetensors", extract_ema=True)
 
 
 @pytest.mark.parametrize(
@@ -219,14 +217,14 @@ def test_a_component_alone_goes_there_and_back(tmp_path, cls, config):
 
 def test_a_component_under_our_names_is_taken_too(tmp_path):
     folder = write_model(UNet2DConditionModel, UNETS["sdxl"], tmp_path / "unet")
-    single = open_single_file(folder / "diffusion_pytorch_model.safetensors")
+    single = opened(folder / "diffusion_pytorch_model.safetensors")
     assert single.components["unet"].weights.keys() == shapes_of(UNet2DConditionModel(**UNETS["sdxl"])).keys()
-    assert single.family.title == "Stable Diffusion XL"
+    assert single.release.title == "Stable Diffusion XL"
 
 
 def test_half_of_the_bytes_in_half_precision(files, tmp_path):
     convert.folder_to_file(checkpoint("sd2"), tmp_path / "half.safetensors", dtype="float16")
-    single = open_single_file(tmp_path / "half.safetensors")
+    single = opened(tmp_path / "half.safetensors")
     assert {t.dtype for c in single.components.values() for t in c.weights.values()} == {"F16"}
 
 
@@ -247,7 +245,7 @@ def test_a_float8_file_is_that_of_its_numbers_in_float16(files, tmp_path):
                 tensors[name.removesuffix("weight") + "scale_weight"] = StoredTensor.from_numpy(np.float32(0.5))
         tensors["model.diffusion_model.scaled_fp8"] = StoredTensor("F8_E4M3", (0,), np.zeros(0, np.uint8))
 
-    single = open_single_file(rewritten(files / "sd2.safetensors", tmp_path / "fp8.safetensors", narrow))
+    single = opened(rewritten(files / "sd2.safetensors", tmp_path / "fp8.safetensors", narrow))
     wide = [tensor for tensor in single.components["unet"].weights.values() if len(tensor.shape) > 1]
     assert {(tensor.dtype, float(tensor.numpy().reshape(-1)[0])) for tensor in wide} == {("F16", 1.0), ("F32", 0.5)}
     convert.file_to_folder(tmp_path / "fp8.safetensors", tmp_path / "folder", config=checkpoint("sd2"))
@@ -265,7 +263,7 @@ def test_a_file_of_another_architecture_is_named_by_its_tensors(tmp_path):
     for name, message in cases.items():
         save_file({name: one}, tmp_path / "strange.safetensors")
         with pytest.raises(ValueError, match=message):
-            open_single_file(tmp_path / "strange.safetensors")
+            opened(tmp_path / "strange.safetensors")
 
 
 def test_tensors_without_a_place_are_named(files, tmp_path):
@@ -273,8 +271,8 @@ def test_tensors_without_a_place_are_named(files, tmp_path):
     path = rewritten(
         files / "sd1.safetensors", tmp_path / "more.safetensors", lambda t: t.update({strange: t[next(iter(t))]})
     )
-    with pytest.raises(ValueError, match=r"1 tensors of the unet are of no .* 'input_blocks\.1\.7\.weight'"):
-        open_single_file(path)
+    with pytest.raises(ValueError, match=r"its unet: 1 tensors are of no .* 'input_blocks\.1\.7\.weight'"):
+        opened(path)
     network = write_model(UNet2DConditionModel, UNETS["lcm"], tmp_path / "lcm")
     with pytest.raises(ValueError, match=r"no place for the tensor 'time_embedding\.cond_proj\.weight'"):
         convert.folder_to_file(network, tmp_path / "lcm.safetensors")
@@ -282,7 +280,7 @@ def test_tensors_without_a_place_are_named(files, tmp_path):
 
 def test_pickles_are_refused_by_their_suffix(tmp_path):
     with pytest.raises(ValueError, match=r"is a pickle checkpoint, which can run code and is not read"):
-        open_single_file(tmp_path / "model.ckpt")
+        opened(tmp_path / "model.ckpt")
 
 
 def test_clips_own_vocabulary_is_at_hand():
@@ -293,10 +291,10 @@ def test_clips_own_vocabulary_is_at_hand():
 
 def test_another_vocabulary_needs_a_config_folder(files, tmp_path):
     bare = rewritten(files / "sd1.safetensors", tmp_path / "bare.safetensors", lambda tensors: None)
-    single = open_single_file(bare)
+    single = opened(bare)
     with pytest.raises(ValueError, match=r"knows 521 tokens, CLIP's vocabulary has 49408; pass config="):
         single.tokenizers()
-    told = open_single_file(files / "sd1.safetensors", config=checkpoint("sd1"))
+    told = opened(files / "sd1.safetensors", config=checkpoint("sd1"))
     assert told.tokenizers()["tokenizer"].vocab_size == 521
 
 
@@ -334,7 +332,7 @@ def marked(files, tmp_path):
             stored.update(tensors)
 
         path = rewritten(files / f"{family}.safetensors", tmp_path / "marked.safetensors", change, metadata)
-        return open_single_file(path).scheduler
+        return opened(path).scheduler
 
     return scheduler
 
@@ -407,7 +405,7 @@ def test_a_file_keeps_the_folders_scheduler_and_marks_it_for_other_programs(tmp_
     before = read_config(folder / "scheduler", "scheduler_config.json") | told
     write_config(folder / "scheduler", before, "scheduler_config.json")
     convert.folder_to_file(folder, tmp_path / "xl.safetensors", dtype="float16")
-    assert open_single_file(tmp_path / "xl.safetensors").scheduler == before
+    assert opened(tmp_path / "xl.safetensors").scheduler == before
     file = SafetensorsFile(tmp_path / "xl.safetensors")
     assert {name for name in file if not name.startswith(("model.", "first_stage", "conditioner"))} == markers
     assert all(file[name].dtype == "F32" for name in markers)  # 0.01 would be another number in float16
@@ -418,14 +416,14 @@ def test_the_scheduler_that_a_file_carries_gives_way_to_markers_set_since(files,
     path = rewritten(
         files / "sdxl.safetensors", tmp_path / "v.safetensors", lambda t: t.update({"v_pred": EMPTY}), metadata
     )
-    assert open_single_file(path).scheduler["prediction_type"] == "v_prediction"
+    assert opened(path).scheduler["prediction_type"] == "v_prediction"
 
 
 @pytest.mark.parametrize("entry", ["{", "[]", '{"../evil": 1}', '{"unet/weights.bin": 1}', '{"vae/config.json": 1}'])
 def test_broken_configs_in_a_file_are_named(files, tmp_path, entry):
     path = rewritten(files / "sd1.safetensors", tmp_path / "x.safetensors", lambda t: None, {"mindone.configs": entry})
     with pytest.raises(ValueError, match=r"x\.safetensors: .*(mindone\.configs|vae/config\.json)"):
-        open_single_file(path)
+        opened(path)
 
 
 def test_the_yaml_file_beside_a_checkpoint_is_read(files, tmp_path):
@@ -437,17 +435,17 @@ def test_the_yaml_file_beside_a_checkpoint_is_read(files, tmp_path):
         "    unet_config:\n      params:\n        num_heads: -1\n"
         "        num_head_channels: 4\n"
     )
-    single = open_single_file(path)
+    single = opened(path)
     assert (single.scheduler["prediction_type"], single.scheduler["beta_end"]) == ("v_prediction", 0.02)
     assert single.components["vae"].config["scaling_factor"] == 0.5
     assert single.components["unet"].config["attention_head_dim"] == [2, 4]
     beside.write_text("model:\n  target: sgm.models.diffusion.DiffusionEngine\n  target: a.b.VScaling\n")
-    assert open_single_file(path).scheduler["prediction_type"] == "v_prediction"
+    assert opened(path).scheduler["prediction_type"] == "v_prediction"
     beside.write_text("just: text\n")
     with pytest.raises(ValueError, match=r"v\.yaml is no original config"):
-        open_single_file(path)
+        opened(path)
     with pytest.raises(ValueError, match="is an address: fetch the file and give its path"):
-        open_single_file(path, original_config="https://example.com/v1-inference.yaml")
+        opened(path, original_config="https://example.com/v1-inference.yaml")
 
 
 def test_stable_diffusion_2_is_read_under_the_names_of_stabilitys_later_code_too(files, tmp_path):
@@ -455,7 +453,7 @@ def test_stable_diffusion_2_is_read_under_the_names_of_stabilitys_later_code_too
         for name in [n for n in tensors if n.startswith("cond_stage_model.")]:
             tensors[name.replace("cond_stage_model.", "conditioner.embedders.0.")] = tensors.pop(name)
 
-    single = open_single_file(rewritten(files / "sd2.safetensors", tmp_path / "2.safetensors", rename))
+    single = opened(rewritten(files / "sd2.safetensors", tmp_path / "2.safetensors", rename))
     assert (single.pipeline, single.family.modelspec) == ("StableDiffusionPipeline", "stable-diffusion-v2-768-v")
 
 
@@ -487,7 +485,7 @@ def test_a_file_cannot_ask_for_a_product_of_counts(tmp_path, monkeypatch, what):
     monkeypatch.setattr(KeyMap, "__init__", lambda self, pairs: compared.extend(pairs))
     path = header_only(tmp_path / "many.safetensors", COUNTS[what])
     with pytest.raises(ValueError, match=r"many\.safetensors: it has more than \d+ parts called") as caught:
-        open_single_file(path)
+        opened(path)
     assert len(compared) == 0 and len(str(caught.value)) <= 500
 
 
@@ -498,8 +496,8 @@ def test_tensors_of_the_wrong_dimensions_and_names_without_end_are_told_in_one_s
         with pytest.raises(
             ValueError, match=r"s\.safetensors: the tensor '.*' must have 4 dimensions, got the shape \("
         ):
-            open_single_file(path)
+            opened(path)
     for name in ("model.diffusion_model." + "x" * 9999, "x\n" * 9999, "lora_unet_" + "x" * 9999):
         with pytest.raises(ValueError) as caught:
-            open_single_file(header_only(tmp_path / "long.safetensors", [name]))
+            opened(header_only(tmp_path / "long.safetensors", [name]))
         assert len(str(caught.value)) <= 500 + len(str(tmp_path)) and str(caught.value).isprintable()

@@ -7,9 +7,9 @@ import pytest
 
 import original_files
 from checkpoints import UNETS, random_weights
-from mindone.diffusers.loading import convert
+from mindone.diffusers.families import convert
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
-from mindone.diffusers.loading.single_file import open_single_file
+from original_files import opened
 from tiny_pipelines import checkpoint
 
 pytestmark = pytest.mark.oracle
@@ -36,7 +36,7 @@ def files(tmp_path_factory):
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "bk_sdm"])
 def test_unets_and_autoencoders_are_read_as_the_reference_reads_them(files, family):
     path = files / f"{family}.safetensors"
-    single, stored = open_single_file(path), load_file(path)
+    single, stored = opened(path), load_file(path)
     config = json.loads((checkpoint(family) / "unet" / "config.json").read_text())
     same(single.components["unet"].weights, single_file_utils.convert_ldm_unet_checkpoint(stored, config))
     config = json.loads((checkpoint(family) / "vae" / "config.json").read_text())
@@ -56,7 +56,7 @@ def test_text_encoders_are_read_as_the_reference_reads_them(files, family, compo
     from transformers import CLIPTextModelWithProjection
 
     path = files / f"{family}.safetensors"
-    single, stored = open_single_file(path), load_file(path)
+    single, stored = opened(path), load_file(path)
     if prefix is None:
         theirs = single_file_utils.convert_ldm_clip_checkpoint(stored)
     else:
@@ -102,7 +102,7 @@ def test_controlnets_are_read_and_written_as_the_reference_has_them(tmp_path, fa
 
     bare = tmp_path / "bare.safetensors"  # as others write it: without the config
     save_file(dict(SafetensorsFile(path)), bare)
-    component = open_single_file(bare).components["controlnet"]
+    component = opened(bare).components["controlnet"]
     renamed = {name: name for name in load_file(path)}
     assert all(name.startswith("control_model.") for name in renamed)
     theirs = single_file_utils.convert_controlnet_checkpoint(_published_hint(load_file(path)), config)
@@ -123,7 +123,7 @@ def test_published_networks_are_told_apart_as_the_reference_tells_them(name, tmp
     if name.startswith(("bk-sdm", "ssd", "vega")):
         pytest.skip("the reference has no name for them")
     expected = {"sd1": "v1", "sd1-inpainting": "inpainting", "sd2": "v2", "xl": "xl_base", "xl-refiner": "xl_refiner"}
-    from mindone.diffusers.loading.original.unet_names import Stages, unet_key_map
+    from mindone.diffusers.families.stable_diffusion.original_unet import Stages, unet_key_map
 
     shapes = original_files.shapes_only(name)
     keys = unet_key_map(Stages.of_ours(shapes))

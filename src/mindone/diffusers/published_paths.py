@@ -47,14 +47,15 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "StableDiffusionXLLoraLoaderMixin": "pipelines.published:PublishedPipeline",
     },
     "loaders.single_file": {"FromSingleFileMixin": "pipelines.published:PublishedPipeline"},
+    "loading.convert": dict.fromkeys(("file_to_folder", "folder_to_file"), "families.convert"),
     "loaders.textual_inversion": {"TextualInversionLoaderMixin": "pipelines.published:PublishedPipeline"},
     "models.auto_model": {"AutoModel": "pipelines.auto_model"},
     "models.autoencoders.autoencoder_kl": {
-        "AutoencoderKL": "models.autoencoder_kl",
+        "AutoencoderKL": "families.networks",
         "AutoencoderKLOutput": "models.outputs",
     },
     "models.autoencoders.autoencoder_tiny": {
-        "AutoencoderTiny": "models.autoencoder_tiny",
+        "AutoencoderTiny": "families.networks",
         "AutoencoderTinyOutput": "models.outputs",
     },
     "models.autoencoders.vae": {"DecoderOutput": "models.outputs", "DiagonalGaussianDistribution": "models.outputs"},
@@ -62,7 +63,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "models.controlnets.controlnet": _CONTROLNET,
     "models.controlnets.multicontrolnet": _MULTI_CONTROLNET,
     "models.modeling_outputs": {"AutoencoderKLOutput": "models.outputs"},
-    "models.modeling_utils": {"ModelMixin": "models.base:Model"},
+    "models.modeling_utils": {"ModelMixin": "families.networks:Model"},
     "models.unet_2d_condition": _UNET,
     "models.unets.unet_2d_condition": _UNET,
     "pipelines.auto_pipeline": dict.fromkeys(
@@ -106,7 +107,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "pipelines.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix": {
         "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion"
     },
-    "pipelines.stable_diffusion.safety_checker": {"StableDiffusionSafetyChecker": "models.safety_checker"},
+    "pipelines.stable_diffusion.safety_checker": {"StableDiffusionSafetyChecker": "families.networks"},
     "pipelines.stable_diffusion_xl.pipeline_output": _SDXL_OUTPUT,
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl": {
         "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
@@ -140,7 +141,8 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
 """The published path of a module, and for each name in it the module here (``module:Name`` where the name differs)."""
 
 _FILES = frozenset(
-    {"models", "pipelines", "pipelines.stable_diffusion", "pipelines.stable_diffusion_xl"} | {"schedulers", "utils"}
+    {"loading", "models", "pipelines", "pipelines.stable_diffusion", "pipelines.stable_diffusion_xl"}
+    | {"schedulers", "utils"}
 )
 """The published paths at which a module of this library lies; it looks further names up itself, with `exported`."""
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CLIPImageProcessor": "mindone.diffusers.loading.clip_image_processor",
-    "CLIPTextModel": "mindone.diffusers.models.clip_text",
-    "CLIPTextModelWithProjection": "mindone.diffusers.models.clip_text",
+    "CLIPTextModel": "mindone.diffusers.families.networks",
+    "CLIPTextModelWithProjection": "mindone.diffusers.families.networks",
     "CLIPTokenizer": "mindone.diffusers.loading.tokenizer",
-    "CLIPVisionModelWithProjection": "mindone.diffusers.models.clip_vision",
+    "CLIPVisionModelWithProjection": "mindone.diffusers.families.networks",
 }
 
 __all__ = [

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..loading.original.unet_names import Stages, unet_key_map
+from ..families.stable_diffusion.original_unet import unet_numbering
 
 Shapes = Mapping[str, tuple[int, ...]]
 """A network's parameters: their shapes by name."""
@@ -109,7 +109,7 @@ class Resolver:
         self.flat = {module.replace(".", "_"): name for module, name in self.modules.items()}
         self.original: dict[str, str] = {}
         if component == UNET:
-            keys = unet_key_map(Stages.of_ours(parameters))
+            keys = unet_numbering(parameters)
             for name in self.modules.values():
                 original = keys.original(name)
                 if original is not None:

@@ -60,7 +60,7 @@ def convert(
       mindone-diffusers convert dreamy -o dreamy.safetensors --dtype float16
       mindone-diffusers convert icons -o icons.safetensors
     """
-    from ..loading.convert import file_to_folder, folder_to_file
+    from ..families.convert import file_to_folder, folder_to_file
     from ..loading.weights import PICKLE_SUFFIXES
 
     if Path(source).is_file() or source.endswith((".safetensors", *PICKLE_SUFFIXES)):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from ..loading.original.layout import OriginalLayout
 from .capability import Capability
 
 TEXT: Final = "text-to-image"
@@ -110,6 +111,8 @@ class Family:
     defaults: Defaults = Defaults()
     fingerprint: tuple[str, ...] = ()
     """The denoiser's weights that tell one checkpoint from another, beside its config."""
+    original: OriginalLayout | None = None
+    """How its models stand in one file, as their authors published them; None: no such files are known."""
     shapes: Mapping[str, str] = field(default_factory=dict)
     """Published sizes by the names that ``bench --shape`` takes: a `Shape` of each, as ``module:NAME``."""
 

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..loading.original.layout import OriginalLayout
 from .family import Family
 
 _PACKAGE = __package__.rpartition(".")[0]
@@ -69,6 +70,11 @@ def family_of(pipeline: str) -> Family | None:
             return each
     alike = [each for each in known if pipeline.startswith(each.pipelines)]
     return max(alike, key=lambda each: len(each.pipelines), default=None)
+
+
+def layouts() -> list[OriginalLayout]:
+    """The original layouts of single files, of all families that have one."""
+    return list(dict.fromkeys(each.original for each in families() if each.original is not None))
 
 
 def class_name(path: str) -> str:

@@ -49,7 +49,7 @@ def read_fields(schema: type[T], values: object, owner: str) -> T:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path | str) -> Iterator[None]:
     """Errors in the values of a file name it, in one line that is not too long to be read."""
     try:
         yield

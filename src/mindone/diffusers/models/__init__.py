@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
     from .safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
 
-_HOME = {**exported(__name__), "StableDiffusionSafetyChecker": f"{__name__}.safety_checker"}
+_HOME = {**exported(__name__), "StableDiffusionSafetyChecker": "mindone.diffusers.families.networks"}
 
 __all__ = sorted(_HOME)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
@@ -25,6 +25,7 @@ from ..loading.fields import naming, read_fields
 from ..loading.hub import Source, resolve
 from ..loading.hub_files import FileSource
 from ..loading.int8 import Int8Tensor, check_method, read_int8
+from ..loading.original.layout import OriginalLayout
 from ..loading.safetensors import StoredTensor
 from ..loading.save_weights import check_upload, require_safe, save_weights
 from ..loading.single_file import open_single_file
@@ -54,6 +55,8 @@ class Model(PublishedModel, nn.Cell):
 
     Fields: ClassVar[type]
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
+    layouts: ClassVar[Callable[[], Iterable[OriginalLayout]]]
+    """The layouts of the single files that are known: the families', so `families.networks` sets it."""
 
     def __init__(self, config: Mapping[str, Value]):
         super().__init__()
@@ -197,6 +200,7 @@ class Model(PublishedModel, nn.Cell):
         folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
         single = open_single_file(
             file,
+            cls.layouts(),
             config=folder / subfolder if folder is not None and subfolder else folder,
             original_config=original_config,
             scaling_factor=scaling_factor,

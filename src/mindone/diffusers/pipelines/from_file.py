@@ -17,7 +17,7 @@ def index_of(single: SingleFile, given: Mapping[str, Component]) -> dict[str, ob
     Raises:
         ValueError: they make no whole pipeline.
     """
-    if "unet" not in single.components:
+    if not single.has_denoiser:
         raise ValueError(
             f"{single.path} holds {' and '.join(single.components)} only, which is no pipeline; load it with the "
             "component's own class and pass it to a pipeline"
@@ -32,7 +32,7 @@ def index_of(single: SingleFile, given: Mapping[str, Component]) -> dict[str, ob
     tokenizers = [name.replace("text_encoder", "tokenizer") for name in encoders if name.startswith("text_encoder")]
     classes |= dict.fromkeys(tokenizers, "CLIPTokenizer") | {"scheduler": str(single.scheduler.get("_class_name"))}
     entries = {name: published_class(class_name) for name, class_name in classes.items()}
-    return {"_class_name": single.pipeline_of_unet, **single.options, **entries}
+    return {"_class_name": single.pipeline_of_denoiser, **single.options, **entries}
 
 
 def load_components(
@@ -52,7 +52,7 @@ def load_components(
     strange = [name for name in single.components if name not in owned and name != "controlnet"]
     if strange:
         raise ValueError(
-            f"{single.path} is for {single.pipeline_of_unet}: {pipeline.__name__} has no place for its "
+            f"{single.path} is for {single.pipeline_of_denoiser}: {pipeline.__name__} has no place for its "
             f"{' and '.join(strange)}"
         )
     loaded: dict[str, Value] = {}

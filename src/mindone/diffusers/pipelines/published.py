@@ -19,6 +19,8 @@ from ..adapters.loras import Loras
 from ..adapters.unet_loras import UNet2DConditionModel as UNet2DConditionModel  # with its methods for LoRAs
 from ..adapters.words import Words
 from ..engines import Array, Engine
+from ..families import networks as networks  # which lets networks read single files, too
+from ..families.registry import layouts
 from ..loading.config import Config, read_generation_config
 from ..loading.configurable import json_text, json_values, push_saved, save_values, split_config
 from ..loading.dtypes import parse_dtype
@@ -237,6 +239,7 @@ class PublishedPipeline(Pipeline, Tuning):
         folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
         single = open_single_file(
             file,
+            layouts(),
             config=folder,
             original_config=original_config,
             prediction_type=prediction_type,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ..capability import NETWORK, Capability
 from ..family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Int8Plan
+from .original import ORIGINAL
 
 INT8 = Int8Plan(
     products={"unet": "construct", "vae": "decode_latents"},
@@ -77,6 +78,7 @@ STABLE_DIFFUSION = Family(
     pipelines="StableDiffusion",
     int8=INT8,
     classes=NETWORKS,
+    original=ORIGINAL,
     capabilities={"unet": DENOISER, "text_encoder": TEXT_ENCODER, "tokenizer": TOKENIZER},
     fingerprint=("conv_in.weight", "conv_out.weight"),
     shapes={"sd15": ".families.stable_diffusion.shapes:SD15"},

@@ -7,9 +7,9 @@ from mindspore import nn
 
 from ... import functional as F
 from ...engines import Array
-from ...models.base import Model
 from ...models.layers import Conv2d, Downsample
 from ...utils.types import Value
+from ..networks import Model
 from .unet_blocks import Block, MidBlock, TimestepEmbedding, per_stage
 from .unet_fields import UNetEncoderFields
 

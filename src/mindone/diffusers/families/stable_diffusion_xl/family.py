@@ -2,6 +2,7 @@
 
 from ..family import CONTROLLED, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Latents
 from ..stable_diffusion.family import DENOISER, INT8, NETWORKS, TEXT_ENCODER, TOKENIZER
+from .original import ORIGINAL
 
 _HOME = ".pipelines.stable_diffusion_xl"
 
@@ -30,6 +31,7 @@ STABLE_DIFFUSION_XL = Family(
     pipelines="StableDiffusionXL",
     int8=INT8,
     classes=NETWORKS,
+    original=ORIGINAL,
     capabilities={
         "unet": DENOISER,
         **dict.fromkeys(("text_encoder", "text_encoder_2"), TEXT_ENCODER),

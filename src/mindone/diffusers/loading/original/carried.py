@@ -19,10 +19,8 @@ from ..tokenizer import CLIPTokenizer
 ENTRY = "mindone.configs"
 """The metadata's entry: a JSON object of files' contents by their paths in a folder in the published layout. JSON files
 are values in it, others texts."""
-_PATH = re.compile(
-    r"(?:model_index|generation_config)\.json|(?:unet|vae|text_encoder(?:_2)?|controlnet)/config\.json"
-    r"|scheduler/scheduler_config\.json|tokenizer(?:_2)?/(?:[a-z_]+\.json|merges\.txt)"
-)
+_PATH = re.compile(r"(?:model_index|generation_config)\.json|[a-z][a-z0-9_]*/(?:[a-z_]+\.json|merges\.txt)")
+"""A folder's own files, and those of its components."""
 
 
 def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, CLIPTokenizer]) -> str:

@@ -1,8 +1,9 @@
 """Renaming modules both ways between the original layout and ours."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ...utils.printable import shown
+from ..fields import listed
 from ..safetensors import StoredTensor
 
 
@@ -37,6 +38,56 @@ def _renamed(name: str, modules: dict[str, str]) -> str | None:
     return None
 
 
+class Deferred(Mapping[str, StoredTensor]):
+    """Tensors that are made one at a time, when they are asked for.
+
+    Args:
+        makers: what makes each, by its name.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], StoredTensor]]):
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def to_ours(tensors: Mapping[str, StoredTensor], keys: KeyMap) -> dict[str, StoredTensor]:
+    """Tensors of the original layout under our names.
+
+    Raises:
+        ValueError: some have no name here; they are listed.
+    """
+    renamed = {name: keys.ours(name) for name in tensors}
+    strange = sorted(name for name, ours in renamed.items() if ours is None)
+    if strange:
+        raise ValueError(f"{len(strange)} tensors are of no architecture known here: {listed(map(repr, strange))}")
+    return {ours: tensors[name] for name, ours in renamed.items() if ours is not None}
+
+
+def to_original(tensors: Mapping[str, StoredTensor], keys: KeyMap) -> dict[str, str]:
+    """For each name that the original layout gives to one of our tensors, ours.
+
+    Raises:
+        ValueError: that layout has no place for a tensor.
+    """
+    names = {}
+    for name in tensors:
+        original = keys.original(name)
+        if original is None:
+            raise ValueError(f"the original layout has no place for the tensor {shown(name)}; keep the folder")
+        names[original] = name
+    return names
+
+
+MOST_STAGES, MOST_LAYERS = 8, 16
+"""Twice as many as any published network has; maps of names are made of their product."""
 MOST_PARTS = 256
 """Stages, layers or blocks of one kind, far more than any network has; a stranger's file chooses their names."""
 

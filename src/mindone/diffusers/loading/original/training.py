@@ -1,4 +1,4 @@
-"""How a single file's UNet was trained, which shapes do not show: what it predicts, and on which noise levels.
+"""How a single file's denoiser was trained, which shapes do not show: what it predicts, and on which noise levels.
 
 Programs that read single files look for marker tensors at the file's top level: ``v_pred`` and ``ztsnr``, which are
 empty, and ``edm_vpred.sigma_max`` and ``edm_vpred.sigma_min``, which are numbers. The entries
@@ -8,14 +8,13 @@ so does the training's own configuration (`training_config`). What trainers and 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...utils.printable import shown
 from ..safetensors import StoredTensor
-from .key_map import sides
 
 Tensors = Mapping[str, StoredTensor]
 
@@ -26,16 +25,11 @@ _USUAL_SIGMAS = (0.002, 120.0)
 """The noise levels of CosXL."""
 _METADATA = ("modelspec.prediction_type", "modelspec.predict_key")
 _SPELLINGS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
-_EPSILON_STEPS = (875_000, 220_000)
-"""Training steps in the files of Stable Diffusion 2.0-base and 2.1-base, which predict the noise."""
-_TELLING_BIAS = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias"
-_LEAST_DEVIATION = 0.09
-"""Standard deviation of that bias from which ComfyUI takes a UNet of Stable Diffusion 2 for one of velocity."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a UNet predicts, and where from."""
+    """What a denoising network predicts, and where from."""
 
     prediction_type: str = "epsilon"
     zero_terminal_snr: bool = False
@@ -57,21 +51,17 @@ class Training:
         return "v" if self.prediction_type == "v_prediction" else "epsilon"
 
 
-def read_training(
-    file: Tensors, metadata: Mapping[str, str], told: str | None, unet: Tensors, *, is_sd2: bool
-) -> Training:
-    """How the UNet of a file was trained.
+def read_training(file: Tensors, metadata: Mapping[str, str], told: str | None, default: Callable[[], str]) -> Training:
+    """How the denoiser of a file was trained.
 
     Marker tensors count first, which other programs read, then the metadata, then ``told``, what the training's own
-    configuration says. Without any, Stable Diffusion 2.x predicts the velocity unless it inpaints, its ``global_step``
-    is that of one of the two published base models, or a bias is as narrow as theirs; all others predict the noise.
+    configuration says.
 
     Args:
         file: the file's tensors.
         metadata: the entries of its header.
         told: "epsilon" or "v_prediction", or None.
-        unet: the UNet's tensors under our names; may be empty.
-        is_sd2: of the family of Stable Diffusion 2.
+        default: what it predicts where nothing says it.
 
     Raises:
         ValueError: a marker or an entry that makes no sense.
@@ -87,10 +77,10 @@ def read_training(
             if kind is None:
                 raise ValueError(
                     f"its metadata says {name}={shown(metadata[name])}, which is none of {', '.join(_SPELLINGS)}; "
-                    "prediction_type= says what the UNet predicts"
+                    "prediction_type= says what it predicts"
                 )
             return Training(kind, zero_snr)
-    return Training(told or ("v_prediction" if is_sd2 and _is_velocity(file, unet) else "epsilon"), zero_snr)
+    return Training(told or default(), zero_snr)
 
 
 def training_of(scheduler: Mapping[str, object]) -> Training:
@@ -122,14 +112,3 @@ def _sigmas(file: Tensors) -> tuple[float, float]:
             f"{high:g}"
         )
     return low, high
-
-
-def _is_velocity(file: Tensors, unet: Tensors) -> bool:
-    """Whether a UNet of Stable Diffusion 2 whose file says nothing predicts the velocity."""
-    if "conv_in.weight" in unet and sides(unet, "conv_in.weight", 4)[1] != 4:  # inpainting, depth
-        return False
-    step = file.get("global_step")
-    if step is not None and step.size == 1 and float(step.numpy().reshape(-1)[0]) in _EPSILON_STEPS:
-        return False
-    bias = unet.get(_TELLING_BIAS)
-    return bias is None or float(bias.numpy(np.float32).std()) > _LEAST_DEVIATION

@@ -1,0 +1,201 @@
+"""Converting checkpoints: a single file in the original layout to a folder in the published one, and back.
+
+Both ways go tensor by tensor from memory map to file, so neither ever holds a second copy.
+"""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from ..loading.clip_vocabulary import SIZE
+from ..loading.config import GENERATION_CONFIG_NAME, read_config, write_config
+from ..loading.fields import naming
+from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names
+from ..loading.original.carried import ENTRY, carry
+from ..loading.original.key_map import Deferred
+from ..loading.original.layout import Tensors
+from ..loading.original.training import training_of
+from ..loading.safetensors import StoredTensor, save_file
+from ..loading.single_file import SingleFile, open_single_file
+from ..loading.tokenizer import CLIPTokenizer
+from ..loading.weights import Weights, open_weights
+from ..utils.files import whole_folder, write_json
+from .registry import layouts
+
+_LIBRARIES = {"CLIPTextModel": "transformers", "CLIPTextModelWithProjection": "transformers"}
+
+
+def file_to_folder(
+    path: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    config: str | os.PathLike[str] | None = None,
+    original_config: str | os.PathLike[str] | None = None,
+    prediction_type: str | None = None,
+    scaling_factor: float | None = None,
+    extract_ema: bool = False,
+    dtype: str | None = None,
+) -> SingleFile:
+    """Write a single file as a folder in the published layout: a whole pipeline's, or one component's.
+
+    Args:
+        path: the file.
+        folder: where to; made when it is missing.
+        config, original_config, prediction_type, scaling_factor, extract_ema: see `open_single_file`.
+        dtype: "float32", "float16" or "bfloat16"; None keeps the stored types.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        ValueError: see `open_single_file`; or parts of a pipeline, which make no folder.
+        FileExistsError: the folder has a checkpoint already.
+    """
+    single = open_single_file(
+        path,
+        layouts(),
+        config=config,
+        original_config=original_config,
+        prediction_type=prediction_type,
+        scaling_factor=scaling_factor,
+        extract_ema=extract_ema,
+    )
+    folder = Path(folder)
+    if (folder / MODEL_INDEX).exists() or (folder / "config.json").exists():
+        raise FileExistsError(f"{folder} has a checkpoint already; give another folder")
+    with whole_folder(folder, MODEL_INDEX) as writing:
+        if single.pipeline is None:
+            _write_only_component(single, writing, dtype)
+        else:
+            _write_pipeline(single, writing, dtype)
+    return single
+
+
+def folder_to_file(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    variant: str | None = None,
+    dtype: str | None = None,
+) -> None:
+    """Write a checkpoint in the published layout, a pipeline's or one component's, as one file in the original layout.
+
+    How it was trained is marked as other programs read it (`original.training`). Configs and a vocabulary other
+    than CLIP's go into the file's metadata (`original.carried`). The safety checker has no place in such a file; Stable
+    Diffusion 2's text encoder is written without the last layer, which it never had here and which nothing uses.
+
+    Args:
+        source: the folder, a bundled checkpoint's name, or a hub id.
+        path: the file to write; it appears complete or not at all.
+        variant: such as "fp16", for the weights ``….fp16.safetensors``.
+        dtype: "float32", "float16" or "bfloat16"; None keeps the stored types.
+
+    Raises:
+        FileNotFoundError: a folder or its weights are not there.
+        ValueError: the checkpoint has components or tensors that the original layout has no place for.
+    """
+    if Path(source).is_dir() and not (Path(source) / MODEL_INDEX).is_file():
+        _write_alone(Path(source), path, variant, dtype)
+        return
+    checkpoint = Source(source)
+    networks = {part.component for layout in layouts() for part in layout.parts}
+    names = {*networks, *(name.replace("text_encoder", "tokenizer") for name in networks), "scheduler"}
+    classes = {name: kind for name, kind in component_names(checkpoint.index()).items() if name in names}
+    root = checkpoint.pipeline(classes, variant)
+    folders = {name: component_folder(root, name) for name in classes}
+    weights = {name: _weights(folders[name], name, classes[name], variant) for name in classes if name in networks}
+    layout = next((each for each in layouts() if each.claims(weights.get(each.denoiser, {}))), None)
+    if layout is None:
+        known = " and ".join(each.known for each in layouts())
+        raise ValueError(f"{source} has no denoising network with weights in an original layout; known are {known}")
+    makers: dict[str, partial[StoredTensor]] = {}
+    kinds = {}
+    sizes: dict[str, int] = {}
+    for name in dict.fromkeys(part.component for part in layout.parts):
+        if name in weights:
+            with naming(folders[name]):
+                part = layout.place(name, classes[name], classes, read_config(folders[name]))
+            kinds[name] = part.network
+            makers |= _cast(part.prefix, part.network.original(weights[name]), dtype)
+            if name.startswith("text_encoder"):
+                embedding = weights[name].get("text_model.embeddings.token_embedding.weight")
+                sizes[name.replace("text_encoder", "tokenizer")] = 0 if embedding is None else embedding.shape[0]
+    training = training_of(read_config(folders.get("scheduler", root / "scheduler"), "scheduler_config.json"))
+    makers |= _cast("", training.tensors(), None)
+    metadata = {
+        "format": "pt",
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": layout.trained(layout.release(weights, kinds), training, weights).modelspec,
+        "modelspec.prediction_type": training.modelspec,
+    }
+    own = {name: CLIPTokenizer.from_pretrained(folders[name]) for name, size in sizes.items() if size != SIZE}
+    configs = {name: folder for name, folder in folders.items() if not name.startswith("tokenizer")}
+    save_file(Deferred(makers), path, {**metadata, ENTRY: carry(configs, root, own)})
+
+
+def _write_alone(folder: Path, path: str | os.PathLike[str], variant: str | None, dtype: str | None) -> None:
+    """Write the folder of one component as a file."""
+    class_name = str(read_config(folder).get("_class_name"))
+    parts = [part for layout in layouts() for part in layout.parts if not part.component.startswith("text_encoder")]
+    part = next((part for part in parts if class_name in part.network.classes), None)
+    if part is None:
+        known = dict.fromkeys(name for part in parts for name in part.network.classes)
+        raise ValueError(f"{folder} holds a {class_name}; the original layout is for {', '.join(known)} alone")
+    weights = _weights(folder, part.component, class_name, variant)
+    metadata = {"format": "pt", ENTRY: carry({part.component: folder}, folder, {})}
+    save_file(Deferred(_cast(part.prefix, part.network.original(weights), dtype)), path, metadata)
+
+
+def _weights(folder: Path, component: str, class_name: str, variant: str | None) -> Weights:
+    return open_weights(folder, _basename(component), variant).normalized(class_name)
+
+
+def _basename(component: str) -> str:
+    return "model" if component.startswith("text_encoder") else "diffusion_pytorch_model"
+
+
+def _write_pipeline(single: SingleFile, folder: Path, dtype: str | None) -> None:
+    tokenizers = single.tokenizers()
+    index: dict[str, object] = {"_class_name": single.pipeline, **single.options}
+    for name, component in single.components.items():
+        _write_component(single, name, folder / name, dtype)
+        if name == "controlnet":  # a pipeline takes it as an argument: load it from its folder
+            continue
+        index[name] = [_LIBRARIES.get(component.class_name, "diffusers"), component.class_name]
+    for name, tokenizer in tokenizers.items():
+        tokenizer.save_pretrained(folder / name)
+        index[name] = ["transformers", "CLIPTokenizer"]
+    write_config(folder / "scheduler", single.scheduler, "scheduler_config.json")
+    index["scheduler"] = ["diffusers", single.scheduler["_class_name"]]
+    index |= {name: [None, None] for name in single.release.absent if name not in index}
+    if single.config_folder is not None and (single.config_folder / GENERATION_CONFIG_NAME).is_file():
+        write_config(folder, read_config(single.config_folder, GENERATION_CONFIG_NAME), GENERATION_CONFIG_NAME)
+    write_json(folder / MODEL_INDEX, index)
+
+
+def _write_only_component(single: SingleFile, folder: Path, dtype: str | None) -> None:
+    if len(single.components) > 1:
+        raise ValueError(
+            f"{single.path} holds {', '.join(single.components)}, which is neither a whole pipeline nor one component; "
+            "take a file with a denoising network, an autoencoder and text encoders"
+        )
+    (name,) = single.components
+    _write_component(single, name, folder, dtype)
+
+
+def _write_component(single: SingleFile, name: str, folder: Path, dtype: str | None) -> None:
+    component = single.components[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(Deferred(_cast("", component.weights, dtype)), folder / f"{_basename(name)}.safetensors")
+    write_config(folder, component.config)
+
+
+def _cast(prefix: str, tensors: Tensors, dtype: str | None) -> dict[str, partial[StoredTensor]]:
+    """Tensors under a prefix in another type, to be converted one at a time; integers stay what they are."""
+
+    def converted(name: str) -> StoredTensor:
+        tensor = tensors[name]
+        is_float = tensor.dtype in ("F64", "F32", "F16", "BF16")
+        return tensor.cast(dtype) if dtype is not None and is_float else tensor
+
+    return {prefix + name: partial(converted, name) for name in tensors}

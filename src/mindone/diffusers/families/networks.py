@@ -1,0 +1,12 @@
+"""The networks that families share, and `Model` itself, which reads single files in the layouts of all families."""
+
+from ..models.autoencoder_kl import AutoencoderKL as AutoencoderKL
+from ..models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
+from ..models.base import Model as Model
+from ..models.clip_text import CLIPTextModel as CLIPTextModel
+from ..models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
+from ..models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
+from ..models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
+from .registry import layouts
+
+Model.layouts = staticmethod(layouts)

@@ -1,0 +1,190 @@
+"""CLIP's text towers in single files: as transformers writes them, and as OpenCLIP does (Stable Diffusion 2 and XL).
+
+OpenCLIP stores queries, keys and values in one fused matrix. The second text encoder of XL also has its projection the
+other way round: (channels, projected) there, and (projected, channels) here.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ...utils.printable import shown
+from ..key_maps import clip_text_key
+from ..safetensors import ITEM_BYTES, StoredTensor
+from .key_map import Deferred, KeyMap, indices_after, sides
+from .layout import NetworkLayout, Tensors
+
+HEAD_CHANNELS = 64
+"""Channels per head of every published CLIP text tower (768 / 12, 1,024 / 16, 1,280 / 20)."""
+
+PROJECTION = "text_projection"
+_LAYER = (
+    ("ln_1", "layer_norm1"),
+    ("ln_2", "layer_norm2"),
+    ("mlp.c_fc", "mlp.fc1"),
+    ("mlp.c_proj", "mlp.fc2"),
+    ("attn.out_proj", "self_attn.out_proj"),
+)
+_FUSED = "qkv"
+_UNUSED, _VISION = ("logit_scale", "attn_mask"), "visual."
+
+
+def open_clip_key_map(names: Collection[str]) -> KeyMap:
+    """The map of a text tower's names in either layout, but for the fused matrices."""
+    layers = indices_after(names, "transformer.resblocks.") or indices_after(names, "text_model.encoder.layers.")
+    pairs = [
+        ("positional_embedding", "text_model.embeddings.position_embedding.weight"),
+        ("token_embedding", "text_model.embeddings.token_embedding"),
+        ("ln_final", "text_model.final_layer_norm"),
+        (PROJECTION, f"{PROJECTION}.weight"),
+    ]
+    for i in layers:
+        pairs += [(f"transformer.resblocks.{i}.{a}", f"text_model.encoder.layers.{i}.{b}") for a, b in _LAYER]
+    return KeyMap(pairs)
+
+
+def from_open_clip(tensors: Tensors, *, penultimate: bool) -> dict[str, StoredTensor]:
+    """The tensors under our names. All are views of what is stored but the projection, which is turned.
+
+    Args:
+        tensors: those of the tower, without a prefix such as ``cond_stage_model.model.``.
+        penultimate: leave out the last layer and the projection, which Stable Diffusion 2 does not use. A file that was
+            written from our layout lacks them already: only a complete tower loses a layer.
+    """
+    keys = open_clip_key_map(tensors)
+    layers = len(indices_after(tensors, "transformer.resblocks."))
+    complete = PROJECTION in tensors or layers == 24  # OpenCLIP ViT-H/14 has 24 layers
+    dropped = f"transformer.resblocks.{layers - 1}." if penultimate and complete else None
+    result: dict[str, StoredTensor] = {}
+    for name, tensor in tensors.items():
+        if (
+            name in _UNUSED
+            or name.startswith(_VISION)
+            or (dropped is not None and (name.startswith(dropped) or name == PROJECTION))
+        ):
+            continue
+        if ".attn.in_proj_" in name:
+            sides(tensors, name, 2 if name.endswith("weight") else 1)
+            result |= _split(name, tensor)
+            continue
+        ours = keys.ours(name)
+        if ours is None:
+            raise ValueError(f"tensor {shown(name)} does not belong to an OpenCLIP text tower")
+        if name == PROJECTION:
+            sides(tensors, name, 2)
+            tensor = transposed(tensor)
+        result[ours] = tensor
+    return result
+
+
+def to_open_clip(tensors: Tensors) -> Deferred:
+    """Our tensors under the original layout's names, fused and turned one at a time when they are asked for.
+
+    Raises:
+        ValueError: a tensor has no place there.
+    """
+    keys = open_clip_key_map(tensors)
+    makers = {}
+    for name in tensors:
+        if ".self_attn." in name and ".out_proj." not in name:
+            if ".q_proj." in name:
+                sources = [name.replace(".q_proj.", f".{letter}_proj.") for letter in _FUSED]
+                makers[_fused_name(name)] = partial(_fused, tensors, sources)
+            continue
+        original = keys.original(name)
+        if original is None:
+            raise ValueError(f"tensor {shown(name)} has no place in an OpenCLIP text tower")
+        as_it_is = partial(tensors.__getitem__, name)
+        makers[original] = partial(_turned, tensors, name) if original == PROJECTION else as_it_is
+    return Deferred(makers)
+
+
+def transposed(tensor: StoredTensor) -> StoredTensor:
+    """A copy of a matrix with rows for columns."""
+    rows, columns = tensor.shape
+    elements = tensor.data.view(f"<u{ITEM_BYTES[tensor.dtype]}").reshape(rows, columns)
+    turned = np.ascontiguousarray(elements.T).reshape(-1)
+    return StoredTensor(tensor.dtype, (columns, rows), turned.view(np.uint8))
+
+
+def _turned(tensors: Tensors, name: str) -> StoredTensor:
+    return transposed(tensors[name])
+
+
+def _fused(tensors: Tensors, names: list[str]) -> StoredTensor:
+    """Tensors of one type below one another, as a copy."""
+    parts = [tensors[name] for name in names]
+    rows = sum(part.shape[0] for part in parts)
+    return StoredTensor(parts[0].dtype, (rows, *parts[0].shape[1:]), np.concatenate([part.data for part in parts]))
+
+
+def _split(name: str, fused: StoredTensor) -> dict[str, StoredTensor]:
+    layer, kind = name.removeprefix("transformer.resblocks.").split(".attn.in_proj_")
+    rows = fused.shape[0] // len(_FUSED)
+    return {
+        f"text_model.encoder.layers.{layer}.self_attn.{letter}_proj.{kind}": fused.rows(i * rows, (i + 1) * rows)
+        for i, letter in enumerate(_FUSED)
+    }
+
+
+def _fused_name(query: str) -> str:
+    layer, kind = query.removeprefix("text_model.encoder.layers.").split(".self_attn.q_proj.")
+    return f"transformer.resblocks.{layer}.attn.in_proj_{kind}"
+
+
+def text_config(tensors: Tensors, *, open_clip: bool) -> dict[str, object]:
+    """A text encoder's config in the published fields; with its projection it is a ``CLIPTextModelWithProjection``.
+
+    Args:
+        tensors: under our names.
+        open_clip: trained by OpenCLIP, whose activation is the exact ``gelu``; OpenAI's is ``quick_gelu``.
+    """
+    embeddings = "text_model.embeddings"
+    vocabulary, width = sides(tensors, f"{embeddings}.token_embedding.weight", 2)
+    projection = sides(tensors, "text_projection.weight", 2)[0] if "text_projection.weight" in tensors else None
+    return {
+        "architectures": ["CLIPTextModel" if projection is None else "CLIPTextModelWithProjection"],
+        "model_type": "clip_text_model",
+        "hidden_size": width,
+        "intermediate_size": sides(tensors, "text_model.encoder.layers.0.mlp.fc1.weight", 2)[0],
+        "num_hidden_layers": len(indices_after(tensors, "text_model.encoder.layers.")),
+        "num_attention_heads": max(width // HEAD_CHANNELS, 1),
+        "max_position_embeddings": sides(tensors, f"{embeddings}.position_embedding.weight", 2)[0],
+        "vocab_size": vocabulary,
+        "projection_dim": width if projection is None else projection,
+        "hidden_act": "gelu" if open_clip else "quick_gelu",
+        "layer_norm_eps": 1e-5,
+        "bos_token_id": 0,
+        "pad_token_id": 1,
+        "eos_token_id": 2,
+    }
+
+
+def _of_clip(tensors: Tensors) -> dict[str, StoredTensor]:
+    named = {name: clip_text_key(name) for name in tensors}
+    return {ours: tensors[name] for name, ours in named.items() if ours is not None and ours.startswith("text_model.")}
+
+
+def _is_open_clip(config: Mapping[str, object]) -> bool:
+    return config.get("hidden_act") == "gelu"
+
+
+_CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
+CLIP = NetworkLayout(
+    _of_clip,
+    lambda tensors: tensors,
+    lambda tensors, *_: text_config(tensors, open_clip=False),
+    _CLASSES,
+    lambda config: not _is_open_clip(config),
+)
+OPEN_CLIP = NetworkLayout(
+    partial(from_open_clip, penultimate=False),
+    to_open_clip,
+    lambda tensors, *_: text_config(tensors, open_clip=True),
+    _CLASSES,
+    _is_open_clip,
+)
+PENULTIMATE_OPEN_CLIP = replace(OPEN_CLIP, ours=partial(from_open_clip, penultimate=True))
+"""As Stable Diffusion 2 uses it: without the last layer."""

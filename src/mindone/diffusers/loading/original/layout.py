@@ -1,0 +1,224 @@
+"""The original layout of a family: how its models stand in one file, as their authors published them.
+
+A family declares one (`OriginalLayout`); `loading.single_file` and `loading.convert` walk those they are given, and
+know none.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ...utils.printable import shown
+from ..fields import listed
+from ..safetensors import StoredTensor
+from .training import Training
+from .training_config import TrainingConfig
+
+Tensors = Mapping[str, StoredTensor]
+Parts = Mapping[str, Tensors]
+"""Tensors under our names by component."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One model of a family, and what its file does not say: pipeline, scheduler, usual sizes."""
+
+    title: str
+    """In words."""
+    pipeline: Callable[[Tensors], str]
+    """The class of the pipeline for a denoiser's tensors; raises ValueError where there is none."""
+    scheduler: Mapping[str, object]
+    """The published scheduler's config with its ``_class_name``."""
+    sample_size: int
+    """The usual side of the latents."""
+    text_encoders: Mapping[str, str]
+    """The text encoders that its pipeline needs, and what each one's tokenizer pads with."""
+    scaling_factor: float = 0.18215
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Further entries of ``model_index.json``."""
+    modelspec: str = ""
+    """The architecture's name in the ModelSpec metadata that model-sharing sites read."""
+    predicts: Callable[[Tensors, Tensors], str] = lambda file, denoiser: "epsilon"
+    """What it predicts where a file does not say it, by the file's tensors and the denoiser's under our names."""
+    absent: tuple[str, ...] = ()
+    """Components that ``model_index.json`` says are none."""
+
+
+@dataclass(frozen=True)
+class NetworkLayout:
+    """One kind of network in the original layout: its tensors both ways, and the config that their shapes tell."""
+
+    ours: Callable[[Tensors], Tensors]
+    """From tensors without a prefix to those under our names and in our shapes; views wherever they can be."""
+    original: Callable[[Tensors], Tensors]
+    """The other way round; one at a time, when they are asked for."""
+    config: Callable[[Tensors, Release, TrainingConfig], dict[str, object]]
+    """The published config, of tensors under our names; KeyError or ValueError where they are of no such network."""
+    classes: tuple[str, ...]
+    """The network's classes."""
+    fits: Callable[[Mapping[str, object]], bool] = lambda config: True
+    """Whether a network with this config is of the kind."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a component stands in a file."""
+
+    prefix: str
+    component: str
+    network: NetworkLayout
+    without: str = ""
+    """The component beside which the prefix means something else."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A component that is published alone, without a prefix."""
+
+    marks: Collection[str]
+    """The names that tell it."""
+    component: str
+    network: NetworkLayout
+
+
+@dataclass(frozen=True)
+class Section:
+    """A component's tensors in a file, without their prefix."""
+
+    network: NetworkLayout
+    tensors: Tensors
+
+
+_EMA = "model_ema."
+_TRAINING_ONLY = ("loss.", _EMA)
+
+
+@dataclass(frozen=True)
+class OriginalLayout:
+    """The files of a family: tell-tale tensors, key maps both ways, and which model of the family is in one."""
+
+    known: str
+    """Which models it knows, in words."""
+    denoiser: str
+    """The component that predicts."""
+    parts: tuple[Part, ...]
+    """In the order in which they are looked for and written."""
+    release: Callable[[Parts, Mapping[str, NetworkLayout]], Release]
+    """The model that components and their kinds make."""
+    trained: Callable[[Release, Training, Parts], Release]
+    """The same for how it was trained: its scheduler, and what else follows."""
+    alone: tuple[Alone, ...] = ()
+    excludes: Callable[[Iterable[str]], bool] = lambda names: False
+    """Whether names that look like its parts are another family's."""
+
+    def claims(self, names: Collection[str]) -> bool:
+        """Whether a file with these tensors is of the family."""
+        prefixes = tuple(part.prefix for part in self.parts)
+        found = any(name.startswith(prefixes) for name in names)
+        return (found or self._alone(names) is not None) and not self.excludes(names)
+
+    def sections(self, file: Tensors, *, extract_ema: bool) -> dict[str, Section]:
+        """A file's components by the names that pipelines give them.
+
+        Averages of an autoencoder, losses, buffers of the sampler and the like are left out.
+
+        Raises:
+            ValueError: averaged weights were asked for and are not there.
+        """
+        found: dict[str, Section] = {}
+        for part in self.parts:
+            tensors = {n.removeprefix(part.prefix): tensor for n, tensor in file.items() if n.startswith(part.prefix)}
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_TRAINING_ONLY)}
+            if tensors and part.component not in found and part.without not in found:
+                found[part.component] = Section(part.network, tensors)
+        if extract_ema:
+            if self.denoiser not in found:
+                raise ValueError("it has no denoising network, so extract_ema=True means nothing")
+            found[self.denoiser] = self._averaged(file, found[self.denoiser])
+        alone = self._alone(file)
+        if not found and alone is not None:
+            tensors = {name: tensor for name, tensor in file.items() if not name.startswith(_TRAINING_ONLY)}
+            return {alone.component: Section(alone.network, tensors)}
+        return found
+
+    def place(self, component: str, class_name: str, components: Collection[str], config: Mapping[str, object]) -> Part:
+        """Where a component goes in a file.
+
+        Args:
+            component: its name.
+            class_name: its class.
+            components: all that go into the file.
+            config: its config.
+
+        Raises:
+            ValueError: nowhere.
+        """
+        for part in self.parts:
+            is_meant = part.component == component and part.without not in components
+            if is_meant and class_name in part.network.classes and part.network.fits(config):
+                return part
+        raise ValueError(f"{component} is a {shown(class_name)}, for which the original layout has no place")
+
+    def _alone(self, names: Collection[str]) -> Alone | None:
+        return next((each for each in self.alone if all(mark in names for mark in each.marks)), None)
+
+    def _averaged(self, file: Tensors, denoiser: Section) -> Section:
+        """The exponential moving averages that Latent Diffusion's code keeps, under names without their dots."""
+        prefix = next(part.prefix for part in self.parts if part.component == self.denoiser)
+        names = {n: _EMA + (prefix.removeprefix("model.") + n).replace(".", "") for n in denoiser.tensors}
+        missing = [average for average in names.values() if average not in file]
+        if missing:
+            raise ValueError(f"it has no averaged weights such as {missing[0]!r}; leave extract_ema out")
+        return Section(denoiser.network, {name: file[average] for name, average in names.items()})
+
+
+# ---- files of none ---------------------------------------------------------------------------------------------------
+
+_OTHERS = (
+    ("double_blocks.0.img_attn.", "FLUX.1"),
+    ("joint_blocks.0.", "Stable Diffusion 3"),
+    ("text_encoders.", "Stable Diffusion 3 or FLUX.1 with its text encoders"),
+    ("clip_txt_mapper.", "Stable Cascade"),
+    ("double_layers.0.", "AuraFlow"),
+    ("double_stream_blocks.", "HiDream"),
+    ("txt_in.individual_token_refiner.", "HunyuanVideo"),
+    ("patchify_proj.", "LTX-Video"),
+    ("head.modulation", "Wan"),
+    ("cap_embedder.", "Lumina"),
+    ("motion_modules.", "AnimateDiff"),
+    ("time_mix_", "Stable Video Diffusion"),
+    ("time_stack.", "Stable Video Diffusion"),
+    ("edm_mean", "Playground 2.5"),
+    ("edm_std", "Playground 2.5"),
+    ("cc_projection.", "Zero-1-to-3"),
+    ("noise_augmentor.", "Stable unCLIP"),
+    ("embedder.model.visual.", "Stable unCLIP"),
+    ("label_emb.weight", "the ×4 upscaler"),
+    ("lora_controlnet", "a Control-LoRA"),
+    ("lora_unet_", "a LoRA: give it to load_lora_weights"),
+    (".lora_A.", "a LoRA: give it to load_lora_weights"),
+    (".lora.down.", "a LoRA: give it to load_lora_weights"),
+    ("_lora.down.", "a LoRA: give it to load_lora_weights"),
+    ("emb_params", "a textual inversion: give it to load_textual_inversion"),
+    ("image_proj.", "an IP-Adapter: give it to load_ip_adapter"),
+    ("adapter.body.", "a T2I-Adapter"),
+)
+"""What no family here has, by parts of the names of its tensors."""
+
+
+def layout_of(names: Collection[str], layouts: Iterable[OriginalLayout]) -> OriginalLayout:
+    """The layout that a file with these tensors is in.
+
+    Raises:
+        ValueError: none; the tensors that tell another architecture are named.
+    """
+    layouts = list(layouts)
+    known = f"known are {' and '.join(each.known for each in layouts)}, whole or in parts"
+    ordered = sorted(names)
+    for mark, architecture in _OTHERS:
+        found = next((name for name in ordered if mark in name), None)
+        if found is not None:
+            raise ValueError(f"{shown(found)} says that it is {architecture}; {known}")
+    layout = next((each for each in layouts if each.claims(names)), None)
+    if layout is None:
+        raise ValueError(f"it is of no architecture known here, by its tensors {listed(map(repr, ordered))}; {known}")
+    return layout
