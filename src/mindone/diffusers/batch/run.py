@@ -81,9 +81,9 @@ def run(jobs: Iterable[Job], output: str | os.PathLike[str], *, ray: str | None 
 
 def _runner(ray: str | None) -> Runner:
     if ray is None:
-        from .local import LocalRunner
+        from .worker import Worker
 
-        return LocalRunner()
+        return Worker()
     from .on_ray import RayRunner
 
     return RayRunner(ray)

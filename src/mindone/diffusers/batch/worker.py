@@ -1,20 +1,22 @@
-"""Draws tasks: what the one-machine runner and every actor of a Ray cluster have in common."""
+"""Draws tasks: by itself on one machine, one image after the other, or as an actor of a Ray cluster."""
 
 from __future__ import annotations
 
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..jobs import Job, LoadedPipelines, PipelineKey, draw_together
+from ..jobs.grouping import Group
 from ..jobs.loaded import load_quietly, usual_limit
 from ..utils.cluster import Cores
 from ..utils.errors import in_one_line
 from ..utils.machine import keep_to_cores
-from .queue import TRIES, Outcome
+from .queue import TRIES, Outcome, Queue, Result
+from .stopping import Stop
 
 if TYPE_CHECKING:
     from ..pipelines.published import PublishedPipeline as Pipeline
@@ -34,6 +36,16 @@ class Worker:
         self._pipelines = LoadedPipelines(usual_limit(), load_quietly)
         self._load_failures: dict[PipelineKey, list[Exception]] = defaultdict(list)
         self.machine = platform.node()
+
+    def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
+        """Draw what is in the queue, in this process, until it is empty or ``stop`` is true."""
+        last: Group | None = None
+        while not stop and (task := queue.take(last)):
+            last = task.group
+            yield from queue.settle(task, self.draw(task.jobs))
+
+    def close(self) -> None:
+        """Nothing outlives the process."""
 
     def ready(self) -> str:
         """The machine's name, once the worker is there."""

@@ -393,11 +393,4 @@ def deterministic_step(
     return self._advance(model_output, timestep, sample, return_dict)
 
 
-def scheduler_class(name: object) -> type[Scheduler]:
-    """See `ConfiguredScheduler.named`."""
-    return Scheduler.named(name)
-
-
-def scheduler_classes() -> dict[str, type[Scheduler]]:
-    """See `ConfiguredScheduler.library`."""
-    return Scheduler.library()
+scheduler_class, scheduler_classes = Scheduler.named, Scheduler.library

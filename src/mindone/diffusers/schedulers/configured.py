@@ -268,9 +268,6 @@ class ConfiguredScheduler(Configurable):
         """Refuse option values that this scheduler cannot honour."""
         options.check(type(self).__name__, self._options, {**self.unpublished, **self.defaults}, self.choices)
 
-    def _prepare(self) -> None:
-        """Build the tables that depend on the config alone."""
-
 
 @functools.cache
 def _method_options() -> frozenset[str]:

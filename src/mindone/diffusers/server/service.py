@@ -88,13 +88,12 @@ class Service:
                 their turn.
         """
         self._check_room(client)
-        async with contextlib.AsyncExitStack() as turn:
-            try:
-                await turn.enter_async_context(self._decoding.of(client))
-            except Full:
-                raise self._full() from None
-            self._check_room(client)
-            yield
+        try:
+            async with self._decoding.of(client):
+                self._check_room(client)
+                yield
+        except Full:
+            raise self._full() from None
 
     def _check_room(self, client: str) -> None:
         self._check_stays()
