@@ -12,8 +12,8 @@ from mindone.diffusers import LatentConsistencyModelPipeline
 from mindone.diffusers.pipelines.auto import pipelines
 from mindone.diffusers.pipelines.calls import Arguments, Ending, Prompt, Sampled, Shown, Steps, TextCall, argument
 from mindone.diffusers.pipelines.output import StableDiffusionPipelineOutput
-from mindone.diffusers.pipelines.signatures import published
 from mindone.diffusers.pipelines.stable_diffusion import StableDiffusion
+from mindone.diffusers.pipelines.stages import published
 from mindone.diffusers.pipelines.starts import FromNoise
 from tiny_pipelines import PROMPT, checkpoint, images_of, load
 

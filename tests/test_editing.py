@@ -119,7 +119,7 @@ def test_a_network_of_other_channels_is_refused(name):
     pipe = getattr(ours, name).from_pipe(load("StableDiffusionPipeline", checkpoint("sd1")))
     with pytest.raises(ValueError, match=f"{name} needs a denoiser of [58] channels, 4 of them for the latents, got 4"):
         draw(pipe, image=photo(), **({"depth_map": depths()} if name == DEPTH else {}))
-    with pytest.raises(ValueError, match="9 is an inpainting UNet, 8 one of InstructPix2Pix, 5 one of Depth2Img"):
+    with pytest.raises(ValueError, match="9 is an inpainting model, 8 one of InstructPix2Pix, 5 one of Depth2Img"):
         draw(ours.StableDiffusionPipeline.from_pipe(pipeline(name), **{"requires_safety_checker": True}))
 
 

@@ -20,7 +20,7 @@ _MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_co
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
 _UNET = {"UNet2DConditionModel": "adapters.unet_loras", "UNet2DConditionOutput": "models.outputs"}
-_RANDN = {"randn_tensor": "pipelines.noise"}
+_RANDN = {"randn_tensor": "pipelines.published"}
 _RESCALE = {"rescale_noise_cfg": "pipelines.predictors"}
 
 _MODULES: Mapping[str, Mapping[str, str]] = {

@@ -7,7 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, Engine
+from ..utils import logging
+from ..utils.types import Value
 from .outputs import DecoderOutput
+
+logger = logging.get_logger(__name__)
 
 Floats: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = np.random.Generator | Sequence[np.random.Generator] | None
@@ -122,6 +126,25 @@ class Autoencoder:
             bands.append(np.concatenate([tile[:, :, :keep, :keep] for tile in tiles], axis=3))
             above = tiles
         return np.concatenate(bands, axis=2)
+
+
+def decode_images(engine: Engine, vae: Value, latents: Array) -> NDArray[np.float32]:
+    """Run an autoencoder's decoder on latents (batch, channels, height, width) of unit variance.
+
+    Returns:
+        float32 in [0, 1], (batch, image height, image width, 3).
+    """
+    latents = latents / vae.config["scaling_factor"] + (vae.config.get("shift_factor") or 0.0)
+    image = engine.numpy(vae.decode_with(engine, latents))
+    if not np.isfinite(image).all():
+        logger.warning(
+            f"The autoencoder's output has values that are not finite, which come out black: {vae.dtype} may be too "
+            "narrow for this checkpoint; load it with mindspore_dtype float32 or bfloat16"
+        )
+        image = np.nan_to_num(image, nan=-1.0)
+    image = image * 0.5  # new memory, and from here on no more of it
+    image += 0.5
+    return np.clip(image, 0.0, 1.0, out=image).transpose(0, 2, 3, 1)
 
 
 def _fade(before: Floats, after: Floats, extent: int, axis: int) -> None:

@@ -40,6 +40,17 @@ METHODS: Mapping[str, str] = {
 """Methods and attributes of pipelines."""
 
 
+CALLS: Mapping[str, str] = {
+    "pag_scale": "perturbed-attention guidance is not here",
+    "pag_adaptive_scale": "perturbed-attention guidance is not here",
+    "num_images": "it is num_images_per_prompt",
+    "seed": "pass generator=np.random.default_rng(seed)",
+    "negative_prompts": "it is negative_prompt",
+    "init_image": "it is image",
+}
+"""Arguments of calls."""
+
+
 def take_meaningless(keywords: dict[str, Value]) -> dict[str, Value]:
     """The arguments of ``from_pretrained`` without those that ask for nothing here.
 

@@ -4,10 +4,11 @@ Each argument is declared once, with its type, default, help and check, in a gro
 is its groups, and what it changes of their defaults. Python collects the fields of a dataclass from its last base to
 its first: read from the bottom up, the bases of a task are the published order of its arguments.
 
-`Arguments` has them all. It is what the stages of drawing get, whatever the task; what a task does not have keeps its
-default there.
+`Arguments` is what the stages of drawing get, whatever the task; what a task does not have keeps its default there.
+Tasks with pictures are in `picture_calls`.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
@@ -15,16 +16,16 @@ from typing import TypeAlias, TypeVar
 from ..adapters.image_prompts import ImageEmbeds, ImagePrompts
 from ..engines import Array
 from ..schedulers.base import Generators
+from ..utils.nearest import nearest
+from ..utils.types import Value
 from . import checks
-from .image_processor import ImageInput
-from .mask_fills import MaskFill
+from .absent import CALLS
+from .callbacks import OlderCallback
 from .run import Interval, StepCallback
 
 T = TypeVar("T")
 
 Texts: TypeAlias = str | list[str] | None
-Scales: TypeAlias = float | Sequence[float]
-"""One number, or one per ControlNet."""
 
 
 def argument(default: T, help: str, check: Callable[[str, T], None] | None = None) -> T:
@@ -39,6 +40,12 @@ def argument(default: T, help: str, check: Callable[[str, T], None] | None = Non
     return declared
 
 
+def declared(task: Callable[..., object], name: str) -> Mapping[str, Value]:
+    """What `argument` says of an argument, where a task has no more than another default for it."""
+    found = (vars(cls).get("__dataclass_fields__", {}).get(name) for cls in getattr(task, "__mro__", ()))
+    return next((each.metadata for each in found if each is not None and each.metadata), {})
+
+
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
 
 
@@ -50,78 +57,6 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Image:
-    """A picture to start from."""
-
-    image: ImageInput | None = argument(
-        None,
-        "what to start from: a PIL image, an array, a list of them, or latents (see `ImageInput`). Without a height "
-        "and width the images get its size, rounded down to a multiple of what a latent stands for.",
-    )
-
-
-@dataclass(frozen=True)
-class FollowedImage:
-    """A picture to follow, where there is none to start from."""
-
-    image: ImageInput | None = argument(
-        None,
-        "the picture to follow, as the ControlNet was trained on: a PIL image, an array, or one per prompt. For "
-        "several ControlNets a list with one each.",
-    )
-
-
-@dataclass(frozen=True)
-class EditedImage:
-    """A picture to edit."""
-
-    image: ImageInput | None = argument(
-        None,
-        "the picture to edit: a PIL image, an array, a list of them, or latents as they are encoded, without "
-        "``scaling_factor``. Without a height and width the images get its size.",
-    )
-
-
-@dataclass(frozen=True)
-class Mask:
-    """What of it is drawn anew."""
-
-    mask_image: ImageInput | None = argument(
-        None, "white (above 0.5) is drawn anew, black is kept. It is stretched to the picture's size."
-    )
-
-
-@dataclass(frozen=True)
-class MaskedLatents:
-    """The picture without it."""
-
-    masked_image_latents: Array = argument(
-        None,
-        "the encoded picture without the masked part, for networks of nine channels, if it is not to be computed.",
-    )
-
-
-@dataclass(frozen=True)
-class ControlImage:
-    """A picture to follow, beside one to start from."""
-
-    control_image: ImageInput | None = argument(
-        None, "the picture to follow; for several ControlNets a list with one each."
-    )
-
-
-@dataclass(frozen=True)
-class Depths:
-    """How far away things are."""
-
-    depth_map: Array = argument(
-        None,
-        "how near things are, (pictures, height, width), of any size and scale; more is nearer. It is brought to the "
-        "size of the latents and to [-1, 1].",
-    )
-
-
-@dataclass(frozen=True)
 class Size:
     """Of the images."""
 
@@ -129,29 +64,6 @@ class Size:
         None, "pixels; by default what the network was trained on, or the size of the picture to follow or start from."
     )
     width: int | None = argument(None, "pixels, as ``height``.")
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A part of a picture."""
-
-    padding_mask_crop: int | None = argument(
-        None,
-        "draw only the rectangle around the mask, larger by this many pixels on each side, at the full size, and put "
-        "it back into the picture: small parts get more detail. Takes and gives PIL images.",
-    )
-
-
-@dataclass(frozen=True)
-class Strength:
-    """How far from the picture."""
-
-    strength: float = argument(
-        0.8,
-        "how much of the picture, or of its masked part, is drawn anew, above 0 to 1: the last part ``strength`` of "
-        "the steps is run.",
-        checks.check_strength,
-    )
 
 
 @dataclass(frozen=True)
@@ -187,17 +99,6 @@ class OriginalSteps:
 
     original_inference_steps: int | None = argument(
         None, "the distillation's steps, from which the run's are chosen; by default the scheduler's own, 50."
-    )
-
-
-@dataclass(frozen=True)
-class DenoisingStart:
-    """Where another pipeline stopped."""
-
-    denoising_start: float | None = argument(
-        None,
-        "the part of the way, between 0 and 1, that ``image`` (latents) has behind it, as the base network left it at "
-        "its ``denoising_end``; no noise is added then, and ``strength`` has no effect.",
     )
 
 
@@ -322,26 +223,6 @@ class Adapters:
 
 
 @dataclass(frozen=True)
-class Following:
-    """How to follow a ControlNet's picture."""
-
-    controlnet_conditioning_scale: Scales = argument(
-        1.0, "how much the picture counts; for several ControlNets a list with one each."
-    )
-    guess_mode: bool = argument(
-        False,
-        "let the ControlNet see the text's half of guidance alone, and its upper stages count less: it then recognises "
-        "what is in the picture even without a text; a guidance scale of 3 to 5 suits it.",
-    )
-    control_guidance_start: Scales = argument(
-        0.0,
-        "with ``control_guidance_end`` the part of the steps, from 0 to 1, that follows the picture; the others cost "
-        "nothing more than a step without a ControlNet.",
-    )
-    control_guidance_end: Scales = argument(1.0, "see ``control_guidance_start``.")
-
-
-@dataclass(frozen=True)
 class Rescale:
     """Against guidance's high contrast."""
 
@@ -382,18 +263,6 @@ class GuidedPart:
         "the part of the steps, from 0 to 1, that is guided (Kynkäänniemi et al. 2024); the others run the prompt "
         "alone, in half the time.",
         checks.check_interval,
-    )
-
-
-@dataclass(frozen=True)
-class Fill:
-    """What is under a mask."""
-
-    mask_fill: MaskFill = argument(
-        "original",
-        'what shows through at a strength below 1: the "original"; "blur", blurred colours of what is around the mask '
-        '(takes PIL images); "noise" or "nothing" (zeros) in the latents.',
-        checks.check_mask_fill,
     )
 
 
@@ -462,108 +331,9 @@ class LatentConsistencyCall(
 
 
 @dataclass(frozen=True)
-class ImageCall(Ending, Shown, PicturePrompts, BothEmbeds, Sampled, OwnSteps, Strength, Image, Prompt):
-    """A text and a picture to images."""
-
-
-@dataclass(frozen=True)
-class DepthCall(Ending, Shown, BothEmbeds, Sampled, Steps, Strength, Depths, Image, Prompt):
-    """The same, keeping how far away things are."""
-
-
-@dataclass(frozen=True)
-class EditCall(
-    Adapters,
-    Callbacks,
-    Output,
-    BothEmbeds,
-    Latents,
-    Generator,
-    Eta,
-    Count,
-    Negative,
-    ImageGuidance,
-    GuidanceScale,
-    Steps,
-    EditedImage,
-    Prompt,
-):
-    """An instruction and a picture to images."""
-
-    num_inference_steps: int = 100
-    image_guidance_scale: float = 1.5
-
-
-@dataclass(frozen=True)
-class MaskCall(
-    Fill,
-    Ending,
-    Shown,
-    PicturePrompts,
-    BothEmbeds,
-    Latents,
-    Sampled,
-    OwnSteps,
-    Strength,
-    Crop,
-    Size,
-    MaskedLatents,
-    Mask,
-    Image,
-    Prompt,
-):
-    """A text, a picture and a mask to images."""
-
-    strength: float = 1.0
-
-
-@dataclass(frozen=True)
-class ControlCall(
-    Ending, Following, Shown, PicturePrompts, BothEmbeds, Latents, Sampled, OwnSteps, Size, FollowedImage, Prompt
-):
-    """A text and a picture to follow to images."""
-
-
-@dataclass(frozen=True)
-class ControlImageCall(
-    Ending, Following, Shown, PicturePrompts, BothEmbeds, Sampled, Steps, Strength, Size, ControlImage, Image, Prompt
-):
-    """A text, a picture to start from and one to follow to images."""
-
-    controlnet_conditioning_scale: Scales = 0.8
-
-
-@dataclass(frozen=True)
-class ControlMaskCall(
-    Fill,
-    Ending,
-    Following,
-    Shown,
-    PicturePrompts,
-    BothEmbeds,
-    Latents,
-    Sampled,
-    Steps,
-    Strength,
-    Crop,
-    Size,
-    ControlImage,
-    Mask,
-    Image,
-    Prompt,
-):
-    """A text, a picture, a mask and a picture to follow to images."""
-
-    strength: float = 1.0
-    controlnet_conditioning_scale: Scales = 0.5
-
-
-@dataclass(frozen=True)
 class Arguments(
-    Fill,
     Ending,
     Rescale,
-    Following,
     Shown,
     PicturePrompts,
     BothEmbeds,
@@ -575,20 +345,12 @@ class Arguments(
     ImageGuidance,
     GuidanceScale,
     DenoisingEnd,
-    DenoisingStart,
     OwnSteps,
     OriginalSteps,
-    Strength,
-    Crop,
     Size,
-    ControlImage,
-    Depths,
-    MaskedLatents,
-    Mask,
-    Image,
     Prompt,
 ):
-    """What a call has been asked, whatever its task."""
+    """What a call of any task has been asked; with pictures it is `picture_calls.PictureArguments`."""
 
     def count_images(self) -> int:
         """How many images are asked for.
@@ -598,3 +360,47 @@ class Arguments(
         """
         embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
         return checks.check_prompts(self.prompt, *embeds) * self.num_images_per_prompt
+
+
+# ---- what was asked --------------------------------------------------------------------------------------------------
+
+
+def asked(
+    task: Callable[..., object],
+    name: str,
+    usual: Mapping[str, Value],
+    positional: Sequence[Value],
+    named: Mapping[str, Value],
+) -> dict[str, Value]:
+    """All arguments of a call: those that were given, those that are ``usual``, and the task's defaults; checked.
+
+    The older ``callback`` and ``callback_steps`` become ``callback_on_step_end``.
+
+    Args:
+        task: the dataclass of the call.
+        name: the call's, for messages.
+
+    Raises:
+        TypeError: an argument that the task does not have; the nearest one is named. Or too many, or one twice.
+        ValueError: one that cannot be.
+    """
+    signature, named = inspect.signature(task), dict(named)
+    callback, every = named.pop("callback", None), named.pop("callback_steps", None)
+    for keyword in named:
+        if keyword not in signature.parameters:
+            known = [*signature.parameters]
+            meant = CALLS.get(keyword) or nearest(keyword, known) or f"it has {', '.join(known)}"
+            raise TypeError(f"{name} has no argument {keyword!r}; {meant}")
+    try:
+        given = signature.bind_partial(*positional, **named).arguments
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    if callback is not None:
+        newer = given.get("callback_on_step_end")
+        given["callback_on_step_end"] = OlderCallback(callback, 1 if every is None else every, newer)
+    own = {each: value for each, value in usual.items() if each in signature.parameters}
+    values = vars(task(**{**own, **given}))
+    for argument_name, value in values.items():
+        if check := declared(task, argument_name).get("check"):
+            check(argument_name, value)
+    return values

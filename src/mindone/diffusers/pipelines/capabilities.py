@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ..families.capability import NETWORK, Capability
 from ..families.family import Family
 from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
+from .checks import is_network
 from .components import Component
 
 CAPABILITIES: Mapping[str, Capability] = {
@@ -76,22 +77,3 @@ def check_component(pipeline: str, family: Family, name: str, component: Compone
         of_torch = any(base.__module__.partition(".")[0] == "torch" for base in type(component).__mro__)
         given = f"{'a PyTorch ' * of_torch}{type(component).__name__}"
         raise ValueError(f"{pipeline}.{name} must be {capability.kind}; got {given}, which lacks {', '.join(lacks)}")
-
-
-def check_ready(family: Family, components: Mapping[str, Component]) -> None:
-    """What every run needs is there; checked before a run begins.
-
-    Raises:
-        ValueError: the denoising network, the autoencoder or the scheduler is None, or a safety checker has nobody to
-            prepare its pictures.
-    """
-    for name in (family.denoiser, "vae", "scheduler"):
-        if components[name] is None:
-            raise ValueError(f"the pipeline's {name} is None, and no image can be made without it; set pipe.{name}")
-    if is_network(components.get("safety_checker")) and components["feature_extractor"] is None:
-        raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
-
-
-def is_network(component: Component) -> bool:
-    """Whether an engine can run it: otherwise it is a function of the user's, or None."""
-    return hasattr(component, "parameters_and_names")

@@ -1,15 +1,15 @@
 """What a user passes to a pipeline's call is checked here, before any network runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..engines import Array
+from ..families.family import Family
 from ..loading.tokenizer import LONGEST
 from ..models.autoencoder import Autoencoder
 from ..utils import decoder_memory
 from ..utils.sizes import check_sides
-from .capabilities import check_ready
 from .components import Component
 from .mask_fills import MASK_FILLS
 
@@ -125,6 +125,25 @@ def check_latents(latents: Array, shape: tuple[int, int, int, int]) -> None:
         raise ValueError(
             f"latents must have the shape {shape} (images, channels, height, width), got {tuple(latents.shape)}"
         )
+
+
+def check_ready(family: Family, components: Mapping[str, Component]) -> None:
+    """What every run needs is there; checked before a run begins.
+
+    Raises:
+        ValueError: the denoising network, the autoencoder or the scheduler is None, or a safety checker has nobody to
+            prepare its pictures.
+    """
+    for name in (family.denoiser, "vae", "scheduler"):
+        if components[name] is None:
+            raise ValueError(f"the pipeline's {name} is None, and no image can be made without it; set pipe.{name}")
+    if is_network(components.get("safety_checker")) and components["feature_extractor"] is None:
+        raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
+
+
+def is_network(component: Component) -> bool:
+    """Whether an engine can run it: otherwise it is a function of the user's, or None."""
+    return hasattr(component, "parameters_and_names")
 
 
 def check_drawing(pipe: Component, images: int, generator: object, callback_tensors: Sequence[str]) -> None:

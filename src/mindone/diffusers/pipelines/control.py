@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from ..engines import Array, Input
 from ..families.stable_diffusion.controlnet import ControlNetModel
 from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
-from .calls import Arguments, Scales
 from .components import Component
 from .image_processor import ImageInput, VaeImageProcessor
+from .image_starts import FromImage, image_processor
 from .inpainting import Inpainting
+from .picture_calls import PictureArguments, Scales
 from .pipeline import Pipeline
 from .regions import Box
 from .run import Run, Step
-from .starts import FromImage, FromNoise, Guide, image_processor
+from .starts import FromNoise, Guide
 
 
 class ControlPictures:
@@ -29,7 +30,7 @@ class ControlPictures:
     intervals: list[tuple[float, float]]
     scales: list[float]
 
-    def __init__(self, call: Arguments, pictures: ImageInput | None, region: Box | None = None):
+    def __init__(self, call: PictureArguments, pictures: ImageInput | None, region: Box | None = None):
         self.call, self.pictures, self.region = call, pictures, region
 
     def size(self, pipe: Pipeline) -> tuple[int, int]:
@@ -92,21 +93,23 @@ class ControlPictures:
 class ControlledNoise(FromNoise):
     """Noise, of the size of the picture to follow."""
 
+    call: PictureArguments
+
     def size(self, pipe: Pipeline) -> tuple[int, int]:
         """See `FromNoise`."""
         return ControlPictures(self.call, self.call.image).size(pipe)
 
-    def guides(self) -> list[Guide]:
+    def guides(self, pipe: Pipeline) -> list[Guide]:
         """See `Start`."""
-        return [*super().guides(), ControlPictures(self.call, self.call.image)]
+        return [*super().guides(pipe), ControlPictures(self.call, self.call.image)]
 
 
 class ControlledImage(FromImage):
     """A picture, and one to follow."""
 
-    def guides(self) -> list[Guide]:
+    def guides(self, pipe: Pipeline) -> list[Guide]:
         """See `Start`."""
-        return [*super().guides(), ControlPictures(self.call, self.call.control_image)]
+        return [*super().guides(pipe), ControlPictures(self.call, self.call.control_image)]
 
 
 class ControlledInpainting(Inpainting):
@@ -116,9 +119,9 @@ class ControlledInpainting(Inpainting):
         """See `Inpainting`."""
         return image_processor(pipe).get_default_height_width(self.image, self.call.height, self.call.width)
 
-    def guides(self) -> list[Guide]:
+    def guides(self, pipe: Pipeline) -> list[Guide]:
         """See `Start`."""
-        return [*super().guides(), ControlPictures(self.call, self.call.control_image, self.region)]
+        return [*super().guides(pipe), ControlPictures(self.call, self.call.control_image, self.region)]
 
 
 @dataclass(frozen=True)

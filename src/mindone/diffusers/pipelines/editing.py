@@ -11,20 +11,11 @@ from ..loading.clip_image_processor import pixel_values_of
 from . import checks
 from .components import Component
 from .image_processor import resize_bicubic
-from .noise import initial_latents
+from .image_starts import Floats, FromImage, check_divides, preprocess_image, repeat_rows, size_of
+from .picture_calls import PictureArguments
 from .pipeline import Pipeline
 from .run import Run
-from .starts import (
-    Floats,
-    FromImage,
-    Shape,
-    Start,
-    check_divides,
-    latents_shape,
-    preprocess_image,
-    repeat_rows,
-    size_of,
-)
+from .starts import Shape, Start, initial_latents, latents_shape
 
 
 class BesidePicture(Start):
@@ -33,6 +24,7 @@ class BesidePicture(Start):
     Guidance has three rows per image: without picture and prompt, with the picture, with both.
     """
 
+    call: PictureArguments
     pixels: Floats
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:

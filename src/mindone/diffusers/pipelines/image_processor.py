@@ -7,14 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ..engines import Array, Engine
+from ..engines import Array
 from ..loading.config import Config
 from ..loading.configurable import Configurable
-from ..utils import logging
-from .components import Component
+from ..utils.images import to_pil
 from .regions import Box, fill_whole, fit_inside, masked_region, paste_drawn
-
-logger = logging.get_logger(__name__)
 
 Images: TypeAlias = list[Image.Image] | Array
 """What a pipeline returns: PIL images, a float32 array (images, height, width, 3) in [0, 1], or latents."""
@@ -304,29 +301,3 @@ def _cubic_weights(length: int, size: int) -> NDArray[np.float64]:
         near, far = (1.25 * x - 2.25) * x * x + 1, ((-0.75 * x + 3.75) * x - 6) * x + 3
         np.add.at(weights, (np.arange(size), index.clip(0, length - 1)), np.where(x <= 1, near, far))
     return weights
-
-
-def decode_latents(engine: Engine, vae: Component, latents: Array) -> NDArray[np.float32]:
-    """Decode latents (batch, channels, height, width) of unit variance to images.
-
-    Returns:
-        float32 in [0, 1], (batch, image height, image width, 3).
-    """
-    latents = latents / vae.config["scaling_factor"] + (vae.config.get("shift_factor") or 0.0)
-    image = engine.numpy(vae.decode_with(engine, latents))
-    if not np.isfinite(image).all():
-        logger.warning(
-            f"The autoencoder's output has values that are not finite, which come out black: {vae.dtype} may be too "
-            "narrow for this checkpoint; load it with mindspore_dtype float32 or bfloat16"
-        )
-        image = np.nan_to_num(image, nan=-1.0)
-    image = image * 0.5  # new memory, and from here on no more of it
-    image += 0.5
-    return np.clip(image, 0.0, 1.0, out=image).transpose(0, 2, 3, 1)
-
-
-def to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
-    """PIL images of float arrays in [0, 1], (batch, height, width, 3)."""
-    levels = images * 255
-    levels = np.round(levels, out=levels).astype(np.uint8, order="C")  # Pillow reads other orders byte by byte
-    return [Image.fromarray(image) for image in levels]

@@ -13,24 +13,14 @@ from PIL import Image
 from ..engines import Array
 from ..schedulers.base import draw_noise
 from . import checks
-from .calls import Arguments
 from .image_processor import ImageInput, Images, VaeImageProcessor, resize_nearest
-from .noise import initial_latents
+from .image_starts import Floats, check_channels, check_divides, encoded, image_processor, repeat_rows
+from .picture_calls import PictureArguments
 from .pipeline import Pipeline
 from .regions import Box, filled_from_around, fit_inside, masked_region, paste_drawn
 from .run import Run
 from .spans import choose_span
-from .starts import (
-    Floats,
-    Shape,
-    Start,
-    check_channels,
-    check_divides,
-    encoded,
-    image_processor,
-    latents_shape,
-    repeat_rows,
-)
+from .starts import Shape, Start, initial_latents, latents_shape
 
 
 class Inpainting(Start):
@@ -42,11 +32,12 @@ class Inpainting(Start):
     size and put back. ``mask_fill`` is what a run of a strength below 1 begins with under the mask.
     """
 
+    call: PictureArguments
     pixels: Floats
     mask: Floats
     region: Box | None = None
 
-    def __init__(self, call: Arguments):
+    def __init__(self, call: PictureArguments):
         super().__init__(call)
         self.image, self.mask_image = call.image, call.mask_image
 

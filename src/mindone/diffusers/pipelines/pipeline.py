@@ -13,7 +13,7 @@ from ..acceleration.caches import CacheConfig
 from ..acceleration.int8 import check_engine
 from ..adapters.image_prompts import IPAdapters
 from ..adapters.ip_adapter import NetworkIPAdapters
-from ..adapters.loras import NETWORKS, Loras
+from ..adapters.loras import Loras
 from ..adapters.words import Words
 from ..engines import Engine
 from ..families.family import Family
@@ -165,16 +165,16 @@ class Pipeline:
     @property
     def loras(self) -> Loras:
         """The LoRAs of the denoiser and the text encoders."""
-        networks = {name: getattr(self, name, None) for name in NETWORKS}
-        return Loras({name: each for name, each in networks.items() if isinstance(each, Model)}, self.words)
+        parts = self.components
+        networks = {name: parts[name] for name in self.family.networks if isinstance(parts.get(name), Model)}
+        return Loras(networks, self.words)
 
     @property
     def words(self) -> Words:
         """The words that the text encoders learned: textual inversions."""
-        encoders = {}
-        for name in ("text_encoder", "text_encoder_2"):
-            network = getattr(self, name, None)
-            tokenizer = getattr(self, name.replace("text_encoder", "tokenizer"), None)
+        encoders, parts = {}, self.components
+        for name in self.family.text_encoders:
+            network, tokenizer = parts.get(name), parts.get(name.replace("text_encoder", "tokenizer"))
             if isinstance(network, CLIPTextModel) and isinstance(tokenizer, CLIPTokenizer):
                 encoders[name] = network, tokenizer
         return Words(encoders)

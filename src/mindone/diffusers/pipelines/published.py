@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -29,22 +29,24 @@ from ..loading.hub_files import FileSource
 from ..loading.save_weights import check_upload, require_safe
 from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
+from ..models.autoencoder import decode_images
 from ..schedulers.base import Generators, draw_noise
 from ..utils.files import write_json
+from ..utils.images import to_pil
 from ..utils.nearest import nearest
 from ..utils.types import Value
 from .absent import METHODS, take_meaningless
 from .components import INDEX_NAME, Component, component_classes, published_names
 from .folders import check_keywords, load_folder, save_folder
 from .from_file import index_of, load_components
-from .image_processor import VaeImageProcessor, decode_latents, to_pil
+from .image_processor import VaeImageProcessor
+from .image_starts import image_processor
 from .inpainting import mask_processor
 from .pipeline import Pipeline, engine_of
 from .predictors import guidance_scale_embedding
 from .run import Runs, step_options
 from .safety import blacken_unsafe
 from .spans import keep_from, keep_last
-from .starts import image_processor
 from .tuning import Tuning
 
 if TYPE_CHECKING:
@@ -659,7 +661,7 @@ class PublishedPipeline(Pipeline, Tuning):
 
     def decode_latents(self, latents: Array) -> NDArray[np.float32]:
         """Latents of unit variance to images in [0, 1], float32 (images, height, width, 3)."""
-        return decode_latents(self.engine, self.vae, latents)
+        return decode_images(self.engine, self.vae, latents)
 
     def run_safety_checker(
         self, image: NDArray[np.float32], device: object = None, dtype: object = None
@@ -677,6 +679,29 @@ class PublishedPipeline(Pipeline, Tuning):
     def numpy_to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
         """PIL images of float arrays in [0, 1], (images, height, width, 3) or one (height, width, 3)."""
         return to_pil(images[None] if images.ndim == 3 else images)
+
+
+def randn_tensor(
+    shape: Sequence[int],
+    generator: Generators = None,
+    device: object = None,
+    dtype: object = None,
+    layout: object = None,
+) -> NDArray[np.floating]:
+    """Standard normal noise under its published name, as latents or a scheduler's noise are drawn here.
+
+    Args:
+        shape: of the array, the first axis the batch.
+        generator: a NumPy generator, a list with one for each row, or None for fresh noise.
+        device, layout: taken for published scripts, and not needed.
+        dtype: "float16" makes the array float16; it is float32 otherwise.
+
+    Raises:
+        ValueError: a list of another length than the batch.
+    """
+    narrow = dtype is not None and parse_dtype(dtype) == "float16"
+    noise: NDArray[np.floating] = draw_noise(np.empty(tuple(shape), np.float16 if narrow else np.float32), generator)
+    return noise
 
 
 def _require_safetensors(use_safetensors: bool) -> None:

@@ -5,9 +5,9 @@ import numpy as np
 from ..engines import Engine
 from ..loading.clip_image_processor import pixel_values_of
 from ..utils import logging
-from .capabilities import is_network
+from ..utils.images import to_pil
+from .checks import is_network
 from .components import Component
-from .image_processor import to_pil
 
 logger = logging.get_logger(__name__)
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from .calls import Arguments
+from .picture_calls import PictureArguments
 from .run import Run
 
 
-def choose_span(run: Run, call: Arguments) -> None:
+def choose_span(run: Run, call: PictureArguments) -> None:
     """Begin where another pipeline stopped, or as late as ``strength`` says; go on to the end, or stop before it.
 
     Raises:

@@ -11,30 +11,29 @@ from ..published_paths import exported
 from ..utils import logging
 from ..utils.types import Value
 from . import checks
-from .calls import (
-    Arguments,
+from .calls import Arguments, LatentConsistencyCall, TextCall
+from .components import Component
+from .control import ControlledImage, ControlledInpainting, ControlledNoise
+from .editing import BesidePicture, FromImageWithDepth
+from .image_starts import FromImage
+from .inpainting import Inpainting
+from .output import ImagePipelineOutput, StableDiffusionPipelineOutput
+from .picture_calls import (
     ControlCall,
     ControlImageCall,
     ControlMaskCall,
     DepthCall,
     EditCall,
     ImageCall,
-    LatentConsistencyCall,
     MaskCall,
-    TextCall,
+    PictureArguments,
 )
-from .capabilities import is_network
-from .components import Component
-from .control import ControlledImage, ControlledInpainting, ControlledNoise
-from .editing import BesidePicture, FromImageWithDepth
-from .inpainting import Inpainting
-from .output import ImagePipelineOutput, StableDiffusionPipelineOutput
 from .pipeline import constructor
 from .predictors import embed_guidance
 from .published import PublishedPipeline
 from .run import Run
-from .signatures import published
-from .starts import FromImage, FromNoise
+from .stages import published
+from .starts import FromNoise
 
 logger = logging.get_logger(__name__)
 
@@ -48,6 +47,7 @@ class StableDiffusion(PublishedPipeline):
     config_defaults: ClassVar[Mapping[str, object]] = {"requires_safety_checker": True}
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "negative_prompt_embeds")
     """What a step callback may ask for and replace."""
+    arguments = PictureArguments
 
     text_encoder: Component
     tokenizer: Component
@@ -59,7 +59,7 @@ class StableDiffusion(PublishedPipeline):
     @classmethod
     def adjusted(cls, components: Mapping[str, Component]) -> Mapping[str, Component]:
         """See `Pipeline`: the scheduler as `_modernized` makes it."""
-        if is_network(components.get("safety_checker")) and components["feature_extractor"] is None:
+        if checks.is_network(components.get("safety_checker")) and components["feature_extractor"] is None:
             raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
         return {**components, "scheduler": _modernized(components["scheduler"])}
 

@@ -17,14 +17,15 @@ from .calls import Arguments, Texts
 from .components import Component
 from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesideXLPicture
+from .image_starts import FromImage
 from .inpainting import Inpainting
 from .output import StableDiffusionXLPipelineOutput
 from .pipeline import constructor
 from .predictors import embed_guidance
 from .published import PublishedPipeline
 from .run import Run
-from .signatures import published
-from .starts import FromImage, FromNoise
+from .stages import published
+from .starts import FromNoise
 from .xl_calls import (
     XLArguments,
     XLControlCall,

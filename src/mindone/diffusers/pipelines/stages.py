@@ -1,21 +1,50 @@
-"""One call from its arguments to images: check → timesteps → encode → start → denoise → decode."""
+"""A call from its arguments to images: check → timesteps → encode → start → denoise → decode."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from ..models.autoencoder import Autoencoder
+from ..models.autoencoder import Autoencoder, decode_images
 from ..models.base import Model
+from ..utils.images import to_pil
+from ..utils.outputs import BaseOutput
 from ..utils.types import Value
 from . import checks
 from .caching import check_caches
 from .callbacks import inputs_of
-from .calls import Arguments
+from .calls import Arguments, asked
 from .denoising import denoise
-from .image_processor import Images, decode_latents, to_pil
+from .image_processor import Images
 from .pipeline import Pipeline
 from .published import PublishedPipeline
 from .run import Run
 from .safety import blacken_unsafe
+from .signatures import documented
 from .starts import Shape, Start, latents_shape
+
+P = ParamSpec("P")
+O = TypeVar("O", bound=BaseOutput)  # noqa: E741
+
+
+def published(
+    task: Callable[P, object], start: type[Start], output: type[O]
+) -> Callable[Concatenate[Any, P], O | tuple[Images | list[bool] | None, ...]]:
+    """The ``__call__`` of a pipeline: the task's arguments, with its defaults and help, for type checkers as well.
+
+    Args:
+        task: a dataclass of `calls`.
+        start: what runs of the task start from.
+        output: what a call returns, unless ``return_dict`` is False.
+    """
+
+    def __call__(pipe: Any, /, *positional: P.args, **named: P.kwargs) -> O | tuple[Images | list[bool] | None, ...]:
+        name = f"{type(pipe).__name__}.__call__"
+        call = pipe.arguments(**asked(task, name, pipe.usual_arguments(), positional, named))
+        results = draw(pipe, call, start(call))[: len(fields(output))]  # type: ignore[arg-type]
+        return output(*results) if call.return_dict else results
+
+    documented(__call__, task, output | tuple[Images | list[bool] | None, ...])
+    return __call__
 
 
 def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images, list[bool] | None]:
@@ -25,14 +54,16 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
         ValueError: an argument is wrong; raised before any network runs.
     """
     images = call.count_images()
-    shown = inputs_of(call.callback_on_step_end, call.callback_on_step_end_tensor_inputs)
+    shown = call.callback_on_step_end_tensor_inputs
+    if call.callback_on_step_end is not None:
+        shown = inputs_of(call.callback_on_step_end, shown)
     checks.check_drawing(pipe, images, call.generator, shown)
     weighed = pipe.loras.scaled(call.cross_attention_kwargs)
     height, width = start.check(pipe, images)
     if call.output_type != "latent":
         checks.check_memory(pipe, images, height, width)
     pipe.check_profile(height, width)
-    guides = start.guides()
+    guides = start.guides(pipe)
     with (
         weighed,
         pipe.begin(
@@ -70,7 +101,7 @@ def decode(pipe: Pipeline, latents: Value, output_type: str) -> tuple[Images, li
     if output_type == "latent":
         return latents, None
     unsafe = None
-    images = decode_latents(pipe.engine, pipe.vae, latents)
+    images = decode_images(pipe.engine, pipe.vae, latents)
     stage_over(pipe)
     checker = pipe.components.get("safety_checker")
     if checker is not None:

@@ -8,40 +8,42 @@ from ..engines import Array
 from . import checks
 from .calls import (
     Adapters,
-    Arguments,
     BothEmbeds,
     Callbacks,
-    ControlImage,
     Count,
-    Crop,
     DenoisingEnd,
-    DenoisingStart,
-    EditedImage,
     Ending,
     Eta,
-    Fill,
-    FollowedImage,
-    Following,
     Generator,
     GuidanceScale,
-    Image,
     ImageGuidance,
     Latents,
-    Mask,
-    MaskedLatents,
     Negative,
     Output,
     OwnSteps,
     PicturePrompts,
     Prompt,
     Rescale,
-    Scales,
     Shown,
     Size,
     Steps,
-    Strength,
     Texts,
     argument,
+)
+from .picture_calls import (
+    ControlImage,
+    Crop,
+    DenoisingStart,
+    EditedImage,
+    Fill,
+    FollowedImage,
+    Following,
+    Image,
+    Mask,
+    MaskedLatents,
+    PictureArguments,
+    Scales,
+    Strength,
 )
 
 Pair: TypeAlias = Sequence[int]
@@ -302,7 +304,7 @@ class XLEditCall(
 
 
 @dataclass(frozen=True)
-class XLArguments(Aesthetics, AllSizes, PooledEmbeds, Negative2, Prompt2, Arguments):
+class XLArguments(Aesthetics, AllSizes, PooledEmbeds, Negative2, Prompt2, PictureArguments):
     """What a call has been asked, whatever its task."""
 
     def count_images(self) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array
-from ..pipelines.image_processor import decode_latents, to_pil
+from ..utils.images import to_pil
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +46,7 @@ class Estimate:
         if self.pipe.vae.num_parameters() > _SMALL or _seconds_to_decode(self) > seconds:
             return to_pil(apply_affine(affine_map(self.pipe), self.pipe.engine.numpy(first)))[0]
         began = time.monotonic()
-        image = to_pil(decode_latents(self.pipe.engine, self.pipe.vae, first))[0]
+        image = to_pil(self.pipe.decode_latents(first))[0]
         _note_decoded(self, time.monotonic() - began)
         return image
 
@@ -99,6 +99,6 @@ def affine_map(pipe: Component) -> NDArray[np.float64]:
                 (_SAMPLES, pipe.vae.config["latent_channels"], _COARSE, _COARSE)
             )
             latents = zoom(noise, (1, 1, _SIDE / _COARSE, _SIDE / _COARSE), order=1).astype(np.float32)
-            images = [decode_latents(pipe.engine, pipe.vae, pipe.engine.asarray(each[None])) for each in latents]
+            images = [pipe.decode_latents(pipe.engine.asarray(each[None])) for each in latents]
             _maps[pipe.vae] = fit_affine(latents, np.concatenate(images))
         return _maps[pipe.vae]

@@ -14,7 +14,7 @@ from ..acceleration.calibration import REFERENCE_STEPS, ReferencePath, fitted, r
 from ..engines import Engine
 from ..jobs.profile import Settings
 from ..jobs.stacks import Stacks
-from ..pipelines.image_processor import decode_latents
+from ..models.autoencoder import decode_images
 from ..schedulers.calibration_rows import row_texts
 from ..utils.quality import compare
 from ..utils.types import Value
@@ -176,5 +176,5 @@ class Drawings:
 
 
 def _decoded(view: Value, latents: Latents) -> Pixels:
-    floats = decode_latents(view.engine, view.vae, view.engine.asarray(latents))
+    floats = decode_images(view.engine, view.vae, view.engine.asarray(latents))
     return np.asarray((floats[0] * 255).round().astype(np.uint8))

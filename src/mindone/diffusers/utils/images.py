@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .fetching import fetch
@@ -160,3 +162,10 @@ def _open(source: str) -> Image.Image:
             f"{source} has {path.stat().st_size / 1e6:,.0f} MB; at most {MOST_BYTES // 10**6} are read"
         )
     return decode_picture(path.read_bytes(), source)
+
+
+def to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
+    """PIL images of float arrays in [0, 1], (batch, height, width, 3)."""
+    levels = images * 255
+    levels = np.round(levels, out=levels).astype(np.uint8, order="C")  # Pillow reads other orders byte by byte
+    return [Image.fromarray(image) for image in levels]

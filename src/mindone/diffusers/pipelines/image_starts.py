@@ -1,0 +1,121 @@
+"""Runs that start from a picture, with as much noise as the steps that remain take away."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import Array
+from ..schedulers.base import Generators, draw_noise
+from . import checks
+from .image_processor import ImageInput, VaeImageProcessor
+from .picture_calls import PictureArguments
+from .pipeline import Pipeline
+from .run import Run
+from .spans import choose_span
+from .starts import Shape, Start, check_plain_network, latents_shape
+
+Floats = NDArray[np.float32]
+
+
+class FromImage(Start):
+    """SDEdit (Meng et al. 2022): a picture, with noise added as far as ``strength`` says.
+
+    One picture serves all images; of several, each serves every so many-th. Where ``denoising_start`` is given the
+    picture is noisy already.
+    """
+
+    call: PictureArguments
+    pixels: Floats
+
+    def check_network(self, pipe: Pipeline) -> None:
+        """Nothing besides the latents."""
+        check_plain_network(pipe)
+
+    def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
+        """See `Start`."""
+        self.check_network(pipe)
+        latents = self.call.latents
+        if latents is not None:
+            self.pixels = pipe.engine.numpy(latents)
+            checks.check_latents(latents, latents_shape(pipe, images, *size_of(pipe, self.pixels)))
+        else:
+            self.pixels = preprocess_image(pipe, self.call.image, self.call.height, self.call.width)
+            check_divides("image", len(self.pixels), images)
+        return size_of(pipe, self.pixels)
+
+    def choose_timesteps(self, run: Run) -> None:
+        """The last part of them, ``strength``, or those between the start and the end."""
+        choose_span(run, self.call)
+
+    def begin(self, run: Run, shape: Shape) -> None:
+        """First the encoder draws, then the noise."""
+        call, images = self.call, shape[0]
+        latents = repeat_rows(run, encoded(run, self.pixels, call.generator, images), images)
+        if call.denoising_start is None and call.latents is None:
+            noise = run.engine.asarray(draw_noise(np.empty(shape, np.float32), call.generator))
+            latents = run.scheduler.add_noise(latents, noise, run.timesteps[:1])
+        run.tensors["latents"] = latents
+
+
+def image_processor(pipe: Pipeline) -> VaeImageProcessor:
+    """What turns pictures into what the pipeline's autoencoder takes."""
+    channels = pipe.vae.config["latent_channels"]
+    return VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor, vae_latent_channels=channels, do_convert_rgb=True)
+
+
+def preprocess_image(
+    pipe: Pipeline, image: ImageInput | None, height: int | None = None, width: int | None = None
+) -> Floats:
+    """A picture as pixels in [-1, 1] (images, 3, height, width), of its own size or another; latents as they are.
+
+    Raises:
+        ValueError: none was given, or it is no picture.
+    """
+    if image is None:
+        raise ValueError(f"{type(pipe).__name__} needs image: a PIL image, an array, or latents")
+    pixels = image_processor(pipe).preprocess(image, height, width)
+    check_channels(pipe, pixels)
+    return pixels
+
+
+def check_channels(pipe: Pipeline, pixels: Floats) -> None:
+    """Pictures have three channels, latents those of the autoencoder."""
+    known = (3, pipe.vae.config["latent_channels"])
+    if pixels.shape[1] not in known or 0 in pixels.shape:
+        raise ValueError(
+            f"image must have 3 channels (latents: {known[1]}) and at least {pipe.vae_scale_factor} pixels each way, "
+            f"got the shape {pixels.shape}"
+        )
+
+
+def size_of(pipe: Pipeline, pixels: Floats) -> tuple[int, int]:
+    """The height and width in pixels of a picture, or of what latents stand for."""
+    factor = 1 if pixels.shape[1] == 3 else pipe.vae_scale_factor
+    return pixels.shape[2] * factor, pixels.shape[3] * factor
+
+
+def check_divides(name: str, given: int, images: int) -> None:
+    """As many pictures as images, or so many that each serves equally many of them."""
+    if images % given:
+        raise ValueError(f"{name} holds {given} pictures, which cannot be shared out evenly among {images} images")
+
+
+def encoded(run: Run, pixels: Floats, generator: Generators, rows: int) -> Array:
+    """Latents of unit variance of pictures, one per generator where there is a list; latents as they are.
+
+    ``rows`` is how many images there are: with a list of generators each gets latents drawn by its own.
+    """
+    engine, vae = run.engine, run.pipe.vae
+    if pixels.shape[1] != 3:
+        return engine.asarray(pixels)
+    if generator is None:
+        generator = np.random.default_rng()
+    sources = list(generator)[:rows] if isinstance(generator, Sequence) else generator
+    latents = vae.encode_with(engine, engine.asarray(pixels), sources)
+    return (latents - (vae.config.get("shift_factor") or 0.0)) * vae.config["scaling_factor"]
+
+
+def repeat_rows(run: Run, x: Array, rows: int) -> Array:
+    """``x`` one time after the other until it has ``rows`` rows."""
+    return x if x.shape[0] == rows else run.engine.concat([x] * (rows // x.shape[0]))
