@@ -7,8 +7,7 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Body, Request
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/v1", tags=["OpenAI's images API"], route_class=ReadingRoute)
 
 _STARTED = int(time.time())
-_IMAGES_OF_AN_EDIT = ("image", "image[]")
-_FILES_OF_AN_EDIT = (*_IMAGES_OF_AN_EDIT, "mask", "control_image")
+_FILES_OF_AN_EDIT = ("image", "image[]", "mask", "control_image")
 
 
 @router.get("/models")
@@ -66,6 +64,7 @@ async def generations(request: Request, fields: Annotated[GenerationFields, Body
     return await _answer(request, ticket, fields, "image_generation")
 
 
+_FILE = {"type": "string", "format": "binary"}
 _EDIT_BODY = {
     "requestBody": {
         "required": True,
@@ -75,9 +74,7 @@ _EDIT_BODY = {
                     **EditFields.model_json_schema(),
                     "required": ["prompt", "image"],
                     "properties": {
-                        "image": {"type": "string", "format": "binary"},
-                        "mask": {"type": "string", "format": "binary"},
-                        "control_image": {"type": "string", "format": "binary"},
+                        **{name: _FILE for name in _FILES_OF_AN_EDIT if name != "image[]"},
                         **EditFields.model_json_schema()["properties"],
                     },
                 }
@@ -94,7 +91,7 @@ async def edits(request: Request) -> Response:
     fields, files = _edit_fields(form), await _files(form)
     await form.close()
     max_side = service_of(request).settings.max_upload_side
-    _follows(fields, files.control is not None)
+    _follows(fields, "control_image" in files)
     sent = await accepted(request, functools.partial(_uploads, files, fields, max_side))
     ticket = make_ticket(request, _choice(fields), fields.job_fields(), sent, JOB_NAMES, fields.partial_images)
     return await _answer(request, ticket, fields, "image_edit")
@@ -112,36 +109,28 @@ def _edit_fields(form: FormData) -> EditFields:
         raise first_reason(error.errors(include_url=False, include_context=False, include_input=False)) from None
 
 
-@dataclass(frozen=True)
-class _Files:
+async def _files(form: FormData) -> dict[str, bytes]:
     """The files of an edit, as they came."""
-
-    image: bytes
-    mask: bytes | None
-    control: bytes | None
-
-
-async def _files(form: FormData) -> _Files:
-    pictures = [name for name, _ in form.multi_items() if name in _IMAGES_OF_AN_EDIT]
-    image = await _content(form, pictures[0]) if len(pictures) == 1 else None
-    if image is None:
-        raise Refusal(422, f"image must be one file, got {len(pictures)} of them", "image")
-    return _Files(image, await _content(form, "mask"), await _content(form, "control_image"))
-
-
-async def _content(form: FormData, name: str) -> bytes | None:
-    """A file of the form."""
-    value = form.get(name)
-    if value is not None and not isinstance(value, UploadFile):
-        raise Refusal(422, f"{name.removesuffix('[]')} must be a file", name.removesuffix("[]"))
-    return None if value is None else await value.read()
+    files: dict[str, bytes] = {}
+    images = 0
+    for key, value in form.multi_items():
+        if key in _FILES_OF_AN_EDIT:
+            name = key.removesuffix("[]")
+            if not isinstance(value, UploadFile):
+                raise Refusal(422, f"{name} must be a file", name)
+            files[name] = await value.read()
+            images += name == "image"
+    if images != 1:
+        raise Refusal(422, f"image must be one file, got {images} of them", "image")
+    return files
 
 
-def _uploads(files: _Files, fields: EditFields, max_side: int) -> Uploads:
+def _uploads(files: Mapping[str, bytes], fields: EditFields, max_side: int) -> Uploads:
     opening = Opening(max_side)
-    mask = None if files.mask is None else _where_transparent(opening.mask(files.mask, "mask"))
-    image = opening.picture(files.image, "image")
-    return Uploads(image, mask, None if files.control is None else _control(files.control, fields, opening))
+    mask = _where_transparent(opening.mask(files["mask"], "mask")) if "mask" in files else None
+    image = opening.picture(files["image"], "image")
+    control = _control(files["control_image"], fields, opening) if "control_image" in files else None
+    return Uploads(image, mask, control)
 
 
 def _uploads_of_text(fields: GenerationFields, max_side: int) -> Uploads:
