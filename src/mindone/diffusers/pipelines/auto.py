@@ -23,6 +23,10 @@ def pipelines() -> dict[str, Kind]:
     return {class_name(path): load(path) for path in paths}
 
 
+def _every_keyword() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for pipeline in pipelines().values() for name in pipeline.keywords()))
+
+
 class DiffusionPipeline(PublishedPipeline):
     """``DiffusionPipeline.from_pretrained`` makes the pipeline that the checkpoint's ``model_index.json`` names."""
 
@@ -39,10 +43,11 @@ class DiffusionPipeline(PublishedPipeline):
 
     @classmethod
     def keywords(cls) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for pipeline in pipelines().values() for name in pipeline.keywords()))
+        """What the pipelines take, all together."""
+        return _every_keyword()
 
 
-class AutoPipeline(DiffusionPipeline):
+class AutoPipeline(PublishedPipeline):
     """A pipeline for one task, whatever the checkpoint was saved from; with a ``controlnet`` one that follows it."""
 
     _task: ClassVar[str]
@@ -73,7 +78,12 @@ class AutoPipeline(DiffusionPipeline):
         """See `PublishedPipeline`: the class is that for the task, of the family that ``model_index.json`` names."""
         name, saved = str(index.get("_class_name")), index.get("controlnet") or [None]
         kind = cls._for_task(name, given.get("controlnet", saved[0]) is not None)
-        return super().plan({**index, "_class_name": kind.__name__}, given)
+        return kind.plan({**index, "_class_name": kind.__name__}, given)
+
+    @classmethod
+    def keywords(cls) -> tuple[str, ...]:
+        """What the pipelines take, all together."""
+        return _every_keyword()
 
     @classmethod
     def from_pipe(cls, pipeline: Component, **components: Component) -> Self:

@@ -287,6 +287,16 @@ class Shown(Adapters, Output):
 
 
 @dataclass(frozen=True)
+class SampledFromImage(Shown, PicturePrompts, BothEmbeds, Sampled):
+    """From guidance to what comes out, for tasks that take no noise of the user's own."""
+
+
+@dataclass(frozen=True)
+class SampledFromNoise(Shown, PicturePrompts, BothEmbeds, Latents, Sampled):
+    """From guidance to what comes out."""
+
+
+@dataclass(frozen=True)
 class Ending(GuidedPart, Callbacks, ClipSkip):
     """What most tasks end with."""
 
@@ -295,7 +305,7 @@ class Ending(GuidedPart, Callbacks, ClipSkip):
 
 
 @dataclass(frozen=True)
-class TextCall(Ending, Rescale, Shown, PicturePrompts, BothEmbeds, Latents, Sampled, OwnSteps, Size, Prompt):
+class TextCall(Ending, Rescale, SampledFromNoise, OwnSteps, Size, Prompt):
     """A text to images."""
 
 

@@ -21,9 +21,10 @@ from .calls import (
     Negative,
     Output,
     OwnSteps,
-    PicturePrompts,
     Prompt,
     Sampled,
+    SampledFromImage,
+    SampledFromNoise,
     Shown,
     Size,
     Steps,
@@ -181,7 +182,7 @@ class Fill:
 
 
 @dataclass(frozen=True)
-class ImageCall(Ending, Shown, PicturePrompts, BothEmbeds, Sampled, OwnSteps, Strength, Image, Prompt):
+class ImageCall(Ending, SampledFromImage, OwnSteps, Strength, Image, Prompt):
     """A text and a picture to images."""
 
 
@@ -214,39 +215,19 @@ class EditCall(
 
 
 @dataclass(frozen=True)
-class MaskCall(
-    Fill,
-    Ending,
-    Shown,
-    PicturePrompts,
-    BothEmbeds,
-    Latents,
-    Sampled,
-    OwnSteps,
-    Strength,
-    Crop,
-    Size,
-    MaskedLatents,
-    Mask,
-    Image,
-    Prompt,
-):
+class MaskCall(Fill, Ending, SampledFromNoise, OwnSteps, Strength, Crop, Size, MaskedLatents, Mask, Image, Prompt):
     """A text, a picture and a mask to images."""
 
     strength: float = 1.0
 
 
 @dataclass(frozen=True)
-class ControlCall(
-    Ending, Following, Shown, PicturePrompts, BothEmbeds, Latents, Sampled, OwnSteps, Size, FollowedImage, Prompt
-):
+class ControlCall(Ending, Following, SampledFromNoise, OwnSteps, Size, FollowedImage, Prompt):
     """A text and a picture to follow to images."""
 
 
 @dataclass(frozen=True)
-class ControlImageCall(
-    Ending, Following, Shown, PicturePrompts, BothEmbeds, Sampled, Steps, Strength, Size, ControlImage, Image, Prompt
-):
+class ControlImageCall(Ending, Following, SampledFromImage, Steps, Strength, Size, ControlImage, Image, Prompt):
     """A text, a picture to start from and one to follow to images."""
 
     controlnet_conditioning_scale: Scales = 0.8
@@ -254,22 +235,7 @@ class ControlImageCall(
 
 @dataclass(frozen=True)
 class ControlMaskCall(
-    Fill,
-    Ending,
-    Following,
-    Shown,
-    PicturePrompts,
-    BothEmbeds,
-    Latents,
-    Sampled,
-    Steps,
-    Strength,
-    Crop,
-    Size,
-    ControlImage,
-    Mask,
-    Image,
-    Prompt,
+    Fill, Ending, Following, SampledFromNoise, Steps, Strength, Crop, Size, ControlImage, Mask, Image, Prompt
 ):
     """A text, a picture, a mask and a picture to follow to images."""
 

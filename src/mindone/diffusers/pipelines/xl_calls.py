@@ -127,6 +127,16 @@ class XLEmbeds(PooledEmbeds, BothEmbeds):
 
 
 @dataclass(frozen=True)
+class XLSampledFromNoise(Shown, PicturePrompts, XLEmbeds, Latents, XLSampled):
+    """From guidance to what comes out."""
+
+
+@dataclass(frozen=True)
+class FromPicture(DenoisingEnd, DenoisingStart, OwnSteps, Strength):
+    """Which steps are run."""
+
+
+@dataclass(frozen=True)
 class AllSizes(NegativeSizes, Sizes):
     """Sizes of both signs."""
 
@@ -135,41 +145,12 @@ class AllSizes(NegativeSizes, Sizes):
 
 
 @dataclass(frozen=True)
-class XLTextCall(
-    Ending,
-    AllSizes,
-    Rescale,
-    Shown,
-    PicturePrompts,
-    XLEmbeds,
-    Latents,
-    XLSampled,
-    DenoisingEnd,
-    OwnSteps,
-    Size,
-    XLTexts,
-):
+class XLTextCall(Ending, AllSizes, Rescale, XLSampledFromNoise, DenoisingEnd, OwnSteps, Size, XLTexts):
     """A text to images."""
 
 
 @dataclass(frozen=True)
-class XLImageCall(
-    Ending,
-    Aesthetics,
-    AllSizes,
-    Rescale,
-    Shown,
-    PicturePrompts,
-    XLEmbeds,
-    Latents,
-    XLSampled,
-    DenoisingEnd,
-    DenoisingStart,
-    OwnSteps,
-    Strength,
-    Image,
-    XLTexts,
-):
+class XLImageCall(Ending, Aesthetics, AllSizes, Rescale, XLSampledFromNoise, FromPicture, Image, XLTexts):
     """A text and a picture to images."""
 
     strength: float = 0.3
@@ -182,15 +163,8 @@ class XLMaskCall(
     Aesthetics,
     AllSizes,
     Rescale,
-    Shown,
-    PicturePrompts,
-    XLEmbeds,
-    Latents,
-    XLSampled,
-    DenoisingEnd,
-    DenoisingStart,
-    OwnSteps,
-    Strength,
+    XLSampledFromNoise,
+    FromPicture,
     Crop,
     Size,
     MaskedLatents,
@@ -205,40 +179,14 @@ class XLMaskCall(
 
 @dataclass(frozen=True)
 class XLControlCall(
-    Ending,
-    AllSizes,
-    Following,
-    Shown,
-    PicturePrompts,
-    XLEmbeds,
-    Latents,
-    XLSampled,
-    DenoisingEnd,
-    OwnSteps,
-    Size,
-    FollowedImage,
-    XLTexts,
+    Ending, AllSizes, Following, XLSampledFromNoise, DenoisingEnd, OwnSteps, Size, FollowedImage, XLTexts
 ):
     """A text and a picture to follow to images."""
 
 
 @dataclass(frozen=True)
 class XLControlImageCall(
-    Ending,
-    Aesthetics,
-    AllSizes,
-    Following,
-    Shown,
-    PicturePrompts,
-    XLEmbeds,
-    Latents,
-    XLSampled,
-    Steps,
-    Strength,
-    Size,
-    ControlImage,
-    Image,
-    XLTexts,
+    Ending, Aesthetics, AllSizes, Following, XLSampledFromNoise, Steps, Strength, Size, ControlImage, Image, XLTexts
 ):
     """A text, a picture to start from and one to follow to images."""
 
