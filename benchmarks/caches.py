@@ -61,7 +61,7 @@ class Counting:
         began = time.perf_counter()
         output = self.engine.run(network, *inputs, **options)
         if network is self.unet:
-            kind = "shallow" if options.get("method") == "shallow" else "whole"
+            kind = "shallow" if options.get("values") else "whole"
             self.seconds[kind].append(time.perf_counter() - began)
         return output
 

@@ -31,6 +31,7 @@ from mindone.diffusers import (
 from mindone.diffusers.bench import shapes
 from mindone.diffusers.engines.base import Adjustable
 from mindone.diffusers.engines.binding import stored
+from mindone.diffusers.families.stable_diffusion.taps import first_skips
 from mindone.diffusers.models.random_weights import RandomWeights, write_random_network
 
 RANK, STEPS, STRENGTH, CACHE_INTERVAL = 16, 5, 0.6, 3
@@ -73,7 +74,7 @@ class Step:
         self, unet: UNet2DConditionModel, net: ControlNetModel, condition: engines.Array, **options: object
     ) -> engines.Array:
         """A call of the ControlNet and one of the UNet; of the skip connections that a shallow step has."""
-        shallow = options.get("method") == "shallow"
+        shallow = "values" in options
         added = self.engine.run(
             net,
             self.sample,
@@ -83,6 +84,7 @@ class Step:
             condition=condition,
             conditioning_scale=np.ones((1, 1, 1, 1), np.float32),
             count=1 if shallow else net.skips,
+            taps=first_skips(net, 1) if shallow else None,
         )
         if not shallow:
             *added, options["mid_block_additional_residual"] = added
@@ -117,9 +119,10 @@ def candidates(root: Path, adapted: StableDiffusionPipeline) -> dict[str, Call]:
     net = control_net(pipe.unet, root / "sd15-controlnet")
     picture = np.random.Generator(np.random.PCG64(0)).random((1, 3, 512, 512)).astype(np.float32)
     condition = step.engine.run(net, picture, method="embed_condition")
-    feature = np.asarray(step.unet(pipe.unet, method="deep", branch=0)[1])
+    cut = pipe.unet.cuts[0]
+    feature = np.asarray(step.unet(pipe.unet, taps=cut.reading)[1])
     pipe.unet.graphs.clear()
-    cached = {"method": "shallow", "feature": feature, "branch": 0}
+    cached = {"taps": cut.replacing, "values": (feature,)}
     redraw = StableDiffusionImg2ImgPipeline.from_pipe(pipe)
     photo = Image.fromarray((picture[0].transpose(1, 2, 0) * 255).astype(np.uint8))
     run = {"num_inference_steps": STEPS, "output_type": "latent"}

@@ -46,11 +46,12 @@ def candidates(folder: Path) -> dict[str, tuple[Call, float | None]]:
     """The plain step first, then each beside its bar."""
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", mindspore_dtype="float16")
     int8 = quantised(folder)
-    feature = np.asarray(call(unet, method="deep", branch=0)()[1])  # type: ignore[index]
+    cut = unet.cuts[0]
+    feature = np.asarray(call(unet, taps=cut.reading)()[1])  # type: ignore[index]
     unet.graphs.clear()
     return {
         "guided step": (call(unet), None),
-        "DeepCache's shallow step, branch 0": (call(unet, method="shallow", feature=feature, branch=0), 0.11),
+        "DeepCache's shallow step, branch 0": (call(unet, taps=cut.replacing, values=(feature,)), 0.11),
         "step without guidance": (call(unet, rows=1), 0.54),
         "int8 step": (call(int8), 0.68),
         "int8 step without guidance": (call(int8, rows=1), None),

@@ -94,7 +94,7 @@ def space_of(pipe, places):
     lossy = {"int8": (False, True), "downsampling": (1, 2), "dtypes": ("float16", "float32")}
     others = {"distilled": places.get("distilled"), "tiny_vae": places.get("tiny_vae")}
     decoders = ("", "int8", "tiny") if others["tiny_vae"] else ("", "int8")
-    return Space(branches=pipe.unet.skips, decoders=decoders, **lossy, **others)
+    return Space(branches=len(pipe.unet.cuts), decoders=decoders, **lossy, **others)
 
 
 def measured(costs, runs, *settings):

@@ -23,6 +23,7 @@ from mindone.diffusers.acceleration.caches import parse_cache, parse_caches
 from mindone.diffusers.acceleration.easycache import EasyCache
 from mindone.diffusers.acceleration.forecast import Forecast
 from mindone.diffusers.acceleration.steps import Step
+from mindone.diffusers.models.taps import Cut
 from mindone.diffusers.pipelines.predictors import Guidance
 from tiny_pipelines import checkpoint, load, sharing
 
@@ -39,8 +40,14 @@ def images(pipe, caches=(), steps=6, **options):
     return pipe("a red cat", generator=generator, **{name: x for name, x in options.items() if x is not None}).images
 
 
+def kind_of(options):
+    """Of a call of the UNet: the whole, the whole with a feature read ("deep"), or above a feature ("shallow")."""
+    taps = options.get("taps")
+    return "whole" if taps is None else "shallow" if taps.left_out else "deep"
+
+
 def recorded(pipe):
-    """The methods and batch sizes of the UNet's calls, as they are made."""
+    """The kinds and batch sizes of the UNet's calls, as they are made."""
     calls, engine = [], pipe.engine
 
     class Recording:
@@ -51,7 +58,7 @@ def recorded(pipe):
 
         def run(self, network, *inputs, **options):
             if network is pipe.unet:
-                calls.append((options.get("method", "construct"), options["encoder_hidden_states"].shape[0]))
+                calls.append((kind_of(options), options["encoder_hidden_states"].shape[0]))
             return engine.run(network, *inputs, **options)
 
     pipe.engine = Recording()
@@ -95,17 +102,20 @@ def test_deep_cache_runs_the_whole_network_every_third_step():
     pipe = sharing("sd2")
     calls = recorded(pipe)
     images(pipe, [DeepCacheConfig(3)], steps=7)
-    assert [method for method, _ in calls] == ["deep", "shallow", "shallow"] * 2 + ["deep"]
+    assert [kind for kind, _ in calls] == ["deep", "shallow", "shallow"] * 2 + ["deep"]
 
 
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 @pytest.mark.parametrize("branch", range(6))
-def test_shallow_with_the_feature_of_the_same_step_is_the_whole_network(branch):
-    pipe = sharing("sd1")
+def test_above_the_feature_of_the_same_step_is_the_whole_network(branch, engine):
+    pipe = sharing("sd1", engine)
     inputs = [np.random.default_rng(0).normal(size=(1, 4, 8, 8)), np.full(1, 500.0)]
     text = np.random.default_rng(1).normal(size=(2, 7, 16))
-    whole = pipe.engine.run(pipe.unet, *inputs, text)
-    noise, feature = pipe.engine.run(pipe.unet, *inputs, text, method="deep", branch=branch)
-    shallow = pipe.engine.run(pipe.unet, *inputs, text, method="shallow", feature=feature, branch=branch)
+    cut, engine = pipe.unet.cuts[branch], pipe.engine
+    whole = engine.run(pipe.unet, *inputs, text)
+    noise, feature = engine.run(pipe.unet, *inputs, text, taps=cut.reading)
+    shallow = engine.run(pipe.unet, *inputs, text, taps=cut.replacing, values=(feature,))
+    whole, noise, shallow = map(engine.numpy, (whole, noise, shallow))
     assert np.abs(noise - whole).max() < 1e-6 and np.abs(shallow - whole).max() < 1e-5
 
 
@@ -123,15 +133,15 @@ def test_a_step_that_lacks_half_of_the_feature_is_whole():
 def test_deep_cache_forecasts_features_that_are_polynomials_of_its_order(order):
     coefficients, calls = range(1, order + 2), []
 
-    def network(step, sample, timestep, method, branch, encoder_hidden_states, feature=None):
-        calls.append(method)
+    def network(step, sample, timestep, taps, encoder_hidden_states, values=()):
+        calls.append(kind_of({"taps": taps}))
         right = np.full((1, 1), np.polyval(coefficients, step.timestep / 1000))
-        if method == "deep":
+        if taps.read:
             return sample, right
-        assert calls.count("deep") <= order or feature == pytest.approx(right)
+        assert calls.count("deep") <= order or values[0] == pytest.approx(right)
         return sample
 
-    cached = DeepCacheConfig(3, max_order=order).forward(network)
+    cached = DeepCacheConfig(3, max_order=order).forward(network, [Cut("up", ("down",))])
     for step in uneven_steps():
         cached(step, np.zeros((1, 1)), np.zeros(1), encoder_hidden_states=np.zeros((1, 1)))
     assert calls == ["deep", "shallow", "shallow"] * 4
@@ -141,7 +151,7 @@ def test_a_whole_step_that_was_forecast_is_made_up_for():
     pipe = sharing("sd2")
     calls = recorded(pipe)
     images(pipe, [DeepCacheConfig(3), TaylorSeerCacheConfig(2, 2)], steps=10)  # computes 0, 1, 3, 5, 7, 9
-    assert [method for method, _ in calls] == ["deep", "shallow", "deep", "shallow", "deep", "deep"]
+    assert [kind for kind, _ in calls] == ["deep", "shallow", "deep", "shallow", "deep", "deep"]
 
 
 def test_the_quadratic_schedule_is_densest_at_its_center():

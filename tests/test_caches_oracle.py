@@ -46,7 +46,7 @@ def test_deep_cache_draws_what_its_authors_package_draws(family, branch):
     calls = recorded(ours)
     ours.unet.enable_cache(DeepCacheConfig(cache_interval=3, cache_branch_id=branch))
     images = draw(ours, **options)
-    assert [method for method, _ in calls] == expected_calls == ["deep", "shallow", "shallow"] * 2 + ["deep"]
+    assert [kind for kind, _ in calls] == expected_calls == ["deep", "shallow", "shallow"] * 2 + ["deep"]
     assert difference(images, expected) <= TOLERANCE
     assert difference(images, uncached) > 10 * TOLERANCE  # the cache is on
 

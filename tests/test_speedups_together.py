@@ -89,7 +89,7 @@ def test_the_whole_stack_goes_with_pictures_and_nothing_carries_over(name):
     calls = recorded(pipe)
     stacked, again = (sped_up(pipe, ("deep", "steps", "interval"), **options) for _ in range(2))
     assert np.isfinite(stacked).all() and not np.array_equal(stacked, before)
-    assert {method for method, _ in calls} == {"deep", "shallow"} and {rows for _, rows in calls} == {1, 2}
+    assert {kind for kind, _ in calls} == {"deep", "shallow"} and {rows for _, rows in calls} == {1, 2}
     assert np.array_equal(again, stacked)
     pipe.unet.disable_token_downsampling()
     assert np.array_equal(images(pipe, **plain), before)

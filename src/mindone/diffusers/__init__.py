@@ -126,7 +126,7 @@ _HOME = {
     "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl",
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
     "TaylorSeerCacheConfig": "acceleration.taylorseer",
-    "UNet2DConditionModel": "adapters.unet_loras",
+    "UNet2DConditionModel": "pipelines.published_unet",
 }
 
 _FULL = {name: f"{__name__}.{home}" for name, home in _HOME.items()}

@@ -19,7 +19,7 @@ _CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
-_UNET = {"UNet2DConditionModel": "adapters.unet_loras", "UNet2DConditionOutput": "models.outputs"}
+_UNET = {"UNet2DConditionModel": "pipelines.published_unet", "UNet2DConditionOutput": "models.outputs"}
 _RANDN = {"randn_tensor": "pipelines.published"}
 _RESCALE = {"rescale_noise_cfg": "pipelines.predictors"}
 

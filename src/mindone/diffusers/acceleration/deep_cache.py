@@ -12,7 +12,10 @@ from .forecast import newton_weights
 from .steps import Forward, Step, Timestep, between, last_rows, whole, with_latest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..engines import Array
+    from ..models.taps import Cut
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class DeepCacheConfig:
 
     Args:
         cache_interval: the first of this many steps is whole; 1 is no cache.
-        cache_branch_id: where the denoiser is cut (see `UNet2DConditionModel`): 0 runs the least at the other steps.
+        cache_branch_id: where the denoiser is cut, a number of its `cuts`: 0 runs the least at the other steps.
         skip_mode: "uniform", or "quadratic" for whole steps that lie closer together around ``center`` (§3.3), as
             many of them as ``cache_interval`` gives.
         pow, center: the exponent of the quadratic schedule, above 1, and the step that it is densest at.
@@ -90,31 +93,31 @@ class DeepCacheConfig:
             'center or skip_mode="uniform"'
         )
 
-    def forward(self, inner: Forward) -> Forward:
-        """What stands in for ``inner``, the denoiser's call, during one run."""
-        return DeepCache(self, inner)
+    def forward(self, inner: Forward, cuts: Sequence[Cut]) -> Forward:
+        """What stands in for ``inner``, the call of a network with these cuts, during one run."""
+        return DeepCache(self, inner, cuts[self.cache_branch_id])
 
 
 class DeepCache:
-    """The denoiser's call: whole at scheduled steps (method ``deep``), at others with the kept feature (``shallow``).
+    """The denoiser's call: whole at the scheduled steps, where the feature is read; at the others the feature is put in
+    again, and nothing below the cut runs.
 
     A scheduled step that is never asked for, because a forecast stands in for it, is made up for at the next one. So is
     a feature that lacks rows: what a step without guidance leaves does not do for one with guidance.
     """
 
-    def __init__(self, config: DeepCacheConfig, inner: Forward):
-        self.config, self.inner = config, inner
+    def __init__(self, config: DeepCacheConfig, inner: Forward, cut: Cut):
+        self.config, self.inner, self.cut = config, inner, cut
         self._features: list[tuple[Step, Array]] = []
         self._made_at = -1
 
     def __call__(self, step: Step, sample: Array, timestep: Timestep, **conditions: Array) -> Array:
         """As ``inner``, which is called once."""
-        branch = self.config.cache_branch_id
         rows = conditions["encoder_hidden_states"].shape[0]
         feature = None if self._is_due(step) else self._forecast(step, rows)
         if feature is not None:
-            return self.inner(step, sample, timestep, method="shallow", feature=feature, branch=branch, **conditions)
-        noise, feature = self.inner(step, sample, timestep, method="deep", branch=branch, **conditions)
+            return self.inner(step, sample, timestep, taps=self.cut.replacing, values=(feature,), **conditions)
+        noise, feature = self.inner(step, sample, timestep, taps=self.cut.reading, **conditions)
         self._features = with_latest(self._features, step, feature, self.config.max_order + 1)
         self._made_at = step.index
         return noise

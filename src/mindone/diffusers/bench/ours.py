@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from .. import jobs
-from ..engines import Engine
+from ..engines import Engine, Taps
 from ..engines.precision import computes_in
 from .clock import StageClock
 from .setups import Setup
@@ -57,10 +57,12 @@ class StagedEngine:
             self._count(*inputs, **options)
         return self.engine.run(model, *inputs, **options)
 
-    def _count(self, sample: Shaped, *_: object, encoder_hidden_states: Shaped, method: str = "", **__: object) -> None:
+    def _count(
+        self, sample: Shaped, *_: object, encoder_hidden_states: Shaped, taps: Taps | None = None, **__: object
+    ) -> None:
         """Guidance's two halves start from the same latents, which go in once."""
         single = sample.shape[0] == encoder_hidden_states.shape[0]
-        self.clock.calls.add(shallow=method == "shallow", single=single)
+        self.clock.calls.add(shallow=taps is not None and bool(taps.left_out), single=single)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)

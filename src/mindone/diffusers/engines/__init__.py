@@ -2,12 +2,12 @@
 
 import os
 
-from .base import Array, Engine, FlashAttention, Input
+from .base import Array, Engine, FlashAttention, Input, Taps
 from .mindspore.device import on_ascend
 
 NAMES = ("auto", "openvino", "mindspore")
 
-__all__ = ["NAMES", "Array", "Engine", "FlashAttention", "Input", "get"]
+__all__ = ["NAMES", "Array", "Engine", "FlashAttention", "Input", "Taps", "get"]
 
 
 def get(name: str | None = None) -> Engine:

@@ -5,6 +5,7 @@ that are stored for it, and keeps what it compiled in the network's cache.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
@@ -104,6 +105,40 @@ def _is(stored: Stored | None, protocol: type) -> bool:
     return _answers[key]
 
 
+@dataclass(frozen=True)
+class Taps:
+    """Where a call of a network departs from the whole, by the paths of layers. A layer's **tap** is its first input.
+
+    Args:
+        read: the layers whose taps are returned after the result.
+        replaced: the layers whose taps the call gives.
+        left_out: the layers that are not run and return their first input: nothing that is asked for needs them.
+    """
+
+    read: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+class Tapped(Protocol):
+    """A network with taps: layers of its own where the network is read, replaced or left out, its weights, and a state.
+
+    So one thread uses it at a time.
+    """
+
+    @property
+    def network(self) -> Any:
+        """What has the methods."""
+
+    def __call__(
+        self, method: str, values: Sequence[Array], inputs: Sequence[Array], options: Mapping[str, Any]
+    ) -> Array:
+        """What ``method`` returns with ``values`` in the place of the replaced taps, and then what it read."""
+
+    def connect(self, replaced: Sequence[Array], read: Sequence[Array]) -> None:
+        """Have the taps take their values from parameters and write them into others, as compiled graphs need it."""
+
+
 class Network(Protocol):
     """What an engine needs of a network (`models.base.Model`)."""
 
@@ -119,15 +154,27 @@ class Network(Protocol):
     def release_weights(self) -> None:
         """Give mapped weights' memory back to the system."""
 
+    def tapped(self, taps: Taps) -> Tapped:
+        """The network with taps; it itself stays as it is."""
+
 
 class Engine(Protocol):
     """Runs networks; nothing above this package knows more of it. ``+ - * /`` with floats work on its arrays."""
 
     name: str
 
-    def run(self, network: Any, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+    def run(
+        self,
+        network: Any,
+        *inputs: Input,
+        method: str = "construct",
+        taps: Taps | None = None,
+        values: tuple[Array, ...] = (),
+        **options: Input,
+    ) -> Array:
         """Run ``network.method(*inputs, **options)`` on NumPy or native arrays; results are native arrays.
 
+        With ``taps`` the ``values`` replace some layers' inputs, and others are returned in a tuple after the result.
         What is compiled for it is kept in ``network.graphs``. Any number of threads may call.
         """
 

@@ -56,6 +56,17 @@ def executing() -> Iterator[None]:
                 _changed.notify_all()
 
 
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Within this context, inside of `executing`, Cells are called as plain Python, also for users in Graph mode."""
+    before = ms.get_context("mode")
+    _change_mode(ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        _change_mode(before)
+
+
 def recorder_of_thread() -> object | None:
     """What this thread records with, if it does."""
     return _by_thread.recorder

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
@@ -13,7 +13,7 @@ from mindspore import nn
 from numpy.typing import NDArray
 
 from .. import engines
-from ..engines.base import Array, Input, Stored
+from ..engines.base import Array, Input, Stored, Taps
 from ..engines.binding import bind, bound, is_covered, is_put_on, own, published_name
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import as_input, prepare
@@ -34,6 +34,7 @@ from ..loading.weights import Weights, open_weights
 from ..utils.types import Value
 from .layers import room_for
 from .published import PublishedModel
+from .taps import Cut, TappedNetwork
 from .wrapping import PutOn
 
 M = TypeVar("M", bound="Model")
@@ -257,6 +258,22 @@ class Model(PublishedModel, nn.Cell):
         self.save_config(folder)
         if push_to_hub:
             upload_folder(folder, upload.pop("repo_id", folder.name), **upload)
+
+    # ---- taps --------------------------------------------------------------------------------------------------------
+
+    @property
+    def cuts(self) -> Sequence[Cut]:
+        """Where feature caches may cut it, the place that saves the most first; most networks have none."""
+        return ()
+
+    @property
+    def self_attentions(self) -> Mapping[int, Sequence[str]]:
+        """The paths of the cells in which pixels attend to each other, by level, the largest first, which is 0."""
+        return {}
+
+    def tapped(self, taps: Taps) -> TappedNetwork:
+        """The network with taps; it itself stays as it is."""
+        return TappedNetwork(self, taps)
 
     # ---- weights -----------------------------------------------------------------------------------------------------
 

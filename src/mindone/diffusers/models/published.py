@@ -77,7 +77,8 @@ class PublishedModel(Configurable):
         return engines.get("mindspore" if isinstance(x, ms.Tensor) else None)
 
     def _run(self, method: str, *inputs: Input, **options: Input) -> Array:
-        return self._engine_for(inputs[0]).run(self, *inputs, method=method, **options)
+        named: Value = options
+        return self._engine_for(inputs[0]).run(self, *inputs, method=method, **named)
 
     # ---- how big it is -------------------------------------------------------------------------------------------
 

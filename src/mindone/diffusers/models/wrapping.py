@@ -34,7 +34,7 @@ class Wrapper(nn.Cell):
     """A cell around ``inner``, which may be a wrapper itself. Its own parameters are marked with `binding.put_on`."""
 
     def __init__(self, inner: nn.Cell):
-        super().__init__()
+        super().__init__(auto_prefix=False)  # or the parameters inside would be renamed
         self.inner = inner
 
     @property

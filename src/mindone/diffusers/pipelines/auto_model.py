@@ -5,6 +5,7 @@ import os
 from ..models.base import Model
 from ..utils.types import Value
 from .components import component_class, known_networks
+from .published_unet import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
 
 
 class AutoModel:

@@ -10,7 +10,7 @@ def check_caches(run: Run) -> None:
         ValueError: a cache that would spare nothing, or that cannot work.
     """
     for cache in run.caches:
-        cache.check(len(run.timesteps), run.denoiser.skips)
+        cache.check(len(run.timesteps), len(run.denoiser.cuts))
         if cache.kind != "features" and getattr(run.scheduler, "distilled", False):
             raise ValueError(
                 f"{type(cache).__name__} cannot foretell the steps of {type(run.scheduler).__name__}, each of which "

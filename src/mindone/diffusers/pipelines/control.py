@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Array, Input
+from ..engines import Array, Input, Taps
 from ..families.stable_diffusion.controlnet import ControlNetModel
 from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
+from ..families.stable_diffusion.taps import first_skips, skips_without
 from .components import Component
 from .image_processor import ImageInput, VaeImageProcessor
 from .image_starts import FromImage, image_processor
@@ -150,7 +152,7 @@ class Controls:
     def __call__(
         self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
     ) -> Mapping[str, Input]:
-        """The residuals; of a `shallow` call for the skip connections that it has, and nothing where no net is on."""
+        """The residuals, for the skip connections that the call runs, and nothing where no net is on."""
         active = [each for each in self.nets if each.is_on(step)]
         if not active:
             return {}
@@ -161,10 +163,10 @@ class Controls:
             for name in ("encoder_hidden_states", "text_embeds", "time_ids")
             if name in inputs
         }
-        is_shallow = inputs.get("method") == "shallow"
+        taps = cast(Taps, inputs.get("taps") or Taps())
         total: list[Array] = []
         for each in active:
-            count = int(str(inputs["branch"])) + 1 if is_shallow else each.net.skips
+            count = skips_without(each.net, taps.left_out)
             residuals = engine.run(
                 each.net,
                 sample[:, : latents.shape[1]],
@@ -174,12 +176,13 @@ class Controls:
                 guess_mode=self.guess_mode,
                 count=count,
                 method="residuals",
+                taps=first_skips(each.net, count),
                 **text,
             )
             total = [a + b for a, b in zip(total, residuals)] if total else list(residuals)
         if one_sided:  # nothing is added without the text
             total = [engine.concat([x * 0.0, x]) for x in total]
-        if is_shallow:
+        if taps.left_out:
             return {"down_block_additional_residuals": tuple(total)}
         return {"down_block_additional_residuals": tuple(total[:-1]), "mid_block_additional_residual": total[-1]}
 

@@ -39,7 +39,7 @@ def predictor_for(run: Run) -> Predictor:
     forward: Forward = run.call_network
     for cache in run.caches:
         if isinstance(cache, DeepCacheConfig):
-            forward = cache.forward(forward)
+            forward = cache.forward(forward, run.denoiser.cuts)
     predictor: Predictor = NetworkCall(run, forward)
     for cache in run.caches:
         if not isinstance(cache, DeepCacheConfig | GuidanceCacheConfig):

@@ -16,7 +16,6 @@ from PIL import Image
 from ..acceleration.int8 import Int8Config
 from ..adapters.image_prompts import IPAdapters
 from ..adapters.loras import Loras
-from ..adapters.unet_loras import UNet2DConditionModel as UNet2DConditionModel  # with its methods for LoRAs
 from ..adapters.words import Words
 from ..engines import Array, Engine
 from ..families import networks as networks  # which lets networks read single files, too
@@ -44,6 +43,7 @@ from .image_starts import image_processor
 from .inpainting import mask_processor
 from .pipeline import Pipeline, engine_of
 from .predictors import guidance_scale_embedding
+from .published_unet import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
 from .run import Runs, step_options
 from .safety import blacken_unsafe
 from .spans import keep_from, keep_last

@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from ..engines import Input
+from ..engines import Input, Taps
 from ..jobs.profile import Precision, Settings
 from ..jobs.stacks import Stacks
 from ..models.base import Model
@@ -109,7 +109,7 @@ class Costs:
     def part(self, settings: Settings, call: Call) -> Part:
         """What one call takes with the network that the settings ask for."""
         network = self.stacks.network(settings, call.role)
-        if call.method == "deep":  # the whole network, with one more tensor kept
+        if call.taps is not None and not call.taps.left_out:  # the whole network, with one more tensor returned
             call = self._whole(call)
         key = (id(network), call)
         if key not in self.parts:
@@ -131,9 +131,9 @@ class Costs:
                     other.graphs.rest()
 
     def _whole(self, call: Call) -> Call:
-        whole = call._replace(method="construct", fixed=tuple(pair for pair in call.fixed if pair[0] != "branch"))
+        whole = call._replace(taps=None)
         example = self.examples[call]
-        options = {name: x for name, x in example.options.items() if name != "branch"}
+        options = {name: x for name, x in example.options.items() if name != "taps"}
         self.examples.setdefault(whole, Example(example.inputs, options))
         return whole
 
@@ -156,14 +156,14 @@ class Costs:
         return Part(seconds, max(first - seconds, 0.0))
 
     def _inputs(self, network: Model, call: Call) -> tuple[tuple[Input, ...], Mapping[str, Input]]:
-        """Those of the rehearsal; a shallow call's feature comes from a deep one."""
+        """Those of the rehearsal; what replaces a tap comes from a call that reads it."""
         example = self.examples[call]
-        if call.method != "shallow":
+        if call.taps is None or not call.taps.replaced:
             return example.inputs, example.options
-        branch, options = dict(call.fixed)["branch"], dict(example.options)
-        feature = self._features.get((id(network), branch))
-        if feature is None or feature.shape[0] < call.rows:
-            rest: Value = {name: x for name, x in options.items() if name != "feature"}
-            _, feature = self.stacks.pipe.engine.run(network, *example.inputs, method="deep", **rest)
-            self._features[id(network), branch] = feature
-        return example.inputs, {**options, "feature": feature[feature.shape[0] - call.rows :]}
+        layers, options = call.taps.replaced, dict(example.options)
+        features = self._features.get((id(network), layers))
+        if features is None or features[0].shape[0] < call.rows:
+            rest: Value = {**options, "taps": Taps(read=layers), "values": ()}
+            _, *features = self.stacks.pipe.engine.run(network, *example.inputs, **rest)
+            self._features[id(network), layers] = features
+        return example.inputs, {**options, "values": tuple(x[x.shape[0] - call.rows :] for x in features)}

@@ -138,7 +138,7 @@ class Tuner:
         self.counted = 0
         """How many prompts that are; 0: none, and points are expectations."""
         self.tried: dict[Candidate, Point] = {}
-        self.space = Space(branches=view.denoiser.skips, dtypes=(self.half,))
+        self.space = Space(branches=len(view.denoiser.cuts), dtypes=(self.half,))
         """The plain one, until it is explored."""
         self.drawings = Drawings(self.stacks, self.space, self.costs, prompts, size, seed)
         self.too_short: str | None = None
@@ -203,7 +203,7 @@ class Tuner:
             decoders.append("int8")
         factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
         return Space(
-            branches=pipe.denoiser.skips,
+            branches=len(pipe.denoiser.cuts),
             forecasts=FORECASTS if quality else FIXED_FORECASTS,
             calibrated=(False, True) if quality and may_calibrate else (False,),
             is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.denoiser.config.get("time_cond_proj_dim") is None,

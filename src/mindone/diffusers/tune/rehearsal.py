@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from ..engines import Array, Engine, Input
+from ..engines import Array, Engine, Input, Taps
 from ..models.base import Model
 from ..utils.types import Value
 
@@ -34,6 +34,7 @@ class Call(NamedTuple):
     method: str
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     fixed: tuple[tuple[str, object], ...]
+    taps: Taps | None = None
 
     @property
     def rows(self) -> int:
@@ -90,12 +91,12 @@ class CountingEngine:
 
     def count(self, network: object, inputs: tuple[Input, ...], method: str, options: Mapping[str, Input]) -> Call:
         """What the engine is asked for."""
-        # What a cache keeps has one shape for each branch; a rehearsal does not know it.
+        # The ``values`` at taps are a tuple, and so without a shape here: no rehearsal knows it.
         named = {**{str(i): x for i, x in enumerate(inputs)}, **options}
-        arrays: dict[str, Array] = {name: x for name, x in named.items() if hasattr(x, "shape") and name != "feature"}
+        arrays: dict[str, Array] = {name: x for name, x in named.items() if hasattr(x, "shape")}
         shapes = tuple((name, tuple(arrays[name].shape)) for name in sorted(arrays))
         fixed = tuple((name, x) for name, x in sorted(options.items()) if isinstance(x, (bool, int, float, str)))
-        call = Call(self.roles[id(network)], method, shapes, fixed)
+        call = Call(self.roles[id(network)], method, shapes, fixed, cast("Taps | None", options.get("taps")))
         self.calls[call] += 1
         self.examples.setdefault(call, Example(inputs, options))
         return call
@@ -143,7 +144,8 @@ class RehearsingEngine(CountingEngine):
         if call.role == DENOISER:
             shape = (call.rows, network.config["out_channels"], height, width)
             noise = self.engine.asarray(generator.standard_normal(shape, np.float32))
-            return (noise, self.engine.asarray(np.zeros((call.rows, 1, 1, 1)))) if call.method == "deep" else noise
+            read = () if call.taps is None else call.taps.read
+            return (noise, *(self.engine.asarray(np.zeros((call.rows, 1, 1, 1))) for _ in read)) if read else noise
         if call.role == "vae":
             pixels = (rows, 3, height * self.scale, width * self.scale)
             return self.engine.asarray(np.clip(generator.standard_normal(pixels, np.float32), -1, 1))

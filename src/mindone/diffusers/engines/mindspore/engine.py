@@ -1,14 +1,15 @@
 """The MindSpore engine: a network runs eagerly or, in Graph mode, as a graph that MindSpore compiles."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import mindspore as ms
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..base import Array, Input, Network
+from ..base import Array, Input, Network, Taps
 from ..binding import fill
-from ..operations import executing
+from ..operations import eagerly, executing
 from .device import compute_dtype
 from .slices import concat
 
@@ -24,7 +25,15 @@ class MindSporeEngine:
 
     name = "mindspore"
 
-    def run(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+    def run(
+        self,
+        network: Network,
+        *inputs: Input,
+        method: str = "construct",
+        taps: Taps | None = None,
+        values: tuple[Array, ...] = (),
+        **options: Input,
+    ) -> Array:
         """Run ``network.method(*inputs, **options)``: eagerly, or compiled when MindSpore is in Graph mode.
 
         NumPy arrays become tensors (int32 or float32). Among the options None is as good as absent, and bool, int,
@@ -32,9 +41,16 @@ class MindSporeEngine:
         """
         arguments = [as_input(x) for x in inputs]
         named = {name: as_input(options[name]) for name in sorted(options) if options[name] is not None}
+        given = [as_input(value) for value in values]
+        is_graph = ms.get_context("mode") == ms.GRAPH_MODE
+        signature = tuple(_signature(x) for x in (*arguments, *named.items(), *given)) if is_graph else None
+        key = (self.name, method, signature, taps)
         function = getattr(network, method)
-        if ms.get_context("mode") == ms.GRAPH_MODE:
-            key = (self.name, method, tuple(_signature(x) for x in (*arguments, *named.items())))
+        if taps is not None:
+            make = _TappedGraph if is_graph else _TappedCall
+            tapped = network.graphs.get(key, lambda: make(network, method, taps))
+            function = functools.partial(tapped, given)
+        elif is_graph:
             function = network.graphs.get(key, lambda: _compiled(network, method))
         with executing():
             prepare(network)
@@ -65,12 +81,57 @@ def prepare(network: Network) -> None:
     network.release_weights()
 
 
+class _TappedCall:
+    """A method of a network with taps, run eagerly."""
+
+    def __init__(self, network: Network, method: str, taps: Taps):
+        self.method, self.taps, self.tapped = method, taps, network.tapped(taps)
+
+    def __call__(self, values: Sequence[Array], *inputs: Input, **options: Input) -> Array:
+        return self.tapped(self.method, values, inputs, options)
+
+
+class _TappedGraph(_TappedCall):
+    """The same, compiled: what goes in and out at the taps are parameters of the graph.
+
+    Their shapes have to be known before it is compiled, so the first call runs the method eagerly as well.
+    """
+
+    def __init__(self, network: Network, method: str, taps: Taps):
+        super().__init__(network, method, taps)
+        self.network = network
+        self._graph: Callable[..., Array] | None = None
+        self._replaced: list[ms.Parameter] = []
+        self._read: list[ms.Parameter] = []
+
+    def __call__(self, values: Sequence[Array], *inputs: Input, **options: Input) -> Array:
+        if self._graph is None:
+            read: Sequence[Array] = ()
+            if self.taps.read:
+                with eagerly():
+                    read = super().__call__(values, *inputs, **options)[-len(self.taps.read) :]
+            self._replaced = [ms.Parameter(value.copy(), name=f"replaced.{i}") for i, value in enumerate(values)]
+            self._read = [ms.Parameter(value.copy(), name=f"read.{i}") for i, value in enumerate(read)]
+            self.tapped.connect(self._replaced, self._read)
+            _name_parameters(self.network)
+            self._graph = ms.jit(getattr(self.tapped.network, self.method))
+        for parameter, value in zip(self._replaced, values):
+            parameter.set_data(value)
+        result = self._graph(*inputs, **options)
+        read = tuple(ms.Tensor(parameter).copy() for parameter in self._read)  # the next call writes over them
+        return (result, *read) if read else result
+
+
 def _compiled(network: Network, method: str) -> Callable[..., Array]:
+    _name_parameters(network)
+    compiled: Callable[..., Array] = ms.jit(getattr(network, method))
+    return compiled
+
+
+def _name_parameters(network: Network) -> None:
     # The compiler wants every parameter to have a name of its own; those of cells appended to lists need not have.
     for name, parameter in network.parameters_and_names():
         parameter.name = name
-    compiled: Callable[..., Array] = ms.jit(getattr(network, method))
-    return compiled
 
 
 def as_input(x: Input) -> Input:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..base import Array, Input, Network, network_key
-from .graph import Graph, InputName
+from ..base import Array, Input, Network, Taps, network_key
+from .graph import VALUES, Graph, InputName
 
 
 class OpenVINOEngine:
@@ -17,21 +17,30 @@ class OpenVINOEngine:
 
     name = "openvino"
 
-    def run(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+    def run(
+        self,
+        network: Network,
+        *inputs: Input,
+        method: str = "construct",
+        taps: Taps | None = None,
+        values: tuple[Array, ...] = (),
+        **options: Input,
+    ) -> Array:
         """Run ``network.method(*inputs, **options)``, compiling it the first time that it meets these shapes.
 
         Arrays and tuples of arrays are the graph's inputs; bool, int, float and str are fixed in it when it is
         recorded. Calls of one graph wait for each other; those of several run side by side.
         """
         arrays, fixed = _arranged(inputs, options)
-        key = network_key(self.name, method, arrays, fixed)
-        graph = network.graphs.get(key, lambda: Graph(network, method, arrays, fixed))
+        arrays |= {(VALUES, i): _input(value) for i, value in enumerate(values)}
+        key = (*network_key(self.name, method, arrays, fixed), taps)
+        graph = network.graphs.get(key, lambda: Graph(network, method, arrays, fixed, taps))
         return graph(arrays)
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
         """Have a thread record and compile the graph that `run` would use, if it is not there."""
         arrays, fixed = _arranged(inputs, options)
-        key = network_key(self.name, method, arrays, fixed)
+        key = (*network_key(self.name, method, arrays, fixed), None)
         network.graphs.make_ahead(key, lambda: Graph(network, method, arrays, fixed))
 
     def asarray(self, x: ArrayLike) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
-from ..base import Array, Network
+from ..base import Array, Network, Taps
 from ..operations import recording
 from .compiling import compile_graph, precision_of
 from .constants import Node
@@ -18,6 +18,9 @@ from .operators import Operators, finished
 
 InputName: TypeAlias = tuple[int | str, int | None]
 """An argument's position or name, and its place in it where the argument is a tuple of arrays."""
+
+VALUES = "values"
+"""The argument whose arrays replace the taps' values, and which the network itself does not get."""
 
 
 class Graph:
@@ -29,11 +32,12 @@ class Graph:
         method: str,
         arrays: Mapping[InputName, NDArray[np.generic]],
         fixed: Mapping[str, object],
+        taps: Taps | None = None,
     ):
         precision = precision_of(network.dtype)
         recorder = Operators(precision)
         nodes = {name: ov_ops.parameter(list(x.shape), _kind(x)) for name, x in arrays.items()}
-        outputs = _record(recorder, network, method, nodes, fixed)
+        outputs = _record(recorder, network, method, nodes, fixed, taps)
         self._single = not isinstance(outputs, tuple)
         graph = finished(
             (outputs,) if self._single else outputs, recorder, list(nodes.values()), type(network).__name__
@@ -76,16 +80,24 @@ class Graph:
 
 
 def _record(
-    recorder: Operators, network: Network, method: str, nodes: Mapping[InputName, Node], fixed: Mapping[str, object]
+    recorder: Operators,
+    network: Network,
+    method: str,
+    nodes: Mapping[InputName, Node],
+    fixed: Mapping[str, object],
+    taps: Taps | None,
 ) -> Array:
     """Call the network's method with graph nodes."""
     arguments: dict[int | str, Array] = {}
     for (name, place), node in nodes.items():
         arguments[name] = node if place is None else (*arguments.get(name, ()), node)
+    values = arguments.pop(VALUES, ())
     positional = [arguments[name] for name in arguments if isinstance(name, int)]
-    named = {name: value for name, value in arguments.items() if isinstance(name, str)}
+    named = {**{name: value for name, value in arguments.items() if isinstance(name, str)}, **fixed}
     with recording(recorder):
-        return getattr(network, method)(*positional, **named, **fixed)
+        if taps is not None:
+            return network.tapped(taps)(method, values, positional, named)
+        return getattr(network, method)(*positional, **named)
 
 
 def _kind(x: NDArray[np.generic]) -> ov.Type:

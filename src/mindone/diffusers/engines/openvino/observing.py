@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import mindspore as ms
 from openvino import opset15 as ov_ops
 
-from ..base import Array, Input, Network
+from ..base import Array, Input, Network, Tapped, Taps
 from ..binding import published_name
 from ..cache import GraphCache
 from ..operations import recorder_of_thread, recording
@@ -46,10 +46,18 @@ class ObservingEngine(OpenVINOEngine):
             for name, network in networks.items()
         }
 
-    def run(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> Array:
-        """As the engine does; where the method is observed the ranges widen."""
-        if (id(network), method) not in self._observed:
-            return super().run(network, *inputs, method=method, **options)
+    def run(
+        self,
+        network: Network,
+        *inputs: Input,
+        method: str = "construct",
+        taps: Taps | None = None,
+        values: tuple[Array, ...] = (),
+        **options: Input,
+    ) -> Array:
+        """As the engine does; where the method is observed, and run as a whole, the ranges widen."""
+        if (id(network), method) not in self._observed or taps is not None:
+            return super().run(network, *inputs, method=method, taps=taps, values=values, **options)
         observed, found = self._observed[id(network), method]
         named: Any = options
         output, *extremes = super().run(observed, *inputs, **named)
@@ -81,6 +89,9 @@ class _Observed:
 
     def release_weights(self) -> None:
         self.network.release_weights()
+
+    def tapped(self, taps: Taps) -> Tapped:
+        return self.network.tapped(taps)
 
     def construct(self, *inputs: Array, **options: Array) -> tuple[Array, ...]:
         network: Any = self.network

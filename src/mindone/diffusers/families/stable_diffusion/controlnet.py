@@ -98,14 +98,13 @@ class ControlNetModel(UNetEncoder):
     ) -> tuple[Array, ...]:
         """`construct` with the embedded picture, for the first ``count`` skip connections.
 
-        With fewer than all of them nothing below is computed, and nothing is said of the lowest stage: that is what a
-        UNet needs whose deep features are kept from an earlier step (`UNet2DConditionModel.shallow`).
+        With fewer than all of them nothing is said of the lowest stage: a UNet that is cut above it needs no more.
         """
         time = self.embed(timestep, None, text_embeds, time_ids)
-        x, skips = self.down(F.add(self.conv_in(sample), condition), time, encoder_hidden_states, count)
-        outputs = [self.controlnet_down_blocks[i](skips[i]) for i in range(len(skips))]
+        skips = self.down(F.add(self.conv_in(sample), condition), time, encoder_hidden_states)
+        outputs = [self.controlnet_down_blocks[i](skips[i]) for i in range(count)]
         if count == self.skips:
-            outputs.append(self.controlnet_mid_block(self.mid(x, time, encoder_hidden_states)))
+            outputs.append(self.controlnet_mid_block(self.mid(skips[-1], time, encoder_hidden_states)))
         if guess_mode:  # evenly spaced exponents from -1 to 0
             outputs = [F.affine(outputs[i], 10.0 ** (i / self.skips - 1)) for i in range(len(outputs))]
         if conditioning_scale is not None:

@@ -4,45 +4,43 @@ In the two lowest stages on the way up, half of the channels that come from belo
 frequencies of the skip connections are damped (§3.3). Nothing is trained; the weights stay as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 
 from mindspore import nn
 
 from ... import functional as F
 from ...engines import Array
-from ...engines.cache import GraphCache
-from .unet_blocks import Block
+from ...models.wrapping import Wrapper, bare, wrap
+from .unet import UNet2DConditionModel
 
 _STAGES = 2
 
 
-class FreeUBlock(Block):
-    """Stands in the place of a `Block` on the way up, with its weights."""
+class FreeULayer(Wrapper):
+    """Around a residual block on the way up."""
 
-    def __init__(self, whole: Block, backbone: Sequence[int], amplified: float, damped: float):
-        """``backbone``: for each layer, how many of its channels come from below; the skip connection's follow them."""
-        nn.Cell.__init__(self)
-        self.layers, self.attentions, self.resnets = whole.layers, whole.attentions, whole.resnets
-        self.downsamplers, self.upsamplers = whole.downsamplers, whole.upsamplers
-        self.backbone, self.amplified, self.damped = tuple(backbone), amplified, damped
-        self.whole = lambda: whole  # a cell of its own here would give its parameters a second name
+    def __init__(self, inner: nn.Cell, amplified: float, damped: float):
+        super().__init__(inner)
+        self.amplified, self.damped = amplified, damped
 
-    def construct(self, x: Array, time: Array, context: Array, layer: int) -> Array:
-        below, channels = self.backbone[layer], x.shape[1]
-        first = F.affine(F.slice_axis(x, 1, 0, below // 2), self.amplified)
-        second = F.slice_axis(x, 1, below // 2, below)
-        skip = F.add_lowest_frequencies(F.slice_axis(x, 1, below, channels), self.damped - 1.0)
-        return super().construct(F.concat((first, second, skip), 1), time, context, layer)
+    def construct(self, x: Array, skip: Array, time: Array) -> Array:
+        """``x`` from below and its ``skip`` connection, (batch, channels, height, width) each."""
+        channels = x.shape[1]
+        first = F.affine(F.slice_axis(x, 1, 0, channels // 2), self.amplified)
+        second = F.slice_axis(x, 1, channels // 2, channels)
+        skip = F.add_lowest_frequencies(skip, self.damped - 1.0)
+        return self.inner(F.concat((first, second), 1), skip, time)
 
 
 class FreeU:
-    """Mixed into `UNet2DConditionModel`."""
+    """What of it is on a UNet: ``unet.put_on.of(FreeU)``."""
 
-    up_blocks: nn.CellList
-    skip_channels: list[int]
-    graphs: GraphCache
+    def __init__(self, unet: UNet2DConditionModel):
+        self.unet = unet
+        self._take_off: list[Callable[[], None]] = []
 
-    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
+    def enable(self, s1: float, s2: float, b1: float, b2: float) -> None:
         """Use FreeU with these factors from now on, instead of earlier ones.
 
         The paper's code suggests (0.9, 0.2, 1.5, 1.6) for Stable Diffusion 1, (0.9, 0.2, 1.4, 1.6) for 2 and
@@ -59,16 +57,14 @@ class FreeU:
         for name, value in {"s1": s1, "s2": s2, "b1": b1, "b2": b2}.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a number above 0, got {value!r}")
-        self.disable_freeu()
-        skips = list(self.skip_channels)
-        for number, factors in zip(range(min(_STAGES, len(self.up_blocks))), ((b1, s1), (b2, s2))):
-            block: Block = self.up_blocks[number]
-            ins = [resnet.conv1.weight.shape[1] for resnet in block.resnets]
-            self.up_blocks[number] = FreeUBlock(block, [channels - skips.pop() for channels in ins], *factors)
+        self.disable()
+        for number, (amplified, damped) in zip(range(min(_STAGES, len(self.unet.up_blocks))), ((b1, s1), (b2, s2))):
+            make = partial(FreeULayer, amplified=amplified, damped=damped)
+            for layer in range(len(bare(self.unet.up_blocks[number]).resnets)):
+                self._take_off.append(wrap(self.unet, f"up_blocks.{number}.resnets.{layer}", make))
 
-    def disable_freeu(self) -> None:
+    def disable(self) -> None:
         """Go without it again."""
-        for number, block in enumerate(self.up_blocks):
-            if isinstance(block, FreeUBlock):
-                self.up_blocks[number] = block.whole()
-        self.graphs.clear()
+        while self._take_off:
+            self._take_off.pop()()
+        self.unet.graphs.clear()

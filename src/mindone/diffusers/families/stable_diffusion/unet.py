@@ -8,23 +8,20 @@ from mindspore import nn
 
 from ... import functional as F
 from ...engines import Array, Input
-from ...models.caching import Caching
 from ...models.layers import Activation, Conv2d, GroupNorm, Upsample
 from ...models.outputs import UNet2DConditionOutput
+from ...models.taps import Cut
 from ...utils.types import Value
-from .freeu import FreeU
-from .token_downsampling import TokenDownsampling
-from .unet_blocks import Block, per_stage
+from .taps import cuts, self_attentions
+from .unet_blocks import UpBlock, per_stage
 from .unet_encoder import UNetEncoder
 from .unet_fields import UNetFields
 
 
-class UNet2DConditionModel(Caching, TokenDownsampling, FreeU, UNetEncoder):
+class UNet2DConditionModel(UNetEncoder):
     """Predicts the noise (or velocity) in latents from the timestep and the text; see `construct`.
 
-    On the way up each layer takes the skip connection of its opposite. A **branch** ``b`` cuts the network there: what
-    lies below is everything but ``conv_in``, the first ``b`` skip connections and the last ``b + 1`` layers. What
-    enters those layers changes slowly from step to step, and can be kept (`deep`) and used again (`shallow`).
+    On the way up each layer takes the skip connection of its opposite.
     """
 
     Fields = UNetFields
@@ -46,7 +43,7 @@ class UNet2DConditionModel(Caching, TokenDownsampling, FreeU, UNetEncoder):
             stage = stages - 1 - i
             reads = kind == "CrossAttnUpBlock2D"
             ins = [width + skips.pop() for width in [before] + [channels[stage]] * layers[stage]]
-            block = Block(c, ins, channels[stage], 4 * channels[0], depths[i], heads[stage], reads)
+            block = UpBlock(c, ins, channels[stage], 4 * channels[0], depths[i], heads[stage], reads)
             if i < stages - 1:
                 block.upsamplers = nn.CellList([Upsample(channels[stage])])
             self.up_blocks.append(block)
@@ -84,16 +81,19 @@ class UNet2DConditionModel(Caching, TokenDownsampling, FreeU, UNetEncoder):
         Returns:
             (batch, out_channels, height, width).
         """
-        return self.deep(
-            sample,
-            timestep,
-            encoder_hidden_states,
-            timestep_cond,
-            text_embeds,
-            time_ids,
-            down_block_additional_residuals,
-            mid_block_additional_residual,
-        )[0]
+        time = self.embed(timestep, timestep_cond, text_embeds, time_ids)
+        skips = self.down(self.conv_in(sample), time, encoder_hidden_states)
+        x = self.mid(skips[-1], time, encoder_hidden_states)
+        if down_block_additional_residuals is not None:
+            skips = _with_residuals(skips, down_block_additional_residuals)
+        if mid_block_additional_residual is not None:
+            x = F.add(x, mid_block_additional_residual)
+        for block in self.up_blocks:
+            x = block(x, skips[-len(block.resnets) :], time, encoder_hidden_states)
+            skips = skips[: -len(block.resnets)]
+            if block.upsamplers is not None:
+                x = block.upsamplers[0](x, skips[-1].shape[2:])
+        return self.conv_out(self.conv_act(self.conv_norm_out(x)))
 
     def __call__(  # type: ignore[override]
         self,
@@ -124,73 +124,18 @@ class UNet2DConditionModel(Caching, TokenDownsampling, FreeU, UNetEncoder):
         )
         return UNet2DConditionOutput(prediction) if return_dict else (prediction,)
 
-    def deep(
-        self,
-        sample: Array,
-        timestep: Array,
-        encoder_hidden_states: Array,
-        timestep_cond: Array = None,
-        text_embeds: Array = None,
-        time_ids: Array = None,
-        down_block_additional_residuals: tuple[Array, ...] | None = None,
-        mid_block_additional_residual: Array = None,
-        branch: int = 0,
-    ) -> tuple[Array, Array]:
-        """`construct`, and what enters the last ``branch + 1`` layers on the way up, for `shallow`."""
-        time = self.embed(timestep, timestep_cond, text_embeds, time_ids)
-        x, skips = self.down(self.conv_in(sample), time, encoder_hidden_states, self.skips)
-        skips = _with_residuals(skips, down_block_additional_residuals)
-        x = self.mid(x, time, encoder_hidden_states)
-        if mid_block_additional_residual is not None:
-            x = F.add(x, mid_block_additional_residual)
-        return self.up(x, skips, time, encoder_hidden_states, 0, self.skips - 1 - branch)
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Where feature caches may cut it: see `taps.cuts`."""
+        return cuts(self)
 
-    def shallow(
-        self,
-        sample: Array,
-        timestep: Array,
-        encoder_hidden_states: Array,
-        feature: Array,
-        timestep_cond: Array = None,
-        text_embeds: Array = None,
-        time_ids: Array = None,
-        down_block_additional_residuals: tuple[Array, ...] | None = None,
-        branch: int = 0,
-    ) -> Array:
-        """`construct` with everything below ``branch`` replaced by the ``feature`` that `deep` gave at an earlier step.
-
-        DeepCache (Ma et al. 2024, §3.2). Residuals are needed for the first ``branch + 1`` skip connections only.
-        """
-        time = self.embed(timestep, timestep_cond, text_embeds, time_ids)
-        _, skips = self.down(self.conv_in(sample), time, encoder_hidden_states, branch + 1)
-        skips = _with_residuals(skips, down_block_additional_residuals)
-        first = self.skips - 1 - branch
-        return self.up(feature, skips, time, encoder_hidden_states, first, first)[0]
-
-    def up(
-        self, x: Array, skips: list[Array], time: Array, context: Array, first: int, kept: int
-    ) -> tuple[Array, Array]:
-        """The layers on the way up from number ``first`` on. Returns the prediction, and what entered layer ``kept``.
-
-        ``x`` is what enters layer ``first``; ``skips`` are the skip connections of the layers that are run.
-        """
-        layer_number = 0
-        feature = x
-        for block in self.up_blocks:
-            for layer in range(block.layers):
-                if layer_number >= first:
-                    if layer_number == kept:
-                        feature = x
-                    x = F.concat((x, skips[self.skips - 1 - layer_number]), 1)
-                    x = block(x, time, context, layer)
-                layer_number += 1
-            if block.upsamplers is not None and layer_number > first:
-                height, width = skips[self.skips - 1 - layer_number].shape[2:]
-                x = block.upsamplers[0](x, (height, width))
-        return self.conv_out(self.conv_act(self.conv_norm_out(x))), feature
+    @property
+    def self_attentions(self) -> dict[int, tuple[str, ...]]:
+        """Where pixels attend to each other: see `taps.self_attentions`."""
+        return self_attentions(self)
 
 
-def _with_residuals(skips: list[Array], residuals: tuple[Array, ...] | None) -> list[Array]:
-    if residuals is None:
-        return skips
-    return [F.add(skips[i], residuals[i]) for i in range(len(skips))]
+def _with_residuals(skips: tuple[Array, ...], residuals: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The first skip connections with what is added to them, and those below, if there are residuals for fewer."""
+    added = [F.add(skips[i], residuals[i]) for i in range(len(residuals))]
+    return tuple(added) + skips[len(residuals) :]

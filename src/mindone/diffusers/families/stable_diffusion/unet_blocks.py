@@ -1,7 +1,7 @@
 """What a UNet is built of: stages of residual blocks, each followed by a transformer where the stage reads the text."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from mindspore import nn
 
@@ -44,6 +44,8 @@ class TimestepEmbedding(nn.Cell):
 class Block(nn.Cell):
     """One stage of the UNet: residual blocks, each followed by a transformer where the stage attends to the text."""
 
+    Resnet: ClassVar[type[ResnetBlock]] = ResnetBlock
+
     def __init__(
         self,
         c: BlockFields,
@@ -55,18 +57,48 @@ class Block(nn.Cell):
         attends: bool,
     ):
         super().__init__()
-        self.layers = len(ins)
         self.attentions = None
         if attends:
             self.attentions = nn.CellList([Transformer(c, out, depth, heads) for depth in per_layer(depths, len(ins))])
-        self.resnets = nn.CellList([ResnetBlock(i, out, c.norm_num_groups, c.norm_eps, c.act_fn, time) for i in ins])
+        self.resnets = nn.CellList([self.Resnet(i, out, c.norm_num_groups, c.norm_eps, c.act_fn, time) for i in ins])
         self.downsamplers: nn.CellList | None = None
         self.upsamplers: nn.CellList | None = None
 
-    def construct(self, x: Array, time: Array, context: Array, layer: int) -> Array:
-        x = self.resnets[layer](x, time)
-        if self.attentions is not None:
-            x = self.attentions[layer](x, context)
+
+class DownBlock(Block):
+    """A stage on the way down; all but the lowest end with half the width and height."""
+
+    def construct(self, x: Array, time: Array, context: Array) -> tuple[Array, ...]:
+        """The results of its layers, each of which is a skip connection, in order."""
+        results = []
+        for layer in range(len(self.resnets)):
+            x = self.resnets[layer](x, time)
+            if self.attentions is not None:
+                x = self.attentions[layer](x, context)
+            results.append(x)
+        if self.downsamplers is not None:
+            results.append(self.downsamplers[0](x))
+        return tuple(results)
+
+
+class UpResnet(ResnetBlock):
+    """A residual block of what comes from below and a skip connection."""
+
+    def construct(self, x: Array, skip: Array, time: Array) -> Array:  # type: ignore[override]
+        return super().construct(F.concat((x, skip), 1), time)
+
+
+class UpBlock(Block):
+    """A stage on the way up; all but the highest are followed by ``upsamplers``."""
+
+    Resnet = UpResnet
+
+    def construct(self, x: Array, skips: Sequence[Array], time: Array, context: Array) -> Array:
+        """``skips``: one for each layer, in the order in which the way down made them, and so the first one last."""
+        for layer in range(len(self.resnets)):
+            x = self.resnets[layer](x, skips[-1 - layer], time)
+            if self.attentions is not None:
+                x = self.attentions[layer](x, context)
         return x
 
 

@@ -10,7 +10,7 @@ from ...engines import Array
 from ...models.layers import Conv2d, Downsample
 from ...utils.types import Value
 from ..networks import Model
-from .unet_blocks import Block, MidBlock, TimestepEmbedding, per_stage
+from .unet_blocks import DownBlock, MidBlock, TimestepEmbedding, per_stage
 from .unet_fields import UNetEncoderFields
 
 
@@ -45,7 +45,7 @@ class UNetEncoder(Model):
         for i, kind in enumerate(c.down_block_types):
             reads = kind == "CrossAttnDownBlock2D"
             ins = [channels[max(i - 1, 0)]] + [channels[i]] * (layers[i] - 1)
-            block = Block(c, ins, channels[i], time, depths[i], heads[i], reads)
+            block = DownBlock(c, ins, channels[i], time, depths[i], heads[i], reads)
             if i < stages - 1:
                 block.downsamplers = nn.CellList([Downsample(channels[i], 1)])
             self.skip_channels += [channels[i]] * (layers[i] + (i < stages - 1))
@@ -66,21 +66,12 @@ class UNetEncoder(Model):
             time = F.add(time, self.add_embedding(F.concat((text_embeds, sizes), 1)))
         return time
 
-    def down(self, x: Array, time: Array, context: Array, count: int) -> tuple[Array, list[Array]]:
-        """From what `conv_in` gives to the lowest stage, or until there are ``count`` skip connections.
-
-        Returns the last of them, and all of them.
-        """
-        skips = [x]
+    def down(self, x: Array, time: Array, context: Array) -> tuple[Array, ...]:
+        """From what `conv_in` gives to the lowest stage: all skip connections, the last of which goes on from there."""
+        skips = (x,)
         for block in self.down_blocks:
-            for layer in range(block.layers):
-                if len(skips) < count:
-                    x = block(x, time, context, layer)
-                    skips.append(x)
-            if block.downsamplers is not None and len(skips) < count:
-                x = block.downsamplers[0](x)
-                skips.append(x)
-        return x, skips
+            skips = skips + block(skips[-1], time, context)
+        return skips
 
     def mid(self, x: Array, time: Array, context: Array) -> Array:
         """The lowest stage."""

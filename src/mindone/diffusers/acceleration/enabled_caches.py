@@ -1,38 +1,30 @@
-"""Caches that a network asks its pipelines to use. It only remembers which: what they keep belongs to each run."""
+"""The caches that a network asks its pipelines to use. Only which; what they keep belongs to each run."""
 
 from typing import Protocol, runtime_checkable
 
-from ..utils.types import Value
+from ..models.base import Model
 
 
 @runtime_checkable
 class Cache(Protocol):
-    """The configuration of a cache, such as ``DeepCacheConfig`` (`acceleration`)."""
+    """The configuration of a cache, such as ``DeepCacheConfig``."""
 
     @property
     def kind(self) -> str:
         """What it keeps: "features" inside the network, whole "steps", or what "guidance" adds."""
 
     def check(self, steps: int, branches: int) -> None:
-        """Raise ValueError where it contradicts the number of steps of a run, or of branches of the network."""
+        """Raise ValueError where it contradicts the number of steps of a run, or of places to cut the network at."""
 
 
-class Caching:
-    """Mixed into `UNet2DConditionModel`."""
+class EnabledCaches:
+    """Those of one network: ``network.put_on.of(EnabledCaches)``."""
 
-    _caches: tuple[Value, ...] = ()
+    def __init__(self, network: Model):
+        self.caches: tuple[Cache, ...] = ()
+        """At most one of each kind."""
 
-    @property
-    def caches(self) -> tuple[Value, ...]:
-        """The caches that are enabled: at most one of each kind."""
-        return self._caches
-
-    @property
-    def is_cache_enabled(self) -> bool:
-        """Whether there is any."""
-        return bool(self._caches)
-
-    def enable_cache(self, config: Cache) -> None:
+    def enable(self, config: Cache) -> None:
         """Use a cache in every run that begins from now on.
 
         One that keeps features (``DeepCacheConfig``), one that keeps steps (``TaylorSeerCacheConfig``,
@@ -43,13 +35,13 @@ class Caching:
         """
         if isinstance(config, type) or not isinstance(config, Cache):
             raise ValueError(f"enable_cache takes a configuration such as DeepCacheConfig(), got {config!r}")
-        if other := next((cache for cache in self._caches if cache.kind == config.kind), None):
+        if other := next((cache for cache in self.caches if cache.kind == config.kind), None):
             raise ValueError(
                 f"{type(other).__name__} is enabled and caches {config.kind} too; call disable_cache() before "
                 f"enable_cache({type(config).__name__}(…))"
             )
-        self._caches = (*self._caches, config)
+        self.caches = (*self.caches, config)
 
-    def disable_cache(self) -> None:
+    def disable(self) -> None:
         """Use no cache in runs that begin from now on."""
-        self._caches = ()
+        self.caches = ()
