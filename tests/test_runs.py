@@ -15,6 +15,7 @@ from mindone.diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
     UniPCMultistepScheduler,
@@ -212,3 +213,14 @@ def test_importing_the_package_loads_neither_engine():
     script += "print(sorted({'mindspore', 'openvino'} & set(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_a_dynamic_shift_grows_with_the_tokens_of_the_image(side):
+    """μ lies on FLUX.1's line: 0.5 at 256 tokens, 1.15 at 4096."""
+    pipe = load(checkpoint("sd1"))
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    pipe("a cat", num_inference_steps=3, height=side, width=side, output_type="latent")
+    alone, tokens = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True), (side // pipe.vae_scale_factor) ** 2
+    alone.set_timesteps(3, mu=0.5 + 0.65 * (tokens - 256) / 3840)
+    np.testing.assert_allclose(pipe.scheduler.timesteps, alone.timesteps, rtol=1e-6)

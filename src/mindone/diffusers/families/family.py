@@ -26,6 +26,13 @@ class Latents:
     """How many pixels one latent stands for, along each side."""
     sides: tuple[int, ...] = (512,)
     """The sides of the square images that the family was trained on, in pixels; the first where a config says none."""
+    patch: int = 1
+    """How many latents the denoiser reads as one token, along each side; a dynamic shift grows with the tokens."""
+
+    def tokens(self, height: int, width: int) -> int:
+        """How many tokens an image is, given its sides in pixels."""
+        side = self.pixels * self.patch
+        return (height // side) * (width // side)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ..acceleration.guidance_cache import GuidanceCacheConfig
 from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input
 from ..schedulers.base import Generators, Scheduler
+from ..schedulers.schedules import shift_for
 from ..utils import logging
 from ..utils.types import Value
 from .components import Component
@@ -159,8 +160,9 @@ class Run:
         timesteps: Sequence[float] | None,
         sigmas: Sequence[float] | None,
         original_inference_steps: int | None = None,
+        tokens: int | None = None,
     ) -> None:
-        """Lay out the steps: a number of them, or the user's own.
+        """Lay out the steps: a number of them, or the user's own; where their shift is dynamic, for so many ``tokens``.
 
         Raises:
             ValueError: fewer than one step, timesteps and sigmas both, or a kind that this scheduler does not take.
@@ -176,6 +178,8 @@ class Run:
                     f"{type(self.scheduler).__name__} takes no original_inference_steps; LCMScheduler does"
                 )
             layout["original_inference_steps"] = original_inference_steps
+        if tokens is not None and getattr(getattr(self.scheduler, "schedule", None), "is_dynamic", False):
+            layout["mu"] = shift_for(self.scheduler.config, tokens)
         self.scheduler.set_timesteps(**layout)
         self.shown_scheduler.set_timesteps(**layout)
         self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)

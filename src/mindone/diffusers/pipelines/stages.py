@@ -72,7 +72,7 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
     ):
         for guide in guides:
             guide.check(run, images, height, width)
-        lay_out_steps(run, call, start)
+        lay_out_steps(run, call, start, pipe.family.latents.tokens(height, width))
         shape = latents_shape(pipe, images, height, width)
         if call.output_type != "latent":
             _compile_decoder_ahead(run, shape)
@@ -87,10 +87,11 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
     return start.put_back(pictures), unsafe
 
 
-def lay_out_steps(run: Run, call: Arguments, start: Start) -> None:
-    """The timesteps of the run: those of the call without what the start leaves out."""
+def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
+    """The timesteps of the run, for images of so many tokens: those of the call without what the start leaves out."""
     run.settings.clip_skip, run.settings.cross_attention_kwargs = call.clip_skip, call.cross_attention_kwargs
-    run.set_timesteps(call.num_inference_steps, call.timesteps, call.sigmas, call.original_inference_steps)
+    layout = (call.num_inference_steps, call.timesteps, call.sigmas, call.original_inference_steps)
+    run.set_timesteps(*layout, tokens)
     start.choose_timesteps(run)
     check_caches(run)
     run.set_step_options(call.eta, call.generator)

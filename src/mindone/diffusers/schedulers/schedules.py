@@ -244,3 +244,14 @@ class FlowSchedule(Schedule):
 
     def epsilon(self, output: Array, sample: Array, alpha: float, sigma: float) -> Array:
         return sample + alpha * output
+
+
+def shift_for(config: Mapping[str, Any], tokens: int) -> float:
+    """μ for an image of so many tokens, of a flow with ``use_dynamic_shifting``.
+
+    It lies on the line through ``base_shift`` at ``base_image_seq_len`` tokens and ``max_shift`` at
+    ``max_image_seq_len``, as FLUX.1 was published with.
+    """
+    few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    least, most = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    return float(least + (most - least) * (tokens - few) / (many - few))
