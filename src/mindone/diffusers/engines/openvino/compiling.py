@@ -11,6 +11,7 @@ import openvino as ov
 from ...utils.logging import get_logger
 from ...utils.machine import instruction_sets
 from ..cache import limit_arenas, on_release, return_freed_memory
+from .memory_maps import merge_maps
 
 logger = get_logger(__name__)
 
@@ -59,6 +60,7 @@ def compile_graph(graph: ov.Model, precision: str, release: Callable[[], None]) 
     with _repeating(release, seconds=0.1):
         compiled = _core().compile_model(graph, "CPU", settings)
     return_freed_memory()
+    merge_maps()
     return compiled
 
 
