@@ -25,11 +25,11 @@ from mindone.diffusers import (
     SpectrumConfig,
     TaylorSeerCacheConfig,
 )
-from mindone.diffusers.acceleration.caches import CacheConfig
+from mindone.diffusers.acceleration.speedup import Cache
 
 STEPS, CONVERGED = 25, 100
 
-SETUPS: dict[str, Sequence[CacheConfig]] = {
+SETUPS: dict[str, Sequence[Cache]] = {
     "DeepCache 2": [DeepCacheConfig(2)],
     "DeepCache 3": [DeepCacheConfig(3)],
     "DeepCache 3, order 1": [DeepCacheConfig(3, max_order=1)],

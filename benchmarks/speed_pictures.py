@@ -22,7 +22,7 @@ from mindone.diffusers import (
     SpectrumConfig,
     TaylorSeerCacheConfig,
 )
-from mindone.diffusers.acceleration.caches import CacheConfig
+from mindone.diffusers.acceleration.speedup import Cache
 
 PROMPTS = ("a rocket", "a red apple", "a cat face on a pink background", "a snowman", "a guitar on a teal background")
 STEPS, SIDE = 25, 144
@@ -32,7 +32,7 @@ STEPS, SIDE = 25, 144
 class Row:
     """What is switched on."""
 
-    caches: Sequence[CacheConfig] = ()
+    caches: Sequence[Cache] = ()
     interval: tuple[float, float] = (0.0, 1.0)
     token_downsampling: int | None = None
     int8: bool = False

@@ -28,12 +28,12 @@ import numpy as np
 from mindone.diffusers import jobs
 from mindone.diffusers.acceleration.calibration import REFERENCE_STEPS
 from mindone.diffusers.bench import shapes
-from mindone.diffusers.jobs.stacks import Stacks
 from mindone.diffusers.tune.candidates import Space
 from mindone.diffusers.tune.costs import Costs
 from mindone.diffusers.tune.likeness import Drawings
 from mindone.diffusers.tune.page import render
 from mindone.diffusers.tune.pipeline import BASELINE
+from mindone.diffusers.tune.stacks import Stacks
 
 HELD_OUT = (
     "a yellow star on a black background",
@@ -112,14 +112,12 @@ def measured(costs, runs, *settings):
 
 
 def random_settings(space, costs, count, most_seconds=np.inf, steps=None):
-    """Combinations that the pipeline takes, whose steps do not depend on the image."""
+    """Combinations that the pipeline takes."""
     generator, found = np.random.default_rng(0), []
     while len(found) < count:
         candidate = space.random(generator)
         if steps is not None:
             candidate = candidate._replace(steps=int(generator.integers(steps, 2 * steps + 1)))
-        if candidate.is_adaptive:
-            continue
         settings = space.settings(candidate)
         with contextlib.suppress(ValueError):
             costs.rehearsal(settings)  # which refuses what the pipeline would

@@ -393,10 +393,11 @@ def test_layers_that_cannot_be_are_left_out_and_said_so(tmp_path):
 
     names, notes = layers(steps=3, guidance_scale=1.0, engine="mindspore")
     assert names == ["+ token downsampling 2"]
-    assert "'+ DeepCache 3': 3 steps are too few" in notes and "'+ int8': int8 computes on OpenVINO" in notes
+    assert "'+ DeepCache 3': cache_interval 3 needs a run of more than 3 steps, got 3" in notes
+    assert "'+ int8': int8 computes on OpenVINO" in notes
     names, notes = layers(steps=8, scheduler="lcm", guidance_interval=(0.0, 0.4))
     assert names == ["+ DeepCache 3", "+ token downsampling 2", "+ int8"]
-    assert "each step of lcm starts from new noise" in notes and "guidance_interval was given" in notes
+    assert "the steps of lcm, each of which starts from new noise" in notes and "guidance_interval was given" in notes
     assert layers(steps=8, cache=("spectrum",))[0][0] == "+ half the steps guided"
 
 

@@ -1,5 +1,6 @@
-"""What spares the network: features and steps that are used again, each against its own definition."""
+"""What skips work of the network: features and steps that are used again, each against its own definition."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,9 +20,9 @@ from mindone.diffusers import (
     TaylorSeerCacheConfig,
     engines,
 )
-from mindone.diffusers.acceleration.caches import parse_cache, parse_caches
 from mindone.diffusers.acceleration.easycache import EasyCache
 from mindone.diffusers.acceleration.forecast import Forecast
+from mindone.diffusers.acceleration.stack import caches_in_words, parse_cache, parse_caches
 from mindone.diffusers.acceleration.steps import Step
 from mindone.diffusers.models.taps import Cut
 from mindone.diffusers.pipelines.predictors import Guidance
@@ -257,8 +258,8 @@ def test_forecasts_survive_timesteps_that_come_twice():
 
 def guidance_at(steps, predictions, config, scale=3.0):
     """What a run with the cache makes of ``predictions``, pairs without and with the prompt, one a step."""
-    run = SimpleNamespace(guidance_cache=config, is_guided=lambda step: True)
-    run.guides = lambda step: config.computes(step.index)
+    run = SimpleNamespace(caches=[config], is_guided=lambda step: True)
+    run.guides = lambda step: config.computes_guidance(step.index)
     run.settings = SimpleNamespace(guidance_scale=scale, guidance_rescale=0.0)
     inner = SimpleNamespace()
     inner.predict = lambda latents, step: predictions[step.index][0 if run.guides(step) else 1 :]
@@ -267,7 +268,7 @@ def guidance_at(steps, predictions, config, scale=3.0):
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_guidance_is_foretold_where_it_is_a_polynomial_of_the_order(order):
+def test_guidance_is_forecast_where_it_is_a_polynomial_of_the_order(order):
     steps = uneven_steps()
     text = np.random.default_rng(0).normal(size=len(steps))
     difference = [np.polyval(range(1, order + 2), step.timestep / 1000) for step in steps]
@@ -276,7 +277,7 @@ def test_guidance_is_foretold_where_it_is_a_polynomial_of_the_order(order):
     assert found.ravel() == pytest.approx(text + 2 * np.array(difference), rel=1e-9)
 
 
-def test_steps_whose_guidance_is_foretold_run_one_row():
+def test_steps_whose_guidance_is_forecast_run_one_row():
     pipe = sharing("sd2")
     calls = recorded(pipe)
     images(pipe, [GuidanceCacheConfig(3)], steps=8, guidance_interval=(0.125, 0.99))
@@ -294,7 +295,7 @@ def test_a_guidance_cache_of_interval_1_changes_nothing(rescale, scheduler):
 
 
 def test_a_guidance_cache_without_guidance_is_refused():
-    with pytest.raises(ValueError, match="spares guidance, and this run has none; give a guidance_scale above 1"):
+    with pytest.raises(ValueError, match="skips guidance, and this run has none; give a guidance_scale above 1"):
         images(sharing("sd2"), [GuidanceCacheConfig()], guidance_scale=1.0)
 
 
@@ -339,9 +340,9 @@ def test_a_cache_that_contradicts_the_run_is_refused_before_any_network_runs(cac
 def test_forecasts_are_refused_where_each_step_starts_from_new_noise():
     pipe = sharing("sd2")
     pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config)
-    with pytest.raises(ValueError, match="cannot foretell the steps of LCMScheduler"):
+    with pytest.raises(ValueError, match="cannot forecast the steps of LCMScheduler"):
         images(pipe, [TAYLOR])
-    with pytest.raises(ValueError, match="cannot foretell the steps of LCMScheduler"):
+    with pytest.raises(ValueError, match="cannot forecast the steps of LCMScheduler"):
         images(pipe, [GuidanceCacheConfig()])
 
 
@@ -373,3 +374,18 @@ def test_caches_have_short_names():
         parse_cache("deepcache:x")
     with pytest.raises(ValueError, match="'spectrum' and 'taylorseer' both cache steps"):
         parse_caches(["taylorseer", "spectrum"])
+
+
+def test_a_cache_says_its_text_or_why_it_has_none():
+    texts = ["deepcache:3", "deepcache:3:0:1", "taylorseer:2:2:4", "spectrum:2:0.75", "easycache:0.1", "guidance:5:0:3"]
+    assert [parse_cache(text).text for text in texts] == texts
+    assert (SpectrumConfig().text, DeepCacheConfig().text) == ("spectrum:2", "deepcache:3")
+    with pytest.raises(ValueError, match="with skip_mode has no text form; it is deepcache:INTERVAL:BRANCH:ORDER"):
+        _ = DeepCacheConfig(2, skip_mode="quadratic").text
+
+
+def test_help_and_docs_name_the_caches_that_win():
+    docs = (Path(__file__).parent.parent / "docs" / "speed.md").read_text(encoding="utf-8")
+    for cache in (DeepCacheConfig, TaylorSeerCacheConfig, SpectrumConfig, GuidanceCacheConfig):
+        assert cache.words() in caches_in_words() and f"--cache {cache.name}" in docs
+    assert "easycache" not in caches_in_words()

@@ -43,20 +43,10 @@ LAYERS = {
 }
 """What each part may import; the package's own lazy names count as nothing."""
 
-UPWARDS = {("pipelines.tuning", "jobs"), ("pipelines.tuning", "tune")}
+UPWARDS: set[tuple[str, str]] = set()
 """Modules that import a part above their own all the same, by an absolute name. This list may only shrink."""
 
-CIRCLES = [
-    {
-        "jobs.stacks",
-        "pipelines.published",
-        "pipelines.tuning",
-        "tune.costs",
-        "tune.front",
-        "tune.likeness",
-        "tune.rehearsal",
-    },
-]
+CIRCLES: list[set[str]] = []
 """Modules that still import one another, in however many steps. This list may only shrink."""
 
 BY_NAME = {
@@ -64,7 +54,6 @@ BY_NAME = {
     "published_paths",
     "cli.group",
     "families.registry",
-    "pipelines.tuning",
     "schedulers.registry",
     "utils.extras",
 }

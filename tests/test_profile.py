@@ -13,9 +13,9 @@ from mindone.diffusers.engines.binding import stored
 from mindone.diffusers.jobs import wear
 from mindone.diffusers.jobs.png import read_job
 from mindone.diffusers.jobs.profile import Profile, Settings, load_profile, save_under_name
-from mindone.diffusers.jobs.stacks import Stacks
 from mindone.diffusers.jobs.wear import fingerprint
 from mindone.diffusers.loading.int8 import Int8Tensor
+from mindone.diffusers.tune.stacks import Stacks
 from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
 
 SIZE = 64

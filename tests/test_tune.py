@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mindone.diffusers import cli
+from mindone.diffusers import DeepCacheConfig, TaylorSeerCacheConfig, cli
+from mindone.diffusers.acceleration.stack import parse_cache
 from mindone.diffusers.jobs.profile import Profile, Settings
-from mindone.diffusers.jobs.stacks import Stacks
 from mindone.diffusers.tune import costs as costing
 from mindone.diffusers.tune import pipeline
 from mindone.diffusers.tune.candidates import Candidate, Space
@@ -20,6 +20,7 @@ from mindone.diffusers.tune.prior import expected_psnr
 from mindone.diffusers.tune.rehearsal import CountingEngine
 from mindone.diffusers.tune.report import write_report
 from mindone.diffusers.tune.search import LocalSearch, Pareto, Point, estimated, halve, on_front
+from mindone.diffusers.tune.stacks import Stacks
 from tiny_pipelines import PROMPT, checkpoint, load
 
 SIZE = 64
@@ -42,8 +43,8 @@ def instant(monkeypatch):
     """Parts that need not be measured: a whole step takes a second per row of its batch, a shallow one a tenth."""
 
     def measure(self, network, call):
-        seconds = {"unet": 1.0 if call.method == "construct" else 0.1, "vae": 0.5}.get(call.role, 0.01)
-        return Part(seconds * (call.rows if call.role == "unet" else 1), 0.0)
+        seconds = {"denoiser": 1.0 if call.method == "construct" else 0.1, "vae": 0.5}.get(call.role, 0.01)
+        return Part(seconds * (call.rows if call.role == "denoiser" else 1), 0.0)
 
     monkeypatch.setattr(Costs, "_measure", measure)
     monkeypatch.setattr(pipeline, "_EXPLORE", 0.0)  # networks in int8 and the like take long to make
@@ -91,8 +92,9 @@ def test_a_measured_part_has_a_time_and_a_feature_of_its_own(pipe, monkeypatch):
 
 def landscape(candidate):
     """Seconds of a candidate on an imagined machine."""
-    whole = -(-candidate.steps // candidate.interval)
-    computed = candidate.steps * (0.6 if candidate.forecast else 1.0)
+    features = candidate.cache("features")
+    whole = -(-candidate.steps // (features.cache_interval if features else 1))
+    computed = candidate.steps * (0.6 if candidate.cache("steps") else 1.0)
     rows = 1 + candidate.guided
     return (
         rows * (whole + 0.1 * (candidate.steps - whole)) * computed / candidate.steps * (0.7 if candidate.int8 else 1)
@@ -112,7 +114,7 @@ def test_the_search_finds_the_front_of_a_known_landscape():
 
 def test_guidance_that_ends_after_the_last_step_is_no_other_candidate():
     assert Candidate(steps=7, guided=0.9).settled == Candidate(steps=7)
-    assert Candidate(steps=7, guided=0.9, foretold=True).settled == Candidate(steps=7)
+    assert Candidate(steps=7, guided=0.9, guidance_forecast=True).settled == Candidate(steps=7)
     near = {each.guided for each in Space(branches=1).neighbours(Candidate(steps=7)) if each.steps == 7}
     assert near == {1.0, 0.85}  # 6 of 7
 
@@ -157,17 +159,20 @@ def test_halving_drops_what_falls_behind_and_keeps_the_last_complete_rung():
     assert halve(known, 1, redraw, [(3, 1.0)], lambda: False) == (known, 1)
 
 
-def test_what_an_image_decides_hides_nothing_whose_steps_are_fixed():
-    adaptive, fixed = Candidate(forecast="easycache:0.2"), Candidate(steps=6)
-    known = {adaptive: Point(1.0, 40.0), fixed: Point(1.2, 30.0)}
-    assert on_front(known) == [adaptive]
-    # On more images it turns out to be the worse.
-    found, _ = halve(known, 1, lambda each, _: Point(1.0, 25.0 if each is adaptive else 30.0), [(3, 0.5)], lambda: True)
-    assert on_front(found) == [fixed]
-    cost = {each: point.seconds for each, point in known.items()}.get
-    search = LocalSearch(Space(branches=1), cost, lambda each: known[each].psnr, most_seconds=2.0)
-    search.run([adaptive, fixed], lambda: True)
-    assert set(search.known) == {adaptive, fixed}
+def test_a_longer_interval_and_a_higher_branch_are_lossier_and_another_order_is_not():
+    plain, cached = Candidate(), Candidate(caches=(DeepCacheConfig(3, 1),))
+    assert cached.is_lossier(plain) and not plain.is_lossier(cached)
+    assert cached.with_cache("features", DeepCacheConfig(5, 0)).is_lossier(cached)
+    assert not cached.with_cache("features", DeepCacheConfig(5, 0, max_order=1)).is_lossier(cached)
+    assert not cached.with_cache("steps", TaylorSeerCacheConfig(2)).is_lossier(cached)
+
+
+def test_what_is_tried_fits_the_network_and_easycache_is_not():
+    caches = Space(branches=2).caches
+    assert {each.cache_branch_id for each in caches["features"]} == {0, 1}
+    kinds = {type(each).__name__ for each in caches["steps"]}
+    assert {"TaylorSeerCacheConfig", "SpectrumConfig"} <= kinds and "EasyCacheConfig" not in kinds
+    assert all(parse_cache(each.text) == each for kind in caches.values() for each in kind)
 
 
 def a_front(**origin):
@@ -292,7 +297,6 @@ def test_ctrl_c_keeps_the_front_so_far(pipe, quick, monkeypatch):
 def test_without_quality_cost_alone_is_reported(pipe, quick):
     front = pipe.tune([PROMPT], budget_seconds=50, height=SIZE, width=SIZE, quality=False, progress=False)
     assert front.rows and all(row.psnr is None and row.picture is None for row in front.rows)
-    assert not any("easycache" in row.settings.words for row in front.rows)  # made-up images do not tell its calls
     assert front.at(speed_up=2).evidence.psnr is None
     with pytest.raises(ValueError, match="no quality was measured"):
         front.at(min_psnr=30)

@@ -39,6 +39,16 @@ def look_up(package: str, homes: Mapping[str, str], name: str) -> Any:
     raise AttributeError(f"module {package!r} has no attribute {name!r}{instead}")
 
 
+def from_above(module: str, name: str) -> Any:
+    """A function of a package that stands on the caller's, for published methods that forward to it.
+
+    Args:
+        module: its module, by its name within this package.
+        name: the function's.
+    """
+    return getattr(importlib.import_module(f"{__name__.rpartition('.')[0]}.{module}"), name)
+
+
 def _instead(package: str, homes: Mapping[str, str], name: str) -> str:
     """For a class of the published API that is not here: what is here of its kind."""
     if name in _ABSENT:

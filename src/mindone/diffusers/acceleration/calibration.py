@@ -8,7 +8,6 @@ thousand latents, so that a prompt or two are enough.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +94,7 @@ def fitted(
         The scheduler, and the latents to which it has brought the prompts.
     """
     config = pipe.scheduler.config
-    view = copy.copy(pipe)
+    view = pipe.view()
     view.scheduler = follower = _Follower.from_config(config, **SOLVER)
     follower.path, follower.wanted, follower.rows = path, timesteps, []
     view.set_progress_bar_config(disable=True)
@@ -138,7 +137,7 @@ def calibrated_scheduler(
     def noise() -> Generators:
         return [np.random.Generator(np.random.PCG64(seed + i)) for i in range(len(prompts))]
 
-    view = copy.copy(pipe)
+    view = pipe.view()
     CalibratedMultistepScheduler.from_config(pipe.scheduler.config)  # refuses noise levels that it is not for
     view.scheduler, view.caches = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config), ()
     long = {name: value for name, value in options.items() if name != "guidance_interval"}

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..schedulers.arrays import combination
+from ..utils.combination import combination
 from .forecast import newton_weights
-from .steps import Forward, Step, Timestep, between, last_rows, whole, with_latest
+from .points import Points, curve_at
+from .speedup import Cache, RunFacts, declare, number
+from .steps import Forward, Step, last_rows, with_latest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..engines import Array
     from ..models.taps import Cut
+    from .steps import Timestep
+
+_WHOLE_STEPS: Points = ((2, 26), (3, 28), (5, 31.6), (9, 41.6), (13, 47.4), (25, 60))
+"""Decibels against every step whole: trials on ``icons``, with points in between guessed."""
+_REGAINED = 2.0
+"""Decibels that a forecast of the feature regains."""
 
 
+@declare
 @dataclass(frozen=True)
-class DeepCacheConfig:
+class DeepCacheConfig(Cache):
     """Run the whole denoiser at some steps, and at the others only what lies above a branch.
 
     Args:
@@ -36,40 +43,36 @@ class DeepCacheConfig:
         ValueError: a value out of its range.
     """
 
-    cache_interval: int = 3
-    cache_branch_id: int = 0
+    cache_interval: int = number(3, 1, word="INTERVAL", tried=(2, 3, 4, 5, 6, 8))
+    cache_branch_id: int = number(0, word="BRANCH", tried=(0, 1, 2))
     skip_mode: str = "uniform"
-    pow: float = 1.4
-    center: int = 15
-    max_order: int = 0
+    pow: float = number(1.4, 1.02, 10)
+    center: int = number(15)
+    max_order: int = number(0, word="ORDER", tried=(0, 1))
 
-    kind: ClassVar[str] = "features"
+    name = "deepcache"
+    kind = "features"
+    form = ("cache_interval", "cache_branch_id", "max_order")
+    usual = "2:0:0"
 
     def __post_init__(self) -> None:
-        whole("cache_interval", self.cache_interval, 1)
-        whole("cache_branch_id", self.cache_branch_id, 0)
-        whole("max_order", self.max_order, 0)
-        whole("center", self.center, 0)
-        between("pow", self.pow, 1.02, 10)
+        super().__post_init__()
         if self.skip_mode not in ("uniform", "quadratic"):
             raise ValueError(f'skip_mode must be "uniform" or "quadratic", got {self.skip_mode!r}')
 
-    def check(self, steps: int, branches: int) -> None:
-        """Refuse what contradicts the number of steps of a run, or of branches of the denoiser.
-
-        Raises:
-            ValueError: as said.
-        """
-        if self.cache_branch_id >= branches:
+    def check(self, run: RunFacts) -> None:
+        """See `Cache`."""
+        if self.cache_branch_id >= run.branches:
             raise ValueError(
-                f"cache_branch_id {self.cache_branch_id} is below the denoiser's lowest branch, which is {branches - 1}"
+                f"cache_branch_id {self.cache_branch_id} is below the denoiser's lowest branch, which is "
+                f"{run.branches - 1}"
             )
-        if 1 < self.cache_interval >= steps:
+        if 1 < self.cache_interval >= run.steps:
             raise ValueError(
                 f"cache_interval {self.cache_interval} needs a run of more than {self.cache_interval} steps, got "
-                f"{steps}; use a shorter interval or no cache"
+                f"{run.steps}; use a shorter interval or no cache"
             )
-        self.whole_steps(steps)
+        self.whole_steps(run.steps)
 
     def whole_steps(self, steps: int) -> list[int]:
         """The numbers of the steps of a run that are whole, in order.
@@ -79,6 +82,8 @@ class DeepCacheConfig:
         """
         if self.skip_mode == "uniform":
             return list(range(0, steps, self.cache_interval))
+        import numpy as np
+
         wanted, power = -(-steps // self.cache_interval), self.pow
         while power > 1:
             # Left of the center the base is negative, and its power complex; the real part is what the paper uses.
@@ -94,8 +99,22 @@ class DeepCacheConfig:
         )
 
     def forward(self, inner: Forward, cuts: Sequence[Cut]) -> Forward:
-        """What stands in for ``inner``, the call of a network with these cuts, during one run."""
+        """See `Cache`."""
         return DeepCache(self, inner, cuts[self.cache_branch_id])
+
+    def is_lossier(self, other: Cache | None) -> bool:
+        """See `Cache`."""
+        return other is None or (
+            isinstance(other, DeepCacheConfig)
+            and self.cache_interval >= other.cache_interval
+            and self.cache_branch_id <= other.cache_branch_id
+            and self.max_order == other.max_order
+        )
+
+    def expected_psnr(self, steps: int) -> float:
+        """See `Cache`."""
+        regained = 1.5 * self.cache_branch_id + (_REGAINED if self.max_order else 0.0)
+        return curve_at(_WHOLE_STEPS, -(-steps // self.cache_interval)) + regained
 
 
 class DeepCache:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .steps import Predictor, Run, Step, between, last_rows
+from .speedup import Cache, RunFacts, declare, number, refuse_new_noise
+from .steps import Predictor, Run, Step, last_rows
 
 if TYPE_CHECKING:
     from ..engines import Array
 
 
+@declare
 @dataclass(frozen=True)
-class EasyCacheConfig:
+class EasyCacheConfig(Cache):
     """Use what the network made of the latents again, until the change that is expected adds up to a threshold.
 
     A skipped step's prediction is x + Δ with the Δ = v - x of the last computed one (§3.2), where x are the latents as
@@ -28,28 +28,25 @@ class EasyCacheConfig:
         ValueError: a value out of its range.
     """
 
-    threshold: float = 0.2
-    start: float = 0.15
-    stop: float = 0.95
+    threshold: float = number(0.2, word="THRESHOLD")
+    start: float = number(0.15, 0, 1)
+    stop: float = number(0.95, 0, 1)
 
-    kind: ClassVar[str] = "steps"
+    name = "easycache"
+    kind = "steps"
+    form = ("threshold",)
 
     def __post_init__(self) -> None:
-        between("threshold", self.threshold, 0, float("inf"))
-        between("start", self.start, 0, 1)
-        between("stop", self.stop, 0, 1)
+        super().__post_init__()
         if self.start >= self.stop:
             raise ValueError(f"start must be below stop, got {self.start:g} and {self.stop:g}")
 
-    def check(self, steps: int, branches: int) -> None:
-        """Refuse a run too short to tell how fast the noise changes.
-
-        Raises:
-            ValueError: as said.
-        """
-        if not any(self.may_skip(Step(i, steps, 0.0)) for i in range(2, steps)):
+    def check(self, run: RunFacts) -> None:
+        """See `Cache`; a run that is too short does not show how fast the noise changes."""
+        refuse_new_noise(self, run)
+        if not any(self.may_skip(Step(i, run.steps, 0.0)) for i in range(2, run.steps)):
             raise ValueError(
-                f"EasyCacheConfig would skip none of the run's {steps} steps; take more steps, or no cache"
+                f"EasyCacheConfig would skip none of the run's {run.steps} steps; take more steps, or no cache"
             )
 
     def may_skip(self, step: Step) -> bool:
@@ -57,7 +54,7 @@ class EasyCacheConfig:
         return self.start * step.count <= step.index < self.stop * step.count
 
     def predictor(self, inner: Predictor, run: Run) -> Predictor:
-        """What stands in for ``inner`` during one run."""
+        """See `Cache`."""
         return EasyCache(self, inner, run)
 
 
@@ -94,4 +91,4 @@ class EasyCache:
         return self.run.engine.concat([x] * (rows // x.shape[0]), axis=0)
 
     def _size(self, x: Array) -> float:
-        return float(np.abs(self.run.engine.numpy(x)).mean())
+        return float(abs(self.run.engine.numpy(x)).mean())

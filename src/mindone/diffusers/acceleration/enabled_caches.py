@@ -1,20 +1,7 @@
 """The caches that a network asks its pipelines to use. Only which; what they keep belongs to each run."""
 
-from typing import Protocol, runtime_checkable
-
 from ..models.base import Model
-
-
-@runtime_checkable
-class Cache(Protocol):
-    """The configuration of a cache, such as ``DeepCacheConfig``."""
-
-    @property
-    def kind(self) -> str:
-        """What it keeps: "features" inside the network, whole "steps", or what "guidance" adds."""
-
-    def check(self, steps: int, branches: int) -> None:
-        """Raise ValueError where it contradicts the number of steps of a run, or of places to cut the network at."""
+from .speedup import Cache
 
 
 class EnabledCaches:

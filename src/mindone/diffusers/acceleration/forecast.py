@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..schedulers.arrays import combination
+from ..utils.combination import combination
+from .points import Points, curve_at
+from .speedup import Cache, RunFacts, refuse_new_noise
 from .steps import Predictor, Run, Step, last_rows, with_latest
 
 if TYPE_CHECKING:
     from ..engines import Array
 
+_COMPUTED_STEPS: Points = ((4, 26), (7, 34), (11, 42.0), (15, 58), (25, 70))
+"""Decibels against every step computed: trials on ``icons``, with points in between guessed."""
 
-class Rule(Protocol):
-    """When to forecast, and how: the forecast is a weighted sum of the last predictions."""
+
+@dataclass(frozen=True)
+class StepForecast(Cache):
+    """A cache of steps whose forecast is a weighted sum of the last predictions: when to forecast, and how."""
+
+    kind = "steps"
 
     def computed_steps(self, steps: int) -> frozenset[int]:
         """The numbers of the steps of a run that the network computes."""
+        raise NotImplementedError
 
     def keeps(self, steps: int) -> int:
         """How many of the last predictions a forecast uses."""
+        raise NotImplementedError
 
     def weights(self, known: Sequence[Step], wanted: Step) -> list[float]:
         """The weight of each of the ``known`` steps' predictions, the oldest first, in that of ``wanted``."""
+        raise NotImplementedError
+
+    def check(self, run: RunFacts) -> None:
+        """See `Cache`."""
+        refuse_new_noise(self, run)
+        if len(self.computed_steps(run.steps)) >= run.steps:
+            raise ValueError(
+                f"{type(self).__name__} would forecast none of the run's {run.steps} steps; take more steps, fewer at "
+                "the start that are computed, or no cache"
+            )
+
+    def predictor(self, inner: Predictor, run: Run) -> Predictor:
+        """See `Cache`."""
+        return Forecast(self, inner, run)
+
+    def expected_psnr(self, steps: int) -> float:
+        """See `Cache`."""
+        return curve_at(_COMPUTED_STEPS, len(self.computed_steps(steps)))
 
 
 class Forecast:
@@ -33,7 +62,7 @@ class Forecast:
     callback changes the scale.
     """
 
-    def __init__(self, rule: Rule, inner: Predictor, run: Run):
+    def __init__(self, rule: StepForecast, inner: Predictor, run: Run):
         self.rule, self.inner, self.run = rule, inner, run
         self._known: list[tuple[Step, Array]] = []
 
@@ -48,19 +77,6 @@ class Forecast:
         noise = self.inner.predict(latents, step)
         self._known = with_latest(known, step, noise, self.rule.keeps(step.count))
         return noise
-
-
-def refuse_idle(name: str, computed: frozenset[int], steps: int) -> None:
-    """Refuse a forecast that leaves every step of the run to the network.
-
-    Raises:
-        ValueError: as said.
-    """
-    if len(computed) >= steps:
-        raise ValueError(
-            f"{name} would forecast none of the run's {steps} steps; take more steps, fewer at the start that are "
-            "computed, or no cache"
-        )
 
 
 def newton_weights(times: Sequence[float], time: float) -> list[float]:

@@ -9,18 +9,20 @@ changes slowly. So most steps can skip the half without the prompt: Compress Gui
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from ..schedulers.arrays import combination
+from ..utils.combination import combination
 from .forecast import newton_weights
-from .steps import Step, whole, with_latest
+from .speedup import Cache, RunFacts, declare, number, refuse_new_noise
+from .steps import Step, with_latest
 
 if TYPE_CHECKING:
     from ..engines import Array
 
 
+@declare
 @dataclass(frozen=True)
-class GuidanceCacheConfig:
+class GuidanceCacheConfig(Cache):
     """Compute what guidance adds at some of the guided steps, and forecast it at the others.
 
     Unlike a guidance interval, which ends guidance, this goes on with it: on ``icons`` the last of 6 calibrated steps
@@ -35,33 +37,43 @@ class GuidanceCacheConfig:
         ValueError: a value out of its range.
     """
 
-    cache_interval: int = 2
-    max_order: int = 1
-    disable_cache_before_step: int = 2
+    cache_interval: int = number(2, 1, word="INTERVAL")
+    max_order: int = number(1, word="ORDER")
+    disable_cache_before_step: int = number(2, 1, word="FIRST")
 
-    kind: ClassVar[str] = "guidance"
+    name = "guidance"
+    kind = "guidance"
+    form = ("cache_interval", "max_order", "disable_cache_before_step")
+    usual = ""
 
-    def __post_init__(self) -> None:
-        whole("cache_interval", self.cache_interval, 1)
-        whole("max_order", self.max_order, 0)
-        whole("disable_cache_before_step", self.disable_cache_before_step, 1)
-
-    def check(self, steps: int, branches: int) -> None:
-        """Refuse a run in which no guidance would be forecast, unless ``cache_interval`` is 1.
-
-        Raises:
-            ValueError: as said.
-        """
-        if self.cache_interval > 1 and steps <= self.disable_cache_before_step:
+    def check(self, run: RunFacts) -> None:
+        """See `Cache`; an interval of 1 is no cache and goes with every number of steps."""
+        if self.cache_interval > 1 and run.steps <= self.disable_cache_before_step:
             raise ValueError(
-                f"GuidanceCacheConfig would compute the guidance of all of the run's {steps} steps; take more steps, "
-                "fewer at the start that are computed, or no cache"
+                f"GuidanceCacheConfig would compute the guidance of all of the run's {run.steps} steps; take more "
+                "steps, fewer at the start that are computed, or no cache"
+            )
+        refuse_new_noise(self, run)
+        if run.differences > 1:
+            raise ValueError("GuidanceCacheConfig forecasts one difference, and a run that edits a picture has two")
+        if not run.is_guided:
+            raise ValueError(
+                "GuidanceCacheConfig skips guidance, and this run has none; give a guidance_scale above 1, or no cache"
             )
 
-    def computes(self, number: int) -> bool:
-        """Whether guidance is computed at the guided step of this number, where the first guided step has number 0."""
+    def computes_guidance(self, number: int) -> bool:
+        """See `Cache`."""
         first = self.disable_cache_before_step
         return number < first or (number - first + 1) % self.cache_interval == 0
+
+    @classmethod
+    def candidates(cls) -> list[GuidanceCacheConfig]:
+        """None: `tune` forecasts the last steps of guidance, whose numbers depend on the number of steps."""
+        return []
+
+    def differences(self) -> GuidanceCache:
+        """See `Cache`."""
+        return GuidanceCache(self)
 
 
 class GuidanceCache:
@@ -75,7 +87,7 @@ class GuidanceCache:
         """Remember what was computed at a step: (images, channels, height, width)."""
         self._known = with_latest(self._known, step, difference, self.config.max_order + 1)
 
-    def foretell(self, step: Step) -> Array:
+    def forecast(self, step: Step) -> Array:
         """The difference to expect at a step."""
         weights = newton_weights([at.timestep for at, _ in self._known], step.timestep)
         return combination(weights, [difference for _, difference in self._known])

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..engines import Array, Engine
+
+    Timestep: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -66,27 +68,3 @@ def with_latest(known: list[tuple[Step, Array]], step: Step, made: Array, most: 
     Second-order schedulers ask twice at one timestep, and the later answer is the better one.
     """
     return [*((at, earlier) for at, earlier in known if at.timestep != step.timestep), (step, made)][-most:]
-
-
-def whole(name: str, value: object, least: int) -> None:
-    """Refuse what is no whole number from ``least`` on.
-
-    Raises:
-        ValueError: as said.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-
-
-def between(name: str, value: float, least: float, most: float) -> None:
-    """Refuse a number outside [least, most].
-
-    Raises:
-        ValueError: as said.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        upper = f" and at most {most:g}" if most != float("inf") else ""
-        raise ValueError(f"{name} must be at least {least:g}{upper}, got {value!r}")
-
-
-Timestep = NDArray[np.float32]

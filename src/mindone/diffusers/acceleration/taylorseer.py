@@ -3,18 +3,19 @@
 The differences are taken over the real timesteps, which are not evenly spaced everywhere.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from .forecast import Forecast, newton_weights, refuse_idle
-from .steps import Predictor, Run, Step, whole
-
-_HIGHEST_ORDER = 3
+from .forecast import StepForecast, newton_weights
+from .speedup import RunFacts, declare, number
+from .steps import Step
 
 
+@declare
 @dataclass(frozen=True)
-class TaylorSeerCacheConfig:
+class TaylorSeerCacheConfig(StepForecast):
     """Forecast the noise at some steps by a polynomial through the last predictions.
 
     Args:
@@ -27,33 +28,22 @@ class TaylorSeerCacheConfig:
         ValueError: a value out of its range.
     """
 
-    cache_interval: int = 5
-    disable_cache_before_step: int = 3
-    disable_cache_after_step: int | None = None
-    max_order: int = 1
+    cache_interval: int = number(5, 1, word="INTERVAL", tried=(2, 3, 4))
+    disable_cache_before_step: int = number(3, 1, word="FIRST", tried=(2, 3, 4))
+    disable_cache_after_step: int | None = number(None, 1)
+    max_order: int = number(1, 0, 3, word="ORDER", tried=(1, 2, 3))
 
-    kind: ClassVar[str] = "steps"
+    name = "taylorseer"
+    form = ("cache_interval", "max_order", "disable_cache_before_step")
+    usual = "2:2:3"
 
-    def __post_init__(self) -> None:
-        whole("cache_interval", self.cache_interval, 1)
-        whole("disable_cache_before_step", self.disable_cache_before_step, 1)
-        if self.disable_cache_after_step is not None:
-            whole("disable_cache_after_step", self.disable_cache_after_step, 1)
-        whole("max_order", self.max_order, 0)
-        if self.max_order > _HIGHEST_ORDER:
-            raise ValueError(f"max_order must be at most {_HIGHEST_ORDER}, got {self.max_order}")
-
-    def check(self, steps: int, branches: int) -> None:
-        """Refuse a run in which nothing would be forecast, unless ``cache_interval`` is 1.
-
-        Raises:
-            ValueError: as said.
-        """
+    def check(self, run: RunFacts) -> None:
+        """See `Cache`; an interval of 1 is no cache and goes with every number of steps."""
         if self.cache_interval > 1:
-            refuse_idle(type(self).__name__, self.computed_steps(steps), steps)
+            super().check(run)
 
     def computed_steps(self, steps: int) -> frozenset[int]:
-        """See `forecast.Rule`. After the first ones one step is forecast before the next is computed."""
+        """See `StepForecast`. After the first ones one step is forecast before the next is computed."""
         first = self.disable_cache_before_step
         last = steps if self.disable_cache_after_step is None else self.disable_cache_after_step
         return frozenset(
@@ -61,13 +51,13 @@ class TaylorSeerCacheConfig:
         )
 
     def keeps(self, steps: int) -> int:
-        """See `forecast.Rule`."""
+        """See `StepForecast`."""
         return self.max_order + 1
 
     def weights(self, known: Sequence[Step], wanted: Step) -> list[float]:
-        """See `forecast.Rule`."""
+        """See `StepForecast`."""
         return newton_weights([step.timestep for step in known], wanted.timestep)
 
-    def predictor(self, inner: Predictor, run: Run) -> Predictor:
-        """What stands in for ``inner`` during one run."""
-        return Forecast(self, inner, run)
+    def expected_psnr(self, steps: int) -> float:
+        """See `Cache`."""
+        return super().expected_psnr(steps) - (3 if self.max_order == 1 else 0)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..acceleration.deep_cache import DeepCacheConfig
+from ..acceleration.speedup import RunFacts
 from ..jobs import Job
 from .checkpoints import Checkpoint
 
@@ -41,8 +41,8 @@ class Setup:
         differs = bool(self.job.cache) or self.job.guidance_interval is not None
         steps = min(self.steps, WARM_UP_STEPS_WHERE_CALLS_DIFFER if differs else WARM_UP_STEPS)
         try:
-            for cache in self.job.caches or ():
-                cache.check(steps, branches=cache.cache_branch_id + 1 if isinstance(cache, DeepCacheConfig) else 1)
+            for cache in self.job.caches:
+                cache.check(RunFacts(steps))
         except ValueError:
             return self.job
         return self.job.changed(steps=steps)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..acceleration.caches import parse_caches
+from ..acceleration.speedup import RunFacts
+from ..acceleration.stack import parse_caches
 from ..jobs import Drawing, Job
 from ..jobs.profile import Profile, load_profile
 from ..jobs.wear import another_machine
 from ..loading.hub import CHECKPOINTS
+from ..schedulers import SHORT_NAMES, scheduler_class
 from . import against, shapes
 from .checkpoints import Checkpoint, check_fit, read_checkpoint, read_tiny_autoencoder
 from .options import Options
@@ -169,14 +171,12 @@ def obstacles(options: Options) -> dict[str, str]:
 
 
 def _cannot_cache(texts: tuple[str, ...], options: Options) -> str | None:
-    caches = parse_caches(texts)
-    if options.scheduler in ("lcm", "tcd") and any(cache.kind != "features" for cache in caches):
-        return f"each step of {options.scheduler} starts from new noise"
+    draws_anew = options.scheduler and scheduler_class(SHORT_NAMES[options.scheduler].class_name).distilled
     try:
-        for cache in caches:
-            cache.check(options.steps or STACK_STEPS, branches=1)
-    except ValueError:
-        return f"{options.steps} steps are too few"
+        for cache in parse_caches(texts):
+            cache.check(RunFacts(options.steps or STACK_STEPS, new_noise=str(options.scheduler) if draws_anew else ""))
+    except ValueError as error:
+        return str(error)
     return None
 
 

@@ -56,8 +56,9 @@ def parameter(fields: type[Fields], name: str) -> Callable[[C], C]:
         return click.argument(name)
     kind, several, is_flag = _kind(field)
     help = field.description or ""
-    if isinstance(choice := plain_type(field), OneOf):
-        help = f"{help.removesuffix('.')}: {choice.in_words()}."
+    choice = plain_type(field)
+    if in_words := choice.in_words if isinstance(choice, OneOf) else known.in_words:
+        help = f"{help.removesuffix('.')}: {in_words()}."
     if known.unset:
         help += f"  [default: {known.unset}]"
     is_shown = field.default_factory is None and not (field.default is None or isinstance(field.default, (bool, tuple)))

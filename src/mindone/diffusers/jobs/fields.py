@@ -37,6 +37,8 @@ class Option:
     """What holds when the field is not given, for those whose default does not say it."""
     argument: str | None = None
     """The argument of a pipeline's call that gets the value."""
+    in_words: Callable[[], str] | None = None
+    """Says what may be given, where a program may add to that: help ends with it."""
 
 
 class OneOf:

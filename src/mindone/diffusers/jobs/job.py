@@ -3,19 +3,19 @@
 import math
 import os
 import secrets
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..acceleration.solver import Solver
+from ..acceleration.speedup import Cache
+from ..acceleration.stack import Caches, Stack, caches_in_words, parse_caches
 from ..pipelines.mask_fills import MaskFill
 from ..schedulers.calibration_rows import check_rows, parse_rows
 from ..schedulers.registry import SHORT_NAMES
 from ..schedulers.short_names import listed
 from .fields import Fields, OneOf, Option
 from .loras import merged
-
-if TYPE_CHECKING:
-    from ..acceleration.caches import CacheConfig
 
 
 def _as_text(value: object) -> object:
@@ -186,11 +186,9 @@ class Drawing(Fields):
         tuple[str, ...],
         Field(
             max_length=MOST_VALUES,
-            description="What the denoiser may skip: features, deepcache:INTERVAL:BRANCH:ORDER; steps, "
-            "taylorseer:INTERVAL:ORDER:FIRST, spectrum:WINDOW:GROWTH or easycache:THRESHOLD; guidance, "
-            "guidance:INTERVAL:ORDER:FIRST; one of each, and the numbers are optional.",
+            description="What of the network's work is skipped, one of each kind, with optional numbers.",
         ),
-        Option(metavar="NAME[:NUMBER…]"),
+        Option(metavar="NAME[:NUMBER…]", in_words=caches_in_words),
     ] = ()
     scheduler: Annotated[
         SchedulerName | None,
@@ -213,8 +211,7 @@ class Drawing(Fields):
         if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1:
             start, stop = self.guidance_interval
             raise ValueError(f"guidance_interval must run from 0 to 1 at most, in this order, got {start:g},{stop:g}")
-        if self.cache:
-            _ = self.caches
+        _ = self.caches  # read now: a mistake in them is the job's
         if self.calibration:
             check_calibration(self.calibration, self.steps, self.scheduler, self.last_timestep)
         if self.guidance_scale is not None and self.guidance_scale <= 1:
@@ -222,7 +219,7 @@ class Drawing(Fields):
         return self
 
     def _check_unguided(self, guidance_scale: float) -> None:
-        for text, cache in zip(self.cache, self.caches or ()):
+        for text, cache in zip(self.cache, self.caches):
             if cache.kind == "guidance":
                 raise ValueError(
                     f"cache {text} has no effect at guidance_scale {guidance_scale:g}, which is no guidance; "
@@ -230,13 +227,15 @@ class Drawing(Fields):
                 )
 
     @property
-    def caches(self) -> "tuple[CacheConfig, ...] | None":
-        """What ``cache`` asks for; None where it leaves that to the network."""
-        if not self.cache:
-            return None
-        from ..acceleration.caches import parse_caches  # only now: it imports NumPy
-
+    def caches(self) -> tuple[Cache, ...]:
+        """What ``cache`` asks for."""
         return parse_caches(self.cache)
+
+    @property
+    def stack(self) -> Stack:
+        """The speed-ups that are put on a pipeline for this job alone; without a cache, that is left to the network."""
+        caches = [Caches(self.caches)] if self.cache else []
+        return Stack([*caches, Solver(None, self.scheduler, self.last_timestep, self.calibration)])
 
 
 def check_prompt(prompt: str) -> None:

@@ -10,8 +10,16 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from ..acceleration.checkpoints import Distilled, TinyAutoencoder
+from ..acceleration.fewer_tokens import FewerTokens
+from ..acceleration.guidance_interval import GuidanceInterval
+from ..acceleration.int8.products import Int8
+from ..acceleration.precision import ComputesIn
+from ..acceleration.solver import Solver
+from ..acceleration.stack import Caches, Stack, parse_caches
 from ..schedulers.calibration_rows import parse_rows
 from ..utils.files import read_json, write_json
+from ..utils.types import Value
 from .fields import Fields
 from .job import (
     LAST_TIMESTEP,
@@ -50,8 +58,6 @@ class Settings(Fields):
     @model_validator(mode="after")
     def _no_contradictions(self) -> Settings:
         if self.cache:
-            from ..acceleration.caches import parse_caches  # only now: it imports an engine
-
             parse_caches(self.cache)
         if self.calibration:
             check_calibration(self.calibration, self.steps, self.scheduler, self.last_timestep)
@@ -60,20 +66,23 @@ class Settings(Fields):
     @property
     def words(self) -> str:
         """The settings in a few words."""
-        start, stop = self.guidance_interval or (0.0, 1.0)
-        parts = [
-            f"{self.steps} {'calibrated ' if self.calibration else ''}{self.scheduler} steps",
-            f"the last at {self.last_timestep}" if self.last_timestep is not None else "",
-            *self.cache,
-            f"guided {start:g}–{stop:g}" if (start, stop) != (0.0, 1.0) else "",
-            f"tokens /{self.token_downsampling}" if self.token_downsampling else "",
-            "int8" if self.int8 else "",
-            self.dtype if self.dtype != "float16" else "",
-            "tiny autoencoder" if self.tiny_vae else "",
-            "decoded in int8" if self.int8_vae else "",
-            "distilled" if self.distilled else "",
-        ]
-        return ", ".join(part for part in parts if part)
+        return self.stack.words
+
+    @property
+    def stack(self) -> Stack:
+        """The settings as speed-ups."""
+        speed_ups = (
+            Solver(self.steps, self.scheduler, self.last_timestep, self.calibration),
+            Caches(parse_caches(self.cache)),
+            GuidanceInterval(*(self.guidance_interval or (0.0, 1.0))),
+            FewerTokens(self.token_downsampling or 1),
+            Int8() if self.int8 else None,
+            ComputesIn(self.dtype),
+            TinyAutoencoder(self.tiny_vae) if self.tiny_vae else None,
+            Int8("vae") if self.int8_vae else None,
+            Distilled(self.distilled) if self.distilled else None,
+        )
+        return Stack(each for each in speed_ups if each is not None)
 
     def job_fields(self) -> dict[str, object]:
         """The fields of a job that has these settings; all of them, so that none is left to the model."""
@@ -120,6 +129,12 @@ class Profile(Fields):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON."""
         write_json(path, self.model_dump(mode="json"))
+
+    def on(self, pipe: Value) -> Value:
+        """A view of a pipeline, which stays as it is, with the profile applied: see `Pipeline.apply_profile`."""
+        view = pipe.view()
+        view.apply_profile(self)
+        return view
 
     def job_fields(self) -> dict[str, object]:
         """The fields of a job that is drawn with the profile, at its size."""

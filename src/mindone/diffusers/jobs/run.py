@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 from .grouping import call_key
 from .job import Job, PipelineKey
 from .loras import adapter_weights, merged
-from .steps import scheduler_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -167,7 +165,7 @@ def _call(
     pipe: Pipeline, jobs: Sequence[Job], callback: StepCallback | None = None, pictures: Pictures | None = None
 ) -> list[Image]:
     """The images of jobs that can share a call, one after the other."""
-    view = _with_settings(_for_task(pipe, jobs[0]), jobs[0])
+    view = jobs[0].stack.on(_for_task(pipe, jobs[0]))
     with view.lora_weights(adapter_weights(merged(jobs[0].lora), view.family)):
         return _images(view, jobs, callback, pictures)
 
@@ -259,12 +257,4 @@ def _for_task(pipe: Pipeline, job: Job) -> Component:
     else:
         task = auto.AutoPipelineForImage2Image if job.mask is None else auto.AutoPipelineForInpainting
     made = task.from_pipe(pipe)
-    return copy.copy(pipe) if type(made) is type(pipe) else made
-
-
-def _with_settings(view: Component, job: Job) -> Component:
-    """The same with the job's own scheduler and caches."""
-    if job.caches is not None:
-        view.caches = job.caches
-    view.scheduler = scheduler_for(view.scheduler, job.scheduler, job.last_timestep, job.calibration)
-    return view
+    return pipe.view() if type(made) is type(pipe) else made

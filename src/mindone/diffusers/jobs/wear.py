@@ -1,11 +1,10 @@
-"""Putting a profile on a pipeline and taking it off; and what to expect where it does not quite fit."""
+"""Applying a profile to a pipeline and removing it; and what to expect where it does not quite fit."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,6 @@ from ..utils.machine import instruction_sets
 from ..utils.types import Value
 from .job import Job
 from .profile import Profile, load_profile
-from .stacks import Stacks
 
 if TYPE_CHECKING:
     from ..pipelines.published import PublishedPipeline as Pipeline
@@ -25,23 +23,23 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
-class Worn:
-    """A profile on a pipeline, and what the pipeline was like before."""
+_SWITCHES = ("caches", "call_defaults", "generation_config", "name_or_path")
+
+
+class Applied:
+    """A profile that is applied to a pipeline, and what the pipeline was like before."""
 
     def __init__(self, pipe: Pipeline, profile: Profile):
         self.profile = profile
         self._warned_of: set[tuple[int, int]] = set()
-        view = Stacks(pipe).view(profile.settings)
-        self.before: Mapping[str, Value] = {
-            **pipe.components,
-            **{name: getattr(pipe, name) for name in ("caches", "call_defaults", "generation_config")},
-        }
-        for name in self.before:
+        view = profile.settings.stack.on(pipe)
+        self._before = {name: getattr(pipe, name) for name in (*pipe.components, *_SWITCHES)}
+        for name in self._before:
             setattr(pipe, name, getattr(view, name))
 
     def take_off(self, pipe: Pipeline) -> None:
         """Give the pipeline back what it had."""
-        for name, value in self.before.items():
+        for name, value in self._before.items():
             setattr(pipe, name, value)
 
     def at_size(self, height: int, width: int) -> None:
@@ -52,22 +50,23 @@ class Worn:
             logger.warning(text)
 
 
-def apply_profile(pipe: Pipeline, worn: Worn | None, profile: Profile | str | os.PathLike[str] | None) -> Worn | None:
-    """Apply a profile, or the one in a file, to a pipeline instead of the earlier one, ``worn``; None only removes it.
+def apply_profile(pipe: Pipeline, profile: Profile | str | os.PathLike[str] | None) -> None:
+    """Apply a profile, or the one in a file, to a pipeline in place of an earlier one; None only removes that.
 
     Raises:
         ValueError, OSError: the profile cannot be read, or needs what is not there; then none is on.
     """
-    if profile is not None and not isinstance(profile, Profile):
-        profile = load_profile(profile, pipe.name_or_path or None)
-    if worn is not None:
-        worn.take_off(pipe)
+    if pipe.applied is not None:
+        pipe.applied.take_off(pipe)
+        pipe.applied = None
     if profile is None:
-        return None
+        return
+    if not isinstance(profile, Profile):
+        profile = load_profile(profile, pipe.name_or_path or None)
     for text in (another_checkpoint(profile, pipe), another_machine(profile)):
         if text:
             logger.warning(text)
-    return Worn(pipe, profile)
+    pipe.applied = Applied(pipe, profile)
 
 
 def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..acceleration.deep_cache import DeepCacheConfig
-from ..acceleration.guidance_cache import GuidanceCacheConfig
 from ..acceleration.steps import Forward, Predictor, Step
 from ..engines import Array
 from .callbacks import OlderCallback, call_back
@@ -38,12 +36,10 @@ def predictor_for(run: Run) -> Predictor:
     """What predicts the noise of a run: the network, with the run's caches and with guidance."""
     forward: Forward = run.call_network
     for cache in run.caches:
-        if isinstance(cache, DeepCacheConfig):
-            forward = cache.forward(forward, run.denoiser.cuts)
+        forward = cache.forward(forward, run.denoiser.cuts)
     predictor: Predictor = NetworkCall(run, forward)
     for cache in run.caches:
-        if not isinstance(cache, DeepCacheConfig | GuidanceCacheConfig):
-            predictor = cache.predictor(predictor, run)
+        predictor = cache.predictor(predictor, run)
     return Guidance(run, predictor) if run.settings.image_guidance_scale is None else PictureGuidance(run, predictor)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from .. import engines
-from ..acceleration.caches import CacheConfig
 from ..acceleration.int8 import check_engine
+from ..acceleration.speedup import Cache
 from ..adapters.image_prompts import IPAdapters
 from ..adapters.ip_adapter import NetworkIPAdapters
 from ..adapters.loras import Loras
@@ -30,6 +31,22 @@ from .run import Interval, Run, Runs, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+_SUGGESTED = ("num_inference_steps",)
+"""Arguments of calls that a checkpoint's ``generation_config.json`` may suggest, besides the guidance scale."""
+
+
+class AppliedProfile(Protocol):
+    """A profile that is on."""
+
+    profile: Value
+
+    def at_size(self, height: int, width: int) -> None:
+        """Warn where a call draws another size than the profile was measured for."""
+
+    def take_off(self, pipe: Value) -> None:
+        """Give the pipeline back what it had."""
 
 
 class Pipeline:
@@ -60,9 +77,13 @@ class Pipeline:
     """What it was loaded from."""
     generation_config: Config
     """What the checkpoint suggests for a call: its ``generation_config.json``."""
-    caches: Sequence[CacheConfig] | None = None
+    caches: Sequence[Cache] | None = None
     """What its runs use instead of the caches that the denoiser's ``enable_cache`` has named, unless None: so a copy of
     a pipeline, which shares its networks, can draw with other ones."""
+    call_defaults: Mapping[str, object] = {}
+    """Arguments of calls that name none of their own: those of the speed-ups that are on."""
+    applied: AppliedProfile | None = None
+    """The profile that is on, with what the pipeline was like before."""
     offloads: bool = False
     """Whether one network's compiled form is held at a time."""
 
@@ -85,6 +106,12 @@ class Pipeline:
         self.generation_config = Config()
         self.runs = Runs()
         self._progress_bar_options: dict[str, Value] = {}
+
+    def view(self) -> Self:
+        """Another pipeline with the same components and switches, and with runs of its own."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__, runs=Runs())
+        return made
 
     def __setattr__(self, name: str, value: Value) -> None:
         """Set an attribute; a component must be of the right kind (`capabilities.accepted`)."""
@@ -206,6 +233,16 @@ class Pipeline:
         if given is not None:
             return given
         return float(self.generation_config.get("guidance_scale", self.default_guidance_scale))
+
+    def usual(self, argument: str) -> Value:
+        """The argument of a call that does not name it: the profile's, the checkpoint's or the signature's."""
+        signature = inspect.signature(type(self).__call__)  # type: ignore[operator]
+        return self.usual_arguments().get(argument, signature.parameters[argument].default)
+
+    def usual_arguments(self) -> dict[str, object]:
+        """Arguments of calls that do not name them: the profile's, else what the checkpoint suggests."""
+        suggested = {name: self.generation_config[name] for name in _SUGGESTED if name in self.generation_config}
+        return {**suggested, **self.call_defaults}
 
     def begin(
         self,

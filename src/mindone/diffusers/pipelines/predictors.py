@@ -7,7 +7,6 @@ steps. The loop does not know which it has.
 import numpy as np
 from numpy.typing import NDArray
 
-from ..acceleration.guidance_cache import GuidanceCache
 from ..acceleration.steps import Forward, Predictor, Step
 from ..engines import Array, Engine
 from .run import Run
@@ -44,7 +43,8 @@ class Guidance:
 
     def __init__(self, run: Run, inner: Predictor):
         self.run, self.inner = run, inner
-        self.cache = GuidanceCache(run.guidance_cache) if run.guidance_cache else None
+        forecasts = (cache.differences() for cache in run.caches)
+        self.differences = next((each for each in forecasts if each is not None), None)
 
     def predict(self, latents: Array, step: Step) -> Array:
         """One row per image, whether the step is guided or not."""
@@ -59,13 +59,13 @@ class Guidance:
         return noise
 
     def _both(self, noise: Array, images: int, step: Step) -> tuple[Array, Array]:
-        """The predictions without and with the prompt; the former is foretold where the step does not compute it."""
-        if self.cache is None or self.run.guides(step):
+        """The predictions without and with the prompt; the former is forecast where the step does not compute it."""
+        if self.differences is None or self.run.guides(step):
             unconditional, text = noise[:images], noise[images:]
-            if self.cache is not None:
-                self.cache.keep(step, text - unconditional)
+            if self.differences is not None:
+                self.differences.keep(step, text - unconditional)
             return unconditional, text
-        return noise - self.cache.foretell(step), noise
+        return noise - self.differences.forecast(step), noise
 
 
 class PictureGuidance:

@@ -20,6 +20,7 @@ from ..adapters.words import Words
 from ..engines import Array, Engine
 from ..families import networks as networks  # which lets networks read single files, too
 from ..families.registry import layouts
+from ..lazy import from_above
 from ..loading.config import Config, read_generation_config
 from ..loading.configurable import json_text, json_values, push_saved, save_values, split_config
 from ..loading.dtypes import parse_dtype
@@ -44,13 +45,14 @@ from .inpainting import mask_processor
 from .pipeline import Pipeline, engine_of
 from .predictors import guidance_scale_embedding
 from .published_unet import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
-from .run import Runs, step_options
+from .run import step_options
 from .safety import blacken_unsafe
 from .spans import keep_from, keep_last
-from .tuning import Tuning
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ..schedulers.calibrated import CalibratedMultistepScheduler
 
 
 M = TypeVar("M")
@@ -112,7 +114,7 @@ class OfRuns(Generic[T]):
         pipe.runs.write(self.name, value)
 
 
-class PublishedPipeline(Pipeline, Tuning):
+class PublishedPipeline(Pipeline):
     """A pipeline with its published names. What they do is done by the pipeline's parts and by functions."""
 
     config_name = INDEX_NAME
@@ -130,10 +132,7 @@ class PublishedPipeline(Pipeline, Tuning):
         return "\n".join([f"{type(self).__name__} ({self.dtype}, engine {self.engine.name})", *parts])
 
     def __copy__(self) -> Self:
-        """Another pipeline with the same components, and runs of its own."""
-        made = type(self).__new__(type(self))
-        made.__dict__.update(self.__dict__, runs=Runs())
-        return made
+        return self.view()
 
     def __reduce__(self) -> str:
         raise TypeError(
@@ -443,6 +442,63 @@ class PublishedPipeline(Pipeline, Tuning):
     def num_fused_loras(self) -> int:
         """How many adapters are fused."""
         return len(self.loras.fused)
+
+    # ---- speed -----------------------------------------------------------------------------------------------------
+
+    @property
+    def profile(self) -> Value | None:
+        """The profile that is on."""
+        return None if self.applied is None else self.applied.profile
+
+    def apply_profile(self, profile: Value) -> None:
+        """Use the settings of a profile from now on, in place of those of an earlier one; None goes back to none.
+
+        Components that the profile replaces come back as they were before it. Calls may still name their own
+        ``num_inference_steps`` and ``guidance_interval``. A profile that was measured for other weights, another
+        machine or another size is used with a line of warning.
+
+        Args:
+            profile: what `Front.at` gives, a ``.json`` file, or the name of one that was saved for this checkpoint.
+
+        Raises:
+            ValueError, OSError: the profile cannot be read, or needs what is not there; then none is on.
+        """
+        from_above("jobs.wear", "apply_profile")(self, profile)
+
+    def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Value) -> Value:
+        """Measure this machine and this checkpoint, and find what each speed costs in likeness.
+
+        Args:
+            prompts: what to draw; some that come with the package by default.
+            budget_seconds: how long to search.
+            options: ``height``, ``width``, ``tiny_vae``, ``distilled``, ``seed``, ``progress``; see
+                `tune.pipeline.tune`.
+
+        Returns:
+            A `Front`; ``front.at(speed_up=4)`` is a profile for `apply_profile`.
+
+        Raises:
+            ValueError: an argument that cannot be, or a budget that is too small for the reference images.
+        """
+        return from_above("tune.pipeline", "tune")(self, prompts, budget_seconds, **options)
+
+    def calibrated_scheduler(
+        self, num_inference_steps: int, prompts: list[str] | None = None, **options: Value
+    ) -> CalibratedMultistepScheduler:
+        """A scheduler for so few steps of this pipeline, with weights that were fitted to a long run of it.
+
+        Args:
+            num_inference_steps: how many steps the scheduler is for, from 2.
+            prompts: what to draw for it, once in many steps; two that come with the package by default.
+            options: ``last_timestep``, ``reference_steps``, ``seed``, and arguments of the pipeline's calls; see
+                `acceleration.calibration.calibrated_scheduler`.
+
+        Raises:
+            ValueError: fewer than two steps, or an argument that cannot be.
+        """
+        from ..acceleration.calibration import PROMPTS, calibrated_scheduler
+
+        return calibrated_scheduler(self, num_inference_steps, prompts or PROMPTS, **options)
 
     # ---- attention -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ Those for LoRAs are in `adapters.unet_loras`.
 
 from collections.abc import Iterable
 
-from ..acceleration.enabled_caches import Cache, EnabledCaches
+from ..acceleration.enabled_caches import EnabledCaches
+from ..acceleration.speedup import Cache
 from ..acceleration.token_downsampling import TokenDownsampling
 from ..adapters.unet_loras import UNet2DConditionModel as UNet2DConditionModel
 from ..families.stable_diffusion.freeu import FreeU

@@ -13,8 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..acceleration.caches import CacheConfig
-from ..acceleration.guidance_cache import GuidanceCacheConfig
+from ..acceleration.speedup import Cache, RunFacts
 from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input
 from ..schedulers.base import Generators, Scheduler
@@ -81,8 +80,8 @@ class Run:
     """The tensors that the network gets beside the latents, as further channels: those of an inpainting network."""
     controls: list[Control] = field(default_factory=list)
     """Each is shown the text and what else the network is conditioned on, without what the others add."""
-    caches: Sequence[CacheConfig] = ()
-    """How parts of the network, whole steps, or the half of them without the prompt, are spared."""
+    caches: Sequence[Cache] = ()
+    """They skip parts of the network, whole steps, or the half of them without the prompt."""
     after_step: Callable[[int, Array], Array] = lambda index, latents: latents
     """Given the number of a step and the latents that it leaves, what to go on with."""
 
@@ -125,13 +124,24 @@ class Run:
 
     def guides(self, step: Step) -> bool:
         """Whether this step computes its guidance, for which the network runs with two rows per image."""
-        cache, first = self.guidance_cache, math.ceil(self.settings.guidance_interval[0] * step.count)
-        return self.is_guided(step) and (cache is None or cache.computes(step.index - first))
+        number = step.index - math.ceil(self.settings.guidance_interval[0] * step.count)
+        return self.is_guided(step) and all(cache.computes_guidance(number) for cache in self.caches)
 
-    @property
-    def guidance_cache(self) -> GuidanceCacheConfig | None:
-        """The one among the caches that spares guidance."""
-        return next((cache for cache in self.caches if isinstance(cache, GuidanceCacheConfig)), None)
+    def check_caches(self) -> None:
+        """Refuse, before any network runs, what contradicts the run.
+
+        Raises:
+            ValueError: a cache that would skip nothing, or that cannot work.
+        """
+        facts = RunFacts(
+            steps=len(self.timesteps),
+            branches=len(self.denoiser.cuts),
+            is_guided=self.do_classifier_free_guidance,
+            differences=self.guided_rows - 1,
+            new_noise=type(self.scheduler).__name__ if getattr(self.scheduler, "distilled", False) else "",
+        )
+        for cache in self.caches:
+            cache.check(facts)
 
     def conditions(self, step: Step) -> dict[str, Array]:
         """What the network is conditioned on at this step, by its own names; the positive half where none is guided.

@@ -10,7 +10,6 @@ from ..utils.images import to_pil
 from ..utils.outputs import BaseOutput
 from ..utils.types import Value
 from . import checks
-from .caching import check_caches
 from .callbacks import inputs_of
 from .calls import Arguments, asked
 from .denoising import denoise
@@ -62,7 +61,8 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
     height, width = start.check(pipe, images)
     if call.output_type != "latent":
         checks.check_memory(pipe, images, height, width)
-    pipe.check_profile(height, width)
+    if pipe.applied is not None:
+        pipe.applied.at_size(height, width)
     guides = start.guides(pipe)
     with (
         weighed,
@@ -93,7 +93,7 @@ def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
     layout = (call.num_inference_steps, call.timesteps, call.sigmas, call.original_inference_steps)
     run.set_timesteps(*layout, tokens)
     start.choose_timesteps(run)
-    check_caches(run)
+    run.check_caches()
     run.set_step_options(call.eta, call.generator)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.combination import combination as combination
+
 Array = Any  # np.ndarray or mindspore.Tensor: a scheduler only adds, multiplies and divides them
 Generators = np.random.Generator | Sequence[np.random.Generator] | None
 
@@ -82,14 +84,6 @@ def as_array_like(values: np.ndarray, like: Array) -> Array:
 def to_numpy(array: Array) -> np.ndarray:
     """The array in host memory."""
     return array if isinstance(array, np.ndarray) else array.asnumpy()
-
-
-def combination(weights: Sequence[float], arrays: Sequence[Array]) -> Array:
-    """The sum of ``arrays`` times ``weights``."""
-    total = arrays[0] * weights[0]
-    for weight, array in zip(weights[1:], arrays[1:]):
-        total = total + array * weight
-    return total
 
 
 def coefficients(pairs: Sequence[tuple[float, float]], like: Array) -> tuple[Array | float, Array | float]:

@@ -9,35 +9,18 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..acceleration.guidance_cache import GuidanceCacheConfig
+from ..acceleration.speedup import CACHES, Cache, RunFacts
 from ..jobs.profile import Precision, Settings
 
 STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25, 28, 31, 34, 37, 40)
 """With an interval of n those are best that leave 1 when divided by n: then the last step is a whole one."""
 LAST_TIMESTEPS = (None, 75, 40, 25, 10)
 """Where the last step is taken; None: where the scheduler's own spacing has it."""
-INTERVALS = (1, 2, 3, 4, 5, 6, 8)
-"""Of whole steps; 1 is no feature cache."""
-ORDERS = (0, 1)
-"""Of the forecast of the feature."""
 GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
 """Where guidance is no longer computed."""
 MOST_CALIBRATED = 15
 """Steps; with more of them nothing that shows is left to gain."""
-FIXED_FORECASTS = (
-    "",
-    *(f"taylorseer:{interval}:{order}:{first}" for interval in (2, 3, 4) for order in (1, 2, 3) for first in (2, 3, 4)),
-    "spectrum",
-    "spectrum:2:0.75",
-)
-"""Those that compute the same steps for every image. Only images show what the others cost."""
-FORECASTS = (
-    *FIXED_FORECASTS,
-    "easycache:0.02",
-    "easycache:0.05",
-    "easycache:0.1",
-    "easycache:0.2",
-)
-
 
 Decoder: TypeAlias = Literal["", "int8", "tiny"]
 """The checkpoint's own autoencoder, the same in int8, or a tiny one."""
@@ -50,12 +33,10 @@ class Candidate(NamedTuple):
     scheduler: str = "dpm++"
     last_timestep: int | None = None
     calibrated: bool = False
-    interval: int = 1
-    branch: int = 0
-    order: int = 0
-    forecast: str = ""
+    caches: tuple[Cache, ...] = ()
+    """Of features and of steps: at most one of a kind, sorted by kind."""
     guided: float = 1.0
-    foretold: bool = False
+    guidance_forecast: bool = False
     """Whether guidance then goes on, as it was last."""
     dtype: Precision = "float16"
     int8: bool = False
@@ -66,45 +47,49 @@ class Candidate(NamedTuple):
     def is_lossier(self, other: Candidate) -> bool:
         """Whether every knob is at least as far towards speed as the other's, so that no better image is expected.
 
-        The knobs that have no such order (schedulers, timesteps, forecasts of features and of steps) must be the same.
+        The knobs that have no such order (schedulers, timesteps, most caches) must be the same.
         """
+        kinds = {cache.kind for cache in (*self.caches, *other.caches)}
+        pairs = [(self.cache(kind), other.cache(kind)) for kind in kinds]
         return (
             self.steps <= other.steps
-            and self.interval >= other.interval
-            and (self.branch <= other.branch or other.interval == 1)
+            and all(own is not None and own.is_lossier(others) for own, others in pairs)
             and self.guided <= other.guided
-            and (self.foretold == other.foretold or other.guided == 1)
+            and (self.guidance_forecast == other.guidance_forecast or other.guided == 1)
             and self.int8 >= other.int8
             and self.downsampling >= other.downsampling
             and (self.dtype != "float32" or other.dtype == "float32")
-            and (self.order == other.order or other.interval == 1)
             and (self.scheduler, self.last_timestep, self.calibrated)
             == (other.scheduler, other.last_timestep, other.calibrated)
-            and self.forecast == other.forecast
             and self.distilled == other.distilled
         )
+
+    def cache(self, kind: str) -> Cache | None:
+        """The cache of a kind."""
+        return next((cache for cache in self.caches if cache.kind == kind), None)
+
+    def with_cache(self, kind: str, cache: Cache | None) -> Candidate:
+        """The candidate with another cache of this kind, or with none."""
+        kept = [each for each in self.caches if each.kind != kind]
+        caches = sorted([*kept, *([] if cache is None else [cache])], key=lambda each: each.kind)
+        return self._replace(caches=tuple(caches))
 
     @property
     def is_sound(self) -> bool:
         """Whether it is worth a try: few plain steps can be calibrated, which are to say where the last one is."""
-        is_plain = self.interval == 1 and not self.forecast and self.scheduler == "dpm++"
+        is_plain = not self.caches and self.scheduler == "dpm++"
         return not self.calibrated or (is_plain and self.last_timestep is not None and self.steps <= MOST_CALIBRATED)
 
     @property
     def settled(self) -> Candidate:
         """The candidate by whose name this one goes: guidance until 0.95 of 10 steps is guidance in all of them."""
         alike = max(part for part in GUIDED if math.ceil(part * self.steps) == self.guided_steps)
-        return self._replace(guided=alike, foretold=self.foretold and alike < 1)
+        return self._replace(guided=alike, guidance_forecast=self.guidance_forecast and alike < 1)
 
     @property
     def guided_steps(self) -> int:
         """How many steps compute their guidance."""
         return math.ceil(self.guided * self.steps)
-
-    @property
-    def is_adaptive(self) -> bool:
-        """Whether which steps are computed depends on the image."""
-        return self.forecast.startswith("easycache")
 
 
 @dataclass(frozen=True)
@@ -113,7 +98,6 @@ class Space:
 
     branches: int
     """Of the denoiser; where it is cut for a feature cache."""
-    forecasts: tuple[str, ...] = FORECASTS
     is_guided: bool = True
     schedulers: tuple[str, ...] = ("dpm++", "unipc")
     calibrated: tuple[bool, ...] = (False,)
@@ -127,19 +111,14 @@ class Space:
     def settings(self, candidate: Candidate) -> Settings:
         """The candidate as a profile has it, but for the weights of calibrated steps, which images decide."""
         c = candidate
-        order = f":{c.order}" if c.order else ""
-        caches = [
-            f"deepcache:{c.interval}:{c.branch}{order}" if c.interval > 1 else "",
-            c.forecast,
-            f"guidance:{c.steps}:0:{c.guided_steps}" if c.foretold else "",
-        ]
+        guidance = [GuidanceCacheConfig(c.steps, 0, c.guided_steps)] if c.guidance_forecast else []
         return Settings(
             steps=c.steps,
             scheduler=c.scheduler,
             last_timestep=c.last_timestep,
             dtype=c.dtype,
-            cache=tuple(cache for cache in caches if cache),
-            guidance_interval=(0.0, c.guided) if c.guided < 1 and not c.foretold else None,
+            cache=tuple(cache.text for cache in (*c.caches, *guidance)),
+            guidance_interval=(0.0, c.guided) if c.guided < 1 and not c.guidance_forecast else None,
             token_downsampling=c.downsampling if c.downsampling > 1 else None,
             int8=c.int8,
             distilled=self.distilled if c.distilled else None,
@@ -148,23 +127,46 @@ class Space:
         )
 
     def knobs(self) -> dict[str, tuple[object, ...]]:
-        """The values of each knob that changes latents, in the order in which they lie beside each other."""
+        """The values of each knob that changes latents, but for caches, in the order in which they lie beside each
+        other."""
         return {
             "steps": STEPS,
             "scheduler": self.schedulers,
             "last_timestep": LAST_TIMESTEPS,
             "calibrated": self.calibrated,
-            "interval": INTERVALS,
-            "branch": tuple(range(min(self.branches, 3))),
-            "order": ORDERS,
-            "forecast": self.forecasts,
             "guided": GUIDED if self.is_guided else (1.0,),
-            "foretold": (False, True) if self.is_guided else (False,),
+            "guidance_forecast": (False, True) if self.is_guided else (False,),
             "dtype": self.dtypes,
             "int8": self.int8,
             "downsampling": self.downsampling,
             "distilled": (False, True) if self.distilled else (False,),
         }
+
+    @property
+    def caches(self) -> dict[str, list[Cache]]:
+        """What each kind of cache may be."""
+        kinds: dict[str, list[Cache]] = {}
+        for cache in CACHES.values():
+            fitting = [each for each in cache.candidates() if self._fits(each)]
+            if fitting:
+                kinds.setdefault(cache.kind, []).extend(fitting)
+        return kinds
+
+    def _fits(self, cache: Cache, steps: int = STEPS[-1]) -> bool:
+        try:
+            cache.check(RunFacts(steps, self.branches))
+        except ValueError:
+            return False
+        return True
+
+    def _caches_near(self, kind: str, own: Cache | None) -> Iterator[Cache | None]:
+        """None, what differs from ``own`` in one number, and the usual one of each other cache of the kind."""
+        for cache in CACHES.values():
+            if cache.kind == kind and cache.usual is not None and type(own) is not cache and cache.candidates():
+                yield cache.of_numbers(cache.usual)
+        if own is not None:
+            yield None
+            yield from (each for each in own.near() if self._fits(each))
 
     def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
         """The sound candidates that differ in one knob: the next value either way, or any where values have no order.
@@ -180,20 +182,17 @@ class Space:
                 alike = (candidate._replace(guided=part).settled.guided for part in GUIDED)
                 values = tuple(part for part in dict.fromkeys(alike) if part in values)
             at = values.index(own)
-            if name in ("branch", "order") and candidate.interval == 1:
-                continue  # there is no cache for it
-            if name == "foretold" and candidate.guided == 1:
+            if name == "guidance_forecast" and candidate.guided == 1:
                 continue  # there is nothing to forecast
             near: list[object] = [values[i] for i in (at - 1, at + 1) if 0 <= i < len(values)]
             if name in ("scheduler", "distilled", "dtype"):
                 near = [value for value in values if value != own]
-            if name == "forecast":
-                near = [each for each in _forecasts_near(str(own)) if each in values]
             for value in near:
                 changed = candidate._replace(**{name: value})  # type: ignore[arg-type]
-                yield changed
-                if name != "steps":
-                    yield from (changed._replace(steps=steps) for steps in _steps_near(candidate.steps))
+                yield from [changed] if name == "steps" else _with_steps_near(changed)
+        for kind in self.caches:
+            for cache in self._caches_near(kind, candidate.cache(kind)):
+                yield from _with_steps_near(candidate.with_cache(kind, cache))
 
     def decoded_otherwise(self, candidate: Candidate) -> list[Candidate]:
         """The candidate with each of the other decoders, which leave its latents as they are."""
@@ -204,21 +203,14 @@ class Space:
         chosen = {name: values[generator.integers(len(values))] for name, values in self.knobs().items()}
         chosen["calibrated"] = False
         decoder = self.decoders[generator.integers(len(self.decoders))]
-        found = Candidate(**chosen, decoder=decoder).settled  # type: ignore[arg-type]
-        return found if found.interval > 1 else found._replace(branch=0, order=0)
+        found = Candidate(**chosen, decoder=decoder)  # type: ignore[arg-type]
+        for kind, caches in self.caches.items():
+            found = found.with_cache(kind, [None, *caches][generator.integers(len(caches) + 1)])
+        return found.settled
 
 
-def _steps_near(steps: int) -> list[int]:
-    at = STEPS.index(steps)
-    return [STEPS[i] for i in (at - 1, at + 1, at + 3) if 0 <= i < len(STEPS)]
-
-
-def _forecasts_near(own: str) -> list[str]:
-    """Of the same kind those that differ in one number; of every other kind one."""
-    kinds = ["", "taylorseer:2:2:3", "spectrum", "easycache:0.05"]
-    others = [kind for kind in kinds if kind.split(":")[0] != own.split(":")[0]]
-    words = own.split(":")
-    same = [each.split(":") for each in FORECASTS if each.split(":")[0] == words[0] and each != own and own]
-    # Numbers that are left out are as good as different.
-    near = [each for each in same if len(each) != len(words) or sum(a != b for a, b in zip(each, words)) == 1]
-    return [*others, *(":".join(each) for each in near)]
+def _with_steps_near(candidate: Candidate) -> Iterator[Candidate]:
+    """The candidate as it is, and with somewhat fewer or more steps."""
+    at = STEPS.index(candidate.steps)
+    yield candidate
+    yield from (candidate._replace(steps=STEPS[i]) for i in (at - 1, at + 1, at + 3) if 0 <= i < len(STEPS))

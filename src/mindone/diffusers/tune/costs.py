@@ -6,17 +6,17 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
 from ..engines import Input, Taps
-from ..jobs.profile import Precision, Settings
-from ..jobs.stacks import Stacks
+from ..jobs.profile import Settings
 from ..models.base import Model
 from ..utils.types import Value
-from .rehearsal import Call, CountingEngine, Example, Rehearsal, RehearsingEngine, rehearse
+from .rehearsal import Call, Example, Rehearsal, RehearsingEngine, rehearse
+from .stacks import Stacks
 
+_ANY_NETWORKS = {"int8": False, "int8_vae": False, "tiny_vae": None, "token_downsampling": None, "calibration": ()}
 _ENOUGH_SECONDS, _LEAST_REPEATS, _MOST_REPEATS = 0.3, 2, 15
 
 
@@ -44,7 +44,7 @@ class Costs:
         self.warming_up: float | None = None
         """Seconds that other work takes longer after each call of a network, which leaves it nothing in the caches of
         the processor; None until it is measured."""
-        self._rehearsals: dict[object, Rehearsal] = {}
+        self._rehearsals: dict[Settings, Rehearsal] = {}
         self._known: dict[object, dict[Call, Value]] = {}
         self.examples: dict[Call, Example] = {}
         self._features: dict[tuple[int, object], Value] = {}
@@ -72,21 +72,9 @@ class Costs:
         Raises:
             ValueError: the pipeline refuses these settings.
         """
-        key = (
-            *(settings.steps, settings.scheduler, settings.last_timestep, settings.cache),
-            *(settings.guidance_interval, settings.distilled),
-        )
-        if key not in self._rehearsals:
-            # Which networks they are changes nothing in how often they are called.
-            plain = Settings(
-                steps=settings.steps,
-                scheduler=settings.scheduler,
-                last_timestep=settings.last_timestep,
-                cache=settings.cache,
-                guidance_interval=settings.guidance_interval,
-                distilled=settings.distilled,
-                dtype=cast(Precision, self.stacks.pipe.dtype),
-            )
+        # Which networks they are changes nothing in how often they are called.
+        plain = settings.model_copy(update={**_ANY_NETWORKS, "dtype": self.stacks.pipe.dtype})
+        if plain not in self._rehearsals:
             view = self.stacks.view(plain)
             known = self._known.setdefault(settings.distilled, {})
             arguments = {**self.arguments, "generator": np.random.default_rng(0)}
@@ -99,12 +87,8 @@ class Costs:
             if self.warming_up is None:
                 busy, idle = (statistics.median(once(each).arithmetic for _ in range(5)) for each in (True, False))
                 self.warming_up = max(busy - idle, 0.0) / sum(once().calls.values())
-            self._rehearsals[key] = once()
-        return self._rehearsals[key]
-
-    def learn(self, settings: Settings, engine: CountingEngine) -> None:
-        """Take the calls of a real run into account, where the image decides on them."""
-        self.rehearsal(settings).learn(engine.calls)
+            self._rehearsals[plain] = once()
+        return self._rehearsals[plain]
 
     def part(self, settings: Settings, call: Call) -> Part:
         """What one call takes with the network that the settings ask for."""

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acceleration.calibration import REFERENCE_STEPS, ReferencePath, fitted, recorded
-from ..engines import Engine
 from ..jobs.profile import Settings
-from ..jobs.stacks import Stacks
 from ..models.autoencoder import decode_images
 from ..schedulers.calibration_rows import row_texts
 from ..utils.quality import compare
 from ..utils.types import Value
 from .candidates import Candidate, Space
 from .costs import Costs
-from .rehearsal import CountingEngine
+from .stacks import Stacks
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Latents: TypeAlias = NDArray[np.float32]
@@ -58,7 +56,7 @@ class Drawings:
     Args:
         stacks: makes the pipelines.
         space: says what candidates stand for.
-        costs: gets the calls of runs in which the image decides on them.
+        costs: makes room for the networks.
         prompts: what to draw; prompt ``i`` has the noise of ``seed + i``.
         size: height and width in pixels.
         seed: of the first prompt.
@@ -122,15 +120,11 @@ class Drawings:
     def latents(self, candidate: Candidate, i: int) -> Latents:
         """The candidate's latents of prompt ``i``; which decoder it has is no matter."""
         candidate = candidate._replace(decoder="")
-        settings = self.settings(candidate)
+        settings = self.settings(candidate)  # which may calibrate it, and so draw it
         if (candidate, i) not in self._latents:
             view = self.stacks.view(settings)
             self.costs.make_room(view.denoiser)
-            counting = CountingEngine(view, self.costs.examples)
-            view.engine = cast(Engine, counting)
             self._latents[candidate, i] = self._draw(view, i)
-            if candidate.is_adaptive:
-                self.costs.learn(settings, counting)
         return self._latents[candidate, i]
 
     def image(self, candidate: Candidate, i: int) -> Pixels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -13,7 +12,6 @@ from ..acceleration.calibration import REFERENCE_STEPS
 from ..acceleration.int8.quantize import computes_in_int8
 from ..engines.precision import computes_in
 from ..jobs.profile import Precision, Profile, Settings
-from ..jobs.stacks import Stacks
 from ..jobs.wear import fingerprint
 from ..loading.int8 import QUANTIZATION
 from ..models.base import Model
@@ -21,14 +19,15 @@ from ..pipelines import checks
 from ..schedulers.calibrated import CalibratedMultistepScheduler
 from ..utils.machine import instruction_sets, machine, versions
 from ..utils.types import Value
-from .candidates import FIXED_FORECASTS, FORECASTS, Candidate, Decoder, Space
+from .candidates import Candidate, Decoder, Space
 from .clock import Clock
 from .costs import Costs
 from .front import Dot, Front, Row
 from .likeness import PROMPTS, Drawings
 from .prior import expected_psnr
-from .search import LocalSearch, Point, estimated, halve, on_front, shortlist
+from .search import LocalSearch, Point, estimated, halve, on_front
 from .seeds import few_steps, first_seeds
+from .stacks import Stacks
 from .verify import verify
 
 if TYPE_CHECKING:
@@ -204,7 +203,6 @@ class Tuner:
         factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
         return Space(
             branches=len(pipe.denoiser.cuts),
-            forecasts=FORECASTS if quality else FIXED_FORECASTS,
             calibrated=(False, True) if quality and may_calibrate else (False,),
             is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.denoiser.config.get("time_cond_proj_dim") is None,
             dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
@@ -276,7 +274,7 @@ class Tuner:
     def search(self) -> None:
         """Try candidates on the first prompts, by their latents."""
         first = 1 if self.baseline >= SMALL_SECONDS else min(2, len(self.drawings.reference_images))
-        seeds = shortlist({each: point for each, point in self.points.items() if not each.decoder})
+        seeds = on_front({each: point for each, point in self.points.items() if not each.decoder})
         search = LocalSearch(
             *(self.space, self.cost, lambda each: self.drawings.latent_psnr(each, first), 1.1 * self.baseline),
             slack=0.5,
@@ -296,7 +294,7 @@ class Tuner:
 
     def decode(self, count: int) -> None:
         """Decode those near the front, with each decoder."""
-        near = shortlist(self.tried, within=1.5)
+        near = on_front(self.tried, within=1.5)
         near += [other for candidate in near for other in self.space.decoded_otherwise(candidate)]
         self.points, self.counted = {candidate: self.drawn(candidate, count) for candidate in near}, count
 
@@ -360,7 +358,7 @@ def _has_attention(pipe: Pipeline) -> bool:
 
 def _without_checker(pipe: Pipeline) -> Value:
     """The pipeline without its safety checker, which blackens images and decides nothing about settings."""
-    view: Value = copy.copy(pipe)
+    view: Value = pipe.view()
     view.set_progress_bar_config(disable=True)
     if getattr(view, "safety_checker", None) is not None:
         view.safety_checker = None

@@ -1,8 +1,8 @@
 """What is known of each method before anything is measured here: how far it moves the bundled model's pictures.
 
-Decibels of PSNR. They are of three kinds. Steps, feature caches, forecasts and guidance come from trials on ``icons``,
-in which a few settings were drawn; the points between those are guessed. Int8 and the distilled model are measured.
-Half precision, token downsampling and the tiny autoencoder are estimates, with no measurement behind them.
+Decibels of PSNR. They are of three kinds. Steps and guidance come from trials on ``icons``, in which a few settings
+were drawn; the points between those are guessed. Int8 and the distilled model are measured. Half precision, token
+downsampling and the tiny autoencoder are estimates, with no measurement behind them. Caches say theirs themselves.
 
 Sources of error that have nothing to do with each other add up in squares. The sum decides where a search begins; and,
 where there is no quality to measure (random weights), which of two settings of the same cost is expected to be better.
@@ -10,9 +10,8 @@ where there is no quality to measure (random weights), which of two settings of 
 
 import math
 
+from ..acceleration.points import Points, curve_at
 from .candidates import Candidate, Decoder
-
-Points = tuple[tuple[float, float], ...]
 
 _STEPS: Points = ((4, 32.0), (5, 34.1), (6, 35.5), (8, 37.7), (10, 39.3), (15, 41.8), (25, 44.5), (40, 47))
 """Plain DPM++ steps, against 100. Here and below: trials on ``icons``, with points in between guessed."""
@@ -25,15 +24,9 @@ _ENDING_STEPS: dict[int, Points] = {
 """The same with the last step at such a timestep: measured from 5 to 15 steps."""
 _CALIBRATED = 3.0
 """Decibels that calibrated steps are better."""
-_WHOLE_STEPS: Points = ((2, 26), (3, 28), (5, 31.6), (9, 41.6), (13, 47.4), (25, 60))
-"""Of a feature cache, against every step whole."""
-_FORECAST_FEATURE = 2.0
-"""Decibels that a forecast of the feature regains."""
-_COMPUTED_STEPS: Points = ((4, 26), (7, 34), (11, 42.0), (15, 58), (25, 70))
-"""Of a forecast, against every step computed."""
 _GUIDED: Points = ((0.4, 28), (0.5, 32.5), (0.6, 37), (0.7, 40), (0.8, 43), (0.9, 49), (1.0, 99))
 """The part of the steps that is guided: of 5 to 12 calibrated ones."""
-_FORETOLD: Points = ((0.4, 29), (0.5, 33), (0.6, 37.5), (0.7, 41.5), (0.8, 47), (0.9, 54), (1.0, 99))
+_GUIDANCE_FORECAST: Points = ((0.4, 29), (0.5, 33), (0.6, 37.5), (0.7, 41.5), (0.8, 47), (0.9, 54), (1.0, 99))
 """The same where guidance goes on as it was last."""
 _INT8, _DISTILLED = 40.0, 23.0
 """Measured."""
@@ -46,33 +39,14 @@ _DECODERS: dict[Decoder, float] = {"": 99.0, "int8": 47.0, "tiny": 25.0}
 def expected_psnr(candidate: Candidate) -> float:
     """Decibels against the reference that the candidate's images are expected to have."""
     c = candidate
-    losses = [_at(_STEPS if c.last_timestep is None else _ENDING_STEPS[c.last_timestep], c.steps)]
+    losses = [curve_at(_STEPS if c.last_timestep is None else _ENDING_STEPS[c.last_timestep], c.steps)]
     losses[0] += _CALIBRATED if c.calibrated else 0.0
-    if c.interval > 1:
-        regained = 1.5 * c.branch + (_FORECAST_FEATURE if c.order else 0.0)
-        losses.append(_at(_WHOLE_STEPS, -(-c.steps // c.interval)) + regained)
-    if c.forecast:
-        kind, *numbers = c.forecast.split(":")
-        spared = 1 / float(numbers[0]) if kind == "taylorseer" else 0.4 if kind == "easycache" else 0.5
-        first = int(numbers[2]) if kind == "taylorseer" else 5
-        computed = first + max(c.steps - first, 0) * spared
-        losses.append(_at(_COMPUTED_STEPS, computed) - (3 if kind == "taylorseer" and numbers[1] == "1" else 0))
+    losses += [cache.expected_psnr(c.steps) for cache in c.caches]
     if c.guided < 1:
-        losses.append(_at(_FORETOLD if c.foretold else _GUIDED, c.guided))
+        losses.append(curve_at(_GUIDANCE_FORECAST if c.guidance_forecast else _GUIDED, c.guided))
     losses += [_INT8] if c.int8 else []
     losses += [_HALF] if c.dtype != "float32" else []
     losses += [_DOWNSAMPLED - 3 * (c.downsampling - 2)] if c.downsampling > 1 else []
     losses += [_DISTILLED] if c.distilled else []
     losses += [_DECODERS[c.decoder]]
     return -10 * math.log10(sum(10 ** (-loss / 10) for loss in losses))
-
-
-def _at(points: Points, x: float) -> float:
-    """The straight line between the two points around ``x``, and the outermost ones beyond them."""
-    before = points[0]
-    for after in points:
-        if x <= after[0]:
-            span = after[0] - before[0]
-            return after[1] if span == 0 else before[1] + (after[1] - before[1]) * (x - before[0]) / span
-        before = after
-    return before[1]

@@ -57,23 +57,6 @@ class Rehearsal:
     calls: Mapping[Call, float] = field(default_factory=Counter)
     arithmetic: float = 0.0
     """Seconds of everything that is no network: tokens, schedulers, guidance, forecasts, images."""
-    runs: int = 0
-    """Of how many real runs the calls are the mean."""
-
-    def learn(self, calls: Mapping[Call, int]) -> None:
-        """Take a real run into account: where the image decides on the steps, this one guessed the denoiser's calls.
-
-        Args:
-            calls: of a run up to the latents.
-        """
-        guessed = {call: count for call, count in self.calls.items() if call.role == DENOISER}
-        others = {call: count for call, count in self.calls.items() if call not in guessed}
-        before = guessed if self.runs else {}
-        seen = {call: count for call, count in calls.items() if call.role == DENOISER}
-        self.runs += 1
-        self.calls = others | {
-            call: before.get(call, 0) + (seen.get(call, 0) - before.get(call, 0)) / self.runs for call in before | seen
-        }
 
 
 class CountingEngine:

@@ -4,9 +4,6 @@ A Pareto local search (Paquete, Chiarandini & Stützle 2004): what lies on the f
 in one knob; the most promising of them is tried next. Three kinds need no try: a neighbour whose expected quality
 (its parent's, and the knob's known difference) lies below what the front has at its cost; one whose less lossy relative
 was tried and is no better than that (a longer interval never helps); and what costs more than anybody asks for.
-
-Where the image decides which steps are computed, a few images say little about the speed and the quality on
-others. So such a candidate has to be better than everything, and rules out nothing but its like.
 """
 
 from __future__ import annotations
@@ -79,9 +76,6 @@ class LocalSearch:
     slack: float = 0.0
     known: dict[Candidate, Point] = field(default_factory=dict)
     front: Pareto = field(default_factory=Pareto)
-    """Of those whose steps are fixed."""
-    adaptive: Pareto = field(default_factory=Pareto)
-    """Of those in which the image decides."""
 
     def run(self, seeds: Iterable[Candidate], goes_on: Callable[[], bool], anyway: Iterable[Candidate] = ()) -> None:
         """Try seeds and neighbours, the most promising first, until nothing promises anything or time is up.
@@ -112,10 +106,9 @@ class LocalSearch:
 
     def _try(self, candidate: Candidate, seconds: float) -> None:
         psnr = self.quality(candidate)
-        seconds = self.cost(candidate) or seconds  # where the image decides, it is known only now
         self.known[candidate] = Point(seconds, psnr)
-        is_near = psnr >= self._best(candidate, seconds) - self.slack
-        (self.adaptive if candidate.is_adaptive else self.front).add(self.known[candidate])
+        is_near = psnr >= self.front.at(seconds) - self.slack
+        self.front.add(self.known[candidate])
         if is_near:
             for neighbour in self.space.neighbours(candidate):
                 self._consider(neighbour, psnr + expected_psnr(neighbour) - expected_psnr(candidate))
@@ -127,17 +120,12 @@ class LocalSearch:
         seconds = self.cost(candidate)
         if seconds is None or seconds > self.most_seconds:
             return
-        gain = expected - self._best(candidate, seconds)
+        gain = expected - self.front.at(seconds)
         if always or gain >= -self.slack:
             heapq.heappush(self._queue, (-gain, next(self._order), candidate, expected))
 
-    def _best(self, candidate: Candidate, seconds: float) -> float:
-        """What the candidate is measured by."""
-        fixed = self.front.at(seconds)
-        return max(fixed, self.adaptive.at(seconds)) if candidate.is_adaptive else fixed
-
     def _promises(self, candidate: Candidate, seconds: float, expected: float) -> bool:
-        best = self._best(candidate, seconds)
+        best = self.front.at(seconds)
         if best == _NOTHING:
             return True
         if expected < best - self.slack:
@@ -165,13 +153,6 @@ def on_front(known: dict[Candidate, Point], within: float = 0.0) -> list[Candida
     return sorted(near, key=lambda each: (known[each].seconds, -known[each].psnr))
 
 
-def shortlist(known: dict[Candidate, Point], within: float = 0.0) -> list[Candidate]:
-    """Those of which more images are worth drawing: `on_front` of all, and of those whose steps are fixed."""
-    fixed = {each: point for each, point in known.items() if not each.is_adaptive}
-    adaptive = [each for each in on_front(known, within) if each.is_adaptive]
-    return sorted([*on_front(fixed, within), *adaptive], key=lambda each: (known[each].seconds, -known[each].psnr))
-
-
 def halve(
     known: dict[Candidate, Point],
     reached: int,
@@ -192,9 +173,9 @@ def halve(
         What was found on the last rung of which the whole front was drawn, and its number of prompts.
     """
     for prompts, within in rungs:
-        exact = shortlist(known)
+        exact = on_front(known)
         found: dict[Candidate, Point] = {}
-        for candidate in [*exact, *(each for each in shortlist(known, within) if each not in exact)]:
+        for candidate in [*exact, *(each for each in on_front(known, within) if each not in exact)]:
             if not goes_on():
                 break
             found[candidate] = redraw(candidate, prompts)

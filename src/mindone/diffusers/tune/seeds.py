@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from ..acceleration.speedup import CACHES
 from ..jobs.profile import Precision
 from .candidates import Candidate, Space
 
@@ -14,8 +15,11 @@ def first_seeds(dtype: Precision) -> list[Candidate]:
     return [
         *(plain._replace(steps=steps) for steps in (25, 15, 10, 6)),
         *(plain._replace(steps=steps, last_timestep=25) for steps in (10, 6)),
-        plain._replace(interval=3),
-        plain._replace(forecast="taylorseer:2:2:3"),
+        *(
+            plain.with_cache(cache.kind, cache.of_numbers(cache.usual))
+            for cache in CACHES.values()
+            if cache.usual is not None and cache.candidates()
+        ),
     ]
 
 
@@ -24,7 +28,9 @@ def few_steps(space: Space, dtype: Precision) -> list[Candidate]:
     ends = ((4, 75), (5, 40), (6, 40), (8, 25), (10, 10))
     guided = (1.0, 0.8, 0.6) if space.is_guided else (1.0,)
     found = (
-        Candidate(*(steps, "dpm++", last, space.calibrated[-1]), guided=part, foretold=part < 1, dtype=dtype).settled
+        Candidate(
+            *(steps, "dpm++", last, space.calibrated[-1]), guided=part, guidance_forecast=part < 1, dtype=dtype
+        ).settled
         for (steps, last), part in itertools.product(ends, guided)
     )
     return list(dict.fromkeys(found))

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..jobs.profile import Settings
-from ..jobs.stacks import Stacks
 from ..utils.machine import peak_memory, reset_peak_memory
 from ..utils.types import Value
 from .clock import Clock
 from .costs import Costs
 from .front import MARKS, Front, Row, distinct
+from .stacks import Stacks
 
 _RUNS = 3
 

@@ -7,7 +7,6 @@ outliers into the weights (SmoothQuant, α = 0.5) takes 40 dB down to 33, becaus
 lose more than activations gain.
 """
 
-import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -70,7 +69,7 @@ def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
     plan, named = pipe.family.int8, named_as_in(pipe.family, config).components_to_quantize
     networks = {name: pipe.components[name] for name in named}
     engine = ObservingEngine(networks, plan.products, plan.rounds_result)
-    view = copy.copy(pipe)  # with an engine of its own: the networks and what is compiled are shared
+    view = pipe.view()  # with an engine of its own: the networks and what is compiled are shared
     view.engine = engine
     if getattr(view, "safety_checker", None) is not None:
         view.safety_checker = None

@@ -136,9 +136,10 @@ class _Watching:
         bias: Array = None,
         stride: int = 1,
         padding: int | tuple[int, int, int, int] = 0,
+        groups: int = 1,
     ) -> Node:
         self._note(x, weight)
-        return self._inner.conv2d(x, weight, bias, stride, padding)
+        return self._inner.conv2d(x, weight, bias, stride, padding, groups)
 
     def upsample_conv2d(self, x: Array, weight: ms.Parameter, bias: Array = None) -> Node:
         self._note(x, weight)

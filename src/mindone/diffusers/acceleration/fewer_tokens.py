@@ -1,0 +1,35 @@
+"""Token downsampling (`token_downsampling`) on a pipeline whose networks others share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..utils.types import Value
+from .speedup import Networks, Stage
+
+
+@dataclass(frozen=True)
+class FewerTokens:
+    """Attention to every ``factor``-th row and column at the denoiser's largest level; 1 is all of them."""
+
+    factor: int
+
+    stage = Stage.CELLS
+
+    @property
+    def words(self) -> str:
+        """See `SpeedUp`."""
+        return f"tokens /{self.factor}" if self.factor > 1 else ""
+
+    def put_on(self, view: Value, networks: Networks) -> None:
+        """See `SpeedUp`."""
+        if self.factor > 1:
+            own = view.denoiser
+            setattr(view, view.family.denoiser, networks.once((id(own), self), lambda: self._twin(own)))
+
+    def _twin(self, network: Value) -> Value:
+        from ..models.twin import twin
+
+        other = twin(network)
+        other.enable_token_downsampling(self.factor)
+        return other

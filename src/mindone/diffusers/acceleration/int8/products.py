@@ -1,0 +1,67 @@
+"""int8 on a pipeline that others share: networks beside its own, which are calibrated when they are first needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...utils.types import Value
+from ..speedup import Networks, Stage
+from .config import DENOISER, Int8Config
+
+
+@dataclass(frozen=True)
+class Int8:
+    """The products of a component in int8: "vae", as far as it decodes, or the denoiser.
+
+    With the denoiser's products, the weights of the family's networks that run once an image are in int8.
+    """
+
+    component: str = DENOISER
+
+    @property
+    def stage(self) -> Stage:
+        """See `SpeedUp`."""
+        return Stage.INT8 if self.component == DENOISER else Stage.INT8_DECODER
+
+    @property
+    def words(self) -> str:
+        """See `SpeedUp`."""
+        return "int8" if self.component == DENOISER else "decoded in int8"
+
+    def put_on(self, view: Value, networks: Networks) -> None:
+        """See `SpeedUp`."""
+        from ...loading.int8 import QUANTIZATION
+        from .quantize import computes_in_int8
+
+        plain, is_denoiser = view.view(), self.component == DENOISER
+        name = view.family.denoiser if is_denoiser else self.component
+        own = plain.components[name]
+        if not computes_in_int8(own):
+            key = (id(own), id(plain.denoiser), "int8 products")
+            setattr(view, name, networks.once(key, lambda: _with_products(plain, name)))
+        for role in plain.family.int8.weights_only if is_denoiser else ():
+            other = plain.components.get(role)
+            if other is not None and QUANTIZATION not in other.config:
+                made = networks.once((id(other), "int8 weights"), lambda: _with_weights(plain, role))  # noqa: B023
+                setattr(view, role, made)
+
+
+def _with_products(pipe: Value, name: str) -> Value:
+    from ...models.twin import twin
+    from .quantize import calibrate, quantize, require_int8
+
+    require_int8(pipe.engine)
+    view, config = pipe.view(), Int8Config(components_to_quantize=(name,))
+    network = twin(pipe.components[name])
+    setattr(view, name, network)
+    quantize(network, calibrate(view, config)[name], config, pipe.family.int8)
+    return network
+
+
+def _with_weights(pipe: Value, name: str) -> Value:
+    from ...models.twin import twin
+    from .quantize import round_weights
+
+    other = twin(pipe.components[name])
+    round_weights(other, Int8Config(), pipe.family.int8)
+    return other

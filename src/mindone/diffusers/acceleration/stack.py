@@ -1,0 +1,100 @@
+"""Speed-ups together: how they are put on a pipeline, how their texts are read, and what help says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..utils.types import Value
+
+# Their files declare them: this is the list of what comes with the package.
+from . import deep_cache, easycache, guidance_cache, spectrum, taylorseer  # noqa: F401
+from .speedup import CACHES, Cache, Networks, SpeedUp, Stage
+
+
+class Stack(tuple[SpeedUp, ...]):
+    """Speed-ups, in any order: they are put on by their `Stage`."""
+
+    def on(self, pipe: Value, networks: Networks | None = None) -> Value:
+        """A view of a pipeline with these speed-ups on it; the pipeline stays as it is.
+
+        Args:
+            pipe: whose networks the view shares where no speed-up replaces them.
+            networks: what other stacks on this pipeline have made, to share that, too.
+
+        Raises:
+            ValueError, OSError: what a speed-up needs is not there; or an adapter is on a network of which it needs a
+                second one.
+        """
+        view, networks = pipe.view(), networks or Networks()
+        for each in sorted(self, key=lambda each: each.stage):
+            each.put_on(view, networks)
+        return view
+
+    @property
+    def words(self) -> str:
+        """The speed-ups in a few words."""
+        return ", ".join(each.words for each in self if each.words)
+
+
+@dataclass(frozen=True)
+class Caches:
+    """These caches and no others, whatever the network was asked to use."""
+
+    caches: tuple[Cache, ...]
+
+    stage = Stage.LOOP
+
+    @property
+    def words(self) -> str:
+        """See `SpeedUp`."""
+        return ", ".join(cache.text for cache in self.caches)
+
+    def put_on(self, view: Value, networks: Networks) -> None:
+        """See `SpeedUp`."""
+        view.caches = self.caches
+
+
+def parse_cache(text: str) -> Cache:
+    """The cache that a text asks for; numbers that are left out keep their defaults.
+
+    Raises:
+        ValueError: an unknown name, too many numbers, or one that the cache refuses.
+    """
+    name, _, numbers = text.partition(":")
+    if name not in CACHES:
+        raise ValueError(f"unknown cache {text!r}; known are {', '.join(cache.words() for cache in CACHES.values())}")
+    try:
+        return CACHES[name].of_numbers(numbers)
+    except ValueError as error:
+        raise ValueError(f"cache {text!r}: {error}") from None
+
+
+def parse_caches(texts: Sequence[str]) -> tuple[Cache, ...]:
+    """All of them: at most one of features, one of steps and one of guidance.
+
+    Raises:
+        ValueError: as `parse_cache`, or two of a kind.
+    """
+    return _parsed(tuple(texts), frozenset(CACHES.items()))
+
+
+@lru_cache
+def _parsed(texts: tuple[str, ...], known: Iterable[tuple[str, type[Cache]]]) -> tuple[Cache, ...]:
+    """A job's texts are read once, however often the job is validated."""
+    caches = tuple(parse_cache(text) for text in texts)
+    for i, cache in enumerate(caches):
+        for text, other in zip(texts[:i], caches[:i]):
+            if other.kind == cache.kind:
+                raise ValueError(f"{texts[i]!r} and {text!r} both cache {cache.kind}; choose one of them")
+    return caches
+
+
+def caches_in_words() -> str:
+    """What ``--cache`` may name, for help: those of each kind that anybody is advised to use."""
+    kinds: dict[str, list[str]] = {}
+    for cache in CACHES.values():
+        if cache.usual is not None:
+            kinds.setdefault(cache.kind, []).append(cache.words())
+    return "; ".join(f"{kind}, {' or '.join(words)}" for kind, words in kinds.items())
