@@ -28,7 +28,8 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Array:
 
 def linear_halves(x: Array, weight: Array, bias: Array = None) -> tuple[Array, Array]:
     """`linear` with ``weight`` (2·out, in), its result in two: of the first half of the rows, and of the second."""
-    return operations.ops.linear_halves(x, weight, bias)
+    first, second = operations.ops.linear_halves(x, weight, bias)
+    return first, second
 
 
 def geglu(x: Array, weight: Array, bias: Array) -> Array:
@@ -170,7 +171,8 @@ def rotary_table(positions: Array, sizes: Sequence[int], theta: float = 10000.0)
     Returns:
         Two of (n, sum(sizes) / 2).
     """
-    return operations.ops.rotary_table(positions, tuple(sizes), theta)
+    cosines, sines = operations.ops.rotary_table(positions, tuple(sizes), theta)
+    return cosines, sines
 
 
 def timestep_embedding(

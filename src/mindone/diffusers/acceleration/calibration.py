@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schedulers.arrays import Array, Generators, as_array_like, combination, to_numpy
+from ..schedulers.arrays import Array, Generators, Numbers, as_array_like, combination, to_numpy
 from ..schedulers.calibrated import SOLVER, CalibratedMultistepScheduler, calibrated
 from ..schedulers.dpm_solver import DPMSolverMultistepScheduler
 from ..schedulers.output import SchedulerOutput
@@ -155,7 +155,7 @@ class _Follower(DPMSolverMultistepScheduler):
     wanted: Sequence[int]
     rows: list[list[float]]
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         return self._layout_at(np.array(self.wanted, np.float64))
 
     def _step(

@@ -114,4 +114,4 @@ def _scale(vae: Mapping[str, object]) -> int:
     is_tiny = vae.get("_class_name") == "AutoencoderTiny"
     blocks = vae.get("decoder_block_out_channels", [64] * 4) if is_tiny else vae.get("block_out_channels", [0])
     factor = int(str(vae.get("upsampling_scaling_factor", 2))) if is_tiny else 2
-    return factor ** (len(list(blocks)) - 1 if isinstance(blocks, (list, tuple)) else 0)
+    return int(factor ** (len(list(blocks)) - 1 if isinstance(blocks, (list, tuple)) else 0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..jobs import Job
 from .clock import STAGES, Calls
@@ -39,7 +40,7 @@ class Row:
     first_run: Run | None = None
     runs: list[Run] = field(default_factory=list)
     peak_memory: int | None = None
-    images: np.ndarray | None = None
+    images: NDArray[np.uint8] | None = None
     """uint8 (images, height, width, 3), those of the first run that has all steps."""
     calls: Calls | None = None
     """Those of the denoising network in such a run."""

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
 from PIL import Image
 
 from . import wording
 from .wording import JsonObject
 
-Images = Mapping[str, np.ndarray | None]
+Images = Mapping[str, NDArray[np.uint8] | None]
 """uint8 (images, height, width, 3) by set-up."""
 
 _FOLDER = Path(__file__).parent
@@ -27,7 +28,7 @@ def render(data: JsonObject, images: Sequence[Images]) -> str:
     return pages.get_template("page.html").render(data=data, tables=tables, style=style, wording=wording)
 
 
-def data_address(image: np.ndarray) -> str:
+def data_address(image: NDArray[np.uint8]) -> str:
     """An image as an address that holds it."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", optimize=True)

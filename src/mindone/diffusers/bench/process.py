@@ -37,7 +37,8 @@ class RowProcess:
             while True:
                 kind, content = self.connection.recv()
                 if kind == "done":
-                    return content
+                    reply: Reply = content
+                    return reply
                 if kind == "failed":
                     raise RowFailed(content)
                 on_step()

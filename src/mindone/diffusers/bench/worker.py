@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..jobs import Job
 from ..utils.errors import in_one_line
@@ -35,7 +36,7 @@ class Reply:
     engine: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     calls: Calls | None = None
-    images: np.ndarray | None = None
+    images: NDArray[np.uint8] | None = None
     """uint8 (images, height, width, 3), if they were wanted."""
 
 

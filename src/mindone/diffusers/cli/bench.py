@@ -26,7 +26,7 @@ from .saving import unused_folder
     "number added instead.",
 )
 @click.pass_context
-def bench(context: click.Context, output: Path, **given: object) -> None:
+def bench(context: click.Context, /, output: Path, **given: object) -> None:
     """Measure what half precision, distilled models, caches and int8 gain on this machine.
 
     Table 1 holds half precision against float32; table 2 holds distilled models against their original; table 3 puts

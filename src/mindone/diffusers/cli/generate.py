@@ -66,6 +66,7 @@ def without_garbage_collection() -> Iterator[None]:
 @without_garbage_collection()
 def generate(
     context: click.Context,
+    /,
     output: Path | None,
     grid: bool,
     metadata: Literal["a1111", "none"],

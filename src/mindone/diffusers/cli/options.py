@@ -11,7 +11,7 @@ A field that must be given is an argument of the command and not an option.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
@@ -105,7 +105,7 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _kind(field: FieldInfo) -> tuple[click.ParamType, bool, bool]:
+def _kind(field: FieldInfo) -> tuple["click.ParamType[Any]", bool, bool]:
     """The type of a field's values for click, whether there are several, and whether it is a switch."""
     annotation = plain_type(field)
     several = get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis
@@ -121,7 +121,7 @@ def _kind(field: FieldInfo) -> tuple[click.ParamType, bool, bool]:
     return click.STRING, several, annotation is bool
 
 
-def _number(kind: object, limits: Mapping[str, float]) -> click.ParamType:
+def _number(kind: object, limits: Mapping[str, float]) -> "click.ParamType[Any]":  # not generic in older versions
     least, most = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
     if kind is float:
         return click.FloatRange(least, most, "gt" in limits, "lt" in limits) if limits else click.FLOAT

@@ -28,7 +28,7 @@ from .status import say
     "default one gets a number added instead.",
 )
 @click.pass_context
-def tune(context: click.Context, output: Path, **given: object) -> None:
+def tune(context: click.Context, /, output: Path, **given: object) -> None:
     """Measure this machine and this checkpoint, and find what each speed costs in likeness.
 
     FOLDER gets tune.html (plot, table and pictures, opens from disk), tune.json (every candidate) and profile.json;

@@ -37,4 +37,4 @@ def lowest_waves(height: int, width: int) -> NDArray[np.float32]:
     y, x = np.mgrid[:height, :width].reshape(2, -1)
     angles = [2 * np.pi * y / height, 2 * np.pi * x / width, 2 * np.pi * (y / height + x / width)]
     waves = [np.ones(height * width), *(wave(angle) for angle in angles for wave in (np.cos, np.sin))]
-    return np.stack(waves).astype(np.float32)
+    return np.asarray(np.stack(waves), np.float32)

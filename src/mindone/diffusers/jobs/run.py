@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ..acceleration.int8.config import Int8Config
     from ..pipelines.components import Component
-    from ..pipelines.denoising import StepCallback
     from ..pipelines.published import PublishedPipeline as Pipeline
+    from ..pipelines.run import StepCallback
     from ..utils.types import Value
     from .pictures import Pictures
 

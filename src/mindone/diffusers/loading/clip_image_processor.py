@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, Strict
 
@@ -80,11 +81,11 @@ class CLIPImageProcessor:
         """Write ``folder/preprocessor_config.json``, so that transformers reads it too."""
         write_config(folder, {"image_processor_type": "CLIPImageProcessor", **self.config}, CONFIG_NAME)
 
-    def __call__(self, images: list[Image.Image]) -> np.ndarray:
+    def __call__(self, images: list[Image.Image]) -> NDArray[np.float32]:
         """float32 pixel values (images, 3, height, width); the images must come out of one size."""
         return np.stack([self._pixel_values(image) for image in images])
 
-    def _pixel_values(self, image: Image.Image) -> np.ndarray:
+    def _pixel_values(self, image: Image.Image) -> NDArray[np.float32]:
         config = self.config
         image = image.convert("RGB")
         if config.do_resize:
@@ -112,7 +113,7 @@ class CLIPImageProcessor:
         return int(edge * width / height), edge
 
 
-def pixel_values_of(feature_extractor: Value, pictures: list[Image.Image]) -> np.ndarray:
+def pixel_values_of(feature_extractor: Value, pictures: list[Image.Image]) -> NDArray[np.float32]:
     """float32 pixel values (pictures, 3, height, width): of ours, or of another library's ``pixel_values``."""
     made = feature_extractor(pictures)
     return np.stack([np.asarray(each, np.float32) for each in getattr(made, "pixel_values", made)])

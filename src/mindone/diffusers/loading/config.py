@@ -54,7 +54,7 @@ class Config(dict[str, Value]):
         raise AttributeError(f"a config is read-only: cannot change {name!r}; make a new one with from_config")
 
     __setattr__ = __delattr__ = _refuse_attribute
-    __setitem__ = __delitem__ = pop = popitem = setdefault = update = clear = __ior__ = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = pop = popitem = setdefault = update = clear = __ior__ = _refuse
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self]

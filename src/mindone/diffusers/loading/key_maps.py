@@ -68,7 +68,7 @@ def normalize_keys(names: Iterable[str], model_class: str) -> dict[str, str]:
     Raises:
         ValueError: two stored names mean the same tensor.
     """
-    rename = RENAMES.get(model_class, lambda name: name)
+    rename: Rename = RENAMES.get(model_class, str)
     stored: dict[str, str] = {}
     for name in names:
         new_name = rename(name)

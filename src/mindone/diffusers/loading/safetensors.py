@@ -147,7 +147,7 @@ class Float8Tensor(StoredTensor):
         object.__setattr__(self, "shape", stored.shape)
 
     @property
-    def data(self) -> NDArray[np.uint8]:  # type: ignore[override]  # a frozen field, and a property: both are read
+    def data(self) -> NDArray[np.uint8]:
         """The bytes of the wider tensor, one-dimensional, little-endian; a copy."""
         values = self._stored.numpy()
         if self._scale is not None:
@@ -183,7 +183,8 @@ def _float8_values(dtype: str) -> NDArray[np.float16]:
     exponent, mantissa = (codes >> 3) & 0xF, codes & 7
     magnitude = np.where(exponent == 0, mantissa * 2.0**-9, (1 + mantissa / 8) * 2.0 ** (exponent.astype(float) - 7))
     magnitude[codes & 0x7F == 0x7F] = np.nan  # there are no infinities
-    return (sign * magnitude).astype(np.float16)
+    values: NDArray[np.float16] = (sign * magnitude).astype(np.float16)
+    return values
 
 
 class _Entry(NamedTuple):

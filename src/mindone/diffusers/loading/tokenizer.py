@@ -254,7 +254,7 @@ class CLIPTokenizer(PublishedTokenizer):
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """The text of a row of ids: in lower case, words and punctuation set apart by single spaces."""
-        text = self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=skip_special_tokens)
+        text: str = self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=skip_special_tokens)
         return text.replace(WORD_END, " ").strip()
 
     def batch_decode(self, rows: Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
@@ -262,12 +262,14 @@ class CLIPTokenizer(PublishedTokenizer):
         return [self.decode(row, skip_special_tokens) for row in rows]
 
     def __len__(self) -> int:
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+        size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        return size
 
     @property
     def vocab_size(self) -> int:
         """Number of tokens without added ones."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=False)
+        size: int = self._tokenizer.get_vocab_size(with_added_tokens=False)
+        return size
 
     def get_vocab(self) -> dict[str, int]:
         """The id of every token, added ones included."""
@@ -334,7 +336,7 @@ class CLIPTokenizer(PublishedTokenizer):
         write_json(folder / "tokenizer_config.json", config)
 
     def _id(self, token: str) -> int:
-        number = self._tokenizer.token_to_id(token)
+        number: int | None = self._tokenizer.token_to_id(token)
         return self.unk_token_id if number is None else number
 
     def _length(self, max_length: int | None) -> int:

@@ -1,6 +1,7 @@
 """The autoencoder between images and latents (Rombach et al. 2022, §3.1), regularised by a KL term."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 from mindspore import nn
@@ -191,7 +192,7 @@ class MidStage(nn.Cell):
 
     def __init__(self, c: AutoencoderKLFields, channels: int):
         super().__init__()
-        make = lambda: ResnetBlock(channels, channels, c.norm_num_groups, EPS, c.act_fn)  # noqa: E731
+        make = partial(ResnetBlock, channels, channels, c.norm_num_groups, EPS, c.act_fn)
         self.attentions = nn.CellList([PixelAttention(c, channels)]) if c.mid_block_add_attention else None
         self.resnets = nn.CellList([make(), make()])
 

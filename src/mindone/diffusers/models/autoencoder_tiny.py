@@ -1,6 +1,7 @@
 """A tiny autoencoder distilled from a big one: TAESD (Bohan 2023, https://github.com/madebyollin/taesd)."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 from mindspore import nn
@@ -142,7 +143,7 @@ class TinyBlock(nn.Cell):
 
     def __init__(self, channels: int, act: str):
         super().__init__()
-        convolution = lambda: Conv2d(channels, channels, 3, padding=1)  # noqa: E731
+        convolution = partial(Conv2d, channels, channels, 3, padding=1)
         self.conv = nn.CellList([convolution(), Activation(act), convolution(), Activation(act), convolution()])
 
     def construct(self, x: Array) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..loading.config import write_config
 from ..loading.safetensors import save_file
@@ -22,7 +23,7 @@ def write_random_network(cls: type[Model], config: Mapping[str, object], folder:
     save_file(RandomWeights(shapes), folder / f"{cls.weights_name}.safetensors")
 
 
-class RandomWeights(Mapping[str, np.ndarray]):
+class RandomWeights(Mapping[str, NDArray[np.float16]]):
     """float16 tensors by name, made when asked for: norms near 1, the rest scaled so that signals keep their size.
 
     No two are alike: compilers merge products of equal weights, and times would be too good.
@@ -32,13 +33,13 @@ class RandomWeights(Mapping[str, np.ndarray]):
         self.shapes = shapes
         self.normals = np.random.Generator(np.random.PCG64(0)).standard_normal(_BLOCK, np.float32)
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> NDArray[np.float16]:
         shape = self.shapes[name]
         start = zlib.crc32(name.encode()) % _BLOCK
         normals = np.roll(self.normals, -start)
         if len(shape) == 1:
             values = 0.1 * np.resize(normals, shape)
-            return (values + (1.0 if name.endswith("weight") else 0.0)).astype(np.float16)
+            return np.asarray(values + (1.0 if name.endswith("weight") else 0.0), np.float16)
         fan_in = int(np.prod(shape[1:]))
         return np.resize((normals / np.sqrt(fan_in)).astype(np.float16), shape)
 

@@ -96,7 +96,8 @@ class AutoPipeline(PublishedPipeline):
         controlnet = components.pop("controlnet", getattr(pipeline, "controlnet", None))
         more = {} if controlnet is None else {"controlnet": controlnet}
         kind: Component = cls._for_task(type(pipeline).__name__, controlnet is not None)
-        return kind.from_pipe(pipeline, **components, **more)
+        made: Self = kind.from_pipe(pipeline, **components, **more)
+        return made
 
 
 class AutoPipelineForText2Image(AutoPipeline):

@@ -171,7 +171,8 @@ class Pipeline:
     @property
     def dtype(self) -> str:
         """What the denoising network computes in: "float32", "float16" or "bfloat16"."""
-        return self.denoiser.dtype
+        dtype: str = self.denoiser.dtype
+        return dtype
 
     @property
     def engine(self) -> Engine:
@@ -185,7 +186,8 @@ class Pipeline:
     @property
     def vae_scale_factor(self) -> int:
         """How many pixels one latent stands for, along each side."""
-        return self.vae.scale
+        scale: int = self.vae.scale
+        return scale
 
     # ---- adapters ----------------------------------------------------------------------------------------------------
 
@@ -236,7 +238,7 @@ class Pipeline:
 
     def usual(self, argument: str) -> Value:
         """The argument of a call that does not name it: the profile's, the checkpoint's or the signature's."""
-        signature = inspect.signature(type(self).__call__)  # type: ignore[operator]
+        signature = inspect.signature(type(self).__call__)
         return self.usual_arguments().get(argument, signature.parameters[argument].default)
 
     def usual_arguments(self) -> dict[str, object]:

@@ -30,6 +30,7 @@ from ..loading.save_weights import check_upload, require_safe
 from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..models.autoencoder import decode_images
+from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, draw_noise
 from ..utils.files import write_json
 from ..utils.images import to_pil
@@ -74,7 +75,7 @@ def forwarded(
     signature = inspect.signature(method)
 
     @wraps(method)
-    def call(self: PublishedPipeline, *args: P.args, **options: P.kwargs) -> R:
+    def call(self: PublishedPipeline, /, *args: P.args, **options: P.kwargs) -> R:
         try:
             signature.bind(self, *args, **options)
         except TypeError as error:
@@ -675,7 +676,7 @@ class PublishedPipeline(Pipeline):
         strength: float,
         device: object = None,
         denoising_start: float | None = None,
-    ) -> tuple[np.ndarray, int]:
+    ) -> tuple[Numbers, int]:
         """The steps that remain of those of ``scheduler.set_timesteps``, for scripts with a loop of their own.
 
         The scheduler begins there. ``device`` is taken for published scripts, and not needed.
@@ -743,7 +744,7 @@ def randn_tensor(
     device: object = None,
     dtype: object = None,
     layout: object = None,
-) -> NDArray[np.floating]:
+) -> NDArray[np.float16 | np.float32]:
     """Standard normal noise under its published name, as latents or a scheduler's noise are drawn here.
 
     Args:
@@ -756,7 +757,8 @@ def randn_tensor(
         ValueError: a list of another length than the batch.
     """
     narrow = dtype is not None and parse_dtype(dtype) == "float16"
-    noise: NDArray[np.floating] = draw_noise(np.empty(tuple(shape), np.float16 if narrow else np.float32), generator)
+    like = np.empty(tuple(shape), np.float16 if narrow else np.float32)
+    noise: NDArray[np.float16 | np.float32] = draw_noise(like, generator)
     return noise
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..acceleration.speedup import Cache, RunFacts
 from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input
+from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, Scheduler
 from ..schedulers.schedules import shift_for
 from ..utils import logging
@@ -73,7 +74,7 @@ class Run:
     """The pipeline's own, which scripts ask for the timesteps; no run steps with it."""
     settings: Settings
     tensors: dict[str, Array] = field(default_factory=dict)
-    timesteps: np.ndarray = field(default_factory=lambda: np.empty(0))
+    timesteps: Numbers = field(default_factory=lambda: np.empty(0))
     num_inference_steps: int = 0
     step_options: Mapping[str, Value] = field(default_factory=dict)
     extra_channels: Sequence[str] = ()
@@ -194,7 +195,7 @@ class Run:
         self.shown_scheduler.set_timesteps(**layout)
         self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)
 
-    def use_timesteps(self, timesteps: np.ndarray, num_inference_steps: int) -> None:
+    def use_timesteps(self, timesteps: Numbers, num_inference_steps: int) -> None:
         """Visit these of the scheduler's timesteps, which a user counts as ``num_inference_steps``.
 
         Two timesteps of a scheduler of order 2 are one step.

@@ -1,6 +1,7 @@
 """The safety checker: images whose CLIP embedding lies near one of a checkpoint's concepts are returned black."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engines import Engine
 from ..loading.clip_image_processor import pixel_values_of
@@ -12,7 +13,7 @@ from .components import Component
 logger = logging.get_logger(__name__)
 
 
-def find_unsafe(embeds: np.ndarray, checker: Component) -> list[bool]:
+def find_unsafe(embeds: NDArray[np.float32], checker: Component) -> list[bool]:
     """Whether each image is nearer to one of the checker's concepts than the concept's threshold allows.
 
     A cosine similarity, less its threshold, counts after rounding to three decimals; closeness to one of the
@@ -38,16 +39,17 @@ def find_unsafe(embeds: np.ndarray, checker: Component) -> list[bool]:
     return verdicts
 
 
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosine similarity of every row of ``a`` with every row of ``b``."""
     a = a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-12)
     b = b / np.maximum(np.linalg.norm(b, axis=1, keepdims=True), 1e-12)
-    return a @ b.T
+    cosines: NDArray[np.float32] = a @ b.T
+    return cosines
 
 
 def blacken_unsafe(
-    engine: Engine, checker: Component, feature_extractor: Component, images: np.ndarray
-) -> tuple[np.ndarray, list[bool]]:
+    engine: Engine, checker: Component, feature_extractor: Component, images: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], list[bool]]:
     """Run the safety checker on images in [0, 1], (images, height, width, 3): flagged ones become black.
 
     A function in the checker's place decides for itself what becomes of them; see `ask_function`.
@@ -69,8 +71,8 @@ def blacken_unsafe(
 
 
 def ask_function(
-    checker: Component, images: np.ndarray, pixel_values: np.ndarray | None
-) -> tuple[np.ndarray, list[bool]]:
+    checker: Component, images: NDArray[np.float32], pixel_values: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], list[bool]]:
     """Call a user's function as the published pipelines call a safety checker.
 
     It is called as ``checker(images=…, clip_input=…)`` with pixels in [-1, 1], (images, 3, height, width), and with

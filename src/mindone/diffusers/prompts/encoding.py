@@ -135,4 +135,4 @@ def _weighted(hidden: Floats, weights: Sequence[float]) -> Floats:
     with np.errstate(all="ignore"):  # what is not finite is refused
         weighted = hidden * factors
         # In float64: both means are small differences of large numbers.
-        return (weighted * (hidden.mean(dtype=np.float64) / weighted.mean())).astype(np.float32)
+        return np.asarray(weighted * (hidden.mean(dtype=np.float64) / weighted.mean()), np.float32)

@@ -1,12 +1,15 @@
 """The few things schedulers do to arrays beyond arithmetic, for NumPy and MindSpore alike."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..utils.combination import combination as combination
 
+Numbers: TypeAlias = NDArray[Any]
+"""A NumPy array of timesteps or noise levels, float32, float64 or int64."""
 Array = Any  # np.ndarray or mindspore.Tensor: a scheduler only adds, multiplies and divides them
 Generators = np.random.Generator | Sequence[np.random.Generator] | None
 
@@ -72,7 +75,7 @@ def dynamic_threshold(sample: Array, ratio: float, max_value: float) -> Array:
     return as_array_like((flat.clip(-s, s) / s).reshape(values.shape), sample)
 
 
-def as_array_like(values: np.ndarray, like: Array) -> Array:
+def as_array_like(values: Numbers, like: Array) -> Array:
     """``values`` as the kind of array that ``like`` is, in its dtype."""
     if isinstance(like, np.ndarray):
         return values.astype(like.dtype, copy=False)
@@ -81,7 +84,7 @@ def as_array_like(values: np.ndarray, like: Array) -> Array:
     return mindspore.Tensor(values, like.dtype)
 
 
-def to_numpy(array: Array) -> np.ndarray:
+def to_numpy(array: Array) -> Numbers:
     """The array in host memory."""
     return array if isinstance(array, np.ndarray) else array.asnumpy()
 

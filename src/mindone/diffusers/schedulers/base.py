@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from .arrays import Array, Generators, check_alike, coefficients, draw_noise, dynamic_threshold
+from .arrays import Array, Generators, Numbers, check_alike, coefficients, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
 from .schedules import DiscreteSchedule, Schedule, schedule_of
@@ -94,17 +94,17 @@ class Scheduler(ConfiguredScheduler):
     # The schedule's tables under their published names.
 
     @property
-    def betas(self) -> np.ndarray:
+    def betas(self) -> Numbers:
         """β of every training timestep."""
         return self._discrete.betas
 
     @property
-    def alphas(self) -> np.ndarray:
+    def alphas(self) -> Numbers:
         """1 - β of every training timestep."""
         return self._discrete.alphas
 
     @property
-    def alphas_cumprod(self) -> np.ndarray:
+    def alphas_cumprod(self) -> Numbers:
         """ᾱ of every training timestep."""
         return self._discrete.alphas_cumprod
 
@@ -117,7 +117,7 @@ class Scheduler(ConfiguredScheduler):
     def _prepare(self) -> None:
         """Build the tables that depend on the config alone."""
 
-    def _trained_timesteps(self) -> np.ndarray:
+    def _trained_timesteps(self) -> Numbers:
         """What ``timesteps`` are before there is a run."""
         return np.arange(len(self))[::-1]
 
@@ -137,8 +137,8 @@ class Scheduler(ConfiguredScheduler):
         self,
         num_inference_steps: int | None = None,
         device: object = None,
-        timesteps: Sequence[float] | np.ndarray | None = None,
-        sigmas: Sequence[float] | np.ndarray | None = None,
+        timesteps: Sequence[float] | Numbers | None = None,
+        sigmas: Sequence[float] | Numbers | None = None,
         mu: float | None = None,
     ) -> None:
         """Lay out a sampling run and forget the last one. Exactly one of steps, timesteps and sigmas is given.
@@ -183,7 +183,7 @@ class Scheduler(ConfiguredScheduler):
             )
         return int(steps)
 
-    def _stretched(self, timesteps: np.ndarray, last: int) -> np.ndarray:
+    def _stretched(self, timesteps: Numbers, last: int) -> Numbers:
         """As many whole timesteps, from the first of these down to ``last``."""
         if "timesteps" not in self.takes:
             raise ValueError(f"{type(self).__name__} takes no last_timestep; {_takers('timesteps')} do")
@@ -192,7 +192,7 @@ class Scheduler(ConfiguredScheduler):
             raise ValueError(f"last_timestep must be from 0 to {most} for {len(timesteps)} steps, got {last!r}")
         return self._checked_custom("timesteps", closing_in(float(timesteps[0]), last, len(timesteps)))
 
-    def _checked_custom(self, name: str, given: Any) -> np.ndarray:
+    def _checked_custom(self, name: str, given: Any) -> Numbers:
         values = np.asarray(given, np.float64)
         if sigma_spacing(self._options) and name == "timesteps":
             raise ValueError(f"custom timesteps cannot be used with {sigma_spacing(self._options)}; turn it off")
@@ -205,19 +205,19 @@ class Scheduler(ConfiguredScheduler):
             raise ValueError(f"timesteps must be below num_train_timesteps={len(self)}, got {values[0]:g}")
         return values
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         """The timesteps of a run of ``steps`` steps."""
         raise NotImplementedError
 
-    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def _layout_at(self, timesteps: Numbers) -> Numbers:
         """The timesteps of a run through given timesteps."""
         raise NotImplementedError
 
-    def _layout_sigmas(self, sigmas: np.ndarray) -> np.ndarray:
+    def _layout_sigmas(self, sigmas: Numbers) -> Numbers:
         """The timesteps of a run through given noise levels."""
         raise NotImplementedError
 
-    def _begin(self, timesteps: np.ndarray) -> None:
+    def _begin(self, timesteps: Numbers) -> None:
         self.timesteps = timesteps
         self._step_index: int | None = None
         self._begin_index: int | None = None
@@ -263,7 +263,7 @@ class Scheduler(ConfiguredScheduler):
         """Begin at ``timesteps[begin_index]``, for runs that start from a partly noised image."""
         self._begin_index = begin_index
 
-    def index_for_timestep(self, timestep: Timestep, schedule_timesteps: np.ndarray | None = None) -> int:
+    def index_for_timestep(self, timestep: Timestep, schedule_timesteps: Numbers | None = None) -> int:
         """The index of a timestep in ``timesteps``, or in ``schedule_timesteps``.
 
         Raises:
@@ -325,7 +325,7 @@ class Scheduler(ConfiguredScheduler):
 
     # Samples
 
-    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
+    def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | Numbers) -> Array:
         """α x₀ + σ ε: samples with as much noise as they have at ``timesteps``, which are one, or one per image."""
         check_alike(original_samples=original_samples, noise=noise)
         alpha, sigma = coefficients([self._alpha_sigma(timestep) for timestep in np.atleast_1d(timesteps)], noise)

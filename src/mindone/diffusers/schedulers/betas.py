@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..utils.printable import shown
+from .arrays import Numbers
 
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "exp", "sigmoid")
 
@@ -19,7 +20,7 @@ SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "exp", "sigmoid")
 SMALLEST_ALPHA = 2.0**-24
 
 
-def beta_table(config: Mapping[str, Any]) -> np.ndarray:
+def beta_table(config: Mapping[str, Any]) -> Numbers:
     """The training process's β, float32 ``(num_train_timesteps,)``, each in (0, 1).
 
     ``linear`` is DDPM's schedule (Ho et al. 2020, section 4), ``scaled_linear`` that of the latent diffusion models
@@ -37,18 +38,19 @@ def beta_table(config: Mapping[str, Any]) -> np.ndarray:
     if name == "linear":
         return _linspace(start, end, steps)
     if name == "scaled_linear":
-        return np.square(_linspace(start**0.5, end**0.5, steps))
+        roots = _linspace(start**0.5, end**0.5, steps)
+        return roots * roots
     if name == "squaredcos_cap_v2":
         return _betas_of(lambda t: math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2, steps)
     if name == "exp":
         return _betas_of(lambda t: math.exp(-12.0 * t), steps)
     if name == "sigmoid":
         logits = _linspace(-6, 6, steps).astype(np.float64)
-        return ((end - start) / (1 + np.exp(-logits)) + start).astype(np.float32)
+        return np.asarray((end - start) / (1 + np.exp(-logits)) + start, np.float32)
     raise ValueError(f"unknown beta_schedule {shown(name)}; choose {', '.join(SCHEDULES)}, or give trained_betas")
 
 
-def _checked(trained: object, steps: int) -> np.ndarray:
+def _checked(trained: object, steps: int) -> Numbers:
     try:
         betas = np.asarray(trained, np.float32)
     except (TypeError, ValueError, OverflowError):
@@ -63,7 +65,7 @@ def _checked(trained: object, steps: int) -> np.ndarray:
     return betas
 
 
-def training_betas(config: Mapping[str, Any]) -> np.ndarray:
+def training_betas(config: Mapping[str, Any]) -> Numbers:
     """β as sampling uses them, float32 ``(num_train_timesteps,)``: those of ``beta_table``, rescaled where asked.
 
     With ``rescale_betas_zero_snr`` the last one is exactly 1 (Lin et al. 2023, "Common Diffusion Noise Schedules and
@@ -73,12 +75,12 @@ def training_betas(config: Mapping[str, Any]) -> np.ndarray:
     return _zero_terminal_snr(betas) if config.get("rescale_betas_zero_snr") else betas
 
 
-def running_product(alphas: np.ndarray) -> np.ndarray:
+def running_product(alphas: Numbers) -> Numbers:
     """ᾱ of every training timestep, float32, falling from almost 1 towards 0."""
     return np.cumprod(alphas, dtype=np.float64).astype(np.float32)
 
 
-def _linspace(start: float, end: float, steps: int) -> np.ndarray:
+def _linspace(start: float, end: float, steps: int) -> Numbers:
     # Each half is counted from its own end with a float32 step, which is how the tables of the checkpoints were made;
     # np.linspace differs in the last bit, enough to move a timestep that is truncated to an integer.
     first, last = np.float64(np.float32(start)), np.float64(np.float32(end))
@@ -87,15 +89,15 @@ def _linspace(start: float, end: float, steps: int) -> np.ndarray:
     return np.where(i < steps // 2, first + step * i, last - step * (steps - 1 - i)).astype(np.float32)
 
 
-def _betas_of(alpha_bar: Callable[[float], float], steps: int) -> np.ndarray:
+def _betas_of(alpha_bar: Callable[[float], float], steps: int) -> Numbers:
     """β_t = 1 - ᾱ(t+1)/ᾱ(t), at most 0.999 so that the last step stays finite."""
     bars = [alpha_bar(i / steps) for i in range(steps + 1)]
     return np.array([min(1 - after / before, 0.999) for before, after in pairwise(bars)], np.float32)
 
 
-def _zero_terminal_snr(betas: np.ndarray) -> np.ndarray:
+def _zero_terminal_snr(betas: Numbers) -> Numbers:
     """Shift √ᾱ so that it ends at 0 and scale it so that it still starts where it did."""
     roots = np.sqrt(running_product(np.float32(1) - betas))
     first, last = roots[0], roots[-1]
     bars = np.square((roots - last) * (first / (first - last)))
-    return np.float32(1) - np.concatenate([bars[:1], bars[1:] / bars[:-1]])
+    return np.asarray(np.float32(1) - np.concatenate([bars[:1], bars[1:] / bars[:-1]]))

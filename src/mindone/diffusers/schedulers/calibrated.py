@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, combination
+from .arrays import Array, Generators, Numbers, combination
 from .calibration_rows import Row, check_rows
 from .dpm_solver import DPMSolverMultistepScheduler
 from .options import fields
@@ -57,7 +57,7 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
         rows: Sequence[Row] = self._options["calibration"]
         return rows
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         if not self.calibration:
             return super()._layout(steps)
         if steps != len(self.calibration):
@@ -67,7 +67,7 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
             )
         return self._layout_at(np.array([row[0] for row in self.calibration], np.float64))
 
-    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def _layout_at(self, timesteps: Numbers) -> Numbers:
         own = [row[0] for row in self.calibration]
         if own and timesteps.tolist() != own:
             raise ValueError(f"this scheduler was calibrated at timesteps {own}; it takes no others")
@@ -93,4 +93,5 @@ def calibrated(config: Mapping[str, Any], rows: Sequence[Row]) -> CalibratedMult
     Raises:
         ValueError: rows that cannot be.
     """
-    return CalibratedMultistepScheduler.from_config(config, **SOLVER, calibration=rows)
+    made: CalibratedMultistepScheduler = CalibratedMultistepScheduler.from_config(config, **SOLVER, calibration=rows)
+    return made

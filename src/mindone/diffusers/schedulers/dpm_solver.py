@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .arrays import Array, Generators, combination, given_or_drawn
+from .arrays import Array, Generators, Numbers, combination, given_or_drawn
 from .base import Timestep
 from .options import fields
 from .output import SchedulerOutput, Stepped
@@ -38,18 +38,18 @@ class DPMSolver(ExponentialIntegrator):
         if not kind.endswith("++") and self._options["final_sigmas_type"] == "zero":
             raise ValueError(f"algorithm_type {kind!r} cannot end at σ = 0; set final_sigmas_type to 'sigma_min'")
 
-    def _whole_timesteps(self, steps: int, last: int | None = None) -> np.ndarray:
+    def _whole_timesteps(self, steps: int, last: int | None = None) -> Numbers:
         # The cosine schedule's first λ are so far apart that lambda_min_clipped leaves them out.
         half_log_snr = -self._discrete.log_sigmas[::-1]
         clipped = int(np.searchsorted(half_log_snr, np.float32(self._options["lambda_min_clipped"])))
         return super()._whole_timesteps(steps, last=self._options["num_train_timesteps"] - clipped)
 
-    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def _layout_at(self, timesteps: Numbers) -> Numbers:
         if isinstance(self.schedule, FlowSchedule):
             raise ValueError("custom timesteps cannot be used with use_flow_sigmas; give num_inference_steps")
         return self._run(timesteps, self._discrete.sigmas_at(timesteps.astype(np.int64)))
 
-    def _lowest(self, sigmas: np.ndarray) -> float:
+    def _lowest(self, sigmas: Numbers) -> float:
         return float(sigmas[-1] if isinstance(self.schedule, FlowSchedule) else self._discrete.sigmas[0])
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
@@ -124,7 +124,7 @@ class DPMSolverMultistepScheduler(DPMSolver):
         whole = options["use_lu_lambdas"] or options["use_karras_sigmas"]
         return bool(whole) and options["beta_schedule"] != "squaredcos_cap_v2"
 
-    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def _layout_at(self, timesteps: Numbers) -> Numbers:
         if self._options["use_lu_lambdas"]:
             raise ValueError("custom timesteps cannot be used with use_lu_lambdas; turn it off")
         return super()._layout_at(timesteps)

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from .arrays import Array, Generators, combination, draw_noise
+from .arrays import Array, Generators, Numbers, combination, draw_noise
 from .base import drawing_step
 from .dpm_solver import SOLVER_TYPES, VARIANCE_TYPES, DPMSolver
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, THRESHOLDING, fields
@@ -57,7 +55,7 @@ class DPMSolverSinglestepScheduler(DPMSolver):
             orders[-1] = 1
         return orders
 
-    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    def _run(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
         self.order_list = self.get_order_list(len(timesteps))
         return super()._run(timesteps, sigmas)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators
+from .arrays import Array, Generators, Numbers
 from .base import Timestep
 from .euler import Churn, EulerMethod
 from .options import fields
@@ -50,7 +50,7 @@ class EDMEulerScheduler(EulerMethod):
     def _prepare(self) -> None:
         self._layout(len(self))
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         options = self._options
         low, high = options["sigma_min"], options["sigma_max"]
         if options["sigma_schedule"] == "karras":
@@ -69,7 +69,7 @@ class EDMEulerScheduler(EulerMethod):
         """c_in x = x / √(σ² + σ_data²)."""
         return sample * self.schedule.input_scale(sigma)
 
-    def precondition_noise(self, sigma: float | np.ndarray) -> np.ndarray:
+    def precondition_noise(self, sigma: float | Numbers) -> Numbers:
         """c_noise = log(σ)/4, float32: what the network gets for a timestep."""
         return log_sigma_label(np.atleast_1d(sigma))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, coefficients, draw_noise
+from .arrays import Array, Generators, Numbers, coefficients, draw_noise
 from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped
@@ -105,28 +105,30 @@ class EulerDiscreteScheduler(EulerMethod):
         """Discrete levels, and EDM's where the config has them in this class's words, which are for σ_data = 1."""
         return levels == DISCRETE or (levels == EDM and is_continuous(config) and config.get("sigma_data", 1) == 1)
 
-    def _interpolated(self, timesteps: np.ndarray) -> np.ndarray:
+    def _interpolated(self, timesteps: Numbers) -> Numbers:
         if self._options["interpolation_type"] == "linear":
             return super()._interpolated(timesteps)
-        return np.exp(np.linspace(self._discrete.log_sigmas[-1], self._discrete.log_sigmas[0], len(timesteps) + 1))
+        logs = np.linspace(self._discrete.log_sigmas[-1], self._discrete.log_sigmas[0], len(timesteps) + 1)
+        sigmas: Numbers = np.exp(logs)
+        return sigmas
 
-    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def _layout_at(self, timesteps: Numbers) -> Numbers:
         if is_continuous(self._options):
             raise ValueError("timesteps mean nothing with timestep_type continuous and v_prediction; give sigmas")
         return super()._layout_at(timesteps)
 
-    def _layout_sigmas(self, sigmas: np.ndarray) -> np.ndarray:
+    def _layout_sigmas(self, sigmas: Numbers) -> Numbers:
         sigmas = sigmas.astype(np.float32)
         return self._label(self._discrete.timesteps_of(sigmas[:-1]), sigmas)
 
-    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    def _run(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
         return self._label(timesteps, np.append(sigmas, self._final_sigma()))
 
-    def _label(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    def _label(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
         self._set_sigmas(sigmas, final=None)
         return log_sigma_label(self.sigmas[:-1]) if is_continuous(self._options) else timesteps.astype(np.float32)
 
-    def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
+    def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | Numbers) -> Array:
         """v = α ε - σ x₀ with α² + σ² = 1 (Salimans & Ho 2022, appendix D), for elements of ``timesteps``."""
         levels = [self._sigma_of(timestep) for timestep in np.atleast_1d(timesteps)]
         alpha, sigma = coefficients([self.schedule.alpha_sigma(level) for level in levels], sample)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, draw_noise
+from .arrays import Array, Generators, Numbers, draw_noise
 from .base import Timestep
 from .options import SIGMA_SPACING, fields
 from .output import SchedulerOutput, Stepped
@@ -52,7 +52,7 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         self.sigma_max, self.sigma_min = float(trained[0]), float(trained[-1])
         self._set_sigmas(trained, final=None)
 
-    def _trained_timesteps(self) -> np.ndarray:
+    def _trained_timesteps(self) -> Numbers:
         return self.sigmas * np.float32(len(self))
 
     @property
@@ -72,9 +72,9 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         self,
         num_inference_steps: int | None = None,
         device: object = None,
-        sigmas: Sequence[float] | np.ndarray | None = None,
+        sigmas: Sequence[float] | Numbers | None = None,
         mu: float | None = None,
-        timesteps: Sequence[float] | np.ndarray | None = None,
+        timesteps: Sequence[float] | Numbers | None = None,
     ) -> None:
         """Lay out a sampling run and forget the last one.
 
@@ -110,13 +110,13 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         self.num_inference_steps = len(levels)
         self.custom_timesteps = timesteps is not None
 
-    def _checked_levels(self, name: str, given: Sequence[float] | np.ndarray, most: float) -> np.ndarray:
+    def _checked_levels(self, name: str, given: Sequence[float] | Numbers, most: float) -> Numbers:
         values = np.asarray(given, np.float64)
         if values.ndim != 1 or not len(values) or not (np.diff(values) < 0).all() or not 0 < values[-1] <= most:
             raise ValueError(f"{name} must be descending numbers above 0, at most {most}; got {given}")
         return values
 
-    def _lay_out(self, levels: np.ndarray, labels: np.ndarray | None) -> None:
+    def _lay_out(self, levels: Numbers, labels: Numbers | None) -> None:
         options = self._options
         sigmas = self.schedule.shifted(levels, self._mu)
         if options["shift_terminal"] and sigmas[-1] < 1:
@@ -129,15 +129,16 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         self._set_sigmas(sigmas, final=1.0 if options["invert_sigmas"] else 0.0)
         self._begin((sigmas * np.float32(len(self)) if labels is None else labels).astype(np.float32))
 
-    def time_shift(self, mu: float, sigma: float, t: np.ndarray) -> np.ndarray:
+    def time_shift(self, mu: float, sigma: float, t: Numbers) -> Numbers:
         """Levels t shifted by μ, at exponent ``sigma`` of their odds."""
         shift = self.schedule.shift_of(mu)
         return shift / (shift + (1 / t - 1) ** sigma)
 
-    def stretch_shift_to_terminal(self, t: np.ndarray) -> np.ndarray:
+    def stretch_shift_to_terminal(self, t: Numbers) -> Numbers:
         """Levels stretched so that the last of them is ``shift_terminal``."""
         rest = 1 - t
-        return 1 - rest * ((1 - self._options["shift_terminal"]) / rest[-1])
+        stretched: Numbers = 1 - rest * ((1 - self._options["shift_terminal"]) / rest[-1])
+        return stretched
 
     def step(
         self,
@@ -171,6 +172,6 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         x0 = sample - sigma * model_output
         return SchedulerOutput((1 - target) * x0 + target * draw_noise(model_output, generator), x0)
 
-    def scale_noise(self, sample: Array, timestep: Sequence[float] | np.ndarray, noise: Array) -> Array:
+    def scale_noise(self, sample: Array, timestep: Sequence[float] | Numbers, noise: Array) -> Array:
         """``add_noise`` by its published name here: (1 - σ) x₀ + σ ε."""
         return self.add_noise(sample, noise, timestep)

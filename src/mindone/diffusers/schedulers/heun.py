@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, Numbers
 from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput
@@ -27,7 +27,7 @@ class HeunDiscreteScheduler(VarianceExploding):
     )
     takes = ("timesteps",)
 
-    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    def _run(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
         self._set_sigmas(np.repeat(sigmas, 2)[1:])
         return np.repeat(timesteps, 2)[1:].astype(np.float32)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Array, Generators
+from .arrays import Array, Generators, Numbers
 from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput
@@ -33,11 +33,11 @@ class KDPM2DiscreteScheduler(VarianceExploding):
         self.log_sigmas = self._discrete.log_sigmas
         self._run(np.arange(len(self), dtype=np.float32)[::-1], self._discrete.sigmas[::-1])
 
-    def _timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
+    def _timesteps_of(self, sigmas: Numbers) -> Numbers:
         timesteps = super()._timesteps_of(sigmas)
         return timesteps.round() if self._options["use_karras_sigmas"] else timesteps
 
-    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    def _run(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
         levels = [*sigmas.astype(np.float32).tolist(), 0.0]
         self._ends = [self._end(before, after) for before, after in itertools.pairwise(levels)]
         # The last step goes straight to σ = 0.
@@ -46,16 +46,18 @@ class KDPM2DiscreteScheduler(VarianceExploding):
         self.sigmas_interpol = self._shown([math.nan, *self._middles])
         between = self._discrete.timesteps_of(np.array(self._middles[:-1], np.float32))
         interleaved = np.stack([between, timesteps[1:]], axis=1).ravel()
-        return np.concatenate([timesteps[:1], interleaved]).astype(np.float32)
+        run: Numbers = np.concatenate([timesteps[:1], interleaved]).astype(np.float32)
+        return run
 
     def _end(self, before: float, after: float) -> float:
         """Where the deterministic part of a step between two noise levels ends."""
         return after
 
     @staticmethod
-    def _shown(values: Sequence[float]) -> np.ndarray:
+    def _shown(values: Sequence[float]) -> Numbers:
         """A value for each step, twice but for the first, in the published order of ``sigmas``."""
-        return np.concatenate([values[:1], np.repeat(values[1:], 2), values[-1:]]).astype(np.float32)
+        shown: Numbers = np.concatenate([values[:1], np.repeat(values[1:], 2), values[-1:]]).astype(np.float32)
+        return shown
 
     def _reset(self) -> None:
         self.sample: Array = None  # where a step began whose second half is still to come

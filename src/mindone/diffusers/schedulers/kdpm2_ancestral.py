@@ -3,9 +3,7 @@
 import itertools
 import math
 
-import numpy as np
-
-from .arrays import Array, Generators, draw_noise
+from .arrays import Array, Generators, Numbers, draw_noise
 from .base import drawing_step
 from .kdpm2 import KDPM2DiscreteScheduler
 from .output import SchedulerOutput
@@ -16,7 +14,7 @@ class KDPM2AncestralDiscreteScheduler(KDPM2DiscreteScheduler):
 
     draws_noise = True
 
-    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    def _run(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
         run = super()._run(timesteps, sigmas)
         levels = self._sigmas[::2]
         self._ups = [after * math.sqrt(1 - (after / before) ** 2) for before, after in itertools.pairwise(levels)]

@@ -4,9 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from .arrays import Array, Generators, draw_noise
+from .arrays import Array, Generators, Numbers, draw_noise
 from .base import Timestep, drawing_step
 from .options import CLIPPING, NOISE_SCHEDULE, SPACING, Options, fields
 from .output import SchedulerOutput
@@ -35,9 +33,9 @@ class Distilled(VariancePreserving):
         num_inference_steps: int | None = None,
         device: object = None,
         original_inference_steps: int | None = None,
-        timesteps: Sequence[float] | np.ndarray | None = None,
+        timesteps: Sequence[float] | Numbers | None = None,
         strength: float = 1.0,
-        sigmas: Sequence[float] | np.ndarray | None = None,
+        sigmas: Sequence[float] | Numbers | None = None,
     ) -> None:
         """As ``Scheduler.set_timesteps``, with two arguments more.
 
@@ -52,11 +50,11 @@ class Distilled(VariancePreserving):
         self._original_steps, self._strength = original_inference_steps, strength
         super().set_timesteps(num_inference_steps, timesteps=timesteps, sigmas=sigmas)
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         original = self._original_steps or self._options["original_inference_steps"]
         return distilled_timesteps(steps, self._options["num_train_timesteps"], original, self._strength)
 
-    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def _layout_at(self, timesteps: Numbers) -> Numbers:
         run = min(int(len(timesteps) * self._strength), len(timesteps))
         return super()._layout_at(timesteps)[len(timesteps) - run :]
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, Numbers
 from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SPACING, fields
 from .output import SchedulerOutput
@@ -37,7 +37,7 @@ class PNDMScheduler(VariancePreserving):
         super()._prepare()
         self.prk_timesteps = np.array([], np.int64)
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         timesteps = super()._layout(steps)
         self._stride = self._options["num_train_timesteps"] // steps
         self.prk_timesteps = np.array([], np.int64)
@@ -61,7 +61,7 @@ class PNDMScheduler(VariancePreserving):
         self._outputs = ets[::-1]
 
     @property
-    def plms_timesteps(self) -> np.ndarray:
+    def plms_timesteps(self) -> Numbers:
         """The timesteps of the multistep phase, those after ``prk_timesteps``."""
         return self.timesteps[len(self.prk_timesteps) :]
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import betas
-from .arrays import Array
+from .arrays import Array, Numbers
 from .spacing import sigma_table, sigma_to_timestep
 
 DISCRETE, EDM, FLOW = "discrete", "EDM", "flow matching"
@@ -132,20 +132,21 @@ class DiscreteSchedule(Schedule):
         self.alpha_bars: list[float] = self.alphas_cumprod.tolist()
 
     @cached_property
-    def sigmas(self) -> np.ndarray:
+    def sigmas(self) -> Numbers:
         """σ/α of every training timestep, ascending, float32."""
         return sigma_table(self.alphas_cumprod)
 
     @cached_property
-    def log_sigmas(self) -> np.ndarray:
+    def log_sigmas(self) -> Numbers:
         """log(σ/α) of every training timestep."""
-        return np.log(self.sigmas)
+        logarithms: Numbers = np.log(self.sigmas)
+        return logarithms
 
-    def sigmas_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def sigmas_at(self, timesteps: Numbers) -> Numbers:
         """σ/α at fractional timesteps, interpolated linearly."""
         return np.interp(timesteps, np.arange(len(self.sigmas)), self.sigmas)
 
-    def timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
+    def timesteps_of(self, sigmas: Numbers) -> Numbers:
         """The fractional timesteps at which training had these σ/α."""
         return sigma_to_timestep(sigmas, self.log_sigmas)
 
@@ -219,12 +220,12 @@ class FlowSchedule(Schedule):
         self.time_shift_type: str = options["time_shift_type"]
 
     @property
-    def sigmas(self) -> np.ndarray:
+    def sigmas(self) -> Numbers:
         """σ of every training timestep, descending, float32; not yet shifted where that is dynamic."""
         levels = np.arange(self.num_train_timesteps, 0, -1, dtype=np.float32) / np.float32(self.num_train_timesteps)
         return levels if self.is_dynamic else self.shifted(levels)
 
-    def shifted(self, sigmas: np.ndarray, mu: float | None = None) -> np.ndarray:
+    def shifted(self, sigmas: Numbers, mu: float | None = None) -> Numbers:
         """Levels moved by the schedule's shift, or by a run's μ."""
         shift = self.shift if mu is None else self.shift_of(mu)
         return shift * sigmas / (1 + (shift - 1) * sigmas)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import schedules
-from .arrays import Array, check_alike
+from .arrays import Array, Numbers, check_alike
 from .base import Scheduler, Timestep
 from .options import NOISE_SCHEDULE, PREDICTION_TYPES, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
 from .schedules import FlowSchedule
@@ -52,7 +52,7 @@ class SigmaSpace(Scheduler):
     def _prepare(self) -> None:
         self._set_sigmas(self._discrete.sigmas[::-1])
 
-    def _set_sigmas(self, sigmas: np.ndarray, final: float | None = 0.0) -> None:
+    def _set_sigmas(self, sigmas: Numbers, final: float | None = 0.0) -> None:
         """Take the noise levels of a run, float32 as published, and go on to ``final`` after them."""
         self.sigmas = np.append(sigmas, [] if final is None else [final]).astype(np.float32)
         self._sigmas: list[float] = self.sigmas.tolist()
@@ -94,7 +94,7 @@ class VarianceExploding(SigmaSpace):
         exact = self._options["timestep_spacing"] in ("linspace", "trailing")
         return largest if exact else math.sqrt(largest**2 + 1)
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         options = self._options
         timesteps = spaced_timesteps(options, steps).astype(np.float32)
         sigmas = self._interpolated(timesteps)
@@ -103,17 +103,17 @@ class VarianceExploding(SigmaSpace):
             timesteps = self._timesteps_of(sigmas)
         return self._run(timesteps, sigmas)
 
-    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def _layout_at(self, timesteps: Numbers) -> Numbers:
         timesteps = timesteps.astype(np.float32)
         return self._run(timesteps, self._interpolated(timesteps))
 
-    def _interpolated(self, timesteps: np.ndarray) -> np.ndarray:
+    def _interpolated(self, timesteps: Numbers) -> Numbers:
         return self._discrete.sigmas_at(timesteps)
 
-    def _timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
+    def _timesteps_of(self, sigmas: Numbers) -> Numbers:
         return self._discrete.timesteps_of(sigmas)
 
-    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    def _run(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
         self._set_sigmas(sigmas, self._final_sigma())
         return timesteps.astype(np.float32)
 
@@ -139,22 +139,22 @@ class ExponentialIntegrator(SigmaSpace):
     ``timesteps`` are whole numbers. With ς the run's noise level, α = 1/√(ς² + 1), σ = ς α and λ = -log ς.
     """
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         if self._is_spaced:
             return self._run(*self._spaced_run(steps))
         timesteps = self._whole_timesteps(steps)
         return self._run(timesteps, self._discrete.sigmas_at(timesteps))
 
-    def _whole_timesteps(self, steps: int, last: int | None = None) -> np.ndarray:
+    def _whole_timesteps(self, steps: int, last: int | None = None) -> Numbers:
         return spaced_timesteps({**SPACING, **self._options}, steps, drop_last=True, last=last).round()
 
-    def _run(self, timesteps: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    def _run(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
         # Those that have no ``final_sigmas_type`` end at the lowest noise level.
         ends_low = self._options.get("final_sigmas_type", "sigma_min") == "sigma_min"
         self._set_sigmas(sigmas, self._lowest(sigmas) if ends_low else 0.0)
         return timesteps.astype(np.int64)
 
-    def _lowest(self, sigmas: np.ndarray) -> float:
+    def _lowest(self, sigmas: Numbers) -> float:
         """Where a run ends that does not end clean."""
         return float(sigmas[-1] if self._is_spaced else self._discrete.sigmas[0])
 
@@ -185,7 +185,7 @@ class ExponentialIntegrator(SigmaSpace):
         """Whether a run is laid out in σ, not in timesteps."""
         return isinstance(self.schedule, FlowSchedule) or sigma_spacing(self._options) is not None
 
-    def _spaced_run(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    def _spaced_run(self, steps: int) -> tuple[Numbers, Numbers]:
         """Fractional timesteps and noise levels from the schedule's top to its bottom, spaced as the options say."""
         if isinstance(self.schedule, FlowSchedule):
             train_steps = self.schedule.num_train_timesteps

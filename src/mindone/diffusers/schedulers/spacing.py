@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import registry
+from .arrays import Numbers
 
 SPACINGS = ("linspace", "leading", "trailing")
 FINAL_SIGMAS = ("zero", "sigma_min")
@@ -18,7 +19,7 @@ SIGMA_SPACINGS = tuple(f"use_{name}_sigmas" for name in registry.SIGMA_SPACINGS)
 
 def spaced_timesteps(
     config: Mapping[str, Any], steps: int, *, drop_last: bool = False, last: int | None = None
-) -> np.ndarray:
+) -> Numbers:
     """``steps`` descending timesteps, float64, among those of training: table 2 of Lin et al. 2023 (arXiv 2305.08891).
 
     Args:
@@ -55,7 +56,7 @@ def spaced_timesteps(
     return timesteps
 
 
-def closing_in(first: float, last: int, steps: int, power: float = 1.25) -> np.ndarray:
+def closing_in(first: float, last: int, steps: int, power: float = 1.25) -> Numbers:
     """``steps`` whole timesteps, float64, from ``first`` down to ``last``, closer together the nearer they are to it.
 
     The steps k before the last one leave k of the timesteps between, and share the others as k^power. 1.25 is one of
@@ -66,7 +67,7 @@ def closing_in(first: float, last: int, steps: int, power: float = 1.25) -> np.n
     return (last + before + (first - last - steps + 1) * (before / max(steps - 1, 1)) ** power).round()
 
 
-def distilled_timesteps(steps: int, train_steps: int, original_steps: int, strength: float = 1.0) -> np.ndarray:
+def distilled_timesteps(steps: int, train_steps: int, original_steps: int, strength: float = 1.0) -> Numbers:
     """``steps`` descending int64 timesteps out of the ``original_steps`` on which a consistency model was distilled.
 
     Section 4.3 of Latent Consistency Models (Luo et al. 2023). ``strength`` below 1 leaves out the noisiest part.
@@ -87,14 +88,16 @@ def distilled_timesteps(steps: int, train_steps: int, original_steps: int, stren
     return pick_evenly(original, steps)
 
 
-def pick_evenly(timesteps: np.ndarray, steps: int) -> np.ndarray:
+def pick_evenly(timesteps: Numbers, steps: int) -> Numbers:
     """``steps`` of the given timesteps at even distances, the first one included and the end left out."""
-    return timesteps[np.floor(np.linspace(0, len(timesteps), steps, endpoint=False)).astype(np.int64)]
+    picked: Numbers = timesteps[np.floor(np.linspace(0, len(timesteps), steps, endpoint=False)).astype(np.int64)]
+    return picked
 
 
-def sigma_table(alphas_cumprod: np.ndarray) -> np.ndarray:
+def sigma_table(alphas_cumprod: Numbers) -> Numbers:
     """σ = √((1 - ᾱ)/ᾱ) of every training timestep, ascending, float32."""
-    return np.sqrt((np.float32(1) - alphas_cumprod) / alphas_cumprod)
+    sigmas: Numbers = np.sqrt((np.float32(1) - alphas_cumprod) / alphas_cumprod)
+    return sigmas
 
 
 def sigma_spacing(config: Mapping[str, Any]) -> str | None:
@@ -109,7 +112,7 @@ def sigma_spacing(config: Mapping[str, Any]) -> str | None:
     return chosen[0] if chosen else None
 
 
-def spaced_sigmas(config: Mapping[str, Any], sigma_min: float, sigma_max: float, steps: int) -> np.ndarray:
+def spaced_sigmas(config: Mapping[str, Any], sigma_min: float, sigma_max: float, steps: int) -> Numbers:
     """``steps`` noise levels from ``sigma_max`` down to ``sigma_min``, float64, spaced as the config says.
 
     Karras: evenly in σ^(1/7) (Karras et al. 2022, eq. 5); exponential: evenly in log σ; beta: at the quantiles of
@@ -124,21 +127,24 @@ def spaced_sigmas(config: Mapping[str, Any], sigma_min: float, sigma_max: float,
     if kind == "use_beta_sigmas":
         from scipy.special import betaincinv  # MindSpore brings SciPy; only this option needs it
 
-        return low + betaincinv(0.6, 0.6, 1 - np.linspace(0, 1, steps)) * (high - low)
+        quantiles: Numbers = betaincinv(0.6, 0.6, 1 - np.linspace(0, 1, steps))
+        return low + quantiles * (high - low)
     return exponential_sigmas(low, high, steps)
 
 
-def karras_sigmas(low: float, high: float, steps: int, rho: float = 7.0) -> np.ndarray:
+def karras_sigmas(low: float, high: float, steps: int, rho: float = 7.0) -> Numbers:
     """``steps`` noise levels from ``high`` down to ``low`` evenly in σ^(1/ρ), float64."""
-    return np.linspace(high ** (1 / rho), low ** (1 / rho), steps) ** rho
+    sigmas: Numbers = np.linspace(high ** (1 / rho), low ** (1 / rho), steps) ** rho
+    return sigmas
 
 
-def exponential_sigmas(low: float, high: float, steps: int) -> np.ndarray:
+def exponential_sigmas(low: float, high: float, steps: int) -> Numbers:
     """``steps`` noise levels from ``high`` down to ``low`` evenly in log σ, float64."""
-    return np.exp(np.linspace(math.log(high), math.log(low), steps))
+    sigmas: Numbers = np.exp(np.linspace(math.log(high), math.log(low), steps))
+    return sigmas
 
 
-def sigma_to_timestep(sigmas: np.ndarray, log_table: np.ndarray) -> np.ndarray:
+def sigma_to_timestep(sigmas: Numbers, log_table: Numbers) -> Numbers:
     """The fractional timesteps at which the training process had these noise levels, float64.
 
     Args:
@@ -153,9 +159,11 @@ def sigma_to_timestep(sigmas: np.ndarray, log_table: np.ndarray) -> np.ndarray:
     low = np.searchsorted(ascending, logs, side="right") - 1
     low = low.clip(0, len(log_table) - 2)
     weight = ((log_table[low] - logs) / (log_table[low] - log_table[low + 1])).clip(0, 1)
-    return (1 - weight) * low + weight * (low + 1)
+    timesteps: Numbers = (1 - weight) * low + weight * (low + 1)
+    return timesteps
 
 
-def log_sigma_label(sigmas: np.ndarray) -> np.ndarray:
+def log_sigma_label(sigmas: Numbers) -> Numbers:
     """c_noise = log(σ)/4, float32, which models in the EDM parametrization get as timestep (Karras et al., table 1)."""
-    return (0.25 * np.log(sigmas)).astype(np.float32)
+    labels: Numbers = (0.25 * np.log(sigmas)).astype(np.float32)
+    return labels

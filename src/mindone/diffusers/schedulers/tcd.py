@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Array, Generators, draw_noise
+from .arrays import Array, Generators, Numbers, draw_noise
 from .base import Timestep
 from .lcm import DISTILLED, Distilled
 from .options import CLIPPING, SPACING, fields
@@ -32,7 +32,7 @@ class TCDScheduler(Distilled):
         SPACING, CLIPPING, timestep_spacing="leading", clip_sample=False, set_alpha_to_one=True, timestep_scaling=10.0
     )
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         if self._original_steps is None:
             return super()._layout(steps)
         # Asked for by the caller, the steps come from all trained timesteps, not from the distillation's.

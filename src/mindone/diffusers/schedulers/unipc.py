@@ -108,4 +108,5 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
             right.append(phi_k * factorial / b_h)
             factorial *= k + 1
             phi_k = phi_k / h - 1 / factorial
-        return np.linalg.solve(rows, right).tolist()
+        solved: list[float] = np.linalg.solve(rows, right).tolist()
+        return solved

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Array, check_alike, coefficients
+from .arrays import Array, Numbers, check_alike, coefficients
 from .base import Scheduler, Timestep
 from .spacing import spaced_timesteps
 
@@ -26,13 +26,13 @@ class VariancePreserving(Scheduler):
         alpha_bar = self._alpha_bar(int(timestep))
         return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
-    def _layout(self, steps: int) -> np.ndarray:
+    def _layout(self, steps: int) -> Numbers:
         return spaced_timesteps(self._options, steps).round().astype(np.int64)
 
-    def _layout_at(self, timesteps: np.ndarray) -> np.ndarray:
+    def _layout_at(self, timesteps: Numbers) -> Numbers:
         return timesteps.astype(np.int64)
 
-    def previous_timestep(self, timestep: Timestep) -> np.integer:
+    def previous_timestep(self, timestep: Timestep) -> np.int64:
         """The timestep that a step from this one goes to: the next of the run, or one less before there is a run.
 
         After the run's last it is -1.
@@ -45,7 +45,7 @@ class VariancePreserving(Scheduler):
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
         return self._clip(self.schedule.original(model_output, sample, *self._alpha_sigma(timestep)))
 
-    def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | np.ndarray) -> Array:
+    def get_velocity(self, sample: Array, noise: Array, timesteps: Sequence[float] | Numbers) -> Array:
         """v = √ᾱ ε - √(1-ᾱ) x₀ (Salimans & Ho 2022, appendix D), what a v-prediction model is trained on."""
         check_alike(sample=sample, noise=noise)
         alpha, sigma = coefficients([self._alpha_sigma(timestep) for timestep in np.atleast_1d(timesteps)], sample)

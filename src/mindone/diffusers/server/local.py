@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ..engines import Array
     from ..jobs.pictures import Pictures
     from ..pipelines.components import Component
-    from ..pipelines.denoising import StepCallback
     from ..pipelines.published import PublishedPipeline as Pipeline
+    from ..pipelines.run import StepCallback
 
 logger = logging.get_logger(__name__)
 

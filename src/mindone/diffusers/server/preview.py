@@ -57,7 +57,8 @@ def apply_affine(weights: NDArray[np.float64], latents: NDArray[np.float32]) -> 
     ``weights`` is (channels + 1, 3); its last row is added.
     """
     pixels = latents.transpose(0, 2, 3, 1) @ weights[:-1] + weights[-1]
-    return np.clip(pixels, 0.0, 1.0).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(pixels, 0.0, 1.0).astype(np.float32)
+    return clipped
 
 
 def fit_affine(latents: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -66,7 +67,8 @@ def fit_affine(latents: NDArray[np.float32], images: NDArray[np.float32]) -> NDA
     factor = images.shape[1] // rows
     pooled = images.reshape(batch, rows, factor, columns, factor, 3).mean((2, 4)).reshape(-1, 3)
     flat = latents.transpose(0, 2, 3, 1).reshape(-1, channels)
-    return np.linalg.lstsq(np.c_[flat, np.ones(len(flat))], pooled, rcond=None)[0]
+    weights: NDArray[np.float64] = np.linalg.lstsq(np.c_[flat, np.ones(len(flat))], pooled, rcond=None)[0]
+    return weights
 
 
 _maps: WeakKeyDictionary[object, NDArray[np.float64]] = WeakKeyDictionary()

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..acceleration.guidance_cache import GuidanceCacheConfig
 from ..acceleration.speedup import CACHES, Cache, RunFacts
-from ..jobs.profile import Precision, Settings
+from ..jobs.job import Precision
+from ..jobs.profile import Settings
 
 STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25, 28, 31, 34, 37, 40)
 """With an interval of n those are best that leave 1 when divided by n: then the last step is a whole one."""

@@ -11,7 +11,8 @@ import numpy as np
 from ..acceleration.calibration import REFERENCE_STEPS
 from ..acceleration.int8.quantize import computes_in_int8
 from ..engines.precision import computes_in
-from ..jobs.profile import Precision, Profile, Settings
+from ..jobs.job import Precision
+from ..jobs.profile import Profile, Settings
 from ..jobs.wear import fingerprint
 from ..loading.int8 import QUANTIZATION
 from ..models.base import Model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from ..acceleration.speedup import CACHES
-from ..jobs.profile import Precision
+from ..jobs.job import Precision
 from .candidates import Candidate, Space
 
 

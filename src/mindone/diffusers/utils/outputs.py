@@ -60,4 +60,4 @@ class BaseOutput(OrderedDict[str, Value]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError(f"the entries of {type(self).__name__} are fixed; dict(output) makes a dictionary to change")
 
-    __delitem__ = pop = popitem = setdefault = update = clear = move_to_end = _refuse  # type: ignore[assignment]
+    __delitem__ = pop = popitem = setdefault = update = clear = move_to_end = _refuse

@@ -55,6 +55,6 @@ def _is_turned(picture: Image.Image, content: bytes) -> bool:
     if picture.format == "PNG":
         return b"eXIf" in content
     try:
-        return picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return bool(picture.getexif().get(ExifTags.Base.Orientation, 1) != 1)
     except Exception:  # what Pillow raises for broken EXIF data is not to be listed; it is not turned then
         return False

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 PEAK = 255
@@ -21,7 +22,7 @@ class Quality:
     """The largest difference of a channel of a pixel, of 255."""
 
 
-def compare(images: np.ndarray, baseline: np.ndarray) -> Quality:
+def compare(images: NDArray[np.uint8], baseline: NDArray[np.uint8]) -> Quality:
     """Compare uint8 images (images, height, width, 3) with the baseline's, with scikit-image's metrics.
 
     Raises:

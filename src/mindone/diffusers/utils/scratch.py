@@ -2,8 +2,12 @@
 
 import mmap
 import tempfile
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T", bound=np.generic)
 
 
 class Scratch:
@@ -12,7 +16,7 @@ class Scratch:
     def __init__(self) -> None:
         self._maps: list[mmap.mmap] = []
 
-    def keep(self, array: np.ndarray) -> np.ndarray:
+    def keep(self, array: NDArray[T]) -> NDArray[T]:
         """The array, read-only, from a file that goes when nobody holds it; itself where no file can be written."""
         array = np.ascontiguousarray(array)
         try:

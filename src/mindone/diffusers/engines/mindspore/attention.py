@@ -9,7 +9,7 @@ from mindspore import ops
 
 from ..base import Array, FlashAttention
 from . import device
-from .device import cast, compute_type, float32_on_cpu
+from .device import cast, compute_type, constant, float32_on_cpu
 from .slices import concat, part, zero_padded
 
 FLASH_HEAD_SIZES = (64, 80, 96, 120, 128, 256)
@@ -98,12 +98,12 @@ def _part_of_bias(bias: Array, heads: int, group: int, end: int, first: int, las
     return cast(some if queries == 1 else part(some, 1, first, last), ms.float32)
 
 
-@ops.constexpr
+@constant
 def _indices(values: tuple[int, ...]) -> ms.Tensor:
     return ms.Tensor(np.array(values, np.int32))
 
 
-@ops.constexpr
+@constant
 def _later_keys_hidden(first: int, last: int, keys: int) -> ms.Tensor:
     """What is added to the scores of queries ``first`` to ``last``: the lowest number where the key comes later."""
     later = np.arange(keys)[None, :] > np.arange(first, last)[:, None]

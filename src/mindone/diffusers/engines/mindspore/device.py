@@ -1,12 +1,24 @@
 """The device that MindSpore computes on, and the one rule of what it computes in there."""
 
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import mindspore as ms
 from mindspore import ops
 
 from ..base import Array
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-@ops.constexpr
+
+def constant(function: Callable[P, R]) -> Callable[P, R]:
+    """``ops.constexpr``: what the graph compiler takes for a constant of the graph."""
+    made: Callable[P, R] = ops.constexpr(function)
+    return made
+
+
+@constant
 def on_ascend() -> bool:
     """Whether networks run on an Ascend device; a constant to the graph compiler."""
     return bool(ms.get_context("device_target") == "Ascend")

@@ -24,7 +24,7 @@ from ..frequencies import lowest_waves, rotary_frequencies, timestep_frequencies
 from . import attention as _attention
 from . import convolution, device
 from . import slices as _slices
-from .device import cast, compute_type, float32_on_cpu
+from .device import cast, compute_type, constant, float32_on_cpu
 from .slices import part
 
 # ---- layers ----------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def timestep_embedding(
     return concat(parts, -1)
 
 
-@ops.constexpr
+@constant
 def _frequencies(channels: int, downscale_freq_shift: float, max_period: float) -> ms.Tensor:
     return ms.Tensor(timestep_frequencies(channels, downscale_freq_shift, max_period))
 
@@ -150,7 +150,7 @@ def rotary_table(positions: Array, sizes: tuple[int, ...], theta: float) -> tupl
     return ops.cos(angles), ops.sin(angles)
 
 
-@ops.constexpr
+@constant
 def _rotary_frequencies(sizes: tuple[int, ...], theta: float) -> ms.Tensor:
     return ms.Tensor(rotary_frequencies(sizes, theta).astype(np.float32))
 
@@ -222,7 +222,7 @@ def slice_axis(x: Array, axis: int, begin: int, end: int, step: int = 1) -> Arra
     return ops.gather(x, _every(begin, end, step), axis)
 
 
-@ops.constexpr
+@constant
 def _every(begin: int, end: int, step: int) -> ms.Tensor:
     return ms.Tensor(np.arange(begin, end, step, dtype=np.int32))
 
@@ -237,7 +237,7 @@ def token_at_first(x: Array, ids: Array, token: int | None) -> Array:
     return ops.reshape(y, (x.shape[0], x.shape[2]))
 
 
-@ops.constexpr
+@constant
 def _countdown(count: int) -> ms.Tensor:
     return ms.Tensor(np.arange(count - 1, -1, -1, dtype=np.float32))
 
@@ -251,7 +251,7 @@ def add_lowest_frequencies(x: Array, factor: float) -> Array:
     return x + ops.reshape(low, x.shape)
 
 
-@ops.constexpr
+@constant
 def _waves(height: int, width: int) -> ms.Tensor:
     return ms.Tensor(lowest_waves(height, width))
 
@@ -278,7 +278,7 @@ def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:
     return ops.gather(y, _nearest(height, size[0]), 2)
 
 
-@ops.constexpr
+@constant
 def _nearest(size: int, new_size: int) -> ms.Tensor:
     """The index of the neighbour that each of ``new_size`` points takes its value from: ⌊i · size / new_size⌋."""
     return ms.Tensor((np.arange(new_size) * size // new_size).astype(np.int32))

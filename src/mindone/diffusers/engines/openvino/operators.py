@@ -159,11 +159,14 @@ class Operators(Recorder):
         # Computed outside the graph, as the angles of `timestep_embedding` are.
         frequencies = rotary_frequencies(sizes, theta)
 
-        def table(function: np.ufunc) -> Node:
-            compute = lambda values: function(values @ frequencies).astype(np.float32)  # noqa: E731
-            return self.host_input(positions, [positions.shape[0], frequencies.shape[1]], compute)
+        def cosines(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.asarray(np.cos(values @ frequencies), np.float32)
 
-        return table(np.cos), table(np.sin)
+        def sines(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.asarray(np.sin(values @ frequencies), np.float32)
+
+        shape = [positions.shape[0], frequencies.shape[1]]
+        return self.host_input(positions, shape, cosines), self.host_input(positions, shape, sines)
 
     def timestep_embedding(
         self,
@@ -180,7 +183,7 @@ class Operators(Recorder):
             angles = values[..., None] * frequencies
             parts = [np.cos(angles), np.sin(angles)] if flip_sin_to_cos else [np.sin(angles), np.cos(angles)]
             padding = [np.zeros((*values.shape, 1))] if channels % 2 else []
-            return np.concatenate([*parts, *padding], axis=-1).astype(np.float32)
+            return np.asarray(np.concatenate([*parts, *padding], axis=-1), np.float32)
 
         return self.host_input(values, [*values.shape, channels], embed)
 

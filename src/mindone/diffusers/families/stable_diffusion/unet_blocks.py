@@ -1,6 +1,7 @@
 """What a UNet is built of: stages of residual blocks, each followed by a transformer where the stage reads the text."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Protocol, TypeVar
 
 from mindspore import nn
@@ -112,7 +113,7 @@ class MidBlock(nn.Cell):
         super().__init__()
         depth = depths[0] if isinstance(depths, tuple) else depths
         self.attentions = None if depth is None else nn.CellList([Transformer(c, channels, depth, heads)])
-        make = lambda: ResnetBlock(channels, channels, c.norm_num_groups, c.norm_eps, c.act_fn, time)  # noqa: E731
+        make = partial(ResnetBlock, channels, channels, c.norm_num_groups, c.norm_eps, c.act_fn, time)
         self.resnets = nn.CellList([make() for _ in range(1 if depth is None else 2)])
 
     def construct(self, x: Array, time: Array, context: Array) -> Array:
@@ -178,7 +179,7 @@ class SelfAttention(Attention):
     ``size`` is (height, width): nothing here needs it, but what takes this cell's place may (token downsampling).
     """
 
-    def construct(self, x: Array, size: tuple[int, int]) -> Array:  # type: ignore[override]
+    def construct(self, x: Array, size: tuple[int, int]) -> Array:
         return super().construct(x, x)
 
 

@@ -8,7 +8,8 @@ import functools
 import gzip
 from pathlib import Path
 
-from ..tokenizer import WORD_END, CLIPTokenizer
+from ..tokenizer import CLIPTokenizer
+from ..tokenizer_files import WORD_END
 
 SIZE = 49_408
 """Tokens of the vocabulary, start and end included."""
