@@ -183,11 +183,12 @@ def targets() -> dict[str, Target]:
     from lora_cases import kohya, layers, networks
     from mindone.diffusers import CLIPTokenizer
     from mindone.diffusers.adapters.ip_adapter_files import open_ip_adapter
-    from mindone.diffusers.adapters.lora_files import open_lora
+    from mindone.diffusers.adapters.lora_files import LoraFile
     from mindone.diffusers.adapters.textual_inversion_files import open_textual_inversion
     from mindone.diffusers.batch.rows import read_rows
     from mindone.diffusers.families.convert import folder_to_file
     from mindone.diffusers.families.registry import layouts
+    from mindone.diffusers.families.stable_diffusion.adapters import LORA, text_attentions
     from mindone.diffusers.jobs.infotext import parse_infotext
     from mindone.diffusers.jobs.png import read_infotext, read_parameters
     from mindone.diffusers.jobs.profile import load_profile
@@ -239,11 +240,11 @@ def targets() -> dict[str, Target]:
     files = {
         "safetensors": Target(".safetensors", [_safetensors(lora)], lambda path: dict(SafetensorsFile(path))),
         "single-file": Target(".safetensors", [_small(whole)], lambda path: open_single_file(path, layouts())),
-        "lora": Target(".safetensors", [_safetensors(lora)], lambda path: open_lora(path, shapes)),
+        "lora": Target(".safetensors", [_safetensors(lora)], lambda path: LoraFile.open(path, LORA).layers(shapes)),
         "ip-adapter": Target(
             ".safetensors",
             [_safetensors(ip_adapter(shapes["unet"], kind)) for kind in ("plain", "plus")],
-            lambda path: open_ip_adapter(path, shapes["unet"]),
+            lambda path: open_ip_adapter(path, shapes["unet"], text_attentions(shapes["unet"])),
         ),
         "textual-inversion": Target(
             ".safetensors", [_safetensors(words)], lambda path: open_textual_inversion(path, {"text_encoder": 16})

@@ -8,7 +8,7 @@ import numpy as np
 from checkpoints import SAFETY_CHECKER, random_weights, write_model
 from lora_cases import networks
 from mindone.diffusers import CLIPVisionModelWithProjection
-from mindone.diffusers.adapters.ip_adapter_files import text_attentions
+from mindone.diffusers.families.stable_diffusion.adapters import text_attentions
 from mindone.diffusers.loading.safetensors import save_file
 from tiny_pipelines import checkpoint
 

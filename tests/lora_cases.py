@@ -6,6 +6,8 @@ import numpy as np
 
 from checkpoints import TEXTS, UNETS, random_weights, shapes_of
 from mindone.diffusers import CLIPTextModel, CLIPTextModelWithProjection, UNet2DConditionModel
+from mindone.diffusers.adapters.lora_files import LoraFile
+from mindone.diffusers.families.stable_diffusion.adapters import LORA
 from mindone.diffusers.families.stable_diffusion.original_unet import unet_numbering
 from mindone.diffusers.loading.safetensors import StoredTensor
 
@@ -67,3 +69,13 @@ def kohya(
 def stored(tensors: dict[str, np.ndarray]) -> dict[str, StoredTensor]:
     """The same as a file has them."""
     return {name: StoredTensor.from_numpy(tensor) for name, tensor in tensors.items()}
+
+
+def read_lora(tensors, shapes, metadata=None):
+    """Take a LoRA's tensors apart for the networks with these shapes."""
+    return LoraFile(tensors, LORA, metadata).layers(shapes)
+
+
+def open_lora(path, shapes):
+    """The same of a file."""
+    return LoraFile.open(path, LORA).layers(shapes)

@@ -5,10 +5,10 @@ import pytest
 
 from adapter_cases import CLIP_WIDTH, ip_adapter
 from lora_cases import networks, stored
-from mindone.diffusers.adapters.block_weights import expand_block_weights
-from mindone.diffusers.adapters.ip_adapter_files import open_ip_adapter, read_ip_adapter, text_attentions
+from mindone.diffusers.adapters.ip_adapter_files import open_ip_adapter, read_ip_adapter
 from mindone.diffusers.adapters.textual_inversion import tokens_of
 from mindone.diffusers.adapters.textual_inversion_files import open_textual_inversion, read_textual_inversion
+from mindone.diffusers.families.stable_diffusion.adapters import by_block, text_attentions
 from mindone.diffusers.loading.safetensors import save_file
 
 ONE = {"text_encoder": 768}
@@ -72,7 +72,7 @@ def test_other_textual_inversions_are_refused(tensors, message):
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_a_plain_ip_adapter_is_taken_apart(family):
     unet = networks(family)["unet"]
-    read = read_ip_adapter(stored(ip_adapter(unet, "plain")), unet)
+    read = read_ip_adapter(stored(ip_adapter(unet, "plain")), unet, text_attentions(unet))
     width = unet[f"{text_attentions(unet)[0]}.to_k.weight"][1]
     assert (read.kind, read.tokens) == ("plain", 4)
     assert read.config == {"image_embed_dim": CLIP_WIDTH, "cross_attention_dim": width, "num_image_text_embeds": 4}
@@ -90,7 +90,7 @@ def test_attentions_are_numbered_down_then_up_then_middle():
 
 def test_a_resamplers_config_is_read_off_its_shapes():
     unet = networks("sd1")["unet"]
-    read = read_ip_adapter(stored(ip_adapter(unet, "plus")), unet)
+    read = read_ip_adapter(stored(ip_adapter(unet, "plus")), unet, text_attentions(unet))
     expected = {
         "embed_dims": CLIP_WIDTH,
         "output_dims": 16,
@@ -113,7 +113,7 @@ def test_a_resamplers_config_is_read_off_its_shapes():
         ("image_proj.perceiver_resampler.proj_in.weight", "is IP-Adapter FaceID Plus"),
         (
             "ip_adapter.999.to_k_ip.weight",
-            r"is for another UNet: it has 13 keys and values for 12 here.*r.999",
+            r"is for another network: it has 13 keys and values for 12 here.*r.999",
         ),
     ],
 )
@@ -121,7 +121,7 @@ def test_ip_adapters_that_are_not_here_are_named(name, message):
     unet = networks("sd1")["unet"]
     tensors = ip_adapter(unet, "plain") | {name: np.zeros((2, 2), np.float32)}
     with pytest.raises(ValueError, match=message):
-        read_ip_adapter(stored(tensors), unet)
+        read_ip_adapter(stored(tensors), unet, text_attentions(unet))
 
 
 @pytest.mark.parametrize("name", ["image_proj.norm.bias", "ip_adapter.1.to_k_ip.weight"])
@@ -130,24 +130,24 @@ def test_an_ip_adapter_with_a_value_that_is_no_number_is_refused_with_its_tensor
     tensors = ip_adapter(unet, "plain")
     tensors[name] = np.full_like(tensors[name], np.nan)
     with pytest.raises(ValueError, match=f"^the IP-Adapter: the weight {name} has values that are NaN or infinite"):
-        read_ip_adapter(stored(tensors), unet)
+        read_ip_adapter(stored(tensors), unet, text_attentions(unet))
 
 
 def test_an_ip_adapter_for_another_unet_and_a_file_of_something_else_are_refused(tmp_path):
     tensors = stored(ip_adapter(networks("sd1")["unet"], "plain"))
-    with pytest.raises(ValueError, match="is for another UNet"):
-        read_ip_adapter(tensors, networks("sdxl")["unet"])
+    with pytest.raises(ValueError, match="is for another network"):
+        read_ip_adapter(tensors, networks("sdxl")["unet"], text_attentions(networks("sdxl")["unet"]))
     wide = {name: tuple(2 * size for size in shape) for name, shape in networks("sd1")["unet"].items()}
     with pytest.raises(ValueError, match=r"'ip_adapter.1.to_k_ip.weight' is 8×16, down_blocks.* takes 16×32"):
-        read_ip_adapter(tensors, wide)
+        read_ip_adapter(tensors, wide, text_attentions(wide))
     with pytest.raises(ValueError, match=r"is no IP-Adapter: it lacks image_proj\.… or ip_adapter\.…, and has 'a'"):
-        read_ip_adapter(stored({"a": np.zeros(1, np.float32)}), wide)
+        read_ip_adapter(stored({"a": np.zeros(1, np.float32)}), wide, text_attentions(wide))
     with pytest.raises(ValueError, match="is a pickle file"):
-        open_ip_adapter(tmp_path / "ip-adapter_sd15.bin", wide)
+        open_ip_adapter(tmp_path / "ip-adapter_sd15.bin", wide, text_attentions(wide))
 
 
 def test_blocks_that_an_image_is_not_told_to_speak_to_stay_silent():
     names = networks("sdxl")["unet"]
-    weights = expand_block_weights({"up": {"block_0": [0.0, 1.0, 0.0]}}, names, default=0.0)
+    weights = by_block({"up": {"block_0": [0.0, 1.0, 0.0]}}, names, default=0.0)
     loud = {name for name in text_attentions(names) if weights[f"{name}.to_k.weight"] == 1.0}
     assert loud == {name for name in text_attentions(names) if name.startswith("up_blocks.0.attentions.1.")}

@@ -14,6 +14,7 @@ from mindone.diffusers.adapters.ip_adapter import NetworkIPAdapters
 from mindone.diffusers.adapters.ip_adapter_files import read_ip_adapter
 from mindone.diffusers.adapters.lora_configs import METADATA, configs_of_folder
 from mindone.diffusers.adapters.lora_files import LoraFile
+from mindone.diffusers.families.stable_diffusion.adapters import LORA, text_attentions
 from mindone.diffusers.loading.safetensors import StoredTensor
 from tiny_pipelines import checkpoint, images_of, load
 
@@ -94,7 +95,7 @@ def test_whatever_a_config_says_it_is_read_or_refused(tmp_path_factory, options,
     path = tmp_path_factory.mktemp("peft") / "adapter_config.json"
     path.write_text(json.dumps(options) if nested < 3 else text)
     try:
-        configs_of_folder(path, list(tensors))
+        configs_of_folder(path, list(tensors), LORA)
     except ValueError as error:
         assert "\n" not in str(error)
 
@@ -110,7 +111,7 @@ def test_an_ip_adapter_with_a_broken_tensor_is_read_or_refused(kind, data):
         if broken is not None:
             tensors[data.draw(st.sampled_from([name, name + ".x", "image_proj.layers.99.0.to_kv.weight"]))] = broken
     try:
-        read = read_ip_adapter(tensors, networks("sd1")["unet"])
+        read = read_ip_adapter(tensors, networks("sd1")["unet"], text_attentions(networks("sd1")["unet"]))
         UNET.put_on.of(NetworkIPAdapters).load([read])
     except ValueError as error:
         assert "\n" not in str(error)

@@ -7,6 +7,7 @@ from adapter_cases import ip_adapter
 from checkpoints import UNETS
 from lora_cases import networks, stored
 from mindone.diffusers.adapters.ip_adapter_files import read_ip_adapter
+from mindone.diffusers.families.stable_diffusion.adapters import text_attentions
 
 pytestmark = pytest.mark.oracle
 
@@ -19,7 +20,7 @@ diffusers = pytest.importorskip("diffusers")
 def test_ip_adapters_are_read_as_the_reference_reads_them(family, kind):
     unet = networks(family)["unet"]
     tensors = ip_adapter(unet, kind)
-    ours = read_ip_adapter(stored(tensors), unet)
+    ours = read_ip_adapter(stored(tensors), unet, text_attentions(unet))
 
     state = {"image_proj": {}, "ip_adapter": {}}
     for name, tensor in tensors.items():

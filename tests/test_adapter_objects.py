@@ -10,6 +10,7 @@ from mindone.diffusers import StableDiffusionPipeline, StableDiffusionXLInpaintP
 from mindone.diffusers.adapters.image_prompts import IPAdapters
 from mindone.diffusers.adapters.loras import Loras
 from mindone.diffusers.adapters.words import Words
+from mindone.diffusers.families.stable_diffusion.adapters import LORA as NAMES
 from tiny_pipelines import checkpoint, images_of, load
 
 LORA = {"unet": layers("sd1", "unet", ("to_q",))}
@@ -53,12 +54,12 @@ def test_loras_follow_a_network_that_is_replaced():
     taken = pipe.unet
     pipe.unet = UNet2DConditionModel.from_pretrained(checkpoint("sd1"), subfolder="unet")
     assert pipe.loras.get_active() == []
-    assert Loras({"unet": taken}, Words({})).get_active() == ["one"]
+    assert Loras({"unet": taken}, NAMES, Words({})).get_active() == ["one"]
 
 
 def test_a_network_alone_loads_and_unloads_loras_without_a_pipeline_or_words():
     unet = UNet2DConditionModel.from_pretrained(checkpoint("sd1"), subfolder="unet")
-    loras = Loras({"unet": unet}, Words({}))
+    loras = Loras({"unet": unet}, NAMES, Words({}))
     loras.load(kohya("sd1", LORA), adapter_name="one")
     assert unet.active_adapters() == ["one"]
     loras.unload()

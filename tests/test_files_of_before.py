@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lora_cases import pair
+from lora_cases import open_lora, pair
 from mindone.diffusers import DiffusionPipeline, UNet2DConditionModel
-from mindone.diffusers.adapters.lora_files import open_lora
 from mindone.diffusers.batch.combinations import file_name, identity
 from mindone.diffusers.batch.manifest import Manifest
 from mindone.diffusers.batch.outputs import open_output

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from lora_cases import RANK, kohya, layers, networks, original_layer, pair, stored
-from mindone.diffusers.adapters.block_weights import component_weight, expand_block_weights
+from lora_cases import RANK, kohya, layers, networks, open_lora, original_layer, pair, read_lora, stored
 from mindone.diffusers.adapters.lora_configs import METADATA, PEFT_CONFIG, PEFT_FILE
-from mindone.diffusers.adapters.lora_files import open_lora, read_lora
+from mindone.diffusers.adapters.loras import component_weight
+from mindone.diffusers.families.stable_diffusion.adapters import LORA, by_block
 from mindone.diffusers.loading.safetensors import StoredTensor, save_file
 
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -308,10 +308,9 @@ def test_the_original_numbering_is_the_published_one():
     assert original_layer("sdxl", "up_blocks.0.upsamplers.0.conv") == "output_blocks.2.2.conv"
 
 
-def test_one_number_holds_for_every_parameter():
+def test_blocks_without_a_number_have_the_weight_1():
     names = networks("sd1")["unet"]
-    assert set(expand_block_weights(0.5, names).values()) == {0.5}
-    assert expand_block_weights({}, names) == dict.fromkeys(names, 1.0)
+    assert by_block({}, names) == dict.fromkeys(names, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -325,17 +324,19 @@ def test_one_number_holds_for_every_parameter():
 )
 def test_block_weights_for_what_is_not_there_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
-        expand_block_weights(weights, networks("sd1")["unet"])
+        by_block(weights, networks("sd1")["unet"])
 
 
 def test_each_component_takes_its_share_of_the_weights():
-    assert component_weight(0.3, "text_encoder") == 0.3
+    assert component_weight(0.3, "text_encoder", LORA) == 0.3
     weights = {"unet": {"down": 0.2}, "text_encoder": 0.5}
-    assert component_weight(weights, "unet") == {"down": 0.2}
-    assert component_weight(weights, "text_encoder") == 0.5
-    assert component_weight(weights, "text_encoder_2") == 1.0
+    assert component_weight(weights, "unet", LORA) == component_weight({"down": 0.2}, "unet", LORA) == {"down": 0.2}
+    assert component_weight(weights, "text_encoder", LORA) == 0.5
+    assert component_weight(weights, "text_encoder_2", LORA) == 1.0
     with pytest.raises(ValueError, match=r"must be a number or a dict of blocks, got 'much' for unet"):
-        component_weight({"unet": "much"}, "unet")
+        component_weight({"unet": "much"}, "unet", LORA)
+    with pytest.raises(ValueError, match=r"must be a number, got {'down': 1.0} for text_encoder"):
+        component_weight({"text_encoder": {"down": 1.0}}, "text_encoder", LORA)
 
 
 @pytest.mark.parametrize("part", ["lora_B.weight", "diff", "diff_b"])

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from checkpoints import UNETS
-from lora_cases import kohya, layers, networks, stored
-from mindone.diffusers.adapters.block_weights import expand_block_weights
-from mindone.diffusers.adapters.lora_files import read_lora
+from lora_cases import kohya, layers, networks, read_lora, stored
+from mindone.diffusers.families.stable_diffusion.adapters import by_block
 
 pytestmark = pytest.mark.oracle
 
@@ -102,5 +101,5 @@ def test_block_weights_spread_as_the_reference_spreads_them(family, weights, mon
     stand_in = types.SimpleNamespace(named_modules=modules.items)
     peft_utils.set_weights_and_activate_adapters(stand_in, ["one"], [expanded])
 
-    ours = expand_block_weights(weights, networks(family)["unet"])
+    ours = by_block(weights, networks(family)["unet"])
     assert {module: layer.scale for module, layer in modules.items()} == {m: ours[f"{m}.weight"] for m in modules}

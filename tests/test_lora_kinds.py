@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from lora_cases import kohya, layers, networks, stored
-from mindone.diffusers.adapters.lora_files import read_lora
+from lora_cases import kohya, layers, networks, read_lora, stored
 from mindone.diffusers.engines.binding import InMemory, bind
 from tiny_pipelines import checkpoint, images_of, load
 

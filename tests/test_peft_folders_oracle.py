@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from checkpoints import UNETS, random_weights
-from lora_cases import networks
-from mindone.diffusers.adapters.lora_files import open_lora
+from lora_cases import networks, open_lora
 
 pytestmark = pytest.mark.oracle
 

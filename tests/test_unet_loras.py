@@ -61,7 +61,7 @@ def test_adapters_of_a_unet_are_weighed_switched_fused_and_deleted():
 
 def test_mistakes_with_a_unets_adapters_are_named(tmp_path):
     unet = UNet2DConditionModel.from_pretrained(checkpoint("sd1"), subfolder="unet")
-    with pytest.raises(ValueError, match=r"has nothing for a UNet; pipe\.load_lora_weights loads it"):
+    with pytest.raises(ValueError, match=r"has nothing for the unet; pipe\.load_lora_weights loads it"):
         unet.load_lora_adapter(kohya("sd1", {"text_encoder": [TEXTS[0][1]]}))
     with pytest.raises(ValueError, match="prefix must be 'unet' or None, got 'transformer'"):
         unet.load_lora_adapter(kohya("sd1", {"unet": QUERIES}), prefix="transformer")

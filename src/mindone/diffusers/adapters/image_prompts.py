@@ -1,6 +1,7 @@
 """Pictures that a network attends to beside the text, as ``pipe.image_prompts`` offers them (Ye et al. 2023).
 
-`adapters.ip_adapter` puts the IP-Adapters on a UNet; here they are loaded and weighed, and pictures become embeddings.
+`adapters.ip_adapter` puts the IP-Adapters on a network; here they are loaded and weighed, and pictures become
+embeddings.
 """
 
 import os
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..engines import Array, Engine
+from ..families.adapters import ImagePromptNames, Shapes
 from ..loading.clip_image_processor import CLIPImageProcessor, pixel_values_of
 from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor
@@ -20,16 +22,16 @@ from ..models.base import Model
 from ..models.clip_vision import CLIPVisionModelWithProjection
 from ..utils import logging
 from ..utils.types import Value
-from .block_weights import BlockWeights
 from .ip_adapter import NetworkIPAdapters
 from .ip_adapter_files import IPAdapter, open_ip_adapter, read_ip_adapter
-from .lora_names import Shapes
 
 logger = logging.get_logger(__name__)
 
 Tensors: TypeAlias = Mapping[str, Mapping[str, NDArray[np.generic]]]
 """``{"image_proj": {…}, "ip_adapter": {…}}``."""
 FileOrTensors: TypeAlias = str | os.PathLike[str] | Tensors
+Scale: TypeAlias = float | Mapping[str, object]
+"""A number, or numbers by block in the published form."""
 ImagePrompts: TypeAlias = Image.Image | Sequence[Image.Image | Sequence[Image.Image]] | None
 """A picture, or a list with one for each IP-Adapter, or with a list of several for each."""
 ImageEmbeds: TypeAlias = Sequence[Array] | None
@@ -38,10 +40,11 @@ vectors, channels) for plus; under guidance two rows, the first for the negative
 
 
 class IPAdapters:
-    """The IP-Adapters of a UNet, and what makes embeddings of their pictures.
+    """The IP-Adapters of a denoiser, and what makes embeddings of their pictures.
 
     Args:
-        unet: the network that they are put on.
+        network: what they are put on.
+        names: the family's.
         engine: who runs the image encoder.
         image_encoder: makes vectors of pixel values; None: there is none yet.
         feature_extractor: makes pixel values of pictures, a `CLIPImageProcessor` or the like; None: there is none yet.
@@ -51,14 +54,15 @@ class IPAdapters:
 
     def __init__(
         self,
-        unet: Model,
+        network: Model,
+        names: ImagePromptNames,
         engine: Engine,
         image_encoder: Value,
         feature_extractor: Value,
         keep: Callable[[str, object], None],
         shares_extractor: bool,
     ):
-        self._unet, self._engine = unet, engine
+        self._network, self._names, self._engine = network, names, engine
         self._encoder, self._extractor = image_encoder, feature_extractor
         self._keep, self._shares_extractor = keep, shares_extractor
 
@@ -69,7 +73,7 @@ class IPAdapters:
 
     @property
     def _on(self) -> NetworkIPAdapters:
-        return self._unet.put_on.of(NetworkIPAdapters)
+        return self._network.put_on.of(NetworkIPAdapters)
 
     def load(
         self,
@@ -84,7 +88,7 @@ class IPAdapters:
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> None:
-        """Let the UNet attend to pictures with an adapter, or with several (lists), instead of those loaded before.
+        """Let the denoiser attend to pictures with an adapter, or with several (lists), instead of those loaded before.
 
         Each has the scale 1. A pipeline without an ``image_encoder`` also gets that, and what prepares pictures for it.
 
@@ -98,28 +102,29 @@ class IPAdapters:
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:
-            ValueError: no IP-Adapter, one of another kind or for another UNet, or the image encoder of another one.
+            ValueError: no IP-Adapter, one of another kind or for another network, or the image encoder of another one.
             FileNotFoundError: no such file or folder.
         """
         where = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
         sources = _one_each(path_or_id_or_dict, subfolder, weight_name)
-        shapes = self._unet.published_shapes()
-        read = [_read(*source, shapes, where) for source in sources]
+        shapes = self._network.published_shapes()
+        attentions = self._names.attentions(shapes)
+        read = [_read(*source, shapes, attentions, where) for source in sources]
         encoder = self._encoder
         if encoder is None and image_encoder_folder is not None:
-            encoder = _load_encoder(*sources[0][:2], image_encoder_folder, self._unet.dtype, where)
+            encoder = _load_encoder(*sources[0][:2], image_encoder_folder, self._network.dtype, where)
         if encoder is None:
             logger.warning("there is no image encoder: pass ip_adapter_image_embeds, not ip_adapter_image")
         else:
             check_encoder(encoder, read)
-        self._on.load(read)
+        self._on.load(read, attentions)
         extractor = self._extractor
         if extractor is None and encoder is not None:
             size = encoder.config["image_size"]
             extractor = CLIPImageProcessor(size=size, crop_size=size)
         self._replace(encoder, extractor)
 
-    def set_scale(self, scale: BlockWeights | Sequence[BlockWeights]) -> None:
+    def set_scale(self, scale: Scale | Sequence[Scale]) -> None:
         """How much the pictures count from now on; nothing is compiled again.
 
         Args:
@@ -133,16 +138,23 @@ class IPAdapters:
         if not count:
             raise ValueError("no IP-Adapter is loaded whose scale could be set; call load_ip_adapter first")
         several = isinstance(scale, (list, tuple))
-        scales: list[BlockWeights] = list(scale) if several else [scale] * count  # type: ignore
+        scales: list[Scale] = list(scale) if several else [scale] * count  # type: ignore
         if len(scales) != count:
             raise ValueError(f"scale must be a list with one for each of {count} IP-Adapters, got {len(scales)}")
         for each in scales:
             if isinstance(each, bool) or not isinstance(each, (int, float, Mapping)):
                 raise ValueError(f"an IP-Adapter's scale must be a number or a dict of blocks, got {each!r}")
-        self._on.set_scales(scales)
+        shapes = self._network.published_shapes()
+        layers = self._names.attentions(shapes)
+        by_layer = [
+            self._names.by_block(each, shapes, 0.0) if isinstance(each, Mapping) else dict.fromkeys(shapes, each)
+            for each in scales
+        ]
+        rows = [[weights[f"{layer}.to_k.weight"] for layer in layers] for weights in by_layer]
+        self._on.scales = np.array(rows, np.float32)
 
     def unload(self) -> None:
-        """Take all adapters off the UNet, and the image encoder out of the pipeline.
+        """Take all adapters off, and the image encoder out of the pipeline.
 
         What prepares pictures goes too, unless the pipeline is of a kind that has a safety checker, which needs it.
         """
@@ -220,16 +232,22 @@ def _one_each(
 
 
 def _read(
-    source: FileOrTensors, subfolder: str | None, name: str | None, unet: Shapes, where: Mapping[str, Value]
+    source: FileOrTensors,
+    subfolder: str | None,
+    name: str | None,
+    network: Shapes,
+    attentions: Sequence[str],
+    where: Mapping[str, Value],
 ) -> IPAdapter:
-    """One adapter, checked against the shapes of the UNet."""
+    """One adapter, checked against the shapes of the network."""
     if isinstance(source, Mapping):
         flat = {f"{part}.{name}": x for part, tensors in source.items() for name, x in tensors.items()}
-        return read_ip_adapter({name: StoredTensor.from_numpy(np.asarray(x)) for name, x in flat.items()}, unet)
+        tensors = {name: StoredTensor.from_numpy(np.asarray(x)) for name, x in flat.items()}
+        return read_ip_adapter(tensors, network, attentions)
     file = FileSource(source, **where)
     if name is None and subfolder is not None and not Path(source).is_file():
         raise ValueError(f"weight_name must name the IP-Adapter's file in {subfolder}")
-    return open_ip_adapter(file.file(name if subfolder is None else f"{subfolder}/{name}"), unet)
+    return open_ip_adapter(file.file(name if subfolder is None else f"{subfolder}/{name}"), network, attentions)
 
 
 def _load_encoder(

@@ -1,4 +1,4 @@
-"""The IP-Adapters of a UNet: attention to pictures beside that to the text (Ye et al. 2023, §3.2.2).
+"""The IP-Adapters of a network: attention to pictures beside that to the text (Ye et al. 2023, §3.2.2).
 
 A cell is put around each attention to the text. What it attends to comes with the text: in the place of the text the
 network is given a tuple, ``(text, scales, tokens of the first adapter, of the second, …)``, which goes through it
@@ -21,8 +21,7 @@ from ..models.base import Model
 from ..models.image_projection import ImageProjection, IPAdapterPlusImageProjection
 from ..models.layers import Attention, Linear
 from ..models.wrapping import Wrapper, wrap
-from .block_weights import BlockWeights, expand_block_weights
-from .ip_adapter_files import IPAdapter, text_attentions
+from .ip_adapter_files import IPAdapter
 
 _PROJECTIONS: Mapping[str, type[Model]] = {"plain": ImageProjection, "plus": IPAdapterPlusImageProjection}
 
@@ -68,19 +67,23 @@ class NetworkIPAdapters:
         """How much each adapter counts in each attention to the text, (adapters, attentions)."""
         self._take_off: list[Callable[[], None]] = []
 
-    def load(self, adapters: Sequence[IPAdapter]) -> None:
-        """Put these adapters on, each with the scale 1, in the place of those that were on."""
+    def load(self, adapters: Sequence[IPAdapter], attentions: Sequence[str]) -> None:
+        """Put these adapters on, each with the scale 1, in the place of those that were on.
+
+        Args:
+            adapters: those to put on.
+            attentions: the network's attentions to the text.
+        """
         projections = tuple(_projection(each, self.network.dtype) for each in adapters)  # which may refuse its tensors
         self.unload()
-        layers = self._layers()
-        for number, layer in enumerate(layers):
+        for number, layer in enumerate(attentions):
             keys, values = ([each.attention[f"{layer}.to_{x}_ip.weight"] for each in adapters] for x in "kv")
             self._take_off.append(
                 wrap(self.network, layer, partial(PictureAttention, number=number, keys=keys, values=values))
             )
         self.loaded = tuple(adapters)
         self.projections = projections
-        self.scales = np.ones((len(adapters), len(layers)), np.float32)
+        self.scales = np.ones((len(adapters), len(attentions)), np.float32)
         self.network.graphs.clear()
 
     def unload(self) -> None:
@@ -92,20 +95,6 @@ class NetworkIPAdapters:
         self._take_off.clear()
         self.loaded = self.projections = ()
         self.network.graphs.clear()
-
-    def set_scales(self, scales: Sequence[BlockWeights]) -> None:
-        """How much each adapter counts from now on: a number, or one for each block (`block_weights`), else 0.
-
-        Raises:
-            ValueError: a block that is not there, or another number of them.
-        """
-        shapes, layers = self.network.published_shapes(), self._layers()
-        expanded = [expand_block_weights(scale, shapes, default=0.0) for scale in scales]
-        rows = [[weights[f"{layer}.to_k.weight"] for layer in layers] for weights in expanded]
-        self.scales = np.array(rows, np.float32)
-
-    def _layers(self) -> list[str]:
-        return text_attentions(self.network.published_shapes())
 
 
 def context(text: Array, scales: Array, tokens: Sequence[Array]) -> tuple[Array, ...]:

@@ -1,23 +1,23 @@
 """IP-Adapter files: attention to an image beside the text (Ye et al. 2023).
 
 A file has two parts: ``image_proj`` turns an image's CLIP vectors into a few tokens, and ``ip_adapter`` has keys and
-values for them, numbered 1, 3, 5, … over the attentions to the text in the order down, up, middle. The plain adapter
+values for them, numbered 1, 3, 5, … over the attentions to the text. The plain adapter
 projects one pooled vector with a matrix; *plus* resamples all of the image's vectors (Alayrac et al. 2022, §3.1.1).
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..engines.binding import check_finite
+from ..families.adapters import Shapes
 from ..loading.original.key_map import indices_after
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
 from ..utils.printable import shown
-from .lora_names import Shapes
 
 HEAD_CHANNELS = 64
 """Channels per head of the resampler in every published *plus* adapter."""
@@ -63,26 +63,29 @@ class IPAdapter:
         return self.config["image_embed_dim" if self.kind == "plain" else "embed_dims"]
 
 
-def open_ip_adapter(path: str | os.PathLike[str], unet: Shapes) -> IPAdapter:
+def open_ip_adapter(path: str | os.PathLike[str], network: Shapes, attentions: Sequence[str]) -> IPAdapter:
     """Read an IP-Adapter's ``.safetensors`` file; see `read_ip_adapter`."""
     path = Path(path)
     if path.suffix in PICKLE_SUFFIXES:
         raise ValueError(
             f"{path} is a pickle file, which can run code and is not read; take the adapter's .safetensors file"
         )
-    return read_ip_adapter(SafetensorsFile(path), unet, source=str(path))
+    return read_ip_adapter(SafetensorsFile(path), network, attentions, source=str(path))
 
 
-def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source: str = "the IP-Adapter") -> IPAdapter:
+def read_ip_adapter(
+    tensors: Mapping[str, StoredTensor], network: Shapes, attentions: Sequence[str], *, source: str = "the IP-Adapter"
+) -> IPAdapter:
     """Take an IP-Adapter apart.
 
     Args:
         tensors: the file's.
-        unet: the shapes of the UNet's parameters by name.
+        network: the shapes of the denoiser's parameters by name.
+        attentions: its attentions to the text, in the order in which such files number them.
         source: the file, for messages.
 
     Raises:
-        ValueError: no IP-Adapter, one of a kind that is not here, one for another UNet, or one with values that
+        ValueError: no IP-Adapter, one of a kind that is not here, one for another network, or one with values that
             are NaN or infinite.
     """
     projection = {n.removeprefix(_PROJECTION): t for n, t in tensors.items() if n.startswith(_PROJECTION)}
@@ -93,7 +96,7 @@ def read_ip_adapter(tensors: Mapping[str, StoredTensor], unet: Shapes, *, source
     for mark, kind in _OTHERS:
         if mark in projection:
             raise ValueError(f"{source} is {kind}: it has {_PROJECTION + mark!r}; known are the plain one and plus")
-    attention = _by_layer(numbered, unet, source)
+    attention = _by_layer(numbered, network, attentions, source)
     check_finite(tensors, source)
     if "proj.weight" in projection:
         (width,) = _sizes(projection, "norm.weight", 1, source)
@@ -133,34 +136,24 @@ def _sizes(tensors: Mapping[str, StoredTensor], name: str, axes: int, source: st
     return tensor.shape
 
 
-def text_attentions(unet: Shapes) -> list[str]:
-    """A UNet's attentions to the text in the order that IP-Adapter files number them: down, up, middle."""
-    key = ".attn2.to_k.weight"
-    names = [name.removesuffix(".to_k.weight") for name in unet if name.endswith(key)]
-
-    def place(name: str) -> tuple[int, list[int]]:
-        side = ("down_blocks", "up_blocks", "mid_block").index(name.split(".", 1)[0])
-        return side, [int(part) for part in name.split(".") if part.isdecimal()]
-
-    return sorted(names, key=place)
-
-
-def _by_layer(numbered: Mapping[str, StoredTensor], unet: Shapes, source: str) -> dict[str, StoredTensor]:
+def _by_layer(
+    numbered: Mapping[str, StoredTensor], network: Shapes, attentions: Sequence[str], source: str
+) -> dict[str, StoredTensor]:
     """Keys and values under the names of the attentions that they join."""
-    layers = text_attentions(unet)
-    own = {f"{2 * i + 1}.to_{letter}_ip.weight": (layer, letter) for i, layer in enumerate(layers) for letter in "kv"}
+    layers = enumerate(attentions)
+    own = {f"{2 * i + 1}.to_{letter}_ip.weight": (layer, letter) for i, layer in layers for letter in "kv"}
     missing, strange = sorted(own.keys() - numbered.keys()), sorted(numbered.keys() - own.keys())
     if missing or strange:
         raise ValueError(
-            f"{source} is for another UNet: it has {len(numbered)} keys and values for {len(own)} here, such as "
+            f"{source} is for another network: it has {len(numbered)} keys and values for {len(own)} here, such as "
             f"{shown(_ATTENTION + (missing or strange)[0])}"
         )
     found = {}
     for name, (layer, letter) in own.items():
-        expected, shape = unet[f"{layer}.to_{letter}.weight"], numbered[name].shape
+        expected, shape = network[f"{layer}.to_{letter}.weight"], numbered[name].shape
         if shape != tuple(expected):
             raise ValueError(
-                f"{source} is for another UNet: {_ATTENTION + name!r} is {'×'.join(map(str, shape))}, {layer} takes "
+                f"{source} is for another network: {_ATTENTION + name!r} is {'×'.join(map(str, shape))}, {layer} takes "
                 f"{'×'.join(map(str, expected))}"
             )
         found[f"{layer}.to_{letter}_ip.weight"] = numbered[name]

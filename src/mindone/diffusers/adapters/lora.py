@@ -20,7 +20,6 @@ from typing import NamedTuple
 from ..engines.base import Stored
 from ..engines.binding import bind, lay_over, stored, uncover
 from ..models.base import Model
-from .block_weights import BlockWeights, expand_block_weights
 from .lora_cells import put_around
 from .lora_kinds import Change, LoraLayer
 from .lora_matrices import Fused, LayerUpdate, Overlay
@@ -29,6 +28,8 @@ Layers = Mapping[str, Change]
 """What an adapter adds, by parameter."""
 
 
+Strength = float | Mapping[str, float]
+"""How much an adapter counts: everywhere, or in each parameter of the network."""
 Strengths = Mapping[str, Mapping[str, float]]
 """A weight for each adapter and each parameter that it updates."""
 
@@ -57,7 +58,7 @@ class NetworkLora:
         self.words: dict[str, list[str]] = {}
         """Textual inversions that came with an adapter; the first network of a pipeline knows those of all of them."""
         self.fused: tuple[str, ...] = ()
-        self._weights: Mapping[str, BlockWeights] = {}
+        self._weights: Mapping[str, Strength] = {}
         self._strengths: Strengths = {}
         """The active adapters, with a weight for each parameter that they update."""
         self._enabled = True
@@ -91,7 +92,7 @@ class NetworkLora:
         weights = {name: 1.0, **self._weights} if is_active else self._weights
         return self._change({**others, name: layers} if layers else others, weights)
 
-    def _change(self, loaded: dict[str, Layers], weights: Mapping[str, BlockWeights]) -> Callable[[], None]:
+    def _change(self, loaded: dict[str, Layers], weights: Mapping[str, Strength]) -> Callable[[], None]:
         before = self.loaded, self._weights, self._strengths
         capacities = {each: update.capacity for each, update in self._updates.items()}
 
@@ -108,20 +109,16 @@ class NetworkLora:
             raise
         return undo
 
-    def set_active(self, weights: Mapping[str, BlockWeights]) -> None:
-        """Have these adapters act, each with a weight or one for each block of the network.
-
-        Raises:
-            ValueError: a block that is not there, or another number of weights; see `expand_block_weights`.
-        """
+    def set_active(self, weights: Mapping[str, Strength]) -> None:
+        """Have these adapters act, each as strongly as that."""
         self._strengths, self._weights = self._expanded(weights), dict(weights)
         self._apply()
 
-    def for_call(self, weights: Mapping[str, BlockWeights]) -> CallStrengths:
+    def for_call(self, weights: Mapping[str, Strength]) -> CallStrengths:
         """The strengths of active adapters for `call_weights`; one that is not named counts nothing.
 
         Raises:
-            ValueError: as `set_active`; an adapter that is not active, or is fused.
+            ValueError: an adapter that is not active, or is fused.
         """
         idle = [name for name in weights if name in self.loaded and (name not in self._strengths or self.fused)]
         if idle:
@@ -129,14 +126,12 @@ class NetworkLora:
         strengths = self._expanded(weights)
         return CallStrengths(strengths, hash(tuple((name, tuple(each.items())) for name, each in strengths.items())))
 
-    def _expanded(self, weights: Mapping[str, BlockWeights]) -> Strengths:
-        parameters = self.network.published_parameters()
-        strengths = {}
-        for name, weight in weights.items():
-            if name in self.loaded:
-                expanded = expand_block_weights(weight, parameters)
-                strengths[name] = {parameter: expanded[parameter] for parameter in self.loaded[name]}
-        return strengths
+    def _expanded(self, weights: Mapping[str, Strength]) -> Strengths:
+        return {
+            name: {each: weight[each] if isinstance(weight, Mapping) else weight for each in self.loaded[name]}
+            for name, weight in weights.items()
+            if name in self.loaded
+        }
 
     def enable(self, enabled: bool) -> None:
         """Let the active adapters act, or rest."""

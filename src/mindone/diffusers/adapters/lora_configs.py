@@ -8,9 +8,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..families.adapters import LoraNames
 from ..utils.files import check_file
 from ..utils.printable import shown
 
@@ -34,11 +35,6 @@ _REFUSED = (
 )
 _CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that take the adapter's first values out of the base's weights."""
-_COMPONENTS = {
-    "UNet2DConditionModel": "unet",
-    "CLIPTextModel": "text_encoder",
-    "CLIPTextModelWithProjection": "text_encoder_2",
-}
 _NAME = re.compile(r"(\^?)([\w-]+(?:\\?\.[\w-]+)*)\$?")
 """A key that is a name of layers, or the end of one; a dot between words is taken for a dot."""
 _EXPRESSION = re.compile(r"[\w.\-^$\\*+?|\[\]]{1,500}")
@@ -141,10 +137,10 @@ class PeftConfigs:
         return self._alphas[component]
 
 
-def configs_of_metadata(text: str | None, components: list[str], source: str) -> PeftConfigs:
+def configs_of_metadata(text: str | None, components: list[str], denoiser: str, source: str) -> PeftConfigs:
     """The configs in the header of a file that diffusers wrote.
 
-    ``save_lora_weights`` writes a network's name before each option, ``save_lora_adapter`` of the UNet does not.
+    ``save_lora_weights`` writes a network's name before each option, ``save_lora_adapter`` of the denoiser does not.
     """
     source = f"{source}: its {METADATA}"
     options = {} if text is None else parsed(text, source)
@@ -155,15 +151,18 @@ def configs_of_metadata(text: str | None, components: list[str], source: str) ->
         for component in components
     }
     plain = {name: value for name, value in options.items() if "." not in name}
-    return PeftConfigs({**configs, **({"unet": plain} if plain else {})}, source)
+    return PeftConfigs({**configs, **({denoiser: plain} if plain else {})}, source)
 
 
-def configs_of_folder(path: str | os.PathLike[str], names: list[str]) -> tuple[str, PeftConfigs]:
+def configs_of_folder(
+    path: str | os.PathLike[str], tensors: Iterable[str], names: LoraNames
+) -> tuple[str, PeftConfigs]:
     """The network that a folder of peft's is for, and its config.
 
     Args:
         path: its ``adapter_config.json``.
-        names: of its tensors, which say the network where the config does not.
+        tensors: the names of its tensors, which say the network where the config does not.
+        names: the family's.
 
     Raises:
         ValueError: it is no JSON object, is for another kind of network, or what `PeftConfigs` raises.
@@ -176,11 +175,12 @@ def configs_of_folder(path: str | os.PathLike[str], names: list[str]) -> tuple[s
     mapping = config.get("auto_mapping")
     base = mapping.get("base_model_class") if isinstance(mapping, dict) else None
     if base is None:
-        component = "text_encoder" if any(name.startswith("base_model.model.text_model.") for name in names) else "unet"
-    elif isinstance(base, str) and base in _COMPONENTS:
-        component = _COMPONENTS[base]
+        is_of_text = any(name.startswith("base_model.model.text_model.") for name in tensors)
+        component = "text_encoder" if is_of_text else names.denoiser
+    elif isinstance(base, str) and base in names.classes:
+        component = names.classes[base]
     else:
-        raise ValueError(f"{path} is of an adapter for {shown(base)}; known are {', '.join(_COMPONENTS)}")
+        raise ValueError(f"{path} is of an adapter for {shown(base)}; known are {', '.join(names.classes)}")
     return component, PeftConfigs({component: config}, str(path))
 
 

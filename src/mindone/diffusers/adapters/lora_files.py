@@ -10,14 +10,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..engines import Array
 from ..engines.binding import check_finite
+from ..families.adapters import LoraNames, Shapes
+from ..loading.hub_files import FileSource
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
 from ..utils.printable import shown
-from .lora_bases import looks_like
 from .lora_configs import (
     METADATA,
     PEFT_CONFIG,
@@ -28,14 +32,31 @@ from .lora_configs import (
     finite,
 )
 from .lora_kinds import Change, LoraLayer, Sum, Whole, dora, hada, lokr
-from .lora_names import BIAS_PARTS, LoraKey, Resolver, Shapes, parse_key, refused_kind
+from .lora_names import BIAS_PARTS, LoraKey, Resolver, parse_key, refused_kind
 
 _SHOWN = 4
 _TABLES = ("token_embedding.weight", "position_embedding.weight")
 _BUNDLED = re.compile(r"^bundle_emb\.(.+)\.(clip_l|clip_g|emb_params|string_to_param\.\*)$")
 
+_MARKS = (
+    ("double_blocks", "FLUX.1"),
+    ("single_blocks", "FLUX.1"),
+    ("single_transformer_blocks", "FLUX.1"),
+    ("joint_blocks", "Stable Diffusion 3"),
+    ("lora_te3_", "Stable Diffusion 3"),
+    ("text_encoder_3.", "Stable Diffusion 3"),
+    ("lora_prior_", "Stable Cascade"),
+    ("motion_modules", "AnimateDiff"),
+    ("self_attn.q.lora", "Wan"),
+    ("lora_controlnet", "a Control-LoRA"),
+    ("^transformer.", "a transformer such as FLUX.1 or Stable Diffusion 3"),
+)
+"""Which other base the keys of a LoRA look like."""
+USUAL_NAME = "pytorch_lora_weights.safetensors"
+
+Tensors: TypeAlias = Mapping[str, NDArray[np.generic] | StoredTensor | Array]
 Lora = Mapping[str, Mapping[str, Change]]
-"""Changes by component (``unet``, ``text_encoder``, ``text_encoder_2``) and by parameter name."""
+"""Changes by component and by parameter name."""
 Parts = dict[str, StoredTensor]
 
 
@@ -44,6 +65,8 @@ class LoraFile:
     """What a LoRA is read from."""
 
     tensors: Mapping[str, StoredTensor]
+    names: LoraNames
+    """The family's."""
     metadata: Mapping[str, str] | None = None
     """The header's; diffusers keeps peft's configs there (`METADATA`)."""
     source: str = "the LoRA"
@@ -52,7 +75,7 @@ class LoraFile:
     """peft's; None: those in ``metadata``."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "LoraFile":
+    def open(cls, path: str | os.PathLike[str], names: LoraNames) -> "LoraFile":
         """A ``.safetensors`` file; beside ``adapter_model.safetensors``, as peft saves it, lies a config with alpha.
 
         Raises:
@@ -66,12 +89,13 @@ class LoraFile:
             )
         file = SafetensorsFile(path)
         if path.name != PEFT_FILE:
-            return cls(file, file.metadata, str(path))
+            return cls(file, names, file.metadata, str(path))
         config = path.with_name(PEFT_CONFIG)
         if not config.is_file():
             raise FileNotFoundError(f"no {PEFT_CONFIG} beside {path}; peft keeps alpha there")
-        component, configs = configs_of_folder(config, list(file))
-        return cls({f"{component}.{name}": tensor for name, tensor in file.items()}, None, str(path), configs)
+        component, configs = configs_of_folder(config, file, names)
+        tensors = {f"{component}.{name}": tensor for name, tensor in file.items()}
+        return cls(tensors, names, None, str(path), configs)
 
     def words(self) -> dict[str, dict[str, StoredTensor]]:
         """The tensors of textual inversions that were trained with it, by word, as files of their own have them."""
@@ -85,7 +109,7 @@ class LoraFile:
         """The same without the layers of other networks than ``component``, and without words."""
         kept = {}
         for name, tensor in self.tensors.items():
-            key = parse_key(name)
+            key = parse_key(name, self.names)
             if not _BUNDLED.match(name) and (key is None or key.component == component):
                 kept[name] = tensor
         return replace(self, tensors=kept)
@@ -96,7 +120,7 @@ class LoraFile:
         A file that numbers its blocks in both ways holds everything twice; then our numbering counts.
 
         Args:
-            networks: the shapes of every parameter of ``unet``, ``text_encoder`` and ``text_encoder_2``.
+            networks: the shapes of every parameter of each, by their names in the pipeline.
 
         Returns:
             Changes by component and parameter name; only components that have some.
@@ -113,16 +137,17 @@ class LoraFile:
             kind = refused_kind(name)
             if kind is not None:
                 raise ValueError(f"{self.source} is {kind}, which is not known here: it has {shown(name)}")
-        resolvers = {component: Resolver(component, shapes) for component, shapes in networks.items()}
-        layers, strange = _grouped(tensors, resolvers, networks)
+        resolvers = {component: Resolver(component, shapes, self.names) for component, shapes in networks.items()}
+        layers, strange = _grouped(tensors, resolvers, networks, self.names)
         if strange:
             raise ValueError(
                 f"{self.source}: {len(strange)} of {len(tensors)} keys fit nothing here: "
-                f"{_listed([shown(name) for name in strange], ', ')}" + _guessed("; they look like ", tensors)
+                f"{_listed([shown(name) for name in strange], ', ')}" + self._guessed("; they look like ")
             )
         result: dict[str, dict[str, Change]] = {}
         wrong: list[str] = []
-        configs = self.configs or configs_of_metadata((self.metadata or {}).get(METADATA), list(networks), self.source)
+        said = (self.metadata or {}).get(METADATA)
+        configs = self.configs or configs_of_metadata(said, list(networks), self.names.denoiser, self.source)
         unclear: list[str] = []
         for (component, parameter), (key, parts) in layers.items():
             if parameter.endswith(_TABLES):
@@ -142,7 +167,7 @@ class LoraFile:
                 continue
             result.setdefault(component, {}).update(changes)
         if wrong:
-            base = _guessed(", by its looks ", tensors)
+            base = self._guessed(", by its looks ")
             raise ValueError(f"{self.source} is a LoRA of another base{base}: {_listed(wrong, '; ')}")
         if unclear:
             raise ValueError(
@@ -151,27 +176,77 @@ class LoraFile:
         check_finite(tensors, self.source)
         return result
 
+    def _guessed(self, before: str) -> str:
+        guess = looks_like(self.tensors, self.names)
+        return before + guess if guess else ""
 
-def open_lora(path: str | os.PathLike[str], networks: Mapping[str, Shapes]) -> dict[str, dict[str, Change]]:
-    """Read a LoRA's ``.safetensors`` file for the given networks; raises as `LoraFile.open` and `LoraFile.layers`."""
-    return LoraFile.open(path).layers(networks)
+
+def find_lora(
+    path_or_id_or_dict: str | os.PathLike[str] | Tensors,
+    weight_name: str | None = None,
+    subfolder: str | None = None,
+    use_safetensors: bool | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    *,
+    names: LoraNames,
+) -> LoraFile:
+    """A LoRA's tensors and what stands beside them.
+
+    Args:
+        path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or tensors.
+        weight_name: the file in a folder or repository that has several.
+        subfolder: where in it the file lies.
+        use_safetensors: must not be False: pickles are not read.
+        revision, cache_dir, local_files_only, token: as in huggingface_hub.
+        names: the family's.
+
+    Raises:
+        ValueError, FileNotFoundError: as `LoraFile.open`; no such file, or several that could be meant.
+    """
+    if use_safetensors is False:
+        raise ValueError("use_safetensors must be True: pickle files are not read; take the LoRA's .safetensors file")
+    if isinstance(path_or_id_or_dict, Mapping):
+        return LoraFile({name: _stored(tensor) for name, tensor in path_or_id_or_dict.items()}, names)
+    source = FileSource(path_or_id_or_dict, revision, cache_dir, local_files_only, token)
+    return LoraFile.open(source.file(weight_name, USUAL_NAME, PEFT_CONFIG, subfolder), names)
 
 
-def read_lora(
-    tensors: Mapping[str, StoredTensor], networks: Mapping[str, Shapes], metadata: Mapping[str, str] | None = None
-) -> dict[str, dict[str, Change]]:
-    """Take a LoRA's tensors apart for the given networks; raises as `LoraFile.layers`."""
-    return LoraFile(tensors, metadata).layers(networks)
+def _stored(tensor: NDArray[np.generic] | StoredTensor | Array) -> StoredTensor:
+    if isinstance(tensor, StoredTensor):
+        return tensor
+    return StoredTensor.from_numpy(tensor.asnumpy() if hasattr(tensor, "asnumpy") else np.asarray(tensor))
+
+
+def looks_like(tensors: Mapping[str, StoredTensor], names: LoraNames) -> str | None:
+    """The base of a LoRA in words, or None when nothing tells: by names, then by the width of the text it looks at.
+
+    For messages, never for decisions.
+    """
+    for mark, base in _MARKS:
+        if any(f"^{name}".find(mark) >= 0 for name in tensors):
+            return base
+    for name, tensor in tensors.items():
+        if "attn2" in name and "to_k" in name and ("down" in name.rsplit("to_k", 1)[1] or "lora_A" in name):
+            width = tensor.shape[-1] if len(tensor.shape) == 2 else 0
+            if width in names.bases:
+                return names.bases[width]
+    return "Stable Diffusion XL" if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in tensors) else None
 
 
 def _grouped(
-    tensors: Mapping[str, StoredTensor], resolvers: Mapping[str, Resolver], networks: Mapping[str, Shapes]
+    tensors: Mapping[str, StoredTensor],
+    resolvers: Mapping[str, Resolver],
+    networks: Mapping[str, Shapes],
+    names: LoraNames,
 ) -> tuple[dict[tuple[str, str], tuple[LoraKey, Parts]], list[str]]:
     """The parts of every layer by component and its weight's name, and the keys that fit nothing."""
     strange: list[str] = []
     found: dict[tuple[str, str], dict[bool, tuple[LoraKey, Parts]]] = {}
     for name, tensor in tensors.items():
-        key = parse_key(name)
+        key = parse_key(name, names)
         resolver = None if key is None else resolvers.get(key.component)
         weight = None if key is None or resolver is None else resolver.parameter(key)
         if key is None or resolver is None or weight is None:
@@ -304,8 +379,3 @@ def _bias(weight: str) -> str:
 def _listed(items: Sequence[str], between: str) -> str:
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return between.join(each if len(each) <= 100 else f"{each[:99]}…" for each in items[:_SHOWN]) + more
-
-
-def _guessed(before: str, tensors: Mapping[str, StoredTensor]) -> str:
-    guess = looks_like(tensors)
-    return before + guess if guess else ""

@@ -1,7 +1,7 @@
 """The names in LoRA files, of every trainer whose files are in the wild, and the parameters of ours that they mean.
 
 - diffusers and peft: ``unet.down_blocks.….to_q.lora_A.weight``, ``….lora.down.weight``, ``….lora_linear_layer.up.…``;
-- the same with the original layout's block numbers, ``unet.`` or ``diffusion_model.`` before them;
+- the same with the original layout's block numbers, the component's name or ``diffusion_model.`` before them;
 - old attention processors: ``down_blocks.….attn1.processor.to_out_lora.down.weight``;
 - kohya and LyCORIS: ``lora_unet_down_blocks_…_to_q.lora_down.weight`` with underscores for dots, in our numbering of
   blocks or in the original layout's (``lora_unet_input_blocks_1_1_…``), and ``lora_te_…``, ``lora_te1_…``,
@@ -10,15 +10,10 @@
 """
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..families.stable_diffusion.original_unet import unet_numbering
+from ..families.adapters import LoraNames, Shapes
 
-Shapes = Mapping[str, tuple[int, ...]]
-"""A network's parameters: their shapes by name."""
-
-UNET = "unet"
 _PART = re.compile(r"^(.+?)[._]lora(?:_linear_layer)?[._](down|up|mid|A|B)(?:\.[A-Za-z]\w*)?\.weight$")
 _BESIDE = re.compile(r"^(.+?)(?:[._]lora)?\.(alpha)$")
 _OTHER = re.compile(
@@ -32,23 +27,8 @@ BIAS_PARTS = ("bias", "diff_b", "b_norm")
 """What changes the bias of a layer, not its weight."""
 VECTOR_PARTS = ("diff", "w_norm", *BIAS_PARTS)
 """What layers can have whose weight is a vector: norms."""
-_FLAT = {
-    "lora_unet_": UNET,
-    "lora_te_": "text_encoder",
-    "lora_te1_": "text_encoder",
-    "lora_te2_": "text_encoder_2",
-}
-_DOTTED = {
-    "unet.": UNET,
-    "diffusion_model.": UNET,
-    "text_encoder.": "text_encoder",
-    "text_encoder_2.": "text_encoder_2",
-    "text_encoders.clip_l.transformer.": "text_encoder",
-    "text_encoders.clip_h.transformer.": "text_encoder",
-    "text_encoders.clip_g.transformer.": "text_encoder_2",
-    "clip_l.": "text_encoder",
-    "clip_g.": "text_encoder_2",
-}
+_OF_DENOISER = ("lora_unet_", "diffusion_model.")
+"""What stands before a denoiser's layers in files of kohya's trainer and of ComfyUI, whatever its architecture."""
 _TEXT_ATTENTION = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
 _REFUSED = (
@@ -78,38 +58,39 @@ def refused_kind(name: str) -> str | None:
     return None
 
 
-def parse_key(name: str) -> LoraKey | None:
+def parse_key(name: str, names: LoraNames) -> LoraKey | None:
     """Take a key apart; None when it is none of a LoRA file."""
     match = next((found for form in _FORMS if (found := form.match(name)) is not None), None)
     if match is None:
         return None
     module, part = match[1], _PARTS.get(match[2], match[2])
-    for prefix, component in _FLAT.items():
-        if module.startswith(prefix):
-            return LoraKey(component, module.removeprefix(prefix), True, part)
-    module = module.replace(".processor.", ".")
-    for prefix, component in _DOTTED.items():
-        if module.startswith(prefix):
-            return LoraKey(component, module.removeprefix(prefix).removeprefix("base_model.model."), False, part)
-    return LoraKey(UNET, module.removeprefix("base_model.model."), False, part)
+    own = {f"{component}.": component for component in names.networks}
+    for prefix, component in {**dict.fromkeys(_OF_DENOISER, names.denoiser), **own, **names.prefixes}.items():
+        is_flat = prefix.endswith("_")
+        spelled = module if is_flat else module.replace(".processor.", ".")
+        if spelled.startswith(prefix):
+            return LoraKey(component, spelled.removeprefix(prefix).removeprefix("base_model.model."), is_flat, part)
+    module = module.replace(".processor.", ".").removeprefix("base_model.model.")
+    return LoraKey(names.denoiser, module, False, part)
 
 
 class Resolver:
     """Finds the parameter of a network that a LoRA file's layer name means.
 
     Args:
-        component: ``unet``, ``text_encoder`` or ``text_encoder_2``.
-        parameters: the network's.
+        component: the network's name in a pipeline.
+        parameters: its.
+        names: the family's.
     """
 
-    def __init__(self, component: str, parameters: Shapes):
-        self.component = component
+    def __init__(self, component: str, parameters: Shapes, names: LoraNames):
+        self.is_denoiser = component == names.denoiser
         self.vectors = {name for name, shape in parameters.items() if len(shape) < 2}
         self.modules = {name.removesuffix(".weight"): name for name in parameters if name.endswith(".weight")}
         self.flat = {module.replace(".", "_"): name for module, name in self.modules.items()}
         self.original: dict[str, str] = {}
-        if component == UNET:
-            keys = unet_numbering(parameters)
+        if self.is_denoiser and names.numbering is not None:
+            keys = names.numbering(parameters)
             for name in self.modules.values():
                 original = keys.original(name)
                 if original is not None:
@@ -135,7 +116,7 @@ class Resolver:
     def _spellings(self, module: str) -> list[str]:
         head, _, last = module.rpartition(".")
         spellings = [module, f"{module}.0"]  # attention's way out is a list of one layer: to_out.0
-        if self.component != UNET:
+        if not self.is_denoiser:
             spellings.append(f"{head}.{_TEXT_ATTENTION.get(last, last)}")
             spellings += [f"text_model.{spelling}" for spelling in spellings]
         return spellings

@@ -6,29 +6,28 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
+from ..families.adapters import LoraNames
 from ..models.base import Model
-from .block_weights import BlockWeights, component_weight
-from .lora import NetworkLora, call_weights
+from .lora import NetworkLora, Strength, call_weights
+from .lora_files import Tensors, find_lora
 from .lora_matrices import lora_scale
-from .lora_sources import Tensors, find_lora
 from .words import Words
 
-NETWORKS = ("unet", "text_encoder", "text_encoder_2")
-
-Weight = BlockWeights | Mapping[str, object] | None
-"""A number, the published form with blocks, or ``{"unet": …, "text_encoder": …}`` of either."""
+Weight = float | Mapping[str, object] | None
+"""A number, numbers by block in the published form, or either by component: ``{"unet": …, "text_encoder": …}``."""
 
 
 class Loras:
     """The LoRAs of networks, which may bring words along.
 
     Args:
-        networks: by their names, which are some of `NETWORKS`, in that order.
+        networks: by their names in a pipeline; the denoiser first.
+        names: the family's.
         words: where the words that come with a LoRA are known.
     """
 
-    def __init__(self, networks: Mapping[str, Model], words: Words):
-        self._networks, self._words = networks, words
+    def __init__(self, networks: Mapping[str, Model], names: LoraNames, words: Words):
+        self._networks, self._names, self._words = networks, names, words
 
     def load(
         self,
@@ -45,7 +44,7 @@ class Loras:
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> None:
-        """Load a LoRA for the UNet and the text encoders; in the networks that it changes it alone is active then.
+        """Load a LoRA for the denoiser and the text encoders; in the networks that it changes it alone is active then.
 
         Its weight is 1. LoRA and LoCon, LoHa, LoKr, DoRA and whole differences are known (`adapters.lora_kinds`). Words
         that were trained with it (textual inversions) are known as long as it is loaded. Networks that it says nothing
@@ -75,7 +74,7 @@ class Loras:
             self.known([adapter_name])
         shapes = {name: network.published_shapes() for name, network in self._networks.items()}
         where = (weight_name, subfolder, use_safetensors, revision, cache_dir, local_files_only, token)
-        file = find_lora(path_or_id_or_dict, *where)
+        file = find_lora(path_or_id_or_dict, *where, names=self._names)
         layers = file.layers(shapes)
         if hotswap and (file.words() or adapter_name in self._bundled_words()):
             raise ValueError("hotswap is for adapters without words (textual inversions); delete_adapters, then load")
@@ -117,7 +116,7 @@ class Loras:
                 f"adapter_weights must hold one weight for each of {len(names)} adapters, got {len(weights)}"
             )
         chosen = {
-            component: {name: _weight(weight, component) for name, weight in zip(names, weights)}
+            component: {name: self._weight(weight, component) for name, weight in zip(names, weights)}
             for component in self._loras()
         }
         for component, lora in self._loras().items():
@@ -158,7 +157,7 @@ class Loras:
 
     def fuse(
         self,
-        components: Sequence[str] = NETWORKS,
+        components: Sequence[str] | None = None,
         lora_scale: float = 1.0,
         safe_fusing: bool = False,
         adapter_names: Sequence[str] | None = None,
@@ -168,7 +167,7 @@ class Loras:
         Their weights are those of `set_active`, times ``lora_scale``. What was compiled is dropped.
 
         Args:
-            components: in which networks: all, or some of "unet", "text_encoder" and "text_encoder_2".
+            components: in which networks, by their names; None: in all.
             lora_scale: how much all of them count.
             safe_fusing: must be False: weights that are no numbers are not looked for.
             adapter_names: which ones; None: the active ones.
@@ -186,7 +185,7 @@ class Loras:
         for lora in networks:
             lora.fuse(names, lora_scale)
 
-    def unfuse(self, components: Sequence[str] = NETWORKS) -> None:
+    def unfuse(self, components: Sequence[str] | None = None) -> None:
         """Take what was fused out of the weights again, which are then as they were, bit for bit.
 
         Raises:
@@ -213,7 +212,10 @@ class Loras:
         self.known(list(weights))
         loras = self._loras().items()
         return call_weights(
-            {lora: lora.for_call({name: _weight(each, part) for name, each in weights.items()}) for part, lora in loras}
+            {
+                lora: lora.for_call({name: self._weight(each, part) for name, each in weights.items()})
+                for part, lora in loras
+            }
         )
 
     def scaled(self, cross_attention_kwargs: Mapping[str, object] | None) -> AbstractContextManager[None]:
@@ -237,12 +239,21 @@ class Loras:
     def _loras(self) -> dict[str, NetworkLora]:
         return {name: network.put_on.of(NetworkLora) for name, network in self._networks.items()}
 
-    def _chosen(self, components: Sequence[str]) -> list[NetworkLora]:
+    def _chosen(self, components: Sequence[str] | None) -> list[NetworkLora]:
         """The networks that are named, of those that the pipeline has."""
-        unknown = [name for name in components if name not in NETWORKS]
+        known = self._names.networks
+        unknown = [name for name in components or () if name not in known]
         if isinstance(components, str) or unknown:
-            raise ValueError(f"components must be a list of {', '.join(NETWORKS)}, got {components!r}")
-        return [lora for name, lora in self._loras().items() if name in components]
+            raise ValueError(f"components must be a list of {', '.join(known)}, got {components!r}")
+        return [lora for name, lora in self._loras().items() if components is None or name in components]
+
+    def _weight(self, weight: Weight, component: str) -> Strength:
+        """How much one adapter counts in a component."""
+        share = component_weight(weight, component, self._names)
+        if not isinstance(share, Mapping):
+            return share
+        assert self._names.by_block is not None
+        return self._names.by_block(share, self._networks[component].published_shapes(), 1.0)
 
     def _loaded(self) -> list[str]:
         """The names of the loaded adapters."""
@@ -287,8 +298,23 @@ class Loras:
             raise ValueError(f"{method} is not possible while {', '.join(map(repr, fused))} is fused; call unfuse_lora")
 
 
-def _weight(weight: Weight, component: str) -> BlockWeights:
-    """A component's share; blocks that stand alone are the UNet's, as published."""
-    if isinstance(weight, Mapping) and not set(weight) & set(NETWORKS):
-        weight = {"unet": weight}
-    return component_weight(weight, component)
+def component_weight(weight: Weight, component: str, names: LoraNames) -> float | Mapping[str, object]:
+    """A component's share of what `Loras.set_active` was given for one adapter; 1 where nothing is said.
+
+    Blocks that stand alone are the denoiser's, as published.
+
+    Raises:
+        ValueError: it is neither a number nor, for a denoiser with such, a mapping of blocks.
+    """
+    if isinstance(weight, Mapping) and not set(weight) & set(names.networks):
+        weight = {names.denoiser: weight}
+    share = weight.get(component) if isinstance(weight, Mapping) else weight
+    has_blocks = component == names.denoiser and names.by_block is not None
+    if share is None:
+        return 1.0
+    if isinstance(share, Mapping) and has_blocks:
+        return share
+    if isinstance(share, int | float) and not isinstance(share, bool):
+        return float(share)
+    blocks = " or a dict of blocks" * has_blocks
+    raise ValueError(f"an adapter's weight must be a number{blocks}, got {share!r} for {component}")

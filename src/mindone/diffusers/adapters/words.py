@@ -136,6 +136,8 @@ class Words:
         for name, (network, own) in self._encoders.items():
             if text_encoder in (None, network) and tokenizer in (None, own):
                 found[name] = network.put_on.of(NetworkWords).beside(own)
+        if not self._encoders:
+            raise ValueError("the pipeline has no CLIP text encoder with its tokenizer, which could learn words")
         if not found:
             raise ValueError("text_encoder and tokenizer must be the pipeline's own, such as pipe.text_encoder_2")
         return found

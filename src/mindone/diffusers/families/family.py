@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ..loading.original.layout import OriginalLayout
+from .adapters import ImagePromptNames, LoraNames
 from .capability import Capability
 
 TEXT: Final = "text-to-image"
@@ -122,6 +123,10 @@ class Family:
     """How its models stand in one file, as their authors published them; None: no such files are known."""
     shapes: Mapping[str, str] = field(default_factory=dict)
     """Published sizes by the names that ``bench --shape`` takes: a `Shape` of each, as ``module:NAME``."""
+    lora: LoraNames | None = None
+    """The names in LoRA files; None: it takes no LoRAs."""
+    image_prompts: ImagePromptNames | None = None
+    """Where IP-Adapters are put on; None: it takes none."""
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -166,7 +167,8 @@ def _call(
 ) -> list[Image]:
     """The images of jobs that can share a call, one after the other."""
     view = jobs[0].stack.on(_for_task(pipe, jobs[0]))
-    with view.lora_weights(adapter_weights(merged(jobs[0].lora), view.family)):
+    loras = adapter_weights(merged(jobs[0].lora), view.family)
+    with view.lora_weights(loras) if loras else nullcontext():
         return _images(view, jobs, callback, pictures)
 
 

@@ -194,9 +194,11 @@ class Pipeline:
     @property
     def loras(self) -> Loras:
         """The LoRAs of the denoiser and the text encoders."""
+        if self.family.lora is None:
+            raise ValueError(f"{type(self).__name__} takes no LoRAs: none are known for {self.family.title}")
         parts = self.components
         networks = {name: parts[name] for name in self.family.networks if isinstance(parts.get(name), Model)}
-        return Loras(networks, self.words)
+        return Loras(networks, self.family.lora, self.words)
 
     @property
     def words(self) -> Words:
@@ -211,9 +213,11 @@ class Pipeline:
     @property
     def image_prompts(self) -> IPAdapters:
         """The IP-Adapters of the denoiser: pictures that it attends to beside the text."""
-        parts = self.components
+        names, parts = self.family.image_prompts, self.components
+        if names is None:
+            raise ValueError(f"{type(self).__name__} takes no IP-Adapters: none are known for {self.family.title}")
         reads = parts.get("image_encoder"), parts.get("feature_extractor")
-        return IPAdapters(self.denoiser, self.engine, *reads, partial(setattr, self), "safety_checker" in parts)
+        return IPAdapters(self.denoiser, names, self.engine, *reads, partial(setattr, self), "safety_checker" in parts)
 
     # ---- drawing -----------------------------------------------------------------------------------------------------
 

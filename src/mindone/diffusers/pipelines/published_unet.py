@@ -1,6 +1,6 @@
 """The published methods for what is put on `UNet2DConditionModel`, added from outside: networks know none of it.
 
-Those for LoRAs are in `adapters.unet_loras`.
+Those for LoRAs are in `adapters.network_loras`.
 """
 
 from collections.abc import Iterable
@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from ..acceleration.enabled_caches import EnabledCaches
 from ..acceleration.speedup import Cache
 from ..acceleration.token_downsampling import TokenDownsampling
-from ..adapters.unet_loras import UNet2DConditionModel as UNet2DConditionModel
+from ..adapters import network_loras as network_loras  # which adds those for LoRAs
 from ..families.stable_diffusion.freeu import FreeU
+from ..families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
 
 
 class _Methods(UNet2DConditionModel):

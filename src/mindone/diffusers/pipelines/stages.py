@@ -1,6 +1,7 @@
 """A call from its arguments to images: check → timesteps → encode → start → denoise → decode."""
 
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -57,7 +58,7 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
     if call.callback_on_step_end is not None:
         shown = inputs_of(call.callback_on_step_end, shown)
     checks.check_drawing(pipe, images, call.generator, shown)
-    weighed = pipe.loras.scaled(call.cross_attention_kwargs)
+    weighed = pipe.loras.scaled(call.cross_attention_kwargs) if call.cross_attention_kwargs else nullcontext()
     height, width = start.check(pipe, images)
     if call.output_type != "latent":
         checks.check_memory(pipe, images, height, width)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ..capability import NETWORK, Capability
 from ..family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Int8Plan
+from .adapters import IMAGE_PROMPTS, LORA
 from .original import ORIGINAL
 
 INT8 = Int8Plan(
@@ -80,6 +81,8 @@ STABLE_DIFFUSION = Family(
     classes=NETWORKS,
     original=ORIGINAL,
     capabilities={"unet": DENOISER, "text_encoder": TEXT_ENCODER, "tokenizer": TOKENIZER},
+    lora=LORA,
+    image_prompts=IMAGE_PROMPTS,
     fingerprint=("conv_in.weight", "conv_out.weight"),
     shapes={"sd15": ".families.stable_diffusion.shapes:SD15"},
 )

@@ -1,6 +1,7 @@
 """Stable Diffusion XL as a value."""
 
 from ..family import CONTROLLED, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Latents
+from ..stable_diffusion.adapters import IMAGE_PROMPTS, LORA
 from ..stable_diffusion.family import DENOISER, INT8, NETWORKS, TEXT_ENCODER, TOKENIZER
 from .original import ORIGINAL
 
@@ -37,6 +38,8 @@ STABLE_DIFFUSION_XL = Family(
         **dict.fromkeys(("text_encoder", "text_encoder_2"), TEXT_ENCODER),
         **dict.fromkeys(("tokenizer", "tokenizer_2"), TOKENIZER),
     },
+    lora=LORA,
+    image_prompts=IMAGE_PROMPTS,
     latents=Latents(sides=(1024,)),
     defaults=Defaults(guidance_scale=5.0),
     fingerprint=("conv_in.weight", "conv_out.weight"),

@@ -39,7 +39,7 @@ class TrainingConfig:
         return found if steps is None else {**found, "num_train_timesteps": int(steps)}
 
     def heads(self, widths: list[int]) -> int | list[int] | None:
-        """``attention_head_dim`` of a UNet whose stages have these widths; None where it is not said."""
+        """``attention_head_dim`` of a network whose stages have these widths; None where it is not said."""
         heads, channels = self.number("num_heads"), self.number("num_head_channels")
         if channels is not None and channels > 0:
             return [max(width // int(channels), 1) for width in widths]

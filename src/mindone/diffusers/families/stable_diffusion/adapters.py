@@ -1,57 +1,32 @@
-"""An adapter's weight for each block of the UNet, as ``set_adapters`` takes it, spread out over its parameters.
+"""LoRAs and IP-Adapters of Stable Diffusion's UNets: names in files, weights by block, and the attentions to the text.
 
-The published form is ``{"down": 0.5, "mid": 1.0, "up": {"block_0": 0.4, "block_1": [0.1, 0.2, 0.3]}}``: one number for
-a side, a block, or each transformer of a block. What is not named has the weight 1.
+Weights by block are published as ``{"down": 0.5, "mid": 1.0, "up": {"block_0": 0.4, "block_1": [0.1, 0.2, 0.3]}}``: one
+number for a side, a block, or each transformer of a block.
 """
 
 from collections.abc import Collection, Mapping
 
-from ..loading.original.key_map import indices_after
-
-Number = float | int
-BlockWeights = Number | Mapping[str, object]
-"""One number for all, or the published form above."""
+from ...loading.original.key_map import indices_after
+from ..adapters import ImagePromptNames, LoraNames, Shapes
+from .original_unet import unet_numbering
 
 _SIDES = {"down": "down_blocks", "up": "up_blocks"}
 
 
-def component_weight(weights: Number | Mapping[str, object] | None, component: str) -> BlockWeights:
-    """A component's share of what ``set_adapters`` was given for one adapter; 1 where nothing is said.
-
-    Args:
-        weights: one number for all components, or ``{"unet": …, "text_encoder": …}``.
-        component: ``unet``, ``text_encoder`` or ``text_encoder_2``.
-
-    Raises:
-        ValueError: a weight is neither a number nor a mapping of blocks.
-    """
-    value = weights.get(component) if isinstance(weights, Mapping) else weights
-    if value is None:
-        return 1.0
-    if isinstance(value, Mapping):
-        return value
-    number = _number(value)
-    if number is not None:
-        return number
-    raise ValueError(f"an adapter's weight must be a number or a dict of blocks, got {value!r} for {component}")
-
-
-def expand_block_weights(weights: BlockWeights, parameters: Collection[str], default: float = 1.0) -> dict[str, float]:
+def by_block(weights: Mapping[str, object], parameters: Collection[str], default: float = 1.0) -> dict[str, float]:
     """The weight of each parameter of a UNet.
 
     As published, a block's numbers also hold for the residual blocks (and samplers) of the same place as its
     transformers; what stands nowhere near a transformer always has the weight 1.
 
     Args:
-        weights: a number, or the published form.
+        weights: in the published form.
         parameters: the names of the UNet's parameters.
         default: the weight of blocks that are not named: 1 for LoRA, 0 for ``set_ip_adapter_scale``.
 
     Raises:
         ValueError: a side or block that is not there or has no transformer, or a list of another length.
     """
-    if not isinstance(weights, Mapping):
-        return dict.fromkeys(parameters, float(weights))
     strange = [name for name in weights if name not in ("mid", *_SIDES)]
     if strange:
         raise ValueError(f"block weights are for down, mid and up, got {', '.join(map(repr, strange))}")
@@ -102,3 +77,46 @@ def _one(value: object, count: int, where: str) -> list[float]:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def text_attentions(unet: Shapes) -> list[str]:
+    """A UNet's attentions to the text in the order that IP-Adapter files number them: down, up, middle."""
+    key = ".attn2.to_k.weight"
+    names = [name.removesuffix(".to_k.weight") for name in unet if name.endswith(key)]
+
+    def place(name: str) -> tuple[int, list[int]]:
+        side = ("down_blocks", "up_blocks", "mid_block").index(name.split(".", 1)[0])
+        return side, [int(part) for part in name.split(".") if part.isdecimal()]
+
+    return sorted(names, key=place)
+
+
+LORA = LoraNames(
+    denoiser="unet",
+    prefixes={
+        "lora_te_": "text_encoder",
+        "lora_te1_": "text_encoder",
+        "lora_te2_": "text_encoder_2",
+        "text_encoders.clip_l.transformer.": "text_encoder",
+        "text_encoders.clip_h.transformer.": "text_encoder",
+        "text_encoders.clip_g.transformer.": "text_encoder_2",
+        "clip_l.": "text_encoder",
+        "clip_g.": "text_encoder_2",
+    },
+    classes={
+        "UNet2DConditionModel": "unet",
+        "CLIPTextModel": "text_encoder",
+        "CLIPTextModelWithProjection": "text_encoder_2",
+    },
+    bases={
+        768: "Stable Diffusion 1.x",
+        1024: "Stable Diffusion 2.x",
+        2048: "Stable Diffusion XL",
+        1280: "the refiner of Stable Diffusion XL",
+    },
+    numbering=unet_numbering,
+    by_block=by_block,
+)
+"""Of all versions: a UNet does not know which it is of."""
+
+IMAGE_PROMPTS = ImagePromptNames(text_attentions, by_block)

@@ -1,4 +1,4 @@
-"""The published methods for the LoRAs of a UNet alone, put on its class from outside: networks know no adapters.
+"""The published methods for the LoRAs of a denoiser alone, put on its class from outside: networks know no adapters.
 
 They share what is loaded with the methods of a pipeline, ``pipe.load_lora_weights`` and the others.
 """
@@ -6,28 +6,30 @@ They share what is loaded with the methods of a pipeline, ``pipe.load_lora_weigh
 import os
 from collections.abc import Sequence
 
-from ..families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
+from ..families.adapters import LoraNames
+from ..families.registry import families, load
+from ..models.base import Model
 from ..utils import logging
 from ..utils.types import Value
-from .block_weights import BlockWeights
 from .lora import NetworkLora
-from .lora_names import UNET
-from .lora_sources import Tensors, find_lora
-from .loras import Loras
+from .lora_files import Tensors, find_lora
+from .loras import Loras, Weight
 from .words import Words
 
 logger = logging.get_logger(__name__)
 
-Weights = BlockWeights | Sequence[BlockWeights] | None
+Weights = Weight | Sequence[Weight]
 
 
-class _Methods(UNet2DConditionModel):
-    """What `UNet2DConditionModel` gets; nothing is of this class itself."""
+class _Methods(Model):
+    """What a denoiser's class gets; nothing is of this class itself."""
+
+    lora_names: LoraNames
 
     def load_lora_adapter(
         self,
         path_or_id_or_dict: str | os.PathLike[str] | Tensors,
-        prefix: str | None = "unet",
+        prefix: str | None = None,
         *,
         adapter_name: str | None = None,
         weight_name: str | None = None,
@@ -39,32 +41,35 @@ class _Methods(UNet2DConditionModel):
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> None:
-        """Load what a LoRA has for the UNet; it alone is active then, with the weight 1.
+        """Load what a LoRA has for this network; it alone is active then, with the weight 1.
 
         Args:
             path_or_id_or_dict, weight_name, subfolder, use_safetensors, revision, cache_dir, local_files_only, token:
                 as in ``pipe.load_lora_weights``.
-            prefix: "unet" or None: names with that prefix and without it are the UNet's here.
+            prefix: the denoiser's name in a pipeline, or None: names with that prefix and without it are its own here.
             adapter_name: what the other methods know it by; ``default_0``, ``default_1``, … by default.
             low_cpu_mem_usage: makes no difference: tensors stay in the file until they are wanted.
 
         Raises:
-            ValueError: a name that is taken, no layer of a UNet, or what ``load_lora_weights`` raises.
+            ValueError: a name that is taken, no layer of the network, or what ``load_lora_weights`` raises.
             FileNotFoundError: no such file, or several that could be meant.
         """
-        if prefix not in ("unet", None):
-            raise ValueError(f"prefix must be 'unet' or None, got {prefix!r}")
+        denoiser = self.lora_names.denoiser
+        if prefix not in (denoiser, None):
+            raise ValueError(f"prefix must be {denoiser!r} or None, got {prefix!r}")
         where = (weight_name, subfolder, use_safetensors, revision, cache_dir, local_files_only, token)
-        file = find_lora(path_or_id_or_dict, *where)
+        file = find_lora(path_or_id_or_dict, *where, names=self.lora_names)
         if file.words():
             logger.warning("%s has words (textual inversions), which pipe.load_lora_weights loads", file.source)
         loras = _loras(self)
         loras.refuse_while_fused("load_lora_adapter")
         name = loras.new_name(adapter_name)
-        own = file.of_component(UNET)
+        own = file.of_component(denoiser)
         if file.tensors and not own.tensors:
-            raise ValueError(f"{file.source} has nothing for a UNet; pipe.load_lora_weights loads it for text encoders")
-        self.put_on.of(NetworkLora).load(name, own.layers({UNET: self.published_shapes()})[UNET])
+            raise ValueError(
+                f"{file.source} has nothing for the {denoiser}; pipe.load_lora_weights loads it for text encoders"
+            )
+        self.put_on.of(NetworkLora).load(name, own.layers({denoiser: self.published_shapes()})[denoiser])
 
     def load_attn_procs(self, path_or_id_or_dict: str | os.PathLike[str] | Tensors, **options: Value) -> None:
         """The older name of `load_lora_adapter`, with the same options."""
@@ -115,7 +120,7 @@ class _Methods(UNet2DConditionModel):
         Raises:
             ValueError: no active adapter to fuse, some are fused already, or ``safe_fusing``, which is not here.
         """
-        _loras(self).fuse(("unet",), lora_scale, safe_fusing, adapter_names)
+        _loras(self).fuse(None, lora_scale, safe_fusing, adapter_names)
 
     def unfuse_lora(self) -> None:
         """Take what was fused out of the weights again, which are then as they were, bit for bit."""
@@ -127,11 +132,21 @@ class _Methods(UNet2DConditionModel):
         lora.delete(list(lora.loaded))
 
 
-def _loras(unet: UNet2DConditionModel) -> Loras:
-    """Those of the UNet alone; the words that came with them are a pipeline's."""
-    return Loras({"unet": unet}, Words({}))
+def _loras(network: _Methods) -> Loras:
+    """Those of the network alone; the words that came with them are a pipeline's."""
+    return Loras({network.lora_names.denoiser: network}, network.lora_names, Words({}))
 
 
-for _name, _method in vars(_Methods).items():
-    if not _name.startswith("_"):
-        setattr(UNet2DConditionModel, _name, _method)
+def _put_on_denoisers() -> None:
+    """Give the methods to the classes of all families' denoisers."""
+    methods = {name: method for name, method in vars(_Methods).items() if not name.startswith("_")}
+    for family in families():
+        names = family.lora
+        for name, (module, _) in family.classes.items():
+            if names is not None and names.classes.get(name) == names.denoiser:
+                network = load(f"{module}:{name}")
+                for key, value in {**methods, "lora_names": names}.items():
+                    setattr(network, key, value)
+
+
+_put_on_denoisers()
