@@ -62,6 +62,8 @@ class DeepCacheConfig(Cache):
 
     def check(self, run: RunFacts) -> None:
         """See `Cache`."""
+        if not run.branches:
+            raise ValueError("DeepCacheConfig keeps what a denoiser's skip connections enclose, and this one has none")
         if self.cache_branch_id >= run.branches:
             raise ValueError(
                 f"cache_branch_id {self.cache_branch_id} is below the denoiser's lowest branch, which is "

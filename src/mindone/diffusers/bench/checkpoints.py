@@ -76,7 +76,9 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
     rows, columns = size if isinstance(size, (list, tuple)) else (size, size)
     guidance_scale = read_generation_config(folder).get("guidance_scale")
     without = ("safety_checker",) if "safety_checker" in components else ()
-    return Checkpoint(name, folder, channels, _scale(vae), (int(rows), int(columns)), guidance_scale, without)
+    return Checkpoint(
+        name, folder, channels, _scale(vae, family.latents.pixels), (int(rows), int(columns)), guidance_scale, without
+    )
 
 
 def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:
@@ -86,7 +88,7 @@ def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:
     kind = config.get("_class_name")
     if kind != "AutoencoderTiny":
         raise ValueError(f"--tiny-vae must be an AutoencoderTiny such as madebyollin/taesd; {name} is {kind or 'none'}")
-    return Checkpoint(name, folder, int(config.get("latent_channels", 4)), _scale(config))
+    return Checkpoint(name, folder, int(config.get("latent_channels", 4)), _scale(config, 8))
 
 
 def check_fit(model: Checkpoint, others: list[Checkpoint], *, sized: bool) -> None:
@@ -109,9 +111,11 @@ def check_fit(model: Checkpoint, others: list[Checkpoint], *, sized: bool) -> No
             )
 
 
-def _scale(vae: Mapping[str, object]) -> int:
-    """Pixels that a latent of an autoencoder stands for, along each side."""
+def _scale(vae: Mapping[str, object], usual: int) -> int:
+    """Pixels that a latent of an autoencoder stands for, along each side; ``usual`` where its config does not say."""
     is_tiny = vae.get("_class_name") == "AutoencoderTiny"
-    blocks = vae.get("decoder_block_out_channels", [64] * 4) if is_tiny else vae.get("block_out_channels", [0])
+    blocks = vae.get("decoder_block_out_channels", [64] * 4) if is_tiny else vae.get("block_out_channels")
+    if blocks is None:
+        return usual
     factor = int(str(vae.get("upsampling_scaling_factor", 2))) if is_tiny else 2
     return int(factor ** (len(list(blocks)) - 1 if isinstance(blocks, (list, tuple)) else 0))

@@ -189,6 +189,11 @@ class Pipeline:
         scale: int = self.vae.scale
         return scale
 
+    @property
+    def text_towers(self) -> Sequence[Component]:
+        """The CLIP text encoders that read prompts, whose words can be weighed; none where others read them."""
+        return ()
+
     # ---- adapters ----------------------------------------------------------------------------------------------------
 
     @property

@@ -58,6 +58,8 @@ def encode_prompt(
             f"got {type(pipe).__name__}"
         )
     towers: list[TextTower] = pipe.text_towers
+    if not towers:
+        raise ValueError(f"{type(pipe).__name__} weighs no words of prompts; pass the prompt to the pipeline itself")
     for tower in towers:
         tower.check()
     count = checks.check_prompts(prompt, None, negative_prompt, None, prompt_2, negative_prompt_2)

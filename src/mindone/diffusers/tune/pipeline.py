@@ -354,7 +354,7 @@ class Tuner:
 
 
 def _has_attention(pipe: Pipeline) -> bool:
-    return any("CrossAttn" in str(kind) for kind in pipe.denoiser.config["down_block_types"])
+    return any("CrossAttn" in str(kind) for kind in pipe.denoiser.config.get("down_block_types", ()))
 
 
 def _without_checker(pipe: Pipeline) -> Value:
