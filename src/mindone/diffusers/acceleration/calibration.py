@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schedulers.arrays import Array, Generators, Numbers, as_array_like, combination, to_numpy
+from ..schedulers.arrays import Generators, Numbers, as_array_like, to_numpy
 from ..schedulers.calibrated import SOLVER, CalibratedMultistepScheduler, calibrated
 from ..schedulers.dpm_solver import DPMSolverMultistepScheduler
 from ..schedulers.output import SchedulerOutput
 from ..schedulers.spacing import closing_in
+from ..utils.arrays import Array
+from ..utils.combination import combination
 
 PROMPTS = ("a rocket on a blue background", "a small house under a tree")
 """Plain things, which models of every kind know."""
@@ -167,7 +169,7 @@ class _Follower(DPMSolverMultistepScheduler):
         after = int(self.timesteps[i + 1]) if i + 1 < len(self.timesteps) else -1
         weights = [float(f"{weight:.{_DIGITS}g}") for weight in _least_squares(terms, self.path.samples[after])]
         self.rows.append([int(self.timesteps[i]), *weights])
-        return SchedulerOutput(as_array_like(combination(weights, terms), sample), x0)
+        return SchedulerOutput(as_array_like(to_numpy(combination(weights, terms)), sample), x0)
 
 
 def _least_squares(terms: Sequence[Latents], target: Latents) -> Latents:

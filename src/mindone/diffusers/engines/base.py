@@ -185,7 +185,7 @@ class Engine(Protocol):
         that compile nothing do nothing.
         """
 
-    def asarray(self, x: ArrayLike) -> Array:
+    def asarray(self, x: ArrayLike | Array) -> Array:
         """A native array, float32."""
 
     def numpy(self, x: Array) -> NDArray[np.float32]:

@@ -758,8 +758,7 @@ def randn_tensor(
     """
     narrow = dtype is not None and parse_dtype(dtype) == "float16"
     like = np.empty(tuple(shape), np.float16 if narrow else np.float32)
-    noise: NDArray[np.float16 | np.float32] = draw_noise(like, generator)
-    return noise
+    return np.asarray(draw_noise(like, generator))
 
 
 def _require_safetensors(use_safetensors: bool) -> None:

@@ -6,11 +6,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.arrays import Array
 from ..utils.combination import combination as combination
 
 Numbers: TypeAlias = NDArray[Any]
 """A NumPy array of timesteps or noise levels, float32, float64 or int64."""
-Array = Any  # np.ndarray or mindspore.Tensor: a scheduler only adds, multiplies and divides them
 Generators = np.random.Generator | Sequence[np.random.Generator] | None
 
 
@@ -81,12 +81,17 @@ def as_array_like(values: Numbers, like: Array) -> Array:
         return values.astype(like.dtype, copy=False)
     import mindspore
 
-    return mindspore.Tensor(values, like.dtype)
+    tensor: Array = mindspore.Tensor(values, like.dtype)
+    return tensor
 
 
 def to_numpy(array: Array) -> Numbers:
     """The array in host memory."""
-    return array if isinstance(array, np.ndarray) else array.asnumpy()
+    if isinstance(array, np.ndarray):
+        return array
+    tensor: Any = array  # MindSpore's
+    values: Numbers = tensor.asnumpy()
+    return values
 
 
 def coefficients(pairs: Sequence[tuple[float, float]], like: Array) -> tuple[Array | float, Array | float]:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from .arrays import Array, Generators, Numbers, check_alike, coefficients, draw_noise, dynamic_threshold
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, check_alike, coefficients, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
 from .schedules import DiscreteSchedule, Schedule, schedule_of

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, Numbers, combination
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, combination
 from .calibration_rows import Row, check_rows
 from .dpm_solver import DPMSolverMultistepScheduler
 from .options import fields

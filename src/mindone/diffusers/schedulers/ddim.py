@@ -2,7 +2,8 @@
 
 import math
 
-from .arrays import Array, Generators, given_or_drawn
+from ..utils.arrays import Array
+from .arrays import Generators, given_or_drawn
 from .base import Timestep
 from .options import CLIPPING, NOISE_SCHEDULE, SPACING, fields
 from .output import SchedulerOutput, Stepped

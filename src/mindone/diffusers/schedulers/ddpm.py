@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from .arrays import Array, Generators, draw_noise
+from ..utils.arrays import Array
+from .arrays import Generators, draw_noise
 from .base import drawing_step
 from .options import CLIPPING, NOISE_SCHEDULE, SPACING, fields
 from .output import SchedulerOutput

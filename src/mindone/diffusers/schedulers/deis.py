@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from .arrays import Array, combination
+from ..utils.arrays import Array
+from .arrays import combination
 from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, THRESHOLDING, fields
 from .output import SchedulerOutput

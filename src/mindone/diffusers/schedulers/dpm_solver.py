@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from .arrays import Array, Generators, Numbers, combination, given_or_drawn
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, combination, given_or_drawn
 from .base import Timestep
 from .options import fields
 from .output import SchedulerOutput, Stepped

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from .arrays import Array, Generators, Numbers, combination, draw_noise
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, combination, draw_noise
 from .base import drawing_step
 from .dpm_solver import SOLVER_TYPES, VARIANCE_TYPES, DPMSolver
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, THRESHOLDING, fields
@@ -61,7 +62,7 @@ class DPMSolverSinglestepScheduler(DPMSolver):
 
     def _reset(self) -> None:
         super()._reset()
-        self.sample: Array = None  # where the group of steps began
+        self.sample: Array | None = None  # where the group of steps began
 
     step = drawing_step
 
@@ -73,6 +74,7 @@ class DPMSolverSinglestepScheduler(DPMSolver):
         order = min(self.order_list[i], len(self._outputs))
         if order == 1:
             self.sample = sample
+        assert self.sample is not None  # the first step of a run is of order 1
         begin = self._sigmas[i - order + 1]
         x_weight, d_weights, noise_weight = self._weights(order, begin, self._sigmas[i + 1])
         x = combination([x_weight, *d_weights], [self.sample, *self._differences(i, order)])

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, Numbers
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers
 from .base import Timestep
 from .euler import Churn, EulerMethod
 from .options import fields

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, Numbers, coefficients, draw_noise
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, coefficients, draw_noise
 from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped

@@ -6,7 +6,8 @@ with the deterministic part of each step taken by Euler's method.
 
 import math
 
-from .arrays import Array, Generators, draw_noise
+from ..utils.arrays import Array
+from .arrays import Generators, draw_noise
 from .base import drawing_step
 from .options import NOISE_SCHEDULE, SPACING, fields
 from .output import SchedulerOutput

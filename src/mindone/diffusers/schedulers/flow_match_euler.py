@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Generators, Numbers, draw_noise
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, draw_noise
 from .base import Timestep
 from .options import SIGMA_SPACING, fields
 from .output import SchedulerOutput, Stepped

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .arrays import Array, Numbers
+from ..utils.arrays import Array
+from .arrays import Numbers
 from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput
@@ -32,8 +33,8 @@ class HeunDiscreteScheduler(VarianceExploding):
         return np.repeat(timesteps, 2)[1:].astype(np.float32)
 
     def _reset(self) -> None:
-        self.prev_derivative: Array = None  # dx/dσ at the start of a step whose second half is still to come
-        self._start: Array = None
+        self.prev_derivative: Array | None = None  # dx/dσ at the start of a step whose second half is still to come
+        self._start: Array | None = None
 
     @property
     def state_in_first_order(self) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Array, Generators, Numbers
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers
 from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput
@@ -60,7 +61,7 @@ class KDPM2DiscreteScheduler(VarianceExploding):
         return shown
 
     def _reset(self) -> None:
-        self.sample: Array = None  # where a step began whose second half is still to come
+        self.sample: Array | None = None  # where a step began whose second half is still to come
 
     @property
     def state_in_first_order(self) -> bool:

@@ -3,7 +3,8 @@
 import itertools
 import math
 
-from .arrays import Array, Generators, Numbers, draw_noise
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, draw_noise
 from .base import drawing_step
 from .kdpm2 import KDPM2DiscreteScheduler
 from .output import SchedulerOutput

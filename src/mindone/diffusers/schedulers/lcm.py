@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .arrays import Array, Generators, Numbers, draw_noise
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, draw_noise
 from .base import Timestep, drawing_step
 from .options import CLIPPING, NOISE_SCHEDULE, SPACING, Options, fields
 from .output import SchedulerOutput

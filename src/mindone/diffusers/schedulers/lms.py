@@ -5,7 +5,8 @@ For the method see Hairer, Nørsett & Wanner, "Solving Ordinary Differential Equ
 
 import numpy as np
 
-from .arrays import Array, Generators, combination
+from ..utils.arrays import Array
+from .arrays import Generators, combination
 from .base import Timestep
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..utils.arrays import Array
 from ..utils.outputs import BaseOutput
-from .arrays import Array
 
 
 @dataclass(eq=False)

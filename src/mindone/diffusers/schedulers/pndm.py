@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .arrays import Array, Numbers
+from ..utils.arrays import Array
+from .arrays import Numbers
 from .base import deterministic_step
 from .options import NOISE_SCHEDULE, SPACING, fields
 from .output import SchedulerOutput
@@ -68,8 +69,8 @@ class PNDMScheduler(VariancePreserving):
     def _reset(self) -> None:
         self.counter = 0
         self._outputs = []
-        self.cur_sample: Array = None
-        self._sum: Array = None
+        self.cur_sample: Array | None = None
+        self._sum: Array | None = None
 
     step = deterministic_step
     step_prk = deterministic_step
@@ -95,6 +96,7 @@ class PNDMScheduler(VariancePreserving):
             self._sum = self._sum + model_output / 3
         else:
             model_output = self._sum + model_output / 6
+        assert self.cur_sample is not None  # kept by the first of the four calls
         return self._transfer(self.cur_sample, start, target, model_output)
 
     def _plms(self, model_output: Array, t: int, sample: Array) -> Array:
@@ -102,6 +104,7 @@ class PNDMScheduler(VariancePreserving):
         target = t - self._stride
         if self.counter == 1:
             t, target = t + self._stride, t
+            assert self.cur_sample is not None  # kept by the call before
             sample = self.cur_sample
             slope = (model_output + self._outputs[0]) / 2
         else:

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..utils.arrays import Array
 from . import betas
-from .arrays import Array, Numbers
+from .arrays import Numbers
 from .spacing import sigma_table, sigma_to_timestep
 
 DISCRETE, EDM, FLOW = "discrete", "EDM", "flow matching"

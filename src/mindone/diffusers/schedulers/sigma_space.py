@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.arrays import Array
 from . import schedules
-from .arrays import Array, Numbers, check_alike
+from .arrays import Numbers, check_alike
 from .base import Scheduler, Timestep
 from .options import NOISE_SCHEDULE, PREDICTION_TYPES, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
 from .schedules import FlowSchedule

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Array, Generators, Numbers, draw_noise
+from ..utils.arrays import Array
+from .arrays import Generators, Numbers, draw_noise
 from .base import Timestep
 from .lcm import DISTILLED, Distilled
 from .options import CLIPPING, SPACING, fields

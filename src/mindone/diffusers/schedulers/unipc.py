@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from .arrays import Array, combination
+from ..utils.arrays import Array
+from .arrays import combination
 from .base import deterministic_step
 from .options import fields
 from .output import SchedulerOutput
@@ -45,7 +46,7 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
 
     def _reset(self) -> None:
         super()._reset()
-        self.last_sample: Array = None
+        self.last_sample: Array | None = None
         self._last_order = 0
 
     step = deterministic_step

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Array, Numbers, check_alike, coefficients
+from ..utils.arrays import Array
+from .arrays import Numbers, check_alike, coefficients
 from .base import Scheduler, Timestep
 from .spacing import spaced_timesteps
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from .types import Value
+from .arrays import Array
 
 
-def combination(weights: Sequence[float], arrays: Sequence[Value]) -> Value:
+def combination(weights: Sequence[float], arrays: Sequence[Array]) -> Array:
     """The sum of ``arrays`` times ``weights``."""
     total = arrays[0] * weights[0]
     for weight, array in zip(weights[1:], arrays[1:]):

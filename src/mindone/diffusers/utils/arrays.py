@@ -1,0 +1,39 @@
+"""What an array is to code that only computes with it, whoever made it."""
+
+from typing import Any, Protocol
+
+
+class Array(Protocol):
+    """A NumPy array or a tensor of MindSpore's, of which no more than this is used.
+
+    Arithmetic is with numbers and with arrays of the same kind.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+
+    @property
+    def dtype(self) -> Any:
+        """The type of its numbers, in the words of whoever made it."""
+
+    def clip(self, low: Any, high: Any, /) -> "Array":
+        """Each number moved to the nearest one between the two."""
+
+    def __getitem__(self, key: Any, /) -> "Array": ...
+
+    def __neg__(self) -> "Array": ...
+
+    def __add__(self, other: Any, /) -> "Array": ...
+
+    def __radd__(self, other: Any, /) -> "Array": ...
+
+    def __sub__(self, other: Any, /) -> "Array": ...
+
+    def __rsub__(self, other: Any, /) -> "Array": ...
+
+    def __mul__(self, other: Any, /) -> "Array": ...
+
+    def __rmul__(self, other: Any, /) -> "Array": ...
+
+    def __truediv__(self, other: Any, /) -> "Array": ...
