@@ -73,6 +73,15 @@ SAY_UNET = {
 }
 """Modules outside their families that say ``unet``: published signatures and files' formats. It may only shrink."""
 
+NAMES_FOR_ANY = {
+    "engines.base.Array",
+    "engines.openvino.constants.Node",
+    "pipelines.components.Component",
+    "schedulers.base.Timestep",
+    "utils.types.Value",
+}
+"""Names that stand for any value at all. This list may only shrink."""
+
 
 # ---- reading imports -------------------------------------------------------------------------------------------------
 
@@ -155,9 +164,15 @@ def test_imports_run_one_way(part, imports):
             assert parts <= allowed, module
 
 
-def test_types_are_real():
-    texts = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    assert sum(len(re.findall(r"\bAny\b", text)) for text in texts) < 150
+def test_names_for_any_value_become_fewer():
+    """A name for `Any` hides from mypy what a value is; ``mypy --strict`` sees the rest."""
+    found = set()
+    for module, path in modules_of(PACKAGE, NAME).items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value and ast.unparse(node.value) == "Any":
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                found.add(f"{module.removeprefix(NAME + '.')}.{ast.unparse(target)}")
+    assert found == NAMES_FOR_ANY
 
 
 def test_no_modules_import_one_another(imports):
