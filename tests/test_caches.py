@@ -25,7 +25,7 @@ from mindone.diffusers.acceleration.forecast import Forecast
 from mindone.diffusers.acceleration.stack import caches_in_words, parse_cache, parse_caches
 from mindone.diffusers.acceleration.steps import Step
 from mindone.diffusers.models.taps import Cut
-from mindone.diffusers.pipelines.predictors import Guidance
+from mindone.diffusers.pipelines.loop import Guidance
 from tiny_pipelines import checkpoint, load, sharing
 
 TAYLOR = TaylorSeerCacheConfig(cache_interval=2, disable_cache_before_step=2)

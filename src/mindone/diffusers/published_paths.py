@@ -21,7 +21,7 @@ _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
 _UNET = {"UNet2DConditionModel": "pipelines.published_unet", "UNet2DConditionOutput": "models.outputs"}
 _RANDN = {"randn_tensor": "pipelines.published"}
-_RESCALE = {"rescale_noise_cfg": "pipelines.predictors"}
+_RESCALE = {"rescale_noise_cfg": "pipelines.loop"}
 
 _MODULES: Mapping[str, Mapping[str, str]] = {
     "callbacks": dict.fromkeys(

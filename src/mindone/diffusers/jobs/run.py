@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..acceleration.int8.config import Int8Config
+    from ..pipelines.callbacks import StepCallback
     from ..pipelines.components import Component
     from ..pipelines.published import PublishedPipeline as Pipeline
-    from ..pipelines.run import StepCallback
     from ..utils.types import Value
     from .pictures import Pictures
 

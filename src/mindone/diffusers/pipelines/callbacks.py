@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ from ..loading.config import Config
 from ..loading.configurable import Configurable
 from ..utils.types import Value
 from .components import Component
-from .run import Run, StepCallback
 
 Tensors = dict[str, Array]
+
+StepCallback = Callable[[Component, int, float, dict[str, Array]], dict[str, Array] | None]
+"""Called as ``callback(pipe, step, timestep, tensors)``; the tensors that it returns replace those of the run."""
 
 
 class StepArray(np.ndarray):  # type: ignore[type-arg]
@@ -169,10 +171,10 @@ class OlderCallback:
             raise ValueError(f"callback_steps must be a whole number of at least 1, got {callback_steps!r}")
         self.callback, self.callback_steps, self.newer = callback, callback_steps, newer
 
-    def after(self, run: Run, index: int, timestep: float) -> None:
-        """Called when a step counts."""
+    def after(self, index: int, order: int, timestep: float, latents: Array) -> None:
+        """Called when a step of a scheduler of that order counts."""
         if index % self.callback_steps == 0:
-            self.callback(index // run.scheduler.order, timestep, shown(run.tensors["latents"]))
+            self.callback(index // order, timestep, shown(latents))
 
 
 def inputs_of(callback: StepCallback | None, named: Sequence[str]) -> Sequence[str]:
@@ -181,22 +183,3 @@ def inputs_of(callback: StepCallback | None, named: Sequence[str]) -> Sequence[s
         return inputs_of(callback.newer, named) if callback.newer is not None else ()
     needed: Value = callback.tensor_inputs if isinstance(callback, PipelineCallback | MultiPipelineCallbacks) else named
     return tuple(needed)
-
-
-def call_back(callback: StepCallback, run: Run, index: int, timestep: float, names: Sequence[str]) -> None:
-    """Show a callback the tensors of a run after a step, and take what it returns.
-
-    Raises:
-        ValueError: it returned something else than a dict of the pipeline's ``callback_tensors``.
-    """
-    changed = callback(run.pipe, index, timestep, {name: shown(run.tensors.get(name)) for name in names})
-    if changed is None:
-        return
-    if not isinstance(changed, Mapping):
-        raise ValueError(f"callback_on_step_end must return a dict of tensors or None, got {type(changed).__name__}")
-    if unknown := [str(name) for name in changed if name not in run.pipe.callback_tensors]:
-        raise ValueError(
-            f"callback_on_step_end returned {', '.join(unknown)}, which no run has; known are "
-            f"{', '.join(run.pipe.callback_tensors)}"
-        )
-    run.tensors |= {name: run.engine.asarray(value) for name, value in changed.items() if value is not None}

@@ -20,8 +20,8 @@ from ..utils.nearest import nearest
 from ..utils.types import Value
 from . import checks
 from .absent import CALLS
-from .callbacks import OlderCallback
-from .run import Interval, StepCallback
+from .callbacks import OlderCallback, StepCallback
+from .loop import Interval
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from .components import Component
 from .image_processor import ImageInput, VaeImageProcessor
 from .image_starts import FromImage, image_processor
 from .inpainting import Inpainting
+from .loop import Run, Step
 from .picture_calls import PictureArguments, Scales
 from .pipeline import Pipeline
 from .regions import Box
-from .run import Run, Step
 from .starts import FromNoise, Guide
 
 
@@ -143,7 +143,7 @@ class ControlledBy:
 
 @dataclass(frozen=True)
 class Controls:
-    """`run.Control`: runs the ControlNets, and hands the sum of what they say to the network."""
+    """`loop.Control`: runs the ControlNets, and hands the sum of what they say to the network."""
 
     run: Run
     nets: Sequence[ControlledBy]

@@ -12,9 +12,9 @@ from . import checks
 from .components import Component
 from .image_processor import resize_bicubic
 from .image_starts import Floats, FromImage, check_divides, preprocess_image, repeat_rows, size_of
+from .loop import Run
 from .picture_calls import PictureArguments
 from .pipeline import Pipeline
-from .run import Run
 from .starts import Shape, Start, initial_latents, latents_shape
 
 

@@ -10,7 +10,7 @@ from ..acceleration.steps import last_rows
 from ..adapters.image_prompts import ImageEmbeds, ImagePrompts, check_embeds, check_encoder, pictures_of, tokens_of
 from ..adapters.ip_adapter import NetworkIPAdapters, context
 from ..engines import Array, Engine, Input
-from .run import Run, Step
+from .loop import Run, Step
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ImagePrompt:
 
 @dataclass(frozen=True)
 class SeesPictures:
-    """`run.Control`: hands the pictures' tokens to the network together with the text.
+    """`loop.Control`: hands the pictures' tokens to the network together with the text.
 
     How much they count is looked up at each call, because published callbacks change it in the middle of a run.
     """

@@ -9,9 +9,9 @@ from ..engines import Array
 from ..schedulers.base import Generators, draw_noise
 from . import checks
 from .image_processor import ImageInput, VaeImageProcessor
+from .loop import Run
 from .picture_calls import PictureArguments
 from .pipeline import Pipeline
-from .run import Run
 from .spans import choose_span
 from .starts import Shape, Start, check_plain_network, latents_shape
 

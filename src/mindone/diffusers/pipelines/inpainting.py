@@ -15,10 +15,10 @@ from ..schedulers.base import draw_noise
 from . import checks
 from .image_processor import ImageInput, Images, VaeImageProcessor, resize_nearest
 from .image_starts import Floats, check_channels, check_divides, encoded, image_processor, repeat_rows
+from .loop import Run
 from .picture_calls import PictureArguments
 from .pipeline import Pipeline
 from .regions import Box, filled_from_around, fit_inside, masked_region, paste_drawn
-from .run import Run
 from .spans import choose_span
 from .starts import Shape, Start, initial_latents, latents_shape
 

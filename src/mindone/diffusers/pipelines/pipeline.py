@@ -27,7 +27,7 @@ from ..utils.types import Value
 from .calls import Arguments
 from .capabilities import accepted
 from .components import Component, component_classes
-from .run import Interval, Run, Runs, Settings
+from .loop import Interval, Run, Runs, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -53,7 +53,7 @@ class Pipeline:
     """Components are plain attributes (``pipe.vae``, ``pipe.scheduler``) and can be replaced at any time.
 
     What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number
-    of threads may call a pipeline: what changes while it draws belongs to the run (`run.Run`).
+    of threads may call a pipeline: what changes while it draws belongs to the run (`loop.Run`).
     """
 
     family: ClassVar[Family]

@@ -43,10 +43,9 @@ from .from_file import index_of, load_components
 from .image_processor import VaeImageProcessor
 from .image_starts import image_processor
 from .inpainting import mask_processor
+from .loop import guidance_scale_embedding, step_options
 from .pipeline import Pipeline, engine_of
-from .predictors import guidance_scale_embedding
 from .published_unet import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
-from .run import step_options
 from .safety import blacken_unsafe
 from .spans import keep_from, keep_last
 
@@ -88,10 +87,10 @@ def forwarded(
 
 
 class OfRuns(Generic[T]):
-    """An attribute of a pipeline that is a setting of its runs; see `run.Runs` for which run.
+    """An attribute of a pipeline that is a setting of its runs; see `loop.Runs` for which run.
 
     Args:
-        name: its name in `run.Settings`.
+        name: its name in `loop.Settings`.
         about: what it is.
         changes: whether it may be set in the middle of a run.
     """

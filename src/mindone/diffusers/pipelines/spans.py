@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from .loop import Run
 from .picture_calls import PictureArguments
-from .run import Run
 
 
 def choose_span(run: Run, call: PictureArguments) -> None:

@@ -17,6 +17,7 @@ from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesidePicture, FromImageWithDepth
 from .image_starts import FromImage
 from .inpainting import Inpainting
+from .loop import Run, embed_guidance
 from .output import ImagePipelineOutput, StableDiffusionPipelineOutput
 from .picture_calls import (
     ControlCall,
@@ -29,9 +30,7 @@ from .picture_calls import (
     PictureArguments,
 )
 from .pipeline import constructor
-from .predictors import embed_guidance
 from .published import PublishedPipeline
-from .run import Run
 from .stages import published
 from .starts import FromNoise
 

@@ -19,11 +19,10 @@ from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesideXLPicture
 from .image_starts import FromImage
 from .inpainting import Inpainting
+from .loop import Run, embed_guidance
 from .output import StableDiffusionXLPipelineOutput
 from .pipeline import constructor
-from .predictors import embed_guidance
 from .published import PublishedPipeline
-from .run import Run
 from .stages import published
 from .starts import FromNoise
 from .xl_calls import (

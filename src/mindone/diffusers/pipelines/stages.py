@@ -13,11 +13,10 @@ from ..utils.types import Value
 from . import checks
 from .callbacks import inputs_of
 from .calls import Arguments, asked
-from .denoising import denoise
 from .image_processor import Images
+from .loop import Run, denoise
 from .pipeline import Pipeline
 from .published import PublishedPipeline
-from .run import Run
 from .safety import blacken_unsafe
 from .signatures import documented
 from .starts import Shape, Start, latents_shape

@@ -12,8 +12,8 @@ from . import checks
 from .calls import Arguments
 from .image_processor import Images
 from .image_prompt import ImagePrompt
+from .loop import Run
 from .pipeline import Pipeline
-from .run import Run
 from .spans import keep_until
 
 Shape: TypeAlias = tuple[int, int, int, int]

@@ -22,9 +22,9 @@ from .ticket import Progress, Ticket
 if TYPE_CHECKING:
     from ..engines import Array
     from ..jobs.pictures import Pictures
+    from ..pipelines.callbacks import StepCallback
     from ..pipelines.components import Component
     from ..pipelines.published import PublishedPipeline as Pipeline
-    from ..pipelines.run import StepCallback
 
 logger = logging.get_logger(__name__)
 

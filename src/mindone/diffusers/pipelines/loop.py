@@ -1,4 +1,10 @@
-"""One call of a pipeline: everything that changes while it draws. N threads have N runs of one pipeline."""
+"""Denoising: the run of a call, what predicts its steps, and the loop through them.
+
+A **run** owns everything that changes while a pipeline draws; any number of threads have runs of one pipeline. A
+**predictor**, ``predict(latents, step) -> noise``, is the network and what is wrapped around it: guidance wraps the
+network, a forecast wraps either and calls it only at some steps. The **loop** is a generator of steps, and does not
+know which predictor it has; progress bars, previews, callbacks and cancelling are its consumers.
+"""
 
 import copy
 import inspect
@@ -14,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acceleration.speedup import Cache, RunFacts
+from ..acceleration.steps import Forward, Predictor
 from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input
 from ..schedulers.arrays import Numbers
@@ -21,6 +28,7 @@ from ..schedulers.base import Generators, Scheduler
 from ..schedulers.schedules import shift_for
 from ..utils import logging
 from ..utils.types import Value
+from .callbacks import OlderCallback, StepCallback, shown
 from .components import Component
 
 logger = logging.get_logger(__name__)
@@ -268,5 +276,211 @@ class Runs:
                 setattr(each.settings, name, value)
 
 
-StepCallback = Callable[[Component, int, float, dict[str, Array]], dict[str, Array] | None]
-"""Called as ``callback(pipe, step, timestep, tensors)``; the tensors that it returns replace those of the run."""
+# ---- predictors ------------------------------------------------------------------------------------------------------
+
+
+class NetworkCall:
+    """The network's own prediction, with two rows per image at guided steps: without the prompt, then with it."""
+
+    def __init__(self, run: Run, forward: Forward | None = None):
+        self.run = run
+        self.forward: Forward = forward or run.call_network
+
+    def predict(self, latents: Array, step: Step) -> Array:
+        """One call for all images. Guidance's two halves start from the same latents, which go in once."""
+        sample = self.run.scheduler.scale_model_input(latents, step.timestep)
+        conditions = self.run.conditions(step)
+        if self.run.extra_channels:
+            sample = self._with_channels(sample, next(iter(conditions.values())).shape[0])
+        timestep = np.full(1, step.timestep, np.float32)
+        return self.forward(step, sample, timestep, **conditions)
+
+    def _with_channels(self, sample: Array, rows: int) -> Array:
+        """The latents with the further channels, which have one row per image, or as many as there are conditions."""
+        images, concat = sample.shape[0], self.run.engine.concat
+        extra = [self.run.tensors[name] for name in self.run.extra_channels]
+        if any(x.shape[0] > images for x in extra):
+            extra = [x[-rows:] for x in extra]
+            sample = concat([sample] * (rows // images))
+        return concat([sample, *extra], axis=1)
+
+
+class Guidance:
+    """Classifier-free guidance (Ho & Salimans 2022, eq. 6): away from the prediction without the prompt."""
+
+    def __init__(self, run: Run, inner: Predictor):
+        self.run, self.inner = run, inner
+        forecasts = (cache.differences() for cache in run.caches)
+        self.differences = next((each for each in forecasts if each is not None), None)
+
+    def predict(self, latents: Array, step: Step) -> Array:
+        """One row per image, whether the step is guided or not."""
+        noise = self.inner.predict(latents, step)
+        if not self.run.is_guided(step):
+            return noise
+        settings = self.run.settings
+        unconditional, text = self._both(noise, latents.shape[0], step)
+        noise = unconditional + settings.guidance_scale * (text - unconditional)
+        if settings.guidance_rescale > 0:
+            noise = rescale_noise_cfg(self.run.engine, noise, text, settings.guidance_rescale)
+        return noise
+
+    def _both(self, noise: Array, images: int, step: Step) -> tuple[Array, Array]:
+        """The predictions without and with the prompt; the former is forecast where the step does not compute it."""
+        if self.differences is None or self.run.guides(step):
+            unconditional, text = noise[:images], noise[images:]
+            if self.differences is not None:
+                self.differences.keep(step, text - unconditional)
+            return unconditional, text
+        return noise - self.differences.forecast(step), noise
+
+
+class PictureGuidance:
+    """Guidance of networks that edit pictures: away from neither picture nor prompt, then from the picture alone.
+
+    InstructPix2Pix (Brooks et al. 2023), eq. 3; of each image the rows are without both, with the picture, with both.
+    """
+
+    def __init__(self, run: Run, inner: Predictor):
+        self.run, self.inner = run, inner
+
+    def predict(self, latents: Array, step: Step) -> Array:
+        """One row per image."""
+        noise, settings = self.inner.predict(latents, step), self.run.settings
+        if not self.run.is_guided(step):
+            return noise
+        images = latents.shape[0]
+        neither, picture, both = noise[:images], noise[images : 2 * images], noise[2 * images :]
+        guided = neither + settings.guidance_scale * (both - picture)
+        guided = guided + (settings.image_guidance_scale or 0.0) * (picture - neither)
+        if settings.guidance_rescale > 0:
+            guided = rescale_noise_cfg(self.run.engine, guided, both, settings.guidance_rescale)
+        return guided
+
+
+def rescale_noise_cfg(engine: Engine, noise: Array, text: Array, guidance_rescale: float) -> Array:
+    """Give guided noise the standard deviation of the text-conditioned one, by the part ``guidance_rescale``.
+
+    Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", eq. 15 and 16; all arrays
+    (batch, channels, height, width), the deviations over all but the batch.
+    """
+    deviation, wanted = (engine.numpy(x).std(axis=(1, 2, 3), ddof=1, keepdims=True) for x in (noise, text))
+    factor = guidance_rescale * (wanted / deviation) + (1 - guidance_rescale)
+    return noise * engine.asarray(factor.astype(np.float32))
+
+
+def embed_guidance(run: Run, images: int) -> None:
+    """Tell a network that has guidance built in its scale; nothing for others."""
+    if (channels := run.denoiser.config.get("time_cond_proj_dim")) is not None:
+        embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, images)
+        run.tensors["timestep_cond"] = run.engine.asarray(embedding)
+
+
+def guidance_scale_embedding(guidance_scale: float, channels: int, rows: int) -> NDArray[np.float32]:
+    """How guidance-distilled networks are told the guidance scale: float32 (rows, channels).
+
+    Sinusoids of 1000·(w - 1): Latent Consistency Models (Luo et al. 2023), §4.2, where 1 stands for no guidance.
+    """
+    half = channels // 2
+    frequencies = np.exp(np.arange(half) * (-np.log(10000.0) / (half - 1)))
+    angles = 1000.0 * (guidance_scale - 1.0) * frequencies
+    row = np.concatenate([np.sin(angles), np.cos(angles), np.zeros(channels % 2)])
+    return np.tile(row.astype(np.float32), (rows, 1))
+
+
+# ---- the loop --------------------------------------------------------------------------------------------------------
+
+
+class Bar(Protocol):
+    """A progress bar, as `utils.progress` makes it."""
+
+    def __enter__(self) -> "Bar": ...
+    def __exit__(self, *exception: object) -> object: ...
+    def update(self) -> object: ...
+
+
+@dataclass(frozen=True)
+class DenoisingStep:
+    """What a step came to: the less noisy ``latents``, and the scheduler's estimate of the clean ones.
+
+    ``pred_original_sample`` is None where a scheduler of the user's own does not say.
+    """
+
+    index: int
+    timestep: float
+    latents: Array
+    pred_original_sample: Array | None
+
+
+def predictor_for(run: Run) -> Predictor:
+    """What predicts the noise of a run: the network, with the run's caches and with guidance."""
+    forward: Forward = run.call_network
+    for cache in run.caches:
+        forward = cache.forward(forward, run.denoiser.cuts)
+    predictor: Predictor = NetworkCall(run, forward)
+    for cache in run.caches:
+        predictor = cache.predictor(predictor, run)
+    return Guidance(run, predictor) if run.settings.image_guidance_scale is None else PictureGuidance(run, predictor)
+
+
+def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
+    """Go through the run's timesteps, from ``run.tensors["latents"]`` on, until the last or until it is interrupted.
+
+    Between two steps whoever consumes may change the run's tensors and settings.
+    """
+    count = len(run.timesteps)
+    run.settings.steps_done = 0
+    for index, timestep in enumerate(run.timesteps):
+        if run.settings.interrupt:
+            return
+        latents = run.tensors["latents"]
+        noise = predictor.predict(latents, Step(index, count, float(timestep)))
+        output = run.scheduler.step(noise, timestep, latents, **run.step_options)
+        run.tensors["latents"] = run.after_step(index, output.prev_sample)
+        run.settings.pred_original_sample = output.pred_original_sample
+        # Some schedulers call the network twice a step, or several times in the first ones.
+        run.settings.steps_done = (index + 1) * run.num_inference_steps // count
+        yield DenoisingStep(index, timestep, run.tensors["latents"], output.pred_original_sample)
+
+
+def denoise(
+    run: Run,
+    progress_bar: Callable[..., Bar],
+    callback: StepCallback | None = None,
+    callback_tensor_inputs: Sequence[str] = ("latents",),
+) -> Array:
+    """Run the loop with a progress bar and a user's callback, and return the clean latents."""
+    # A step of a scheduler of second order is two calls of the network, and PNDM starts with extra ones.
+    order, count = run.scheduler.order, len(run.timesteps)
+    older = callback if isinstance(callback, OlderCallback) else None
+    newer = callback if older is None else older.newer
+    warmup = max(count - run.num_inference_steps * order, 0)
+    with progress_bar(total=run.num_inference_steps) as bar:
+        for step in denoising_steps(run, predictor_for(run)):
+            if newer is not None:
+                call_back(newer, run, step.index, step.timestep, callback_tensor_inputs)
+            done = step.index + 1
+            if done == count or (done > warmup and done % order == 0):
+                bar.update()
+                if older is not None:
+                    older.after(step.index, order, step.timestep, step.latents)
+    return run.tensors["latents"]
+
+
+def call_back(callback: StepCallback, run: Run, index: int, timestep: float, names: Sequence[str]) -> None:
+    """Show a callback the tensors of a run after a step, and take what it returns.
+
+    Raises:
+        ValueError: it returned something else than a dict of the pipeline's ``callback_tensors``.
+    """
+    changed = callback(run.pipe, index, timestep, {name: shown(run.tensors.get(name)) for name in names})
+    if changed is None:
+        return
+    if not isinstance(changed, Mapping):
+        raise ValueError(f"callback_on_step_end must return a dict of tensors or None, got {type(changed).__name__}")
+    if unknown := [str(name) for name in changed if name not in run.pipe.callback_tensors]:
+        raise ValueError(
+            f"callback_on_step_end returned {', '.join(unknown)}, which no run has; known are "
+            f"{', '.join(run.pipe.callback_tensors)}"
+        )
+    run.tensors |= {name: run.engine.asarray(value) for name, value in changed.items() if value is not None}
