@@ -32,3 +32,8 @@ class EnabledCaches:
     def disable(self) -> None:
         """Use no cache in runs that begin from now on."""
         self.caches = ()
+
+
+def enabled_on(network: object) -> tuple[Cache, ...]:
+    """The caches that are enabled on a network; none on one of a user's own."""
+    return network.put_on.of(EnabledCaches).caches if isinstance(network, Model) else ()

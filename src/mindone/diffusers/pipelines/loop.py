@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..acceleration.enabled_caches import enabled_on
 from ..acceleration.speedup import Cache, RunFacts
 from ..acceleration.steps import Forward, Predictor
 from ..acceleration.steps import Step as Step
@@ -142,6 +143,8 @@ class Run:
         Raises:
             ValueError: a cache that would skip nothing, or that cannot work.
         """
+        if not self.caches:
+            return
         facts = RunFacts(
             steps=len(self.timesteps),
             branches=len(self.denoiser.cuts),
@@ -246,7 +249,7 @@ class Runs:
     @contextmanager
     def begin(self, pipe: Component, settings: Settings) -> Iterator[Run]:
         """A run of the pipeline with its components as they are now."""
-        scheduler, caches = pipe.scheduler, getattr(pipe.denoiser, "caches", ()) if pipe.caches is None else pipe.caches
+        scheduler, caches = pipe.scheduler, enabled_on(pipe.denoiser) if pipe.caches is None else pipe.caches
         run = Run(pipe, pipe.engine, pipe.denoiser, copy.copy(scheduler), scheduler, settings, caches=caches)
         token = _current.set((*_current.get(), run))
         with self._lock:
