@@ -179,6 +179,7 @@ def write_toy(root: Path) -> Path:
 
 
 SHAPE = ToyShape()
+LORA = LoraNames("transformer", prefixes={}, classes={}, bases={})
 
 TOY = Family(
     name="toy",
@@ -195,7 +196,7 @@ TOY = Family(
     latents=Latents(channels=3, pixels=2, sides=(16,)),
     defaults=Defaults(steps=4, guidance_scale=3.0),
     fingerprint=("proj_in.weight",),
-    lora=LoraNames("transformer", prefixes={}, classes={}, bases={}),
+    lora=f"{__name__}:LORA",
     shapes={"toy": f"{__name__}:SHAPE"},
 )
 

@@ -141,7 +141,7 @@ def _put_on_denoisers() -> None:
     """Give the methods to the classes of all families' denoisers."""
     methods = {name: method for name, method in vars(_Methods).items() if not name.startswith("_")}
     for family in families():
-        names = family.lora
+        names: LoraNames | None = None if family.lora is None else load(family.lora)
         for name, (module, _) in family.classes.items():
             if names is not None and names.classes.get(name) == names.denoiser:
                 network = load(f"{module}:{name}")

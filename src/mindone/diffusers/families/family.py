@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from ..loading.original.layout import OriginalLayout
-from .adapters import ImagePromptNames, LoraNames
 from .capability import Capability
 
 TEXT: Final = "text-to-image"
@@ -88,7 +86,11 @@ class Shape(Protocol):
 
 @dataclass(frozen=True)
 class Family:
-    """A family of models, by the names that its checkpoints use."""
+    """A family of models, by the names that its checkpoints use.
+
+    What it takes libraries to import stands as a path, ``module:NAME``, where a module that begins with a dot is one of
+    this package; `registry.load` reads it. So help lists families and their shapes without NumPy.
+    """
 
     name: str
     """Such as ``stable-diffusion-xl``."""
@@ -106,7 +108,7 @@ class Family:
     """What callbacks call a tensor that the denoiser is conditioned on, and what the denoiser calls it; first the one
     whose rows count the images."""
     tasks: Mapping[str, str]
-    """The published pipeline of each task, as ``module:Class``; a module of this package begins with a dot."""
+    """The published pipeline of each task, as ``module:Class``."""
     pipelines: str
     """What the class names of the published pipelines begin with, for checkpoints of tasks that are not here."""
     int8: Int8Plan
@@ -119,14 +121,15 @@ class Family:
     defaults: Defaults = Defaults()
     fingerprint: tuple[str, ...] = ()
     """The denoiser's weights that tell one checkpoint from another, beside its config."""
-    original: OriginalLayout | None = None
-    """How its models stand in one file, as their authors published them; None: no such files are known."""
+    original: str | None = None
+    """How its models stand in one file, as their authors published them: an `OriginalLayout`, as ``module:NAME``; None:
+    no such files are known."""
     shapes: Mapping[str, str] = field(default_factory=dict)
     """Published sizes by the names that ``bench --shape`` takes: a `Shape` of each, as ``module:NAME``."""
-    lora: LoraNames | None = None
-    """The names in LoRA files; None: it takes no LoRAs."""
-    image_prompts: ImagePromptNames | None = None
-    """Where IP-Adapters are put on; None: it takes none."""
+    lora: str | None = None
+    """The names in LoRA files: `LoraNames`, as ``module:NAME``; None: it takes no LoRAs."""
+    image_prompts: str | None = None
+    """Where IP-Adapters are put on: `ImagePromptNames`, as ``module:NAME``; None: it takes none."""
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -3,12 +3,16 @@
 A family is imported when it is first looked for, so that listing names costs nothing.
 """
 
+from __future__ import annotations
+
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..loading.original.layout import OriginalLayout
 from .family import Family
+
+if TYPE_CHECKING:
+    from ..loading.original.layout import OriginalLayout
 
 _PACKAGE = __package__.rpartition(".")[0]
 
@@ -74,7 +78,7 @@ def family_of(pipeline: str) -> Family | None:
 
 def layouts() -> list[OriginalLayout]:
     """The original layouts of single files, of all families that have one."""
-    return list(dict.fromkeys(each.original for each in families() if each.original is not None))
+    return [load(path) for path in dict.fromkeys(each.original for each in families()) if path is not None]
 
 
 def class_name(path: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..families.family import Family
+if TYPE_CHECKING:
+    from ..families.family import Family
 
 LARGEST_WEIGHT = 1000.0
 """Far below this weight the result is no picture any more."""

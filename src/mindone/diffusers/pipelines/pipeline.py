@@ -18,6 +18,7 @@ from ..adapters.loras import Loras
 from ..adapters.words import Words
 from ..engines import Engine
 from ..families.family import Family
+from ..families.registry import load
 from ..loading.config import Config
 from ..loading.tokenizer import CLIPTokenizer
 from ..models.base import Model
@@ -203,7 +204,7 @@ class Pipeline:
             raise ValueError(f"{type(self).__name__} takes no LoRAs: none are known for {self.family.title}")
         parts = self.components
         networks = {name: parts[name] for name in self.family.networks if isinstance(parts.get(name), Model)}
-        return Loras(networks, self.family.lora, self.words)
+        return Loras(networks, load(self.family.lora), self.words)
 
     @property
     def words(self) -> Words:
@@ -218,9 +219,9 @@ class Pipeline:
     @property
     def image_prompts(self) -> IPAdapters:
         """The IP-Adapters of the denoiser: pictures that it attends to beside the text."""
-        names, parts = self.family.image_prompts, self.components
-        if names is None:
+        if self.family.image_prompts is None:
             raise ValueError(f"{type(self).__name__} takes no IP-Adapters: none are known for {self.family.title}")
+        names, parts = load(self.family.image_prompts), self.components
         reads = parts.get("image_encoder"), parts.get("feature_extractor")
         return IPAdapters(self.denoiser, names, self.engine, *reads, partial(setattr, self), "safety_checker" in parts)
 

@@ -4,8 +4,6 @@ from dataclasses import replace
 
 from ..capability import NETWORK, Capability
 from ..family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Int8Plan
-from .adapters import IMAGE_PROMPTS, LORA
-from .original import ORIGINAL
 
 INT8 = Int8Plan(
     products={"unet": "construct", "vae": "decode_latents"},
@@ -56,6 +54,9 @@ TOKENIZER = Capability(
     "a tokenizer, such as mindone.transformers.CLIPTokenizer", ("model_max_length", "truncated"), is_called=True
 )
 
+LORA = ".families.stable_diffusion.adapters:LORA"
+IMAGE_PROMPTS = ".families.stable_diffusion.adapters:IMAGE_PROMPTS"
+
 _HOME = ".pipelines.stable_diffusion"
 
 STABLE_DIFFUSION = Family(
@@ -79,7 +80,7 @@ STABLE_DIFFUSION = Family(
     pipelines="StableDiffusion",
     int8=INT8,
     classes=NETWORKS,
-    original=ORIGINAL,
+    original=".families.stable_diffusion.original:ORIGINAL",
     capabilities={"unet": DENOISER, "text_encoder": TEXT_ENCODER, "tokenizer": TOKENIZER},
     lora=LORA,
     image_prompts=IMAGE_PROMPTS,

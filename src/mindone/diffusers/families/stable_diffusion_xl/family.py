@@ -1,9 +1,7 @@
 """Stable Diffusion XL as a value."""
 
 from ..family import CONTROLLED, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Latents
-from ..stable_diffusion.adapters import IMAGE_PROMPTS, LORA
-from ..stable_diffusion.family import DENOISER, INT8, NETWORKS, TEXT_ENCODER, TOKENIZER
-from .original import ORIGINAL
+from ..stable_diffusion.family import DENOISER, IMAGE_PROMPTS, INT8, LORA, NETWORKS, TEXT_ENCODER, TOKENIZER
 
 _HOME = ".pipelines.stable_diffusion_xl"
 
@@ -32,7 +30,7 @@ STABLE_DIFFUSION_XL = Family(
     pipelines="StableDiffusionXL",
     int8=INT8,
     classes=NETWORKS,
-    original=ORIGINAL,
+    original=".families.stable_diffusion_xl.original:ORIGINAL",
     capabilities={
         "unet": DENOISER,
         **dict.fromkeys(("text_encoder", "text_encoder_2"), TEXT_ENCODER),
