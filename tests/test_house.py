@@ -77,7 +77,6 @@ NAMES_FOR_ANY = {
     "engines.base.Array",
     "engines.openvino.constants.Node",
     "pipelines.components.Component",
-    "schedulers.base.Timestep",
     "utils.types.Value",
 }
 """Names that stand for any value at all. This list may only shrink."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,14 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound="Scheduler")
-Timestep = Any  # a number, or a scalar array of NumPy's or MindSpore's
+
+
+class Timestep(Protocol):
+    """A timestep: a number, or a scalar array of NumPy's or MindSpore's."""
+
+    def __float__(self) -> float: ...
+
+    def __int__(self) -> int: ...
 
 
 class Scheduler(ConfiguredScheduler):
@@ -290,10 +297,14 @@ class Scheduler(ConfiguredScheduler):
             return following
         return self.index_for_timestep(timestep)
 
-    def _index(self, timestep: Timestep) -> int:
+    def _index(self, timestep: Timestep | None) -> int:
         """Where in the run we are: found from the timestep once, then counted."""
         if self._step_index is None:
-            self._step_index = self.index_for_timestep(timestep) if self._begin_index is None else self._begin_index
+            self._step_index = self._begin_index
+        if self._step_index is None:
+            if timestep is None:
+                raise TypeError("the first step of a run needs its timestep; got None")
+            self._step_index = self.index_for_timestep(timestep)
         if self._step_index >= len(self.timesteps):
             raise ValueError(f"all {len(self.timesteps)} steps of this run are done; call set_timesteps for another")
         return self._step_index
@@ -336,7 +347,7 @@ class Scheduler(ConfiguredScheduler):
         """α and σ of the samples x = α x₀ + σ ε at a timestep."""
         raise NotImplementedError
 
-    def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
+    def scale_model_input(self, sample: Array, timestep: Timestep | None = None) -> Array:
         """The sample as the model wants to see it at this timestep."""
         return sample
 

@@ -118,7 +118,7 @@ class VarianceExploding(SigmaSpace):
         self._set_sigmas(sigmas, self._final_sigma())
         return timesteps.astype(np.float32)
 
-    def scale_model_input(self, sample: Array, timestep: Timestep = None) -> Array:
+    def scale_model_input(self, sample: Array, timestep: Timestep | None = None) -> Array:
         """x / √(σ² + 1), of unit variance, which is what the model was trained on."""
         check_alike(sample=sample)
         return sample * self.schedule.input_scale(self._level(self._index(timestep)))
