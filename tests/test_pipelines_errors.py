@@ -206,12 +206,11 @@ def test_a_setting_of_the_wrong_type(tmp_path):
     refuse(folder, ValueError, "model_index.json: force_zeros_for_empty_prompt must be a valid boolean.*, got 'yes'")
 
 
-def test_a_unet_without_a_size_needs_height_and_width(folder):
+def test_a_unet_without_a_size_draws_what_its_family_was_trained_on(folder):
     path = folder / "unet" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "sample_size": None}))
     pipe = load(folder)
-    with pytest.raises(ValueError, match="no sample_size: pass height and width"):
-        pipe("a", num_inference_steps=1, width=64)
+    assert checks.default_size(pipe, None, 64, None) == (512 // 8 * pipe.vae_scale_factor, 64)
 
 
 def test_absent_component(folder):

@@ -193,7 +193,7 @@ TOY = Family(
     pipelines="Toy",
     int8=Int8Plan(products={"transformer": "construct"}, weights_only=("text_encoder",), kept=("proj_in.",)),
     classes={cls.__name__: (__name__, __name__) for cls in (ToyTransformer, ToyTextEncoder, ToyPixels, ToyTokenizer)},
-    latents=Latents(channels=3, pixels=2, sides=(16,)),
+    latents=Latents(channels=3, pixels=2, side=16),
     defaults=Defaults(steps=4, guidance_scale=3.0),
     fingerprint=("proj_in.weight",),
     lora=f"{__name__}:LORA",
@@ -206,7 +206,6 @@ class Toy(PublishedPipeline):
     required_components = TOY.required
     optional_components = TOY.optional
     arguments = PictureArguments
-    default_guidance_scale = TOY.defaults.guidance_scale
     callback_tensors = ("latents", "prompt_embeds", "negative_prompt_embeds")
 
     __init__ = constructor(TOY.required, TOY.optional, {})
@@ -267,6 +266,15 @@ def test_it_loads_and_draws_and_its_prompt_matters():
     red, green = draw(pipe), draw(pipe, prompt="green")
     assert red.shape == (1, 16, 16, 3) and np.abs(red - green).max() > 1e-3
     np.testing.assert_array_equal(red, draw(pipe))
+
+
+def test_its_defaults_are_those_of_calls_and_jobs_that_name_none():
+    pipe = load()
+    assert pipe.default_guidance_scale == 3.0
+    pipe("red", output_type="np")
+    assert pipe.num_timesteps == 4 and pipe.guidance_scale == 3.0
+    asked = jobs.settled(pipe, job(steps=None))
+    assert (asked.steps, asked.guidance_scale) == (4, 3.0)
 
 
 def test_it_is_saved_and_loaded(tmp_path):

@@ -72,13 +72,10 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
             f"{name}: its denoiser takes {channels} channels and its autoencoder has {latent_channels}; text-to-image "
             "needs equal numbers (9 is an inpainting model)"
         )
-    size = denoiser.get("sample_size") or family.latents.sides[0] // family.latents.pixels
-    rows, columns = size if isinstance(size, (list, tuple)) else (size, size)
+    size = family.latents.trained(denoiser)
     guidance_scale = read_generation_config(folder).get("guidance_scale")
     without = ("safety_checker",) if "safety_checker" in components else ()
-    return Checkpoint(
-        name, folder, channels, _scale(vae, family.latents.pixels), (int(rows), int(columns)), guidance_scale, without
-    )
+    return Checkpoint(name, folder, channels, _scale(vae, family.latents.pixels), size, guidance_scale, without)
 
 
 def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from ..utils.printable import shown
 from .capability import Capability
 
 TEXT: Final = "text-to-image"
@@ -23,10 +24,24 @@ class Latents:
     channels: int = 4
     pixels: int = 8
     """How many pixels one latent stands for, along each side."""
-    sides: tuple[int, ...] = (512,)
-    """The sides of the square images that the family was trained on, in pixels; the first where a config says none."""
+    side: int = 512
+    """The side in pixels of the square images that the family was trained on, where a denoiser's config says none."""
     patch: int = 1
     """How many latents the denoiser reads as one token, along each side; a dynamic shift grows with the tokens."""
+
+    def trained(self, config: Mapping[str, object]) -> tuple[int, int]:
+        """Height and width, in latents, that the denoiser of this config was trained on.
+
+        Raises:
+            ValueError: the config's ``sample_size`` is neither one side nor two.
+        """
+        size = config.get("sample_size")
+        match self.side // self.pixels if size is None else size:
+            case int(side):
+                return side, side
+            case [int(height), int(width)]:
+                return height, width
+        raise ValueError(f"the denoiser's sample_size must be one side or two, in latents, got {shown(size)}")
 
     def tokens(self, height: int, width: int) -> int:
         """How many tokens an image is, given its sides in pixels."""
@@ -38,7 +53,8 @@ class Latents:
 class Defaults:
     """What a call uses where neither the user nor the checkpoint says anything."""
 
-    steps: int = 50
+    steps: int | None = None
+    """None: what the signature of each published call says."""
     guidance_scale: float = 7.5
 
 

@@ -19,6 +19,7 @@ from .job import Job, PipelineKey
 from .loras import WeighedLora
 
 if TYPE_CHECKING:
+    from ..families.family import Family
     from ..pipelines.components import Component
     from .pictures import Pictures
 
@@ -32,31 +33,29 @@ class Outline:
 
     factor: int
     """Pixels in each direction that a latent stands for."""
-    trained: tuple[int, int] | None
+    trained: tuple[int, int]
     """Height and width in pixels that the network was trained on."""
     channels: int
     """Channels of the decoder's largest feature maps, which have the image's size."""
 
     @classmethod
-    def of(cls, own: Mapping[str, object], vae: Mapping[str, object], decoder: Mapping[str, object]) -> Outline | None:
+    def of(
+        cls, family: Family, own: Mapping[str, object], vae: Mapping[str, object], decoder: Mapping[str, object]
+    ) -> Outline | None:
         """From the configs of the denoiser, its own autoencoder and what decodes; None where they do not say enough."""
-        blocks, size = vae.get("block_out_channels"), own.get("sample_size")
+        blocks = vae.get("block_out_channels")
         if not isinstance(blocks, (list, tuple)) or not blocks:
             return None
         factor = 2 ** (len(blocks) - 1)
-        sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, (list, tuple)) else None
-        trained = (sides[0] * factor, sides[1] * factor) if sides and len(sides) == 2 else None
-        return cls(factor, trained, widest(decoder))
+        rows, columns = family.latents.trained(own)
+        return cls(factor, (rows * factor, columns * factor), widest(decoder))
 
-    def final_size(self, job: Job, pictures: Pictures | None) -> tuple[int, int] | None:
-        """Height and width of the job's images; None where neither job nor config says."""
+    def final_size(self, job: Job, pictures: Pictures | None) -> tuple[int, int]:
+        """Height and width of the job's images."""
         height, width = job.height, job.width
         if pictures is not None:
             height, width = pictures.size(height, width, self.factor)
-        if self.trained is not None:
-            height, width = height or self.trained[0], width or self.trained[1]
-        if height is None or width is None:
-            return None
+        height, width = height or self.trained[0], width or self.trained[1]
         times = job.upscale or 1
         return round(height * times), round(width * times)
 
@@ -78,9 +77,7 @@ def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
     for name, side in (("height", job.height), ("width", job.width)):
         if side is not None:
             check_sides({name: side}, outline.factor)
-    size = outline.final_size(job, pictures)
-    if size is not None:
-        check_memory(outline.channels, size, job.num_images, job.dtype)
+    check_memory(outline.channels, outline.final_size(job, pictures), job.num_images, job.dtype)
 
 
 def check_key(key: PipelineKey) -> None:
@@ -143,19 +140,18 @@ def check_run(view: Component, job: Job, size: tuple[int | None, int | None], im
         ValueError: it takes more memory than there is.
     """
     outline = _outline_of(view)
-    if outline is None or (None in size and outline.trained is None):
+    if outline is None:
         return
-    trained, times = outline.trained or (0, 0), job.upscale or 1
-    final = round((size[0] or trained[0]) * times), round((size[1] or trained[1]) * times)
-    check_memory(outline.channels, final, images, view.dtype)
+    height, width = (round((given or own) * (job.upscale or 1)) for given, own in zip(size, outline.trained))
+    check_memory(outline.channels, (height, width), images, view.dtype)
 
 
 def larger_than_trained(view: Component, job: Job, pictures: Pictures | None) -> str | None:
     """What to say where a job asks for more than the network has seen; None where it does not."""
     outline = _outline_of(view)
-    size = None if outline is None else outline.final_size(job, pictures)
-    if outline is None or outline.trained is None or size is None or (job.upscale is not None and job.strength is None):
+    if outline is None or (job.upscale is not None and job.strength is None):
         return None
+    size = outline.final_size(job, pictures)
     if all(side <= _ABOVE_TRAINED * most for side, most in zip(size, outline.trained)):
         return None
     own = f"{outline.trained[1]}×{outline.trained[0]}"
@@ -165,7 +161,7 @@ def larger_than_trained(view: Component, job: Job, pictures: Pictures | None) ->
 def _outline_of(view: Component) -> Outline | None:
     vae = view.vae.config
     own = vae if "block_out_channels" in vae else {"block_out_channels": [0] * view.vae_scale_factor.bit_length()}
-    return Outline.of(view.denoiser.config, own, vae)
+    return Outline.of(view.family, view.denoiser.config, own, vae)
 
 
 def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
@@ -175,9 +171,9 @@ def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
             return None
         denoiser, vae = (read_config(component_folder(root, name), CONFIG_NAME) for name in (family.denoiser, "vae"))
         decoder = vae if tiny_vae is None else _tiny_config(tiny_vae)
+        return Outline.of(family, denoiser, vae, decoder)
     except (OSError, ValueError):  # whoever loads it says what is wrong
         return None
-    return Outline.of(denoiser, vae, decoder)
 
 
 def _tiny_config(name: str) -> Mapping[str, object]:

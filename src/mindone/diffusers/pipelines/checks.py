@@ -17,15 +17,11 @@ OUTPUT_TYPES = ("pil", "np", "latent")
 
 
 def default_size(pipe: Component, height: int | None, width: int | None, latents: Array) -> tuple[int, int]:
-    """Height and width in pixels: what was asked for, or what the latents or else the network's config say."""
+    """Height and width in pixels: what was asked for, or what the latents or else the network was trained on."""
     factor = pipe.vae_scale_factor
-    sample_size = pipe.denoiser.config["sample_size"]
-    sizes = tuple(sample_size) if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
-    if latents is not None and len(latents.shape) == 4:
-        sizes = tuple(latents.shape[2:])
-    if None in sizes and None in (height, width):
-        raise ValueError("the denoiser's config has no sample_size: pass height and width")
-    return (sizes[0] * factor if height is None else height, sizes[1] * factor if width is None else width)
+    given = latents is not None and len(latents.shape) == 4
+    rows, columns = latents.shape[2:] if given else pipe.family.latents.trained(pipe.denoiser.config)
+    return (rows * factor if height is None else height, columns * factor if width is None else width)
 
 
 def check_size(pipe: Component, height: int, width: int) -> None:

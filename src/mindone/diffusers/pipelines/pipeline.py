@@ -65,8 +65,6 @@ class Pipeline:
     """Optional components that are not loaded from a checkpoint, as no class for them is here."""
     config_defaults: ClassVar[Mapping[str, object]] = {}
     """The pipeline's own entries of ``model_index.json``."""
-    default_guidance_scale: ClassVar[float] = 7.5
-    """For checkpoints that suggest none of their own."""
     takes_negative_prompts: ClassVar[bool] = True
     """Whether a call may have one."""
     arguments: ClassVar[type[Arguments]] = Arguments
@@ -240,6 +238,11 @@ class Pipeline:
         """
         raise NotImplementedError(f"{type(self).__name__} must define condition")
 
+    @property
+    def default_guidance_scale(self) -> float:
+        """The guidance scale for checkpoints that suggest none of their own."""
+        return self.family.defaults.guidance_scale
+
     def choose_guidance_scale(self, given: float | None) -> float:
         """What the user gave, else what the checkpoint suggests, else the pipeline's default."""
         if given is not None:
@@ -247,14 +250,16 @@ class Pipeline:
         return float(self.generation_config.get("guidance_scale", self.default_guidance_scale))
 
     def usual(self, argument: str) -> Value:
-        """The argument of a call that does not name it: the profile's, the checkpoint's or the signature's."""
+        """The argument of a call that names none: the profile's, the checkpoint's, the family's or the signature's."""
         signature = inspect.signature(type(self).__call__)
         return self.usual_arguments().get(argument, signature.parameters[argument].default)
 
     def usual_arguments(self) -> dict[str, object]:
-        """Arguments of calls that do not name them: the profile's, else what the checkpoint suggests."""
+        """Arguments of calls that do not name them: the profile's, else the checkpoint's, else the family's."""
         suggested = {name: self.generation_config[name] for name in _SUGGESTED if name in self.generation_config}
-        return {**suggested, **self.call_defaults}
+        steps = self.family.defaults.steps
+        own = {} if steps is None else {"num_inference_steps": steps}
+        return {**own, **suggested, **self.call_defaults}
 
     def begin(
         self,

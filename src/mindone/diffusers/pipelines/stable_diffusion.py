@@ -131,7 +131,6 @@ class LatentConsistencyModelPipeline(StableDiffusion):
     """The same with networks that are distilled to draw in 1 to 8 steps, guidance built in (Luo et al. 2023)."""
 
     family = LATENT_CONSISTENCY
-    default_guidance_scale = LATENT_CONSISTENCY.defaults.guidance_scale
     takes_negative_prompts = False
 
     __call__ = published(LatentConsistencyCall, FromNoise, StableDiffusionPipelineOutput)

@@ -48,7 +48,6 @@ class StableDiffusionXL(PublishedPipeline):
     required_components: ClassVar[tuple[str, ...]] = STABLE_DIFFUSION_XL.required
     optional_components: ClassVar[tuple[str, ...]] = STABLE_DIFFUSION_XL.optional
     config_defaults: ClassVar[Mapping[str, object]] = {"force_zeros_for_empty_prompt": True}
-    default_guidance_scale = STABLE_DIFFUSION_XL.defaults.guidance_scale
     arguments = XLArguments
     callback_tensors: ClassVar[tuple[str, ...]] = (
         "latents",

@@ -85,9 +85,10 @@ def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
 def _pictures(pipe: Any) -> dict[str, object]:
     """What a pipeline wants beside a prompt: a picture to start from or to follow, and a mask, all of it white."""
     wanted = inspect.signature(type(pipe).__call__).parameters
-    side = pipe.denoiser.config["sample_size"] * pipe.vae_scale_factor
-    ramp = np.linspace(0, 255, side)
-    picture = Image.fromarray(np.stack(np.broadcast_arrays(ramp[:, None], ramp, 255 - ramp), -1).astype(np.uint8))
+    sides = pipe.family.latents.trained(pipe.denoiser.config)
+    down, across = (np.linspace(0, 255, side * pipe.vae_scale_factor) for side in sides)
+    ramps = np.broadcast_arrays(down[:, None], across, 255 - across)
+    picture = Image.fromarray(np.stack(ramps, -1).astype(np.uint8))
     nets = getattr(getattr(pipe, "controlnet", None), "nets", None)
     control = picture if nets is None else [picture] * len(nets)
     given = {

@@ -98,7 +98,7 @@ LATENT_CONSISTENCY = replace(
         MASK: f"{_HOME}:StableDiffusionInpaintPipeline",
     },
     pipelines="LatentConsistencyModel",
-    defaults=Defaults(steps=4, guidance_scale=8.5),
+    defaults=Defaults(guidance_scale=8.5),
     shapes={},
 )
 """Distilled to generate in 1 to 8 steps, with guidance built in (Luo et al. 2023)."""

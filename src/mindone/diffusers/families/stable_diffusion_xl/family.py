@@ -38,7 +38,7 @@ STABLE_DIFFUSION_XL = Family(
     },
     lora=LORA,
     image_prompts=IMAGE_PROMPTS,
-    latents=Latents(sides=(1024,)),
+    latents=Latents(side=1024),
     defaults=Defaults(guidance_scale=5.0),
     fingerprint=("conv_in.weight", "conv_out.weight"),
     shapes={"sdxl": ".families.stable_diffusion_xl.shapes:SDXL"},
