@@ -19,7 +19,9 @@ from mindone.diffusers import (
     AutoModel,
     AutoPipelineForImage2Image,
     AutoPipelineForText2Image,
+    DDIMScheduler,
     DeepCacheConfig,
+    DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     Int8Config,
     TaylorSeerCacheConfig,
@@ -46,6 +48,7 @@ from mindone.diffusers.pipelines.pipeline import constructor
 from mindone.diffusers.pipelines.published import PublishedPipeline
 from mindone.diffusers.pipelines.stages import published
 from mindone.diffusers.pipelines.starts import FromNoise
+from mindone.diffusers.schedulers.levels import FLOW
 from tiny_pipelines import images_of
 from tiny_pipelines import load as load_tiny
 
@@ -194,6 +197,7 @@ TOY = Family(
     int8=Int8Plan(products={"transformer": "construct"}, weights_only=("text_encoder",), kept=("proj_in.",)),
     classes={cls.__name__: (__name__, __name__) for cls in (ToyTransformer, ToyTextEncoder, ToyPixels, ToyTokenizer)},
     latents=Latents(channels=3, pixels=2, side=16),
+    noise_levels=(FLOW,),
     defaults=Defaults(steps=4, guidance_scale=3.0),
     fingerprint=("proj_in.weight",),
     lora=f"{__name__}:LORA",
@@ -275,6 +279,15 @@ def test_its_defaults_are_those_of_calls_and_jobs_that_name_none():
     assert pipe.num_timesteps == 4 and pipe.guidance_scale == 3.0
     asked = jobs.settled(pipe, job(steps=None))
     assert (asked.steps, asked.guidance_scale) == (4, 3.0)
+
+
+def test_schedulers_of_other_noise_levels_are_refused():
+    pipe = load()
+    with pytest.raises(ValueError, match=r"DDIM.* cannot sample Toy networks, trained on flow matching .*; use .*Flow"):
+        pipe.scheduler = DDIMScheduler()
+    with pytest.raises(ValueError, match=r"DDIM.* cannot sample this checkpoint, .*trained on flow matching"):
+        DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
 
 
 def test_it_is_saved_and_loaded(tmp_path):

@@ -127,6 +127,8 @@ class Family:
     """The published pipeline of each task, as ``module:Class``."""
     pipelines: str
     """What the class names of the published pipelines begin with, for checkpoints of tasks that are not here."""
+    noise_levels: tuple[str, ...]
+    """The kinds on which its networks are trained (`schedulers.levels`): schedulers of others are refused."""
     int8: Int8Plan
     classes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """The classes of components that this family alone has: the module of each, and the library that

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ..families.capability import NETWORK, Capability
 from ..families.family import Family
 from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
+from ..schedulers.configured import check_levels
 from .checks import is_network
 from .components import Component
 
@@ -47,6 +48,8 @@ def accepted(pipeline: str, family: Family, name: str, component: Component) -> 
         if isinstance(component, (list, tuple)):
             component = MultiControlNetModel(component)
     check_component(pipeline, family, name, component)
+    if name == "scheduler" and component is not None:
+        check_levels(type(component).__name__, component.config, f"{family.title} networks", family.noise_levels)
     return component
 
 

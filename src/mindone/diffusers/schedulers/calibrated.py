@@ -11,9 +11,9 @@ from ..utils.arrays import Array
 from .arrays import Generators, Numbers, combination
 from .calibration_rows import Row, check_rows
 from .dpm_solver import DPMSolverMultistepScheduler
+from .levels import DISCRETE
 from .options import fields
 from .output import SchedulerOutput
-from .schedules import DISCRETE
 
 SOLVER: Mapping[str, Any] = {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}
 """What a calibration is for."""

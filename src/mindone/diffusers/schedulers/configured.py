@@ -17,8 +17,8 @@ from ..utils.errors import one_line
 from ..utils.printable import shown
 from ..utils.types import Value
 from . import foreign, options
+from .levels import DISCRETE, in_words_of, trained_levels
 from .registry import LIBRARY, ShortName, declare, define
-from .schedules import DISCRETE, in_words_of, trained_levels
 
 C = TypeVar("C", bound="ConfiguredScheduler")
 
@@ -151,9 +151,7 @@ class ConfiguredScheduler(Configurable):
             return
         levels = trained_levels(config)
         suited = [name for name, other in ConfiguredScheduler.library().items() if other.walks(config)]
-        advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
-        trained = f"this checkpoint, which was trained on {levels} noise levels"
-        raise ValueError(one_line(f"{cls.__name__} cannot sample {trained}; {advice}"))
+        raise _not_sampled(cls.__name__, f"this checkpoint, which was trained on {levels} noise levels", suited)
 
     @overload
     @classmethod
@@ -267,6 +265,28 @@ class ConfiguredScheduler(Configurable):
     def _check(self) -> None:
         """Refuse option values that this scheduler cannot honour."""
         options.check(type(self).__name__, self._options, {**self.unpublished, **self.defaults}, self.choices)
+
+
+def check_levels(name: str, config: Mapping[str, Value], networks: str, kinds: Sequence[str]) -> None:
+    """Check that a scheduler is for noise levels that some networks are trained on; one that does not say passes.
+
+    Args:
+        name, config: the scheduler's.
+        networks: which ones, for the message.
+        kinds: their noise levels (`levels`).
+
+    Raises:
+        ValueError: the scheduler is for others.
+    """
+    if trained_levels(config) not in (None, *kinds):
+        library = ConfiguredScheduler.library().items()
+        suited = [each for each, cls in library if any(cls.samples(kind, {"_class_name": each}) for kind in kinds)]
+        raise _not_sampled(name, f"{networks}, trained on {' or '.join(kinds)} noise levels", suited)
+
+
+def _not_sampled(name: str, networks: str, suited: Sequence[str]) -> ValueError:
+    advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
+    return ValueError(one_line(f"{name} cannot sample {networks}; {advice}"))
 
 
 @functools.cache

@@ -13,9 +13,9 @@ from ..utils.arrays import Array
 from .arrays import Generators, Numbers
 from .base import Timestep
 from .euler import Churn, EulerMethod
+from .levels import EDM
 from .options import fields
 from .output import Stepped
-from .schedules import EDM
 from .spacing import FINAL_SIGMAS, exponential_sigmas, karras_sigmas, log_sigma_label
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from ..utils.arrays import Array
 from .arrays import Generators, Numbers, coefficients, draw_noise
 from .base import Timestep
+from .levels import DISCRETE, EDM, is_continuous
 from .options import NOISE_SCHEDULE, SIGMA_SPACING, SPACING, fields
 from .output import SchedulerOutput, Stepped
-from .schedules import DISCRETE, EDM, is_continuous
 from .sigma_space import VarianceExploding
 from .spacing import FINAL_SIGMAS, log_sigma_label
 

@@ -14,9 +14,10 @@ import numpy as np
 from ..utils.arrays import Array
 from .arrays import Generators, Numbers, draw_noise
 from .base import Timestep
+from .levels import FLOW
 from .options import SIGMA_SPACING, fields
 from .output import SchedulerOutput, Stepped
-from .schedules import FLOW, FlowSchedule
+from .schedules import FlowSchedule
 from .sigma_space import SigmaSpace
 from .spacing import sigma_spacing, spaced_sigmas
 

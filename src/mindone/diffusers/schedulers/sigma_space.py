@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..utils.arrays import Array
-from . import schedules
 from .arrays import Numbers, check_alike
 from .base import Scheduler, Timestep
+from .levels import DISCRETE
+from .levels import FLOW as FLOW_LEVELS
 from .options import NOISE_SCHEDULE, PREDICTION_TYPES, SIGMA_SPACING, SPACING, THRESHOLDING, Options, fields
 from .schedules import FlowSchedule
 from .spacing import (
@@ -168,7 +169,7 @@ class ExponentialIntegrator(SigmaSpace):
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
         """Discrete levels and those of flow matching."""
-        return levels in (schedules.DISCRETE, schedules.FLOW)
+        return levels in (DISCRETE, FLOW_LEVELS)
 
     def _check(self) -> None:
         super()._check()

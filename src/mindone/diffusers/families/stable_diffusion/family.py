@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ...schedulers.levels import DISCRETE, EDM, FLOW
 from ..capability import NETWORK, Capability
 from ..family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Int8Plan
 
@@ -54,6 +55,9 @@ TOKENIZER = Capability(
     "a tokenizer, such as mindone.transformers.CLIPTokenizer", ("model_max_length", "truncated"), is_called=True
 )
 
+NOISE_LEVELS = (DISCRETE, EDM, FLOW)
+"""Published ones are of the first two kinds, and networks that others trained further of all three."""
+
 LORA = ".families.stable_diffusion.adapters:LORA"
 IMAGE_PROMPTS = ".families.stable_diffusion.adapters:IMAGE_PROMPTS"
 
@@ -78,6 +82,7 @@ STABLE_DIFFUSION = Family(
         DEPTH: f"{_HOME}:StableDiffusionDepth2ImgPipeline",
     },
     pipelines="StableDiffusion",
+    noise_levels=NOISE_LEVELS,
     int8=INT8,
     classes=NETWORKS,
     original=".families.stable_diffusion.original:ORIGINAL",

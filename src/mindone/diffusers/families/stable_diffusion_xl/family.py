@@ -1,7 +1,16 @@
 """Stable Diffusion XL as a value."""
 
 from ..family import CONTROLLED, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Latents
-from ..stable_diffusion.family import DENOISER, IMAGE_PROMPTS, INT8, LORA, NETWORKS, TEXT_ENCODER, TOKENIZER
+from ..stable_diffusion.family import (
+    DENOISER,
+    IMAGE_PROMPTS,
+    INT8,
+    LORA,
+    NETWORKS,
+    NOISE_LEVELS,
+    TEXT_ENCODER,
+    TOKENIZER,
+)
 
 _HOME = ".pipelines.stable_diffusion_xl"
 
@@ -28,6 +37,7 @@ STABLE_DIFFUSION_XL = Family(
         EDIT: f"{_HOME}:StableDiffusionXLInstructPix2PixPipeline",
     },
     pipelines="StableDiffusionXL",
+    noise_levels=NOISE_LEVELS,
     int8=INT8,
     classes=NETWORKS,
     original=".families.stable_diffusion_xl.original:ORIGINAL",
