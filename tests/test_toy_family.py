@@ -320,7 +320,7 @@ def psnr(image: np.ndarray, reference: np.ndarray) -> float:
 def test_a_forecast_of_steps_stays_closer_than_half_of_them():
     pipe = load()
     plain, half = (draw(pipe, num_inference_steps=steps, guidance_scale=1.0) for steps in (25, 12))
-    pipe.caches = (TaylorSeerCacheConfig(2),)
+    pipe.transformer.enable_cache(TaylorSeerCacheConfig(2))
     forecast = draw(pipe, num_inference_steps=25, guidance_scale=1.0)
     assert psnr(forecast, plain) > 25 > 20 > psnr(half, plain)
 
@@ -330,6 +330,16 @@ def test_a_cache_of_features_is_refused_as_it_has_no_skip_connections():
     pipe.caches = (DeepCacheConfig(),)
     with pytest.raises(ValueError, match="skip connections enclose, and this one has none"):
         draw(pipe)
+
+
+def test_its_denoiser_has_the_published_methods_of_every_denoiser():
+    denoiser = load().transformer
+    denoiser.enable_cache(TaylorSeerCacheConfig(2))
+    assert denoiser.is_cache_enabled and not load().transformer.is_cache_enabled
+    denoiser.disable_cache()
+    assert denoiser.caches == () and denoiser.active_adapters() == []
+    denoiser.enable_token_downsampling(2)
+    assert not hasattr(denoiser, "enable_freeu")
 
 
 def test_int8_stays_close_and_is_saved(tmp_path):

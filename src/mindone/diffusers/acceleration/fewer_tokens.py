@@ -29,7 +29,8 @@ class FewerTokens:
 
     def _twin(self, network: Value) -> Value:
         from ..models.twin import twin
+        from .token_downsampling import TokenDownsampling
 
         other = twin(network)
-        other.enable_token_downsampling(self.factor)
+        other.put_on.of(TokenDownsampling).enable(self.factor)
         return other

@@ -1,4 +1,4 @@
-"""The published methods for the LoRAs of a denoiser alone, put on its class from outside: networks know no adapters.
+"""The published methods for the LoRAs of a denoiser alone, for its class: `published_denoiser` adds them.
 
 They share what is loaded with the methods of a pipeline, ``pipe.load_lora_weights`` and the others.
 """
@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 
 from ..families.adapters import LoraNames
-from ..families.registry import families, load
 from ..models.base import Model
 from ..utils import logging
 from ..utils.types import Value
@@ -137,16 +136,7 @@ def _loras(network: _Methods) -> Loras:
     return Loras({network.lora_names.denoiser: network}, network.lora_names, Words({}))
 
 
-def _put_on_denoisers() -> None:
-    """Give the methods to the classes of all families' denoisers."""
-    methods = {name: method for name, method in vars(_Methods).items() if not name.startswith("_")}
-    for family in families():
-        names: LoraNames | None = None if family.lora is None else load(family.lora)
-        for name, (module, _) in family.classes.items():
-            if names is not None and names.classes.get(name) == names.denoiser:
-                network = load(f"{module}:{name}")
-                for key, value in {**methods, "lora_names": names}.items():
-                    setattr(network, key, value)
-
-
-_put_on_denoisers()
+def methods(names: LoraNames) -> dict[str, object]:
+    """What a denoiser's class gets, where LoRA files have these names."""
+    found = {name: method for name, method in vars(_Methods).items() if not name.startswith("_")}
+    return {**found, "lora_names": names}

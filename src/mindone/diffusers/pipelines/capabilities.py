@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from ..families.capability import NETWORK, Capability
 from ..families.family import Family
 from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
+from ..models.base import Model
 from ..schedulers.configured import check_levels
 from .checks import is_network
 from .components import Component
+from .published_denoiser import publish
 
 CAPABILITIES: Mapping[str, Capability] = {
     "vae": Capability(
@@ -37,7 +39,8 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 
 def accepted(pipeline: str, family: Family, name: str, component: Component) -> Component:
-    """A component as a pipeline keeps it: of a list of ControlNets what runs them all; see `check_component`.
+    """A component as a pipeline keeps it: of a list of ControlNets what runs them all, a denoiser with its published
+    methods; see `check_component`.
 
     Raises:
         ValueError: it is of a wrong kind.
@@ -50,6 +53,8 @@ def accepted(pipeline: str, family: Family, name: str, component: Component) -> 
     check_component(pipeline, family, name, component)
     if name == "scheduler" and component is not None:
         check_levels(type(component).__name__, component.config, f"{family.title} networks", family.noise_levels)
+    if name == family.denoiser and isinstance(component, Model):
+        publish(type(component), family)
     return component
 
 

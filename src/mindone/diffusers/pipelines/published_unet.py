@@ -1,56 +1,22 @@
-"""The published methods for what is put on `UNet2DConditionModel`, added from outside: networks know none of it.
+"""`UNet2DConditionModel` with its published methods: those of every denoiser, and FreeU's."""
 
-Those for LoRAs are in `adapters.network_loras`.
-"""
-
-from collections.abc import Iterable
-
-from ..acceleration.enabled_caches import EnabledCaches
-from ..acceleration.speedup import Cache
-from ..acceleration.token_downsampling import TokenDownsampling
-from ..adapters import network_loras as network_loras  # which adds those for LoRAs
+from ..families.stable_diffusion.family import STABLE_DIFFUSION
 from ..families.stable_diffusion.freeu import FreeU
 from ..families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
+from .published_denoiser import publish
 
 
-class _Methods(UNet2DConditionModel):
-    """What `UNet2DConditionModel` gets; nothing is of this class itself."""
-
-    @property
-    def caches(self) -> tuple[Cache, ...]:
-        """The caches that are enabled: at most one of each kind."""
-        return self.put_on.of(EnabledCaches).caches
-
-    @property
-    def is_cache_enabled(self) -> bool:
-        """Whether there is any."""
-        return bool(self.caches)
-
-    def enable_cache(self, config: Cache) -> None:
-        """See `EnabledCaches.enable`."""
-        self.put_on.of(EnabledCaches).enable(config)
-
-    def disable_cache(self) -> None:
-        """Use no cache in runs that begin from now on."""
-        self.put_on.of(EnabledCaches).disable()
-
-    def enable_token_downsampling(self, factor: int = 2, levels: Iterable[int] | None = None) -> None:
-        """See `TokenDownsampling.enable`."""
-        self.put_on.of(TokenDownsampling).enable(factor, levels)
-
-    def disable_token_downsampling(self) -> None:
-        """Let pixels attend to all others again."""
-        self.put_on.of(TokenDownsampling).disable()
-
-    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
-        """See `FreeU.enable`."""
-        self.put_on.of(FreeU).enable(s1, s2, b1, b2)
-
-    def disable_freeu(self) -> None:
-        """Go without FreeU again."""
-        self.put_on.of(FreeU).disable()
+def _enable_freeu(self: UNet2DConditionModel, s1: float, s2: float, b1: float, b2: float) -> None:
+    """See `FreeU.enable`."""
+    self.put_on.of(FreeU).enable(s1, s2, b1, b2)
 
 
-for _name, _method in vars(_Methods).items():
-    if not _name.startswith("_"):
-        setattr(UNet2DConditionModel, _name, _method)
+def _disable_freeu(self: UNet2DConditionModel) -> None:
+    """Go without FreeU again."""
+    self.put_on.of(FreeU).disable()
+
+
+publish(UNet2DConditionModel, STABLE_DIFFUSION)
+for _name, _method in {"enable_freeu": _enable_freeu, "disable_freeu": _disable_freeu}.items():
+    _method.__name__ = _name
+    setattr(UNet2DConditionModel, _name, _method)

@@ -1,0 +1,54 @@
+"""The published methods for what is put on a denoiser, added to its class from outside: networks know none of it."""
+
+from collections.abc import Iterable
+
+from ..acceleration.enabled_caches import EnabledCaches
+from ..acceleration.speedup import Cache
+from ..acceleration.token_downsampling import TokenDownsampling
+from ..adapters import network_loras
+from ..families.family import Family
+from ..families.registry import load
+from ..models.base import Model
+
+
+class _Methods(Model):
+    """What a denoiser's class gets; nothing is of this class itself."""
+
+    @property
+    def caches(self) -> tuple[Cache, ...]:
+        """The caches that are enabled: at most one of each kind."""
+        return self.put_on.of(EnabledCaches).caches
+
+    @property
+    def is_cache_enabled(self) -> bool:
+        """Whether there is any."""
+        return bool(self.caches)
+
+    def enable_cache(self, config: Cache) -> None:
+        """See `EnabledCaches.enable`."""
+        self.put_on.of(EnabledCaches).enable(config)
+
+    def disable_cache(self) -> None:
+        """Use no cache in runs that begin from now on."""
+        self.put_on.of(EnabledCaches).disable()
+
+    def enable_token_downsampling(self, factor: int = 2, levels: Iterable[int] | None = None) -> None:
+        """See `TokenDownsampling.enable`."""
+        self.put_on.of(TokenDownsampling).enable(factor, levels)
+
+    def disable_token_downsampling(self) -> None:
+        """Let pixels attend to all others again."""
+        self.put_on.of(TokenDownsampling).disable()
+
+
+def publish(network: type[Model], family: Family) -> None:
+    """Give a denoiser's class these methods and, where its family takes LoRAs, those of `adapters.network_loras`.
+
+    A class that has them, or some of its own under these names, keeps what it has.
+    """
+    methods = {name: method for name, method in vars(_Methods).items() if not name.startswith("_")}
+    if family.lora is not None:
+        methods |= network_loras.methods(load(family.lora))
+    for name, method in methods.items():
+        if not hasattr(network, name):
+            setattr(network, name, method)
