@@ -53,7 +53,6 @@ BY_NAME = {
     "lazy",
     "published_paths",
     "cli.group",
-    "families.registry",
     "schedulers.registry",
     "utils.extras",
 }

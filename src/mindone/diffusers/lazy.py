@@ -39,14 +39,13 @@ def look_up(package: str, homes: Mapping[str, str], name: str) -> Any:
     raise AttributeError(f"module {package!r} has no attribute {name!r}{instead}")
 
 
-def from_above(module: str, name: str) -> Any:
-    """A function of a package that stands on the caller's, for published methods that forward to it.
+def load(path: str) -> Any:
+    """What ``module:name`` stands for; a module that begins with a dot is one of this package.
 
-    Args:
-        module: its module, by its name within this package.
-        name: the function's.
+    For what a value names without importing it, and for published methods that forward to a package above their own.
     """
-    return getattr(importlib.import_module(f"{__name__.rpartition('.')[0]}.{module}"), name)
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module, __package__), name)
 
 
 def _instead(package: str, homes: Mapping[str, str], name: str) -> str:

@@ -56,7 +56,7 @@ class SpeedUp(Protocol):
             networks: makes what a network is replaced by.
 
         Raises:
-            ValueError, OSError: it needs what is not there, or a network of which it needs a second one has an adapter.
+            ValueError, OSError: it needs what is not there, or a second one of a network that has an adapter.
         """
 
 
@@ -248,7 +248,7 @@ class Cache:
         return self == other
 
     def expected_psnr(self, steps: int) -> float:
-        """Decibels that images of so many steps are expected to keep, against those without the cache."""
+        """Decibels that images of ``steps`` steps are expected to keep, against those without the cache."""
         return 40.0
 
 

@@ -24,8 +24,8 @@ class Stack(tuple[SpeedUp, ...]):
             networks: what other stacks on this pipeline have made, to share that, too.
 
         Raises:
-            ValueError, OSError: what a speed-up needs is not there; or an adapter is on a network of which it needs a
-                second one.
+            ValueError, OSError: what a speed-up needs is not there; or it needs a second one of a network that has
+                an adapter.
         """
         view, networks = pipe.view(), networks or Networks()
         for each in sorted(self, key=lambda each: each.stage):

@@ -5,16 +5,14 @@ A family is imported when it is first looked for, so that listing names costs no
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..lazy import load as load
 from .family import Family
 
 if TYPE_CHECKING:
     from ..loading.original.layout import OriginalLayout
-
-_PACKAGE = __package__.rpartition(".")[0]
 
 LIBRARY: Mapping[str, str] = {
     "stable-diffusion": ".families.stable_diffusion.family:STABLE_DIFFUSION",
@@ -84,9 +82,3 @@ def layouts() -> list[OriginalLayout]:
 def class_name(path: str) -> str:
     """``Class`` of ``module:Class``."""
     return path.partition(":")[2]
-
-
-def load(path: str) -> Any:
-    """What ``module:name`` stands for; a module that begins with a dot is one of this package."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module, _PACKAGE), name)

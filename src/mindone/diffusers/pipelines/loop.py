@@ -184,7 +184,7 @@ class Run:
         original_inference_steps: int | None = None,
         tokens: int | None = None,
     ) -> None:
-        """Lay out the steps: a number of them, or the user's own; where their shift is dynamic, for so many ``tokens``.
+        """Lay out the steps: a number of them, or the user's own; a dynamic shift is that of an image of ``tokens``.
 
         Raises:
             ValueError: fewer than one step, timesteps and sigmas both, or a kind that this scheduler does not take.
@@ -380,7 +380,7 @@ def embed_guidance(run: Run, images: int) -> None:
 
 
 def guidance_scale_embedding(guidance_scale: float, channels: int, rows: int) -> NDArray[np.float32]:
-    """How guidance-distilled networks are told the guidance scale: float32 (rows, channels).
+    """The guidance scale as guidance-distilled networks take it: float32 (rows, channels).
 
     Sinusoids of 1000·(w - 1): Latent Consistency Models (Luo et al. 2023), §4.2, where 1 stands for no guidance.
     """

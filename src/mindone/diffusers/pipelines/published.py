@@ -20,7 +20,7 @@ from ..adapters.words import Words
 from ..engines import Array, Engine
 from ..families import networks as networks  # which lets networks read single files, too
 from ..families.registry import layouts
-from ..lazy import from_above
+from ..lazy import load
 from ..loading.config import Config, read_generation_config
 from ..loading.configurable import json_text, json_values, push_saved, save_values, split_config
 from ..loading.dtypes import parse_dtype
@@ -463,7 +463,7 @@ class PublishedPipeline(Pipeline):
         Raises:
             ValueError, OSError: the profile cannot be read, or needs what is not there; then none is on.
         """
-        from_above("jobs.wear", "apply_profile")(self, profile)
+        load(".jobs.wear:apply_profile")(self, profile)
 
     def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Value) -> Value:
         """Measure this machine and this checkpoint, and find what each speed costs in likeness.
@@ -480,7 +480,7 @@ class PublishedPipeline(Pipeline):
         Raises:
             ValueError: an argument that cannot be, or a budget that is too small for the reference images.
         """
-        return from_above("tune.pipeline", "tune")(self, prompts, budget_seconds, **options)
+        return load(".tune.pipeline:tune")(self, prompts, budget_seconds, **options)
 
     def calibrated_scheduler(
         self, num_inference_steps: int, prompts: list[str] | None = None, **options: Value
@@ -533,7 +533,7 @@ class PublishedPipeline(Pipeline):
             network.release()
 
     def set_compiled_limit(self, limit: int) -> None:
-        """Keep at most so many compiled graphs per network, the last used ones (at first 4).
+        """Keep at most ``limit`` compiled graphs per network, the last used ones (at first 4).
 
         Each size of image, number of images, and use of guidance is a graph of its own, with a packed copy of the
         network's weights.

@@ -88,7 +88,7 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
 
 
 def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
-    """The timesteps of the run, for images of so many tokens: those of the call without what the start leaves out."""
+    """The timesteps of a run of images of ``tokens`` tokens: those of the call without what the start leaves out."""
     run.settings.clip_skip, run.settings.cross_attention_kwargs = call.clip_skip, call.cross_attention_kwargs
     layout = (call.num_inference_steps, call.timesteps, call.sigmas, call.original_inference_steps)
     run.set_timesteps(*layout, tokens)

@@ -217,7 +217,7 @@ class FlowSchedule(Schedule):
 
 
 def shift_for(config: Mapping[str, Any], tokens: int) -> float:
-    """μ for an image of so many tokens, of a flow with ``use_dynamic_shifting``.
+    """μ for an image of ``tokens`` tokens, of a flow with ``use_dynamic_shifting``.
 
     It lies on the line through ``base_shift`` at ``base_image_seq_len`` tokens and ``max_shift`` at
     ``max_image_seq_len``, as FLUX.1 was published with.

@@ -71,7 +71,7 @@ class Opening:
         return Upload(picture, f"upload-{hashlib.sha256(content).hexdigest()[:12]}")
 
     def mask(self, content: bytes, field: str) -> Image.Image:
-        """A mask in L, RGB or RGBA, of which one channel is to be kept; raises as `picture` does."""
+        """A mask in L, RGB or RGBA, one channel of it to be kept; raises as `picture` does."""
         mask = self._decoded(content, field, "L")
         self._held += mask.width * mask.height
         return mask

@@ -201,7 +201,7 @@ class Tuner:
             decoders.append("tiny")
         if free and openvino and not computes_in_int8(pipe.vae) and self.clock.has() and gains(1.0, int8_vae=True):
             decoders.append("int8")
-        factors = [n for n in (2, 3) if free and _has_attention(pipe) and self.clock.has()]
+        factors = [n for n in (2, 3) if free and pipe.denoiser.self_attentions and self.clock.has()]
         return Space(
             branches=len(pipe.denoiser.cuts),
             calibrated=(False, True) if quality and may_calibrate else (False,),
@@ -351,10 +351,6 @@ class Tuner:
             instruction_sets=instruction_sets(),
             versions=versions(["mindspore", "openvino", "numpy"]),
         )
-
-
-def _has_attention(pipe: Pipeline) -> bool:
-    return any("CrossAttn" in str(kind) for kind in pipe.denoiser.config.get("down_block_types", ()))
 
 
 def _without_checker(pipe: Pipeline) -> Value:

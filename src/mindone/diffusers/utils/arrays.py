@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 
 class Array(Protocol):
-    """A NumPy array or a tensor of MindSpore's, of which no more than this is used.
+    """A NumPy array or a tensor of MindSpore's; no more of it than this is used.
 
     Arithmetic is with numbers and with arrays of the same kind.
     """

@@ -87,7 +87,7 @@ def _name(temporary: Path, target: Path) -> None:
 
 
 def stem_of(text: str, letters: int, size: int) -> str:
-    """A file's name that reads like a text: at most so many letters, and bytes, of it."""
+    """A file's name that reads like a text: bounded in letters and in bytes."""
     words = re.sub(r"[^\w]+", "-", text.lower()).strip("-_")
     return shortened(words[:letters], size).rstrip("-_") or "image"
 

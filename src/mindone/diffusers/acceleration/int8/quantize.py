@@ -55,7 +55,7 @@ def named_as_in(family: Family, config: Int8Config) -> Int8Config:
     """The config with the family's own name for its denoiser.
 
     Raises:
-        ValueError: it names a component of which the family brings no products to int8.
+        ValueError: it names a component whose products the family does not bring to int8.
     """
     named = tuple(family.denoiser if name == DENOISER else name for name in config.components_to_quantize)
     if strange := [name for name in named if name not in family.int8.products]:

@@ -1,4 +1,4 @@
-"""Keeps the number of this process's memory maps down, of which Linux allows 65,530 (``vm.max_map_count``).
+"""Keeps the number of this process's memory maps down; Linux allows 65,530 (``vm.max_map_count``).
 
 OpenVINO binds the scratch memory of every network that it compiles to a NUMA node (``mbind``), and nothing takes that
 back when the memory is freed. The C library hands it out again in other pieces, and the kernel keeps a map for each

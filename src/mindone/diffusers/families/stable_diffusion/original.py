@@ -166,7 +166,7 @@ _SIZES = ("label_emb.0.", "add_embedding.")
 
 
 def has_sizes(names: Iterable[str]) -> bool:
-    """Whether a file's UNet or ControlNet is told sizes, as all of XL's are."""
+    """Whether a file's UNet or ControlNet takes sizes as inputs, as all of XL's do."""
     return any(name.removeprefix(_UNET).removeprefix(_CONTROL).startswith(_SIZES) for name in names)
 
 
