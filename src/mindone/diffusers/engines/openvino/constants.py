@@ -30,6 +30,7 @@ class Constants:
     def __init__(self, float32: bool) -> None:
         self.scratch, self._float32 = Scratch(), float32
         self._borrowed: list[Values] = []
+        self._small: dict[bytes, Node] = {}
 
     def of_stored(self, stored: Stored, part: int = 0, parts: int = 1) -> Node:
         """One of equal parts of the rows of stored values, as a float32 node."""
@@ -40,13 +41,16 @@ class Constants:
             values = np.split(stored.numpy(np.float32), parts)[part]
             kept = self.scratch.keep(values.astype(np.float16)).view(np.uint16)
             return _as_float32(self._sharing(kept.reshape(-1), list(values.shape), ov.Type.f16))
+        if len(stored.shape) < 2:  # hardly any memory, and a conversion less for every pass over the graph
+            values = stored.numpy(np.float32)
+            return ov_ops.constant(np.split(values, parts)[part] if parts > 1 else values)
         if not is_mapped(stored) or stored.dtype not in _TYPES:
             (node,) = self.of_computed(np.split(stored.numpy(np.float32), parts)[part][None])
             return node
         element, kind = _TYPES[stored.dtype]
         values = stored.data.view(element)
         size = values.size // parts
-        shape = [stored.shape[0] // parts, *stored.shape[1:]] if stored.shape else []
+        shape = [stored.shape[0] // parts, *stored.shape[1:]]
         return _as_float32(self._sharing(values[part * size : (part + 1) * size], shape, kind))
 
     def of_int8(self, integers: NDArray[np.int8], scale: NDArray[np.float32]) -> Node:
@@ -70,6 +74,20 @@ class Constants:
         """Values that were computed while recording, float32, as one constant for each index of the first axis."""
         values = self.scratch.keep(values)
         return [self._sharing(part.reshape(-1), list(part.shape), ov.Type.f32) for part in values]
+
+    def ints(self, values: Iterable[int]) -> Node:
+        """A constant of whole numbers, for shapes and axes; made once, as compiling goes over each node many times."""
+        return self._shared(np.array(list(values), np.int64))
+
+    def scalar(self, value: float) -> Node:
+        """A constant number; made once."""
+        return self._shared(np.array(value, np.float32))
+
+    def _shared(self, value: NDArray[np.int64] | NDArray[np.float32]) -> Node:
+        key = value.dtype.char.encode() + value.tobytes()
+        if key not in self._small:
+            self._small[key] = ov_ops.constant(value)
+        return self._small[key]
 
     def _sharing(self, values: Values, shape: list[int], kind: ov.Type) -> Node:
         self._borrowed.append(values)
@@ -98,13 +116,3 @@ def _decompression() -> dict[str, object]:
     compress_model_transformation(graph)
     (conversion,) = (node for node in graph.get_ops() if node.get_type_name() == "Convert")
     return dict(conversion.get_rt_info().items())
-
-
-def ints(values: Iterable[int]) -> Node:
-    """A constant of whole numbers, for shapes and axes."""
-    return ov_ops.constant(np.array(list(values), np.int64))
-
-
-def scalar(value: float) -> Node:
-    """A constant number."""
-    return ov_ops.constant(np.float32(value))

@@ -9,9 +9,11 @@ In bfloat16 the means are rounded as well, to 2⁻⁹ of themselves: images of t
 float32 with the device's own, 50.6 with this. Not for float16, in which squares of values above 256 overflow.
 """
 
+from collections.abc import Callable, Iterable
+
 from openvino import opset15 as ov_ops
 
-from .constants import Node, ints, scalar
+from .constants import Constants, Node
 
 WORTHWHILE = 32 * 32
 """Pixels from which it pays: what is saved grows with the image, the small operations between cost the same. Measured
@@ -25,17 +27,18 @@ def pays(image: tuple[int, ...]) -> bool:
     return len(image) == 4 and image[2] * image[3] >= WORTHWHILE
 
 
-def group_norm(x: Node, groups: int, weight: Node, bias: Node, eps: float) -> Node:
+def group_norm(x: Node, groups: int, weight: Node, bias: Node, eps: float, constants: Constants) -> Node:
     """``x`` (b, c, h, w) with mean 0 and variance 1 over each group of channels, then scaled; (b, c, h, w).
 
-    ``weight`` and ``bias`` are (1, c, 1, 1).
+    ``weight`` and ``bias`` are (1, c, 1, 1); ``constants`` are those of the graph.
     """
-    centred = ov_ops.subtract(x, _mean(x, groups))
-    deviation = ov_ops.sqrt(ov_ops.add(_mean(ov_ops.multiply(centred, centred), groups), scalar(eps)))
+    centred = ov_ops.subtract(x, _mean(x, groups, constants.ints))
+    variance = _mean(ov_ops.multiply(centred, centred), groups, constants.ints)
+    deviation = ov_ops.sqrt(ov_ops.add(variance, constants.scalar(eps)))
     return ov_ops.add(ov_ops.multiply(centred, ov_ops.divide(weight, deviation)), bias)
 
 
-def _mean(x: Node, groups: int) -> Node:
+def _mean(x: Node, groups: int, ints: Callable[[Iterable[int]], Node]) -> Node:
     """The mean of its group, for each channel: (b, c, 1, 1)."""
     batch, channels = x.shape[0], x.shape[1]
     of_channels = ov_ops.reduce_mean(x, ints([2, 3]), False)

@@ -10,7 +10,7 @@ from ..base import Array, Input, Network, Tapped, Taps
 from ..binding import published_name
 from ..cache import GraphCache
 from ..operations import recorder_of_thread, recording
-from .constants import Node, ints
+from .constants import Node
 from .engine import OpenVINOEngine
 from .operators import Operators
 
@@ -102,7 +102,7 @@ class _Observed:
         with recording(watching):
             output = getattr(network, self._method)(*inputs, **options)
         self.places = list(watching.seen)
-        return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x)))
+        return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x, inner.ints)))
 
 
 class _Watching:
@@ -146,6 +146,6 @@ class _Watching:
         return self._inner.upsample_conv2d(x, weight, bias)
 
 
-def _extremes(x: Node) -> tuple[Node, Node]:
+def _extremes(x: Node, ints: Callable[[Iterable[int]], Node]) -> tuple[Node, Node]:
     axes = ints(range(len(x.shape)))
     return ov_ops.reduce_min(x, axes, False), ov_ops.reduce_max(x, axes, False)

@@ -13,7 +13,7 @@ from ..base import Array, FlashAttention
 from ..frequencies import lowest_waves, rotary_frequencies, timestep_frequencies
 from ..rounding import round_to_int8
 from . import group_norms, winograd
-from .constants import Node, ints, scalar
+from .constants import Node
 from .recorder import Recorder
 
 
@@ -46,7 +46,7 @@ class Operators(Recorder):
         padding: int | tuple[int, int, int, int] = 0,
         groups: int = 1,
     ) -> Node:
-        shift = None if bias is None else _along_channels(self.node(bias), 4)
+        shift = None if bias is None else self.along_channels(bias)
         top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
         window = ([stride, stride], [top, left], [bottom, right], [1, 1])
         if groups > 1:
@@ -75,7 +75,7 @@ class Operators(Recorder):
         else:
             x = self.rounded(x, int8.input_range)
             kernels = [self.constants.of_multiplied_int8(*round_to_int8(taps), is_computed=True) for taps in summed]
-        shift = None if bias is None else _along_channels(self.node(bias), 4)
+        shift = None if bias is None else self.along_channels(bias)
         phases = []
         for (row, column), taps in zip(ways, kernels):
             y = ov_ops.convolution(x, taps, [1, 1], [1 - row, 1 - column], [row, column], [1, 1])
@@ -83,22 +83,22 @@ class Operators(Recorder):
         return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
 
     def embedding(self, ids: Array, weight: Array) -> Node:
-        return ov_ops.gather(self.node(weight), ids, ints([0]))
+        return ov_ops.gather(self.node(weight), ids, self.ints([0]))
 
     def group_norm(self, x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Node:
-        weight, bias = self.node(weight), self.node(bias)
         if self.precision != "f16" and group_norms.pays(tuple(x.shape)):
-            return group_norms.group_norm(x, groups, _along_channels(weight, 4), _along_channels(bias, 4), eps)
-        return ov_ops.group_normalization(x, weight, bias, groups, eps)
+            scale, shift = self.along_channels(weight), self.along_channels(bias)
+            return group_norms.group_norm(x, groups, scale, shift, eps, self.constants)
+        return ov_ops.group_normalization(x, self.node(weight), self.node(bias), groups, eps)
 
     def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Node:
-        y = ov_ops.mvn(x, ints([-1]), True, eps, "inside_sqrt")
+        y = ov_ops.mvn(x, self.ints([-1]), True, eps, "inside_sqrt")
         return y if weight is None else ov_ops.add(ov_ops.multiply(y, self.node(weight)), self.node(bias))
 
     def rms_norm(self, x: Array, weight: Array, eps: float) -> Node:
         # In the form that the device's own normalization is recognized by.
-        mean = ov_ops.reduce_mean(ov_ops.power(x, scalar(2.0)), ints([-1]), True)
-        y = ov_ops.multiply(x, ov_ops.divide(scalar(1.0), ov_ops.sqrt(ov_ops.add(mean, scalar(eps)))))
+        mean = ov_ops.reduce_mean(ov_ops.power(x, self.scalar(2.0)), self.ints([-1]), True)
+        y = ov_ops.multiply(x, ov_ops.divide(self.scalar(1.0), ov_ops.sqrt(ov_ops.add(mean, self.scalar(eps)))))
         return y if weight is None else ov_ops.multiply(y, self.node(weight))
 
     def attention(
@@ -116,7 +116,7 @@ class Operators(Recorder):
         size = query.shape[2] // heads
         # The queries are scaled, not the far more numerous scores.
         scale = 1 / math.sqrt(size) if scale is None else scale
-        query = query if scale == 1.0 else ov_ops.multiply(query, scalar(scale))
+        query = query if scale == 1.0 else ov_ops.multiply(query, self.scalar(scale))
         scores = ov_ops.matmul(self._heads(query, heads), self._heads(key, heads, (0, 2, 3, 1)), False, False)
         if softcap is not None:
             scores = self.affine(ov_ops.tanh(self.affine(scores, 1 / softcap)), softcap)
@@ -132,8 +132,8 @@ class Operators(Recorder):
         keys = self._heads(ov_ops.relu(key), heads, (0, 2, 3, 1))
         queries = self._heads(ov_ops.relu(query), heads)
         states = ov_ops.matmul(keys, self._heads(value, heads), False, False)
-        weights = ov_ops.matmul(queries, ov_ops.reduce_sum(keys, ints([-1]), True), False, False)
-        mixed = ov_ops.divide(ov_ops.matmul(queries, states, False, False), ov_ops.add(weights, scalar(eps)))
+        weights = ov_ops.matmul(queries, ov_ops.reduce_sum(keys, self.ints([-1]), True), False, False)
+        mixed = ov_ops.divide(ov_ops.matmul(queries, states, False, False), ov_ops.add(weights, self.scalar(eps)))
         return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), query.shape)
 
     def _heads(self, x: Node, heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> Node:
@@ -149,7 +149,7 @@ class Operators(Recorder):
         table = (1, tokens, 1, half, 1) if interleaved else (1, tokens, 1, 1, half)
         cosines, sines = self.reshape(cosines, table), self.reshape(sines, table)
         # Swapped by a gather: splitting and joining takes twice the time, and four times that of neighbours.
-        swapped = ov_ops.gather(pairs, ints([1, 0]), ints([axis]))
+        swapped = ov_ops.gather(pairs, self.ints([1, 0]), self.ints([axis]))
         signs = np.array([-1, 1], np.float32).reshape((2,) if interleaved else (2, 1))
         turned = ov_ops.multiply(swapped, ov_ops.constant(signs))
         y = ov_ops.add(ov_ops.multiply(pairs, cosines), ov_ops.multiply(turned, sines))
@@ -199,7 +199,7 @@ class Operators(Recorder):
         return ov_ops.gelu(x, "tanh")
 
     def quick_gelu(self, x: Array) -> Node:
-        return ov_ops.swish(x, scalar(1.702))
+        return ov_ops.swish(x, self.scalar(1.702))
 
     def relu(self, x: Array) -> Node:
         return ov_ops.relu(x)
@@ -208,8 +208,8 @@ class Operators(Recorder):
         return ov_ops.tanh(x)
 
     def affine(self, x: Array, scale: float, shift: float = 0.0) -> Node:
-        y = ov_ops.multiply(self.node(x), scalar(scale))
-        return ov_ops.add(y, scalar(shift)) if shift else y
+        y = ov_ops.multiply(self.node(x), self.scalar(scale))
+        return ov_ops.add(y, self.scalar(shift)) if shift else y
 
     def add(self, x: Array, y: Array) -> Node:
         return ov_ops.add(self.node(x), self.node(y))
@@ -220,16 +220,16 @@ class Operators(Recorder):
     # ---- shapes ------------------------------------------------------------------------------------------------------
 
     def reshape(self, x: Array, shape: Sequence[int]) -> Node:
-        return ov_ops.reshape(self.node(x), ints(shape), False)
+        return ov_ops.reshape(self.node(x), self.ints(shape), False)
 
     def transpose(self, x: Array, axes: Sequence[int]) -> Node:
-        return ov_ops.transpose(self.node(x), ints(axes))
+        return ov_ops.transpose(self.node(x), self.ints(axes))
 
     def concat(self, tensors: Sequence[Array], axis: int) -> Node:
         return ov_ops.concat([self.node(x) for x in tensors], axis)
 
     def slice_axis(self, x: Array, axis: int, begin: int, end: int, step: int = 1) -> Node:
-        return ov_ops.slice(self.node(x), ints([begin]), ints([end]), ints([step]), ints([axis]))
+        return ov_ops.slice(self.node(x), self.ints([begin]), self.ints([end]), self.ints([step]), self.ints([axis]))
 
     def token_at_first(self, x: Array, ids: Array, token: int | None) -> Node:
         found = ids if token is None else ov_ops.convert(ov_ops.equal(ids, ov_ops.constant(np.int32(token))), "i32")
@@ -241,10 +241,10 @@ class Operators(Recorder):
         x = self.node(x)
         batch, channels, height, width = x.shape
         waves = ov_ops.constant(lowest_waves(height, width))
-        flat = ov_ops.reshape(x, ints([batch * channels, height * width]), False)
-        weights = ov_ops.multiply(ov_ops.matmul(flat, waves, False, True), scalar(factor / (height * width)))
+        flat = ov_ops.reshape(x, self.ints([batch * channels, height * width]), False)
+        weights = ov_ops.multiply(ov_ops.matmul(flat, waves, False, True), self.scalar(factor / (height * width)))
         low = ov_ops.matmul(weights, waves, False, False)
-        return ov_ops.add(x, ov_ops.reshape(low, ints([batch, channels, height, width]), False))
+        return ov_ops.add(x, ov_ops.reshape(low, self.ints([batch, channels, height, width]), False))
 
     def pixel_shuffle(self, x: Array, factor: int) -> Node:
         return ov_ops.depth_to_space(x, "depth_first", factor)
@@ -254,12 +254,7 @@ class Operators(Recorder):
 
     def interpolate_nearest(self, x: Array, size: tuple[int, int]) -> Node:
         modes = ("nearest", "sizes", [0, 0], [0, 0], "asymmetric", "floor")
-        return ov_ops.interpolate(x, ints(size), *modes, axes=ints([2, 3]))
-
-
-def _along_channels(vector: Node, rank: int) -> Node:
-    """(c,) as (1, c, 1, 1), so that it broadcasts over an image."""
-    return ov_ops.unsqueeze(vector, ints([0, *range(2, rank)]))
+        return ov_ops.interpolate(x, self.ints(size), *modes, axes=self.ints([2, 3]))
 
 
 def _phase(kernel: NDArray[np.float32], axis: int, phase: int) -> NDArray[np.float32]:

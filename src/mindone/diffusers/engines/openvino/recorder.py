@@ -11,7 +11,7 @@ from openvino import opset15 as ov_ops
 
 from ..base import Adjustable, Array, Quantized, is_adjustable, is_quantized
 from ..binding import sound, stored
-from .constants import Constants, Node, ints, scalar
+from .constants import Constants, Node
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Recorder:
     def __init__(self, precision: str):
         self.precision, self.float32 = precision, precision == "f32"
         self.constants = Constants(self.float32)
+        self.ints, self.scalar = self.constants.ints, self.constants.scalar
         self.host_inputs: list[HostInput] = []
         self.adjustables: list[tuple[Node, Adjustable]] = []
         self._nodes: dict[tuple[int, int, int], Node] = {}
@@ -45,7 +46,7 @@ class Recorder:
             values = sound(parameter)
             if is_adjustable(values):
                 self._nodes[key] = (
-                    self._adjustable(values) if parts == 1 else _rows(self.weight(parameter), part, parts)
+                    self._adjustable(values) if parts == 1 else self._rows(self.weight(parameter), part, parts)
                 )
             else:
                 self._nodes[key] = self.constants.of_stored(values, part, parts)
@@ -68,7 +69,7 @@ class Recorder:
             return x
         key = (id(x), limits)
         if key not in self._rounded:
-            low, high = map(scalar, limits)
+            low, high = map(self.scalar, limits)
             # Whoever keeps an id keeps its owner, or another node could get the same one.
             self._rounded[key] = (x, ov_ops.fake_quantize(x, low, high, low, high, 256))
         return self._rounded[key][1]
@@ -83,6 +84,11 @@ class Recorder:
         self.adjustables.append((node, values))
         return node
 
+    def _rows(self, x: Node, part: int, parts: int) -> Node:
+        """One of equal parts of a matrix's rows."""
+        count, ints = x.shape[0] // parts, self.ints
+        return ov_ops.slice(x, ints([part * count]), ints([(part + 1) * count]), ints([1]), ints([0]))
+
     def values(self, parameter: ms.Parameter) -> NDArray[np.float32]:
         """The parameter's values in float32, to compute with while recording."""
         return sound(parameter).numpy(np.float32)
@@ -95,6 +101,12 @@ class Recorder:
         """An operand, which may be a parameter, as a node."""
         return self.weight(x) if isinstance(x, ms.Parameter) else x
 
+    def along_channels(self, vector: Array) -> Node:
+        """A vector (c,) as (1, c, 1, 1), so that it broadcasts over an image."""
+        if isinstance(vector, ms.Parameter) and self.is_fixed(vector):
+            return ov_ops.constant(self.values(vector).reshape(1, -1, 1, 1))
+        return ov_ops.unsqueeze(self.node(vector), self.ints([0, 2, 3]))
+
     def host_input(
         self, source: Node, shape: list[int], compute: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     ) -> Node:
@@ -102,9 +114,3 @@ class Recorder:
         node = ov_ops.parameter(shape, ov.Type.f32)
         self.host_inputs.append(HostInput(node, source, compute))
         return node
-
-
-def _rows(x: Node, part: int, parts: int) -> Node:
-    """One of equal parts of a matrix's rows."""
-    count = x.shape[0] // parts
-    return ov_ops.slice(x, ints([part * count]), ints([(part + 1) * count]), ints([1]), ints([0]))
