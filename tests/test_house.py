@@ -67,8 +67,6 @@ SAY_UNET = {
     "jobs.infotext",
     "models",
     "pipelines.published_unet",
-    "pipelines.stable_diffusion",
-    "pipelines.stable_diffusion_xl",
 }
 """Modules outside their families that say ``unet``: published signatures and files' formats. It may only shrink."""
 

@@ -290,6 +290,12 @@ def test_schedulers_of_other_noise_levels_are_refused():
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
 
 
+def test_it_takes_no_controlnets():
+    asked = job(controlnet=(checkpoint(),), control=("canny=edges.png",))
+    with pytest.raises(ValueError, match=r"takes no ControlNets \(--controlnet\): none are known for Toy"):
+        jobs.load(asked)
+
+
 def test_it_is_saved_and_loaded(tmp_path):
     pipe = load()
     pipe.save_pretrained(tmp_path)

@@ -146,6 +146,10 @@ class Family:
     """Published sizes by the names that ``bench --shape`` takes: a `Shape` of each, as ``module:NAME``."""
     lora: str | None = None
     """The names in LoRA files: `LoraNames`, as ``module:NAME``; None: it takes no LoRAs."""
+    controlnets: str | None = None
+    """What runs several ControlNets, as ``module:Class``, with one's class as its ``network``; None: it takes none."""
+    skipped_layers: int = 0
+    """How many of the text encoders' last layers the denoiser was trained without."""
     image_prompts: str | None = None
     """Where IP-Adapters are put on: `ImagePromptNames`, as ``module:NAME``; None: it takes none."""
 

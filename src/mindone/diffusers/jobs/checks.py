@@ -97,12 +97,19 @@ def most_clip_skip(key: PipelineKey) -> int | None:
         return None
     if root is None or not root.is_dir():
         return None
-    layers = {}
-    for name in ("text_encoder", "text_encoder_2"):
+    family, layers = _family_in(root), []
+    for name in () if family is None else family.text_encoders:
         with contextlib.suppress(OSError, ValueError):  # none of this name, or one that loading explains
-            layers[name] = read_config(component_folder(root, name), CONFIG_NAME).get("num_hidden_layers")
-    known = [count for count in layers.values() if isinstance(count, int)]
-    return min(known) - ("text_encoder_2" in layers) if known else None  # XL never reads the last layer
+            layers.append(read_config(component_folder(root, name), CONFIG_NAME).get("num_hidden_layers"))
+    known = [count for count in layers if isinstance(count, int)]
+    return min(known) - family.skipped_layers if family is not None and known else None
+
+
+def _family_in(root: Path) -> Family | None:
+    try:
+        return family_of(str(read_config(root, MODEL_INDEX).get("_class_name")))
+    except (OSError, ValueError):  # whoever loads it says what is wrong
+        return None
 
 
 def check_names(option: str, *names: str | None) -> None:
@@ -165,10 +172,10 @@ def _outline_of(view: Component) -> Outline | None:
 
 
 def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
+    family = _family_in(root)
+    if family is None:
+        return None
     try:
-        family = family_of(str(read_config(root, MODEL_INDEX).get("_class_name")))
-        if family is None:
-            return None
         denoiser, vae = (read_config(component_folder(root, name), CONFIG_NAME) for name in (family.denoiser, "vae"))
         decoder = vae if tiny_vae is None else _tiny_config(tiny_vae)
         return Outline.of(family, denoiser, vae, decoder)

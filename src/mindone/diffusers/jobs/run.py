@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..acceleration.int8.config import Int8Config
+    from ..families.family import Family
     from ..pipelines.callbacks import StepCallback
     from ..pipelines.components import Component
     from ..pipelines.published import PublishedPipeline as Pipeline
@@ -43,11 +44,10 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
 
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
-    controlnet = _controlnets(key) if key.controlnet else None
     loras = merged(key.lora)
     pipe = _load_model(key, quantization, **components)
-    if controlnet is not None:  # only now: int8 is calibrated without pictures
-        pipe = AutoPipelineForText2Image.from_pipe(pipe, controlnet=controlnet)
+    if key.controlnet:  # only now: int8 is calibrated without pictures
+        pipe = AutoPipelineForText2Image.from_pipe(pipe, controlnet=_controlnets(pipe.family, key))
     weights = adapter_weights(loras, pipe.family)
     for name, lora in zip(weights, loras):
         pipe.load_lora_weights(lora.path, adapter_name=name)
@@ -58,14 +58,17 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
     return pipe
 
 
-def _controlnets(key: PipelineKey) -> object:
+def _controlnets(family: Family, key: PipelineKey) -> object:
     """One ControlNet, or a list of several."""
-    from ..families.stable_diffusion.controlnet import ControlNetModel
+    from ..families.registry import load
 
+    if family.controlnets is None:
+        raise ValueError(f"{key.model} takes no ControlNets (--controlnet): none are known for {family.title}")
+    network = load(family.controlnets).network
     nets = [
-        ControlNetModel.from_single_file(path, mindspore_dtype=key.dtype)
+        network.from_single_file(path, mindspore_dtype=key.dtype)
         if path.endswith(".safetensors")
-        else ControlNetModel.from_pretrained(path, mindspore_dtype=key.dtype)
+        else network.from_pretrained(path, mindspore_dtype=key.dtype)
         for path in key.controlnet
     ]
     return nets if len(nets) > 1 else nets[0]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ..families.capability import NETWORK, Capability
 from ..families.family import Family
-from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
+from ..families.registry import load
 from ..models.base import Model
 from ..schedulers.configured import check_levels
 from .checks import is_network
@@ -46,10 +46,12 @@ def accepted(pipeline: str, family: Family, name: str, component: Component) -> 
         ValueError: it is of a wrong kind.
     """
     if name == "controlnet":
+        if family.controlnets is None:
+            raise ValueError(f"{pipeline} takes no ControlNets: none are known for {family.title}")
         if component is None:
             raise ValueError(f"{pipeline} needs a controlnet: a ControlNetModel, or a list of them")
         if isinstance(component, (list, tuple)):
-            component = MultiControlNetModel(component)
+            component = load(family.controlnets)(component)
     check_component(pipeline, family, name, component)
     if name == "scheduler" and component is not None:
         check_levels(type(component).__name__, component.config, f"{family.title} networks", family.noise_levels)

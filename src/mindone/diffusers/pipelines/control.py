@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, Input, Taps
-from ..families.stable_diffusion.controlnet import ControlNetModel
-from ..families.stable_diffusion.multi_controlnet import MultiControlNetModel
-from ..families.stable_diffusion.taps import first_skips, skips_without
 from .components import Component
 from .image_processor import ImageInput, VaeImageProcessor
 from .image_starts import FromImage, image_processor
@@ -81,7 +78,7 @@ class ControlPictures:
         pictures, nets = self.pictures, nets_of(pipe)
         if pictures is None:
             raise ValueError(f"{type(pipe).__name__} needs a picture to follow for each of its {len(nets)} ControlNets")
-        if len(nets) == 1 and not isinstance(pipe.components["controlnet"], MultiControlNetModel):
+        if len(nets) == 1 and not hasattr(pipe.components["controlnet"], "nets"):
             return [pictures]
         if not isinstance(pictures, (list, tuple)):
             raise ValueError(f"{len(nets)} ControlNets need a list of as many pictures, got {type(pictures).__name__}")
@@ -130,7 +127,7 @@ class ControlledInpainting(Inpainting):
 class ControlledBy:
     """A ControlNet in a run, with its embedded picture."""
 
-    net: ControlNetModel
+    net: Component
     condition: Array
     scale: NDArray[np.float32]
     interval: tuple[float, float]
@@ -166,7 +163,7 @@ class Controls:
         taps = cast(Taps, inputs.get("taps") or Taps())
         total: list[Array] = []
         for each in active:
-            count = skips_without(each.net, taps.left_out)
+            count, own = each.net.residuals_beside(taps)
             residuals = engine.run(
                 each.net,
                 sample[:, : latents.shape[1]],
@@ -176,7 +173,7 @@ class Controls:
                 guess_mode=self.guess_mode,
                 count=count,
                 method="residuals",
-                taps=first_skips(each.net, count),
+                taps=own,
                 **text,
             )
             total = [a + b for a, b in zip(total, residuals)] if total else list(residuals)
@@ -187,10 +184,10 @@ class Controls:
         return {"down_block_additional_residuals": tuple(total[:-1]), "mid_block_additional_residual": total[-1]}
 
 
-def nets_of(pipe: Component) -> Sequence[ControlNetModel]:
+def nets_of(pipe: Component) -> Sequence[Component]:
     """The pipeline's ControlNets."""
-    controlnet = pipe.controlnet
-    return controlnet.nets if isinstance(controlnet, MultiControlNetModel) else [controlnet]
+    nets: Sequence[Component] = getattr(pipe.controlnet, "nets", [pipe.controlnet])
+    return nets
 
 
 def control_image_processor(pipe: Pipeline) -> VaeImageProcessor:
@@ -198,7 +195,7 @@ def control_image_processor(pipe: Pipeline) -> VaeImageProcessor:
     return VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor, do_convert_rgb=True, do_normalize=False)
 
 
-def _check_base(pipe: Pipeline, nets: Sequence[ControlNetModel]) -> None:
+def _check_base(pipe: Pipeline, nets: Sequence[Component]) -> None:
     """What ControlNets say must fit the network that hears it."""
     for net in nets:
         ours, theirs = ((each.config["cross_attention_dim"], list(each.skip_channels)) for each in (pipe.denoiser, net))

@@ -99,7 +99,7 @@ class StableDiffusion(PublishedPipeline):
     @property
     def text_towers(self) -> list[TextTower]:
         """What reads prompts."""
-        return [TextTower(self.text_encoder, self.tokenizer, skip=0, apply_final_norm=True)]
+        return [TextTower(self.text_encoder, self.tokenizer, skip=self.family.skipped_layers, apply_final_norm=True)]
 
     def _encode(self, texts: list[str], clip_skip: int = 0) -> Array:
         return encode_text(self.engine, self.text_towers[0], texts, clip_skip)[0]

@@ -130,7 +130,7 @@ class StableDiffusionXL(PublishedPipeline):
         pairs = [(self.text_encoder_2, self.tokenizer_2)]
         if self.text_encoder is not None:
             pairs.insert(0, (self.text_encoder, self.tokenizer))
-        return [TextTower(*pair, skip=1, apply_final_norm=False) for pair in pairs]
+        return [TextTower(*pair, skip=self.family.skipped_layers, apply_final_norm=False) for pair in pairs]
 
     def _encode(self, texts: list[str], texts_2: list[str], clip_skip: int = 0) -> tuple[Array, Array]:
         """The encoders' hidden states side by side, and the last one's pooled text. One alone reads the first text."""

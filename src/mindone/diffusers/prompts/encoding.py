@@ -71,14 +71,15 @@ def encode_prompt(
     positive = as_list(prompt, count), as_list(prompt_2 or prompt, count)
     for text in {text for texts in positive for text in texts}:
         refuse_composition(text)
+    inputs = pipe.family.inputs.values()
     rows = _in_pieces("prompt", towers, *positive)
-    is_xl, nothing_negative = "text_encoder_2" in pipe.components, negative_prompt is None and negative_prompt_2 is None
-    zeros = is_xl and nothing_negative and bool(pipe.own_settings.force_zeros_for_empty_prompt)
+    pools, nothing_negative = "text_embeds" in inputs, negative_prompt is None and negative_prompt_2 is None
+    zeros = pools and nothing_negative and bool(pipe.own_settings.force_zeros_for_empty_prompt)
     if guided and not zeros:
         negative = as_list(negative_prompt, count), as_list(negative_prompt_2 or negative_prompt, count)
         rows += _in_pieces("negative_prompt", towers, *negative)
     embeds, pooled = _encoded(pipe.engine, towers, rows, clip_skip or 0)
-    given = {"prompt_embeds": embeds[:count]} | ({"pooled_prompt_embeds": pooled[:count]} if is_xl else {})
+    given = {"prompt_embeds": embeds[:count]} | ({"pooled_prompt_embeds": pooled[:count]} if pools else {})
     if guided:
         negatives = [x[:count] * 0.0 if zeros else x[count:] for x in (embeds, pooled)]
         given |= {f"negative_{name}": x for name, x in zip(given, negatives)}

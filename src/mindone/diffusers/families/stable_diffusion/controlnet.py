@@ -8,10 +8,11 @@ from typing import Literal
 from mindspore import nn
 
 from ... import functional as F
-from ...engines import Array
+from ...engines import Array, Taps
 from ...models.fields import Channels, StageChannels
 from ...models.layers import Activation, Conv2d
 from ...utils.types import Value
+from .taps import first_skips, skips_without
 from .unet_encoder import UNetEncoder
 from .unet_fields import UNetEncoderFields
 
@@ -110,6 +111,11 @@ class ControlNetModel(UNetEncoder):
         if conditioning_scale is not None:
             outputs = [output * conditioning_scale for output in outputs]
         return tuple(outputs)
+
+    def residuals_beside(self, taps: Taps) -> tuple[int, Taps | None]:
+        """What to ask of `residuals` where the UNet is called with ``taps``: ``count``, and this network's own."""
+        count = skips_without(self, taps.left_out)
+        return count, first_skips(self, count)
 
 
 class ConditioningEmbedding(nn.Cell):

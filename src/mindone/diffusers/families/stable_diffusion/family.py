@@ -55,6 +55,7 @@ TOKENIZER = Capability(
     "a tokenizer, such as mindone.transformers.CLIPTokenizer", ("model_max_length", "truncated"), is_called=True
 )
 
+CONTROLNETS = ".families.stable_diffusion.multi_controlnet:MultiControlNetModel"
 NOISE_LEVELS = (DISCRETE, EDM, FLOW)
 """Published ones are of the first two kinds, and networks that others trained further of all three."""
 
@@ -89,6 +90,7 @@ STABLE_DIFFUSION = Family(
     capabilities={"unet": DENOISER, "text_encoder": TEXT_ENCODER, "tokenizer": TOKENIZER},
     lora=LORA,
     image_prompts=IMAGE_PROMPTS,
+    controlnets=CONTROLNETS,
     fingerprint=("conv_in.weight", "conv_out.weight"),
     shapes={"sd15": ".families.stable_diffusion.shapes:SD15"},
 )

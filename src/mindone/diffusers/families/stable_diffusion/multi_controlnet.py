@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from .controlnet import ControlNetModel
 
@@ -12,6 +13,9 @@ class MultiControlNetModel:
 
     On disk they are folders beside each other: ``controlnet``, ``controlnet_1``, ``controlnet_2`` …
     """
+
+    network: ClassVar = ControlNetModel
+    """What one of them is."""
 
     def __init__(self, controlnets: Sequence[ControlNetModel]):
         if not controlnets or not all(isinstance(net, ControlNetModel) for net in controlnets):

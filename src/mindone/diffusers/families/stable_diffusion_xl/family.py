@@ -2,6 +2,7 @@
 
 from ..family import CONTROLLED, EDIT, IMAGE, MASK, TEXT, Defaults, Family, Latents
 from ..stable_diffusion.family import (
+    CONTROLNETS,
     DENOISER,
     IMAGE_PROMPTS,
     INT8,
@@ -48,6 +49,8 @@ STABLE_DIFFUSION_XL = Family(
     },
     lora=LORA,
     image_prompts=IMAGE_PROMPTS,
+    controlnets=CONTROLNETS,
+    skipped_layers=1,
     latents=Latents(side=1024),
     defaults=Defaults(guidance_scale=5.0),
     fingerprint=("conv_in.weight", "conv_out.weight"),
