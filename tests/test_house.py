@@ -73,8 +73,6 @@ SAY_UNET = {
 NAMES_FOR_ANY = {
     "engines.base.Array",
     "engines.openvino.constants.Node",
-    "pipelines.components.Component",
-    "utils.types.Value",
 }
 """Names that stand for any value at all. This list may only shrink."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from ..utils.types import Value
-from .speedup import Networks, Stage
+from .speedup import Networks, Stage, View
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class TinyAutoencoder:
     stage = Stage.NETWORK
     words = "tiny autoencoder"
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`."""
         from ..models.autoencoder_tiny import AutoencoderTiny
 
@@ -32,13 +32,13 @@ class Distilled:
     stage = Stage.CHECKPOINT
     words = "distilled"
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`."""
         other = networks.once(self, lambda: self._load(view))
         for name, component in other.components.items():
             setattr(view, name, component)
         view.generation_config, view.name_or_path = other.generation_config, other.name_or_path
 
-    def _load(self, like: Value) -> Value:
+    def _load(self, like: Any) -> Any:
         rest = {name: getattr(like, name) for name in like.optional_components}
         return type(like).from_pretrained(self.path_or_id, mindspore_dtype=like.dtype, engine=like.engine, **rest)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from ..utils.types import Value
-from .speedup import Networks, Stage
+from .speedup import Networks, Stage, View
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class FewerTokens:
         """See `SpeedUp`."""
         return f"tokens /{self.factor}" if self.factor > 1 else ""
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`."""
         if self.factor > 1:
             own = view.denoiser
             setattr(view, view.family.denoiser, networks.once((id(own), self), lambda: self._twin(own)))
 
-    def _twin(self, network: Value) -> Value:
+    def _twin(self, network: Any) -> Any:
         from ..models.twin import twin
         from .token_downsampling import TokenDownsampling
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..utils.types import Value
-from .speedup import Networks, Stage
+from .speedup import Networks, Stage, View
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,6 @@ class GuidanceInterval:
         """See `SpeedUp`."""
         return f"guided {self.start:g}–{self.stop:g}" if (self.start, self.stop) != (0.0, 1.0) else ""
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`."""
         view.call_defaults = {**view.call_defaults, "guidance_interval": (self.start, self.stop)}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..utils.types import Value
-from .speedup import Networks, Stage
+from .speedup import Networks, Stage, View
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class ComputesIn:
         """See `SpeedUp`; half precision is usual."""
         return self.dtype if self.dtype != "float16" else ""
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`."""
         from ..models.base import Model
         from ..models.twin import twin

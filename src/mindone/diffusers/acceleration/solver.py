@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..schedulers.calibration_rows import parse_rows
 from ..schedulers.short_names import by_name
-from ..utils.types import Value
-from .speedup import Networks, Stage
+from .speedup import Networks, Stage, View
 
 if TYPE_CHECKING:
     from ..schedulers.base import Scheduler
@@ -38,7 +37,7 @@ class Solver:
         words = f"{self.steps} {'calibrated ' if self.calibration else ''}{self.scheduler} steps"
         return words if self.last_timestep is None else f"{words}, the last at {self.last_timestep}"
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`. The scheduler is on the noise schedule of the view's own.
 
         Raises:

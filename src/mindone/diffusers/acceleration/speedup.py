@@ -6,20 +6,22 @@ Nothing here, and nothing in a file that declares a speed-up, imports NumPy befo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from enum import IntEnum
 from itertools import product
 from numbers import Integral
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
-
-from ..utils.types import Value
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..engines import Array
+    from ..engines import Array, Engine
+    from ..families.components import Autoencoder, Denoiser
+    from ..families.family import Family
+    from ..loading.config import Config
     from ..models.taps import Cut
+    from ..schedulers.base import Scheduler
     from .steps import Forward, Predictor, Run, Step
 
 
@@ -37,6 +39,46 @@ class Stage(IntEnum):
     LOOP = 6
 
 
+class View(Protocol):
+    """A pipeline, as far as speed-ups see and change it: `Pipeline.view`."""
+
+    scheduler: Scheduler
+    vae: Autoencoder
+    caches: Sequence[Cache] | None
+    call_defaults: Mapping[str, object]
+    generation_config: Config
+    name_or_path: str
+
+    @property
+    def family(self) -> Family:
+        """What kind of model it is."""
+
+    @property
+    def components(self) -> Mapping[str, Any]:
+        """The components by name."""
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The network that predicts."""
+
+    @property
+    def dtype(self) -> str:
+        """What the denoiser computes in."""
+
+    @property
+    def engine(self) -> Engine:
+        """Who runs the networks."""
+
+    def dtype_of(self, class_name: str, config: Mapping[str, object], dtype: str, /) -> str:
+        """The type that a component is in where the pipeline is in ``dtype``."""
+
+    def view(self) -> Self:
+        """Another pipeline with the same components."""
+
+
+V = TypeVar("V", bound=View)
+
+
 class SpeedUp(Protocol):
     """What makes a pipeline faster; a `stack.Stack` is a tuple of them."""
 
@@ -48,7 +90,7 @@ class SpeedUp(Protocol):
     def words(self) -> str:
         """What it is, in a word or two; empty for what changes nothing."""
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """Put it on a view of a pipeline, which it may change as it likes; the networks in it belong to others as well.
 
         Args:
@@ -64,9 +106,9 @@ class Networks:
     """What stacks on one pipeline need beside its own networks; each is made once."""
 
     def __init__(self) -> None:
-        self.made: dict[Hashable, Value] = {}
+        self.made: dict[Hashable, Any] = {}
 
-    def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What was made under the key, or is made now."""
         if key not in self.made:
             self.made[key] = make()
@@ -113,7 +155,7 @@ def number(
     *,
     word: str = "",
     tried: tuple[float, ...] = (),
-) -> Value:
+) -> Any:
     """A number of a cache; whole where its type says ``int``.
 
     Args:
@@ -163,7 +205,7 @@ class Cache:
                 known.check(each.name, value, "int" in str(each.type))
 
     @classmethod
-    def _numbers(cls) -> Iterator[tuple[Field[Value], Number]]:
+    def _numbers(cls) -> Iterator[tuple[Field[object], Number]]:
         return ((each, each.metadata["number"]) for each in fields(cls) if "number" in each.metadata)
 
     # ---- its text form -----------------------------------------------------------------------------------------------

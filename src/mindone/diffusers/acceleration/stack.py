@@ -6,17 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..utils.types import Value
-
 # Their files declare them: this is the list of what comes with the package.
 from . import deep_cache, easycache, guidance_cache, spectrum, taylorseer  # noqa: F401
-from .speedup import CACHES, Cache, Networks, SpeedUp, Stage
+from .speedup import CACHES, Cache, Networks, SpeedUp, Stage, V, View
 
 
 class Stack(tuple[SpeedUp, ...]):
     """Speed-ups, in any order: they are put on by their `Stage`."""
 
-    def on(self, pipe: Value, networks: Networks | None = None) -> Value:
+    def on(self, pipe: V, networks: Networks | None = None) -> V:
         """A view of a pipeline with these speed-ups on it; the pipeline stays as it is.
 
         Args:
@@ -51,7 +49,7 @@ class Caches:
         """See `SpeedUp`."""
         return ", ".join(cache.text for cache in self.caches)
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`."""
         view.caches = self.caches
 

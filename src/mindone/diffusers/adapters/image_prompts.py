@@ -7,7 +7,7 @@ embeddings.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,13 @@ from PIL import Image
 
 from ..engines import Array, Engine
 from ..families.adapters import ImagePromptNames, Shapes
+from ..families.components import Denoiser
 from ..loading.clip_image_processor import CLIPImageProcessor, pixel_values_of
 from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor
 from ..models.base import Model
 from ..models.clip_vision import CLIPVisionModelWithProjection
 from ..utils import logging
-from ..utils.types import Value
 from .ip_adapter import NetworkIPAdapters
 from .ip_adapter_files import IPAdapter, open_ip_adapter, read_ip_adapter
 
@@ -54,11 +54,11 @@ class IPAdapters:
 
     def __init__(
         self,
-        network: Model,
+        network: Denoiser,
         names: ImagePromptNames,
         engine: Engine,
-        image_encoder: Value,
-        feature_extractor: Value,
+        image_encoder: Any,
+        feature_extractor: Any,
         keep: Callable[[str, object], None],
         shares_extractor: bool,
     ):
@@ -173,7 +173,7 @@ class IPAdapters:
         Vectors (pictures, projection_dim) and zeros; with ``output_hidden_states`` what enters the encoder's last
         layer, (pictures, vectors, hidden_size), and the same of pixel values that are all 0. ``device`` is not needed.
         """
-        pictures: list[Value] = list(image) if isinstance(image, (list, tuple)) else [image]
+        pictures: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         pixels = pixel_values_of(self._extractor, pictures)
         if output_hidden_states:
             seen, unseen = (self._vectors(x, "penultimate") for x in (pixels, np.zeros_like(pixels)))
@@ -207,7 +207,7 @@ class IPAdapters:
             embeds = [engine.numpy(engine.asarray(each)) for each in ip_adapter_image_embeds]
         return [engine.asarray(np.repeat(each, num_images_per_prompt, axis=0)) for each in embeds]
 
-    def _replace(self, image_encoder: Value, feature_extractor: Value) -> None:
+    def _replace(self, image_encoder: Any, feature_extractor: Any) -> None:
         self._encoder, self._extractor = image_encoder, feature_extractor
         self._keep("image_encoder", image_encoder)
         self._keep("feature_extractor", feature_extractor)
@@ -223,7 +223,7 @@ def _one_each(
     names: str | list[str | None] | None,
 ) -> list[tuple[FileOrTensors, str | None, str | None]]:
     """Where each adapter is: what is given once holds for all."""
-    columns: list[list[Value]] = [x if isinstance(x, list) else [x] for x in (paths, subfolders, names)]
+    columns: list[list[Any]] = [x if isinstance(x, list) else [x] for x in (paths, subfolders, names)]
     count = max(map(len, columns))
     if any(len(column) not in (1, count) for column in columns):
         numbers = ", ".join(str(len(column)) for column in columns)
@@ -237,7 +237,7 @@ def _read(
     name: str | None,
     network: Shapes,
     attentions: Sequence[str],
-    where: Mapping[str, Value],
+    where: Mapping[str, Any],
 ) -> IPAdapter:
     """One adapter, checked against the shapes of the network."""
     if isinstance(source, Mapping):
@@ -251,7 +251,7 @@ def _read(
 
 
 def _load_encoder(
-    source: FileOrTensors, subfolder: str | None, folder: str, dtype: str, where: Mapping[str, Value]
+    source: FileOrTensors, subfolder: str | None, folder: str, dtype: str, where: Mapping[str, Any]
 ) -> CLIPVisionModelWithProjection:
     """The image encoder that lies beside an adapter."""
     if isinstance(source, Mapping):
@@ -285,20 +285,20 @@ def pictures_of(image: ImagePrompts, adapters: int) -> list[list[Image.Image]]:
     Raises:
         ValueError: they are no PIL images, or not for as many adapters as there are.
     """
-    each: list[Value] = list(image) if isinstance(image, (list, tuple)) else [image]
+    each: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
     if len(each) != adapters:
         raise ValueError(
             f"ip_adapter_image must be a picture (or a list of them) for each of {adapters} IP-Adapters, got "
             f"{len(each)}; several pictures for one adapter are a list in the list"
         )
-    pictures: list[list[Value]] = [list(one) if isinstance(one, (list, tuple)) else [one] for one in each]
+    pictures: list[list[Any]] = [list(one) if isinstance(one, (list, tuple)) else [one] for one in each]
     for one in [picture for several in pictures for picture in several or [None]]:
         if not isinstance(one, Image.Image):
             raise ValueError(f"ip_adapter_image must be PIL images, got {type(one).__name__}")
     return pictures
 
 
-def check_encoder(image_encoder: Value, adapters: Sequence[IPAdapter]) -> None:
+def check_encoder(image_encoder: Any, adapters: Sequence[IPAdapter]) -> None:
     """There must be an image encoder, and one that the adapters were trained with.
 
     Raises:

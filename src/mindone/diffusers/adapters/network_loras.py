@@ -5,11 +5,11 @@ They share what is loaded with the methods of a pipeline, ``pipe.load_lora_weigh
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from ..families.adapters import LoraNames
 from ..models.base import Model
 from ..utils import logging
-from ..utils.types import Value
 from .lora import NetworkLora
 from .lora_files import Tensors, find_lora
 from .loras import Loras, Weight
@@ -70,7 +70,7 @@ class _Methods(Model):
             )
         self.put_on.of(NetworkLora).load(name, own.layers({denoiser: self.published_shapes()})[denoiser])
 
-    def load_attn_procs(self, path_or_id_or_dict: str | os.PathLike[str] | Tensors, **options: Value) -> None:
+    def load_attn_procs(self, path_or_id_or_dict: str | os.PathLike[str] | Tensors, **options: Any) -> None:
         """The older name of `load_lora_adapter`, with the same options."""
         self.load_lora_adapter(path_or_id_or_dict, **options)
 

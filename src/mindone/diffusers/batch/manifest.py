@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, Field
 
@@ -13,7 +13,6 @@ from ..jobs.fields import Fields, plain_type
 from ..utils.errors import one_line
 from ..utils.extras import is_there, needs
 from ..utils.printable import shown
-from ..utils.types import Value
 from .combinations import file_name, identity
 from .outputs import Output
 from .queue import Outcome
@@ -23,7 +22,7 @@ NAME = "manifest.jsonl"
 PARQUET_NAME = "manifest.parquet"
 
 
-def _job_values(values: dict[str, object]) -> dict[str, object]:
+def _job_values(values: dict[str, Any]) -> dict[str, Any]:
     """A job's fields as the table takes them, those alone that are given."""
     return {name: value for name, value in Job.of(values).to_dict().items() if name in values}
 
@@ -48,7 +47,7 @@ class Record(Fields):
     """Why there is no image, in one line."""
     finished: str
     """When, in UTC."""
-    job: Annotated[dict[str, object], AfterValidator(_job_values)]
+    job: Annotated[dict[str, Any], AfterValidator(_job_values)]
 
 
 class Manifest:
@@ -110,7 +109,7 @@ class Manifest:
             ids.add(id)
         return ids
 
-    def _said(self, name: str, job: Job) -> dict[str, Value] | None:
+    def _said(self, name: str, job: Job) -> dict[str, Any] | None:
         """What the image says of itself; None where it is not the job's, or not whole."""
         from ..jobs.png import read_parameters
 
@@ -128,7 +127,7 @@ class Manifest:
             self._output.write(PARQUET_NAME, _parquet(self.records.values()))
 
 
-def _seconds(said: object) -> float | None:
+def _seconds(said: Any) -> float | None:
     """What an image says that it took; anybody can have written it."""
     return float(said) if isinstance(said, (int, float)) and 0 <= said < _MOST else None
 
@@ -143,7 +142,7 @@ def _record(line: str, where: str) -> Record:
         try:
             if isinstance(values, dict):
                 return Record.of(values)
-            why = f"must be a JSON object, got {shown(values)}"
+            why = f"must be a JSON Any, got {shown(values)}"
         except ValueError as error:
             why = str(error)
     raise ValueError(one_line(f"{where} is no record of a batch: {why}; fix the file or give another folder"))
@@ -166,8 +165,8 @@ def _parquet(records: Iterable[Record]) -> bytes:
     return file.getvalue()
 
 
-def _arrow_type(arrow: Value, kind: object) -> Value:
+def _arrow_type(arrow: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         return arrow.list_(_arrow_type(arrow, get_args(kind)[0]))
-    types: dict[object, Value] = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
+    types: dict[Any, Any] = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
     return types.get(kind, arrow.string())

@@ -12,12 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..jobs import Job
 from ..jobs.grouping import Group
 from ..utils import logging
 from ..utils.cluster import Cluster, Cores, Node, free_cores
-from ..utils.types import Value
 from .queue import TRIES, Outcome, Queue, Result, Task
 from .stopping import Stop
 from .worker import Worker
@@ -66,7 +66,7 @@ class RayRunner:
 class _Worker:
     """A node's actor, as seen from here."""
 
-    actor: Value
+    actor: Any
     host: str
     cores: Cores
     last: Group | None = None
@@ -87,12 +87,12 @@ class _Pool:
         self._cluster, self._ray = cluster, cluster.ray
         self._actor_class = self._ray.remote(_Remote)
         self._workers: dict[str, _Worker] = {}
-        self._in_hand: dict[Value, tuple[str, Task | None]] = {}
+        self._in_hand: dict[Any, tuple[str, Task | None]] = {}
         """What each reference will bring: a task's outcomes, or, of a new worker, that it is there."""
         self._idle: list[str] = []
         self._crashes: Counter[str] = Counter()
         self._reason = ""
-        self._scout: Value = None
+        self._scout: Any = None
         self._refreshed, self._polls = -math.inf, 0
 
     @property

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ..jobs import Job
 from ..jobs.fields import unknown_field
 from ..utils.extras import needs
 from ..utils.files import check_file, numbered_lines, read_utf8
-from ..utils.types import Value
 
 MOST_ROWS = 10**5
 """The most rows of a list: each is a job, and all of them are in memory, some kilobytes each."""
@@ -142,7 +142,7 @@ def _parquet(file: Path) -> Iterator[Row]:
         raise ValueError(f"{where}: {too_much}")
 
 
-def _bytes(column: Value) -> int:
+def _bytes(column: Any) -> int:
     """What a column's values take, without unpacking them."""
     types, compute = needs("pyarrow.types", "Parquet files"), needs("pyarrow.compute", "Parquet files")
     kind = column.type

@@ -20,7 +20,7 @@ from .loras import WeighedLora
 
 if TYPE_CHECKING:
     from ..families.family import Family
-    from ..pipelines.components import Component
+    from ..pipelines.parts import Parts
     from .pictures import Pictures
 
 _ABOVE_TRAINED = 1.5
@@ -140,7 +140,7 @@ def _check_draws(name: str, root: Path) -> None:
         raise ValueError(f"{name} is an autoencoder; use --tiny-vae {name}")
 
 
-def check_run(view: Component, job: Job, size: tuple[int | None, int | None], images: int) -> None:
+def check_run(view: Parts, job: Job, size: tuple[int | None, int | None], images: int) -> None:
     """`check_memory` for a job on the pipeline that is to draw it; a side that is None is the network's own.
 
     Raises:
@@ -153,7 +153,7 @@ def check_run(view: Component, job: Job, size: tuple[int | None, int | None], im
     check_memory(outline.channels, (height, width), images, view.dtype)
 
 
-def larger_than_trained(view: Component, job: Job, pictures: Pictures | None) -> str | None:
+def larger_than_trained(view: Parts, job: Job, pictures: Pictures | None) -> str | None:
     """What to say where a job asks for more than the network has seen; None where it does not."""
     outline = _outline_of(view)
     if outline is None or (job.upscale is not None and job.strength is None):
@@ -165,7 +165,7 @@ def larger_than_trained(view: Component, job: Job, pictures: Pictures | None) ->
     return f"{size[1]}×{size[0]} is more than the {own} that the network was trained on: expect repetitions"
 
 
-def _outline_of(view: Component) -> Outline | None:
+def _outline_of(view: Parts) -> Outline | None:
     vae = view.vae.config
     own = vae if "block_out_channels" in vae else {"block_out_channels": [0] * view.vae_scale_factor.bit_length()}
     return Outline.of(view.family, view.denoiser.config, own, vae)

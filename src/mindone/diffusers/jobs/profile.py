@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,6 @@ from ..acceleration.solver import Solver
 from ..acceleration.stack import Caches, Stack, parse_caches
 from ..schedulers.calibration_rows import parse_rows
 from ..utils.files import read_json, write_json
-from ..utils.types import Value
 from .fields import Fields
 from .job import (
     LAST_TIMESTEP,
@@ -31,6 +30,9 @@ from .job import (
     SchedulerName,
     check_calibration,
 )
+
+if TYPE_CHECKING:
+    from ..pipelines.published import PublishedPipeline
 
 FORMAT = 1
 """The version of the file's layout that this program writes, and the highest that it reads."""
@@ -130,7 +132,7 @@ class Profile(Fields):
         """Write the profile as JSON."""
         write_json(path, self.model_dump(mode="json"))
 
-    def on(self, pipe: Value) -> Value:
+    def on(self, pipe: PublishedPipeline) -> PublishedPipeline:
         """A view of a pipeline, which stays as it is, with the profile applied: see `Pipeline.apply_profile`."""
         view = pipe.view()
         view.apply_profile(self)

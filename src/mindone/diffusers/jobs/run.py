@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .grouping import call_key
 from .job import Job, PipelineKey
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..acceleration.int8.config import Int8Config
+    from ..families.components import SkippingDenoiser
     from ..families.family import Family
     from ..pipelines.callbacks import StepCallback
-    from ..pipelines.components import Component
     from ..pipelines.published import PublishedPipeline as Pipeline
-    from ..utils.types import Value
     from .pictures import Pictures
 
 
-def load(key: PipelineKey, quantization: Int8Config | None = None, **components: Value) -> Pipeline:
+def load(key: PipelineKey, quantization: Int8Config | None = None, **components: Any) -> Pipeline:
     """The pipeline that draws a job, and every other job of the same ``pipeline_key``.
 
     A job's LoRAs are loaded; how much they count is up to each job that is drawn.
@@ -54,7 +53,8 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
     if loras:
         pipe.set_adapters(list(weights), list(weights.values()))
     if key.token_downsampling is not None:
-        pipe.denoiser.enable_token_downsampling(key.token_downsampling)
+        denoiser: SkippingDenoiser = pipe.components[pipe.family.denoiser]
+        denoiser.enable_token_downsampling(key.token_downsampling)
     return pipe
 
 
@@ -74,7 +74,7 @@ def _controlnets(family: Family, key: PipelineKey) -> object:
     return nets if len(nets) > 1 else nets[0]
 
 
-def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Value) -> Pipeline:
+def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Any) -> Pipeline:
     from ..acceleration.int8.config import DENOISER, Int8Config
     from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 
@@ -112,7 +112,7 @@ def settled(pipe: Pipeline, job: Job) -> Job:
     return job.changed(steps=_steps(view, job), guidance_scale=view.choose_guidance_scale(job.guidance_scale))
 
 
-def _steps(view: Component, job: Job) -> int:
+def _steps(view: Pipeline, job: Job) -> int:
     return int(job.steps or len(job.calibration) or view.usual("num_inference_steps"))
 
 
@@ -176,7 +176,7 @@ def _call(
 
 
 def _images(
-    view: Component, jobs: Sequence[Job], callback: StepCallback | None, pictures: Pictures | None
+    view: Pipeline, jobs: Sequence[Job], callback: StepCallback | None, pictures: Pictures | None
 ) -> list[Image]:
     import numpy as np
 
@@ -229,7 +229,7 @@ _PROMPTS = ("prompt", "negative_prompt", "clip_skip")
 """The arguments of a call that embeddings stand for."""
 
 
-def _embeds(view: Component, jobs: Sequence[Job]) -> dict[str, object]:
+def _embeds(view: Pipeline, jobs: Sequence[Job]) -> dict[str, object]:
     """The embeddings of jobs whose prompts have weights; where there are several, their prompts are the same."""
     from ..prompts import encode_prompt
 
@@ -238,13 +238,13 @@ def _embeds(view: Component, jobs: Sequence[Job]) -> dict[str, object]:
     return encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)
 
 
-def _lost_negative(view: Component, job: Job) -> str | None:
+def _lost_negative(view: Pipeline, job: Job) -> str | None:
     """What to say of a negative prompt that nothing guides away from; None where something does."""
     unguided = _unguided(view, job) if job.negative_prompt else ""
     return f"negative_prompt has no effect {unguided}" if unguided else None
 
 
-def _unguided(view: Component, job: Job) -> str:
+def _unguided(view: Pipeline, job: Job) -> str:
     """Why no step of a job is guided away from a negative prompt; empty where steps are."""
     scale = view.choose_guidance_scale(job.guidance_scale)
     if scale <= 1:
@@ -253,7 +253,7 @@ def _unguided(view: Component, job: Job) -> str:
     return "on a latent consistency model, which has its guidance built in" if is_distilled else ""
 
 
-def _for_task(pipe: Pipeline, job: Job) -> Component:
+def _for_task(pipe: Pipeline, job: Job) -> Pipeline:
     """A pipeline of the job's own for its task, which shares all networks, and what is compiled for them."""
     from ..pipelines import auto
 

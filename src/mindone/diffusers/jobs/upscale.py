@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..pipelines.auto import AutoPipelineForImage2Image
-from ..pipelines.components import Component
+from ..pipelines.published import PublishedPipeline
 from ..schedulers.short_names import deterministic
 from .pictures import Pictures
 
@@ -26,7 +26,7 @@ _NOT_IN_IT = ("negative_prompt", "negative_prompt_embeds", "negative_pooled_prom
 
 
 def draw_enlarged(
-    pipe: Component,
+    pipe: PublishedPipeline,
     arguments: Mapping[str, object],
     pictures: Pictures,
     height: int | None,
@@ -44,7 +44,7 @@ def draw_enlarged(
         ValueError: an argument is wrong, or there is no image-to-image pipeline for ``pipe``; raised before any network
             runs.
     """
-    second: Component = AutoPipelineForImage2Image.from_pipe(pipe)
+    second: PublishedPipeline = AutoPipelineForImage2Image.from_pipe(pipe)
     if "strength" not in arguments:
         images = pipe(**arguments, **pictures.arguments(height, width)).images
         return _sharpened(second, images, arguments, pictures, times)
@@ -56,7 +56,11 @@ def draw_enlarged(
 
 
 def _sharpened(
-    second: Component, images: list[Image.Image], arguments: Mapping[str, object], pictures: Pictures, times: float
+    second: PublishedPipeline,
+    images: list[Image.Image],
+    arguments: Mapping[str, object],
+    pictures: Pictures,
+    times: float,
 ) -> list[Image.Image]:
     """The images enlarged, and their edges drawn again."""
     second.scheduler = deterministic(second.scheduler)

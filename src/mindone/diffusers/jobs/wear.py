@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from ..loading.int8 import QUANTIZATION
 from ..pipelines.checks import default_size
 from ..utils.logging import get_logger
 from ..utils.machine import instruction_sets
-from ..utils.types import Value
 from .job import Job
 from .profile import Profile, load_profile
 
@@ -83,7 +82,7 @@ def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
 
 def fingerprint(pipe: Pipeline) -> str:
     """What tells one checkpoint's denoising network from another's: a digest of its config and of some weights."""
-    denoiser: Value = pipe.denoiser
+    denoiser: Any = pipe.denoiser
     config = {name: value for name, value in denoiser.config.items() if name != QUANTIZATION and name[0] != "_"}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for name in pipe.family.fingerprint:

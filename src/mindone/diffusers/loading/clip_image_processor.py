@@ -3,20 +3,19 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, Strict
 
-from ..utils.types import Value
 from .config import Config, read_config, write_config
 from .fields import Flag, Pixels, Positive, Real, naming, read_fields
 
 CONFIG_NAME = "preprocessor_config.json"
 
-_DEFAULTS: dict[str, object] = {
+_DEFAULTS: dict[str, Any] = {
     "do_resize": True,
     "size": {"shortest_edge": 224},
     "resample": 3,  # PIL's bicubic
@@ -67,7 +66,7 @@ class CLIPImageProcessor:
     The config is the published ``preprocessor_config.json``, where ``size`` and ``crop_size`` may be one int.
     """
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         read_fields(ImageProcessorFields, config, type(self).__name__)
         self.config = Config(_DEFAULTS, config)
 
@@ -113,7 +112,7 @@ class CLIPImageProcessor:
         return int(edge * width / height), edge
 
 
-def pixel_values_of(feature_extractor: Value, pictures: list[Image.Image]) -> NDArray[np.float32]:
+def pixel_values_of(feature_extractor: Any, pictures: list[Image.Image]) -> NDArray[np.float32]:
     """float32 pixel values (pictures, 3, height, width): of ours, or of another library's ``pixel_values``."""
     made = feature_extractor(pictures)
     return np.stack([np.asarray(each, np.float32) for each in getattr(made, "pixel_values", made)])

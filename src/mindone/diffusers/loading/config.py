@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
 
 from ..utils import logging
 from ..utils.files import read_json, write_json
-from ..utils.types import Value
 from .fields import Real, listed, read_fields
 
 CONFIG_NAME = "config.json"
@@ -30,18 +29,18 @@ class GenerationFields:
 logger = logging.get_logger(__name__)
 
 
-class Config(dict[str, Value]):
+class Config(dict[str, Any]):
     """A read-only dictionary whose entries are attributes too: ``config.sample_size`` is ``config["sample_size"]``.
 
     Keys that nobody here knows are kept, so that saving writes back what was loaded. ``dict(config)`` is a dictionary
     to change.
     """
 
-    def __init__(self, *values: Mapping[str, Value], **more: Value) -> None:
+    def __init__(self, *values: Mapping[str, Any], **more: Any) -> None:
         for value in (*values, more):
             super().update(value)
 
-    def __getattr__(self, name: str) -> Value:
+    def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
@@ -59,14 +58,14 @@ class Config(dict[str, Value]):
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self]
 
-    def __reduce__(self) -> tuple[type[Config], tuple[dict[str, Value]]]:
+    def __reduce__(self) -> tuple[type[Config], tuple[dict[str, object]]]:
         return (Config, (dict(self),))
 
     def __repr__(self) -> str:
         return f"Config({dict(self)!r})"
 
 
-def read_config(folder: str | os.PathLike[str], filename: str = CONFIG_NAME) -> dict[str, Value]:
+def read_config(folder: str | os.PathLike[str], filename: str = CONFIG_NAME) -> dict[str, Any]:
     """The JSON object in `folder/filename`, unknown keys included.
 
     Raises:
@@ -83,7 +82,7 @@ def read_config(folder: str | os.PathLike[str], filename: str = CONFIG_NAME) -> 
     return config
 
 
-def write_config(folder: str | os.PathLike[str], config: Mapping[str, Value], filename: str = CONFIG_NAME) -> None:
+def write_config(folder: str | os.PathLike[str], config: Mapping[str, object], filename: str = CONFIG_NAME) -> None:
     """Write `config` to `folder/filename`, making the folder when it is missing."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     write_json(Path(folder) / filename, dict(config))

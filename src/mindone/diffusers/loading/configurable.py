@@ -7,12 +7,11 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..utils.files import write_json
-from ..utils.types import Value
 from .config import Config, read_config
 from .hub import Kind, resolve
 from .save_weights import check_upload
@@ -44,7 +43,7 @@ class Configurable:
         local_files_only: bool = False,
         token: str | bool | None = None,
         **unused: object,
-    ) -> Value:
+    ) -> Any:
         """The content of the config file, a dictionary for ``from_config``.
 
         Args:
@@ -55,7 +54,7 @@ class Configurable:
 
         Raises:
             FileNotFoundError: no such folder or file.
-            ValueError: the file is not a JSON object, or a keyword is unknown and ``return_unused_kwargs`` false.
+            ValueError: the file is not a JSON Any, or a keyword is unknown and ``return_unused_kwargs`` false.
         """
         if unused and not return_unused_kwargs:
             raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True gives them back")
@@ -77,7 +76,7 @@ class Configurable:
         return (config, unused) if return_unused_kwargs else config
 
     @classmethod
-    def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Value) -> Value:
+    def get_config_dict(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Any:
         """The older name of ``load_config``."""
         return cls.load_config(pretrained_model_name_or_path, **options)
 
@@ -93,7 +92,7 @@ class Configurable:
         """Write the config to a file."""
         write_json(json_file_path, self._saved_config())
 
-    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value) -> None:
+    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
         """Write the config file into a folder, which is made when missing.
 
         Args:
@@ -103,13 +102,11 @@ class Configurable:
         """
         save_values(self._saved_config(), Path(save_directory) / self.config_name, push_to_hub, **upload)
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value
-    ) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
         """Write what ``from_pretrained`` reads, here the config file; the arguments are those of ``save_config``."""
         self.save_config(save_directory, push_to_hub, **upload)
 
-    def push_to_hub(self, repo_id: str, **upload: Value) -> str:
+    def push_to_hub(self, repo_id: str, **upload: Any) -> str:
         """Upload what ``save_pretrained`` writes to a repository on the hub; returns the commit's address.
 
         Args:
@@ -119,22 +116,22 @@ class Configurable:
         """
         return push_saved(self.save_pretrained, repo_id, **upload)
 
-    def _saved_config(self) -> dict[str, object]:
+    def _saved_config(self) -> dict[str, Any]:
         """The config as JSON values, without what says how this object came to be."""
         return json_values(self.config) | {"_class_name": type(self).__name__}
 
 
-def json_values(config: Mapping[str, object]) -> dict[str, object]:
+def json_values(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config as JSON values, without what says how its object came to be."""
     return {key: _as_json(value) for key, value in config.items() if key != "_use_default_values"}
 
 
-def json_text(config: Mapping[str, object]) -> str:
+def json_text(config: Mapping[str, Any]) -> str:
     """A config as its file holds it."""
     return json.dumps(json_values(config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def save_values(values: Mapping[str, object], file: Path, push_to_hub: bool, **upload: Value) -> None:
+def save_values(values: Mapping[str, Any], file: Path, push_to_hub: bool, **upload: Any) -> None:
     """Write a config to its file; the arguments are those of `Configurable.save_config`."""
     check_upload(upload)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +140,7 @@ def save_values(values: Mapping[str, object], file: Path, push_to_hub: bool, **u
         upload_folder(file.parent, upload.pop("repo_id", file.parent.name), **upload)
 
 
-def push_saved(save: Callable[..., None], repo_id: str, **upload: Value) -> str:
+def push_saved(save: Callable[..., None], repo_id: str, **upload: Any) -> str:
     """Upload what ``save(folder)`` writes; the arguments are those of `Configurable.push_to_hub`."""
     check_upload({name: value for name, value in upload.items() if name not in _SAVING})
     saving = {name: upload.pop(name) for name in _SAVING if name in upload}
@@ -152,7 +149,7 @@ def push_saved(save: Callable[..., None], repo_id: str, **upload: Value) -> str:
         return upload_folder(folder, repo_id, **upload)
 
 
-def _as_json(value: object) -> object:
+def _as_json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, Mapping):
@@ -161,8 +158,8 @@ def _as_json(value: object) -> object:
 
 
 def split_config(
-    known: Collection[str], config: Mapping[str, Value], overrides: Mapping[str, Value]
-) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
+    known: Collection[str], config: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Entries of a config that are ``known``, overridden; the overrides that are not known; and the other entries."""
     init = {name: value for name, value in {**config, **overrides}.items() if name in known}
     unused = {name: value for name, value in overrides.items() if name not in known}

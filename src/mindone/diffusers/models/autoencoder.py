@@ -1,14 +1,13 @@
 """What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, Engine
 from ..utils import logging
-from ..utils.types import Value
 from .outputs import DecoderOutput
 
 logger = logging.get_logger(__name__)
@@ -128,7 +127,7 @@ class Autoencoder:
         return np.concatenate(bands, axis=2)
 
 
-def decode_images(engine: Engine, vae: Value, latents: Array) -> NDArray[np.float32]:
+def decode_images(engine: Engine, vae: Any, latents: Array) -> NDArray[np.float32]:
     """Run an autoencoder's decoder on latents (batch, channels, height, width) of unit variance.
 
     Returns:

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Pixels, Positive, Real
-from ..utils.types import Value
 from .autoencoder import Autoencoder, Source
 from .base import Model
 from .fields import ActivationName, Channels, Count, StageChannels, Stages, check_divides
@@ -67,7 +66,7 @@ class AutoencoderKL(Autoencoder, Model):
     Fields = AutoencoderKLFields
     encodes_at_random = True
 
-    def __init__(self, **config: Value):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: AutoencoderKLFields = self.fields
         latent = c.latent_channels

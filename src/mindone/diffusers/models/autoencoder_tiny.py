@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mindspore import nn
 from pydantic import Field, Strict
@@ -10,7 +10,6 @@ from pydantic import Field, Strict
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Positive, Real
-from ..utils.types import Value
 from .autoencoder import Autoencoder, Source
 from .base import Model
 from .fields import ActivationName, Channels, CountOrNone, StageChannels, Stages
@@ -57,7 +56,7 @@ class AutoencoderTiny(Autoencoder, Model):
     Fields = AutoencoderTinyFields
     encodes_at_random = False
 
-    def __init__(self, **config: Value):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: AutoencoderTinyFields = self.fields
         self.encoder = TinyEncoder(c)

@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -31,7 +31,6 @@ from ..loading.save_weights import check_upload, require_safe, save_weights
 from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
-from ..utils.types import Value
 from .layers import room_for
 from .published import PublishedModel
 from .taps import Cut, TappedNetwork
@@ -59,9 +58,9 @@ class Model(PublishedModel, nn.Cell):
     layouts: ClassVar[Callable[[], Iterable[OriginalLayout]]]
     """The layouts of the single files that are known: the families', so `families.networks` sets it."""
 
-    def __init__(self, config: Mapping[str, Value]):
+    def __init__(self, config: Mapping[str, Any]):
         super().__init__()
-        self.fields: Value = read_fields(self.Fields, config, type(self).__name__)
+        self.fields: Any = read_fields(self.Fields, config, type(self).__name__)
         self.config = Config(dataclasses.asdict(self.fields), config)
         self.dtype: str = "float32"
         self.weights: Weights | None = None
@@ -75,14 +74,14 @@ class Model(PublishedModel, nn.Cell):
 
     @classmethod
     def extract_init_dict(
-        cls, config_dict: Mapping[str, Value], **overrides: Value
-    ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
+        cls, config_dict: Mapping[str, Any], **overrides: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """The fields of a config that this class knows, the overrides it does not know, and the other entries."""
         known = {field.name for field in dataclasses.fields(cls.Fields)}
         return split_config(known, config_dict, overrides)
 
     @classmethod
-    def from_config(cls: type[M], config: Mapping[str, Value], **overrides: Value) -> M:
+    def from_config(cls: type[M], config: Mapping[str, Any], **overrides: Any) -> M:
         """A network without weights, from a config such as `load_config` returns; ``overrides`` replace its entries.
 
         Raises:
@@ -99,7 +98,7 @@ class Model(PublishedModel, nn.Cell):
         path_or_id: str | os.PathLike[str],
         *,
         subfolder: str | None = None,
-        mindspore_dtype: Value = None,
+        mindspore_dtype: object = None,
         use_safetensors: bool = True,
         variant: str | None = None,
         revision: str | None = None,
@@ -145,7 +144,7 @@ class Model(PublishedModel, nn.Cell):
         return cls.of_weights(config, weights.normalized(cls.__name__), folder / CONFIG_NAME, dtype)
 
     @classmethod
-    def of_weights(cls: type[M], config: Mapping[str, Value], weights: Weights, source: Path, dtype: str) -> M:
+    def of_weights(cls: type[M], config: Mapping[str, Any], weights: Weights, source: Path, dtype: str) -> M:
         """A network with weights.
 
         Args:
@@ -167,7 +166,7 @@ class Model(PublishedModel, nn.Cell):
         cls: type[M],
         path_or_address: str | os.PathLike[str],
         *,
-        mindspore_dtype: Value = None,
+        mindspore_dtype: object = None,
         config: str | os.PathLike[str] | None = None,
         subfolder: str | None = None,
         original_config: str | os.PathLike[str] | None = None,
@@ -232,7 +231,7 @@ class Model(PublishedModel, nn.Cell):
         variant: str | None = None,
         max_shard_size: int | str | None = None,
         push_to_hub: bool = False,
-        **upload: Value,
+        **upload: Any,
     ) -> None:
         """Write ``config.json`` and safetensors files (int8 stays, the rest in this network's dtype) into a folder.
 
@@ -328,11 +327,11 @@ class Model(PublishedModel, nn.Cell):
         Raises:
             TypeError: an input is neither, a PyTorch tensor for instance.
         """
-        given: dict[str, Value] = {**{f"input {i + 1}": x for i, x in enumerate(inputs)}, **options}
+        given: dict[str, Any] = {**{f"input {i + 1}": x for i, x in enumerate(inputs)}, **options}
         for name, value in given.items():
             _check_input(type(self).__name__, name, value)
         if isinstance(inputs[0], np.ndarray):
-            named: dict[str, Value] = options
+            named: dict[str, Any] = options
             return engines.get().run(self, *inputs, **named)
         with executing():
             prepare(self)
@@ -344,7 +343,7 @@ class Model(PublishedModel, nn.Cell):
         """Use the device's memory-efficient attention kernel, or not (at first: yes). On a CPU it means nothing."""
         self._set_flash(enabled=enabled)
 
-    def set_flash_attention_force_cast_dtype(self, force_cast_dtype: Value) -> None:
+    def set_flash_attention_force_cast_dtype(self, force_cast_dtype: object) -> None:
         """Cast inputs of another type to ``force_cast_dtype`` (float16 at first) for the memory-efficient kernel.
 
         None: inputs that the kernel does not take, such as float32, go to plain attention.

@@ -8,7 +8,6 @@ from mindspore import nn
 from .. import functional as F
 from ..engines import Array, FlashAttention
 from ..loading.fields import Fraction
-from ..utils.types import Value
 from .fields import ActivationName, Channels, Count, check_divides
 from .layers import Activation, LayerNorm, Linear
 
@@ -28,7 +27,7 @@ class CLIPFields:
         check_divides("num_attention_heads", self.num_attention_heads, hidden_size=self.hidden_size)
 
 
-def tower_config(config: Mapping[str, Value], tower: str) -> Mapping[str, Value]:
+def tower_config(config: Mapping[str, object], tower: str) -> Mapping[str, object]:
     """A tower's own config: where ``config`` is a whole CLIP's, that is the ``tower``'s part of it.
 
     Args:

@@ -1,14 +1,13 @@
 """CLIP's text tower: Stable Diffusion's text encoder, and with a projection the second one of SDXL."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, Input
 from ..loading.fields import TokenId
-from ..utils.types import Value
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields, tower_config
 from .fields import Channels, Count, Positions, TableSize
@@ -39,7 +38,7 @@ class CLIPTextModel(Model):
     weights_name = "model"
     projects = False
 
-    def __init__(self, **config: Value):
+    def __init__(self, **config: Any):
         super().__init__(tower_config(config, "text_config"))
         c: CLIPTextFields = self.fields
         self.text_model = CLIPTextTransformer(c)

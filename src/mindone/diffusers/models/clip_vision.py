@@ -1,13 +1,13 @@
 """CLIP's vision tower (Radford et al. 2021): what image prompts and safety checkers see of a picture."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
 from ..loading.fields import Pixels
-from ..utils.types import Value
 from .base import Model
 from .clip import CLIPEncoder, CLIPFields, tower_config
 from .fields import Channels, Count
@@ -46,7 +46,7 @@ class CLIPVisionModelWithProjection(Model):
     Fields = CLIPVisionProjectionFields
     weights_name = "model"
 
-    def __init__(self, **config: Value):
+    def __init__(self, **config: Any):
         super().__init__(tower_config(config, "vision_config"))
         c: CLIPVisionProjectionFields = self.fields
         self.vision_model = CLIPVisionTransformer(c)

@@ -1,12 +1,12 @@
 """IP-Adapter's own networks: from CLIP's vectors of a picture to a few tokens beside those of the text."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
-from ..utils.types import Value
 from .base import Model
 from .fields import Channels, Count
 from .layers import Activation, Attention, LayerNorm, Linear, parameter
@@ -26,7 +26,7 @@ class ImageProjection(Model):
 
     Fields = ImageProjectionFields
 
-    def __init__(self, **config: Value):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: ImageProjectionFields = self.fields
         self.tokens = c.num_image_text_embeds
@@ -58,7 +58,7 @@ class IPAdapterPlusImageProjection(Model):
 
     Fields = ResamplerFields
 
-    def __init__(self, **config: Value):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: ResamplerFields = self.fields
         self.latents = parameter(1, c.num_queries, c.hidden_dims)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mindspore as ms
 import numpy as np
@@ -13,7 +13,6 @@ from ..engines.base import Input
 from ..engines.cache import GraphCache
 from ..loading.configurable import Configurable
 from ..loading.dtypes import parse_dtype
-from ..utils.types import Value
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,7 +34,7 @@ class PublishedModel(Configurable):
         """Where it runs: "cpu" or "npu"."""
         return "npu" if ms.get_context("device_target") == "Ascend" else "cpu"
 
-    def to(self, *where: Value, dtype: Value = None, device: Value = None) -> Self:
+    def to(self, *where: object, dtype: object = None, device: object = None) -> Self:
         """Compute in another type from now on: ``network.to(ms.float16)``. Returns the network itself.
 
         A device may be named too, but it must be the one that it runs on: that is chosen for the whole process, with
@@ -77,7 +76,7 @@ class PublishedModel(Configurable):
         return engines.get("mindspore" if isinstance(x, ms.Tensor) else None)
 
     def _run(self, method: str, *inputs: Input, **options: Input) -> Array:
-        named: Value = options
+        named: Any = options
         return self._engine_for(inputs[0]).run(self, *inputs, method=method, **named)
 
     # ---- how big it is -------------------------------------------------------------------------------------------
@@ -89,7 +88,7 @@ class PublishedModel(Configurable):
             only_trainable: count those that require gradients.
             exclude_embeddings: leave out tables of tokens and positions.
         """
-        parameters: Value = self.parameters_and_names()  # type: ignore[attr-defined]
+        parameters: Any = self.parameters_and_names()  # type: ignore[attr-defined]
         return sum(
             int(np.prod(parameter.shape))
             for name, parameter in parameters

@@ -1,11 +1,11 @@
 """The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and concepts to compare its result with."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mindspore import nn
 
 from ..engines import Array
-from ..utils.types import Value
 from .base import Model
 from .clip_vision import CLIPVisionFields, CLIPVisionTransformer
 from .fields import Channels
@@ -32,7 +32,7 @@ class StableDiffusionSafetyChecker(Model):
     Fields = SafetyCheckerFields
     weights_name = "model"
 
-    def __init__(self, **config: Value):
+    def __init__(self, **config: Any):
         super().__init__(config)
         vision: CLIPVisionFields = self.fields.vision_config
         projection = self.fields.projection_dim

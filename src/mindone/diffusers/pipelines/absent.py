@@ -1,8 +1,7 @@
 """What published scripts ask of pipelines and is not here, each with the reason or what serves instead."""
 
 from collections.abc import Mapping
-
-from ..utils.types import Value
+from typing import Any
 
 LOADING: Mapping[str, str] = {
     "torch_dtype": "use mindspore_dtype=ms.float16 (or a string)",
@@ -51,7 +50,7 @@ CALLS: Mapping[str, str] = {
 """Arguments of calls."""
 
 
-def take_meaningless(keywords: dict[str, Value]) -> dict[str, Value]:
+def take_meaningless(keywords: dict[str, Any]) -> dict[str, Any]:
     """The arguments of ``from_pretrained`` without those that ask for nothing here.
 
     ``low_cpu_mem_usage`` is always so, since weights are mapped; ``add_watermarker`` where it asks for none.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..families.family import CONTROLLED, DEPTH, EDIT, IMAGE, MASK, TEXT
 from ..families.registry import class_name, families, family_of, load
 from ..loading.fields import listed
-from .components import INDEX_NAME, Component
+from .components import INDEX_NAME
 from .published import PublishedPipeline
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class AutoPipeline(PublishedPipeline):
 
     @classmethod
     def plan(  # type: ignore[override]
-        cls, index: Mapping[str, Component], given: Mapping[str, Component]
+        cls, index: Mapping[str, Any], given: Mapping[str, object]
     ) -> tuple[Kind, dict[str, str]]:
         """See `PublishedPipeline`: the class is that for the task, of the family that ``model_index.json`` names."""
         name, saved = str(index.get("_class_name")), index.get("controlnet") or [None]
@@ -86,7 +86,7 @@ class AutoPipeline(PublishedPipeline):
         return _every_keyword()
 
     @classmethod
-    def from_pipe(cls, pipeline: Component, **components: Component) -> Self:
+    def from_pipe(cls, pipeline: PublishedPipeline, **components: object) -> Self:
         """The pipeline for the task with the components of another one, which both then share.
 
         Args:
@@ -95,7 +95,7 @@ class AutoPipeline(PublishedPipeline):
         """
         controlnet = components.pop("controlnet", getattr(pipeline, "controlnet", None))
         more = {} if controlnet is None else {"controlnet": controlnet}
-        kind: Component = cls._for_task(type(pipeline).__name__, controlnet is not None)
+        kind: Any = cls._for_task(type(pipeline).__name__, controlnet is not None)
         made: Self = kind.from_pipe(pipeline, **components, **more)
         return made
 

@@ -1,9 +1,9 @@
 """A network of whatever class its config names."""
 
 import os
+from typing import Any
 
 from ..models.base import Model
-from ..utils.types import Value
 from .components import component_class, known_networks
 from .published_unet import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
 
@@ -21,7 +21,7 @@ class AutoModel:
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
-        **options: Value,
+        **options: Any,
     ) -> Model:
         """Load a network; the arguments are those of `Model.from_pretrained`.
 
@@ -29,7 +29,7 @@ class AutoModel:
             ValueError: the config names no class, or one that is no network here.
             FileNotFoundError: no such model.
         """
-        where: dict[str, Value] = {"revision": revision, "cache_dir": cache_dir, "token": token}
+        where: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
         where["local_files_only"] = local_files_only
         config = Model.load_config(path_or_id, subfolder=subfolder, **where)
         name = config.get("_class_name") or (config.get("architectures") or [None])[0]

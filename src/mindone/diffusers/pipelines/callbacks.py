@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,28 @@ from numpy.typing import NDArray
 from ..engines import Array
 from ..loading.config import Config
 from ..loading.configurable import Configurable
-from ..utils.types import Value
-from .components import Component
 
 Tensors = dict[str, Array]
 
-StepCallback = Callable[[Component, int, float, dict[str, Array]], dict[str, Array] | None]
+StepCallback = Callable[[Any, int, float, dict[str, Array]], dict[str, Array] | None]
 """Called as ``callback(pipe, step, timestep, tensors)``; the tensors that it returns replace those of the run."""
+
+
+class Running(Protocol):
+    """A pipeline in the middle of a run."""
+
+    guidance_scale: float
+
+    @property
+    def num_timesteps(self) -> int:
+        """How many timesteps the run has."""
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether the run is guided."""
+
+    def set_ip_adapter_scale(self, scale: float) -> None:
+        """How much the pictures count."""
 
 
 class StepArray(np.ndarray):  # type: ignore[type-arg]
@@ -25,7 +41,7 @@ class StepArray(np.ndarray):  # type: ignore[type-arg]
     def chunk(self, chunks: int, dim: int = 0) -> tuple[StepArray, ...]:
         """At most ``chunks`` pieces along an axis, all but the last of one size."""
         size = -(-self.shape[dim] // chunks)
-        pieces: Value = np.split(self, range(size, self.shape[dim], size), axis=dim)
+        pieces: Any = np.split(self, range(size, self.shape[dim], size), axis=dim)
         return tuple(pieces)
 
     def clone(self) -> StepArray:
@@ -78,18 +94,18 @@ class PipelineCallback(Configurable):
             raise ValueError(f"cutoff_step_ratio must be a float from 0.0 to 1.0, got {cutoff_step_ratio!r}")
         self.config = Config(cutoff_step_ratio=cutoff_step_ratio, cutoff_step_index=cutoff_step_index)
 
-    def is_cutoff(self, pipeline: Component, step_index: int) -> bool:
+    def is_cutoff(self, pipeline: Running, step_index: int) -> bool:
         """Whether this is the step at which it acts."""
         index = self.config.cutoff_step_index
         return bool(
             step_index == (int(pipeline.num_timesteps * self.config.cutoff_step_ratio) if index is None else index)
         )
 
-    def callback_fn(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+    def callback_fn(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
         """What happens after a step; returns the tensors to go on with."""
         raise NotImplementedError(f"{type(self).__name__} must define callback_fn")
 
-    def __call__(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+    def __call__(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
         """Call `callback_fn`."""
         return self.callback_fn(pipeline, step_index, timestep, callback_kwargs)
 
@@ -105,7 +121,7 @@ class MultiPipelineCallbacks:
         """What all of them need."""
         return list(dict.fromkeys(name for callback in self.callbacks for name in callback.tensor_inputs))
 
-    def __call__(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+    def __call__(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
         """Each gets the tensors that the one before it returned."""
         for callback in self.callbacks:
             callback_kwargs = callback(pipeline, step_index, timestep, callback_kwargs)
@@ -117,7 +133,7 @@ class SDCFGCutoffCallback(PipelineCallback):
 
     tensor_inputs: Sequence[str] = ("prompt_embeds",)
 
-    def callback_fn(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+    def callback_fn(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
         """At the step, the second half of each tensor, and no more guidance."""
         if not self.is_cutoff(pipeline, step_index) or not pipeline.do_classifier_free_guidance:
             return callback_kwargs
@@ -141,7 +157,7 @@ class IPAdapterScaleCutoffCallback(PipelineCallback):
 
     tensor_inputs: Sequence[str] = ()
 
-    def callback_fn(self, pipeline: Component, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
+    def callback_fn(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
         """At the step, no more picture."""
         if self.is_cutoff(pipeline, step_index):
             pipeline.set_ip_adapter_scale(0.0)
@@ -181,5 +197,6 @@ def inputs_of(callback: StepCallback | None, named: Sequence[str]) -> Sequence[s
     """The tensors that a callback is to be shown: those it says itself, or those that the call names."""
     if isinstance(callback, OlderCallback):
         return inputs_of(callback.newer, named) if callback.newer is not None else ()
-    needed: Value = callback.tensor_inputs if isinstance(callback, PipelineCallback | MultiPipelineCallbacks) else named
-    return tuple(needed)
+    if isinstance(callback, (PipelineCallback, MultiPipelineCallbacks)):
+        return tuple(callback.tensor_inputs)
+    return tuple(named)

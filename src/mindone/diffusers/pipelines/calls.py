@@ -11,13 +11,12 @@ Tasks with pictures are in `picture_calls`.
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ..adapters.image_prompts import ImageEmbeds, ImagePrompts
 from ..engines import Array
 from ..schedulers.base import Generators
 from ..utils.nearest import nearest
-from ..utils.types import Value
 from . import checks
 from .absent import CALLS
 from .callbacks import OlderCallback, StepCallback
@@ -40,7 +39,7 @@ def argument(default: T, help: str, check: Callable[[str, T], None] | None = Non
     return declared
 
 
-def declared(task: Callable[..., object], name: str) -> Mapping[str, Value]:
+def declared(task: Callable[..., Any], name: str) -> Mapping[str, Any]:
     """What `argument` says of an argument, where a task has no more than another default for it."""
     found = (vars(cls).get("__dataclass_fields__", {}).get(name) for cls in getattr(task, "__mro__", ()))
     return next((each.metadata for each in found if each is not None and each.metadata), {})
@@ -378,10 +377,10 @@ class Arguments(
 def asked(
     task: Callable[..., object],
     name: str,
-    usual: Mapping[str, Value],
-    positional: Sequence[Value],
-    named: Mapping[str, Value],
-) -> dict[str, Value]:
+    usual: Mapping[str, Any],
+    positional: Sequence[Any],
+    named: Mapping[str, Any],
+) -> dict[str, Any]:
     """All arguments of a call: those that were given, those that are ``usual``, and the task's defaults; checked.
 
     The older ``callback`` and ``callback_steps`` become ``callback_on_step_end``.

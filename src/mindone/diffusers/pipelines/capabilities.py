@@ -8,7 +8,6 @@ from ..families.registry import load
 from ..models.base import Model
 from ..schedulers.configured import check_levels
 from .checks import is_network
-from .components import Component
 from .published_denoiser import publish
 
 CAPABILITIES: Mapping[str, Capability] = {
@@ -38,7 +37,7 @@ CAPABILITIES: Mapping[str, Capability] = {
 """By the component's name, for what families share. One that neither this nor the family lists may be anything."""
 
 
-def accepted(pipeline: str, family: Family, name: str, component: Component) -> Component:
+def accepted(pipeline: str, family: Family, name: str, component: object) -> object:
     """A component as a pipeline keeps it: of a list of ControlNets what runs them all, a denoiser with its published
     methods; see `check_component`.
 
@@ -54,13 +53,14 @@ def accepted(pipeline: str, family: Family, name: str, component: Component) -> 
             component = load(family.controlnets)(component)
     check_component(pipeline, family, name, component)
     if name == "scheduler" and component is not None:
-        check_levels(type(component).__name__, component.config, f"{family.title} networks", family.noise_levels)
+        config = getattr(component, "config", {})  # checked above to be there
+        check_levels(type(component).__name__, config, f"{family.title} networks", family.noise_levels)
     if name == family.denoiser and isinstance(component, Model):
         publish(type(component), family)
     return component
 
 
-def check_component(pipeline: str, family: Family, name: str, component: Component) -> None:
+def check_component(pipeline: str, family: Family, name: str, component: object) -> None:
     """A component must do what its part in the pipeline asks for; None stands for one that is not there.
 
     Args:

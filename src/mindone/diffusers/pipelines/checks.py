@@ -1,22 +1,24 @@
 """What a user passes to a pipeline's call is checked here, before any network runs."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
 from ..engines import Array
+from ..families.components import StoredNetwork
 from ..families.family import Family
 from ..loading.tokenizer import LONGEST
 from ..models.autoencoder import Autoencoder
 from ..utils import decoder_memory
 from ..utils.sizes import check_sides
-from .components import Component
 from .mask_fills import MASK_FILLS
+from .parts import Parts
 
 OUTPUT_TYPES = ("pil", "np", "latent")
 
 
-def default_size(pipe: Component, height: int | None, width: int | None, latents: Array) -> tuple[int, int]:
+def default_size(pipe: Parts, height: int | None, width: int | None, latents: Array) -> tuple[int, int]:
     """Height and width in pixels: what was asked for, or what the latents or else the network was trained on."""
     factor = pipe.vae_scale_factor
     given = latents is not None and len(latents.shape) == 4
@@ -24,7 +26,7 @@ def default_size(pipe: Component, height: int | None, width: int | None, latents
     return (rows * factor if height is None else height, columns * factor if width is None else width)
 
 
-def check_size(pipe: Component, height: int, width: int) -> None:
+def check_size(pipe: Parts, height: int, width: int) -> None:
     """Both sides must be positive multiples of what a latent stands for."""
     check_sides({"height": height, "width": width}, pipe.vae_scale_factor)
 
@@ -123,7 +125,7 @@ def check_latents(latents: Array, shape: tuple[int, int, int, int]) -> None:
         )
 
 
-def check_ready(family: Family, components: Mapping[str, Component]) -> None:
+def check_ready(family: Family, components: Mapping[str, object]) -> None:
     """What every run needs is there; checked before a run begins.
 
     Raises:
@@ -137,12 +139,12 @@ def check_ready(family: Family, components: Mapping[str, Component]) -> None:
         raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
 
 
-def is_network(component: Component) -> bool:
+def is_network(component: object) -> TypeGuard[StoredNetwork]:
     """Whether an engine can run it: otherwise it is a function of the user's, or None."""
     return hasattr(component, "parameters_and_names")
 
 
-def check_drawing(pipe: Component, images: int, generator: object, callback_tensors: Sequence[str]) -> None:
+def check_drawing(pipe: Parts, images: int, generator: object, callback_tensors: Sequence[str]) -> None:
     """What all calls share, whatever they start from: the pipeline is whole, and has what is asked of it."""
     check_ready(pipe.family, pipe.components)
     check_generator(generator, images)
@@ -154,7 +156,7 @@ def check_drawing(pipe: Component, images: int, generator: object, callback_tens
         )
 
 
-def check_memory(pipe: Component, images: int, height: int, width: int) -> None:
+def check_memory(pipe: Parts, images: int, height: int, width: int) -> None:
     """The machine has the memory to decode so many images of that size, in the slices and tiles that are on.
 
     Raises:

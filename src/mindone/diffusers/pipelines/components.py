@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..families import registry
 from ..loading.fields import listed
@@ -10,10 +10,6 @@ from ..schedulers.registry import LIBRARY
 from ..utils.printable import shown
 
 INDEX_NAME = "model_index.json"
-
-Component: TypeAlias = Any
-"""A network, scheduler, tokenizer or the like, or a whole pipeline: users may put anything that behaves like one in its
-place."""
 
 _CLASSES: dict[str, tuple[str, str]] = {
     "AutoencoderKL": (".models.autoencoder_kl", "diffusers"),
@@ -50,13 +46,13 @@ def known_networks() -> list[str]:
     return sorted({*shared, *(_homes().keys() - _CLASSES.keys())})
 
 
-def published_names(component: Component) -> list[str | None]:
+def published_names(component: object) -> list[str | None]:
     """A component's entry in ``model_index.json``: the library and the class that other programs know it by."""
     if component is None:
         return [None, None]
     name = type(component).__name__
     if name == _ABSENT_SCHEDULER:
-        return published_class(component.class_name)
+        return published_class(getattr(component, "class_name", name))
     return published_class(name) if name in _homes() else [type(component).__module__, name]
 
 
@@ -76,7 +72,7 @@ def _known(class_name: str) -> str:
     return _ABSENT_SCHEDULER if absent else class_name
 
 
-def _own_scheduler(class_name: str) -> type[Component] | None:
+def _own_scheduler(class_name: str) -> type[Any] | None:
     """The scheduler of that name that a program defined."""
     from ..schedulers.configured import CLASSES  # with it comes NumPy, which a list of names needs not
 
@@ -109,14 +105,14 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
     return classes
 
 
-def component_class(name: str) -> type[Component]:
+def component_class(name: str) -> type[Any]:
     """The class that a name in ``model_index.json`` stands for."""
     name = _known(name)
     own = _own_scheduler(name)
     return own or registry.load(f"{_home(name)[0]}:{name}")
 
 
-def load_component(class_name: str, folder: Path, dtype: str, variant: str | None) -> Component:
+def load_component(class_name: str, folder: Path, dtype: str, variant: str | None) -> object:
     """Load a component: networks in ``dtype`` and from the files of ``variant``, the others as they are."""
     cls = component_class(class_name)
     if hasattr(cls, "from_folder"):

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, Input, Taps
-from .components import Component
+from ..families.components import SkippingDenoiser
 from .image_processor import ImageInput, VaeImageProcessor
 from .image_starts import FromImage, image_processor
 from .inpainting import Inpainting
 from .loop import Run, Step
+from .parts import Parts
 from .picture_calls import PictureArguments, Scales
 from .pipeline import Pipeline
 from .regions import Box
@@ -73,7 +74,7 @@ class ControlPictures:
             nets.append(ControlledBy(net, condition, np.full((1, 1, 1, 1), scale, np.float32), interval))
         run.controls.append(Controls(run, nets, self.call.guess_mode))
 
-    def _per_net(self, pipe: Pipeline) -> list[ImageInput]:
+    def _per_net(self, pipe: Parts) -> list[ImageInput]:
         """The pictures of each ControlNet: lists that hold one per net for each prompt are turned round."""
         pictures, nets = self.pictures, nets_of(pipe)
         if pictures is None:
@@ -127,7 +128,7 @@ class ControlledInpainting(Inpainting):
 class ControlledBy:
     """A ControlNet in a run, with its embedded picture."""
 
-    net: Component
+    net: Any
     condition: Array
     scale: NDArray[np.float32]
     interval: tuple[float, float]
@@ -184,21 +185,23 @@ class Controls:
         return {"down_block_additional_residuals": tuple(total[:-1]), "mid_block_additional_residual": total[-1]}
 
 
-def nets_of(pipe: Component) -> Sequence[Component]:
+def nets_of(pipe: Parts) -> Sequence[Any]:
     """The pipeline's ControlNets."""
-    nets: Sequence[Component] = getattr(pipe.controlnet, "nets", [pipe.controlnet])
+    controlnet = pipe.components["controlnet"]
+    nets: Sequence[Any] = getattr(controlnet, "nets", [controlnet])
     return nets
 
 
-def control_image_processor(pipe: Pipeline) -> VaeImageProcessor:
+def control_image_processor(pipe: Parts) -> VaeImageProcessor:
     """What turns pictures into what ControlNets take: values in [0, 1]."""
     return VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor, do_convert_rgb=True, do_normalize=False)
 
 
-def _check_base(pipe: Pipeline, nets: Sequence[Component]) -> None:
+def _check_base(pipe: Parts, nets: Sequence[Any]) -> None:
     """What ControlNets say must fit the network that hears it."""
+    denoiser: SkippingDenoiser = pipe.components[pipe.family.denoiser]
     for net in nets:
-        ours, theirs = ((each.config["cross_attention_dim"], list(each.skip_channels)) for each in (pipe.denoiser, net))
+        ours, theirs = ((each.config["cross_attention_dim"], list(each.skip_channels)) for each in (denoiser, net))
         if ours != theirs:
             raise ValueError(
                 f"the ControlNet is for another base: its text has {theirs[0]} channels and its skip connections "

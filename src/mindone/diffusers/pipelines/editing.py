@@ -9,7 +9,6 @@ from ..adapters.ip_adapter import NetworkIPAdapters
 from ..engines import Array
 from ..loading.clip_image_processor import pixel_values_of
 from . import checks
-from .components import Component
 from .image_processor import resize_bicubic
 from .image_starts import Floats, FromImage, check_divides, preprocess_image, repeat_rows, size_of
 from .loop import Run
@@ -103,7 +102,7 @@ class FromImageWithDepth(FromImage):
         run.tensors["depth_mask"] = repeat_rows(run, run.engine.asarray(self.depths), shape[0])
         run.extra_channels = ("depth_mask",)
 
-    def _estimated(self, pipe: Pipeline) -> Component:
+    def _estimated(self, pipe: Pipeline) -> object:
         """What the pipeline's estimator says of the pictures."""
         parts = pipe.components
         if parts["depth_estimator"] is None or parts["feature_extractor"] is None:
@@ -112,10 +111,11 @@ class FromImageWithDepth(FromImage):
                 "here, unless you set pipe.depth_estimator and pipe.feature_extractor to functions of your own"
             )
         image = self.call.image
-        pictures: Component = image if isinstance(image, (list, tuple)) else [image]
-        if not all(isinstance(picture, Image.Image) for picture in pictures):
+        given = image if isinstance(image, (list, tuple)) else [image]
+        pictures = [each for each in given if isinstance(each, Image.Image)]
+        if len(pictures) < len(given):
             raise ValueError("depths are estimated of PIL images; pass depth_map with other kinds of image")
-        made = parts["depth_estimator"](pixel_values_of(parts["feature_extractor"], list(pictures)))
+        made = parts["depth_estimator"](pixel_values_of(parts["feature_extractor"], pictures))
         made = getattr(made, "predicted_depth", made)
         return made.asnumpy() if hasattr(made, "asnumpy") else made
 

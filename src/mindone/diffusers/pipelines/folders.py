@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..acceleration.int8 import Int8Config, quantize_pipeline, require_int8
 from ..engines import Engine
@@ -15,9 +15,8 @@ from ..loading.hub import Source, component_folder
 from ..loading.save_weights import saving_options
 from ..utils.files import write_json
 from ..utils.nearest import nearest
-from ..utils.types import Value
 from .absent import LOADING
-from .components import INDEX_NAME, Component, load_component, published_names
+from .components import INDEX_NAME, load_component, published_names
 from .pipeline import Pipeline
 
 P = TypeVar("P", bound=Pipeline)
@@ -30,7 +29,7 @@ def load_folder(
     variant: str | None,
     engine: Engine,
     quantization: Int8Config | None,
-    given: Mapping[str, Component],
+    given: Mapping[str, Any],
 ) -> P:
     """The pipeline in a folder; ``given`` are components, which are then not loaded, and settings of its own.
 
@@ -69,7 +68,7 @@ def save_folder(pipe: Pipeline, root: Path, variant: str | None, max_shard_size:
     for name, component in pipe.components.items():
         if component is not None and not hasattr(component, "save_pretrained"):
             raise ValueError(f"{name} is a {type(component).__name__}, which cannot be saved; set pipe.{name} = None")
-    index: dict[str, Value] = {"_class_name": type(pipe).__name__, **pipe.own_settings}
+    index: dict[str, object] = {"_class_name": type(pipe).__name__, **pipe.own_settings}
     for name, component in pipe.components.items():
         index[name] = published_names(component)
         if component is not None:

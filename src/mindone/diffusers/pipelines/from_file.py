@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..loading.fields import naming
 from ..loading.single_file import SingleFile
-from ..utils.types import Value
-from .components import Component, component_class, published_class
+from .components import component_class, published_class
 from .pipeline import Pipeline
 
 
-def index_of(single: SingleFile, given: Mapping[str, Component]) -> dict[str, object]:
+def index_of(single: SingleFile, given: Mapping[str, Any]) -> dict[str, Any]:
     """The ``model_index.json`` of a folder with the file's components, and with those that are ``given``.
 
     Raises:
@@ -40,8 +40,8 @@ def load_components(
     pipeline: type[Pipeline],
     wanted: Iterable[str],
     dtype: str,
-    given: Mapping[str, Component],
-) -> dict[str, Value]:
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
     """The components ``wanted`` of a pipeline's class; networks' weights stay in the file until an engine asks.
 
     Raises:
@@ -55,7 +55,7 @@ def load_components(
             f"{single.path} is for {single.pipeline_of_denoiser}: {pipeline.__name__} has no place for its "
             f"{' and '.join(strange)}"
         )
-    loaded: dict[str, Value] = {}
+    loaded: dict[str, Any] = {}
     wanted = list(wanted)
     for name in wanted:
         component = single.components.get(name)

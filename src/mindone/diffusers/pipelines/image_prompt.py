@@ -33,7 +33,7 @@ class ImagePrompt:
             raise ValueError("ip_adapter_image needs an IP-Adapter: call load_ip_adapter first")
         elif self.embeds is None:
             pictures_of(self.image, len(adapters))
-            check_encoder(run.pipe.image_encoder, adapters)
+            check_encoder(getattr(run.pipe, "image_encoder", None), adapters)
         elif self.image is None:
             check_embeds(self.embeds, adapters, run.do_classifier_free_guidance)
         else:

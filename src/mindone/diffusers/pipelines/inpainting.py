@@ -16,6 +16,7 @@ from . import checks
 from .image_processor import ImageInput, Images, VaeImageProcessor, resize_nearest
 from .image_starts import Floats, check_channels, check_divides, encoded, image_processor, repeat_rows
 from .loop import Run
+from .parts import Parts
 from .picture_calls import PictureArguments
 from .pipeline import Pipeline
 from .regions import Box, filled_from_around, fit_inside, masked_region, paste_drawn
@@ -185,7 +186,7 @@ def _check_given(image: ImageInput | None, mask_image: ImageInput | None) -> Non
         raise ValueError(f"inpainting needs {missing}: a PIL image or an array; white in mask_image is drawn anew")
 
 
-def _extra_channels(pipe: Pipeline) -> int:
+def _extra_channels(pipe: Parts) -> int:
     """How many input channels the network has besides the latents."""
     extra: int = pipe.denoiser.config["in_channels"] - pipe.vae.config["latent_channels"]
     return extra

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,13 @@ from ..acceleration.speedup import Cache, RunFacts
 from ..acceleration.steps import Forward, Predictor
 from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input
+from ..families.components import Denoiser
 from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, Scheduler
 from ..schedulers.schedules import shift_for
 from ..utils import logging
-from ..utils.types import Value
 from .callbacks import OlderCallback, StepCallback, shown
-from .components import Component
+from .parts import Parts
 
 logger = logging.get_logger(__name__)
 
@@ -75,9 +75,9 @@ class Run:
     guidance the conditions have two rows per image: all negative ones, then all positive ones.
     """
 
-    pipe: Component
+    pipe: Parts
     engine: Engine
-    denoiser: Component
+    denoiser: Denoiser
     scheduler: Scheduler
     shown_scheduler: Scheduler
     """The pipeline's own, which scripts ask for the timesteps; no run steps with it."""
@@ -85,7 +85,7 @@ class Run:
     tensors: dict[str, Array] = field(default_factory=dict)
     timesteps: Numbers = field(default_factory=lambda: np.empty(0))
     num_inference_steps: int = 0
-    step_options: Mapping[str, Value] = field(default_factory=dict)
+    step_options: Mapping[str, Any] = field(default_factory=dict)
     extra_channels: Sequence[str] = ()
     """The tensors that the network gets beside the latents, as further channels: those of an inpainting network."""
     controls: list[Control] = field(default_factory=list)
@@ -193,7 +193,7 @@ class Run:
             raise ValueError("timesteps and sigmas were both given; pass one of them")
         given = {"timesteps": timesteps, "sigmas": sigmas}
         custom = {name: value for name, value in given.items() if value is not None}
-        layout: dict[str, Value] = custom or {"num_inference_steps": num_inference_steps}
+        layout: dict[str, Any] = custom or {"num_inference_steps": num_inference_steps}
         if original_inference_steps is not None:
             if "original_inference_steps" not in inspect.signature(self.scheduler.set_timesteps).parameters:
                 raise ValueError(
@@ -247,7 +247,7 @@ class Runs:
         self._lock = threading.Lock()
 
     @contextmanager
-    def begin(self, pipe: Component, settings: Settings) -> Iterator[Run]:
+    def begin(self, pipe: Parts, settings: Settings) -> Iterator[Run]:
         """A run of the pipeline with its components as they are now."""
         scheduler, caches = pipe.scheduler, enabled_on(pipe.denoiser) if pipe.caches is None else pipe.caches
         run = Run(pipe, pipe.engine, pipe.denoiser, copy.copy(scheduler), scheduler, settings, caches=caches)
@@ -266,7 +266,7 @@ class Runs:
         """The run that this is called from."""
         return next((run for run in reversed(_current.get()) if run.pipe.runs is self), None)
 
-    def read(self, name: str) -> Value:
+    def read(self, name: str) -> Any:
         """A setting, by its name in `Settings`."""
         run = self.own()
         return getattr(run.settings if run else self._latest, name)

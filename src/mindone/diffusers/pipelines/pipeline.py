@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .. import engines
 from ..acceleration.int8 import check_engine
@@ -17,17 +17,19 @@ from ..adapters.ip_adapter import NetworkIPAdapters
 from ..adapters.loras import Loras
 from ..adapters.words import Words
 from ..engines import Engine
+from ..families.components import Autoencoder, Denoiser
 from ..families.family import Family
 from ..families.registry import load
+from ..families.stable_diffusion.prompts import TextTower
 from ..loading.config import Config
 from ..loading.tokenizer import CLIPTokenizer
 from ..models.base import Model
 from ..models.clip_text import CLIPTextModel
+from ..schedulers.base import Scheduler
 from ..utils.progress import progress_bar
-from ..utils.types import Value
 from .calls import Arguments
 from .capabilities import accepted
-from .components import Component, component_classes
+from .components import component_classes
 from .loop import Interval, Run, Runs, Settings
 
 if TYPE_CHECKING:
@@ -41,12 +43,12 @@ _SUGGESTED = ("num_inference_steps",)
 class AppliedProfile(Protocol):
     """A profile that is on."""
 
-    profile: Value
+    profile: Any
 
     def at_size(self, height: int, width: int) -> None:
         """Warn where a call draws another size than the profile was measured for."""
 
-    def take_off(self, pipe: Value) -> None:
+    def take_off(self, pipe: Any) -> None:
         """Give the pipeline back what it had."""
 
 
@@ -86,11 +88,11 @@ class Pipeline:
     offloads: bool = False
     """Whether one network's compiled form is held at a time."""
 
-    vae: Component
-    scheduler: Component
+    vae: Autoencoder
+    scheduler: Scheduler
 
     def __init__(
-        self, components: Mapping[str, Component], config: Mapping[str, object], engine: Engine | str | None = None
+        self, components: Mapping[str, object], config: Mapping[str, object], engine: Engine | str | None = None
     ):
         # Who passes embeddings needs nobody to read texts.
         readers = ("text_encoder", "tokenizer")
@@ -104,7 +106,7 @@ class Pipeline:
         self.engine = engine
         self.generation_config = Config()
         self.runs = Runs()
-        self._progress_bar_options: dict[str, Value] = {}
+        self._progress_bar_options: dict[str, Any] = {}
 
     def view(self) -> Self:
         """Another pipeline with the same components and switches, and with runs of its own."""
@@ -112,14 +114,14 @@ class Pipeline:
         made.__dict__.update(self.__dict__, runs=Runs())
         return made
 
-    def __setattr__(self, name: str, value: Value) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         """Set an attribute; a component must be of the right kind (`capabilities.accepted`)."""
         if name in self.required_components or name in self.optional_components:
             value = accepted(type(self).__name__, self.family, name, value)
         super().__setattr__(name, value)
 
     @classmethod
-    def adjusted(cls, components: Mapping[str, Component]) -> Mapping[str, Component]:
+    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
         """The components as a pipeline that is made of them takes them.
 
         Raises:
@@ -151,21 +153,22 @@ class Pipeline:
     # ---- what it is made of ------------------------------------------------------------------------------------------
 
     @property
-    def components(self) -> dict[str, Component]:
+    def components(self) -> dict[str, Any]:
         """The components by name; ``StableDiffusionPipeline(**pipe.components)`` shares them with another pipeline."""
         return {name: getattr(self, name) for name in (*self.required_components, *self.optional_components)}
 
     @property
-    def networks(self) -> list[Component]:
+    def networks(self) -> list[Any]:
         """What an engine runs: the components that are networks, those inside them, and adapters' own."""
         parts = [part for each in self.components.values() for part in (each, *getattr(each, "nets", ()))]
         own = [part for part in parts if hasattr(part, "enable_flash_sdp")]
         return [*own, *self.denoiser.put_on.of(NetworkIPAdapters).projections]
 
     @property
-    def denoiser(self) -> Component:
+    def denoiser(self) -> Denoiser:
         """The network that predicts, whatever the family calls it."""
-        return getattr(self, self.family.denoiser)
+        denoiser: Denoiser = getattr(self, self.family.denoiser)
+        return denoiser
 
     @property
     def dtype(self) -> str:
@@ -189,7 +192,7 @@ class Pipeline:
         return scale
 
     @property
-    def text_towers(self) -> Sequence[Component]:
+    def text_towers(self) -> Sequence[TextTower]:
         """The CLIP text encoders that read prompts, whose words can be weighed; none where others read them."""
         return ()
 
@@ -249,7 +252,7 @@ class Pipeline:
             return given
         return float(self.generation_config.get("guidance_scale", self.default_guidance_scale))
 
-    def usual(self, argument: str) -> Value:
+    def usual(self, argument: str) -> Any:
         """The argument of a call that names none: the profile's, the checkpoint's, the family's or the signature's."""
         signature = inspect.signature(type(self).__call__)
         return self.usual_arguments().get(argument, signature.parameters[argument].default)
@@ -279,7 +282,7 @@ class Pipeline:
         settings = Settings(scale, guidance_rescale, image_guidance_scale, guidance_interval)
         return self.runs.begin(self, settings)
 
-    def progress_bar(self, total: int) -> Value:
+    def progress_bar(self, total: int) -> Any:
         """A progress bar over ``total`` steps."""
         return progress_bar(total=total, **self._progress_bar_options)
 
@@ -316,7 +319,7 @@ def constructor(
         parameters.append(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default))
     signature = Signature(parameters)
 
-    def __init__(self: Pipeline, *positional: Component, **named: Component) -> None:
+    def __init__(self: Pipeline, *positional: object, **named: object) -> None:
         try:
             given = signature.bind(self, *positional, **named)
         except TypeError as error:

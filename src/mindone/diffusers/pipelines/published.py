@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from ..adapters.loras import Loras
 from ..adapters.words import Words
 from ..engines import Array, Engine
 from ..families import networks as networks  # which lets networks read single files, too
+from ..families.components import SkippingDenoiser
 from ..families.registry import layouts
 from ..lazy import load
 from ..loading.config import Config, read_generation_config
@@ -35,9 +36,8 @@ from ..schedulers.base import Generators, draw_noise
 from ..utils.files import write_json
 from ..utils.images import to_pil
 from ..utils.nearest import nearest
-from ..utils.types import Value
 from .absent import METHODS, take_meaningless
-from .components import INDEX_NAME, Component, component_classes, published_names
+from .components import INDEX_NAME, component_classes, published_names
 from .folders import check_keywords, load_folder, save_folder
 from .from_file import index_of, load_components
 from .image_processor import VaeImageProcessor
@@ -121,9 +121,12 @@ class PublishedPipeline(Pipeline):
     ignore_for_config: ClassVar[list[str]] = []
     has_compatibles: ClassVar[bool] = False
 
+    __call__: ClassVar[Callable[..., Any]]
+    """What each class draws, with its own arguments."""
+
     if not TYPE_CHECKING:
 
-        def __getattr__(self, name: str) -> Value:
+        def __getattr__(self, name: str) -> object:
             reason = f": {METHODS[name]}" if name in METHODS else ""
             raise AttributeError(f"{type(self).__name__} has no {name}{reason}", name=name, obj=self)
 
@@ -162,7 +165,7 @@ class PublishedPipeline(Pipeline):
         token: str | bool | None = None,
         engine: Engine | str | None = None,
         quantization_config: Int8Config | None = None,
-        **components: Component,
+        **components: object,
     ) -> Self:
         """Load a pipeline from a folder in the published layout, a bundled checkpoint's name, or a hub id.
 
@@ -209,7 +212,7 @@ class PublishedPipeline(Pipeline):
         local_files_only: bool = False,
         token: str | bool | None = None,
         engine: Engine | str | None = None,
-        **components: Component,
+        **components: object,
     ) -> Self:
         """Load a pipeline from one ``.safetensors`` file in the original layout, as model-sharing sites have them.
 
@@ -264,7 +267,7 @@ class PublishedPipeline(Pipeline):
         variant: str | None = None,
         max_shard_size: int | str | None = None,
         push_to_hub: bool = False,
-        **upload: Value,
+        **upload: Any,
     ) -> None:
         """Write the pipeline to a folder in the published layout, which diffusers loads as well.
 
@@ -318,14 +321,14 @@ class PublishedPipeline(Pipeline):
             setattr(self, name, component)
 
     @classmethod
-    def from_pipe(cls, pipeline: PublishedPipeline, **components: Component) -> Self:
+    def from_pipe(cls, pipeline: PublishedPipeline, **components: object) -> Self:
         """A pipeline of this class with the components of another one, which both then share, and with its switches.
 
         Args:
             pipeline: the other one.
             components: components, and settings, that replace its own.
         """
-        mine: Mapping[str, Value] = {**pipeline.components, **pipeline.own_settings}
+        mine: Mapping[str, Any] = {**pipeline.components, **pipeline.own_settings}
         taken = {name: value for name, value in mine.items() if name in cls.keywords()}
         made = cls(**{**taken, **components}, engine=pipeline.engine)
         made.generation_config, made.caches = pipeline.generation_config, pipeline.caches
@@ -343,7 +346,7 @@ class PublishedPipeline(Pipeline):
         local_files_only: bool = False,
         token: str | bool | None = None,
         **unused: object,
-    ) -> Value:
+    ) -> object:
         """The content of ``model_index.json``; the arguments are those of `Configurable.load_config`."""
         index = Source(pretrained_model_name_or_path, revision, cache_dir, local_files_only, token).index()
         if unused and not return_unused_kwargs:
@@ -360,18 +363,18 @@ class PublishedPipeline(Pipeline):
         """Write ``model_index.json`` alone to a file."""
         write_json(json_file_path, json_values(self.config))
 
-    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Value) -> None:
+    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
         """Write ``model_index.json`` alone into a folder; the arguments are those of `Configurable.save_config`."""
         save_values(json_values(self.config), Path(save_directory) / INDEX_NAME, push_to_hub, **upload)
 
-    def push_to_hub(self, repo_id: str, **upload: Value) -> str:
+    def push_to_hub(self, repo_id: str, **upload: Any) -> str:
         """Upload what `save_pretrained` writes; the arguments are those of `Configurable.push_to_hub`."""
         return push_saved(self.save_pretrained, repo_id, **upload)
 
     @classmethod
     def extract_init_dict(
-        cls, config_dict: Mapping[str, Value], **overrides: Value
-    ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
+        cls, config_dict: Mapping[str, Any], **overrides: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """What of ``model_index.json`` the constructor takes, overrides that it does not, and the other entries."""
         return split_config(cls.keywords(), config_dict, overrides)
 
@@ -396,8 +399,7 @@ class PublishedPipeline(Pipeline):
     @property
     def device(self) -> str:
         """Where the networks run: "cpu" or "npu"."""
-        device: str = self.denoiser.device
-        return device
+        return self.denoiser.device
 
     def to(self, *where: object, dtype: object = None, device: object = None) -> Self:
         """Compute in another type from now on, ``pipe.to(ms.float16)``; see `PublishedModel.to`. Returns the pipeline.
@@ -446,11 +448,11 @@ class PublishedPipeline(Pipeline):
     # ---- speed -----------------------------------------------------------------------------------------------------
 
     @property
-    def profile(self) -> Value | None:
+    def profile(self) -> Any | None:
         """The profile that is on."""
         return None if self.applied is None else self.applied.profile
 
-    def apply_profile(self, profile: Value) -> None:
+    def apply_profile(self, profile: Any) -> None:
         """Use the settings of a profile from now on, in place of those of an earlier one; None goes back to none.
 
         Components that the profile replaces come back as they were before it. Calls may still name their own
@@ -465,7 +467,7 @@ class PublishedPipeline(Pipeline):
         """
         load(".jobs.wear:apply_profile")(self, profile)
 
-    def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Value) -> Value:
+    def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Any) -> Any:
         """Measure this machine and this checkpoint, and find what each speed costs in likeness.
 
         Args:
@@ -483,7 +485,7 @@ class PublishedPipeline(Pipeline):
         return load(".tune.pipeline:tune")(self, prompts, budget_seconds, **options)
 
     def calibrated_scheduler(
-        self, num_inference_steps: int, prompts: list[str] | None = None, **options: Value
+        self, num_inference_steps: int, prompts: list[str] | None = None, **options: Any
     ) -> CalibratedMultistepScheduler:
         """A scheduler for so few steps of this pipeline, with weights that were fitted to a long run of it.
 
@@ -554,7 +556,7 @@ class PublishedPipeline(Pipeline):
         """Keep what was compiled for the next image."""
         self.offloads = False
 
-    def set_progress_bar_config(self, **options: Value) -> None:
+    def set_progress_bar_config(self, **options: Any) -> None:
         """Options of the bar that a call draws: ``disable=True``, ``desc="…"``, and tqdm's others."""
         self._progress_bar_options = options
 
@@ -576,11 +578,16 @@ class PublishedPipeline(Pipeline):
 
     def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
         """Let the denoiser listen less to its skip connections: more contrast and detail; see `FreeU`."""
-        self.denoiser.enable_freeu(s1, s2, b1, b2)
+        self._skipping.enable_freeu(s1, s2, b1, b2)
 
     def disable_freeu(self) -> None:
         """Go without FreeU again."""
-        self.denoiser.disable_freeu()
+        self._skipping.disable_freeu()
+
+    @property
+    def _skipping(self) -> SkippingDenoiser:
+        denoiser: SkippingDenoiser = self.components[self.family.denoiser]
+        return denoiser
 
     def enable_flash_sdp(self, enabled: bool = True) -> None:
         """Use an Ascend device's memory-efficient attention kernel in every network, or not. On at first."""
@@ -701,7 +708,7 @@ class PublishedPipeline(Pipeline):
             self.scheduler.set_begin_index(len(every) - len(run.timesteps))
             return run.timesteps, run.num_inference_steps
 
-    def prepare_extra_step_kwargs(self, generator: Generators, eta: float) -> dict[str, object]:
+    def prepare_extra_step_kwargs(self, generator: Generators, eta: float) -> dict[str, Any]:
         """What the scheduler's ``step`` takes of these."""
         return step_options(self.scheduler, eta, generator)
 

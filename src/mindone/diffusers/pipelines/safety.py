@@ -1,19 +1,21 @@
 """The safety checker: images whose CLIP embedding lies near one of a checkpoint's concepts are returned black."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Engine
+from ..families.components import FunctionOrNetwork, StoredNetwork
 from ..loading.clip_image_processor import pixel_values_of
 from ..utils import logging
 from ..utils.images import to_pil
 from .checks import is_network
-from .components import Component
 
 logger = logging.get_logger(__name__)
 
 
-def find_unsafe(embeds: NDArray[np.float32], checker: Component) -> list[bool]:
+def find_unsafe(embeds: NDArray[np.float32], checker: StoredNetwork) -> list[bool]:
     """Whether each image is nearer to one of the checker's concepts than the concept's threshold allows.
 
     A cosine similarity, less its threshold, counts after rounding to three decimals; closeness to one of the
@@ -48,7 +50,10 @@ def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float
 
 
 def blacken_unsafe(
-    engine: Engine, checker: Component, feature_extractor: Component, images: NDArray[np.float32]
+    engine: Engine,
+    checker: FunctionOrNetwork,
+    feature_extractor: Callable[..., object] | None,
+    images: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], list[bool]]:
     """Run the safety checker on images in [0, 1], (images, height, width, 3): flagged ones become black.
 
@@ -71,7 +76,7 @@ def blacken_unsafe(
 
 
 def ask_function(
-    checker: Component, images: NDArray[np.float32], pixel_values: NDArray[np.float32] | None
+    checker: Callable[..., object], images: NDArray[np.float32], pixel_values: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], list[bool]]:
     """Call a user's function as the published pipelines call a safety checker.
 

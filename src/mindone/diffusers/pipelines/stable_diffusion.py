@@ -1,18 +1,17 @@
 """Stable Diffusion 1 and 2, and what is distilled from them: High-Resolution Image Synthesis (Rombach et al. 2022)."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from ..engines import Array
+from ..families.components import FunctionOrNetwork, TextEncoder, Tokenizer
 from ..families.stable_diffusion.family import LATENT_CONSISTENCY, STABLE_DIFFUSION
 from ..families.stable_diffusion.prompts import TextTower, as_list, encode_text, repeat_each
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils import logging
-from ..utils.types import Value
 from . import checks
 from .calls import Arguments, LatentConsistencyCall, TextCall
-from .components import Component
 from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesidePicture, FromImageWithDepth
 from .image_starts import FromImage
@@ -48,15 +47,15 @@ class StableDiffusion(PublishedPipeline):
     """What a step callback may ask for and replace."""
     arguments = PictureArguments
 
-    text_encoder: Component
-    tokenizer: Component
-    safety_checker: Component
-    feature_extractor: Component
+    text_encoder: TextEncoder | None
+    tokenizer: Tokenizer | None
+    safety_checker: FunctionOrNetwork | None
+    feature_extractor: Callable[..., object] | None
 
     __init__ = constructor(required_components, optional_components, config_defaults)
 
     @classmethod
-    def adjusted(cls, components: Mapping[str, Component]) -> Mapping[str, Component]:
+    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
         """See `Pipeline`: the scheduler as `_modernized` makes it."""
         if checks.is_network(components.get("safety_checker")) and components["feature_extractor"] is None:
             raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
@@ -214,7 +213,7 @@ class StableDiffusionControlNetInpaintPipeline(StableDiffusion):
     __call__ = published(ControlMaskCall, ControlledInpainting, StableDiffusionPipelineOutput)
 
 
-def _modernized(scheduler: Component) -> Component:
+def _modernized(scheduler: object) -> object:
     """The scheduler with what Stable Diffusion was trained with, where its config file is older than these fields.
 
     ``steps_offset`` counts timesteps from 1, and predicted samples are not clipped: latents are no pixels.
@@ -228,9 +227,10 @@ def _modernized(scheduler: Component) -> Component:
     logger.info(
         f"{type(scheduler).__name__}: using {changes}, as Stable Diffusion was trained, instead of its config's"
     )
-    return type(scheduler).from_config({**config, **outdated})
+    kind: Any = type(scheduler)
+    return kind.from_config({**config, **outdated})
 
 
-def __getattr__(name: str) -> Value:
+def __getattr__(name: str) -> object:
     """What the published package of this module's name exports besides."""
     return look_up(__name__, exported(__name__), name)

@@ -6,15 +6,14 @@ from typing import ClassVar
 import numpy as np
 
 from ..engines import Array
+from ..families.components import TextEncoder, Tokenizer
 from ..families.stable_diffusion.prompts import TextTower, as_list, encode_text, repeat_each
 from ..families.stable_diffusion_xl.family import STABLE_DIFFUSION_XL
 from ..families.stable_diffusion_xl.prompts import time_ids
 from ..lazy import look_up
 from ..published_paths import exported
-from ..utils.types import Value
 from . import checks
 from .calls import Arguments, Texts
-from .components import Component
 from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesideXLPicture
 from .image_starts import FromImage
@@ -59,10 +58,10 @@ class StableDiffusionXL(PublishedPipeline):
     )
     """What a step callback may ask for and replace."""
 
-    text_encoder: Component
-    text_encoder_2: Component
-    tokenizer: Component
-    tokenizer_2: Component
+    text_encoder: TextEncoder | None
+    text_encoder_2: TextEncoder | None
+    tokenizer: Tokenizer | None
+    tokenizer_2: Tokenizer | None
 
     __init__ = constructor(required_components, optional_components, config_defaults)
 
@@ -273,6 +272,6 @@ def _check_pooled(prefix: str, embeds: Array, pooled: Array) -> None:
         )
 
 
-def __getattr__(name: str) -> Value:
+def __getattr__(name: str) -> object:
     """What the published package of this module's name exports besides."""
     return look_up(__name__, exported(__name__), name)

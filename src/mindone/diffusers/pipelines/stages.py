@@ -9,7 +9,6 @@ from ..models.autoencoder import Autoencoder, decode_images
 from ..models.base import Model
 from ..utils.images import to_pil
 from ..utils.outputs import BaseOutput
-from ..utils.types import Value
 from . import checks
 from .callbacks import inputs_of
 from .calls import Arguments, asked
@@ -97,7 +96,7 @@ def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
     run.set_step_options(call.eta, call.generator)
 
 
-def decode(pipe: Pipeline, latents: Value, output_type: str) -> tuple[Images, list[bool] | None]:
+def decode(pipe: Pipeline, latents: object, output_type: str) -> tuple[Images, list[bool] | None]:
     """Latents as the user wants them, and what the safety checker, if there is one, says of the pictures."""
     if output_type == "latent":
         return latents, None

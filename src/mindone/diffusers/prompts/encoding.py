@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..engines import Array, Engine
 from ..families.stable_diffusion.prompts import TextTower, as_list, run_tower
 from ..pipelines import checks
-from ..pipelines.components import Component
+from ..pipelines.pipeline import Pipeline
 from .pieces import Piece, pieces_of
 from .syntax import refuse_composition
 
@@ -17,7 +17,7 @@ Texts = str | list[str] | None
 
 
 def encode_prompt(
-    pipe: Component,
+    pipe: Pipeline,
     prompt: str | list[str],
     negative_prompt: Texts = None,
     *,
@@ -57,13 +57,12 @@ def encode_prompt(
             "pipe must be a loaded pipeline, such as DiffusionPipeline.from_pretrained(…) gives, "
             f"got {type(pipe).__name__}"
         )
-    towers: list[TextTower] = pipe.text_towers
+    towers = pipe.text_towers
     if not towers:
         raise ValueError(f"{type(pipe).__name__} weighs no words of prompts; pass the prompt to the pipeline itself")
-    for tower in towers:
-        tower.check()
+    networks = [tower.both[0] for tower in towers]
     count = checks.check_prompts(prompt, None, negative_prompt, None, prompt_2, negative_prompt_2)
-    least = min(tower.network.config["num_hidden_layers"] - tower.skip for tower in towers)
+    least = min(network.config["num_hidden_layers"] - tower.skip for network, tower in zip(networks, towers))
     checks.check_clip_skip(clip_skip, least)
     guided = do_classifier_free_guidance
     if guided is None:
@@ -122,7 +121,7 @@ class _Encoder:
         ids = tuple(piece.ids)
         if ids not in self._known:
             row = np.array([self._tower.framed(ids)], np.int64)
-            end = self._tower.tokenizer.eos_token_id
+            end = self._tower.both[1].eos_token_id
             hidden, pooled = run_tower(self._engine, self._tower, row, self._clip_skip, pool_at=end)
             self._known[ids] = self._engine.numpy(hidden)[0], self._engine.numpy(pooled)[0]
         hidden, pooled = self._known[ids]

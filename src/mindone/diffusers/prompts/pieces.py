@@ -41,8 +41,9 @@ def pieces_of(prompt: str, tower: TextTower, name: str = "prompt") -> list[Piece
     Raises:
         ValueError: there are more than 40 of them, or what `parse_prompt` raises.
     """
-    length, groups = tower.length - 2, tower.tokenizer.groups
-    comma = tower.tokenizer.convert_tokens_to_ids(_COMMA)
+    _, tokenizer = tower.both
+    length, groups = tower.length - 2, tokenizer.groups
+    comma = tokenizer.convert_tokens_to_ids(_COMMA)
     pieces, last_comma = [Piece()], -1
     for part in parse_prompt(prompt, name):
         if part.is_break:
@@ -52,7 +53,7 @@ def pieces_of(prompt: str, tower: TextTower, name: str = "prompt") -> list[Piece
         ids, position = tower.ids(part.text), 0
         while position < len(ids):
             token, piece = ids[position], pieces[-1]
-            if token == comma != tower.tokenizer.unk_token_id:
+            if token == comma != tokenizer.unk_token_id:
                 last_comma = len(piece.ids)
             elif len(piece.ids) == length and last_comma != -1 and length - last_comma <= _BACK:
                 pieces.append(piece.cut(last_comma + 1))

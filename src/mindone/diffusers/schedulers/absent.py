@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..loading.config import Config
 from ..loading.configurable import Configurable
-from ..utils.types import Value
 from .short_names import listed
 
 
@@ -24,11 +23,11 @@ class AbsentScheduler(Configurable):
     order = 1
     init_noise_sigma = 1.0
 
-    def __init__(self, config: Mapping[str, Value]) -> None:
+    def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = Config(config)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Value]) -> AbsentScheduler:
+    def from_config(cls, config: Mapping[str, Any]) -> AbsentScheduler:
         """The stand-in for the class that the config names."""
         return cls(config)
 

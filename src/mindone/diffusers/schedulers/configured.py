@@ -8,14 +8,13 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from ..loading.config import Config
 from ..loading.configurable import Configurable
 from ..loading.fields import naming
 from ..utils.errors import one_line
 from ..utils.printable import shown
-from ..utils.types import Value
 from . import foreign, options
 from .levels import DISCRETE, in_words_of, trained_levels
 from .registry import LIBRARY, ShortName, declare, define
@@ -60,7 +59,7 @@ class ConfiguredScheduler(Configurable):
             ]
             cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
 
-    def __init__(self, **chosen: Value) -> None:
+    def __init__(self, **chosen: Any) -> None:
         known = {**self.idle, **self.defaults}
         unpublished = {name: value for name, value in self.unpublished.items() if name not in known}
         unknown = sorted(set(chosen) - set(known) - set(unpublished))
@@ -114,8 +113,8 @@ class ConfiguredScheduler(Configurable):
 
     @classmethod
     def extract_init_dict(
-        cls, config_dict: Mapping[str, Value], **overrides: Value
-    ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
+        cls, config_dict: Mapping[str, Any], **overrides: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """What ``from_config`` makes of a config: the options for this class, the overrides it does not know, and the
         entries to keep for other classes."""
         writer = CLASSES.get(str(config_dict.get("_class_name")), cls)
@@ -134,18 +133,18 @@ class ConfiguredScheduler(Configurable):
         return init, unused, hidden
 
     @classmethod
-    def samples(cls, levels: str, config: Mapping[str, Value]) -> bool:
+    def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
         """Whether this class samples networks trained on such noise levels (`schedules.trained_levels`)."""
         return levels == DISCRETE
 
     @classmethod
-    def walks(cls, config: Mapping[str, Value]) -> bool:
+    def walks(cls, config: Mapping[str, Any]) -> bool:
         """Whether this class samples the network of such a config; where that does not say, it does."""
         levels = trained_levels(config)
         return levels is None or cls.samples(levels, config)
 
     @classmethod
-    def _check_trained_levels(cls, config: Mapping[str, Value]) -> None:
+    def _check_trained_levels(cls, config: Mapping[str, Any]) -> None:
         """Raises ValueError where the network was trained on noise levels that this class does not sample."""
         if cls.walks(config):
             return
@@ -156,17 +155,17 @@ class ConfiguredScheduler(Configurable):
     @overload
     @classmethod
     def from_config(
-        cls: type[C], config: Mapping[str, Value], return_unused_kwargs: Literal[False] = False, **overrides: Value
+        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: Literal[False] = False, **overrides: Any
     ) -> C: ...
     @overload
     @classmethod
     def from_config(
-        cls: type[C], config: Mapping[str, Value], return_unused_kwargs: Literal[True], **overrides: Value
-    ) -> tuple[C, dict[str, Value]]: ...
+        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: Literal[True], **overrides: Any
+    ) -> tuple[C, dict[str, Any]]: ...
     @classmethod
     def from_config(
-        cls: type[C], config: Mapping[str, Value], return_unused_kwargs: bool = False, **overrides: Value
-    ) -> C | tuple[C, dict[str, Value]]:
+        cls: type[C], config: Mapping[str, Any], return_unused_kwargs: bool = False, **overrides: Any
+    ) -> C | tuple[C, dict[str, Any]]:
         """A scheduler of this class from any scheduler's config.
 
         Keys that this class does not know are kept in ``config`` and otherwise ignored, so a scheduler can be exchanged
@@ -207,7 +206,7 @@ class ConfiguredScheduler(Configurable):
         pretrained_model_name_or_path: str | os.PathLike[str],
         subfolder: str | None = None,
         return_unused_kwargs: Literal[False] = False,
-        **options: Value,
+        **options: Any,
     ) -> C: ...
     @overload
     @classmethod
@@ -217,16 +216,16 @@ class ConfiguredScheduler(Configurable):
         subfolder: str | None = None,
         *,
         return_unused_kwargs: Literal[True],
-        **options: Value,
-    ) -> tuple[C, dict[str, Value]]: ...
+        **options: Any,
+    ) -> tuple[C, dict[str, Any]]: ...
     @classmethod
     def from_pretrained(
         cls: type[C],
         pretrained_model_name_or_path: str | os.PathLike[str],
         subfolder: str | None = None,
         return_unused_kwargs: bool = False,
-        **options: Value,
-    ) -> C | tuple[C, dict[str, Value]]:
+        **options: Any,
+    ) -> C | tuple[C, dict[str, Any]]:
         """The scheduler that ``scheduler_config.json`` describes.
 
         Args:
@@ -267,7 +266,7 @@ class ConfiguredScheduler(Configurable):
         options.check(type(self).__name__, self._options, {**self.unpublished, **self.defaults}, self.choices)
 
 
-def check_levels(name: str, config: Mapping[str, Value], networks: str, kinds: Sequence[str]) -> None:
+def check_levels(name: str, config: Mapping[str, Any], networks: str, kinds: Sequence[str]) -> None:
     """Check that a scheduler is for noise levels that some networks are trained on; one that does not say passes.
 
     Args:

@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from ..utils.types import Value
 from .refusals import Refusal
 
 Neutral: TypeAlias = Mapping[str, tuple[object, ...] | None]
@@ -25,18 +24,18 @@ class AskedFields(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def neutral(cls, values: Mapping[str, Value]) -> Neutral:
+    def neutral(cls, values: Mapping[str, object]) -> Neutral:
         """What is harmless beside the other fields of this request."""
         return {}
 
     @classmethod
-    def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
+    def idle(cls, values: Mapping[str, object]) -> Collection[str]:
         """The fields that others of this request switch off."""
         return ()
 
     @model_validator(mode="before")
     @classmethod
-    def _nothing_is_ignored(cls, values: Value) -> Value:
+    def _nothing_is_ignored(cls, values: object) -> object:
         if not isinstance(values, dict):
             return values
         return honoured(values, cls.model_fields, cls.neutral(values), cls.idle(values))

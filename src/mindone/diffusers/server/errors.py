@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from ..utils.types import Value
 from .refusals import Cancelled, Refusal
 
 _CLIENT_IS_GONE = 499
@@ -60,7 +60,7 @@ def _as_refusal(error: Exception) -> Refusal:
     return Refusal(500, "the server has failed; its log says why")
 
 
-def first_reason(errors: Sequence[Value]) -> Refusal:
+def first_reason(errors: Sequence[Any]) -> Refusal:
     """The first of pydantic's complaints in one line; what was given is not repeated."""
     first = errors[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query")]

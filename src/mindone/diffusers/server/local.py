@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..engines import Array
     from ..jobs.pictures import Pictures
     from ..pipelines.callbacks import StepCallback
-    from ..pipelines.components import Component
     from ..pipelines.published import PublishedPipeline as Pipeline
 
 logger = logging.get_logger(__name__)
@@ -111,7 +110,7 @@ class LocalBackend:
 def _after_step(ticket: Ticket, began: float) -> StepCallback:
     """What is done between two steps: stop if need be, and tell how far it is."""
 
-    def after_step(pipe: Component, step: int, timestep: float, tensors: dict[str, Array]) -> None:
+    def after_step(pipe: Pipeline, step: int, timestep: float, tensors: dict[str, Array]) -> None:
         from .preview import SHARE, Estimate
 
         if ticket.is_cancelled:

@@ -19,13 +19,12 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..utils.cluster import Cluster, Cores, free_cores
 from ..utils.errors import in_one_line
 from ..utils.extras import needs
 from ..utils.logging import get_logger
-from ..utils.types import Value
 from .backend import Drawn, Lost
 from .replica import Replica
 from .settings import Settings
@@ -51,7 +50,7 @@ _CALLS_AT_A_TIME = 100
 class RemoteTicket:
     """A ticket in the hands of a replica, under a name that both know."""
 
-    handle: Value
+    handle: Any
     id: str
 
     def draw(self, ticket: Ticket) -> Iterator[Progress | Drawn]:
@@ -97,7 +96,7 @@ class RayBackend:
         self.places = len(self._shares)
         # The same for the same command on the same machine, so that it takes away what it left when it was killed.
         self._name = f"mindone-diffusers-{platform.node()}-{settings.port or os.getpid()}"
-        self._handles: list[Value] = []
+        self._handles: list[Any] = []
         self._cores: dict[int, tuple[str, Cores]] = {}
         self._ready: set[int] = set()
         self._in_hand: dict[Ticket, RemoteTicket] = {}
@@ -211,7 +210,7 @@ class RayBackend:
             self._ready.discard(place)
             raise Lost
 
-    def _answer(self, response: Value, is_over: Callable[[], bool]) -> Value:
+    def _answer(self, response: Any, is_over: Callable[[], bool]) -> Any:
         """What a replica answers, once it is there."""
         asked = time.monotonic()
         while not is_over():

@@ -23,7 +23,7 @@ from ..utils.images import to_pil
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..pipelines.components import Component
+    from ..pipelines.published import PublishedPipeline
 
 SHARE = 0.05
 """How much of the steps' time previews may take."""
@@ -37,7 +37,7 @@ _SAMPLES, _SIDE, _COARSE = 4, 16, 4
 class Estimate:
     """Latents of a run that is under way, and the pipeline that can show them."""
 
-    pipe: Component
+    pipe: PublishedPipeline
     latents: Array
 
     def picture(self, seconds: float = math.inf) -> Image:
@@ -91,7 +91,7 @@ def _note_decoded(estimate: Estimate, seconds: float) -> None:
         times[estimate.latents.shape] = seconds if estimate.latents.shape in times else 0.0
 
 
-def affine_map(pipe: Component) -> NDArray[np.float64]:
+def affine_map(pipe: PublishedPipeline) -> NDArray[np.float64]:
     """The map for a pipeline's autoencoder, fitted when it is asked for first."""
     with _lock:
         if pipe.vae not in _maps:

@@ -13,14 +13,13 @@ from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..utils.printable import printable
-from ..utils.types import Value
 from .refusals import Refusal
 
 
 class ReadingRoute(APIRoute):
     """A route that reads its JSON body itself: the framework accepts values that no field can hold."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Value, Value, Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[object, object, Response]]:
         """See `fastapi.routing.APIRoute`."""
         handle = super().get_route_handler()
 
@@ -38,14 +37,14 @@ class ReadingRoute(APIRoute):
 class _Read(Request):
     """A request whose body has been read."""
 
-    value: Value = None
+    value: object = None
 
-    async def json(self) -> Value:
+    async def json(self) -> object:
         """The body's value."""
         return self.value
 
 
-def read_json(body: bytes) -> Value:
+def read_json(body: bytes) -> object:
     """The value of a JSON text; None of an empty one.
 
     Raises:

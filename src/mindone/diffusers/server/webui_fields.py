@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..schedulers.registry import SHORT_NAMES
 from ..schedulers.short_names import name_of_sampler, schedules_of
-from ..utils.types import Value
 from .asked import AskedFields, Neutral
 from .refusals import Refusal
 from .request import LARGEST_SEED, Count
@@ -116,7 +115,7 @@ class Overrides(AskedFields):
     CLIP_stop_at_last_layers: Annotated[int, Field(ge=1, le=12)] = 1
 
     @classmethod
-    def neutral(cls, values: Mapping[str, Value]) -> Neutral:
+    def neutral(cls, values: Mapping[str, object]) -> Neutral:
         """AUTOMATIC1111's other options."""
         return NEUTRAL_OPTIONS
 
@@ -152,12 +151,12 @@ class TextFields(AskedFields):
     send_images: bool = True
 
     @classmethod
-    def neutral(cls, values: Mapping[str, Value]) -> Neutral:
+    def neutral(cls, values: Mapping[str, object]) -> Neutral:
         """AUTOMATIC1111's other fields."""
         return NEUTRAL
 
     @classmethod
-    def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
+    def idle(cls, values: Mapping[str, object]) -> Collection[str]:
         """The fields that others of this request switch off."""
         idle = set() if values.get("subseed_strength") else {"subseed"}
         idle |= set() if values.get("s_churn") else {"s_tmin", "s_tmax"}
@@ -212,7 +211,7 @@ class Txt2Img(TextFields):
     denoising_strength: Annotated[float, Field(ge=0, le=1)] = 0.75
 
     @classmethod
-    def neutral(cls, values: Mapping[str, Value]) -> Neutral:
+    def neutral(cls, values: Mapping[str, object]) -> Neutral:
         """Fields of a second pass that repeat the first one ask for nothing."""
         first = {"hr_second_pass_steps": "steps", "hr_sampler_name": "sampler_name", "hr_scheduler": "scheduler"}
         first |= {"hr_prompt": "prompt", "hr_negative_prompt": "negative_prompt"}
@@ -220,7 +219,7 @@ class Txt2Img(TextFields):
         return {**NEUTRAL, **repeated}
 
     @classmethod
-    def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
+    def idle(cls, values: Mapping[str, object]) -> Collection[str]:
         """Without a second pass, all its fields."""
         idle = super().idle(values)
         if values.get("enable_hr"):
@@ -250,7 +249,7 @@ class Img2Img(TextFields):
     inpainting_mask_invert: Annotated[int, Field(ge=0, le=1)] = 0
 
     @classmethod
-    def idle(cls, values: Mapping[str, Value]) -> Collection[str]:
+    def idle(cls, values: Mapping[str, object]) -> Collection[str]:
         """Without a mask, all fields of masks."""
         idle = super().idle(values)
         if values.get("mask"):

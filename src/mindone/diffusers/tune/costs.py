@@ -6,13 +6,14 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..engines import Input, Taps
+from ..families.components import Denoiser
 from ..jobs.profile import Settings
 from ..models.base import Model
-from ..utils.types import Value
 from .rehearsal import Call, Example, Rehearsal, RehearsingEngine, rehearse
 from .stacks import Stacks
 
@@ -36,7 +37,7 @@ class Costs:
         arguments: of the pipeline's call: ``prompt``, ``height``, ``width``.
     """
 
-    def __init__(self, stacks: Stacks, arguments: Mapping[str, Value]):
+    def __init__(self, stacks: Stacks, arguments: Mapping[str, Any]):
         self.stacks, self.arguments = stacks, arguments
         self.has_time: Callable[[], bool] = lambda: True
         """Whether a part that was not measured yet may be."""
@@ -45,9 +46,9 @@ class Costs:
         """Seconds that other work takes longer after each call of a network, which leaves it nothing in the caches of
         the processor; None until it is measured."""
         self._rehearsals: dict[Settings, Rehearsal] = {}
-        self._known: dict[object, dict[Call, Value]] = {}
+        self._known: dict[object, dict[Call, Any]] = {}
         self.examples: dict[Call, Example] = {}
-        self._features: dict[tuple[int, object], Value] = {}
+        self._features: dict[tuple[int, object], Any] = {}
 
     def seconds(self, settings: Settings) -> float:
         """Of a run, from the prompt to the picture. Parts that no settings had so far are measured now.
@@ -103,7 +104,7 @@ class Costs:
             self.parts[key] = self._measure(network, call)
         return self.parts[key]
 
-    def make_room(self, network: Model) -> None:
+    def make_room(self, network: Denoiser) -> None:
         """Before a big network is used, drop what was compiled for other big ones, and have the rest hold little."""
         if not network.is_big:
             return
@@ -124,7 +125,7 @@ class Costs:
     def _measure(self, network: Model, call: Call) -> Part:
         inputs, options = self._inputs(network, call)
         run = self.stacks.pipe.engine.run
-        named: Value = options
+        named: Any = options
 
         def once() -> float:
             began = time.perf_counter()
@@ -147,7 +148,7 @@ class Costs:
         layers, options = call.taps.replaced, dict(example.options)
         features = self._features.get((id(network), layers))
         if features is None or features[0].shape[0] < call.rows:
-            rest: Value = {**options, "taps": Taps(read=layers), "values": ()}
+            rest: Any = {**options, "taps": Taps(read=layers), "values": ()}
             _, *features = self.stacks.pipe.engine.run(network, *example.inputs, **rest)
             self._features[id(network), layers] = features
         return example.inputs, {**options, "values": tuple(x[x.shape[0] - call.rows :] for x in features)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from ..jobs.profile import Settings
 from ..models.autoencoder import decode_images
 from ..schedulers.calibration_rows import row_texts
 from ..utils.quality import compare
-from ..utils.types import Value
 from .candidates import Candidate, Space
 from .costs import Costs
 from .stacks import Stacks
@@ -82,7 +81,7 @@ class Drawings:
         steps are further from 100 of DPM++ (35 dB) than 25 of DPM++ are (39 dB).
         """
         dtype = "float32" if self.stacks.are_free else self.stacks.pipe.dtype
-        return Settings(steps=REFERENCE_STEPS, dtype=cast(Value, dtype))
+        return Settings(steps=REFERENCE_STEPS, dtype=cast(Any, dtype))
 
     def draw_reference(self) -> None:
         """Draw the next prompt's reference image."""
@@ -158,17 +157,17 @@ class Drawings:
             self._latents[candidate, i] = np.array(each[None])
         return row_texts(scheduler.calibration)
 
-    def _draw(self, view: Value, i: int) -> Latents:
+    def _draw(self, view: Any, i: int) -> Latents:
         prompt, options = self._call([i])
         return np.array(view.engine.numpy(view(prompt, **options).images))
 
-    def _call(self, numbers: Sequence[int]) -> tuple[list[str], dict[str, Value]]:
+    def _call(self, numbers: Sequence[int]) -> tuple[list[str], dict[str, object]]:
         """What a pipeline is called with, to draw the latents of some prompts."""
         generators = [np.random.Generator(np.random.PCG64(self.seed + i)) for i in numbers]
         size = {"height": self.size[0], "width": self.size[1]}
         return [self.prompts[i] for i in numbers], {**size, "generator": generators, "output_type": "latent"}
 
 
-def _decoded(view: Value, latents: Latents) -> Pixels:
+def _decoded(view: Any, latents: Latents) -> Pixels:
     floats = decode_images(view.engine, view.vae, view.engine.asarray(latents))
     return np.asarray((floats[0] * 255).round().astype(np.uint8))

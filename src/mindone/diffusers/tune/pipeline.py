@@ -19,7 +19,6 @@ from ..models.base import Model
 from ..pipelines import checks
 from ..schedulers.calibrated import CalibratedMultistepScheduler
 from ..utils.machine import instruction_sets, machine, versions
-from ..utils.types import Value
 from .candidates import Candidate, Decoder, Space
 from .clock import Clock
 from .costs import Costs
@@ -123,7 +122,7 @@ class Tuner:
     """A search while it goes on: what was measured, and what is known of each candidate."""
 
     def __init__(self, pipe: Pipeline, prompts: tuple[str, ...], size: tuple[int, int], clock: Clock, seed: int):
-        view: Value = _without_checker(pipe)
+        view = _without_checker(pipe)
         self.stacks, self.prompts, self.size, self.clock, self.seed = Stacks(view), prompts, size, clock, seed
         # Where adapters keep networks from having twins, everything computes in what they compute in.
         half = "float16" if self.stacks.are_free and pipe.dtype == "float32" else pipe.dtype
@@ -353,9 +352,9 @@ class Tuner:
         )
 
 
-def _without_checker(pipe: Pipeline) -> Value:
+def _without_checker(pipe: Pipeline) -> Pipeline:
     """The pipeline without its safety checker, which blackens images and decides nothing about settings."""
-    view: Value = pipe.view()
+    view = pipe.view()
     view.set_progress_bar_config(disable=True)
     if getattr(view, "safety_checker", None) is not None:
         view.safety_checker = None

@@ -10,13 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from ..engines import Array, Engine, Input, Taps
 from ..models.base import Model
-from ..utils.types import Value
 
 if TYPE_CHECKING:
     from ..pipelines.published import PublishedPipeline as Pipeline
@@ -87,13 +86,13 @@ class CountingEngine:
     def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Array:
         """Run it, and count it."""
         self.count(network, inputs, method, options)
-        named: Value = options
+        named: Any = options
         return self.engine.run(network, *inputs, method=method, **named)
 
     def compile_ahead(self, network: Model, *inputs: Input, **options: Input) -> None:
         """Nothing: what it counts need not be compiled."""
 
-    def __getattr__(self, name: str) -> Value:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
 
 
@@ -132,11 +131,11 @@ class RehearsingEngine(CountingEngine):
         if call.role == "vae":
             pixels = (rows, 3, height * self.scale, width * self.scale)
             return self.engine.asarray(np.clip(generator.standard_normal(pixels, np.float32), -1, 1))
-        named: Value = options
+        named: Any = options
         return self.engine.run(network, *inputs, method=call.method, **named)
 
 
-def rehearse(view: Pipeline, arguments: Mapping[str, Value], engine: RehearsingEngine) -> Rehearsal:
+def rehearse(view: Pipeline, arguments: Mapping[str, object], engine: RehearsingEngine) -> Rehearsal:
     """Go through a call of a pipeline with its ``arguments``.
 
     Raises:
@@ -146,7 +145,7 @@ def rehearse(view: Pipeline, arguments: Mapping[str, Value], engine: RehearsingE
     try:
         # The thread's own seconds: what other programs take from the machine is not the run's.
         began = time.thread_time()
-        cast(Value, view)(**arguments)
+        view(**arguments)
         return Rehearsal(engine.calls, time.thread_time() - began - engine.busy_seconds)
     finally:
         view.engine = before

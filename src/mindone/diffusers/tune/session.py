@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 from .. import jobs
 from ..bench import shapes
@@ -13,11 +13,13 @@ from ..jobs.profile import Profile, save_under_name, saved_path
 from ..models.base import Model
 from ..utils.files import check_folder, check_space, read_lines, scratch_folder
 from ..utils.logging import is_progress_bar_enabled
-from ..utils.types import Value
 from .front import Front
 from .options import Options
 from .pipeline import tune
 from .report import print_front, write_report
+
+if TYPE_CHECKING:
+    from ..pipelines.published import PublishedPipeline
 
 _SMALL_BUDGET, _LARGE_BUDGET = 2.5, 30.0
 """Minutes."""
@@ -81,7 +83,7 @@ def _chosen(front: Front, options: Options) -> tuple[dict[str, Profile], str | N
         return {}, str(error)
 
 
-def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[Value, dict[str, str]]:
+def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[PublishedPipeline, dict[str, str]]:
     """The pipeline, and the checkpoints that may take the place of parts of it."""
     if not options.shape:
         given = {"tiny_vae": options.tiny_vae, "distilled": options.distilled}
@@ -91,12 +93,12 @@ def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[Value, dict
     folder.mkdir(parents=True, exist_ok=True)
     scratch = stack.enter_context(scratch_folder(folder, ".weights-"))
     places = {role: str(path) for role, (_, path) in shapes.write(options.shape, scratch).items()}
-    pipe = cast(Value, jobs.load(jobs.PipelineKey(model=places["model"], engine=options.engine)))
+    pipe = jobs.load(jobs.PipelineKey(model=places["model"], engine=options.engine))
     pipe.name_or_path = f"random weights: {options.shape}"
     return pipe, places
 
 
-def _networks(pipe: Value) -> list[Model]:
+def _networks(pipe: PublishedPipeline) -> list[Model]:
     return [each for each in pipe.components.values() if isinstance(each, Model)]
 
 

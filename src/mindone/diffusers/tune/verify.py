@@ -10,7 +10,6 @@ import numpy as np
 
 from ..jobs.profile import Settings
 from ..utils.machine import peak_memory, reset_peak_memory
-from ..utils.types import Value
 from .clock import Clock
 from .costs import Costs
 from .front import MARKS, Front, Row, distinct
@@ -47,7 +46,7 @@ def _measure(stacks: Stacks, costs: Costs, settings: Settings) -> tuple[float, i
     """The median seconds of some runs, and the peak memory of the process while nothing else is compiled."""
     stacks.release()
     counts = reset_peak_memory()
-    view: Value = stacks.view(settings)
+    view = stacks.view(settings)
     taken = []
     for _ in range(_RUNS + 1):
         began = time.perf_counter()

@@ -1,11 +1,10 @@
 """Packages that come with an extra of the project, asked for where they are needed."""
 
 import importlib
+from types import ModuleType
 
-from .types import Value
 
-
-def needs(module: str, purpose: str, extra: str = "batch") -> Value:
+def needs(module: str, purpose: str, extra: str = "batch") -> ModuleType:
     """The module.
 
     Raises:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..interrupts import unfinished
-from .types import Value
 
 
 @contextlib.contextmanager
@@ -145,7 +144,7 @@ def whole_folder(path: str | os.PathLike[str], last: str) -> Iterator[Path]:
         unfinished.discard(str(temporary))
 
 
-def read_json(path: str | os.PathLike[str]) -> Value:
+def read_json(path: str | os.PathLike[str]) -> Any:
     """The content of a JSON file.
 
     Raises:
@@ -231,7 +230,7 @@ def decoded(content: bytes, path: object, advice: str) -> str:
         raise ValueError(f"{path}, line {line}: byte {error.start} is not UTF-8; {advice}") from None
 
 
-def write_json(path: str | os.PathLike[str], obj: Value) -> None:
+def write_json(path: str | os.PathLike[str], obj: object) -> None:
     """Write ``obj`` as indented JSON, atomically, with sorted keys as the published configs have them."""
     text = json.dumps(obj, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     with atomic_write(path) as file:

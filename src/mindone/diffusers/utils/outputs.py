@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import OrderedDict
-from typing import NoReturn, TypeVar
-
-from .types import Value
+from typing import Any, NoReturn, TypeVar
 
 Output = TypeVar("Output", bound="BaseOutput")
 
 
-class BaseOutput(OrderedDict[str, Value]):
+class BaseOutput(OrderedDict[str, Any]):
     """Base of the outputs. A subclass is a ``@dataclass(eq=False)`` whose fields are the entries.
 
     ``output.images``, ``output["images"]`` and ``output[0]`` are the same thing; fields that are ``None`` are
@@ -31,12 +29,12 @@ class BaseOutput(OrderedDict[str, Value]):
     def _names(cls) -> list[str]:
         return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]  # subclasses are dataclasses
 
-    def __getitem__(self, key: str | int | slice) -> Value:
+    def __getitem__(self, key: str | int | slice) -> Any:
         if isinstance(key, str):
             return super().__getitem__(key)
         return self.to_tuple()[key]
 
-    def __setitem__(self, key: str, value: Value) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         if key not in self._names():
             raise TypeError(f"{type(self).__name__} has no field {key!r}; it has {', '.join(self._names())}")
         setattr(self, key, value)
@@ -46,7 +44,7 @@ class BaseOutput(OrderedDict[str, Value]):
         if name in self._names() and value is not None:
             super().__setitem__(name, value)
 
-    def to_tuple(self) -> tuple[Value, ...]:
+    def to_tuple(self) -> tuple[Any, ...]:
         """The fields that are not ``None``, in their order."""
         return tuple(value for name in self._names() if (value := getattr(self, name)) is not None)
 
@@ -54,7 +52,7 @@ class BaseOutput(OrderedDict[str, Value]):
         """Another output with the same values."""
         return copy.copy(self)
 
-    def __reduce__(self) -> tuple[type[BaseOutput], tuple[Value, ...]]:
+    def __reduce__(self) -> tuple[type[BaseOutput], tuple[object, ...]]:
         return type(self), tuple(getattr(self, name) for name in self._names())
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:

@@ -1,18 +1,18 @@
 """The progress bar of every loop that a user waits for."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from . import logging
-from .types import Value
 
 
 def progress_bar(
-    iterable: Iterable[Value] | None = None,
+    iterable: Iterable[object] | None = None,
     total: int | None = None,
     desc: str | None = None,
     disable: bool = False,
-    **options: Value,
-) -> Value:
+    **options: Any,
+) -> Any:
     """A `tqdm` bar over `iterable`, or of `total` steps to `update()` by hand.
 
     Nothing is drawn when `disable` is true or after `logging.disable_progress_bar()`. Further options are tqdm's.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...utils.types import Value
-from ..speedup import Networks, Stage
+from ..speedup import Networks, Stage, View
 from .config import DENOISER, Int8Config
 
 
@@ -28,7 +27,7 @@ class Int8:
         """See `SpeedUp`."""
         return "int8" if self.component == DENOISER else "decoded in int8"
 
-    def put_on(self, view: Value, networks: Networks) -> None:
+    def put_on(self, view: View, networks: Networks) -> None:
         """See `SpeedUp`."""
         from ...loading.int8 import QUANTIZATION
         from .quantize import computes_in_int8
@@ -46,7 +45,7 @@ class Int8:
                 setattr(view, role, made)
 
 
-def _with_products(pipe: Value, name: str) -> Value:
+def _with_products(pipe: View, name: str) -> object:
     from ...models.twin import twin
     from .quantize import calibrate, quantize, require_int8
 
@@ -58,7 +57,7 @@ def _with_products(pipe: Value, name: str) -> Value:
     return network
 
 
-def _with_weights(pipe: Value, name: str) -> Value:
+def _with_weights(pipe: View, name: str) -> object:
     from ...models.twin import twin
     from .quantize import round_weights
 

@@ -19,6 +19,7 @@ from ...engines.base import Engine
 from ...engines.binding import bind, published_name, stored
 from ...engines.openvino.observing import ObservingEngine, Ranges
 from ...engines.rounding import round_to_int8
+from ...families.components import Configured
 from ...families.family import Family, Int8Plan
 from ...loading.config import Config
 from ...loading.int8 import METHOD, QUANTIZATION, Int8Tensor
@@ -144,13 +145,13 @@ def symmetric(low: float, high: float) -> tuple[float, float]:
     return (-end, end * 127 / 128)
 
 
-def check_engine(network: Model, engine: Engine) -> None:
+def check_engine(network: Configured, engine: Engine) -> None:
     """Raise ``ValueError`` where a network with products in int8 is to be run by an engine that has no int8."""
     if computes_in_int8(network):
         require_int8(engine)
 
 
-def computes_in_int8(network: Model) -> bool:
+def computes_in_int8(network: Configured) -> bool:
     """Whether products of the network are in int8, and not its weights alone."""
     quantization = network.config.get(QUANTIZATION)
     return isinstance(quantization, Mapping) and not quantization.get("weights_only")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from mindspore import nn
 
@@ -11,7 +11,6 @@ from ... import functional as F
 from ...engines import Array, Taps
 from ...models.fields import Channels, StageChannels
 from ...models.layers import Activation, Conv2d
-from ...utils.types import Value
 from .taps import first_skips, skips_without
 from .unet_encoder import UNetEncoder
 from .unet_fields import UNetEncoderFields
@@ -36,7 +35,7 @@ class ControlNetModel(UNetEncoder):
 
     Fields = ControlNetFields
 
-    def __init__(self, **config: Value):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: ControlNetFields = self.fields
         channels = c.block_out_channels

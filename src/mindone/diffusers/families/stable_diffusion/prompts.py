@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engines import Array, Engine
-from ...loading.tokenizer import CLIPTokenizer
 from ...utils import logging
-from ...utils.types import Value
+from ..components import TextEncoder, Tokenizer
 
 logger = logging.get_logger(__name__)
 
@@ -25,34 +24,37 @@ def as_list(text: str | list[str] | None, count: int) -> list[str]:
 class TextTower(NamedTuple):
     """A text encoder with its tokenizer, and which of its layers the denoising network was trained with."""
 
-    network: Value
-    tokenizer: Value
+    network: TextEncoder | None
+    tokenizer: Tokenizer | None
     skip: int
     """How many of the last layers are left out even without a ``clip_skip``."""
     apply_final_norm: bool
     """Whether the final layer norm follows the last layer that is run."""
 
-    def check(self) -> None:
-        """Texts need a text encoder and a tokenizer. Raises ValueError where one is None."""
-        for name, component in (("text_encoder", self.network), ("tokenizer", self.tokenizer)):
-            if component is None:
-                raise ValueError(
-                    f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds, and under guidance "
-                    "negative_prompt_embeds, or set one"
-                )
+    @property
+    def both(self) -> tuple[TextEncoder, Tokenizer]:
+        """The text encoder and the tokenizer, which texts need. Raises ValueError where one is None."""
+        if self.network is None or self.tokenizer is None:
+            name = "text_encoder" if self.network is None else "tokenizer"
+            raise ValueError(
+                f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds, and under guidance "
+                "negative_prompt_embeds, or set one"
+            )
+        return self.network, self.tokenizer
 
     @property
     def length(self) -> int:
         """Tokens that one run reads, start and end included: CLIP's 77."""
-        return int(min(self.tokenizer.model_max_length, self.network.config["max_position_embeddings"]))
+        network, tokenizer = self.both
+        return int(min(tokenizer.model_max_length, network.config["max_position_embeddings"]))
 
     def ids(self, text: str) -> list[int]:
         """The tokens of a text, all of them, without the start and the end."""
-        return encoded(self.tokenizer, text)
+        return encoded(self.both[1], text)
 
     def framed(self, ids: Sequence[int]) -> list[int]:
         """The tokens of a text between the start and the end, padded to what one run reads; what is beyond is cut."""
-        tokenizer = self.tokenizer
+        _, tokenizer = self.both
         row = [tokenizer.bos_token_id, *ids[: self.length - 2], tokenizer.eos_token_id]
         return row + [tokenizer.pad_token_id] * (self.length - len(row))
 
@@ -60,13 +62,13 @@ class TextTower(NamedTuple):
         """A sentence that names the part of a text that is cut, where one is."""
         if len(ids) <= self.length - 2:
             return None
-        text = self.tokenizer.decode(ids[self.length - 2 :])
+        text = self.both[1].decode(ids[self.length - 2 :])
         shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
         reads = f"the {self.length} tokens that this model's text encoder reads"
         return f"The prompt is longer than {reads}; this part is ignored: {shown}"
 
 
-def encoded(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
     """The ids of a text, with all ids of each added word where the text has its first one.
 
     The tokenizer has found the words: it takes the longest where one begins with another, in any case.
@@ -85,7 +87,6 @@ def encode_text(engine: Engine, tower: TextTower, texts: list[str], clip_skip: i
 
     Texts beyond the encoder's length (77 tokens) are cut off, with a warning that names the part that is lost.
     """
-    tower.check()
     rows = [tower.ids(text) for text in texts]
     for warning in dict.fromkeys(map(tower.lost, rows)):
         if warning is not None:
@@ -104,14 +105,15 @@ def run_tower(
     Raises:
         ValueError: an id is not in the encoder's vocabulary.
     """
-    vocabulary = tower.network.config["vocab_size"]
+    network, _ = tower.both
+    vocabulary = network.config["vocab_size"]
     if ids.max() >= vocabulary:
         raise ValueError(
             f"the tokenizer gave the id {ids.max()}, but the text encoder knows {vocabulary} tokens: they are not of "
             "one checkpoint"
         )
     skip, norm = tower.skip + clip_skip, tower.apply_final_norm
-    hidden, pooled, *_ = engine.run(tower.network, ids, skip=skip, apply_final_norm=norm, pool_at=pool_at)
+    hidden, pooled, *_ = engine.run(network, ids, skip=skip, apply_final_norm=norm, pool_at=pool_at)
     return hidden, pooled
 
 

@@ -1,14 +1,13 @@
 """The half of a UNet that looks: from latents down to the lowest stage. A ControlNet is another copy of it."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mindspore import nn
 
 from ... import functional as F
 from ...engines import Array
 from ...models.layers import Conv2d, Downsample
-from ...utils.types import Value
 from ..networks import Model
 from .unet_blocks import DownBlock, MidBlock, TimestepEmbedding, per_stage
 from .unet_fields import UNetEncoderFields
@@ -19,7 +18,7 @@ class UNetEncoder(Model):
 
     Fields: ClassVar[type] = UNetEncoderFields
 
-    def __init__(self, config: Mapping[str, Value]):
+    def __init__(self, config: Mapping[str, Any]):
         super().__init__(config)
         c: UNetEncoderFields = self.fields
         channels, stages = c.block_out_channels, len(c.block_out_channels)

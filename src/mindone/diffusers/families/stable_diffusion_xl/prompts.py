@@ -1,16 +1,15 @@
 """What SDXL's denoiser is conditioned on: two texts, and sizes and crops of pictures (Podell et al. 2023, §2.2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-
-from ...utils.types import Value
 
 Pair = Sequence[int]
 """Height and width, or top and left."""
 
 
-def time_ids(pipe: Value, call: Value, own: Pair) -> tuple[list[float], list[float]]:
+def time_ids(pipe: Any, call: Any, own: Pair) -> tuple[list[float], list[float]]:
     """The numbers for the sizes, and those for the negative half, of images of the size ``own``.
 
     Runs that begin with a picture have a default of its own for each negative size, that of the other half; refiners
@@ -35,16 +34,16 @@ def time_ids(pipe: Value, call: Value, own: Pair) -> tuple[list[float], list[flo
     return ids, time_ids_of(pipe, pooled, "negative_", negative_original, negative_crop, negative_target)
 
 
-def _pooled_channels(pipe: Value, call: Value) -> int:
+def _pooled_channels(pipe: Any, call: Any) -> int:
     """How many channels the pooled text has: that which is given, or what the second text encoder makes."""
     if call.pooled_prompt_embeds is not None:
         return int(call.pooled_prompt_embeds.shape[-1])
-    pipe.text_towers[-1].check()
-    return int(pipe.text_encoder_2.config["projection_dim"])
+    network, _ = pipe.text_towers[-1].both
+    return int(network.config["projection_dim"])
 
 
 def time_ids_of(
-    pipe: Value, pooled: int, prefix: str, original_size: Pair, crop: Pair, target: Pair | float
+    pipe: Any, pooled: int, prefix: str, original_size: Pair, crop: Pair, target: Pair | float
 ) -> list[float]:
     """The numbers that the denoiser is conditioned on, checked against the width of its layer for them.
 
