@@ -322,7 +322,7 @@ def test_the_scale_beside_a_float8_weight_is_multiplied_in_and_is_no_tensor_of_i
     assert rows.reshape((4,)).numpy().tolist() == [2, 2, 3, 3]
 
 
-def test_what_says_how_weights_are_quantised_is_heeded_or_refused(tmp_path):
+def test_what_says_how_weights_are_quantised_is_honoured_or_refused(tmp_path):
     def told(kind):
         return np.frombuffer(json.dumps({"format": kind}).encode(), np.uint8)
 

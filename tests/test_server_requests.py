@@ -50,7 +50,7 @@ class Blank:
         images = [Image.new("RGB", (8, 8)) for _ in ticket.job.seeds]
         return Drawn(ticket.job, images, 0.0, 0.0, 1)
 
-    def heed(self, ticket):
+    def stop_early(self, ticket):
         pass
 
     def close(self):

@@ -271,7 +271,7 @@ def _load_encoder(
 
 
 def tokens_of(engine: Engine, projection: Model, embeds: Array, images: int) -> Array:
-    """``embeds`` (rows, pictures, …) as tokens (rows · images, pictures · tokens, channels), each row so many times."""
+    """``embeds`` (rows, pictures, …) as tokens (rows · images, pictures · tokens, channels): each row repeated."""
     rows, pictures, *vectors = embeds.shape
     flat = engine.numpy(embeds).reshape(rows * pictures, *vectors)
     tokens = engine.numpy(engine.run(projection, flat))

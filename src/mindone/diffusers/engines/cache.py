@@ -138,8 +138,8 @@ def return_freed_memory() -> None:
 def limit_arenas() -> None:
     """Have the C library's allocator keep few heaps, unless ``MALLOC_ARENA_MAX`` says how many.
 
-    It makes one for each thread, and what threads that compile leave in theirs is in so many pieces that hardly a page
-    can be given back: some 1.5 MB more for every graph that was ever compiled.
+    It makes one for each thread, and what threads that compile leave in theirs lies in small pieces, so that hardly a
+    page can be given back: some 1.5 MB more for every graph that was ever compiled.
     """
     if _glibc is not None and "MALLOC_ARENA_MAX" not in os.environ:
         _glibc.mallopt(_M_ARENA_MAX, 2)

@@ -157,7 +157,7 @@ def check_drawing(pipe: Parts, images: int, generator: object, callback_tensors:
 
 
 def check_memory(pipe: Parts, images: int, height: int, width: int) -> None:
-    """The machine has the memory to decode so many images of that size, in the slices and tiles that are on.
+    """The machine has the memory to decode this number of images of that size, in the slices and tiles that are on.
 
     Raises:
         ValueError: it has not.

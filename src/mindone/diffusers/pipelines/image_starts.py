@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 class FromImage(Start):
     """SDEdit (Meng et al. 2022): a picture, with noise added as far as ``strength`` says.
 
-    One picture serves all images; of several, each serves every so many-th. Where ``denoising_start`` is given the
+    One picture serves all images; several take turns. Where ``denoising_start`` is given the
     picture is noisy already.
     """
 
@@ -96,7 +96,7 @@ def size_of(pipe: Pipeline, pixels: Floats) -> tuple[int, int]:
 
 
 def check_divides(name: str, given: int, images: int) -> None:
-    """As many pictures as images, or so many that each serves equally many of them."""
+    """Refuse a number of pictures that does not divide the number of images."""
     if images % given:
         raise ValueError(f"{name} holds {given} pictures, which cannot be shared out evenly among {images} images")
 

@@ -88,7 +88,7 @@ def initial_latents(run: Run, shape: tuple[int, ...], generator: Generators, lat
 
 
 def latents_shape(pipe: Pipeline, images: int, height: int, width: int) -> Shape:
-    """The shape of the latents of so many images of a size in pixels."""
+    """The shape of the latents of a number of images of a size in pixels."""
     factor = pipe.vae_scale_factor
     return images, pipe.vae.config["latent_channels"], height // factor, width // factor
 

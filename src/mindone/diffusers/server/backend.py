@@ -57,8 +57,8 @@ class Backend(Protocol):
             Lost: see there.
         """
 
-    def heed(self, ticket: Ticket) -> None:
-        """The ticket was cancelled or interrupted while it is drawn, which is to take effect within a step."""
+    def stop_early(self, ticket: Ticket) -> None:
+        """The ticket was cancelled or interrupted while it is drawn, so drawing it ends within a step."""
 
     def close(self) -> None:
         """Give back what it holds."""

@@ -74,8 +74,8 @@ class LocalBackend:
         seconds, models = time.monotonic() - began, len(list(self._pipelines))
         return Drawn(job, images, began - asked, seconds, models, warnings_of(pipe, job, pictures))
 
-    def heed(self, ticket: Ticket) -> None:
-        """The ticket is looked at after every step."""
+    def stop_early(self, ticket: Ticket) -> None:
+        """Nothing to do: drawing looks at the ticket after every step."""
 
     def close(self) -> None:
         """Nothing outlives the process."""

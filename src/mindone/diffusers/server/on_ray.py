@@ -130,7 +130,7 @@ class RayBackend:
                 if isinstance(event, Drawn):
                     return event
                 ticket.tell(event)
-                self.heed(ticket)
+                self.stop_early(ticket)
             raise self._serve.exceptions.RayServeException("it ended while it drew")
         except self._cluster.ray.exceptions.RayTaskError as error:
             raise error.cause from None
@@ -141,7 +141,7 @@ class RayBackend:
         finally:
             del self._in_hand[ticket]
 
-    def heed(self, ticket: Ticket) -> None:
+    def stop_early(self, ticket: Ticket) -> None:
         """See `Backend`."""
         remote = self._in_hand.get(ticket)
         if remote is not None and (ticket.is_cancelled or ticket.is_interrupted):
@@ -224,7 +224,7 @@ class RayBackend:
 
 
 def shares(cores: Sequence[int], count: int) -> list[int]:
-    """The cores of each of ``count`` replicas on nodes of so many cores, the greatest shares that there can be.
+    """The cores of each of ``count`` replicas on nodes with these numbers of cores, as great as they can be.
 
     Raises:
         ValueError: there are not as many cores.

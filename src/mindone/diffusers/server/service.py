@@ -115,7 +115,7 @@ class Service:
         if self.queue.remove(ticket.client, ticket):
             self._settle(ticket, Cancelled())
         else:
-            self.backend.heed(ticket)
+            self.backend.stop_early(ticket)
 
     def running_for(self, client: str) -> list[Ticket]:
         """What is being drawn for a client, the longest first."""
@@ -125,7 +125,7 @@ class Service:
         """Have what is being drawn for a client come out as it is."""
         for ticket in self.running_for(client):
             ticket.is_interrupted = True
-            self.backend.heed(ticket)
+            self.backend.stop_early(ticket)
 
     def drain(self) -> None:
         """Accept nothing more; all that has been accepted is drawn."""

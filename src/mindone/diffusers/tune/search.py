@@ -165,7 +165,7 @@ def halve(
     Args:
         known: what candidates come to on the first ``reached`` prompts.
         reached: that number.
-        redraw: what a candidate comes to on so many prompts.
+        redraw: what a candidate comes to on a number of prompts.
         rungs: numbers of prompts, and how many decibels below the front one may lie to get there.
         goes_on: whether there is time.
 
