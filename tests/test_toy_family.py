@@ -344,7 +344,8 @@ def test_its_denoiser_has_the_published_methods_of_every_denoiser():
     assert denoiser.is_cache_enabled and not load().transformer.is_cache_enabled
     denoiser.disable_cache()
     assert denoiser.caches == () and denoiser.active_adapters() == []
-    denoiser.enable_token_downsampling(2)
+    with pytest.raises(ValueError, match="ToyTransformer has no attention among pixels"):
+        denoiser.enable_token_downsampling(2)
     assert not hasattr(denoiser, "enable_freeu")
 
 

@@ -59,6 +59,11 @@ class TokenDownsampling:
             raise ValueError(f"factor must be a whole number of at least 1, got {factor!r}")
         places = self.network.self_attentions
         attending = list(places)
+        if factor > 1 and not attending:
+            raise ValueError(
+                f"{type(self.network).__name__} has no attention among pixels that could leave some out; go without "
+                "token downsampling"
+            )
         wanted = attending[:1] if levels is None else list(levels)
         for level in wanted:
             if level not in attending:
