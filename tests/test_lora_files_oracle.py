@@ -8,6 +8,8 @@ import pytest
 
 from checkpoints import UNETS
 from lora_cases import kohya, layers, networks, read_lora, stored
+from mindone.diffusers import UNet2DConditionModel as Ours
+from mindone.diffusers.adapters.lora import NetworkLora
 from mindone.diffusers.families.stable_diffusion.adapters import by_block
 
 pytestmark = pytest.mark.oracle
@@ -101,5 +103,8 @@ def test_block_weights_spread_as_the_reference_spreads_them(family, weights, mon
     stand_in = types.SimpleNamespace(named_modules=modules.items)
     peft_utils.set_weights_and_activate_adapters(stand_in, ["one"], [expanded])
 
-    ours = by_block(weights, networks(family)["unet"])
+    lora = NetworkLora(Ours(**UNETS[family]))
+    lora.loaded = {"one": dict.fromkeys(networks(family)["unet"])}
+    share = by_block(weights, networks(family)["unet"]) if isinstance(weights, dict) else weights
+    ours = lora._expanded({"one": share})["one"]
     assert {module: layer.scale for module, layer in modules.items()} == {m: ours[f"{m}.weight"] for m in modules}
