@@ -71,7 +71,7 @@ def test_a_lora_with_a_broken_tensor_is_read_or_refused(data):
         if broken is not None:
             tensors[data.draw(st.sampled_from([name, name + ".x", "lora_unet_" + "x" * 900 + ".alpha"]))] = broken
     try:
-        found = LoraFile(tensors).layers(networks("sd1"))
+        found = LoraFile(tensors, LORA).layers(networks("sd1"))
     except ValueError as error:
         return refused_in_a_line(error)
     for name, change in found["unet"].items():
@@ -89,7 +89,7 @@ def test_whatever_a_config_says_it_is_read_or_refused(tmp_path_factory, options,
     names = {"lora_down": "lora_A", "lora_up": "lora_B"}
     tensors = {f"unet.{QUERY}.{new}.weight": plain[f"{FLAT}.{old}.weight"] for old, new in names.items()}
     try:
-        LoraFile(stored(tensors), {METADATA: text}).layers(networks("sd1"))
+        LoraFile(stored(tensors), LORA, {METADATA: text}).layers(networks("sd1"))
     except ValueError as error:
         refused_in_a_line(error)
     path = tmp_path_factory.mktemp("peft") / "adapter_config.json"
@@ -111,8 +111,9 @@ def test_an_ip_adapter_with_a_broken_tensor_is_read_or_refused(kind, data):
         if broken is not None:
             tensors[data.draw(st.sampled_from([name, name + ".x", "image_proj.layers.99.0.to_kv.weight"]))] = broken
     try:
-        read = read_ip_adapter(tensors, networks("sd1")["unet"], text_attentions(networks("sd1")["unet"]))
-        UNET.put_on.of(NetworkIPAdapters).load([read])
+        attentions = text_attentions(networks("sd1")["unet"])
+        read = read_ip_adapter(tensors, networks("sd1")["unet"], attentions)
+        UNET.put_on.of(NetworkIPAdapters).load([read], attentions)
     except ValueError as error:
         assert "\n" not in str(error)
         assert not UNET.put_on.of(NetworkIPAdapters).loaded

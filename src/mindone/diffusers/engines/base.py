@@ -135,9 +135,6 @@ class Tapped(Protocol):
     ) -> Array:
         """What ``method`` returns with ``values`` in the place of the replaced taps, and then what it read."""
 
-    def connect(self, replaced: Sequence[Array], read: Sequence[Array]) -> None:
-        """Have the taps take their values from parameters and write them into others, as compiled graphs need it."""
-
 
 class Network(Protocol):
     """What an engine needs of a network (`models.base.Model`)."""

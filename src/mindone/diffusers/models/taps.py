@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mindspore import nn, ops
+from mindspore import nn
 
 from ..engines.base import Array, Taps
 from .wrapping import Wrapper
@@ -69,38 +69,28 @@ class TappedNetwork:
             cell.value = None  # or it would be in memory until the next call
         return (result, *read) if read else result
 
-    def connect(self, replaced: Sequence[Array], read: Sequence[Array]) -> None:
-        """See `engines.base.Tapped`."""
-        for cell, parameter in zip((*self._replaced, *self._read), (*replaced, *read), strict=True):
-            cell.parameter = parameter
-
 
 class _Read(Wrapper):
-    """A layer that leaves its first input in ``value``, or, compiled by MindSpore, in ``parameter``."""
+    """A layer that leaves its first input in ``value``."""
 
     def __init__(self, inner: nn.Cell):
         super().__init__(inner)
         self.value: Array = None
-        self.parameter: Array = None
 
     def construct(self, x: Array, *others: Array) -> Array:
-        if self.parameter is None:
-            self.value = x
-        else:
-            ops.assign(self.parameter, x)
+        self.value = x
         return self.inner(x, *others)
 
 
 class _Replaced(Wrapper):
-    """A layer whose first input is ``value``, or, compiled by MindSpore, ``parameter``."""
+    """A layer whose first input is ``value``."""
 
     def __init__(self, inner: nn.Cell):
         super().__init__(inner)
         self.value: Array = None
-        self.parameter: Array = None
 
     def construct(self, x: Array, *others: Array) -> Array:
-        return self.inner(self.value if self.parameter is None else self.parameter, *others)
+        return self.inner(self.value, *others)
 
 
 class _LeftOut(Wrapper):

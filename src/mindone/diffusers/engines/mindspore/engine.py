@@ -47,8 +47,7 @@ class MindSporeEngine:
         key = (self.name, method, signature, taps)
         function = getattr(network, method)
         if taps is not None:
-            make = _TappedGraph if is_graph else _TappedCall
-            tapped = network.graphs.get(key, lambda: make(network, method, taps))
+            tapped = network.graphs.get(key, lambda: _TappedCall(network, method, taps))
             function = functools.partial(tapped, given)
         elif is_graph:
             function = network.graphs.get(key, lambda: _compiled(network, method))
@@ -82,44 +81,14 @@ def prepare(network: Network) -> None:
 
 
 class _TappedCall:
-    """A method of a network with taps, run eagerly."""
+    """A method of a network with taps. It runs eagerly, in Graph mode too: a graph hands over nothing from inside."""
 
     def __init__(self, network: Network, method: str, taps: Taps):
         self.method, self.taps, self.tapped = method, taps, network.tapped(taps)
 
     def __call__(self, values: Sequence[Array], *inputs: Input, **options: Input) -> Array:
-        return self.tapped(self.method, values, inputs, options)
-
-
-class _TappedGraph(_TappedCall):
-    """The same, compiled: what goes in and out at the taps are parameters of the graph.
-
-    Their shapes have to be known before it is compiled, so the first call runs the method eagerly as well.
-    """
-
-    def __init__(self, network: Network, method: str, taps: Taps):
-        super().__init__(network, method, taps)
-        self.network = network
-        self._graph: Callable[..., Array] | None = None
-        self._replaced: list[ms.Parameter] = []
-        self._read: list[ms.Parameter] = []
-
-    def __call__(self, values: Sequence[Array], *inputs: Input, **options: Input) -> Array:
-        if self._graph is None:
-            read: Sequence[Array] = ()
-            if self.taps.read:
-                with eagerly():
-                    read = super().__call__(values, *inputs, **options)[-len(self.taps.read) :]
-            self._replaced = [ms.Parameter(value.copy(), name=f"replaced.{i}") for i, value in enumerate(values)]
-            self._read = [ms.Parameter(value.copy(), name=f"read.{i}") for i, value in enumerate(read)]
-            self.tapped.connect(self._replaced, self._read)
-            _name_parameters(self.network)
-            self._graph = ms.jit(getattr(self.tapped.network, self.method))
-        for parameter, value in zip(self._replaced, values):
-            parameter.set_data(value)
-        result = self._graph(*inputs, **options)
-        read = tuple(ms.Tensor(parameter).copy() for parameter in self._read)  # the next call writes over them
-        return (result, *read) if read else result
+        with eagerly():
+            return self.tapped(self.method, values, inputs, options)
 
 
 def _compiled(network: Network, method: str) -> Callable[..., Array]:
