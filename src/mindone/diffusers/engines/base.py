@@ -126,10 +126,6 @@ class Tapped(Protocol):
     So one thread uses it at a time.
     """
 
-    @property
-    def network(self) -> Any:
-        """What has the methods."""
-
     def __call__(
         self, method: str, values: Sequence[Array], inputs: Sequence[Array], options: Mapping[str, Any]
     ) -> Array:

@@ -1,6 +1,5 @@
 """The MindSpore engine: a network runs eagerly or, in Graph mode, as a graph that MindSpore compiles."""
 
-import functools
 from collections.abc import Callable, Sequence
 
 import mindspore as ms
@@ -42,18 +41,18 @@ class MindSporeEngine:
         arguments = [as_input(x) for x in inputs]
         named = {name: as_input(options[name]) for name in sorted(options) if options[name] is not None}
         given = [as_input(value) for value in values]
-        is_graph = ms.get_context("mode") == ms.GRAPH_MODE
-        signature = tuple(_signature(x) for x in (*arguments, *named.items(), *given)) if is_graph else None
-        key = (self.name, method, signature, taps)
         function = getattr(network, method)
         if taps is not None:
-            tapped = network.graphs.get(key, lambda: _TappedCall(network, method, taps))
-            function = functools.partial(tapped, given)
-        elif is_graph:
+            tapped = network.graphs.get((self.name, taps), lambda: network.tapped(taps))
+        elif ms.get_context("mode") == ms.GRAPH_MODE:
+            key = (self.name, method, tuple(_signature(x) for x in (*arguments, *named.items())))
             function = network.graphs.get(key, lambda: _compiled(network, method))
         with executing():
             prepare(network)
-            return function(*arguments, **named)
+            if taps is None:
+                return function(*arguments, **named)
+            with eagerly():  # in Graph mode too: a compiled graph hands over nothing from inside
+                return tapped(method, given, arguments, named)
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
         """Nothing: networks run one at a time, and so do their compilations."""
@@ -80,27 +79,12 @@ def prepare(network: Network) -> None:
     network.release_weights()
 
 
-class _TappedCall:
-    """A method of a network with taps. It runs eagerly, in Graph mode too: a graph hands over nothing from inside."""
-
-    def __init__(self, network: Network, method: str, taps: Taps):
-        self.method, self.taps, self.tapped = method, taps, network.tapped(taps)
-
-    def __call__(self, values: Sequence[Array], *inputs: Input, **options: Input) -> Array:
-        with eagerly():
-            return self.tapped(self.method, values, inputs, options)
-
-
 def _compiled(network: Network, method: str) -> Callable[..., Array]:
-    _name_parameters(network)
-    compiled: Callable[..., Array] = ms.jit(getattr(network, method))
-    return compiled
-
-
-def _name_parameters(network: Network) -> None:
     # The compiler wants every parameter to have a name of its own; those of cells appended to lists need not have.
     for name, parameter in network.parameters_and_names():
         parameter.name = name
+    compiled: Callable[..., Array] = ms.jit(getattr(network, method))
+    return compiled
 
 
 def as_input(x: Input) -> Input:
