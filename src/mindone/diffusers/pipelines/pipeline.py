@@ -17,10 +17,10 @@ from ..adapters.ip_adapter import NetworkIPAdapters
 from ..adapters.loras import Loras
 from ..adapters.words import Words
 from ..engines import Engine
+from ..families.clip_texts import TextTower
 from ..families.components import Autoencoder, Denoiser
 from ..families.family import Family
 from ..families.registry import load
-from ..families.stable_diffusion.prompts import TextTower
 from ..loading.config import Config
 from ..loading.tokenizer import CLIPTokenizer
 from ..models.base import Model

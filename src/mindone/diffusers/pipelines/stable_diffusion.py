@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from ..engines import Array
+from ..families.clip_texts import TextTower, encode_text
 from ..families.components import FunctionOrNetwork, TextEncoder, Tokenizer
 from ..families.stable_diffusion.family import LATENT_CONSISTENCY, STABLE_DIFFUSION
-from ..families.stable_diffusion.prompts import TextTower, as_list, encode_text, repeat_each
 from ..families.stable_diffusion.unet import UNet2DConditionModel
+from ..families.texts import as_list, repeat_each
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils import logging

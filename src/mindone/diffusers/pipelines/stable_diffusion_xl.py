@@ -6,11 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from ..engines import Array
+from ..families.clip_texts import TextTower, encode_text
 from ..families.components import TextEncoder, Tokenizer
-from ..families.stable_diffusion.prompts import TextTower, as_list, encode_text, repeat_each
 from ..families.stable_diffusion.unet import UNet2DConditionModel
 from ..families.stable_diffusion_xl.family import STABLE_DIFFUSION_XL
 from ..families.stable_diffusion_xl.prompts import time_ids
+from ..families.texts import as_list, repeat_each
 from ..lazy import look_up
 from ..published_paths import exported
 from . import checks

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, Engine
-from ..families.stable_diffusion.prompts import TextTower, as_list, run_tower
+from ..families.clip_texts import TextTower, run_tower
+from ..families.texts import as_list
 from ..pipelines import checks
 from ..pipelines.pipeline import Pipeline
 from .pieces import Piece, pieces_of

@@ -7,7 +7,7 @@ follows the comma begins the next piece; BREAK ends a piece early. A word of sev
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..families.stable_diffusion.prompts import TextTower
+from ..families.clip_texts import TextTower
 from .syntax import parse_prompt
 
 MOST = 40

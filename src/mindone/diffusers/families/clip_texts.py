@@ -6,19 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engines import Array, Engine
-from ...utils import logging
-from ..components import TextEncoder, Tokenizer
-
-logger = logging.get_logger(__name__)
-
-_LONGEST_SHOWN = 300
-"""Characters of a lost text that a warning shows."""
-
-
-def as_list(text: str | list[str] | None, count: int) -> list[str]:
-    """One text for each of ``count`` prompts: a single one serves all, None is the empty text."""
-    return list(text) if isinstance(text, list) else [text or ""] * count
+from ..engines import Array, Engine
+from .components import TextEncoder, Tokenizer
+from .texts import lost_part, warn_of
 
 
 class TextTower(NamedTuple):
@@ -60,12 +50,7 @@ class TextTower(NamedTuple):
 
     def lost(self, ids: Sequence[int]) -> str | None:
         """A sentence that names the part of a text that is cut, where one is."""
-        if len(ids) <= self.length - 2:
-            return None
-        text = self.both[1].decode(ids[self.length - 2 :])
-        shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-        reads = f"the {self.length} tokens that this model's text encoder reads"
-        return f"The prompt is longer than {reads}; this part is ignored: {shown}"
+        return lost_part(self.both[1], ids, self.length - 2, self.length)
 
 
 def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -88,9 +73,7 @@ def encode_text(engine: Engine, tower: TextTower, texts: list[str], clip_skip: i
     Texts beyond the encoder's length (77 tokens) are cut off, with a warning that names the part that is lost.
     """
     rows = [tower.ids(text) for text in texts]
-    for warning in dict.fromkeys(map(tower.lost, rows)):
-        if warning is not None:
-            logger.warning(warning)
+    warn_of(map(tower.lost, rows))
     return run_tower(engine, tower, np.array([tower.framed(row) for row in rows], np.int64), clip_skip)
 
 
@@ -115,10 +98,3 @@ def run_tower(
     skip, norm = tower.skip + clip_skip, tower.apply_final_norm
     hidden, pooled, *_ = engine.run(network, ids, skip=skip, apply_final_norm=norm, pool_at=pool_at)
     return hidden, pooled
-
-
-def repeat_each(engine: Engine, x: Array, times: int) -> Array:
-    """Rows ``a, b`` of ``x`` as ``a, a, b, b`` (for two times)."""
-    if times == 1:
-        return x
-    return engine.concat([x[row : row + 1] for row in range(x.shape[0]) for _ in range(times)])
