@@ -44,6 +44,10 @@ def joined(first, second):
     return F.concat([first, second], 1)
 
 
+def placed(x, height, width, span):
+    return F.add(x, F.grid_embedding(height, width, x.shape[2], span))
+
+
 def plus_one(weight):
     return F.affine(weight, 1.0, 1.0)
 
@@ -96,6 +100,7 @@ CASES = {
         (_tokens, np.arange(100, 109, dtype=np.float32)[:, None]),
         constants={"heads": 3, "sizes": (8,), "theta": 10000.0, "interleaved": False},
     ),
+    "placed": Case(placed, (_draw(2, 15, 24),), constants={"height": 3, "width": 5, "span": 4.0}),
     "conv2d_depthwise": Case(F.conv2d, (_image,), (_draw(12, 1, 3, 3), _draw(12)), {"padding": 1, "groups": 12}),
     "conv2d_grouped": Case(F.conv2d, (_image,), (_draw(18, 2, 1, 1),), {"groups": 6}),
     "conv2d_grouped_with_stride": Case(

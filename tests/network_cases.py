@@ -11,6 +11,7 @@ from mindone.diffusers import (
     AutoencoderTiny,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    SanaTransformer2DModel,
     StableDiffusionSafetyChecker,
     UNet2DConditionModel,
 )
@@ -47,6 +48,31 @@ def _text(cls: type, kind: str, batch: int = 2) -> Case:
     return Case(cls, {**checkpoints.TEXTS[kind], "vocab_size": 521}, {"input_ids": ids[:batch]})
 
 
+SANA = {
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_attention_heads": 4,
+    "attention_head_dim": 8,
+    "num_layers": 2,
+    "num_cross_attention_heads": 2,
+    "cross_attention_head_dim": 24,
+    "cross_attention_dim": 32,
+    "caption_channels": 12,
+    "sample_size": 8,
+}
+SPRINT = {**SANA, "qk_norm": "rms_norm_across_heads", "guidance_embeds": True}
+
+
+def _sana(config: dict[str, Any], height: int, width: int, **more: np.ndarray) -> Case:
+    inputs = {
+        "hidden_states": _draw(1, 2, 4, height, width),
+        "timestep": np.array([981.0, 1.0], np.float32),
+        "encoder_hidden_states": _draw(2, 2, 7, 12),
+        **more,
+    }
+    return Case(SanaTransformer2DModel, config, inputs)
+
+
 _sizes = np.array([[1024, 1024, 0, 0, 512, 1024], [512, 768, 64, 0, 512, 768]], np.float32)
 _latents, _image = _draw(4, 2, 4, 8, 8), np.tanh(_draw(5, 1, 3, 64, 72))
 
@@ -59,6 +85,13 @@ CASES = {
     "unet_bk_sdm": _unet("bk_sdm"),
     "unet_lcm": _unet("lcm", timestep_cond=_draw(7, 2, 32)),
     "unet_inpainting": _unet("inpainting"),
+    "sana": _sana(SANA, 6, 10, encoder_attention_mask=(np.arange(7) < [[3], [7]]).astype(np.float32)),
+    "sana_sprint": _sana(SPRINT, 8, 8, guidance=np.array([0.45, 0.2], np.float32)),
+    "sana_positions": _sana(
+        {**SANA, "interpolation_scale": 2.0, "patch_size": 2, "norm_elementwise_affine": True, "attention_bias": True},
+        12,
+        16,
+    ),
     "text_clip": _text(CLIPTextModel, "clip"),
     "text_openclip": _text(CLIPTextModel, "openclip"),
     "text_projection": _text(CLIPTextModelWithProjection, "projection"),

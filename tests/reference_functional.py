@@ -1,7 +1,7 @@
 """The operations of `functional_cases` in PyTorch and diffusers, by name."""
 
 import torch
-from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
+from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed, get_2d_sincos_pos_embed
 from diffusers.models.normalization import RMSNorm
 from torch import nn
 from transformers.models.gemma2.modeling_gemma2 import apply_rotary_pos_emb
@@ -87,6 +87,13 @@ def rotated(x, positions, heads, sizes, theta, interleaved):
         angles = torch.cat([angles, angles], -1)[None]
         y, _ = apply_rotary_pos_emb(x, x, angles.cos().to(x.dtype), angles.sin().to(x.dtype))
     return y.transpose(1, 2).flatten(2)
+
+
+def placed(x, height, width, span):
+    table = get_2d_sincos_pos_embed(
+        x.shape[2], (height, width), base_size=8, interpolation_scale=8 / span, output_type="pt"
+    )
+    return x + table.float()
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, groups=1):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, SanaTransformer2DModel, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -17,6 +17,7 @@ REFERENCES = {
         AutoencoderTiny,
         CLIPTextModel,
         CLIPTextModelWithProjection,
+        SanaTransformer2DModel,
         StableDiffusionSafetyChecker,
         UNet2DConditionModel,
     )
@@ -36,6 +37,8 @@ def run(case: Case, network) -> list[np.ndarray]:
     if name == "UNet2DConditionModel":
         added = {key: x.pop(key) for key in ("text_embeds", "time_ids") if key in x}
         outputs = [network(**x, added_cond_kwargs=added or None).sample]
+    elif name == "SanaTransformer2DModel":
+        outputs = [network(**x).sample]
     elif name.startswith("CLIPText"):
         result = network(x["input_ids"].long())
         outputs = [result.last_hidden_state, result.text_embeds if "Projection" in name else result.pooler_output]

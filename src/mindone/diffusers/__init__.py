@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .acceleration.int8.config import Int8Config as Int8Config
     from .acceleration.spectrum import SpectrumConfig as SpectrumConfig
     from .acceleration.taylorseer import TaylorSeerCacheConfig as TaylorSeerCacheConfig
+    from .families.sana.transformer import SanaTransformer2DModel as SanaTransformer2DModel
     from .families.stable_diffusion.controlnet import ControlNetModel as ControlNetModel
     from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
@@ -108,6 +109,7 @@ _HOME = {
     "Int8Config": "acceleration.int8.config",
     "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",
     "MultiControlNetModel": "families.stable_diffusion.multi_controlnet",
+    "SanaTransformer2DModel": "families.sana.transformer",
     "SpectrumConfig": "acceleration.spectrum",
     "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion",
     "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion",

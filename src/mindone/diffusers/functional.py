@@ -186,6 +186,15 @@ def timestep_embedding(
     return operations.ops.timestep_embedding(values, channels, flip_sin_to_cos, downscale_freq_shift, max_period)
 
 
+def grid_embedding(height: int, width: int, channels: int, span: float) -> Array:
+    """Sinusoids of the places in a grid, row by row: (1, height · width, channels), in float32 or better.
+
+    The first half of the channels is of the column, the second of the row, each first sines, then cosines
+    (Dosovitskiy et al. 2020, appendix D.4; PixArt). Rows and columns are spread evenly from 0 to before ``span``.
+    """
+    return operations.ops.grid_embedding(height, width, channels, span)
+
+
 # ---- element by element ----------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from .schedulers.registry import LIBRARY
 
 _CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
+_SANA = {"SanaTransformer2DModel": "families.sana.transformer"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
 _UNET = {"UNet2DConditionModel": "pipelines.published_unet", "UNet2DConditionOutput": "models.outputs"}
@@ -62,8 +63,9 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "models.controlnet": _CONTROLNET,
     "models.controlnets.controlnet": _CONTROLNET,
     "models.controlnets.multicontrolnet": _MULTI_CONTROLNET,
-    "models.modeling_outputs": {"AutoencoderKLOutput": "models.outputs"},
+    "models.modeling_outputs": dict.fromkeys(("AutoencoderKLOutput", "Transformer2DModelOutput"), "models.outputs"),
     "models.modeling_utils": {"ModelMixin": "families.networks:Model"},
+    "models.transformers.sana_transformer": _SANA,
     "models.unet_2d_condition": _UNET,
     "models.unets.unet_2d_condition": _UNET,
     "pipelines.auto_pipeline": dict.fromkeys(

@@ -32,6 +32,20 @@ def rotary_frequencies(sizes: Sequence[int], theta: float) -> NDArray[np.float64
     return frequencies
 
 
+def grid_waves(height: int, width: int, channels: int, span: float) -> NDArray[np.float32]:
+    """Sines, then cosines, of the column and then of the row of each place in a grid: (1, height · width, channels).
+
+    Places are in float32, as the reference has them, and angles in float64.
+    """
+    frequencies = 10000.0 ** (-np.arange(channels // 4) / (channels // 4))
+    rows, columns = (np.arange(n, dtype=np.float32) * np.float32(span / n) for n in (height, width))
+    parts = []
+    for places in (np.tile(columns, height), np.repeat(rows, width)):
+        angles = places.astype(np.float64)[:, None] * frequencies
+        parts += [np.sin(angles), np.cos(angles)]
+    return np.asarray(np.concatenate(parts, axis=1)[None], np.float32)
+
+
 def lowest_waves(height: int, width: int) -> NDArray[np.float32]:
     """What spans the real part of the Fourier coefficients -1 and 0 of rows and columns: (7, height · width)."""
     y, x = np.mgrid[:height, :width].reshape(2, -1)

@@ -63,18 +63,25 @@ class Linear(nn.Cell):
 
 
 class Conv2d(nn.Cell):
-    """A square convolution on (batch, in_channels, height, width); ``padding`` as in `functional.conv2d`."""
+    """A square convolution on (batch, in_channels, height, width); the arguments are those of `functional.conv2d`."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, size: int, stride: int = 1, padding: Padding = 0, bias: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        stride: int = 1,
+        padding: Padding = 0,
+        bias: bool = True,
+        groups: int = 1,
     ):
         super().__init__()
-        self.stride, self.padding = stride, padding
-        self.weight = parameter(out_channels, in_channels, size, size)
+        self.stride, self.padding, self.groups = stride, padding, groups
+        self.weight = parameter(out_channels, in_channels // groups, size, size)
         self.bias = parameter(out_channels) if bias else None
 
     def construct(self, x: Array) -> Array:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
 
 
 class GroupNorm(nn.Cell):
@@ -133,6 +140,22 @@ ACTIVATIONS = {
     "quick_gelu": F.quick_gelu,
     "relu": F.relu,
 }
+
+
+class TimestepEmbedding(nn.Cell):
+    """A two-layer perceptron on sinusoids, with room for a condition that is added first."""
+
+    def __init__(self, in_channels: int, channels: int, act: str, cond_channels: int | None = None):
+        super().__init__()
+        self.linear_1 = Linear(in_channels, channels)
+        self.cond_proj = Linear(cond_channels, in_channels, bias=False) if cond_channels else None
+        self.act = Activation(act)
+        self.linear_2 = Linear(channels, channels)
+
+    def construct(self, x: Array, condition: Array = None) -> Array:
+        if self.cond_proj is not None and condition is not None:
+            x = x + self.cond_proj(condition)
+        return self.linear_2(self.act(self.linear_1(x)))
 
 
 class Attention(nn.Cell):

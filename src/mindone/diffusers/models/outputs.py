@@ -20,6 +20,14 @@ class UNet2DConditionOutput(BaseOutput):
 
 
 @dataclass(eq=False)
+class Transformer2DModelOutput(BaseOutput):
+    """What a denoiser that is a transformer predicts."""
+
+    sample: Array
+    """(batch, out_channels, height, width)."""
+
+
+@dataclass(eq=False)
 class DecoderOutput(BaseOutput):
     """What an autoencoder decodes."""
 

@@ -20,7 +20,7 @@ import numpy as np
 from mindspore import ops
 
 from ..base import Array, FlashAttention
-from ..frequencies import lowest_waves, rotary_frequencies, timestep_frequencies
+from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
 from . import attention as _attention
 from . import convolution, device
 from . import slices as _slices
@@ -153,6 +153,11 @@ def rotary_table(positions: Array, sizes: tuple[int, ...], theta: float) -> tupl
 @constant
 def _rotary_frequencies(sizes: tuple[int, ...], theta: float) -> ms.Tensor:
     return ms.Tensor(rotary_frequencies(sizes, theta).astype(np.float32))
+
+
+@constant
+def grid_embedding(height: int, width: int, channels: int, span: float) -> ms.Tensor:
+    return ms.Tensor(grid_waves(height, width, channels, span))
 
 
 # ---- element by element ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from openvino import opset15 as ov_ops
 
 from ...utils.machine import multiplies_bytes_exactly
 from ..base import Array, FlashAttention
-from ..frequencies import lowest_waves, rotary_frequencies, timestep_frequencies
+from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
 from ..rounding import round_to_int8
 from . import group_norms, winograd
 from .constants import Node
@@ -186,6 +186,9 @@ class Operators(Recorder):
             return np.asarray(np.concatenate([*parts, *padding], axis=-1), np.float32)
 
         return self.host_input(values, [*values.shape, channels], embed)
+
+    def grid_embedding(self, height: int, width: int, channels: int, span: float) -> Node:
+        return ov_ops.constant(grid_waves(height, width, channels, span))
 
     # ---- element by element ------------------------------------------------------------------------------------------
 

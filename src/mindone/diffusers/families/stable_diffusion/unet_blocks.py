@@ -8,7 +8,7 @@ from mindspore import nn
 
 from ... import functional as F
 from ...engines import Array
-from ...models.layers import Activation, Attention, Conv2d, GroupNorm, LayerNorm, Linear, ResnetBlock
+from ...models.layers import Attention, Conv2d, GroupNorm, LayerNorm, Linear, ResnetBlock
 
 
 class BlockFields(Protocol):
@@ -24,22 +24,6 @@ class BlockFields(Protocol):
     def cross_attention_dim(self) -> int: ...
     @property
     def use_linear_projection(self) -> bool: ...
-
-
-class TimestepEmbedding(nn.Cell):
-    """A two-layer perceptron on sinusoids, with room for a condition that is added first."""
-
-    def __init__(self, in_channels: int, channels: int, act: str, cond_channels: int | None = None):
-        super().__init__()
-        self.linear_1 = Linear(in_channels, channels)
-        self.cond_proj = Linear(cond_channels, in_channels, bias=False) if cond_channels else None
-        self.act = Activation(act)
-        self.linear_2 = Linear(channels, channels)
-
-    def construct(self, x: Array, condition: Array = None) -> Array:
-        if self.cond_proj is not None and condition is not None:
-            x = x + self.cond_proj(condition)
-        return self.linear_2(self.act(self.linear_1(x)))
 
 
 class Block(nn.Cell):

@@ -7,9 +7,9 @@ from mindspore import nn
 
 from ... import functional as F
 from ...engines import Array
-from ...models.layers import Conv2d, Downsample
+from ...models.layers import Conv2d, Downsample, TimestepEmbedding
 from ..networks import Model
-from .unet_blocks import DownBlock, MidBlock, TimestepEmbedding, per_stage
+from .unet_blocks import DownBlock, MidBlock, per_stage
 from .unet_fields import UNetEncoderFields
 
 

@@ -1,0 +1,321 @@
+"""The transformer that predicts a flow's velocity: Sana (Xie et al. 2024, arXiv 2410.10629, §2.2) and its successors.
+
+SANA 1.5 (Xie et al. 2025, arXiv 2501.18427) normalises queries and keys; SANA-Sprint (Chen et al. 2025, arXiv
+2503.09641) is told the guidance scale as well.
+"""
+
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from ... import functional as F
+from ...engines import Array, FlashAttention
+from ...models.layers import Conv2d, LayerNorm, Linear, TimestepEmbedding, parameter
+from ...models.outputs import Transformer2DModelOutput
+from ..networks import Model
+from .transformer_fields import SanaTransformerFields
+
+SINUSOIDS = 256
+"""The channels that a timestep and a guidance scale become."""
+HIDDEN = -10000.0
+"""What is added to the scores of padding."""
+QK_EPS = CAPTION_EPS = 1e-5
+"""Of the norms of queries and keys, and of the text's."""
+FINAL_EPS = 1e-6
+
+
+class SanaTransformer2DModel(Model):
+    """Predicts the velocity of latents from the timestep and the text; see `construct`."""
+
+    Fields = SanaTransformerFields
+
+    def __init__(self, **config: Any):
+        super().__init__(config)
+        c: SanaTransformerFields = self.fields
+        outs = c.out_channels or c.in_channels
+        self.patch_embed = PatchEmbed(c)
+        self.time_embed = (GuidedTimeEmbedding if c.guidance_embeds else TimeEmbedding)(c.width)
+        self.caption_projection = CaptionProjection(c.caption_channels, c.width)
+        self.caption_norm = RMSNorm(c.width, CAPTION_EPS)
+        self.transformer_blocks = nn.CellList([SanaBlock(c) for _ in range(c.num_layers)])
+        self.scale_shift_table = parameter(2, c.width)
+        self.proj_out = Linear(c.width, c.patch_size**2 * outs)
+
+    def construct(
+        self,
+        hidden_states: Array,
+        timestep: Array,
+        encoder_hidden_states: Array,
+        encoder_attention_mask: Array = None,
+        guidance: Array = None,
+    ) -> Array:
+        """Predict the velocity of latents.
+
+        Args:
+            hidden_states: latents (batch, in_channels, height, width), or for guidance (batch / 2, …): the latents that
+                both halves of the text share, with which nothing is computed twice until the first look at the text.
+            timestep: (batch,) or (1,); from 0 to 1,000, or to 1 for a network of SANA-Sprint.
+            encoder_hidden_states: the text, (batch, tokens, caption_channels).
+            encoder_attention_mask: 1 for words and 0 for padding, (batch, tokens); None where all are words.
+            guidance: the guidance scale times ``guidance_embeds_scale``, (batch,) or (1,), for a network with
+                ``guidance_embeds`` and no other.
+
+        Returns:
+            (batch, out_channels, height, width).
+        """
+        height, width = self._patches(hidden_states)
+        modulation, time = self.time_embed(timestep, guidance)
+        text = self.caption_norm(self.caption_projection(encoder_hidden_states))
+        hidden = None
+        if encoder_attention_mask is not None:
+            rows, tokens = encoder_attention_mask.shape
+            hidden = F.reshape(F.affine(encoder_attention_mask, -HIDDEN, HIDDEN), (rows, 1, 1, tokens))
+        x = self.patch_embed(hidden_states)
+        for block in self.transformer_blocks:
+            x = block(x, modulation, text, hidden, (height, width))
+        shift, scale = [F.add(_row(self.scale_shift_table, i), time) for i in range(2)]
+        y = self.proj_out(F.modulate(F.layer_norm(x, eps=FINAL_EPS), scale, shift))
+        return self._unpatched(y, height, width)
+
+    def _patches(self, latents: Array) -> tuple[int, int]:
+        """How many rows and columns of tokens the latents are."""
+        side, (height, width) = self.fields.patch_size, latents.shape[2:]
+        if height % side or width % side:
+            raise ValueError(f"latents must have sides that patch_size {side} divides, got {height} and {width}")
+        return height // side, width // side
+
+    def _unpatched(self, y: Array, height: int, width: int) -> Array:
+        """Tokens (batch, height · width, patch² · channels) as latents."""
+        side = self.fields.patch_size
+        y = F.reshape(y, (y.shape[0], height, width, side, side, -1))
+        y = F.transpose(y, (0, 5, 1, 3, 2, 4))
+        return F.reshape(y, (y.shape[0], -1, height * side, width * side))
+
+    def __call__(  # type: ignore[override]
+        self,
+        hidden_states: Array,
+        encoder_hidden_states: Array,
+        timestep: Array | float,
+        guidance: Array | float | None = None,
+        encoder_attention_mask: Array = None,
+        attention_mask: None = None,
+        attention_kwargs: None = None,
+        controlnet_block_samples: None = None,
+        return_dict: bool = True,
+    ) -> Transformer2DModelOutput | tuple[Array]:
+        """Predict a velocity: tensors with MindSpore's kernels, NumPy arrays with this machine's engine.
+
+        Args:
+            hidden_states, encoder_hidden_states, encoder_attention_mask: as in `construct`.
+            timestep, guidance: one number for all images, or (batch,).
+            attention_mask, attention_kwargs, controlnet_block_samples: must be None.
+            return_dict: false for a plain tuple.
+
+        Raises:
+            ValueError: an argument that must be None is not.
+        """
+        unused = {
+            "attention_mask": attention_mask,
+            "attention_kwargs": attention_kwargs,
+            "controlnet_block_samples": controlnet_block_samples,
+        }
+        for name, value in unused.items():
+            if value is not None:
+                raise ValueError(f"{name} must be None: SanaTransformer2DModel has no use for it here")
+        as_array = self._engine_for(hidden_states).asarray
+        options = {
+            "guidance": None if guidance is None else as_array(_numbers(guidance)),
+            "encoder_attention_mask": None if encoder_attention_mask is None else as_array(encoder_attention_mask),
+        }
+        prediction = super().__call__(
+            hidden_states,
+            as_array(_numbers(timestep)),
+            encoder_hidden_states,
+            **{name: value for name, value in options.items() if value is not None},
+        )
+        return Transformer2DModelOutput(prediction) if return_dict else (prediction,)
+
+
+class PatchEmbed(nn.Cell):
+    """Latents (batch, channels, height, width) as tokens (batch, tokens, width), row by row."""
+
+    def __init__(self, c: SanaTransformerFields):
+        super().__init__()
+        self.proj = Conv2d(c.in_channels, c.width, c.patch_size, stride=c.patch_size)
+        self.base = c.sample_size // c.patch_size
+        self.interpolation_scale = c.interpolation_scale
+
+    def construct(self, latents: Array) -> Array:
+        y = self.proj(latents)
+        rows, channels, height, width = y.shape
+        x = F.transpose(F.reshape(y, (rows, channels, height * width)), (0, 2, 1))
+        if self.interpolation_scale is None:
+            return x
+        # Positions run as far as those of the size that the network was trained on, however many tokens there are.
+        span = self.base / self.interpolation_scale
+        return F.add(x, F.grid_embedding(height, width, channels, span))
+
+
+class TimeEmbedding(nn.Cell):
+    """The timestep as what modulates all blocks and the end: AdaLN-single (Chen et al. 2023, arXiv 2310.00426, §2.3)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.emb = Timestep(width)
+        self.linear = Linear(width, 6 * width)
+
+    def construct(self, timestep: Array, guidance: Array = None) -> tuple[tuple[Array, ...], Array]:
+        """Six of (rows, 1, width): shift, scale and gate of attention, then of the convolutions; and the embedding."""
+        if guidance is not None:
+            raise ValueError("guidance must be None for a network whose config has guidance_embeds false")
+        return _modulation(self.linear, self.emb(timestep))
+
+
+class Timestep(nn.Cell):
+    """The part of `TimeEmbedding` that checkpoints have a name for."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.timestep_embedder = TimestepEmbedding(SINUSOIDS, width, "silu")
+
+    def construct(self, timestep: Array) -> Array:
+        return self.timestep_embedder(F.timestep_embedding(timestep, SINUSOIDS, True, 0.0))
+
+
+class GuidedTimeEmbedding(nn.Cell):
+    """The same of the timestep and the guidance scale (SANA-Sprint, §3.3)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.timestep_embedder = TimestepEmbedding(SINUSOIDS, width, "silu")
+        self.guidance_embedder = TimestepEmbedding(SINUSOIDS, width, "silu")
+        self.linear = Linear(width, 6 * width)
+
+    def construct(self, timestep: Array, guidance: Array = None) -> tuple[tuple[Array, ...], Array]:
+        """As `TimeEmbedding` does."""
+        if guidance is None:
+            raise ValueError("guidance is missing: the network's config has guidance_embeds true")
+        time = self.timestep_embedder(F.timestep_embedding(timestep, SINUSOIDS, True, 0.0))
+        guided = self.guidance_embedder(F.timestep_embedding(guidance, SINUSOIDS, True, 0.0))
+        return _modulation(self.linear, F.add(time, guided))
+
+
+class CaptionProjection(nn.Cell):
+    """The text encoder's channels as those of the tokens."""
+
+    def __init__(self, in_channels: int, width: int):
+        super().__init__()
+        self.linear_1 = Linear(in_channels, width)
+        self.linear_2 = Linear(width, width)
+
+    def construct(self, x: Array) -> Array:
+        return self.linear_2(F.gelu_tanh(self.linear_1(x)))
+
+
+class RMSNorm(nn.Cell):
+    """Root mean square normalization of (..., channels)."""
+
+    def __init__(self, channels: int, eps: float):
+        super().__init__()
+        self.eps = eps
+        self.weight = parameter(channels)
+
+    def construct(self, x: Array) -> Array:
+        return F.rms_norm(x, self.weight, self.eps)
+
+
+class SanaBlock(nn.Cell):
+    """Linear attention of the picture, attention to the text, and gated convolutions, each beside a shortcut."""
+
+    def __init__(self, c: SanaTransformerFields):
+        super().__init__()
+        self.eps = c.norm_eps
+        qk_norm = c.qk_norm is not None
+        self.attn1 = LinearAttention(c.width, c.num_attention_heads, c.attention_bias, qk_norm)
+        self.attn2 = TextAttention(c.width, c.num_cross_attention_heads, c.cross_attention_head_dim, qk_norm)
+        self.norm2 = LayerNorm(c.width, c.norm_eps) if c.norm_elementwise_affine else None
+        self.ff = GLUMBConv(c.width, int(c.mlp_ratio * c.width))
+        self.scale_shift_table = parameter(6, c.width)
+
+    def construct(
+        self, x: Array, modulation: tuple[Array, ...], text: Array, hidden: Array, size: tuple[int, int]
+    ) -> Array:
+        """``hidden`` is added to the scores of the text's tokens; ``size`` is (height, width), in tokens."""
+        rows = [F.add(_row(self.scale_shift_table, i), modulation[i]) for i in range(6)]
+        y = F.modulate(F.layer_norm(x, eps=self.eps), rows[1], rows[0])
+        x = F.add(x, F.multiply(rows[2], self.attn1(y)))
+        x = F.add(x, self.attn2(x, text, hidden))
+        y = F.layer_norm(x, eps=self.eps) if self.norm2 is None else self.norm2(x)
+        return F.add(x, F.multiply(rows[5], self.ff(F.modulate(y, rows[4], rows[3]), size)))
+
+
+class LinearAttention(nn.Cell):
+    """Of tokens (batch, tokens, width) to each other, with ReLU for a kernel: `functional.relu_linear_attention`."""
+
+    def __init__(self, width: int, heads: int, bias: bool, qk_norm: bool):
+        super().__init__()
+        self.heads = heads
+        self.to_q, self.to_k, self.to_v = [Linear(width, width, bias) for _ in range(3)]
+        self.norm_q, self.norm_k = [RMSNorm(width, QK_EPS) if qk_norm else nn.Identity() for _ in range(2)]
+        self.to_out = nn.CellList([Linear(width, width)])
+
+    def construct(self, x: Array) -> Array:
+        query, key = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(x))
+        return self.to_out[0](F.relu_linear_attention(query, key, self.to_v(x), self.heads))
+
+
+class TextAttention(nn.Cell):
+    """Of tokens (batch, tokens, width) to those of the text, which have as many channels."""
+
+    def __init__(self, width: int, heads: int, head_channels: int, qk_norm: bool):
+        super().__init__()
+        inner = heads * head_channels
+        self.heads = heads
+        self.flash: FlashAttention | None = FlashAttention()
+        self.to_q, self.to_k, self.to_v = [Linear(width, inner) for _ in range(3)]
+        self.norm_q, self.norm_k = [RMSNorm(inner, QK_EPS) if qk_norm else nn.Identity() for _ in range(2)]
+        self.to_out = nn.CellList([Linear(inner, width)])
+
+    def construct(self, x: Array, text: Array, hidden: Array) -> Array:
+        query, key = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(text))
+        mixed = F.attention(query, key, self.to_v(text), self.heads, False, self.flash, hidden)
+        return self.to_out[0](mixed)
+
+
+class GLUMBConv(nn.Cell):
+    """Gated inverted residual of convolutions, on tokens as a picture (Sana, §2.2, Mix-FFN)."""
+
+    def __init__(self, width: int, inner: int):
+        super().__init__()
+        self.conv_inverted = Conv2d(width, 2 * inner, 1)
+        self.conv_depth = Conv2d(2 * inner, 2 * inner, 3, padding=1, groups=2 * inner)
+        self.conv_point = Conv2d(inner, width, 1, bias=False)
+
+    def construct(self, x: Array, size: tuple[int, int]) -> Array:
+        """``x`` (batch, height · width, width), ``size`` (height, width)."""
+        rows, tokens, channels = x.shape
+        picture = F.reshape(F.transpose(x, (0, 2, 1)), (rows, channels, *size))
+        y = self.conv_depth(F.silu(self.conv_inverted(picture)))
+        inner = y.shape[1] // 2
+        value, gate = F.slice_axis(y, 1, 0, inner), F.slice_axis(y, 1, inner, 2 * inner)
+        y = self.conv_point(F.multiply(value, F.silu(gate)))
+        return F.transpose(F.reshape(y, (rows, channels, tokens)), (0, 2, 1))
+
+
+def _modulation(linear: Linear, embedding: Array) -> tuple[tuple[Array, ...], Array]:
+    """What a time embedding (rows, width) says to every block, and itself as (rows, 1, width)."""
+    rows, width = embedding.shape
+    y = F.reshape(linear(F.silu(embedding)), (rows, 6, width))
+    return tuple([F.slice_axis(y, 1, i, i + 1) for i in range(6)]), F.reshape(embedding, (rows, 1, width))
+
+
+def _row(table: Array, index: int) -> Array:
+    """A row of a table (rows, width), as (1, 1, width)."""
+    return F.reshape(F.slice_axis(table, 0, index, index + 1), (1, 1, table.shape[1]))
+
+
+def _numbers(value: Array | float) -> Any:
+    """One number or several as an array (count,)."""
+    return np.reshape(value.asnumpy() if isinstance(value, ms.Tensor) else value, (-1,))

@@ -1,0 +1,56 @@
+"""The config of a Sana transformer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...loading.fields import Flag, Fraction, Pixels, Positive
+from ...models.fields import Channels, Count, Zero
+
+
+@dataclass(frozen=True)
+class SanaTransformerFields:
+    """The fields of its ``config.json``, with their published defaults.
+
+    ``out_channels`` None is as many as there are ``in_channels``; ``interpolation_scale`` None is a network without
+    positions, whose depthwise convolutions tell where a token is. ``timestep_scale`` and ``guidance_embeds_scale`` are
+    what a pipeline multiplies timesteps and guidance by before it calls the network.
+    """
+
+    in_channels: Channels = 32
+    out_channels: Channels | None = 32
+    num_attention_heads: Count = 70
+    attention_head_dim: Channels = 32
+    num_layers: Count = 20
+    num_cross_attention_heads: Count = 20
+    cross_attention_head_dim: Channels = 112
+    cross_attention_dim: Channels = 2240
+    caption_channels: Channels = 2304
+    mlp_ratio: Positive = 2.5
+    dropout: Zero = 0.0
+    attention_bias: Flag = False
+    sample_size: Pixels = 32
+    patch_size: Count = 1
+    norm_elementwise_affine: Flag = False
+    norm_eps: Fraction = 1e-6
+    interpolation_scale: Positive | None = None
+    guidance_embeds: Flag = False
+    guidance_embeds_scale: Positive = 0.1
+    qk_norm: Literal["rms_norm_across_heads"] | None = None
+    timestep_scale: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        if self.width != self.cross_attention_dim:
+            raise ValueError(
+                "cross_attention_dim must be num_attention_heads x attention_head_dim, got "
+                f"{self.cross_attention_dim} and {self.num_attention_heads} x {self.attention_head_dim}"
+            )
+        if self.interpolation_scale is not None and self.width % 4:
+            raise ValueError(
+                "num_attention_heads x attention_head_dim must be a multiple of 4 where interpolation_scale is given, "
+                f"got {self.num_attention_heads} x {self.attention_head_dim}"
+            )
+
+    @property
+    def width(self) -> int:
+        """The channels of a token."""
+        return self.num_attention_heads * self.attention_head_dim

@@ -1,0 +1,96 @@
+"""What a Sana transformer is asked for beyond its numbers, which `test_networks` holds."""
+
+from dataclasses import replace
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from mindone.diffusers import SanaTransformer2DModel, engines
+from network_cases import CASES, SANA, SPRINT
+from test_networks import error, make
+
+ROUNDING = 1e-5
+
+
+@pytest.fixture(params=["openvino", "mindspore"])
+def engine(request):
+    return engines.get(request.param)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return make(CASES["sana"])
+
+
+def run(engine, network, **inputs):
+    return engine.numpy(engine.run(network, **inputs))
+
+
+def test_latents_given_once_for_both_halves_of_guidance_give_the_same(engine, network):
+    inputs = dict(CASES["sana"].inputs, timestep=np.full(1, 981.0, np.float32))
+    once = {**inputs, "hidden_states": inputs["hidden_states"][:1]}
+    twice = {**inputs, "hidden_states": np.repeat(once["hidden_states"], 2, 0)}
+    assert error(run(engine, network, **once), run(engine, network, **twice)) <= ROUNDING
+
+
+def test_words_alone_give_what_words_and_masked_padding_give(network):
+    engine, inputs = engines.get("openvino"), dict(CASES["sana"].inputs)
+    masked = run(engine, network, **inputs)[:1]
+    assert inputs.pop("encoder_attention_mask")[0].tolist() == [1, 1, 1, 0, 0, 0, 0]
+    words = {name: x[:1] for name, x in inputs.items()}
+    words["encoder_hidden_states"] = words["encoder_hidden_states"][:, :3]
+    assert error(run(engine, network, **words), masked) <= ROUNDING
+
+
+@pytest.mark.parametrize("kind", [np.asarray, ms.Tensor], ids=["numpy", "mindspore"])
+def test_a_call_by_hand_takes_the_published_arguments(network, kind):
+    x = CASES["sana"].inputs
+    expected = run(engines.get("openvino"), network, **x)
+    arguments = (kind(x["hidden_states"]), kind(x["encoder_hidden_states"]), kind(x["timestep"]))
+    mask = kind(x["encoder_attention_mask"].astype(np.int64))
+    output = network(*arguments, encoder_attention_mask=mask)
+    assert type(output.sample) is type(arguments[0])
+    assert error(np.asarray(output.sample), expected) <= ROUNDING
+    plain = network(*arguments, encoder_attention_mask=mask, return_dict=False)
+    assert type(plain) is tuple
+
+
+def test_it_has_neither_cuts_for_caches_nor_attention_to_downsample(network):
+    assert network.cuts == () and network.self_attentions == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "line"),
+    [
+        ("cross_attention_dim", 48, "cross_attention_dim must be num_attention_heads x attention_head_dim, got 48"),
+        ("qk_norm", "layer_norm", "qk_norm must be 'rms_norm_across_heads', got 'layer_norm'"),
+        ("mlp_ratio", 0, "mlp_ratio must"),
+        ("num_layers", 10_000, "num_layers must be less than or equal to 256"),
+        ("dropout", 0.1, "dropout must"),
+        ("norm_eps", "small", "norm_eps must be a valid number, got 'small'"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused_in_one_line(field, value, line):
+    with pytest.raises(ValueError, match="SanaTransformer2DModel: ") as refused:
+        SanaTransformer2DModel(**{**SANA, field: value})
+    assert line in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_inputs_that_cannot_be_are_refused_in_one_line(engine, network):
+    inputs = CASES["sana"].inputs
+    with pytest.raises(
+        ValueError, match=r"^guidance must be None for a network whose config has guidance_embeds false$"
+    ):
+        run(engine, network, **inputs, guidance=np.ones(1, np.float32))
+    sprint = dict(CASES["sana_sprint"].inputs)
+    del sprint["guidance"]
+    with pytest.raises(ValueError, match=r"^guidance is missing: the network's config has guidance_embeds true$"):
+        run(engine, make(CASES["sana_sprint"]), **sprint)
+    patched = make(replace(CASES["sana"], config={**SPRINT, "guidance_embeds": False, "patch_size": 2}))
+    odd = {**inputs, "hidden_states": inputs["hidden_states"][:, :, :5]}
+    with pytest.raises(ValueError, match="^latents must have sides that patch_size 2 divides, got 5 and 10$"):
+        run(engine, patched, **odd)
+    for name in ("attention_mask", "attention_kwargs", "controlnet_block_samples"):
+        with pytest.raises(ValueError, match=f"^{name} must be None"):
+            network(inputs["hidden_states"], inputs["encoder_hidden_states"], 1.0, **{name: {}})
