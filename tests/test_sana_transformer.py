@@ -89,7 +89,7 @@ def test_inputs_that_cannot_be_are_refused_in_one_line(engine, network):
         run(engine, make(CASES["sana_sprint"]), **sprint)
     patched = make(replace(CASES["sana"], config={**SPRINT, "guidance_embeds": False, "patch_size": 2}))
     odd = {**inputs, "hidden_states": inputs["hidden_states"][:, :, :5]}
-    with pytest.raises(ValueError, match="^latents must have sides that patch_size 2 divides, got 5 and 10$"):
+    with pytest.raises(ValueError, match=r"^latents must have sides that patch_size 2 divides, got 5 and 10$"):
         run(engine, patched, **odd)
     for name in ("attention_mask", "attention_kwargs", "controlnet_block_samples"):
         with pytest.raises(ValueError, match=f"^{name} must be None"):

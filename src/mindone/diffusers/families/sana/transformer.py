@@ -159,7 +159,7 @@ class PatchEmbed(nn.Cell):
 
 
 class TimeEmbedding(nn.Cell):
-    """The timestep as what modulates all blocks and the end: AdaLN-single (Chen et al. 2023, arXiv 2310.00426, §2.3)."""
+    """The timestep as what modulates all blocks and the end: AdaLN-single (Chen et al. 2023, PixArt-α, §2.3)."""
 
     def __init__(self, width: int):
         super().__init__()
