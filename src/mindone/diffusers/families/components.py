@@ -114,8 +114,22 @@ class TextEncoder(StoredNetwork, Protocol):
     """What makes of tokens what the denoiser is conditioned on: CLIP's text model and its like."""
 
 
-class Tokenizer(Protocol):
-    """What cuts texts into tokens."""
+class TextTokenizer(Protocol):
+    """What cuts texts into tokens, of any family."""
+
+    @property
+    def pad_token_id(self) -> int:
+        """The id that fills a text up."""
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """The ids of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+
+
+class Tokenizer(TextTokenizer, Protocol):
+    """CLIP's, which also learns words."""
 
     model_max_length: int
 
@@ -132,18 +146,8 @@ class Tokenizer(Protocol):
         """The id that ends a text."""
 
     @property
-    def pad_token_id(self) -> int:
-        """The id that fills a text up."""
-
-    @property
     def unk_token_id(self) -> int:
         """The id of what has none of its own."""
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """The ids of a text."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids."""
 
     def convert_tokens_to_ids(self, tokens: str) -> int:
         """The id of a token."""

@@ -152,8 +152,17 @@ class Family:
     """How many of the text encoders' last layers the denoiser was trained without."""
     image_prompts: str | None = None
     """Where IP-Adapters are put on: `ImagePromptNames`, as ``module:NAME``; None: it takes none."""
+    built_in_guidance: str | bool = "time_cond_proj_dim"
+    """Whether its networks have guidance built in: always, never, or where the denoiser's config has this entry."""
+    parameterization: str = ".families.parameterization:Plain"
+    """What stands between schedulers and the denoiser: a `Parameterization`, as ``module:Class``."""
 
     @property
     def networks(self) -> tuple[str, ...]:
         """The components that LoRAs change."""
         return (self.denoiser, *self.text_encoders)
+
+    def has_built_in_guidance(self, config: Mapping[str, object]) -> bool:
+        """Whether the denoiser of this config reads a guidance scale, so that one row an image is enough."""
+        entry = self.built_in_guidance
+        return entry if isinstance(entry, bool) else config.get(entry) not in (None, False)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from ..engines import Array, Engine
 from ..utils import logging
-from .components import Tokenizer
+from .components import TextTokenizer
 
 logger = logging.get_logger(__name__)
 
@@ -24,7 +24,7 @@ def repeat_each(engine: Engine, x: Array, times: int) -> Array:
     return engine.concat([x[row : row + 1] for row in range(x.shape[0]) for _ in range(times)])
 
 
-def lost_part(tokenizer: Tokenizer, ids: Sequence[int], kept: int, length: int) -> str | None:
+def lost_part(tokenizer: TextTokenizer, ids: Sequence[int], kept: int, length: int) -> str | None:
     """A sentence that names the part of a text that is cut, where one is.
 
     Args:

@@ -127,8 +127,7 @@ def warnings_of(pipe: Pipeline, job: Job, pictures: Pictures | None = None) -> t
     view = _for_task(pipe, job)
     said = [larger_than_trained(view, job, pictures), _lost_negative(view, job)]
     if not job.prompt_weights:
-        texts = (job.prompt, job.negative_prompt or "")
-        said += [tower.lost(tower.ids(text)) for tower in view.text_towers for text in texts]
+        said += view.unread(job.prompt, job.negative_prompt or "")
     return tuple(dict.fromkeys(sentence for sentence in said if sentence is not None))
 
 
@@ -249,8 +248,8 @@ def _unguided(view: Pipeline, job: Job) -> str:
     scale = view.choose_guidance_scale(job.guidance_scale)
     if scale <= 1:
         return f"at guidance_scale {scale:g}, which is no guidance"
-    is_distilled = not view.takes_negative_prompts or view.denoiser.config.get("time_cond_proj_dim") is not None
-    return "on a latent consistency model, which has its guidance built in" if is_distilled else ""
+    is_distilled = not view.takes_negative_prompts or view.family.has_built_in_guidance(view.denoiser.config)
+    return "on a network that has its guidance built in" if is_distilled else ""
 
 
 def _for_task(pipe: Pipeline, job: Job) -> Pipeline:

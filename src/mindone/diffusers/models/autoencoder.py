@@ -1,6 +1,6 @@
 """What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -127,8 +127,12 @@ class Autoencoder:
         return np.concatenate(bands, axis=2)
 
 
-def decode_images(engine: Engine, vae: Any, latents: Array) -> NDArray[np.float32]:
+def decode_images(
+    engine: Engine, vae: Any, latents: Array, fit: Callable[[Floats], Floats] = lambda pixels: pixels
+) -> NDArray[np.float32]:
     """Run an autoencoder's decoder on latents (batch, channels, height, width) of unit variance.
+
+    ``fit`` changes the size of what it makes, (batch, 3, image height, image width), in [-1, 1] or slightly beyond.
 
     Returns:
         float32 in [0, 1], (batch, image height, image width, 3).
@@ -141,7 +145,7 @@ def decode_images(engine: Engine, vae: Any, latents: Array) -> NDArray[np.float3
             "narrow for this checkpoint; load it with mindspore_dtype float32 or bfloat16"
         )
         image = np.nan_to_num(image, nan=-1.0)
-    image = image * 0.5  # new memory, and from here on no more of it
+    image = fit(image) * 0.5  # new memory, and from here on no more of it
     image += 0.5
     return np.clip(image, 0.0, 1.0, out=image).transpose(0, 2, 3, 1)
 

@@ -361,6 +361,17 @@ class Arguments(
 ):
     """What a call of any task has been asked; with pictures it is `picture_calls.PictureArguments`."""
 
+    @property
+    def adapter_options(self) -> Mapping[str, object] | None:
+        """How LoRAs count, under the family's name for it."""
+        return self.cross_attention_kwargs
+
+    @property
+    def layout_options(self) -> dict[str, object]:
+        """What the scheduler is told when steps are laid out, besides their number or the user's own."""
+        steps = self.original_inference_steps
+        return {} if steps is None else {"original_inference_steps": steps}
+
     def count_images(self) -> int:
         """How many images are asked for.
 
@@ -383,7 +394,8 @@ def asked(
 ) -> dict[str, Any]:
     """All arguments of a call: those that were given, those that are ``usual``, and the task's defaults; checked.
 
-    The older ``callback`` and ``callback_steps`` become ``callback_on_step_end``.
+    The older ``callback`` and ``callback_steps`` become ``callback_on_step_end``. A task whose defaults depend on what
+    else is given has a method ``implied``, which says so of the arguments that are.
 
     Args:
         task: the dataclass of the call.
@@ -408,7 +420,8 @@ def asked(
         newer = given.get("callback_on_step_end")
         given["callback_on_step_end"] = OlderCallback(callback, 1 if every is None else every, newer)
     own = {each: value for each, value in usual.items() if each in signature.parameters}
-    values = vars(task(**{**own, **given}))
+    implied = getattr(task, "implied", None)
+    values = vars(task(**{**own, **(implied(given) if implied else {}), **given}))
     for argument_name, value in values.items():
         if check := declared(task, argument_name).get("check"):
             check(argument_name, value)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +27,8 @@ from ..acceleration.steps import Forward, Predictor
 from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input
 from ..families.components import Denoiser
+from ..families.parameterization import Parameterization
+from ..families.registry import load
 from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, Scheduler
 from ..schedulers.schedules import shift_for
@@ -95,6 +99,12 @@ class Run:
     after_step: Callable[[int, Array], Array] = lambda index, latents: latents
     """Given the number of a step and the latents that it leaves, what to go on with."""
 
+    @cached_property
+    def terms(self) -> Parameterization:
+        """What stands between the scheduler and the network."""
+        made: Parameterization = load(self.pipe.family.parameterization)(self.scheduler, self.denoiser.config)
+        return made
+
     def call_network(self, step: Step, sample: Array, timestep: NDArray[np.float32], **inputs: Input) -> Array:
         """Run the network, or the ``method`` of it that is named, with what the run's controls add.
 
@@ -113,7 +123,7 @@ class Run:
         """
         picture = self.settings.image_guidance_scale
         strong = self.settings.guidance_scale > 1 and (picture is None or picture >= 1)
-        return strong and self.denoiser.config.get("time_cond_proj_dim") is None
+        return strong and not self.pipe.family.has_built_in_guidance(self.denoiser.config)
 
     @property
     def guided_rows(self) -> int:
@@ -181,10 +191,12 @@ class Run:
         num_inference_steps: int,
         timesteps: Sequence[float] | None,
         sigmas: Sequence[float] | None,
-        original_inference_steps: int | None = None,
+        options: Mapping[str, object] = MappingProxyType({}),
         tokens: int | None = None,
     ) -> None:
         """Lay out the steps: a number of them, or the user's own; a dynamic shift is that of an image of ``tokens``.
+
+        ``options`` are what a family's scheduler is told besides.
 
         Raises:
             ValueError: fewer than one step, timesteps and sigmas both, or a kind that this scheduler does not take.
@@ -194,12 +206,11 @@ class Run:
         given = {"timesteps": timesteps, "sigmas": sigmas}
         custom = {name: value for name, value in given.items() if value is not None}
         layout: dict[str, Any] = custom or {"num_inference_steps": num_inference_steps}
-        if original_inference_steps is not None:
-            if "original_inference_steps" not in inspect.signature(self.scheduler.set_timesteps).parameters:
-                raise ValueError(
-                    f"{type(self.scheduler).__name__} takes no original_inference_steps; LCMScheduler does"
-                )
-            layout["original_inference_steps"] = original_inference_steps
+        known = inspect.signature(self.scheduler.set_timesteps).parameters
+        for name, value in options.items():
+            if name not in known:
+                raise ValueError(f"{type(self.scheduler).__name__} takes no {name}; {_taker(name)} does")
+            layout[name] = value
         if tokens is not None and getattr(getattr(self.scheduler, "schedule", None), "is_dynamic", False):
             layout["mu"] = shift_for(self.scheduler.config, tokens)
         self.scheduler.set_timesteps(**layout)
@@ -220,6 +231,12 @@ class Run:
     def set_step_options(self, eta: float, generator: Generators) -> None:
         """What the steps of this run are called with."""
         self.step_options = step_options(self.scheduler, eta, generator)
+
+
+def _taker(argument: str) -> str:
+    """The schedulers that are told it when their steps are laid out."""
+    library = Scheduler.library().items()
+    return " and ".join(name for name, cls in library if argument in inspect.signature(cls.set_timesteps).parameters)
 
 
 def step_options(scheduler: Scheduler, eta: float, generator: Generators) -> dict[str, object]:
@@ -291,12 +308,13 @@ class NetworkCall:
 
     def predict(self, latents: Array, step: Step) -> Array:
         """One call for all images. Guidance's two halves start from the same latents, which go in once."""
-        sample = self.run.scheduler.scale_model_input(latents, step.timestep)
-        conditions = self.run.conditions(step)
+        terms, conditions = self.run.terms, self.run.conditions(step)
+        sample, time = terms.enter(latents, step.timestep)
+        given = sample
         if self.run.extra_channels:
-            sample = self._with_channels(sample, next(iter(conditions.values())).shape[0])
-        timestep = np.full(1, step.timestep, np.float32)
-        return self.forward(step, sample, timestep, **conditions)
+            given = self._with_channels(sample, next(iter(conditions.values())).shape[0])
+        said = self.forward(step, given, np.full(1, time, np.float32), **conditions)
+        return terms.leave(said, sample, step.timestep)
 
     def _with_channels(self, sample: Array, rows: int) -> Array:
         """The latents with the further channels, which have one row per image, or as many as there are conditions."""
@@ -440,10 +458,11 @@ def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
         noise = predictor.predict(latents, Step(index, count, float(timestep)))
         output = run.scheduler.step(noise, timestep, latents, **run.step_options)
         run.tensors["latents"] = run.after_step(index, output.prev_sample)
-        run.settings.pred_original_sample = output.pred_original_sample
+        estimate = output.pred_original_sample
+        run.settings.pred_original_sample = estimate = None if estimate is None else run.terms.clean(estimate)
         # Some schedulers call the network twice a step, or several times in the first ones.
         run.settings.steps_done = (index + 1) * run.num_inference_steps // count
-        yield DenoisingStep(index, timestep, run.tensors["latents"], output.pred_original_sample)
+        yield DenoisingStep(index, timestep, run.tensors["latents"], estimate)
 
 
 def denoise(
@@ -467,7 +486,7 @@ def denoise(
                 bar.update()
                 if older is not None:
                     older.after(step.index, order, step.timestep, step.latents)
-    return run.tensors["latents"]
+    return run.terms.finished(run.tensors["latents"], run.settings.pred_original_sample)
 
 
 def call_back(callback: StepCallback, run: Run, index: int, timestep: float, names: Sequence[str]) -> None:

@@ -196,6 +196,10 @@ class Pipeline:
         """The CLIP text encoders that read prompts, whose words can be weighed; none where others read them."""
         return ()
 
+    def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
+        """What the text encoders do not read of two texts: a sentence for each part that is beyond their length."""
+        return [tower.lost(tower.ids(text)) for tower in self.text_towers for text in (prompt, negative_prompt)]
+
     # ---- adapters ----------------------------------------------------------------------------------------------------
 
     @property
@@ -227,6 +231,13 @@ class Pipeline:
         return IPAdapters(self.denoiser, names, self.engine, *reads, partial(setattr, self), "safety_checker" in parts)
 
     # ---- drawing -----------------------------------------------------------------------------------------------------
+
+    def check(self, call: Arguments) -> None:
+        """Refuse what this family cannot be asked for, before anything runs.
+
+        Raises:
+            ValueError: the call, or the components, cannot be.
+        """
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
         """Encode the prompts of a call, and put into ``run.tensors`` what the network is conditioned on.

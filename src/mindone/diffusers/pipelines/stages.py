@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from ..models.autoencoder import Autoencoder, decode_images
+from ..models.autoencoder import Autoencoder, Floats, decode_images
 from ..models.base import Model
 from ..utils.images import to_pil
 from ..utils.outputs import BaseOutput
@@ -52,11 +52,12 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
         ValueError: an argument is wrong; raised before any network runs.
     """
     images = call.count_images()
+    pipe.check(call)
     shown = call.callback_on_step_end_tensor_inputs
     if call.callback_on_step_end is not None:
         shown = inputs_of(call.callback_on_step_end, shown)
     checks.check_drawing(pipe, images, call.generator, shown)
-    weighed = pipe.loras.scaled(call.cross_attention_kwargs) if call.cross_attention_kwargs else nullcontext()
+    weighed = pipe.loras.scaled(call.adapter_options) if call.adapter_options else nullcontext()
     height, width = start.check(pipe, images)
     if call.output_type != "latent":
         checks.check_memory(pipe, images, height, width)
@@ -82,26 +83,30 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
         stage_over(pipe, keep=(pipe.family.denoiser, "controlnet"))
         latents = denoise(run, pipe.progress_bar, call.callback_on_step_end, shown)
     stage_over(pipe, keep=("vae",))
-    pictures, unsafe = decode(pipe, latents, call.output_type)
+    pictures, unsafe = decode(pipe, latents, call.output_type, start.fit)
     return start.put_back(pictures), unsafe
 
 
 def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
     """The timesteps of a run of images of ``tokens`` tokens: those of the call without what the start leaves out."""
-    run.settings.clip_skip, run.settings.cross_attention_kwargs = call.clip_skip, call.cross_attention_kwargs
-    layout = (call.num_inference_steps, call.timesteps, call.sigmas, call.original_inference_steps)
-    run.set_timesteps(*layout, tokens)
+    run.settings.clip_skip, run.settings.cross_attention_kwargs = call.clip_skip, call.adapter_options
+    run.set_timesteps(call.num_inference_steps, call.timesteps, call.sigmas, call.layout_options, tokens)
     start.choose_timesteps(run)
     run.check_caches()
     run.set_step_options(call.eta, call.generator)
 
 
-def decode(pipe: Pipeline, latents: object, output_type: str) -> tuple[Images, list[bool] | None]:
-    """Latents as the user wants them, and what the safety checker, if there is one, says of the pictures."""
+def decode(
+    pipe: Pipeline, latents: object, output_type: str, fit: Callable[[Floats], Floats] = lambda pixels: pixels
+) -> tuple[Images, list[bool] | None]:
+    """Latents as the user wants them, and what the safety checker, if there is one, says of the pictures.
+
+    ``fit`` brings what the autoencoder makes, (images, 3, height, width), to the size that is asked for.
+    """
     if output_type == "latent":
         return latents, None
     unsafe = None
-    images = decode_images(pipe.engine, pipe.vae, latents)
+    images = decode_images(pipe.engine, pipe.vae, latents, fit)
     stage_over(pipe)
     checker = pipe.components.get("safety_checker")
     if checker is not None:

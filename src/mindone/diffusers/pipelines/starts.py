@@ -7,6 +7,7 @@ import numpy as np
 
 from ..adapters.ip_adapter import NetworkIPAdapters
 from ..engines import Array
+from ..models.autoencoder import Floats
 from ..schedulers.base import Generators, draw_noise
 from . import checks
 from .calls import Arguments
@@ -55,6 +56,10 @@ class Start(ABC):
     @abstractmethod
     def begin(self, run: Run, shape: Shape) -> None:
         """Put the first latents, of the shape, into ``run.tensors``, and whatever else the run needs of pictures."""
+
+    def fit(self, pixels: Floats) -> Floats:
+        """Images as the autoencoder makes them, (images, 3, height, width), at the size that is asked for."""
+        return pixels
 
     def put_back(self, images: Images) -> Images:
         """The images of a call, of what was drawn."""

@@ -67,7 +67,7 @@ def encode_prompt(
     checks.check_clip_skip(clip_skip, least)
     guided = do_classifier_free_guidance
     if guided is None:
-        guided = pipe.denoiser.config.get("time_cond_proj_dim") is None
+        guided = not pipe.family.has_built_in_guidance(pipe.denoiser.config)
     positive = as_list(prompt, count), as_list(prompt_2 or prompt, count)
     for text in {text for texts in positive for text in texts}:
         refuse_composition(text)

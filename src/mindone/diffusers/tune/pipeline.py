@@ -204,7 +204,8 @@ class Tuner:
         return Space(
             branches=len(pipe.denoiser.cuts),
             calibrated=(False, True) if quality and may_calibrate else (False,),
-            is_guided=pipe.choose_guidance_scale(None) > 1 and pipe.denoiser.config.get("time_cond_proj_dim") is None,
+            is_guided=pipe.choose_guidance_scale(None) > 1
+            and not pipe.family.has_built_in_guidance(pipe.denoiser.config),
             dtypes=(self.half, "float32") if free and self._is_as_fast_in_float32(plain) else (self.half,),
             int8=(False, True) if may_int8 and self.clock.has() and gains(int8=True) else (False,),
             downsampling=(1, *(n for n in factors if gains(token_downsampling=n))),

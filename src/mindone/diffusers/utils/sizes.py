@@ -16,7 +16,8 @@ def check_sides(sides: Mapping[str, object], factor: int) -> None:
     """
     for name, value in sides.items():
         if not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name} must be a positive number of pixels, a multiple of {factor}, got {value!r}")
+            multiple = f", a multiple of {factor}" if factor > 1 else ""
+            raise ValueError(f"{name} must be a positive number of pixels{multiple}, got {value!r}")
         if value % factor:
             below, above = int(value) // factor * factor, (int(value) // factor + 1) * factor
             nearest = f"the nearest are {below} and {above}" if below else f"the nearest is {above}"

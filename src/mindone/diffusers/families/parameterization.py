@@ -1,0 +1,53 @@
+"""How a network reads latents and time, and what it says of them, where its scheduler counts in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ..engines import Array
+from ..schedulers.base import Scheduler
+
+
+class Parameterization(Protocol):
+    """What stands between a scheduler and a network; a family names the class, which is made for each run."""
+
+    def __init__(self, scheduler: Scheduler, config: Mapping[str, object]): ...
+
+    def enter(self, latents: Array, timestep: float) -> tuple[Array, float]:
+        """Latents (images, channels, height, width) and the timestep of the scheduler as the network reads them."""
+
+    def leave(self, prediction: Array, sample: Array, timestep: float) -> Array:
+        """The network's prediction as the scheduler reads it; ``sample`` is what `enter` gave the network.
+
+        Under guidance the prediction has several rows for each image, the sample one.
+        """
+
+    def clean(self, estimate: Array) -> Array:
+        """The scheduler's estimate of the clean latents, as an autoencoder reads them divided by its scale."""
+
+    def finished(self, latents: Array, estimate: Array | None) -> Array:
+        """The latents that a run ends with, of those after its last step and the estimate of that step."""
+
+
+class Plain:
+    """The network reads what the scheduler has, and predicts what it asks for."""
+
+    def __init__(self, scheduler: Scheduler, config: Mapping[str, object]):
+        self.scheduler = scheduler
+
+    def enter(self, latents: Array, timestep: float) -> tuple[Array, float]:
+        """See `Parameterization`."""
+        return self.scheduler.scale_model_input(latents, timestep), timestep
+
+    def leave(self, prediction: Array, sample: Array, timestep: float) -> Array:
+        """See `Parameterization`."""
+        return prediction
+
+    def clean(self, estimate: Array) -> Array:
+        """See `Parameterization`."""
+        return estimate
+
+    def finished(self, latents: Array, estimate: Array | None) -> Array:
+        """See `Parameterization`."""
+        return latents
