@@ -114,6 +114,42 @@ TINY_AUTOENCODER = {
     "num_encoder_blocks": [1, 1, 1, 1],
     "num_decoder_blocks": [1, 1, 1, 1],
 }
+_DEEP = {
+    "_class_name": "AutoencoderDC",
+    "latent_channels": 8,
+    "attention_head_dim": 8,
+    "encoder_block_types": ["ResBlock", "EfficientViTBlock", "EfficientViTBlock"],
+    "decoder_block_types": ["ResBlock", "EfficientViTBlock", "EfficientViTBlock"],
+    "encoder_block_out_channels": [8, 8, 16],
+    "decoder_block_out_channels": [8, 8, 16],
+    "encoder_layers_per_block": [1, 1, 1],
+    "decoder_layers_per_block": [1, 1, 1],
+    "encoder_qkv_multiscales": [[], [], [5]],
+    "decoder_qkv_multiscales": [[], [], [5]],
+}
+DEEP_AUTOENCODERS = {
+    "sana": {**_DEEP, "upsample_block_type": "interpolate", "downsample_block_type": "Conv", "scaling_factor": 0.41407},
+    "imagenet": {  # the first convolution halves the resolution, the last doubles it, and training has left statistics
+        **_DEEP,
+        "encoder_block_types": ["ResBlock", "ResBlock", "EfficientViTBlock"],
+        "decoder_block_types": ["ResBlock", "ResBlock", "EfficientViTBlock"],
+        "encoder_layers_per_block": [0, 1, 1],
+        "decoder_layers_per_block": [0, 1, 1],
+        "encoder_qkv_multiscales": [[], [], []],
+        "decoder_qkv_multiscales": [[], [], []],
+        "decoder_norm_types": ["batch_norm", "batch_norm", "rms_norm"],
+        "decoder_act_fns": ["relu", "relu", "silu"],
+    },
+    "turbo": {  # a decoder of other widths and depths than the encoder, without shortcuts at its ends
+        **_DEEP,
+        "decoder_block_types": "ResBlock",
+        "decoder_block_out_channels": [4, 8, 8],
+        "decoder_layers_per_block": [1, 2, 1],
+        "decoder_in_shortcut": False,
+        "encoder_out_shortcut": False,
+        "decoder_conv_act_fn": "silu",
+    },
+}
 SAFETY_CHECKER = {
     "architectures": ["StableDiffusionSafetyChecker"],
     "model_type": "clip",
@@ -152,7 +188,7 @@ def random_weights(shapes: dict[str, tuple[int, ...]], dtype=np.float32) -> dict
         rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
         values = rng.standard_normal(shape)
         if len(shape) == 1:
-            values = 0.1 * values + (1.0 if name.endswith("weight") else 0.0)
+            values = 0.1 * values + (1.0 if name.endswith(("weight", "running_var")) else 0.0)
         elif name.startswith("controlnet_cond_embedding"):  # SiLU halves what is small, layer after layer
             values = 2 * values / np.sqrt(np.prod(shape[1:]))
         elif "embedding" not in name:

@@ -48,6 +48,11 @@ def placed(x, height, width, span):
     return F.add(x, F.grid_embedding(height, width, x.shape[2], span))
 
 
+def convolved_by_parts(x, first, second):
+    """A convolution by the second half of every eight rows."""
+    return F.conv2d(x, F.weight_rows((first, second), 1, 2, 4))
+
+
 def plus_one(weight):
     return F.affine(weight, 1.0, 1.0)
 
@@ -56,6 +61,8 @@ _tokens, _image, _channels = _draw(2, 9, 24), _draw(2, 12, 6, 8), _draw(24, seed
 _q, _k, _v = _draw(2, 9, 24), _draw(2, 7, 24), _draw(2, 7, 24, seed=1)
 _hidden = np.where(np.arange(7) < np.array([[5], [3]]), 0.0, -10000.0).astype(np.float32).reshape(2, 1, 1, 7)
 _positions = np.array([(0, row, column) for row in range(3) for column in range(3)], np.float32) * [1, 7, 31]
+_pixels = tuple(_draw(2, 12, 6, 8, seed=seed) for seed in range(3))
+_statistics = (_draw(12), _draw(12, seed=1) ** 2)
 _heads: dict[str, Any] = {"heads": 3}
 
 CASES = {
@@ -106,6 +113,12 @@ CASES = {
     "conv2d_grouped_with_stride": Case(
         F.conv2d, (_image,), (_draw(8, 3, 5, 5), _draw(8)), {"stride": 2, "padding": 2, "groups": 4}
     ),
+    "conv2d_of_rows": Case(convolved_by_parts, (_image,), (_draw(8, 12), _draw(16, 12))),
+    "rms_norm_of_channels": Case(F.rms_norm_of_channels, (_image,), (_draw(12), _draw(12, seed=1)), {"eps": 1e-5}),
+    "batch_norm": Case(F.batch_norm, (_image,), (*_statistics, _draw(12, seed=2), _draw(12, seed=3)), {"eps": 1e-5}),
+    "relu_linear_attention_of_pixels": Case(F.relu_linear_attention_of_pixels, _pixels, constants=_heads),
+    "repeat_channels": Case(F.repeat_channels, (_image,), constants={"times": 3}),
+    "average_channels": Case(F.average_channels, (_image,), constants={"size": 4}),
     "pixel_shuffle": Case(F.pixel_shuffle, (_image,), constants={"factor": 2}),
     "pixel_unshuffle": Case(F.pixel_unshuffle, (_image,), constants={"factor": 2}),
 }

@@ -7,6 +7,7 @@ import numpy as np
 
 import checkpoints
 from mindone.diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     AutoencoderTiny,
     CLIPTextModel,
@@ -74,6 +75,14 @@ def _sana(config: dict[str, Any], height: int, width: int, **more: np.ndarray) -
 
 
 _sizes = np.array([[1024, 1024, 0, 0, 512, 1024], [512, 768, 64, 0, 512, 768]], np.float32)
+
+
+def _deep(kind: str, decodes: bool) -> Case:
+    inputs = {"latents": _draw(9, 1, 8, 6, 8)} if decodes else {"image": np.tanh(_draw(10, 1, 3, 24, 32))}
+    config = checkpoints.DEEP_AUTOENCODERS[kind]
+    return Case(AutoencoderDC, config, inputs, "decode_latents" if decodes else "encode_latents")
+
+
 _latents, _image = _draw(4, 2, 4, 8, 8), np.tanh(_draw(5, 1, 3, 64, 72))
 
 CASES = {
@@ -101,4 +110,9 @@ CASES = {
     "autoencoder_encode": Case(AutoencoderKL, checkpoints.AUTOENCODER, {"image": _image}, "encode_moments"),
     "tiny_decode": Case(AutoencoderTiny, checkpoints.TINY_AUTOENCODER, {"latents": _latents}, "decode_latents"),
     "tiny_encode": Case(AutoencoderTiny, checkpoints.TINY_AUTOENCODER, {"image": _image}, "encode_latents"),
+    "deep_sana_decode": _deep("sana", decodes=True),
+    "deep_sana_encode": _deep("sana", decodes=False),
+    "deep_imagenet_decode": _deep("imagenet", decodes=True),
+    "deep_imagenet_encode": _deep("imagenet", decodes=False),
+    "deep_turbo_decode": _deep("turbo", decodes=True),
 }

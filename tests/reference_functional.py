@@ -100,6 +100,34 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, groups=1):
     return nn.functional.conv2d(x, weight, bias, stride, padding, groups=groups)
 
 
+def convolved_by_parts(x, first, second):
+    weight = torch.cat([first, second]).unflatten(0, (-1, 2, 4))[:, 1].flatten(0, 1)
+    return nn.functional.conv2d(x, weight[..., None, None])
+
+
+def rms_norm_of_channels(x, weight, bias, eps):
+    norm = RMSNorm(x.shape[1], eps, bias=True)
+    norm.weight.data, norm.bias.data = weight, bias
+    return norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def batch_norm(x, mean, variance, weight, bias, eps):
+    return nn.functional.batch_norm(x, mean, variance, weight, bias, eps=eps)
+
+
+def relu_linear_attention_of_pixels(query, key, value, heads):
+    tokens = (x.flatten(2).mT for x in (query, key, value))
+    return relu_linear_attention(*tokens, heads).mT.unflatten(2, query.shape[2:])
+
+
+def repeat_channels(x, times):
+    return x.repeat_interleave(times, 1)
+
+
+def average_channels(x, size):
+    return x.unflatten(1, (-1, size)).mean(2)
+
+
 def pixel_shuffle(x, factor):
     return nn.functional.pixel_shuffle(x, factor)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, SanaTransformer2DModel, UNet2DConditionModel
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, SanaTransformer2DModel, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -13,6 +13,7 @@ from network_cases import Case
 REFERENCES = {
     cls.__name__: cls
     for cls in (
+        AutoencoderDC,
         AutoencoderKL,
         AutoencoderTiny,
         CLIPTextModel,
@@ -48,6 +49,8 @@ def run(case: Case, network) -> list[np.ndarray]:
         outputs = [network.decode(x["latents"]).sample]
     elif case.method == "encode_moments":
         outputs = [network.encode(x["image"]).latent_dist.parameters]
+    elif name == "AutoencoderDC":
+        outputs = [network.encode(x["image"]).latent]
     else:
         outputs = [network.encode(x["image"]).latents]
     return [output.numpy() for output in outputs]

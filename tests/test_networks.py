@@ -13,7 +13,7 @@ import pytest
 from mindspore.common.initializer import initializer
 
 import checkpoints
-from mindone.diffusers import AutoencoderKL, UNet2DConditionModel, engines
+from mindone.diffusers import AutoencoderDC, AutoencoderKL, UNet2DConditionModel, engines
 from mindone.diffusers.engines.openvino import compiling, group_norms, half_precision, winograd
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.loading.weights import Weights
@@ -210,6 +210,34 @@ def test_tiling_keeps_the_picture():
     tiled = network.decode_with(engine, latents)
     assert tiled.shape == whole.shape == (1, 3, 96, 160)
     assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"decoder_norm_types": "layer_norm"}, "decoder_norm_types must be 'rms_norm' or 'batch_norm'"),
+        ({"decoder_layers_per_block": [1, 1]}, "decoder_layers_per_block must have 3 entries as encoder_block_out"),
+        ({"encoder_layers_per_block": [1, 0, 1]}, "encoder_layers_per_block may be 0 at the first"),
+        ({"decoder_qkv_multiscales": [[], [], [4]]}, "decoder_qkv_multiscales must be odd, got 4"),
+        ({"attention_head_dim": 3}, "attention_head_dim must divide encoder_block_out_channels, got 3 and 8"),
+        ({"latent_channels": 6}, "latent_channels must divide encoder_block_out_channels, got 6 and 16"),
+        ({"decoder_block_out_channels": [8, 40, 16]}, "must divide four times the one before it, got 8 and 40"),
+    ],
+)
+def test_config_of_a_deep_autoencoder_that_cannot_be_honoured_is_refused(config, message):
+    with pytest.raises(ValueError, match=f"^AutoencoderDC: .*{message}"):
+        AutoencoderDC(**{**checkpoints.DEEP_AUTOENCODERS["sana"], **config})
+
+
+def test_deep_autoencoder_refuses_sizes_and_tiles_between_latents():
+    vae = make(CASES["deep_sana_encode"])
+    with pytest.raises(ValueError, match=r"^images must have sides that are multiples of 4, got 30×32$"):
+        vae.encode(np.zeros((1, 3, 30, 32), np.float32))
+    with pytest.raises(ValueError, match=r"^tile_sample_min_width must be a multiple of 4, got 510$"):
+        vae.enable_tiling(tile_sample_min_width=510)
+    with pytest.raises(ValueError, match=r"^tile_sample_stride_height must be at most .*, got 448 and 256$"):
+        vae.enable_tiling(tile_sample_min_height=256)
+    assert not vae.use_tiling
 
 
 def test_saved_network_loads_the_same(tmp_path):

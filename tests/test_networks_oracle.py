@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 import reference_networks
 from checkpoints import write_model
 from mindone.diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -33,7 +34,9 @@ def test_checkpoint_saved_by_reference_gives_its_numbers(engine, name, tmp_path)
         assert error(engine.numpy(ours), theirs) <= FLOAT32
 
 
-@pytest.mark.parametrize("name", ["unet_sdxl", "text_projection", "autoencoder_decode", "tiny_decode"])
+@pytest.mark.parametrize(
+    "name", ["unet_sdxl", "text_projection", "autoencoder_decode", "tiny_decode", "deep_imagenet_decode"]
+)
 def test_checkpoint_saved_by_us_loads_in_reference(name, tmp_path):
     case = CASES[name]
     first = reference_networks.load(case, write_model(case.cls, case.config, tmp_path / "first"))
@@ -55,6 +58,30 @@ def test_tiled_autoencoder_matches_reference(tmp_path):
     with torch.no_grad():
         theirs = reference.decode(torch.from_numpy(latents)).sample.numpy()
     assert error(network.decode_with(engine, latents), theirs) <= FLOAT32
+
+
+def test_tiled_deep_autoencoder_matches_reference(tmp_path):
+    import torch
+
+    case = CASES["deep_sana_decode"]
+    reference = reference_networks.load(case, write_model(AutoencoderDC, case.config, tmp_path))
+    network = AutoencoderDC.from_pretrained(tmp_path)
+    tiles = {
+        "tile_sample_min_height": 32,
+        "tile_sample_min_width": 24,
+        "tile_sample_stride_height": 20,
+        "tile_sample_stride_width": 16,
+    }
+    reference.enable_tiling(**tiles)
+    network.enable_tiling(**tiles)
+    rng = np.random.Generator(np.random.PCG64(9))
+    latents = rng.standard_normal((1, 8, 13, 8)).astype(np.float32)
+    image = rng.uniform(-1, 1, (1, 3, 52, 32)).astype(np.float32)
+    with torch.no_grad():
+        decoded = reference.decode(torch.from_numpy(latents)).sample.numpy()
+        encoded = reference.encode(torch.from_numpy(image)).latent.numpy()
+    assert error(network.decode(latents).sample, decoded) <= FLOAT32
+    assert error(network.encode(image).latent, encoded) <= FLOAT32
 
 
 @pytest.mark.parametrize("cls", [CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection])

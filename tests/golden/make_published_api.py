@@ -30,7 +30,7 @@ SCHEDULERS = (
     "TCDScheduler",
     "UniPCMultistepScheduler",
 )
-NETWORKS = ("AutoencoderKL", "AutoencoderTiny", "ControlNetModel", "UNet2DConditionModel")
+NETWORKS = ("AutoencoderDC", "AutoencoderKL", "AutoencoderTiny", "ControlNetModel", "UNet2DConditionModel")
 PIPELINES = (
     "AutoPipelineForImage2Image",
     "AutoPipelineForInpainting",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
     from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
+    from .models.autoencoder_dc import AutoencoderDC as AutoencoderDC
     from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
     from .models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
     from .models.clip_text import CLIPTextModel as CLIPTextModel
@@ -95,6 +96,7 @@ _HOME = {
     "AutoPipelineForImage2Image": "pipelines.auto",
     "AutoPipelineForInpainting": "pipelines.auto",
     "AutoPipelineForText2Image": "pipelines.auto",
+    "AutoencoderDC": "families.networks",
     "AutoencoderKL": "families.networks",
     "AutoencoderTiny": "families.networks",
     "CLIPTextModel": "families.networks",

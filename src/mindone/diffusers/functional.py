@@ -58,11 +58,13 @@ def conv2d(
     padding: int | tuple[int, int, int, int] = 0,
     groups: int = 1,
 ) -> Array:
-    """Cross-correlation of ``x`` (b, in, h, w) with ``weight`` (out, in / groups, kh, kw).
+    """Cross-correlation of ``x`` (b, in, h, w) with ``weight`` (out, in / groups, kh, kw), or (out, in) for 1×1.
 
     ``padding`` (zeros) is one int for all sides, or a tuple (top, bottom, left, right). With ``groups`` each of as many
     equal parts of the outputs sees its own part of the inputs alone; with as many as channels that is depthwise.
     """
+    if len(weight.shape) == 2:
+        weight = operations.ops.reshape(weight, (weight.shape[0], weight.shape[1], 1, 1))
     return operations.ops.conv2d(x, weight, bias, stride, padding, groups)
 
 
@@ -72,6 +74,23 @@ def upsample_conv2d(x: Array, weight: Array, bias: Array = None) -> Array:
     Returns (b, out, 2·h, 2·w).
     """
     return operations.ops.upsample_conv2d(x, weight, bias)
+
+
+def weight_rows(weights: Sequence[Array], part: int, parts: int, run: int) -> Array:
+    """Some rows of weights (out, …) that are put one after the other: of runs of ``run`` rows every ``parts``-th.
+
+    Where a layer's results would be taken apart, take its weights apart instead: devices split tensors slowly, and this
+    costs nothing where the weights are known when a network is compiled.
+
+    Args:
+        weights: parameters, all of one shape but for their rows.
+        part: the first of the runs that are taken.
+        parts, run: see above; they divide the number of all rows.
+
+    Returns:
+        A weight (sum of out / parts, …).
+    """
+    return operations.ops.weight_rows(weights, part, parts, run)
 
 
 def embedding(ids: Array, weight: Array) -> Array:
@@ -98,6 +117,19 @@ def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Array:
     ``weight`` (channels,), or None for 1. For one norm per head make the last axis a head's: (b, n, heads, size).
     """
     return operations.ops.rms_norm(x, weight, eps)
+
+
+def rms_norm_of_channels(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    """`rms_norm` over the channels of each pixel, and a shift: ``x`` (b, c, h, w), ``weight`` and ``bias`` (c,)."""
+    return operations.ops.rms_norm_of_channels(x, weight, bias, eps)
+
+
+def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float) -> Array:
+    """``(x - mean) / √(variance + eps) · weight + bias`` by channel (Ioffe & Szegedy 2015), as it is after training.
+
+    ``x`` is (b, c, h, w), the others (c,).
+    """
+    return operations.ops.batch_norm(x, mean, variance, weight, bias, eps)
 
 
 def modulate(x: Array, scale: Array, shift: Array) -> Array:
@@ -145,6 +177,14 @@ def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, ep
     """
     query, key, value = with_equal_rows(query, key, value)
     return operations.ops.relu_linear_attention(query, key, value, heads, eps)
+
+
+def relu_linear_attention_of_pixels(query: Array, key: Array, value: Array, heads: int, eps: float = 1e-15) -> Array:
+    """`relu_linear_attention` among the pixels of images, all (b, c, h, w), with the channels in ``heads`` parts.
+
+    Always computed in float32: a pixel's weight is a sum over all others.
+    """
+    return operations.ops.relu_linear_attention_of_pixels(query, key, value, heads, eps)
 
 
 def rotary(x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool) -> Array:
@@ -326,6 +366,16 @@ def pixel_shuffle(x: Array, factor: int) -> Array:
 def pixel_unshuffle(x: Array, factor: int) -> Array:
     """Pixels as channels, the inverse of `pixel_shuffle`: (b, c, h, w) to (b, c · factor², h / factor, w / factor)."""
     return operations.ops.pixel_unshuffle(x, factor)
+
+
+def repeat_channels(x: Array, times: int) -> Array:
+    """Each channel of ``x`` (b, c, h, w) ``times`` times in a row: (b, c · times, h, w)."""
+    return x if times == 1 else operations.ops.repeat_channels(x, times)
+
+
+def average_channels(x: Array, size: int) -> Array:
+    """The mean of every ``size`` neighbouring channels of ``x`` (b, c, h, w): (b, c / size, h, w)."""
+    return x if size == 1 else operations.ops.average_channels(x, size)
 
 
 def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:

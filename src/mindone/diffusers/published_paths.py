@@ -51,6 +51,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "loading.convert": dict.fromkeys(("file_to_folder", "folder_to_file"), "families.convert"),
     "loaders.textual_inversion": {"TextualInversionLoaderMixin": "pipelines.published:PublishedPipeline"},
     "models.auto_model": {"AutoModel": "pipelines.auto_model"},
+    "models.autoencoders.autoencoder_dc": {"AutoencoderDC": "families.networks"},
     "models.autoencoders.autoencoder_kl": {
         "AutoencoderKL": "families.networks",
         "AutoencoderKLOutput": "models.outputs",
@@ -59,7 +60,9 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "AutoencoderTiny": "families.networks",
         "AutoencoderTinyOutput": "models.outputs",
     },
-    "models.autoencoders.vae": {"DecoderOutput": "models.outputs", "DiagonalGaussianDistribution": "models.outputs"},
+    "models.autoencoders.vae": dict.fromkeys(
+        ("DecoderOutput", "DiagonalGaussianDistribution", "EncoderOutput"), "models.outputs"
+    ),
     "models.controlnet": _CONTROLNET,
     "models.controlnets.controlnet": _CONTROLNET,
     "models.controlnets.multicontrolnet": _MULTI_CONTROLNET,

@@ -1,5 +1,6 @@
 """The networks that families share, and `Model` itself, which reads single files in the layouts of all families."""
 
+from ..models.autoencoder_dc import AutoencoderDC as AutoencoderDC
 from ..models.autoencoder_kl import AutoencoderKL as AutoencoderKL
 from ..models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
 from ..models.base import Model as Model

@@ -4,6 +4,7 @@
   as 1×1 convolutions; today they are `to_q/to_k/to_v/to_out.0` and matrices.
 - CLIP text encoders carry the buffer `embeddings.position_ids`, which is `arange(77)`; and newer transformers writes
   them without the `text_model.` prefix that all published files have. Vision towers have the same buffer.
+- Batch normalization has a count, `num_batches_tracked`, that only training reads.
 - A file of a whole CLIP has both towers, both projections and `logit_scale`; each network takes its own.
 """
 
@@ -53,7 +54,13 @@ def clip_image_encoder_key(name: str) -> str | None:
     return None if name.startswith((*_TEXT, *_NEITHER)) else clip_vision_key(name)
 
 
+def autoencoder_dc_key(name: str) -> str | None:
+    """The name of a deep-compression autoencoder's tensor; None for a count that only training reads."""
+    return None if name.endswith(".num_batches_tracked") else name
+
+
 RENAMES: dict[str, Rename] = {
+    "AutoencoderDC": autoencoder_dc_key,
     "AutoencoderKL": autoencoder_key,
     "CLIPTextModel": clip_text_key_without_projection,
     "CLIPTextModelWithProjection": clip_text_key,

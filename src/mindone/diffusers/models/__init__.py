@@ -7,6 +7,7 @@ from ..published_paths import exported
 
 if TYPE_CHECKING:
     from ..families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
+    from .autoencoder_dc import AutoencoderDC as AutoencoderDC
     from .autoencoder_kl import AutoencoderKL as AutoencoderKL
     from .autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
     from .safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker

@@ -1,7 +1,7 @@
 """What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,19 @@ logger = logging.get_logger(__name__)
 Floats: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = np.random.Generator | Sequence[np.random.Generator] | None
 """Where an encoder's noise comes from."""
+
+
+class Tile(NamedTuple):
+    """How tiles lie along one side: in what goes in, and in what comes out."""
+
+    size: int
+    """The extent of a tile that goes in."""
+    step: int
+    """From one tile that goes in to the next."""
+    kept: int
+    """What is kept of a tile that comes out: from it to the next."""
+    blended: int
+    """Where a tile that comes out fades into the one before it."""
 
 
 class Autoencoder:
@@ -32,6 +45,11 @@ class Autoencoder:
     use_slicing = False
     use_tiling = False
     tile_size = 512
+
+    @property
+    def tile_pixels(self) -> tuple[int, int]:
+        """Height and width of a tile of an image."""
+        return self.tile_size, self.tile_size
 
     def enable_slicing(self, enabled: bool = True) -> None:
         """Encode and decode one image of a batch at a time."""
@@ -78,7 +96,7 @@ class Autoencoder:
         Returns:
             Images (batch, 3, scale·h, scale·w), in [-1, 1] or slightly beyond.
         """
-        return self._sliced(engine, latents, "decode_latents", self.tile_size // self.scale, self.tile_size)
+        return self._sliced(engine, latents, "decode_latents", self._tiles(encodes=False))
 
     def compile_decoder_ahead(self, engine: Engine, shape: Sequence[int]) -> None:
         """Begin to compile what `decode_with` needs for latents of a shape (batch, channels, h, w).
@@ -89,40 +107,46 @@ class Autoencoder:
             engine.compile_ahead(self, np.zeros(shape, np.float32), method="decode_latents")
 
     def _encode(self, engine: Engine, image: Array, method: str) -> Array:
-        return self._sliced(engine, image, method, self.tile_size, self.tile_size // self.scale)
+        return self._sliced(engine, image, method, self._tiles(encodes=True))
 
-    def _sliced(self, engine: Engine, x: Array, method: str, tile_in: int, tile_out: int) -> Array:
-        tiled = self.use_tiling and max(x.shape[2:]) > tile_in
+    def _tiles(self, encodes: bool) -> tuple[Tile, Tile]:
+        """How tiles lie along the height and the width, of images that it encodes or of latents that it decodes."""
+        size, result = self.tile_size, self.tile_size // self.scale
+        if not encodes:
+            size, result = result, size
+        blended = int(result * self.tile_overlap)
+        tile = Tile(size, int(size * (1 - self.tile_overlap)), result - blended, blended)
+        return tile, tile
+
+    def _sliced(self, engine: Engine, x: Array, method: str, tiles: tuple[Tile, Tile]) -> Array:
+        tiled = self.use_tiling and any(extent > tile.size for extent, tile in zip(x.shape[2:], tiles))
         if not tiled and not (self.use_slicing and x.shape[0] > 1):
             return engine.run(self, x, method=method)
         rows = np.split(engine.numpy(x), x.shape[0]) if self.use_slicing else [engine.numpy(x)]
         done = [
-            self._tiled(engine, row, method, tile_in, tile_out)
+            self._tiled(engine, row, method, *tiles)
             if tiled
             else engine.numpy(engine.run(self, engine.asarray(row), method=method))
             for row in rows
         ]
         return engine.asarray(np.concatenate(done))
 
-    def _tiled(self, engine: Engine, x: Floats, method: str, tile_in: int, tile_out: int) -> Floats:
-        """Tiles of ``tile_in`` become tiles of ``tile_out``; each fades into its upper and left neighbours."""
-        step = int(tile_in * (1 - self.tile_overlap))
-        blend = int(tile_out * self.tile_overlap)
-        keep = tile_out - blend
+    def _tiled(self, engine: Engine, x: Floats, method: str, down: Tile, across: Tile) -> Floats:
+        """Run it on overlapping tiles; each fades into its upper and left neighbours."""
         bands = []
         above: list[Floats] = []
-        for top in range(0, x.shape[2], step):
+        for top in range(0, x.shape[2], down.step):
             tiles = [
                 np.array(engine.numpy(engine.run(self, engine.asarray(tile), method=method)))
-                for left in range(0, x.shape[3], step)
-                for tile in [x[:, :, top : top + tile_in, left : left + tile_in]]
+                for left in range(0, x.shape[3], across.step)
+                for tile in [x[:, :, top : top + down.size, left : left + across.size]]
             ]
             for i, tile in enumerate(tiles):
                 if above:
-                    _fade(above[i], tile, blend, axis=2)
+                    _fade(above[i], tile, down.blended, axis=2)
                 if i:
-                    _fade(tiles[i - 1], tile, blend, axis=3)
-            bands.append(np.concatenate([tile[:, :, :keep, :keep] for tile in tiles], axis=3))
+                    _fade(tiles[i - 1], tile, across.blended, axis=3)
+            bands.append(np.concatenate([tile[:, :, : down.kept, : across.kept] for tile in tiles], axis=3))
             above = tiles
         return np.concatenate(bands, axis=2)
 

@@ -36,6 +36,14 @@ class DecoderOutput(BaseOutput):
 
 
 @dataclass(eq=False)
+class EncoderOutput(BaseOutput):
+    """What an `AutoencoderDC` encodes."""
+
+    latent: Array
+    """(batch, latent_channels, height / scale, width / scale)."""
+
+
+@dataclass(eq=False)
 class AutoencoderKLOutput(BaseOutput):
     """What an `AutoencoderKL` encodes."""
 

@@ -164,8 +164,8 @@ def check_memory(pipe: Parts, images: int, height: int, width: int) -> None:
     """
     vae, part = pipe.vae, (height, width, images)
     if isinstance(vae, Autoencoder):
-        tile = vae.tile_size if vae.use_tiling else max(height, width)
-        part = (min(height, tile), min(width, tile), 1 if vae.use_slicing else images)
+        tile = vae.tile_pixels if vae.use_tiling else (height, width)
+        part = (min(height, tile[0]), min(width, tile[1]), 1 if vae.use_slicing else images)
     decoder_memory.check_memory(decoder_memory.widest(vae.config), (height, width), images, pipe.dtype, part)
 
 

@@ -12,6 +12,7 @@ from ..utils.printable import shown
 INDEX_NAME = "model_index.json"
 
 _CLASSES: dict[str, tuple[str, str]] = {
+    "AutoencoderDC": (".models.autoencoder_dc", "diffusers"),
     "AutoencoderKL": (".models.autoencoder_kl", "diffusers"),
     "AutoencoderTiny": (".models.autoencoder_tiny", "diffusers"),
     "CLIPTextModel": (".models.clip_text", "transformers"),

@@ -124,6 +124,20 @@ def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, ep
     return cast(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), query.shape), compute_type(query))
 
 
+def relu_linear_attention_of_pixels(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
+    """See `functional.relu_linear_attention_of_pixels`."""
+    batch, channels, height, width = query.shape
+    shape = (batch * heads, channels // heads, height * width)
+    q, k, v = [
+        ops.reshape(cast(x, ms.float32), shape)
+        for x in (ops.relu(float32_on_cpu(query)), ops.relu(float32_on_cpu(key)), value)
+    ]
+    states = ops.BatchMatMul(transpose_b=True)(v, k)
+    weights = ops.BatchMatMul(transpose_a=True)(ops.ReduceSum(True)(k, 2), q)
+    mixed = ops.BatchMatMul()(states, q) / (weights + eps)
+    return cast(ops.reshape(mixed, query.shape), compute_type(query))
+
+
 def flash_attention(
     q: Array,
     k: Array,

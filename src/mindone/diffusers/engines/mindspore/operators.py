@@ -21,6 +21,7 @@ from mindspore import ops
 
 from ..base import Array, FlashAttention
 from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
+from ..rows import row_indices
 from . import attention as _attention
 from . import convolution, device
 from . import slices as _slices
@@ -60,6 +61,16 @@ def upsample_conv2d(x: Array, weight: Array, bias: Array = None) -> Array:
     return convolution.conv2d(doubled, weight, bias, 1, 1)
 
 
+def weight_rows(weights: Sequence[Array], part: int, parts: int, run: int) -> Array:
+    joined = concat(weights, 0)
+    return ops.gather(joined, _rows(joined.shape[0], part, parts, run), 0)
+
+
+@constant
+def _rows(count: int, part: int, parts: int, run: int) -> ms.Tensor:
+    return ms.Tensor(row_indices(count, part, parts, run).astype(np.int32))
+
+
 def embedding(ids: Array, weight: Array) -> Array:
     return float32_on_cpu(ops.gather(weight, ids, 0))
 
@@ -91,6 +102,20 @@ def rms_norm(x: Array, weight: Array, eps: float) -> Array:
     if weight is None:
         return cast(y, compute_type(x))
     return cast(y * cast(weight, ms.float32), compute_type(weight))
+
+
+def rms_norm_of_channels(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    wide = cast(x, ms.float32)
+    inverse = ops.rsqrt(ops.ReduceMean(True)(wide * wide, 1) + eps)
+    y = wide * inverse * ops.reshape(cast(weight, ms.float32), (1, -1, 1, 1))
+    return cast(ops.BiasAdd()(y, cast(bias, ms.float32)), compute_type(weight))
+
+
+def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float) -> Array:
+    scale = cast(weight, ms.float32) * ops.rsqrt(cast(variance, ms.float32) + eps)
+    shift = cast(bias, ms.float32) - cast(mean, ms.float32) * scale
+    y = cast(x, ms.float32) * ops.reshape(scale, (1, -1, 1, 1))
+    return cast(ops.BiasAdd()(y, shift), compute_type(weight))
 
 
 def timestep_embedding(
@@ -125,6 +150,10 @@ def attention(
 
 def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
     return _attention.relu_linear_attention(query, key, value, heads, eps)
+
+
+def relu_linear_attention_of_pixels(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
+    return _attention.relu_linear_attention_of_pixels(query, key, value, heads, eps)
 
 
 def rotary(x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool) -> Array:
@@ -271,6 +300,21 @@ def pixel_unshuffle(x: Array, factor: int) -> Array:
     batch, channels, height, width = x.shape
     y = ops.reshape(x, (batch, channels, height // factor, factor, width // factor, factor))
     return ops.reshape(ops.transpose(y, (0, 1, 3, 5, 2, 4)), (batch, -1, height // factor, width // factor))
+
+
+def repeat_channels(x: Array, times: int) -> Array:
+    return ops.gather(x, _repeated(x.shape[1], times), 1)
+
+
+@constant
+def _repeated(count: int, times: int) -> ms.Tensor:
+    return ms.Tensor(np.repeat(np.arange(count), times).astype(np.int32))
+
+
+def average_channels(x: Array, size: int) -> Array:
+    batch, channels, height, width = x.shape
+    parts = ops.reshape(float32_on_cpu(x), (batch, channels // size, size, height, width))
+    return ops.ReduceMean()(parts, 2)
 
 
 def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:

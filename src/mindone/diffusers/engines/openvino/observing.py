@@ -115,8 +115,9 @@ class _Watching:
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    def _note(self, x: Array, weight: ms.Parameter) -> None:
-        self.seen[(self._names[id(weight)], False)] = x
+    def _note(self, x: Array, weight: Array) -> None:
+        if isinstance(weight, ms.Parameter):  # not one made of parameters' rows, whose product is never in int8
+            self.seen[(self._names[id(weight)], False)] = x
 
     def linear(self, x: Array, weight: ms.Parameter, bias: Array = None) -> Node:
         self._note(x, weight)
@@ -132,7 +133,7 @@ class _Watching:
     def conv2d(
         self,
         x: Array,
-        weight: ms.Parameter,
+        weight: Array,
         bias: Array = None,
         stride: int = 1,
         padding: int | tuple[int, int, int, int] = 0,

@@ -12,6 +12,7 @@ from ...utils.machine import multiplies_bytes_exactly
 from ..base import Array, FlashAttention
 from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
 from ..rounding import round_to_int8
+from ..rows import row_indices
 from . import group_norms, winograd
 from .constants import Node
 from .recorder import Recorder
@@ -82,6 +83,16 @@ class Operators(Recorder):
             phases.append(y if shift is None else ov_ops.add(y, shift))
         return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
 
+    def weight_rows(self, weights: Sequence[Array], part: int, parts: int, run: int) -> Node:
+        if all(self.is_fixed(weight) for weight in weights):
+            values = np.concatenate([self.values(weight) for weight in weights])
+            if values.ndim == 1:
+                return ov_ops.constant(values[row_indices(len(values), part, parts, run)])
+            (node,) = self.constants.of_computed(values[None, row_indices(len(values), part, parts, run)])
+            return node
+        joined = ov_ops.concat([self.node(weight) for weight in weights], 0)
+        return ov_ops.gather(joined, self.ints(row_indices(joined.shape[0], part, parts, run)), self.ints([0]))
+
     def embedding(self, ids: Array, weight: Array) -> Node:
         return ov_ops.gather(self.node(weight), ids, self.ints([0]))
 
@@ -100,6 +111,16 @@ class Operators(Recorder):
         mean = ov_ops.reduce_mean(ov_ops.power(x, self.scalar(2.0)), self.ints([-1]), True)
         y = ov_ops.multiply(x, ov_ops.divide(self.scalar(1.0), ov_ops.sqrt(ov_ops.add(mean, self.scalar(eps)))))
         return y if weight is None else ov_ops.multiply(y, self.node(weight))
+
+    def rms_norm_of_channels(self, x: Array, weight: Array, bias: Array, eps: float) -> Node:
+        # One pass for the lengths of all pixels' vectors, in whatever layout convolutions left them, and one to scale.
+        size = ov_ops.multiply(ov_ops.reduce_l2(x, self.ints([1]), True), self.scalar(x.shape[1] ** -0.5))
+        inverse = ov_ops.power(ov_ops.add(ov_ops.multiply(size, size), self.scalar(eps)), self.scalar(-0.5))
+        y = ov_ops.multiply(ov_ops.multiply(x, inverse), self.along_channels(weight))
+        return ov_ops.add(y, self.along_channels(bias))
+
+    def batch_norm(self, x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float) -> Node:
+        return ov_ops.batch_norm_inference(x, *[self.node(each) for each in (weight, bias, mean, variance)], eps)
 
     def attention(
         self,
@@ -135,6 +156,15 @@ class Operators(Recorder):
         weights = ov_ops.matmul(queries, ov_ops.reduce_sum(keys, self.ints([-1]), True), False, False)
         mixed = ov_ops.divide(ov_ops.matmul(queries, states, False, False), ov_ops.add(weights, self.scalar(eps)))
         return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), query.shape)
+
+    def relu_linear_attention_of_pixels(self, query: Array, key: Array, value: Array, heads: int, eps: float) -> Node:
+        batch, channels, height, width = query.shape
+        shape = (batch, heads, channels // heads, height * width)
+        keys, queries = self.reshape(ov_ops.relu(key), shape), self.reshape(ov_ops.relu(query), shape)
+        states = ov_ops.matmul(self.reshape(value, shape), keys, False, True)
+        sums = ov_ops.unsqueeze(ov_ops.reduce_sum(keys, self.ints([-1]), False), self.ints([2]))
+        weights = ov_ops.add(ov_ops.matmul(sums, queries, False, False), self.scalar(eps))
+        return self.reshape(ov_ops.divide(ov_ops.matmul(states, queries, False, False), weights), query.shape)
 
     def _heads(self, x: Node, heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> Node:
         """(b, n, heads · size) as (b, heads, n, size), or of (b, n, heads, size) whatever ``axes`` say."""
@@ -254,6 +284,14 @@ class Operators(Recorder):
 
     def pixel_unshuffle(self, x: Array, factor: int) -> Node:
         return ov_ops.space_to_depth(x, "depth_first", factor)
+
+    def repeat_channels(self, x: Array, times: int) -> Node:
+        return ov_ops.gather(x, self.ints(np.repeat(np.arange(x.shape[1]), times)), self.ints([1]))
+
+    def average_channels(self, x: Array, size: int) -> Node:
+        batch, channels, height, width = x.shape
+        parts = self.reshape(x, (batch, channels // size, size, height, width))
+        return ov_ops.reduce_mean(parts, self.ints([2]), False)
 
     def interpolate_nearest(self, x: Array, size: tuple[int, int]) -> Node:
         modes = ("nearest", "sizes", [0, 0], [0, 0], "asymmetric", "floor")

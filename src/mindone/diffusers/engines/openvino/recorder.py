@@ -52,14 +52,14 @@ class Recorder:
                 self._nodes[key] = self.constants.of_stored(values, part, parts)
         return self._nodes[key]
 
-    def operands(self, x: Array, weight: ms.Parameter, part: int = 0, parts: int = 1) -> tuple[Node, Node]:
+    def operands(self, x: Array, weight: Array, part: int = 0, parts: int = 1) -> tuple[Node, Node]:
         """What a product of ``x`` and a weight multiplies: where the weight is int8, ``x`` is rounded to 256 levels.
 
         In this form the device fuses the rounding into what makes ``x``, and multiplies integers.
         """
         values = self.quantized(weight)
         if values is None:
-            return self.node(x), self.weight(weight, part, parts)
+            return self.node(x), self.weight(weight, part, parts) if isinstance(weight, ms.Parameter) else weight
         integers, scale = np.split(values.integers, parts)[part], np.split(values.scale, parts)[part]
         return self.rounded(x, values.input_range), self.constants.of_multiplied_int8(integers, scale)
 
@@ -74,9 +74,11 @@ class Recorder:
             self._rounded[key] = (x, ov_ops.fake_quantize(x, low, high, low, high, 256))
         return self._rounded[key][1]
 
-    def quantized(self, parameter: ms.Parameter) -> Quantized | None:
-        """The parameter's values where its product is in int8, or None."""
-        values = stored(parameter)
+    def quantized(self, weight: Array) -> Quantized | None:
+        """The parameter's values where its product is in int8; None for others, and for a weight made of parameters."""
+        if not isinstance(weight, ms.Parameter):
+            return None
+        values = stored(weight)
         return values if is_quantized(values) and values.input_range is not None else None
 
     def _adjustable(self, values: Adjustable) -> Node:
@@ -93,9 +95,9 @@ class Recorder:
         """The parameter's values in float32, to compute with while recording."""
         return sound(parameter).numpy(np.float32)
 
-    def is_fixed(self, parameter: ms.Parameter) -> bool:
-        """Whether the parameter's values can be computed with while recording."""
-        return not is_adjustable(stored(parameter))
+    def is_fixed(self, weight: Array) -> bool:
+        """Whether it is a parameter whose values can be computed with while recording."""
+        return isinstance(weight, ms.Parameter) and not is_adjustable(stored(weight))
 
     def node(self, x: Array) -> Node:
         """An operand, which may be a parameter, as a node."""

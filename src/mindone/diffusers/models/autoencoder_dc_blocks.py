@@ -1,0 +1,174 @@
+"""The blocks of a deep-compression autoencoder: residual convolutions, linear attention, and changes of resolution."""
+
+from mindspore import nn
+
+from .. import functional as F
+from ..engines import Array
+from .layers import Activation, Conv2d, Linear, parameter
+
+EPS = 1e-5
+"""Of all normalizations."""
+
+
+class ChannelRMSNorm(nn.Cell):
+    """Root mean square normalization of each pixel of (batch, channels, height, width)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight, self.bias = parameter(channels), parameter(channels)
+
+    def construct(self, x: Array) -> Array:
+        return F.rms_norm_of_channels(x, self.weight, self.bias, EPS)
+
+
+class BatchNorm(nn.Cell):
+    """Batch Normalization of (batch, channels, height, width) by the statistics of the training."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight, self.bias = parameter(channels), parameter(channels)
+        self.running_mean, self.running_var = parameter(channels), parameter(channels)
+
+    def construct(self, x: Array) -> Array:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, EPS)
+
+
+NORMS: dict[str, type[ChannelRMSNorm] | type[BatchNorm]] = {"rms_norm": ChannelRMSNorm, "batch_norm": BatchNorm}
+
+
+class ResBlock(nn.Cell):
+    """Two 3×3 convolutions, normalised, beside a shortcut."""
+
+    def __init__(self, channels: int, norm: str, act: str):
+        super().__init__()
+        self.conv1 = Conv2d(channels, channels, 3, padding=1)
+        self.act = Activation(act)
+        self.conv2 = Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = NORMS[norm](channels)
+
+    def construct(self, x: Array) -> Array:
+        return F.add(x, self.norm(self.conv2(self.act(self.conv1(x)))))
+
+
+class EfficientViTBlock(nn.Cell):
+    """Linear attention among pixels and their neighbourhoods, then gated convolutions (Cai et al. 2023, §3.2)."""
+
+    def __init__(self, channels: int, head_size: int, kernels: tuple[int, ...], norm: str):
+        super().__init__()
+        self.attn = MultiscaleAttention(channels, head_size, kernels, norm)
+        self.conv_out = GatedConvolution(channels)
+
+    def construct(self, x: Array) -> Array:
+        return self.conv_out(self.attn(x))
+
+
+class MultiscaleAttention(nn.Cell):
+    """Linear attention among pixels, and beside it among sums over each pixel's neighbourhood (Cai et al. 2023, §3.1).
+
+    Checkpoints keep three matrices, but what they make is one row of channels, in which every three runs of a head's
+    size are its query, key and value.
+    """
+
+    def __init__(self, channels: int, head_size: int, kernels: tuple[int, ...], norm: str):
+        super().__init__()
+        self.size, self.heads = head_size, channels // head_size
+        inner = self.heads * head_size
+        self.to_q = Linear(channels, inner, bias=False)
+        self.to_k = Linear(channels, inner, bias=False)
+        self.to_v = Linear(channels, inner, bias=False)
+        self.to_qkv_multiscale = nn.CellList([Neighbourhoods(self.heads, head_size, kernel) for kernel in kernels])
+        self.to_out = Linear(inner * (1 + len(kernels)), channels, bias=False)
+        self.norm_out = NORMS[norm](channels)
+
+    def construct(self, x: Array) -> Array:
+        query, key, value = self._of(x, 0), self._of(x, 1), self._of(x, 2)
+        heads = self.heads * (1 + len(self.to_qkv_multiscale))
+        mixed = F.relu_linear_attention_of_pixels(query, key, value, heads)
+        return F.add(x, self.norm_out(F.conv2d(mixed, self.to_out.weight)))
+
+    def _of(self, x: Array, part: int) -> Array:
+        """All queries (part 0), keys (1) or values (2): (batch, heads · size, height, width), scale by scale."""
+        matrices = (self.to_q.weight, self.to_k.weight, self.to_v.weight)
+        y = F.conv2d(x, F.weight_rows(matrices, part, 3, self.size))
+        scales = [y]
+        for neighbourhoods in self.to_qkv_multiscale:
+            scales.append(neighbourhoods(y, part))
+        return F.concat(scales, 1) if len(scales) > 1 else y
+
+
+class Neighbourhoods(nn.Cell):
+    """Weighted sums over each pixel's neighbourhood, by channel, then mixed within each query, key and value."""
+
+    def __init__(self, heads: int, head_size: int, kernel: int):
+        super().__init__()
+        channels, self.heads, self.size = 3 * heads * head_size, heads, head_size
+        self.proj_in = Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False, groups=channels)
+        self.proj_out = Conv2d(channels, channels, 1, bias=False, groups=3 * heads)
+
+    def construct(self, x: Array, part: int) -> Array:
+        """``x`` are all queries, keys or values, and ``part`` which of these."""
+        summed, mixed = [F.weight_rows((conv.weight,), part, 3, self.size) for conv in (self.proj_in, self.proj_out)]
+        y = F.conv2d(x, summed, None, 1, self.proj_in.padding, self.heads * self.size)
+        return F.conv2d(y, mixed, None, 1, 0, self.heads)
+
+
+class GatedConvolution(nn.Cell):
+    """A depthwise convolution between two of single pixels, gated, normalised, beside a shortcut (Sana, §2.2)."""
+
+    def __init__(self, channels: int, expansion: int = 4):
+        super().__init__()
+        self.inner = inner = expansion * channels
+        self.conv_inverted = Conv2d(channels, 2 * inner, 1)
+        self.conv_depth = Conv2d(2 * inner, 2 * inner, 3, padding=1, groups=2 * inner)
+        self.conv_point = Conv2d(inner, channels, 1, bias=False)
+        self.norm = ChannelRMSNorm(channels)
+
+    def construct(self, x: Array) -> Array:
+        y = F.multiply(self._half(x, 0), F.silu(self._half(x, 1)))
+        return F.add(x, self.norm(self.conv_point(y)))
+
+    def _half(self, x: Array, part: int) -> Array:
+        """What is gated (part 0), or the gate (1)."""
+        inverted, shift, depth, depth_shift = [
+            F.weight_rows((weight,), part, 2, self.inner)
+            for weight in (
+                *(self.conv_inverted.weight, self.conv_inverted.bias),
+                *(self.conv_depth.weight, self.conv_depth.bias),
+            )
+        ]
+        y = F.silu(F.conv2d(x, inverted, shift))
+        return F.conv2d(y, depth, depth_shift, 1, 1, self.inner)
+
+
+class DownBlock(nn.Cell):
+    """Half the resolution, beside a shortcut: pixels become channels, which are averaged (Chen et al. 2024, §3.1)."""
+
+    def __init__(self, in_channels: int, out_channels: int, unshuffles: bool, shortcut: bool = True):
+        super().__init__()
+        self.unshuffles, self.averaged = unshuffles, 4 * in_channels // out_channels if shortcut else 0
+        if unshuffles:
+            self.conv = Conv2d(in_channels, out_channels // 4, 3, padding=1)
+        else:
+            self.conv = Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+
+    def construct(self, x: Array) -> Array:
+        y = self.conv(x)
+        if self.unshuffles:
+            y = F.pixel_unshuffle(y, 2)
+        return F.add(y, F.average_channels(F.pixel_unshuffle(x, 2), self.averaged)) if self.averaged else y
+
+
+class UpBlock(nn.Cell):
+    """Twice the resolution, beside a shortcut: channels are repeated and become pixels (Chen et al. 2024, §3.1)."""
+
+    def __init__(self, in_channels: int, out_channels: int, interpolates: bool, shortcut: bool = True):
+        super().__init__()
+        self.interpolates, self.repeats = interpolates, 4 * out_channels // in_channels if shortcut else 0
+        self.conv = Conv2d(in_channels, out_channels * (1 if interpolates else 4), 3, padding=1)
+
+    def construct(self, x: Array) -> Array:
+        if self.interpolates:
+            y = F.upsample_conv2d(x, self.conv.weight, self.conv.bias)
+            return F.add(y, F.pixel_shuffle(F.repeat_channels(x, self.repeats), 2)) if self.repeats else y
+        y = self.conv(x)
+        return F.pixel_shuffle(F.add(y, F.repeat_channels(x, self.repeats)) if self.repeats else y, 2)
