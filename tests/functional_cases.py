@@ -53,10 +53,6 @@ def convolved_by_parts(x, first, second):
     return F.conv2d(x, F.weight_rows((first, second), 1, 2, 4))
 
 
-def plus_one(weight):
-    return F.affine(weight, 1.0, 1.0)
-
-
 _tokens, _image, _channels = _draw(2, 9, 24), _draw(2, 12, 6, 8), _draw(24, seed=1)
 _q, _k, _v = _draw(2, 9, 24), _draw(2, 7, 24), _draw(2, 7, 24, seed=1)
 _hidden = np.where(np.arange(7) < np.array([[5], [3]]), 0.0, -10000.0).astype(np.float32).reshape(2, 1, 1, 7)
@@ -70,6 +66,7 @@ CASES = {
     "layer_norm_weighted": Case(F.layer_norm, (_tokens,), (_channels, _draw(24)), {"eps": 1e-5}),
     "rms_norm": Case(F.rms_norm, (_tokens,), constants={"eps": 1e-5}),
     "rms_norm_weighted": Case(F.rms_norm, (_tokens,), (_channels,), {"eps": 1e-6}),
+    "rms_norm_around_one": Case(F.rms_norm, (_tokens,), (0.1 * _channels,), {"eps": 1e-6, "offset": 1.0}),
     "rms_norm_of_heads": Case(F.rms_norm, (_tokens.reshape(2, 9, 3, 8),), (_draw(8),), {"eps": 1e-6}),
     "gelu_tanh": Case(F.gelu_tanh, (3 * _tokens,)),
     "relu": Case(F.relu, (_tokens,)),
@@ -90,6 +87,9 @@ CASES = {
     "attention_positions": Case(attention, (_q, _k, _v, _draw(1, 3, 9, 7)), constants={**_heads, "scale": 1.0}),
     "attention_masked": Case(attention, (_q, _k, _v, _hidden), constants=_heads),
     "attention_masked_by_head": Case(attention, (_q, _k, _v, _draw(2, 3, 9, 7)), constants=_heads),
+    "attention_of_grouped_queries": Case(
+        attention, (_draw(2, 9, 48), _k, _v, _draw(1, 1, 9, 7)), constants={"heads": 6, "scale": 0.3}
+    ),
     "attention_softcapped": Case(
         attention, (9 * _q, _k, _v, _hidden), constants={**_heads, "softcap": 5.0, "scale": 0.5}
     ),

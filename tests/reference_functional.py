@@ -13,10 +13,10 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
     return nn.functional.layer_norm(x, x.shape[-1:], weight, bias, eps)
 
 
-def rms_norm(x, weight=None, eps=1e-6):
+def rms_norm(x, weight=None, eps=1e-6, offset=0.0):
     norm = RMSNorm(x.shape[-1], eps, elementwise_affine=weight is not None)
     if weight is not None:
-        norm.weight.data = weight
+        norm.weight.data = offset + weight
     return norm(x)
 
 
@@ -56,9 +56,10 @@ def _heads(x, heads):
 
 
 def attention(query, key, value, bias, heads, scale=None, softcap=None):
-    query, key, value = (_heads(x, heads) for x in _equal_rows(query, key, value))
+    size = query.shape[-1] // heads
+    query, key, value = (_heads(x, x.shape[-1] // size) for x in _equal_rows(query, key, value))
     if softcap is None:
-        y = nn.functional.scaled_dot_product_attention(query, key, value, bias, scale=scale)
+        y = nn.functional.scaled_dot_product_attention(query, key, value, bias, scale=scale, enable_gqa=True)
     else:
         scores = softcap * torch.tanh(query @ key.mT * scale / softcap) + bias
         y = torch.softmax(scores, -1) @ value

@@ -26,7 +26,7 @@ class Network(nn.Cell):
         self.weights = ms.ParameterTuple([ms.Parameter(ms.Tensor(x), f"p{i}") for i, x in enumerate(case.weights)])
         for parameter, values in zip(self.weights, case.weights):
             bind(parameter, InMemory(values.astype(dtype)))
-        self.dtype, self.graphs, self.passes = dtype, GraphCache(), []
+        self.dtype, self.graphs, self.passes, self.free_axes = dtype, GraphCache(), [], {}
 
     def release_weights(self):
         pass

@@ -5,7 +5,7 @@ arguments to the operations in charge (`operations.ops`): MindSpore's, unless th
 
 Shapes are written as in the papers: images ``(batch, channels, height, width)``, tokens ``(batch, tokens, channels)``.
 Parameters are operands like any other. Besides these functions a network may use ``+ - *`` between results, and
-``.shape``, and nothing more.
+``.shape``, and nothing more; `shape` in its place where a network leaves an axis free (`Network.free_axes`).
 
 **Rows that guidance shares.** Both halves of a guided batch start from the same latents, and stay equal until they
 first meet the text. So a network may be given the latents once, for a text of twice as many rows: where tensors meet in
@@ -111,12 +111,13 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     return operations.ops.layer_norm(x, weight, bias, eps)
 
 
-def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Array:
-    """``x / √(mean(x²) + eps) · weight`` over the last axis (Zhang & Sennrich 2019, eq. 4).
+def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6, offset: float = 0.0) -> Array:
+    """``x / √(mean(x²) + eps) · (offset + weight)`` over the last axis (Zhang & Sennrich 2019, eq. 4).
 
     ``weight`` (channels,), or None for 1. For one norm per head make the last axis a head's: (b, n, heads, size).
+    ``offset`` is 1 where checkpoints hold what is added to a weight of 1 (Gemma).
     """
-    return operations.ops.rms_norm(x, weight, eps)
+    return operations.ops.rms_norm(x, weight, eps, offset)
 
 
 def rms_norm_of_channels(x: Array, weight: Array, bias: Array, eps: float) -> Array:
@@ -154,7 +155,9 @@ def attention(
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1): ``softmax(scale · q kᵀ + bias) v``.
 
     Args:
-        query, key, value: (b, n, c), (b, m, c) and (b, m, c), where ``c`` is ``heads`` times the size of a head.
+        query, key, value: (b, n, c), (b, m, c) and (b, m, c), where ``c`` is ``heads`` times the size of a head. With
+            fewer channels, keys and values have fewer heads, each for equally many queries in a row (Ainslie et al.
+            2023, §2.2).
         causal: hide later keys.
         flash: how to use the memory-efficient kernel of a device that has one; None: do not.
         bias: what is added to the scaled scores, (b or 1, heads or 1, n or 1, m): relative positions (Raffel et al.
@@ -166,7 +169,19 @@ def attention(
         (b, n, c).
     """
     query, key, value = with_equal_rows(query, key, value)
+    size = shape(query)[2] // heads
+    key, value = _with_heads(key, heads, size), _with_heads(value, heads, size)
     return operations.ops.attention(query, key, value, heads, causal, flash, bias, scale, softcap)
+
+
+def _with_heads(x: Array, heads: int, size: int) -> Array:
+    """Keys or values (b, m, fewer · size) with each head repeated for all that share it: (b, m, heads · size)."""
+    rows, tokens, channels = shape(x)
+    if channels == heads * size:
+        return x
+    each = operations.ops.reshape(x, (rows, tokens, channels // size, 1, size))
+    repeated = operations.ops.concat((each,) * (heads * size // channels), 3)
+    return operations.ops.reshape(repeated, (rows, tokens, heads * size))
 
 
 def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, eps: float = 1e-15) -> Array:
@@ -293,6 +308,12 @@ def multiply(x: Array, y: Array) -> Array:
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 
 
+def shape(x: Array) -> tuple[int, ...]:
+    """The shape of ``x``, with -1 along axes whose lengths differ from call to call."""
+    sizes: tuple[int, ...] = operations.ops.shape(x)
+    return sizes
+
+
 def reshape(x: Array, shape: Sequence[int]) -> Array:
     """``x`` with another shape of as many elements; one entry may be -1."""
     return operations.ops.reshape(x, shape)
@@ -312,13 +333,13 @@ def concat(tensors: Sequence[Array], axis: int) -> Array:
 
 def with_equal_rows(*tensors: Array) -> tuple[Array, ...]:
     """The tensors, each with as many rows as the one with most: the one place where shared rows are repeated."""
-    rows = max([x.shape[0] for x in tensors])
+    rows = max([shape(x)[0] for x in tensors])
     return tuple([repeat_rows(x, rows) for x in tensors])
 
 
 def _broadcastable(x: Array, y: Array) -> tuple[Array, Array]:
     """Two tensors whose rows are equal, or one of one row that devices broadcast along with other axes, uncopied."""
-    if x.shape[1:] != y.shape[1:] and (x.shape[0] == 1 or y.shape[0] == 1):
+    if shape(x)[1:] != shape(y)[1:] and (shape(x)[0] == 1 or shape(y)[0] == 1):
         return x, y
     x, y = with_equal_rows(x, y)
     return x, y
@@ -326,7 +347,8 @@ def _broadcastable(x: Array, y: Array) -> tuple[Array, Array]:
 
 def repeat_rows(x: Array, rows: int) -> Array:
     """``x`` (b, …) one time after the other until it has ``rows`` rows, a multiple of b; as it is when it has them."""
-    return x if x.shape[0] == rows else operations.ops.concat((x,) * (rows // x.shape[0]), 0)
+    own = shape(x)[0]
+    return x if own == rows else operations.ops.concat((x,) * (rows // own), 0)
 
 
 def slice_axis(x: Array, axis: int, begin: int, end: int, step: int = 1) -> Array:

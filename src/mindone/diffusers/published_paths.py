@@ -228,17 +228,18 @@ def publish(package: str) -> None:
         sys.modules.setdefault(module, _Published(module, exported(module)))
 
 
-_CLIP = {
+_TRANSFORMERS = {
     "models.clip.image_processing_clip": ("CLIPImageProcessor",),
     "models.clip.modeling_clip": ("CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModelWithProjection"),
     "models.clip.tokenization_clip": ("CLIPTokenizer",),
+    "models.gemma2.modeling_gemma2": ("Gemma2Model",),
 }
 """The modules of transformers, and what is here of theirs."""
 
 
-def publish_clip(package: str, homes: Mapping[str, str]) -> None:
+def publish_transformers(package: str, homes: Mapping[str, str]) -> None:
     """Make the paths of transformers importable in ``package``, whose names have these homes."""
     for path, names in _with_packages(
-        {path: {name: homes[name] for name in names} for path, names in _CLIP.items()}
+        {path: {name: homes[name] for name in names} for path, names in _TRANSFORMERS.items()}
     ).items():
         sys.modules.setdefault(f"{package}.{path}", _Published(f"{package}.{path}", names))

@@ -1,9 +1,9 @@
-"""The published import path of CLIP's encoders and of what prepares texts and pictures for them."""
+"""The published import path of encoders of texts and pictures, and of what prepares those for them."""
 
 from typing import TYPE_CHECKING, Any
 
 from mindone.diffusers.lazy import look_up
-from mindone.diffusers.published_paths import publish_clip
+from mindone.diffusers.published_paths import publish_transformers
 
 if TYPE_CHECKING:
     from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor as CLIPImageProcessor
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mindone.diffusers.models.clip_text import CLIPTextModel as CLIPTextModel
     from mindone.diffusers.models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
     from mindone.diffusers.models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
+    from mindone.diffusers.models.gemma2 import Gemma2Model as Gemma2Model
 
 _HOME = {
     "CLIPImageProcessor": "mindone.diffusers.loading.clip_image_processor",
@@ -18,6 +19,7 @@ _HOME = {
     "CLIPTextModelWithProjection": "mindone.diffusers.families.networks",
     "CLIPTokenizer": "mindone.diffusers.loading.tokenizer",
     "CLIPVisionModelWithProjection": "mindone.diffusers.families.networks",
+    "Gemma2Model": "mindone.diffusers.families.networks",
 }
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "CLIPTextModelWithProjection",
     "CLIPTokenizer",
     "CLIPVisionModelWithProjection",
+    "Gemma2Model",
 ]
 
 
@@ -37,4 +40,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-publish_clip(__name__, _HOME)
+publish_transformers(__name__, _HOME)

@@ -132,12 +132,18 @@ class Tapped(Protocol):
         """What ``method`` returns with ``values`` in the place of the replaced taps, and then what it read."""
 
 
+FreeAxes: TypeAlias = Mapping[str, Mapping[int | str, tuple[int, ...]]]
+"""By method, and by the position or name of an argument: the axes along which it may be longer or shorter from call to
+call while what was compiled serves them all. The method asks `functional` for shapes (-1 there), never the array."""
+
+
 class Network(Protocol):
     """What an engine needs of a network (`models.base.Model`)."""
 
     dtype: str
     """What it is meant to compute in: "float32", "float16" or "bfloat16"."""
     graphs: GraphCache
+    free_axes: FreeAxes
     passes: Sequence[Callable[..., None]]
     """What is done to each recorded graph before it is compiled, in this order."""
 
@@ -203,8 +209,12 @@ Key = TypeVar("Key")
 
 
 def network_key(
-    engine: str, method: str, arrays: Mapping[Key, Values], fixed: Mapping[str, object]
+    engine: str,
+    method: str,
+    arrays: Mapping[Key, Values],
+    shapes: Mapping[Key, tuple[int, ...]],
+    fixed: Mapping[str, object],
 ) -> tuple[object, ...]:
     """What a compiled graph is for: an engine, a method, the shapes and types of its arrays, and its constants."""
-    shapes = tuple((name, x.shape, str(x.dtype)) for name, x in arrays.items())
-    return (engine, method, shapes, tuple(sorted(fixed.items())))
+    kinds = tuple((name, shapes[name], str(x.dtype)) for name, x in arrays.items())
+    return (engine, method, kinds, tuple(sorted(fixed.items())))

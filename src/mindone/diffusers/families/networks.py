@@ -7,6 +7,7 @@ from ..models.base import Model as Model
 from ..models.clip_text import CLIPTextModel as CLIPTextModel
 from ..models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
 from ..models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
+from ..models.gemma2 import Gemma2Model as Gemma2Model
 from ..models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
 from .registry import layouts
 

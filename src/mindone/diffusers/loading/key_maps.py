@@ -5,6 +5,8 @@
 - CLIP text encoders carry the buffer `embeddings.position_ids`, which is `arange(77)`; and newer transformers writes
   them without the `text_model.` prefix that all published files have. Vision towers have the same buffer.
 - Batch normalization has a count, `num_batches_tracked`, that only training reads.
+- A language model with its head over the vocabulary has the model's tensors behind `model.`; the head repeats the
+  embeddings, and is not read.
 - A file of a whole CLIP has both towers, both projections and `logit_scale`; each network takes its own.
 """
 
@@ -59,11 +61,17 @@ def autoencoder_dc_key(name: str) -> str | None:
     return None if name.endswith(".num_batches_tracked") else name
 
 
+def causal_text_key(name: str) -> str | None:
+    """The name of a language model's tensor without the prefix `model.`; None for its head over the vocabulary."""
+    return None if name.startswith("lm_head.") else name.removeprefix("model.")
+
+
 RENAMES: dict[str, Rename] = {
     "AutoencoderDC": autoencoder_dc_key,
     "AutoencoderKL": autoencoder_key,
     "CLIPTextModel": clip_text_key_without_projection,
     "CLIPTextModelWithProjection": clip_text_key,
+    "Gemma2Model": causal_text_key,
     "CLIPVisionModelWithProjection": clip_image_encoder_key,
     "StableDiffusionSafetyChecker": clip_vision_key,
 }

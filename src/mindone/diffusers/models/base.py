@@ -13,7 +13,7 @@ from mindspore import nn
 from numpy.typing import NDArray
 
 from .. import engines
-from ..engines.base import Array, Input, Stored, Taps
+from ..engines.base import Array, FreeAxes, Input, Stored, Taps
 from ..engines.binding import bind, bound, is_covered, is_put_on, own, published_name
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import as_input, prepare
@@ -55,6 +55,7 @@ class Model(PublishedModel, nn.Cell):
 
     Fields: ClassVar[type]
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
+    free_axes: ClassVar[FreeAxes] = {}
     layouts: ClassVar[Callable[[], Iterable[OriginalLayout]]]
     """The layouts of the single files that are known: the families', so `families.networks` sets it."""
 

@@ -83,6 +83,14 @@ class CLIPTextProjectionOutput(BaseOutput):
 
 
 @dataclass(eq=False)
+class TextOutput(BaseOutput):
+    """What a language model makes of tokens."""
+
+    last_hidden_state: Array
+    """(batch, tokens, hidden_size), normalised; zeros in place of padding."""
+
+
+@dataclass(eq=False)
 class CLIPVisionProjectionOutput(BaseOutput):
     """What a `CLIPVisionModelWithProjection` makes of pictures."""
 

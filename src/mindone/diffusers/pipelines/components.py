@@ -18,6 +18,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "CLIPTextModel": (".models.clip_text", "transformers"),
     "CLIPTextModelWithProjection": (".models.clip_text", "transformers"),
     "CLIPVisionModelWithProjection": (".models.clip_vision", "transformers"),
+    "Gemma2Model": (".models.gemma2", "transformers"),
     "CLIPTokenizer": (".loading.tokenizer", "transformers"),
     "CLIPImageProcessor": (".loading.clip_image_processor", "transformers"),
     "StableDiffusionSafetyChecker": (".models.safety_checker", "stable_diffusion"),
@@ -29,6 +30,7 @@ _SYNONYMS = {
     "CLIPTokenizerFast": "CLIPTokenizer",
     "CLIPFeatureExtractor": "CLIPImageProcessor",
     "CLIPImageProcessorFast": "CLIPImageProcessor",
+    "Gemma2ForCausalLM": "Gemma2Model",
 }
 
 _ABSENT_SCHEDULER = "AbsentScheduler"

@@ -93,7 +93,7 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     return ops.LayerNorm(-1, -1, eps)(x, weight, bias)[0]
 
 
-def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+def rms_norm(x: Array, weight: Array, eps: float, offset: float) -> Array:
     # In float32 whatever the weights are: squares of half-precision numbers overflow.
     wide = cast(x, ms.float32)
     flat = ops.reshape(wide, (-1, wide.shape[-1]))
@@ -101,7 +101,7 @@ def rms_norm(x: Array, weight: Array, eps: float) -> Array:
     y = ops.reshape(flat * inverse, x.shape)
     if weight is None:
         return cast(y, compute_type(x))
-    return cast(y * cast(weight, ms.float32), compute_type(weight))
+    return cast(y * (cast(weight, ms.float32) + offset), compute_type(weight))
 
 
 def rms_norm_of_channels(x: Array, weight: Array, bias: Array, eps: float) -> Array:
@@ -235,6 +235,10 @@ def multiply(x: Array, y: Array) -> Array:
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
+
+
+def shape(x: Array) -> tuple[int, ...]:
+    return x.shape  # type: ignore[no-any-return]
 
 
 def reshape(x: Array, shape: Sequence[int]) -> Array:

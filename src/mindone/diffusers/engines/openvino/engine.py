@@ -33,15 +33,17 @@ class OpenVINOEngine:
         """
         arrays, fixed = _arranged(inputs, options)
         arrays |= {(VALUES, i): _input(value) for i, value in enumerate(values)}
-        key = (*network_key(self.name, method, arrays, fixed), taps)
-        graph = network.graphs.get(key, lambda: Graph(network, method, arrays, fixed, taps))
+        shapes = _shapes(network, method, arrays)
+        key = (*network_key(self.name, method, arrays, shapes, fixed), taps)
+        graph = network.graphs.get(key, lambda: Graph(network, method, arrays, shapes, fixed, taps))
         return graph(arrays)
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
         """Have a thread record and compile the graph that `run` would use, if it is not there."""
         arrays, fixed = _arranged(inputs, options)
-        key = (*network_key(self.name, method, arrays, fixed), None)
-        network.graphs.make_ahead(key, lambda: Graph(network, method, arrays, fixed))
+        shapes = _shapes(network, method, arrays)
+        key = (*network_key(self.name, method, arrays, shapes, fixed), None)
+        network.graphs.make_ahead(key, lambda: Graph(network, method, arrays, shapes, fixed))
 
     def asarray(self, x: ArrayLike) -> NDArray[np.float32]:
         """A contiguous float32 array; of a tensor of MindSpore's, too."""
@@ -71,6 +73,17 @@ def _arranged(
         elif value is not None:
             fixed[str(name)] = value
     return arrays, fixed
+
+
+def _shapes(
+    network: Network, method: str, arrays: Mapping[InputName, NDArray[np.generic]]
+) -> dict[InputName, tuple[int, ...]]:
+    """The shapes that a graph is recorded for, -1 along axes that the network leaves free."""
+    free = network.free_axes.get(method, {})
+    return {
+        (name, place): tuple(-1 if axis in free.get(name, ()) else size for axis, size in enumerate(x.shape))
+        for (name, place), x in arrays.items()
+    }
 
 
 def _input(x: Array) -> NDArray[np.generic]:

@@ -31,12 +31,13 @@ class Graph:
         network: Network,
         method: str,
         arrays: Mapping[InputName, NDArray[np.generic]],
+        shapes: Mapping[InputName, tuple[int, ...]],
         fixed: Mapping[str, object],
         taps: Taps | None = None,
     ):
         precision = precision_of(network.dtype)
         recorder = Operators(precision)
-        nodes = {name: ov_ops.parameter(list(x.shape), _kind(x)) for name, x in arrays.items()}
+        nodes = {name: ov_ops.parameter(list(shapes[name]), _kind(x)) for name, x in arrays.items()}
         outputs = _record(recorder, network, method, nodes, fixed, taps)
         self._single = not isinstance(outputs, tuple)
         graph = finished(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import mindspore as ms
 from openvino import opset15 as ov_ops
 
-from ..base import Array, Input, Network, Tapped, Taps
+from ..base import Array, FreeAxes, Input, Network, Tapped, Taps
 from ..binding import published_name
 from ..cache import GraphCache
 from ..operations import recorder_of_thread, recording
@@ -80,6 +80,7 @@ class _Observed:
 
     def __init__(self, network: Network, method: str, wants_result: Callable[[str], bool]):
         self.network, self.dtype, self.passes = network, network.dtype, network.passes
+        self.free_axes: FreeAxes = {"construct": network.free_axes.get(method, {})}
         self.graphs = GraphCache()
         self.places: list[tuple[str, bool]] = []
         self._method, self._wants_result = method, wants_result

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import mindspore as ms
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
@@ -106,11 +107,14 @@ class Operators(Recorder):
         y = ov_ops.mvn(x, self.ints([-1]), True, eps, "inside_sqrt")
         return y if weight is None else ov_ops.add(ov_ops.multiply(y, self.node(weight)), self.node(bias))
 
-    def rms_norm(self, x: Array, weight: Array, eps: float) -> Node:
+    def rms_norm(self, x: Array, weight: Array, eps: float, offset: float) -> Node:
         # In the form that the device's own normalization is recognized by.
         mean = ov_ops.reduce_mean(ov_ops.power(x, self.scalar(2.0)), self.ints([-1]), True)
         y = ov_ops.multiply(x, ov_ops.divide(self.scalar(1.0), ov_ops.sqrt(ov_ops.add(mean, self.scalar(eps)))))
-        return y if weight is None else ov_ops.multiply(y, self.node(weight))
+        if weight is None:
+            return y
+        factor = self.node(weight)
+        return ov_ops.multiply(y, ov_ops.add(factor, self.scalar(offset)) if offset else factor)
 
     def rms_norm_of_channels(self, x: Array, weight: Array, bias: Array, eps: float) -> Node:
         # One pass for the lengths of all pixels' vectors, in whatever layout convolutions left them, and one to scale.
@@ -134,7 +138,8 @@ class Operators(Recorder):
         scale: float | None = None,
         softcap: float | None = None,
     ) -> Node:
-        size = query.shape[2] // heads
+        shape = self.shape(query)
+        size = shape[2] // heads
         # The queries are scaled, not the far more numerous scores.
         scale = 1 / math.sqrt(size) if scale is None else scale
         query = query if scale == 1.0 else ov_ops.multiply(query, self.scalar(scale))
@@ -147,7 +152,7 @@ class Operators(Recorder):
             hidden = np.triu(np.full((query.shape[1], key.shape[1]), np.finfo(np.float32).min, np.float32), k=1)
             scores = ov_ops.add(scores, ov_ops.constant(hidden))
         mixed = ov_ops.matmul(ov_ops.softmax(scores, -1), self._heads(value, heads), False, False)
-        return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), query.shape)
+        return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), shape)
 
     def relu_linear_attention(self, query: Array, key: Array, value: Array, heads: int, eps: float) -> Node:
         keys = self._heads(ov_ops.relu(key), heads, (0, 2, 3, 1))
@@ -168,11 +173,11 @@ class Operators(Recorder):
 
     def _heads(self, x: Node, heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> Node:
         """(b, n, heads · size) as (b, heads, n, size), or of (b, n, heads, size) whatever ``axes`` say."""
-        batch, tokens, channels = x.shape
+        batch, tokens, channels = self.shape(x)
         return self.transpose(self.reshape(x, (batch, tokens, heads, channels // heads)), axes)
 
     def rotary(self, x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool) -> Node:
-        batch, tokens, channels = x.shape
+        batch, tokens, channels = self.shape(x)
         half = channels // heads // 2
         shape, axis = ((half, 2), 4) if interleaved else ((2, half), 3)
         pairs = self.reshape(x, (batch, tokens, heads, *shape))
@@ -183,7 +188,7 @@ class Operators(Recorder):
         signs = np.array([-1, 1], np.float32).reshape((2,) if interleaved else (2, 1))
         turned = ov_ops.multiply(swapped, ov_ops.constant(signs))
         y = ov_ops.add(ov_ops.multiply(pairs, cosines), ov_ops.multiply(turned, sines))
-        return self.reshape(y, x.shape)
+        return self.reshape(y, (batch, tokens, channels))
 
     def rotary_table(self, positions: Array, sizes: tuple[int, ...], theta: float) -> tuple[Node, Node]:
         # Computed outside the graph, as the angles of `timestep_embedding` are.
@@ -195,7 +200,7 @@ class Operators(Recorder):
         def sines(values: NDArray[np.float32]) -> NDArray[np.float32]:
             return np.asarray(np.sin(values @ frequencies), np.float32)
 
-        shape = [positions.shape[0], frequencies.shape[1]]
+        shape = [self.shape(positions)[0], frequencies.shape[1]]
         return self.host_input(positions, shape, cosines), self.host_input(positions, shape, sines)
 
     def timestep_embedding(
@@ -251,6 +256,12 @@ class Operators(Recorder):
         return ov_ops.multiply(self.node(x), self.node(y))
 
     # ---- shapes ------------------------------------------------------------------------------------------------------
+
+    def shape(self, x: Array) -> tuple[int, ...]:
+        if isinstance(x, ms.Parameter):
+            return tuple(x.shape)
+        output = x if isinstance(x, ov.Output) else x.output(0)
+        return tuple(-1 if size.is_dynamic else size.get_length() for size in output.get_partial_shape())
 
     def reshape(self, x: Array, shape: Sequence[int]) -> Node:
         return ov_ops.reshape(self.node(x), self.ints(shape), False)

@@ -1,0 +1,242 @@
+"""Language models that read prompts: each token looks at earlier ones alone, so whatever texts begin with is read once.
+
+A prompt for such a model often stands behind an instruction that never changes and is the longer of the two. What later
+tokens take from earlier ones are their keys and values; those of the instruction are computed once and kept. That is
+exact, and so is what else is left out here: padding, which stands behind the text, is never read by what counts. Texts
+of one call run side by side as one row, each behind a mask of its own, so that one compiled graph serves all calls.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import Array, Engine, Input
+from ..engines.base import FreeAxes, Stored, is_adjustable
+from ..engines.binding import stored
+from .base import Model
+from .outputs import TextOutput
+
+Floats: TypeAlias = NDArray[np.float32]
+Ids: TypeAlias = NDArray[np.int64]
+"""Tokens (texts, tokens)."""
+
+_AT_ONCE = 1024
+"""How many tokens run side by side: attention's time and memory grow with their square."""
+_KEPT = 2
+"""How many beginnings are kept."""
+
+
+class Beginning(NamedTuple):
+    """What is kept of tokens that many texts begin with."""
+
+    ids: tuple[int, ...]
+    states: Floats
+    """The network's result for them, (tokens, channels)."""
+    past: tuple[Array, ...]
+    """Their keys and values, layer by layer, each (1, tokens, channels of the keys): the engine's arrays."""
+    made_of: tuple[object, ...]
+    """The weights and settings that all this was computed with."""
+
+
+class CausalTextModel(Model):
+    """A network whose `construct` goes on where earlier tokens have ended; `encode_with` makes use of it."""
+
+    free_axes: ClassVar[FreeAxes] = {"construct": {0: (1,), "positions": (0,), "hidden": (2, 3), "past": (1,)}}
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self._beginnings: dict[tuple[Engine, tuple[int, ...]], Beginning] = {}
+        self._beginning_lock = threading.Lock()
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens a text may have."""
+        raise NotImplementedError
+
+    @property
+    def key_channels(self) -> Sequence[int]:
+        """The channels of each layer's keys, which are those of its values."""
+        raise NotImplementedError
+
+    def construct(
+        self, input_ids: Array, positions: Array, hidden: Array, past: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        """Encode tokens behind others.
+
+        Args:
+            input_ids: (1, tokens) integers.
+            positions: (tokens, 1), where in its text each stands, from 0.
+            hidden: (1, 1, tokens, earlier + tokens), what is added to attention's scores: 0 where a token looks at
+                another one, the lowest number where it does not.
+            past: the keys and the values of ``earlier`` tokens for each layer, (1, earlier, `key_channels`).
+
+        Returns:
+            The hidden states (1, tokens, channels), and then the keys and the values of these tokens for each layer.
+        """
+        raise NotImplementedError
+
+    def __call__(  # type: ignore[override]
+        self, input_ids: Array, attention_mask: Array = None, *, return_dict: bool = True
+    ) -> TextOutput | tuple[Array, ...]:
+        """Encode tokens: tensors with MindSpore's kernels, NumPy arrays with this machine's engine.
+
+        Args:
+            input_ids: (batch, tokens) integers.
+            attention_mask: 1 for tokens of the text and 0 for the padding behind it; see `encode_with`.
+            return_dict: false for a plain tuple.
+
+        Raises:
+            ValueError: see `encode_with`.
+        """
+        output = TextOutput(self.encode_with(self._engine_for(input_ids), input_ids, attention_mask))
+        return output if return_dict else output.to_tuple()
+
+    def encode_with(
+        self, engine: Engine, input_ids: Array, attention_mask: Array = None, beginning: Iterable[int] = ()
+    ) -> Array:
+        """Encode texts; only the tokens that count, and of what they have in common with ``beginning`` none, run.
+
+        Args:
+            engine: who runs it.
+            input_ids: (texts, tokens) integers.
+            attention_mask: (texts, tokens), 1 for tokens of the text and 0 for the padding behind it; None: all count.
+            beginning: ids of an instruction that many texts begin with. Its keys and values are computed at the first
+                call and kept until the weights change. Texts may begin otherwise, or with a part of it.
+
+        Returns:
+            The hidden states after the last norm, (texts, tokens, channels), zeros in place of the padding.
+
+        Raises:
+            ValueError: an id is not in the vocabulary, padding stands before the text, or a text is too long.
+        """
+        ids, lengths = self._checked(_integers(input_ids), _integers(attention_mask))
+        first = self._beginning(engine, tuple(map(int, beginning)))
+        known = _common(ids, lengths, first.ids)
+        states = np.zeros((*ids.shape, first.states.shape[1]), np.float32)
+        for row, count in enumerate(known):
+            states[row, :count] = first.states[:count]
+        for rows in _groups(lengths - known):
+            parts = [ids[row, known[row] : lengths[row]] for row in rows]
+            places = [np.arange(known[row], lengths[row], dtype=np.float32) for row in rows]
+            hidden = _hidden([(known[row], len(part)) for row, part in zip(rows, parts)], len(first.ids))
+            result, *_ = self._read(engine, np.concatenate(parts), np.concatenate(places), hidden, first.past)
+            ends = np.cumsum([len(part) for part in parts])
+            for row, some in zip(rows, np.split(engine.numpy(result)[0], ends[:-1])):
+                states[row, known[row] : lengths[row]] = some
+        return engine.asarray(states)
+
+    def _read(
+        self, engine: Engine, ids: Ids, positions: Floats, hidden: Floats, past: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        options: dict[str, Input] = {"positions": positions[:, None], "hidden": hidden, "past": past}
+        outputs: tuple[Array, ...] = engine.run(self, ids[None], **options)  # type: ignore[arg-type]
+        return outputs
+
+    def _beginning(self, engine: Engine, ids: tuple[int, ...]) -> Beginning:
+        """What is known of tokens that texts begin with, computed where it is not."""
+        if not ids:
+            return self._nothing(engine)
+        self._checked(np.array([ids], np.int64), None)
+        with self._beginning_lock:
+            made_of, key = self._state(), (engine, ids)
+            found = self._beginnings.pop(key, None)
+            if found is None or not _same(found.made_of, made_of):
+                places, nothing = np.arange(len(ids), dtype=np.float32), self._nothing(engine)
+                hidden = _hidden([(0, len(ids))], len(nothing.ids))
+                states, *past = self._read(engine, np.array(ids, np.int64), places, hidden, nothing.past)
+                found = Beginning(ids, engine.numpy(states)[0], tuple(past), made_of)
+            self._beginnings[key] = found
+            while len(self._beginnings) > _KEPT:
+                del self._beginnings[next(iter(self._beginnings))]
+            return found
+
+    def _nothing(self, engine: Engine) -> Beginning:
+        """A token that is none, and that nobody looks at: graphs need not be made for texts without a past."""
+        past = [engine.asarray(np.zeros((1, 1, size), np.float32)) for size in self.key_channels for _ in range(2)]
+        channels: int = self.config["hidden_size"]
+        return Beginning((-1,), np.zeros((1, channels), np.float32), tuple(past), ())
+
+    def forget_beginnings(self) -> None:
+        """Drop what is kept of tokens that texts begin with."""
+        with self._beginning_lock:
+            self._beginnings.clear()
+
+    def _state(self) -> tuple[object, ...]:
+        """What results depend on besides the tokens."""
+        values: list[object] = [self.dtype, *self.passes]
+        for _, parameter in self.parameters_and_names():
+            value: Stored = stored(parameter)
+            values += [value, value.version if is_adjustable(value) else 0]
+        return tuple(values)
+
+    def _checked(self, ids: Ids, mask: Ids | None) -> tuple[Ids, Ids]:
+        """Ids, and how many of each row count."""
+        kind, vocabulary = type(self).__name__, self.config["vocab_size"]
+        if ids.ndim != 2 or 0 in ids.shape:
+            raise ValueError(f"{kind} takes input_ids of shape (texts, tokens), got {ids.shape}")
+        if mask is not None and mask.shape != ids.shape:
+            raise ValueError(f"attention_mask must have the shape of input_ids, {ids.shape}, got {mask.shape}")
+        if ids.min() < 0 or ids.max() >= vocabulary:
+            wrong = ids.min() if ids.min() < 0 else ids.max()
+            raise ValueError(
+                f"{kind} knows {vocabulary} tokens, got the id {wrong}: is the tokenizer of another checkpoint?"
+            )
+        counts = np.full(len(ids), ids.shape[1]) if mask is None else (mask != 0).sum(axis=1)
+        if mask is not None and any((row[:count] == 0).any() for row, count in zip(mask, counts)):
+            raise ValueError("attention_mask must be ones and then zeros: pad texts on the right")
+        if counts.max() > self.most_tokens:
+            raise ValueError(f"{kind} reads at most {self.most_tokens} tokens here, got {counts.max()}")
+        return ids, counts
+
+
+def _integers(x: Array) -> Any:
+    """An array of an engine's or NumPy's as NumPy integers; None as it is."""
+    return None if x is None else np.asarray(x.asnumpy() if hasattr(x, "asnumpy") else x).astype(np.int64)
+
+
+def _same(first: Sequence[object], second: Sequence[object]) -> bool:
+    """Whether both are made of the very same things."""
+    equal = (a is b or (isinstance(a, (int, str)) and a == b) for a, b in zip(first, second))
+    return len(first) == len(second) and all(equal)
+
+
+def _common(ids: Ids, lengths: Ids, beginning: Sequence[int]) -> Ids:
+    """How many tokens of each row are those of the beginning."""
+    counts = []
+    for row, length in zip(ids, lengths):
+        most = min(length, len(beginning))
+        differs = np.flatnonzero(row[:most] != np.asarray(beginning[:most]))
+        counts.append(differs[0] if len(differs) else most)
+    return np.array(counts)
+
+
+def _groups(counts: Ids) -> Iterator[list[int]]:
+    """Rows that run side by side: as many as make `_AT_ONCE` tokens, at least one; none that have no tokens left."""
+    group: list[int] = []
+    for row in np.flatnonzero(counts):
+        if group and counts[group].sum() + counts[row] > _AT_ONCE:
+            yield group
+            group = []
+        group.append(int(row))
+    if group:
+        yield group
+
+
+def _hidden(texts: Sequence[tuple[int, int]], earlier: int) -> Floats:
+    """What texts side by side do not look at, as `CausalTextModel.construct` takes it.
+
+    ``texts`` are, for each, how many of the ``earlier`` tokens it begins with, and how many it has beside those.
+    """
+    tokens = sum(count for _, count in texts)
+    hidden = np.full((tokens, earlier + tokens), np.finfo(np.float32).min, np.float32)
+    begin = 0
+    for known, count in texts:
+        end = begin + count
+        hidden[begin:end, :known] = 0
+        among = hidden[begin:end, earlier + begin : earlier + end]
+        among[:] = np.triu(among, 1)
+        begin = end
+    return hidden[None, None]
