@@ -24,11 +24,13 @@ from mindone.diffusers.schedulers import (
     EDMEulerScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
     HeunDiscreteScheduler,
     KDPM2DiscreteScheduler,
     LCMScheduler,
     PNDMScheduler,
     Scheduler,
+    SCMScheduler,
     TCDScheduler,
     UniPCMultistepScheduler,
     by_name,
@@ -403,7 +405,8 @@ def test_a_short_name_with_a_spacing_turns_it_on_and_others_off(name: str) -> No
     spaces_sigmas = "use_karras_sigmas" in cls.defaults
     method_alone = re.sub("-(karras|exponential|beta)$", "", name)
     assert (f"{method_alone}-karras" in SHORT_NAMES) == spaces_sigmas
-    own = EulerDiscreteScheduler(**LATENT, use_beta_sigmas=True) if cls in KINDS else cls(use_beta_sigmas=True)
+    beta = {"use_beta_sigmas": True} if cls in KINDS or spaces_sigmas else {}
+    own = EulerDiscreteScheduler(**LATENT, **beta) if cls in KINDS else cls(**beta)
     scheduler = by_name(name, own.config)
     assert type(scheduler) is cls
     spacing = name.rpartition("-")[2]
@@ -573,7 +576,7 @@ def test_misuse_of_step_is_explained() -> None:
         ddim.step(noise(), 333, noise(), eta=1, generator=np.random.default_rng(0), variance_noise=noise())
 
 
-@pytest.mark.parametrize("name", [name for name in SHORT_NAMES if not name.startswith("flow")])
+@pytest.mark.parametrize("name", [name for name, setup in SHORT_NAMES.items() if SCHEDULERS[setup.class_name] in KINDS])
 def test_a_scheduler_says_whether_its_steps_draw_noise(name: str) -> None:
     """Two generators lead to two results where they do, and to one where they do not."""
 
@@ -588,6 +591,55 @@ def test_a_scheduler_says_whether_its_steps_draw_noise(name: str) -> None:
         return sample
 
     assert by_name(name, {}).draws_noise == (not np.array_equal(run(0), run(1)))
+
+
+def test_scm_lays_out_one_two_and_more_steps_and_ends_clean() -> None:
+    scheduler = SCMScheduler()
+    for steps, expected in {1: [1.5708, 0], 2: [1.5708, 1.3, 0], 4: [1.5708, 1.1781, 0.7854, 0.3927, 0]}.items():
+        scheduler.set_timesteps(steps)
+        np.testing.assert_allclose(scheduler.timesteps, expected, atol=1e-6)
+    scheduler.set_timesteps(2)
+    x0, epsilon = noise(), noise(seed=1)
+    x = scheduler.add_noise(x0, epsilon, scheduler.timesteps[1:2])
+    t = float(scheduler.timesteps[1])
+    velocity = -np.float32(np.sin(t)) * x0 + np.float32(0.5 * np.cos(t)) * epsilon
+    ended = scheduler.step(velocity, scheduler.timesteps[1], x).prev_sample
+    np.testing.assert_allclose(ended, x0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"num_inference_steps": 3, "intermediate_timesteps": 1.3}, "intermediate_timesteps is for 2 steps; got 1.3"),
+        ({"num_inference_steps": 2, "intermediate_timesteps": 1.6}, "must be between 0 and max_timesteps=1.5708"),
+        ({"num_inference_steps": 2, "max_timesteps": 2.0}, "max_timesteps must be above 0 and at most 1.571, got 2.0"),
+        (
+            {"num_inference_steps": 2, "max_timesteps": None},
+            "max_timesteps must be above 0 and at most 1.571, got None",
+        ),
+        ({"num_inference_steps": 0}, "num_inference_steps must be a whole number from 1"),
+        ({"num_inference_steps": 2, "timesteps": [1.5, 0]}, "timesteps must be num_inference_steps + 1 = 3, got 2"),
+        ({"timesteps": [1.5, 0], "max_timesteps": 1.5}, "leave max_timesteps and the like out"),
+        ({"timesteps": [0.3, 1.5]}, "timesteps must be at least 2 descending numbers, none below 0, got [0.3, 1.5]"),
+        ({"timesteps": [999, 500, 0]}, "timesteps must be at most 1.571, got 999"),
+    ],
+)
+def test_runs_that_scm_cannot_lay_out_are_refused_in_one_line(arguments: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(line)) as refused:
+        SCMScheduler().set_timesteps(**arguments)
+    assert "\n" not in str(refused.value)
+
+
+def test_only_scm_walks_trigflow_and_it_walks_nothing_else() -> None:
+    assert SCMScheduler().compatibles == [SCMScheduler]
+    with pytest.raises(ValueError, match=r"trained on TrigFlow noise levels; use SCMScheduler$"):
+        DPMSolverMultistepScheduler.from_config(SCMScheduler().config)
+    with pytest.raises(
+        ValueError, match=r"SCMScheduler cannot sample .* trained on flow matching noise levels; use DPM"
+    ):
+        SCMScheduler.from_config(FlowMatchHeunDiscreteScheduler().config)
+    with pytest.raises(ValueError, match=r"FlowMatchHeunDiscreteScheduler cannot sample .*; use DPM"):
+        FlowMatchHeunDiscreteScheduler.from_config({"use_flow_sigmas": True, "use_dynamic_shifting": True})
 
 
 def test_unknown_scheduler_class_lists_the_known_ones() -> None:

@@ -11,14 +11,16 @@ from golden.schedulers_cases import CASES, DEIS, LATENT, Case, trajectory
 from mindone.diffusers.schedulers import (
     EDMEulerScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
     LMSDiscreteScheduler,
     Scheduler,
+    SCMScheduler,
 )
 from published_api import OURS_ALONE
 from test_schedulers import KINDS, TOLERANCE, our_run, tolerance
 
 PUBLISHED = [kind for kind in KINDS if kind.__name__ not in OURS_ALONE]
-OF_OTHER_LEVELS = [EDMEulerScheduler, FlowMatchEulerDiscreteScheduler]
+OF_OTHER_LEVELS = [EDMEulerScheduler, FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler]
 
 pytestmark = pytest.mark.oracle
 
@@ -63,7 +65,7 @@ def test_saved_configs_load_in_the_reference_and_back(cls: type, tmp_path: Path)
     assert {name: back.config[name] for name in cls.defaults} == options
 
 
-@pytest.mark.parametrize("cls", [*PUBLISHED, *OF_OTHER_LEVELS], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [*PUBLISHED, *OF_OTHER_LEVELS, SCMScheduler], ids=lambda cls: cls.__name__)
 def test_defaults_are_the_references(cls: type) -> None:
     import diffusers
 

@@ -21,12 +21,14 @@ SCHEDULERS = (
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
     "HeunDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",
     "LCMScheduler",
     "LMSDiscreteScheduler",
     "PNDMScheduler",
+    "SCMScheduler",
     "TCDScheduler",
     "UniPCMultistepScheduler",
 )
@@ -82,7 +84,7 @@ def collect() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in SCHEDULERS:
         scheduler = getattr(diffusers, name)()
-        scheduler.set_timesteps(10)
+        scheduler.set_timesteps(2 if name == "SCMScheduler" else 10)  # its default is for 2 steps
         found[name] = {
             "attributes": public(type(scheduler), scheduler),
             "step": [*inspect.signature(type(scheduler).step).parameters][1:],

@@ -43,6 +43,17 @@ def _add(cls: str, name: str, /, *groups: dict[str, Any], step: Any = None, set:
     CASES.append(Case(f"{cls.removesuffix('Scheduler')}-{name}", cls, config, step or {}, set or {}))
 
 
+DDIM, DDPM, PNDM = "DDIMScheduler", "DDPMScheduler", "PNDMScheduler"
+EULER, ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
+HEUN, LMS = "HeunDiscreteScheduler", "LMSDiscreteScheduler"
+DPM, UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
+LCM, TCD = "LCMScheduler", "TCDScheduler"
+DEIS, SINGLE = "DEISMultistepScheduler", "DPMSolverSinglestepScheduler"
+DPM2, DPM2_ANCESTRAL = "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"
+EDM = "EDMEulerScheduler"
+FLOW, FLOW_HEUN, SCM = "FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "SCMScheduler"
+
+
 def _add_edm(name: str, /, *groups: dict[str, Any], step: Any = None, **options: Any) -> None:
     """A case of the scheduler that has no β."""
     _add(EDM, name, *groups, step=step, **options)
@@ -50,9 +61,11 @@ def _add_edm(name: str, /, *groups: dict[str, Any], step: Any = None, **options:
         del CASES[-1].config[field]
 
 
-def _add_flow(name: str, /, *groups: dict[str, Any], set: Any = None, **options: Any) -> None:
-    """A case of the scheduler of flow matching alone, which has no β either."""
-    _add(FLOW, name, *groups, set=set, **options)
+def _add_flow(
+    name: str, /, *groups: dict[str, Any], cls: str = FLOW, step: Any = None, set: Any = None, **options: Any
+) -> None:
+    """A case of the schedulers of flow matching or TrigFlow alone, which have no β either."""
+    _add(cls, name, *groups, step=step, set=set, **options)
     for field in LATENT:
         del CASES[-1].config[field]
 
@@ -69,15 +82,6 @@ def _betas(cls: str, *groups: dict[str, Any]) -> None:
     _add(cls, "trained", *groups, trained_betas=TRAINED)
 
 
-DDIM, DDPM, PNDM = "DDIMScheduler", "DDPMScheduler", "PNDMScheduler"
-EULER, ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
-HEUN, LMS = "HeunDiscreteScheduler", "LMSDiscreteScheduler"
-DPM, UNIPC = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"
-LCM, TCD = "LCMScheduler", "TCDScheduler"
-DEIS, SINGLE = "DEISMultistepScheduler", "DPMSolverSinglestepScheduler"
-DPM2, DPM2_ANCESTRAL = "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"
-EDM = "EDMEulerScheduler"
-FLOW = "FlowMatchEulerDiscreteScheduler"
 FLOW_PREDICTION = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
 free = {"clip_sample": False}
@@ -260,6 +264,16 @@ for kind in ("exponential", "linear"):
 _add_flow("dynamic-sigmas", use_dynamic_shifting=True, set={"sigmas": np.linspace(1, 1 / 8, 8).tolist(), "mu": 1.15})
 _add_flow("sigmas", shift=3.0, set={"sigmas": [1.0, 0.9, 0.6, 0.2], "num_inference_steps": 4})
 _add_flow("timesteps", shift=3.0, set={"timesteps": [1000.0, 750.0, 300.0]})
+for shift in (1.0, 3.0):
+    _add_flow(f"{shift:g}", cls=FLOW_HEUN, shift=shift)
+_add_flow("churn", cls=FLOW_HEUN, shift=3.0, step={"s_churn": 5.0, "s_tmin": 0.999, "s_noise": 1.01})
+_add_flow("two", cls=SCM, set={"num_inference_steps": 2})
+_add_flow("two-given", cls=SCM, set={"num_inference_steps": 2, "max_timesteps": 1.5, "intermediate_timesteps": 1.1})
+for steps in (1, 2, 4):
+    evenly = {"num_inference_steps": steps, "intermediate_timesteps": None}
+    _add_flow(f"{steps}-evenly", cls=SCM, sigma_data=0.8, set=evenly)
+custom = {"timesteps": [1.57, 1.2, 0.6, 0.0], "max_timesteps": None, "intermediate_timesteps": None}
+_add_flow("custom", cls=SCM, set={"num_inference_steps": 3, **custom})
 
 
 def pseudo_model(sample: np.ndarray, timestep: float, prediction_type: str) -> np.ndarray:
@@ -291,6 +305,8 @@ def trajectory(
     noise = np.random.default_rng(SEED).standard_normal(SHAPE).astype(np.float32).astype(dtype)
     sigma = float(getattr(scheduler, "init_noise_sigma", 1.0))  # the reference's flow scheduler has none
     sample, samples, timesteps = native(noise) * sigma, [], scheduler.timesteps[begin:]
+    if type(scheduler).__name__ == SCM:  # which also has where the last step ends
+        timesteps = timesteps[:-1]
     if begin:
         if hasattr(scheduler, "set_begin_index"):  # the reference's DDIM has none
             scheduler.set_begin_index(begin)

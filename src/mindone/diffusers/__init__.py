@@ -79,12 +79,14 @@ if TYPE_CHECKING:
     from .schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
     from .schedulers.euler_ancestral import EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler
     from .schedulers.flow_match_euler import FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler
+    from .schedulers.flow_match_heun import FlowMatchHeunDiscreteScheduler as FlowMatchHeunDiscreteScheduler
     from .schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
     from .schedulers.kdpm2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
     from .schedulers.kdpm2_ancestral import KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler
     from .schedulers.lcm import LCMScheduler as LCMScheduler
     from .schedulers.lms import LMSDiscreteScheduler as LMSDiscreteScheduler
     from .schedulers.pndm import PNDMScheduler as PNDMScheduler
+    from .schedulers.scm import SCMScheduler as SCMScheduler
     from .schedulers.tcd import TCDScheduler as TCDScheduler
     from .schedulers.unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 

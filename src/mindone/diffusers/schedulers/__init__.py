@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .euler import EulerDiscreteScheduler as EulerDiscreteScheduler
     from .euler_ancestral import EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler
     from .flow_match_euler import FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler
+    from .flow_match_heun import FlowMatchHeunDiscreteScheduler as FlowMatchHeunDiscreteScheduler
     from .heun import HeunDiscreteScheduler as HeunDiscreteScheduler
     from .kdpm2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
     from .kdpm2_ancestral import KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .pndm import PNDMScheduler as PNDMScheduler
     from .published import AysSchedules as AysSchedules
     from .published import KarrasDiffusionSchedulers as KarrasDiffusionSchedulers
+    from .scm import SCMScheduler as SCMScheduler
     from .tcd import TCDScheduler as TCDScheduler
     from .unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 

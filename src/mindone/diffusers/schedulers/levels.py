@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-DISCRETE, EDM, FLOW = "discrete", "EDM", "flow matching"
+DISCRETE, EDM, FLOW, TRIGFLOW = "discrete", "EDM", "flow matching", "TrigFlow"
 """Noise levels by timestep (Ho et al. 2020), continuous ones (Karras et al. 2022), and those on straight paths from
-noise to image (Lipman et al. 2022)."""
+noise to image (Lipman et al. 2022) or on arcs (Lu & Song 2024)."""
 
 Options = Mapping[str, Any]
 """A scheduler's config."""
@@ -14,6 +14,8 @@ Options = Mapping[str, Any]
 def trained_levels(config: Mapping[str, object]) -> str | None:
     """On which kind of noise levels a config's network was trained; None where the config does not say."""
     name = str(config.get("_class_name") or "")
+    if name.startswith("SCM") or config.get("prediction_type") == "trigflow":
+        return TRIGFLOW
     if (
         name.startswith("FlowMatch")
         or config.get("use_flow_sigmas")

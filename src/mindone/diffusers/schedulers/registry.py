@@ -66,10 +66,14 @@ LIBRARY: Mapping[str, Entry] = {
     "FlowMatchEulerDiscreteScheduler": Entry(
         "flow_match_euler", "scheduling_flow_match_euler_discrete", (ShortName("flow-euler", automatic=""),)
     ),
+    "FlowMatchHeunDiscreteScheduler": Entry(
+        "flow_match_heun", "scheduling_flow_match_heun_discrete", (ShortName("flow-heun"),)
+    ),
     "HeunDiscreteScheduler": Entry("heun", "scheduling_heun_discrete", (ShortName("heun", "Heun", ""),)),
     "LCMScheduler": Entry("lcm", "scheduling_lcm", (ShortName("lcm", "LCM"),), ("LCMSchedulerOutput",)),
     "LMSDiscreteScheduler": Entry("lms", "scheduling_lms_discrete", (ShortName("lms", "LMS", ""),)),
     "PNDMScheduler": Entry("pndm", "scheduling_pndm", (ShortName("pndm", "PLMS"),)),
+    "SCMScheduler": Entry("scm", "scheduling_scm", (ShortName("scm"),), ("SCMSchedulerOutput",)),
     "TCDScheduler": Entry("tcd", "scheduling_tcd", (ShortName("tcd", "TCD"),), ("TCDSchedulerOutput",)),
     "UniPCMultistepScheduler": Entry("unipc", "scheduling_unipc_multistep", (ShortName("unipc", "UniPC", ""),)),
     "EDMEulerScheduler": Entry("edm_euler", "scheduling_edm_euler"),

@@ -17,7 +17,7 @@ import numpy as np
 from ..utils.arrays import Array
 from . import betas
 from .arrays import Numbers
-from .levels import DISCRETE, EDM, FLOW, Options
+from .levels import DISCRETE, EDM, FLOW, TRIGFLOW, Options
 from .spacing import sigma_table, sigma_to_timestep
 
 
@@ -31,6 +31,8 @@ def schedule_of(options: Options, has_last_signal: bool) -> Schedule:
     Raises:
         ValueError: one that cannot be sampled.
     """
+    if options.get("prediction_type") == "trigflow":
+        return ArcSchedule(options)
     if "shift" in options:
         return FlowSchedule(options, options["shift"])
     if options.get("use_flow_sigmas"):
@@ -185,8 +187,8 @@ class FlowSchedule(Schedule):
     def __init__(self, options: Options, shift: float):
         super().__init__(options)
         self.shift = shift
-        self.is_dynamic = bool(options["use_dynamic_shifting"])
-        self.time_shift_type: str = options["time_shift_type"]
+        self.is_dynamic = bool(options.get("use_dynamic_shifting"))
+        self.time_shift_type: str = options.get("time_shift_type", "exponential")
 
     @property
     def sigmas(self) -> Numbers:
@@ -214,6 +216,31 @@ class FlowSchedule(Schedule):
 
     def epsilon(self, output: Array, sample: Array, alpha: float, sigma: float) -> Array:
         return sample + alpha * output
+
+
+class ArcSchedule(Schedule):
+    """TrigFlow (Lu & Song 2024, arXiv 2410.11081, §3.1): α = cos t, σ = σ_d sin t; the network predicts dx/dt.
+
+    Levels are t, from π/2 to 0.
+    """
+
+    kind = TRIGFLOW
+
+    def __init__(self, options: Options):
+        super().__init__(options)
+        self.sigma_data: float = options["sigma_data"]
+
+    def alpha_sigma(self, level: float) -> tuple[float, float]:
+        return math.cos(level), self.sigma_data * math.sin(level)
+
+    def ratio(self, level: float) -> float:
+        return self.sigma_data * math.tan(level)
+
+    def original(self, output: Array, sample: Array, alpha: float, sigma: float) -> Array:
+        return alpha * sample - (sigma / self.sigma_data) * output
+
+    def epsilon(self, output: Array, sample: Array, alpha: float, sigma: float) -> Array:
+        return (sigma / self.sigma_data * sample + alpha * output) / self.sigma_data
 
 
 def shift_for(config: Mapping[str, Any], tokens: int) -> float:
