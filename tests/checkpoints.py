@@ -114,6 +114,15 @@ TINY_AUTOENCODER = {
     "num_encoder_blocks": [1, 1, 1, 1],
     "num_decoder_blocks": [1, 1, 1, 1],
 }
+TINY_DEEP_AUTOENCODER = {  # stages of different widths, as TAESANA
+    "_class_name": "AutoencoderTiny",
+    "latent_channels": 6,
+    "encoder_stem_channels": [4],
+    "encoder_block_out_channels": [8, 8],
+    "num_encoder_blocks": [1, 1],
+    "decoder_block_out_channels": [16, 8, 4, 4],
+    "num_decoder_blocks": [1, 1, 1, 1],
+}
 _DEEP = {
     "_class_name": "AutoencoderDC",
     "latent_channels": 8,

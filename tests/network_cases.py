@@ -110,6 +110,12 @@ CASES = {
     "autoencoder_encode": Case(AutoencoderKL, checkpoints.AUTOENCODER, {"image": _image}, "encode_moments"),
     "tiny_decode": Case(AutoencoderTiny, checkpoints.TINY_AUTOENCODER, {"latents": _latents}, "decode_latents"),
     "tiny_encode": Case(AutoencoderTiny, checkpoints.TINY_AUTOENCODER, {"image": _image}, "encode_latents"),
+    "tiny_deep_decode": Case(
+        AutoencoderTiny, checkpoints.TINY_DEEP_AUTOENCODER, {"latents": _draw(11, 1, 6, 4, 5)}, "decode_latents"
+    ),
+    "tiny_deep_encode": Case(
+        AutoencoderTiny, checkpoints.TINY_DEEP_AUTOENCODER, {"image": _image[..., :40]}, "encode_latents"
+    ),
     "deep_sana_decode": _deep("sana", decodes=True),
     "deep_sana_encode": _deep("sana", decodes=False),
     "deep_imagenet_decode": _deep("imagenet", decodes=True),

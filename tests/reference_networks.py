@@ -1,11 +1,15 @@
 """The reference library's outputs for `network_cases`: Hugging Face diffusers and transformers, in float32."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, SanaTransformer2DModel, UNet2DConditionModel
+from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from safetensors.torch import load_file
+from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from network_cases import Case
@@ -27,7 +31,38 @@ REFERENCES = {
 
 def load(case: Case, folder: Path):
     """The reference's network from a checkpoint folder."""
+    if "encoder_stem_channels" in case.config:
+        return _deep_tiny_autoencoder(case.config, folder)
     return REFERENCES[case.cls.__name__].from_pretrained(folder, low_cpu_mem_usage=False).eval()
+
+
+def _deep_tiny_autoencoder(config: dict, folder: Path) -> AutoencoderTiny:
+    """The reference's tiny autoencoder with the layers of TAESANA, which its own config cannot ask for."""
+
+    def convolution(ins, outs, **more):
+        return nn.Conv2d(ins, outs, 3, padding=1, **more)
+
+    def blocks(width, count):
+        return [AutoencoderTinyBlock(width, width, "relu") for _ in range(count)]
+
+    network, latent = AutoencoderTiny(latent_channels=config["latent_channels"]), config["latent_channels"]
+    strided = [3, *config["encoder_stem_channels"], config["encoder_block_out_channels"][0]]
+    encoder = [layer for pair in pairwise(strided) for layer in (convolution(*pair, stride=2), nn.ReLU())]
+    widths, depths = config["encoder_block_out_channels"], config["num_encoder_blocks"]
+    for i, (width, depth) in enumerate(zip(widths, depths)):
+        encoder += [convolution(widths[i - 1], width, stride=2, bias=False)] if i else []
+        encoder += blocks(width, depth)
+    widths, depths = config["decoder_block_out_channels"], config["num_decoder_blocks"]
+    decoder = [convolution(latent, widths[0]), nn.ReLU()]
+    for (width, after), depth in zip(pairwise([*widths, 3]), depths):
+        decoder += blocks(width, depth)
+        decoder += [] if after == 3 else [nn.Upsample(scale_factor=2)]
+        decoder += [convolution(width, after, bias=after == 3)]
+    network.encoder.layers = nn.Sequential(*encoder, convolution(config["encoder_block_out_channels"][-1], latent))
+    network.decoder.layers = nn.Sequential(*decoder)
+    network.load_state_dict(load_file(folder / "diffusion_pytorch_model.safetensors"))
+    network.register_to_config(**config)
+    return network.eval()
 
 
 @torch.no_grad()

@@ -19,7 +19,14 @@ from .outputs import AutoencoderTinyOutput
 
 @dataclass(frozen=True)
 class AutoencoderTinyFields:
-    """The fields of ``config.json``; lists have an entry a stage."""
+    """The fields of ``config.json``; lists have an entry a stage.
+
+    Stages may have different widths, which the reference's may not: the convolution between two leads from one to the
+    other. With ``encoder_stem_channels``, also ours alone, the encoder begins with a convolution of stride 2 and an
+    activation for each of them, and so does its first stage. With both a config describes TAESANA, for Sana's latents of
+    1/32 of an image's sides: ``decoder_block_out_channels`` 256, 128, 64, 64, 64, 64, ``num_decoder_blocks`` 3, 3, 3, 3,
+    3, 1, ``encoder_stem_channels`` 32, and ``latent_channels`` 32.
+    """
 
     in_channels: Channels = 3
     out_channels: Channels = 3
@@ -36,6 +43,7 @@ class AutoencoderTinyFields:
     force_upcast: Flag = False
     scaling_factor: Positive = 1.0
     shift_factor: Real = 0.0
+    encoder_stem_channels: Annotated[tuple[Channels, ...], Field(max_length=8)] = ()
 
     def __post_init__(self) -> None:
         for side in ("encoder", "decoder"):
@@ -95,16 +103,22 @@ class AutoencoderTiny(Autoencoder, Model):
 
 
 class TinyEncoder(nn.Cell):
-    """A convolution or, between stages, one of stride 2; then residual blocks."""
+    """A convolution or, between stages and after a stem, one of stride 2; then residual blocks."""
 
     def __init__(self, c: AutoencoderTinyFields):
         super().__init__()
         layers: list[nn.Cell] = []
+        before, stem = c.in_channels, c.encoder_stem_channels
+        for channels in stem:
+            layers += [Conv2d(before, channels, 3, stride=2, padding=1), Activation(c.act_fn)]
+            before = channels
         for i, (channels, blocks) in enumerate(zip(c.encoder_block_out_channels, c.num_encoder_blocks)):
             first = i == 0
-            ins = c.in_channels if first else channels
-            layers.append(Conv2d(ins, channels, 3, stride=1 if first else 2, padding=1, bias=first))
+            layers.append(Conv2d(before, channels, 3, stride=2 if stem or not first else 1, padding=1, bias=first))
+            if first and stem:
+                layers.append(Activation(c.act_fn))
             layers += [TinyBlock(channels, c.act_fn) for _ in range(blocks)]
+            before = channels
         layers.append(Conv2d(c.encoder_block_out_channels[-1], c.latent_channels, 3, padding=1))
         self.layers = nn.CellList(layers)
 
@@ -127,7 +141,7 @@ class TinyDecoder(nn.Cell):
             layers += [TinyBlock(channels, c.act_fn) for _ in range(blocks)]
             if not last:
                 layers.append(Enlarge(c.upsampling_scaling_factor))
-            layers.append(Conv2d(channels, c.out_channels if last else channels, 3, padding=1, bias=last))
+            layers.append(Conv2d(channels, c.out_channels if last else widths[i + 1], 3, padding=1, bias=last))
         self.layers = nn.CellList(layers)
 
     def construct(self, latents: Array) -> Array:
