@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from golden import tokenizer_make as make
 from mindone.diffusers.jobs.job import LONGEST_PROMPT
-from mindone.diffusers.loading.tokenizer import LONGEST, CLIPTokenizer
+from mindone.diffusers.loading.tokenizer import CLIPTokenizer
+from mindone.diffusers.loading.tokenizer_base import LONGEST
 
 GOLDEN = json.loads(make.GOLDEN.read_text(encoding="utf-8"))
 ROCKET = "a photo of an astronaut riding a horse on mars"

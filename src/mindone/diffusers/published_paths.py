@@ -232,6 +232,8 @@ _TRANSFORMERS = {
     "models.clip.image_processing_clip": ("CLIPImageProcessor",),
     "models.clip.modeling_clip": ("CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModelWithProjection"),
     "models.clip.tokenization_clip": ("CLIPTokenizer",),
+    "models.gemma.tokenization_gemma": ("GemmaTokenizer",),
+    "models.gemma.tokenization_gemma_fast": ("GemmaTokenizerFast",),
     "models.gemma2.modeling_gemma2": ("Gemma2Model",),
 }
 """The modules of transformers, and what is here of theirs."""

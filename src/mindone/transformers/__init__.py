@@ -7,6 +7,8 @@ from mindone.diffusers.published_paths import publish_transformers
 
 if TYPE_CHECKING:
     from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor as CLIPImageProcessor
+    from mindone.diffusers.loading.fast_tokenizer import GemmaTokenizerFast as GemmaTokenizer
+    from mindone.diffusers.loading.fast_tokenizer import GemmaTokenizerFast as GemmaTokenizerFast
     from mindone.diffusers.loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from mindone.diffusers.models.clip_text import CLIPTextModel as CLIPTextModel
     from mindone.diffusers.models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
@@ -20,6 +22,8 @@ _HOME = {
     "CLIPTokenizer": "mindone.diffusers.loading.tokenizer",
     "CLIPVisionModelWithProjection": "mindone.diffusers.families.networks",
     "Gemma2Model": "mindone.diffusers.families.networks",
+    "GemmaTokenizer": "mindone.diffusers.loading.fast_tokenizer:GemmaTokenizerFast",
+    "GemmaTokenizerFast": "mindone.diffusers.loading.fast_tokenizer",
 }
 
 __all__ = [
@@ -29,6 +33,8 @@ __all__ = [
     "CLIPTokenizer",
     "CLIPVisionModelWithProjection",
     "Gemma2Model",
+    "GemmaTokenizer",
+    "GemmaTokenizerFast",
 ]
 
 

@@ -322,6 +322,8 @@ def _bundled() -> str:
     return f"bundled checkpoints: {', '.join(bundled_names()) or 'none'}"
 
 
+_PIECES = ("tokenizer.model", "spiece.model")
+"""What SentencePiece's files are called."""
 _SHOWN = 3
 """Files of a folder that a message names."""
 
@@ -339,6 +341,11 @@ def _require(folder: Path, wanted: tuple[str, ...]) -> None:
     elif wanted != (MODEL_INDEX,) and (folder / MODEL_INDEX).is_file():
         parts = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
         hint = f'it is a whole pipeline: name the component with subfolder="…", one of {", ".join(parts)}'
+    elif pieces := [name for name in _PIECES if wanted == _main_files("tokenizer") and (folder / name).is_file()]:
+        hint = (
+            f"{pieces[0]} alone is not read; transformers makes the other of it: "
+            f'AutoTokenizer.from_pretrained("{folder}").save_pretrained("{folder}")'
+        )
     else:
         there = _content(folder)
         more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""

@@ -1,4 +1,4 @@
-"""What scripts written for the published API ask of a tokenizer, beyond what `tokenizer.CLIPTokenizer` needs itself."""
+"""What scripts written for the published API ask of a tokenizer, beyond what `TokenizerBase` needs itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
 class PublishedTokenizer:
-    """Mixed into `tokenizer.CLIPTokenizer`."""
+    """Mixed into `tokenizer_base.TokenizerBase`."""
 
     model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
     is_fast: ClassVar[bool] = True
@@ -29,7 +29,7 @@ class PublishedTokenizer:
     @property
     def special_tokens_map(self) -> dict[str, str]:
         """The special tokens by their role: ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token``."""
-        return {role: getattr(self, role) for role in _ROLES}
+        return {role: token for role in _ROLES if (token := getattr(self, role)) is not None}
 
     @property
     def all_special_tokens(self) -> list[str]:
@@ -59,7 +59,7 @@ class PublishedTokenizer:
         """Add the tokens in ``{"additional_special_tokens": […]}``; returns how many were new.
 
         Raises:
-            ValueError: another key: the tokens of CLIP's roles are the checkpoint's.
+            ValueError: another key: the tokens of the other roles are the checkpoint's.
         """
         if other := [name for name in special_tokens_dict if name != "additional_special_tokens"]:
             raise ValueError(f"add_special_tokens takes additional_special_tokens, got {', '.join(other)}")
@@ -73,6 +73,6 @@ class PublishedTokenizer:
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
     ) -> tuple[str, ...]:
-        """Write ``vocab.json`` and ``merges.txt`` alone; returns their paths."""
+        """Write the vocabulary alone (``vocab.json`` and ``merges.txt`` of pairs); returns the paths."""
         Path(save_directory).mkdir(parents=True, exist_ok=True)
         return tuple(self._tokenizer.model.save(os.fspath(save_directory), filename_prefix))

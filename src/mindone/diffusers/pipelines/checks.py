@@ -8,7 +8,7 @@ import numpy as np
 from ..engines import Array
 from ..families.components import StoredNetwork
 from ..families.family import Family
-from ..loading.tokenizer import LONGEST
+from ..loading.tokenizer_base import LONGEST
 from ..models.autoencoder import Autoencoder
 from ..utils import decoder_memory
 from ..utils.sizes import check_sides

@@ -20,6 +20,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "CLIPVisionModelWithProjection": (".models.clip_vision", "transformers"),
     "Gemma2Model": (".models.gemma2", "transformers"),
     "CLIPTokenizer": (".loading.tokenizer", "transformers"),
+    "GemmaTokenizerFast": (".loading.fast_tokenizer", "transformers"),
     "CLIPImageProcessor": (".loading.clip_image_processor", "transformers"),
     "StableDiffusionSafetyChecker": (".models.safety_checker", "stable_diffusion"),
     **dict.fromkeys(LIBRARY, (".schedulers", "diffusers")),
@@ -31,6 +32,7 @@ _SYNONYMS = {
     "CLIPFeatureExtractor": "CLIPImageProcessor",
     "CLIPImageProcessorFast": "CLIPImageProcessor",
     "Gemma2ForCausalLM": "Gemma2Model",
+    "GemmaTokenizer": "GemmaTokenizerFast",
 }
 
 _ABSENT_SCHEDULER = "AbsentScheduler"

@@ -1,0 +1,194 @@
+"""Tokenizers that are wholly described by a ``tokenizer.json``: those of language models."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
+
+from pydantic import Field
+
+from ..utils.files import atomic_write, read_json, read_utf8, write_json
+from ..utils.printable import shown
+from .fields import Flag, Real, naming, read_fields
+from .hub import resolve
+from .tokenizer_base import NO_LIMIT, TokenizerBase
+from .tokenizer_files import AnyToken, Token
+
+if TYPE_CHECKING:
+    import tokenizers
+
+FILE = "tokenizer.json"
+_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+T = TypeVar("T", bound="FastTokenizer")
+
+
+@dataclass(frozen=True)
+class FastFields:
+    """The fields of ``tokenizer_config.json``, the first four of which ``special_tokens_map.json`` has as well."""
+
+    bos_token: AnyToken | None = None
+    eos_token: AnyToken | None = None
+    unk_token: AnyToken | None = None
+    pad_token: AnyToken | None = None
+    added_tokens_decoder: dict[Annotated[int, Field(ge=0, lt=2**24)], Token] | None = None
+    model_max_length: Annotated[Real, Field(ge=1)] | None = None
+    add_bos_token: Flag | None = None
+    add_eos_token: Flag | None = None
+
+
+class FastTokenizer(TokenizerBase):
+    """Text to ids and back, as a ``tokenizer.json`` says. Rows are padded on the right, whatever the files say.
+
+    A subclass carries a published name, and what that class does beside its file.
+
+    Args:
+        tokenizer: what the file describes.
+        fields: what the files beside it say.
+
+    Raises:
+        ValueError: a token with a role is not in the vocabulary.
+    """
+
+    roles: ClassVar[Mapping[str, str]] = {}
+    """The tokens that have a role where files name none."""
+    frames_itself: ClassVar[bool] = False
+    """Whether the class says what frames a text, and not its file."""
+
+    def __init__(self, tokenizer: "tokenizers.Tokenizer", fields: FastFields | None = None):
+        super().__init__()
+        self.fields = fields or FastFields()
+        self._tokenizer = tokenizer
+        # Lengths belong to a call: as a state, threads would share them.
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        limit = self.fields.model_max_length
+        self.model_max_length = NO_LIMIT if limit is None else int(limit)
+        added = sorted((self.fields.added_tokens_decoder or {}).items())
+        self._add(*(token for _, token in added if tokenizer.token_to_id(token.content) is None), special=False)
+        for number, token in added:
+            if (actual := tokenizer.token_to_id(token.content)) != number:
+                raise ValueError(f"the added token {shown(token.content)} is to have id {number}, but has {actual}")
+        self.bos_token, self.bos_token_id = self._role("bos_token")
+        self.eos_token, self.eos_token_id = self._role("eos_token")
+        unknown, padding = self._role("unk_token"), self._role("pad_token")
+        if unknown[1] is None or padding[1] is None:
+            raise ValueError(f"{'unk_token' if unknown[1] is None else 'pad_token'} is not named")
+        self.unk_token, self.unk_token_id = unknown[0], unknown[1]
+        self.pad_token, self.pad_token_id = padding[0] or "", padding[1]
+        if self.frames_itself:
+            self._frame_texts(self.fields.add_bos_token is not False, self.fields.add_eos_token is True)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[T],
+        name_or_path: str | os.PathLike[str],
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> T:
+        """Read ``tokenizer.json``, and what stands beside it, of a folder, a bundled checkpoint or a hub id.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a file is broken; the message names it.
+        """
+        folder = resolve(
+            name_or_path,
+            needed="tokenizer",
+            subfolder=subfolder,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        with naming(folder):
+            return cls(_read(folder / FILE), _fields(folder))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the files that published checkpoints have, so that transformers reads them as well."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / FILE) as file:
+            file.write(self._tokenizer.to_str(pretty=True).encode("utf-8"))
+        special = self.special_tokens_map
+        write_json(folder / "special_tokens_map.json", special)
+        flags = Token.__dataclass_fields__
+        added = {
+            str(number): {flag: getattr(token, flag) for flag in flags}
+            for number, token in self.added_tokens_decoder.items()
+        }
+        config: dict[str, object] = {
+            **special,
+            "added_tokens_decoder": added,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": self.model_max_length,
+            "padding_side": "right",
+            "tokenizer_class": type(self).__name__.removesuffix("Fast"),
+        }
+        if self.frames_itself:
+            config |= {"add_bos_token": self.fields.add_bos_token is not False}
+            config |= {"add_eos_token": self.fields.add_eos_token is True}
+        write_json(folder / "tokenizer_config.json", config)
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text that tokens stand for."""
+        return str(self._tokenizer.decoder.decode(list(tokens)))
+
+    def _role(self, role: str) -> tuple[str | None, int | None]:
+        """The token of a role and its id; None where there is none."""
+        named: Token | None = getattr(self.fields, role)
+        content = self.roles.get(role) if named is None else named.content
+        if content is None:
+            return None, None
+        number: int | None = self._tokenizer.token_to_id(content)
+        if number is None:
+            raise ValueError(f"{role} {shown(content)} is not in the vocabulary")
+        if number not in self._tokenizer.get_added_tokens_decoder():
+            self._add(named or Token(content), special=True)
+        return content, number
+
+    def _frame_texts(self, begins: bool, ends: bool) -> None:
+        """Put the start token before every text, the end token behind it, both or neither."""
+        from tokenizers import processors
+
+        frame = [(self.bos_token, self.bos_token_id)] * begins + [(self.eos_token, self.eos_token_id)] * ends
+        single = [str(self.bos_token)] * begins + ["$A"] + [str(self.eos_token)] * ends
+        self._tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=frame)
+
+
+class GemmaTokenizerFast(FastTokenizer):
+    """Gemma's: pieces of text with spaces in them, bytes for what has no piece, and a start token before each text."""
+
+    roles: ClassVar[Mapping[str, str]] = {
+        "bos_token": "<bos>",
+        "eos_token": "<eos>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+    }
+    frames_itself = True
+
+
+def _read(path: Path) -> "tokenizers.Tokenizer":
+    import tokenizers
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no {FILE} in {path.parent}")
+    try:
+        return tokenizers.Tokenizer.from_str(read_utf8(path))
+    except Exception as error:  # tokenizers raises bare Exceptions
+        raise ValueError(f"{FILE} describes no tokenizer: {shown(str(error))}; fetch it again") from None
+
+
+def _fields(folder: Path) -> FastFields:
+    """What ``tokenizer_config.json`` says, and for roles that it does not name ``special_tokens_map.json``."""
+    config, roles = (
+        read_fields(FastFields, read_json(path) if path.is_file() else {}, path.name)
+        for path in (folder / "tokenizer_config.json", folder / "special_tokens_map.json")
+    )
+    named = {role: getattr(config, role) or getattr(roles, role) for role in _ROLES}
+    return FastFields(**{**{name: getattr(config, name) for name in FastFields.__dataclass_fields__}, **named})

@@ -1,0 +1,276 @@
+"""What tokenizers have in common, whatever they read: texts to rows of ids and back, and tokens that are added.
+
+The work is done by the `tokenizers` library; a subclass sets it up.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import groupby, takewhile
+from typing import TYPE_CHECKING, ClassVar, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import Config
+from .published_tokenizer import PublishedTokenizer
+from .tokenizer_files import Token
+
+if TYPE_CHECKING:
+    import tokenizers
+
+Ids = NDArray[np.int64]
+
+LONGEST = 100_000
+"""The most characters of a text, far more than any text encoder reads; each of them takes time."""
+NO_LIMIT = 10**30
+"""What transformers takes for the longest text where a tokenizer's files name none."""
+_WORD = 77
+"""The most tokens that are one added word."""
+
+
+class TokenizerBase(PublishedTokenizer):
+    """Text to ids and back, by a ``_tokenizer`` of the `tokenizers` library."""
+
+    frame_words: ClassVar[str] = "with what frames a text"
+    """What messages call the tokens around every text."""
+    model_max_length: int
+    unk_token_id: int
+    pad_token: str
+    pad_token_id: int
+
+    def __init__(self) -> None:
+        self._loaded: str | None = None
+        self._groups: dict[int, list[int]] | None = None
+
+    @overload
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        *,
+        padding: Literal["max_length", False] = ...,
+        max_length: int | None = ...,
+        truncation: bool = ...,
+        return_tensors: None = ...,
+    ) -> Ids: ...
+
+    @overload
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        *,
+        padding: Literal["max_length", False] = ...,
+        max_length: int | None = ...,
+        truncation: bool = ...,
+        return_tensors: Literal["np", "ms"],
+    ) -> Config: ...
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        *,
+        padding: Literal["max_length", False] = "max_length",
+        max_length: int | None = None,
+        truncation: bool = True,
+        return_tensors: Literal["np", "ms"] | None = None,
+    ) -> Ids | Config:
+        """The ids of one text or several, each with the tokens that frame it.
+
+        Args:
+            texts: one text, or a list of them.
+            padding: "max_length" fills up with the padding token; False does not, and then texts must be equally long.
+            max_length: tokens per text, those that frame it included; ``model_max_length`` when None.
+            truncation: cut a text that is too long, keeping what frames it.
+            return_tensors: None for the ids alone; "np" or "ms" for ``input_ids`` and ``attention_mask`` (1 for the
+                text, 0 for the padding) as entries and attributes, NumPy arrays or MindSpore tensors.
+
+        Returns:
+            Ids of shape (texts, tokens), or both.
+
+        Raises:
+            ValueError: the texts do not make an array: too long without truncation, or of different lengths unpadded.
+        """
+        if padding not in ("max_length", False):
+            raise ValueError(f'padding must be "max_length" or False, got {padding!r}')
+        if return_tensors not in (None, "np", "ms"):
+            raise ValueError(f'return_tensors must be "np", "ms" or None, got {return_tensors!r}')
+        length = self._length(max_length)
+        if padding == "max_length" and length >= NO_LIMIT:
+            raise ValueError("max_length is missing: this tokenizer's files name no longest text to pad to")
+        rows = [self._encode(text, length if truncation else None) for text in as_list(texts)]
+        lengths = [len(row) for row in rows]
+        if padding == "max_length":
+            if max(lengths, default=0) > length:
+                raise ValueError(
+                    f"a text of {max(lengths)} tokens is longer than max_length={length}; pass truncation=True"
+                )
+            for row in rows:
+                row.pad(length, pad_id=self.pad_token_id, pad_token=self.pad_token)
+        elif len(set(lengths)) > 1:
+            shown = ", ".join(map(str, lengths))
+            raise ValueError(f'texts of {shown} tokens do not make one array; pass padding="max_length"')
+        ids = np.array([row.ids for row in rows], np.int64)
+        if return_tensors is None:
+            return ids
+        both = {"input_ids": ids, "attention_mask": np.array([row.attention_mask for row in rows], np.int64)}
+        if return_tensors == "np":
+            return Config(both)
+        import mindspore as ms
+
+        return Config({name: ms.Tensor(values) for name, values in both.items()})
+
+    def encode(
+        self,
+        text: str,
+        *,
+        add_special_tokens: bool = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+    ) -> list[int]:
+        """The ids of one text, unpadded, with the tokens that frame it or without."""
+        (text,) = as_list(text)
+        if add_special_tokens:
+            return list(self._encode(text, self._length(max_length) if truncation else None).ids)
+        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return ids[: self._length(max_length)] if truncation else ids
+
+    @property
+    def groups(self) -> dict[int, list[int]]:
+        """The ids of added tokens that are one word, by the first one: ``cat``, ``cat_1``, ``cat_2``, as published."""
+        if self._groups is None:
+            added, groups = self.added_tokens_encoder, {}
+            for token, number in added.items():
+                names = takewhile(added.__contains__, (f"{token}_{i}" for i in range(1, _WORD)))
+                groups[number] = [number, *(added[name] for name in names)]
+            self._groups = {number: group for number, group in groups.items() if len(group) > 1}
+        return self._groups
+
+    def spans(self, text: str) -> list[tuple[int, int, int]]:
+        """The ids of one text as `encode` gives them, each with where it begins and ends in the text."""
+        (text,) = as_list(text)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return [(number, *span) for number, span in zip(encoding.ids, encoding.offsets)]
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of one text, without those that frame it."""
+        return self.convert_ids_to_tokens(self.encode(text, add_special_tokens=False))
+
+    def truncated(self, text: str, max_length: int | None = None) -> str:
+        """The end of ``text`` that does not fit into ``max_length`` tokens, as text; "" when all of it fits."""
+        return self.decode(self.encode(text, add_special_tokens=False)[self._length(max_length) - self._frame :])
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """The text of a row of ids."""
+        text: str = self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=skip_special_tokens)
+        return text
+
+    def batch_decode(self, rows: Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
+        """The texts of rows of ids."""
+        return [self.decode(row, skip_special_tokens) for row in rows]
+
+    def __len__(self) -> int:
+        size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        return size
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens without added ones."""
+        size: int = self._tokenizer.get_vocab_size(with_added_tokens=False)
+        return size
+
+    def get_vocab(self) -> dict[str, int]:
+        """The id of every token, added ones included."""
+        return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
+    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
+        """The id of a token, or the ids of several; what is no token has the id of ``unk_token``."""
+        return self._id(tokens) if isinstance(tokens, str) else [self._id(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
+        """The tokens of several ids.
+
+        Raises:
+            ValueError: there is no such id.
+        """
+        tokens = [self._tokenizer.id_to_token(int(number)) for number in ids]
+        if None in tokens:
+            raise ValueError(f"ids must be from 0 to {len(self) - 1}")
+        return tokens
+
+    def add_tokens(self, new_tokens: str | Sequence[str], special_tokens: bool = False) -> int:
+        """Have texts seen as whole tokens wherever they stand, such as the placeholders of textual inversion.
+
+        They get the next free ids; the text encoder's embeddings must have rows for them. Texts that are tokens already
+        are left alone.
+
+        Returns:
+            How many were new.
+        """
+        new = [text for text in dict.fromkeys(as_list(new_tokens)) if self._tokenizer.token_to_id(text) is None]
+        self._add(*map(Token, new), special=special_tokens)
+        return len(new)
+
+    def set_added_tokens(self, tokens: Sequence[str]) -> None:
+        """Have exactly these texts as added tokens, besides those that were loaded; see `add_tokens`."""
+        import tokenizers
+
+        if self._loaded is None:
+            self._loaded = self._tokenizer.to_str()
+        self._tokenizer, self._groups = tokenizers.Tokenizer.from_str(self._loaded), None
+        self.add_tokens(tokens)
+
+    def _id(self, token: str) -> int:
+        number: int | None = self._tokenizer.token_to_id(token)
+        return self.unk_token_id if number is None else number
+
+    def _length(self, max_length: int | None) -> int:
+        length = self.model_max_length if max_length is None else max_length
+        least = max(1, self._frame)
+        if length < least:
+            raise ValueError(f"max_length must be at least {least} ({self.frame_words}), got {length}")
+        return length
+
+    @property
+    def _frame(self) -> int:
+        """How many tokens are put around every text."""
+        return int(self._tokenizer.num_special_tokens_to_add(False))
+
+    def _encode(self, text: str, length: int | None) -> "tokenizers.Encoding":
+        # Not by the tokenizer's own truncation and padding: they are its state, and threads share it.
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        if length is not None:
+            encoding.truncate(length - self._frame)
+        return self._tokenizer.post_process(encoding)
+
+    def _add(self, *tokens: Token, special: bool, normalized: bool | None = None) -> None:
+        """Make the tokenizer see each token as a whole wherever it is in a text; its own flags win."""
+        from tokenizers import AddedToken
+
+        self._groups = None
+        defaults = {"special": special} | ({} if normalized is None else {"normalized": normalized})
+        added = [
+            AddedToken(**defaults | {flag: value for flag, value in asdict(token).items() if value is not None})
+            for token in tokens
+        ]
+        # As many at once as can be: the library searches texts with an automaton that each call builds anew.
+        for is_special, group in groupby(added, key=lambda token: token.special):
+            add = self._tokenizer.add_special_tokens if is_special else self._tokenizer.add_tokens
+            add(list(group))
+
+
+def as_list(texts: str | Sequence[str]) -> list[str]:
+    """One text or several as a list.
+
+    Raises:
+        ValueError: one is no text, not valid Unicode, or too long.
+    """
+    rows = [texts] if isinstance(texts, str) else list(texts)
+    for text in rows:
+        if not isinstance(text, str):
+            raise ValueError(f"texts must be strings, got {type(text).__name__}")
+        if len(text) > LONGEST:
+            raise ValueError(f"a text may have {LONGEST} characters, got {len(text)}")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"texts must be valid Unicode, got {text[:40]!r} ({error.reason})") from None
+    return rows
