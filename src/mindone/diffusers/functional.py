@@ -21,18 +21,18 @@ from .engines import Array, FlashAttention, operations
 # ---- layers ----------------------------------------------------------------------------------------------------------
 
 
-def linear(x: Array, weight: Array, bias: Array = None) -> Array:
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """``x @ weight.T + bias`` for ``x`` (..., in), ``weight`` (out, in), ``bias`` (out,)."""
     return operations.ops.linear(x, weight, bias)
 
 
-def linear_halves(x: Array, weight: Array, bias: Array = None) -> tuple[Array, Array]:
+def linear_halves(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Array]:
     """`linear` with ``weight`` (2·out, in), its result in two: of the first half of the rows, and of the second."""
     first, second = operations.ops.linear_halves(x, weight, bias)
     return first, second
 
 
-def geglu(x: Array, weight: Array, bias: Array) -> Array:
+def geglu(x: Array, weight: Array, bias: Array | None) -> Array:
     """The gated unit of GLU Variants (Shazeer 2020, eq. 6): ``a · gelu(b)`` where ``a, b`` halve ``linear(x)``.
 
     ``weight`` is (2·out, in): its first half makes ``a``, its second half the gate ``b``.
@@ -41,7 +41,7 @@ def geglu(x: Array, weight: Array, bias: Array) -> Array:
     return a * gelu(b)
 
 
-def swiglu(x: Array, weight: Array, bias: Array = None) -> Array:
+def swiglu(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """The gated unit SwiGLU (Shazeer 2020, eq. 6): ``silu(a) · b`` where ``a, b`` halve ``linear(x)``.
 
     ``weight`` is (2·out, in): its first half makes the gate ``a``, its second half ``b``.
@@ -53,7 +53,7 @@ def swiglu(x: Array, weight: Array, bias: Array = None) -> Array:
 def conv2d(
     x: Array,
     weight: Array,
-    bias: Array = None,
+    bias: Array | None = None,
     stride: int = 1,
     padding: int | tuple[int, int, int, int] = 0,
     groups: int = 1,
@@ -68,7 +68,7 @@ def conv2d(
     return operations.ops.conv2d(x, weight, bias, stride, padding, groups)
 
 
-def upsample_conv2d(x: Array, weight: Array, bias: Array = None) -> Array:
+def upsample_conv2d(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Twice the size and a convolution: ``conv2d`` (3×3, padding 1) of ``x`` (b, in, h, w) with each pixel made 2×2.
 
     Returns (b, out, 2·h, 2·w).
@@ -103,7 +103,7 @@ def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) ->
     return operations.ops.group_norm(x, groups, weight, bias, eps)
 
 
-def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Array:
+def layer_norm(x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5) -> Array:
     """Layer Normalization (Ba et al. 2016) over the last axis; without ``weight`` and ``bias`` (channels,) only that.
 
     Either both are given or neither.
@@ -111,7 +111,7 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     return operations.ops.layer_norm(x, weight, bias, eps)
 
 
-def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6, offset: float = 0.0) -> Array:
+def rms_norm(x: Array, weight: Array | None = None, eps: float = 1e-6, offset: float = 0.0) -> Array:
     """``x / √(mean(x²) + eps) · (offset + weight)`` over the last axis (Zhang & Sennrich 2019, eq. 4).
 
     ``weight`` (channels,), or None for 1. For one norm per head make the last axis a head's: (b, n, heads, size).
@@ -148,7 +148,7 @@ def attention(
     heads: int,
     causal: bool = False,
     flash: FlashAttention | None = None,
-    bias: Array = None,
+    bias: Array | None = None,
     scale: float | None = None,
     softcap: float | None = None,
 ) -> Array:

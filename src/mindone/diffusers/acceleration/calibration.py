@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engines.base import single
 from ..schedulers.arrays import Generators, Numbers, as_array_like, to_numpy
 from ..schedulers.calibrated import SOLVER, CalibratedMultistepScheduler, calibrated
 from ..schedulers.dpm_solver import DPMSolverMultistepScheduler
@@ -72,8 +73,8 @@ def recorded(pipe: Any, *arguments: Any, **options: Any) -> tuple[Any, Reference
     """
     after: list[tuple[int, Latents]] = []
 
-    def record(_: Any, index: int, timestep: float, tensors: dict[str, Array]) -> dict[str, Array]:
-        after.append((int(timestep), pipe.engine.numpy(tensors["latents"]).astype(np.float64)))
+    def record(_: Any, index: int, timestep: float, tensors: dict[str, Array | None]) -> dict[str, Array | None]:
+        after.append((int(timestep), pipe.engine.numpy(single(tensors["latents"])).astype(np.float64)))
         return {}
 
     output = pipe(*arguments, **options, callback_on_step_end=record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..engines.base import several, single
 from ..utils.combination import combination
 from .forecast import newton_weights
 from .points import Points, curve_at
@@ -137,8 +138,9 @@ class DeepCache:
         rows = conditions["encoder_hidden_states"].shape[0]
         feature = None if self._is_due(step) else self._forecast(step, rows)
         if feature is not None:
-            return self.inner(step, sample, timestep, taps=self.cut.replacing, values=(feature,), **conditions)
-        noise, feature = self.inner(step, sample, timestep, taps=self.cut.reading, **conditions)
+            replaced = self.inner(step, sample, timestep, taps=self.cut.replacing, values=(feature,), **conditions)
+            return single(replaced)
+        noise, feature = several(self.inner(step, sample, timestep, taps=self.cut.reading, **conditions))
         self._features = with_latest(self._features, step, feature, self.config.max_order + 1)
         self._made_at = step.index
         return noise

@@ -63,9 +63,9 @@ class EasyCache:
 
     def __init__(self, config: EasyCacheConfig, inner: Predictor, run: Run):
         self.config, self.inner, self.run = config, inner, run
-        self._noise: Array = None
-        self._sample_there: Array = None
-        self._sample_before: Array = None
+        self._noise: Array | None = None
+        self._sample_there: Array | None = None
+        self._sample_before: Array | None = None
         self._rate: float | None = None
         self._expected = 0.0
 

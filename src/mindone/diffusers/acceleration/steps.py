@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..engines import Array, Engine
+    from ..engines import Array, Engine, Outputs
 
     Timestep: TypeAlias = NDArray[np.float32]
 
@@ -32,7 +32,7 @@ class Predictor(Protocol):
         image: two, first those without the prompt, where guidance is still to be applied."""
 
 
-Forward: TypeAlias = Callable[..., "Array"]
+Forward: TypeAlias = Callable[..., "Outputs"]
 """One call of the denoiser: ``forward(step, sample, timestep, **conditions)``; a feature cache stands in for it."""
 
 

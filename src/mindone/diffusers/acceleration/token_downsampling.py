@@ -7,11 +7,10 @@ and so the result, keep all pixels; the weights stay as they are, and so do the 
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from mindspore import nn
-
 from .. import functional as F
 from ..engines import Array
 from ..models.base import Model
+from ..models.cells import Cell
 from ..models.layers import Attention
 from ..models.wrapping import Wrapper, wrap
 
@@ -22,7 +21,7 @@ class DownsampledSelfAttention(Wrapper):
     Nearest-neighbour downsampling, §3.2.
     """
 
-    def __init__(self, inner: nn.Cell, factor: int):
+    def __init__(self, inner: Cell, factor: int):
         super().__init__(inner)
         self.factor = factor
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..engines import Array, Engine
+from ..engines import Array, Engine, several, single
 from ..families.adapters import ImagePromptNames, Shapes
 from ..families.components import Denoiser
 from ..loading.clip_image_processor import CLIPImageProcessor, pixel_values_of
@@ -214,7 +214,7 @@ class IPAdapters:
 
     def _vectors(self, pixels: NDArray[np.float32], method: str = "construct") -> NDArray[np.float32]:
         vectors = self._engine.run(self._encoder, pixels, method=method)
-        return self._engine.numpy(vectors[0] if method == "construct" else vectors)
+        return self._engine.numpy(several(vectors)[0] if method == "construct" else single(vectors))
 
 
 def _one_each(
@@ -274,7 +274,7 @@ def tokens_of(engine: Engine, projection: Model, embeds: Array, images: int) -> 
     """``embeds`` (rows, pictures, …) as tokens (rows · images, pictures · tokens, channels): each row repeated."""
     rows, pictures, *vectors = embeds.shape
     flat = engine.numpy(embeds).reshape(rows * pictures, *vectors)
-    tokens = engine.numpy(engine.run(projection, flat))
+    tokens = engine.numpy(single(engine.run(projection, flat)))
     tokens = tokens.reshape(rows, pictures * tokens.shape[1], tokens.shape[2])
     return engine.asarray(np.repeat(tokens, images, axis=0))
 
@@ -292,7 +292,7 @@ def pictures_of(image: ImagePrompts, adapters: int) -> list[list[Image.Image]]:
             f"{len(each)}; several pictures for one adapter are a list in the list"
         )
     pictures: list[list[Any]] = [list(one) if isinstance(one, (list, tuple)) else [one] for one in each]
-    for one in [picture for several in pictures for picture in several or [None]]:
+    for one in [picture for row in pictures for picture in row or [None]]:
         if not isinstance(one, Image.Image):
             raise ValueError(f"ip_adapter_image must be PIL images, got {type(one).__name__}")
     return pictures

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array
@@ -18,6 +17,7 @@ from ..engines.binding import bind, put_on
 from ..loading.safetensors import StoredTensor
 from ..loading.weights import Weights
 from ..models.base import Model
+from ..models.cells import Cell, CellList
 from ..models.image_projection import ImageProjection, IPAdapterPlusImageProjection
 from ..models.layers import Attention, Linear
 from ..models.wrapping import Wrapper, wrap
@@ -35,13 +35,13 @@ class PictureAttention(Wrapper):
         keys, values: each adapter's, shaped as the attention's own.
     """
 
-    def __init__(self, inner: nn.Cell, number: int, keys: Sequence[StoredTensor], values: Sequence[StoredTensor]):
+    def __init__(self, inner: Cell, number: int, keys: Sequence[StoredTensor], values: Sequence[StoredTensor]):
         super().__init__(inner)
         self.number = number
-        self.to_k_ip = nn.CellList([_linear(tensor) for tensor in keys])
-        self.to_v_ip = nn.CellList([_linear(tensor) for tensor in values])
+        self.to_k_ip = CellList([_linear(tensor) for tensor in keys])
+        self.to_v_ip = CellList([_linear(tensor) for tensor in values])
 
-    def construct(self, x: Array, context: Array) -> Array:
+    def construct(self, x: Array, context: tuple[Array, ...]) -> Array:
         """``x`` (b, pixels, channels), ``context`` as this module says."""
         inner: Attention = self.bare
         text, scales, tokens = context[0], context[1], context[2:]

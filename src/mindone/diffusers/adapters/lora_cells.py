@@ -14,6 +14,7 @@ from ..engines import Array
 from ..engines.base import Stored
 from ..engines.binding import bind, put_on
 from ..families.stable_diffusion.unet_blocks import GatedLinear
+from ..models.cells import Cell
 from ..models.layers import Conv2d, Linear, Upsample, parameter
 from ..models.wrapping import Wrapper, bare, cell_at, wrap
 from .lora_matrices import LayerUpdate
@@ -22,7 +23,7 @@ from .lora_matrices import LayerUpdate
 class LoraCell(Wrapper):
     """``inner`` beside the update of the weight that it holds; the two matrices are bound, and put on from outside."""
 
-    def __init__(self, inner: nn.Cell, update: LayerUpdate):
+    def __init__(self, inner: Cell, update: LayerUpdate):
         super().__init__(inner)
         self.down, self.up = _matrix(update.down), _matrix(update.up)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
+import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
@@ -176,10 +177,10 @@ def _tensors(given: Mapping[str, object] | Tensor) -> tuple[dict[str, StoredTens
     return {key: _stored(tensor) for key, tensor in given.items()}, None
 
 
-def _stored(tensor: Array) -> StoredTensor:
+def _stored(tensor: object) -> StoredTensor:
     if isinstance(tensor, StoredTensor):
         return tensor
-    array = tensor.float().asnumpy() if hasattr(tensor, "asnumpy") else np.asarray(tensor)
+    array = tensor.float().asnumpy() if isinstance(tensor, ms.Tensor) else np.asarray(tensor)
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"vectors must be an array or a tensor of floats, got {type(tensor).__name__}")
     return StoredTensor.from_numpy(array)

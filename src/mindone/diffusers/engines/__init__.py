@@ -2,12 +2,12 @@
 
 import os
 
-from .base import Array, Engine, FlashAttention, Input, Taps
+from .base import Array, Engine, FlashAttention, Input, Outputs, Taps, several, single
 from .mindspore.device import on_ascend
 
 NAMES = ("auto", "openvino", "mindspore")
 
-__all__ = ["NAMES", "Array", "Engine", "FlashAttention", "Input", "Taps", "get"]
+__all__ = ["NAMES", "Array", "Engine", "FlashAttention", "Input", "Outputs", "Taps", "get", "several", "single"]
 
 
 def get(name: str | None = None) -> Engine:

@@ -11,17 +11,39 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar, run
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ..utils.arrays import Array as Array
 from .cache import GraphCache
-
-Array: TypeAlias = Any
-"""A native array of an engine (``np.ndarray`` or ``ms.Tensor``), or a node of a graph that is being recorded: whatever
-`functional` takes. It has a ``shape``, and ``+ - *`` work on it."""
 
 Values: TypeAlias = NDArray[Any]
 """A NumPy array of whatever type a file stores."""
 
 Input: TypeAlias = Array | tuple[Array, ...] | bool | int | float | str | None
 """What a network's method is called with: arrays, tuples of arrays, and constants. None is as good as absent."""
+
+Outputs: TypeAlias = Array | tuple[Array, ...]
+"""What a network's method returns; callers know which, and say so with `single` or `several`."""
+
+
+def single(x: Input) -> Array:
+    """The array that a network's method has returned, or is called with.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if x is None or isinstance(x, (tuple, bool, int, float, str)):
+        raise TypeError(f"one array was expected, got {type(x).__name__}")
+    return x
+
+
+def several(x: Input) -> tuple[Array, ...]:
+    """The arrays that a network's method has returned, or is called with, as a tuple.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(x, tuple):
+        raise TypeError(f"a tuple of arrays was expected, got {type(x).__name__}")
+    return x
 
 
 class Stored(Protocol):
@@ -127,14 +149,46 @@ class Tapped(Protocol):
     """
 
     def __call__(
-        self, method: str, values: Sequence[Array], inputs: Sequence[Array], options: Mapping[str, Any]
-    ) -> Array:
+        self, method: str, values: Sequence[Array], inputs: Sequence[Input], options: Mapping[str, Input]
+    ) -> Outputs:
         """What ``method`` returns with ``values`` in the place of the replaced taps, and then what it read."""
 
 
 FreeAxes: TypeAlias = Mapping[str, Mapping[int | str, tuple[int, ...]]]
 """By method, and by the position or name of an argument: the axes along which it may be longer or shorter from call to
 call while what was compiled serves them all. The method asks `functional` for shapes (-1 there), never the array."""
+
+
+class Parameter(Array, Protocol):
+    """A parameter of a network, ``ms.Parameter``, with what `binding` writes on it, all of which may be missing."""
+
+    name: str
+    stored: Stored
+    """What was bound to it."""
+    underneath: Stored | None
+    """Its own values, where an adapter's lie over them."""
+    filled_as: tuple[str, int] | None
+    """The type and the version of the values that MindSpore's memory of it holds."""
+    found_sound: Stored
+    """Values that were found to be finite."""
+    published_name: str
+    source: str
+    """The file that its values come from."""
+    is_put_on: bool
+    requires_grad: bool
+
+    @property
+    def has_init(self) -> bool:
+        """Whether it has no memory yet."""
+
+    def asnumpy(self) -> Values:
+        """MindSpore's memory of it."""
+
+    def set_data(self, data: Array) -> object:
+        """Exchange its memory."""
+
+    def set_dtype(self, dtype: object) -> object:
+        """Exchange its type."""
 
 
 class Network(Protocol):
@@ -147,7 +201,7 @@ class Network(Protocol):
     passes: Sequence[Callable[..., None]]
     """What is done to each recorded graph before it is compiled, in this order."""
 
-    def parameters_and_names(self) -> Iterable[tuple[str, Array]]:
+    def parameters_and_names(self) -> Iterable[tuple[str, Parameter]]:
         """All parameters with their names."""
 
     def release_weights(self) -> None:
@@ -164,27 +218,27 @@ class Engine(Protocol):
 
     def run(
         self,
-        network: Any,
+        network: Network,
         *inputs: Input,
         method: str = "construct",
         taps: Taps | None = None,
         values: tuple[Array, ...] = (),
         **options: Input,
-    ) -> Array:
+    ) -> Outputs:
         """Run ``network.method(*inputs, **options)`` on NumPy or native arrays; results are native arrays.
 
         With ``taps`` the ``values`` replace some layers' inputs, and others are returned in a tuple after the result.
         What is compiled for it is kept in ``network.graphs``. Any number of threads may call.
         """
 
-    def compile_ahead(self, network: Any, *inputs: Input, method: str = "construct", **options: Input) -> None:
+    def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
         """Begin to compile what a later `run` with arrays of the same shapes will need, and return at once.
 
         Only shapes and types of the arrays matter. That run waits until it is done, and raises what goes wrong. Engines
         that compile nothing do nothing.
         """
 
-    def asarray(self, x: ArrayLike | Array) -> Array:
+    def asarray(self, x: ArrayLike) -> Array:
         """A native array, float32."""
 
     def numpy(self, x: Array) -> NDArray[np.float32]:

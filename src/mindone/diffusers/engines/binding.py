@@ -5,16 +5,12 @@ to a parameter can be exchanged for an overlay that is computed when an engine a
 """
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ..utils.printable import printable
-from .base import Array, Mapped, Stored, Values, is_adjustable, is_mapped, is_quantized
-
-Parameter: TypeAlias = Array
-"""``ms.Parameter``, which also carries what is bound to it."""
+from .base import Mapped, Parameter, Stored, Values, is_adjustable, is_mapped, is_quantized
 
 
 class InMemory:
@@ -110,8 +106,8 @@ def stored(parameter: Parameter) -> Stored:
         return values
     if parameter.has_init:
         raise ValueError("the network has no weights yet: use from_pretrained, or load()")
-    values = parameter.asnumpy()
-    return InMemory(np.asarray(values, np.float32) if values.dtype.name == "bfloat16" else values)
+    given = parameter.asnumpy()
+    return InMemory(np.asarray(given, np.float32) if given.dtype.name == "bfloat16" else given)
 
 
 def sound(parameter: Parameter) -> Stored:

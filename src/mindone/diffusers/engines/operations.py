@@ -7,26 +7,28 @@ to begin as well. MindSpore's compiler reads `ops` as it is, so whoever runs a n
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import cast
 
 import mindspore as ms
 
 from .mindspore import operators
+from .operators import Operations
 
 
 class _ByThread(threading.local):
     """The operations of the thread's recorder, or MindSpore's."""
 
-    recorder: object | None = None
+    recorder: Operations | None = None
 
     def __getattr__(self, name: str) -> object:
         return getattr(operators if self.recorder is None else self.recorder, name)
 
 
-ops: Any = operators
+ops: Operations = operators
 """A module's own attribute, so that MindSpore's compiler finds it."""
 
 _by_thread = _ByThread()
+_ops_by_thread = cast(Operations, _by_thread)  # each operation is looked up when it is called
 _alone = threading.RLock()
 _changed = threading.Condition()
 _running: int | None = None
@@ -67,13 +69,13 @@ def eagerly() -> Iterator[None]:
         _change_mode(before)
 
 
-def recorder_of_thread() -> object | None:
+def recorder_of_thread() -> Operations | None:
     """What this thread records with, if it does."""
     return _by_thread.recorder
 
 
 @contextmanager
-def recording(recorder: object) -> Iterator[None]:
+def recording(recorder: Operations) -> Iterator[None]:
     """Within this context `functional` calls the operations of ``recorder`` in this thread, and Cells are called as
     plain Python, also for users in Graph mode."""
     before = _by_thread.recorder
@@ -93,7 +95,7 @@ def _begin_recording() -> None:
     with _changed:
         _changed.wait_for(lambda: _running in (None, threading.get_ident()))
         if not _recordings:
-            ops, _mode = _by_thread, ms.get_context("mode")
+            ops, _mode = _ops_by_thread, ms.get_context("mode")
             _change_mode(ms.PYNATIVE_MODE)
         _recordings += 1
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Array, Engine
+from ..engines import Array, Engine, several
 from .components import TextEncoder, Tokenizer
 from .texts import lost_part, warn_of
 
@@ -96,5 +96,5 @@ def run_tower(
             "one checkpoint"
         )
     skip, norm = tower.skip + clip_skip, tower.apply_final_norm
-    hidden, pooled, *_ = engine.run(network, ids, skip=skip, apply_final_norm=norm, pool_at=pool_at)
+    hidden, pooled, *_ = several(engine.run(network, ids, skip=skip, apply_final_norm=norm, pool_at=pool_at))
     return hidden, pooled

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..families.family import Family
     from ..pipelines.callbacks import StepCallback
     from ..pipelines.published import PublishedPipeline as Pipeline
+    from ..utils.arrays import Array
     from .pictures import Pictures
 
 
@@ -228,7 +229,7 @@ _PROMPTS = ("prompt", "negative_prompt", "clip_skip")
 """The arguments of a call that embeddings stand for."""
 
 
-def _embeds(view: Pipeline, jobs: Sequence[Job]) -> dict[str, object]:
+def _embeds(view: Pipeline, jobs: Sequence[Job]) -> dict[str, Array]:
     """The embeddings of jobs whose prompts have weights; where there are several, their prompts are the same."""
     from ..prompts import encode_prompt
 

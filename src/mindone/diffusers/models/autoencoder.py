@@ -1,13 +1,14 @@
 """What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Array, Engine
+from ..engines import Array, Engine, single
 from ..utils import logging
+from .base import Model
 from .outputs import DecoderOutput
 
 logger = logging.get_logger(__name__)
@@ -30,17 +31,12 @@ class Tile(NamedTuple):
     """Where a tile that comes out fades into the one before it."""
 
 
-class Autoencoder:
-    """Mixed into a `Model` with ``decode_latents``, ``scale`` (pixels a latent) and ``tile_overlap`` (a fraction)."""
+class Autoencoder(Model):
+    """A `Model` with ``decode_latents``, ``scale`` (pixels a latent) and ``tile_overlap`` (a fraction)."""
 
     scale: int
     tile_overlap: float
     encodes_at_random: bool
-
-    if TYPE_CHECKING:
-
-        def _engine_for(self, x: Array) -> Engine: ...
-
     """Whether encoding an image draws noise."""
     use_slicing = False
     use_tiling = False
@@ -121,15 +117,15 @@ class Autoencoder:
     def _sliced(self, engine: Engine, x: Array, method: str, tiles: tuple[Tile, Tile]) -> Array:
         tiled = self.use_tiling and any(extent > tile.size for extent, tile in zip(x.shape[2:], tiles))
         if not tiled and not (self.use_slicing and x.shape[0] > 1):
-            return engine.run(self, x, method=method)
+            return single(engine.run(self, x, method=method))
         rows = np.split(engine.numpy(x), x.shape[0]) if self.use_slicing else [engine.numpy(x)]
         done = [
-            self._tiled(engine, row, method, *tiles)
-            if tiled
-            else engine.numpy(engine.run(self, engine.asarray(row), method=method))
-            for row in rows
+            self._tiled(engine, row, method, *tiles) if tiled else self._run_on(engine, row, method) for row in rows
         ]
         return engine.asarray(np.concatenate(done))
+
+    def _run_on(self, engine: Engine, x: Floats, method: str) -> Floats:
+        return engine.numpy(single(engine.run(self, engine.asarray(x), method=method)))
 
     def _tiled(self, engine: Engine, x: Floats, method: str, down: Tile, across: Tile) -> Floats:
         """Run it on overlapping tiles; each fades into its upper and left neighbours."""
@@ -137,7 +133,7 @@ class Autoencoder:
         above: list[Floats] = []
         for top in range(0, x.shape[2], down.step):
             tiles = [
-                np.array(engine.numpy(engine.run(self, engine.asarray(tile), method=method)))
+                np.array(self._run_on(engine, tile, method))
                 for left in range(0, x.shape[3], across.step)
                 for tile in [x[:, :, top : top + down.size, left : left + across.size]]
             ]

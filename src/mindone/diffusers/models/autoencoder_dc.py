@@ -9,12 +9,12 @@ from ..engines import Array, Engine
 from .autoencoder import Autoencoder, Source, Tile
 from .autoencoder_dc_blocks import ChannelRMSNorm, DownBlock, EfficientViTBlock, ResBlock, UpBlock
 from .autoencoder_dc_fields import AutoencoderDCFields, spread
-from .base import Model
+from .cells import Cell, CellList
 from .layers import Activation, Conv2d
 from .outputs import EncoderOutput
 
 
-class AutoencoderDC(Autoencoder, Model):
+class AutoencoderDC(Autoencoder):
     """Images (batch, 3, height, width) in [-1, 1] to latents (batch, latent_channels, height / f, width / f), and back.
 
     ``f`` is 2 to the number of stages less one: 32 for Sana. Latents are as the network has them: pipelines multiply by
@@ -121,7 +121,7 @@ class AutoencoderDC(Autoencoder, Model):
         return height, width
 
 
-class DCEncoder(nn.Cell):
+class DCEncoder(Cell):
     """Images to latents."""
 
     def __init__(self, c: AutoencoderDCFields):
@@ -132,19 +132,19 @@ class DCEncoder(nn.Cell):
             len(c.encoder_layers_per_block),
         )
         unshuffles = c.downsample_block_type == "pixel_unshuffle"
-        self.conv_in: nn.Cell = (
+        self.conv_in: Cell = (
             Conv2d(c.in_channels, widths[0], 3, padding=1)
             if depths[0]
             else DownBlock(c.in_channels, widths[1], unshuffles, shortcut=False)
         )
-        self.down_blocks = nn.CellList()
+        self.down_blocks: CellList[CellList[Cell]] = CellList()
         kinds = spread(c.encoder_block_types, stages)
         for i, (width, depth) in enumerate(zip(widths, depths)):
             kernels = c.encoder_qkv_multiscales[i]
             layers = [_block(kinds[i], width, c.attention_head_dim, kernels, "rms_norm", "silu") for _ in range(depth)]
             if depth and i < stages - 1:
                 layers.append(DownBlock(width, widths[i + 1], unshuffles))
-            self.down_blocks.append(nn.CellList(layers))
+            self.down_blocks.append(CellList(layers))
         self.conv_out = Conv2d(widths[-1], c.latent_channels, 3, padding=1)
         self.averaged = widths[-1] // c.latent_channels if c.encoder_out_shortcut else 0
 
@@ -157,7 +157,7 @@ class DCEncoder(nn.Cell):
         return F.add(y, F.average_channels(x, self.averaged)) if self.averaged else y
 
 
-class DCDecoder(nn.Cell):
+class DCDecoder(Cell):
     """Latents to images. Stages are numbered from the highest resolution, which is the last to run."""
 
     def __init__(self, c: AutoencoderDCFields):
@@ -173,16 +173,16 @@ class DCDecoder(nn.Cell):
         kinds, norms, acts = (
             spread(names, stages) for names in (c.decoder_block_types, c.decoder_norm_types, c.decoder_act_fns)
         )
-        self.up_blocks = nn.CellList()
+        self.up_blocks: CellList[CellList[Cell]] = CellList()
         for i, (width, depth) in enumerate(zip(widths, depths)):
-            layers: list[nn.Cell] = [UpBlock(widths[i + 1], width, interpolates)] if depth and i < stages - 1 else []
+            layers: list[Cell] = [UpBlock(widths[i + 1], width, interpolates)] if depth and i < stages - 1 else []
             kernels = c.decoder_qkv_multiscales[i]
             layers += [_block(kinds[i], width, c.attention_head_dim, kernels, norms[i], acts[i]) for _ in range(depth)]
-            self.up_blocks.append(nn.CellList(layers))
+            self.up_blocks.append(CellList(layers))
         last = widths[0] if depths[0] else widths[1]
         self.norm_out = ChannelRMSNorm(last)
         self.conv_act = Activation(c.decoder_conv_act_fn)
-        self.conv_out: nn.Cell = (
+        self.conv_out: Cell = (
             Conv2d(last, c.in_channels, 3, padding=1)
             if depths[0]
             else UpBlock(last, c.in_channels, interpolates, shortcut=False)

@@ -1,16 +1,15 @@
 """The blocks of a deep-compression autoencoder: residual convolutions, linear attention, and changes of resolution."""
 
-from mindspore import nn
-
 from .. import functional as F
 from ..engines import Array
+from .cells import Cell, CellList
 from .layers import Activation, Conv2d, Linear, parameter
 
 EPS = 1e-5
 """Of all normalizations."""
 
 
-class ChannelRMSNorm(nn.Cell):
+class ChannelRMSNorm(Cell):
     """Root mean square normalization of each pixel of (batch, channels, height, width)."""
 
     def __init__(self, channels: int):
@@ -21,7 +20,7 @@ class ChannelRMSNorm(nn.Cell):
         return F.rms_norm_of_channels(x, self.weight, self.bias, EPS)
 
 
-class BatchNorm(nn.Cell):
+class BatchNorm(Cell):
     """Batch Normalization of (batch, channels, height, width) by the statistics of the training."""
 
     def __init__(self, channels: int):
@@ -36,7 +35,7 @@ class BatchNorm(nn.Cell):
 NORMS: dict[str, type[ChannelRMSNorm] | type[BatchNorm]] = {"rms_norm": ChannelRMSNorm, "batch_norm": BatchNorm}
 
 
-class ResBlock(nn.Cell):
+class ResBlock(Cell):
     """Two 3×3 convolutions, normalised, beside a shortcut."""
 
     def __init__(self, channels: int, norm: str, act: str):
@@ -50,7 +49,7 @@ class ResBlock(nn.Cell):
         return F.add(x, self.norm(self.conv2(self.act(self.conv1(x)))))
 
 
-class EfficientViTBlock(nn.Cell):
+class EfficientViTBlock(Cell):
     """Linear attention among pixels and their neighbourhoods, then gated convolutions (Cai et al. 2023, §3.2)."""
 
     def __init__(self, channels: int, head_size: int, kernels: tuple[int, ...], norm: str):
@@ -62,7 +61,7 @@ class EfficientViTBlock(nn.Cell):
         return self.conv_out(self.attn(x))
 
 
-class MultiscaleAttention(nn.Cell):
+class MultiscaleAttention(Cell):
     """Linear attention among pixels, and beside it among sums over each pixel's neighbourhood (Cai et al. 2023, §3.1).
 
     Checkpoints keep three matrices, but what they make is one row of channels, in which every three runs of a head's
@@ -76,7 +75,7 @@ class MultiscaleAttention(nn.Cell):
         self.to_q = Linear(channels, inner, bias=False)
         self.to_k = Linear(channels, inner, bias=False)
         self.to_v = Linear(channels, inner, bias=False)
-        self.to_qkv_multiscale = nn.CellList([Neighbourhoods(self.heads, head_size, kernel) for kernel in kernels])
+        self.to_qkv_multiscale = CellList([Neighbourhoods(self.heads, head_size, kernel) for kernel in kernels])
         self.to_out = Linear(inner * (1 + len(kernels)), channels, bias=False)
         self.norm_out = NORMS[norm](channels)
 
@@ -96,7 +95,7 @@ class MultiscaleAttention(nn.Cell):
         return F.concat(scales, 1) if len(scales) > 1 else y
 
 
-class Neighbourhoods(nn.Cell):
+class Neighbourhoods(Cell):
     """Weighted sums over each pixel's neighbourhood, by channel, then mixed within each query, key and value."""
 
     def __init__(self, heads: int, head_size: int, kernel: int):
@@ -112,7 +111,7 @@ class Neighbourhoods(nn.Cell):
         return F.conv2d(y, mixed, None, 1, 0, self.heads)
 
 
-class GatedConvolution(nn.Cell):
+class GatedConvolution(Cell):
     """A depthwise convolution between two of single pixels, gated, normalised, beside a shortcut (Sana, §2.2)."""
 
     def __init__(self, channels: int, expansion: int = 4):
@@ -130,17 +129,15 @@ class GatedConvolution(nn.Cell):
     def _half(self, x: Array, part: int) -> Array:
         """What is gated (part 0), or the gate (1)."""
         inverted, shift, depth, depth_shift = [
-            F.weight_rows((weight,), part, 2, self.inner)
-            for weight in (
-                *(self.conv_inverted.weight, self.conv_inverted.bias),
-                *(self.conv_depth.weight, self.conv_depth.bias),
-            )
+            F.weight_rows((weight,), part, 2, self.inner)  # type: ignore[arg-type]  # both have biases
+            for conv in (self.conv_inverted, self.conv_depth)
+            for weight in (conv.weight, conv.bias)
         ]
         y = F.silu(F.conv2d(x, inverted, shift))
         return F.conv2d(y, depth, depth_shift, 1, 1, self.inner)
 
 
-class DownBlock(nn.Cell):
+class DownBlock(Cell):
     """Half the resolution, beside a shortcut: pixels become channels, which are averaged (Chen et al. 2024, §3.1)."""
 
     def __init__(self, in_channels: int, out_channels: int, unshuffles: bool, shortcut: bool = True):
@@ -158,7 +155,7 @@ class DownBlock(nn.Cell):
         return F.add(y, F.average_channels(F.pixel_unshuffle(x, 2), self.averaged)) if self.averaged else y
 
 
-class UpBlock(nn.Cell):
+class UpBlock(Cell):
     """Twice the resolution, beside a shortcut: channels are repeated and become pixels (Chen et al. 2024, §3.1)."""
 
     def __init__(self, in_channels: int, out_channels: int, interpolates: bool, shortcut: bool = True):

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from mindspore import nn
-
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Pixels, Positive, Real
 from .autoencoder import Autoencoder, Source
-from .base import Model
+from .cells import Cell, CellList
 from .fields import ActivationName, Channels, Count, StageChannels, Stages, check_divides
 from .layers import Activation, Attention, Conv2d, Downsample, GroupNorm, ResnetBlock, Upsample
 from .outputs import AutoencoderKLOutput, DiagonalGaussianDistribution
@@ -56,7 +54,7 @@ class AutoencoderKLFields:
         check_divides("norm_num_groups", self.norm_num_groups, block_out_channels=channels)
 
 
-class AutoencoderKL(Autoencoder, Model):
+class AutoencoderKL(Autoencoder):
     """Images (batch, 3, height, width) in [-1, 1] to latents (batch, latent_channels, height / f, width / f), and back.
 
     ``f`` is 2 to the number of stages less one: 8 for Stable Diffusion. Latents are as the network has them: pipelines
@@ -112,19 +110,19 @@ class AutoencoderKL(Autoencoder, Model):
         return latents.mode() if generator is None else latents.sample(generator)
 
 
-class Encoder(nn.Cell):
+class Encoder(Cell):
     """Images to moments."""
 
     def __init__(self, c: AutoencoderKLFields):
         super().__init__()
         channels, stages = c.block_out_channels, len(c.block_out_channels)
         self.conv_in = Conv2d(c.in_channels, channels[0], 3, padding=1)
-        self.down_blocks = nn.CellList()
+        self.down_blocks: CellList[Stage] = CellList()
         before = channels[0]
         for i, out in enumerate(channels):
             block = Stage(c, [before] + [out] * (c.layers_per_block - 1), out)
             if i < stages - 1:
-                block.downsamplers = nn.CellList([Downsample(out, (0, 1, 0, 1))])
+                block.downsamplers = CellList([Downsample(out, (0, 1, 0, 1))])
             self.down_blocks.append(block)
             before = out
         self.mid_block = MidStage(c, before)
@@ -142,7 +140,7 @@ class Encoder(nn.Cell):
         return self.conv_out(self.conv_act(self.conv_norm_out(x)))
 
 
-class Decoder(nn.Cell):
+class Decoder(Cell):
     """Latents to images."""
 
     def __init__(self, c: AutoencoderKLFields):
@@ -150,12 +148,12 @@ class Decoder(nn.Cell):
         channels, stages = c.block_out_channels[::-1], len(c.block_out_channels)
         self.conv_in = Conv2d(c.latent_channels, channels[0], 3, padding=1)
         self.mid_block = MidStage(c, channels[0])
-        self.up_blocks = nn.CellList()
+        self.up_blocks: CellList[Stage] = CellList()
         before = channels[0]
         for i, out in enumerate(channels):
             block = Stage(c, [before] + [out] * c.layers_per_block, out)
             if i < stages - 1:
-                block.upsamplers = nn.CellList([Upsample(out)])
+                block.upsamplers = CellList([Upsample(out)])
             self.up_blocks.append(block)
             before = out
         self.conv_norm_out = GroupNorm(c.norm_num_groups, before, EPS)
@@ -171,14 +169,14 @@ class Decoder(nn.Cell):
         return self.conv_out(self.conv_act(self.conv_norm_out(x)))
 
 
-class Stage(nn.Cell):
+class Stage(Cell):
     """Residual blocks at one resolution."""
 
     def __init__(self, c: AutoencoderKLFields, ins: list[int], out: int):
         super().__init__()
-        self.resnets = nn.CellList([ResnetBlock(i, out, c.norm_num_groups, EPS, c.act_fn) for i in ins])
-        self.downsamplers: nn.CellList | None = None
-        self.upsamplers: nn.CellList | None = None
+        self.resnets = CellList([ResnetBlock(i, out, c.norm_num_groups, EPS, c.act_fn) for i in ins])
+        self.downsamplers: CellList[Downsample] | None = None
+        self.upsamplers: CellList[Upsample] | None = None
 
     def construct(self, x: Array) -> Array:
         for resnet in self.resnets:
@@ -186,14 +184,14 @@ class Stage(nn.Cell):
         return x
 
 
-class MidStage(nn.Cell):
+class MidStage(Cell):
     """Residual block, attention of all pixels to all pixels, residual block."""
 
     def __init__(self, c: AutoencoderKLFields, channels: int):
         super().__init__()
         make = partial(ResnetBlock, channels, channels, c.norm_num_groups, EPS, c.act_fn)
-        self.attentions = nn.CellList([PixelAttention(c, channels)]) if c.mid_block_add_attention else None
-        self.resnets = nn.CellList([make(), make()])
+        self.attentions = CellList([PixelAttention(c, channels)]) if c.mid_block_add_attention else None
+        self.resnets = CellList([make(), make()])
 
     def construct(self, x: Array) -> Array:
         x = self.resnets[0](x)

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from mindspore import nn
 from pydantic import Field, Strict
 
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Positive, Real
 from .autoencoder import Autoencoder, Source
-from .base import Model
+from .cells import Cell, CellList
 from .fields import ActivationName, Channels, CountOrNone, StageChannels, Stages
 from .layers import Activation, Conv2d
 from .outputs import AutoencoderTinyOutput
@@ -55,7 +54,7 @@ class AutoencoderTinyFields:
                 )
 
 
-class AutoencoderTiny(Autoencoder, Model):
+class AutoencoderTiny(Autoencoder):
     """A drop-in for `AutoencoderKL` that trades detail for speed: images in [-1, 1] to latents and back.
 
     Its latents have unit scale already (``scaling_factor`` 1).
@@ -91,23 +90,25 @@ class AutoencoderTiny(Autoencoder, Model):
 
     def scale_latents(self, x: Array) -> Array:
         """Latents brought into [0, 1], to be stored as a picture."""
-        return (x / (2 * self.fields.latent_magnitude) + self.fields.latent_shift).clip(0, 1)
+        c: AutoencoderTinyFields = self.fields
+        return (x / (2 * c.latent_magnitude) + c.latent_shift).clip(0, 1)
 
     def unscale_latents(self, x: Array) -> Array:
         """The latents that `scale_latents` brought into [0, 1]."""
-        return (x - self.fields.latent_shift) * (2 * self.fields.latent_magnitude)
+        c: AutoencoderTinyFields = self.fields
+        return (x - c.latent_shift) * (2 * c.latent_magnitude)
 
     def encode_with(self, engine: Engine, image: Array, generator: Source = None) -> Array:
         """Encode an image (batch, 3, height, width) with an engine; nothing is random, so ``generator`` is not used."""
         return self._encode(engine, image, "encode_latents")
 
 
-class TinyEncoder(nn.Cell):
+class TinyEncoder(Cell):
     """A convolution or, between stages and after a stem, one of stride 2; then residual blocks."""
 
     def __init__(self, c: AutoencoderTinyFields):
         super().__init__()
-        layers: list[nn.Cell] = []
+        layers: list[Cell] = []
         before, stem = c.in_channels, c.encoder_stem_channels
         for channels in stem:
             layers += [Conv2d(before, channels, 3, stride=2, padding=1), Activation(c.act_fn)]
@@ -120,7 +121,7 @@ class TinyEncoder(nn.Cell):
             layers += [TinyBlock(channels, c.act_fn) for _ in range(blocks)]
             before = channels
         layers.append(Conv2d(c.encoder_block_out_channels[-1], c.latent_channels, 3, padding=1))
-        self.layers = nn.CellList(layers)
+        self.layers = CellList(layers)
 
     def construct(self, image: Array) -> Array:
         x = F.affine(image, 0.5, 0.5)
@@ -129,20 +130,20 @@ class TinyEncoder(nn.Cell):
         return x
 
 
-class TinyDecoder(nn.Cell):
+class TinyDecoder(Cell):
     """Residual blocks, then an enlargement and a convolution, at each stage."""
 
     def __init__(self, c: AutoencoderTinyFields):
         super().__init__()
         widths, depths = c.decoder_block_out_channels, c.num_decoder_blocks
-        layers: list[nn.Cell] = [Conv2d(c.latent_channels, widths[0], 3, padding=1), Activation(c.act_fn)]
+        layers: list[Cell] = [Conv2d(c.latent_channels, widths[0], 3, padding=1), Activation(c.act_fn)]
         for i, (channels, blocks) in enumerate(zip(widths, depths)):
             last = i == len(depths) - 1
             layers += [TinyBlock(channels, c.act_fn) for _ in range(blocks)]
             if not last:
                 layers.append(Enlarge(c.upsampling_scaling_factor))
             layers.append(Conv2d(channels, c.out_channels if last else widths[i + 1], 3, padding=1, bias=last))
-        self.layers = nn.CellList(layers)
+        self.layers = CellList(layers)
 
     def construct(self, latents: Array) -> Array:
         x = F.affine(F.tanh(F.affine(latents, 1 / 3)), 3.0)
@@ -151,13 +152,13 @@ class TinyDecoder(nn.Cell):
         return F.affine(x, 2.0, -1.0)
 
 
-class TinyBlock(nn.Cell):
+class TinyBlock(Cell):
     """Three convolutions beside a shortcut. Checkpoints number them 0, 2 and 4, with activations in between."""
 
     def __init__(self, channels: int, act: str):
         super().__init__()
         convolution = partial(Conv2d, channels, channels, 3, padding=1)
-        self.conv = nn.CellList([convolution(), Activation(act), convolution(), Activation(act), convolution()])
+        self.conv = CellList([convolution(), Activation(act), convolution(), Activation(act), convolution()])
 
     def construct(self, x: Array) -> Array:
         y = x
@@ -166,7 +167,7 @@ class TinyBlock(nn.Cell):
         return F.relu(x + y)
 
 
-class Enlarge(nn.Cell):
+class Enlarge(Cell):
     """Nearest-neighbour enlargement by a whole factor."""
 
     def __init__(self, factor: int):

@@ -13,7 +13,7 @@ from mindspore import nn
 from numpy.typing import NDArray
 
 from .. import engines
-from ..engines.base import Array, FreeAxes, Input, Stored, Taps
+from ..engines.base import Array, Engine, FreeAxes, Input, Outputs, Stored, Taps
 from ..engines.binding import bind, bound, is_covered, is_put_on, own, published_name
 from ..engines.cache import GraphCache, give_back_memory
 from ..engines.mindspore.engine import as_input, prepare
@@ -320,7 +320,7 @@ class Model(PublishedModel, nn.Cell):
         self.release_weights()
         give_back_memory()
 
-    def __call__(self, *inputs: Input, **options: Input) -> Array:
+    def __call__(self, *inputs: Input, **options: Input) -> Outputs:
         """Run the network: on ``ms.Tensor`` with MindSpore's kernels, on NumPy arrays with this machine's engine.
 
         The first input says which; others of the other kind are converted.
@@ -328,15 +328,29 @@ class Model(PublishedModel, nn.Cell):
         Raises:
             TypeError: an input is neither, a PyTorch tensor for instance.
         """
-        given: dict[str, Any] = {**{f"input {i + 1}": x for i, x in enumerate(inputs)}, **options}
-        for name, value in given.items():
+        for name, value in [*((f"input {i + 1}", x) for i, x in enumerate(inputs)), *options.items()]:
             _check_input(type(self).__name__, name, value)
         if isinstance(inputs[0], np.ndarray):
             named: dict[str, Any] = options
             return engines.get().run(self, *inputs, **named)
         with executing():
             prepare(self)
-            return super().__call__(*map(as_input, inputs), **{name: as_input(x) for name, x in options.items()})
+            given = {name: as_input(x) for name, x in options.items()}
+            outputs: Outputs = super().__call__(*map(as_input, inputs), **given)
+            return outputs
+
+    def _engine_for(self, x: Array) -> Engine:
+        """Who runs a call by hand: MindSpore where its tensors are given, else the engine of this machine.
+
+        Raises:
+            ValueError: what is given is no array, such as a list.
+        """
+        if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+            raise ValueError(f"{type(self).__name__} takes a NumPy array or an ms.Tensor, got {type(x).__name__}")
+        return engines.get("mindspore" if isinstance(x, ms.Tensor) else None)
+
+    def _run(self, method: str, x: Array) -> Outputs:
+        return self._engine_for(x).run(self, x, method=method)
 
     # ---- attention ---------------------------------------------------------------------------------------------------
 

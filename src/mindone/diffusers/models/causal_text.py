@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Array, Engine, Input
+from ..engines import Array, Engine, Input, several
 from ..engines.base import FreeAxes, Stored, is_adjustable
 from ..engines.binding import stored
 from .base import Model
@@ -79,7 +79,7 @@ class CausalTextModel(Model):
         raise NotImplementedError
 
     def __call__(  # type: ignore[override]
-        self, input_ids: Array, attention_mask: Array = None, *, return_dict: bool = True
+        self, input_ids: Array, attention_mask: Array | None = None, *, return_dict: bool = True
     ) -> TextOutput | tuple[Array, ...]:
         """Encode tokens: tensors with MindSpore's kernels, NumPy arrays with this machine's engine.
 
@@ -95,7 +95,7 @@ class CausalTextModel(Model):
         return output if return_dict else output.to_tuple()
 
     def encode_with(
-        self, engine: Engine, input_ids: Array, attention_mask: Array = None, beginning: Iterable[int] = ()
+        self, engine: Engine, input_ids: Array, attention_mask: Array | None = None, beginning: Iterable[int] = ()
     ) -> Array:
         """Encode texts; only the tokens that count, and of what they have in common with ``beginning`` none, run.
 
@@ -132,8 +132,7 @@ class CausalTextModel(Model):
         self, engine: Engine, ids: Ids, positions: Floats, hidden: Floats, past: tuple[Array, ...]
     ) -> tuple[Array, ...]:
         options: dict[str, Input] = {"positions": positions[:, None], "hidden": hidden, "past": past}
-        outputs: tuple[Array, ...] = engine.run(self, ids[None], **options)  # type: ignore[arg-type]
-        return outputs
+        return several(engine.run(self, ids[None], **options))  # type: ignore[arg-type]
 
     def _beginning(self, engine: Engine, ids: tuple[int, ...]) -> Beginning:
         """What is known of tokens that texts begin with, computed where it is not."""
@@ -192,7 +191,7 @@ class CausalTextModel(Model):
         return ids, counts
 
 
-def _integers(x: Array) -> Any:
+def _integers(x: Array | None) -> Any:
     """An array of an engine's or NumPy's as NumPy integers; None as it is."""
     return None if x is None else np.asarray(x.asnumpy() if hasattr(x, "asnumpy") else x).astype(np.int64)
 

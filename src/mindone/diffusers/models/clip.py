@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mindspore import nn
-
 from .. import functional as F
 from ..engines import Array, FlashAttention
 from ..loading.fields import Fraction
+from .cells import Cell, CellList
 from .fields import ActivationName, Channels, Count, check_divides
 from .layers import Activation, LayerNorm, Linear
 
@@ -41,7 +40,7 @@ def tower_config(config: Mapping[str, object], tower: str) -> Mapping[str, objec
     return {**shared, **nested}
 
 
-class CLIPAttention(nn.Cell):
+class CLIPAttention(Cell):
     """Multi-head self-attention with biases."""
 
     def __init__(self, c: CLIPFields, causal: bool):
@@ -56,7 +55,7 @@ class CLIPAttention(nn.Cell):
         return self.out_proj(F.attention(q, k, v, self.heads, self.causal, self.flash))
 
 
-class CLIPMLP(nn.Cell):
+class CLIPMLP(Cell):
     """The feed-forward layer."""
 
     def __init__(self, c: CLIPFields):
@@ -69,7 +68,7 @@ class CLIPMLP(nn.Cell):
         return self.fc2(self.act(self.fc1(x)))
 
 
-class CLIPLayer(nn.Cell):
+class CLIPLayer(Cell):
     """Attention and feed-forward, each normalised and beside a shortcut."""
 
     def __init__(self, c: CLIPFields, causal: bool):
@@ -84,9 +83,9 @@ class CLIPLayer(nn.Cell):
         return x + self.mlp(self.layer_norm2(x))
 
 
-class CLIPEncoder(nn.Cell):
+class CLIPEncoder(Cell):
     """A stack of layers."""
 
     def __init__(self, c: CLIPFields, causal: bool):
         super().__init__()
-        self.layers = nn.CellList([CLIPLayer(c, causal) for _ in range(c.num_hidden_layers)])
+        self.layers = CellList([CLIPLayer(c, causal) for _ in range(c.num_hidden_layers)])

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from mindspore import nn
-
 from .. import functional as F
-from ..engines import Array, Input
+from ..engines import Array, Input, several
 from ..loading.fields import TokenId
 from .base import Model
+from .cells import Cell
 from .clip import CLIPEncoder, CLIPFields, tower_config
 from .fields import Channels, Count, Positions, TableSize
 from .layers import Embedding, LayerNorm, Linear
@@ -101,8 +100,8 @@ class CLIPTextModel(Model):
         """
         if attention_mask is not None:
             raise ValueError("attention_mask must be None: padding is encoded like any other token")
-        hidden, pooled = super().__call__(input_ids, **options)
-        states = self._run("layer_states", input_ids) if output_hidden_states else None
+        hidden, pooled = several(super().__call__(input_ids, **options))
+        states = several(self._run("layer_states", input_ids)) if output_hidden_states else None
         if self.projects:
             return _as_asked(CLIPTextProjectionOutput(pooled, hidden, states), return_dict)
         return _as_asked(CLIPTextOutput(hidden, pooled, states), return_dict)
@@ -118,7 +117,7 @@ class CLIPTextModelWithProjection(CLIPTextModel):
     projects = True
 
 
-class CLIPTextTransformer(nn.Cell):
+class CLIPTextTransformer(Cell):
     """The parts of the text tower, under their published names."""
 
     def __init__(self, c: CLIPTextFields):
@@ -128,7 +127,7 @@ class CLIPTextTransformer(nn.Cell):
         self.final_layer_norm = LayerNorm(c.hidden_size, c.layer_norm_eps)
 
 
-class CLIPTextEmbeddings(nn.Cell):
+class CLIPTextEmbeddings(Cell):
     """A vector a token plus a vector a position."""
 
     def __init__(self, c: CLIPTextFields):

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mindspore import nn
-
 from .. import functional as F
-from ..engines import Array
+from ..engines import Array, several
 from ..loading.fields import Pixels
 from .base import Model
+from .cells import Cell
 from .clip import CLIPEncoder, CLIPFields, tower_config
 from .fields import Channels, Count
 from .layers import Conv2d, Embedding, LayerNorm, Linear, parameter
@@ -83,13 +82,13 @@ class CLIPVisionModelWithProjection(Model):
             output_hidden_states: also return what leaves each layer, from a second pass.
             return_dict: false for a plain tuple.
         """
-        embeds, last = super().__call__(pixel_values)
-        states = self._run("layer_states", pixel_values) if output_hidden_states else None
+        embeds, last = several(super().__call__(pixel_values))
+        states = several(self._run("layer_states", pixel_values)) if output_hidden_states else None
         output = CLIPVisionProjectionOutput(embeds, last, states)
         return output if return_dict else output.to_tuple()
 
 
-class CLIPVisionTransformer(nn.Cell):
+class CLIPVisionTransformer(Cell):
     """Patches and one class token through the transformer; the class token's vector is the image's."""
 
     def __init__(self, c: CLIPVisionFields):
@@ -114,7 +113,7 @@ class CLIPVisionTransformer(nn.Cell):
         return self.post_layernorm(F.select(last, 0, 1))
 
 
-class CLIPVisionEmbeddings(nn.Cell):
+class CLIPVisionEmbeddings(Cell):
     """One vector per patch, with the class token before them, plus a vector per position."""
 
     def __init__(self, c: CLIPVisionFields):

@@ -11,6 +11,7 @@ from .. import functional as F
 from ..engines import Array, FlashAttention
 from ..loading.fields import Flag, Fraction, Positive
 from .causal_text import CausalTextModel
+from .cells import Cell, CellList
 from .fields import ActivationName, Channels, Count, TableSize, check_divides
 from .layers import Activation, Embedding, Linear, parameter
 
@@ -58,7 +59,7 @@ class Gemma2Model(CausalTextModel):
         super().__init__(config)
         c: Gemma2Fields = self.fields
         self.embed_tokens = Embedding(c.vocab_size, c.hidden_size)
-        self.layers = nn.CellList([Gemma2Layer(c) for _ in range(c.num_hidden_layers)])
+        self.layers = CellList([Gemma2Layer(c) for _ in range(c.num_hidden_layers)])
         self.norm = Gemma2RMSNorm(c)
         self.head_dim, self.theta = c.head_dim, float(c.rope_theta)
         # The reference rounds this factor to the type of the embeddings.
@@ -104,7 +105,7 @@ class Gemma2Model(CausalTextModel):
         return tuple([self.norm(x), *made])
 
 
-class Gemma2RMSNorm(nn.Cell):
+class Gemma2RMSNorm(Cell):
     """Root-mean-square normalisation whose weights are what is added to 1."""
 
     def __init__(self, c: Gemma2Fields):
@@ -142,7 +143,7 @@ class Gemma2Attention(nn.Cell):
         return self.o_proj(mixed), key, value
 
 
-class Gemma2MLP(nn.Cell):
+class Gemma2MLP(Cell):
     """The gated feed-forward layer."""
 
     def __init__(self, c: Gemma2Fields):

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mindspore import nn
-
 from .. import functional as F
 from ..engines import Array
 from .base import Model
+from .cells import Cell, CellList, Identity
 from .fields import Channels, Count
 from .layers import Activation, Attention, LayerNorm, Linear, parameter
 
@@ -63,7 +62,7 @@ class IPAdapterPlusImageProjection(Model):
         c: ResamplerFields = self.fields
         self.latents = parameter(1, c.num_queries, c.hidden_dims)
         self.proj_in = Linear(c.embed_dims, c.hidden_dims)
-        self.layers = nn.CellList([ResamplerLayer(c) for _ in range(c.depth)])
+        self.layers = CellList([ResamplerLayer(c) for _ in range(c.depth)])
         self.proj_out = Linear(c.hidden_dims, c.output_dims)
         self.norm_out = LayerNorm(c.output_dims)
 
@@ -76,16 +75,16 @@ class IPAdapterPlusImageProjection(Model):
         return self.norm_out(self.proj_out(latents))
 
 
-class ResamplerLayer(nn.Cell):
+class ResamplerLayer(Cell):
     """Queries attend to the picture's vectors and to each other at once; then a feed-forward layer."""
 
     def __init__(self, c: ResamplerFields):
         super().__init__()
         self.ln0, self.ln1 = LayerNorm(c.hidden_dims), LayerNorm(c.hidden_dims)
         self.attn = Attention(c.hidden_dims, c.hidden_dims, c.heads, c.dim_head)
-        self.attn.to_out = nn.CellList([Linear(c.heads * c.dim_head, c.hidden_dims, bias=False)])
+        self.attn.to_out = CellList([Linear(c.heads * c.dim_head, c.hidden_dims, bias=False)])
         inner = c.ffn_ratio * c.hidden_dims
-        self.ff = nn.CellList([LayerNorm(c.hidden_dims), PlainFeedForward(c.hidden_dims, inner)])
+        self.ff = CellList([LayerNorm(c.hidden_dims), PlainFeedForward(c.hidden_dims, inner)])
 
     def construct(self, x: Array, latents: Array) -> Array:
         queries = self.ln1(latents)
@@ -93,18 +92,18 @@ class ResamplerLayer(nn.Cell):
         return latents + self.ff[1](self.ff[0](latents))
 
 
-class PlainFeedForward(nn.Cell):
+class PlainFeedForward(Cell):
     """Two layers without biases around a GELU. Checkpoints number the parts 0 and 2 (1 is a dropout)."""
 
     def __init__(self, channels: int, inner: int):
         super().__init__()
-        self.net = nn.CellList([_GELULinear(channels, inner), nn.Identity(), Linear(inner, channels, bias=False)])
+        self.net = CellList([_GELULinear(channels, inner), Identity(), Linear(inner, channels, bias=False)])
 
     def construct(self, x: Array) -> Array:
         return self.net[2](self.net[0](x))
 
 
-class _GELULinear(nn.Cell):
+class _GELULinear(Cell):
     def __init__(self, channels: int, inner: int):
         super().__init__()
         self.proj = Linear(channels, inner, bias=False)

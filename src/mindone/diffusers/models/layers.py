@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import mindspore as ms
-from mindspore import nn
 from mindspore.common.initializer import initializer
 
 from .. import functional as F
 from ..engines import Array, FlashAttention
+from .cells import Cell, CellList
 
 Padding = int | tuple[int, int, int, int]
 """Zeros on all sides, or on the top, bottom, left and right."""
@@ -50,7 +50,7 @@ def parameter(*shape: int) -> ms.Parameter:
     return ms.Parameter(initializer("zeros", shape, ms.float32))
 
 
-class Linear(nn.Cell):
+class Linear(Cell):
     """``x @ weight.T + bias`` on (..., in_channels)."""
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
@@ -62,7 +62,7 @@ class Linear(nn.Cell):
         return F.linear(x, self.weight, self.bias)
 
 
-class Conv2d(nn.Cell):
+class Conv2d(Cell):
     """A square convolution on (batch, in_channels, height, width); the arguments are those of `functional.conv2d`."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Conv2d(nn.Cell):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
 
 
-class GroupNorm(nn.Cell):
+class GroupNorm(Cell):
     """Group Normalization of (batch, channels, height, width)."""
 
     def __init__(self, groups: int, channels: int, eps: float):
@@ -96,7 +96,7 @@ class GroupNorm(nn.Cell):
         return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
 
 
-class LayerNorm(nn.Cell):
+class LayerNorm(Cell):
     """Layer Normalization of (..., channels)."""
 
     def __init__(self, channels: int, eps: float = 1e-5):
@@ -108,7 +108,7 @@ class LayerNorm(nn.Cell):
         return F.layer_norm(x, self.weight, self.bias, self.eps)
 
 
-class Embedding(nn.Cell):
+class Embedding(Cell):
     """A table of ``entries`` vectors."""
 
     def __init__(self, entries: int, channels: int):
@@ -119,7 +119,7 @@ class Embedding(nn.Cell):
         return F.embedding(ids, self.weight)
 
 
-class Activation(nn.Cell):
+class Activation(Cell):
     """An activation by the name that configs give it."""
 
     def __init__(self, name: str):
@@ -142,7 +142,7 @@ ACTIVATIONS = {
 }
 
 
-class TimestepEmbedding(nn.Cell):
+class TimestepEmbedding(Cell):
     """A two-layer perceptron on sinusoids, with room for a condition that is added first."""
 
     def __init__(self, in_channels: int, channels: int, act: str, cond_channels: int | None = None):
@@ -152,13 +152,13 @@ class TimestepEmbedding(nn.Cell):
         self.act = Activation(act)
         self.linear_2 = Linear(channels, channels)
 
-    def construct(self, x: Array, condition: Array = None) -> Array:
+    def construct(self, x: Array, condition: Array | None = None) -> Array:
         if self.cond_proj is not None and condition is not None:
             x = x + self.cond_proj(condition)
         return self.linear_2(self.act(self.linear_1(x)))
 
 
-class Attention(nn.Cell):
+class Attention(Cell):
     """Multi-head attention of tokens (batch, tokens, channels) to themselves or to a context."""
 
     def __init__(self, channels: int, context_channels: int, heads: int, head_channels: int, bias: bool = False):
@@ -169,14 +169,14 @@ class Attention(nn.Cell):
         self.to_q = Linear(channels, inner, bias)
         self.to_k = Linear(context_channels, inner, bias)
         self.to_v = Linear(context_channels, inner, bias)
-        self.to_out = nn.CellList([Linear(inner, channels)])
+        self.to_out = CellList([Linear(inner, channels)])
 
     def construct(self, x: Array, context: Array) -> Array:
         mixed = F.attention(self.to_q(x), self.to_k(context), self.to_v(context), self.heads, False, self.flash)
         return self.to_out[0](mixed)
 
 
-class ResnetBlock(nn.Cell):
+class ResnetBlock(Cell):
     """Two normalised 3×3 convolutions beside a shortcut (He et al. 2016), with the timestep's embedding in between."""
 
     def __init__(self, in_channels: int, out_channels: int, groups: int, eps: float, act: str, time_channels: int = 0):
@@ -189,7 +189,7 @@ class ResnetBlock(nn.Cell):
         self.conv_shortcut = Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
         self.act = Activation(act)
 
-    def construct(self, x: Array, time: Array = None) -> Array:
+    def construct(self, x: Array, time: Array | None = None) -> Array:
         y = self.conv1(self.act(self.norm1(x)))
         if self.time_emb_proj is not None:
             shift = self.time_emb_proj(self.act(time))
@@ -200,7 +200,7 @@ class ResnetBlock(nn.Cell):
         return F.add(x, y)
 
 
-class Downsample(nn.Cell):
+class Downsample(Cell):
     """A convolution of stride 2."""
 
     def __init__(self, channels: int, padding: Padding):
@@ -211,7 +211,7 @@ class Downsample(nn.Cell):
         return self.conv(x)
 
 
-class Upsample(nn.Cell):
+class Upsample(Cell):
     """Nearest-neighbour resizing to ``size`` (height, width), twice as large or a little less, and a convolution."""
 
     def __init__(self, channels: int):

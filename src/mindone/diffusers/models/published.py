@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mindspore as ms
 import numpy as np
 
-from .. import engines
-from ..engines import Array, Engine
-from ..engines.base import Input
+from ..engines.base import Parameter
 from ..engines.cache import GraphCache
 from ..loading.configurable import Configurable
 from ..loading.dtypes import parse_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Self
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -65,20 +65,6 @@ class PublishedModel(Configurable):
                 "ms.set_context(device_target='CPU' or 'Ascend')"
             )
 
-    def _engine_for(self, x: Array) -> Engine:
-        """Who runs a call by hand: MindSpore where its tensors are given, else the engine of this machine.
-
-        Raises:
-            ValueError: what is given is no array, such as a list.
-        """
-        if not (hasattr(x, "shape") and hasattr(x, "dtype")):
-            raise ValueError(f"{type(self).__name__} takes a NumPy array or an ms.Tensor, got {type(x).__name__}")
-        return engines.get("mindspore" if isinstance(x, ms.Tensor) else None)
-
-    def _run(self, method: str, *inputs: Input, **options: Input) -> Array:
-        named: Any = options
-        return self._engine_for(inputs[0]).run(self, *inputs, method=method, **named)
-
     # ---- how big it is -------------------------------------------------------------------------------------------
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
@@ -88,10 +74,9 @@ class PublishedModel(Configurable):
             only_trainable: count those that require gradients.
             exclude_embeddings: leave out tables of tokens and positions.
         """
-        parameters: Any = self.parameters_and_names()  # type: ignore[attr-defined]
         return sum(
             int(np.prod(parameter.shape))
-            for name, parameter in parameters
+            for name, parameter in self.parameters_and_names()
             if (parameter.requires_grad or not only_trainable) and not (exclude_embeddings and "embedding" in name)
         )
 
@@ -104,6 +89,10 @@ class PublishedModel(Configurable):
     if TYPE_CHECKING:
 
         def enable_flash_sdp(self, enabled: bool = True) -> None: ...
+
+        def parameters_and_names(
+            self, name_prefix: str = "", expand: bool = True
+        ) -> Iterator[tuple[str, Parameter]]: ...
 
     def enable_xformers_memory_efficient_attention(self, attention_op: object = None) -> None:
         """Use the device's memory-efficient attention kernel, as `enable_flash_sdp`; ``attention_op`` names none here.

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mindspore import nn
-
 from ..engines import Array
 from .base import Model
+from .cells import Cell
 from .clip_vision import CLIPVisionFields, CLIPVisionTransformer
 from .fields import Channels
 from .layers import Linear, parameter
@@ -49,7 +48,7 @@ class StableDiffusionSafetyChecker(Model):
         return self.visual_projection(self.vision_model(pixel_values))
 
 
-class CLIPVision(nn.Cell):
+class CLIPVision(Cell):
     """The vision tower; checkpoints name it twice."""
 
     def __init__(self, c: CLIPVisionFields):

@@ -14,7 +14,7 @@ from typing import Any
 
 from mindspore import nn
 
-from ..engines.base import Array, Taps
+from ..engines.base import Array, Input, Outputs, Taps, single
 from .wrapping import Wrapper
 
 
@@ -58,16 +58,16 @@ class TappedNetwork:
         self._replaced = [made[path] for path in taps.replaced]
 
     def __call__(
-        self, method: str, values: Sequence[Array], inputs: Sequence[Array], options: Mapping[str, Any]
-    ) -> Array:
+        self, method: str, values: Sequence[Array], inputs: Sequence[Input], options: Mapping[str, Input]
+    ) -> Outputs:
         """See `engines.base.Tapped`."""
         for cell, value in zip(self._replaced, values, strict=True):
             cell.value = value
-        result = getattr(self.network, method)(*inputs, **options)
+        result: Outputs = getattr(self.network, method)(*inputs, **options)
         read = tuple(cell.value for cell in self._read)
         for cell in (*self._replaced, *self._read):
             cell.value = None  # or it would be in memory until the next call
-        return (result, *read) if read else result
+        return (single(result), *read) if read else result
 
 
 class _Read(Wrapper):
@@ -75,7 +75,7 @@ class _Read(Wrapper):
 
     def __init__(self, inner: nn.Cell):
         super().__init__(inner)
-        self.value: Array = None
+        self.value: Array | None = None
 
     def construct(self, x: Array, *others: Array) -> Array:
         self.value = x
@@ -87,7 +87,7 @@ class _Replaced(Wrapper):
 
     def __init__(self, inner: nn.Cell):
         super().__init__(inner)
-        self.value: Array = None
+        self.value: Array | None = None
 
     def construct(self, x: Array, *others: Array) -> Array:
         return self.inner(self.value, *others)

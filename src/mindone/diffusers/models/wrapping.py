@@ -11,6 +11,7 @@ from typing import TypeVar
 from mindspore import nn
 
 from ..engines.binding import keep_name
+from .cells import Cell
 
 A = TypeVar("A")
 
@@ -30,10 +31,10 @@ class PutOn:
         return found
 
 
-class Wrapper(nn.Cell):
+class Wrapper(Cell):
     """A cell around ``inner``, which may be a wrapper itself. Its own parameters are marked with `binding.put_on`."""
 
-    def __init__(self, inner: nn.Cell):
+    def __init__(self, inner: Cell):
         super().__init__(auto_prefix=False)  # or the parameters inside would be renamed
         self.inner = inner
 

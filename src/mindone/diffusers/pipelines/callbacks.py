@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Array
+from ..engines import Array, single
 from ..loading.config import Config
 from ..loading.configurable import Configurable
 
-Tensors = dict[str, Array]
+Tensors = dict[str, Array | None]
+"""Of a run by their names; None is what the run does without, such as a negative prompt where nothing is guided."""
 
-StepCallback = Callable[[Any, int, float, dict[str, Array]], dict[str, Array] | None]
+StepCallback = Callable[[Any, int, float, Tensors], Tensors | None]
 """Called as ``callback(pipe, step, timestep, tensors)``; the tensors that it returns replace those of the run."""
 
 
@@ -63,7 +64,10 @@ class StepArray(np.ndarray):  # type: ignore[type-arg]
         return np.asarray(self)
 
 
-def shown(x: Array) -> Array:
+A = TypeVar("A", bound=Array | None)
+
+
+def shown(x: A) -> A | StepArray:
     """An array as callbacks get it: NumPy arrays with a tensor's methods, tensors as they are."""
     return x.view(StepArray) if isinstance(x, np.ndarray) else x
 
@@ -138,8 +142,8 @@ class SDCFGCutoffCallback(PipelineCallback):
         if not self.is_cutoff(pipeline, step_index) or not pipeline.do_classifier_free_guidance:
             return callback_kwargs
         pipeline.guidance_scale = 0.0
-        halves = {name: callback_kwargs[name] for name in self.tensor_inputs}
-        return {**callback_kwargs, **{name: x[x.shape[0] // 2 :] for name, x in halves.items()}}
+        both = {name: single(callback_kwargs[name]) for name in self.tensor_inputs}
+        return {**callback_kwargs, **{name: x[x.shape[0] // 2 :] for name, x in both.items()}}
 
 
 class SDXLCFGCutoffCallback(SDCFGCutoffCallback):

@@ -167,7 +167,7 @@ class Generator:
 class Latents:
     """Noise of one's own."""
 
-    latents: Array = argument(
+    latents: Array | None = argument(
         None,
         "noise of your own, standard normal, (images, channels, height / 8, width / 8); where a picture is started "
         "from, noisy latents to go on from instead.",
@@ -178,14 +178,14 @@ class Latents:
 class Embeds:
     """Instead of a text."""
 
-    prompt_embeds: Array = argument(None, "text embeddings instead of texts, (prompts, tokens, channels).")
+    prompt_embeds: Array | None = argument(None, "text embeddings instead of texts, (prompts, tokens, channels).")
 
 
 @dataclass(frozen=True)
 class NegativeEmbeds:
     """Instead of a negative text."""
 
-    negative_prompt_embeds: Array = argument(None, "the same for the negative prompts.")
+    negative_prompt_embeds: Array | None = argument(None, "the same for the negative prompts.")
 
 
 @dataclass(frozen=True)
@@ -336,7 +336,9 @@ class LatentConsistencyCall(
     negative_prompt: Texts = argument(
         None, "must be None: the network was distilled with guidance against the empty text.", checks.check_no_negative
     )
-    negative_prompt_embeds: Array = argument(None, "must be None, as ``negative_prompt``.", checks.check_no_negative)
+    negative_prompt_embeds: Array | None = argument(
+        None, "must be None, as ``negative_prompt``.", checks.check_no_negative
+    )
 
 
 @dataclass(frozen=True)

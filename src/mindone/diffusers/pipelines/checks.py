@@ -18,11 +18,13 @@ from .parts import Parts
 OUTPUT_TYPES = ("pil", "np", "latent")
 
 
-def default_size(pipe: Parts, height: int | None, width: int | None, latents: Array) -> tuple[int, int]:
+def default_size(pipe: Parts, height: int | None, width: int | None, latents: Array | None) -> tuple[int, int]:
     """Height and width in pixels: what was asked for, or what the latents or else the network was trained on."""
     factor = pipe.vae_scale_factor
-    given = latents is not None and len(latents.shape) == 4
-    rows, columns = latents.shape[2:] if given else pipe.family.latents.trained(pipe.denoiser.config)
+    if latents is not None and len(latents.shape) == 4:
+        rows, columns = latents.shape[2:]
+    else:
+        rows, columns = pipe.family.latents.trained(pipe.denoiser.config)
     return (rows * factor if height is None else height, columns * factor if width is None else width)
 
 
@@ -33,9 +35,9 @@ def check_size(pipe: Parts, height: int, width: int) -> None:
 
 def check_prompts(
     prompt: str | list[str] | None,
-    prompt_embeds: Array,
+    prompt_embeds: Array | None,
     negative_prompt: str | list[str] | None,
-    negative_prompt_embeds: Array,
+    negative_prompt_embeds: Array | None,
     prompt_2: str | list[str] | None = None,
     negative_prompt_2: str | list[str] | None = None,
 ) -> int:
@@ -52,12 +54,13 @@ def check_prompts(
         if value is not None and embeds is not None:
             rival = "negative_prompt_embeds" if name.startswith("negative") else "prompt_embeds"
             raise ValueError(f"{name} and {rival} were both given; pass one of them")
-    if prompt is None and prompt_embeds is None:
+    given = prompt_embeds if prompt is None else prompt
+    if given is None:
         raise ValueError("nothing to draw: pass prompt (a string or a list of strings) or prompt_embeds")
     for name, embeds in (("prompt_embeds", prompt_embeds), ("negative_prompt_embeds", negative_prompt_embeds)):
         if embeds is not None and len(embeds.shape) != 3:
             raise ValueError(f"{name} must have the shape (prompts, tokens, channels), got {tuple(embeds.shape)}")
-    count = prompt_embeds.shape[0] if prompt is None else 1 if isinstance(prompt, str) else len(prompt)
+    count = 1 if isinstance(given, str) else len(given) if isinstance(given, list) else given.shape[0]
     for name, value in texts.items():
         if isinstance(value, list) and len(value) != count:
             raise ValueError(f"{name} must hold one text for each of the {count} prompts, got {len(value)}")
@@ -117,7 +120,7 @@ def check_generator(generator: object, images: int) -> None:
         raise ValueError(f"generator must hold one generator for each of the {images} images, got {len(generator)}")
 
 
-def check_latents(latents: Array, shape: tuple[int, int, int, int]) -> None:
+def check_latents(latents: Array | None, shape: tuple[int, int, int, int]) -> None:
     """Latents of the user's own must have the shape that would have been drawn."""
     if latents is not None and tuple(latents.shape) != shape:
         raise ValueError(

@@ -7,11 +7,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Array, Input, Taps
+from ..engines import Array, Input, Taps, several, single
 from ..families.components import SkippingDenoiser
 from .image_processor import ImageInput, VaeImageProcessor
 from .image_starts import FromImage, image_processor
-from .inpainting import Inpainting
+from .inpainting import Inpainting, given
 from .loop import Run, Step
 from .parts import Parts
 from .picture_calls import PictureArguments, Scales
@@ -67,7 +67,7 @@ class ControlPictures:
         engine, images = run.engine, run.tensors["latents"].shape[0]
         nets = []
         for net, pixels, scale, interval in zip(nets_of(run.pipe), self.pixels, self.scales, self.intervals):
-            condition = engine.run(net, engine.asarray(pixels), method="embed_condition")
+            condition = single(engine.run(net, engine.asarray(pixels), method="embed_condition"))
             if 1 < len(pixels) < images:
                 rows = [row for row in range(len(pixels)) for _ in range(images // len(pixels))]
                 condition = engine.concat([condition[row : row + 1] for row in rows])
@@ -83,11 +83,12 @@ class ControlPictures:
             return [pictures]
         if not isinstance(pictures, (list, tuple)):
             raise ValueError(f"{len(nets)} ControlNets need a list of as many pictures, got {type(pictures).__name__}")
+        by_net: list[ImageInput] = list(pictures)
         if any(isinstance(each, (list, tuple)) for each in pictures):
-            pictures = [list(each) for each in zip(*pictures)]
-        if len(pictures) != len(nets):
-            raise ValueError(f"there are {len(nets)} ControlNets, but {len(pictures)} pictures for them; give one each")
-        return list(pictures)
+            by_net = [list(each) for each in zip(*pictures)]
+        if len(by_net) != len(nets):
+            raise ValueError(f"there are {len(nets)} ControlNets, but {len(by_net)} pictures for them; give one each")
+        return by_net
 
 
 class ControlledNoise(FromNoise):
@@ -117,7 +118,8 @@ class ControlledInpainting(Inpainting):
 
     def size(self, pipe: Pipeline) -> tuple[int, int]:
         """See `Inpainting`."""
-        return image_processor(pipe).get_default_height_width(self.image, self.call.height, self.call.width)
+        picture, _ = given(self.image, self.mask_image)
+        return image_processor(pipe).get_default_height_width(picture, self.call.height, self.call.width)
 
     def guides(self, pipe: Pipeline) -> list[Guide]:
         """See `Start`."""
@@ -156,10 +158,10 @@ class Controls:
             return {}
         engine, latents = self.run.engine, self.run.tensors["latents"]
         one_sided = self.guess_mode and self.run.guides(step)
-        text: dict[str, Array] = {
-            name: _second_half(inputs[name]) if one_sided else inputs[name]
-            for name in ("encoder_hidden_states", "text_embeds", "time_ids")
-            if name in inputs
+        text = {
+            name: _second_half(single(x)) if one_sided else x
+            for name, x in inputs.items()
+            if name in ("encoder_hidden_states", "text_embeds", "time_ids")
         }
         taps = cast(Taps, inputs.get("taps") or Taps())
         total: list[Array] = []
@@ -175,9 +177,12 @@ class Controls:
                 count=count,
                 method="residuals",
                 taps=own,
-                **text,
+                encoder_hidden_states=text["encoder_hidden_states"],
+                text_embeds=text.get("text_embeds"),
+                time_ids=text.get("time_ids"),
             )
-            total = [a + b for a, b in zip(total, residuals)] if total else list(residuals)
+            said = several(residuals)
+            total = [a + b for a, b in zip(total, said)] if total else list(said)
         if one_sided:  # nothing is added without the text
             total = [engine.concat([x * 0.0, x]) for x in total]
         if taps.left_out:

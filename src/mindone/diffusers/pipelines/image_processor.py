@@ -247,7 +247,7 @@ class VaeImageProcessor(Configurable):
         return to_pil(batch[..., 0] if batch.shape[-1] == 1 else batch)
 
 
-def _stacked(pictures: Sequence[Array]) -> NDArray[np.float32]:
+def _stacked(pictures: Sequence[object]) -> NDArray[np.float32]:
     """Arrays as float32 (images, channels, height, width)."""
     batches = [_channels_first(picture) for picture in pictures]
     shapes = list(dict.fromkeys(batch.shape[1:] for batch in batches))
@@ -256,7 +256,7 @@ def _stacked(pictures: Sequence[Array]) -> NDArray[np.float32]:
     return np.concatenate(batches)
 
 
-def _channels_first(picture: Array) -> NDArray[np.float32]:
+def _channels_first(picture: object) -> NDArray[np.float32]:
     shape = getattr(picture, "shape", None)
     if shape is None or len(shape) not in (2, 3, 4):
         raise ValueError(

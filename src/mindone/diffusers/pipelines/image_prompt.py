@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..acceleration.steps import last_rows
 from ..adapters.image_prompts import ImageEmbeds, ImagePrompts, check_embeds, check_encoder, pictures_of, tokens_of
 from ..adapters.ip_adapter import NetworkIPAdapters, context
-from ..engines import Array, Engine, Input
+from ..engines import Array, Engine, Input, single
 from .loop import Run, Step
 
 
@@ -65,6 +65,6 @@ class SeesPictures:
         self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
     ) -> Mapping[str, Input]:
         """The text with the tokens; at steps without guidance with those of the pictures alone."""
-        text: Array = inputs["encoder_hidden_states"]
-        tokens = [last_rows(each, text.shape[0]) for each in self.tokens]
+        text = single(inputs["encoder_hidden_states"])
+        tokens = [single(last_rows(each, text.shape[0])) for each in self.tokens]
         return {"encoder_hidden_states": context(text, self.engine.asarray(self.adapters.scales), tokens)}

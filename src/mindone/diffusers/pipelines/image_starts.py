@@ -113,7 +113,8 @@ def encoded(run: Run, pixels: Floats, generator: Generators, rows: int) -> Array
         generator = np.random.default_rng()
     sources = list(generator)[:rows] if isinstance(generator, Sequence) else generator
     latents = vae.encode_with(engine, engine.asarray(pixels), sources)
-    return (latents - (vae.config.get("shift_factor") or 0.0)) * vae.config["scaling_factor"]
+    shift, factor = float(vae.config.get("shift_factor") or 0.0), float(vae.config["scaling_factor"])
+    return (latents - shift) * factor
 
 
 def repeat_rows(run: Run, x: Array, rows: int) -> Array:

@@ -48,7 +48,7 @@ class Inpainting(Start):
         if call.padding_mask_crop is not None and call.output_type != "pil":
             raise ValueError(f'padding_mask_crop needs output_type "pil", got {call.output_type!r}')
         _check_network(pipe)
-        _check_given(self.image, self.mask_image)
+        picture, mask = given(self.image, self.mask_image)
         height, width = self.size(pipe)
         checks.check_size(pipe, height, width)
         checks.check_latents(call.latents, latents_shape(pipe, images, height, width))
@@ -57,8 +57,8 @@ class Inpainting(Start):
         if call.mask_fill == "blur":
             self.pixels = image_processor(pipe).preprocess(self._blurred(height, width))
         else:
-            self.pixels = image_processor(pipe).preprocess(self.image, height, width, mode, self.region)
-        self.mask = mask_processor(pipe).preprocess(self.mask_image, height, width, mode, self.region)
+            self.pixels = image_processor(pipe).preprocess(picture, height, width, mode, self.region)
+        self.mask = mask_processor(pipe).preprocess(mask, height, width, mode, self.region)
         check_channels(pipe, self.pixels)
         check_divides("image", len(self.pixels), images)
         check_divides("mask_image", len(self.mask), images)
@@ -104,8 +104,8 @@ class Inpainting(Start):
         call, engine, blends, images = self.call, run.engine, not _extra_channels(run.pipe), shape[0]
         anew = call.strength == 1 or call.latents is not None
         goes_on = call.denoising_start is not None
-        original = None
-        if blends or goes_on or not anew:
+        original: Array = np.empty(0, np.float32)
+        if blends or goes_on or not anew:  # or nobody reads it
             original = repeat_rows(run, encoded(run, self.pixels, call.generator, len(self.pixels)), images)
         given = draw_noise(np.empty(shape, np.float32), call.generator) if call.latents is None else call.latents
         noise = engine.asarray(given)
@@ -134,11 +134,11 @@ class Inpainting(Start):
 
     def put_back(self, images: Images) -> Images:
         """With ``padding_mask_crop`` what was drawn, put into the picture; otherwise the images as they are."""
-        if self.region is None or not (
-            isinstance(self.mask_image, Image.Image) and isinstance(self.image, Image.Image)
-        ):
+        picture, mask = self.image, self.mask_image
+        if self.region is None or not isinstance(images, list):
             return images
-        return [paste_drawn(self.mask_image, self.image, drawn, self.region) for drawn in images]
+        assert isinstance(mask, Image.Image) and isinstance(picture, Image.Image)  # or there were no region
+        return [paste_drawn(mask, picture, drawn, self.region) for drawn in images]
 
     def _masked(self, run: Run) -> Array:
         """The latents of the picture without the masked part."""
@@ -180,10 +180,12 @@ def mask_processor(pipe: Pipeline) -> VaeImageProcessor:
     )
 
 
-def _check_given(image: ImageInput | None, mask_image: ImageInput | None) -> None:
+def given(image: ImageInput | None, mask_image: ImageInput | None) -> tuple[ImageInput, ImageInput]:
+    """Both, where there are both."""
     if image is None or mask_image is None:
         missing = "image" if image is None else "mask_image"
         raise ValueError(f"inpainting needs {missing}: a PIL image or an array; white in mask_image is drawn anew")
+    return image, mask_image
 
 
 def _extra_channels(pipe: Parts) -> int:

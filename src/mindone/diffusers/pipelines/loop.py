@@ -25,7 +25,7 @@ from ..acceleration.enabled_caches import enabled_on
 from ..acceleration.speedup import Cache, RunFacts
 from ..acceleration.steps import Forward, Predictor
 from ..acceleration.steps import Step as Step
-from ..engines import Array, Engine, Input
+from ..engines import Array, Engine, Input, Outputs, single
 from ..families.components import Denoiser
 from ..families.parameterization import Parameterization
 from ..families.registry import load
@@ -105,7 +105,7 @@ class Run:
         made: Parameterization = load(self.pipe.family.parameterization)(self.scheduler, self.denoiser.config)
         return made
 
-    def call_network(self, step: Step, sample: Array, timestep: NDArray[np.float32], **inputs: Input) -> Array:
+    def call_network(self, step: Step, sample: Array, timestep: NDArray[np.float32], **inputs: Input) -> Outputs:
         """Run the network, or the ``method`` of it that is named, with what the run's controls add.
 
         Every call of the network comes through here, also those of a feature cache.
@@ -130,9 +130,16 @@ class Run:
         """How many rows an image has at guided steps: without the prompt and with it, and before these without both."""
         return 2 if self.settings.image_guidance_scale is None else 3
 
-    def rows_of(self, text: Array, negative: Array) -> Array:
-        """What the network is conditioned on at guided steps: the rows without the prompt, then those with it."""
-        if not self.do_classifier_free_guidance:
+    def condition_on(self, **tensors: Array | None) -> None:
+        """Keep tensors under these names, those that there are."""
+        self.tensors |= {name: x for name, x in tensors.items() if x is not None}
+
+    def rows_of(self, text: Array, negative: Array | None) -> Array:
+        """What the network is conditioned on at guided steps: the rows without the prompt, then those with it.
+
+        Without guidance there need be no ``negative``, and the text is all.
+        """
+        if negative is None or not self.do_classifier_free_guidance:
             return text
         return self.engine.concat([negative] * (self.guided_rows - 1) + [text])
 
@@ -313,7 +320,7 @@ class NetworkCall:
         given = sample
         if self.run.extra_channels:
             given = self._with_channels(sample, next(iter(conditions.values())).shape[0])
-        said = self.forward(step, given, np.full(1, time, np.float32), **conditions)
+        said = single(self.forward(step, given, np.full(1, time, np.float32), **conditions))
         return terms.leave(said, sample, step.timestep)
 
     def _with_channels(self, sample: Array, rows: int) -> Array:

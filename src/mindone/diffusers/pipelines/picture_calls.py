@@ -86,7 +86,7 @@ class Mask:
 class MaskedLatents:
     """The picture without it."""
 
-    masked_image_latents: Array = argument(
+    masked_image_latents: Array | None = argument(
         None,
         "the encoded picture without the masked part, for networks of nine channels, if it is not to be computed.",
     )
@@ -105,7 +105,7 @@ class ControlImage:
 class Depths:
     """How far away things are."""
 
-    depth_map: Array = argument(
+    depth_map: Array | None = argument(
         None,
         "how near things are, (pictures, height, width), of any size and scale; more is nearer. It is brought to the "
         "size of the latents and to [-1, 1].",

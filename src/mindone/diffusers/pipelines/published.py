@@ -664,7 +664,7 @@ class PublishedPipeline(Pipeline):
         dtype: object = None,
         device: object = None,
         generator: Generators = None,
-        latents: Array = None,
+        latents: Array | None = None,
     ) -> Array:
         """The noise that a run begins with, for images of ``height`` × ``width`` pixels.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines import Engine
+from ..engines import Engine, single
 from ..families.components import FunctionOrNetwork, StoredNetwork
 from ..loading.clip_image_processor import pixel_values_of
 from ..utils import logging
@@ -65,7 +65,7 @@ def blacken_unsafe(
     pixel_values = None if feature_extractor is None else pixel_values_of(feature_extractor, to_pil(images))
     if not is_network(checker):
         return ask_function(checker, images, pixel_values)
-    unsafe = find_unsafe(engine.numpy(engine.run(checker, pixel_values)), checker)
+    unsafe = find_unsafe(engine.numpy(single(engine.run(checker, pixel_values))), checker)
     if any(unsafe):
         images = np.where(np.asarray(unsafe)[:, None, None, None], np.float32(0), images)
         logger.warning(

@@ -70,11 +70,11 @@ class StableDiffusion(PublishedPipeline):
         num_images_per_prompt: int = 1,
         do_classifier_free_guidance: bool = True,
         negative_prompt: str | list[str] | None = None,
-        prompt_embeds: Array = None,
-        negative_prompt_embeds: Array = None,
+        prompt_embeds: Array | None = None,
+        negative_prompt_embeds: Array | None = None,
         clip_skip: int | None = None,
         device: object = None,
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array | None]:
         """Text embeddings of the prompts and, under guidance, of the negative ones (else None).
 
         Both are native arrays of the engine, (prompts · num_images_per_prompt, tokens, channels), images of one prompt
@@ -93,10 +93,9 @@ class StableDiffusion(PublishedPipeline):
             negative_prompt_embeds = self._encode(as_list(negative_prompt, count))
             checks.check_lengths(prompt_embeds, negative_prompt_embeds)
         embeds = repeat_each(self.engine, self.engine.asarray(prompt_embeds), num_images_per_prompt)
-        if not do_classifier_free_guidance:
+        if not do_classifier_free_guidance or negative_prompt_embeds is None:
             return embeds, None
-        negative_embeds = repeat_each(self.engine, self.engine.asarray(negative_prompt_embeds), num_images_per_prompt)
-        return embeds, negative_embeds
+        return embeds, repeat_each(self.engine, self.engine.asarray(negative_prompt_embeds), num_images_per_prompt)
 
     @property
     def text_towers(self) -> list[TextTower]:
@@ -118,8 +117,7 @@ class StableDiffusion(PublishedPipeline):
             call.negative_prompt_embeds,
             call.clip_skip,
         )
-        run.tensors["prompt_embeds"] = run.rows_of(embeds, negative_embeds)
-        run.tensors["negative_prompt_embeds"] = negative_embeds
+        run.condition_on(prompt_embeds=run.rows_of(embeds, negative_embeds), negative_prompt_embeds=negative_embeds)
         embed_guidance(run, embeds.shape[0])
 
 

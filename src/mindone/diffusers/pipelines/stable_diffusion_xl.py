@@ -82,13 +82,13 @@ class StableDiffusionXL(PublishedPipeline):
         do_classifier_free_guidance: bool = True,
         negative_prompt: Texts = None,
         negative_prompt_2: Texts = None,
-        prompt_embeds: Array = None,
-        negative_prompt_embeds: Array = None,
-        pooled_prompt_embeds: Array = None,
-        negative_pooled_prompt_embeds: Array = None,
+        prompt_embeds: Array | None = None,
+        negative_prompt_embeds: Array | None = None,
+        pooled_prompt_embeds: Array | None = None,
+        negative_pooled_prompt_embeds: Array | None = None,
         clip_skip: int | None = None,
         device: object = None,
-    ) -> tuple[Array, Array, Array, Array]:
+    ) -> tuple[Array, Array | None, Array, Array | None]:
         """Text embeddings: of the prompts, of the negative ones, and both again pooled to one vector a prompt.
 
         All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels of both encoders) and
@@ -107,24 +107,25 @@ class StableDiffusionXL(PublishedPipeline):
             checks.check_clip_skip(clip_skip, min(layers) - 1)
         engine = self.engine
 
-        if prompt_embeds is None:
+        if prompt_embeds is None or pooled_prompt_embeds is None:
             texts, texts_2 = as_list(prompt, count), as_list(prompt_2 or prompt, count)
             prompt_embeds, pooled_prompt_embeds = self._encode(texts, texts_2, clip_skip or 0)
-        embeds = [engine.asarray(prompt_embeds), engine.asarray(pooled_prompt_embeds)]
+        given = [engine.asarray(prompt_embeds), engine.asarray(pooled_prompt_embeds)]
+        embeds, pooled = (repeat_each(engine, x, num_images_per_prompt) for x in given)
         if not do_classifier_free_guidance:
-            embeds, pooled = (repeat_each(engine, x, num_images_per_prompt) for x in embeds)
             return embeds, None, pooled, None
 
         nothing_negative = negative_prompt is None and negative_prompt_2 is None
-        if negative_prompt_embeds is None and nothing_negative and self.own_settings.force_zeros_for_empty_prompt:
-            negative_prompt_embeds, negative_pooled_prompt_embeds = (x * 0.0 for x in embeds)
-        elif negative_prompt_embeds is None:
+        if negative_prompt_embeds is not None and negative_pooled_prompt_embeds is not None:
+            negative = [engine.asarray(negative_prompt_embeds), engine.asarray(negative_pooled_prompt_embeds)]
+        elif nothing_negative and self.own_settings.force_zeros_for_empty_prompt:
+            negative = [x * 0.0 for x in given]
+        else:
             texts, texts_2 = as_list(negative_prompt, count), as_list(negative_prompt_2 or negative_prompt, count)
-            negative_prompt_embeds, negative_pooled_prompt_embeds = self._encode(texts, texts_2)
-            checks.check_lengths(prompt_embeds, negative_prompt_embeds)
-        every = [embeds[0], negative_prompt_embeds, embeds[1], negative_pooled_prompt_embeds]
-        a, b, c, d = (repeat_each(engine, engine.asarray(x), num_images_per_prompt) for x in every)
-        return a, b, c, d
+            negative = [*self._encode(texts, texts_2)]
+            checks.check_lengths(prompt_embeds, negative[0])
+        negative_embeds, negative_pooled = (repeat_each(engine, x, num_images_per_prompt) for x in negative)
+        return embeds, negative_embeds, pooled, negative_pooled
 
     @property
     def text_towers(self) -> list[TextTower]:
@@ -166,13 +167,13 @@ class StableDiffusionXL(PublishedPipeline):
         rows = [ids] * images
         if run.do_classifier_free_guidance:
             rows = [negative_ids] * images * (run.guided_rows - 1) + rows
-        run.tensors |= {
-            "prompt_embeds": run.rows_of(embeds, negative_embeds),
-            "negative_prompt_embeds": negative_embeds,
-            "add_text_embeds": run.rows_of(pooled, negative_pooled),
-            "negative_pooled_prompt_embeds": negative_pooled,
-            "add_time_ids": np.array(rows, np.float32),
-        }
+        run.condition_on(
+            prompt_embeds=run.rows_of(embeds, negative_embeds),
+            negative_prompt_embeds=negative_embeds,
+            add_text_embeds=run.rows_of(pooled, negative_pooled),
+            negative_pooled_prompt_embeds=negative_pooled,
+            add_time_ids=np.array(rows, np.float32),
+        )
         embed_guidance(run, images)
 
 
@@ -266,10 +267,12 @@ class StableDiffusionXLControlNetInpaintPipeline(StableDiffusionXL):
     __call__ = published(XLControlMaskCall, ControlledInpainting, StableDiffusionXLPipelineOutput)
 
 
-def _check_pooled(prefix: str, embeds: Array, pooled: Array) -> None:
-    if (embeds is None) != (pooled is None):
+def _check_pooled(prefix: str, embeds: Array | None, pooled: Array | None) -> None:
+    if embeds is None and pooled is None:
+        return
+    if embeds is None or pooled is None:
         raise ValueError(f"{prefix}prompt_embeds and {prefix}pooled_prompt_embeds go together; pass both or neither")
-    if pooled is not None and (len(pooled.shape) != 2 or pooled.shape[0] != embeds.shape[0]):
+    if len(pooled.shape) != 2 or pooled.shape[0] != embeds.shape[0]:
         raise ValueError(
             f"{prefix}pooled_prompt_embeds must have the shape ({embeds.shape[0]}, channels), got {tuple(pooled.shape)}"
         )

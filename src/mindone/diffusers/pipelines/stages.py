@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from ..engines import Array
 from ..models.autoencoder import Autoencoder, Floats, decode_images
 from ..models.base import Model
 from ..utils.images import to_pil
@@ -97,7 +98,7 @@ def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
 
 
 def decode(
-    pipe: Pipeline, latents: object, output_type: str, fit: Callable[[Floats], Floats] = lambda pixels: pixels
+    pipe: Pipeline, latents: Array, output_type: str, fit: Callable[[Floats], Floats] = lambda pixels: pixels
 ) -> tuple[Images, list[bool] | None]:
     """Latents as the user wants them, and what the safety checker, if there is one, says of the pictures.
 

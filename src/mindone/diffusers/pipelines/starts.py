@@ -86,7 +86,7 @@ class FromNoise(Start):
         run.tensors["latents"] = initial_latents(run, shape, self.call.generator, self.call.latents)
 
 
-def initial_latents(run: Run, shape: tuple[int, ...], generator: Generators, latents: Array = None) -> Array:
+def initial_latents(run: Run, shape: tuple[int, ...], generator: Generators, latents: Array | None = None) -> Array:
     """Noise of ``shape`` (images, channels, height, width), or the user's own, as the scheduler's first sample."""
     noise = draw_noise(np.empty(shape, np.float32), generator) if latents is None else latents
     return run.engine.asarray(noise) * float(run.scheduler.init_noise_sigma)

@@ -71,8 +71,8 @@ class Negative2:
 class PooledEmbeds:
     """Instead of texts."""
 
-    pooled_prompt_embeds: Array = argument(None, "goes with ``prompt_embeds``, (prompts, channels).")
-    negative_pooled_prompt_embeds: Array = argument(None, "goes with ``negative_prompt_embeds``.")
+    pooled_prompt_embeds: Array | None = argument(None, "goes with ``prompt_embeds``, (prompts, channels).")
+    negative_pooled_prompt_embeds: Array | None = argument(None, "goes with ``negative_prompt_embeds``.")
 
 
 @dataclass(frozen=True)

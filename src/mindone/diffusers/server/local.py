@@ -20,9 +20,8 @@ from .settings import Settings
 from .ticket import Progress, Ticket
 
 if TYPE_CHECKING:
-    from ..engines import Array
     from ..jobs.pictures import Pictures
-    from ..pipelines.callbacks import StepCallback
+    from ..pipelines.callbacks import StepCallback, Tensors
     from ..pipelines.published import PublishedPipeline as Pipeline
 
 logger = logging.get_logger(__name__)
@@ -110,7 +109,8 @@ class LocalBackend:
 def _after_step(ticket: Ticket, began: float) -> StepCallback:
     """What is done between two steps: stop if need be, and tell how far it is."""
 
-    def after_step(pipe: Pipeline, step: int, timestep: float, tensors: dict[str, Array]) -> None:
+    def after_step(pipe: Pipeline, step: int, timestep: float, tensors: Tensors) -> None:
+        from ..engines import single
         from .preview import SHARE, Estimate
 
         if ticket.is_cancelled:
@@ -119,7 +119,7 @@ def _after_step(ticket: Ticket, began: float) -> StepCallback:
             pipe.interrupt = True
         done, steps = step + 1, pipe.num_timesteps
         latents = pipe.pred_original_sample
-        ticket.estimate = Estimate(pipe, tensors["latents"] if latents is None else latents)
+        ticket.estimate = Estimate(pipe, single(tensors["latents"]) if latents is None else latents)
         parts = ticket.previews + 1
         shows = done < steps and done * parts // steps > step * parts // steps
         step_seconds = (time.monotonic() - began) / done

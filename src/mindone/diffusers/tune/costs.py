@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import Input, Taps
+from ..engines import Input, Taps, several
 from ..families.components import Denoiser
 from ..jobs.profile import Settings
 from ..models.base import Model
@@ -149,6 +149,6 @@ class Costs:
         features = self._features.get((id(network), layers))
         if features is None or features[0].shape[0] < call.rows:
             rest: Any = {**options, "taps": Taps(read=layers), "values": ()}
-            _, *features = self.stacks.pipe.engine.run(network, *example.inputs, **rest)
+            _, *features = several(self.stacks.pipe.engine.run(network, *example.inputs, **rest))
             self._features[id(network), layers] = features
         return example.inputs, {**options, "values": tuple(x[x.shape[0] - call.rows :] for x in features)}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from ..engines import Array, Engine, Input, Taps
+from ..engines import Engine, Input, Outputs, Taps, single
 from ..models.base import Model
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class CountingEngine:
         """What the engine is asked for."""
         # The ``values`` at taps are a tuple, and so without a shape here: no rehearsal knows it.
         named = {**{str(i): x for i, x in enumerate(inputs)}, **options}
-        arrays: dict[str, Array] = {name: x for name, x in named.items() if hasattr(x, "shape")}
+        arrays = {name: single(x) for name, x in named.items() if hasattr(x, "shape")}
         shapes = tuple((name, tuple(arrays[name].shape)) for name in sorted(arrays))
         fixed = tuple((name, x) for name, x in sorted(options.items()) if isinstance(x, (bool, int, float, str)))
         call = Call(self.roles[id(network)], method, shapes, fixed, cast("Taps | None", options.get("taps")))
@@ -83,7 +83,7 @@ class CountingEngine:
         self.examples.setdefault(call, Example(inputs, options))
         return call
 
-    def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+    def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Outputs:
         """Run it, and count it."""
         self.count(network, inputs, method, options)
         named: Any = options
@@ -102,14 +102,16 @@ class RehearsingEngine(CountingEngine):
     Where it is to leave the processor as networks do, ``busy``, it multiplies matrices at each call.
     """
 
-    def __init__(self, view: Pipeline, known: dict[Call, Array], examples: dict[Call, Example], is_busy: bool = False):
+    def __init__(
+        self, view: Pipeline, known: dict[Call, Outputs], examples: dict[Call, Example], is_busy: bool = False
+    ):
         super().__init__(view, examples)
         self.known, self.is_busy = known, is_busy
         self.busy_seconds = 0.0
         """The thread's own, of these products."""
         self.scale: int = view.vae.scale
 
-    def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Array:
+    def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Outputs:
         """Count it, and make something up."""
         call = self.count(network, inputs, method, options)
         if call not in self.known:
@@ -120,7 +122,7 @@ class RehearsingEngine(CountingEngine):
             self.busy_seconds += time.thread_time() - began
         return self.known[call]
 
-    def _made_up(self, network: Model, call: Call, inputs: tuple[Input, ...], options: Mapping[str, Input]) -> Array:
+    def _made_up(self, network: Model, call: Call, inputs: tuple[Input, ...], options: Mapping[str, Input]) -> Outputs:
         rows, _, height, width = (*getattr(inputs[0], "shape", ()), 0, 0, 0, 0)[:4]
         generator = np.random.default_rng(0)
         if call.role == DENOISER:

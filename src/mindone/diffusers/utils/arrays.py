@@ -1,12 +1,17 @@
 """What an array is to code that only computes with it, whoever made it."""
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Array(Protocol):
-    """A NumPy array or a tensor of MindSpore's; no more of it than this is used.
+    """A NumPy array or a tensor of MindSpore's, or while a network is recorded a node of its graph; no more of it than
+    this is used.
 
-    Arithmetic is with numbers and with arrays of the same kind.
+    Arithmetic is with numbers and with arrays of the same kind, which no type says: hence ``Any``.
     """
 
     @property
@@ -19,6 +24,9 @@ class Array(Protocol):
 
     def clip(self, low: Any, high: Any, /) -> "Array":
         """Each number moved to the nearest one between the two."""
+
+    def __array__(self) -> "NDArray[np.generic]":
+        """The same in NumPy's memory; nodes have no values."""
 
     def __getitem__(self, key: Any, /) -> "Array": ...
 

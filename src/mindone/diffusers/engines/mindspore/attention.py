@@ -7,7 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 
-from ..base import Array, FlashAttention
+from ..base import FlashAttention
 from . import device
 from .device import cast, compute_type, constant, float32_on_cpu
 from .slices import concat, part, zero_padded
@@ -20,16 +20,16 @@ SCORES_BYTES = 256 * 2**20
 
 
 def attention(
-    query: Array,
-    key: Array,
-    value: Array,
+    query: ms.Tensor,
+    key: ms.Tensor,
+    value: ms.Tensor,
     heads: int,
     causal: bool = False,
     flash: FlashAttention | None = None,
-    bias: Array = None,
+    bias: ms.Tensor | None = None,
     scale: float | None = None,
     softcap: float | None = None,
-) -> Array:
+) -> ms.Tensor:
     """See `functional.attention`."""
     query, key, value = float32_on_cpu(query), float32_on_cpu(key), float32_on_cpu(value)
     q, k, v = _split_heads(query, heads), _split_heads(key, heads), _split_heads(value, heads)
@@ -42,20 +42,20 @@ def attention(
     return ops.reshape(ops.transpose(y, (0, 2, 1, 3)), query.shape)
 
 
-def _split_heads(x: Array, heads: int) -> Array:
+def _split_heads(x: ms.Tensor, heads: int) -> ms.Tensor:
     batch, tokens, channels = x.shape
     return ops.transpose(ops.reshape(x, (batch, tokens, heads, channels // heads)), (0, 2, 1, 3))
 
 
 def plain_attention(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: ms.Tensor,
+    k: ms.Tensor,
+    v: ms.Tensor,
     causal: bool = False,
-    bias: Array = None,
+    bias: ms.Tensor | None = None,
     scale: float | None = None,
     softcap: float | None = None,
-) -> Array:
+) -> ms.Tensor:
     """Attention written out, for ``q`` (b, heads, n, size) and ``k``, ``v`` (b, heads, m, size), in slices."""
     batch, heads, queries, size = q.shape
     keys = k.shape[2]
@@ -85,7 +85,7 @@ def plain_attention(
     return ops.reshape(concat(parts, 0), (batch, heads, queries, size))
 
 
-def _part_of_bias(bias: Array, heads: int, group: int, end: int, first: int, last: int) -> Array:
+def _part_of_bias(bias: ms.Tensor, heads: int, group: int, end: int, first: int, last: int) -> ms.Tensor:
     """Of ``bias`` (b or 1, heads or 1, n or 1, m) the part for some heads of all images' and for some queries."""
     batch, of_heads, queries, keys = bias.shape
     if batch * of_heads == 1:
@@ -110,7 +110,7 @@ def _later_keys_hidden(first: int, last: int, keys: int) -> ms.Tensor:
     return ms.Tensor(np.where(later, np.finfo(np.float32).min, 0.0).astype(np.float32))
 
 
-def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
+def relu_linear_attention(query: ms.Tensor, key: ms.Tensor, value: ms.Tensor, heads: int, eps: float) -> ms.Tensor:
     """See `functional.relu_linear_attention`; in float32, since sums over all tokens overflow float16."""
     batch, tokens, channels = query.shape
     groups, size = batch * heads, channels // heads
@@ -124,7 +124,9 @@ def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, ep
     return cast(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), query.shape), compute_type(query))
 
 
-def relu_linear_attention_of_pixels(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
+def relu_linear_attention_of_pixels(
+    query: ms.Tensor, key: ms.Tensor, value: ms.Tensor, heads: int, eps: float
+) -> ms.Tensor:
     """See `functional.relu_linear_attention_of_pixels`."""
     batch, channels, height, width = query.shape
     shape = (batch * heads, channels // heads, height * width)
@@ -139,13 +141,13 @@ def relu_linear_attention_of_pixels(query: Array, key: Array, value: Array, head
 
 
 def flash_attention(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: ms.Tensor,
+    k: ms.Tensor,
+    v: ms.Tensor,
     cast_dtype: str | None,
-    kernel: Callable[[Array, Array, Array, int, float], Array],
+    kernel: Callable[[ms.Tensor, ms.Tensor, ms.Tensor, int, float], ms.Tensor],
     scale: float | None = None,
-) -> Array:
+) -> ms.Tensor:
     """Attention by a memory-efficient kernel, or written out where the kernel does not take the input.
 
     ``q`` is (b, heads, n, size), ``k`` and ``v`` (b, heads, m, size). The kernel takes float16 and bfloat16 only:
@@ -177,5 +179,5 @@ def flash_head_size(size: int) -> int:
     return FLASH_HEAD_SIZES[-1]
 
 
-def _ascend_flash_kernel(q: Array, k: Array, v: Array, heads: int, scale: float) -> Array:
+def _ascend_flash_kernel(q: ms.Tensor, k: ms.Tensor, v: ms.Tensor, heads: int, scale: float) -> ms.Tensor:
     return ops.flash_attention_score(q, k, v, heads, scalar_value=scale, input_layout="BNSD")

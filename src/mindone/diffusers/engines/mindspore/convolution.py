@@ -3,9 +3,9 @@
 The CPU build's own convolution is a reference loop, hundreds of times slower.
 """
 
+import mindspore as ms
 from mindspore import ops
 
-from ..base import Array
 from . import device
 from .device import cast, compute_type
 from .slices import concat, part, zero_padded
@@ -17,8 +17,13 @@ Padding = int | tuple[int, int, int, int]
 
 
 def conv2d(
-    x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: Padding = 0, groups: int = 1
-) -> Array:
+    x: ms.Tensor,
+    weight: ms.Tensor,
+    bias: ms.Tensor | None = None,
+    stride: int = 1,
+    padding: Padding = 0,
+    groups: int = 1,
+) -> ms.Tensor:
     """See `functional.conv2d`."""
     sides = (padding, padding, padding, padding) if isinstance(padding, int) else padding
     dtype = compute_type(weight)
@@ -35,8 +40,8 @@ def conv2d(
 
 
 def _conv2d_by_columns(
-    x: Array, weight: Array, bias: Array, stride: int, sides: tuple[int, int, int, int], groups: int
-) -> Array:
+    x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None, stride: int, sides: tuple[int, int, int, int], groups: int
+) -> ms.Tensor:
     """Convolution as ``weight (out, in·kh·kw) @ windows (in·kh·kw, positions)``, of each group.
 
     One image and one band of rows at a time: bands bound the memory, and a product with a batch axis copies the weight

@@ -6,8 +6,6 @@ from typing import ParamSpec, TypeVar
 import mindspore as ms
 from mindspore import ops
 
-from ..base import Array
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -32,16 +30,16 @@ def compute_dtype(dtype: str) -> str:
     return dtype if on_ascend() else "float32"
 
 
-def compute_type(weight: Array) -> Array:
+def compute_type(weight: ms.Tensor) -> ms.Type:
     """The type that an operation with this weight computes in: `compute_dtype`, as the graph compiler can read it."""
     return weight.dtype if on_ascend() else ms.float32
 
 
-def cast(x: Array, dtype: Array) -> Array:
+def cast(x: ms.Tensor, dtype: ms.Type) -> ms.Tensor:
     """``x`` in another type; itself when it has that type."""
     return x if x.dtype == dtype else ops.cast(x, dtype)
 
 
-def float32_on_cpu(x: Array) -> Array:
+def float32_on_cpu(x: ms.Tensor) -> ms.Tensor:
     """``x`` as this device computes with it."""
     return x if on_ascend() else cast(x, ms.float32)

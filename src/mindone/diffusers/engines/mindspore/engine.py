@@ -6,7 +6,7 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..base import Array, Input, Network, Taps
+from ..base import Array, Input, Network, Outputs, Taps
 from ..binding import fill
 from ..operations import eagerly, executing
 from .device import compute_dtype
@@ -32,7 +32,7 @@ class MindSporeEngine:
         taps: Taps | None = None,
         values: tuple[Array, ...] = (),
         **options: Input,
-    ) -> Array:
+    ) -> Outputs:
         """Run ``network.method(*inputs, **options)``: eagerly, or compiled when MindSpore is in Graph mode.
 
         NumPy arrays become tensors (int32 or float32). Among the options None is as good as absent, and bool, int,
@@ -40,12 +40,13 @@ class MindSporeEngine:
         """
         arguments = [as_input(x) for x in inputs]
         named = {name: as_input(options[name]) for name in sorted(options) if options[name] is not None}
-        given = [as_input(value) for value in values]
-        function = getattr(network, method)
+        given = [_as_tensor(value) for value in values]
+        function: Callable[..., Outputs] = getattr(network, method)
         if taps is not None:
             tapped = network.graphs.get((self.name, taps), lambda: network.tapped(taps))
         elif ms.get_context("mode") == ms.GRAPH_MODE:
-            key = (self.name, method, tuple(_signature(x) for x in (*arguments, *named.items())))
+            options_key = tuple((name, _signature(x)) for name, x in named.items())
+            key = (self.name, method, tuple(map(_signature, arguments)), options_key)
             function = network.graphs.get(key, lambda: _compiled(network, method))
         with executing():
             prepare(network)
@@ -59,7 +60,7 @@ class MindSporeEngine:
 
     def asarray(self, x: ArrayLike) -> ms.Tensor:
         """A float32 tensor of an array's values; a tensor as it is."""
-        return x if isinstance(x, ms.Tensor) else as_input(np.asarray(x, np.float32))
+        return x if isinstance(x, ms.Tensor) else _as_tensor(np.asarray(x, np.float32))
 
     def numpy(self, x: ms.Tensor) -> NDArray[np.float32]:
         """A tensor's values as a float32 array of their own."""
@@ -79,18 +80,23 @@ def prepare(network: Network) -> None:
     network.release_weights()
 
 
-def _compiled(network: Network, method: str) -> Callable[..., Array]:
+def _compiled(network: Network, method: str) -> Callable[..., Outputs]:
     # The compiler wants every parameter to have a name of its own; those of cells appended to lists need not have.
     for name, parameter in network.parameters_and_names():
         parameter.name = name
-    compiled: Callable[..., Array] = ms.jit(getattr(network, method))
+    compiled: Callable[..., Outputs] = ms.jit(getattr(network, method))
     return compiled
 
 
 def as_input(x: Input) -> Input:
     """An argument of a network's method: NumPy arrays become tensors (int32 or float32), the rest stays as it is."""
     if isinstance(x, tuple):
-        return ms.mutable(tuple(as_input(part) for part in x))  # or the compiler would take the values for constants
+        parts: tuple[ms.Tensor, ...] = ms.mutable(tuple(map(_as_tensor, x)))  # or the compiler takes them for constants
+        return parts
+    return x if x is None or isinstance(x, (bool, int, float, str)) else _as_tensor(x)
+
+
+def _as_tensor(x: Array) -> ms.Tensor:
     if not isinstance(x, np.ndarray):
         return x
     kind = np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32

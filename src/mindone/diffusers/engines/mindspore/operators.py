@@ -19,7 +19,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 
-from ..base import Array, FlashAttention
+from ..base import FlashAttention
 from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
 from ..rows import row_indices
 from . import attention as _attention
@@ -31,7 +31,7 @@ from .slices import part
 # ---- layers ----------------------------------------------------------------------------------------------------------
 
 
-def linear(x: Array, weight: Array, bias: Array = None) -> Array:
+def linear(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None) -> ms.Tensor:
     dtype = compute_type(weight)
     x, weight = cast(x, dtype), cast(weight, dtype)
     if bias is not None:
@@ -44,24 +44,29 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Array:
     return ops.reshape(y, (*x.shape[:-1], weight.shape[0]))
 
 
-def linear_halves(x: Array, weight: Array, bias: Array = None) -> tuple[Array, Array]:
+def linear_halves(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None) -> tuple[ms.Tensor, ms.Tensor]:
     y = linear(x, weight, bias)
     axis, width = y.ndim - 1, weight.shape[0]
     return part(y, axis, 0, width // 2), part(y, axis, width // 2, width)
 
 
 def conv2d(
-    x: Array, weight: Array, bias: Array = None, stride: int = 1, padding: convolution.Padding = 0, groups: int = 1
-) -> Array:
+    x: ms.Tensor,
+    weight: ms.Tensor,
+    bias: ms.Tensor | None = None,
+    stride: int = 1,
+    padding: convolution.Padding = 0,
+    groups: int = 1,
+) -> ms.Tensor:
     return convolution.conv2d(x, weight, bias, stride, padding, groups)
 
 
-def upsample_conv2d(x: Array, weight: Array, bias: Array = None) -> Array:
+def upsample_conv2d(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None) -> ms.Tensor:
     doubled = interpolate_nearest(x, (2 * x.shape[2], 2 * x.shape[3]))
     return convolution.conv2d(doubled, weight, bias, 1, 1)
 
 
-def weight_rows(weights: Sequence[Array], part: int, parts: int, run: int) -> Array:
+def weight_rows(weights: Sequence[ms.Tensor], part: int, parts: int, run: int) -> ms.Tensor:
     joined = concat(weights, 0)
     return ops.gather(joined, _rows(joined.shape[0], part, parts, run), 0)
 
@@ -71,17 +76,17 @@ def _rows(count: int, part: int, parts: int, run: int) -> ms.Tensor:
     return ms.Tensor(row_indices(count, part, parts, run).astype(np.int32))
 
 
-def embedding(ids: Array, weight: Array) -> Array:
+def embedding(ids: ms.Tensor, weight: ms.Tensor) -> ms.Tensor:
     return float32_on_cpu(ops.gather(weight, ids, 0))
 
 
-def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Array:
+def group_norm(x: ms.Tensor, groups: int, weight: ms.Tensor, bias: ms.Tensor, eps: float) -> ms.Tensor:
     dtype = compute_type(weight)
     x, weight, bias = cast(x, dtype), cast(weight, dtype), cast(bias, dtype)
     return ops.group_norm(x, groups, weight, bias, eps)
 
 
-def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+def layer_norm(x: ms.Tensor, weight: ms.Tensor | None, bias: ms.Tensor | None, eps: float) -> ms.Tensor:
     if weight is None:
         x = float32_on_cpu(x)
         weight, bias = ops.ones((x.shape[-1],), x.dtype), ops.zeros((x.shape[-1],), x.dtype)
@@ -93,7 +98,7 @@ def layer_norm(x: Array, weight: Array, bias: Array, eps: float) -> Array:
     return ops.LayerNorm(-1, -1, eps)(x, weight, bias)[0]
 
 
-def rms_norm(x: Array, weight: Array, eps: float, offset: float) -> Array:
+def rms_norm(x: ms.Tensor, weight: ms.Tensor | None, eps: float, offset: float) -> ms.Tensor:
     # In float32 whatever the weights are: squares of half-precision numbers overflow.
     wide = cast(x, ms.float32)
     flat = ops.reshape(wide, (-1, wide.shape[-1]))
@@ -104,14 +109,16 @@ def rms_norm(x: Array, weight: Array, eps: float, offset: float) -> Array:
     return cast(y * (cast(weight, ms.float32) + offset), compute_type(weight))
 
 
-def rms_norm_of_channels(x: Array, weight: Array, bias: Array, eps: float) -> Array:
+def rms_norm_of_channels(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, eps: float) -> ms.Tensor:
     wide = cast(x, ms.float32)
     inverse = ops.rsqrt(ops.ReduceMean(True)(wide * wide, 1) + eps)
     y = wide * inverse * ops.reshape(cast(weight, ms.float32), (1, -1, 1, 1))
     return cast(ops.BiasAdd()(y, cast(bias, ms.float32)), compute_type(weight))
 
 
-def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float) -> Array:
+def batch_norm(
+    x: ms.Tensor, mean: ms.Tensor, variance: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, eps: float
+) -> ms.Tensor:
     scale = cast(weight, ms.float32) * ops.rsqrt(cast(variance, ms.float32) + eps)
     shift = cast(bias, ms.float32) - cast(mean, ms.float32) * scale
     y = cast(x, ms.float32) * ops.reshape(scale, (1, -1, 1, 1))
@@ -119,8 +126,8 @@ def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Arra
 
 
 def timestep_embedding(
-    values: Array, channels: int, flip_sin_to_cos: bool, downscale_freq_shift: float, max_period: float = 10000.0
-) -> Array:
+    values: ms.Tensor, channels: int, flip_sin_to_cos: bool, downscale_freq_shift: float, max_period: float = 10000.0
+) -> ms.Tensor:
     angles = ops.expand_dims(cast(values, ms.float32), -1) * _frequencies(channels, downscale_freq_shift, max_period)
     sines, cosines = ops.sin(angles), ops.cos(angles)
     parts = [cosines, sines] if flip_sin_to_cos else [sines, cosines]
@@ -135,28 +142,30 @@ def _frequencies(channels: int, downscale_freq_shift: float, max_period: float) 
 
 
 def attention(
-    query: Array,
-    key: Array,
-    value: Array,
+    query: ms.Tensor,
+    key: ms.Tensor,
+    value: ms.Tensor,
     heads: int,
     causal: bool = False,
     flash: FlashAttention | None = None,
-    bias: Array = None,
+    bias: ms.Tensor | None = None,
     scale: float | None = None,
     softcap: float | None = None,
-) -> Array:
+) -> ms.Tensor:
     return _attention.attention(query, key, value, heads, causal, flash, bias, scale, softcap)
 
 
-def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
+def relu_linear_attention(query: ms.Tensor, key: ms.Tensor, value: ms.Tensor, heads: int, eps: float) -> ms.Tensor:
     return _attention.relu_linear_attention(query, key, value, heads, eps)
 
 
-def relu_linear_attention_of_pixels(query: Array, key: Array, value: Array, heads: int, eps: float) -> Array:
+def relu_linear_attention_of_pixels(
+    query: ms.Tensor, key: ms.Tensor, value: ms.Tensor, heads: int, eps: float
+) -> ms.Tensor:
     return _attention.relu_linear_attention_of_pixels(query, key, value, heads, eps)
 
 
-def rotary(x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool) -> Array:
+def rotary(x: ms.Tensor, cosines: ms.Tensor, sines: ms.Tensor, heads: int, interleaved: bool) -> ms.Tensor:
     batch, tokens, channels = x.shape
     half = channels // heads // 2
     wide = cast(x, ms.float32)
@@ -174,7 +183,7 @@ def rotary(x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool
     return cast(ops.reshape(concat(turned, 3 if interleaved else 2), x.shape), compute_type(x))
 
 
-def rotary_table(positions: Array, sizes: tuple[int, ...], theta: float) -> tuple[Array, Array]:
+def rotary_table(positions: ms.Tensor, sizes: tuple[int, ...], theta: float) -> tuple[ms.Tensor, ms.Tensor]:
     angles = ops.matmul(cast(positions, ms.float32), _rotary_frequencies(sizes, theta))
     return ops.cos(angles), ops.sin(angles)
 
@@ -192,68 +201,68 @@ def grid_embedding(height: int, width: int, channels: int, span: float) -> ms.Te
 # ---- element by element ----------------------------------------------------------------------------------------------
 
 
-def silu(x: Array) -> Array:
+def silu(x: ms.Tensor) -> ms.Tensor:
     return ops.silu(float32_on_cpu(x))
 
 
-def gelu(x: Array) -> Array:
+def gelu(x: ms.Tensor) -> ms.Tensor:
     x = float32_on_cpu(x)
     return ops.gelu(x) if device.on_ascend() else x * (0.5 + 0.5 * ops.erf(x * math.sqrt(0.5)))
 
 
-def gelu_tanh(x: Array) -> Array:
+def gelu_tanh(x: ms.Tensor) -> ms.Tensor:
     x = float32_on_cpu(x)
     # (1 + tanh(y)) / 2 = sigmoid(2 y), which the CPU computes far more exactly.
     return x * ops.sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x * x * x))
 
 
-def quick_gelu(x: Array) -> Array:
+def quick_gelu(x: ms.Tensor) -> ms.Tensor:
     x = float32_on_cpu(x)
     return x * ops.sigmoid(1.702 * x)
 
 
-def relu(x: Array) -> Array:
+def relu(x: ms.Tensor) -> ms.Tensor:
     return ops.relu(float32_on_cpu(x))
 
 
-def tanh(x: Array) -> Array:
+def tanh(x: ms.Tensor) -> ms.Tensor:
     x = float32_on_cpu(x)
     # The CPU's tanh is a polynomial that is off by 8e-5; its sigmoid is exact to the last bits.
     return ops.tanh(x) if device.on_ascend() else 2.0 * ops.sigmoid(2.0 * x) - 1.0
 
 
-def affine(x: Array, scale: float, shift: float = 0.0) -> Array:
+def affine(x: ms.Tensor, scale: float, shift: float = 0.0) -> ms.Tensor:
     return float32_on_cpu(x) * scale + shift
 
 
-def add(x: Array, y: Array) -> Array:
+def add(x: ms.Tensor, y: ms.Tensor) -> ms.Tensor:
     return float32_on_cpu(x) + float32_on_cpu(y)
 
 
-def multiply(x: Array, y: Array) -> Array:
+def multiply(x: ms.Tensor, y: ms.Tensor) -> ms.Tensor:
     return float32_on_cpu(x) * float32_on_cpu(y)
 
 
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 
 
-def shape(x: Array) -> tuple[int, ...]:
+def shape(x: ms.Tensor) -> tuple[int, ...]:
     return x.shape  # type: ignore[no-any-return]
 
 
-def reshape(x: Array, shape: Sequence[int]) -> Array:
+def reshape(x: ms.Tensor, shape: Sequence[int]) -> ms.Tensor:
     return ops.reshape(x, tuple(shape))
 
 
-def transpose(x: Array, axes: Sequence[int]) -> Array:
+def transpose(x: ms.Tensor, axes: Sequence[int]) -> ms.Tensor:
     return ops.transpose(x, tuple(axes))
 
 
-def concat(tensors: Sequence[Array], axis: int) -> Array:
+def concat(tensors: Sequence[ms.Tensor], axis: int) -> ms.Tensor:
     return _slices.concat(tensors, axis)
 
 
-def slice_axis(x: Array, axis: int, begin: int, end: int, step: int = 1) -> Array:
+def slice_axis(x: ms.Tensor, axis: int, begin: int, end: int, step: int = 1) -> ms.Tensor:
     axis = axis % x.ndim
     if step == 1:
         return part(x, axis, begin, end)
@@ -265,7 +274,7 @@ def _every(begin: int, end: int, step: int) -> ms.Tensor:
     return ms.Tensor(np.arange(begin, end, step, dtype=np.int32))
 
 
-def token_at_first(x: Array, ids: Array, token: int | None) -> Array:
+def token_at_first(x: ms.Tensor, ids: ms.Tensor, token: int | None) -> ms.Tensor:
     tokens = ids.shape[1]
     ids = ops.cast(ids, ms.float32)
     wanted = ids == ops.ReduceMax(True)(ids, 1) if token is None else ids == float(token)
@@ -280,7 +289,7 @@ def _countdown(count: int) -> ms.Tensor:
     return ms.Tensor(np.arange(count - 1, -1, -1, dtype=np.float32))
 
 
-def add_lowest_frequencies(x: Array, factor: float) -> Array:
+def add_lowest_frequencies(x: ms.Tensor, factor: float) -> ms.Tensor:
     x = float32_on_cpu(x)
     batch, channels, height, width = x.shape
     waves = cast(_waves(height, width), x.dtype)
@@ -294,19 +303,19 @@ def _waves(height: int, width: int) -> ms.Tensor:
     return ms.Tensor(lowest_waves(height, width))
 
 
-def pixel_shuffle(x: Array, factor: int) -> Array:
+def pixel_shuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
     batch, channels, height, width = x.shape
     y = ops.reshape(x, (batch, channels // factor**2, factor, factor, height, width))
     return ops.reshape(ops.transpose(y, (0, 1, 4, 2, 5, 3)), (batch, -1, height * factor, width * factor))
 
 
-def pixel_unshuffle(x: Array, factor: int) -> Array:
+def pixel_unshuffle(x: ms.Tensor, factor: int) -> ms.Tensor:
     batch, channels, height, width = x.shape
     y = ops.reshape(x, (batch, channels, height // factor, factor, width // factor, factor))
     return ops.reshape(ops.transpose(y, (0, 1, 3, 5, 2, 4)), (batch, -1, height // factor, width // factor))
 
 
-def repeat_channels(x: Array, times: int) -> Array:
+def repeat_channels(x: ms.Tensor, times: int) -> ms.Tensor:
     return ops.gather(x, _repeated(x.shape[1], times), 1)
 
 
@@ -315,13 +324,13 @@ def _repeated(count: int, times: int) -> ms.Tensor:
     return ms.Tensor(np.repeat(np.arange(count), times).astype(np.int32))
 
 
-def average_channels(x: Array, size: int) -> Array:
+def average_channels(x: ms.Tensor, size: int) -> ms.Tensor:
     batch, channels, height, width = x.shape
     parts = ops.reshape(float32_on_cpu(x), (batch, channels // size, size, height, width))
     return ops.ReduceMean()(parts, 2)
 
 
-def interpolate_nearest(x: Array, size: tuple[int, int]) -> Array:
+def interpolate_nearest(x: ms.Tensor, size: tuple[int, int]) -> ms.Tensor:
     batch, channels, height, width = x.shape
     if device.on_ascend() and size[0] % height == 0 and size[1] % width == 0:
         y = ops.reshape(x, (batch, channels, height, 1, width, 1))

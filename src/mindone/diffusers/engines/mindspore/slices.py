@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import ops
 
-from ..base import Array
 from .device import cast
 
 
-def part(x: Array, axis: int, begin: int, end: int) -> Array:
+def part(x: ms.Tensor, axis: int, begin: int, end: int) -> ms.Tensor:
     """``x`` from ``begin`` to ``end`` along ``axis``; as it is where that is all of it.
 
     A copy: a view, which ``[]`` gives when run eagerly, makes the CPU kernels that read it several times slower.
@@ -21,7 +20,7 @@ def part(x: Array, axis: int, begin: int, end: int) -> Array:
     return ops.slice(x, begins, (*shape[:axis], end - begin, *shape[axis + 1 :]))
 
 
-def zero_padded(x: Array, axis: int, before: int, after: int) -> Array:
+def zero_padded(x: ms.Tensor, axis: int, before: int, after: int) -> ms.Tensor:
     """Zeros put before and after along an axis: joining is ten times as fast as the CPU's padding kernel."""
     parts = [x]
     if before > 0:
@@ -31,7 +30,7 @@ def zero_padded(x: Array, axis: int, before: int, after: int) -> Array:
     return concat(parts, axis)
 
 
-def concat(tensors: Sequence[Array], axis: int) -> Array:
+def concat(tensors: Sequence[ms.Tensor], axis: int) -> ms.Tensor:
     """Tensors one after the other along ``axis``, in float32 where their types differ."""
     if len(tensors) == 1:
         return tensors[0]

@@ -2,8 +2,9 @@
 
 import functools
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+import mindspore as ms
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from ...utils.machine import multiplies_bytes_exactly
 from ...utils.scratch import Scratch
 from ..base import Stored, Values, is_mapped, is_quantized
 
-Node: TypeAlias = Any
-"""``openvino.Node`` and ``openvino.Output``, which behave alike here."""
+Node: TypeAlias = ov.Node | ov.Output
+"""What operations take and return; the two behave alike here."""
+Operand: TypeAlias = Node | ms.Parameter
+"""What operations take besides: a parameter, of which they make a node."""
 
 _TYPES = {"F16": (np.uint16, ov.Type.f16), "BF16": (np.uint16, ov.Type.bf16), "F32": (np.float32, ov.Type.f32)}
 

@@ -1,11 +1,12 @@
 """The OpenVINO engine: finds the graph for a call's shapes, or has it made."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..base import Array, Input, Network, Taps, network_key
+from ..base import Array, Input, Network, Outputs, Taps, Values, network_key
 from .graph import VALUES, Graph, InputName
 
 
@@ -25,7 +26,7 @@ class OpenVINOEngine:
         taps: Taps | None = None,
         values: tuple[Array, ...] = (),
         **options: Input,
-    ) -> Array:
+    ) -> Outputs:
         """Run ``network.method(*inputs, **options)``, compiling it the first time that it meets these shapes.
 
         Arrays and tuples of arrays are the graph's inputs; bool, int, float and str are fixed in it when it is
@@ -47,26 +48,26 @@ class OpenVINOEngine:
 
     def asarray(self, x: ArrayLike) -> NDArray[np.float32]:
         """A contiguous float32 array; of a tensor of MindSpore's, too."""
-        return np.ascontiguousarray(x.asnumpy() if hasattr(x, "asnumpy") else x, np.float32)
+        return np.ascontiguousarray(_values(x), np.float32)
 
-    def numpy(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def numpy(self, x: Array) -> NDArray[np.float32]:
         """The array itself."""
-        return x
+        return _values(x)
 
-    def concat(self, arrays: Sequence[NDArray[np.float32]], axis: int = 0) -> NDArray[np.float32]:
+    def concat(self, arrays: Sequence[Array], axis: int = 0) -> NDArray[np.float32]:
         """Arrays one after the other along ``axis``."""
-        return np.concatenate(arrays, axis)
+        return np.concatenate([_values(x) for x in arrays], axis)
 
 
 def _arranged(
     inputs: Sequence[Input], options: Mapping[str, Input]
-) -> tuple[dict[InputName, NDArray[np.generic]], dict[str, object]]:
+) -> tuple[dict[InputName, NDArray[np.generic]], dict[str, Input]]:
     """A call's arrays, which are the graph's inputs, and its constants."""
     arrays: dict[InputName, NDArray[np.generic]] = {}
-    fixed: dict[str, object] = {}
+    fixed: dict[str, Input] = {}
     arguments: list[tuple[int | str, Input]] = [*enumerate(inputs), *options.items()]
     for name, value in arguments:
-        if isinstance(value, np.ndarray) or hasattr(value, "asnumpy"):
+        if _is_array(value):
             arrays[(name, None)] = _input(value)
         elif isinstance(value, tuple):
             arrays |= {(name, i): _input(part) for i, part in enumerate(value)}
@@ -86,7 +87,16 @@ def _shapes(
     }
 
 
+def _is_array(x: Input) -> TypeGuard[Array]:
+    return isinstance(x, np.ndarray) or hasattr(x, "asnumpy")
+
+
 def _input(x: Array) -> NDArray[np.generic]:
-    x = x.asnumpy() if hasattr(x, "asnumpy") else x  # a tensor of MindSpore's
-    kind = np.int32 if np.issubdtype(x.dtype, np.integer) else np.float32
-    return np.ascontiguousarray(x, kind)
+    values = _values(x)
+    kind = np.int32 if np.issubdtype(values.dtype, np.integer) else np.float32
+    return np.ascontiguousarray(values, kind)
+
+
+def _values(x: object) -> Values:
+    """NumPy's array of what may also be a tensor of MindSpore's."""
+    return np.asarray(x.asnumpy() if hasattr(x, "asnumpy") else x)

@@ -10,7 +10,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
-from ..base import Array, Network, Taps
+from ..base import Input, Network, Outputs, Taps, Values
 from ..operations import recording
 from .compiling import compile_graph, precision_of
 from .constants import Node
@@ -32,7 +32,7 @@ class Graph:
         method: str,
         arrays: Mapping[InputName, NDArray[np.generic]],
         shapes: Mapping[InputName, tuple[int, ...]],
-        fixed: Mapping[str, object],
+        fixed: Mapping[str, Input],
         taps: Taps | None = None,
     ):
         precision = precision_of(network.dtype)
@@ -40,9 +40,8 @@ class Graph:
         nodes = {name: ov_ops.parameter(list(shapes[name]), _kind(x)) for name, x in arrays.items()}
         outputs = _record(recorder, network, method, nodes, fixed, taps)
         self._single = not isinstance(outputs, tuple)
-        graph = finished(
-            (outputs,) if self._single else outputs, recorder, list(nodes.values()), type(network).__name__
-        )
+        results = outputs if isinstance(outputs, tuple) else (outputs,)
+        graph = finished(results, recorder, list(nodes.values()), type(network).__name__)
         for change in network.passes:
             change(graph, recorder)
 
@@ -57,7 +56,7 @@ class Graph:
         self._adjustables = [values for _, values in recorder.adjustables]
         self._lock = threading.Lock()
 
-    def __call__(self, arrays: Mapping[InputName, NDArray[np.generic]]) -> Array:
+    def __call__(self, arrays: Mapping[InputName, NDArray[np.generic]]) -> Outputs:
         values = [arrays[name] for name in self._names]
         values += [compute(arrays[name].astype(np.float32, copy=False)) for name, compute in self._host_inputs]
         values += [np.ascontiguousarray(stored.numpy(np.float32)) for stored in self._adjustables]
@@ -65,7 +64,7 @@ class Graph:
             for index, value in enumerate(values):
                 self._request.set_input_tensor(index, ov.Tensor(value, shared_memory=True))
             self._request.infer()
-            outputs = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
+            outputs: tuple[Values, ...] = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
         return outputs[0] if self._single else outputs
 
     def rest(self) -> None:
@@ -85,20 +84,24 @@ def _record(
     network: Network,
     method: str,
     nodes: Mapping[InputName, Node],
-    fixed: Mapping[str, object],
+    fixed: Mapping[str, Input],
     taps: Taps | None,
-) -> Array:
+) -> Outputs:
     """Call the network's method with graph nodes."""
-    arguments: dict[int | str, Array] = {}
+    arguments: dict[int | str, Node | tuple[Node, ...]] = {}
     for (name, place), node in nodes.items():
-        arguments[name] = node if place is None else (*arguments.get(name, ()), node)
+        if place is None:
+            arguments[name] = node
+        else:
+            arguments[name] = (*arguments.get(name, ()), node)
     values = arguments.pop(VALUES, ())
     positional = [arguments[name] for name in arguments if isinstance(name, int)]
     named = {**{name: value for name, value in arguments.items() if isinstance(name, str)}, **fixed}
     with recording(recorder):
         if taps is not None:
             return network.tapped(taps)(method, values, positional, named)
-        return getattr(network, method)(*positional, **named)
+        outputs: Outputs = getattr(network, method)(*positional, **named)
+        return outputs
 
 
 def _kind(x: NDArray[np.generic]) -> ov.Type:

@@ -1,16 +1,17 @@
 """What goes into a network's products while it is used: ranges, for whoever quantises them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import mindspore as ms
 from openvino import opset15 as ov_ops
 
-from ..base import Array, FreeAxes, Input, Network, Tapped, Taps
+from ..base import Array, FreeAxes, Input, Network, Outputs, Parameter, Tapped, Taps, several
 from ..binding import published_name
 from ..cache import GraphCache
 from ..operations import recorder_of_thread, recording
-from .constants import Node
+from ..operators import Operations
+from .constants import Node, Operand
 from .engine import OpenVINOEngine
 from .operators import Operators
 
@@ -54,17 +55,17 @@ class ObservingEngine(OpenVINOEngine):
         taps: Taps | None = None,
         values: tuple[Array, ...] = (),
         **options: Input,
-    ) -> Array:
+    ) -> Outputs:
         """As the engine does; where the method is observed, and run as a whole, the ranges widen."""
         if (id(network), method) not in self._observed or taps is not None:
             return super().run(network, *inputs, method=method, taps=taps, values=values, **options)
         observed, found = self._observed[id(network), method]
         named: Any = options
-        output, *extremes = super().run(observed, *inputs, **named)
+        output, *extremes = several(super().run(observed, *inputs, **named))
         for (name, is_result), low, high in zip(observed.places, extremes[0::2], extremes[1::2]):
             ranges = found.results if is_result else found.inputs
             before = ranges.get(name, (0.0, 0.0))
-            ranges[name] = (min(before[0], float(low)), max(before[1], float(high)))
+            ranges[name] = (min(before[0], float(self.numpy(low))), max(before[1], float(self.numpy(high))))
         return output
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
@@ -85,7 +86,7 @@ class _Observed:
         self.places: list[tuple[str, bool]] = []
         self._method, self._wants_result = method, wants_result
 
-    def parameters_and_names(self) -> Iterable[tuple[str, Any]]:
+    def parameters_and_names(self) -> Iterable[tuple[str, Parameter]]:
         return self.network.parameters_and_names()
 
     def release_weights(self) -> None:
@@ -94,14 +95,13 @@ class _Observed:
     def tapped(self, taps: Taps) -> Tapped:
         return self.network.tapped(taps)
 
-    def construct(self, *inputs: Array, **options: Array) -> tuple[Array, ...]:
-        network: Any = self.network
+    def construct(self, *inputs: Node, **options: Input) -> tuple[Node, ...]:
         names = {id(parameter): published_name(parameter, path) for path, parameter in self.parameters_and_names()}
         inner = recorder_of_thread()
         assert isinstance(inner, Operators)
         watching = _Watching(inner, names, self._wants_result)
-        with recording(watching):
-            output = getattr(network, self._method)(*inputs, **options)
+        with recording(cast(Operations, watching)):  # the others are the recorder's
+            output = getattr(self.network, self._method)(*inputs, **options)
         self.places = list(watching.seen)
         return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x, inner.ints)))
 
@@ -116,26 +116,26 @@ class _Watching:
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    def _note(self, x: Array, weight: Array) -> None:
+    def _note(self, x: Node, weight: Operand) -> None:
         if isinstance(weight, ms.Parameter):  # not one made of parameters' rows, whose product is never in int8
             self.seen[(self._names[id(weight)], False)] = x
 
-    def linear(self, x: Array, weight: ms.Parameter, bias: Array = None) -> Node:
+    def linear(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> Node:
         self._note(x, weight)
         y = self._inner.linear(x, weight, bias)
         if self._wants_result(name := self._names[id(weight)]):
             self.seen[(name, True)] = y
         return y
 
-    def linear_halves(self, x: Array, weight: ms.Parameter, bias: Array = None) -> tuple[Node, Node]:
+    def linear_halves(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> tuple[Node, Node]:
         self._note(x, weight)
         return self._inner.linear_halves(x, weight, bias)
 
     def conv2d(
         self,
-        x: Array,
-        weight: Array,
-        bias: Array = None,
+        x: Node,
+        weight: Operand,
+        bias: Operand | None = None,
         stride: int = 1,
         padding: int | tuple[int, int, int, int] = 0,
         groups: int = 1,
@@ -143,7 +143,7 @@ class _Watching:
         self._note(x, weight)
         return self._inner.conv2d(x, weight, bias, stride, padding, groups)
 
-    def upsample_conv2d(self, x: Array, weight: ms.Parameter, bias: Array = None) -> Node:
+    def upsample_conv2d(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> Node:
         self._note(x, weight)
         return self._inner.upsample_conv2d(x, weight, bias)
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
 from ...utils.machine import multiplies_bytes_exactly
-from ..base import Array, FlashAttention
+from ..base import FlashAttention
 from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
 from ..rounding import round_to_int8
 from ..rows import row_indices
 from . import group_norms, winograd
-from .constants import Node
+from .constants import Node, Operand
 from .recorder import Recorder
 
 
@@ -24,7 +24,7 @@ class Operators(Recorder):
 
     # ---- layers ------------------------------------------------------------------------------------------------------
 
-    def linear(self, x: Array, weight: Array, bias: Array = None) -> Node:
+    def linear(self, x: Node, weight: Operand, bias: Operand | None = None) -> Node:
         y = ov_ops.matmul(*self.operands(x, weight), False, True)
         y = y if bias is None else ov_ops.add(y, self.node(bias))
         int8 = self.quantized(weight)
@@ -32,7 +32,7 @@ class Operators(Recorder):
             return y
         return self.rounded(y, int8.output_range)
 
-    def linear_halves(self, x: Array, weight: Array, bias: Array = None) -> tuple[Node, Node]:
+    def linear_halves(self, x: Node, weight: Operand, bias: Operand | None = None) -> tuple[Node, Node]:
         # Two products, not one and a split: the device splits tensors slowly, and weights for free.
         a, b = (ov_ops.matmul(*self.operands(x, weight, i, 2), False, True) for i in range(2))
         if bias is None:
@@ -41,9 +41,9 @@ class Operators(Recorder):
 
     def conv2d(
         self,
-        x: Array,
-        weight: Array,
-        bias: Array = None,
+        x: Node,
+        weight: Operand,
+        bias: Operand | None = None,
         stride: int = 1,
         padding: int | tuple[int, int, int, int] = 0,
         groups: int = 1,
@@ -63,7 +63,7 @@ class Operators(Recorder):
         y = ov_ops.convolution(*self.operands(x, weight), *window)
         return y if shift is None else ov_ops.add(y, shift)
 
-    def upsample_conv2d(self, x: Array, weight: Array, bias: Array = None) -> Node:
+    def upsample_conv2d(self, x: Node, weight: Operand, bias: Operand | None = None) -> Node:
         if not self.is_fixed(weight):
             height, width = x.shape[2:]
             return self.conv2d(self.interpolate_nearest(x, (2 * height, 2 * width)), weight, bias, 1, 1)
@@ -84,7 +84,7 @@ class Operators(Recorder):
             phases.append(y if shift is None else ov_ops.add(y, shift))
         return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
 
-    def weight_rows(self, weights: Sequence[Array], part: int, parts: int, run: int) -> Node:
+    def weight_rows(self, weights: Sequence[Operand], part: int, parts: int, run: int) -> Node:
         if all(self.is_fixed(weight) for weight in weights):
             values = np.concatenate([self.values(weight) for weight in weights])
             if values.ndim == 1:
@@ -94,20 +94,20 @@ class Operators(Recorder):
         joined = ov_ops.concat([self.node(weight) for weight in weights], 0)
         return ov_ops.gather(joined, self.ints(row_indices(joined.shape[0], part, parts, run)), self.ints([0]))
 
-    def embedding(self, ids: Array, weight: Array) -> Node:
+    def embedding(self, ids: Node, weight: Operand) -> Node:
         return ov_ops.gather(self.node(weight), ids, self.ints([0]))
 
-    def group_norm(self, x: Array, groups: int, weight: Array, bias: Array, eps: float) -> Node:
+    def group_norm(self, x: Node, groups: int, weight: Operand, bias: Operand, eps: float) -> Node:
         if self.precision != "f16" and group_norms.pays(tuple(x.shape)):
             scale, shift = self.along_channels(weight), self.along_channels(bias)
             return group_norms.group_norm(x, groups, scale, shift, eps, self.constants)
         return ov_ops.group_normalization(x, self.node(weight), self.node(bias), groups, eps)
 
-    def layer_norm(self, x: Array, weight: Array, bias: Array, eps: float) -> Node:
+    def layer_norm(self, x: Node, weight: Operand, bias: Operand, eps: float) -> Node:
         y = ov_ops.mvn(x, self.ints([-1]), True, eps, "inside_sqrt")
         return y if weight is None else ov_ops.add(ov_ops.multiply(y, self.node(weight)), self.node(bias))
 
-    def rms_norm(self, x: Array, weight: Array, eps: float, offset: float) -> Node:
+    def rms_norm(self, x: Node, weight: Operand, eps: float, offset: float) -> Node:
         # In the form that the device's own normalization is recognized by.
         mean = ov_ops.reduce_mean(ov_ops.power(x, self.scalar(2.0)), self.ints([-1]), True)
         y = ov_ops.multiply(x, ov_ops.divide(self.scalar(1.0), ov_ops.sqrt(ov_ops.add(mean, self.scalar(eps)))))
@@ -116,25 +116,25 @@ class Operators(Recorder):
         factor = self.node(weight)
         return ov_ops.multiply(y, ov_ops.add(factor, self.scalar(offset)) if offset else factor)
 
-    def rms_norm_of_channels(self, x: Array, weight: Array, bias: Array, eps: float) -> Node:
+    def rms_norm_of_channels(self, x: Node, weight: Operand, bias: Operand, eps: float) -> Node:
         # One pass for the lengths of all pixels' vectors, in whatever layout convolutions left them, and one to scale.
         size = ov_ops.multiply(ov_ops.reduce_l2(x, self.ints([1]), True), self.scalar(x.shape[1] ** -0.5))
         inverse = ov_ops.power(ov_ops.add(ov_ops.multiply(size, size), self.scalar(eps)), self.scalar(-0.5))
         y = ov_ops.multiply(ov_ops.multiply(x, inverse), self.along_channels(weight))
         return ov_ops.add(y, self.along_channels(bias))
 
-    def batch_norm(self, x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float) -> Node:
+    def batch_norm(self, x: Node, mean: Operand, variance: Operand, weight: Operand, bias: Operand, eps: float) -> Node:
         return ov_ops.batch_norm_inference(x, *[self.node(each) for each in (weight, bias, mean, variance)], eps)
 
     def attention(
         self,
-        query: Array,
-        key: Array,
-        value: Array,
+        query: Node,
+        key: Node,
+        value: Node,
         heads: int,
         causal: bool = False,
         flash: FlashAttention | None = None,
-        bias: Array = None,
+        bias: Operand | None = None,
         scale: float | None = None,
         softcap: float | None = None,
     ) -> Node:
@@ -154,7 +154,7 @@ class Operators(Recorder):
         mixed = ov_ops.matmul(ov_ops.softmax(scores, -1), self._heads(value, heads), False, False)
         return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), shape)
 
-    def relu_linear_attention(self, query: Array, key: Array, value: Array, heads: int, eps: float) -> Node:
+    def relu_linear_attention(self, query: Node, key: Node, value: Node, heads: int, eps: float) -> Node:
         keys = self._heads(ov_ops.relu(key), heads, (0, 2, 3, 1))
         queries = self._heads(ov_ops.relu(query), heads)
         states = ov_ops.matmul(keys, self._heads(value, heads), False, False)
@@ -162,7 +162,7 @@ class Operators(Recorder):
         mixed = ov_ops.divide(ov_ops.matmul(queries, states, False, False), ov_ops.add(weights, self.scalar(eps)))
         return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), query.shape)
 
-    def relu_linear_attention_of_pixels(self, query: Array, key: Array, value: Array, heads: int, eps: float) -> Node:
+    def relu_linear_attention_of_pixels(self, query: Node, key: Node, value: Node, heads: int, eps: float) -> Node:
         batch, channels, height, width = query.shape
         shape = (batch, heads, channels // heads, height * width)
         keys, queries = self.reshape(ov_ops.relu(key), shape), self.reshape(ov_ops.relu(query), shape)
@@ -176,7 +176,7 @@ class Operators(Recorder):
         batch, tokens, channels = self.shape(x)
         return self.transpose(self.reshape(x, (batch, tokens, heads, channels // heads)), axes)
 
-    def rotary(self, x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool) -> Node:
+    def rotary(self, x: Node, cosines: Node, sines: Node, heads: int, interleaved: bool) -> Node:
         batch, tokens, channels = self.shape(x)
         half = channels // heads // 2
         shape, axis = ((half, 2), 4) if interleaved else ((2, half), 3)
@@ -190,7 +190,7 @@ class Operators(Recorder):
         y = ov_ops.add(ov_ops.multiply(pairs, cosines), ov_ops.multiply(turned, sines))
         return self.reshape(y, (batch, tokens, channels))
 
-    def rotary_table(self, positions: Array, sizes: tuple[int, ...], theta: float) -> tuple[Node, Node]:
+    def rotary_table(self, positions: Node, sizes: tuple[int, ...], theta: float) -> tuple[Node, Node]:
         # Computed outside the graph, as the angles of `timestep_embedding` are.
         frequencies = rotary_frequencies(sizes, theta)
 
@@ -205,7 +205,7 @@ class Operators(Recorder):
 
     def timestep_embedding(
         self,
-        values: Array,
+        values: Node,
         channels: int,
         flip_sin_to_cos: bool,
         downscale_freq_shift: float,
@@ -227,61 +227,61 @@ class Operators(Recorder):
 
     # ---- element by element ------------------------------------------------------------------------------------------
 
-    def silu(self, x: Array) -> Node:
+    def silu(self, x: Node) -> Node:
         return ov_ops.swish(x)
 
-    def gelu(self, x: Array) -> Node:
+    def gelu(self, x: Node) -> Node:
         return ov_ops.gelu(x, "erf")
 
-    def gelu_tanh(self, x: Array) -> Node:
+    def gelu_tanh(self, x: Node) -> Node:
         return ov_ops.gelu(x, "tanh")
 
-    def quick_gelu(self, x: Array) -> Node:
+    def quick_gelu(self, x: Node) -> Node:
         return ov_ops.swish(x, self.scalar(1.702))
 
-    def relu(self, x: Array) -> Node:
+    def relu(self, x: Node) -> Node:
         return ov_ops.relu(x)
 
-    def tanh(self, x: Array) -> Node:
+    def tanh(self, x: Node) -> Node:
         return ov_ops.tanh(x)
 
-    def affine(self, x: Array, scale: float, shift: float = 0.0) -> Node:
+    def affine(self, x: Node, scale: float, shift: float = 0.0) -> Node:
         y = ov_ops.multiply(self.node(x), self.scalar(scale))
         return ov_ops.add(y, self.scalar(shift)) if shift else y
 
-    def add(self, x: Array, y: Array) -> Node:
+    def add(self, x: Node, y: Node) -> Node:
         return ov_ops.add(self.node(x), self.node(y))
 
-    def multiply(self, x: Array, y: Array) -> Node:
+    def multiply(self, x: Node, y: Node) -> Node:
         return ov_ops.multiply(self.node(x), self.node(y))
 
     # ---- shapes ------------------------------------------------------------------------------------------------------
 
-    def shape(self, x: Array) -> tuple[int, ...]:
+    def shape(self, x: Node) -> tuple[int, ...]:
         if isinstance(x, ms.Parameter):
             return tuple(x.shape)
         output = x if isinstance(x, ov.Output) else x.output(0)
         return tuple(-1 if size.is_dynamic else size.get_length() for size in output.get_partial_shape())
 
-    def reshape(self, x: Array, shape: Sequence[int]) -> Node:
+    def reshape(self, x: Node, shape: Sequence[int]) -> Node:
         return ov_ops.reshape(self.node(x), self.ints(shape), False)
 
-    def transpose(self, x: Array, axes: Sequence[int]) -> Node:
+    def transpose(self, x: Node, axes: Sequence[int]) -> Node:
         return ov_ops.transpose(self.node(x), self.ints(axes))
 
-    def concat(self, tensors: Sequence[Array], axis: int) -> Node:
+    def concat(self, tensors: Sequence[Node], axis: int) -> Node:
         return ov_ops.concat([self.node(x) for x in tensors], axis)
 
-    def slice_axis(self, x: Array, axis: int, begin: int, end: int, step: int = 1) -> Node:
+    def slice_axis(self, x: Node, axis: int, begin: int, end: int, step: int = 1) -> Node:
         return ov_ops.slice(self.node(x), self.ints([begin]), self.ints([end]), self.ints([step]), self.ints([axis]))
 
-    def token_at_first(self, x: Array, ids: Array, token: int | None) -> Node:
+    def token_at_first(self, x: Node, ids: Node, token: int | None) -> Node:
         found = ids if token is None else ov_ops.convert(ov_ops.equal(ids, ov_ops.constant(np.int32(token))), "i32")
         best = ov_ops.topk(found, ov_ops.constant(np.int64(1)), 1, "max", "value", "i64", stable=True)
         # Not gather: with a batch axis it reads beside the tensor when the batch is 1.
         return ov_ops.gather_nd(x, best.output(1), 1)
 
-    def add_lowest_frequencies(self, x: Array, factor: float) -> Node:
+    def add_lowest_frequencies(self, x: Node, factor: float) -> Node:
         x = self.node(x)
         batch, channels, height, width = x.shape
         waves = ov_ops.constant(lowest_waves(height, width))
@@ -290,21 +290,21 @@ class Operators(Recorder):
         low = ov_ops.matmul(weights, waves, False, False)
         return ov_ops.add(x, ov_ops.reshape(low, self.ints([batch, channels, height, width]), False))
 
-    def pixel_shuffle(self, x: Array, factor: int) -> Node:
+    def pixel_shuffle(self, x: Node, factor: int) -> Node:
         return ov_ops.depth_to_space(x, "depth_first", factor)
 
-    def pixel_unshuffle(self, x: Array, factor: int) -> Node:
+    def pixel_unshuffle(self, x: Node, factor: int) -> Node:
         return ov_ops.space_to_depth(x, "depth_first", factor)
 
-    def repeat_channels(self, x: Array, times: int) -> Node:
+    def repeat_channels(self, x: Node, times: int) -> Node:
         return ov_ops.gather(x, self.ints(np.repeat(np.arange(x.shape[1]), times)), self.ints([1]))
 
-    def average_channels(self, x: Array, size: int) -> Node:
+    def average_channels(self, x: Node, size: int) -> Node:
         batch, channels, height, width = x.shape
         parts = self.reshape(x, (batch, channels // size, size, height, width))
         return ov_ops.reduce_mean(parts, self.ints([2]), False)
 
-    def interpolate_nearest(self, x: Array, size: tuple[int, int]) -> Node:
+    def interpolate_nearest(self, x: Node, size: tuple[int, int]) -> Node:
         modes = ("nearest", "sizes", [0, 0], [0, 0], "asymmetric", "floor")
         return ov_ops.interpolate(x, self.ints(size), *modes, axes=self.ints([2, 3]))
 
@@ -315,7 +315,7 @@ def _phase(kernel: NDArray[np.float32], axis: int, phase: int) -> NDArray[np.flo
     return np.stack((first, middle + last) if phase == 0 else (first + middle, last), axis)
 
 
-def finished(outputs: Array, recorder: Recorder, inputs: Sequence[Node], name: str) -> ov.Model:
+def finished(outputs: Sequence[Node], recorder: Recorder, inputs: Sequence[Node], name: str) -> ov.Model:
     """The recorded graph: its inputs are ``inputs``, then the recorder's host inputs, then its adjustable weights."""
     results = [node if isinstance(node, ov.Output) else node.output(0) for node in outputs]
     others = [host.node for host in recorder.host_inputs] + [node for node, _ in recorder.adjustables]

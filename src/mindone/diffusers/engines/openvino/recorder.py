@@ -9,9 +9,9 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
-from ..base import Adjustable, Array, Quantized, is_adjustable, is_quantized
+from ..base import Adjustable, Quantized, is_adjustable, is_quantized
 from ..binding import sound, stored
-from .constants import Constants, Node
+from .constants import Constants, Node, Operand
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Recorder:
                 self._nodes[key] = self.constants.of_stored(values, part, parts)
         return self._nodes[key]
 
-    def operands(self, x: Array, weight: Array, part: int = 0, parts: int = 1) -> tuple[Node, Node]:
+    def operands(self, x: Operand, weight: Operand, part: int = 0, parts: int = 1) -> tuple[Node, Node]:
         """What a product of ``x`` and a weight multiplies: where the weight is int8, ``x`` is rounded to 256 levels.
 
         In this form the device fuses the rounding into what makes ``x``, and multiplies integers.
@@ -74,7 +74,7 @@ class Recorder:
             self._rounded[key] = (x, ov_ops.fake_quantize(x, low, high, low, high, 256))
         return self._rounded[key][1]
 
-    def quantized(self, weight: Array) -> Quantized | None:
+    def quantized(self, weight: Operand) -> Quantized | None:
         """The parameter's values where its product is in int8; None for others, and for a weight made of parameters."""
         if not isinstance(weight, ms.Parameter):
             return None
@@ -95,15 +95,15 @@ class Recorder:
         """The parameter's values in float32, to compute with while recording."""
         return sound(parameter).numpy(np.float32)
 
-    def is_fixed(self, weight: Array) -> bool:
+    def is_fixed(self, weight: Operand) -> bool:
         """Whether it is a parameter whose values can be computed with while recording."""
         return isinstance(weight, ms.Parameter) and not is_adjustable(stored(weight))
 
-    def node(self, x: Array) -> Node:
+    def node(self, x: Operand) -> Node:
         """An operand, which may be a parameter, as a node."""
         return self.weight(x) if isinstance(x, ms.Parameter) else x
 
-    def along_channels(self, vector: Array) -> Node:
+    def along_channels(self, vector: Operand) -> Node:
         """A vector (c,) as (1, c, 1, 1), so that it broadcasts over an image."""
         if isinstance(vector, ms.Parameter) and self.is_fixed(vector):
             return ov_ops.constant(self.values(vector).reshape(1, -1, 1, 1))

@@ -11,7 +11,8 @@ import numpy as np
 from mindspore import nn
 
 from ... import functional as F
-from ...engines import Array, FlashAttention
+from ...engines import Array, FlashAttention, single
+from ...models.cells import Cell, CellList, Identity
 from ...models.layers import Conv2d, LayerNorm, Linear, TimestepEmbedding, parameter
 from ...models.outputs import Transformer2DModelOutput
 from ..networks import Model
@@ -39,7 +40,7 @@ class SanaTransformer2DModel(Model):
         self.time_embed = (GuidedTimeEmbedding if c.guidance_embeds else TimeEmbedding)(c.width)
         self.caption_projection = CaptionProjection(c.caption_channels, c.width)
         self.caption_norm = RMSNorm(c.width, CAPTION_EPS)
-        self.transformer_blocks = nn.CellList([SanaBlock(c) for _ in range(c.num_layers)])
+        self.transformer_blocks = CellList([SanaBlock(c) for _ in range(c.num_layers)])
         self.scale_shift_table = parameter(2, c.width)
         self.proj_out = Linear(c.width, c.patch_size**2 * outs)
 
@@ -48,8 +49,8 @@ class SanaTransformer2DModel(Model):
         hidden_states: Array,
         timestep: Array,
         encoder_hidden_states: Array,
-        encoder_attention_mask: Array = None,
-        guidance: Array = None,
+        encoder_attention_mask: Array | None = None,
+        guidance: Array | None = None,
     ) -> Array:
         """Predict the velocity of latents.
 
@@ -99,7 +100,7 @@ class SanaTransformer2DModel(Model):
         encoder_hidden_states: Array,
         timestep: Array | float,
         guidance: Array | float | None = None,
-        encoder_attention_mask: Array = None,
+        encoder_attention_mask: Array | None = None,
         attention_mask: None = None,
         attention_kwargs: None = None,
         controlnet_block_samples: None = None,
@@ -129,16 +130,14 @@ class SanaTransformer2DModel(Model):
             "guidance": None if guidance is None else as_array(_numbers(guidance)),
             "encoder_attention_mask": None if encoder_attention_mask is None else as_array(encoder_attention_mask),
         }
-        prediction = super().__call__(
-            hidden_states,
-            as_array(_numbers(timestep)),
-            encoder_hidden_states,
-            **{name: value for name, value in options.items() if value is not None},
+        given = {name: value for name, value in options.items() if value is not None}
+        prediction = single(
+            super().__call__(hidden_states, as_array(_numbers(timestep)), encoder_hidden_states, **given)
         )
         return Transformer2DModelOutput(prediction) if return_dict else (prediction,)
 
 
-class PatchEmbed(nn.Cell):
+class PatchEmbed(Cell):
     """Latents (batch, channels, height, width) as tokens (batch, tokens, width), row by row."""
 
     def __init__(self, c: SanaTransformerFields):
@@ -166,14 +165,14 @@ class TimeEmbedding(nn.Cell):
         self.emb = Timestep(width)
         self.linear = Linear(width, 6 * width)
 
-    def construct(self, timestep: Array, guidance: Array = None) -> tuple[tuple[Array, ...], Array]:
+    def construct(self, timestep: Array, guidance: Array | None = None) -> tuple[tuple[Array, ...], Array]:
         """Six of (rows, 1, width): shift, scale and gate of attention, then of the convolutions; and the embedding."""
         if guidance is not None:
             raise ValueError("guidance must be None for a network whose config has guidance_embeds false")
         return _modulation(self.linear, self.emb(timestep))
 
 
-class Timestep(nn.Cell):
+class Timestep(Cell):
     """The part of `TimeEmbedding` that checkpoints have a name for."""
 
     def __init__(self, width: int):
@@ -193,7 +192,7 @@ class GuidedTimeEmbedding(nn.Cell):
         self.guidance_embedder = TimestepEmbedding(SINUSOIDS, width, "silu")
         self.linear = Linear(width, 6 * width)
 
-    def construct(self, timestep: Array, guidance: Array = None) -> tuple[tuple[Array, ...], Array]:
+    def construct(self, timestep: Array, guidance: Array | None = None) -> tuple[tuple[Array, ...], Array]:
         """As `TimeEmbedding` does."""
         if guidance is None:
             raise ValueError("guidance is missing: the network's config has guidance_embeds true")
@@ -202,7 +201,7 @@ class GuidedTimeEmbedding(nn.Cell):
         return _modulation(self.linear, F.add(time, guided))
 
 
-class CaptionProjection(nn.Cell):
+class CaptionProjection(Cell):
     """The text encoder's channels as those of the tokens."""
 
     def __init__(self, in_channels: int, width: int):
@@ -214,7 +213,7 @@ class CaptionProjection(nn.Cell):
         return self.linear_2(F.gelu_tanh(self.linear_1(x)))
 
 
-class RMSNorm(nn.Cell):
+class RMSNorm(Cell):
     """Root mean square normalization of (..., channels)."""
 
     def __init__(self, channels: int, eps: float):
@@ -226,7 +225,7 @@ class RMSNorm(nn.Cell):
         return F.rms_norm(x, self.weight, self.eps)
 
 
-class SanaBlock(nn.Cell):
+class SanaBlock(Cell):
     """Linear attention of the picture, attention to the text, and gated convolutions, each beside a shortcut."""
 
     def __init__(self, c: SanaTransformerFields):
@@ -251,22 +250,22 @@ class SanaBlock(nn.Cell):
         return F.add(x, F.multiply(rows[5], self.ff(F.modulate(y, rows[4], rows[3]), size)))
 
 
-class LinearAttention(nn.Cell):
+class LinearAttention(Cell):
     """Of tokens (batch, tokens, width) to each other, with ReLU for a kernel: `functional.relu_linear_attention`."""
 
     def __init__(self, width: int, heads: int, bias: bool, qk_norm: bool):
         super().__init__()
         self.heads = heads
         self.to_q, self.to_k, self.to_v = [Linear(width, width, bias) for _ in range(3)]
-        self.norm_q, self.norm_k = [RMSNorm(width, QK_EPS) if qk_norm else nn.Identity() for _ in range(2)]
-        self.to_out = nn.CellList([Linear(width, width)])
+        self.norm_q, self.norm_k = [RMSNorm(width, QK_EPS) if qk_norm else Identity() for _ in range(2)]
+        self.to_out = CellList([Linear(width, width)])
 
     def construct(self, x: Array) -> Array:
         query, key = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(x))
         return self.to_out[0](F.relu_linear_attention(query, key, self.to_v(x), self.heads))
 
 
-class TextAttention(nn.Cell):
+class TextAttention(Cell):
     """Of tokens (batch, tokens, width) to those of the text, which have as many channels."""
 
     def __init__(self, width: int, heads: int, head_channels: int, qk_norm: bool):
@@ -275,8 +274,8 @@ class TextAttention(nn.Cell):
         self.heads = heads
         self.flash: FlashAttention | None = FlashAttention()
         self.to_q, self.to_k, self.to_v = [Linear(width, inner) for _ in range(3)]
-        self.norm_q, self.norm_k = [RMSNorm(inner, QK_EPS) if qk_norm else nn.Identity() for _ in range(2)]
-        self.to_out = nn.CellList([Linear(inner, width)])
+        self.norm_q, self.norm_k = [RMSNorm(inner, QK_EPS) if qk_norm else Identity() for _ in range(2)]
+        self.to_out = CellList([Linear(inner, width)])
 
     def construct(self, x: Array, text: Array, hidden: Array) -> Array:
         query, key = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(text))
@@ -284,7 +283,7 @@ class TextAttention(nn.Cell):
         return self.to_out[0](mixed)
 
 
-class GLUMBConv(nn.Cell):
+class GLUMBConv(Cell):
     """Gated inverted residual of convolutions, on tokens as a picture (Sana, §2.2, Mix-FFN)."""
 
     def __init__(self, width: int, inner: int):

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from mindspore import nn
-
 from ... import functional as F
 from ...engines import Array, Taps
+from ...models.cells import Cell, CellList
 from ...models.fields import Channels, StageChannels
 from ...models.layers import Activation, Conv2d
 from .taps import first_skips, skips_without
@@ -43,7 +42,7 @@ class ControlNetModel(UNetEncoder):
         self.controlnet_cond_embedding = ConditioningEmbedding(
             c.conditioning_channels, c.conditioning_embedding_out_channels, channels[0]
         )
-        self.controlnet_down_blocks = nn.CellList([Conv2d(width, width, 1) for width in self.skip_channels])
+        self.controlnet_down_blocks = CellList([Conv2d(width, width, 1) for width in self.skip_channels])
         self.controlnet_mid_block = Conv2d(channels[-1], channels[-1], 1)
 
     def construct(
@@ -52,9 +51,9 @@ class ControlNetModel(UNetEncoder):
         timestep: Array,
         encoder_hidden_states: Array,
         controlnet_cond: Array,
-        conditioning_scale: Array = None,
-        text_embeds: Array = None,
-        time_ids: Array = None,
+        conditioning_scale: Array | None = None,
+        text_embeds: Array | None = None,
+        time_ids: Array | None = None,
         guess_mode: bool = False,
     ) -> tuple[Array, ...]:
         """What to add to the UNet's skip connections and, last, to its lowest stage's result.
@@ -90,9 +89,9 @@ class ControlNetModel(UNetEncoder):
         timestep: Array,
         encoder_hidden_states: Array,
         condition: Array,
-        conditioning_scale: Array = None,
-        text_embeds: Array = None,
-        time_ids: Array = None,
+        conditioning_scale: Array | None = None,
+        text_embeds: Array | None = None,
+        time_ids: Array | None = None,
         guess_mode: bool = False,
         count: int = 0,
     ) -> tuple[Array, ...]:
@@ -117,13 +116,13 @@ class ControlNetModel(UNetEncoder):
         return count, first_skips(self, count)
 
 
-class ConditioningEmbedding(nn.Cell):
+class ConditioningEmbedding(Cell):
     """Convolutions from a picture to features of an eighth of its size (§3.1), the last zero before training."""
 
     def __init__(self, in_channels: int, widths: Sequence[int], out_channels: int):
         super().__init__()
         self.conv_in = Conv2d(in_channels, widths[0], 3, padding=1)
-        self.blocks = nn.CellList()
+        self.blocks: CellList[Conv2d] = CellList()
         for before, after in pairwise(widths):
             self.blocks.append(Conv2d(before, before, 3, padding=1))
             self.blocks.append(Conv2d(before, after, 3, stride=2, padding=1))

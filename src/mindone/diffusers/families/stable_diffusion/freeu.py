@@ -7,10 +7,9 @@ frequencies of the skip connections are damped (§3.3). Nothing is trained; the 
 from collections.abc import Callable
 from functools import partial
 
-from mindspore import nn
-
 from ... import functional as F
 from ...engines import Array
+from ...models.cells import Cell
 from ...models.wrapping import Wrapper, bare, wrap
 from .unet import UNet2DConditionModel
 
@@ -20,7 +19,7 @@ _STAGES = 2
 class FreeULayer(Wrapper):
     """Around a residual block on the way up."""
 
-    def __init__(self, inner: nn.Cell, amplified: float, damped: float):
+    def __init__(self, inner: Cell, amplified: float, damped: float):
         super().__init__(inner)
         self.amplified, self.damped = amplified, damped
 

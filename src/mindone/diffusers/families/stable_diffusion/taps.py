@@ -6,9 +6,10 @@ from typing import Protocol, TypeAlias
 from mindspore import nn
 
 from ...engines import Taps
+from ...models.cells import CellList
 from ...models.taps import Cut
 from ...models.wrapping import bare
-from .unet_blocks import Block
+from .unet_blocks import Block, DownBlock, UpBlock
 
 Layer: TypeAlias = tuple[str, ...]
 """The paths of the cells that are run one after the other from one skip connection to the next."""
@@ -17,14 +18,14 @@ Layer: TypeAlias = tuple[str, ...]
 class Encoder(Protocol):
     """A UNet, or a ControlNet."""
 
-    down_blocks: nn.CellList
+    down_blocks: "CellList[DownBlock]"
     mid_block: nn.Cell | None
 
 
 class UNet(Encoder, Protocol):
     """A whole one."""
 
-    up_blocks: nn.CellList
+    up_blocks: "CellList[UpBlock]"
 
 
 def cuts(unet: UNet) -> tuple[Cut, ...]:

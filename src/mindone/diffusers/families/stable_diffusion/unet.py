@@ -5,10 +5,10 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn
 
 from ... import functional as F
-from ...engines import Array, Input
+from ...engines import Array, Input, single
+from ...models.cells import CellList
 from ...models.layers import Activation, Conv2d, GroupNorm, Upsample
 from ...models.outputs import UNet2DConditionOutput
 from ...models.taps import Cut
@@ -37,7 +37,7 @@ class UNet2DConditionModel(UNetEncoder):
 
         # The up path mirrors the down path, with one layer more a stage; each layer also takes one skip connection.
         skips = list(self.skip_channels)
-        self.up_blocks = nn.CellList()
+        self.up_blocks: CellList[UpBlock] = CellList()
         before = channels[-1]
         for i, kind in enumerate(c.up_block_types):
             stage = stages - 1 - i
@@ -45,7 +45,7 @@ class UNet2DConditionModel(UNetEncoder):
             ins = [width + skips.pop() for width in [before] + [channels[stage]] * layers[stage]]
             block = UpBlock(c, ins, channels[stage], 4 * channels[0], depths[i], heads[stage], reads)
             if i < stages - 1:
-                block.upsamplers = nn.CellList([Upsample(channels[stage])])
+                block.upsamplers = CellList([Upsample(channels[stage])])
             self.up_blocks.append(block)
             before = channels[stage]
 
@@ -58,11 +58,11 @@ class UNet2DConditionModel(UNetEncoder):
         sample: Array,
         timestep: Array,
         encoder_hidden_states: Array,
-        timestep_cond: Array = None,
-        text_embeds: Array = None,
-        time_ids: Array = None,
+        timestep_cond: Array | None = None,
+        text_embeds: Array | None = None,
+        time_ids: Array | None = None,
         down_block_additional_residuals: tuple[Array, ...] | None = None,
-        mid_block_additional_residual: Array = None,
+        mid_block_additional_residual: Array | None = None,
     ) -> Array:
         """Predict the noise in ``sample``.
 
@@ -101,7 +101,7 @@ class UNet2DConditionModel(UNetEncoder):
         timestep: Array | float,
         encoder_hidden_states: Array,
         *,
-        timestep_cond: Array = None,
+        timestep_cond: Array | None = None,
         added_cond_kwargs: Mapping[str, Array] | None = None,
         return_dict: bool = True,
         **options: Input,
@@ -116,12 +116,9 @@ class UNet2DConditionModel(UNetEncoder):
         """
         time = np.reshape(timestep.asnumpy() if isinstance(timestep, ms.Tensor) else timestep, (-1,))
         inputs = {"timestep_cond": timestep_cond, **(added_cond_kwargs or {}), **options}
-        prediction = super().__call__(
-            sample,
-            self._engine_for(sample).asarray(time),
-            encoder_hidden_states,
-            **{name: value for name, value in inputs.items() if value is not None},
-        )
+        given = {name: value for name, value in inputs.items() if value is not None}
+        timesteps = self._engine_for(sample).asarray(time)
+        prediction = single(super().__call__(sample, timesteps, encoder_hidden_states, **given))
         return UNet2DConditionOutput(prediction) if return_dict else (prediction,)
 
     @property

@@ -8,7 +8,8 @@ from mindspore import nn
 
 from ... import functional as F
 from ...engines import Array
-from ...models.layers import Attention, Conv2d, GroupNorm, LayerNorm, Linear, ResnetBlock
+from ...models.cells import Cell, CellList, Identity
+from ...models.layers import Attention, Conv2d, Downsample, GroupNorm, LayerNorm, Linear, ResnetBlock, Upsample
 
 
 class BlockFields(Protocol):
@@ -44,10 +45,10 @@ class Block(nn.Cell):
         super().__init__()
         self.attentions = None
         if attends:
-            self.attentions = nn.CellList([Transformer(c, out, depth, heads) for depth in per_layer(depths, len(ins))])
-        self.resnets = nn.CellList([self.Resnet(i, out, c.norm_num_groups, c.norm_eps, c.act_fn, time) for i in ins])
-        self.downsamplers: nn.CellList | None = None
-        self.upsamplers: nn.CellList | None = None
+            self.attentions = CellList([Transformer(c, out, depth, heads) for depth in per_layer(depths, len(ins))])
+        self.resnets = CellList([self.Resnet(i, out, c.norm_num_groups, c.norm_eps, c.act_fn, time) for i in ins])
+        self.downsamplers: CellList[Downsample] | None = None
+        self.upsamplers: CellList[Upsample] | None = None
 
 
 class DownBlock(Block):
@@ -87,7 +88,7 @@ class UpBlock(Block):
         return x
 
 
-class MidBlock(nn.Cell):
+class MidBlock(Cell):
     """The lowest stage: residual block, transformer, residual block; or the first of them alone.
 
     ``depths`` None is for that; of several the first counts, as published.
@@ -96,9 +97,9 @@ class MidBlock(nn.Cell):
     def __init__(self, c: BlockFields, channels: int, time: int, depths: int | tuple[int, ...] | None, heads: int):
         super().__init__()
         depth = depths[0] if isinstance(depths, tuple) else depths
-        self.attentions = None if depth is None else nn.CellList([Transformer(c, channels, depth, heads)])
+        self.attentions = None if depth is None else CellList([Transformer(c, channels, depth, heads)])
         make = partial(ResnetBlock, channels, channels, c.norm_num_groups, c.norm_eps, c.act_fn, time)
-        self.resnets = nn.CellList([make() for _ in range(1 if depth is None else 2)])
+        self.resnets = CellList([make() for _ in range(1 if depth is None else 2)])
 
     def construct(self, x: Array, time: Array, context: Array) -> Array:
         x = self.resnets[0](x, time)
@@ -107,7 +108,7 @@ class MidBlock(nn.Cell):
         return x
 
 
-class Transformer(nn.Cell):
+class Transformer(Cell):
     """Transformer blocks over the pixels of an image, beside a shortcut."""
 
     def __init__(self, c: BlockFields, channels: int, depth: int, heads: int):
@@ -115,7 +116,7 @@ class Transformer(nn.Cell):
         self.linear = c.use_linear_projection
         self.norm = GroupNorm(c.norm_num_groups, channels, 1e-6)
         self.proj_in = Linear(channels, channels) if self.linear else Conv2d(channels, channels, 1)
-        self.transformer_blocks = nn.CellList(
+        self.transformer_blocks = CellList(
             [TransformerBlock(channels, c.cross_attention_dim, heads) for _ in range(depth)]
         )
         self.proj_out = Linear(channels, channels) if self.linear else Conv2d(channels, channels, 1)
@@ -138,7 +139,7 @@ class Transformer(nn.Cell):
         return F.add(x, y)
 
 
-class TransformerBlock(nn.Cell):
+class TransformerBlock(Cell):
     """Self-attention, attention to the text, and a gated feed-forward layer, each normalised and beside a shortcut."""
 
     def __init__(self, channels: int, context_channels: int, heads: int):
@@ -163,22 +164,22 @@ class SelfAttention(Attention):
     ``size`` is (height, width): nothing here needs it, but what takes this cell's place may (token downsampling).
     """
 
-    def construct(self, x: Array, size: tuple[int, int]) -> Array:
+    def construct(self, x: Array, size: tuple[int, int]) -> Array:  # type: ignore[override]
         return super().construct(x, x)
 
 
-class FeedForward(nn.Cell):
+class FeedForward(Cell):
     """A gated layer and its way back. Checkpoints number the parts 0 and 2 (1 is a dropout)."""
 
     def __init__(self, channels: int, inner: int):
         super().__init__()
-        self.net = nn.CellList([GatedLinear(channels, inner), nn.Identity(), Linear(inner, channels)])
+        self.net = CellList([GatedLinear(channels, inner), Identity(), Linear(inner, channels)])
 
     def construct(self, x: Array) -> Array:
         return self.net[2](self.net[0](x))
 
 
-class GatedLinear(nn.Cell):
+class GatedLinear(Cell):
     """GEGLU: see `functional.geglu`."""
 
     def __init__(self, channels: int, inner: int):

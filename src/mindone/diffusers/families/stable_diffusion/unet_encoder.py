@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from mindspore import nn
-
 from ... import functional as F
 from ...engines import Array
+from ...models.cells import CellList
 from ...models.layers import Conv2d, Downsample, TimestepEmbedding
 from ..networks import Model
 from .unet_blocks import DownBlock, MidBlock, per_stage
@@ -40,13 +39,13 @@ class UNetEncoder(Model):
 
         self.skip_channels = [channels[0]]
         """The channels of each skip connection, in the order in which `down` makes them."""
-        self.down_blocks = nn.CellList()
+        self.down_blocks: CellList[DownBlock] = CellList()
         for i, kind in enumerate(c.down_block_types):
             reads = kind == "CrossAttnDownBlock2D"
             ins = [channels[max(i - 1, 0)]] + [channels[i]] * (layers[i] - 1)
             block = DownBlock(c, ins, channels[i], time, depths[i], heads[i], reads)
             if i < stages - 1:
-                block.downsamplers = nn.CellList([Downsample(channels[i], 1)])
+                block.downsamplers = CellList([Downsample(channels[i], 1)])
             self.skip_channels += [channels[i]] * (layers[i] + (i < stages - 1))
             self.down_blocks.append(block)
         self.mid_block = None
@@ -55,11 +54,15 @@ class UNetEncoder(Model):
             self.mid_block = MidBlock(c, channels[-1], time, depths[-1] if attends else None, heads[-1])
         self.skips = len(self.skip_channels)
 
-    def embed(self, timestep: Array, timestep_cond: Array, text_embeds: Array, time_ids: Array) -> Array:
+    def embed(
+        self, timestep: Array, timestep_cond: Array | None, text_embeds: Array | None, time_ids: Array | None
+    ) -> Array:
         """The timestep, and what else conditions every residual block, as one vector: (batch or 1, channels)."""
         time = F.timestep_embedding(timestep, self.time_channels, self.flip_sin_to_cos, self.freq_shift)
         time = self.time_embedding(time, timestep_cond)
         if self.add_embedding is not None:
+            if text_embeds is None or time_ids is None:
+                raise ValueError("this network is conditioned on text_embeds and time_ids as well; pass both")
             sizes = F.timestep_embedding(time_ids, self.size_channels, self.flip_sin_to_cos, self.freq_shift)
             sizes = F.reshape(sizes, (text_embeds.shape[0], -1))
             time = F.add(time, self.add_embedding(F.concat((text_embeds, sizes), 1)))
