@@ -95,7 +95,7 @@ def test_a_task_is_a_dataclass_and_a_line(pipe):
     np.testing.assert_array_equal(made, images_of(pipe))
     with pytest.raises(ValueError, match="hour must be from 0 to 23, got 24"):
         mine(PROMPT, 24)
-    with pytest.raises(TypeError, match=r"HourPipeline.__call__ has no argument 'huor'; the nearest is 'hour'"):
+    with pytest.raises(TypeError, match=r"HourPipeline.__call__ has no argument 'huor'; did you mean 'hour'\?"):
         mine(PROMPT, huor=1)
     assert "hour: the hour of the day." in inspect.getdoc(HourPipeline.__call__)
 

@@ -125,8 +125,8 @@ def assert_refused(pipe, arguments, message, monkeypatch):
 @pytest.mark.parametrize(
     "keyword, message",
     [
-        ("negativ_prompt", "the nearest is 'negative_prompt'"),
-        ("num_inference_step", "the nearest is 'num_inference_steps'"),
+        ("negativ_prompt", "did you mean 'negative_prompt'?"),
+        ("num_inference_step", "did you mean 'num_inference_steps'?"),
         ("seed", r"pass generator=np.random.default_rng\(seed\)"),
         ("pag_scale", "perturbed-attention guidance is not here"),
         ("qqq", "it has prompt, height, width"),
@@ -280,22 +280,21 @@ def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
     [
         (
             lambda pipe: StableDiffusionPipeline.from_pretrained("nowhere", mindspore_dtyp="float16"),
-            "StableDiffusionPipeline.from_pretrained has no argument 'mindspore_dtyp'; the nearest is "
-            "'mindspore_dtype'; besides",
+            "StableDiffusionPipeline.from_pretrained has no argument 'mindspore_dtyp'; did you mean 'mindspore_dtype'?",
         ),
         (
             lambda pipe: StableDiffusionPipeline.from_single_file("nowhere.safetensors", configg="x"),
-            "StableDiffusionPipeline.from_single_file has no argument 'configg'; the nearest is 'config'",
+            "StableDiffusionPipeline.from_single_file has no argument 'configg'; did you mean 'config'?",
         ),
         (
             lambda pipe: pipe.load_lora_weights("nowhere", adapter_nam="x"),
-            "StableDiffusionPipeline.load_lora_weights: got an unexpected keyword argument 'adapter_nam'; the nearest "
-            "is 'adapter_name'",
+            "StableDiffusionPipeline.load_lora_weights: got an unexpected keyword argument 'adapter_nam'; did you mean "
+            "'adapter_name'?",
         ),
         (
             lambda pipe: pipe.load_textual_inversion("nowhere", tokn="x"),
-            "StableDiffusionPipeline.load_textual_inversion: got an unexpected keyword argument 'tokn'; the nearest is "
-            "'token'",
+            "StableDiffusionPipeline.load_textual_inversion: got an unexpected keyword argument 'tokn'; did you mean "
+            "'token'?",
         ),
         (
             lambda pipe: pipe.load_ip_adapter("nowhere", subfolder="", weight_name="x", low_cpu_mem_usagee=True),

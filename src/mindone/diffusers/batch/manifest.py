@@ -142,7 +142,7 @@ def _record(line: str, where: str) -> Record:
         try:
             if isinstance(values, dict):
                 return Record.of(values)
-            why = f"must be a JSON Any, got {shown(values)}"
+            why = f"must be a JSON object, got {shown(values)}"
         except ValueError as error:
             why = str(error)
     raise ValueError(one_line(f"{where} is no record of a batch: {why}; fix the file or give another folder"))

@@ -1,6 +1,5 @@
 """The group of commands: each is imported when it is asked for, and mistakes end with one line."""
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import cast
@@ -9,6 +8,7 @@ import click
 
 from ..interrupts import exit_code
 from ..utils.errors import in_one_line
+from ..utils.nearest import nearest_or_all
 from .status import be_quiet, calm
 
 
@@ -43,9 +43,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that was typed; an unknown name is answered with the nearest one."""
         if args and args[0] not in self.files and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.files, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(self.files))}"
-            ctx.fail(f"no command {args[0][:40]!r}; {hint}")
+            ctx.fail(f"no command {args[0][:40]!r}; {nearest_or_all(args[0], sorted(self.files))}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -4,7 +4,6 @@ A field's type, bounds (``Field(ge=1)``), description and default are pydantic's
 line's help and the pipelines know it by.
 """
 
-import difflib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function
 
+from ..utils.nearest import nearest, nearest_or_all
 from ..utils.printable import shown
 
 F = TypeVar("F", bound="Fields")
@@ -151,11 +151,7 @@ def plain_type(field: FieldInfo) -> object:
 
 def unknown_field(name: str, known: Iterable[str]) -> str:
     """What an error says of a field that there is not."""
-    known = tuple(known)
-    near = difflib.get_close_matches(name, known, 1)
-    return f"unknown field {shown(name)}; " + (
-        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-    )
+    return f"unknown field {shown(name)}; {nearest_or_all(name, known)}"
 
 
 def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
@@ -177,7 +173,5 @@ def listed(choices: Sequence[str], given: object) -> str:
     names = [repr(choice) for choice in choices]
     if len(names) <= _MOST_LISTED:
         return ", ".join(names)
-    near = difflib.get_close_matches(str(given), choices, 1)
-    return f"{', '.join(names[:_MOST_LISTED])}, … ({len(names)} in all)" + (
-        f"; did you mean {near[0]!r}?" if near else ""
-    )
+    meant = nearest(str(given), choices)
+    return f"{', '.join(names[:_MOST_LISTED])}, … ({len(names)} in all){meant and f'; {meant}'}"

@@ -54,7 +54,7 @@ class Configurable:
 
         Raises:
             FileNotFoundError: no such folder or file.
-            ValueError: the file is not a JSON Any, or a keyword is unknown and ``return_unused_kwargs`` false.
+            ValueError: the file is not a JSON object, or a keyword is unknown and ``return_unused_kwargs`` false.
         """
         if unused and not return_unused_kwargs:
             raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True gives them back")
