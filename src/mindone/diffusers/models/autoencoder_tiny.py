@@ -22,9 +22,9 @@ class AutoencoderTinyFields:
 
     Stages may have different widths, which the reference's may not: the convolution between two leads from one to the
     other. With ``encoder_stem_channels``, also ours alone, the encoder begins with a convolution of stride 2 and an
-    activation for each of them, and so does its first stage. With both a config describes TAESANA, for Sana's latents of
-    1/32 of an image's sides: ``decoder_block_out_channels`` 256, 128, 64, 64, 64, 64, ``num_decoder_blocks`` 3, 3, 3, 3,
-    3, 1, ``encoder_stem_channels`` 32, and ``latent_channels`` 32.
+    activation for each of them, and so does its first stage. With both a config describes TAESANA, for Sana's latents
+    of 1/32 of an image's sides: ``decoder_block_out_channels`` 256, 128, 64, 64, 64, 64, ``num_decoder_blocks`` 3, 3,
+    3, 3, 3, 1, ``encoder_stem_channels`` 32, and ``latent_channels`` 32.
     """
 
     in_channels: Channels = 3
