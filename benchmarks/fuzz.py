@@ -14,6 +14,7 @@ import base64
 import contextlib
 import io
 import json
+import logging
 import resource
 import signal
 import sys
@@ -318,6 +319,23 @@ def _requests(folder: Path) -> dict[str, Target]:
 # ---- judging ---------------------------------------------------------------------------------------------------------
 
 
+LOGGED: list[str] = []
+"""What the library has said since the last input."""
+
+
+class _Keep(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        LOGGED.append(record.getMessage())
+
+
+def _look_at(how: str, text: str) -> None:
+    """What the library says of an input must be one short line that prints."""
+    if len(text) > CHARACTERS or len(text.splitlines()) > 1:
+        raise Finding(f"{how} {len(text)} characters in {len(text.splitlines())} lines: {text[:200]!r}") from None
+    if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
+        raise Finding(f"{how} control characters: {text[:200]!r}") from None
+
+
 class _Hangs(Exception):
     pass
 
@@ -337,19 +355,15 @@ def judge(target: Target, content: bytes, folder: Path) -> str:
     memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     signal.alarm(HANGS_AFTER)
     outcome = "read"
+    LOGGED.clear()
     try:
         if target.read(path) is REFUSED:
             outcome = "refused"
     except Finding:
         raise
     except (ValueError, OSError) as error:
-        outcome, text = "refused", str(error)
-        if len(text.replace(str(folder), "")) > CHARACTERS or len(text.splitlines()) > 1:
-            raise Finding(
-                f"refused in {len(text)} characters, {len(text.splitlines())} lines: {text[:200]!r}"
-            ) from None
-        if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
-            raise Finding(f"refused with control characters: {text[:200]!r}") from None
+        outcome = "refused"
+        _look_at("refused", str(error).replace(str(folder), ""))
     except _Hangs:
         raise Finding(f"took more than {HANGS_AFTER} s") from None
     except Exception as error:
@@ -357,6 +371,8 @@ def judge(target: Target, content: bytes, folder: Path) -> str:
     finally:
         signal.alarm(0)
     seconds = time.process_time() - began
+    for message in LOGGED:
+        _look_at("logged", message.replace(str(folder), ""))
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
     if seconds > SECONDS:
         raise Finding(f"took {seconds:.1f} s of the processor")
@@ -417,6 +433,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], help="readers whose names contain one of these")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, _ring)
+    logging.getLogger().addHandler(_Keep())
     found = 0
     for name, target in targets().items():
         if options.only and not any(part in name for part in options.only):

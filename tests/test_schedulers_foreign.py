@@ -97,6 +97,13 @@ def test_noise_levels_that_a_sampler_cannot_visit_are_reported_once(warnings: li
     assert warnings[1:] == ["PNDMScheduler has no clip_sample=True and no unheard_of=3; it samples without"]
 
 
+def test_a_file_s_field_names_stay_in_one_short_line(warnings: list[str]) -> None:
+    names = {f"{number}\nERROR: forged{'x' * 900}": "y" * 900 for number in range(50)}
+    by_name("pndm", {**LATENT, "_class_name": "DDIMScheduler", **names})
+    assert (len(warnings), len(warnings[0]) <= 500, warnings[0].isprintable()) == (1, True, True)
+    assert warnings[0].endswith(" and 47 more; it samples without")
+
+
 def test_fields_of_another_method_and_neutral_values_are_left_out_quietly(warnings: list[str]) -> None:
     published = {
         **LATENT,

@@ -13,6 +13,8 @@ from itertools import product
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from ..utils.printable import shown
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -145,7 +147,7 @@ class Number:
         is_number = isinstance(value, kind) and not isinstance(value, bool)
         if not is_number or not self.least <= value <= self.most:  # type: ignore[operator]
             what = f"a whole number of at least {least}" if is_whole else f"at least {least}"
-            raise ValueError(f"{name} must be {what}{upper}, got {value!r}")
+            raise ValueError(f"{name} must be {what}{upper}, got {shown(value)}")
 
 
 def number(

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..utils.printable import shown
+
 # Their files declare them: this is the list of what comes with the package.
 from . import deep_cache, easycache, guidance_cache, spectrum, taylorseer  # noqa: F401
 from .speedup import CACHES, Cache, Networks, SpeedUp, Stage, V, View
@@ -62,11 +64,13 @@ def parse_cache(text: str) -> Cache:
     """
     name, _, numbers = text.partition(":")
     if name not in CACHES:
-        raise ValueError(f"unknown cache {text!r}; known are {', '.join(cache.words() for cache in CACHES.values())}")
+        raise ValueError(
+            f"unknown cache {shown(text)}; known are {', '.join(cache.words() for cache in CACHES.values())}"
+        )
     try:
         return CACHES[name].of_numbers(numbers)
     except ValueError as error:
-        raise ValueError(f"cache {text!r}: {error}") from None
+        raise ValueError(f"cache {shown(text)}: {error}") from None
 
 
 def parse_caches(texts: Sequence[str]) -> tuple[Cache, ...]:
@@ -85,7 +89,7 @@ def _parsed(texts: tuple[str, ...], known: Iterable[tuple[str, type[Cache]]]) ->
     for i, cache in enumerate(caches):
         for text, other in zip(texts[:i], caches[:i]):
             if other.kind == cache.kind:
-                raise ValueError(f"{texts[i]!r} and {text!r} both cache {cache.kind}; choose one of them")
+                raise ValueError(f"{shown(texts[i])} and {shown(text)} both cache {cache.kind}; choose one of them")
     return caches
 
 

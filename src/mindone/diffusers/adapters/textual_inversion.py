@@ -16,6 +16,7 @@ from ..loading.safetensors import StoredTensor
 from ..loading.tokenizer import CLIPTokenizer
 from ..models.clip_text import CLIPTextModel
 from ..models.layers import parameter
+from ..utils.printable import shown
 
 
 class WithRows:
@@ -66,12 +67,12 @@ class NetworkWords:
         found = {self.tokenizer.normalized(token): token for token in self.tokenizer.added_tokens_encoder}
         for word, vectors in words.items():
             if vectors.shape[0] > most:
-                raise ValueError(f"{word!r} has {vectors.shape[0]} vectors; a prompt holds at most {most}")
+                raise ValueError(f"{shown(word)} has {vectors.shape[0]} vectors; a prompt holds at most {most}")
             for token in tokens_of(word, vectors.shape[0]):
                 same = token if token in known else found.get(self.tokenizer.normalized(token))
                 if same is not None:
-                    also = "" if same == token else f", as {same!r}"
-                    raise ValueError(f"the tokenizer knows {token!r} already{also}; pass another token=")
+                    also = "" if same == token else f", as {shown(same)}"
+                    raise ValueError(f"the tokenizer knows {shown(token)} already{also}; pass another token=")
                 found[self.tokenizer.normalized(token)] = token
 
     def add(self, words: Mapping[str, StoredTensor]) -> None:

@@ -14,6 +14,7 @@ from ..loading.hub_files import FileSource
 from ..loading.safetensors import StoredTensor
 from ..loading.tokenizer import CLIPTokenizer
 from ..models.clip_text import CLIPTextModel
+from ..utils.printable import shown
 from .textual_inversion import NetworkWords, spelled_out
 from .textual_inversion_files import TextualInversion, open_textual_inversion, read_textual_inversion
 
@@ -159,7 +160,7 @@ def _pairs(given: Inversion | list[Inversion], token: str | Sequence[str] | None
         raise ValueError(f"token must name one word for each of the {len(sources)} {what}, got {len(words)}")
     twice = [word for word, count in Counter(words).items() if word is not None and count > 1]
     if twice:
-        raise ValueError(f"token names {twice[0]!r} twice; each word needs a name of its own")
+        raise ValueError(f"token names {shown(twice[0])} twice; each word needs a name of its own")
     return list(zip(sources, words))
 
 

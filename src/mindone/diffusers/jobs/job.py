@@ -14,6 +14,7 @@ from ..pipelines.mask_fills import MaskFill
 from ..schedulers.calibration_rows import check_rows, parse_rows
 from ..schedulers.registry import SHORT_NAMES
 from ..schedulers.short_names import listed
+from ..utils.printable import shown
 from .fields import Fields, OneOf, Option
 from .loras import merged
 
@@ -260,7 +261,7 @@ def check_calibration(
     if steps not in (None, len(calibration)):
         raise ValueError(f"calibration has {len(calibration)} steps and steps is {steps}; leave steps out")
     if scheduler not in (None, "dpm++"):
-        raise ValueError(f"calibration is of the scheduler dpm++, got {scheduler!r}; leave scheduler out")
+        raise ValueError(f"calibration is of the scheduler dpm++, got {shown(scheduler)}; leave scheduler out")
     if last_timestep is not None:
         raise ValueError("calibration says where the last step is; leave last_timestep out")
 
@@ -391,7 +392,7 @@ class Job(Drawing, PipelineKey):
             kind, _, path = each.partition("=")
             if not path or kind not in CONTROL_KINDS:
                 known = " or ".join(f"{kind}=FILE" for kind in CONTROL_KINDS)
-                raise ValueError(f"control must be {known}, got {each!r}")
+                raise ValueError(f"control must be {known}, got {shown(each)}")
         return self
 
     def _check_strength(self, strength: float) -> None:

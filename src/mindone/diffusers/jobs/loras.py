@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..utils.printable import shown
+
 if TYPE_CHECKING:
     from ..families.family import Family
 
@@ -41,11 +43,13 @@ class WeighedLora:
         if not path or first is None or last_one is None:
             raise ValueError(
                 f"lora must be PATH, PATH:WEIGHT or PATH:TEXT_ENCODER:DENOISER such as "
-                f"style.safetensors:0.8, got {text!r}"
+                f"style.safetensors:0.8, got {shown(text)}"
             )
         found = cls(path, first, last_one)
         if found.largest > LARGEST_WEIGHT:
-            raise ValueError(f"a lora's weight must be from -{LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}, got {text!r}")
+            raise ValueError(
+                f"a lora's weight must be from -{LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}, got {shown(text)}"
+            )
         return found
 
     @property

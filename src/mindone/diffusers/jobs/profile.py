@@ -19,6 +19,7 @@ from ..acceleration.solver import Solver
 from ..acceleration.stack import Caches, Stack, parse_caches
 from ..schedulers.calibration_rows import parse_rows
 from ..utils.files import read_json, write_json
+from ..utils.printable import shown
 from .fields import Fields
 from .job import (
     LAST_TIMESTEP,
@@ -176,7 +177,7 @@ def load_profile(name_or_path: str | os.PathLike[str], model: str | None = None)
             raise FileNotFoundError(f"no profile {text}; mindone-diffusers tune makes one")
         known = sorted(each.stem for each in path.parent.glob(f"*{SUFFIX}"))
         have = f"there are {', '.join(known)}" if known else "there is none yet: mindone-diffusers tune --name NAME"
-        raise FileNotFoundError(f"no profile {text!r} is saved for {model or 'icons'}; {have}")
+        raise FileNotFoundError(f"no profile {shown(text)} is saved for {model or 'icons'}; {have}")
     values = read_json(path)
     if not isinstance(values, dict) or not isinstance(values.get("settings"), dict):
         raise ValueError(f"{path} is no profile: it must be a JSON object with settings")
@@ -212,7 +213,7 @@ def saved_path(name: str, model: str) -> Path:
         ValueError: a name that could lead elsewhere.
     """
     if not re.fullmatch(r"[\w.+×-]+", name) or name.startswith("."):
-        raise ValueError(f"a profile's name is made of letters, digits, - and _, got {name!r}")
+        raise ValueError(f"a profile's name is made of letters, digits, - and _, got {shown(name)}")
     folder = re.sub(r"[^\w.-]+", "--", model.strip("/")) or "model"
     return _root() / folder / f"{name}{SUFFIX}"
 

@@ -67,7 +67,9 @@ class CLIPTokenizer(TokenizerBase):
         for number, token in sorted(added.items()):
             actual = self._tokenizer.token_to_id(token.content)
             if actual != number:
-                raise ValueError(f"the added token {token.content!r} is to have id {number}, but would get {actual}")
+                raise ValueError(
+                    f"the added token {shown(token.content)} is to have id {number}, but would get {actual}"
+                )
         for role, token in vars(special).items():
             number = self._tokenizer.token_to_id(token.content)
             if number is None:

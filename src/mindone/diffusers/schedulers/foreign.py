@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Container, Mapping
 
 from ..utils import logging
-from ..utils.printable import shown
+from ..utils.printable import printable, shown
 
 logger = logging.get_logger(__name__)
 
@@ -31,6 +31,10 @@ VISIBLE: Mapping[str, object] = {
 """Fields that would change the samples of any method, with the value that changes nothing."""
 
 
+_MOST_NAMED = 3
+"""Fields that a warning names: a file chooses how many there are."""
+
+
 def report_lost(name: str, hidden: Mapping[str, object], method_options: Callable[[], Container[str]]) -> None:
     """Warn, once, of the fields of a config that would have changed the samples and that a class cannot honour.
 
@@ -41,7 +45,7 @@ def report_lost(name: str, hidden: Mapping[str, object], method_options: Callabl
     """
     lost = [field for field, value in hidden.items() if _matters(field, value, method_options)]
     if lost:
-        _warn(name, tuple(f"{field:.60}={shown(hidden[field])}" for field in lost))
+        _warn(name, tuple(f"{printable(field):.60}={shown(hidden[field]):.60}" for field in lost))
 
 
 def _matters(name: str, value: object, method_options: Callable[[], Container[str]]) -> bool:
@@ -50,7 +54,9 @@ def _matters(name: str, value: object, method_options: Callable[[], Container[st
     return not name.startswith("_") and value not in (None, False) and name not in method_options()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1024)
 def _warn(name: str, lost: tuple[str, ...]) -> None:
     """Once for a class and its fields: a batch makes a scheduler for each picture."""
-    logger.warning(f"{name} has no {' and no '.join(lost)}; it samples without")
+    more = len(lost) - _MOST_NAMED
+    others = f" and {more} more" if more > 0 else ""
+    logger.warning(f"{name} has no {' and no '.join(lost[:_MOST_NAMED])}{others}; it samples without")

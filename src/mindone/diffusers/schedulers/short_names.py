@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..utils.printable import shown
 from .registry import SHORT_NAMES, SIGMA_SPACINGS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def by_name(short_name: str, config: Mapping[str, object]) -> Scheduler:
         ValueError: no such short name, or a config that the scheduler cannot honour.
     """
     if short_name not in SHORT_NAMES:
-        raise ValueError(f"unknown scheduler {short_name!r}; choose one of {listed()}")
+        raise ValueError(f"unknown scheduler {shown(short_name)}; choose one of {listed()}")
     from .base import scheduler_class  # with it comes NumPy, which a list of names needs not
 
     setup = SHORT_NAMES[short_name]

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from ..utils.printable import shown
 from .refusals import Cancelled, Refusal
 
 _CLIENT_IS_GONE = 499
@@ -66,7 +67,7 @@ def first_reason(errors: Sequence[Any]) -> Refusal:
     place = [str(part) for part in first["loc"] if part not in ("body", "query")]
     name = ".".join(place) or None
     if first["type"] == "extra_forbidden":
-        return Refusal(422, f"unknown field {name!r}", name)
+        return Refusal(422, f"unknown field {shown(name)}", name)
     if first["type"] == "missing":
         return Refusal(422, f"{name or 'the body'} is missing", name)
     if first["type"] == "json_invalid":

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...utils.printable import shown
+
 _LONGEST = 100_000
 """The most bytes of a file; published ones have 3,000."""
 _LINE = re.compile(r"""[ \t]*([a-z_]{1,40}):[ \t]+["']?([\w.+-]{1,100})["']?[ \t]*(?:#.*)?""")
@@ -74,7 +76,7 @@ def read_training_config(path: str | os.PathLike[str]) -> TrainingConfig:
         raise ValueError(f"{path} is no original config: it has no line `target: …`, which says what it configures")
     told = found.get("parameterization", "eps")
     if told not in ("v", "eps"):
-        raise ValueError(f"{path}: parameterization must be v or eps, got {told!r}")
+        raise ValueError(f"{path}: parameterization must be v or eps, got {shown(told)}")
     said = found.get("parameterization")
     return TrainingConfig(path, said and {"v": "v_prediction", "eps": "epsilon"}[said], _numbers(found, path))
 
@@ -86,7 +88,7 @@ def _numbers(found: Mapping[str, str], path: Path) -> dict[str, float]:
             try:
                 numbers[name] = float(found[name])
             except ValueError:
-                raise ValueError(f"{path}: {name} must be a number, got {found[name]!r}") from None
+                raise ValueError(f"{path}: {name} must be a number, got {shown(found[name])}") from None
             if not math.isfinite(numbers[name]):
                 raise ValueError(f"{path}: {name} must be finite, got {found[name]}")
     return numbers
