@@ -1,7 +1,5 @@
 """The deep-compression autoencoder, DC-AE (Chen et al. 2024, arXiv 2410.10733): latents of 1/32 of an image's sides."""
 
-from typing import Any
-
 from mindspore import nn
 
 from .. import functional as F
@@ -24,7 +22,7 @@ class AutoencoderDC(Autoencoder):
     Fields = AutoencoderDCFields
     encodes_at_random = False
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: object):
         super().__init__(config)
         c: AutoencoderDCFields = self.fields
         self.encoder = DCEncoder(c)

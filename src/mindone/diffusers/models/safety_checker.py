@@ -1,7 +1,6 @@
 """The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and concepts to compare its result with."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..engines import Array
 from .base import Model
@@ -31,7 +30,7 @@ class StableDiffusionSafetyChecker(Model):
     Fields = SafetyCheckerFields
     weights_name = "model"
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: object):
         super().__init__(config)
         vision: CLIPVisionFields = self.fields.vision_config
         projection = self.fields.projection_dim

@@ -32,7 +32,7 @@ class SanaTransformer2DModel(Model):
 
     Fields = SanaTransformerFields
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: object):
         super().__init__(config)
         c: SanaTransformerFields = self.fields
         outs = c.out_channels or c.in_channels
