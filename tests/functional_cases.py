@@ -44,6 +44,11 @@ def joined(first, second):
     return F.concat([first, second], 1)
 
 
+def conv2d_gated(x, weight, bias):
+    first, second = F.conv2d_halves(x, weight, bias)
+    return F.multiply(first, F.silu(second))
+
+
 def placed(x, height, width, span):
     return F.add(x, F.grid_embedding(height, width, x.shape[2], span))
 
@@ -109,6 +114,7 @@ CASES = {
     ),
     "placed": Case(placed, (_draw(2, 15, 24),), constants={"height": 3, "width": 5, "span": 4.0}),
     "conv2d_depthwise": Case(F.conv2d, (_image,), (_draw(12, 1, 3, 3), _draw(12)), {"padding": 1, "groups": 12}),
+    "conv2d_gated": Case(conv2d_gated, (_image,), (_draw(10, 12, 1, 1), _draw(10))),
     "conv2d_grouped": Case(F.conv2d, (_image,), (_draw(18, 2, 1, 1),), {"groups": 6}),
     "conv2d_grouped_with_stride": Case(
         F.conv2d, (_image,), (_draw(8, 3, 5, 5), _draw(8)), {"stride": 2, "padding": 2, "groups": 4}

@@ -129,6 +129,11 @@ def average_channels(x, size):
     return x.unflatten(1, (-1, size)).mean(2)
 
 
+def conv2d_gated(x, weight, bias):
+    first, second = nn.functional.conv2d(x, weight, bias).chunk(2, 1)
+    return first * nn.functional.silu(second)
+
+
 def pixel_shuffle(x, factor):
     return nn.functional.pixel_shuffle(x, factor)
 

@@ -56,6 +56,18 @@ def test_a_call_by_hand_takes_the_published_arguments(network, kind):
     assert type(plain) is tuple
 
 
+def test_the_graph_takes_no_picture_apart(network):
+    """The halves of the gated convolutions come from halves of their weights."""
+    engine, inputs, kinds = engines.get("openvino"), CASES["sana"].inputs, []
+    network.passes.append(lambda graph, _: kinds.extend(node.get_type_name() for node in graph.get_ops()))
+    network.graphs.clear()
+    run(engine, network, **inputs)
+    network.passes.clear()
+    assert kinds.count("Convolution") == 1 + 3 * 2 and kinds.count("GroupConvolution") == 2 * 2
+    # The timestep's six parts, and what picks rows of the tables, which are constants.
+    assert kinds.count("Slice") == 6 + 6 * 2 + 2 and not {"Split", "VariadicSplit", "StridedSlice"} & set(kinds)
+
+
 def test_it_has_neither_cuts_for_caches_nor_attention_to_downsample(network):
     assert network.cuts == () and network.self_attentions == {}
 

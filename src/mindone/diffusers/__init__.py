@@ -3,7 +3,7 @@
 The public names are imported when first used, so that ``import mindone.diffusers`` costs nothing.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .lazy import look_up
 from .published_paths import publish
@@ -140,7 +140,7 @@ _FULL = {name: f"{__name__}.{home}" for name, home in _HOME.items()}
 __all__ = [*sorted(_HOME), "__version__"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     return look_up(__name__, _FULL, name)
 
 

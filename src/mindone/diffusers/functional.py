@@ -68,6 +68,12 @@ def conv2d(
     return operations.ops.conv2d(x, weight, bias, stride, padding, groups)
 
 
+def conv2d_halves(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Array]:
+    """`conv2d` with ``weight`` (2·out, in, kh, kw), its result in two, by halves of the rows: each (b, out, h, w)."""
+    first, second = operations.ops.conv2d_halves(x, weight, bias)
+    return first, second
+
+
 def upsample_conv2d(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Twice the size and a convolution: ``conv2d`` (3×3, padding 1) of ``x`` (b, in, h, w) with each pixel made 2×2.
 

@@ -14,7 +14,7 @@ _ABSENT = dict.fromkeys(("T2IAdapter", "MultiAdapter"), "T2I-Adapters are not he
 """Names of the published API that end in no kind, and what is here instead."""
 
 
-def look_up(package: str, homes: Mapping[str, str], name: str) -> object:
+def look_up(package: str, homes: Mapping[str, str], name: str) -> Any:
     """What a package's ``__getattr__`` returns for a name.
 
     Args:
@@ -42,8 +42,7 @@ def look_up(package: str, homes: Mapping[str, str], name: str) -> object:
 def load(path: str) -> Any:
     """What ``module:name`` stands for; a module that begins with a dot is one of this package.
 
-    Its type is what the reader of the path knows it to be. For what a value names without importing it, and for
-    published methods that forward to a package above their own.
+    For what a value names without importing it, and for published methods that forward to a package above their own.
     """
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module, __package__), name)

@@ -1,6 +1,6 @@
 """The published import path of encoders of texts and pictures, and of what prepares those for them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mindone.diffusers.lazy import look_up
 from mindone.diffusers.published_paths import publish_transformers
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     return look_up(__name__, _HOME, name)
 
 

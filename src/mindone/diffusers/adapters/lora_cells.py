@@ -5,6 +5,7 @@ read in another way than through the layer that holds it; there the cell around 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import mindspore as ms
 from mindspore import nn
@@ -15,7 +16,7 @@ from ..engines.base import Stored
 from ..engines.binding import bind, put_on
 from ..families.stable_diffusion.unet_blocks import GatedLinear
 from ..models.cells import Cell
-from ..models.layers import Conv2d, Linear, Upsample, parameter
+from ..models.layers import Conv2d, HalvedConv2d, Linear, Upsample, parameter
 from ..models.wrapping import Wrapper, bare, cell_at, wrap
 from .lora_matrices import LayerUpdate
 
@@ -52,6 +53,16 @@ class LoraConv2d(LoraCell):
         return F.add(self.inner(x), F.conv2d(few, self.up))
 
 
+class LoraHalvedConv2d(LoraCell):
+    """Around `models.layers.HalvedConv2d`."""
+
+    def construct(self, x: Array) -> tuple[Array, Array]:
+        halves: Any = self.inner
+        a, b = halves(x)
+        to_a, to_b = F.conv2d_halves(F.conv2d(x, self.down), self.up)
+        return F.add(a, to_a), F.add(b, to_b)
+
+
 class LoraUpsample(LoraCell):
     """Around `models.layers.Upsample`."""
 
@@ -63,6 +74,7 @@ class LoraUpsample(LoraCell):
 _KINDS: dict[type[nn.Cell], type[LoraCell]] = {
     Linear: LoraLinear,
     Conv2d: LoraConv2d,
+    HalvedConv2d: LoraHalvedConv2d,
     GatedLinear: LoraGatedLinear,
     Upsample: LoraUpsample,
 }
@@ -76,7 +88,10 @@ def put_around(network: nn.Cell, module: str, update: LayerUpdate) -> Callable[[
     """
     above = module.rpartition(".")[0]
     path = above if above and isinstance(bare(cell_at(network, above)), (GatedLinear, Upsample)) else module
-    kind = type(bare(cell_at(network, path)))
+    layer = bare(cell_at(network, path))
+    kind = type(layer)
+    if getattr(layer, "groups", 1) > 1:
+        raise ValueError(f"{module} convolves channels apart and takes no LoRA; linear layers and convolutions do")
     if kind not in _KINDS:
         raise ValueError(f"{module} is a {kind.__name__}, which takes no LoRA; linear layers and convolutions do")
     return wrap(network, path, lambda inner: _KINDS[kind](inner, update))

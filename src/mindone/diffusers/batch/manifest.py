@@ -127,7 +127,7 @@ class Manifest:
             self._output.write(PARQUET_NAME, _parquet(self.records.values()))
 
 
-def _seconds(said: object) -> float | None:
+def _seconds(said: Any) -> float | None:
     """What an image says that it took; anybody can have written it."""
     return float(said) if isinstance(said, (int, float)) and 0 <= said < _MOST else None
 
@@ -165,7 +165,7 @@ def _parquet(records: Iterable[Record]) -> bytes:
     return file.getvalue()
 
 
-def _arrow_type(arrow: Any, kind: object) -> Any:
+def _arrow_type(arrow: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         return arrow.list_(_arrow_type(arrow, get_args(kind)[0]))
     types: dict[Any, Any] = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}

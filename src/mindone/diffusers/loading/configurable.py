@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,10 +15,7 @@ from ..utils.files import write_json
 from .config import Config, read_config
 from .hub import Kind, resolve
 from .save_weights import check_upload
-from .upload import Push, Upload, UploadTo, upload_folder
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from .upload import upload_folder
 
 _SAVING = ("safe_serialization", "variant", "max_shard_size")
 
@@ -95,9 +92,7 @@ class Configurable:
         """Write the config to a file."""
         write_json(json_file_path, self._saved_config())
 
-    def save_config(
-        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Unpack[UploadTo]
-    ) -> None:
+    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
         """Write the config file into a folder, which is made when missing.
 
         Args:
@@ -107,13 +102,11 @@ class Configurable:
         """
         save_values(self._saved_config(), Path(save_directory) / self.config_name, push_to_hub, **upload)
 
-    def save_pretrained(
-        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Unpack[UploadTo]
-    ) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
         """Write what ``from_pretrained`` reads, here the config file; the arguments are those of ``save_config``."""
         self.save_config(save_directory, push_to_hub, **upload)
 
-    def push_to_hub(self, repo_id: str, **upload: Unpack[Push]) -> str:
+    def push_to_hub(self, repo_id: str, **upload: Any) -> str:
         """Upload what ``save_pretrained`` writes to a repository on the hub; returns the commit's address.
 
         Args:
@@ -138,23 +131,22 @@ def json_text(config: Mapping[str, Any]) -> str:
     return json.dumps(json_values(config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def save_values(values: Mapping[str, Any], file: Path, push_to_hub: bool, **upload: Unpack[UploadTo]) -> None:
+def save_values(values: Mapping[str, Any], file: Path, push_to_hub: bool, **upload: Any) -> None:
     """Write a config to its file; the arguments are those of `Configurable.save_config`."""
     check_upload(upload)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, dict(values))
     if push_to_hub:
-        upload_folder(file.parent, **upload)
+        upload_folder(file.parent, upload.pop("repo_id", file.parent.name), **upload)
 
 
-def push_saved(save: Callable[..., None], repo_id: str, **upload: Unpack[Push]) -> str:
+def push_saved(save: Callable[..., None], repo_id: str, **upload: Any) -> str:
     """Upload what ``save(folder)`` writes; the arguments are those of `Configurable.push_to_hub`."""
-    saving = {name: value for name, value in upload.items() if name in _SAVING}
-    others = cast(Upload, {name: value for name, value in upload.items() if name not in _SAVING})
-    check_upload(others)
+    check_upload({name: value for name, value in upload.items() if name not in _SAVING})
+    saving = {name: upload.pop(name) for name in _SAVING if name in upload}
     with tempfile.TemporaryDirectory() as folder:
         save(folder, **saving)
-        return upload_folder(folder, repo_id, **others)
+        return upload_folder(folder, repo_id, **upload)
 
 
 def _as_json(value: Any) -> Any:

@@ -79,7 +79,7 @@ def require_safe(safe_serialization: bool) -> None:
 
 def check_upload(upload: Mapping[str, object]) -> None:
     """Raise ``ValueError`` for a keyword that is no argument of an upload, whether or not there is one."""
-    known = [name for name in inspect.signature(upload_folder).parameters if name != "folder"]
+    known = ["repo_id", *(name for name in inspect.signature(upload_folder).parameters if name != "folder")]
     if strange := next((name for name in upload if name not in known), None):
         raise ValueError(f"save_pretrained has no argument {strange!r}; for push_to_hub it takes {', '.join(known)}")
 

@@ -3,37 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TypedDict
-
-
-class Upload(TypedDict, total=False):
-    """The arguments of `upload_folder` that say how."""
-
-    commit_message: str | None
-    private: bool | None
-    token: str | bool | None
-    create_pr: bool
-    subfolder: str | None
-
-
-class UploadTo(Upload, total=False):
-    """The same, and where."""
-
-    repo_id: str | None
-
-
-class Push(Upload, total=False):
-    """The same, and how weights are saved for it."""
-
-    safe_serialization: bool
-    variant: str | None
-    max_shard_size: int | str | None
 
 
 def upload_folder(
     folder: str | os.PathLike[str],
-    repo_id: str | None = None,
+    repo_id: str,
     *,
     commit_message: str | None = None,
     private: bool | None = None,
@@ -45,7 +19,7 @@ def upload_folder(
 
     Args:
         folder: what ``save_pretrained`` wrote.
-        repo_id: ``owner/name``, or a name in the token's own account; None: the folder's name.
+        repo_id: ``owner/name``, or a name in the token's own account.
         commit_message: what the history says; the hub's default when None.
         private: whether a repository made here is private; the account's default when None.
         token: the hub's token, or True for the one of ``hf auth login``.
@@ -55,7 +29,7 @@ def upload_folder(
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    repo_id = api.create_repo(repo_id or Path(folder).name, private=private, exist_ok=True).repo_id
+    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
     commit = api.upload_folder(
         repo_id=repo_id,
         folder_path=os.fspath(folder),

@@ -1,6 +1,6 @@
 """The networks, each an ordinary ``mindspore.nn.Cell`` written in `functional`; imported when first used."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..lazy import look_up
 from ..published_paths import exported
@@ -17,7 +17,7 @@ _HOME = {**exported(__name__), "StableDiffusionSafetyChecker": "mindone.diffuser
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     return look_up(__name__, _HOME, name)
 
 

@@ -1,5 +1,7 @@
 """The deep-compression autoencoder, DC-AE (Chen et al. 2024, arXiv 2410.10733): latents of 1/32 of an image's sides."""
 
+from typing import Any
+
 from mindspore import nn
 
 from .. import functional as F
@@ -22,7 +24,7 @@ class AutoencoderDC(Autoencoder):
     Fields = AutoencoderDCFields
     encodes_at_random = False
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: AutoencoderDCFields = self.fields
         self.encoder = DCEncoder(c)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from .. import functional as F
 from ..engines import Array, Engine
@@ -64,7 +64,7 @@ class AutoencoderKL(Autoencoder):
     Fields = AutoencoderKLFields
     encodes_at_random = True
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: AutoencoderKLFields = self.fields
         latent = c.latent_channels

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
@@ -63,7 +63,7 @@ class AutoencoderTiny(Autoencoder):
     Fields = AutoencoderTinyFields
     encodes_at_random = False
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: AutoencoderTinyFields = self.fields
         self.encoder = TinyEncoder(c)

@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -29,15 +29,12 @@ from ..loading.original.layout import OriginalLayout
 from ..loading.safetensors import StoredTensor
 from ..loading.save_weights import check_upload, require_safe, save_weights
 from ..loading.single_file import open_single_file
-from ..loading.upload import UploadTo, upload_folder
+from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
 from .layers import room_for
 from .published import PublishedModel
 from .taps import Cut, TappedNetwork
 from .wrapping import PutOn
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 M = TypeVar("M", bound="Model")
 
@@ -62,7 +59,7 @@ class Model(PublishedModel, nn.Cell):
     layouts: ClassVar[Callable[[], Iterable[OriginalLayout]]]
     """The layouts of the single files that are known: the families', so `families.networks` sets it."""
 
-    def __init__(self, config: Mapping[str, object]):
+    def __init__(self, config: Mapping[str, Any]):
         super().__init__()
         self.fields: Any = read_fields(self.Fields, config, type(self).__name__)
         self.config = Config(dataclasses.asdict(self.fields), config)
@@ -235,7 +232,7 @@ class Model(PublishedModel, nn.Cell):
         variant: str | None = None,
         max_shard_size: int | str | None = None,
         push_to_hub: bool = False,
-        **upload: "Unpack[UploadTo]",
+        **upload: Any,
     ) -> None:
         """Write ``config.json`` and safetensors files (int8 stays, the rest in this network's dtype) into a folder.
 
@@ -260,7 +257,7 @@ class Model(PublishedModel, nn.Cell):
         save_weights(_Cast(self), folder, self.weights_name, variant, max_shard_size)
         self.save_config(folder)
         if push_to_hub:
-            upload_folder(folder, **upload)
+            upload_folder(folder, upload.pop("repo_id", folder.name), **upload)
 
     # ---- taps --------------------------------------------------------------------------------------------------------
 

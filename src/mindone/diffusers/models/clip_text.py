@@ -1,7 +1,7 @@
 """CLIP's text tower: Stable Diffusion's text encoder, and with a projection the second one of SDXL."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .. import functional as F
 from ..engines import Array, Input, several
@@ -37,7 +37,7 @@ class CLIPTextModel(Model):
     weights_name = "model"
     projects = False
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(tower_config(config, "text_config"))
         c: CLIPTextFields = self.fields
         self.text_model = CLIPTextTransformer(c)

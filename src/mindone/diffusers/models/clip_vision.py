@@ -1,6 +1,7 @@
 """CLIP's vision tower (Radford et al. 2021): what image prompts and safety checkers see of a picture."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from .. import functional as F
 from ..engines import Array, several
@@ -44,7 +45,7 @@ class CLIPVisionModelWithProjection(Model):
     Fields = CLIPVisionProjectionFields
     weights_name = "model"
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(tower_config(config, "vision_config"))
         c: CLIPVisionProjectionFields = self.fields
         self.vision_model = CLIPVisionTransformer(c)

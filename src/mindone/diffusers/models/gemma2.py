@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from mindspore import nn
 from pydantic import Field, Strict
@@ -55,7 +55,7 @@ class Gemma2Model(CausalTextModel):
     Fields = Gemma2Fields
     weights_name = "model"
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: Gemma2Fields = self.fields
         self.embed_tokens = Embedding(c.vocab_size, c.hidden_size)

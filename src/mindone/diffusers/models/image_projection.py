@@ -1,6 +1,7 @@
 """IP-Adapter's own networks: from CLIP's vectors of a picture to a few tokens beside those of the text."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from .. import functional as F
 from ..engines import Array
@@ -24,7 +25,7 @@ class ImageProjection(Model):
 
     Fields = ImageProjectionFields
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: ImageProjectionFields = self.fields
         self.tokens = c.num_image_text_embeds
@@ -56,7 +57,7 @@ class IPAdapterPlusImageProjection(Model):
 
     Fields = ResamplerFields
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: ResamplerFields = self.fields
         self.latents = parameter(1, c.num_queries, c.hidden_dims)

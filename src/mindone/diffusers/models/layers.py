@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import mindspore as ms
+from mindspore import nn
 from mindspore.common.initializer import initializer
 
 from .. import functional as F
@@ -82,6 +83,20 @@ class Conv2d(Cell):
 
     def construct(self, x: Array) -> Array:
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
+
+
+class HalvedConv2d(nn.Cell):
+    """A convolution of single pixels whose result is in two: see `functional.conv2d_halves`."""
+
+    stride, padding = 1, 0
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.weight = parameter(out_channels, in_channels, 1, 1)
+        self.bias = parameter(out_channels)
+
+    def construct(self, x: Array) -> tuple[Array, Array]:
+        return F.conv2d_halves(x, self.weight, self.bias)
 
 
 class GroupNorm(Cell):

@@ -1,6 +1,7 @@
 """The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and concepts to compare its result with."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..engines import Array
 from .base import Model
@@ -30,7 +31,7 @@ class StableDiffusionSafetyChecker(Model):
     Fields = SafetyCheckerFields
     weights_name = "model"
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         vision: CLIPVisionFields = self.fields.vision_config
         projection = self.fields.projection_dim

@@ -29,7 +29,7 @@ from ..loading.hub import Source
 from ..loading.hub_files import FileSource
 from ..loading.save_weights import check_upload, require_safe
 from ..loading.single_file import open_single_file
-from ..loading.upload import Push, UploadTo, upload_folder
+from ..loading.upload import upload_folder
 from ..models.autoencoder import decode_images
 from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, draw_noise
@@ -50,7 +50,7 @@ from .safety import blacken_unsafe
 from .spans import keep_from, keep_last
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self
 
     from ..schedulers.calibrated import CalibratedMultistepScheduler
 
@@ -267,7 +267,7 @@ class PublishedPipeline(Pipeline):
         variant: str | None = None,
         max_shard_size: int | str | None = None,
         push_to_hub: bool = False,
-        **upload: Unpack[UploadTo],
+        **upload: Any,
     ) -> None:
         """Write the pipeline to a folder in the published layout, which diffusers loads as well.
 
@@ -286,7 +286,7 @@ class PublishedPipeline(Pipeline):
         root = Path(save_directory)
         save_folder(self, root, variant, max_shard_size)
         if push_to_hub:
-            upload_folder(root, **upload)
+            upload_folder(root, upload.pop("repo_id", root.name), **upload)
 
     # ---- what it is made of --------------------------------------------------------------------------------------
 
@@ -363,13 +363,11 @@ class PublishedPipeline(Pipeline):
         """Write ``model_index.json`` alone to a file."""
         write_json(json_file_path, json_values(self.config))
 
-    def save_config(
-        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Unpack[UploadTo]
-    ) -> None:
+    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
         """Write ``model_index.json`` alone into a folder; the arguments are those of `Configurable.save_config`."""
         save_values(json_values(self.config), Path(save_directory) / INDEX_NAME, push_to_hub, **upload)
 
-    def push_to_hub(self, repo_id: str, **upload: Unpack[Push]) -> str:
+    def push_to_hub(self, repo_id: str, **upload: Any) -> str:
         """Upload what `save_pretrained` writes; the arguments are those of `Configurable.push_to_hub`."""
         return push_saved(self.save_pretrained, repo_id, **upload)
 

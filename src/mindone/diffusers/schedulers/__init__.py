@@ -3,7 +3,7 @@
 The classes are imported when first used (``registry`` says from where).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..lazy import look_up
 from .registry import LIBRARY, SHORT_NAMES, ShortName
@@ -56,11 +56,9 @@ _HOME = {
 __all__ = [*sorted(_HOME), "SHORT_NAMES", "SCHEDULERS", "ShortName", "by_name"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name == "SCHEDULERS":
-        from .base import scheduler_classes
-
-        return scheduler_classes()
+        return look_up(__name__, _HOME, "scheduler_classes")()
     return look_up(__name__, _HOME, name)
 
 

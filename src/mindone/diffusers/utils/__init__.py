@@ -1,6 +1,6 @@
 """Helpers for scripts: image grids, image loading, logging, progress bars, and files written whole or not at all."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..lazy import look_up
 from . import logging
@@ -27,5 +27,5 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "logging"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     return look_up(__name__, _HOMES, name)

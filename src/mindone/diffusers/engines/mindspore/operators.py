@@ -61,6 +61,12 @@ def conv2d(
     return convolution.conv2d(x, weight, bias, stride, padding, groups)
 
 
+def conv2d_halves(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None) -> tuple[ms.Tensor, ms.Tensor]:
+    y = convolution.conv2d(x, weight, bias)
+    channels = y.shape[1]
+    return part(y, 1, 0, channels // 2), part(y, 1, channels // 2, channels)
+
+
 def upsample_conv2d(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None) -> ms.Tensor:
     doubled = interpolate_nearest(x, (2 * x.shape[2], 2 * x.shape[3]))
     return convolution.conv2d(doubled, weight, bias, 1, 1)

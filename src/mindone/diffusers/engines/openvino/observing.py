@@ -143,6 +143,10 @@ class _Watching:
         self._note(x, weight)
         return self._inner.conv2d(x, weight, bias, stride, padding, groups)
 
+    def conv2d_halves(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> tuple[Node, Node]:
+        self._note(x, weight)
+        return self._inner.conv2d_halves(x, weight, bias)
+
     def upsample_conv2d(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> Node:
         self._note(x, weight)
         return self._inner.upsample_conv2d(x, weight, bias)

@@ -63,6 +63,14 @@ class Operators(Recorder):
         y = ov_ops.convolution(*self.operands(x, weight), *window)
         return y if shift is None else ov_ops.add(y, shift)
 
+    def conv2d_halves(self, x: Node, weight: Operand, bias: Operand | None = None) -> tuple[Node, Node]:
+        window = ([1, 1], [0, 0], [0, 0], [1, 1])
+        a, b = (ov_ops.convolution(*self.operands(x, weight, i, 2), *window) for i in range(2))
+        if bias is None:
+            return a, b
+        shifts = [self.along_channels(self.weight(bias, i, 2)) for i in range(2)]
+        return ov_ops.add(a, shifts[0]), ov_ops.add(b, shifts[1])
+
     def upsample_conv2d(self, x: Node, weight: Operand, bias: Operand | None = None) -> Node:
         if not self.is_fixed(weight):
             height, width = x.shape[2:]

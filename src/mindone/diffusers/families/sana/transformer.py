@@ -13,7 +13,7 @@ from mindspore import nn
 from ... import functional as F
 from ...engines import Array, FlashAttention, single
 from ...models.cells import Cell, CellList, Identity
-from ...models.layers import Conv2d, LayerNorm, Linear, TimestepEmbedding, parameter
+from ...models.layers import Conv2d, HalvedConv2d, LayerNorm, Linear, TimestepEmbedding, parameter
 from ...models.outputs import Transformer2DModelOutput
 from ..networks import Model
 from .transformer_fields import SanaTransformerFields
@@ -32,7 +32,7 @@ class SanaTransformer2DModel(Model):
 
     Fields = SanaTransformerFields
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: SanaTransformerFields = self.fields
         outs = c.out_channels or c.in_channels
@@ -288,7 +288,8 @@ class GLUMBConv(Cell):
 
     def __init__(self, width: int, inner: int):
         super().__init__()
-        self.conv_inverted = Conv2d(width, 2 * inner, 1)
+        self.inner = inner
+        self.conv_inverted = HalvedConv2d(width, 2 * inner)
         self.conv_depth = Conv2d(2 * inner, 2 * inner, 3, padding=1, groups=2 * inner)
         self.conv_point = Conv2d(inner, width, 1, bias=False)
 
@@ -296,11 +297,15 @@ class GLUMBConv(Cell):
         """``x`` (batch, height · width, width), ``size`` (height, width)."""
         rows, tokens, channels = x.shape
         picture = F.reshape(F.transpose(x, (0, 2, 1)), (rows, channels, *size))
-        y = self.conv_depth(F.silu(self.conv_inverted(picture)))
-        inner = y.shape[1] // 2
-        value, gate = F.slice_axis(y, 1, 0, inner), F.slice_axis(y, 1, inner, 2 * inner)
+        value, gate = [self._blurred(y, half) for half, y in enumerate(self.conv_inverted(picture))]
         y = self.conv_point(F.multiply(value, F.silu(gate)))
         return F.transpose(F.reshape(y, (rows, channels, tokens)), (0, 2, 1))
+
+    def _blurred(self, y: Array, half: int) -> Array:
+        """The depthwise convolution of what is gated (0) or of the gate (1)."""
+        both: tuple[Any, Any] = (self.conv_depth.weight, self.conv_depth.bias)
+        weight, bias = [F.weight_rows((each,), half, 2, self.inner) for each in both]
+        return F.conv2d(F.silu(y), weight, bias, 1, 1, self.inner)
 
 
 def _modulation(linear: Linear, embedding: Array) -> tuple[tuple[Array, ...], Array]:

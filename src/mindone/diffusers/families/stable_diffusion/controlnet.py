@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from ... import functional as F
 from ...engines import Array, Taps
@@ -34,7 +34,7 @@ class ControlNetModel(UNetEncoder):
 
     Fields = ControlNetFields
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: ControlNetFields = self.fields
         channels = c.block_out_channels

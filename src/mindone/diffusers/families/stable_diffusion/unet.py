@@ -1,6 +1,7 @@
 """The UNet that predicts noise: Latent Diffusion (Rombach et al. 2022, §3.2) and SDXL (Podell et al. 2023, §2.1)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -25,7 +26,7 @@ class UNet2DConditionModel(UNetEncoder):
 
     Fields = UNetFields
 
-    def __init__(self, **config: object):
+    def __init__(self, **config: Any):
         super().__init__(config)
         c: UNetFields = self.fields
         channels, stages = c.block_out_channels, len(c.block_out_channels)

@@ -1,7 +1,7 @@
 """The half of a UNet that looks: from latents down to the lowest stage. A ControlNet is another copy of it."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ... import functional as F
 from ...engines import Array
@@ -17,7 +17,7 @@ class UNetEncoder(Model):
 
     Fields: ClassVar[type] = UNetEncoderFields
 
-    def __init__(self, config: Mapping[str, object]):
+    def __init__(self, config: Mapping[str, Any]):
         super().__init__(config)
         c: UNetEncoderFields = self.fields
         channels, stages = c.block_out_channels, len(c.block_out_channels)
