@@ -98,11 +98,12 @@ def test_a_path_that_nobody_published_is_no_module():
         exec("from mindone.diffusers.schedulers.scheduling_ddim import DDPMScheduler", {})
 
 
-@pytest.mark.parametrize("name", ["FluxPipeline", "StableDiffusion3Pipeline", "SanaPipeline", "FluxTransformer2DModel"])
+@pytest.mark.parametrize(
+    "name", ["FluxPipeline", "StableDiffusion3Pipeline", "PixArtSigmaPipeline", "FluxTransformer2DModel"]
+)
 def test_a_family_that_is_not_here_is_named_with_what_is(name):
-    expected = (
-        r"this library draws with Stable Diffusion 1, 2 and XL; it has .*(StableDiffusionXLPipeline|UNet2DCondition)"
-    )
+    scope = "this library draws with Stable Diffusion 1, 2 and XL, and Sana"
+    expected = rf"{scope}; it has .*(StableDiffusionXLPipeline|UNet2DCondition)"
     for package in (
         "mindone.diffusers",
         "mindone.diffusers.pipelines" if "Pipe" in name else "mindone.diffusers.models",
@@ -133,12 +134,12 @@ def test_importing_starts_neither_engine(statement):
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("from mindone.diffusers.pipelines.flux import FluxPipeline", r"XL; it has .*StableDiffusionXLPipeline"),
+        ("from mindone.diffusers.pipelines.flux import FluxPipeline", r"Sana; it has .*StableDiffusionXLPipeline"),
         (
             "from mindone.diffusers.pipelines.flux.pipeline_flux import FluxPipeline",
             r"^No module named 'mindone\.diffusers\.pipelines\.flux': this library draws with Stable",
         ),
-        ("import mindone.diffusers.models.transformers.transformer_flux", r"XL; it has .*UNet2DConditionModel"),
+        ("import mindone.diffusers.models.transformers.transformer_flux", r"Sana; it has .*UNet2DConditionModel"),
         ("import mindone.diffusers.models.attention_processor", "attention processors are PyTorch's"),
         ("from mindone.diffusers import T2IAdapter", "T2I-Adapters are not here; ControlNetModel is$"),
         ("from mindone.diffusers.models.adapter import MultiAdapter", "T2I-Adapters are not here; ControlNetModel is$"),

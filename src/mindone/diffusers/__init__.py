@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
     from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
     from .pipelines.auto_model import AutoModel as AutoModel
+    from .pipelines.sana import SanaPipeline as SanaPipeline
+    from .pipelines.sana import SanaSprintImg2ImgPipeline as SanaSprintImg2ImgPipeline
+    from .pipelines.sana import SanaSprintPipeline as SanaSprintPipeline
     from .pipelines.stable_diffusion import LatentConsistencyModelPipeline as LatentConsistencyModelPipeline
     from .pipelines.stable_diffusion import (
         StableDiffusionControlNetImg2ImgPipeline as StableDiffusionControlNetImg2ImgPipeline,
@@ -113,6 +116,9 @@ _HOME = {
     "Int8Config": "acceleration.int8.config",
     "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",
     "MultiControlNetModel": "families.stable_diffusion.multi_controlnet",
+    "SanaPipeline": "pipelines.sana",
+    "SanaSprintImg2ImgPipeline": "pipelines.sana",
+    "SanaSprintPipeline": "pipelines.sana",
     "SanaTransformer2DModel": "families.sana.transformer",
     "SpectrumConfig": "acceleration.spectrum",
     "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion",

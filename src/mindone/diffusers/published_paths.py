@@ -94,6 +94,10 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": {
         "LatentConsistencyModelPipeline": "pipelines.stable_diffusion"
     },
+    "pipelines.sana.pipeline_output": {"SanaPipelineOutput": "pipelines.output:ImagePipelineOutput"},
+    "pipelines.sana.pipeline_sana": {"SanaPipeline": "pipelines.sana"},
+    "pipelines.sana.pipeline_sana_sprint": {"SanaSprintPipeline": "pipelines.sana"},
+    "pipelines.sana.pipeline_sana_sprint_img2img": {"SanaSprintImg2ImgPipeline": "pipelines.sana"},
     "pipelines.pipeline_utils": {"DiffusionPipeline": "pipelines.auto", "ImagePipelineOutput": "pipelines.output"},
     "pipelines.stable_diffusion.pipeline_output": _SD_OUTPUT,
     "pipelines.stable_diffusion.pipeline_stable_diffusion": {
@@ -146,7 +150,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
 """The published path of a module, and for each name in it the module here (``module:Name`` where the name differs)."""
 
 _FILES = frozenset(
-    {"loading", "models", "pipelines", "pipelines.stable_diffusion", "pipelines.stable_diffusion_xl"}
+    {"loading", "models", "pipelines", "pipelines.sana", "pipelines.stable_diffusion", "pipelines.stable_diffusion_xl"}
     | {"schedulers", "utils"}
 )
 """The published paths at which a module of this library lies; it looks further names up itself, with `exported`."""

@@ -1,12 +1,14 @@
 """What a checkpoint's small files say of its latents, and which checkpoints can stand in one table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..families.family import Defaults
 from ..families.registry import family_of
 from ..loading.config import read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names, resolve
+from ..utils.decoder_memory import stage_channels
 
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
 """Components that no row loads: blackened images could not be compared."""
@@ -28,6 +30,12 @@ class Checkpoint:
     """What a pipeline's checkpoint suggests."""
     without: tuple[str, ...] = ()
     """Components to load a pipeline without."""
+    defaults: Defaults = field(default_factory=Defaults)
+    """What a pipeline's family takes where nobody says anything."""
+    denoiser: str = ""
+    """The class of a pipeline's denoiser, as ``model_index.json`` names it."""
+    is_guided: bool = True
+    """Whether guidance can be computed: a pipeline's network does not have it built in."""
 
     def image_size(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
         """Height and width of the images in pixels: as asked for, or what the network was trained on.
@@ -75,7 +83,9 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
     size = family.latents.trained(denoiser)
     guidance_scale = read_generation_config(folder).get("guidance_scale")
     without = ("safety_checker",) if "safety_checker" in components else ()
-    return Checkpoint(name, folder, channels, _scale(vae, family.latents.pixels), size, guidance_scale, without)
+    scale, is_guided = _scale(vae, family.latents.pixels), not family.has_built_in_guidance(denoiser)
+    own = family.defaults, components[family.denoiser], is_guided
+    return Checkpoint(name, folder, channels, scale, size, guidance_scale, without, *own)
 
 
 def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:
@@ -110,9 +120,5 @@ def check_fit(model: Checkpoint, others: list[Checkpoint], *, sized: bool) -> No
 
 def _scale(vae: Mapping[str, object], usual: int) -> int:
     """Pixels that a latent of an autoencoder stands for, along each side; ``usual`` where its config does not say."""
-    is_tiny = vae.get("_class_name") == "AutoencoderTiny"
-    blocks = vae.get("decoder_block_out_channels", [64] * 4) if is_tiny else vae.get("block_out_channels")
-    if blocks is None:
-        return usual
-    factor = int(str(vae.get("upsampling_scaling_factor", 2))) if is_tiny else 2
-    return int(factor ** (len(list(blocks)) - 1 if isinstance(blocks, (list, tuple)) else 0))
+    blocks = stage_channels(vae)
+    return int(str(vae.get("upsampling_scaling_factor", 2))) ** (len(blocks) - 1) if blocks else usual

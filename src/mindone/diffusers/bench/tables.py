@@ -13,6 +13,8 @@ from ..jobs import Drawing, Job
 from ..jobs.profile import Profile, load_profile
 from ..jobs.wear import another_machine
 from ..loading.hub import CHECKPOINTS
+from ..models.base import Model
+from ..pipelines.components import component_class
 from ..schedulers import SHORT_NAMES, scheduler_class
 from . import against, shapes
 from .checkpoints import Checkpoint, check_fit, read_checkpoint, read_tiny_autoencoder
@@ -25,12 +27,13 @@ BUNDLED_PROMPT = "a rocket on a blue background"
 BUNDLED = {"model": "icons", "distilled": "icons-distilled", "tiny_vae": "icons-tiny-vae"}
 LAYERS: Mapping[str, Mapping[str, object]] = {
     "+ DeepCache 3": {"cache": ("deepcache:3",)},
-    "+ TaylorSeer 2": {"cache": ("deepcache:3", "taylorseer:2")},
+    "+ TaylorSeer 2": {"cache": ("taylorseer:2",)},
     "+ half the steps guided": {"guidance_interval": (0.0, 0.5)},
     "+ token downsampling 2": {"token_downsampling": 2},
     "+ int8": {"int8": True},
 }
-"""The speed-ups of table 3 that need no other checkpoint, each on top of those before it."""
+"""The speed-ups of table 3 that need no other checkpoint, each on top of those before it; a cache joins the others."""
+_CACHES = {name for name, fields in LAYERS.items() if "cache" in fields}
 BOTH_CACHES = "baseline + both caches"
 """What table 3 also measures on the baseline alone: pictures that stay nearly the same."""
 
@@ -73,7 +76,7 @@ def make_plan(options: Options, scratch: Path) -> Plan:
     if not others and options.table == "2":
         raise ValueError("table 2 compares distilled models; give --distilled or --tiny-vae (or both)")
     if "3" in numbers:
-        notes += [f"Table 3 goes without {name!r}: {why}." for name, why in obstacles(options).items()]
+        notes += [f"Table 3 goes without {name!r}: {why}." for name, why in obstacles(options, models).items()]
         if options.shape:
             notes.append("Table 3 goes without the rivals: images of random weights tell nothing of a loss.")
     if not others and "2" in numbers and not options.table:
@@ -137,16 +140,17 @@ def whole_stack(options: Options, models: Models) -> Table:
     layers: dict[str, Mapping[str, object]] = {
         "+ distilled": {"model": models.distilled},
         "+ tiny autoencoder": {"tiny_vae": models.tiny_vae},
-        **{name: fields for name, fields in LAYERS.items() if name not in obstacles(options)},
+        **{name: fields for name, fields in LAYERS.items() if name not in obstacles(options, models)},
     }
     setups, baseline = [stack], stack
     for name, fields in layers.items():
         if None not in fields.values():
-            faster = with_options(stack, name, **fields)
+            faster = with_options(stack, name, **_on_top(stack, fields))
             setups += [faster, rival(stack, faster)]
             stack = faster
-    if not {"+ DeepCache 3", "+ TaylorSeer 2"} & obstacles(options).keys():
-        faster = with_options(baseline, BOTH_CACHES, **LAYERS["+ TaylorSeer 2"])
+    if not _CACHES & obstacles(options, models).keys():
+        both = [text for name in LAYERS if name in _CACHES for text in _texts(LAYERS[name])]
+        faster = with_options(baseline, BOTH_CACHES, cache=tuple(both))
         setups += [faster, rival(baseline, faster)]
     if options.shape:
         setups = [setup for setup in setups if setup.rival_of is None]
@@ -154,15 +158,31 @@ def whole_stack(options: Options, models: Models) -> Table:
     return _table(f"Table 3: The whole stack (half precision, {options.dtype})", setups, options)
 
 
-def obstacles(options: Options) -> dict[str, str]:
-    """Which of the ``LAYERS`` table 3 cannot have with these options, and why."""
-    found = {}
+def _on_top(stack: Setup, fields: Mapping[str, object]) -> Mapping[str, object]:
+    """A layer's fields on those of a set-up, whose caches stay."""
+    return {**fields, "cache": (*stack.job.cache, *_texts(fields))} if "cache" in fields else fields
+
+
+def _texts(fields: Mapping[str, object]) -> tuple[str, ...]:
+    """The caches of a layer."""
+    texts = fields.get("cache", ())
+    assert isinstance(texts, tuple)
+    return texts
+
+
+def obstacles(options: Options, models: Models) -> dict[str, str]:
+    """Which of the ``LAYERS`` table 3 cannot have with these options and networks, and why."""
+    found, model = {}, models.original
+    kind: type[Model] = component_class(model.denoiser)
     for name, fields in LAYERS.items():
-        texts = fields.get("cache")
         if given := next((field for field in fields if getattr(options, field, None)), None):
             found[name] = f"{given} was given, and holds for all rows"
-        elif isinstance(texts, tuple) and (why := _cannot_cache(texts, options)):
+        elif why := _cannot_cache(_texts(fields), options, model, kind):
             found[name] = why
+        elif "token_downsampling" in fields and not kind.has_self_attentions():
+            found[name] = f"{model.denoiser} has no attention among pixels that could leave some out"
+        elif "guidance_interval" in fields and not model.is_guided:
+            found[name] = f"{model.name} has its guidance built in"
         elif "guidance_interval" in fields and options.guidance_scale is not None and options.guidance_scale <= 1:
             found[name] = f"guidance_scale {options.guidance_scale:g} is no guidance"
         elif "int8" in fields and options.engine == "mindspore":
@@ -170,11 +190,14 @@ def obstacles(options: Options) -> dict[str, str]:
     return found
 
 
-def _cannot_cache(texts: tuple[str, ...], options: Options) -> str | None:
-    draws_anew = options.scheduler and scheduler_class(SHORT_NAMES[options.scheduler].class_name).distilled
+def _cannot_cache(texts: tuple[str, ...], options: Options, model: Checkpoint, kind: type[Model]) -> str | None:
+    scheduler = options.scheduler or model.defaults.scheduler
+    draws_anew = scheduler and scheduler_class(SHORT_NAMES[scheduler].class_name).distilled
+    branches = RunFacts.branches if kind.can_be_cut() else 0
+    steps = options.steps or model.defaults.steps or STACK_STEPS
     try:
         for cache in parse_caches(texts):
-            cache.check(RunFacts(options.steps or STACK_STEPS, new_noise=str(options.scheduler) if draws_anew else ""))
+            cache.check(RunFacts(steps, branches, model.is_guided, new_noise=str(scheduler) if draws_anew else ""))
     except ValueError as error:
         return str(error)
     return None
@@ -229,9 +252,9 @@ def _baseline(options: Options, models: Models, scheduler: str, *, steps: int, n
         "num_images": options.num_images or num_images,
         "height": height,
         "width": width,
-        "steps": options.steps or steps,
+        "steps": options.steps or model.defaults.steps or steps,
         "guidance_scale": model.guidance_scale if options.guidance_scale is None else options.guidance_scale,
-        "scheduler": options.scheduler or scheduler,
+        "scheduler": options.scheduler or model.defaults.scheduler or scheduler,
     }
     return Setup("baseline", Job.of(fields), model)
 

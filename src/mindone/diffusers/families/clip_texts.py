@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Array, Engine, several
+from ..loading.lost_texts import lost_part, warn_of
 from .components import TextEncoder, Tokenizer
-from .texts import lost_part, warn_of
 
 
 class TextTower(NamedTuple):

@@ -114,6 +114,15 @@ class TextEncoder(StoredNetwork, Protocol):
     """What makes of tokens what the denoiser is conditioned on: CLIP's text model and its like."""
 
 
+class CausalTextEncoder(TextEncoder, Protocol):
+    """A language model that reads prompts behind an instruction: `models.causal_text`."""
+
+    def encode_with(
+        self, engine: Engine, input_ids: Array, attention_mask: Array | None = None, beginning: Sequence[int] = ()
+    ) -> Array:
+        """Hidden states (texts, tokens, channels) of ids; what texts have in common with ``beginning`` is kept."""
+
+
 class TextTokenizer(Protocol):
     """What cuts texts into tokens, of any family."""
 

@@ -56,6 +56,8 @@ class Defaults:
     steps: int | None = None
     """None: what the signature of each published call says."""
     guidance_scale: float = 7.5
+    scheduler: str | None = None
+    """Its short name; None where the usual ones, for discrete noise levels, serve."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,8 @@ class Family:
     """Where IP-Adapters are put on: `ImagePromptNames`, as ``module:NAME``; None: it takes none."""
     built_in_guidance: str | bool = "time_cond_proj_dim"
     """Whether its networks have guidance built in: always, never, or where the denoiser's config has this entry."""
-    parameterization: str = ".families.parameterization:Plain"
-    """What stands between schedulers and the denoiser: a `Parameterization`, as ``module:Class``."""
+    parameterization: str | None = None
+    """What stands between schedulers and the denoiser: a `Parameterization`, as ``module:Class``; None: nothing."""
 
     @property
     def networks(self) -> tuple[str, ...]:

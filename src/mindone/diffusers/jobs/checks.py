@@ -13,7 +13,7 @@ from ..families.registry import family_of
 from ..loading.config import CONFIG_NAME, read_config
 from ..loading.hub import MODEL_INDEX, component_folder
 from ..loading.hub_files import FileSource
-from ..utils.decoder_memory import check_memory, widest
+from ..utils.decoder_memory import check_memory, stage_channels, widest
 from ..utils.sizes import check_sides
 from .job import Job, PipelineKey
 from .loras import WeighedLora
@@ -40,13 +40,12 @@ class Outline:
 
     @classmethod
     def of(
-        cls, family: Family, own: Mapping[str, object], vae: Mapping[str, object], decoder: Mapping[str, object]
+        cls, family: Family, own: Mapping[str, object], stages: int, decoder: Mapping[str, object]
     ) -> Outline | None:
-        """From the configs of the denoiser, its own autoencoder and what decodes; None where they do not say enough."""
-        blocks = vae.get("block_out_channels")
-        if not isinstance(blocks, (list, tuple)) or not blocks:
+        """From the config of the denoiser, its own autoencoder's stages and what decodes; None for no stages."""
+        if not stages:
             return None
-        factor = 2 ** (len(blocks) - 1)
+        factor = 2 ** (stages - 1)
         rows, columns = family.latents.trained(own)
         return cls(factor, (rows * factor, columns * factor), widest(decoder))
 
@@ -166,9 +165,7 @@ def larger_than_trained(view: Parts, job: Job, pictures: Pictures | None) -> str
 
 
 def _outline_of(view: Parts) -> Outline | None:
-    vae = view.vae.config
-    own = vae if "block_out_channels" in vae else {"block_out_channels": [0] * view.vae_scale_factor.bit_length()}
-    return Outline.of(view.family, view.denoiser.config, own, vae)
+    return Outline.of(view.family, view.denoiser.config, view.vae_scale_factor.bit_length(), view.vae.config)
 
 
 def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
@@ -178,7 +175,7 @@ def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
     try:
         denoiser, vae = (read_config(component_folder(root, name), CONFIG_NAME) for name in (family.denoiser, "vae"))
         decoder = vae if tiny_vae is None else _tiny_config(tiny_vae)
-        return Outline.of(family, denoiser, vae, decoder)
+        return Outline.of(family, denoiser, len(stage_channels(vae)), decoder)
     except (OSError, ValueError):  # whoever loads it says what is wrong
         return None
 

@@ -266,6 +266,16 @@ class Model(PublishedModel, nn.Cell):
         """Where feature caches may cut it, the place that saves the most first; most networks have none."""
         return ()
 
+    @classmethod
+    def can_be_cut(cls) -> bool:
+        """Whether feature caches can work on networks of this class: it says of some where they may be cut."""
+        return cls.cuts is not Model.cuts
+
+    @classmethod
+    def has_self_attentions(cls) -> bool:
+        """Whether networks of this class may have cells in which pixels attend to each other."""
+        return cls.self_attentions is not Model.self_attentions
+
     @property
     def self_attentions(self) -> Mapping[int, Sequence[str]]:
         """The paths of the cells in which pixels attend to each other, by level, the largest first, which is 0."""

@@ -76,6 +76,11 @@ def check_prompts(
     return count
 
 
+def as_list(text: str | list[str] | None, count: int) -> list[str]:
+    """One text for each of ``count`` prompts: a single one serves all, None is the empty text."""
+    return list(text) if isinstance(text, list) else [text or ""] * count
+
+
 def check_lengths(prompt_embeds: Array, negative_prompt_embeds: Array) -> None:
     """Embeddings that were given, beside those of a negative text: both must have as many tokens."""
     if prompt_embeds.shape[1] != negative_prompt_embeds.shape[1]:

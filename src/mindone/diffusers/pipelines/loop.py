@@ -27,10 +27,10 @@ from ..acceleration.steps import Forward, Predictor
 from ..acceleration.steps import Step as Step
 from ..engines import Array, Engine, Input, Outputs, single
 from ..families.components import Denoiser
-from ..families.parameterization import Parameterization
 from ..families.registry import load
 from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, Scheduler
+from ..schedulers.parameterization import Parameterization, Plain
 from ..schedulers.schedules import shift_for
 from ..utils import logging
 from .callbacks import OlderCallback, StepCallback, shown
@@ -102,8 +102,9 @@ class Run:
     @cached_property
     def terms(self) -> Parameterization:
         """What stands between the scheduler and the network."""
-        made: Parameterization = load(self.pipe.family.parameterization)(self.scheduler, self.denoiser.config)
-        return made
+        path = self.pipe.family.parameterization
+        kind: type[Parameterization] = Plain if path is None else load(path)
+        return kind(self.scheduler, self.denoiser.config)
 
     def call_network(self, step: Step, sample: Array, timestep: NDArray[np.float32], **inputs: Input) -> Outputs:
         """Run the network, or the ``method`` of it that is named, with what the run's controls add.
@@ -253,6 +254,13 @@ def step_options(scheduler: Scheduler, eta: float, generator: Generators) -> dic
         logger.warning(f"{type(scheduler).__name__} has no use for eta={eta}; DDIMScheduler and TCDScheduler have")
     given = {"eta": eta, "generator": generator}
     return {name: value for name, value in given.items() if name in accepted}
+
+
+def repeat_each(engine: Engine, x: Array, times: int) -> Array:
+    """Rows ``a, b`` of ``x`` as ``a, a, b, b`` (for two times)."""
+    if times == 1:
+        return x
+    return engine.concat([x[row : row + 1] for row in range(x.shape[0]) for _ in range(times)])
 
 
 _current: ContextVar[tuple[Run, ...]] = ContextVar("mindone.diffusers.runs", default=())

@@ -8,7 +8,6 @@ from ..families.clip_texts import TextTower, encode_text
 from ..families.components import FunctionOrNetwork, TextEncoder, Tokenizer
 from ..families.stable_diffusion.family import LATENT_CONSISTENCY, STABLE_DIFFUSION
 from ..families.stable_diffusion.unet import UNet2DConditionModel
-from ..families.texts import as_list, repeat_each
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils import logging
@@ -18,7 +17,7 @@ from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesidePicture, FromImageWithDepth
 from .image_starts import FromImage
 from .inpainting import Inpainting
-from .loop import Run, embed_guidance
+from .loop import Run, embed_guidance, repeat_each
 from .output import ImagePipelineOutput, StableDiffusionPipelineOutput
 from .picture_calls import (
     ControlCall,
@@ -85,12 +84,12 @@ class StableDiffusion(PublishedPipeline):
         if self.text_encoder is not None:
             checks.check_clip_skip(clip_skip, self.text_encoder.config["num_hidden_layers"])
         if do_classifier_free_guidance and prompt_embeds is None and negative_prompt_embeds is None and not clip_skip:
-            both = self._encode(as_list(prompt, count) + as_list(negative_prompt, count))
+            both = self._encode(checks.as_list(prompt, count) + checks.as_list(negative_prompt, count))
             prompt_embeds, negative_prompt_embeds = both[:count], both[count:]
         if prompt_embeds is None:
-            prompt_embeds = self._encode(as_list(prompt, count), clip_skip or 0)
+            prompt_embeds = self._encode(checks.as_list(prompt, count), clip_skip or 0)
         if do_classifier_free_guidance and negative_prompt_embeds is None:
-            negative_prompt_embeds = self._encode(as_list(negative_prompt, count))
+            negative_prompt_embeds = self._encode(checks.as_list(negative_prompt, count))
             checks.check_lengths(prompt_embeds, negative_prompt_embeds)
         embeds = repeat_each(self.engine, self.engine.asarray(prompt_embeds), num_images_per_prompt)
         if not do_classifier_free_guidance or negative_prompt_embeds is None:

@@ -11,7 +11,6 @@ from ..families.components import TextEncoder, Tokenizer
 from ..families.stable_diffusion.unet import UNet2DConditionModel
 from ..families.stable_diffusion_xl.family import STABLE_DIFFUSION_XL
 from ..families.stable_diffusion_xl.prompts import time_ids
-from ..families.texts import as_list, repeat_each
 from ..lazy import look_up
 from ..published_paths import exported
 from . import checks
@@ -20,7 +19,7 @@ from .control import ControlledImage, ControlledInpainting, ControlledNoise
 from .editing import BesideXLPicture
 from .image_starts import FromImage
 from .inpainting import Inpainting
-from .loop import Run, embed_guidance
+from .loop import Run, embed_guidance, repeat_each
 from .output import StableDiffusionXLPipelineOutput
 from .pipeline import constructor
 from .published import PublishedPipeline
@@ -108,7 +107,7 @@ class StableDiffusionXL(PublishedPipeline):
         engine = self.engine
 
         if prompt_embeds is None or pooled_prompt_embeds is None:
-            texts, texts_2 = as_list(prompt, count), as_list(prompt_2 or prompt, count)
+            texts, texts_2 = checks.as_list(prompt, count), checks.as_list(prompt_2 or prompt, count)
             prompt_embeds, pooled_prompt_embeds = self._encode(texts, texts_2, clip_skip or 0)
         given = [engine.asarray(prompt_embeds), engine.asarray(pooled_prompt_embeds)]
         embeds, pooled = (repeat_each(engine, x, num_images_per_prompt) for x in given)
@@ -121,7 +120,10 @@ class StableDiffusionXL(PublishedPipeline):
         elif nothing_negative and self.own_settings.force_zeros_for_empty_prompt:
             negative = [x * 0.0 for x in given]
         else:
-            texts, texts_2 = as_list(negative_prompt, count), as_list(negative_prompt_2 or negative_prompt, count)
+            texts, texts_2 = (
+                checks.as_list(negative_prompt, count),
+                checks.as_list(negative_prompt_2 or negative_prompt, count),
+            )
             negative = [*self._encode(texts, texts_2)]
             checks.check_lengths(prompt_embeds, negative[0])
         negative_embeds, negative_pooled = (repeat_each(engine, x, num_images_per_prompt) for x in negative)

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from ..engines import Array, Engine
 from ..families.clip_texts import TextTower, run_tower
-from ..families.texts import as_list
 from ..pipelines import checks
 from ..pipelines.pipeline import Pipeline
 from .pieces import Piece, pieces_of
@@ -68,7 +67,7 @@ def encode_prompt(
     guided = do_classifier_free_guidance
     if guided is None:
         guided = not pipe.family.has_built_in_guidance(pipe.denoiser.config)
-    positive = as_list(prompt, count), as_list(prompt_2 or prompt, count)
+    positive = checks.as_list(prompt, count), checks.as_list(prompt_2 or prompt, count)
     for text in {text for texts in positive for text in texts}:
         refuse_composition(text)
     inputs = pipe.family.inputs.values()
@@ -76,7 +75,7 @@ def encode_prompt(
     pools, nothing_negative = "text_embeds" in inputs, negative_prompt is None and negative_prompt_2 is None
     zeros = pools and nothing_negative and bool(pipe.own_settings.force_zeros_for_empty_prompt)
     if guided and not zeros:
-        negative = as_list(negative_prompt, count), as_list(negative_prompt_2 or negative_prompt, count)
+        negative = checks.as_list(negative_prompt, count), checks.as_list(negative_prompt_2 or negative_prompt, count)
         rows += _in_pieces("negative_prompt", towers, *negative)
     embeds, pooled = _encoded(pipe.engine, towers, rows, clip_skip or 0)
     given = {"prompt_embeds": embeds[:count]} | ({"pooled_prompt_embeds": pooled[:count]} if pools else {})

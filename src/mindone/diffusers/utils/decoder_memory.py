@@ -46,10 +46,23 @@ def needed_bytes(channels: int, size: tuple[int, int], images: int, dtype: str, 
     return int(maps + 3 * (4 + 1) * size[0] * size[1] * images)  # and the pixels
 
 
+def stage_channels(config: Mapping[str, object]) -> list[int]:
+    """The channels of an autoencoder's stages, that of the image's size first; none where its config does not say."""
+    decoder = config.get("decoder_block_out_channels")
+    blocks = config.get("block_out_channels") if decoder is None else decoder
+    if not isinstance(blocks, (list, tuple)) or not all(isinstance(each, int) for each in blocks):
+        return []
+    return list(blocks[::-1] if decoder is not None and _is_tiny(config) else blocks)
+
+
 def widest(decoder: Mapping[str, object]) -> int:
     """Channels of the largest feature maps: the last stage begins with those of the stage before it."""
-    blocks = decoder.get("block_out_channels")
-    if "decoder_block_out_channels" in decoder or not isinstance(blocks, (list, tuple)) or not blocks:
-        tiny = decoder.get("decoder_block_out_channels")
-        return int(tiny[-1]) if isinstance(tiny, (list, tuple)) and tiny else _TINY_CHANNELS
-    return int(blocks[min(1, len(blocks) - 1)])
+    blocks = stage_channels(decoder)
+    if not blocks:
+        return _TINY_CHANNELS
+    return blocks[0] if _is_tiny(decoder) else blocks[min(1, len(blocks) - 1)]
+
+
+def _is_tiny(config: Mapping[str, object]) -> bool:
+    """Whether it is a tiny autoencoder's, which counts the decoder's stages from the smallest on."""
+    return "decoder_block_out_channels" in config and "decoder_block_types" not in config

@@ -1,10 +1,9 @@
-"""What every family does alike with the texts of a call, whatever its text encoder."""
+"""What is said of texts that are longer than a text encoder reads, whatever its tokenizer."""
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-from ..engines import Array, Engine
 from ..utils import logging
-from .components import TextTokenizer
 
 logger = logging.get_logger(__name__)
 
@@ -12,19 +11,14 @@ _LONGEST_SHOWN = 300
 """Characters of a lost text that a warning shows."""
 
 
-def as_list(text: str | list[str] | None, count: int) -> list[str]:
-    """One text for each of ``count`` prompts: a single one serves all, None is the empty text."""
-    return list(text) if isinstance(text, list) else [text or ""] * count
+class Decoder(Protocol):
+    """What is needed of a tokenizer."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
 
 
-def repeat_each(engine: Engine, x: Array, times: int) -> Array:
-    """Rows ``a, b`` of ``x`` as ``a, a, b, b`` (for two times)."""
-    if times == 1:
-        return x
-    return engine.concat([x[row : row + 1] for row in range(x.shape[0]) for _ in range(times)])
-
-
-def lost_part(tokenizer: TextTokenizer, ids: Sequence[int], kept: int, length: int) -> str | None:
+def lost_part(tokenizer: Decoder, ids: Sequence[int], kept: int, length: int) -> str | None:
     """A sentence that names the part of a text that is cut, where one is.
 
     Args:

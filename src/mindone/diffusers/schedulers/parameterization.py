@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from ..engines import Array
-from ..schedulers.base import Scheduler
+from .base import Array, Scheduler
 
 
 class Parameterization(Protocol):

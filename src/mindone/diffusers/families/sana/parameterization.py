@@ -1,0 +1,66 @@
+"""What stands between schedulers and Sana's transformers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ...schedulers.base import Array, Scheduler
+from ...schedulers.parameterization import Plain
+
+
+class Velocity(Plain):
+    """Sana predicts what flow matching's schedulers ask for, and reads timesteps times ``timestep_scale``.
+
+    Of a network with twice as many channels as latents, the second half, a variance, is left out.
+    """
+
+    def __init__(self, scheduler: Scheduler, config: Mapping[str, object]):
+        super().__init__(scheduler, config)
+        self.time_scale = float(str(config.get("timestep_scale") or 1.0))
+
+    def enter(self, latents: Array, timestep: float) -> tuple[Array, float]:
+        """See `Parameterization`."""
+        sample, time = super().enter(latents, timestep)
+        return sample, time * self.time_scale
+
+    def leave(self, prediction: Array, sample: Array, timestep: float) -> Array:
+        """See `Parameterization`."""
+        channels = sample.shape[1]
+        return prediction[:, :channels] if prediction.shape[1] == 2 * channels else prediction
+
+
+class TrigFlow(Plain):
+    """SANA-Sprint's network, a flow's, under a scheduler that walks an arc: x_t = cos(t)·x₀ + sin(t)·σ_d·ε.
+
+    The time of the flow that has the same ratio of noise to signal is s = sin t / (cos t + sin t), and its latents are
+    those of the arc, of unit variance, times √(s² + (1 - s)²) (Chen et al. 2025, arXiv 2503.09641, §3.1, eq. 6 to 8).
+    """
+
+    def __init__(self, scheduler: Scheduler, config: Mapping[str, object]):
+        super().__init__(scheduler, config)
+        self.sigma_data = float(scheduler.config["sigma_data"])
+
+    def enter(self, latents: Array, timestep: float) -> tuple[Array, float]:
+        """See `Parameterization`."""
+        s = _flow_time(timestep)
+        return latents * (math.hypot(s, 1 - s) / self.sigma_data), s
+
+    def leave(self, prediction: Array, sample: Array, timestep: float) -> Array:
+        """See `Parameterization`: dx/dt on the arc, of the flow's velocity."""
+        s = _flow_time(timestep)
+        factor = self.sigma_data / math.hypot(s, 1 - s)
+        return sample * ((1 - 2 * s) * factor) + prediction * ((1 - 2 * s + 2 * s * s) * factor)
+
+    def clean(self, estimate: Array) -> Array:
+        """See `Parameterization`."""
+        return estimate * (1 / self.sigma_data)
+
+    def finished(self, latents: Array, estimate: Array | None) -> Array:
+        """See `Parameterization`: the estimate, which the last step comes to where it ends at t = 0."""
+        return self.clean(latents) if estimate is None else estimate
+
+
+def _flow_time(timestep: float) -> float:
+    sine, cosine = math.sin(timestep), math.cos(timestep)
+    return sine / (cosine + sine)

@@ -1,0 +1,95 @@
+"""From prompts to what Gemma makes of them, behind an instruction to think the picture up in detail (Sana, §2.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engines import Array, Engine
+from ...loading.lost_texts import lost_part, warn_of
+from ..captions import cleaned
+from ..components import CausalTextEncoder, TextTokenizer
+
+INSTRUCTION = (
+    "Given a user prompt, generate an 'Enhanced prompt' that provides detailed visual descriptions suitable for image "
+    "generation. Evaluate the level of detail in the user prompt:",
+    "- If the prompt is simple, focus on adding specifics about colors, shapes, sizes, textures, and spatial "
+    "relationships to create vivid and concrete scenes.",
+    "- If the prompt is already detailed, refine and enhance the existing details slightly without overcomplicating.",
+    "Here are examples of how to transform or refine prompts:",
+    "- User Prompt: A cat sleeping -> Enhanced: A small, fluffy white cat curled up in a round shape, sleeping "
+    "peacefully on a warm sunny windowsill, surrounded by pots of blooming red flowers.",
+    "- User Prompt: A busy city street -> Enhanced: A bustling city street scene at dusk, featuring glowing street "
+    "lamps, a diverse crowd of people in colorful clothing, and a double-decker bus passing by towering glass "
+    "skyscrapers.",
+    "Please generate only the enhanced description for the prompt below and avoid including any additional commentary "
+    "or evaluations:",
+    "User Prompt: ",
+)
+"""The lines that the networks were trained with, word for word."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read: what stands before each, how many tokens are kept, and whether they are cleaned first."""
+
+    instruction: Sequence[str] | None = None
+    length: int = 300
+    clean: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """What stands before each text."""
+        return "\n".join(self.instruction or ())
+
+    def room(self, tokenizer: TextTokenizer) -> int:
+        """Tokens that are read: those of the instruction, and ``length`` of a text, with one for where it begins."""
+        return len(tokenizer.encode(self.prefix)) + self.length - 2 if self.prefix else self.length
+
+    def ids(self, tokenizer: TextTokenizer, text: str) -> list[int]:
+        """All tokens of a text, with a start and the instruction before it."""
+        return tokenizer.encode(self.prefix + (cleaned(text) if self.clean else text.lower().strip()))
+
+    def lost(self, tokenizer: TextTokenizer, ids: Sequence[int]) -> str | None:
+        """A sentence that names the part of a text that is cut, where one is."""
+        return lost_part(tokenizer, ids, self.room(tokenizer), self.length)
+
+
+def token_rows(
+    tokenizer: TextTokenizer, texts: Sequence[str], reading: Reading
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Ids (texts, tokens) and a mask, 1 for words and 0 for the padding that follows; what is beyond is cut."""
+    room, rows = reading.room(tokenizer), [reading.ids(tokenizer, text) for text in texts]
+    warn_of(reading.lost(tokenizer, row) for row in rows)
+    ids = np.full((len(rows), room), tokenizer.pad_token_id, np.int64)
+    mask = np.zeros((len(rows), room), np.float32)
+    for i, row in enumerate(rows):
+        kept = row[:room]
+        ids[i, : len(kept)], mask[i, : len(kept)] = kept, 1.0
+    return ids, mask
+
+
+def encode_texts(
+    engine: Engine,
+    network: CausalTextEncoder,
+    tokenizer: TextTokenizer,
+    texts: Sequence[str],
+    reading: Reading,
+) -> tuple[Array, Array]:
+    """What the denoiser reads of texts: hidden states (texts, length, channels), and which are no padding.
+
+    They are those of the start and of the last ``length`` - 1 tokens, so that of the instruction only what it says of
+    the text remains.
+
+    Raises:
+        ValueError: an id is not in the encoder's vocabulary.
+    """
+    ids, mask = token_rows(tokenizer, texts, reading)
+    length, beginning = reading.length, tokenizer.encode(reading.prefix) if reading.prefix else ()
+    hidden = network.encode_with(engine, ids, mask, beginning)
+    if ids.shape[1] == length:
+        return hidden, engine.asarray(mask)
+    first = ids.shape[1] - length + 1
+    kept = engine.concat([hidden[:, :1], hidden[:, first:]], axis=1)
+    return kept, engine.asarray(np.concatenate([mask[:, :1], mask[:, first:]], axis=1))

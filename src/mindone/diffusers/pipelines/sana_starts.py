@@ -1,0 +1,98 @@
+"""What runs of Sana and SANA-Sprint start from."""
+
+import math
+
+import numpy as np
+
+from ..models.autoencoder import Floats
+from ..schedulers.base import draw_noise
+from ..utils.sizes import check_sides
+from . import checks
+from .binning import binned, resized_and_cropped
+from .image_starts import check_divides, encoded, preprocess_image, repeat_rows
+from .loop import Run
+from .pipeline import Pipeline
+from .sana_calls import SanaArguments
+from .starts import FromNoise, Shape, check_plain_network, latents_shape
+
+
+class BinnedNoise(FromNoise):
+    """Noise of a size that the network was trained on; what becomes of it is brought to the size asked for."""
+
+    call: SanaArguments
+    asked: tuple[int, int] | None = None
+
+    def size(self, pipe: Pipeline) -> tuple[int, int]:
+        """The trained size whose aspect ratio is nearest to that of what is asked for."""
+        height, width = super().size(pipe)
+        given = (self.call.height, self.call.width) != (None, None)
+        if not self.call.use_resolution_binning or (self.call.latents is not None and not given):
+            return height, width
+        check_sides({"height": height, "width": width}, 1)
+        self.asked = height, width
+        return binned(pipe, height, width)
+
+    def fit(self, pixels: Floats) -> Floats:
+        """See `Start`."""
+        return pixels if self.asked is None else resized_and_cropped(pixels, *self.asked)
+
+
+class ArcNoise(BinnedNoise):
+    """The same, at the beginning of an arc, whose last timestep is where it ends and no step."""
+
+    def choose_timesteps(self, run: Run) -> None:
+        """All but the last."""
+        steps = len(run.scheduler.timesteps) - 1
+        run.use_timesteps(run.scheduler.timesteps[:-1], steps)
+
+    def begin(self, run: Run, shape: Shape) -> None:
+        """See `Start`: noise as strong as data is."""
+        super().begin(run, shape)
+        run.tensors["latents"] = run.tensors["latents"] * float(run.scheduler.config["sigma_data"])
+
+
+class ArcImage(ArcNoise):
+    """A picture, with noise added as far along the arc as ``strength`` says: cos(t)·x₀ + sin(t)·σ_d·ε."""
+
+    pixels: Floats
+
+    def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
+        """See `Start`."""
+        check_plain_network(pipe)
+        height, width = self.size(pipe)
+        checks.check_size(pipe, height, width)
+        shape = latents_shape(pipe, images, height, width)
+        checks.check_latents(self.call.latents, shape)
+        self.pixels = preprocess_image(pipe, self.call.image, height, width)
+        check_divides("image", len(self.pixels), images)
+        if self.pixels.shape[1] != 3 and self.pixels.shape[2:] != shape[2:]:
+            raise ValueError(
+                f"image holds latents of {self.pixels.shape[2:]}, and {height}×{width} pixels have {shape[2:]}; pass "
+                "height and width, and use_resolution_binning=False for a size that is none of the trained ones"
+            )
+        return height, width
+
+    def choose_timesteps(self, run: Run) -> None:
+        """The last part ``strength`` of them, rounded up, without where the arc ends.
+
+        Raises:
+            ValueError: no step remains.
+        """
+        super().choose_timesteps(run)
+        steps = run.num_inference_steps
+        begin = int(max(steps - min(steps * self.call.strength, steps), 0))
+        run.scheduler.set_begin_index(begin)
+        run.use_timesteps(run.timesteps[begin:], steps - begin)
+
+    def begin(self, run: Run, shape: Shape) -> None:
+        """See `Start`."""
+        call, images = self.call, shape[0]
+        if call.latents is not None:
+            run.tensors["latents"] = run.engine.asarray(call.latents)
+            return
+        sigma, angle = float(run.scheduler.config["sigma_data"]), float(run.timesteps[0])
+        picture = repeat_rows(run, encoded(run, self.pixels, call.generator, images), images)
+        if self.pixels.shape[1] == 3:
+            picture = picture * sigma
+        noise = run.engine.asarray(draw_noise(np.empty(shape, np.float32), call.generator))
+        run.tensors["latents"] = picture * math.cos(angle) + noise * (math.sin(angle) * sigma)
