@@ -74,12 +74,13 @@ def conv2d_halves(x: Array, weight: Array, bias: Array | None = None) -> tuple[A
     return first, second
 
 
-def upsample_conv2d(x: Array, weight: Array, bias: Array | None = None) -> Array:
+def upsample_conv2d(x: Array, weight: Array, bias: Array | None = None, shortcut: bool = False) -> Array:
     """Twice the size and a convolution: ``conv2d`` (3×3, padding 1) of ``x`` (b, in, h, w) with each pixel made 2×2.
 
-    Returns (b, out, 2·h, 2·w).
+    With a ``shortcut`` ``pixel_shuffle(repeat_channels(x, 4 · out / in), 2)`` is added, which has no weight (Chen et
+    al. 2024, arXiv 2410.10733, §3.1). Returns (b, out, 2·h, 2·w).
     """
-    return operations.ops.upsample_conv2d(x, weight, bias)
+    return operations.ops.upsample_conv2d(x, weight, bias, shortcut)
 
 
 def weight_rows(weights: Sequence[Array], part: int, parts: int, run: int) -> Array:

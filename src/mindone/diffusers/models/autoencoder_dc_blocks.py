@@ -165,7 +165,6 @@ class UpBlock(Cell):
 
     def construct(self, x: Array) -> Array:
         if self.interpolates:
-            y = F.upsample_conv2d(x, self.conv.weight, self.conv.bias)
-            return F.add(y, F.pixel_shuffle(F.repeat_channels(x, self.repeats), 2)) if self.repeats else y
+            return F.upsample_conv2d(x, self.conv.weight, self.conv.bias, self.repeats > 0)
         y = self.conv(x)
         return F.pixel_shuffle(F.add(y, F.repeat_channels(x, self.repeats)) if self.repeats else y, 2)

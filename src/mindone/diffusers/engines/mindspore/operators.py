@@ -67,9 +67,12 @@ def conv2d_halves(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None
     return part(y, 1, 0, channels // 2), part(y, 1, channels // 2, channels)
 
 
-def upsample_conv2d(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None) -> ms.Tensor:
+def upsample_conv2d(
+    x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None, shortcut: bool = False
+) -> ms.Tensor:
     doubled = interpolate_nearest(x, (2 * x.shape[2], 2 * x.shape[3]))
-    return convolution.conv2d(doubled, weight, bias, 1, 1)
+    y = convolution.conv2d(doubled, weight, bias, 1, 1)
+    return add(y, pixel_shuffle(repeat_channels(x, 4 * weight.shape[0] // x.shape[1]), 2)) if shortcut else y
 
 
 def weight_rows(weights: Sequence[ms.Tensor], part: int, parts: int, run: int) -> ms.Tensor:

@@ -147,9 +147,11 @@ class _Watching:
         self._note(x, weight)
         return self._inner.conv2d_halves(x, weight, bias)
 
-    def upsample_conv2d(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> Node:
+    def upsample_conv2d(
+        self, x: Node, weight: ms.Parameter, bias: Operand | None = None, shortcut: bool = False
+    ) -> Node:
         self._note(x, weight)
-        return self._inner.upsample_conv2d(x, weight, bias)
+        return self._inner.upsample_conv2d(x, weight, bias, shortcut)
 
 
 def _extremes(x: Node, ints: Callable[[Iterable[int]], Node]) -> tuple[Node, Node]:

@@ -71,8 +71,12 @@ class Operators(Recorder):
         shifts = [self.along_channels(self.weight(bias, i, 2)) for i in range(2)]
         return ov_ops.add(a, shifts[0]), ov_ops.add(b, shifts[1])
 
-    def upsample_conv2d(self, x: Node, weight: Operand, bias: Operand | None = None) -> Node:
-        if not self.is_fixed(weight):
+    def upsample_conv2d(self, x: Node, weight: Operand, bias: Operand | None = None, shortcut: bool = False) -> Node:
+        int8, fixed = self.quantized(weight), self.is_fixed(weight)
+        if shortcut and (not fixed or int8 is not None):
+            repeated = self.repeat_channels(x, 4 * weight.shape[0] // x.shape[1])
+            return ov_ops.add(self.upsample_conv2d(x, weight, bias), self.pixel_shuffle(repeated, 2))
+        if not fixed:
             height, width = x.shape[2:]
             return self.conv2d(self.interpolate_nearest(x, (2 * height, 2 * width)), weight, bias, 1, 1)
         # The 3×3 doubled pixels that an output sees are copies of 2×2 pixels of `x`, in one of four ways: whether its
@@ -80,7 +84,9 @@ class Operators(Recorder):
         # of the weights: 16 products for four outputs instead of 36.
         kernel, ways = self.values(weight), [(row, column) for row in range(2) for column in range(2)]
         summed = np.stack([_phase(_phase(kernel, 2, row), 3, col) for row, col in ways])
-        if (int8 := self.quantized(weight)) is None:
+        if shortcut:
+            _add_shortcut(summed)
+        if int8 is None:
             kernels = self.constants.of_computed(summed)
         else:
             x = self.rounded(x, int8.input_range)
@@ -321,6 +327,19 @@ def _phase(kernel: NDArray[np.float32], axis: int, phase: int) -> NDArray[np.flo
     """Three taps on doubled pixels as two on the pixels, for even (0) or odd (1) positions of the output."""
     first, middle, last = np.moveaxis(kernel, axis, 0)
     return np.stack((first, middle + last) if phase == 0 else (first + middle, last), axis)
+
+
+def _add_shortcut(phases: NDArray[np.float32]) -> None:
+    """Have the kernels (4, out, in, 2, 2) of the four ways add the shortcut of `functional.upsample_conv2d`.
+
+    Then it is never made, and never read again. In bfloat16 a tap of 1 + w is rounded by up to 2⁻⁸ of 1, which is as
+    much as the result itself is rounded by.
+    """
+    outs, ins = phases.shape[1:3]
+    channels = np.arange(outs)
+    for way in range(4):
+        row, column = divmod(way, 2)
+        phases[way, channels, (4 * channels + way) * ins // (4 * outs), 1 - row, 1 - column] += 1.0
 
 
 def finished(outputs: Sequence[Node], recorder: Recorder, inputs: Sequence[Node], name: str) -> ov.Model:
