@@ -76,7 +76,8 @@ def test_a_scheduler_is_one_file_and_one_line(copy):
 def test_an_operator_is_a_function_and_a_line_per_engine(copy):
     for path, text in {
         "functional.py": "\n\ndef square(x: Array) -> Array:\n    return operations.ops.square(x)\n",
-        "engines/mindspore/operators.py": "\n\ndef square(x: Array) -> Array:\n    return x * x\n",
+        "engines/operators.py": "\n    def square(self, x: Array) -> Array: ...\n",
+        "engines/mindspore/operators.py": "\n\ndef square(x: ms.Tensor) -> ms.Tensor:\n    return x * x\n",
         "engines/openvino/operators.py": "\n\nOperators.square = lambda self, x: ov_ops.multiply(x, x)\n",
     }.items():
         with open(copy / path, "a", encoding="utf-8") as file:

@@ -195,7 +195,11 @@ def test_unknown_pipeline(folder):
 
 def test_unknown_component_class(folder):
     edit_index(folder, unet=["diffusers", "Transformer2DModel"])
-    refuse(folder, ValueError, "unet is a Transformer2DModel, which is not known here; known are AutoencoderKL, ")
+    refuse(
+        folder,
+        ValueError,
+        "unet is a Transformer2DModel, which is not known here; known are AutoencoderDC, AutoencoderKL, ",
+    )
     edit_index(folder, unet="UNet2DConditionModel")
     refuse(folder, ValueError, "unet must be a library and a class, got 'UNet2DConditionModel'")
 
@@ -298,8 +302,8 @@ def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
         ),
         (
             lambda pipe: pipe.load_ip_adapter("nowhere", subfolder="", weight_name="x", low_cpu_mem_usagee=True),
-            "StableDiffusionPipeline.load_ip_adapter: got an unexpected keyword argument 'low_cpu_mem_usagee'; the "
-            "nearest is 'low_cpu_mem_usage'",
+            "StableDiffusionPipeline.load_ip_adapter: got an unexpected keyword argument 'low_cpu_mem_usagee'; did "
+            "you mean 'low_cpu_mem_usage'?",
         ),
         (
             lambda pipe: encode_prompt("icons", "a"),

@@ -5,13 +5,13 @@ A pair has a fixed number of ranks, its *capacity*; what the active adapters lea
 adapters are active, and how strongly, changes numbers, never shapes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from ..engines.base import Stored
 from .lora_kinds import Change, LoraLayer, Values
@@ -55,7 +55,8 @@ class LayerUpdate:
 
     def __init__(self, parameter: str, shape: Sequence[int], capacity: int, acting: Acting):
         self.parameter, self.shape, self.capacity, self.acting = parameter, tuple(shape), capacity, acting
-        self.down, self.up = Down(self), Up(self)
+        self.down = Matrix(self, (capacity, *self.shape[1:]), self.down_values)
+        self.up = Matrix(self, (self.shape[0], capacity, *(1,) * (len(self.shape) - 2)), self.up_values)
 
     @property
     def version(self) -> int:
@@ -87,53 +88,26 @@ class LayerUpdate:
         return values.reshape(*values.shape, *(1,) * (len(self.shape) - 2))
 
 
-class Down:
-    """The rows of ``down``: `engines.base.Adjustable` values, computed once per change."""
+class Matrix:
+    """One of an update's two matrices: `engines.base.Adjustable` values, computed once per change.
 
-    def __init__(self, update: LayerUpdate):
-        self.update = update
-        self._made: tuple[int, NDArray[np.float32]] | None = None
+    The rows of ``down``, or the columns of ``up``, which carry the scales, also that of a call.
+    """
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """See `LayerUpdate.down_values`."""
-        return (self.update.capacity, *self.update.shape[1:])
+    def __init__(self, update: LayerUpdate, shape: tuple[int, ...], values: Callable[[], Values]):
+        self.update, self.shape, self._values = update, shape, values
+        self._made: tuple[int, Values] | None = None
 
     @property
     def version(self) -> int:
         """See `LayerUpdate.version`."""
         return self.update.version
 
-    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
+    def numpy(self, dtype: DTypeLike | None = None) -> Values:
         """The values, float32 unless asked for otherwise."""
         version, made = self.version, self._made
         if made is None or made[0] != version:
-            self._made = made = (version, self.update.down_values())
-        return made[1] if dtype is None else made[1].astype(dtype, copy=False)
-
-
-class Up:
-    """The columns of ``up``, which carry the scales, also that of a call."""
-
-    def __init__(self, update: LayerUpdate):
-        self.update = update
-        self._made: tuple[int, NDArray[np.float32]] | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """See `LayerUpdate.up_values`."""
-        return (self.update.shape[0], self.update.capacity, *(1,) * (len(self.update.shape) - 2))
-
-    @property
-    def version(self) -> int:
-        """See `LayerUpdate.version`."""
-        return self.update.version
-
-    def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
-        """The values, float32 unless asked for otherwise."""
-        version, made = self.version, self._made
-        if made is None or made[0] != version:
-            self._made = made = (version, self.update.up_values())
+            self._made = made = (version, self._values())
         return made[1] if dtype is None else made[1].astype(dtype, copy=False)
 
 

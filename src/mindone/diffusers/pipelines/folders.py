@@ -94,5 +94,8 @@ def check_keywords(kind: type[Pipeline], keywords: Mapping[str, object], loader:
             raise ValueError(f"{name} is not an argument here; {LOADING[name]}")
         if name not in known:
             options = [each.name for each in parameters.values() if each.kind is each.KEYWORD_ONLY]
-            meant = nearest(name, [*options, *known]) or f"besides the loading options it takes {', '.join(known)}"
-            raise ValueError(f"{kind.__name__}.{loader} has no argument {name!r}; {meant}")
+            meant = nearest(name, [*options, *known])
+            raise ValueError(
+                f"{kind.__name__}.{loader} has no argument {name!r}; {meant and f'{meant} '}besides the loading "
+                f"options it takes {', '.join(known)}"
+            )

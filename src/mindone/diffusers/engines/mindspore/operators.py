@@ -19,13 +19,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 
-from ..base import FlashAttention
 from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
 from ..rows import row_indices
-from . import attention as _attention
-from . import convolution, device
-from . import slices as _slices
+from . import device
+from .attention import attention as attention
+from .attention import relu_linear_attention as relu_linear_attention
+from .attention import relu_linear_attention_of_pixels as relu_linear_attention_of_pixels
+from .convolution import conv2d as conv2d
 from .device import cast, compute_type, constant, float32_on_cpu
+from .slices import concat as concat
 from .slices import part
 
 # ---- layers ----------------------------------------------------------------------------------------------------------
@@ -50,19 +52,8 @@ def linear_halves(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None
     return part(y, axis, 0, width // 2), part(y, axis, width // 2, width)
 
 
-def conv2d(
-    x: ms.Tensor,
-    weight: ms.Tensor,
-    bias: ms.Tensor | None = None,
-    stride: int = 1,
-    padding: convolution.Padding = 0,
-    groups: int = 1,
-) -> ms.Tensor:
-    return convolution.conv2d(x, weight, bias, stride, padding, groups)
-
-
 def conv2d_halves(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None) -> tuple[ms.Tensor, ms.Tensor]:
-    y = convolution.conv2d(x, weight, bias)
+    y = conv2d(x, weight, bias)
     channels = y.shape[1]
     return part(y, 1, 0, channels // 2), part(y, 1, channels // 2, channels)
 
@@ -71,7 +62,7 @@ def upsample_conv2d(
     x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None, shortcut: bool = False
 ) -> ms.Tensor:
     doubled = interpolate_nearest(x, (2 * x.shape[2], 2 * x.shape[3]))
-    y = convolution.conv2d(doubled, weight, bias, 1, 1)
+    y = conv2d(doubled, weight, bias, 1, 1)
     return add(y, pixel_shuffle(repeat_channels(x, 4 * weight.shape[0] // x.shape[1]), 2)) if shortcut else y
 
 
@@ -148,30 +139,6 @@ def timestep_embedding(
 @constant
 def _frequencies(channels: int, downscale_freq_shift: float, max_period: float) -> ms.Tensor:
     return ms.Tensor(timestep_frequencies(channels, downscale_freq_shift, max_period))
-
-
-def attention(
-    query: ms.Tensor,
-    key: ms.Tensor,
-    value: ms.Tensor,
-    heads: int,
-    causal: bool = False,
-    flash: FlashAttention | None = None,
-    bias: ms.Tensor | None = None,
-    scale: float | None = None,
-    softcap: float | None = None,
-) -> ms.Tensor:
-    return _attention.attention(query, key, value, heads, causal, flash, bias, scale, softcap)
-
-
-def relu_linear_attention(query: ms.Tensor, key: ms.Tensor, value: ms.Tensor, heads: int, eps: float) -> ms.Tensor:
-    return _attention.relu_linear_attention(query, key, value, heads, eps)
-
-
-def relu_linear_attention_of_pixels(
-    query: ms.Tensor, key: ms.Tensor, value: ms.Tensor, heads: int, eps: float
-) -> ms.Tensor:
-    return _attention.relu_linear_attention_of_pixels(query, key, value, heads, eps)
 
 
 def rotary(x: ms.Tensor, cosines: ms.Tensor, sines: ms.Tensor, heads: int, interleaved: bool) -> ms.Tensor:
@@ -265,10 +232,6 @@ def reshape(x: ms.Tensor, shape: Sequence[int]) -> ms.Tensor:
 
 def transpose(x: ms.Tensor, axes: Sequence[int]) -> ms.Tensor:
     return ops.transpose(x, tuple(axes))
-
-
-def concat(tensors: Sequence[ms.Tensor], axis: int) -> ms.Tensor:
-    return _slices.concat(tensors, axis)
 
 
 def slice_axis(x: ms.Tensor, axis: int, begin: int, end: int, step: int = 1) -> ms.Tensor:
