@@ -6,7 +6,7 @@ The tables are those of PixArt and Sana. Both sides count in sixteenths of the s
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import Parts
+from .parts import Parts
 
 _COMMON = "8×32 8×29 9×28 9×27 9×26 10×25 10×24 11×23 11×22 11×21 12×21 12×20 13×19 13×18 14×18 14×17 15×17 15×16 16×16"
 _COMMON += " 16×15 17×15 17×14 18×14 18×13 19×13 20×12 21×12 22×11 23×11 24×10 25×10 27×9 32×8"

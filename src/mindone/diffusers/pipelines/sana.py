@@ -122,9 +122,11 @@ class SanaPipeline(PublishedPipeline):
             call.max_sequence_length,
             call.complex_human_instruction,
         )
-        run.tensors["prompt_embeds"] = run.rows_of(embeds, negative)
-        run.tensors["prompt_attention_mask"] = run.rows_of(mask, negative_mask)
-        run.tensors["negative_prompt_embeds"] = negative
+        run.condition_on(
+            prompt_embeds=run.rows_of(embeds, negative),
+            prompt_attention_mask=run.rows_of(mask, negative_mask),
+            negative_prompt_embeds=negative,
+        )
 
     __call__ = published(SanaCall, BinnedNoise, ImagePipelineOutput)
 

@@ -9,6 +9,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import nn
+from numpy.typing import NDArray
 
 from ... import functional as F
 from ...engines import Array, FlashAttention, single
@@ -32,7 +33,7 @@ class SanaTransformer2DModel(Model):
 
     Fields = SanaTransformerFields
 
-    def __init__(self, **config: Any):
+    def __init__(self, **config: object):
         super().__init__(config)
         c: SanaTransformerFields = self.fields
         outs = c.out_channels or c.in_channels
@@ -320,6 +321,6 @@ def _row(table: Array, index: int) -> Array:
     return F.reshape(F.slice_axis(table, 0, index, index + 1), (1, 1, table.shape[1]))
 
 
-def _numbers(value: Array | float) -> Any:
+def _numbers(value: Array | float) -> NDArray[np.generic]:
     """One number or several as an array (count,)."""
     return np.reshape(value.asnumpy() if isinstance(value, ms.Tensor) else value, (-1,))
