@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mindone.diffusers import SanaTransformer2DModel, engines
+from mindone.diffusers.pipelines.read_once import ReadOnce
 from network_cases import CASES, SANA, SPRINT
 from test_networks import error, make
 
@@ -41,6 +42,36 @@ def test_words_alone_give_what_words_and_masked_padding_give(network):
     words = {name: x[:1] for name, x in inputs.items()}
     words["encoder_hidden_states"] = words["encoder_hidden_states"][:, :3]
     assert error(run(engine, network, **words), masked) <= ROUNDING
+
+
+@pytest.mark.parametrize("name", ["sana", "sana_sprint"])
+def test_a_text_read_once_gives_what_a_text_read_at_every_step_gives(engine, name):
+    network, inputs = make(CASES[name]), dict(CASES[name].inputs)
+    expected = run(engine, network, **inputs)
+    read = engine.run(network, inputs["encoder_hidden_states"], method="read_text")
+    assert len(read) == 2 * 2 and all(tuple(x.shape) == (2, 7, 48) for x in read)
+    inputs["encoder_hidden_states"] = read
+    assert error(run(engine, network, **inputs), expected) <= ROUNDING
+
+
+def test_a_condition_is_read_again_only_when_it_changes():
+    """A callback may change it in place; with and without guidance it has two and one row an image."""
+    calls = []
+
+    class Counting:
+        def run(self, network, condition, method):
+            calls.append(condition.shape[0])
+            return (condition.sum(),)
+
+        def numpy(self, x):
+            return x
+
+    read, both = ReadOnce(Counting(), None, "read_text"), np.arange(8, dtype=np.float32).reshape(2, 4)
+    for _ in range(3):
+        assert read(both) == (28,) and read(both[1:]) == (22,)
+    assert calls == [2, 1]
+    both[1] = 0
+    assert read(both) == (6,) and read(both[1:]) == (0,) and calls == [2, 1, 2, 1]
 
 
 @pytest.mark.parametrize("kind", [np.asarray, ms.Tensor], ids=["numpy", "mindspore"])

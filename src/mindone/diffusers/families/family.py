@@ -137,6 +137,9 @@ class Family:
     ``model_index.json`` names for it."""
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
     """What a component must be able to do, by its name, where that is the family's own affair."""
+    read_once: Mapping[str, str] = field(default_factory=dict)
+    """Inputs that the denoiser need not read again at every step, by its own names: the method that reads each, whose
+    arrays it then gets in its place."""
     latents: Latents = Latents()
     defaults: Defaults = Defaults()
     fingerprint: tuple[str, ...] = ()

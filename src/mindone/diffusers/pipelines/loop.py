@@ -35,6 +35,7 @@ from ..schedulers.schedules import shift_for
 from ..utils import logging
 from .callbacks import OlderCallback, StepCallback, shown
 from .parts import Parts
+from .read_once import ReadOnce
 
 logger = logging.get_logger(__name__)
 
@@ -114,7 +115,14 @@ class Run:
         added = [control(step, sample, timestep, inputs) for control in self.controls]
         for each in added:
             inputs |= each
+        inputs |= {name: read(inputs[name]) for name, read in self.reads_once.items() if name in inputs}  # type: ignore[arg-type]
         return self.engine.run(self.denoiser, sample, timestep, **inputs)  # type: ignore[arg-type]
+
+    @cached_property
+    def reads_once(self) -> dict[str, ReadOnce]:
+        """The inputs that the network need not read at every step, and what reads each."""
+        methods = self.pipe.family.read_once
+        return {name: ReadOnce(self.engine, self.denoiser, method) for name, method in methods.items()}
 
     @property
     def do_classifier_free_guidance(self) -> bool:

@@ -49,7 +49,7 @@ class SanaTransformer2DModel(Model):
         self,
         hidden_states: Array,
         timestep: Array,
-        encoder_hidden_states: Array,
+        encoder_hidden_states: Array | tuple[Array, ...],
         encoder_attention_mask: Array | None = None,
         guidance: Array | None = None,
     ) -> Array:
@@ -59,7 +59,7 @@ class SanaTransformer2DModel(Model):
             hidden_states: latents (batch, in_channels, height, width), or for guidance (batch / 2, …): the latents that
                 both halves of the text share, with which nothing is computed twice until the first look at the text.
             timestep: (batch,) or (1,); from 0 to 1,000, or to 1 for a network of SANA-Sprint.
-            encoder_hidden_states: the text, (batch, tokens, caption_channels).
+            encoder_hidden_states: the text, (batch, tokens, caption_channels), or what `read_text` makes of it.
             encoder_attention_mask: 1 for words and 0 for padding, (batch, tokens); None where all are words.
             guidance: the guidance scale times ``guidance_embeds_scale``, (batch,) or (1,), for a network with
                 ``guidance_embeds`` and no other.
@@ -69,17 +69,33 @@ class SanaTransformer2DModel(Model):
         """
         height, width = self._patches(hidden_states)
         modulation, time = self.time_embed(timestep, guidance)
-        text = self.caption_norm(self.caption_projection(encoder_hidden_states))
+        text = encoder_hidden_states
+        keys_and_values = text if isinstance(text, tuple) else self.read_text(text)
         hidden = None
         if encoder_attention_mask is not None:
             rows, tokens = encoder_attention_mask.shape
             hidden = F.reshape(F.affine(encoder_attention_mask, -HIDDEN, HIDDEN), (rows, 1, 1, tokens))
         x = self.patch_embed(hidden_states)
-        for block in self.transformer_blocks:
-            x = block(x, modulation, text, hidden, (height, width))
+        for i, block in enumerate(self.transformer_blocks):
+            x = block(x, modulation, keys_and_values[2 * i : 2 * i + 2], hidden, (height, width))
         shift, scale = [F.add(_row(self.scale_shift_table, i), time) for i in range(2)]
         y = self.proj_out(F.modulate(F.layer_norm(x, eps=FINAL_EPS), scale, shift))
         return self._unpatched(y, height, width)
+
+    def read_text(self, encoder_hidden_states: Array) -> tuple[Array, ...]:
+        """All that the blocks read of the text, which is the same at every step.
+
+        Args:
+            encoder_hidden_states: the text, (batch, tokens, caption_channels).
+
+        Returns:
+            The keys and the values of each block in turn, all (batch, tokens, heads · size).
+        """
+        text = self.caption_norm(self.caption_projection(encoder_hidden_states))
+        read: list[Array] = []
+        for block in self.transformer_blocks:
+            read.extend(block.attn2.keys_and_values(text))
+        return tuple(read)
 
     def _patches(self, latents: Array) -> tuple[int, int]:
         """How many rows and columns of tokens the latents are."""
@@ -240,9 +256,22 @@ class SanaBlock(Cell):
         self.scale_shift_table = parameter(6, c.width)
 
     def construct(
-        self, x: Array, modulation: tuple[Array, ...], text: Array, hidden: Array, size: tuple[int, int]
+        self,
+        x: Array,
+        modulation: tuple[Array, ...],
+        text: tuple[Array, ...],
+        hidden: Array | None,
+        size: tuple[int, int],
     ) -> Array:
-        """``hidden`` is added to the scores of the text's tokens; ``size`` is (height, width), in tokens."""
+        """One block.
+
+        Args:
+            x: tokens (batch, height · width, width).
+            modulation: six of (rows, 1, width); see `TimeEmbedding`.
+            text: its keys and its values.
+            hidden: what is added to the scores of the text's tokens.
+            size: (height, width), in tokens.
+        """
         rows = [F.add(_row(self.scale_shift_table, i), modulation[i]) for i in range(6)]
         y = F.modulate(F.layer_norm(x, eps=self.eps), rows[1], rows[0])
         x = F.add(x, F.multiply(rows[2], self.attn1(y)))
@@ -267,7 +296,10 @@ class LinearAttention(Cell):
 
 
 class TextAttention(Cell):
-    """Of tokens (batch, tokens, width) to those of the text, which have as many channels."""
+    """Of tokens (batch, tokens, width) to those of the text, which have as many channels.
+
+    Which keys and values that means is the same at every step, so whoever calls it has them made before.
+    """
 
     def __init__(self, width: int, heads: int, head_channels: int, qk_norm: bool):
         super().__init__()
@@ -278,10 +310,14 @@ class TextAttention(Cell):
         self.norm_q, self.norm_k = [RMSNorm(inner, QK_EPS) if qk_norm else Identity() for _ in range(2)]
         self.to_out = CellList([Linear(inner, width)])
 
-    def construct(self, x: Array, text: Array, hidden: Array) -> Array:
-        query, key = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(text))
-        mixed = F.attention(query, key, self.to_v(text), self.heads, False, self.flash, hidden)
-        return self.to_out[0](mixed)
+    def keys_and_values(self, text: Array) -> tuple[Array, Array]:
+        """Of the text (batch, tokens, width): both (batch, tokens, heads · size)."""
+        return self.norm_k(self.to_k(text)), self.to_v(text)
+
+    def construct(self, x: Array, text: tuple[Array, ...], hidden: Array | None) -> Array:
+        """``text`` are its `keys_and_values`."""
+        query, (key, value) = self.norm_q(self.to_q(x)), text
+        return self.to_out[0](F.attention(query, key, value, self.heads, False, self.flash, hidden))
 
 
 class GLUMBConv(Cell):
