@@ -215,6 +215,9 @@ class Engine(Protocol):
     """Runs networks; nothing above this package knows more of it. ``+ - * /`` with floats work on its arrays."""
 
     name: str
+    compiles_any_length: bool
+    """Whether what it compiles serves arrays of any length along a network's `FreeAxes`; elsewhere few lengths are
+    better than many."""
 
     def run(
         self,

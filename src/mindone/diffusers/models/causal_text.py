@@ -25,6 +25,9 @@ Ids: TypeAlias = NDArray[np.int64]
 
 _AT_ONCE = 1024
 """How many tokens run side by side: attention's time and memory grow with their square."""
+_STEP = 64
+"""Where each length is compiled for itself, how many tokens are multiples of this."""
+_LOWEST = np.finfo(np.float32).min
 _KEPT = 2
 """How many beginnings are kept."""
 
@@ -131,8 +134,15 @@ class CausalTextModel(Model):
     def _read(
         self, engine: Engine, ids: Ids, positions: Floats, hidden: Floats, past: tuple[Array, ...]
     ) -> tuple[Array, ...]:
+        count, extra = len(ids), 0 if engine.compiles_any_length else -len(ids) % _STEP
+        if extra:  # tokens that look at themselves alone, and that nobody looks at
+            ids, positions = np.pad(ids, (0, extra)), np.pad(positions, (0, extra))
+            last = np.arange(-extra, 0)
+            hidden = np.pad(hidden, ((0, 0), (0, 0), (0, extra), (0, extra)), constant_values=_LOWEST)
+            hidden[:, :, last, last] = 0
         options: dict[str, Input] = {"positions": positions[:, None], "hidden": hidden, "past": past}
-        return several(engine.run(self, ids[None], **options))  # type: ignore[arg-type]
+        outputs = several(engine.run(self, ids[None], **options))  # type: ignore[arg-type]
+        return tuple(engine.asarray(engine.numpy(x)[:, :count]) for x in outputs) if extra else outputs
 
     def _beginning(self, engine: Engine, ids: tuple[int, ...]) -> Beginning:
         """What is known of tokens that texts begin with, computed where it is not."""
@@ -230,7 +240,7 @@ def _hidden(texts: Sequence[tuple[int, int]], earlier: int) -> Floats:
     ``texts`` are, for each, how many of the ``earlier`` tokens it begins with, and how many it has beside those.
     """
     tokens = sum(count for _, count in texts)
-    hidden = np.full((tokens, earlier + tokens), np.finfo(np.float32).min, np.float32)
+    hidden = np.full((tokens, earlier + tokens), _LOWEST, np.float32)
     begin = 0
     for known, count in texts:
         end = begin + count

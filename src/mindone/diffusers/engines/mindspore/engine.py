@@ -23,6 +23,7 @@ class MindSporeEngine:
     """
 
     name = "mindspore"
+    compiles_any_length = False
 
     def run(
         self,

@@ -17,6 +17,7 @@ class OpenVINOEngine:
     """
 
     name = "openvino"
+    compiles_any_length = True
 
     def run(
         self,
