@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .acceleration.int8.config import Int8Config as Int8Config
     from .acceleration.spectrum import SpectrumConfig as SpectrumConfig
     from .acceleration.taylorseer import TaylorSeerCacheConfig as TaylorSeerCacheConfig
-    from .families.sana.transformer import SanaTransformer2DModel as SanaTransformer2DModel
     from .families.stable_diffusion.controlnet import ControlNetModel as ControlNetModel
     from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
     from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
     from .pipelines.auto_model import AutoModel as AutoModel
+    from .pipelines.published_sana import SanaTransformer2DModel as SanaTransformer2DModel
     from .pipelines.sana import SanaPipeline as SanaPipeline
     from .pipelines.sana import SanaSprintImg2ImgPipeline as SanaSprintImg2ImgPipeline
     from .pipelines.sana import SanaSprintPipeline as SanaSprintPipeline
@@ -119,7 +119,7 @@ _HOME = {
     "SanaPipeline": "pipelines.sana",
     "SanaSprintImg2ImgPipeline": "pipelines.sana",
     "SanaSprintPipeline": "pipelines.sana",
-    "SanaTransformer2DModel": "families.sana.transformer",
+    "SanaTransformer2DModel": "pipelines.published_sana",
     "SpectrumConfig": "acceleration.spectrum",
     "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion",
     "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion",

@@ -17,7 +17,7 @@ from .schedulers.registry import LIBRARY
 
 _CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
-_SANA = {"SanaTransformer2DModel": "families.sana.transformer"}
+_SANA = {"SanaTransformer2DModel": "pipelines.published_sana"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
 _UNET = {"UNet2DConditionModel": "pipelines.published_unet", "UNet2DConditionOutput": "models.outputs"}

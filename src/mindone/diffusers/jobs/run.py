@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..families.family import Family
     from ..pipelines.callbacks import StepCallback
     from ..pipelines.published import PublishedPipeline as Pipeline
-    from ..utils.arrays import Array
     from .pictures import Pictures
 
 
@@ -200,11 +199,12 @@ def _images(
     if len(jobs) > 1:
         arguments["prompt"] = [each.prompt for each in jobs]
     if job.prompt_weights:
-        arguments = {name: value for name, value in arguments.items() if name not in _PROMPTS} | _embeds(view, jobs)
+        arguments = {name: value for name, value in arguments.items() if name not in _PROMPTS} | _read(view, jobs)
     arguments["generator"] = [np.random.Generator(np.random.PCG64(seed)) for each in jobs for seed in each.seeds]
     arguments["callback_on_step_end"] = callback
     if job.strength == 0:
-        arguments["strength"] = math.nextafter(1 / _steps(view, job), 1)  # rounded down, the part of one step
+        part, steps = 1 / _steps(view, job), _steps(view, job)
+        arguments["strength"] = part if part * steps == 1 else math.nextafter(part, 1)  # of one step, not a bit less
     if job.upscale is not None:
         return draw_enlarged(view, arguments, pictures, height, width, job.upscale)
     cut = job.padding_mask_crop is not None
@@ -229,10 +229,18 @@ _PROMPTS = ("prompt", "negative_prompt", "clip_skip")
 """The arguments of a call that embeddings stand for."""
 
 
-def _embeds(view: Pipeline, jobs: Sequence[Job]) -> dict[str, Array]:
-    """The embeddings of jobs whose prompts have weights; where there are several, their prompts are the same."""
-    from ..prompts import encode_prompt
+def _read(view: Pipeline, jobs: Sequence[Job]) -> Mapping[str, object]:
+    """What to call a pipeline with for jobs whose prompts have weights; where there are several, prompts are the same.
 
+    That is embeddings; where no text encoder weighs words, it is texts, if they weigh none.
+    """
+    from ..prompts import encode_prompt, plain_text
+
+    if not view.text_towers:
+        negative = "" if _unguided(view, jobs[0]) else jobs[0].negative_prompt or ""
+        texts, avoided = [plain_text(job.prompt) for job in jobs], plain_text(negative, "negative_prompt")
+        if None not in texts and avoided is not None:
+            return {"prompt": texts} | ({"negative_prompt": avoided} if avoided else {})
     guided = False if _unguided(view, jobs[0]) else None
     texts = ([job.prompt for job in jobs], None if guided is False else jobs[0].negative_prompt)
     return encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)

@@ -587,6 +587,8 @@ class PublishedPipeline(Pipeline):
     @property
     def _skipping(self) -> SkippingDenoiser:
         denoiser: SkippingDenoiser = self.components[self.family.denoiser]
+        if not hasattr(denoiser, "enable_freeu"):
+            raise ValueError(f"FreeU changes skip connections, and {type(denoiser).__name__} has none; go without it")
         return denoiser
 
     def enable_flash_sdp(self, enabled: bool = True) -> None:

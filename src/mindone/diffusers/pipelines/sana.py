@@ -18,6 +18,7 @@ from .loop import Run, repeat_each
 from .output import ImagePipelineOutput
 from .pipeline import constructor
 from .published import OfRuns, PublishedPipeline
+from .published_sana import SanaTransformer2DModel
 from .sana_calls import SanaArguments, SanaCall, SprintArguments, SprintCall, SprintImageCall
 from .sana_starts import ArcImage, ArcNoise, BinnedNoise
 from .stages import published
@@ -46,6 +47,7 @@ class SanaPipeline(PublishedPipeline):
     )
     """What a step callback may ask for and replace."""
 
+    transformer: SanaTransformer2DModel
     text_encoder: CausalTextEncoder | None
     tokenizer: TextTokenizer | None
 
@@ -141,6 +143,7 @@ class SanaSprint(PublishedPipeline):
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "prompt_attention_mask")
     """What a step callback may ask for and replace."""
 
+    transformer: SanaTransformer2DModel
     text_encoder: CausalTextEncoder | None
     tokenizer: TextTokenizer | None
 

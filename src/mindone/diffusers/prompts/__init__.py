@@ -6,6 +6,6 @@ pipe(**encode_prompt(pipe, "a (red:1.3) cat, [blurred] trees", negative_prompt="
 """
 
 from .encoding import encode_prompt
-from .syntax import Part, parse_prompt
+from .syntax import Part, parse_prompt, plain_text
 
-__all__ = ["Part", "encode_prompt", "parse_prompt"]
+__all__ = ["Part", "encode_prompt", "parse_prompt", "plain_text"]

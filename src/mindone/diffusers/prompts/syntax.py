@@ -93,6 +93,16 @@ def parse_prompt(prompt: str, name: str = "prompt") -> list[Part]:
     return _merged(parts, factors, name)
 
 
+def plain_text(prompt: str, name: str = "prompt") -> str | None:
+    """The text of a prompt that weighs nothing and has no break; None for other prompts.
+
+    Raises:
+        ValueError: see `parse_prompt`.
+    """
+    parts = parse_prompt(prompt, name)
+    return "".join(part.text for part in parts) if all(part.weight == 1 for part in parts) else None
+
+
 def refuse_composition(prompt: str, name: str = "prompt") -> None:
     """Raise ValueError where a prompt joins several with ``AND``. In negative prompts that is a word."""
     if _AND.search(prompt):
