@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from checkpoints import random_weights, shapes_of, write_model
-from mindone.diffusers import AutoencoderDC, SanaTransformer2DModel
+from mindone.diffusers import AutoencoderDC, AutoencoderTiny, SanaTransformer2DModel
 from mindone.diffusers.loading.safetensors import save_file
 from mindone.diffusers.pipelines.sana_calls import INSTRUCTION
 from mindone.transformers import Gemma2Model
@@ -128,3 +128,18 @@ _folder = tempfile.TemporaryDirectory(prefix="tiny-sana-")
 def checkpoint(family: str) -> Path:
     """The folder of a family's tiny checkpoint; copy it before changing anything in it."""
     return write(family, Path(_folder.name) / family)
+
+
+@functools.cache
+def tiny_autoencoder() -> Path:
+    """The folder of a tiny autoencoder for their latents, shaped like TAESANA."""
+    config = {
+        "_class_name": "AutoencoderTiny",
+        "latent_channels": CHANNELS,
+        "encoder_stem_channels": [4],
+        "encoder_block_out_channels": [8] * 4,
+        "num_encoder_blocks": [1] * 4,
+        "decoder_block_out_channels": [16, 8, 8, 8, 8, 8],
+        "num_decoder_blocks": [1] * 6,
+    }
+    return write_model(AutoencoderTiny, config, Path(_folder.name) / "taesana")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
@@ -229,7 +229,7 @@ _PROMPTS = ("prompt", "negative_prompt", "clip_skip")
 """The arguments of a call that embeddings stand for."""
 
 
-def _read(view: Pipeline, jobs: Sequence[Job]) -> Mapping[str, object]:
+def _read(view: Pipeline, jobs: Sequence[Job]) -> dict[str, object]:
     """What to call a pipeline with for jobs whose prompts have weights; where there are several, prompts are the same.
 
     That is embeddings; where no text encoder weighs words, it is texts, if they weigh none.
@@ -238,12 +238,12 @@ def _read(view: Pipeline, jobs: Sequence[Job]) -> Mapping[str, object]:
 
     if not view.text_towers:
         negative = "" if _unguided(view, jobs[0]) else jobs[0].negative_prompt or ""
-        texts, avoided = [plain_text(job.prompt) for job in jobs], plain_text(negative, "negative_prompt")
-        if None not in texts and avoided is not None:
-            return {"prompt": texts} | ({"negative_prompt": avoided} if avoided else {})
+        plain, avoided = [plain_text(job.prompt) for job in jobs], plain_text(negative, "negative_prompt")
+        if None not in plain and avoided is not None:
+            return {"prompt": plain} | ({"negative_prompt": avoided} if avoided else {})
     guided = False if _unguided(view, jobs[0]) else None
     texts = ([job.prompt for job in jobs], None if guided is False else jobs[0].negative_prompt)
-    return encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)
+    return {**encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)}
 
 
 def _lost_negative(view: Pipeline, job: Job) -> str | None:
