@@ -169,6 +169,7 @@ def test_both_engines_compute_the_same_timestep_embedding(mode, channels):
         dtype="float32",
         graphs=GraphCache(),
         passes=(),
+        free_axes={},
         release_weights=lambda: None,
         construct=lambda x: F.timestep_embedding(x, **options),
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from ..schedulers.output import SchedulerOutput
 from ..schedulers.spacing import closing_in
 from ..utils.arrays import Array
 from ..utils.combination import combination
+from .drawing import Drawing, Drawn
 
 PROMPTS = ("a rocket on a blue background", "a small house under a tree")
 """Plain things, which models of every kind know."""
@@ -66,14 +66,14 @@ class ReferencePath:
         return near
 
 
-def recorded(pipe: Any, *arguments: Any, **options: Any) -> tuple[Any, ReferencePath]:
+def recorded(pipe: Drawing, *arguments: object, **options: object) -> tuple[Drawn, ReferencePath]:
     """Call a pipeline, and say what its run went through: the call's output, and the path.
 
     The pipeline's scheduler is a DPM-Solver++, and the call asks for latents.
     """
     after: list[tuple[int, Latents]] = []
 
-    def record(_: Any, index: int, timestep: float, tensors: dict[str, Array | None]) -> dict[str, Array | None]:
+    def record(_: object, index: int, timestep: float, tensors: dict[str, Array | None]) -> dict[str, Array | None]:
         after.append((int(timestep), pipe.engine.numpy(single(tensors["latents"])).astype(np.float64)))
         return {}
 
@@ -83,7 +83,7 @@ def recorded(pipe: Any, *arguments: Any, **options: Any) -> tuple[Any, Reference
 
 
 def fitted(
-    pipe: Any, path: ReferencePath, timesteps: Sequence[int], *arguments: Any, **options: Any
+    pipe: Drawing, path: ReferencePath, timesteps: Sequence[int], *arguments: object, **options: object
 ) -> tuple[CalibratedMultistepScheduler, Array]:
     """A scheduler whose steps at ``timesteps`` follow the path as closely as they can.
 
@@ -106,14 +106,14 @@ def fitted(
 
 
 def calibrated_scheduler(
-    pipe: Any,
+    pipe: Drawing,
     num_inference_steps: int,
     prompts: Sequence[str] = PROMPTS,
     *,
     last_timestep: int = 40,
     reference_steps: int = REFERENCE_STEPS,
     seed: int = 0,
-    **options: Any,
+    **options: object,
 ) -> CalibratedMultistepScheduler:
     """A scheduler for so few steps of this pipeline, as it is: with its caches, its precision and its adapters.
 

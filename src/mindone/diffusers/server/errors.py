@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -61,7 +61,7 @@ def _as_refusal(error: Exception) -> Refusal:
     return Refusal(500, "the server has failed; its log says why")
 
 
-def first_reason(errors: Sequence[Any]) -> Refusal:
+def first_reason(errors: Sequence[Mapping[str, Any]]) -> Refusal:
     """The first of pydantic's complaints in one line; what was given is not repeated."""
     first = errors[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query")]

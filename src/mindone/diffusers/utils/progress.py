@@ -11,7 +11,7 @@ def progress_bar(
     total: int | None = None,
     desc: str | None = None,
     disable: bool = False,
-    **options: Any,
+    **options: object,
 ) -> Any:
     """A `tqdm` bar over `iterable`, or of `total` steps to `update()` by hand.
 
