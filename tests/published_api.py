@@ -53,12 +53,16 @@ def left_out_of(cls: str) -> dict[str, str]:
 LEFT_OUT = {cls: left_out for cls in REFERENCE if (left_out := left_out_of(cls))}
 
 # Attributes of the same name that do something else, or exist, in classes to which the feature does not apply.
-KEPT = {("CLIPTextModel", "push_to_hub"), ("CLIPTextModelWithProjection", "push_to_hub")} | {
-    (cls, name)
-    for cls in REFERENCE
-    if cls.endswith("Pipeline")
-    for name in ABSENT_FEATURES["LoRAs of an autoencoder"][1]
-}
+KEPT = (
+    {(cls, "push_to_hub") for cls in ("CLIPTextModel", "CLIPTextModelWithProjection", "Gemma2Model")}
+    | {("GemmaTokenizerFast", "padding_side")}
+    | {
+        (cls, name)
+        for cls in REFERENCE
+        if cls.endswith("Pipeline")
+        for name in ABSENT_FEATURES["LoRAs of an autoencoder"][1]
+    }
+)
 KEPT |= {
     ("UNet2DConditionModel", name)
     for name in (
@@ -96,8 +100,11 @@ OTHERWISE = """\
   levels.
 - `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference then gives
   its one slope the weight of the first of four.
-- `unet(…)` and the text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and no
-  `attention_mask`, `class_labels` or `cross_attention_kwargs`. Calling an autoencoder decodes; its `encode` and
+- `Gemma2Model` takes padding on the right alone, and gives zeros in its place; it returns `last_hidden_state` and no
+  more. It does not cap attention's scores, as in transformers 4 by default; `enable_attention_softcapping()` does, as
+  transformers 5. `GemmaTokenizerFast` pads on the right, and reads `tokenizer.json`, not `tokenizer.model`.
+- `unet(…)` and CLIP's text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and
+  no `attention_mask`, `class_labels` or `cross_attention_kwargs`. Calling an autoencoder decodes; its `encode` and
   `decode` are as published. Calling a safety checker gives embeddings; `pipe.run_safety_checker` gives the verdict.
 - Step callbacks get NumPy arrays that have `chunk`, `clone`, `cpu`, `to` and `unsqueeze` (tensors on an Ascend device),
   and return a dict of names from `pipe.callback_tensors`; other names are refused, such as ControlNets' pictures.
@@ -130,7 +137,8 @@ GUIDES = {
 
 
 def our_class(name: str) -> Any:
-    return getattr(importlib.import_module(OUTPUTS.get(name, "mindone.diffusers")), name)
+    home = "mindone.transformers" if name.startswith("Gemma") else "mindone.diffusers"
+    return getattr(importlib.import_module(OUTPUTS.get(name, home)), name)
 
 
 def our_object(name: str) -> Any:
@@ -144,7 +152,7 @@ def feature_of(cls: str, name: str) -> str | None:
         return None
     for feature, (_, names) in ABSENT_FEATURES.items():
         about_tokenizers = "tokenizers" in feature
-        if name in names and about_tokenizers == (cls == "CLIPTokenizer"):
+        if name in names and about_tokenizers == ("Tokenizer" in cls):
             return feature
     return None
 

@@ -58,7 +58,14 @@ PIPELINES = (
     "StableDiffusionXLInstructPix2PixPipeline",
     "StableDiffusionXLPipeline",
 )
-TRANSFORMERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "CLIPTokenizer", "CLIPVisionModelWithProjection")
+TRANSFORMERS = (
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "CLIPTokenizer",
+    "CLIPVisionModelWithProjection",
+    "Gemma2Model",
+    "GemmaTokenizerFast",
+)
 
 
 def public(*owners: Any) -> dict[str, str]:

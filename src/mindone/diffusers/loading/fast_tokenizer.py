@@ -53,8 +53,6 @@ class FastTokenizer(TokenizerBase):
 
     roles: ClassVar[Mapping[str, str]] = {}
     """The tokens that have a role where files name none."""
-    frames_itself: ClassVar[bool] = False
-    """Whether the class says what frames a text, and not its file."""
 
     def __init__(self, tokenizer: "tokenizers.Tokenizer", fields: FastFields | None = None):
         super().__init__()
@@ -77,8 +75,6 @@ class FastTokenizer(TokenizerBase):
             raise ValueError(f"{'unk_token' if unknown[1] is None else 'pad_token'} is not named")
         self.unk_token, self.unk_token_id = unknown[0], unknown[1]
         self.pad_token, self.pad_token_id = padding[0] or "", padding[1]
-        if self.frames_itself:
-            self._frame_texts(self.fields.add_bos_token is not False, self.fields.add_eos_token is True)
 
     @classmethod
     def from_pretrained(
@@ -130,10 +126,31 @@ class FastTokenizer(TokenizerBase):
             "padding_side": "right",
             "tokenizer_class": type(self).__name__.removesuffix("Fast"),
         }
-        if self.frames_itself:
-            config |= {"add_bos_token": self.fields.add_bos_token is not False}
-            config |= {"add_eos_token": self.fields.add_eos_token is True}
-        write_json(folder / "tokenizer_config.json", config)
+        write_json(folder / "tokenizer_config.json", config | self._own_settings())
+
+    @property
+    def padding_side(self) -> str:
+        """Where rows are filled up: on the right.
+
+        Raises:
+            ValueError: it is set to anything else: text encoders take padding for what follows a text.
+        """
+        return "right"
+
+    @padding_side.setter
+    def padding_side(self, side: str) -> None:
+        if side != "right":
+            raise ValueError(f'padding_side must be "right", got {side!r}')
+
+    @property
+    def backend_tokenizer(self) -> "tokenizers.Tokenizer":
+        """What does the work."""
+        return self._tokenizer
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """The same as `get_vocab`."""
+        return self.get_vocab()
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text that tokens stand for."""
@@ -152,13 +169,9 @@ class FastTokenizer(TokenizerBase):
             self._add(named or Token(content), special=True)
         return content, number
 
-    def _frame_texts(self, begins: bool, ends: bool) -> None:
-        """Put the start token before every text, the end token behind it, both or neither."""
-        from tokenizers import processors
-
-        frame = [(self.bos_token, self.bos_token_id)] * begins + [(self.eos_token, self.eos_token_id)] * ends
-        single = [str(self.bos_token)] * begins + ["$A"] + [str(self.eos_token)] * ends
-        self._tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=frame)
+    def _own_settings(self) -> dict[str, object]:
+        """What a class has in ``tokenizer_config.json`` beside what all have."""
+        return {}
 
 
 class GemmaTokenizerFast(FastTokenizer):
@@ -170,7 +183,42 @@ class GemmaTokenizerFast(FastTokenizer):
         "unk_token": "<unk>",
         "pad_token": "<pad>",
     }
-    frames_itself = True
+
+    def __init__(self, tokenizer: "tokenizers.Tokenizer", fields: FastFields | None = None):
+        super().__init__(tokenizer, fields)
+        self._begins, self._ends = self.fields.add_bos_token is not False, self.fields.add_eos_token is True
+        self._frame_texts()
+
+    @property
+    def add_bos_token(self) -> bool:
+        """Whether ``bos_token`` stands before each text; it does unless the files say otherwise."""
+        return self._begins
+
+    @add_bos_token.setter
+    def add_bos_token(self, value: bool) -> None:
+        self._begins = value
+        self._frame_texts()
+
+    @property
+    def add_eos_token(self) -> bool:
+        """Whether ``eos_token`` stands behind each text; it does not unless the files say so."""
+        return self._ends
+
+    @add_eos_token.setter
+    def add_eos_token(self, value: bool) -> None:
+        self._ends = value
+        self._frame_texts()
+
+    def _own_settings(self) -> dict[str, object]:
+        return {"add_bos_token": self._begins, "add_eos_token": self._ends}
+
+    def _frame_texts(self) -> None:
+        from tokenizers import processors
+
+        first, last = (self.bos_token, self.bos_token_id), (self.eos_token, self.eos_token_id)
+        single = [str(self.bos_token)] * self._begins + ["$A"] + [str(self.eos_token)] * self._ends
+        frame = [first] * self._begins + [last] * self._ends
+        self._tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=frame)
 
 
 def _read(path: Path) -> "tokenizers.Tokenizer":
