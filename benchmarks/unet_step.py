@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ BARS = [
 ]
 
 Step = Callable[[], np.ndarray]
+Bar = tuple[str, str, str, float]
+"""Two candidates, and what the ratio of their times is to be."""
 
 
 def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,6 +119,22 @@ def measure(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
+def report(title: str, seconds: dict[str, list[float]], bars: Sequence[Bar], path: Path | None) -> None:
+    """Print what was measured and the ratios that have a bar, and write it to ``path``."""
+    table = Table("candidate", "median s", "min s", "max s", title=title)
+    for name, values in seconds.items():
+        table.add_row(name, *(f"{f(values):.2f}" for f in (statistics.median, min, max)))
+    console = Console()
+    console.print(table)
+    for over, under, sign, bar in bars:
+        if over in seconds and under in seconds:
+            # The ratio within each round, so that both saw the same machine.
+            ratio = statistics.median(a / b for a, b in zip(seconds[over], seconds[under]))
+            console.print(f"{over} / {under}: {ratio:.3f} (bar {sign} {bar})")
+    if path:
+        path.write_text(json.dumps({"command": sys.argv, "seconds": seconds}, indent=2))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -148,18 +166,7 @@ def main() -> None:
                 steps[name] = make()
         seconds = measure(steps, arguments.rounds)
 
-    table = Table("candidate", "median s", "min s", "max s", title="One guided step, 64×64 latents, batch 2")
-    for name, values in seconds.items():
-        table.add_row(name, *(f"{f(values):.2f}" for f in (statistics.median, min, max)))
-    console = Console()
-    console.print(table)
-    for over, under, sign, bar in BARS:
-        if over in seconds and under in seconds:
-            # The ratio within each round, so that both saw the same machine.
-            ratio = statistics.median(a / b for a, b in zip(seconds[over], seconds[under]))
-            console.print(f"{over} / {under}: {ratio:.3f} (bar {sign} {bar})")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"command": sys.argv, "seconds": seconds}, indent=2))
+    report("One guided step, 64×64 latents, batch 2", seconds, BARS, arguments.json)
 
 
 if __name__ == "__main__":
