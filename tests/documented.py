@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+import tiny_sana
 from editing_cases import DEPTH, EDIT, FOLDERS
 from image_pipelines import controlnet_folder
 from lora_cases import kohya, layers, stored
@@ -29,6 +30,8 @@ def documented_hub(folder: Path) -> Iterator[None]:
         "timbrooks/instruct-pix2pix": FOLDERS[EDIT],
         "sd2-community/stable-diffusion-2-depth": FOLDERS[DEPTH],
         "latent-consistency/lcm-lora-sdv1-5": lambda: lora,
+        "Efficient-Large-Model/Sana_600M_1024px_diffusers": lambda: tiny_sana.checkpoint("sana"),
+        "Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers": lambda: tiny_sana.checkpoint("sana-sprint"),
     }
     cache = folder / "cache"
     hub_cache(cache, {**PUBLISHED, **adapters})
