@@ -140,9 +140,10 @@ class TinyDecoder(Cell):
         for i, (channels, blocks) in enumerate(zip(widths, depths)):
             last = i == len(depths) - 1
             layers += [TinyBlock(channels, c.act_fn) for _ in range(blocks)]
-            if not last:
-                layers.append(Enlarge(c.upsampling_scaling_factor))
-            layers.append(Conv2d(channels, c.out_channels if last else widths[i + 1], 3, padding=1, bias=last))
+            if last:
+                layers.append(Conv2d(channels, c.out_channels, 3, padding=1))
+            else:
+                layers += [Numbered(), EnlargedConv2d(channels, widths[i + 1], c.upsampling_scaling_factor)]
         self.layers = CellList(layers)
 
     def construct(self, latents: Array) -> Array:
@@ -167,12 +168,22 @@ class TinyBlock(Cell):
         return F.relu(x + y)
 
 
-class Enlarge(Cell):
-    """Nearest-neighbour enlargement by a whole factor."""
+class Numbered(Cell):
+    """What checkpoints count as a layer, and the next layer does."""
 
-    def __init__(self, factor: int):
-        super().__init__()
+    def construct(self, x: Array) -> Array:
+        return x
+
+
+class EnlargedConv2d(Conv2d):
+    """A convolution of the image enlarged by a whole factor, each pixel to a square."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int):
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
         self.factor = factor
 
     def construct(self, x: Array) -> Array:
-        return F.interpolate_nearest(x, (self.factor * x.shape[2], self.factor * x.shape[3]))
+        if self.factor == 2:
+            return F.upsample_conv2d(x, self.weight)
+        height, width = x.shape[2:]
+        return F.conv2d(F.interpolate_nearest(x, (self.factor * height, self.factor * width)), self.weight, padding=1)
