@@ -1,12 +1,17 @@
 """What a Sana transformer is asked for beyond its numbers, which `test_networks` holds."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
 import pytest
 
+from checkpoints import random_weights, shapes_of
 from mindone.diffusers import SanaTransformer2DModel, engines
+from mindone.diffusers.adapters.lora_cells import put_around
+from mindone.diffusers.engines.binding import InMemory
+from mindone.diffusers.loading.weights import Weights
 from mindone.diffusers.pipelines.read_once import ReadOnce
 from network_cases import CASES, SANA, SPRINT
 from test_networks import error, make
@@ -97,6 +102,25 @@ def test_the_graph_takes_no_picture_apart(network):
     assert kinds.count("Convolution") == 1 + 3 * 2 and kinds.count("GroupConvolution") == 2 * 2
     # The timestep's six parts, and what picks rows of the tables, which are constants.
     assert kinds.count("Slice") == 6 + 6 * 2 + 2 and not {"Split", "VariadicSplit", "StridedSlice"} & set(kinds)
+
+
+def test_a_lora_of_a_gated_convolution_is_what_its_product_adds_to_the_weight(engine):
+    case, layer = CASES["sana"], "transformer_blocks.1.ff.conv_inverted"
+    down, up = [np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate([(3, 32), (160, 3)])]
+    down, up = [(0.2 * matrix[..., None, None]).astype(np.float32) for matrix in (down, up)]
+    network, plain = make(case), random_weights(shapes_of(make(case)))
+    merged = {**plain, f"{layer}.weight": plain[f"{layer}.weight"] + np.einsum("orxy,rixy->oixy", up, down)}
+    put_around(network, layer, SimpleNamespace(down=InMemory(down), up=InMemory(up)))
+    expected = SanaTransformer2DModel(**case.config)
+    expected.load(Weights.from_arrays(merged))
+    assert error(run(engine, network, **case.inputs), run(engine, expected, **case.inputs)) <= ROUNDING
+    assert error(run(engine, make(case), **case.inputs), run(engine, expected, **case.inputs)) >= 0.01
+
+
+def test_a_lora_of_a_depthwise_convolution_is_refused_in_one_line(network):
+    line = r"^transformer_blocks\.0\.ff\.conv_depth convolves channels apart and takes no LoRA; .* do$"
+    with pytest.raises(ValueError, match=line):
+        put_around(network, "transformer_blocks.0.ff.conv_depth", SimpleNamespace())
 
 
 def test_it_has_neither_cuts_for_caches_nor_attention_to_downsample(network):
