@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mindone.diffusers import UNet2DConditionModel, engines
-from mindone.diffusers.engines import Taps
+from mindone.diffusers.engines import Taps, several, single
 from mindone.diffusers.models.wrapping import cell_at
 from tiny_pipelines import checkpoint
 
@@ -88,3 +88,12 @@ def test_threads_use_a_network_with_taps_and_without(unet):
     with ThreadPoolExecutor(4) as threads:
         for made in threads.map(run, range(8)):
             np.testing.assert_allclose(made, whole, atol=1e-6)
+
+
+def test_a_result_of_another_kind_than_the_caller_knows_is_refused():
+    x = np.zeros(3, np.float32)
+    assert single(x) is x and several((x, x)) == (x, x)
+    with pytest.raises(TypeError, match="one array was expected, got tuple"):
+        single((x, x))
+    with pytest.raises(TypeError, match="a tuple of arrays was expected, got ndarray"):
+        several(x)
