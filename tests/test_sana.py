@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from mindone.diffusers.bench.shapes import SHAPES
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.families.captions import check_cleaning
 from tiny_pipelines import load
-from tiny_sana import checkpoint, tiny_autoencoder
+from tiny_sana import AUTOENCODER, SPRINT, TEXT_ENCODER, checkpoint, tiny_autoencoder
 
 TOLERANCE = 1e-4
 """Of the mean difference of pixels in [0, 1]: a tenth of what is asked for."""
@@ -244,3 +245,19 @@ def test_cleaning_captions_needs_two_packages(monkeypatch):
 def test_a_size_of_ones_own_is_drawn_at_a_trained_one_and_cut(sana):
     image = sana("a cat", height=100, width=130, num_inference_steps=1, guidance_scale=1.0).images[0]
     assert isinstance(image, Image.Image) and image.size == (130, 100)
+
+
+def test_a_shape_is_a_checkpoint_like_any_other(monkeypatch, tmp_path):
+    small = replace(
+        SHAPES["sana-sprint-0.6b"],
+        transformer=SPRINT,
+        text_encoder={**TEXT_ENCODER, "vocab_size": 300},
+        vae=AUTOENCODER,
+        tiny_vae=json.loads((tiny_autoencoder() / "config.json").read_text()),
+    )
+    monkeypatch.setattr("mindone.diffusers.families.sana.shapes.SPRINT_600M", small)
+    plan = make_plan(bench.Options(shape="sana-sprint-0.6b", engine="openvino", table="2"), tmp_path)
+    baseline, tiny_vae = plan.tables[0].setups
+    assert (baseline.steps, baseline.job.scheduler, baseline.model.image_size()) == (2, "scm", (512, 512))
+    pipe = load(baseline.model.folder, vae=AutoencoderTiny.from_pretrained(tiny_vae.tiny_vae.folder))
+    assert np.isfinite(draw(pipe)).all()
