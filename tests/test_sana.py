@@ -154,7 +154,7 @@ def test_bench_leaves_out_what_its_networks_cannot_do(tmp_path):
 def test_shapes_have_as_many_parameters_as_published():
     from mindone.diffusers import SanaTransformer2DModel
 
-    counts = {"sana-0.6b": 0.59, "sana-1.6b": 1.60, "sana-sprint-0.6b": 0.59, "sana-sprint-1.6b": 1.61}
+    counts = {"sana-1.6b": 1.60, "sana-sprint-0.6b": 0.59}
     for name, billions in counts.items():
         config = SHAPES[name].transformer
         count = sum(np.prod(shape) for shape in SanaTransformer2DModel(**config).published_shapes().values())

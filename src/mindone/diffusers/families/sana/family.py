@@ -18,7 +18,6 @@ INT8 = Int8Plan(
         "attn2.to_v.",
         "conv_depth.",
         "proj_out.",
-        "embed_tokens.",
         "decoder.conv_in.",
         "decoder.conv_out.",
     ),
