@@ -204,7 +204,8 @@ def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, ep
 def relu_linear_attention_of_pixels(query: Array, key: Array, value: Array, heads: int, eps: float = 1e-15) -> Array:
     """`relu_linear_attention` among the pixels of images, all (b, c, h, w), with the channels in ``heads`` parts.
 
-    Always computed in float32: a pixel's weight is a sum over all others.
+    MindSpore computes it in float32 whatever the weights are; a graph of OpenVINO in its own precision, and as means
+    over the pixels, so that nothing overflows.
     """
     return operations.ops.relu_linear_attention_of_pixels(query, key, value, heads, eps)
 

@@ -80,19 +80,19 @@ class MultiscaleAttention(Cell):
         self.norm_out = NORMS[norm](channels)
 
     def construct(self, x: Array) -> Array:
-        query, key, value = self._of(x, 0), self._of(x, 1), self._of(x, 2)
-        heads = self.heads * (1 + len(self.to_qkv_multiscale))
-        mixed = F.relu_linear_attention_of_pixels(query, key, value, heads)
-        return F.add(x, self.norm_out(F.conv2d(mixed, self.to_out.weight)))
+        scales = zip(self._of(x, 0), self._of(x, 1), self._of(x, 2))
+        mixed = [F.relu_linear_attention_of_pixels(query, key, value, self.heads) for query, key, value in scales]
+        joined = F.concat(mixed, 1) if len(mixed) > 1 else mixed[0]
+        return F.add(x, self.norm_out(F.conv2d(joined, self.to_out.weight)))
 
-    def _of(self, x: Array, part: int) -> Array:
-        """All queries (part 0), keys (1) or values (2): (batch, heads · size, height, width), scale by scale."""
+    def _of(self, x: Array, part: int) -> list[Array]:
+        """All queries (part 0), keys (1) or values (2) of each scale: (batch, heads · size, height, width)."""
         matrices = (self.to_q.weight, self.to_k.weight, self.to_v.weight)
         y = F.conv2d(x, F.weight_rows(matrices, part, 3, self.size))
         scales = [y]
         for neighbourhoods in self.to_qkv_multiscale:
             scales.append(neighbourhoods(y, part))
-        return F.concat(scales, 1) if len(scales) > 1 else y
+        return scales
 
 
 class Neighbourhoods(Cell):

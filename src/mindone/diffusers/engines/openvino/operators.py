@@ -179,7 +179,11 @@ class Operators(Recorder):
     def relu_linear_attention_of_pixels(self, query: Node, key: Node, value: Node, heads: int, eps: float) -> Node:
         batch, channels, height, width = query.shape
         shape = (batch, heads, channels // heads, height * width)
-        keys, queries = self.reshape(ov_ops.relu(key), shape), self.reshape(ov_ops.relu(query), shape)
+        # Means over all pixels instead of sums, which would overflow float16; what they are divided by is one as well.
+        pixels, least = height * width, 2.0**-24 if self.precision == "f16" else 0.0
+        eps = max(eps / pixels, least)
+        keys = self.reshape(ov_ops.multiply(ov_ops.relu(key), self.scalar(1 / pixels)), shape)
+        queries = self.reshape(ov_ops.relu(query), shape)
         states = ov_ops.matmul(self.reshape(value, shape), keys, False, True)
         sums = ov_ops.unsqueeze(ov_ops.reduce_sum(keys, self.ints([-1]), False), self.ints([2]))
         weights = ov_ops.add(ov_ops.matmul(sums, queries, False, False), self.scalar(eps))
