@@ -118,7 +118,7 @@ class ToyPixelFields:
     scaling_factor: float = 1.0
 
 
-class ToyPixels(Autoencoder, Model):
+class ToyPixels(Autoencoder):
     """A latent is the mean of four pixels."""
 
     Fields = ToyPixelFields
