@@ -130,6 +130,14 @@ def test_a_job_without_steps_takes_two_and_others_are_spaced_evenly(sprint):
     assert picture.size == (96, 64)
 
 
+def test_timesteps_of_ones_own_and_suggested_numbers_of_steps_leave_out_angles(sprint):
+    angles = [1.5708, 1.3, 0.0]
+    np.testing.assert_allclose(draw(sprint, timesteps=angles), draw(sprint), atol=1e-6)
+    view = sprint.view()
+    view.call_defaults = {"num_inference_steps": 1}
+    np.testing.assert_array_equal(draw(view), draw(sprint, num_inference_steps=1))
+
+
 def test_latents_of_a_picture_are_gone_on_from(sprint):
     pipe = SanaSprintImg2ImgPipeline.from_pipe(sprint)
     encoded = pipe.vae.encode_with(pipe.engine, pipe.image_processor.preprocess(PICTURE, 64, 128))

@@ -423,7 +423,7 @@ def asked(
         given["callback_on_step_end"] = OlderCallback(callback, 1 if every is None else every, newer)
     own = {each: value for each, value in usual.items() if each in signature.parameters}
     implied = getattr(task, "implied", None)
-    values = vars(task(**{**own, **(implied(given) if implied else {}), **given}))
+    values = vars(task(**{**own, **(implied({**own, **given}) if implied else {}), **given}))
     for argument_name, value in values.items():
         if check := declared(task, argument_name).get("check"):
             check(argument_name, value)
