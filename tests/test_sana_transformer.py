@@ -11,10 +11,15 @@ from checkpoints import random_weights, shapes_of
 from mindone.diffusers import SanaTransformer2DModel, engines
 from mindone.diffusers.adapters.lora_cells import put_around
 from mindone.diffusers.engines.binding import InMemory
+from mindone.diffusers.engines.openvino import OpenVINOEngine
 from mindone.diffusers.loading.weights import Weights
+from mindone.diffusers.pipelines import padding
+from mindone.diffusers.pipelines.padding import without_padding
 from mindone.diffusers.pipelines.read_once import ReadOnce
 from network_cases import CASES, SANA, SPRINT
 from test_networks import error, make
+from tiny_pipelines import images_of, load
+from tiny_sana import checkpoint
 
 ROUNDING = 1e-5
 
@@ -77,6 +82,38 @@ def test_a_condition_is_read_again_only_when_it_changes():
     assert calls == [2, 1]
     both[1] = 0
     assert read(both) == (6,) and read(both[1:]) == (0,) and calls == [2, 1, 2, 1]
+
+
+def test_padding_that_all_texts_end_with_is_cut_to_one_of_few_lengths():
+    engine, text = engines.get("openvino"), np.zeros((2, 300, 4), np.float32)
+    for words, length in [((3, 7), 64), ((64, 1), 64), ((65, 1), 128), ((129, 300), 300), ((0, 7), 300)]:
+        mask = (np.arange(300) < np.array(words)[:, None]).astype(np.float32)
+        short, hidden = without_padding(engine, text, mask)
+        assert short.shape == (2, length, 4) and hidden.shape == (2, length)
+        assert hidden.sum(axis=1).tolist() == list(words)
+
+
+@pytest.mark.parametrize("family", ["sana", "sana-sprint"])
+def test_images_without_padding_are_those_with_it(family, monkeypatch):
+    pipe, seen = load(checkpoint(family)), []
+
+    def draw():
+        asked = {"height": 64, "width": 64, "num_inference_steps": 2, "use_resolution_binning": False}
+        return images_of(pipe, **asked, output_type="latent", generator=np.random.default_rng(0))
+
+    def run(network, *inputs, **options):
+        seen.extend(x.shape[1] for x in options.get("encoder_hidden_states", ()))
+        seen.append(options.get("method", "construct"))
+        return OpenVINOEngine.run(engine, network, *inputs, **options)
+
+    short = draw()
+    monkeypatch.setattr(padding, "LENGTHS", ())
+    long, engine = draw(), pipe.engine
+    assert error(short, long) <= 1e-4
+    monkeypatch.undo()
+    monkeypatch.setattr(engine, "run", run, raising=False)
+    draw()
+    assert seen.count("read_text") == 1 and seen.count(64) == 2 * 4
 
 
 @pytest.mark.parametrize("kind", [np.asarray, ms.Tensor], ids=["numpy", "mindspore"])

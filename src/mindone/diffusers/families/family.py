@@ -137,6 +137,8 @@ class Family:
     ``model_index.json`` names for it."""
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
     """What a component must be able to do, by its name, where that is the family's own affair."""
+    padded: Mapping[str, str] = field(default_factory=dict)
+    """Inputs that end with padding, by the denoiser's own names, and those that say where it is: a mask of 1 and 0."""
     read_once: Mapping[str, str] = field(default_factory=dict)
     """Inputs that the denoiser need not read again at every step, by its own names: the method that reads each, whose
     arrays it then gets in its place."""

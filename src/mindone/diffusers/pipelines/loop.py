@@ -34,6 +34,7 @@ from ..schedulers.parameterization import Parameterization, Plain
 from ..schedulers.schedules import shift_for
 from ..utils import logging
 from .callbacks import OlderCallback, StepCallback, shown
+from .padding import without_padding
 from .parts import Parts
 from .read_once import ReadOnce
 
@@ -115,8 +116,15 @@ class Run:
         added = [control(step, sample, timestep, inputs) for control in self.controls]
         for each in added:
             inputs |= each
-        inputs |= {name: read(inputs[name]) for name, read in self.reads_once.items() if name in inputs}  # type: ignore[arg-type]
-        return self.engine.run(self.denoiser, sample, timestep, **inputs)  # type: ignore[arg-type]
+        return self.engine.run(self.denoiser, sample, timestep, **self._shortened(inputs))
+
+    def _shortened(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of a call without padding, and those that can be read once as they were read."""
+        short = dict(inputs)
+        for text, mask in self.pipe.family.padded.items():
+            if text in short and mask in short:
+                short[text], short[mask] = without_padding(self.engine, short[text], short[mask])
+        return short | {name: read(short[name]) for name, read in self.reads_once.items() if name in short}
 
     @cached_property
     def reads_once(self) -> dict[str, ReadOnce]:

@@ -45,6 +45,7 @@ SANA = Family(
     optional=(),
     text_encoders=("text_encoder",),
     inputs={"prompt_embeds": "encoder_hidden_states", "prompt_attention_mask": "encoder_attention_mask"},
+    padded={"encoder_hidden_states": "encoder_attention_mask"},
     read_once={"encoder_hidden_states": "read_text"},
     tasks={TEXT: f"{_HOME}:SanaPipeline"},
     pipelines="Sana",

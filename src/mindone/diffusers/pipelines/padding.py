@@ -1,0 +1,22 @@
+"""Padding that no network needs to multiply."""
+
+import numpy as np
+
+from ..engines import Array, Engine
+
+LENGTHS = (64, 128)
+"""Texts are cut to the first of these that holds all words; longer ones stay as they are. There are few lengths because
+a graph is compiled for each, and that takes longer than an image saves by an exact one."""
+
+
+def without_padding(engine: Engine, text: Array, mask: Array) -> tuple[Array, Array]:
+    """A text (rows, tokens, channels) and its mask (rows, tokens) without the padding that all rows end with.
+
+    A text without any word stays as it is: attention that hides everything sees everything.
+    """
+    words = engine.numpy(mask) > 0
+    if not words.any(axis=1).all():
+        return text, mask
+    last = int(np.flatnonzero(words.any(axis=0))[-1]) + 1
+    length = next((length for length in LENGTHS if length >= last), words.shape[1])
+    return (text[:, :length], mask[:, :length]) if length < words.shape[1] else (text, mask)
