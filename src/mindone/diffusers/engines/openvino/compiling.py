@@ -50,22 +50,17 @@ def precision_of(dtype: str) -> str:
     return "f32" if dtype == "float32" else half_precision()
 
 
-def compile_graph(graph: ov.Model, precision: str, release: Callable[[], None]) -> ov.CompiledModel:
-    """Compile for the CPU. ``release``, which gives mapped weights' memory back, is called throughout.
-
-    Packing reads each weight about once; without it all of them would stay resident beside their packed copy, because
-    what is compiled keeps its graph, and that the constants.
-    """
+def compile_graph(graph: ov.Model, precision: str) -> ov.CompiledModel:
+    """Compile for the CPU."""
     settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    with _repeating(release, seconds=0.1):
-        compiled = _core().compile_model(graph, "CPU", settings)
+    compiled = _core().compile_model(graph, "CPU", settings)
     return_freed_memory()
     merge_maps()
     return compiled
 
 
 @contextmanager
-def _repeating(action: Callable[[], None], seconds: float) -> Iterator[None]:
+def repeating(action: Callable[[], None], seconds: float = 0.1) -> Iterator[None]:
     """Within this context ``action`` is called at regular intervals, and at its end."""
     done = threading.Event()
 

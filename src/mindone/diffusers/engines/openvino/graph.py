@@ -1,8 +1,10 @@
 """One method of a network for one set of input shapes: recorded, changed by passes, compiled, and run."""
 
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +14,7 @@ from openvino import opset15 as ov_ops
 
 from ..base import Input, Network, Outputs, Taps, Values
 from ..operations import recording
-from .compiling import compile_graph, precision_of
+from .compiling import compile_graph, precision_of, repeating
 from .constants import Node
 from .operators import Operators, finished
 
@@ -38,18 +40,25 @@ class Graph:
         precision = precision_of(network.dtype)
         recorder = Operators(precision)
         nodes = {name: ov_ops.parameter(list(shapes[name]), _kind(x)) for name, x in arrays.items()}
-        outputs = _record(recorder, network, method, nodes, fixed, taps)
-        self._single = not isinstance(outputs, tuple)
-        results = outputs if isinstance(outputs, tuple) else (outputs,)
-        graph = finished(results, recorder, list(nodes.values()), type(network).__name__)
-        for change in network.passes:
-            change(graph, recorder)
+        owner = weakref.ref(network)  # which keeps this graph
 
         def release() -> None:
-            network.release_weights()
+            if (alive := owner()) is not None:
+                alive.release_weights()
             recorder.constants.scratch.release()
 
-        self._request = compile_graph(graph, precision, release).create_infer_request()
+        # Weights are looked at while recording, and packed while compiling; some, such as those of products of any
+        # length, at the first call. Each is read about once, and without this all of them would stay in memory, beside
+        # their packed copy, because what is compiled keeps its graph, and that the constants.
+        with repeating(release):
+            outputs = _record(recorder, network, method, nodes, fixed, taps)
+            self._single = not isinstance(outputs, tuple)
+            results = outputs if isinstance(outputs, tuple) else (outputs,)
+            graph = finished(results, recorder, list(nodes.values()), type(network).__name__)
+            for change in network.passes:
+                change(graph, recorder)
+            self._request = compile_graph(graph, precision).create_infer_request()
+        self._at_first: AbstractContextManager[None] = repeating(release)
         self._constants = recorder.constants  # the compiled graph reads their memory
         self._names = list(nodes)
         self._host_inputs = [(_source(nodes, host.source), host.compute) for host in recorder.host_inputs]
@@ -63,7 +72,9 @@ class Graph:
         with self._lock:
             for index, value in enumerate(values):
                 self._request.set_input_tensor(index, ov.Tensor(value, shared_memory=True))
-            self._request.infer()
+            around, self._at_first = self._at_first, nullcontext()
+            with around:
+                self._request.infer()
             outputs: tuple[Values, ...] = tuple(tensor.data.copy() for tensor in self._request.output_tensors)
         return outputs[0] if self._single else outputs
 
