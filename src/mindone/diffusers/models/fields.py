@@ -27,7 +27,7 @@ PerStage = Count | Annotated[tuple[Count, ...], Stages]
 One = Annotated[Real, Field(ge=1, le=1)]
 Zero = Annotated[Real, Field(ge=0, le=0)]
 
-ActivationName = Literal["silu", "swish", "gelu", "gelu_pytorch_tanh", "quick_gelu", "relu"]
+ActivationName = Literal["silu", "swish", "gelu", "quick_gelu", "relu"]
 
 
 def check_divides(name: str, divisor: int, **wholes: int | Iterable[int]) -> None:

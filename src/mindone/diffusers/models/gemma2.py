@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from mindspore import nn
 from pydantic import Field, Strict
@@ -12,10 +12,11 @@ from ..engines import Array, FlashAttention
 from ..loading.fields import Flag, Fraction, Positive
 from .causal_text import CausalTextModel
 from .cells import Cell, CellList
-from .fields import ActivationName, Channels, Count, TableSize, check_divides
+from .fields import Channels, Count, TableSize, check_divides
 from .layers import Activation, Embedding, Linear, parameter
 
 Tokens = Annotated[int, Strict(), Field(ge=1, le=2**20)]
+GateName = Literal["gelu_pytorch_tanh", "gelu", "silu", "relu"]
 Wide = Annotated[int, Strict(), Field(ge=1, le=2**16)]
 
 
@@ -30,7 +31,7 @@ class Gemma2Fields:
     num_attention_heads: Count = 8
     num_key_value_heads: Count = 4
     head_dim: Channels = 256
-    hidden_activation: ActivationName = "gelu_pytorch_tanh"
+    hidden_activation: GateName = "gelu_pytorch_tanh"
     max_position_embeddings: Tokens = 8192
     rms_norm_eps: Fraction = 1e-6
     rope_theta: Positive = 10000.0
