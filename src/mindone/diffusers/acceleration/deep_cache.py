@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..engines.base import several, single
+from ..utils.arrays import several, single
 from ..utils.combination import combination
 from .forecast import newton_weights
 from .points import Points, curve_at

@@ -12,38 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..utils.arrays import Array as Array
+from ..utils.arrays import Input as Input
+from ..utils.arrays import Outputs as Outputs
+from ..utils.arrays import several as several
+from ..utils.arrays import single as single
 from .cache import GraphCache
 
 Values: TypeAlias = NDArray[Any]
 """A NumPy array of whatever type a file stores."""
-
-Input: TypeAlias = Array | tuple[Array, ...] | bool | int | float | str | None
-"""What a network's method is called with: arrays, tuples of arrays, and constants. None is as good as absent."""
-
-Outputs: TypeAlias = Array | tuple[Array, ...]
-"""What a network's method returns; callers know which, and say so with `single` or `several`."""
-
-
-def single(x: Input) -> Array:
-    """The array that a network's method has returned, or is called with.
-
-    Raises:
-        TypeError: it is something else.
-    """
-    if x is None or isinstance(x, (tuple, bool, int, float, str)):
-        raise TypeError(f"one array was expected, got {type(x).__name__}")
-    return x
-
-
-def several(x: Input) -> tuple[Array, ...]:
-    """The arrays that a network's method has returned, or is called with, as a tuple.
-
-    Raises:
-        TypeError: it is something else.
-    """
-    if not isinstance(x, tuple):
-        raise TypeError(f"a tuple of arrays was expected, got {type(x).__name__}")
-    return x
 
 
 class Stored(Protocol):

@@ -1,6 +1,6 @@
 """What an array is to code that only computes with it, whoever made it."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,3 +45,32 @@ class Array(Protocol):
     def __rmul__(self, other: Any, /) -> "Array": ...
 
     def __truediv__(self, other: Any, /) -> "Array": ...
+
+
+Input: TypeAlias = Array | tuple[Array, ...] | bool | int | float | str | None
+"""What a network's method is called with: arrays, tuples of arrays, and constants. None is as good as absent."""
+
+Outputs: TypeAlias = Array | tuple[Array, ...]
+"""What a network's method returns; callers know which, and say so with `single` or `several`."""
+
+
+def single(x: Input) -> Array:
+    """The array that a network's method has returned, or is called with.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if x is None or isinstance(x, (tuple, bool, int, float, str)):
+        raise TypeError(f"one array was expected, got {type(x).__name__}")
+    return x
+
+
+def several(x: Input) -> tuple[Array, ...]:
+    """The arrays that a network's method has returned, or is called with, as a tuple.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(x, tuple):
+        raise TypeError(f"a tuple of arrays was expected, got {type(x).__name__}")
+    return x

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from ...schedulers.levels import FLOW, TRIGFLOW
-from ..adapters import LoraNames
 from ..capability import NETWORK, Capability
 from ..family import IMAGE, TEXT, Defaults, Family, Int8Plan, Latents
 
@@ -31,8 +30,6 @@ product in int8 is not. `SanaTransformer2DModel.read_text` runs once for a text 
 And so is what the autoencoder multiplies after its gates, 3 % of its decoder's products: gated values are small but for
 a few. In int8 two such layers took a tiny decoder of random weights from 4 % off to 16 %.
 """
-
-LORA = LoraNames("transformer", prefixes={}, classes={"SanaTransformer2DModel": "transformer"}, bases={2304: "Sana"})
 
 _HOME = ".pipelines.sana"
 _SHAPES = ".families.sana.shapes"
@@ -68,7 +65,7 @@ SANA = Family(
     latents=Latents(channels=32, pixels=32, side=1024),
     defaults=Defaults(steps=20, guidance_scale=4.5, scheduler="dpm++"),
     fingerprint=("patch_embed.proj.weight", "proj_out.weight"),
-    lora=".families.sana.family:LORA",
+    lora=".families.sana.adapters:LORA",
     shapes={"sana-0.6b": f"{_SHAPES}:SANA_600M", "sana-1.6b": f"{_SHAPES}:SANA_1600M"},
     built_in_guidance=False,
     parameterization=".families.sana.parameterization:Velocity",
