@@ -33,6 +33,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _reference_on_one_thread()
     if "mindspore" in sys.modules:
         _operations_in_turn()
+    if "mindone.diffusers.engines" in sys.modules:
+        from compiled_once import compile_once
+
+        compile_once().is_on = item.get_closest_marker("compiles") is None
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -42,10 +46,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Compiled graphs go with the module whose tests compiled them: a process has a bounded number of memory maps.
+    """What pipelines compiled goes with the module whose tests did it: a process has a bounded number of memory maps.
 
     A server that ran in the process has frozen what it found, which is thawed first.
     """
+    if "compiled_once" in sys.modules:
+        sys.modules["compiled_once"].compile_once().rest()
     cache = sys.modules.get("mindone.diffusers.engines.cache")
     if cache is None or (nextitem is not None and nextitem.path == item.path):
         return

@@ -27,6 +27,7 @@ def test_maps_that_touch_are_found_where_they_are_of_no_file():
     assert list(neighbours([])) == []
 
 
+@pytest.mark.compiles
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts maps")
 def test_models_that_are_loaded_and_released_leave_no_maps_behind():
     def after_a_model() -> int:
