@@ -220,7 +220,7 @@ class Run:
     ) -> None:
         """Lay out the steps: a number of them, or the user's own; a dynamic shift is that of an image of ``tokens``.
 
-        ``options`` are what a family's scheduler is told besides.
+        ``options`` (`Arguments.layout_options`) go to the scheduler besides.
 
         Raises:
             ValueError: fewer than one step, timesteps and sigmas both, or a kind that this scheduler does not take.
@@ -229,12 +229,10 @@ class Run:
             raise ValueError("timesteps and sigmas were both given; pass one of them")
         given = {"timesteps": timesteps, "sigmas": sigmas}
         custom = {name: value for name, value in given.items() if value is not None}
-        layout: dict[str, Any] = custom or {"num_inference_steps": num_inference_steps}
+        layout: dict[str, Any] = {**(custom or {"num_inference_steps": num_inference_steps}), **options}
         known = inspect.signature(self.scheduler.set_timesteps).parameters
-        for name, value in options.items():
-            if name not in known:
-                raise ValueError(f"{type(self.scheduler).__name__} takes no {name}; {_taker(name)} does")
-            layout[name] = value
+        if strange := next((name for name in options if name not in known), None):
+            raise ValueError(f"{type(self.scheduler).__name__} takes no {strange}; {_taker(strange)} does")
         if tokens is not None and getattr(getattr(self.scheduler, "schedule", None), "is_dynamic", False):
             layout["mu"] = shift_for(self.scheduler.config, tokens)
         self.scheduler.set_timesteps(**layout)
