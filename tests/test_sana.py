@@ -190,6 +190,25 @@ EMBEDS = np.zeros((1, 4, 24), np.float32)
             {"num_inference_steps": 5, "intermediate_timesteps": 1.3},
             "intermediate_timesteps=1.3 is for num_inference_steps=2, got 5",
         ),
+        (
+            "sana",
+            {"max_sequence_length": 10**9},
+            "max_sequence_length=1000000000 is beyond what the text encoder reads",
+        ),
+        ("sana", {"use_resolution_binning": True, "height": 10**9, "width": 10**9}, "of memory and this machine has"),
+        ("sana", {"guidance_scale": float("nan")}, "guidance_scale must be a finite number or None, got nan"),
+        ("sana", {"guidance_scale": "5"}, "guidance_scale must be a finite number or None, got '5'"),
+        ("sana", {"complex_human_instruction": "Draw: "}, "complex_human_instruction must be None or a list of lines"),
+        ("sana", {"attention_kwargs": 3}, "must be {'scale': number}, got 3"),
+        ("sana", {"prompt": "a \ud800 cat"}, r"valid Unicode, got '.*a \\ud800 cat'"),
+        (
+            "sana",
+            {"prompt": None, "prompt_embeds": EMBEDS[..., 1:], "prompt_attention_mask": EMBEDS[..., 0]},
+            "prompt_embeds must have the 24 channels that the transformer reads, got 23",
+        ),
+        ("sana", {"prompt": None, "prompt_embeds": [[[0.0]]], "prompt_attention_mask": [[1]]}, "must be an array"),
+        ("sana-sprint", {"num_inference_steps": "2"}, "num_inference_steps must be a whole number"),
+        ("sana-sprint", {"max_timesteps": "1"}, "max_timesteps must be a finite number or None, got '1'"),
         ("sana-sprint", {"max_timesteps": None}, "max_timesteps is None"),
         ("sana-sprint", {"timesteps": [1.5, 0.0], "max_timesteps": 1.5}, "timesteps take the place of max_timesteps"),
     ],
@@ -231,6 +250,11 @@ def test_a_checkpoint_without_its_text_encoder_is_refused_or_takes_embeddings(tm
     pipe = load(root, text_encoder=None)
     with pytest.raises(ValueError, match="text_encoder is None, so that it reads no texts; pass prompt_embeds and"):
         draw(pipe)
+
+
+def test_a_ratio_beyond_any_network_is_refused_before_memory_is_taken():
+    with pytest.raises(ValueError, match="mlp_ratio must be less than or equal to 64, got 1e"):
+        mindone.diffusers.SanaTransformer2DModel(mlp_ratio=1e300)
 
 
 def test_warnings_name_what_a_network_was_not_distilled_for(sprint, caplog):

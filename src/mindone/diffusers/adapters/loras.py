@@ -226,12 +226,11 @@ class Loras:
         """
         if not cross_attention_kwargs:
             return nullcontext()
-        scale = cross_attention_kwargs.get("scale")
-        unknown = [name for name in cross_attention_kwargs if name != "scale"]
-        if unknown or not isinstance(scale, int | float):
-            raise ValueError(
-                f"cross_attention_kwargs must be {{'scale': number}}, got {dict(cross_attention_kwargs)!r}"
-            )
+        given = cross_attention_kwargs
+        scale = given.get("scale") if isinstance(given, Mapping) else None
+        if not isinstance(scale, int | float) or len(given) > 1:
+            shown = dict(given) if isinstance(given, Mapping) else given
+            raise ValueError(f"cross_attention_kwargs must be {{'scale': number}}, got {shown!r}")
         if not any(lora.loaded and not lora.fused for lora in self._loras().values()):
             raise ValueError("cross_attention_kwargs must be None: no LoRA is loaded that is not fused")
         return lora_scale(float(scale))

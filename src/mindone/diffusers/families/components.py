@@ -117,6 +117,10 @@ class TextEncoder(StoredNetwork, Protocol):
 class CausalTextEncoder(TextEncoder, Protocol):
     """A language model that reads prompts behind an instruction: `models.causal_text`."""
 
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens a text may have."""
+
     def encode_with(
         self, engine: Engine, input_ids: Array, attention_mask: Array | None = None, beginning: Sequence[int] = ()
     ) -> Array:

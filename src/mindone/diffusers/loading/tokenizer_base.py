@@ -272,5 +272,6 @@ def as_list(texts: str | Sequence[str]) -> list[str]:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise ValueError(f"texts must be valid Unicode, got {text[:40]!r} ({error.reason})") from None
+            around = text[max(0, error.start - 20) : error.start + 20]
+            raise ValueError(f"texts must be valid Unicode, got {around!r} ({error.reason})") from None
     return rows

@@ -12,6 +12,8 @@ Count = Annotated[int, Strict(), Field(ge=1, le=256)]
 CountOrNone = Annotated[int, Strict(), Field(ge=0, le=256)]
 """The same where none at all will do."""
 Channels = Annotated[int, Strict(), Field(ge=1, le=16_384)]
+Ratio = Annotated[Real, Field(gt=0, le=64)]
+"""How many times a layer's channels its inner ones are."""
 TableSize = Annotated[int, Strict(), Field(ge=1, le=2**20)]
 """The rows of an embedding of tokens."""
 Positions = Annotated[int, Strict(), Field(ge=1, le=1024)]

@@ -119,6 +119,7 @@ class GuidanceScale:
         "how closely to follow the prompt; at 1 or less there is no guidance, in half the time. By default what the "
         "checkpoint's ``generation_config.json`` says, and the pipeline's ``default_guidance_scale`` where there is "
         "none.",
+        checks.check_number,
     )
 
 
@@ -127,7 +128,9 @@ class ImageGuidance:
     """How closely to follow a picture that is edited."""
 
     image_guidance_scale: float | None = argument(
-        None, "how closely to follow the picture, from 1; below 1 there is no guidance."
+        None,
+        "how closely to follow the picture, from 1; below 1 there is no guidance.",
+        checks.check_number,
     )
 
 

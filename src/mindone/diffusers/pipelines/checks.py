@@ -1,6 +1,8 @@
 """What a user passes to a pipeline's call is checked here, before any network runs."""
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TypeGuard
 
 import numpy as np
@@ -15,6 +17,8 @@ from ..utils.sizes import check_sides
 from .mask_fills import MASK_FILLS
 from .parts import Parts
 
+_RESIZED_CHANNELS = 4
+"""Resizing holds five arrays of three channels at its peak, as much as a decoder whose feature maps have four."""
 OUTPUT_TYPES = ("pil", "np", "latent")
 
 
@@ -58,7 +62,9 @@ def check_prompts(
     if given is None:
         raise ValueError("nothing to draw: pass prompt (a string or a list of strings) or prompt_embeds")
     for name, embeds in (("prompt_embeds", prompt_embeds), ("negative_prompt_embeds", negative_prompt_embeds)):
-        if embeds is not None and len(embeds.shape) != 3:
+        if embeds is not None and not hasattr(embeds, "shape"):
+            raise ValueError(f"{name} must be an array (prompts, tokens, channels), got {type(embeds).__name__}")
+        if embeds is not None and (len(embeds.shape) != 3 or 0 in embeds.shape):
             raise ValueError(f"{name} must have the shape (prompts, tokens, channels), got {tuple(embeds.shape)}")
     count = 1 if isinstance(given, str) else len(given) if isinstance(given, list) else given.shape[0]
     for name, value in texts.items():
@@ -177,6 +183,15 @@ def check_memory(pipe: Parts, images: int, height: int, width: int) -> None:
     decoder_memory.check_memory(decoder_memory.widest(vae.config), (height, width), images, pipe.dtype, part)
 
 
+def check_pixels_memory(images: int, height: int, width: int) -> None:
+    """The machine has the memory to bring this number of images to that size.
+
+    Raises:
+        ValueError: it has not.
+    """
+    decoder_memory.check_memory(_RESIZED_CHANNELS, (height, width), images, "float32")
+
+
 def check_output_type(name: str, value: str) -> None:
     """In what form images are asked for."""
     if value not in OUTPUT_TYPES:
@@ -199,6 +214,18 @@ def check_strength(name: str, value: object) -> None:
     """How much of a picture is drawn anew: above 0, at most 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
         raise ValueError(f"{name} must be above 0 (the picture as it is) and at most 1 (all anew), got {value!r}")
+
+
+def check_number(name: str, value: object) -> None:
+    """A finite number, or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value)):
+        raise ValueError(f"{name} must be a finite number or None, got {value!r}")
+
+
+def check_lines(name: str, value: object) -> None:
+    """Lines of text, or None: a single text would be taken for a line per letter."""
+    if value is not None and (not isinstance(value, (list, tuple)) or not all(isinstance(line, str) for line in value)):
+        raise ValueError(f"{name} must be None or a list of lines, which are strings, got {value!r:.80}")
 
 
 def check_interval(name: str, value: object) -> None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..engines import Array
 from ..schedulers.base import Generators, draw_noise
+from ..utils.sizes import check_sides
 from . import checks
 from .image_processor import ImageInput, VaeImageProcessor
 from .loop import Run
@@ -74,6 +75,9 @@ def preprocess_image(
     """
     if image is None:
         raise ValueError(f"{type(pipe).__name__} needs image: a PIL image, an array, or latents")
+    if height is not None and width is not None:
+        check_sides({"height": height, "width": width}, 1)
+        checks.check_pixels_memory(1, height, width)
     pixels = image_processor(pipe).preprocess(image, height, width)
     check_channels(pipe, pixels)
     return pixels

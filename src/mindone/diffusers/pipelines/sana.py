@@ -70,6 +70,7 @@ class SanaPipeline(PublishedPipeline):
         assert isinstance(call, SanaArguments)
         _check_masks("", call.prompt_embeds, call.prompt_attention_mask)
         _check_masks("negative_", call.negative_prompt_embeds, call.negative_prompt_attention_mask)
+        _check_embeds(self, prompt_embeds=call.prompt_embeds, negative_prompt_embeds=call.negative_prompt_embeds)
         if self.denoiser.config.get("guidance_embeds"):
             raise ValueError(
                 "the transformer reads a guidance scale (guidance_embeds in its config); SanaSprintPipeline is for it"
@@ -170,6 +171,7 @@ class SanaSprint(PublishedPipeline):
         """See `Pipeline`: embeddings with their mask, a transformer of the right kind, and steps that it can take."""
         assert isinstance(call, SprintArguments)
         _check_masks("", call.prompt_embeds, call.prompt_attention_mask)
+        _check_embeds(self, prompt_embeds=call.prompt_embeds)
         if not self.denoiser.config.get("guidance_embeds"):
             raise ValueError(
                 "the transformer reads no guidance scale (guidance_embeds in its config); SanaPipeline is for it"
@@ -186,7 +188,7 @@ class SanaSprint(PublishedPipeline):
             raise ValueError("max_timesteps is None, and so no step begins anywhere; leave it out, or pass timesteps")
         if not least <= scale <= most:
             logger.warning(f"SANA-Sprint was distilled with guidance scales from {least} to {most}, got {scale:g}")
-        if call.num_inference_steps > _MOST_STEPS:
+        if isinstance(call.num_inference_steps, int) and call.num_inference_steps > _MOST_STEPS:
             logger.warning(
                 f"SANA-Sprint was distilled to generate in 1 to {_MOST_STEPS} steps, got {call.num_inference_steps}: "
                 "more take longer and add nothing"
@@ -278,9 +280,20 @@ def _read(
     return encode_texts(pipe.engine, network, tokenizer, checks.as_list(texts, count), reading)
 
 
+def _check_embeds(pipe: SanaPipeline | SanaSprint, **given: Array | None) -> None:
+    channels = pipe.denoiser.config["caption_channels"]
+    for name, embeds in given.items():
+        if embeds is not None and embeds.shape[-1] != channels:
+            raise ValueError(
+                f"{name} must have the {channels} channels that the transformer reads, got {embeds.shape[-1]}"
+            )
+
+
 def _check_masks(prefix: str, embeds: Array | None, mask: Array | None) -> None:
     if (embeds is None) != (mask is None):
         raise ValueError(f"{prefix}prompt_embeds and {prefix}prompt_attention_mask go together; pass both or neither")
+    if mask is not None and not hasattr(mask, "shape"):
+        raise ValueError(f"{prefix}prompt_attention_mask must be an array (prompts, tokens), got {type(mask).__name__}")
     if embeds is not None and mask is not None and tuple(mask.shape) != tuple(embeds.shape[:2]):
         raise ValueError(
             f"{prefix}prompt_attention_mask must have the shape {tuple(embeds.shape[:2])} of {prefix}prompt_embeds "

@@ -94,6 +94,7 @@ class PromptReading:
         INSTRUCTION,
         "lines that the text encoder reads before each prompt, but no negative one; the last of them leads over to "
         "it. None or an empty list leaves them out.",
+        checks.check_lines,
     )
 
 
@@ -102,12 +103,15 @@ class Arc:
     """Where steps are."""
 
     max_timesteps: float | None = argument(
-        MAX_TIMESTEP, "the angle where the first step begins, up to π/2, which is noise; None with ``timesteps``."
+        MAX_TIMESTEP,
+        "the angle where the first step begins, up to π/2, which is noise; None with ``timesteps``.",
+        checks.check_number,
     )
     intermediate_timesteps: float | None = argument(
         INTERMEDIATE_TIMESTEP,
         "the angle where the second of two steps begins. Other numbers of steps are spaced evenly, as two are with "
         "None.",
+        checks.check_number,
     )
 
     @classmethod

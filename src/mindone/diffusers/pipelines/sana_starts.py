@@ -29,6 +29,7 @@ class BinnedNoise(FromNoise):
         if not self.call.use_resolution_binning or (self.call.latents is not None and not given):
             return height, width
         check_sides({"height": height, "width": width}, 1)
+        checks.check_pixels_memory(self.call.count_images(), height, width)
         self.asked = height, width
         return binned(pipe, height, width)
 

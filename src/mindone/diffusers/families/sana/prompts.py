@@ -57,10 +57,20 @@ class Reading:
 
 
 def token_rows(
-    tokenizer: TextTokenizer, texts: Sequence[str], reading: Reading
+    tokenizer: TextTokenizer, texts: Sequence[str], reading: Reading, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Ids (texts, tokens) and a mask, 1 for words and 0 for the padding that follows; what is beyond is cut."""
-    room, rows = reading.room(tokenizer), [reading.ids(tokenizer, text) for text in texts]
+    """Ids (texts, tokens) and a mask, 1 for words and 0 for the padding that follows; what is beyond is cut.
+
+    Raises:
+        ValueError: more tokens are asked for than the ``most`` that the text encoder reads.
+    """
+    room = reading.room(tokenizer)
+    if room > most:
+        raise ValueError(
+            f"max_sequence_length={reading.length} is beyond what the text encoder reads, which is {most} tokens with "
+            "the instruction"
+        )
+    rows = [reading.ids(tokenizer, text) for text in texts]
     warn_of(reading.lost(tokenizer, row) for row in rows)
     ids = np.full((len(rows), room), tokenizer.pad_token_id, np.int64)
     mask = np.zeros((len(rows), room), np.float32)
@@ -85,7 +95,7 @@ def encode_texts(
     Raises:
         ValueError: an id is not in the encoder's vocabulary.
     """
-    ids, mask = token_rows(tokenizer, texts, reading)
+    ids, mask = token_rows(tokenizer, texts, reading, network.most_tokens)
     length, beginning = reading.length, tokenizer.encode(reading.prefix) if reading.prefix else ()
     hidden = network.encode_with(engine, ids, mask, beginning)
     if ids.shape[1] == length:

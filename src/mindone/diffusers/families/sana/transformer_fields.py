@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...loading.fields import Flag, Fraction, Pixels, Positive
-from ...models.fields import Channels, Count, Zero
+from ...models.fields import Channels, Count, Ratio, Zero
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SanaTransformerFields:
     cross_attention_head_dim: Channels = 112
     cross_attention_dim: Channels = 2240
     caption_channels: Channels = 2304
-    mlp_ratio: Positive = 2.5
+    mlp_ratio: Ratio = 2.5
     dropout: Zero = 0.0
     attention_bias: Flag = False
     sample_size: Pixels = 32
