@@ -16,6 +16,7 @@ from mindone.diffusers import (
     AutoPipelineForImage2Image,
     AutoPipelineForText2Image,
     DeepCacheConfig,
+    DPMSolverMultistepScheduler,
     Int8Config,
     SanaPipeline,
     SanaSprintImg2ImgPipeline,
@@ -250,6 +251,12 @@ def test_a_checkpoint_without_its_text_encoder_is_refused_or_takes_embeddings(tm
     pipe = load(root, text_encoder=None)
     with pytest.raises(ValueError, match="text_encoder is None, so that it reads no texts; pass prompt_embeds and"):
         draw(pipe)
+
+
+def test_a_scheduler_of_the_right_class_and_other_levels_is_refused_with_how_to_make_it(sana):
+    view = sana.view()
+    with pytest.raises(ValueError, match=r"make it with DPMSolverMultistepScheduler\.from_config\(pipe\.scheduler"):
+        view.scheduler = DPMSolverMultistepScheduler()
 
 
 def test_a_ratio_beyond_any_network_is_refused_before_memory_is_taken():

@@ -285,6 +285,8 @@ def check_levels(name: str, config: Mapping[str, Any], networks: str, kinds: Seq
 
 def _not_sampled(name: str, networks: str, suited: Sequence[str]) -> ValueError:
     advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
+    if name in suited:
+        advice = f"make it with {name}.from_config(pipe.scheduler.config), of the checkpoint's own scheduler"
     return ValueError(one_line(f"{name} cannot sample {networks}; {advice}"))
 
 
