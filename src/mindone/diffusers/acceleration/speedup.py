@@ -305,7 +305,7 @@ def refuse_new_noise(cache: Cache, run: RunFacts) -> None:
     if run.new_noise:
         raise ValueError(
             f"{type(cache).__name__} cannot forecast the steps of {run.new_noise}, each of which starts from new "
-            "noise; use DeepCacheConfig, or another scheduler"
+            "noise; go without it, or with another scheduler where one suits the network"
         )
 
 

@@ -111,7 +111,7 @@ def _checked(pipe: Pipeline, prompts: Sequence[str] | None, budget_seconds: floa
     if pipe.scheduler.draws_noise:
         raise ValueError(
             f"{type(pipe.scheduler).__name__} draws new noise at every step, so that images of different settings "
-            "cannot be compared; give the pipeline a scheduler without noise, such as DPMSolverMultistepScheduler"
+            "cannot be compared; give the pipeline a scheduler without noise, where one suits the network"
         )
     if getattr(pipe, "controlnet", None) is not None:
         raise ValueError("tune is for text to image alone; take the ControlNet away")
