@@ -123,10 +123,16 @@ def test_families_on_mindspore(family):
     assert_same(reference(checkpoint(family)), load(checkpoint(family), engine="mindspore"), num_inference_steps=2)
 
 
-# These two are for checkpoints trained on other noise levels, and refuse these.
-@pytest.mark.parametrize(
-    "name", sorted(set(schedulers.SCHEDULERS) - {*OURS_ALONE, "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"})
-)
+OTHER_LEVELS = {
+    "EDMEulerScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "SCMScheduler",
+}
+"""For checkpoints trained on other noise levels; they refuse these."""
+
+
+@pytest.mark.parametrize("name", sorted(set(schedulers.SCHEDULERS) - {*OURS_ALONE, *OTHER_LEVELS}))
 def test_schedulers_in_a_pipeline(name, sd, monkeypatch):
     put_scheduler(monkeypatch, sd, name)
     # Five reach the highest order of every solver. With more, DDIM's clipping of a random network's predictions lets

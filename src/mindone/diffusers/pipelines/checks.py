@@ -62,10 +62,10 @@ def check_prompts(
     if given is None:
         raise ValueError("nothing to draw: pass prompt (a string or a list of strings) or prompt_embeds")
     for name, embeds in (("prompt_embeds", prompt_embeds), ("negative_prompt_embeds", negative_prompt_embeds)):
-        if embeds is not None and not hasattr(embeds, "shape"):
-            raise ValueError(f"{name} must be an array (prompts, tokens, channels), got {type(embeds).__name__}")
-        if embeds is not None and (len(embeds.shape) != 3 or 0 in embeds.shape):
-            raise ValueError(f"{name} must have the shape (prompts, tokens, channels), got {tuple(embeds.shape)}")
+        shape = tuple(getattr(embeds, "shape", ()))
+        if embeds is not None and (len(shape) != 3 or 0 in shape):
+            found = shape or type(embeds).__name__
+            raise ValueError(f"{name} must have the shape (prompts, tokens, channels), got {found}")
     count = 1 if isinstance(given, str) else len(given) if isinstance(given, list) else given.shape[0]
     for name, value in texts.items():
         if isinstance(value, list) and len(value) != count:
@@ -74,11 +74,8 @@ def check_prompts(
         ours, theirs = tuple(prompt_embeds.shape), tuple(negative_prompt_embeds.shape)
         if ours != theirs:
             raise ValueError(f"prompt_embeds and negative_prompt_embeds must have one shape, got {ours} and {theirs}")
-    if negative_prompt_embeds is not None and negative_prompt_embeds.shape[0] != count:
-        raise ValueError(
-            f"negative_prompt_embeds must hold one row for each of the {count} prompts, got "
-            f"{negative_prompt_embeds.shape[0]}"
-        )
+    if negative_prompt_embeds is not None and (rows := negative_prompt_embeds.shape[0]) != count:
+        raise ValueError(f"negative_prompt_embeds must hold one row for each of the {count} prompts, got {rows}")
     return count
 
 
@@ -162,12 +159,9 @@ def check_drawing(pipe: Parts, images: int, generator: object, callback_tensors:
     """What all calls share, whatever they start from: the pipeline is whole, and has what is asked of it."""
     check_ready(pipe.family, pipe.components)
     check_generator(generator, images)
-    unknown = [name for name in callback_tensors if name not in pipe.callback_tensors]
-    if unknown:
-        raise ValueError(
-            f"callback_on_step_end_tensor_inputs names {', '.join(map(repr, unknown))}; known are "
-            f"{', '.join(pipe.callback_tensors)}"
-        )
+    if unknown := [name for name in callback_tensors if name not in pipe.callback_tensors]:
+        names, known = (", ".join(map(repr, each)) for each in (unknown, pipe.callback_tensors))
+        raise ValueError(f"callback_on_step_end_tensor_inputs names {names}; known are {known}")
 
 
 def check_memory(pipe: Parts, images: int, height: int, width: int) -> None:

@@ -48,11 +48,12 @@ class Inpainting(Start):
         if call.padding_mask_crop is not None and call.output_type != "pil":
             raise ValueError(f'padding_mask_crop needs output_type "pil", got {call.output_type!r}')
         _check_network(pipe)
-        picture, mask = given(self.image, self.mask_image)
+        given(self.image, self.mask_image)
         height, width = self.size(pipe)
         checks.check_size(pipe, height, width)
         checks.check_latents(call.latents, latents_shape(pipe, images, height, width))
         self.region = self._region(width, height)
+        picture, mask = given(self.image, self.mask_image)  # now of one size, where there is a region
         mode = "default" if self.region is None else "fill"
         if call.mask_fill == "blur":
             self.pixels = image_processor(pipe).preprocess(self._blurred(height, width))

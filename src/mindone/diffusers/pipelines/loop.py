@@ -232,7 +232,7 @@ class Run:
         layout: dict[str, Any] = {**(custom or {"num_inference_steps": num_inference_steps}), **options}
         known = inspect.signature(self.scheduler.set_timesteps).parameters
         if strange := next((name for name in options if name not in known), None):
-            raise ValueError(f"{type(self.scheduler).__name__} takes no {strange}; {_taker(strange)} does")
+            raise ValueError(f"{type(self.scheduler).__name__} takes no {strange}; {_takers(strange)}")
         if tokens is not None and getattr(getattr(self.scheduler, "schedule", None), "is_dynamic", False):
             layout["mu"] = shift_for(self.scheduler.config, tokens)
         self.scheduler.set_timesteps(**layout)
@@ -255,10 +255,11 @@ class Run:
         self.step_options = step_options(self.scheduler, eta, generator)
 
 
-def _taker(argument: str) -> str:
-    """The schedulers that are told it when their steps are laid out."""
+def _takers(argument: str) -> str:
+    """Which schedulers take it when their steps are laid out, in words."""
     library = Scheduler.library().items()
-    return " and ".join(name for name, cls in library if argument in inspect.signature(cls.set_timesteps).parameters)
+    names = [name for name, cls in library if argument in inspect.signature(cls.set_timesteps).parameters]
+    return f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'}"
 
 
 def step_options(scheduler: Scheduler, eta: float, generator: Generators) -> dict[str, object]:

@@ -14,19 +14,13 @@ _LIBRARY = "mindone.diffusers"
 _progress_bars_enabled = True
 
 
-class _OneLine(logging.Formatter):
-    """A message is one line, whatever a file or a client has put into it; a traceback keeps its lines."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return printable(super().formatMessage(record))
-
-
 class _StandardError(logging.Handler):
     """Prints above a running progress bar, and stays silent where the program has handlers of its own."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if logging.getLogger().handlers:
             return
+        # What a file or a client says may be in a message; a traceback keeps its lines.
         text = "\n".join(printable(line) for line in self.format(record).split("\n"))
         bars = sys.modules.get("tqdm")
         if bars is not None:
@@ -39,7 +33,7 @@ def _library_logger() -> logging.Logger:
     logger = logging.getLogger(_LIBRARY)
     if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
         handler = _StandardError()
-        handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
         logger.addHandler(handler)
         if logger.level == logging.NOTSET:
             logger.setLevel(WARNING)
