@@ -207,7 +207,7 @@ EMBEDS = np.zeros((1, 4, 24), np.float32)
             {"prompt": None, "prompt_embeds": EMBEDS[..., 1:], "prompt_attention_mask": EMBEDS[..., 0]},
             "prompt_embeds must have the 24 channels that the transformer reads, got 23",
         ),
-        ("sana", {"prompt": None, "prompt_embeds": [[[0.0]]], "prompt_attention_mask": [[1]]}, "channels), got list"),
+        ("sana", {"prompt": None, "prompt_embeds": [[[0.0]]], "prompt_attention_mask": [[1]]}, "got list"),
         ("sana-sprint", {"num_inference_steps": "2"}, "num_inference_steps must be a whole number"),
         ("sana-sprint", {"max_timesteps": "1"}, "max_timesteps must be a finite number or None, got '1'"),
         ("sana-sprint", {"max_timesteps": None}, "max_timesteps is None"),

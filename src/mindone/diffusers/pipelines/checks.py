@@ -160,7 +160,7 @@ def check_drawing(pipe: Parts, images: int, generator: object, callback_tensors:
     check_ready(pipe.family, pipe.components)
     check_generator(generator, images)
     if unknown := [name for name in callback_tensors if name not in pipe.callback_tensors]:
-        names, known = (", ".join(map(repr, each)) for each in (unknown, pipe.callback_tensors))
+        names, known = ", ".join(map(repr, unknown)), ", ".join(pipe.callback_tensors)
         raise ValueError(f"callback_on_step_end_tensor_inputs names {names}; known are {known}")
 
 
