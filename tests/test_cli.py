@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mindone.diffusers import StableDiffusionPipeline, __version__, cli, jobs
 from mindone.diffusers.jobs import run
@@ -530,6 +531,17 @@ def test_what_a_format_has_no_room_for_becomes_a_png_file(instant, monkeypatch, 
     command("generate", "cat " * 20_000, "--model", checkpoint("sd1"), "--steps", 1, "-o", "long.jpg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.png", "wide.png"]
     assert len(read_job("long.png").prompt) == 80_000
+
+
+def test_a_reader_that_stops_early_ends_a_command_in_silence(tmp_path):
+    chunks = PngInfo()
+    chunks.add_text("parameters", "a cat\nSteps: 3, Sampler: Euler, Seed: 1, Size: 64x64")
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png", pnginfo=chunks)
+    command = [sys.executable, "-m", "mindone.diffusers", "info", "x.png"]
+    assert "a cat" in subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
 
 
 def test_info_of_several_files_goes_on_after_one_without_parameters(instant):

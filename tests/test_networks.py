@@ -1,8 +1,11 @@
 """Each network gives the reference's numbers, whoever executes it."""
 
 import errno
+import functools
 import json
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,6 +128,17 @@ def test_half_precision_is_what_the_fastest_units_of_the_cpu_multiply(capabiliti
     monkeypatch.setattr(compiling, "_core", lambda: core)
     monkeypatch.setattr(compiling, "instruction_sets", lambda: sets)
     assert half_precision.__wrapped__() == chosen
+
+
+def test_networks_that_compile_side_by_side_report_missing_half_precision_once(monkeypatch):
+    said = []
+    core = SimpleNamespace(get_property=lambda *_: time.sleep(0.05) or ["FP32"])
+    monkeypatch.setattr(compiling, "_core", lambda: core)
+    monkeypatch.setattr(compiling, "half_precision", functools.cache(half_precision.__wrapped__))
+    monkeypatch.setattr(compiling.logger, "warning", said.append)
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(compiling.precision_of, ["float16", "bfloat16", "float16"])) == ["f32"] * 3
+    assert len(said) == 1
 
 
 @pytest.mark.skipif(half_precision() == "f32", reason="this CPU has no 16-bit arithmetic")

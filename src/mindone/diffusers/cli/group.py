@@ -56,8 +56,8 @@ class Commands(click.Group):
         try:
             with calm():
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # whoever reads may stop early, as head does: click ends in silence
         except KeyboardInterrupt:
             click.echo("\nAborted!", err=True)
             raise click.exceptions.Exit(exit_code()) from None

@@ -27,6 +27,7 @@ def _core() -> ov.Core:
 
 
 on_release.append(_core.cache_clear)
+_choosing = threading.Lock()
 
 
 @functools.cache
@@ -47,7 +48,10 @@ def half_precision() -> str:
 
 def precision_of(dtype: str) -> str:
     """What a network of ``dtype`` computes in on this CPU, in OpenVINO's words: f32, f16 or bf16."""
-    return "f32" if dtype == "float32" else half_precision()
+    if dtype == "float32":
+        return "f32"
+    with _choosing:  # networks compile side by side, and the choice is reported once
+        return half_precision()
 
 
 def compile_graph(graph: ov.Model, precision: str) -> ov.CompiledModel:
