@@ -26,6 +26,20 @@ NAMES = re.compile(rb' (?:output_)?names?="[^"]*"')
 """Of layers: a process numbers them in the order in which it makes them."""
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What is compiled, with the constants whose memory it reads: both live as long as any request."""
+
+    compiled: ov.CompiledModel
+    constants: Constants
+
+    def create_infer_request(self) -> ov.InferRequest:
+        """A request of the caller's own."""
+        request = self.compiled.create_infer_request()
+        request.constants = self.constants
+        return request
+
+
 @dataclass
 class CompiledOnce:
     """Takes the place of `compile_graph`, and calls it for graphs that are new."""
@@ -41,7 +55,7 @@ class CompiledOnce:
         self.recent.recorder = Operators(precision)
         return self.recent.recorder
 
-    def __call__(self, model: ov.Model, precision: str) -> ov.CompiledModel:
+    def __call__(self, model: ov.Model, precision: str) -> "Shared | ov.CompiledModel":
         recorder = vars(self.recent).pop("recorder")
         compiling._core().set_property("CPU", {"INFERENCE_NUM_THREADS": 1})
         if not self.is_on:
@@ -51,14 +65,13 @@ class CompiledOnce:
         with self.lock:
             found = self.kept.get(key)
         if found is None:
-            # What is compiled reads the constants' memory, so they are kept with it.
             found = self.compile_graph(model, precision), recorder.constants, size
         with self.lock:
             self.kept[key] = found
             self.kept.move_to_end(key)
             while len(self.kept) > GRAPHS or sum(size for *_, size in self.kept.values()) > WEIGHTS:
                 self.kept.popitem(last=False)
-        return found[0]
+        return Shared(*found[:2])
 
     def rest(self) -> None:
         """Have kept graphs give back their intermediate results, which take more memory than weights this small."""
