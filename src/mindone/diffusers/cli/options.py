@@ -40,8 +40,17 @@ class Names(click.Choice):  # type: ignore[type-arg]  # not generic in older ver
     """A choice whose error names the nearest of many names instead of all; a program may add to the names."""
 
     def __init__(self, names: Collection[str]):
-        super().__init__(tuple(names))
         self.names = names
+        super().__init__(tuple(names))
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names as they are now, which help shows."""
+        return tuple(self.names)
+
+    @choices.setter
+    def choices(self, names: object) -> None:
+        """As `click.Choice` found them; they may have grown since."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.names:
