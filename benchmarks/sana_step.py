@@ -2,7 +2,7 @@
 
     python benchmarks/sana_step.py [--side 1024] [--words 60] [--rounds 5] [--half] [--layers 28] [--json FILE]
 
-Batch 1, a text of 300 tokens, ``--words`` of which are no padding, random weights: times only. Candidates have the same
+Batch 1, a text of 300 tokens (``--words`` of them words, then padding), random weights: times only. Candidates share
 weights and take turns, as in `unet_step.py`. Peers multiply the padding and mask it; ours gets the words alone, whose
 keys and values are read once for all steps: that time is a row of its own. With ``--layers`` fewer blocks are measured.
 About 10 GB of memory with all peers.

@@ -3,7 +3,7 @@
     python benchmarks/text_encoder.py [--layers 26] [--tokens 300] [--instruction 220] [--half] [--busy]
 
 Random weights in the published size, times only. All candidates have the same weights and read the same text of
-``--tokens`` tokens, the first ``--instruction`` of which stand for an instruction that never changes; they take turns
+``--tokens`` tokens, where the first ``--instruction`` stand for an instruction that never changes; they take turns
 round by round, every second round in the opposite order. "The next prompt" finds the instruction's keys and values
 computed; "the first prompt" does not. All layers are alike, so fewer ``--layers`` give the same ratios in less memory:
 the embeddings alone take 2.4 GB in float32, a layer 0.3 GB. The weights are written to a temporary folder, or kept in

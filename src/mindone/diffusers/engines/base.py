@@ -136,7 +136,7 @@ call while what was compiled serves them all. The method asks `functional` for s
 
 
 class Parameter(Array, Protocol):
-    """A parameter of a network, ``ms.Parameter``, with what `binding` writes on it, all of which may be missing."""
+    """A parameter of a network, ``ms.Parameter``, with what `binding` writes on it; any of that may be missing."""
 
     name: str
     stored: Stored

@@ -26,7 +26,7 @@ T = TypeVar("T", bound="FastTokenizer")
 
 @dataclass(frozen=True)
 class FastFields:
-    """The fields of ``tokenizer_config.json``, the first four of which ``special_tokens_map.json`` has as well."""
+    """The fields of ``tokenizer_config.json``; ``special_tokens_map.json`` has the first four as well."""
 
     bos_token: AnyToken | None = None
     eos_token: AnyToken | None = None

@@ -1,4 +1,4 @@
-"""What is said of texts that are longer than a text encoder reads, whatever its tokenizer."""
+"""The warning about texts that are longer than a text encoder reads, whatever its tokenizer."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol

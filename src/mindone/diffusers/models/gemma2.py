@@ -50,7 +50,7 @@ class Gemma2Model(CausalTextModel):
     """Text tokens to one vector a token.
 
     Call `encode_with`: it runs the tokens that count and no others. Attention's scores are not capped, as in the
-    reference unless it is told to; see `enable_attention_softcapping`.
+    reference by default; see `enable_attention_softcapping`.
     """
 
     Fields = Gemma2Fields

@@ -373,7 +373,7 @@ class Arguments(
 
     @property
     def layout_options(self) -> dict[str, object]:
-        """What the scheduler is told when steps are laid out, besides their number or the user's own."""
+        """What the scheduler gets to lay out steps with, besides their number or the user's own."""
         steps = self.original_inference_steps
         return {} if steps is None else {"original_inference_steps": steps}
 

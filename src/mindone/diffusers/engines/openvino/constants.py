@@ -18,7 +18,7 @@ from ..base import Stored, Values, is_mapped, is_quantized
 Node: TypeAlias = ov.Node | ov.Output
 """What operations take and return; the two behave alike here."""
 Operand: TypeAlias = Node | ms.Parameter
-"""What operations take besides: a parameter, of which they make a node."""
+"""What operations take besides nodes: a parameter, which they turn into a node."""
 
 _TYPES = {"F16": (np.uint16, ov.Type.f16), "BF16": (np.uint16, ov.Type.bf16), "F32": (np.float32, ov.Type.f32)}
 

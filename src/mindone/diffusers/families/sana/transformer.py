@@ -1,7 +1,7 @@
 """The transformer that predicts a flow's velocity: Sana (Xie et al. 2024, arXiv 2410.10629, §2.2) and its successors.
 
 SANA 1.5 (Xie et al. 2025, arXiv 2501.18427) normalises queries and keys; SANA-Sprint (Chen et al. 2025, arXiv
-2503.09641) is told the guidance scale as well.
+2503.09641) reads the guidance scale as well.
 """
 
 from typing import Any
