@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..engines import Array
 from ..families.captions import check_cleaning
 from ..families.sana.prompts import INSTRUCTION
+from ..schedulers.scm import INTERMEDIATE_TIMESTEP, MAX_TIMESTEP
 from . import checks
 from .calls import (
     Callbacks,
@@ -27,10 +28,6 @@ from .calls import (
     argument,
 )
 from .picture_calls import Image, PictureArguments, Strength
-
-MAX_TIMESTEP, INTERMEDIATE_TIMESTEP = 1.5708, 1.3
-"""Angles where a run begins, and where the second of two steps does."""
-
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
 
