@@ -1,10 +1,14 @@
-"""A whole pipeline in Stable Diffusion 1.5's shapes: load, text, 25 PNDM steps, decode at 512×512; time and memory.
+"""A whole pipeline in a published model's shapes: load, text, steps, decode; time and memory, each in its own process.
 
-    python benchmarks/end_to_end.py [--folder FOLDER] [--steps 25] [--only ours16 …] [--json FILE]
+    python benchmarks/end_to_end.py [--shape sd15] [--folder FOLDER] [--steps 25] [--side 512] [--only ours16 …]
 
-The checkpoint is a float16 one of 2.1 GB with random weights. Each candidate runs in a process of its own, which loads
-it from the page cache, draws one image, and reports its peak resident memory; the image is drawn a second time for the
-latency without loading and compiling. "Outside" is what the second image spends outside the three networks.
+The checkpoint is a float16 one with random weights: 2.1 GB for Stable Diffusion 1.5's shapes, the default, 7 GB for
+``--shape sana-sprint-0.6b``. Each candidate runs in a process of its own, which loads it from the page cache,
+generates one image, and reports its peak resident memory; the image is generated a second time for the latency without
+loading and compiling. "Outside" is what the second image spends outside the networks.
+
+``ours8`` is the checkpoint as ``mindone-diffusers quantize`` writes it, with one network in memory at a time. "…tiny"
+decodes with the shape's tiny autoencoder.
 """
 
 import argparse
@@ -26,12 +30,19 @@ from rich.table import Table
 from mindone.diffusers.bench import shapes
 
 PROMPT = "a photo of an astronaut riding a horse on mars"
+INSTRUCTION = "Describe the picture in detail. " * 7
+"""As many bytes as Sana's own instruction has tokens: the random checkpoints' tokenizers read bytes."""
 CANDIDATES = {
     "ours16": "ours, half precision",
+    "ours16tiny": "ours, half precision, tiny decoder",
+    "ours8": "ours, int8, one network at a time",
+    "ours8tiny": "the same with a tiny decoder",
     "ours32": "ours, float32",
-    "diffusers16": "diffusers, bfloat16 channels-last",
+    "diffusers16": "diffusers, bfloat16",
+    "diffusers16last": "diffusers, bfloat16 channels-last",
     "diffusers32": "diffusers, float32",
 }
+DEFAULT = ("ours16", "ours32", "diffusers16last", "diffusers32")
 
 
 class Stopwatch:
@@ -51,39 +62,43 @@ class Stopwatch:
         return timed
 
 
-def load_ours(folder: Path, half: bool, stopwatch: Stopwatch):
-    """Our pipeline as a function from a step callback to an image."""
-    from mindone.diffusers import StableDiffusionPipeline
+def load_ours(folder: Path, candidate: str, stopwatch: Stopwatch):
+    """Our pipeline, and its noise."""
+    from mindone.diffusers import AutoencoderTiny, DiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(folder, mindspore_dtype="float16" if half else "float32")
+    dtype = "float32" if candidate == "ours32" else "bfloat16" if "sana" in folder.name else "float16"
+    own = {}
+    if candidate.endswith("tiny"):
+        own["vae"] = AutoencoderTiny.from_pretrained(f"{folder}-tiny-vae", mindspore_dtype=dtype)
+    int8 = candidate.startswith("ours8")
+    pipe = DiffusionPipeline.from_pretrained(f"{folder}-int8" if int8 else folder, mindspore_dtype=dtype, **own)
+    if int8:
+        pipe.enable_model_cpu_offload()
     pipe.engine.run = stopwatch.wrap(pipe.engine.run)
-    generator = np.random.Generator(np.random.PCG64(0))
-    return lambda steps, callback: pipe(
-        PROMPT, num_inference_steps=steps, generator=generator, callback_on_step_end=callback
-    )
+    return pipe, np.random.Generator(np.random.PCG64(0))
 
 
-def load_reference(folder: Path, half: bool, stopwatch: Stopwatch):
+def load_reference(folder: Path, candidate: str, stopwatch: Stopwatch):
     """The reference library's pipeline likewise."""
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
-    dtype = torch.bfloat16 if half else torch.float32
-    pipe = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=dtype, low_cpu_mem_usage=False)
-    if half:
-        pipe.unet.to(memory_format=torch.channels_last)
-        pipe.vae.to(memory_format=torch.channels_last)
-    pipe.unet.forward = stopwatch.wrap(pipe.unet.forward)
-    pipe.text_encoder.forward = stopwatch.wrap(pipe.text_encoder.forward)
+    dtype = torch.float32 if candidate == "diffusers32" else torch.bfloat16
+    pipe = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
+    denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
+    if candidate.endswith("last"):
+        for network in (denoiser, pipe.vae):
+            network.to(memory_format=torch.channels_last)
+    denoiser.forward = stopwatch.wrap(denoiser.forward)
+    for name in ("text_encoder", "text_encoder_2", "text_encoder_3"):
+        if (network := getattr(pipe, name, None)) is not None:
+            network.forward = stopwatch.wrap(network.forward)
     pipe.vae.decode = stopwatch.wrap(pipe.vae.decode)
-    generator = torch.Generator().manual_seed(0)
-    return lambda steps, callback: pipe(
-        PROMPT, num_inference_steps=steps, generator=generator, callback_on_step_end=callback
-    )
+    return pipe, torch.Generator().manual_seed(0)
 
 
-def run(candidate: str, folder: Path, steps: int) -> dict[str, float]:
-    """Load, draw twice, and report seconds and megabytes."""
+def run(candidate: str, folder: Path, options: dict[str, Any]) -> dict[str, float]:
+    """Load, generate twice, and report seconds and megabytes."""
     marks: list[float] = []
 
     def callback(pipe, step, timestep, tensors):
@@ -93,52 +108,80 @@ def run(candidate: str, folder: Path, steps: int) -> dict[str, float]:
     stopwatch = Stopwatch()
     loader = load_ours if candidate.startswith("ours") else load_reference
     start = time.perf_counter()
-    draw = loader(folder, candidate.endswith("16"), stopwatch)
+    pipe, generator = loader(folder, candidate, stopwatch)
+    if "sana" in folder.name:
+        options["complex_human_instruction"] = [INSTRUCTION]
+
+    def generate():
+        begin = time.perf_counter()
+        pipe(PROMPT, generator=generator, callback_on_step_end=callback, **options)
+        return time.perf_counter() - begin
+
     loaded = time.perf_counter()
-    draw(steps, callback)
-    first_image = time.perf_counter()
+    first = generate()
     first_step = marks[0]
     marks.clear()
     stopwatch.seconds = 0.0
-    draw(steps, callback)
-    second = time.perf_counter() - first_image
+    second = generate()
     return {
         "load": loaded - start,
         "to_first_step": first_step - start,
-        "first_image": first_image - start,
+        "first_image": loaded - start + first,
         "second_image": second,
-        "step": (marks[-1] - marks[0]) / (len(marks) - 1),
+        "step": (marks[-1] - marks[0]) / (len(marks) - 1) if len(marks) > 1 else float("nan"),
         "outside": second - stopwatch.seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
+def quantized(folder: Path) -> None:
+    """Write the checkpoint in int8 beside it, and say how long that took."""
+    start = time.perf_counter()
+    options = ["--model", str(folder), "--output", f"{folder}-int8", "--int8-vae", "--quiet"]
+    subprocess.run([sys.executable, "-m", "mindone.diffusers", "quantize", *options], check=True, env=dict(os.environ))
+    print(f"quantizing took {time.perf_counter() - start:.0f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=list(shapes.SHAPES), default="sd15")
     parser.add_argument("--folder", type=Path, help="where to keep the weights for the next run")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--only", choices=CANDIDATES, nargs="+", help="leave the others out")
+    parser.add_argument("--steps", type=int, help="default: 25 for sd15, the pipeline's for others")
+    parser.add_argument("--side", type=int, help="of the image in pixels; default: the model's")
+    parser.add_argument("--only", choices=CANDIDATES, nargs="+", default=DEFAULT, help="which candidates")
     parser.add_argument("--json", type=Path, help="write every figure here")
     parser.add_argument("--child", choices=CANDIDATES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    options: dict[str, Any] = {}
+    if steps := arguments.steps or (25 if arguments.shape == "sd15" else None):
+        options["num_inference_steps"] = steps
+    if arguments.side:
+        options.update(height=arguments.side, width=arguments.side)
     if arguments.child:
-        print(json.dumps(run(arguments.child, arguments.folder / "sd15", arguments.steps)))
+        print(json.dumps(run(arguments.child, arguments.folder / arguments.shape, options)))
         return
     reference = all(importlib.util.find_spec(name) for name in ("torch", "diffusers", "transformers"))
-    wanted = arguments.only or [name for name in CANDIDATES if reference or name.startswith("ours")]
+    wanted = [name for name in arguments.only if reference or name.startswith("ours")]
     results = {}
     with tempfile.TemporaryDirectory() as temporary:
         root = arguments.folder or Path(temporary)
-        if not (root / "sd15").exists():
-            shapes.write("sd15", root)
+        folder = root / arguments.shape
+        if not folder.exists():
+            shapes.write(arguments.shape, root)
+        if any(name.startswith("ours8") for name in wanted) and not Path(f"{folder}-int8").exists():
+            quantized(folder)
+        passed = ["--shape", arguments.shape, "--folder", root]
+        for name, value in (("steps", arguments.steps), ("side", arguments.side)):
+            passed += [f"--{name}", str(value)] if value else []
         for name in wanted:
-            command = [sys.executable, __file__, "--child", name, "--folder", root, "--steps", str(arguments.steps)]
+            command = [sys.executable, __file__, "--child", name, *passed]
             # With the environment as Python knows it: MindSpore, once imported, gives new processes one OpenMP thread.
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=dict(os.environ)).stdout
             results[name] = json.loads(output.splitlines()[-1])
 
     columns = ("load", "to first step", "first image", "second image", "a step", "outside", "peak MB")
-    table = Table("candidate", *columns, title=f"512×512, {arguments.steps} PNDM steps, seconds")
+    asked = ", ".join(f"{name} {value}" for name, value in options.items()) or "the model's own size and steps"
+    table = Table("candidate", *columns, title=f"{arguments.shape}: {asked}; seconds")
     for name, values in results.items():
         *seconds, peak = values.values()
         outside = f"{values['outside']:.2f} ({100 * values['outside'] / values['second_image']:.1f} %)"
