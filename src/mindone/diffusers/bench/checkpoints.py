@@ -36,15 +36,17 @@ class Checkpoint:
     """The class of a pipeline's denoiser, as ``model_index.json`` names it."""
     is_guided: bool = True
     """Whether guidance can be computed: a pipeline's network does not have it built in."""
+    patch: int = 1
+    """How many latents the denoiser reads as one token, along each side."""
 
     def image_size(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
         """Height and width of the images in pixels: as asked for, or what the network was trained on.
 
         Raises:
-            ValueError: a side is no positive multiple of what a latent stands for.
+            ValueError: a side is no positive multiple of what a token stands for.
         """
-        factor, (rows, columns) = self.vae_scale_factor, self.sample_size or (64, 64)
-        size = (height or rows * factor, width or columns * factor)
+        pixels, (rows, columns) = self.vae_scale_factor, self.sample_size or (64, 64)
+        size, factor = (height or rows * pixels, width or columns * pixels), pixels * self.patch
         for name, value in zip(("height", "width"), size):
             if value < 1 or value % factor:
                 below = max(value // factor, 1) * factor
@@ -84,7 +86,7 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
     guidance_scale = read_generation_config(folder).get("guidance_scale")
     without = ("safety_checker",) if "safety_checker" in components else ()
     scale, is_guided = _scale(vae, family.latents.pixels), not family.has_built_in_guidance(denoiser)
-    own = family.defaults, components[family.denoiser], is_guided
+    own = family.defaults, components[family.denoiser], is_guided, family.latents.patch
     return Checkpoint(name, folder, channels, scale, size, guidance_scale, without, *own)
 
 

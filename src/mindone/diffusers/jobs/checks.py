@@ -32,7 +32,7 @@ class Outline:
     """What a checkpoint's configs say of sizes."""
 
     factor: int
-    """Pixels in each direction that a latent stands for."""
+    """Pixels in each direction that a token of the denoiser stands for, which divide images' sides."""
     trained: tuple[int, int]
     """Height and width in pixels that the network was trained on."""
     channels: int
@@ -45,9 +45,9 @@ class Outline:
         """From the config of the denoiser, its own autoencoder's stages and what decodes; None for no stages."""
         if not stages:
             return None
-        factor = 2 ** (stages - 1)
+        pixels = 2 ** (stages - 1)
         rows, columns = family.latents.trained(own)
-        return cls(factor, (rows * factor, columns * factor), widest(decoder))
+        return cls(pixels * family.latents.patch, (rows * pixels, columns * pixels), widest(decoder))
 
     def final_size(self, job: Job, pictures: Pictures | None) -> tuple[int, int]:
         """Height and width of the job's images."""

@@ -190,7 +190,7 @@ def _images(
     for lost in dict.fromkeys(_lost_negative(view, each) for each in jobs):
         if lost is not None:
             _warn_once(lost)
-    height, width = pictures.size(job.height, job.width, view.vae_scale_factor)
+    height, width = pictures.size(job.height, job.width, view.pixels_per_token)
     if height is not None and width is not None:
         check_size(view, height, width)
     check_run(view, job, (height, width), sum(each.num_images for each in jobs))

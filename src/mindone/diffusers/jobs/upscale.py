@@ -65,7 +65,7 @@ def _sharpened(
     """The images enlarged, and their edges drawn again."""
     second.scheduler = deterministic(second.scheduler)
     second.caches = ()
-    factor = second.vae_scale_factor
+    factor = second.pixels_per_token
     width, height = (round(side * times / factor) * factor for side in images[0].size)
     larger = [image.resize((width, height), Image.Resampling.LANCZOS) for image in images]
     kept = {name: value for name, value in arguments.items() if name not in _NOT_IN_IT}

@@ -206,13 +206,24 @@ class PicturePrompts:
 
 
 @dataclass(frozen=True)
-class Output:
-    """What comes out."""
+class OutputType:
+    """What images are."""
 
     output_type: str = argument(
         "pil", '"pil", "np" (float32 in [0, 1], (images, height, width, 3)) or "latent".', checks.check_output_type
     )
+
+
+@dataclass(frozen=True)
+class ReturnDict:
+    """What they come in."""
+
     return_dict: bool = argument(True, "False gives a plain tuple.")
+
+
+@dataclass(frozen=True)
+class Output(ReturnDict, OutputType):
+    """What comes out."""
 
 
 @dataclass(frozen=True)

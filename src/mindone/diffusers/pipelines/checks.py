@@ -33,8 +33,8 @@ def default_size(pipe: Parts, height: int | None, width: int | None, latents: Ar
 
 
 def check_size(pipe: Parts, height: int, width: int) -> None:
-    """Both sides must be positive multiples of what a latent stands for."""
-    check_sides({"height": height, "width": width}, pipe.vae_scale_factor)
+    """Both sides must be positive multiples of what a token of the denoiser stands for."""
+    check_sides({"height": height, "width": width}, pipe.pixels_per_token)
 
 
 def check_prompts(
@@ -42,16 +42,13 @@ def check_prompts(
     prompt_embeds: Array | None,
     negative_prompt: str | list[str] | None,
     negative_prompt_embeds: Array | None,
-    prompt_2: str | list[str] | None = None,
-    negative_prompt_2: str | list[str] | None = None,
+    **further: str | list[str] | None,
 ) -> int:
-    """Texts or embeddings, not both, and as many negative ones. Returns the number of prompts."""
-    texts = {
-        "prompt": prompt,
-        "prompt_2": prompt_2,
-        "negative_prompt": negative_prompt,
-        "negative_prompt_2": negative_prompt_2,
-    }
+    """Texts or embeddings, not both, and as many negative ones. Returns the number of prompts.
+
+    ``further`` are those for other text encoders than the first: ``prompt_2``, ``negative_prompt_2`` and so on.
+    """
+    texts = {"prompt": prompt, "negative_prompt": negative_prompt, **further}
     for name, value in texts.items():
         _check_text(name, value)
         embeds = negative_prompt_embeds if name.startswith("negative") else prompt_embeds
@@ -90,6 +87,18 @@ def check_lengths(prompt_embeds: Array, negative_prompt_embeds: Array) -> None:
         raise ValueError(
             f"prompt_embeds has {prompt_embeds.shape[1]} tokens where the text encoder gives "
             f"{negative_prompt_embeds.shape[1]}; pass negative_prompt_embeds of that length too"
+        )
+
+
+def check_pooled(prefix: str, embeds: Array | None, pooled: Array | None) -> None:
+    """Embeddings, of which ``prefix`` says the sign, go together with pooled ones, a row for each prompt."""
+    if embeds is None and pooled is None:
+        return
+    if embeds is None or pooled is None:
+        raise ValueError(f"{prefix}prompt_embeds and {prefix}pooled_prompt_embeds go together; pass both or neither")
+    if len(pooled.shape) != 2 or pooled.shape[0] != embeds.shape[0]:
+        raise ValueError(
+            f"{prefix}pooled_prompt_embeds must have the shape ({embeds.shape[0]}, channels), got {tuple(pooled.shape)}"
         )
 
 

@@ -83,6 +83,25 @@ def preprocess_image(
     return pixels
 
 
+def pictures_of_size(
+    pipe: Pipeline, image: ImageInput | None, images: int, height: int, width: int, advice: str = ""
+) -> Floats:
+    """Pictures as pixels in [-1, 1] (pictures, 3, height, width), which ``images`` share; latents as they are.
+
+    Raises:
+        ValueError: see `preprocess_image`; latents of another size, with ``advice`` for who passed them.
+    """
+    pixels = preprocess_image(pipe, image, height, width)
+    check_divides("image", len(pixels), images)
+    size = latents_shape(pipe, images, height, width)[2:]
+    if pixels.shape[1] != 3 and pixels.shape[2:] != size:
+        raise ValueError(
+            f"image holds latents of {pixels.shape[2:]}, and {height}×{width} pixels have {size}; pass height and "
+            f"width{advice}"
+        )
+    return pixels
+
+
 def check_channels(pipe: Pipeline, pixels: Floats) -> None:
     """Pictures have three channels, latents those of the autoencoder."""
     known = (3, pipe.vae.config["latent_channels"])

@@ -60,6 +60,8 @@ class Settings:
     cross_attention_kwargs: Mapping[str, object] | None = None
     denoising_start: float | None = None
     denoising_end: float | None = None
+    skip_guidance_layers: Sequence[int] | None = None
+    """The layers that a further prediction leaves out, which steps are then guided away from."""
     pred_original_sample: Array | None = None
     """What the scheduler made of the last step: an estimate of the clean latents."""
 
@@ -98,6 +100,8 @@ class Run:
     """Each is shown the text and what else the network is conditioned on, without what the others add."""
     caches: Sequence[Cache] = ()
     """They skip parts of the network, whole steps, or the half of them without the prompt."""
+    around: list[Callable[[Predictor], Predictor]] = field(default_factory=list)
+    """Each stands around the network's predictions and its caches, and below guidance."""
     after_step: Callable[[int, Array], Array] = lambda index, latents: latents
     """Given the number of a step and the latents that it leaves, what to go on with."""
 
@@ -234,7 +238,7 @@ class Run:
         if strange := next((name for name in options if name not in known), None):
             raise ValueError(f"{type(self.scheduler).__name__} takes no {strange}; {_takers(strange)}")
         if tokens is not None and getattr(getattr(self.scheduler, "schedule", None), "is_dynamic", False):
-            layout["mu"] = shift_for(self.scheduler.config, tokens)
+            layout.setdefault("mu", shift_for(self.scheduler.config, tokens))
         self.scheduler.set_timesteps(**layout)
         self.shown_scheduler.set_timesteps(**layout)
         self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)
@@ -249,10 +253,6 @@ class Run:
             num_inference_steps, math.ceil(len(timesteps) / self.scheduler.order)
         )
         self.settings.num_timesteps, self.settings.num_inference_steps = len(timesteps), num_inference_steps
-
-    def set_step_options(self, eta: float, generator: Generators) -> None:
-        """What the steps of this run are called with."""
-        self.step_options = step_options(self.scheduler, eta, generator)
 
 
 def _takers(argument: str) -> str:
@@ -471,6 +471,8 @@ def predictor_for(run: Run) -> Predictor:
     predictor: Predictor = NetworkCall(run, forward)
     for cache in run.caches:
         predictor = cache.predictor(predictor, run)
+    for wrap in run.around:
+        predictor = wrap(predictor)
     return Guidance(run, predictor) if run.settings.image_guidance_scale is None else PictureGuidance(run, predictor)
 
 

@@ -50,6 +50,10 @@ class Parts(Protocol):
         """How many pixels one latent stands for, along each side."""
 
     @property
+    def pixels_per_token(self) -> int:
+        """How many pixels one token of the denoiser stands for, along each side."""
+
+    @property
     def image_prompts(self) -> IPAdapters:
         """The pictures that the denoiser attends to beside the text."""
 

@@ -192,6 +192,11 @@ class Pipeline:
         return scale
 
     @property
+    def pixels_per_token(self) -> int:
+        """How many pixels one token of the denoiser stands for: the sides of images are multiples of it."""
+        return self.vae_scale_factor * self.family.latents.patch
+
+    @property
     def text_towers(self) -> Sequence[TextTower]:
         """The CLIP text encoders that read prompts, whose words can be weighed; none where others read them."""
         return ()

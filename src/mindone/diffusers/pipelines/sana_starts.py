@@ -9,10 +9,11 @@ from ..schedulers.base import draw_noise
 from ..utils.sizes import check_sides
 from . import checks
 from .binning import binned, resized_and_cropped
-from .image_starts import check_divides, encoded, preprocess_image, repeat_rows
+from .image_starts import encoded, pictures_of_size, repeat_rows
 from .loop import Run
 from .pipeline import Pipeline
 from .sana_calls import SanaArguments
+from .spans import keep_last_rounded_up
 from .starts import FromNoise, Shape, check_plain_network, latents_shape
 
 
@@ -62,28 +63,15 @@ class ArcImage(ArcNoise):
         check_plain_network(pipe)
         height, width = self.size(pipe)
         checks.check_size(pipe, height, width)
-        shape = latents_shape(pipe, images, height, width)
-        checks.check_latents(self.call.latents, shape)
-        self.pixels = preprocess_image(pipe, self.call.image, height, width)
-        check_divides("image", len(self.pixels), images)
-        if self.pixels.shape[1] != 3 and self.pixels.shape[2:] != shape[2:]:
-            raise ValueError(
-                f"image holds latents of {self.pixels.shape[2:]}, and {height}×{width} pixels have {shape[2:]}; pass "
-                "height and width, and use_resolution_binning=False for a size that is none of the trained ones"
-            )
+        checks.check_latents(self.call.latents, latents_shape(pipe, images, height, width))
+        advice = ", and use_resolution_binning=False for a size that is none of the trained ones"
+        self.pixels = pictures_of_size(pipe, self.call.image, images, height, width, advice)
         return height, width
 
     def choose_timesteps(self, run: Run) -> None:
-        """The last part ``strength`` of them, rounded up, without where the arc ends.
-
-        Raises:
-            ValueError: no step remains.
-        """
+        """The last part ``strength`` of them, rounded up, without where the arc ends."""
         super().choose_timesteps(run)
-        steps = run.num_inference_steps
-        begin = int(max(steps - min(steps * self.call.strength, steps), 0))
-        run.scheduler.set_begin_index(begin)
-        run.use_timesteps(run.timesteps[begin:], steps - begin)
+        keep_last_rounded_up(run, self.call.strength)
 
     def begin(self, run: Run, shape: Shape) -> None:
         """See `Start`."""

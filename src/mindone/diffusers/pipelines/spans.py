@@ -41,6 +41,14 @@ def keep_last(run: Run, strength: float) -> None:
     run.use_timesteps(run.scheduler.timesteps[begin:], kept)
 
 
+def keep_last_rounded_up(run: Run, strength: float) -> None:
+    """The same where a part of a step is taken for a whole one, as the pipelines of flow matching are published."""
+    steps, order = run.num_inference_steps, run.scheduler.order
+    begin = int(max(steps - min(steps * strength, steps), 0))
+    run.scheduler.set_begin_index(begin * order)
+    run.use_timesteps(run.timesteps[begin * order :], steps - begin)
+
+
 def keep_until(run: Run, denoising_end: float) -> None:
     """Go through the timesteps of the first part ``denoising_end`` of the way from noise to image.
 

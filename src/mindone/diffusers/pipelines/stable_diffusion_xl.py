@@ -96,11 +96,10 @@ class StableDiffusionXL(PublishedPipeline):
         negative embeddings are zeros where the checkpoint was trained so (``force_zeros_for_empty_prompt``). ``device``
         is taken for published scripts, and not needed.
         """
-        count = checks.check_prompts(
-            prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, prompt_2, negative_prompt_2
-        )
-        _check_pooled("", prompt_embeds, pooled_prompt_embeds)
-        _check_pooled("negative_", negative_prompt_embeds, negative_pooled_prompt_embeds)
+        seconds = {"prompt_2": prompt_2, "negative_prompt_2": negative_prompt_2}
+        count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, **seconds)
+        checks.check_pooled("", prompt_embeds, pooled_prompt_embeds)
+        checks.check_pooled("negative_", negative_prompt_embeds, negative_pooled_prompt_embeds)
         layers = [tower.network.config["num_hidden_layers"] for tower in self.text_towers if tower.network is not None]
         if layers:
             checks.check_clip_skip(clip_skip, min(layers) - 1)
@@ -267,17 +266,6 @@ class StableDiffusionXLControlNetInpaintPipeline(StableDiffusionXL):
 
     __init__ = constructor(_CONTROLLED_REFINER, _REFINER_OPTIONAL, _REFINER_SETTINGS, _CONTROLLED_REFINER_ORDER)
     __call__ = published(XLControlMaskCall, ControlledInpainting, StableDiffusionXLPipelineOutput)
-
-
-def _check_pooled(prefix: str, embeds: Array | None, pooled: Array | None) -> None:
-    if embeds is None and pooled is None:
-        return
-    if embeds is None or pooled is None:
-        raise ValueError(f"{prefix}prompt_embeds and {prefix}pooled_prompt_embeds go together; pass both or neither")
-    if len(pooled.shape) != 2 or pooled.shape[0] != embeds.shape[0]:
-        raise ValueError(
-            f"{prefix}pooled_prompt_embeds must have the shape ({embeds.shape[0]}, channels), got {tuple(pooled.shape)}"
-        )
 
 
 def __getattr__(name: str) -> object:

@@ -14,7 +14,7 @@ from . import checks
 from .callbacks import inputs_of
 from .calls import Arguments, asked
 from .image_processor import Images
-from .loop import Run, denoise
+from .loop import Run, denoise, step_options
 from .pipeline import Pipeline
 from .published import PublishedPipeline
 from .safety import blacken_unsafe
@@ -94,7 +94,7 @@ def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
     run.set_timesteps(call.num_inference_steps, call.timesteps, call.sigmas, call.layout_options, tokens)
     start.choose_timesteps(run)
     run.check_caches()
-    run.set_step_options(call.eta, call.generator)
+    run.step_options = step_options(run.scheduler, call.eta, call.generator)
 
 
 def decode(

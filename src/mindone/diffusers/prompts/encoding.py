@@ -61,7 +61,8 @@ def encode_prompt(
     if not towers:
         raise ValueError(f"{type(pipe).__name__} weighs no words of prompts; pass the prompt to the pipeline itself")
     networks = [tower.both[0] for tower in towers]
-    count = checks.check_prompts(prompt, None, negative_prompt, None, prompt_2, negative_prompt_2)
+    seconds = {"prompt_2": prompt_2, "negative_prompt_2": negative_prompt_2}
+    count = checks.check_prompts(prompt, None, negative_prompt, None, **seconds)
     least = min(network.config["num_hidden_layers"] - tower.skip for network, tower in zip(networks, towers))
     checks.check_clip_skip(clip_skip, least)
     guided = do_classifier_free_guidance

@@ -84,7 +84,7 @@ class LocalBackend:
         job, settings = settled(pipe, asked), self._settings
         if asked.steps is None:
             job = job.changed(steps=min(job.steps or 1, settings.max_steps))
-        size = pictures.size(job.height, job.width, pipe.vae_scale_factor)
+        size = pictures.size(job.height, job.width, pipe.pixels_per_token)
         height, width = (round(side * (job.upscale or 1)) for side in default_size(pipe, *size, None))
         most = settings.max_side
         if max(height, width) > most:
