@@ -54,8 +54,8 @@ LEFT_OUT = {cls: left_out for cls in REFERENCE if (left_out := left_out_of(cls))
 
 # Attributes of the same name that do something else, or exist, in classes to which the feature does not apply.
 KEPT = (
-    {(cls, "push_to_hub") for cls in ("CLIPTextModel", "CLIPTextModelWithProjection", "Gemma2Model")}
-    | {("GemmaTokenizerFast", "padding_side")}
+    {(cls, "push_to_hub") for cls in ("CLIPTextModel", "CLIPTextModelWithProjection", "Gemma2Model", "T5EncoderModel")}
+    | {(cls, "padding_side") for cls in ("GemmaTokenizerFast", "T5TokenizerFast")}
     | {
         (cls, name)
         for cls in REFERENCE
@@ -103,6 +103,10 @@ OTHERWISE = """\
 - `Gemma2Model` takes padding on the right alone, and gives zeros in its place; it returns `last_hidden_state` and no
   more. It does not cap attention's scores, as in transformers 4 by default; `enable_attention_softcapping()` does, as
   transformers 5. `GemmaTokenizerFast` pads on the right, and reads `tokenizer.json`, not `tokenizer.model`.
+- `T5EncoderModel` gives zeros in place of padding that a mask hides, and returns `last_hidden_state` and no more. Asked
+  for float16, whose range it exceeds, it computes in bfloat16, as do `Gemma2Model` and `AutoencoderDC`; transformers
+  keeps a third of it in float32. `T5Tokenizer` is `T5TokenizerFast`, which pads on the right, and reads `spiece.model`
+  where there is no `tokenizer.json`.
 - `unet(…)` and CLIP's text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and
   no `attention_mask`, `class_labels` or `cross_attention_kwargs`. Calling an autoencoder decodes; its `encode` and
   `decode` are as published. Calling a safety checker gives embeddings; `pipe.run_safety_checker` gives the verdict.
@@ -137,7 +141,7 @@ GUIDES = {
 
 
 def our_class(name: str) -> Any:
-    home = "mindone.transformers" if name.startswith("Gemma") else "mindone.diffusers"
+    home = "mindone.transformers" if name.startswith(("Gemma", "T5")) else "mindone.diffusers"
     return getattr(importlib.import_module(OUTPUTS.get(name, home)), name)
 
 

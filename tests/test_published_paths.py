@@ -73,6 +73,8 @@ def test_every_scheduler_file_of_the_reference_that_exists_here_has_its_path():
         "from mindone.transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, Gemma2Model",
         "from mindone.transformers.models.gemma2.modeling_gemma2 import Gemma2Model",
         "from mindone.transformers.models.gemma import GemmaTokenizer, GemmaTokenizerFast",
+        "from mindone.transformers import T5EncoderModel, T5Tokenizer, T5TokenizerFast",
+        "from mindone.transformers.models.t5 import T5EncoderModel, T5Tokenizer, T5TokenizerFast",
         "from mindone.diffusers.utils import BaseOutput, load_image, logging, make_image_grid",
         "from mindone.diffusers.utils.mindspore_utils import randn_tensor; randn_tensor((1, 4, 8, 8))",
         "from mindone.diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker",

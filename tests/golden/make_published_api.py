@@ -65,6 +65,8 @@ TRANSFORMERS = (
     "CLIPVisionModelWithProjection",
     "Gemma2Model",
     "GemmaTokenizerFast",
+    "T5EncoderModel",
+    "T5TokenizerFast",
 )
 
 

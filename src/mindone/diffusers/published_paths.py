@@ -239,6 +239,9 @@ _TRANSFORMERS = {
     "models.gemma.tokenization_gemma": ("GemmaTokenizer",),
     "models.gemma.tokenization_gemma_fast": ("GemmaTokenizerFast",),
     "models.gemma2.modeling_gemma2": ("Gemma2Model",),
+    "models.t5.modeling_t5": ("T5EncoderModel",),
+    "models.t5.tokenization_t5": ("T5Tokenizer",),
+    "models.t5.tokenization_t5_fast": ("T5TokenizerFast",),
 }
 """The modules of transformers, and what is here of theirs."""
 

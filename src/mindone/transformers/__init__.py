@@ -9,11 +9,14 @@ if TYPE_CHECKING:
     from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor as CLIPImageProcessor
     from mindone.diffusers.loading.fast_tokenizer import GemmaTokenizerFast as GemmaTokenizer
     from mindone.diffusers.loading.fast_tokenizer import GemmaTokenizerFast as GemmaTokenizerFast
+    from mindone.diffusers.loading.t5_tokenizer import T5TokenizerFast as T5Tokenizer
+    from mindone.diffusers.loading.t5_tokenizer import T5TokenizerFast as T5TokenizerFast
     from mindone.diffusers.loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from mindone.diffusers.models.clip_text import CLIPTextModel as CLIPTextModel
     from mindone.diffusers.models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithProjection
     from mindone.diffusers.models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
     from mindone.diffusers.models.gemma2 import Gemma2Model as Gemma2Model
+    from mindone.diffusers.models.t5 import T5EncoderModel as T5EncoderModel
 
 _HOME = {
     "CLIPImageProcessor": "mindone.diffusers.loading.clip_image_processor",
@@ -24,6 +27,9 @@ _HOME = {
     "Gemma2Model": "mindone.diffusers.families.networks",
     "GemmaTokenizer": "mindone.diffusers.loading.fast_tokenizer:GemmaTokenizerFast",
     "GemmaTokenizerFast": "mindone.diffusers.loading.fast_tokenizer",
+    "T5EncoderModel": "mindone.diffusers.families.networks",
+    "T5Tokenizer": "mindone.diffusers.loading.t5_tokenizer:T5TokenizerFast",
+    "T5TokenizerFast": "mindone.diffusers.loading.t5_tokenizer",
 }
 
 __all__ = [
@@ -35,6 +41,9 @@ __all__ = [
     "Gemma2Model",
     "GemmaTokenizer",
     "GemmaTokenizerFast",
+    "T5EncoderModel",
+    "T5Tokenizer",
+    "T5TokenizerFast",
 ]
 
 

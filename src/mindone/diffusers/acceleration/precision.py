@@ -27,6 +27,6 @@ class ComputesIn:
 
         for name, network in view.components.items():
             if isinstance(network, Model):
-                wanted = view.dtype_of(type(network).__name__, network.config, self.dtype)
+                wanted = network.dtype_for(view.dtype_of(type(network).__name__, network.config, self.dtype))
                 if network.dtype != wanted:
                     setattr(view, name, networks.once((id(network), wanted), lambda: twin(network, wanted)))  # noqa: B023

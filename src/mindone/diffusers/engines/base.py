@@ -174,6 +174,8 @@ class Network(Protocol):
     """What it is meant to compute in: "float32", "float16" or "bfloat16"."""
     graphs: GraphCache
     free_axes: FreeAxes
+    exceeds_float16: bool
+    """Whether its values are larger than float16 holds."""
     passes: Sequence[Callable[..., None]]
     """What is done to each recorded graph before it is compiled, in this order."""
 

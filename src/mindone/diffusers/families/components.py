@@ -114,12 +114,19 @@ class TextEncoder(StoredNetwork, Protocol):
     """What makes of tokens what the denoiser is conditioned on: CLIP's text model and its like."""
 
 
-class CausalTextEncoder(TextEncoder, Protocol):
-    """A language model that reads prompts behind an instruction: `models.causal_text`."""
+class LanguageModel(TextEncoder, Protocol):
+    """A text encoder that runs the tokens that count: `models.text_model`."""
 
     @property
     def most_tokens(self) -> int:
         """How many tokens a text may have."""
+
+    def encode_with(self, engine: Engine, input_ids: Array, attention_mask: Array | None = None) -> Array:
+        """Hidden states (texts, tokens, channels) of ids, zeros in place of padding."""
+
+
+class CausalTextEncoder(LanguageModel, Protocol):
+    """A language model that reads prompts behind an instruction: `models.causal_text`."""
 
     def encode_with(
         self, engine: Engine, input_ids: Array, attention_mask: Array | None = None, beginning: Sequence[int] = ()

@@ -9,6 +9,7 @@ from ..models.clip_text import CLIPTextModelWithProjection as CLIPTextModelWithP
 from ..models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionModelWithProjection
 from ..models.gemma2 import Gemma2Model as Gemma2Model
 from ..models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
+from ..models.t5 import T5EncoderModel as T5EncoderModel
 from .registry import layouts
 
 Model.layouts = staticmethod(layouts)

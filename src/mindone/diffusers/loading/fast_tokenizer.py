@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
@@ -51,6 +51,7 @@ class FastTokenizer(TokenizerBase):
         ValueError: a token with a role is not in the vocabulary.
     """
 
+    Fields: ClassVar[type[FastFields]] = FastFields
     roles: ClassVar[Mapping[str, str]] = {}
     """The tokens that have a role where files name none."""
 
@@ -63,8 +64,8 @@ class FastTokenizer(TokenizerBase):
         tokenizer.no_truncation()
         limit = self.fields.model_max_length
         self.model_max_length = NO_LIMIT if limit is None else int(limit)
-        added = sorted((self.fields.added_tokens_decoder or {}).items())
-        self._add(*(token for _, token in added if tokenizer.token_to_id(token.content) is None), special=False)
+        added, known = sorted((self.fields.added_tokens_decoder or {}).items()), tokenizer.get_added_tokens_decoder()
+        self._add(*(token for number, token in added if _differs(token, known.get(number))), special=False)
         for number, token in added:
             if (actual := tokenizer.token_to_id(token.content)) != number:
                 raise ValueError(f"the added token {shown(token.content)} is to have id {number}, but has {actual}")
@@ -103,7 +104,18 @@ class FastTokenizer(TokenizerBase):
             token=token,
         )
         with naming(folder):
-            return cls(_read(folder / FILE), _fields(folder))
+            fields = _fields(cls.Fields, folder)
+            return cls(cls.read(folder, fields), fields)
+
+    @classmethod
+    def read(cls, folder: Path, fields: FastFields) -> "tokenizers.Tokenizer":
+        """What the files of a folder describe.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a file is broken.
+        """
+        return _read(folder / FILE)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the files that published checkpoints have, so that transformers reads them as well."""
@@ -221,6 +233,11 @@ class GemmaTokenizerFast(FastTokenizer):
         self._tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=frame)
 
 
+def _differs(token: Token, known: "tokenizers.AddedToken | None") -> bool:
+    """Whether a token is none that is known, or has other flags than that."""
+    return known is None or any(value not in (None, getattr(known, name)) for name, value in asdict(token).items())
+
+
 def _read(path: Path) -> "tokenizers.Tokenizer":
     import tokenizers
 
@@ -232,11 +249,11 @@ def _read(path: Path) -> "tokenizers.Tokenizer":
         raise ValueError(f"{FILE} describes no tokenizer: {shown(str(error))}; fetch it again") from None
 
 
-def _fields(folder: Path) -> FastFields:
+def _fields(kind: type[FastFields], folder: Path) -> FastFields:
     """What ``tokenizer_config.json`` says, and for roles that it does not name ``special_tokens_map.json``."""
     config, roles = (
-        read_fields(FastFields, read_json(path) if path.is_file() else {}, path.name)
+        read_fields(kind, read_json(path) if path.is_file() else {}, path.name)
         for path in (folder / "tokenizer_config.json", folder / "special_tokens_map.json")
     )
     named = {role: getattr(config, role) or getattr(roles, role) for role in _ROLES}
-    return FastFields(**{**{name: getattr(config, name) for name in FastFields.__dataclass_fields__}, **named})
+    return replace(config, **named)

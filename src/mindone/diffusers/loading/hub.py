@@ -34,6 +34,7 @@ _CONFIGS: dict[Kind, tuple[str, ...]] = {
         "tokenizer.json",
         "vocab.json",
         "merges.txt",
+        "spiece.model",
     ),
     "feature_extractor": ("preprocessor_config.json",),
 }
@@ -315,15 +316,15 @@ def _kind(class_name: str) -> Kind:
 
 def _main_files(kind: Kind) -> tuple[str, ...]:
     """A component of this kind must have one of these files."""
-    return ("vocab.json", "tokenizer.json") if kind == "tokenizer" else _CONFIGS[kind]
+    return ("vocab.json", "tokenizer.json", "spiece.model") if kind == "tokenizer" else _CONFIGS[kind]
 
 
 def _bundled() -> str:
     return f"bundled checkpoints: {', '.join(bundled_names()) or 'none'}"
 
 
-_PIECES = ("tokenizer.model", "spiece.model")
-"""What SentencePiece's files are called."""
+_PIECES = "tokenizer.model"
+"""What SentencePiece's files are called, those of T5's kind aside."""
 _SHOWN = 3
 """Files of a folder that a message names."""
 
@@ -341,9 +342,9 @@ def _require(folder: Path, wanted: tuple[str, ...]) -> None:
     elif wanted != (MODEL_INDEX,) and (folder / MODEL_INDEX).is_file():
         parts = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
         hint = f'it is a whole pipeline: name the component with subfolder="…", one of {", ".join(parts)}'
-    elif pieces := [name for name in _PIECES if wanted == _main_files("tokenizer") and (folder / name).is_file()]:
+    elif wanted == _main_files("tokenizer") and (folder / _PIECES).is_file():
         hint = (
-            f"{pieces[0]} alone is not read; transformers makes the other of it: "
+            f"{_PIECES} alone is not read; transformers makes the other of it: "
             f'AutoTokenizer.from_pretrained("{folder}").save_pretrained("{folder}")'
         )
     else:

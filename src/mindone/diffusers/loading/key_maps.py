@@ -7,6 +7,8 @@
 - Batch normalization has a count, `num_batches_tracked`, that only training reads.
 - A language model with its head over the vocabulary has the model's tensors behind `model.`; the head repeats the
   embeddings, and is not read.
+- T5's embeddings are `shared.weight`, and in many files `encoder.embed_tokens.weight` as well, or instead. A file of
+  the whole network has a decoder and a head.
 - A file of a whole CLIP has both towers, both projections and `logit_scale`; each network takes its own.
 """
 
@@ -66,6 +68,11 @@ def causal_text_key(name: str) -> str | None:
     return None if name.startswith("lm_head.") else name.removeprefix("model.")
 
 
+def t5_encoder_key(name: str) -> str | None:
+    """The name of a tensor of T5's encoder; None for what is the decoder's."""
+    return None if name.startswith(("decoder.", "lm_head.")) else name
+
+
 RENAMES: dict[str, Rename] = {
     "AutoencoderDC": autoencoder_dc_key,
     "AutoencoderKL": autoencoder_key,
@@ -74,7 +81,11 @@ RENAMES: dict[str, Rename] = {
     "Gemma2Model": causal_text_key,
     "CLIPVisionModelWithProjection": clip_image_encoder_key,
     "StableDiffusionSafetyChecker": clip_vision_key,
+    "T5EncoderModel": t5_encoder_key,
 }
+
+REPEATED: dict[str, dict[str, str]] = {"T5EncoderModel": {"encoder.embed_tokens.weight": "shared.weight"}}
+"""For each class the tensors that repeat another one: they are read where that one is missing."""
 
 
 def normalize_keys(names: Iterable[str], model_class: str) -> dict[str, str]:
@@ -84,9 +95,12 @@ def normalize_keys(names: Iterable[str], model_class: str) -> dict[str, str]:
         ValueError: two stored names mean the same tensor.
     """
     rename: Rename = RENAMES.get(model_class, str)
+    repeated, names = REPEATED.get(model_class, {}), list(names)
     stored: dict[str, str] = {}
     for name in names:
         new_name = rename(name)
+        if name in repeated:
+            new_name = None if repeated[name] in names else repeated[name]
         if new_name is None:
             continue
         if new_name in stored:

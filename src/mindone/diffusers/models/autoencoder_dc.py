@@ -22,6 +22,7 @@ class AutoencoderDC(Autoencoder):
     """
 
     Fields = AutoencoderDCFields
+    exceeds_float16 = True
     encodes_at_random = False
 
     def __init__(self, **config: Any):

@@ -56,6 +56,8 @@ class Model(PublishedModel, nn.Cell):
     Fields: ClassVar[type]
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
     free_axes: ClassVar[FreeAxes] = {}
+    kept_in_int8: ClassVar[tuple[str, ...]] = ()
+    """Parts of the names of weights that stay as they are where the others are brought to int8."""
     layouts: ClassVar[Callable[[], Iterable[OriginalLayout]]]
     """The layouts of the single files that are known: the families', so `families.networks` sets it."""
 
@@ -220,7 +222,7 @@ class Model(PublishedModel, nn.Cell):
         plain.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
         for name, parameter in parameters.items():
             bind(parameter, int8.get(name) or plain[name], name, weights.source)
-        self.weights, self.dtype = weights, dtypes.parse_dtype(dtype)
+        self.weights, self.dtype = weights, self.dtype_for(dtypes.parse_dtype(dtype))
         self.graphs.clear()
 
     def save_pretrained(  # type: ignore[override]

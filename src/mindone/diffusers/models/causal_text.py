@@ -2,32 +2,22 @@
 
 A prompt for such a model often stands behind an instruction that never changes and is the longer of the two. What later
 tokens take from earlier ones are their keys and values; those of the instruction are computed once and kept. That is
-exact, and so is what else is left out here: padding, which stands behind the text, is never read by what counts. Texts
-of one call run side by side as one row, each behind a mask of its own, so that one compiled graph serves all calls.
+exact.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..engines import Array, Engine, Input, several
 from ..engines.base import FreeAxes, Stored, is_adjustable
 from ..engines.binding import stored
-from .base import Model
-from .outputs import TextOutput
-
-Floats: TypeAlias = NDArray[np.float32]
-Ids: TypeAlias = NDArray[np.int64]
-"""Tokens (texts, tokens)."""
+from .text_model import LOWEST, Floats, Ids, TextModel, fillers, grouped
 
 _AT_ONCE = 1024
 """How many tokens run side by side: attention's time and memory grow with their square."""
-_STEP = 64
-"""Where each length is compiled for itself, how many tokens are multiples of this."""
-_LOWEST = np.finfo(np.float32).min
 _KEPT = 2
 """How many beginnings are kept."""
 
@@ -44,7 +34,7 @@ class Beginning(NamedTuple):
     """The weights and settings that all this was computed with."""
 
 
-class CausalTextModel(Model):
+class CausalTextModel(TextModel):
     """A network whose `construct` goes on where earlier tokens have ended; `encode_with` makes use of it."""
 
     free_axes: ClassVar[FreeAxes] = {"construct": {0: (1,), "positions": (0,), "hidden": (2, 3), "past": (1,)}}
@@ -53,11 +43,6 @@ class CausalTextModel(Model):
         super().__init__(config)
         self._beginnings: dict[tuple[Engine, tuple[int, ...]], Beginning] = {}
         self._beginning_lock = threading.Lock()
-
-    @property
-    def most_tokens(self) -> int:
-        """How many tokens a text may have."""
-        raise NotImplementedError
 
     @property
     def key_channels(self) -> Sequence[int]:
@@ -81,47 +66,23 @@ class CausalTextModel(Model):
         """
         raise NotImplementedError
 
-    def __call__(  # type: ignore[override]
-        self, input_ids: Array, attention_mask: Array | None = None, *, return_dict: bool = True
-    ) -> TextOutput | tuple[Array, ...]:
-        """Encode tokens: tensors with MindSpore's kernels, NumPy arrays with this machine's engine.
-
-        Args:
-            input_ids: (batch, tokens) integers.
-            attention_mask: 1 for tokens of the text and 0 for the padding behind it; see `encode_with`.
-            return_dict: false for a plain tuple.
-
-        Raises:
-            ValueError: see `encode_with`.
-        """
-        output = TextOutput(self.encode_with(self._engine_for(input_ids), input_ids, attention_mask))
-        return output if return_dict else output.to_tuple()
-
     def encode_with(
         self, engine: Engine, input_ids: Array, attention_mask: Array | None = None, beginning: Iterable[int] = ()
     ) -> Array:
-        """Encode texts; only the tokens that count, and of what they have in common with ``beginning`` none, run.
+        """Encode texts, without what they have in common with ``beginning``; see `TextModel.encode_with`.
 
         Args:
-            engine: who runs it.
-            input_ids: (texts, tokens) integers.
-            attention_mask: (texts, tokens), 1 for tokens of the text and 0 for the padding behind it; None: all count.
+            engine, input_ids, attention_mask: see there.
             beginning: ids of an instruction that many texts begin with. Its keys and values are computed at the first
                 call and kept until the weights change. Texts may begin otherwise, or with a part of it.
-
-        Returns:
-            The hidden states after the last norm, (texts, tokens, channels), zeros in place of the padding.
-
-        Raises:
-            ValueError: an id is not in the vocabulary, padding stands before the text, or a text is too long.
         """
-        ids, lengths = self._checked(_integers(input_ids), _integers(attention_mask))
+        ids, lengths = self._checked(input_ids, attention_mask)
         first = self._beginning(engine, tuple(map(int, beginning)))
         known = _common(ids, lengths, first.ids)
         states = np.zeros((*ids.shape, first.states.shape[1]), np.float32)
         for row, count in enumerate(known):
             states[row, :count] = first.states[:count]
-        for rows in _groups(lengths - known):
+        for rows in grouped(lengths - known, _AT_ONCE):
             parts = [ids[row, known[row] : lengths[row]] for row in rows]
             places = [np.arange(known[row], lengths[row], dtype=np.float32) for row in rows]
             hidden = _hidden([(known[row], len(part)) for row, part in zip(rows, parts)], len(first.ids))
@@ -134,11 +95,11 @@ class CausalTextModel(Model):
     def _read(
         self, engine: Engine, ids: Ids, positions: Floats, hidden: Floats, past: tuple[Array, ...]
     ) -> tuple[Array, ...]:
-        count, extra = len(ids), 0 if engine.compiles_any_length else -len(ids) % _STEP
+        count, extra = len(ids), fillers(engine, len(ids))
         if extra:  # tokens that look at themselves alone, and that nobody looks at
             ids, positions = np.pad(ids, (0, extra)), np.pad(positions, (0, extra))
             last = np.arange(-extra, 0)
-            hidden = np.pad(hidden, ((0, 0), (0, 0), (0, extra), (0, extra)), constant_values=_LOWEST)
+            hidden = np.pad(hidden, ((0, 0), (0, 0), (0, extra), (0, extra)), constant_values=LOWEST)
             hidden[:, :, last, last] = 0
         options: dict[str, Input] = {"positions": positions[:, None], "hidden": hidden, "past": past}
         outputs = several(engine.run(self, ids[None], **options))  # type: ignore[arg-type]
@@ -148,7 +109,7 @@ class CausalTextModel(Model):
         """What is known of tokens that texts begin with, computed where it is not."""
         if not ids:
             return self._nothing(engine)
-        self._checked(np.array([ids], np.int64), None)
+        self._checked(np.array([ids], np.int64))
         with self._beginning_lock:
             made_of, key = self._state(), (engine, ids)
             found = self._beginnings.pop(key, None)
@@ -181,30 +142,6 @@ class CausalTextModel(Model):
             values += [value, value.version if is_adjustable(value) else 0]
         return tuple(values)
 
-    def _checked(self, ids: Ids, mask: Ids | None) -> tuple[Ids, Ids]:
-        """Ids, and how many of each row count."""
-        kind, vocabulary = type(self).__name__, self.config["vocab_size"]
-        if ids.ndim != 2 or 0 in ids.shape:
-            raise ValueError(f"{kind} takes input_ids of shape (texts, tokens), got {ids.shape}")
-        if mask is not None and mask.shape != ids.shape:
-            raise ValueError(f"attention_mask must have the shape of input_ids, {ids.shape}, got {mask.shape}")
-        if ids.min() < 0 or ids.max() >= vocabulary:
-            wrong = ids.min() if ids.min() < 0 else ids.max()
-            raise ValueError(
-                f"{kind} knows {vocabulary} tokens, got the id {wrong}: is the tokenizer of another checkpoint?"
-            )
-        counts = np.full(len(ids), ids.shape[1]) if mask is None else (mask != 0).sum(axis=1)
-        if mask is not None and any((row[:count] == 0).any() for row, count in zip(mask, counts)):
-            raise ValueError("attention_mask must be ones and then zeros: pad texts on the right")
-        if counts.max() > self.most_tokens:
-            raise ValueError(f"{kind} reads at most {self.most_tokens} tokens here, got {counts.max()}")
-        return ids, counts
-
-
-def _integers(x: Array | None) -> Any:
-    """An array of an engine's or NumPy's as NumPy integers; None as it is."""
-    return None if x is None else np.asarray(x.asnumpy() if hasattr(x, "asnumpy") else x).astype(np.int64)
-
 
 def _same(first: Sequence[object], second: Sequence[object]) -> bool:
     """Whether both are made of the very same things."""
@@ -222,25 +159,13 @@ def _common(ids: Ids, lengths: Ids, beginning: Sequence[int]) -> Ids:
     return np.array(counts)
 
 
-def _groups(counts: Ids) -> Iterator[list[int]]:
-    """Rows that run side by side: as many as make `_AT_ONCE` tokens, at least one; none that have no tokens left."""
-    group: list[int] = []
-    for row in np.flatnonzero(counts):
-        if group and counts[group].sum() + counts[row] > _AT_ONCE:
-            yield group
-            group = []
-        group.append(int(row))
-    if group:
-        yield group
-
-
 def _hidden(texts: Sequence[tuple[int, int]], earlier: int) -> Floats:
     """What texts side by side do not look at, as `CausalTextModel.construct` takes it.
 
     ``texts`` are, for each, how many of the ``earlier`` tokens it begins with, and how many it has beside those.
     """
     tokens = sum(count for _, count in texts)
-    hidden = np.full((tokens, earlier + tokens), _LOWEST, np.float32)
+    hidden = np.full((tokens, earlier + tokens), LOWEST, np.float32)
     begin = 0
     for known, count in texts:
         end = begin + count

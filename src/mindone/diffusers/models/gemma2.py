@@ -55,6 +55,7 @@ class Gemma2Model(CausalTextModel):
 
     Fields = Gemma2Fields
     weights_name = "model"
+    exceeds_float16 = True
 
     def __init__(self, **config: Any):
         super().__init__(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import mindspore as ms
 import numpy as np
@@ -26,6 +26,8 @@ class PublishedModel(Configurable):
 
     dtype: str
     graphs: GraphCache
+    exceeds_float16: ClassVar[bool] = False
+    """Whether its values are larger than float16 holds, 65,504: it computes in bfloat16 where it is asked for that."""
 
     # ---- where and in what it computes ---------------------------------------------------------------------------
 
@@ -53,7 +55,13 @@ class PublishedModel(Configurable):
                 self._set_dtype(parse_dtype(one))
         return self
 
+    @classmethod
+    def dtype_for(cls, dtype: str) -> str:
+        """The type that it computes in where it is asked for ``dtype``."""
+        return "bfloat16" if dtype == "float16" and cls.exceeds_float16 else dtype
+
     def _set_dtype(self, dtype: str) -> None:
+        dtype = self.dtype_for(dtype)
         if dtype != self.dtype:
             self.dtype = dtype
             self.graphs.clear()

@@ -21,6 +21,8 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "Gemma2Model": (".models.gemma2", "transformers"),
     "CLIPTokenizer": (".loading.tokenizer", "transformers"),
     "GemmaTokenizerFast": (".loading.fast_tokenizer", "transformers"),
+    "T5EncoderModel": (".models.t5", "transformers"),
+    "T5TokenizerFast": (".loading.t5_tokenizer", "transformers"),
     "CLIPImageProcessor": (".loading.clip_image_processor", "transformers"),
     "StableDiffusionSafetyChecker": (".models.safety_checker", "stable_diffusion"),
     **dict.fromkeys(LIBRARY, (".schedulers", "diffusers")),
@@ -33,6 +35,7 @@ _SYNONYMS = {
     "CLIPImageProcessorFast": "CLIPImageProcessor",
     "Gemma2ForCausalLM": "Gemma2Model",
     "GemmaTokenizer": "GemmaTokenizerFast",
+    "T5Tokenizer": "T5TokenizerFast",
 }
 
 _ABSENT_SCHEDULER = "AbsentScheduler"

@@ -1,6 +1,6 @@
 """Sana, and SANA-Sprint, which is distilled from it: text to image with linear attention (Xie et al. 2024)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -28,7 +28,6 @@ logger = logging.get_logger(__name__)
 _TRAINED_GUIDANCE = (4.0, 5.0)
 """Guidance scales that SANA-Sprint was distilled with, from the first to the second."""
 _MOST_STEPS = 4
-_WIDE = ("AutoencoderDC", "Gemma2Model")
 
 
 class SanaPipeline(PublishedPipeline):
@@ -55,11 +54,6 @@ class SanaPipeline(PublishedPipeline):
     __init__ = constructor(SANA.required, (), {})
 
     attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
-
-    @classmethod
-    def dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
-        """See `Pipeline`."""
-        return _wide_enough(class_name, dtype)
 
     def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
         """See `Pipeline`."""
@@ -158,11 +152,6 @@ class SanaSprint(PublishedPipeline):
 
     attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
 
-    @classmethod
-    def dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
-        """See `Pipeline`."""
-        return _wide_enough(class_name, dtype)
-
     def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
         """See `Pipeline`."""
         return _unread(self.tokenizer, (Reading(INSTRUCTION), prompt))
@@ -245,11 +234,6 @@ class SanaSprintImg2ImgPipeline(SanaSprint):
     """A text and a picture to pictures: ``pipe("a cute pink bear", image=photo, strength=0.5).images[0]``."""
 
     __call__ = published(SprintImageCall, ArcImage, ImagePipelineOutput)
-
-
-def _wide_enough(class_name: str, dtype: str) -> str:
-    """bfloat16 instead of float16 for networks whose values are too large for the latter, as the model's guide says."""
-    return "bfloat16" if dtype == "float16" and class_name in _WIDE else dtype
 
 
 def _unread(tokenizer: TextTokenizer | None, *texts: tuple[Reading, str]) -> list[str | None]:

@@ -108,7 +108,7 @@ def quantize(network: Model, seen: Ranges, config: Int8Config, plan: Int8Plan) -
     """
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
-        if name in seen.inputs and not plan.keeps(name, config.modules_to_not_convert):
+        if name in seen.inputs and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
             values, scale = round_to_int8(stored(parameter).numpy(np.float32))
             result = symmetric(*seen.results[name]) if name in seen.results else None
             tensor = Int8Tensor(StoredTensor.from_numpy(values), scale, with_zero(*seen.inputs[name]), result)
@@ -122,9 +122,10 @@ def round_weights(network: Model, config: Int8Config, plan: Int8Plan) -> None:
     """Keep the weights of a network in int8, and its products as they are: half of the memory and of the file."""
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
-        if len(parameter.shape) > 1 and not plan.keeps(name, config.modules_to_not_convert):
+        if len(parameter.shape) > 1 and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
             values, scale = round_to_int8(stored(parameter).numpy(np.float32))
             bind(parameter, Int8Tensor(StoredTensor.from_numpy(values), scale), name)
+            network.release_weights()
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, "weights_only": True}})
     network.release()
 

@@ -37,21 +37,30 @@ def half_precision() -> str:
     A CPU may have vectors of float16, but matrix units (AMX) for bfloat16 alone: there the bundled denoiser's step
     takes 1.5 times as long in float16 as in bfloat16, its decoder three times, and both no less than in float32.
     """
-    capabilities, sets = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), instruction_sets()
-    usable = {"f16": "FP16" in capabilities, "bf16": "BF16" in capabilities}
+    usable, sets = _half_types(), instruction_sets()
     for name in ("bf16", "f16") if "amx_bf16" in sets and "amx_fp16" not in sets else ("f16", "bf16"):
-        if usable[name]:
+        if name in usable:
             return name
     logger.warning("this CPU computes in no 16-bit type: models in half precision are kept so, but run in float32")
     return "f32"
 
 
-def precision_of(dtype: str) -> str:
-    """What a network of ``dtype`` computes in on this CPU, in OpenVINO's words: f32, f16 or bf16."""
+def _half_types() -> set[str]:
+    """The 16-bit types that this CPU computes in."""
+    capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return {name for name, capability in (("f16", "FP16"), ("bf16", "BF16")) if capability in capabilities}
+
+
+def precision_of(dtype: str, exceeds_float16: bool = False) -> str:
+    """What a network of ``dtype`` computes in on this CPU, in OpenVINO's words: f32, f16 or bf16.
+
+    One whose values exceed float16 computes in float32 where the CPU has no bfloat16.
+    """
     if dtype == "float32":
         return "f32"
     with _choosing:  # networks compile side by side, and the choice is reported once
-        return half_precision()
+        half = half_precision()
+    return ("bf16" if "bf16" in _half_types() else "f32") if half == "f16" and exceeds_float16 else half
 
 
 def compile_graph(graph: ov.Model, precision: str) -> ov.CompiledModel:

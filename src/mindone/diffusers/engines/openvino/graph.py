@@ -37,7 +37,7 @@ class Graph:
         fixed: Mapping[str, Input],
         taps: Taps | None = None,
     ):
-        precision = precision_of(network.dtype)
+        precision = precision_of(network.dtype, network.exceeds_float16)
         recorder = Operators(precision)
         nodes = {name: ov_ops.parameter(list(shapes[name]), _kind(x)) for name, x in arrays.items()}
         owner = weakref.ref(network)  # which keeps this graph

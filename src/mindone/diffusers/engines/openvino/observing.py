@@ -82,6 +82,7 @@ class _Observed:
     def __init__(self, network: Network, method: str, wants_result: Callable[[str], bool]):
         self.network, self.dtype, self.passes = network, network.dtype, network.passes
         self.free_axes: FreeAxes = {"construct": network.free_axes.get(method, {})}
+        self.exceeds_float16 = network.exceeds_float16
         self.graphs = GraphCache()
         self.places: list[tuple[str, bool]] = []
         self._method, self._wants_result = method, wants_result
