@@ -53,6 +53,10 @@ def placed(x, height, width, span):
     return F.add(x, F.grid_embedding(height, width, x.shape[2], span))
 
 
+def placed_in_the_middle(x, table, height, width):
+    return F.add(x, F.middle_of_grid(table, height, width))
+
+
 def convolved_by_parts(x, first, second):
     """A convolution by the second half of every eight rows."""
     return F.conv2d(x, F.weight_rows((first, second), 1, 2, 4))
@@ -113,6 +117,9 @@ CASES = {
         constants={"heads": 3, "sizes": (8,), "theta": 10000.0, "interleaved": False},
     ),
     "placed": Case(placed, (_draw(2, 15, 24),), constants={"height": 3, "width": 5, "span": 4.0}),
+    "placed_in_the_middle": Case(
+        placed_in_the_middle, (_draw(2, 15, 24),), (_draw(1, 64, 24),), {"height": 3, "width": 5}
+    ),
     "conv2d_depthwise": Case(F.conv2d, (_image,), (_draw(12, 1, 3, 3), _draw(12)), {"padding": 1, "groups": 12}),
     "conv2d_gated": Case(conv2d_gated, (_image,), (_draw(10, 12, 1, 1), _draw(10))),
     "conv2d_grouped": Case(F.conv2d, (_image,), (_draw(18, 2, 1, 1),), {"groups": 6}),

@@ -1,6 +1,6 @@
 """Every network at a tiny size, with its inputs: what the golden file holds and what the live comparison runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from mindone.diffusers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     SanaTransformer2DModel,
+    SD3Transformer2DModel,
     StableDiffusionSafetyChecker,
     UNet2DConditionModel,
 )
@@ -26,6 +27,7 @@ class Case:
     config: dict[str, Any]
     inputs: dict[str, np.ndarray]
     method: str = "construct"
+    constants: dict[str, Any] = field(default_factory=dict)
 
 
 def _draw(seed: int, *shape: int) -> np.ndarray:
@@ -74,6 +76,31 @@ def _sana(config: dict[str, Any], height: int, width: int, **more: np.ndarray) -
     return Case(SanaTransformer2DModel, config, inputs)
 
 
+SD3 = {
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "num_layers": 3,
+    "joint_attention_dim": 12,
+    "caption_projection_dim": 32,
+    "pooled_projection_dim": 10,
+    "sample_size": 8,
+    "pos_embed_max_size": 9,
+}
+SD35 = {**SD3, "qk_norm": "rms_norm", "dual_attention_layers": [0, 1]}
+
+
+def _sd3(config: dict[str, Any], height: int, width: int, **constants: object) -> Case:
+    inputs = {
+        "hidden_states": _draw(1, 2, 4, height, width),
+        "timestep": np.array([981.0, 1.0], np.float32),
+        "encoder_hidden_states": _draw(2, 2, 7, 12),
+        "pooled_projections": _draw(12, 2, 10),
+    }
+    return Case(SD3Transformer2DModel, config, inputs, constants=constants)
+
+
 _sizes = np.array([[1024, 1024, 0, 0, 512, 1024], [512, 768, 64, 0, 512, 768]], np.float32)
 
 
@@ -101,6 +128,9 @@ CASES = {
         12,
         16,
     ),
+    "sd3": _sd3(SD3, 6, 10),
+    "sd35": _sd3(SD35, 18, 14),
+    "sd35_skipping": _sd3({**SD35, "dual_attention_layers": [0, 2]}, 8, 8, skip_layers=(1,)),
     "text_clip": _text(CLIPTextModel, "clip"),
     "text_openclip": _text(CLIPTextModel, "openclip"),
     "text_projection": _text(CLIPTextModelWithProjection, "projection"),

@@ -1,7 +1,12 @@
 """The operations of `functional_cases` in PyTorch and diffusers, by name."""
 
 import torch
-from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed, get_2d_sincos_pos_embed
+from diffusers.models.embeddings import (
+    PatchEmbed,
+    apply_rotary_emb,
+    get_1d_rotary_pos_embed,
+    get_2d_sincos_pos_embed,
+)
 from diffusers.models.normalization import RMSNorm
 from torch import nn
 from transformers.models.gemma2.modeling_gemma2 import apply_rotary_pos_emb
@@ -95,6 +100,13 @@ def placed(x, height, width, span):
         x.shape[2], (height, width), base_size=8, interpolation_scale=8 / span, output_type="pt"
     )
     return x + table.float()
+
+
+def placed_in_the_middle(x, table, height, width):
+    side = int(table.shape[1] ** 0.5)
+    embed = PatchEmbed(patch_size=1, in_channels=1, embed_dim=table.shape[2], pos_embed_max_size=side)
+    embed.pos_embed = table
+    return x + embed.cropped_pos_embed(height, width)
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, groups=1):

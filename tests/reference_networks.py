@@ -5,7 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, SanaTransformer2DModel, UNet2DConditionModel
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    AutoencoderTiny,
+    SanaTransformer2DModel,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
 from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from safetensors.torch import load_file
@@ -23,6 +30,7 @@ REFERENCES = {
         CLIPTextModel,
         CLIPTextModelWithProjection,
         SanaTransformer2DModel,
+        SD3Transformer2DModel,
         StableDiffusionSafetyChecker,
         UNet2DConditionModel,
     )
@@ -73,8 +81,8 @@ def run(case: Case, network) -> list[np.ndarray]:
     if name == "UNet2DConditionModel":
         added = {key: x.pop(key) for key in ("text_embeds", "time_ids") if key in x}
         outputs = [network(**x, added_cond_kwargs=added or None).sample]
-    elif name == "SanaTransformer2DModel":
-        outputs = [network(**x).sample]
+    elif name in ("SanaTransformer2DModel", "SD3Transformer2DModel"):
+        outputs = [network(**x, **case.constants).sample]
     elif name.startswith("CLIPText"):
         result = network(x["input_ids"].long())
         outputs = [result.last_hidden_state, result.text_embeds if "Projection" in name else result.pooler_output]

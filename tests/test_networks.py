@@ -37,7 +37,7 @@ def make(case: Case, dtype: str = "float32"):
 
 
 def run(engine, case: Case, dtype: str = "float32") -> list[np.ndarray]:
-    outputs = engine.run(make(case, dtype), method=case.method, **case.inputs)
+    outputs = engine.run(make(case, dtype), method=case.method, **case.inputs, **case.constants)
     return [engine.numpy(x) for x in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
@@ -66,7 +66,8 @@ def test_network_matches_reference(engine, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["unet_sd1", "unet_sdxl", "text_projection", "vision", "tiny_decode", "autoencoder_encode"]
+    "name",
+    ["unet_sd1", "unet_sdxl", "sd35_skipping", "text_projection", "vision", "tiny_decode", "autoencoder_encode"],
 )
 def test_network_matches_reference_in_graph_mode(name, graph_mode):
     # The first row alone: convolutions are laid out row by row, and the more operations, the longer it compiles.

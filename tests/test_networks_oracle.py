@@ -28,7 +28,7 @@ def test_checkpoint_saved_by_reference_gives_its_numbers(engine, name, tmp_path)
     reference = reference_networks.load(case, write_model(case.cls, case.config, tmp_path / "ours"))
     reference.save_pretrained(tmp_path / "theirs", safe_serialization=True)
     network = case.cls.from_pretrained(tmp_path / "theirs")
-    outputs = engine.run(network, method=case.method, **case.inputs)
+    outputs = engine.run(network, method=case.method, **case.inputs, **case.constants)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     for ours, theirs in zip(outputs, reference_networks.run(case, reference)):
         assert error(engine.numpy(ours), theirs) <= FLOAT32

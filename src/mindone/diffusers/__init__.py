@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .families.stable_diffusion.controlnet import ControlNetModel as ControlNetModel
     from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
+    from .families.stable_diffusion_3.transformer import SD3Transformer2DModel as SD3Transformer2DModel
     from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from .models.autoencoder_dc import AutoencoderDC as AutoencoderDC
     from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
@@ -116,6 +117,7 @@ _HOME = {
     "Int8Config": "acceleration.int8.config",
     "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",
     "MultiControlNetModel": "families.stable_diffusion.multi_controlnet",
+    "SD3Transformer2DModel": "families.stable_diffusion_3.transformer",
     "SanaPipeline": "pipelines.sana",
     "SanaSprintImg2ImgPipeline": "pipelines.sana",
     "SanaSprintPipeline": "pipelines.sana",

@@ -258,6 +258,14 @@ def grid_embedding(height: int, width: int, channels: int, span: float) -> Array
     return operations.ops.grid_embedding(height, width, channels, span)
 
 
+def middle_of_grid(table: Array, height: int, width: int) -> Array:
+    """The middle of a table of places, row by row: of (1, side · side, channels) its (1, height · width, channels).
+
+    What cannot be left out evenly is left out below and on the right.
+    """
+    return operations.ops.middle_of_grid(table, height, width)
+
+
 # ---- element by element ----------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from .schedulers.registry import LIBRARY
 _CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
 _SANA = {"SanaTransformer2DModel": "pipelines.published_sana"}
+_SD3 = {"SD3Transformer2DModel": "families.stable_diffusion_3.transformer"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
 _UNET = {"UNet2DConditionModel": "pipelines.published_unet", "UNet2DConditionOutput": "models.outputs"}
@@ -69,6 +70,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "models.modeling_outputs": dict.fromkeys(("AutoencoderKLOutput", "Transformer2DModelOutput"), "models.outputs"),
     "models.modeling_utils": {"ModelMixin": "families.networks:Model"},
     "models.transformers.sana_transformer": _SANA,
+    "models.transformers.transformer_sd3": _SD3,
     "models.unet_2d_condition": _UNET,
     "models.unets.unet_2d_condition": _UNET,
     "pipelines.auto_pipeline": dict.fromkeys(

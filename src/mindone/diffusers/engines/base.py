@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ..utils.arrays import Array as Array
 from ..utils.arrays import Input as Input
 from ..utils.arrays import Outputs as Outputs
+from ..utils.arrays import is_constant as is_constant
 from ..utils.arrays import several as several
 from ..utils.arrays import single as single
 from .cache import GraphCache

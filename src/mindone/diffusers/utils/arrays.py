@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import TypeIs
 
 
 class Array(Protocol):
@@ -47,11 +48,19 @@ class Array(Protocol):
     def __truediv__(self, other: Any, /) -> "Array": ...
 
 
-Input: TypeAlias = Array | tuple[Array, ...] | bool | int | float | str | None
+Constant: TypeAlias = bool | int | float | str | tuple[int, ...]
+"""What is fixed in a network that is compiled: a number, a word, or whole numbers."""
+
+Input: TypeAlias = Array | tuple[Array, ...] | Constant | None
 """What a network's method is called with: arrays, tuples of arrays, and constants. None is as good as absent."""
 
 Outputs: TypeAlias = Array | tuple[Array, ...]
 """What a network's method returns; callers know which, and say so with `single` or `several`."""
+
+
+def is_constant(x: Input) -> "TypeIs[Constant]":
+    """Whether an argument is a `Constant`; an empty tuple is one."""
+    return isinstance(x, (bool, int, float, str)) or (isinstance(x, tuple) and all(isinstance(i, int) for i in x))
 
 
 def single(x: Input) -> Array:
@@ -71,6 +80,7 @@ def several(x: Input) -> tuple[Array, ...]:
     Raises:
         TypeError: it is something else.
     """
-    if not isinstance(x, tuple):
+    if is_constant(x) or not isinstance(x, tuple):
         raise TypeError(f"a tuple of arrays was expected, got {type(x).__name__}")
-    return x
+    arrays: tuple[Any, ...] = x
+    return arrays

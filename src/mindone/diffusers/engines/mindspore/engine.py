@@ -1,12 +1,13 @@
 """The MindSpore engine: a network runs eagerly or, in Graph mode, as a graph that MindSpore compiles."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..base import Array, Input, Network, Outputs, Taps
+from ..base import Array, Input, Network, Outputs, Taps, is_constant
 from ..binding import fill
 from ..operations import eagerly, executing
 from .device import compute_dtype
@@ -37,7 +38,8 @@ class MindSporeEngine:
         """Run ``network.method(*inputs, **options)``: eagerly, or compiled when MindSpore is in Graph mode.
 
         NumPy arrays become tensors (int32 or float32). Among the options None is as good as absent, and bool, int,
-        float and str are constants of the graph. On a CPU the weights are float32, whatever they are stored in.
+        float, str and tuples of int are constants of the graph. On a CPU the weights are float32, whatever they are
+        stored in.
         """
         arguments = [as_input(x) for x in inputs]
         named = {name: as_input(options[name]) for name in sorted(options) if options[name] is not None}
@@ -91,10 +93,14 @@ def _compiled(network: Network, method: str) -> Callable[..., Outputs]:
 
 def as_input(x: Input) -> Input:
     """An argument of a network's method: NumPy arrays become tensors (int32 or float32), the rest stays as it is."""
+    if x is None or is_constant(x):
+        return x
     if isinstance(x, tuple):
-        parts: tuple[ms.Tensor, ...] = ms.mutable(tuple(map(_as_tensor, x)))  # or the compiler takes them for constants
+        given: tuple[Any, ...] = x
+        parts: tuple[Array, ...] = ms.mutable(tuple(map(_as_tensor, given)))  # or the compiler takes them for constants
         return parts
-    return x if x is None or isinstance(x, (bool, int, float, str)) else _as_tensor(x)
+    tensor: Array = _as_tensor(x)
+    return tensor
 
 
 def _as_tensor(x: Array) -> ms.Tensor:

@@ -174,6 +174,14 @@ def grid_embedding(height: int, width: int, channels: int, span: float) -> ms.Te
     return ms.Tensor(grid_waves(height, width, channels, span))
 
 
+def middle_of_grid(table: ms.Tensor, height: int, width: int) -> ms.Tensor:
+    side, channels = math.isqrt(table.shape[1]), table.shape[2]
+    top, left = (side - height) // 2, (side - width) // 2
+    rows = part(table, 1, top * side, (top + height) * side)
+    middle = part(ops.reshape(rows, (height, side, channels)), 1, left, left + width)
+    return float32_on_cpu(ops.reshape(middle, (1, height * width, channels)))
+
+
 # ---- element by element ----------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,16 @@ class Constants:
         shape = [stored.shape[0] // parts, *stored.shape[1:]]
         return _as_float32(self._sharing(values[part * size : (part + 1) * size], shape, kind))
 
+    def of_places(self, stored: Stored, begin: int, end: int) -> Node:
+        """The places from ``begin`` to ``end`` of a stored table (1, places, channels), as a float32 node."""
+        if not is_mapped(stored) or stored.dtype not in _TYPES:
+            (node,) = self.of_computed(stored.numpy(np.float32)[:, begin:end][None])
+            return node
+        element, kind = _TYPES[stored.dtype]
+        channels = stored.shape[2]
+        values = stored.data.view(element)[begin * channels : end * channels]
+        return _as_float32(self._sharing(values, [1, end - begin, channels], kind))
+
     def of_int8(self, integers: NDArray[np.int8], scale: NDArray[np.float32]) -> Node:
         """``integers · scale`` (out, …) in the form in which the device keeps and multiplies the integers."""
         constant = self._sharing(integers.reshape(-1), list(integers.shape), ov.Type.i8)

@@ -6,7 +6,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..base import Array, Input, Network, Outputs, Taps, Values, network_key
+from ..base import Array, Input, Network, Outputs, Taps, Values, is_constant, network_key
 from .graph import VALUES, Graph, InputName
 
 
@@ -30,8 +30,8 @@ class OpenVINOEngine:
     ) -> Outputs:
         """Run ``network.method(*inputs, **options)``, compiling it the first time that it meets these shapes.
 
-        Arrays and tuples of arrays are the graph's inputs; bool, int, float and str are fixed in it when it is
-        recorded. Calls of one graph wait for each other; those of several run side by side.
+        Arrays and tuples of arrays are the graph's inputs; bool, int, float, str and tuples of int are fixed in
+        it when it is recorded. Calls of one graph wait for each other; those of several run side by side.
         """
         arrays, fixed = _arranged(inputs, options)
         arrays |= {(VALUES, i): _input(value) for i, value in enumerate(values)}
@@ -70,7 +70,7 @@ def _arranged(
     for name, value in arguments:
         if _is_array(value):
             arrays[(name, None)] = _input(value)
-        elif isinstance(value, tuple):
+        elif isinstance(value, tuple) and not is_constant(value):
             arrays |= {(name, i): _input(part) for i, part in enumerate(value)}
         elif value is not None:
             fixed[str(name)] = value

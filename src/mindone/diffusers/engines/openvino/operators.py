@@ -11,6 +11,7 @@ from openvino import opset15 as ov_ops
 
 from ...utils.machine import multiplies_bytes_exactly
 from ..base import FlashAttention
+from ..binding import sound
 from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
 from ..rounding import round_to_int8
 from ..rows import row_indices
@@ -242,6 +243,16 @@ class Operators(Recorder):
 
     def grid_embedding(self, height: int, width: int, channels: int, span: float) -> Node:
         return ov_ops.constant(grid_waves(height, width, channels, span))
+
+    def middle_of_grid(self, table: Operand, height: int, width: int) -> Node:
+        side, channels = math.isqrt(table.shape[1]), table.shape[2]
+        top, left = (side - height) // 2, (side - width) // 2
+        begin, end = top * side, (top + height) * side
+        # Tables are big, and mapped: only the rows that are wanted are made a constant.
+        fixed = self.is_fixed(table)
+        rows = self.constants.of_places(sound(table), begin, end) if fixed else self.slice_axis(table, 1, begin, end)
+        middle = self.slice_axis(self.reshape(rows, (1, height, side, channels)), 2, left, left + width)
+        return self.reshape(middle, (1, height * width, channels))
 
     # ---- element by element ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,29 @@
+"""Latents as patches of a grid, which transformers read as tokens, row by row."""
+
+from .. import functional as F
+from ..engines import Array
+
+
+def as_tokens(y: Array) -> Array:
+    """A picture (batch, channels, height, width) as tokens (batch, height · width, channels)."""
+    rows, channels, height, width = y.shape
+    return F.transpose(F.reshape(y, (rows, channels, height * width)), (0, 2, 1))
+
+
+def patch_grid(latents: Array, side: int) -> tuple[int, int]:
+    """How many rows and columns of patches latents (batch, channels, height, width) are.
+
+    Raises:
+        ValueError: patches of that ``side`` do not cover them.
+    """
+    height, width = latents.shape[2:]
+    if height % side or width % side:
+        raise ValueError(f"latents must have sides that patch_size {side} divides, got {height} and {width}")
+    return height // side, width // side
+
+
+def unpatched(tokens: Array, height: int, width: int, side: int) -> Array:
+    """Tokens (batch, height · width, side² · channels) as latents (batch, channels, height · side, width · side)."""
+    y = F.reshape(tokens, (tokens.shape[0], height, width, side, side, -1))
+    y = F.transpose(y, (0, 5, 1, 3, 2, 4))
+    return F.reshape(y, (y.shape[0], -1, height * side, width * side))
