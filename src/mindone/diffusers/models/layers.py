@@ -10,7 +10,7 @@ from mindspore.common.initializer import initializer
 
 from .. import functional as F
 from ..engines import Array, FlashAttention
-from .cells import Cell, CellList
+from .cells import Cell, CellList, Identity
 
 Padding = int | tuple[int, int, int, int]
 """Zeros on all sides, or on the top, bottom, left and right."""
@@ -189,6 +189,28 @@ class Attention(Cell):
     def construct(self, x: Array, context: Array) -> Array:
         mixed = F.attention(self.to_q(x), self.to_k(context), self.to_v(context), self.heads, False, self.flash)
         return self.to_out[0](mixed)
+
+
+class GeluPerceptron(Cell):
+    """A perceptron of one hidden layer on (..., channels). Checkpoints number its layers 0 and 2 (1 is a dropout)."""
+
+    def __init__(self, channels: int, inner: int):
+        super().__init__()
+        self.net = CellList([GeluLinear(channels, inner), Identity(), Linear(inner, channels)])
+
+    def construct(self, x: Array) -> Array:
+        return self.net[2](self.net[0](x))
+
+
+class GeluLinear(Cell):
+    """A linear layer, and GELU's approximation: see `functional.gelu_tanh`."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.proj = Linear(in_channels, out_channels)
+
+    def construct(self, x: Array) -> Array:
+        return F.gelu_tanh(self.proj(x))
 
 
 class ResnetBlock(Cell):

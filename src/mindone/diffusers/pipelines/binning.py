@@ -19,7 +19,7 @@ def _sizes(text: str) -> list[tuple[int, int]]:
 
 
 _SMALL, _LARGE = _sizes(_COMMON), _sizes(f"{_COMMON} {_LARGE_ALONE}")
-TABLES = {512: _SMALL, 1024: _SMALL, 2048: _LARGE, 4096: _LARGE}
+TABLES = {256: _SMALL, 512: _SMALL, 1024: _SMALL, 2048: _LARGE, 4096: _LARGE}
 """By the side in pixels of the square images that a checkpoint was trained on: (height, width) in sixteenths of it."""
 
 

@@ -6,21 +6,23 @@ from typing import ClassVar
 import numpy as np
 
 from ..engines import Array
-from ..families.components import CausalTextEncoder, TextTokenizer
+from ..families.components import CausalTextEncoder
 from ..families.sana.family import SANA, SANA_SPRINT
-from ..families.sana.prompts import INSTRUCTION, Reading, encode_texts
+from ..families.sana.prompts import INSTRUCTION, Reading
 from ..lazy import look_up
 from ..published_paths import exported
 from ..utils import logging
-from . import checks
+from .binned_starts import BinnedNoise
 from .calls import Arguments, Texts
-from .loop import Run, repeat_each
+from .loop import Run
+from .masked_calls import MaskedArguments
+from .masked_texts import Given, MaskedTextPipeline
 from .output import ImagePipelineOutput
 from .pipeline import constructor
-from .published import OfRuns, PublishedPipeline
+from .published import OfRuns
 from .published_sana import SanaTransformer2DModel
 from .sana_calls import SanaArguments, SanaCall, SprintArguments, SprintCall, SprintImageCall
-from .sana_starts import ArcImage, ArcNoise, BinnedNoise
+from .sana_starts import ArcImage, ArcNoise
 from .stages import published
 
 logger = logging.get_logger(__name__)
@@ -30,7 +32,16 @@ _TRAINED_GUIDANCE = (4.0, 5.0)
 _MOST_STEPS = 4
 
 
-class SanaPipeline(PublishedPipeline):
+class _Sana(MaskedTextPipeline):
+    """What both have."""
+
+    transformer: SanaTransformer2DModel
+    text_encoder: CausalTextEncoder | None
+
+    attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
+
+
+class SanaPipeline(_Sana):
     """A text to images: ``pipe("a cyberpunk cat with a neon sign that says Sana").images[0]``.
 
     Gemma 2 reads the prompt, a transformer denoises, and an autoencoder of factor 32 decodes.
@@ -39,32 +50,20 @@ class SanaPipeline(PublishedPipeline):
     family = SANA
     required_components: ClassVar[tuple[str, ...]] = SANA.required
     arguments = SanaArguments
-    callback_tensors: ClassVar[tuple[str, ...]] = (
-        "latents",
-        "prompt_embeds",
-        "prompt_attention_mask",
-        "negative_prompt_embeds",
-    )
-    """What a step callback may ask for and replace."""
-
-    transformer: SanaTransformer2DModel
-    text_encoder: CausalTextEncoder | None
-    tokenizer: TextTokenizer | None
 
     __init__ = constructor(SANA.required, (), {})
 
-    attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
-
-    def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
-        """See `Pipeline`."""
-        return _unread(self.tokenizer, (Reading(INSTRUCTION), prompt), (Reading(), negative_prompt))
+    def readings(self, call: MaskedArguments | None = None) -> tuple[Reading, Reading]:
+        """See `MaskedTextPipeline`: only prompts follow the instruction."""
+        if call is None:
+            return Reading(INSTRUCTION), Reading()
+        assert isinstance(call, SanaArguments)
+        rest = call.max_sequence_length, bool(call.clean_caption)
+        return Reading(call.complex_human_instruction, *rest), Reading(None, *rest)
 
     def check(self, call: Arguments) -> None:
         """See `Pipeline`: embeddings with their masks, and a transformer of the right kind."""
-        assert isinstance(call, SanaArguments)
-        _check_masks("", call.prompt_embeds, call.prompt_attention_mask)
-        _check_masks("negative_", call.negative_prompt_embeds, call.negative_prompt_attention_mask)
-        _check_embeds(self, prompt_embeds=call.prompt_embeds, negative_prompt_embeds=call.negative_prompt_embeds)
+        super().check(call)
         if self.denoiser.config.get("guidance_embeds"):
             raise ValueError(
                 "the transformer reads a guidance scale (guidance_embeds in its config); SanaSprintPipeline is for it"
@@ -93,48 +92,18 @@ class SanaPipeline(PublishedPipeline):
         ``complex_human_instruction``. ``device`` and ``lora_scale`` are taken for published scripts, and not needed:
         LoRAs change the transformer alone.
         """
-        count = checks.check_prompts(prompt, prompt_embeds, negative_prompt or None, negative_prompt_embeds)
-        _check_masks("", prompt_embeds, prompt_attention_mask)
-        _check_masks("negative_", negative_prompt_embeds, negative_prompt_attention_mask)
-        reading = Reading(complex_human_instruction, max_sequence_length, clean_caption)
-        read = _read(self, prompt, count, prompt_embeds, prompt_attention_mask, reading)
-        embeds, mask = (repeat_each(self.engine, x, num_images_per_prompt) for x in read)
-        if not do_classifier_free_guidance:
-            return embeds, mask, None, None
-        reading = Reading(None, max_sequence_length, clean_caption)
-        given = negative_prompt_embeds, negative_prompt_attention_mask
-        read = _read(self, negative_prompt, count, *given, reading)
-        checks.check_lengths(embeds, read[0])
-        negative, negative_mask = (repeat_each(self.engine, x, num_images_per_prompt) for x in read)
-        return embeds, mask, negative, negative_mask
-
-    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: the text, and what of it is padding."""
-        assert isinstance(call, SanaArguments)
-        embeds, mask, negative, negative_mask = self.encode_prompt(
-            call.prompt,
-            run.do_classifier_free_guidance,
-            call.negative_prompt,
-            call.num_images_per_prompt,
-            None,
-            call.prompt_embeds,
-            call.negative_prompt_embeds,
-            call.prompt_attention_mask,
-            call.negative_prompt_attention_mask,
-            call.clean_caption,
-            call.max_sequence_length,
-            call.complex_human_instruction,
-        )
-        run.condition_on(
-            prompt_embeds=run.rows_of(embeds, negative),
-            prompt_attention_mask=run.rows_of(mask, negative_mask),
-            negative_prompt_embeds=negative,
-        )
+        rest, negative = (max_sequence_length, clean_caption), None
+        if do_classifier_free_guidance:
+            given = negative_prompt_embeds, negative_prompt_attention_mask
+            negative = Given(negative_prompt, *given, Reading(None, *rest))
+        reading = Reading(complex_human_instruction, *rest)
+        prompts = Given(prompt, prompt_embeds, prompt_attention_mask, reading)
+        return self.encode_texts(prompts, negative, num_images_per_prompt)
 
     __call__ = published(SanaCall, BinnedNoise, ImagePipelineOutput)
 
 
-class SanaSprint(PublishedPipeline):
+class SanaSprint(_Sana):
     """The same with networks that are distilled to generate in 1 to 4 steps, guidance built in (Chen et al. 2025)."""
 
     family = SANA_SPRINT
@@ -144,23 +113,19 @@ class SanaSprint(PublishedPipeline):
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "prompt_attention_mask")
     """What a step callback may ask for and replace."""
 
-    transformer: SanaTransformer2DModel
-    text_encoder: CausalTextEncoder | None
-    tokenizer: TextTokenizer | None
-
     __init__ = constructor(SANA_SPRINT.required, (), {})
 
-    attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
-
-    def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
-        """See `Pipeline`."""
-        return _unread(self.tokenizer, (Reading(INSTRUCTION), prompt))
+    def readings(self, call: MaskedArguments | None = None) -> tuple[Reading, None]:
+        """See `MaskedTextPipeline`."""
+        if call is None:
+            return Reading(INSTRUCTION), None
+        assert isinstance(call, SprintArguments)
+        return Reading(call.complex_human_instruction, call.max_sequence_length, bool(call.clean_caption)), None
 
     def check(self, call: Arguments) -> None:
         """See `Pipeline`: embeddings with their mask, a transformer of the right kind, and steps that it can take."""
         assert isinstance(call, SprintArguments)
-        _check_masks("", call.prompt_embeds, call.prompt_attention_mask)
-        _check_embeds(self, prompt_embeds=call.prompt_embeds)
+        super().check(call)
         if not self.denoiser.config.get("guidance_embeds"):
             raise ValueError(
                 "the transformer reads no guidance scale (guidance_embeds in its config); SanaPipeline is for it"
@@ -196,32 +161,16 @@ class SanaSprint(PublishedPipeline):
         lora_scale: float | None = None,
     ) -> tuple[Array, Array]:
         """Embeddings and mask of the prompts; see `SanaPipeline.encode_prompt`."""
-        count = checks.check_prompts(prompt, prompt_embeds, None, None)
-        _check_masks("", prompt_embeds, prompt_attention_mask)
         reading = Reading(complex_human_instruction, max_sequence_length, clean_caption)
-        both = _read(self, prompt, count, prompt_embeds, prompt_attention_mask, reading)
-        embeds, mask = (repeat_each(self.engine, x, num_images_per_prompt) for x in both)
-        return embeds, mask
+        given = Given(prompt, prompt_embeds, prompt_attention_mask, reading)
+        return self.encode_texts(given, None, num_images_per_prompt)[:2]
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
         """Tell the run what its network is conditioned on: the text, what of it is padding, and the guidance scale."""
-        assert isinstance(call, SprintArguments)
-        embeds, mask = self.encode_prompt(
-            call.prompt,
-            call.num_images_per_prompt,
-            None,
-            call.prompt_embeds,
-            call.prompt_attention_mask,
-            call.clean_caption,
-            call.max_sequence_length,
-            call.complex_human_instruction,
-        )
+        super().condition(run, call, height, width)
         scale = run.settings.guidance_scale * float(self.denoiser.config["guidance_embeds_scale"])
-        run.tensors |= {
-            "prompt_embeds": embeds,
-            "prompt_attention_mask": mask,
-            "guidance": run.engine.asarray(np.full(embeds.shape[0], scale, np.float32)),
-        }
+        rows = run.tensors["prompt_embeds"].shape[0]
+        run.tensors["guidance"] = run.engine.asarray(np.full(rows, scale, np.float32))
 
 
 class SanaSprintPipeline(SanaSprint):
@@ -234,55 +183,6 @@ class SanaSprintImg2ImgPipeline(SanaSprint):
     """A text and a picture to pictures: ``pipe("a cute pink bear", image=photo, strength=0.5).images[0]``."""
 
     __call__ = published(SprintImageCall, ArcImage, ImagePipelineOutput)
-
-
-def _unread(tokenizer: TextTokenizer | None, *texts: tuple[Reading, str]) -> list[str | None]:
-    """A sentence for each text that is longer than what is read of it."""
-    if tokenizer is None:
-        return []
-    return [reading.lost(tokenizer, reading.ids(tokenizer, text)) for reading, text in texts]
-
-
-def _read(
-    pipe: SanaPipeline | SanaSprint,
-    texts: Texts,
-    count: int,
-    embeds: Array | None,
-    mask: Array | None,
-    reading: Reading,
-) -> tuple[Array, Array]:
-    """Embeddings and mask of texts, one row each, or those that are given."""
-    if embeds is not None and mask is not None:
-        return pipe.engine.asarray(embeds), pipe.engine.asarray(mask)
-    network, tokenizer = pipe.text_encoder, pipe.tokenizer
-    if network is None or tokenizer is None:
-        name = "text_encoder" if network is None else "tokenizer"
-        raise ValueError(
-            f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds and prompt_attention_mask, "
-            "under guidance the negative ones too, or set one"
-        )
-    return encode_texts(pipe.engine, network, tokenizer, checks.as_list(texts, count), reading)
-
-
-def _check_embeds(pipe: SanaPipeline | SanaSprint, **given: Array | None) -> None:
-    channels = pipe.denoiser.config["caption_channels"]
-    for name, embeds in given.items():
-        if embeds is not None and embeds.shape[-1] != channels:
-            raise ValueError(
-                f"{name} must have the {channels} channels that the transformer reads, got {embeds.shape[-1]}"
-            )
-
-
-def _check_masks(prefix: str, embeds: Array | None, mask: Array | None) -> None:
-    if (embeds is None) != (mask is None):
-        raise ValueError(f"{prefix}prompt_embeds and {prefix}prompt_attention_mask go together; pass both or neither")
-    if mask is not None and not hasattr(mask, "shape"):
-        raise ValueError(f"{prefix}prompt_attention_mask must be an array (prompts, tokens), got {type(mask).__name__}")
-    if embeds is not None and mask is not None and tuple(mask.shape) != tuple(embeds.shape[:2]):
-        raise ValueError(
-            f"{prefix}prompt_attention_mask must have the shape {tuple(embeds.shape[:2])} of {prefix}prompt_embeds "
-            f"without channels, got {tuple(mask.shape)}"
-        )
 
 
 def __getattr__(name: str) -> object:

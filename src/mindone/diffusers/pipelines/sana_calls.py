@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..engines import Array
-from ..families.captions import check_cleaning
 from ..families.sana.prompts import INSTRUCTION
 from ..schedulers.scm import INTERMEDIATE_TIMESTEP, MAX_TIMESTEP
 from . import checks
@@ -27,48 +25,10 @@ from .calls import (
     Timesteps,
     argument,
 )
-from .picture_calls import Image, PictureArguments, Strength
+from .masked_calls import Binning, Cleaning, MaskedArguments, Masks, NegativeMasks, TextLength
+from .picture_calls import Image, Strength
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Masks:
-    """Which tokens of embeddings are words."""
-
-    prompt_attention_mask: Array | None = argument(
-        None, "goes with ``prompt_embeds``: 1 for words and 0 for padding, (prompts, tokens)."
-    )
-
-
-@dataclass(frozen=True)
-class NegativeMasks:
-    """The same of negative ones."""
-
-    negative_prompt_attention_mask: Array | None = argument(None, "goes with ``negative_prompt_embeds``, likewise.")
-
-
-@dataclass(frozen=True)
-class Cleaning:
-    """Of the prompts."""
-
-    clean_caption: bool = argument(
-        False,
-        "leave out of prompts what captions of the training data were cleaned of: addresses, markup, numbers of "
-        "articles. It needs beautifulsoup4 and ftfy. Otherwise prompts are only brought to lower case.",
-        check_cleaning,
-    )
-
-
-@dataclass(frozen=True)
-class Binning:
-    """Of sizes."""
-
-    use_resolution_binning: bool = argument(
-        True,
-        "draw at the size, of those the network was trained on, whose aspect ratio is nearest; the image is resized "
-        "and cropped to the size asked for. Latents of your own, without a height and width, are drawn as they are.",
-    )
 
 
 @dataclass(frozen=True)
@@ -81,12 +41,9 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class PromptReading:
+class PromptReading(TextLength):
     """How prompts are read."""
 
-    max_sequence_length: int = argument(
-        300, "tokens of a prompt that are read; what is beyond is ignored.", checks.check_count
-    )
     complex_human_instruction: Sequence[str] | None = argument(
         INSTRUCTION,
         "lines that the text encoder reads before each prompt, but no negative one; the last of them leads over to "
@@ -184,7 +141,7 @@ class SprintImageCall(
 
 
 @dataclass(frozen=True)
-class SanaArguments(PromptReading, Attention, Binning, Cleaning, NegativeMasks, Masks, PictureArguments):
+class SanaArguments(PromptReading, Attention, MaskedArguments):
     """What a call has been asked, whatever its task."""
 
     @property

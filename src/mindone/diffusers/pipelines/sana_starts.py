@@ -1,4 +1,4 @@
-"""What runs of Sana and SANA-Sprint start from."""
+"""What runs of SANA-Sprint start from."""
 
 import math
 
@@ -6,41 +6,17 @@ import numpy as np
 
 from ..models.autoencoder import Floats
 from ..schedulers.base import draw_noise
-from ..utils.sizes import check_sides
 from . import checks
-from .binning import binned, resized_and_cropped
+from .binned_starts import BinnedNoise
 from .image_starts import encoded, pictures_of_size, repeat_rows
 from .loop import Run
 from .pipeline import Pipeline
-from .sana_calls import SanaArguments
 from .spans import keep_last_rounded_up
-from .starts import FromNoise, Shape, check_plain_network, latents_shape
-
-
-class BinnedNoise(FromNoise):
-    """Noise of a size that the network was trained on; what becomes of it is brought to the size asked for."""
-
-    call: SanaArguments
-    asked: tuple[int, int] | None = None
-
-    def size(self, pipe: Pipeline) -> tuple[int, int]:
-        """The trained size whose aspect ratio is nearest to that of what is asked for."""
-        height, width = super().size(pipe)
-        given = (self.call.height, self.call.width) != (None, None)
-        if not self.call.use_resolution_binning or (self.call.latents is not None and not given):
-            return height, width
-        check_sides({"height": height, "width": width}, 1)
-        checks.check_pixels_memory(self.call.count_images(), height, width)
-        self.asked = height, width
-        return binned(pipe, height, width)
-
-    def fit(self, pixels: Floats) -> Floats:
-        """See `Start`."""
-        return pixels if self.asked is None else resized_and_cropped(pixels, *self.asked)
+from .starts import Shape, check_plain_network, latents_shape
 
 
 class ArcNoise(BinnedNoise):
-    """The same, at the beginning of an arc, whose last timestep is where it ends and no step."""
+    """Noise at the beginning of an arc, whose last timestep is where it ends and no step."""
 
     def choose_timesteps(self, run: Run) -> None:
         """All but the last."""

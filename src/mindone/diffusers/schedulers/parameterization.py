@@ -50,3 +50,12 @@ class Plain:
     def finished(self, latents: Array, estimate: Array | None) -> Array:
         """See `Parameterization`."""
         return latents
+
+
+class WithoutVariance(Plain):
+    """Of a network with twice as many channels as latents, the second half, a variance, is left out."""
+
+    def leave(self, prediction: Array, sample: Array, timestep: float) -> Array:
+        """See `Parameterization`."""
+        channels = sample.shape[1]
+        return prediction[:, :channels] if prediction.shape[1] == 2 * channels else prediction

@@ -6,14 +6,11 @@ import math
 from collections.abc import Mapping
 
 from ...schedulers.base import Array, Scheduler
-from ...schedulers.parameterization import Plain
+from ...schedulers.parameterization import Plain, WithoutVariance
 
 
-class Velocity(Plain):
-    """Sana predicts what flow matching's schedulers ask for, and reads timesteps times ``timestep_scale``.
-
-    Of a network with twice as many channels as latents, the second half, a variance, is left out.
-    """
+class Velocity(WithoutVariance):
+    """Sana predicts what flow matching's schedulers ask for, and reads timesteps times ``timestep_scale``."""
 
     def __init__(self, scheduler: Scheduler, config: Mapping[str, object]):
         super().__init__(scheduler, config)
@@ -23,11 +20,6 @@ class Velocity(Plain):
         """See `Parameterization`."""
         sample, time = super().enter(latents, timestep)
         return sample, time * self.time_scale
-
-    def leave(self, prediction: Array, sample: Array, timestep: float) -> Array:
-        """See `Parameterization`."""
-        channels = sample.shape[1]
-        return prediction[:, :channels] if prediction.shape[1] == 2 * channels else prediction
 
 
 class TrigFlow(Plain):

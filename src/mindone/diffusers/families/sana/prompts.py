@@ -51,55 +51,52 @@ class Reading:
         """All tokens of a text, with a start and the instruction before it."""
         return tokenizer.encode(self.prefix + (cleaned(text) if self.clean else text.lower().strip()))
 
-    def lost(self, tokenizer: TextTokenizer, ids: Sequence[int]) -> str | None:
+    def unread(self, tokenizer: TextTokenizer, text: str) -> str | None:
         """A sentence that names the part of a text that is cut, where one is."""
+        return self._lost(tokenizer, self.ids(tokenizer, text))
+
+    def rows(
+        self, tokenizer: TextTokenizer, texts: Sequence[str], most: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids (texts, tokens) and a mask, 1 for words and 0 for the padding that follows; what is beyond is cut.
+
+        Raises:
+            ValueError: more tokens are asked for than the ``most`` that the text encoder reads.
+        """
+        room = self.room(tokenizer)
+        if room > most:
+            raise ValueError(
+                f"max_sequence_length={self.length} is beyond what the text encoder reads, which is {most} tokens with "
+                "the instruction"
+            )
+        rows = [self.ids(tokenizer, text) for text in texts]
+        warn_of(self._lost(tokenizer, row) for row in rows)
+        ids = np.full((len(rows), room), tokenizer.pad_token_id, np.int64)
+        mask = np.zeros((len(rows), room), np.float32)
+        for i, row in enumerate(rows):
+            kept = row[:room]
+            ids[i, : len(kept)], mask[i, : len(kept)] = kept, 1.0
+        return ids, mask
+
+    def encode(
+        self, engine: Engine, network: CausalTextEncoder, tokenizer: TextTokenizer, texts: Sequence[str]
+    ) -> tuple[Array, Array]:
+        """What the denoiser reads of texts: hidden states (texts, length, channels), and which are no padding.
+
+        They are those of the start and of the last ``length`` - 1 tokens, so that of the instruction only what it says
+        of the text remains.
+
+        Raises:
+            ValueError: an id is not in the encoder's vocabulary.
+        """
+        ids, mask = self.rows(tokenizer, texts, network.most_tokens)
+        beginning = tokenizer.encode(self.prefix) if self.prefix else ()
+        hidden = network.encode_with(engine, ids, mask, beginning)
+        if ids.shape[1] == self.length:
+            return hidden, engine.asarray(mask)
+        first = ids.shape[1] - self.length + 1
+        kept = engine.concat([hidden[:, :1], hidden[:, first:]], axis=1)
+        return kept, engine.asarray(np.concatenate([mask[:, :1], mask[:, first:]], axis=1))
+
+    def _lost(self, tokenizer: TextTokenizer, ids: Sequence[int]) -> str | None:
         return lost_part(tokenizer, ids, self.room(tokenizer), self.length)
-
-
-def token_rows(
-    tokenizer: TextTokenizer, texts: Sequence[str], reading: Reading, most: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Ids (texts, tokens) and a mask, 1 for words and 0 for the padding that follows; what is beyond is cut.
-
-    Raises:
-        ValueError: more tokens are asked for than the ``most`` that the text encoder reads.
-    """
-    room = reading.room(tokenizer)
-    if room > most:
-        raise ValueError(
-            f"max_sequence_length={reading.length} is beyond what the text encoder reads, which is {most} tokens with "
-            "the instruction"
-        )
-    rows = [reading.ids(tokenizer, text) for text in texts]
-    warn_of(reading.lost(tokenizer, row) for row in rows)
-    ids = np.full((len(rows), room), tokenizer.pad_token_id, np.int64)
-    mask = np.zeros((len(rows), room), np.float32)
-    for i, row in enumerate(rows):
-        kept = row[:room]
-        ids[i, : len(kept)], mask[i, : len(kept)] = kept, 1.0
-    return ids, mask
-
-
-def encode_texts(
-    engine: Engine,
-    network: CausalTextEncoder,
-    tokenizer: TextTokenizer,
-    texts: Sequence[str],
-    reading: Reading,
-) -> tuple[Array, Array]:
-    """What the denoiser reads of texts: hidden states (texts, length, channels), and which are no padding.
-
-    They are those of the start and of the last ``length`` - 1 tokens, so that of the instruction only what it says of
-    the text remains.
-
-    Raises:
-        ValueError: an id is not in the encoder's vocabulary.
-    """
-    ids, mask = token_rows(tokenizer, texts, reading, network.most_tokens)
-    length, beginning = reading.length, tokenizer.encode(reading.prefix) if reading.prefix else ()
-    hidden = network.encode_with(engine, ids, mask, beginning)
-    if ids.shape[1] == length:
-        return hidden, engine.asarray(mask)
-    first = ids.shape[1] - length + 1
-    kept = engine.concat([hidden[:, :1], hidden[:, first:]], axis=1)
-    return kept, engine.asarray(np.concatenate([mask[:, :1], mask[:, first:]], axis=1))

@@ -6,26 +6,37 @@ SANA 1.5 (Xie et al. 2025, arXiv 2501.18427) normalises queries and keys; SANA-S
 
 from typing import Any
 
-import mindspore as ms
-import numpy as np
 from mindspore import nn
-from numpy.typing import NDArray
 
 from ... import functional as F
-from ...engines import Array, FlashAttention, single
+from ...engines import Array, single
+from ...models.adaln_single import (
+    QK_EPS,
+    CaptionProjection,
+    PatchEmbed,
+    RMSNorm,
+    TextAttention,
+    TimeEmbedding,
+    block_modulation,
+    check_unused,
+    embedder,
+    ending,
+    keys_and_values_of,
+    modulation_of,
+    numbers,
+    patches,
+    scores_of_padding,
+    sinusoids,
+    unpatched,
+)
 from ...models.cells import Cell, CellList, Identity
-from ...models.layers import Conv2d, HalvedConv2d, LayerNorm, Linear, TimestepEmbedding, parameter
+from ...models.layers import Conv2d, HalvedConv2d, LayerNorm, Linear, parameter
 from ...models.outputs import Transformer2DModelOutput
 from ..networks import Model
 from .transformer_fields import SanaTransformerFields
 
-SINUSOIDS = 256
-"""The channels that a timestep and a guidance scale become."""
-HIDDEN = -10000.0
-"""What is added to the scores of padding."""
-QK_EPS = CAPTION_EPS = 1e-5
-"""Of the norms of queries and keys, and of the text's."""
-FINAL_EPS = 1e-6
+CAPTION_EPS = 1e-5
+"""Of the text's norm."""
 
 
 class SanaTransformer2DModel(Model):
@@ -37,7 +48,8 @@ class SanaTransformer2DModel(Model):
         super().__init__(config)
         c: SanaTransformerFields = self.fields
         outs = c.out_channels or c.in_channels
-        self.patch_embed = PatchEmbed(c)
+        base = c.sample_size // c.patch_size
+        self.patch_embed = PatchEmbed(c.in_channels, c.width, c.patch_size, base, c.interpolation_scale)
         self.time_embed = (GuidedTimeEmbedding if c.guidance_embeds else TimeEmbedding)(c.width)
         self.caption_projection = CaptionProjection(c.caption_channels, c.width)
         self.caption_norm = RMSNorm(c.width, CAPTION_EPS)
@@ -67,20 +79,16 @@ class SanaTransformer2DModel(Model):
         Returns:
             (batch, out_channels, height, width).
         """
-        height, width = self._patches(hidden_states)
-        modulation, time = self.time_embed(timestep, guidance)
+        height, width = patches(hidden_states, self.fields.patch_size)
+        modulation, time = self._read_time(timestep, guidance)
         text = encoder_hidden_states
         keys_and_values = text if isinstance(text, tuple) else self.read_text(text)
-        hidden = None
-        if encoder_attention_mask is not None:
-            rows, tokens = encoder_attention_mask.shape
-            hidden = F.reshape(F.affine(encoder_attention_mask, -HIDDEN, HIDDEN), (rows, 1, 1, tokens))
+        hidden = scores_of_padding(encoder_attention_mask)
         x = self.patch_embed(hidden_states)
         for i, block in enumerate(self.transformer_blocks):
             x = block(x, modulation, keys_and_values[2 * i : 2 * i + 2], hidden, (height, width))
-        shift, scale = [F.add(_row(self.scale_shift_table, i), time) for i in range(2)]
-        y = self.proj_out(F.modulate(F.layer_norm(x, eps=FINAL_EPS), scale, shift))
-        return self._unpatched(y, height, width)
+        y = self.proj_out(ending(x, self.scale_shift_table, time))
+        return unpatched(y, height, width, self.fields.patch_size)
 
     def read_text(self, encoder_hidden_states: Array) -> tuple[Array, ...]:
         """All that the blocks read of the text, which is the same at every step.
@@ -92,24 +100,19 @@ class SanaTransformer2DModel(Model):
             The keys and the values of each block in turn, all (batch, tokens, heads · size).
         """
         text = self.caption_norm(self.caption_projection(encoder_hidden_states))
-        read: list[Array] = []
-        for block in self.transformer_blocks:
-            read.extend(block.attn2.keys_and_values(text))
-        return tuple(read)
+        return keys_and_values_of(text, [block.attn2 for block in self.transformer_blocks])
 
-    def _patches(self, latents: Array) -> tuple[int, int]:
-        """How many rows and columns of tokens the latents are."""
-        side, (height, width) = self.fields.patch_size, latents.shape[2:]
-        if height % side or width % side:
-            raise ValueError(f"latents must have sides that patch_size {side} divides, got {height} and {width}")
-        return height // side, width // side
-
-    def _unpatched(self, y: Array, height: int, width: int) -> Array:
-        """Tokens (batch, height · width, patch² · channels) as latents."""
-        side = self.fields.patch_size
-        y = F.reshape(y, (y.shape[0], height, width, side, side, -1))
-        y = F.transpose(y, (0, 5, 1, 3, 2, 4))
-        return F.reshape(y, (y.shape[0], -1, height * side, width * side))
+    def _read_time(self, timestep: Array, guidance: Array | None) -> tuple[tuple[Array, ...], Array]:
+        """What the timestep, and the guidance scale where the network reads one, say to all blocks and to the end."""
+        if guidance is None:
+            if self.fields.guidance_embeds:
+                raise ValueError("guidance is missing: the network's config has guidance_embeds true")
+            read: tuple[tuple[Array, ...], Array] = self.time_embed(timestep)
+            return read
+        if not self.fields.guidance_embeds:
+            raise ValueError("guidance must be None for a network whose config has guidance_embeds false")
+        read = self.time_embed(timestep, guidance)
+        return read
 
     def __call__(  # type: ignore[override]
         self,
@@ -134,112 +137,37 @@ class SanaTransformer2DModel(Model):
         Raises:
             ValueError: an argument that must be None is not.
         """
-        unused = {
-            "attention_mask": attention_mask,
-            "attention_kwargs": attention_kwargs,
-            "controlnet_block_samples": controlnet_block_samples,
-        }
-        for name, value in unused.items():
-            if value is not None:
-                raise ValueError(f"{name} must be None: SanaTransformer2DModel has no use for it here")
+        check_unused(
+            "SanaTransformer2DModel",
+            attention_mask=attention_mask,
+            attention_kwargs=attention_kwargs,
+            controlnet_block_samples=controlnet_block_samples,
+        )
         as_array = self._engine_for(hidden_states).asarray
         options = {
-            "guidance": None if guidance is None else as_array(_numbers(guidance)),
+            "guidance": None if guidance is None else as_array(numbers(guidance)),
             "encoder_attention_mask": None if encoder_attention_mask is None else as_array(encoder_attention_mask),
         }
         given = {name: value for name, value in options.items() if value is not None}
         prediction = single(
-            super().__call__(hidden_states, as_array(_numbers(timestep)), encoder_hidden_states, **given)
+            super().__call__(hidden_states, as_array(numbers(timestep)), encoder_hidden_states, **given)
         )
         return Transformer2DModelOutput(prediction) if return_dict else (prediction,)
 
 
-class PatchEmbed(Cell):
-    """Latents (batch, channels, height, width) as tokens (batch, tokens, width), row by row."""
-
-    def __init__(self, c: SanaTransformerFields):
-        super().__init__()
-        self.proj = Conv2d(c.in_channels, c.width, c.patch_size, stride=c.patch_size)
-        self.base = c.sample_size // c.patch_size
-        self.interpolation_scale = c.interpolation_scale
-
-    def construct(self, latents: Array) -> Array:
-        y = self.proj(latents)
-        rows, channels, height, width = y.shape
-        x = F.transpose(F.reshape(y, (rows, channels, height * width)), (0, 2, 1))
-        if self.interpolation_scale is None:
-            return x
-        # Positions run as far as those of the size that the network was trained on, however many tokens there are.
-        span = self.base / self.interpolation_scale
-        return F.add(x, F.grid_embedding(height, width, channels, span))
-
-
-class TimeEmbedding(nn.Cell):
-    """The timestep as what modulates all blocks and the end: AdaLN-single (Chen et al. 2023, PixArt-α, §2.3)."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.emb = Timestep(width)
-        self.linear = Linear(width, 6 * width)
-
-    def construct(self, timestep: Array, guidance: Array | None = None) -> tuple[tuple[Array, ...], Array]:
-        """Six of (rows, 1, width): shift, scale and gate of attention, then of the convolutions; and the embedding."""
-        if guidance is not None:
-            raise ValueError("guidance must be None for a network whose config has guidance_embeds false")
-        return _modulation(self.linear, self.emb(timestep))
-
-
-class Timestep(Cell):
-    """The part of `TimeEmbedding` that checkpoints have a name for."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.timestep_embedder = TimestepEmbedding(SINUSOIDS, width, "silu")
-
-    def construct(self, timestep: Array) -> Array:
-        return self.timestep_embedder(F.timestep_embedding(timestep, SINUSOIDS, True, 0.0))
-
-
 class GuidedTimeEmbedding(nn.Cell):
-    """The same of the timestep and the guidance scale (SANA-Sprint, §3.3)."""
+    """`TimeEmbedding` of the timestep and the guidance scale (SANA-Sprint, §3.3)."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.timestep_embedder = TimestepEmbedding(SINUSOIDS, width, "silu")
-        self.guidance_embedder = TimestepEmbedding(SINUSOIDS, width, "silu")
+        self.timestep_embedder = embedder(width)
+        self.guidance_embedder = embedder(width)
         self.linear = Linear(width, 6 * width)
 
-    def construct(self, timestep: Array, guidance: Array | None = None) -> tuple[tuple[Array, ...], Array]:
+    def construct(self, timestep: Array, guidance: Array) -> tuple[tuple[Array, ...], Array]:
         """As `TimeEmbedding` does."""
-        if guidance is None:
-            raise ValueError("guidance is missing: the network's config has guidance_embeds true")
-        time = self.timestep_embedder(F.timestep_embedding(timestep, SINUSOIDS, True, 0.0))
-        guided = self.guidance_embedder(F.timestep_embedding(guidance, SINUSOIDS, True, 0.0))
-        return _modulation(self.linear, F.add(time, guided))
-
-
-class CaptionProjection(Cell):
-    """The text encoder's channels as those of the tokens."""
-
-    def __init__(self, in_channels: int, width: int):
-        super().__init__()
-        self.linear_1 = Linear(in_channels, width)
-        self.linear_2 = Linear(width, width)
-
-    def construct(self, x: Array) -> Array:
-        return self.linear_2(F.gelu_tanh(self.linear_1(x)))
-
-
-class RMSNorm(Cell):
-    """Root mean square normalization of (..., channels)."""
-
-    def __init__(self, channels: int, eps: float):
-        super().__init__()
-        self.eps = eps
-        self.weight = parameter(channels)
-
-    def construct(self, x: Array) -> Array:
-        return F.rms_norm(x, self.weight, self.eps)
+        time, guided = self.timestep_embedder(sinusoids(timestep)), self.guidance_embedder(sinusoids(guidance))
+        return modulation_of(self.linear, F.add(time, guided))
 
 
 class SanaBlock(Cell):
@@ -250,7 +178,9 @@ class SanaBlock(Cell):
         self.eps = c.norm_eps
         qk_norm = c.qk_norm is not None
         self.attn1 = LinearAttention(c.width, c.num_attention_heads, c.attention_bias, qk_norm)
-        self.attn2 = TextAttention(c.width, c.num_cross_attention_heads, c.cross_attention_head_dim, qk_norm)
+        self.attn2 = TextAttention(
+            c.width, c.width, c.num_cross_attention_heads, c.cross_attention_head_dim, qk_norm=qk_norm
+        )
         self.norm2 = LayerNorm(c.width, c.norm_eps) if c.norm_elementwise_affine else None
         self.ff = GLUMBConv(c.width, int(c.mlp_ratio * c.width))
         self.scale_shift_table = parameter(6, c.width)
@@ -272,7 +202,7 @@ class SanaBlock(Cell):
             hidden: what is added to the scores of the text's tokens.
             size: (height, width), in tokens.
         """
-        rows = [F.add(_row(self.scale_shift_table, i), modulation[i]) for i in range(6)]
+        rows = block_modulation(self.scale_shift_table, modulation)
         y = F.modulate(F.layer_norm(x, eps=self.eps), rows[1], rows[0])
         x = F.add(x, F.multiply(rows[2], self.attn1(y)))
         x = F.add(x, self.attn2(x, text, hidden))
@@ -293,31 +223,6 @@ class LinearAttention(Cell):
     def construct(self, x: Array) -> Array:
         query, key = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(x))
         return self.to_out[0](F.relu_linear_attention(query, key, self.to_v(x), self.heads))
-
-
-class TextAttention(Cell):
-    """Of tokens (batch, tokens, width) to those of the text, which have as many channels.
-
-    Which keys and values that means is the same at every step, so whoever calls it has them made before.
-    """
-
-    def __init__(self, width: int, heads: int, head_channels: int, qk_norm: bool):
-        super().__init__()
-        inner = heads * head_channels
-        self.heads = heads
-        self.flash: FlashAttention | None = FlashAttention()
-        self.to_q, self.to_k, self.to_v = [Linear(width, inner) for _ in range(3)]
-        self.norm_q, self.norm_k = [RMSNorm(inner, QK_EPS) if qk_norm else Identity() for _ in range(2)]
-        self.to_out = CellList([Linear(inner, width)])
-
-    def keys_and_values(self, text: Array) -> tuple[Array, Array]:
-        """Of the text (batch, tokens, width): both (batch, tokens, heads · size)."""
-        return self.norm_k(self.to_k(text)), self.to_v(text)
-
-    def construct(self, x: Array, text: tuple[Array, ...], hidden: Array | None) -> Array:
-        """``text`` are its `keys_and_values`."""
-        query, (key, value) = self.norm_q(self.to_q(x)), text
-        return self.to_out[0](F.attention(query, key, value, self.heads, False, self.flash, hidden))
 
 
 class GLUMBConv(Cell):
@@ -343,20 +248,3 @@ class GLUMBConv(Cell):
         both: tuple[Any, Any] = (self.conv_depth.weight, self.conv_depth.bias)
         weight, bias = [F.weight_rows((each,), half, 2, self.inner) for each in both]
         return F.conv2d(F.silu(y), weight, bias, 1, 1, self.inner)
-
-
-def _modulation(linear: Linear, embedding: Array) -> tuple[tuple[Array, ...], Array]:
-    """What a time embedding (rows, width) says to every block, and itself as (rows, 1, width)."""
-    rows, width = embedding.shape
-    y = F.reshape(linear(F.silu(embedding)), (rows, 6, width))
-    return tuple([F.slice_axis(y, 1, i, i + 1) for i in range(6)]), F.reshape(embedding, (rows, 1, width))
-
-
-def _row(table: Array, index: int) -> Array:
-    """A row of a table (rows, width), as (1, 1, width)."""
-    return F.reshape(F.slice_axis(table, 0, index, index + 1), (1, 1, table.shape[1]))
-
-
-def _numbers(value: Array | float) -> NDArray[np.generic]:
-    """One number or several as an array (count,)."""
-    return np.reshape(value.asnumpy() if isinstance(value, ms.Tensor) else value, (-1,))
