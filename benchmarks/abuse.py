@@ -148,6 +148,16 @@ def requests() -> Iterator[tuple[str, str, bytes, dict[str, str]]]:
         }
         if len(json.dumps(body)) < 1_000_000:
             yield what, "/sdapi/v1/img2img", json.dumps({**body, "width": 64, "height": 64}).encode(), kind
+    for mode, mask in (("RGB", "L"), ("RGB", "RGBA"), ("L", "L")):
+        sent = {"init_images": [in_base64(picture(mode, side=4000))], "mask": in_base64(picture(mask))}
+        drawn = {**sent, "steps": 2, "width": 64, "height": 64}
+        for full in (False, True):
+            what = f"{mode}, 4000×4000, {mask} of another size" + ", full res" * full
+            yield what, "/sdapi/v1/img2img", json.dumps({**drawn, "inpaint_full_res": full}).encode(), kind
+    for mode in ("RGB", "L"):
+        drawn = {"init_images": [in_base64(picture(mode))], "mask": in_base64(picture("L")), "steps": 2}
+        body = {**drawn, "width": 64, "height": 64, "inpaint_full_res": True}
+        yield f"{mode}, {SIDE}×{SIDE}, full res", "/sdapi/v1/img2img", json.dumps(body).encode(), kind
     body, form_kind = form({"prompt": "a", "steps": 2, "size": "64x64"}, image=pictures[0], mask=picture("RGBA"))
     yield "a form with two of them", "/v1/images/edits", body, {"Content-Type": form_kind}
     bodies = {

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageFile
 
 from mindone.diffusers.server.refusals import Refusal
 from mindone.diffusers.server.uploads import Opening
 from mindone.diffusers.utils import load_image
-from mindone.diffusers.utils.images import PictureTooLarge, decode_picture
+from mindone.diffusers.utils.images import PictureTooLarge, decode_picture, upright_size
 from mindone.diffusers.utils.jpeg_scans import coefficient_bytes
 from mindone.diffusers.utils.picture_memory import decoding_bytes
 
@@ -92,6 +92,60 @@ print(json.dumps(peaks))
 """
 
 
+INPAINTED = """
+import base64, io, json, sys
+from types import SimpleNamespace
+from PIL import Image
+
+from mindone.diffusers.pipelines.inpainting import Inpainting
+from mindone.diffusers.pipelines.picture_calls import PictureArguments
+from mindone.diffusers.server.webui_api import _uploads
+from mindone.diffusers.server.webui_fields import Img2Img
+
+side, small = int(sys.argv[1]), 64
+config = {"in_channels": 4, "latent_channels": 4, "scaling_factor": 1.0}
+network = SimpleNamespace(config=config)
+latents = SimpleNamespace(trained=lambda config: (8, 8))
+family = SimpleNamespace(latents=latents)
+pipe = SimpleNamespace(vae=network, denoiser=network, family=family, vae_scale_factor=8, pixels_per_token=8)
+pipe.spends_pictures = True
+
+def memory(of):
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(of))
+
+def sent(picture):
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+def inpainted(side, mode, mask_mode, full):
+    image = Image.new(mode, (side, side), "orange" if mode == "RGB" else 200)
+    mask = Image.new("L", (side + 64, side + 64))
+    mask.paste(255, (0, 0, side + 32, side + 32))
+    if mask_mode == "RGBA":
+        mask = Image.merge("RGBA", [mask] * 4)
+    fields = Img2Img(init_images=[sent(image)], mask=sent(mask), inpaint_full_res=full, width=small, height=small)
+    del image, mask
+    before = memory("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")  # the peak is counted from here on
+    pictures = _uploads(fields, 20 * side).pictures
+    given = pictures.arguments(small, small, full)
+    if full:
+        call = PictureArguments(**given, padding_mask_crop=0, mask_fill="blur")
+        start = Inpainting(call)
+        start.check(pipe, 1)
+        [image] = start.put_back([Image.new("RGB", (small, small))])
+        assert image.size == (side, side)
+    return (memory("VmHWM") - before) / side**2
+
+peaks = []
+for case in json.loads(sys.argv[2]):
+    inpainted(96, *case)
+    peaks.append(inpainted(side, *case))
+print(json.dumps(peaks))
+"""
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """Bytes per pixel of each case, in a process that gives back at once what is freed."""
@@ -114,6 +168,45 @@ def test_what_a_picture_takes_is_known_from_its_header(case, measured):
     expected = known(file_of(case), case[1])
     assert expected == case[2]
     assert expected - 0.5 < measured[named(case)] < expected + 0.5  # a decoder's rows and tables come on top
+
+
+def test_drawing_a_part_of_a_picture_anew_copies_neither_it_nor_its_mask():
+    """The server holds four bytes a pixel in RGB and one of the mask, of another size or not; a grey one is in RGB in
+    the end, when it stands beside that."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("this system does not count a process's peak memory anew")
+    cases = {
+        ("RGB", "L", False): 5,
+        ("RGB", "RGBA", False): 5,
+        ("RGB", "L", True): 5,
+        ("RGB", "RGBA", True): 5,
+        ("L", "L", True): 1 + 4 + 1,
+    }
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    words = [sys.executable, "-c", INPAINTED, str(2 * SIDE), json.dumps([*cases])]
+    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=600, check=True)
+    for (case, expected), peak in zip(cases.items(), json.loads(result.stdout)):
+        assert expected - 0.5 < peak < expected + 0.8, case
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_the_size_of_an_upright_picture_is_known_from_its_header(place, monkeypatch):
+    plain, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (24, 8)).save(plain, "PNG", exif=exif)
+    content = plain.getvalue()
+    if place == "behind":  # the pixels
+        start = content.index(b"eXIf") - 4
+        end = start + 12 + int.from_bytes(content[start : start + 4])
+        last = content.index(b"IEND") - 4
+        content = content[:start] + content[end:last] + content[start:end] + content[last:]
+    jpeg = io.BytesIO()
+    Image.new("RGB", (24, 8)).save(jpeg, "JPEG", exif=exif)
+    for each in (content, jpeg.getvalue()):
+        assert decode_picture(each, "x").size == (8, 24)
+        with monkeypatch.context() as patched:
+            patched.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("it was decoded"))
+            assert upright_size(each, "x") == (8, 24)
 
 
 def test_a_first_scan_of_one_component_makes_a_decoder_hold_them_all():

@@ -364,6 +364,21 @@ def test_a_narrow_picture_is_extended_or_refused_in_one_line(client):
     assert refused.status_code == 422 and "1×3000 is too narrow to fill 512×512" in refused.text
 
 
+def test_sizes_are_bounded_before_a_picture_is_fitted_into_them(client, monkeypatch):
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it was decoded"))
+    for field in ("width", "height"):
+        refused = client.post("/sdapi/v1/img2img", json={**INPAINT, field: 100_000, "resize_mode": 2})
+        assert refused.status_code == 422 and f"{field} must be at most 1024 here, got 100000" in refused.text
+
+
+@pytest.mark.parametrize(("mode", "count", "size"), [("RGB", 2, "3288×3288"), ("L", 1, "4027×4027")])
+def test_images_as_large_as_the_picture_are_no_more_than_there_is_memory_for(client, mode, count, size):
+    body = {**INPAINT, "init_images": [base64_of(Image.new(mode, (4096, 4096)))], "inpaint_full_res": True}
+    refused = client.post("/sdapi/v1/img2img", json={**body, "n_iter": count})
+    assert refused.status_code == 413, refused.text
+    assert f"{count} images of 4096×4096 take " in refused.text and f"send at most {size}" in refused.text
+
+
 # ---- lists -----------------------------------------------------------------------------------------------------------
 
 

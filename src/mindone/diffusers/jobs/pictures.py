@@ -23,6 +23,8 @@ class Pictures:
     mask: Image.Image | None = None
     controls: tuple[tuple[str, Image.Image], ...] = ()
     """Kind and picture, one per ControlNet."""
+    spent: bool = False
+    """Whether nobody needs ``image`` any more: what is drawn may be put into it, and not into a copy."""
 
     def size(self, height: int | None, width: int | None, factor: int) -> tuple[int | None, int | None]:
         """The height and width to draw at: what is asked for, else the first picture's, in multiples of ``factor``.
@@ -58,7 +60,8 @@ class Pictures:
             followed = self._followed(height, width)
             return size if followed is None else {**size, "image": followed}
         shown_height, shown_width = (self.image.height, self.image.width) if is_cut else (height, width)
-        arguments: dict[str, object] = {"image": _shown(self.image, shown_height, shown_width)}
+        image = self.image if is_cut else _shown(self.image, height, width)
+        arguments: dict[str, object] = {"image": image}
         if self.mask is not None:
             arguments |= {"mask_image": _resized(self.mask, shown_height, shown_width), **size}
         return {**arguments, **self.control_arguments(shown_height, shown_width)}
@@ -136,4 +139,6 @@ def _shown(picture: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _resized(picture: Image.Image, height: int, width: int) -> Image.Image:
+    if picture.size == (width, height):
+        return picture
     return picture.resize((width, height), Image.Resampling.LANCZOS)

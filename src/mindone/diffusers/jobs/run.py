@@ -208,6 +208,7 @@ def _images(
     if job.upscale is not None:
         return draw_enlarged(view, arguments, pictures, height, width, job.upscale)
     cut = job.padding_mask_crop is not None
+    view.spends_pictures = pictures.spent
     arguments |= pictures.arguments(height, width, cut)
     known = inspect.signature(type(view).__call__).parameters
     if unknown := [name for name in arguments if name not in known]:

@@ -124,18 +124,23 @@ class VaeImageProcessor(Configurable):
             return self.get_default_height_width(image[0], height, width)
         else:
             own = _channels_first(image).shape[2:4]
-        chosen = (own[0] if height is None else height, own[1] if width is None else width)
+        return self._rounded_down(own[0] if height is None else height, own[1] if width is None else width)
+
+    def _rounded_down(self, height: int, width: int) -> tuple[int, int]:
         factor = self.config.vae_scale_factor
-        return chosen[0] - chosen[0] % factor, chosen[1] - chosen[1] % factor
+        return height - height % factor, width - width % factor
 
     def _pixels_of(
         self, pictures: list[Image.Image], height: int | None, width: int | None, resize_mode: str, crop: Box | None
     ) -> NDArray[np.float32]:
-        if crop is not None:
-            pictures = [picture.crop(crop) for picture in pictures]
+        left, top, right, bottom = crop or (0, 0, *pictures[0].size)
         if self.config.do_resize:
-            height, width = self.get_default_height_width(pictures[0], height, width)
-            pictures = [self._resized(picture, height, width, resize_mode) for picture in pictures]
+            height, width = self._rounded_down(
+                bottom - top if height is None else height, right - left if width is None else width
+            )
+            pictures = [self._resized(picture, height, width, resize_mode, crop) for picture in pictures]
+        elif crop is not None:
+            pictures = [picture.crop(crop) for picture in pictures]
         if self.config.do_convert_grayscale:
             pictures = [self.convert_to_grayscale(picture) for picture in pictures]
         elif self.config.do_convert_rgb or any(picture.mode not in ("RGB", "L") for picture in pictures):
@@ -162,9 +167,12 @@ class VaeImageProcessor(Configurable):
             raise ValueError(f"resize_mode {resize_mode!r} needs a PIL image, got {type(image).__name__}")
         return resize_nearest(image.transpose(0, 3, 1, 2), height, width).transpose(0, 2, 3, 1)
 
-    def _resized(self, image: Image.Image, height: int, width: int, resize_mode: str) -> Image.Image:
+    def _resized(
+        self, image: Image.Image, height: int, width: int, resize_mode: str, crop: Box | None = None
+    ) -> Image.Image:
         if resize_mode == "fill":
-            return fit_inside(image, width, height)
+            return fit_inside(image, width, height, crop)
+        image = image if crop is None else image.crop(crop)
         if resize_mode == "crop":
             return fill_whole(image, width, height)
         if resize_mode != "default":

@@ -37,6 +37,7 @@ class Inpainting(Start):
     pixels: Floats
     mask: Floats
     region: Box | None = None
+    spends_image: bool = False
 
     def __init__(self, call: PictureArguments):
         super().__init__(call)
@@ -48,6 +49,7 @@ class Inpainting(Start):
         if call.padding_mask_crop is not None and call.output_type != "pil":
             raise ValueError(f'padding_mask_crop needs output_type "pil", got {call.output_type!r}')
         _check_network(pipe)
+        self.spends_image = pipe.spends_pictures
         given(self.image, self.mask_image)
         height, width = self.size(pipe)
         checks.check_size(pipe, height, width)
@@ -89,12 +91,13 @@ class Inpainting(Start):
         if not isinstance(self.image, Image.Image) or not isinstance(self.mask_image, Image.Image):
             raise ValueError('mask_fill "blur" needs image and mask_image as PIL images')
 
-        def drawn(picture: Image.Image) -> Image.Image:
+        def drawn(picture: Image.Image, mode: str) -> Image.Image:
+            picture = picture if picture.mode in ("L", "RGB") else picture.convert(mode)
             if self.region is None:
-                return picture.resize((width, height), Image.Resampling.LANCZOS)
-            return fit_inside(picture.crop(self.region), width, height)
+                return picture.resize((width, height), Image.Resampling.LANCZOS).convert(mode)
+            return fit_inside(picture, width, height, self.region).convert(mode)
 
-        return filled_from_around(drawn(self.image.convert("RGB")), drawn(self.mask_image.convert("L")).convert("L"))
+        return filled_from_around(drawn(self.image, "RGB"), drawn(self.mask_image, "L"))
 
     def choose_timesteps(self, run: Run) -> None:
         """The last part of them, ``strength``, or those between the start and the end."""
@@ -139,7 +142,11 @@ class Inpainting(Start):
         if self.region is None or not isinstance(images, list):
             return images
         assert isinstance(mask, Image.Image) and isinstance(picture, Image.Image)  # or there were no region
-        return [paste_drawn(mask, picture, drawn, self.region) for drawn in images]
+        last = len(images) - 1
+        return [
+            paste_drawn(mask, picture, drawn, self.region, in_place=self.spends_image and i == last)
+            for i, drawn in enumerate(images)
+        ]
 
     def _masked(self, run: Run) -> Array:
         """The latents of the picture without the masked part."""

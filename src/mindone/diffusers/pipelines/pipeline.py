@@ -87,6 +87,8 @@ class Pipeline:
     """The profile that is on, with what the pipeline was like before."""
     offloads: bool = False
     """Whether one network's compiled form is held at a time."""
+    spends_pictures: bool = False
+    """Whether what is drawn may be put into the picture that a call gets, whose owner then has no more use for it."""
 
     vae: Autoencoder
     scheduler: Scheduler

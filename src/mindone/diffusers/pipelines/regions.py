@@ -1,12 +1,23 @@
-"""Rectangles of pictures: what a mask covers, fitting a picture into a size, and pasting what was drawn back."""
+"""Rectangles of pictures: what a mask covers, fitting a picture into a size, and pasting what was drawn back.
 
-import numpy as np
+Pictures can be a thousand times as large as what is drawn. So no function copies a large one: each cuts and resizes
+first, converts what is small then, and goes by strips of rows.
+"""
+
+from collections.abc import Callable, Iterator
+
 from PIL import Image, ImageFilter, ImageOps
 
 from ..utils.images import MOST_PICTURE_PIXELS
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels."""
+
+_FEW_PIXELS = 2**21
+"""Up to that many are copied as a whole. Pillow then resizes rows and columns in whichever order is faster, which
+rounds differently."""
+_STRIP_PIXELS = 2**16
+"""About how many pixels a strip has; each takes four bytes in every picture that is made of it."""
 
 
 def masked_region(mask: Image.Image, width: int, height: int, pad: int = 0) -> Box:
@@ -17,12 +28,11 @@ def masked_region(mask: Image.Image, width: int, height: int, pad: int = 0) -> B
     Raises:
         ValueError: the mask is all black.
     """
-    pixels = np.asarray(mask.convert("L")) > 0
-    if not pixels.any():
+    covered = in_mode(mask, "L").getbbox()
+    if covered is None:
         raise ValueError("mask_image is all black: there is nothing to repaint; white marks what is to be drawn anew")
-    columns, rows = np.flatnonzero(pixels.any(axis=0)), np.flatnonzero(pixels.any(axis=1))
-    left, right = max(int(columns[0]) - pad, 0), min(int(columns[-1]) + 1 + pad, mask.width)
-    top, bottom = max(int(rows[0]) - pad, 0), min(int(rows[-1]) + 1 + pad, mask.height)
+    left, right = max(covered[0] - pad, 0), min(covered[2] + pad, mask.width)
+    top, bottom = max(covered[1] - pad, 0), min(covered[3] + pad, mask.height)
     if (right - left) / (bottom - top) > width / height:
         top, bottom = _grown(top, bottom, (right - left) / (width / height), mask.height)
     else:
@@ -41,13 +51,44 @@ def _grown(start: int, end: int, length: float, limit: int) -> tuple[int, int]:
     return start, min(end, limit)
 
 
-def fit_inside(image: Image.Image, width: int, height: int) -> Image.Image:
-    """A picture in ``width`` × ``height`` without distortion, whole, in the middle, its edges drawn out."""
-    wide = image.width / image.height > width / height
-    size = (width, image.height * width // image.width) if wide else (image.width * height // image.height, height)
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The picture converted, or itself where it has the mode: Pillow would copy it."""
+    return image if image.mode == mode else image.convert(mode)
+
+
+def resized_part(image: Image.Image, size: tuple[int, int], part: Box | None = None) -> Image.Image:
+    """A part of a picture, by default all of it, in another width and height, smoothed (Lanczos).
+
+    What is around the part has no influence on it.
+    """
+    if part is None or part == (0, 0, *image.size):
+        return image.resize(size, Image.Resampling.LANCZOS)
+    width, height = part[2] - part[0], part[3] - part[1]
+    if width * height <= _FEW_PIXELS or image.mode not in ("L", "RGB"):  # others are converted to be resized
+        return image.crop(part).resize(size, Image.Resampling.LANCZOS)
+    narrow = Image.new(image.mode, (size[0], height))
+    for top, bottom in _strips(width, height):
+        strip = image.crop((part[0], part[1] + top, part[2], part[1] + bottom))
+        narrow.paste(strip.resize((size[0], bottom - top), Image.Resampling.LANCZOS), (0, top))
+    return narrow.resize(size, Image.Resampling.LANCZOS)
+
+
+def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
+    """The first row of each strip of a picture, and that of the next."""
+    rows = max(_STRIP_PIXELS // width, 1)
+    return ((top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def fit_inside(image: Image.Image, width: int, height: int, part: Box | None = None) -> Image.Image:
+    """A picture or a part of it in ``width`` × ``height`` without distortion, whole, in the middle, edges drawn out."""
+    left, top, right, bottom = (0, 0, *image.size) if part is None else part
+    own = right - left, bottom - top
+    wide = own[0] / own[1] > width / height
+    size = (width, own[1] * width // own[0]) if wide else (own[0] * height // own[1], height)
     size = max(size[0], 1), max(size[1], 1)
-    resized = image.resize(size, Image.Resampling.LANCZOS)
-    canvas = _centred(resized, width, height)
+    resized = resized_part(image, size, part)
+    canvas = Image.new("RGB", (width, height))
+    canvas.paste(resized, (width // 2 - size[0] // 2, height // 2 - size[1] // 2))
     if wide and (margin := height // 2 - size[1] // 2) > 0:
         canvas.paste(resized.resize((width, margin), box=(0, 0, width, 0)), (0, 0))
         edge = resized.resize((width, margin), box=(0, size[1], width, size[1]))
@@ -65,19 +106,38 @@ def fill_whole(image: Image.Image, width: int, height: int) -> Image.Image:
     Raises:
         ValueError: it is so narrow that the whole of it would have more than `MOST_PICTURE_PIXELS` in that size.
     """
-    wide = image.width / image.height < width / height
-    size = (width, image.height * width // image.width) if wide else (image.width * height // image.height, height)
+    size = _whole_size(image, width, height)
     if size[0] * size[1] > MOST_PICTURE_PIXELS:
         raise ValueError(
             f"a picture of {image.width}×{image.height} is too narrow to fill {width}×{height}; cut it to a part first"
         )
-    return _centred(image.resize(size, Image.Resampling.LANCZOS), width, height)
+    return _filling(image, width, height)(0, height)
 
 
-def _centred(image: Image.Image, width: int, height: int) -> Image.Image:
-    canvas = Image.new("RGB", (width, height))
-    canvas.paste(image, (width // 2 - image.width // 2, height // 2 - image.height // 2))
-    return canvas
+def _whole_size(image: Image.Image, width: int, height: int) -> tuple[int, int]:
+    """Width and height of the whole of a picture that fills ``width`` × ``height``."""
+    wide = image.width / image.height < width / height
+    return (width, image.height * width // image.width) if wide else (image.width * height // image.height, height)
+
+
+def _filling(image: Image.Image, width: int, height: int) -> Callable[[int, int], Image.Image]:
+    """What gives the rows from one to another of a picture that fills ``width`` × ``height``."""
+    size = _whole_size(image, width, height)
+    left, top = size[0] // 2 - width // 2, size[1] // 2 - height // 2
+    across, down = image.width / size[0], image.height / size[1]
+
+    def rows_of_few(first: int, end: int) -> Image.Image:
+        return whole.crop((left, top + first, left + width, top + end)).convert("RGB")
+
+    def rows_of_many(first: int, end: int) -> Image.Image:
+        box = left * across, (top + first) * down, (left + width) * across, (top + end) * down
+        within = min(box[2], image.width), min(box[3], image.height)  # despite rounding
+        return image.resize((width, end - first), Image.Resampling.LANCZOS, (*box[:2], *within)).convert("RGB")
+
+    if size[0] * size[1] > _FEW_PIXELS:
+        return rows_of_many
+    whole = image.resize(size, Image.Resampling.LANCZOS)
+    return rows_of_few
 
 
 _BLURS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
@@ -102,18 +162,36 @@ def filled_from_around(image: Image.Image, mask: Image.Image) -> Image.Image:
     return filled.convert("RGB")
 
 
-def paste_drawn(mask: Image.Image, original: Image.Image, drawn: Image.Image, region: Box | None = None) -> Image.Image:
+def paste_drawn(
+    mask: Image.Image,
+    original: Image.Image,
+    drawn: Image.Image,
+    region: Box | None = None,
+    in_place: bool = False,
+) -> Image.Image:
     """The original with what was drawn where the mask is white, blended where it is grey.
 
-    With ``region`` what was drawn stands for that rectangle of the original.
+    With ``region`` what was drawn stands for that rectangle of the original. With ``in_place`` the original itself is
+    changed, if it is in RGB, and returned.
     """
+    result = original if in_place and original.mode == "RGB" else original.convert("RGB")
+    left, top, right, bottom = (0, 0, *original.size) if region is None else region
+    rows = None if region is None else _filling(drawn, right - left, bottom - top)
+    for first, end in _strips(*original.size):
+        strip = 0, first, original.width, end
+        if rows is None:
+            shown = drawn.crop(strip)
+        else:
+            shown, begin, stop = Image.new("RGB", (original.width, end - first)), max(first, top), min(end, bottom)
+            if begin < stop:
+                shown.paste(rows(begin - top, stop - top), (left, begin - first))
+        result.paste(_blended(mask.crop(strip).convert("L"), original.crop(strip), shown), (0, first))
+    return result
+
+
+def _blended(mask: Image.Image, original: Image.Image, drawn: Image.Image) -> Image.Image:
     kept = Image.new("RGBa", original.size)
-    kept.paste(original.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(mask.convert("L")))
-    if region is not None:
-        left, top, right, bottom = region
-        base = Image.new("RGBA", original.size)
-        base.paste(fill_whole(drawn, right - left, bottom - top), (left, top))
-        drawn = base.convert("RGB")
+    kept.paste(original.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(mask))
     result = drawn.convert("RGBA")
     result.alpha_composite(kept.convert("RGBA"))
     return result.convert("RGB")

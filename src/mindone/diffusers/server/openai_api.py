@@ -161,6 +161,7 @@ def _where_transparent(mask: Picture) -> Picture:
     if mask.mode != "RGBA":
         raise Refusal(422, "mask must have an alpha channel: transparent is what is drawn anew", "mask")
     white_where_opaque: Image.Image = mask.getchannel("A")
+    del mask  # it is four times as large, and nobody else's
     return ImageOps.invert(white_where_opaque)
 
 

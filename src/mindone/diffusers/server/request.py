@@ -65,9 +65,8 @@ class Uploads:
         image = None if self.image is None else self.image.picture
         if image is not None and self.mask is not None:
             check_mask(image, self.mask)
-        if self.control is None:
-            return Pictures(image, self.mask)
-        return Pictures(image, self.mask, ((self.control.kind, self.control.picture.picture),))
+        controls = () if self.control is None else ((self.control.kind, self.control.picture.picture),)
+        return Pictures(image, self.mask, controls, spent=True)
 
 
 def _no_pictures() -> Pictures:
@@ -179,7 +178,8 @@ def make_ticket(
         job = Job.of({**values, **key.model_dump()})
     except (ValueError, ValidationError) as error:
         raise Refusal(422, str(error), _field(str(error), names)) from None
-    _check_bounds(job, service.settings, names)
+    check_bounds({name: getattr(job, name) for name in _BOUNDS}, service.settings, names)
+    _check_length("negative_prompt", job.negative_prompt or "", service.settings)
     ticket = Ticket(job, client_of(request), sent.open, previews, choice.profile)
     request.state.ticket = ticket  # for the log
     return ticket
@@ -190,19 +190,23 @@ def _check_length(name: str, text: str, settings: Settings) -> None:
         raise Refusal(422, f"{name} has {len(text)} characters; at most {settings.max_prompt} are taken", name)
 
 
-def _check_bounds(job: Job, settings: Settings, names: Mapping[str, str]) -> None:
-    bounds = {
-        "height": settings.max_side,
-        "width": settings.max_side,
-        "steps": settings.max_steps,
-        "num_images": settings.max_images,
-    }
-    for name, most in bounds.items():
-        value = getattr(job, name)
+_BOUNDS = {"height": "max_side", "width": "max_side", "steps": "max_steps", "num_images": "max_images"}
+"""The operator's setting that bounds a field of a job."""
+
+
+def check_bounds(values: Mapping[str, int | None], settings: Settings, names: Mapping[str, str]) -> None:
+    """Refuse what is more than the operator allows.
+
+    Args:
+        values: of fields of a job; None is left open.
+        settings: the operator's.
+        names: what the client calls a field, where that is not the job's name.
+    """
+    for name, value in values.items():
+        most: int = getattr(settings, _BOUNDS[name])
         if value is not None and value > most:
             theirs = names.get(name, name)
             raise Refusal(422, f"{theirs} must be at most {most} here, got {value}", theirs)
-    _check_length("negative_prompt", job.negative_prompt or "", settings)
 
 
 def _field(message: str, names: Mapping[str, str]) -> str | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import Image
 
 from ..engines.cache import return_freed_memory
-from ..utils.images import PictureTooLarge, decode_picture
+from ..jobs.pictures import stretched
+from ..utils.images import PictureTooLarge, decode_picture, upright_size
 from ..utils.picture_memory import plain_mode
 from .refusals import Refusal
 
@@ -57,6 +60,11 @@ class Opening:
     max_side: int
     _held: int = 0
 
+    def size(self, content: bytes, field: str) -> tuple[int, int]:
+        """Width and height of a picture, known from its header; raises as `picture` does, as far as that tells."""
+        with _refused(field):
+            return upright_size(content, field, self.max_side)
+
     def picture(self, content: bytes, field: str) -> Upload:
         """A picture on white.
 
@@ -76,16 +84,43 @@ class Opening:
         self._held += mask.width * mask.height
         return mask
 
+    def stretched(self, mask: Image.Image, size: tuple[int, int]) -> Image.Image:
+        """A mask over a whole picture of this width and height, which is yet to be opened."""
+        self._held += size[0] * size[1] - mask.width * mask.height
+        return stretched(mask, size)
+
+    def check_results(self, upload: Upload, count: int, field: str) -> None:
+        """Refuse more images of the picture's size than there is memory for; the last is the picture itself, in RGB."""
+        picture = upload.picture
+        more = count - (picture.mode == "RGB")
+        held = self._held + 4 * more * picture.width * picture.height
+        if held <= self._together:
+            return
+        width, height = (int(side * (self._together / held) ** 0.5) for side in picture.size)
+        told = f"{count} images of {picture.width}×{picture.height} take {held / 1e6:.3g} MB with the mask"
+        raise Refusal(413, f"{field}: {told}; ask for fewer, or send at most {width}×{height}", field)
+
+    @property
+    def _together(self) -> float:
+        """Bytes that all pictures may take, unless their files are large."""
+        return max(_BYTES_PER_PIXEL * self.max_side**2, _SMALL)
+
     def _decoded(self, content: bytes, field: str, into: str) -> Image.Image:
-        together = max(_BYTES_PER_PIXEL * self.max_side**2, _SMALL)
-        most = max(together - self._held, _TIMES_ITS_FILE * len(content))
-        try:
+        most = max(self._together - self._held, _TIMES_ITS_FILE * len(content))
+        with _refused(field):
             picture = decode_picture(content, field, self.max_side, most, into)
-        except ValueError as error:
-            raise Refusal(413 if isinstance(error, PictureTooLarge) else 422, str(error), field) from None
         mode = plain_mode(picture)
         plain: Image.Image = picture if picture.mode == mode else picture.convert(mode)
         return plain
+
+
+@contextmanager
+def _refused(field: str) -> Iterator[None]:
+    """A picture that cannot be taken is a refusal."""
+    try:
+        yield
+    except ValueError as error:
+        raise Refusal(413 if isinstance(error, PictureTooLarge) else 422, str(error), field) from None
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
@@ -109,4 +144,5 @@ def marked(mask: Image.Image) -> Image.Image:
     if opacity.getextrema() == (255, 255):
         del opacity
         return mask.convert("L")
+    del mask  # it is four times as large, and often nobody else's
     return opacity.point([255 if value > 128 else 0 for value in range(256)])

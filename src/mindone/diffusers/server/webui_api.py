@@ -16,7 +16,7 @@ from PIL import ImageFilter, ImageOps
 
 from ..jobs import PipelineKey
 from ..jobs.checks import most_clip_skip
-from ..jobs.pictures import has_white, stretched
+from ..jobs.pictures import has_white
 from ..pipelines.regions import fill_whole, fit_inside
 from ..schedulers.registry import SHORT_NAMES
 from .catalogue import Choice
@@ -25,7 +25,7 @@ from .encoding import encoded, encoded_png, infotext_of
 from .png_info import png_info_of
 from .reading import ReadingRoute
 from .refusals import Refusal
-from .request import NOTHING_SENT, Sent, Uploads, accepted, client_of, make_ticket, service_of
+from .request import NOTHING_SENT, Sent, Uploads, accepted, check_bounds, client_of, make_ticket, service_of
 from .ticket import Ticket
 from .uploads import Opening, from_base64, marked
 from .waiting import result
@@ -48,8 +48,9 @@ async def txt2img(request: Request, fields: Annotated[Txt2Img, Body()]) -> JSONR
 @router.post("/img2img")
 async def img2img(request: Request, fields: Annotated[Img2Img, Body()]) -> JSONResponse:
     """Draw a picture anew, or with a mask only where that is white or, if it has transparent parts, opaque."""
-    max_side = service_of(request).settings.max_upload_side
-    sent = await accepted(request, functools.partial(_uploads, fields, max_side))
+    settings = service_of(request).settings
+    check_bounds(fields.bounded, settings, JOB_NAMES)  # pictures are fitted into the size
+    sent = await accepted(request, functools.partial(_uploads, fields, settings.max_upload_side))
     return await _drawn(request, fields, sent)
 
 
@@ -129,13 +130,13 @@ def _choice(request: Request, options: Overrides) -> Choice:
 
 
 def _uploads(fields: Img2Img, max_side: int) -> Uploads:
-    opening = Opening(max_side)
-    mask = _mask(fields, opening) if fields.mask else None
-    image = opening.picture(from_base64(fields.init_images[0], "init_images"), "init_images")
-    if mask is not None:
-        mask = stretched(mask, image.picture.size)
-    if mask is not None and fields.inpaint_full_res:
-        return Uploads(image, mask)  # the part that is drawn has the size's proportions
+    opening, content = Opening(max_side), from_base64(fields.init_images[0], "init_images")
+    size = opening.size(content, "init_images")
+    mask = opening.stretched(_mask(fields, opening), size) if fields.mask else None
+    image = opening.picture(content, "init_images")
+    if mask is not None and fields.inpaint_full_res:  # the part that is drawn has the size's proportions
+        opening.check_results(image, fields.num_images, "init_images")
+        return Uploads(image, mask)
     fitted = _fitted(mask, fields).convert("L") if mask is not None and fields.resize_mode else mask
     return Uploads(replace(image, picture=_fitted(image.picture, fields)), fitted)
 

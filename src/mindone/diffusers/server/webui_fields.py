@@ -182,11 +182,21 @@ class TextFields(AskedFields):
             "guidance_scale": self.cfg_scale,
             "width": _rounded(self.width),
             "height": _rounded(self.height),
-            "num_images": self.batch_size * self.n_iter,
+            "num_images": self.num_images,
             "scheduler": scheduler,
             "eta": _eta(self.eta, scheduler),
             "clip_skip": self.clip_stop(options)[0] - 1 or None,
         }
+
+    @property
+    def num_images(self) -> int:
+        """How many images."""
+        return self.batch_size * self.n_iter
+
+    @property
+    def bounded(self) -> dict[str, int | None]:
+        """The fields of a job that the operator bounds."""
+        return {"height": self.height, "width": self.width, "steps": self.steps, "num_images": self.num_images}
 
     def clip_stop(self, options: Overrides) -> tuple[int, str]:
         """At which of the text encoder's last layers to stop, 1 being the last, and the field that says so."""

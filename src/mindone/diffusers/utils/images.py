@@ -5,7 +5,8 @@ import math
 import os
 import struct
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .fetching import fetch
 from .jpeg_scans import check_scans
-from .picture_memory import decoding_bytes
+from .picture_memory import decoding_bytes, orientation
 from .png_texts import for_pixels
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -24,6 +25,8 @@ MOST_PICTURE_PIXELS = 2**26
 """The most pixels of a whole picture, each of which takes several times three bytes."""
 MOST_BYTES = 64 * 10**6
 """The largest file of a picture."""
+_ON_ITS_SIDE = (5, 6, 7, 8)
+"""The orientations of EXIF in which width and height change places."""
 
 
 def make_image_grid(images: Sequence[Image.Image], rows: int, cols: int, resize: int | None = None) -> Image.Image:
@@ -100,22 +103,48 @@ def decode_picture(
         PictureTooLarge: its header names more pixels, or it would take more memory.
         ValueError: it is in no such format, is animated, is damaged, or is made to be slow.
     """
+    with _as_value_errors(name, most_side):
+        picture = _opened(content, name, most_side)
+        _check_memory(picture, decoding_bytes(picture, content, into), most_bytes, name)
+        picture.load()
+    return _upright(picture, in_place=True)
+
+
+def upright_size(content: bytes, name: str, most_side: int = MOST_SIDE) -> tuple[int, int]:
+    """Width and height of the picture that `decode_picture` makes of a file, known from its header.
+
+    Raises:
+        PictureTooLarge, ValueError: as there, as far as the header tells.
+    """
+    with _as_value_errors(name, most_side):
+        picture = _opened(content, name, most_side)
+    width, height = picture.size
+    return (height, width) if orientation(picture) in _ON_ITS_SIDE else (width, height)
+
+
+def _opened(content: bytes, name: str, most_side: int) -> Image.Image:
+    """A picture whose header is read, and within bounds."""
     try:
         check_scans(content)
         pixels = for_pixels(content)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bounds below say it
+        picture = Image.open(io.BytesIO(pixels), formats=FORMATS)
+    if max(picture.size) > most_side or picture.width * picture.height > MOST_PICTURE_PIXELS:
+        size = f"{picture.width}×{picture.height}"
+        raise PictureTooLarge(f"{name} is {size}; at most {_most(most_side)} is taken")
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) != 1:
+        raise ValueError(f"{name} is animated; give a picture that stands still")
+    return picture
+
+
+@contextmanager
+def _as_value_errors(name: str, most_side: int) -> Iterator[None]:
+    """What Pillow raises of a file that it cannot read, in our words."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bounds below say it
-            picture = Image.open(io.BytesIO(pixels), formats=FORMATS)
-        if max(picture.size) > most_side or picture.width * picture.height > MOST_PICTURE_PIXELS:
-            size = f"{picture.width}×{picture.height}"
-            raise PictureTooLarge(f"{name} is {size}; at most {_most(most_side)} is taken")
-        if picture.format != "MPO" and getattr(picture, "n_frames", 1) != 1:
-            raise ValueError(f"{name} is animated; give a picture that stands still")
-        _check_memory(picture, decoding_bytes(picture, content, into), most_bytes, name)
-        picture.load()
+        yield
     except UnidentifiedImageError:
         known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         raise ValueError(f"{name} is no image in a known format; give a {known} file") from None
@@ -123,7 +152,6 @@ def decode_picture(
         raise PictureTooLarge(f"{name} is larger than {_most(most_side)}") from None
     except (OSError, SyntaxError, EOFError, struct.error, IndexError, KeyError, TypeError, OverflowError):
         raise ValueError(f"{name} is truncated or broken; save the picture again") from None
-    return _upright(picture, in_place=True)
 
 
 class PictureTooLarge(ValueError):

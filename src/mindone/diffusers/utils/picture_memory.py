@@ -31,7 +31,7 @@ def decoding_bytes(picture: Image.Image, content: bytes, into: str) -> float:
     plain = plain_mode(picture)
     modes = [picture.mode, plain, plain if plain == "L" else into]
     copies = [_stored(one) + _stored(other) for one, other in itertools.pairwise(modes) if one != other]
-    if _is_turned(picture, content):
+    if orientation(picture) != 1:
         copies.append(2 * stored)
     return max(stored + decoder, held + max(copies, default=stored))
 
@@ -47,14 +47,11 @@ def _stored(mode: str) -> int:
     return _ONE_CHANNEL.get(mode, 4)
 
 
-def _is_turned(picture: Image.Image, content: bytes) -> bool:
-    """Whether turning it upright takes a copy; of a PNG file, whether that is possible.
-
-    A PNG file may say so behind its pixels.
-    """
-    if picture.format == "PNG":
-        return b"eXIf" in content
+def orientation(picture: Image.Image) -> int:
+    """The orientation of a picture that need not be decoded, as EXIF counts them; 1 is upright, or unknown."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1  # Pillow would decode the pixels to look behind them, where `for_pixels` leaves none
     try:
-        return bool(picture.getexif().get(ExifTags.Base.Orientation, 1) != 1)
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # what Pillow raises for broken EXIF data is not to be listed; it is not turned then
-        return False
+        return 1

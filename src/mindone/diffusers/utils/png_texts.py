@@ -18,8 +18,10 @@ _MOST_CHUNKS = 100_000
 """A file with more chunks counts as damaged: encoders write pixels in chunks of 8 kB and more."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
-_ANCILLARY_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
-"""Transparency, orientation, and what tells that a picture is animated."""
+_HEADER, _HEADER_BYTES = b"\0\0\0\rIHDR", len(_SIGNATURE) + 25
+"""How the first chunk begins, and where it ends."""
+_ANCILLARY_KEPT = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
+"""Transparency, and what tells that a picture is animated; the orientation, eXIf, moves."""
 _PIECE = 2**16
 
 
@@ -68,7 +70,8 @@ def read_png_texts(file: BinaryIO, keywords: Collection[str]) -> PngTexts:
 def for_pixels(content: bytes) -> bytes:
     """A PNG file with the chunks alone that its pixels and its orientation need; other files as they are.
 
-    A reader would decompress the others: texts and colour profiles. A file that is cut off stays cut off.
+    A reader would decompress the others: texts and colour profiles. The orientation moves before the pixels, so that it
+    is known without them. A file that is cut off stays cut off.
 
     Raises:
         ValueError: it has too many chunks.
@@ -76,15 +79,19 @@ def for_pixels(content: bytes) -> bytes:
     if not content.startswith(_SIGNATURE):
         return content
     parts: list[bytes | memoryview] = []
-    view, start, kept = memoryview(content), len(_SIGNATURE), 0
+    start = kept = _HEADER_BYTES if content[len(_SIGNATURE) :].startswith(_HEADER) else len(_SIGNATURE)
+    view = memoryview(content)
+    early: list[bytes | memoryview] = [view[:start]]
     for _ in range(_MOST_CHUNKS):
         if start + 8 > len(content):
-            return b"".join([*parts, view[kept:]]) if parts else content
+            return b"".join([*early, *parts, view[kept:]]) if parts else content
         length, kind = struct.unpack_from(">I4s", content, start)
         end = start + 12 + length
         if kind.isalpha() and kind[:1].islower() and kind not in _ANCILLARY_KEPT:
             parts.append(view[kept:start])
             kept = min(end, len(content))
+            if kind == b"eXIf" and end == kept:
+                early.append(view[start:kept])
         start = end
     raise ValueError(f"has more than {_MOST_CHUNKS:,} chunks; save the picture again")
 
