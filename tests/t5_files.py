@@ -4,6 +4,8 @@ import json
 import struct
 from pathlib import Path
 
+import numpy as np
+
 CONFIG = {
     "model_type": "t5",
     "architectures": ["T5EncoderModel"],
@@ -52,14 +54,22 @@ def write_t5_tokenizer(folder: Path, **config: object) -> int:
     return len(pieces) + EXTRA_IDS
 
 
-def spiece(pieces: list[tuple[str, float, int]], kind: int = 1) -> bytes:
-    """A ``spiece.model`` of pieces with scores and kinds; characters stay as they are."""
+def spiece(pieces: list[tuple[str, float, int]], kind: int = 1, replacements: bytes = b"") -> bytes:
+    """A ``spiece.model`` of pieces with scores and kinds; without ``replacements`` characters stay as they are."""
     content = b"".join(
         field(1, field(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + varint(number))
         for text, score, number in pieces
     )
     trainer = b"\x18" + varint(kind) + b"\xc0\x02" + varint(2)  # the kind of model, and the id of what is unknown
-    return content + field(2, trainer) + field(3, field(1, b"identity"))
+    return content + field(2, trainer) + field(3, field(1, b"some") + field(2, replacements))
+
+
+def replacements(units: dict[int, int] | None = None) -> bytes:
+    """A table that makes a of A: units of a trie, some of which may be others, and the text that A becomes."""
+    trie = np.zeros(256, "<u4")
+    for place, unit in {0: 1 << 10, 64: 2 << 10 | 256 | ord("A"), 66: 1 << 31, **(units or {})}.items():
+        trie[place] = unit
+    return struct.pack("<I", trie.nbytes) + trie.tobytes() + b"a\0"
 
 
 def field(number: int, content: bytes) -> bytes:

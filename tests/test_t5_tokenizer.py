@@ -1,6 +1,8 @@
 """T5's tokenizer, of SentencePiece's own file and of a tokenizer.json."""
 
+import base64
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from mindone.diffusers.loading import spiece as spieces
 from mindone.diffusers.pipelines.components import load_component
 from mindone.transformers import T5Tokenizer, T5TokenizerFast
-from t5_files import EXTRA_IDS, TEXTS, field, spiece, varint, write_t5_tokenizer
+from t5_files import EXTRA_IDS, TEXTS, field, replacements, spiece, varint, write_t5_tokenizer
 
 UNKNOWN = ("<unk>", 0.0, 2)
 END = ("</s>", 0.0, 3)
@@ -65,6 +67,24 @@ def test_saving_and_loading_changes_nothing(folder, tokenizer, tmp_path):
         assert load_component(name, folder, "float32", None).get_vocab() == tokenizer.get_vocab()
 
 
+def test_characters_are_replaced_as_the_file_says(tmp_path):
+    write_t5_tokenizer(tmp_path)
+    pieces = [("<pad>", 0.0, 3), END, UNKNOWN, ("▁", -1.0, 1), ("a", -1.0, 1), ("b", -1.0, 1)]
+    (tmp_path / "spiece.model").write_bytes(spiece(pieces, replacements=replacements()))
+    assert T5TokenizerFast.from_pretrained(tmp_path).tokenize("Ab a") == ["▁", "a", "b", "▁", "a"]
+
+
+def test_a_tokenizer_json_with_a_broken_table_of_replacements_is_refused(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    for units, message in (({}, None), ({66: 1 << 31 | 9}, "begin nowhere")):
+        table = base64.b64encode(replacements(units)).decode()
+        content["normalizer"]["normalizers"] = [{"type": "Precompiled", "precompiled_charsmap": table}]
+        (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=message) if message else nullcontext():
+            assert T5TokenizerFast.from_pretrained(tmp_path).tokenize("Cat") == ["▁", "C", "a", "t"]
+
+
 def test_a_text_of_the_longest_length_is_read(tokenizer):
     assert len(tokenizer.encode("cat " * 25_000)) == 25_001
 
@@ -82,7 +102,10 @@ def test_a_text_of_the_longest_length_is_read(tokenizer):
         (spiece([UNKNOWN, END, ("a", float("nan"), 1)]), "no file of SentencePiece's, or a broken one"),
         (spiece([UNKNOWN]), "describes no tokenizer"),
         (field(1, varint(8) + varint(3)), "no file of SentencePiece's, or a broken one"),
-        (spiece([UNKNOWN, END]) + field(3, field(2, b"\xff" * 9)), "describes no tokenizer"),
+        (spiece([UNKNOWN, END], replacements=b"\xff" * 9), "describes no tokenizer"),
+        (spiece([UNKNOWN, END], replacements=replacements({0: 1 << 31 | 1 << 10})), "point outside of their table"),
+        (spiece([UNKNOWN, END], replacements=replacements({64: 1 << 20 | ord("A")})), "point outside of their table"),
+        (spiece([UNKNOWN, END], replacements=replacements({66: 1 << 31 | 9})), "begin nowhere"),
     ],
 )
 def test_broken_files_are_explained(tmp_path, content, message):
@@ -108,11 +131,11 @@ def test_counts_of_gaps_are_bounded(tmp_path, extra_ids):
 
 
 def test_broken_bytes_never_hang_or_crash(tmp_path):
-    """Each of 300 mutated files is read, or refused in one line."""
+    """Each of 100 mutated files is read, or refused in one line."""
     write_t5_tokenizer(tmp_path)
     whole = np.frombuffer((tmp_path / "spiece.model").read_bytes(), np.uint8)
     random, outcomes = np.random.Generator(np.random.PCG64(0)), set()
-    for _ in range(300):
+    for _ in range(100):
         mutated = whole.copy()
         mutated[random.integers(0, len(whole), 3)] = random.integers(0, 256, 3)
         (tmp_path / "spiece.model").write_bytes(mutated.tobytes())

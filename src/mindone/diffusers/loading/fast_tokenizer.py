@@ -1,5 +1,7 @@
 """Tokenizers that are wholly described by a ``tokenizer.json``: those of language models."""
 
+import base64
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +14,7 @@ from ..utils.files import atomic_write, read_json, read_utf8, write_json
 from ..utils.printable import shown
 from .fields import Flag, Real, naming, read_fields
 from .hub import resolve
+from .spiece import check_replacements
 from .tokenizer_base import NO_LIMIT, TokenizerBase
 from .tokenizer_files import AnyToken, Token
 
@@ -244,9 +247,20 @@ def _read(path: Path) -> "tokenizers.Tokenizer":
     if not path.is_file():
         raise FileNotFoundError(f"no {FILE} in {path.parent}")
     try:
-        return tokenizers.Tokenizer.from_str(read_utf8(path))
+        content = read_utf8(path)
+        check_normalizer(json.loads(content).get("normalizer"))
+        return tokenizers.Tokenizer.from_str(content)
     except Exception as error:  # tokenizers raises bare Exceptions
         raise ValueError(f"{FILE} describes no tokenizer: {shown(str(error))}; fetch it again") from None
+
+
+def check_normalizer(description: object) -> None:
+    """Check the tables of replacements in what a file says of its normalizer; see `spiece.check_replacements`."""
+    if isinstance(description, Mapping):
+        for part in description.get("normalizers") or ():
+            check_normalizer(part)
+        if description.get("type") == "Precompiled":
+            check_replacements(base64.b64decode(description["precompiled_charsmap"]))
 
 
 def _fields(kind: type[FastFields], folder: Path) -> FastFields:

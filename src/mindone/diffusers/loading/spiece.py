@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from ..utils.files import check_file
 
 FILE = "spiece.model"
@@ -75,6 +77,32 @@ def read_spiece(path: Path) -> Spiece:
     if sum(piece.kind == UNKNOWN for piece in spiece.pieces) != 1:
         raise ValueError(f"{path.name} must have one piece for what is unknown; fetch it again")
     return spiece
+
+
+def check_replacements(content: bytes) -> None:
+    """See to it that a compiled table of replacements leads nowhere outside itself.
+
+    The library that reads it takes that for granted, and a program cannot go on from where it fails.
+
+    The table is the size in bytes of a trie, the trie, and texts one after the other. The trie is a double array (Yata
+    et al. 2007, as in Darts-clone): each unit says by how much its children's places differ from its own, which
+    byte leads to it, and whether the first child says where in the texts a replacement begins.
+
+    Raises:
+        ValueError: it leads somewhere else.
+    """
+    size = int.from_bytes(content[:4], "little")
+    units = np.frombuffer(content, "<u4", size // 4, 4).astype(np.int64)
+    texts = np.frombuffer(content[4 + size :], np.uint8)
+    children = np.arange(len(units)) ^ ((units >> 10) << ((units & 512) >> 6))
+    followed = units >> 31 == 0
+    followed[:1] = True  # the root, to which no byte leads
+    if (children[followed] | 255).max(initial=0) >= len(units):
+        raise ValueError("its replacements of characters point outside of their table")
+    begins = units[children[followed & (units >> 8 & 1 == 1)]] & (2**31 - 1)
+    starts = np.append(texts & 0xC0 != 0x80, True)
+    if begins.max(initial=0) >= len(starts) or not starts[begins].all():
+        raise ValueError("its replacements of characters begin nowhere")
 
 
 def _content(message: memoryview) -> tuple[int, Spiece]:

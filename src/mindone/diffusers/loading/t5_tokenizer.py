@@ -46,6 +46,8 @@ class T5TokenizerFast(FastTokenizer):
         assert isinstance(fields, T5TokenizerFields)
         pieces = spiece.read_spiece(folder / spiece.FILE)
         try:
+            if pieces.replacements:
+                spiece.check_replacements(pieces.replacements)
             return _of_pieces(pieces, 100 if fields.extra_ids is None else fields.extra_ids, fields.legacy is not False)
         except Exception as error:  # tokenizers raises bare Exceptions
             raise ValueError(f"{spiece.FILE} describes no tokenizer: {shown(str(error))}; fetch it again") from None
