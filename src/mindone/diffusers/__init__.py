@@ -12,6 +12,7 @@ from .schedulers.registry import LIBRARY
 if TYPE_CHECKING:
     from .acceleration.deep_cache import DeepCacheConfig as DeepCacheConfig
     from .acceleration.easycache import EasyCacheConfig as EasyCacheConfig
+    from .acceleration.first_block_cache import FirstBlockCacheConfig as FirstBlockCacheConfig
     from .acceleration.guidance_cache import GuidanceCacheConfig as GuidanceCacheConfig
     from .acceleration.int8.config import Int8Config as Int8Config
     from .acceleration.spectrum import SpectrumConfig as SpectrumConfig
@@ -113,6 +114,7 @@ _HOME = {
     "DeepCacheConfig": "acceleration.deep_cache",
     "DiffusionPipeline": "pipelines.auto",
     "EasyCacheConfig": "acceleration.easycache",
+    "FirstBlockCacheConfig": "acceleration.first_block_cache",
     "GuidanceCacheConfig": "acceleration.guidance_cache",
     "Int8Config": "acceleration.int8.config",
     "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",

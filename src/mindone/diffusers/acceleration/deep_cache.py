@@ -10,11 +10,9 @@ from ..utils.combination import combination
 from .forecast import newton_weights
 from .points import Points, curve_at
 from .speedup import Cache, RunFacts, declare, number
-from .steps import Forward, Step, last_rows, with_latest
+from .steps import Forward, Run, Step, last_rows, with_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..engines import Array
     from ..models.taps import Cut
     from .steps import Timestep
@@ -101,9 +99,9 @@ class DeepCacheConfig(Cache):
             'center or skip_mode="uniform"'
         )
 
-    def forward(self, inner: Forward, cuts: Sequence[Cut]) -> Forward:
+    def forward(self, inner: Forward, run: Run) -> Forward:
         """See `Cache`."""
-        return DeepCache(self, inner, cuts[self.cache_branch_id])
+        return DeepCache(self, inner, run.denoiser.cuts[self.cache_branch_id])
 
     def is_lossier(self, other: Cache | None) -> bool:
         """See `Cache`."""

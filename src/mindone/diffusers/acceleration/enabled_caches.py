@@ -14,8 +14,9 @@ class EnabledCaches:
     def enable(self, config: Cache) -> None:
         """Use a cache in every run that begins from now on.
 
-        One that keeps features (``DeepCacheConfig``), one that keeps steps (``TaylorSeerCacheConfig``,
-        ``SpectrumConfig``, ``EasyCacheConfig``) and one of guidance (``GuidanceCacheConfig``) go together.
+        One that keeps features (``DeepCacheConfig``, ``FirstBlockCacheConfig``), one that keeps steps
+        (``TaylorSeerCacheConfig``, ``SpectrumConfig``, ``EasyCacheConfig``) and one of guidance
+        (``GuidanceCacheConfig``) go together.
 
         Raises:
             ValueError: no cache, or there is one of its kind already.

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..families.components import Autoencoder, Denoiser
     from ..families.family import Family
     from ..loading.config import Config
-    from ..models.taps import Cut
     from ..schedulers.base import Scheduler
     from .steps import Forward, Predictor, Run, Step
 
@@ -124,6 +123,8 @@ class RunFacts:
     steps: int
     branches: int = 10**6
     """Where the network can be cut; the default is for those who do not know the network."""
+    blocks: int = 10**6
+    """Of how many blocks in a row the network is; likewise."""
     is_guided: bool = True
     differences: int = 1
     """How many differences guidance adds up: two where a picture is edited."""
@@ -253,8 +254,8 @@ class Cache:
             ValueError: as said.
         """
 
-    def forward(self, inner: Forward, cuts: Sequence[Cut]) -> Forward:
-        """What stands in for ``inner``, the call of a network with these cuts, during one run."""
+    def forward(self, inner: Forward, run: Run) -> Forward:
+        """What stands in for ``inner``, the call of the run's denoiser, during one run."""
         return inner
 
     def predictor(self, inner: Predictor, run: Run) -> Predictor:

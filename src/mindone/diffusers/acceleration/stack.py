@@ -9,7 +9,7 @@ from functools import lru_cache
 from ..utils.printable import shown
 
 # Their files declare them: this is the list of what comes with the package.
-from . import deep_cache, easycache, guidance_cache, spectrum, taylorseer  # noqa: F401
+from . import deep_cache, easycache, first_block_cache, guidance_cache, spectrum, taylorseer  # noqa: F401
 from .speedup import CACHES, Cache, Networks, SpeedUp, Stage, V, View
 
 

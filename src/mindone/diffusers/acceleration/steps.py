@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..engines import Array, Engine, Outputs
+    from ..families.components import Denoiser
 
     Timestep: TypeAlias = NDArray[np.float32]
 
@@ -47,6 +48,7 @@ class Run(Protocol):
     """What is needed of a run."""
 
     engine: Engine
+    denoiser: Denoiser
 
     @property
     def scheduler(self) -> Scaling:

@@ -110,11 +110,15 @@ class Taps:
 
     Args:
         read: the layers whose taps are returned after the result.
-        replaced: the layers whose taps the call gives.
+        results: the layers whose own results are returned after those.
+        replaced: the layers whose taps the call gives; one that is named twice takes a tuple of two arrays.
         left_out: the layers that are not run and return their first input: nothing that is asked for needs them.
+
+    A tap or a result that is a tuple is returned as its arrays, one after the other.
     """
 
     read: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 

@@ -43,6 +43,10 @@ class Denoiser(StoredNetwork, Protocol):
         """Where its features can be kept for later steps, from the outermost."""
 
     @property
+    def blocks(self) -> Sequence[str]:
+        """The paths of the blocks that run one after the other, for a transformer; () for others."""
+
+    @property
     def self_attentions(self) -> Mapping[int, Sequence[str]]:
         """The cells in which pixels attend to each other, by level, the largest first, which is 0."""
 

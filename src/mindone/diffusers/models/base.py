@@ -268,6 +268,17 @@ class Model(PublishedModel, nn.Cell):
         """Where feature caches may cut it, the place that saves the most first; most networks have none."""
         return ()
 
+    @property
+    def blocks(self) -> Sequence[str]:
+        """The paths of the blocks that run one after the other, each on what the one before it returns; () where a
+        network is no row of blocks."""
+        return ()
+
+    @classmethod
+    def is_row_of_blocks(cls) -> bool:
+        """Whether networks of this class name their `blocks`."""
+        return cls.blocks is not Model.blocks
+
     @classmethod
     def can_be_cut(cls) -> bool:
         """Whether feature caches can work on networks of this class: it says of some where they may be cut."""

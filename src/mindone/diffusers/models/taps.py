@@ -45,59 +45,58 @@ class TappedNetwork:
     """`engines.base.Tapped`."""
 
     def __init__(self, network: nn.Cell, taps: Taps):
-        make: dict[str, Callable[[nn.Cell], Wrapper]] = dict.fromkeys(taps.left_out, _LeftOut)
-        make |= dict.fromkeys(taps.read, _Read) | dict.fromkeys(taps.replaced, _Replaced)
-        made: dict[str, Wrapper] = {}
+        self.taps = taps
+        self._states: dict[str, _State] = {}
 
         def wrapped(path: str, cell: nn.Cell) -> Wrapper:
-            made[path] = make[path](cell)
-            return made[path]
+            state = self._states[path] = _State(is_run=path not in taps.left_out)
+            return _Tapped(cell, state)
 
-        self.network = _copied(network, [path.split(".") for path in make], wrapped)
-        self._read = [made[path] for path in taps.read]
-        self._replaced = [made[path] for path in taps.replaced]
+        paths = dict.fromkeys((*taps.left_out, *taps.read, *taps.results, *taps.replaced))
+        self.network = _copied(network, [path.split(".") for path in paths], wrapped)
 
     def __call__(
         self, method: str, values: Sequence[Array], inputs: Sequence[Input], options: Mapping[str, Input]
     ) -> Outputs:
         """See `engines.base.Tapped`."""
-        for cell, value in zip(self._replaced, values, strict=True):
-            cell.value = value
+        for path, value in zip(self.taps.replaced, values, strict=True):
+            self._states[path].given.append(value)
         result: Outputs = getattr(self.network, method)(*inputs, **options)
-        read = tuple(cell.value for cell in self._read)
-        for cell in (*self._replaced, *self._read):
-            cell.value = None  # or it would be in memory until the next call
-        return (single(result), *read) if read else result
+        read = [self._states[path].taken for path in self.taps.read]
+        read += [self._states[path].made for path in self.taps.results]
+        for state in self._states.values():
+            state.forget()
+        arrays = [x for each in read for x in (each if isinstance(each, tuple) else (each,))]
+        return (single(result), *arrays) if arrays else result
 
 
-class _Read(Wrapper):
-    """A layer that leaves its first input in ``value``."""
+class _State:
+    """What a layer with a tap was given, and what it took and made of it."""
 
-    def __init__(self, inner: nn.Cell):
+    def __init__(self, is_run: bool):
+        self.is_run = is_run
+        self.given: list[Array] = []
+        self.taken: Any = None
+        self.made: Any = None
+
+    def forget(self) -> None:
+        """Let go of all arrays, which would be in memory until the next call."""
+        self.given, self.taken, self.made = [], None, None
+
+
+class _Tapped(Wrapper):
+    """A layer that notes what goes into it and comes out, takes what it is given in its place, or is not run."""
+
+    def __init__(self, inner: nn.Cell, state: _State):
         super().__init__(inner)
-        self.value: Array | None = None
+        self.state = state
 
-    def construct(self, x: Array, *others: Array) -> Array:
-        self.value = x
-        return self.inner(x, *others)
-
-
-class _Replaced(Wrapper):
-    """A layer whose first input is ``value``."""
-
-    def __init__(self, inner: nn.Cell):
-        super().__init__(inner)
-        self.value: Array | None = None
-
-    def construct(self, x: Array, *others: Array) -> Array:
-        return self.inner(self.value, *others)
-
-
-class _LeftOut(Wrapper):
-    """A layer that is not run."""
-
-    def construct(self, x: Array, *others: Array) -> Array:
-        return x
+    def construct(self, x: Array, *others: Array) -> Any:
+        given = self.state.given
+        first: Any = x if not given else given[0] if len(given) == 1 else tuple(given)
+        self.state.taken = first
+        self.state.made = self.inner(first, *others) if self.state.is_run else first
+        return self.state.made
 
 
 def _copied(

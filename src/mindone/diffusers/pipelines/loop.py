@@ -186,6 +186,7 @@ class Run:
         facts = RunFacts(
             steps=len(self.timesteps),
             branches=len(self.denoiser.cuts),
+            blocks=len(self.denoiser.blocks),
             is_guided=self.do_classifier_free_guidance,
             differences=self.guided_rows - 1,
             new_noise=type(self.scheduler).__name__ if getattr(self.scheduler, "distilled", False) else "",
@@ -467,7 +468,7 @@ def predictor_for(run: Run) -> Predictor:
     """What predicts the noise of a run: the network, with the run's caches and with guidance."""
     forward: Forward = run.call_network
     for cache in run.caches:
-        forward = cache.forward(forward, run.denoiser.cuts)
+        forward = cache.forward(forward, run)
     predictor: Predictor = NetworkCall(run, forward)
     for cache in run.caches:
         predictor = cache.predictor(predictor, run)

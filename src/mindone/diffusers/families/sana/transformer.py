@@ -32,6 +32,7 @@ from ...models.adaln_single import (
 from ...models.cells import Cell, CellList, Identity
 from ...models.layers import Conv2d, HalvedConv2d, LayerNorm, Linear, parameter
 from ...models.outputs import Transformer2DModelOutput
+from ...models.wrapping import bare
 from ..networks import Model
 from .transformer_fields import SanaTransformerFields
 
@@ -100,7 +101,7 @@ class SanaTransformer2DModel(Model):
             The keys and the values of each block in turn, all (batch, tokens, heads · size).
         """
         text = self.caption_norm(self.caption_projection(encoder_hidden_states))
-        return keys_and_values_of(text, [block.attn2 for block in self.transformer_blocks])
+        return keys_and_values_of(text, [bare(block).attn2 for block in self.transformer_blocks])
 
     def _read_time(self, timestep: Array, guidance: Array | None) -> tuple[tuple[Array, ...], Array]:
         """What the timestep, and the guidance scale where the network reads one, say to all blocks and to the end."""
@@ -113,6 +114,11 @@ class SanaTransformer2DModel(Model):
             raise ValueError("guidance must be None for a network whose config has guidance_embeds false")
         read = self.time_embed(timestep, guidance)
         return read
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """See `Model`."""
+        return tuple(f"transformer_blocks.{i}" for i in range(self.fields.num_layers))
 
     def __call__(  # type: ignore[override]
         self,

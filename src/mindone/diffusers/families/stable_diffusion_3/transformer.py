@@ -81,6 +81,11 @@ class SD3Transformer2DModel(Model):
                 streams = block(streams, time)
         return unpatched(self.proj_out(self.norm_out(streams[0], time)), height, width, side)
 
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """See `Model`."""
+        return tuple(f"transformer_blocks.{i}" for i in range(self.fields.num_layers))
+
     def __call__(  # type: ignore[override]
         self,
         hidden_states: Array,

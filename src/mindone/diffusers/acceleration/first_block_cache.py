@@ -1,0 +1,105 @@
+"""First-block caching (ParaAttention, after TeaCache, Liu et al. 2024, arXiv 2411.19108): while a transformer's first
+block makes nearly the same of the latents as before, what all later blocks add is taken from the last whole step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..engines.base import Taps
+from ..utils.arrays import several, single
+from .speedup import Cache, RunFacts, declare, number, refuse_new_noise
+from .steps import Forward, Run, Step, last_rows
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..engines import Array
+    from .steps import Timestep
+
+
+@declare
+@dataclass(frozen=True)
+class FirstBlockCacheConfig(Cache):
+    """Run the first block at every step, and the others only where what the first one adds has changed.
+
+    With r what the first block adds to the image's tokens now, and r' what it added at the last whole step, a step is
+    whole where mean |r - r'| / mean |r'| is above the threshold. Which steps are depends on the image, so `tune`, which
+    plans costs before it generates, does not try this cache.
+
+    Args:
+        threshold: of the relative change, as in the reference; 0 skips nothing.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    threshold: float = number(0.05, word="THRESHOLD")
+
+    name = "fbcache"
+    kind = "features"
+    form = ("threshold",)
+    usual = "0.05"
+
+    @classmethod
+    def candidates(cls) -> list[Self]:
+        """See `Cache`."""
+        return []
+
+    def check(self, run: RunFacts) -> None:
+        """See `Cache`."""
+        if run.blocks < 2:
+            raise ValueError(
+                "FirstBlockCacheConfig keeps what follows a transformer's first block, and this denoiser is no row of "
+                "blocks; DeepCacheConfig is for those with skip connections"
+            )
+        refuse_new_noise(self, run)
+
+    def forward(self, inner: Forward, run: Run) -> Forward:
+        """See `Cache`."""
+        return FirstBlockCache(self.threshold, inner, run)
+
+
+class FirstBlockCache:
+    """The denoiser's call in two: the first block, and then the others, or what they added before."""
+
+    def __init__(self, threshold: float, inner: Forward, run: Run):
+        self.threshold, self.inner, self.engine = threshold, inner, run.engine
+        self.first, *others = run.denoiser.blocks
+        self.others, self.last = tuple(others), others[-1]
+        self._added: Array | None = None
+        self._tail: Array | None = None
+
+    def __call__(self, step: Step, sample: Array, timestep: Timestep, **conditions: Array) -> Array:
+        """As ``inner``, which is called twice. A block's tap holds the image's tokens, and then other streams."""
+        head = Taps(read=(self.first,), results=(self.first,), left_out=self.others)
+        _, *seen = several(self.inner(step, sample, timestep, taps=head, **conditions))
+        streams = seen[len(seen) // 2 :]
+        image = streams[0]
+        added = image - self._repeated(seen[0], image.shape[0])
+        tail = self._tail_for(added)
+        if tail is not None:
+            end = Taps(replaced=(self.last,) * len(streams), left_out=(self.first, *self.others))
+            values = (image + tail, *streams[1:])
+            return single(self.inner(step, sample, timestep, taps=end, values=values, **conditions))
+        rest = Taps(results=(self.last,), replaced=(self.first,) * len(streams), left_out=(self.first,))
+        prediction, result, *_ = several(
+            self.inner(step, sample, timestep, taps=rest, values=tuple(streams), **conditions)
+        )
+        self._added, self._tail = added, result - image
+        return prediction
+
+    def _tail_for(self, added: Array) -> Array | None:
+        """What the later blocks are to add again; None where they are to run."""
+        before = None if self._added is None else last_rows(self._added, added.shape[0])
+        if before is None or self._tail is None:
+            return None
+        change = self._size(added - before) / self._size(before)
+        return last_rows(self._tail, added.shape[0]) if change <= self.threshold else None
+
+    def _repeated(self, x: Array, rows: int) -> Array:
+        """Tokens as many times as the first block has: guidance's two halves see the same latents."""
+        return x if x.shape[0] == rows else self.engine.concat([x] * (rows // x.shape[0]), axis=0)
+
+    def _size(self, x: Array) -> float:
+        return float(abs(self.engine.numpy(x)).mean())
