@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..acceleration.steps import Predictor, Step
 from ..engines import Array, Engine, Input, Outputs
+from ..families.components import Denoiser
 from ..schedulers.base import Scheduler
 from .loop import NetworkCall, Run
 
@@ -96,6 +97,7 @@ class _PromptAlone:
     def __init__(self, run: Run):
         self.engine: Engine = run.engine
         self.scheduler: Scheduler = run.scheduler
+        self.denoiser: Denoiser = run.denoiser
 
     def guides(self, step: Step) -> bool:
         """See `steps.Run`."""

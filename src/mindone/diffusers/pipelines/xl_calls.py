@@ -258,6 +258,7 @@ class XLArguments(Aesthetics, AllSizes, PooledEmbeds, Negative2, Prompt2, Pictur
     def count_images(self) -> int:
         """See `Arguments.count_images`."""
         embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
-        seconds = {"prompt_2": self.prompt_2, "negative_prompt_2": self.negative_prompt_2}
-        count = checks.check_prompts(self.prompt, *embeds, **seconds)
+        count = checks.check_prompts(
+            self.prompt, *embeds, prompt_2=self.prompt_2, negative_prompt_2=self.negative_prompt_2
+        )
         return count * self.num_images_per_prompt
