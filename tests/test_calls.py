@@ -4,9 +4,12 @@ import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
+import mindspore as ms
 import numpy as np
 import pytest
+from PIL import Image
 
 from mindone.diffusers import LatentConsistencyModelPipeline
 from mindone.diffusers.pipelines.auto import pipelines
@@ -15,6 +18,7 @@ from mindone.diffusers.pipelines.output import StableDiffusionPipelineOutput
 from mindone.diffusers.pipelines.stable_diffusion import StableDiffusion
 from mindone.diffusers.pipelines.stages import published
 from mindone.diffusers.pipelines.starts import FromNoise
+from mindone.diffusers.utils.finite import all_finite
 from tiny_pipelines import PROMPT, checkpoint, images_of, load
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "published_calls.json").read_text(encoding="utf-8"))
@@ -39,9 +43,42 @@ def test_every_argument_has_a_type_and_help(name):
     assert [argument for argument in GOLDEN[name] if f"\n    {argument}: " not in help] == []
 
 
+ARRAYS = {
+    *("latents", "prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "prompt_attention_mask"),
+    *("image", "mask_image", "masked_image_latents", "control_image", "depth_map", "ip_adapter_image_embeds"),
+    *("sigmas", "timesteps"),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_numbers_that_are_not_finite_are_refused_by_name_before_anything_else(name):
+    call, anything = pipelines()[name].__call__, SimpleNamespace(usual_arguments=dict, arguments=None)
+    latents = np.zeros((1, 4, 8, 8), np.float32)
+    latents[0, 3, 2, 1] = np.nan
+    half = ms.Tensor(np.where(np.isnan(latents), -np.inf, latents), ms.bfloat16)
+    for taken in GOLDEN[name].keys() & ARRAYS:
+        for value, got in (
+            (latents, r"got nan at \[0, 3, 2, 1\], the first of 1"),
+            (half, r"got -inf at \[0, 3, 2, 1\], the first of 1"),
+            ([1.0, float("inf")], "got inf"),
+            ([np.float16("nan")], "got nan"),
+        ):
+            expected = f"^({taken} must hold finite numbers, {got}$|negative_prompt means nothing)"
+            with pytest.raises(ValueError, match=expected):
+                call(anything, **{taken: value})
+
+
 @pytest.fixture(scope="module")
 def pipe():
     return load(checkpoint("sd1"))
+
+
+def test_finite_arrays_pass_and_come_as_they_are():
+    values = {"latents": np.full((1, 2), 65504, np.float16), "timesteps": [999, 1], "image": [Image.new("L", (1, 1))]}
+    values |= {"mask": np.zeros(0, np.float32), "ids": np.array([1]), "prompt": "nan", "scale": {"scale": 0.5}}
+    assert all_finite(values) is values
+    with pytest.raises(ValueError, match=r"^scale\['scale'\] must hold finite numbers, got nan$"):
+        all_finite({"scale": {"scale": float("nan")}})
 
 
 def check_hour(name, value):

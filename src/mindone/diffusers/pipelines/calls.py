@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 from ..adapters.image_prompts import ImageEmbeds, ImagePrompts
 from ..engines import Array
 from ..schedulers.base import Generators
+from ..utils.finite import all_finite
 from ..utils.nearest import nearest
 from . import checks
 from .absent import CALLS
@@ -441,4 +442,4 @@ def asked(
     for argument_name, value in values.items():
         if check := declared(task, argument_name).get("check"):
             check(argument_name, value)
-    return values
+    return all_finite(values)

@@ -1,0 +1,43 @@
+"""Numbers that a call is given: one that is NaN or infinite would spread to every pixel without a word."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T", bound=Mapping[str, Any])
+
+
+def all_finite(values: T) -> T:
+    """The arguments of a call as they are, each of them a number, an array, a list of them, or anything else.
+
+    Raises:
+        ValueError: a number among them is NaN or infinite; the message names the argument.
+    """
+    for name, value in values.items():
+        _check(name, value)
+    return values
+
+
+def _check(name: str, value: Any) -> None:
+    if isinstance(value, (list, tuple)):
+        for each in value:
+            _check(name, each)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            _check(f"{name}[{key!r}]", each)
+    elif isinstance(value, (float, np.floating, np.ndarray)):
+        _check_numbers(name, np.asarray(value))
+    elif hasattr(value, "asnumpy"):  # MindSpore's, which hands out no bfloat16
+        _check_numbers(name, (value.float() if "BFloat16" in str(value.dtype) else value).asnumpy())
+
+
+def _check_numbers(name: str, numbers: NDArray[Any]) -> None:
+    # The extremes first: they need no copy, and are NaN where one number is.
+    if numbers.dtype.kind != "f" or not numbers.size or np.isfinite([numbers.min(), numbers.max()]).all():
+        return
+    wrong = ~np.isfinite(numbers)
+    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    where = f" at {list(first)}, the first of {np.count_nonzero(wrong)}" if first else ""
+    raise ValueError(f"{name} must hold finite numbers, got {numbers[first]}{where}")
