@@ -11,6 +11,7 @@ from mindone.diffusers import cli
 from mindone.diffusers.jobs import Job, draw, draw_together
 from mindone.diffusers.jobs.grouping import call_key
 from mindone.diffusers.jobs.png import read_job
+from mindone.diffusers.jobs.run import _warn_once
 from mindone.diffusers.prompts import encode_prompt, parse_prompt
 from mindone.diffusers.prompts.pieces import pieces_of
 from tiny_pipelines import checkpoint, images_of, load, sharing
@@ -274,7 +275,7 @@ def test_a_job_with_weights_draws_what_the_embeddings_draw():
         job.changed(negative_prompt="(a:1.2.3)")
 
 
-def test_the_command_line_reads_weights_and_gives_the_command_back(tmp_path):
+def test_the_command_line_reads_weights_and_gives_the_command_back(tmp_path, caplog):
     def run(*words):
         result = CliRunner().invoke(cli.main, [str(word) for word in words])
         assert result.exit_code == 0, result.output
@@ -285,5 +286,9 @@ def test_the_command_line_reads_weights_and_gives_the_command_back(tmp_path):
     run("generate", WEIGHED, "--prompt-weights", *options, "-o", file)
     assert read_job(file).prompt_weights
     assert "--prompt-weights" in shlex.split(run("info", file).splitlines()[-1])
+    _warn_once.cache_clear()
+    run("generate", "a (cat) [red]", *options, "-o", tmp_path / "brackets.png")
+    assert not caplog.messages
     run("generate", WEIGHED, *options, "-o", tmp_path / "text.png")
+    assert caplog.messages == ["weights such as (cat:1.3) in prompt are read as text without prompt_weights"]
     assert file.read_bytes() != (tmp_path / "text.png").read_bytes()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import mindone.diffusers
@@ -23,11 +24,13 @@ from mindone.diffusers import (
     SanaSprintPipeline,
     TaylorSeerCacheConfig,
     bench,
+    cli,
     jobs,
 )
 from mindone.diffusers.bench.shapes import SHAPES
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.families.captions import check_cleaning
+from mindone.diffusers.jobs.run import _warn_once
 from tiny_pipelines import load
 from tiny_sana import AUTOENCODER, SPRINT, TEXT_ENCODER, checkpoint, tiny_autoencoder
 
@@ -168,6 +171,20 @@ def test_shapes_have_as_many_parameters_as_published():
         config = SHAPES[name].transformer
         count = sum(np.prod(shape) for shape in SanaTransformer2DModel(**config).published_shapes().values())
         assert count / 1e9 == pytest.approx(billions, abs=0.01)
+
+
+def test_the_command_line_weighs_no_words(tmp_path, caplog):
+    def run(*words) -> str:
+        words = ("generate", *words, "--model", checkpoint("sana-sprint"), "--height", 64, "--width", 64)
+        return CliRunner().invoke(cli.main, [str(word) for word in (*words, "-o", tmp_path / "x.png")]).output
+
+    _warn_once.cache_clear()
+    refused = run("a cat", "--prompt-weights")
+    assert "Error: SANA-Sprint weighs no words of prompts; leave out --prompt-weights" in refused
+    run("a (cat)")
+    assert not caplog.messages
+    run("a (cat:1.2)")
+    assert caplog.messages == ["weights such as (cat:1.3) in prompt are read as text: SANA-Sprint weighs no words"]
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

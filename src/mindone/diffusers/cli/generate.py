@@ -108,6 +108,8 @@ def generate(
     check_ahead(job, pictures)
     say(f"loading {job.model}…")
     pipe = jobs.load(job)
+    if job.prompt_weights and not pipe.text_towers:
+        raise ValueError(f"{pipe.family.title} weighs no words of prompts; leave out --prompt-weights")
     if warning := larger_than_trained(pipe, job, pictures):
         get_logger(__name__).warning(f"{warning}; {_instead(job)}")
     if found is not None:

@@ -119,14 +119,14 @@ def _steps(view: Pipeline, job: Job) -> int:
 def warnings_of(pipe: Pipeline, job: Job, pictures: Pictures | None = None) -> tuple[str, ...]:
     """What of a job has no effect or will not look well: a sentence for each.
 
-    That is a size above the one that the network was trained on, a negative prompt without guidance, and what a prompt
-    says beyond the text encoders' length.
+    That is a size above the one that the network was trained on, a negative prompt without guidance, weights that are
+    read as text, and what a prompt says beyond the text encoders' length.
     """
     from .checks import larger_than_trained
 
     view = _for_task(pipe, job)
-    said = [larger_than_trained(view, job, pictures), _lost_negative(view, job)]
-    if not job.prompt_weights:
+    said = [larger_than_trained(view, job, pictures), _lost_negative(view, job), _unread_weights(view, job)]
+    if not job.prompt_weights or not view.text_towers:
         said += view.unread(job.prompt, job.negative_prompt or "")
     return tuple(dict.fromkeys(sentence for sentence in said if sentence is not None))
 
@@ -187,7 +187,7 @@ def _images(
     job = jobs[0]
     pictures = pictures or read_pictures(job)
     unguided = _unguided(view, job)
-    for lost in dict.fromkeys(_lost_negative(view, each) for each in jobs):
+    for lost in dict.fromkeys(of(view, each) for each in jobs for of in (_lost_negative, _unread_weights)):
         if lost is not None:
             _warn_once(lost)
     height, width = pictures.size(job.height, job.width, view.pixels_per_token)
@@ -238,10 +238,12 @@ def _read(view: Pipeline, jobs: Sequence[Job]) -> dict[str, object]:
     from ..prompts import encode_prompt, plain_text
 
     if not view.text_towers:
+        name = view.family.title
         negative = "" if _unguided(view, jobs[0]) else jobs[0].negative_prompt or ""
         plain, avoided = [plain_text(job.prompt) for job in jobs], plain_text(negative, "negative_prompt")
         if None not in plain and avoided is not None:
             return {"prompt": plain} | ({"negative_prompt": avoided} if avoided else {})
+        raise ValueError(f"{name} weighs no words of prompts; write them without weights, or leave out prompt_weights")
     guided = False if _unguided(view, jobs[0]) else None
     texts = ([job.prompt for job in jobs], None if guided is False else jobs[0].negative_prompt)
     return {**encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)}
@@ -251,6 +253,17 @@ def _lost_negative(view: Pipeline, job: Job) -> str | None:
     """What to say of a negative prompt that nothing guides away from; None where something does."""
     unguided = _unguided(view, job) if job.negative_prompt else ""
     return f"negative_prompt has no effect {unguided}" if unguided else None
+
+
+def _unread_weights(view: Pipeline, job: Job) -> str | None:
+    """What to say of weights in prompts that nobody asked to read; None where there are none."""
+    if job.prompt_weights:
+        return None
+    from ..prompts.syntax import has_weight
+
+    names = [name for name in ("prompt", "negative_prompt") if has_weight(getattr(job, name) or "")]
+    why = " without prompt_weights" if view.text_towers else f": {view.family.title} weighs no words"
+    return f"weights such as (cat:1.3) in {' and '.join(names)} are read as text{why}" if names else None
 
 
 def _unguided(view: Pipeline, job: Job) -> str:

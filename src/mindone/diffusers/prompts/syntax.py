@@ -103,6 +103,17 @@ def plain_text(prompt: str, name: str = "prompt") -> str | None:
     return "".join(part.text for part in parts) if all(part.weight == 1 for part in parts) else None
 
 
+def has_weight(prompt: str) -> bool:
+    """Whether a prompt weighs something by a number, as ``(cat:1.3)`` does: brackets alone may well be text."""
+    rounds = 0
+    for match in _MARKS.finditer(prompt[:LONGEST]):
+        if match[1] is not None and rounds:
+            return True
+        rounds += match[0] == "("
+        rounds -= match[0] == ")" and rounds > 0
+    return False
+
+
 def refuse_composition(prompt: str, name: str = "prompt") -> None:
     """Raise ValueError where a prompt joins several with ``AND``. In negative prompts that is a word."""
     if _AND.search(prompt):
