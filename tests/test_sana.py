@@ -228,6 +228,11 @@ EMBEDS = np.zeros((1, 4, 24), np.float32)
         ("sana-sprint", {"num_inference_steps": "2"}, "num_inference_steps must be a whole number"),
         ("sana-sprint", {"max_timesteps": "1"}, "max_timesteps must be a finite number or None, got '1'"),
         ("sana-sprint", {"max_timesteps": None}, "max_timesteps is None"),
+        (
+            "sana-sprint",
+            {"max_timesteps": 1.0},
+            "intermediate_timesteps must be between 0 and max_timesteps=1, got 1.3; pass such a one, or None",
+        ),
         ("sana-sprint", {"timesteps": [1.5, 0.0], "max_timesteps": 1.5}, "timesteps take the place of max_timesteps"),
     ],
 )

@@ -86,7 +86,10 @@ class SCMScheduler(Scheduler):
         elif steps != 2:
             raise ValueError(f"intermediate_timesteps is for 2 steps; got {middle} with {steps} steps: leave it out")
         elif not 0 < middle < first:
-            raise ValueError(f"intermediate_timesteps must be between 0 and max_timesteps={first:g}, got {middle}")
+            raise ValueError(
+                f"intermediate_timesteps must be between 0 and max_timesteps={first:g}, got {middle}; pass such a one, "
+                "or None for the middle"
+            )
         else:
             values = np.array([first, middle, 0.0])
         self._run(values, custom=False)
