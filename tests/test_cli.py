@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import inspect
+import re
 import shlex
 import shutil
 import signal
@@ -20,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from mindone.diffusers import StableDiffusionPipeline, __version__, cli, jobs
 from mindone.diffusers.jobs import run
 from mindone.diffusers.jobs.png import read_infotext, read_job, read_parameters
+from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
 from mindone.diffusers.utils import files, logging
 from tiny_pipelines import checkpoint, load, tiny_autoencoder_folder
 
@@ -496,7 +498,7 @@ def test_info_of_other_files(tmp_path):
         "moving.gif": "moving.gif is not a PNG, JPEG or WebP image",
         "text.png": "text.png is not a PNG, JPEG or WebP image",
         "cut.png": "cut.png",
-        ".": ". is a folder; give a file",
+        ".": ". is a folder without model_index.json, config.json and weights; give a checkpoint's, or a file",
     }
     for name, message in expected.items():
         printed = command("info", name, code=1)
@@ -550,6 +552,28 @@ def test_info_of_several_files_goes_on_after_one_without_parameters(instant):
     printed = command("info", "a.png", "nothing.png", "b.jpg", code=1)
     assert printed.count("mindone-diffusers generate") == 2 and "Error: no file nothing.png" in printed
     assert "a.png:\n" in printed and "b.jpg:\n" in printed
+
+
+def test_info_of_a_checkpoint_s_folder_says_what_it_holds(tmp_path):
+    folder = tmp_path / "sd"
+    shutil.copytree(checkpoint("sd1"), folder)
+    (folder / "LICENSE.md").write_text("as is")
+    weights = SafetensorsFile(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    half = {name: tensor.cast("float16") for name, tensor in weights.items()}
+    save_file(half, folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    count = sum(tensor.size for tensor in weights.values())
+    told = dict(line.split(maxsplit=1) for line in command("info", folder).splitlines())
+    assert told["pipeline"] == "StableDiffusionPipeline" and told["family"] == "Stable Diffusion"
+    assert told["licence"] == "LICENSE.md" and told["size"].endswith(" MB") and told["scheduler"] == "PNDMScheduler"
+    assert re.fullmatch(
+        rf"UNet2DConditionModel; {count:,} weights in F32, [\d.]+ MB; fp16: {count:,} weights in F16, [\d.]+ MB",
+        told["unet"],
+    )
+    alone = command("info", folder / "unet").splitlines()
+    assert alone[1].split() == ["licence", "no", "file", "of", "that", "name"]
+    assert alone[2].split(maxsplit=1) == ["component", told["unet"]]
+    (folder / "unet" / "config.json").write_text("{")
+    assert command("info", folder / "unet", code=1).startswith("Error: ")
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------

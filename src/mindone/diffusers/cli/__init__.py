@@ -15,7 +15,7 @@ COMMANDS = {
     "bench": "Measure speed and quality on this machine.",
     "convert": "Turn a single file into a folder, or a folder into a file.",
     "generate": "Draw images of a text.",
-    "info": "Print how an image was made.",
+    "info": "Print how an image was made, or what a checkpoint holds.",
     "models": "List the models that are on this machine.",
     "pull": "Fetch a model from the hub.",
     "quantize": "Write a checkpoint whose denoiser is in int8.",

@@ -1,4 +1,4 @@
-"""``mindone-diffusers info``: how an image was made."""
+"""``mindone-diffusers info``: how an image was made, and what a checkpoint's folder holds."""
 
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from .options import command_line
 def info(files: tuple[Path, ...]) -> None:
     """Print the parameters in PNG, JPEG or WebP files that `generate` wrote, and the commands that make them again.
 
-    For a file that another program wrote, print only the parameters, if they are in AUTOMATIC1111's form.
+    For a file that another program wrote, print only the parameters, if they are in AUTOMATIC1111's form. For the
+    folder of a checkpoint, print its family, its components with the number and the type of their weights, its size,
+    and the names of its licence files.
     """
     if len(files) == 1:
         _print_file(files[0])
@@ -32,6 +34,9 @@ def info(files: tuple[Path, ...]) -> None:
 
 
 def _print_file(file: Path) -> None:
+    if file.is_dir():
+        _print_folder(file)
+        return
     from ..jobs.png import KEYWORD, has_chunk, read_infotext, read_job, read_parameters
 
     if not has_chunk(file, KEYWORD) and (theirs := read_infotext(file)) is not None:
@@ -44,6 +49,26 @@ def _print_file(file: Path) -> None:
     rest = {name: value for name, value in remembered.items() if name not in ("job", "command")}
     _print({"prompt": job.prompt, **job.to_dict(), **rest})
     click.echo(f"\n{command_line('generate', job, **again)}")
+
+
+def _print_folder(folder: Path) -> None:
+    from ..families.registry import family_of
+    from ..loading.contents import contents
+
+    found = contents(folder)
+    about: dict[str, object] = {}
+    if found.pipeline is not None:
+        family = family_of(found.pipeline)
+        about |= {"pipeline": found.pipeline, "family": "not known here" if family is None else family.title}
+    about |= {"size": f"{found.nbytes / 1e6:,.1f} MB", "licence": list(found.licences) or "no file of that name"}
+    for part in found.parts:
+        lines = [
+            f"{'' if each.variant is None else f'{each.variant}: '}{each.numbers:,} weights in "
+            f"{' and '.join(each.dtypes)}, {each.nbytes / 1e6:,.1f} MB"
+            for each in part.weights
+        ]
+        about[part.name or "component"] = "; ".join([part.class_name, *lines])
+    _print(about)
 
 
 def _print(values: dict[str, object]) -> None:

@@ -1,0 +1,96 @@
+"""What the folder of a checkpoint holds, as its configs and the headers of its weights tell."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import CONFIG_NAME, read_config
+from .hub import MODEL_INDEX, component_folder, component_names
+from .safetensors import SafetensorsFile
+
+_FILE = re.compile(r"[^.]+(?:\.(?P<variant>[^.]+?))??(?:-\d{5}-of-\d{5})?\.safetensors")
+_LICENCES = ("licen", "copying", "notice")
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """The weights of a network, or of a variant of it."""
+
+    variant: str | None
+    numbers: int
+    dtypes: tuple[str, ...]
+    """As safetensors files name them: F32, BF16 …"""
+    nbytes: int
+    """On the disk."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component of a checkpoint."""
+
+    name: str | None
+    """None where the folder holds this one alone."""
+    class_name: str
+    weights: tuple[WeightFiles, ...]
+    """By variant, the usual ones first; empty for what has none."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a folder holds."""
+
+    pipeline: str | None
+    """The class that ``model_index.json`` names; None for one component."""
+    parts: tuple[Part, ...]
+    nbytes: int
+    """Of all files in the folder."""
+    licences: tuple[str, ...]
+    """The names of files that begin as licences are called."""
+
+
+def contents(folder: Path) -> Contents:
+    """What the folder of a checkpoint holds.
+
+    Raises:
+        FileNotFoundError: no pipeline, no component and no weights are in it, or a component's folder is missing.
+        ValueError: a config or a header of weights is broken.
+    """
+    pipeline = None
+    if (folder / MODEL_INDEX).is_file():
+        index = read_config(folder, MODEL_INDEX)
+        pipeline = str(index.get("_class_name"))
+        parts = [
+            Part(name, class_name, tuple(_weights(component_folder(folder, name))))
+            for name, class_name in sorted(component_names(index).items())
+        ]
+    else:
+        weights = tuple(_weights(folder))
+        told = read_config(folder) if (folder / CONFIG_NAME).is_file() else {}
+        if not told and not weights:
+            raise FileNotFoundError(
+                f"{folder} is a folder without {MODEL_INDEX}, {CONFIG_NAME} and weights; give a checkpoint's, or a file"
+            )
+        named = told.get("_class_name") or next(iter(told.get("architectures") or ()), "weights")
+        parts = [Part(None, str(named), weights)]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    licences = sorted(path.name for path in files if path.parent == folder and path.name.lower().startswith(_LICENCES))
+    return Contents(pipeline, tuple(parts), sum(path.stat().st_size for path in files), tuple(licences))
+
+
+def _weights(folder: Path) -> Iterator[WeightFiles]:
+    by_variant: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.glob("*.safetensors")):
+        named = _FILE.fullmatch(path.name)
+        by_variant[(named and named["variant"]) or ""].append(path)
+    for variant, paths in sorted(by_variant.items()):
+        tensors = [tensor for path in paths for tensor in SafetensorsFile(path).values()]
+        yield WeightFiles(
+            variant or None,
+            sum(tensor.size for tensor in tensors),
+            tuple(sorted({tensor.dtype for tensor in tensors})),
+            sum(path.stat().st_size for path in paths),
+        )
