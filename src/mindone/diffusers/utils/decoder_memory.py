@@ -56,11 +56,18 @@ def stage_channels(config: Mapping[str, object]) -> list[int]:
 
 
 def widest(decoder: Mapping[str, object]) -> int:
-    """Channels of the largest feature maps: the last stage begins with those of the stage before it."""
+    """Channels of the largest feature maps, which have the image's size.
+
+    `AutoencoderKL` enlarges the maps of the stage before the last one, and they are the last one's first. The others
+    narrow them on the way. Where the last stage of `AutoencoderDC` has no layers, what it enlarges are the largest.
+    """
     blocks = stage_channels(decoder)
     if not blocks:
         return _TINY_CHANNELS
-    return blocks[0] if _is_tiny(decoder) else blocks[min(1, len(blocks) - 1)]
+    depths = decoder.get("decoder_layers_per_block")
+    if isinstance(depths, (list, tuple)) and depths[:1] in ([0], (0,)) and len(blocks) > 1:
+        return -(-blocks[1] // 4)
+    return blocks[0] if "decoder_block_out_channels" in decoder else blocks[min(1, len(blocks) - 1)]
 
 
 def _is_tiny(config: Mapping[str, object]) -> bool:
