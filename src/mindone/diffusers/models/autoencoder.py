@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..engines import Array, Engine, single
 from ..utils import logging
 from .base import Model
+from .cells import Cell
 from .outputs import DecoderOutput
 
 logger = logging.get_logger(__name__)
@@ -145,6 +146,26 @@ class Autoencoder(Model):
             bands.append(np.concatenate([tile[:, :, : down.kept, : across.kept] for tile in tiles], axis=3))
             above = tiles
         return np.concatenate(bands, axis=2)
+
+
+class PlainAutoencoder(Autoencoder):
+    """One whose ``encoder`` and ``decoder`` are all there is between images and latents; it draws nothing."""
+
+    encodes_at_random = False
+    encoder: Cell
+    decoder: Cell
+
+    def encode_latents(self, image: Array) -> Array:
+        """An image to latents."""
+        return self.encoder(image)
+
+    def decode_latents(self, latents: Array) -> Array:
+        """Latents to an image."""
+        return self.decoder(latents)
+
+    def construct(self, latents: Array) -> Array:
+        """The same as `decode_latents`."""
+        return self.decode_latents(latents)
 
 
 def decode_images(

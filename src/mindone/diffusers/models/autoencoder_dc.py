@@ -6,7 +6,7 @@ from mindspore import nn
 
 from .. import functional as F
 from ..engines import Array, Engine
-from .autoencoder import Autoencoder, Source, Tile
+from .autoencoder import PlainAutoencoder, Source, Tile
 from .autoencoder_dc_blocks import ChannelRMSNorm, DownBlock, EfficientViTBlock, ResBlock, UpBlock
 from .autoencoder_dc_fields import AutoencoderDCFields, spread
 from .cells import Cell, CellList
@@ -14,7 +14,7 @@ from .layers import Activation, Conv2d
 from .outputs import EncoderOutput
 
 
-class AutoencoderDC(Autoencoder):
+class AutoencoderDC(PlainAutoencoder):
     """Images (batch, 3, height, width) in [-1, 1] to latents (batch, latent_channels, height / f, width / f), and back.
 
     ``f`` is 2 to the number of stages less one: 32 for Sana. Latents are as the network has them: pipelines multiply by
@@ -23,7 +23,6 @@ class AutoencoderDC(Autoencoder):
 
     Fields = AutoencoderDCFields
     exceeds_float16 = True
-    encodes_at_random = False
 
     def __init__(self, **config: Any):
         super().__init__(config)
@@ -33,18 +32,6 @@ class AutoencoderDC(Autoencoder):
         self.scale = 2 ** (len(c.encoder_block_out_channels) - 1)
         self.tile_sample_min_height = self.tile_sample_min_width = 512
         self.tile_sample_stride_height = self.tile_sample_stride_width = 448
-
-    def encode_latents(self, image: Array) -> Array:
-        """An image to latents."""
-        return self.encoder(image)
-
-    def decode_latents(self, latents: Array) -> Array:
-        """Latents to an image."""
-        return self.decoder(latents)
-
-    def construct(self, latents: Array) -> Array:
-        """The same as `decode_latents`."""
-        return self.decode_latents(latents)
 
     def encode(self, x: Array, return_dict: bool = True) -> EncoderOutput | tuple[Array]:
         """The latents of images (batch, 3, height, width) in [-1, 1], ``ms.Tensor`` or NumPy.

@@ -9,7 +9,7 @@ from pydantic import Field, Strict
 from .. import functional as F
 from ..engines import Array, Engine
 from ..loading.fields import Flag, Positive, Real
-from .autoencoder import Autoencoder, Source
+from .autoencoder import PlainAutoencoder, Source
 from .cells import Cell, CellList
 from .fields import ActivationName, Channels, CountOrNone, StageChannels, Stages
 from .layers import Activation, Conv2d
@@ -54,14 +54,13 @@ class AutoencoderTinyFields:
                 )
 
 
-class AutoencoderTiny(Autoencoder):
+class AutoencoderTiny(PlainAutoencoder):
     """A drop-in for `AutoencoderKL` that trades detail for speed: images in [-1, 1] to latents and back.
 
     Its latents have unit scale already (``scaling_factor`` 1).
     """
 
     Fields = AutoencoderTinyFields
-    encodes_at_random = False
 
     def __init__(self, **config: Any):
         super().__init__(config)
@@ -70,18 +69,6 @@ class AutoencoderTiny(Autoencoder):
         self.decoder = TinyDecoder(c)
         self.scale = c.upsampling_scaling_factor ** (len(c.decoder_block_out_channels) - 1)
         self.tile_overlap = 0.125
-
-    def encode_latents(self, image: Array) -> Array:
-        """An image to latents."""
-        return self.encoder(image)
-
-    def decode_latents(self, latents: Array) -> Array:
-        """Latents to an image."""
-        return self.decoder(latents)
-
-    def construct(self, latents: Array) -> Array:
-        """The same as `decode_latents`."""
-        return self.decode_latents(latents)
 
     def encode(self, x: Array, return_dict: bool = True) -> AutoencoderTinyOutput | tuple[Array]:
         """The latents of images (batch, 3, height, width) in [-1, 1], ``ms.Tensor`` or NumPy."""
