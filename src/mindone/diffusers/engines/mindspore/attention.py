@@ -10,6 +10,7 @@ from mindspore import ops
 from ..base import FlashAttention
 from . import device
 from .device import cast, compute_type, constant, float32_on_cpu
+from .primitives import batch_matmul, batch_matmul_of_columns, batch_matmul_of_rows, sum_kept
 from .slices import concat, part, zero_padded
 
 FLASH_HEAD_SIZES = (64, 80, 96, 120, 128, 256)
@@ -71,7 +72,7 @@ def plain_attention(
         for first in range(0, queries, rows):
             last = min(first + rows, queries)
             some = part(part(q, 0, group, end), 1, first, last)
-            scores = ops.BatchMatMul(transpose_b=True)(some, part(k, 0, group, end))
+            scores = batch_matmul_of_rows(some, part(k, 0, group, end))
             scores = cast(scores, ms.float32)
             if softcap is not None:  # its tanh by the sigmoid, which the CPU computes far more exactly
                 scores = softcap * (2.0 * ops.sigmoid((2.0 / softcap) * scores) - 1.0)
@@ -80,7 +81,7 @@ def plain_attention(
             if causal:
                 scores = scores + _later_keys_hidden(first, last, keys)
             weights = cast(ops.softmax(scores, -1), v.dtype)
-            bands.append(ops.BatchMatMul()(weights, part(v, 0, group, end)))
+            bands.append(batch_matmul(weights, part(v, 0, group, end)))
         parts.append(concat(bands, 1))
     return ops.reshape(concat(parts, 0), (batch, heads, queries, size))
 
@@ -118,9 +119,9 @@ def relu_linear_attention(query: ms.Tensor, key: ms.Tensor, value: ms.Tensor, he
         ops.reshape(_split_heads(cast(x, ms.float32), heads), (groups, -1, size))
         for x in (ops.relu(float32_on_cpu(query)), ops.relu(float32_on_cpu(key)), value)
     ]
-    states = ops.BatchMatMul(transpose_a=True)(k, v)
-    weights = ops.BatchMatMul(transpose_b=True)(q, ops.ReduceSum(True)(k, 1))
-    mixed = ops.reshape(ops.BatchMatMul()(q, states) / (weights + eps), (batch, heads, tokens, size))
+    states = batch_matmul_of_columns(k, v)
+    weights = batch_matmul_of_rows(q, sum_kept(k, 1))
+    mixed = ops.reshape(batch_matmul(q, states) / (weights + eps), (batch, heads, tokens, size))
     return cast(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), query.shape), compute_type(query))
 
 
@@ -134,9 +135,9 @@ def relu_linear_attention_of_pixels(
         ops.reshape(cast(x, ms.float32), shape)
         for x in (ops.relu(float32_on_cpu(query)), ops.relu(float32_on_cpu(key)), value)
     ]
-    states = ops.BatchMatMul(transpose_b=True)(v, k)
-    weights = ops.BatchMatMul(transpose_a=True)(ops.ReduceSum(True)(k, 2), q)
-    mixed = ops.BatchMatMul()(states, q) / (weights + eps)
+    states = batch_matmul_of_rows(v, k)
+    weights = batch_matmul_of_columns(sum_kept(k, 2), q)
+    mixed = batch_matmul(states, q) / (weights + eps)
     return cast(ops.reshape(mixed, query.shape), compute_type(query))
 
 

@@ -8,6 +8,7 @@ from mindspore import ops
 
 from . import device
 from .device import cast, compute_type
+from .primitives import batch_matmul, bias_add, matmul
 from .slices import concat, part, zero_padded
 
 COLUMNS_BYTES = 128 * 2**20
@@ -69,10 +70,10 @@ def _conv2d_by_columns(
             if kh > 1 or kw > 1 or stride > 1 or left > 0 or inner > 0:
                 windows = ops.unfold(windows, (kh, kw), 1, (inner, left), stride)
             if groups == 1:
-                y = ops.MatMul()(matrix, ops.reshape(windows, (-1, rows * width)))
+                y = matmul(matrix, ops.reshape(windows, (-1, rows * width)))
             else:
-                y = ops.BatchMatMul()(matrix, ops.reshape(windows, (groups, -1, rows * width)))
+                y = batch_matmul(matrix, ops.reshape(windows, (groups, -1, rows * width)))
             y = ops.reshape(y, (1, outs, rows, width))
-            bands.append(y if bias is None else ops.BiasAdd()(y, bias))
+            bands.append(y if bias is None else bias_add(y, bias))
         images.append(concat(bands, 2))
     return concat(images, 0)

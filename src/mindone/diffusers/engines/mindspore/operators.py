@@ -27,6 +27,7 @@ from .attention import relu_linear_attention as relu_linear_attention
 from .attention import relu_linear_attention_of_pixels as relu_linear_attention_of_pixels
 from .convolution import conv2d as conv2d
 from .device import cast, compute_type, constant, float32_on_cpu
+from .primitives import batch_matmul, bias_add, matmul_of_rows, max_kept, mean_kept, reduce_mean
 from .slices import concat as concat
 from .slices import part
 
@@ -40,9 +41,9 @@ def linear(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor | None = None) -> ms
         bias = cast(bias, dtype)
     if device.on_ascend():
         return ops.dense(x, weight, bias)
-    y = ops.MatMul(transpose_b=True)(ops.reshape(x, (-1, weight.shape[1])), weight)
+    y = matmul_of_rows(ops.reshape(x, (-1, weight.shape[1])), weight)
     if bias is not None:
-        y = ops.BiasAdd()(y, bias)
+        y = bias_add(y, bias)
     return ops.reshape(y, (*x.shape[:-1], weight.shape[0]))
 
 
@@ -102,7 +103,7 @@ def rms_norm(x: ms.Tensor, weight: ms.Tensor | None, eps: float, offset: float) 
     # In float32 whatever the weights are: squares of half-precision numbers overflow.
     wide = cast(x, ms.float32)
     flat = ops.reshape(wide, (-1, wide.shape[-1]))
-    inverse = ops.rsqrt(ops.ReduceMean(True)(flat * flat, 1) + eps)
+    inverse = ops.rsqrt(mean_kept(flat * flat, 1) + eps)
     y = ops.reshape(flat * inverse, x.shape)
     if weight is None:
         return cast(y, compute_type(x))
@@ -111,9 +112,9 @@ def rms_norm(x: ms.Tensor, weight: ms.Tensor | None, eps: float, offset: float) 
 
 def rms_norm_of_channels(x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, eps: float) -> ms.Tensor:
     wide = cast(x, ms.float32)
-    inverse = ops.rsqrt(ops.ReduceMean(True)(wide * wide, 1) + eps)
+    inverse = ops.rsqrt(mean_kept(wide * wide, 1) + eps)
     y = wide * inverse * ops.reshape(cast(weight, ms.float32), (1, -1, 1, 1))
-    return cast(ops.BiasAdd()(y, cast(bias, ms.float32)), compute_type(weight))
+    return cast(bias_add(y, cast(bias, ms.float32)), compute_type(weight))
 
 
 def batch_norm(
@@ -122,7 +123,7 @@ def batch_norm(
     scale = cast(weight, ms.float32) * ops.rsqrt(cast(variance, ms.float32) + eps)
     shift = cast(bias, ms.float32) - cast(mean, ms.float32) * scale
     y = cast(x, ms.float32) * ops.reshape(scale, (1, -1, 1, 1))
-    return cast(ops.BiasAdd()(y, shift), compute_type(weight))
+    return cast(bias_add(y, shift), compute_type(weight))
 
 
 def timestep_embedding(
@@ -257,10 +258,10 @@ def _every(begin: int, end: int, step: int) -> ms.Tensor:
 def token_at_first(x: ms.Tensor, ids: ms.Tensor, token: int | None) -> ms.Tensor:
     tokens = ids.shape[1]
     ids = ops.cast(ids, ms.float32)
-    wanted = ids == ops.ReduceMax(True)(ids, 1) if token is None else ids == float(token)
+    wanted = ids == max_kept(ids, 1) if token is None else ids == float(token)
     rank = ops.cast(wanted, ms.float32) * float(tokens) + _countdown(tokens)
-    first = ops.cast(rank == ops.ReduceMax(True)(rank, 1), x.dtype)
-    y = ops.BatchMatMul()(ops.reshape(first, (-1, 1, tokens)), x)
+    first = ops.cast(rank == max_kept(rank, 1), x.dtype)
+    y = batch_matmul(ops.reshape(first, (-1, 1, tokens)), x)
     return ops.reshape(y, (x.shape[0], x.shape[2]))
 
 
@@ -307,7 +308,7 @@ def _repeated(count: int, times: int) -> ms.Tensor:
 def average_channels(x: ms.Tensor, size: int) -> ms.Tensor:
     batch, channels, height, width = x.shape
     parts = ops.reshape(float32_on_cpu(x), (batch, channels // size, size, height, width))
-    return ops.ReduceMean()(parts, 2)
+    return reduce_mean(parts, 2)
 
 
 def interpolate_nearest(x: ms.Tensor, size: tuple[int, int]) -> ms.Tensor:

@@ -1,0 +1,18 @@
+"""MindSpore's operators that have settings, each made once: to make one takes longer than a small one runs."""
+
+from mindspore import ops
+
+bias_add = ops.BiasAdd()
+matmul = ops.MatMul()
+matmul_of_rows = ops.MatMul(transpose_b=True)
+"""``a @ b.T``."""
+batch_matmul = ops.BatchMatMul()
+batch_matmul_of_rows = ops.BatchMatMul(transpose_b=True)
+"""``a @ b.T`` of each pair of matrices."""
+batch_matmul_of_columns = ops.BatchMatMul(transpose_a=True)
+"""``a.T @ b`` of each pair."""
+reduce_mean = ops.ReduceMean()
+mean_kept = ops.ReduceMean(True)
+max_kept = ops.ReduceMax(True)
+sum_kept = ops.ReduceSum(True)
+"""``…_kept`` keeps the axis, of length 1."""
