@@ -20,6 +20,8 @@ HALF = 2e-2  # bfloat16 rounds each number by up to 2⁻⁹; PyTorch itself is o
 class Network(nn.Cell):
     """A network of one operation."""
 
+    exceeds_float16 = False
+
     def __init__(self, case: Case, dtype: str = "float32"):
         super().__init__()
         self.function, self.constants = case.function, case.constants
