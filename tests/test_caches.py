@@ -142,7 +142,8 @@ def test_deep_cache_forecasts_features_that_are_polynomials_of_its_order(order):
         assert calls.count("deep") <= order or values[0] == pytest.approx(right)
         return sample
 
-    cached = DeepCacheConfig(3, max_order=order).forward(network, [Cut("up", ("down",))])
+    run = SimpleNamespace(denoiser=SimpleNamespace(cuts=[Cut("up", ("down",))]))
+    cached = DeepCacheConfig(3, max_order=order).forward(network, run)
     for step in uneven_steps():
         cached(step, np.zeros((1, 1)), np.zeros(1), encoder_hidden_states=np.zeros((1, 1)))
     assert calls == ["deep", "shallow", "shallow"] * 4

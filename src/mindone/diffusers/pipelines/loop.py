@@ -181,8 +181,6 @@ class Run:
         Raises:
             ValueError: a cache that would skip nothing, or that cannot work.
         """
-        if not self.caches:
-            return
         facts = RunFacts(
             steps=len(self.timesteps),
             branches=len(self.denoiser.cuts),
