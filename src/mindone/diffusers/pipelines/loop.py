@@ -181,7 +181,13 @@ class Run:
         Raises:
             ValueError: a cache that would skip nothing, or that cannot work.
         """
-        facts = RunFacts(
+        for cache in self.caches:
+            cache.check(self.facts)
+
+    @property
+    def facts(self) -> RunFacts:
+        """What caches may ask of it."""
+        return RunFacts(
             steps=len(self.timesteps),
             branches=len(self.denoiser.cuts),
             blocks=len(self.denoiser.blocks),
@@ -189,8 +195,6 @@ class Run:
             differences=self.guided_rows - 1,
             new_noise=type(self.scheduler).__name__ if getattr(self.scheduler, "distilled", False) else "",
         )
-        for cache in self.caches:
-            cache.check(facts)
 
     def conditions(self, step: Step) -> dict[str, Array]:
         """What the network is conditioned on at this step, by its own names; the positive half where none is guided.
