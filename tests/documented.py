@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+import tiny_pixart
 import tiny_sana
 from editing_cases import DEPTH, EDIT, FOLDERS
 from image_pipelines import controlnet_folder
@@ -30,6 +31,7 @@ def documented_hub(folder: Path) -> Iterator[None]:
         "timbrooks/instruct-pix2pix": FOLDERS[EDIT],
         "sd2-community/stable-diffusion-2-depth": FOLDERS[DEPTH],
         "latent-consistency/lcm-lora-sdv1-5": lambda: lora,
+        "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS": lambda: tiny_pixart.checkpoint("pixart-sigma"),
         "Efficient-Large-Model/Sana_600M_1024px_diffusers": lambda: tiny_sana.checkpoint("sana"),
         "Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers": lambda: tiny_sana.checkpoint("sana-sprint"),
     }

@@ -12,6 +12,7 @@ from mindone.diffusers import (
     AutoencoderTiny,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    PixArtTransformer2DModel,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusionSafetyChecker,
@@ -101,6 +102,22 @@ def _sd3(config: dict[str, Any], height: int, width: int, **constants: object) -
     return Case(SD3Transformer2DModel, config, inputs, constants=constants)
 
 
+PIXART = {
+    "in_channels": 4,
+    "out_channels": 8,
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "num_layers": 2,
+    "cross_attention_dim": 24,
+    "caption_channels": 12,
+    "sample_size": 8,
+}
+
+
+def _pixart(config: dict[str, Any], height: int, width: int, **more: np.ndarray) -> Case:
+    return Case(PixArtTransformer2DModel, config, {**_sana({}, height, width).inputs, **more})
+
+
 _sizes = np.array([[1024, 1024, 0, 0, 512, 1024], [512, 768, 64, 0, 512, 768]], np.float32)
 
 
@@ -131,6 +148,14 @@ CASES = {
     "sd3": _sd3(SD3, 6, 10),
     "sd35": _sd3(SD35, 18, 14),
     "sd35_skipping": _sd3({**SD35, "dual_attention_layers": [0, 2]}, 8, 8, skip_layers=(1,)),
+    "pixart": _pixart(PIXART, 8, 12, encoder_attention_mask=(np.arange(7) < [[3], [7]]).astype(np.float32)),
+    "pixart_sizes": _pixart(
+        {**PIXART, "sample_size": 128, "norm_elementwise_affine": True, "attention_bias": False},
+        8,
+        4,
+        resolution=np.array([[1024, 512], [512, 768]], np.float32),
+        aspect_ratio=np.array([[2.0], [0.66]], np.float32),
+    ),
     "text_clip": _text(CLIPTextModel, "clip"),
     "text_openclip": _text(CLIPTextModel, "openclip"),
     "text_projection": _text(CLIPTextModelWithProjection, "projection"),

@@ -113,13 +113,16 @@ OTHERWISE = """\
 - Step callbacks get NumPy arrays that have `chunk`, `clone`, `cpu`, `to` and `unsqueeze` (tensors on an Ascend device),
   and return a dict of names from `pipe.callback_tensors`; other names are refused, such as ControlNets' pictures.
 - An unknown argument of a call is a TypeError that names the nearest one. The reference's classes for families other
-  than Stable Diffusion 1, 2 and XL and Sana cannot be imported; the error lists what is here.
+  than Stable Diffusion 1, 2 and XL, PixArt and Sana cannot be imported; the error lists what is here.
 - With several images of several prompts Sana's pipelines give each image the mask of its own prompt; the reference
   repeats masks in another order than embeddings, and mixes them up.
 - Sana's pipelines generate the size that the checkpoint was trained on where none is named (the reference 1024×1024),
   and `clean_caption=True` without beautifulsoup4 and ftfy is refused (the reference warns, and does not clean).
   SANA-Sprint spaces another number of steps than two evenly without `intermediate_timesteps=None`, takes `timesteps`
   and latents as an `image`, which fail in the reference, and bins the sizes of every checkpoint.
+- PixArt's pipelines pair each image with the mask of its own prompt too, give zeros in place of padding from
+  `encode_prompt`, take `clean_caption=None` for the published default (captions are cleaned where beautifulsoup4 and
+  ftfy are installed), and bin sizes alike for both. `Transformer2DModel` is PixArt's transformer and no other.
 - A function can replace the safety checker: it is called as `checker(images=…, clip_input=…)` with NumPy arrays. A
   component is checked when it is set, and refused if it is of the wrong kind.
 - `enable_attention_slicing` and the like are accepted and change nothing: attention never holds all its weights at

@@ -9,6 +9,7 @@ from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
     AutoencoderTiny,
+    PixArtTransformer2DModel,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
@@ -29,6 +30,7 @@ REFERENCES = {
         AutoencoderTiny,
         CLIPTextModel,
         CLIPTextModelWithProjection,
+        PixArtTransformer2DModel,
         SanaTransformer2DModel,
         SD3Transformer2DModel,
         StableDiffusionSafetyChecker,
@@ -83,6 +85,9 @@ def run(case: Case, network) -> list[np.ndarray]:
         outputs = [network(**x, added_cond_kwargs=added or None).sample]
     elif name in ("SanaTransformer2DModel", "SD3Transformer2DModel"):
         outputs = [network(**x, **case.constants).sample]
+    elif name == "PixArtTransformer2DModel":
+        added = {key: x.pop(key) for key in ("resolution", "aspect_ratio") if key in x}
+        outputs = [network(**x, added_cond_kwargs=added or None).sample]
     elif name.startswith("CLIPText"):
         result = network(x["input_ids"].long())
         outputs = [result.last_hidden_state, result.text_embeds if "Projection" in name else result.pooler_output]

@@ -39,6 +39,8 @@ PIPELINES = (
     "AutoPipelineForText2Image",
     "DiffusionPipeline",
     "LatentConsistencyModelPipeline",
+    "PixArtAlphaPipeline",
+    "PixArtSigmaPipeline",
     "SanaPipeline",
     "SanaSprintImg2ImgPipeline",
     "SanaSprintPipeline",

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
     from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
     from .pipelines.auto_model import AutoModel as AutoModel
+    from .pipelines.pixart import PixArtAlphaPipeline as PixArtAlphaPipeline
+    from .pipelines.pixart import PixArtSigmaPipeline as PixArtSigmaPipeline
+    from .pipelines.published_pixart import PixArtTransformer2DModel as PixArtTransformer2DModel
+    from .pipelines.published_pixart import Transformer2DModel as Transformer2DModel
     from .pipelines.published_sana import SanaTransformer2DModel as SanaTransformer2DModel
     from .pipelines.sana import SanaPipeline as SanaPipeline
     from .pipelines.sana import SanaSprintImg2ImgPipeline as SanaSprintImg2ImgPipeline
@@ -119,6 +123,9 @@ _HOME = {
     "Int8Config": "acceleration.int8.config",
     "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",
     "MultiControlNetModel": "families.stable_diffusion.multi_controlnet",
+    "PixArtAlphaPipeline": "pipelines.pixart",
+    "PixArtSigmaPipeline": "pipelines.pixart",
+    "PixArtTransformer2DModel": "pipelines.published_pixart",
     "SD3Transformer2DModel": "families.stable_diffusion_3.transformer",
     "SanaPipeline": "pipelines.sana",
     "SanaSprintImg2ImgPipeline": "pipelines.sana",
@@ -142,6 +149,7 @@ _HOME = {
     "StableDiffusionXLInstructPix2PixPipeline": "pipelines.stable_diffusion_xl",
     "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
     "TaylorSeerCacheConfig": "acceleration.taylorseer",
+    "Transformer2DModel": "pipelines.published_pixart",
     "UNet2DConditionModel": "pipelines.published_unet",
 }
 

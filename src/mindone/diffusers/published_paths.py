@@ -17,6 +17,7 @@ from .schedulers.registry import LIBRARY
 
 _CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
+_PIXART = {"PixArtTransformer2DModel": "pipelines.published_pixart"}
 _SANA = {"SanaTransformer2DModel": "pipelines.published_sana"}
 _SD3 = {"SD3Transformer2DModel": "families.stable_diffusion_3.transformer"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
@@ -69,7 +70,9 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "models.controlnets.multicontrolnet": _MULTI_CONTROLNET,
     "models.modeling_outputs": dict.fromkeys(("AutoencoderKLOutput", "Transformer2DModelOutput"), "models.outputs"),
     "models.modeling_utils": {"ModelMixin": "families.networks:Model"},
+    "models.transformers.pixart_transformer_2d": _PIXART,
     "models.transformers.sana_transformer": _SANA,
+    "models.transformers.transformer_2d": {"Transformer2DModel": "pipelines.published_pixart"},
     "models.transformers.transformer_sd3": _SD3,
     "models.unet_2d_condition": _UNET,
     "models.unets.unet_2d_condition": _UNET,
@@ -96,6 +99,8 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": {
         "LatentConsistencyModelPipeline": "pipelines.stable_diffusion"
     },
+    "pipelines.pixart_alpha.pipeline_pixart_alpha": {"PixArtAlphaPipeline": "pipelines.pixart"},
+    "pipelines.pixart_alpha.pipeline_pixart_sigma": {"PixArtSigmaPipeline": "pipelines.pixart"},
     "pipelines.sana.pipeline_output": {"SanaPipelineOutput": "pipelines.output:ImagePipelineOutput"},
     "pipelines.sana.pipeline_sana": {"SanaPipeline": "pipelines.sana"},
     "pipelines.sana.pipeline_sana_sprint": {"SanaSprintPipeline": "pipelines.sana"},

@@ -62,9 +62,18 @@ _LAST = (
 """Patterns and what takes their place, in this order."""
 
 
+def can_clean() -> bool:
+    """Whether the two packages that cleaning needs are installed."""
+    return not _missing()
+
+
+def _missing() -> list[str]:
+    return [package for package in ("bs4", "ftfy") if not is_there(package)]
+
+
 def check_cleaning(name: str, value: object) -> None:
     """Cleaning needs two packages that read markup and mend encodings."""
-    if value and (missing := [package for package in ("bs4", "ftfy") if not is_there(package)]):
+    if value and (missing := _missing()):
         raise ValueError(
             f"{name}=True needs {' and '.join(missing)}: pip install beautifulsoup4 ftfy, or leave it out, and prompts "
             "are read as they are"

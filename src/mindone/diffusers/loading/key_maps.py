@@ -5,6 +5,7 @@
 - CLIP text encoders carry the buffer `embeddings.position_ids`, which is `arange(77)`; and newer transformers writes
   them without the `text_model.` prefix that all published files have. Vision towers have the same buffer.
 - Batch normalization has a count, `num_batches_tracked`, that only training reads.
+- A PixArt transformer may carry its positions, `pos_embed.pos_embed`, which are computed.
 - A language model with its head over the vocabulary has the model's tensors behind `model.`; the head repeats the
   embeddings, and is not read.
 - T5's embeddings are `shared.weight`, and in many files `encoder.embed_tokens.weight` as well, or instead. A file of
@@ -73,12 +74,18 @@ def t5_encoder_key(name: str) -> str | None:
     return None if name.startswith(("decoder.", "lm_head.")) else name
 
 
+def pixart_key(name: str) -> str | None:
+    """The name of a PixArt transformer's tensor; None for the positions of the size that it was trained on."""
+    return None if name == "pos_embed.pos_embed" else name
+
+
 RENAMES: dict[str, Rename] = {
     "AutoencoderDC": autoencoder_dc_key,
     "AutoencoderKL": autoencoder_key,
     "CLIPTextModel": clip_text_key_without_projection,
     "CLIPTextModelWithProjection": clip_text_key,
     "Gemma2Model": causal_text_key,
+    "PixArtTransformer2DModel": pixart_key,
     "CLIPVisionModelWithProjection": clip_image_encoder_key,
     "StableDiffusionSafetyChecker": clip_vision_key,
     "T5EncoderModel": t5_encoder_key,

@@ -15,6 +15,7 @@ from .. import functional as F
 from ..engines import Array, FlashAttention
 from .cells import Cell, CellList, Identity
 from .layers import Conv2d, Linear, TimestepEmbedding, parameter
+from .patches import as_tokens
 
 SINUSOIDS = 256
 """The channels that a timestep, and any other number, becomes."""
@@ -28,7 +29,7 @@ FINAL_EPS = 1e-6
 # ---- the picture -----------------------------------------------------------------------------------------------------
 
 
-class PatchEmbed(Cell):
+class GridPatchEmbed(Cell):
     """Latents (batch, channels, height, width) as tokens (batch, tokens, width), row by row.
 
     Args:
@@ -46,32 +47,13 @@ class PatchEmbed(Cell):
 
     def construct(self, latents: Array) -> Array:
         y = self.proj(latents)
-        rows, channels, height, width = y.shape
-        x = F.transpose(F.reshape(y, (rows, channels, height * width)), (0, 2, 1))
+        _, channels, height, width = y.shape
+        x = as_tokens(y)
         if self.interpolation_scale is None:
             return x
         # Positions run as far as those of the size that the network was trained on, however many tokens there are.
         span = self.base / self.interpolation_scale
         return F.add(x, F.grid_embedding(height, width, channels, span))
-
-
-def patches(latents: Array, side: int) -> tuple[int, int]:
-    """How many rows and columns of patches latents (batch, channels, height, width) are.
-
-    Raises:
-        ValueError: they are no whole number of patches.
-    """
-    height, width = latents.shape[2:]
-    if height % side or width % side:
-        raise ValueError(f"latents must have sides that patch_size {side} divides, got {height} and {width}")
-    return height // side, width // side
-
-
-def unpatched(y: Array, height: int, width: int, side: int) -> Array:
-    """Tokens (batch, height · width, side² · channels) as latents (batch, channels, height · side, width · side)."""
-    y = F.reshape(y, (y.shape[0], height, width, side, side, -1))
-    y = F.transpose(y, (0, 5, 1, 3, 2, 4))
-    return F.reshape(y, (y.shape[0], -1, height * side, width * side))
 
 
 # ---- the timestep ----------------------------------------------------------------------------------------------------

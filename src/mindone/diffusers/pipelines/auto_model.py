@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from ..models.base import Model
-from .components import component_class, known_networks
+from .components import component_class, is_known_network, known_networks
 from .published_unet import UNet2DConditionModel as UNet2DConditionModel  # with its published methods
 
 
@@ -33,7 +33,7 @@ class AutoModel:
         where["local_files_only"] = local_files_only
         config = Model.load_config(path_or_id, subfolder=subfolder, **where)
         name = config.get("_class_name") or (config.get("architectures") or [None])[0]
-        if name not in known_networks():
+        if not is_known_network(str(name)):
             known = ", ".join(known_networks())
             raise ValueError(f"{path_or_id}: config.json names {name!r}, which is no network here; they are {known}")
         network: Model = component_class(name).from_pretrained(path_or_id, subfolder=subfolder, **where, **options)

@@ -36,6 +36,7 @@ _SYNONYMS = {
     "Gemma2ForCausalLM": "Gemma2Model",
     "GemmaTokenizer": "GemmaTokenizerFast",
     "T5Tokenizer": "T5TokenizerFast",
+    "Transformer2DModel": "PixArtTransformer2DModel",
 }
 
 _ABSENT_SCHEDULER = "AbsentScheduler"
@@ -52,6 +53,11 @@ def known_networks() -> list[str]:
     """The classes of networks, by name."""
     shared = [name for name, (module, _) in _CLASSES.items() if module.startswith(".models.")]
     return sorted({*shared, *(_homes().keys() - _CLASSES.keys())})
+
+
+def is_known_network(name: str) -> bool:
+    """Whether a class of that name, or of an older name for it, is a network here."""
+    return _SYNONYMS.get(name, name) in known_networks()
 
 
 def published_names(component: object) -> list[str | None]:

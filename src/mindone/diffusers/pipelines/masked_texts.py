@@ -1,16 +1,18 @@
-"""Pipelines whose denoiser reads texts beside a mask, which says what of them is padding: PixArt's and Sana's."""
+"""Texts that a denoiser reads beside a mask, which says what of them is padding: PixArt's and Sana's."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..engines import Array, Engine
 from ..families.components import TextTokenizer
 from . import checks
-from .calls import Arguments, Texts
+from .calls import Texts
 from .loop import Run, repeat_each
 from .masked_calls import MaskedArguments
 from .parts import Parts
-from .published import PublishedPipeline
+
+CALLBACK_TENSORS = ("latents", "prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds")
+"""What a step callback may ask for and replace."""
 
 
 class TextReading(Protocol):
@@ -34,89 +36,71 @@ class Given(NamedTuple):
     reading: TextReading
 
 
-class MaskedTextPipeline(PublishedPipeline):
-    """What such pipelines share. Each image keeps the mask of its own prompt."""
+def unread(tokenizer: TextTokenizer | None, *texts: tuple[TextReading, str]) -> list[str | None]:
+    """A sentence for each text that is longer than what is read of it."""
+    return [] if tokenizer is None else [reading.unread(tokenizer, text) for reading, text in texts]
 
-    arguments: ClassVar[type[Arguments]] = MaskedArguments
-    callback_tensors: ClassVar[tuple[str, ...]] = (
-        "latents",
-        "prompt_embeds",
-        "prompt_attention_mask",
-        "negative_prompt_embeds",
+
+def check_texts(pipe: Parts, call: MaskedArguments) -> None:
+    """Embeddings come with their masks, and have the channels that the denoiser reads.
+
+    Raises:
+        ValueError: they do not.
+    """
+    check_masks("", call.prompt_embeds, call.prompt_attention_mask)
+    check_masks("negative_", call.negative_prompt_embeds, call.negative_prompt_attention_mask)
+    config, name = pipe.denoiser.config, pipe.family.denoiser
+    channels = config.get("caption_channels") or config["cross_attention_dim"]
+    given = {"prompt_embeds": call.prompt_embeds, "negative_prompt_embeds": call.negative_prompt_embeds}
+    for argument, embeds in given.items():
+        if embeds is not None and embeds.shape[-1] != channels:
+            raise ValueError(
+                f"{argument} must have the {channels} channels that the {name} reads, got {embeds.shape[-1]}"
+            )
+
+
+def encode_texts(
+    pipe: Parts, prompts: Given, negative: Given | None, images: int
+) -> tuple[Array, Array, Array | None, Array | None]:
+    """Embeddings and mask of prompts, then those of negative ones, which are None without any.
+
+    All are native arrays of the engine: (prompts · images, tokens, channels) and (prompts · images, tokens); images of
+    one prompt stand side by side, each with the mask of its own prompt.
+
+    Raises:
+        ValueError: what is given does not go together, or nobody is here to read texts.
+    """
+    others = (None, None) if negative is None else (negative.texts or None, negative.embeds)
+    count, engine = checks.check_prompts(prompts.texts, prompts.embeds, *others), pipe.engine
+    check_masks("", prompts.embeds, prompts.mask)
+    if negative is not None:
+        check_masks("negative_", negative.embeds, negative.mask)
+    read = _read(pipe, prompts, count)
+    embeds, mask = (repeat_each(engine, x, images) for x in read)
+    if negative is None:
+        return embeds, mask, None, None
+    read = _read(pipe, negative, count)
+    checks.check_lengths(embeds, read[0])
+    negative_embeds, negative_mask = (repeat_each(engine, x, images) for x in read)
+    return embeds, mask, negative_embeds, negative_mask
+
+
+def condition(run: Run, call: MaskedArguments, reading: TextReading, negative_reading: TextReading | None) -> None:
+    """Tell the run what its network is conditioned on: the text, and what of it is padding.
+
+    ``negative_reading`` is None for networks that have guidance built in.
+    """
+    negative = None
+    if negative_reading is not None and run.do_classifier_free_guidance:
+        given = call.negative_prompt_embeds, call.negative_prompt_attention_mask
+        negative = Given(call.negative_prompt, *given, negative_reading)
+    prompts = Given(call.prompt, call.prompt_embeds, call.prompt_attention_mask, reading)
+    embeds, mask, negative_embeds, negative_mask = encode_texts(run.pipe, prompts, negative, call.num_images_per_prompt)
+    run.condition_on(
+        prompt_embeds=run.rows_of(embeds, negative_embeds),
+        prompt_attention_mask=run.rows_of(mask, negative_mask),
+        negative_prompt_embeds=negative_embeds,
     )
-    """What a step callback may ask for and replace."""
-
-    tokenizer: TextTokenizer | None
-
-    def readings(self, call: MaskedArguments | None = None) -> tuple[TextReading, TextReading | None]:
-        """How prompts of a call are read, and how negative ones; None where a call has none."""
-        raise NotImplementedError(f"{type(self).__name__} must define readings")
-
-    @property
-    def text_channels(self) -> int:
-        """The channels of embeddings that the denoiser reads."""
-        return int(self.denoiser.config["caption_channels"])
-
-    def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
-        """See `Pipeline`."""
-        if self.tokenizer is None:
-            return []
-        pairs = zip(self.readings(), (prompt, negative_prompt))
-        return [reading.unread(self.tokenizer, text) for reading, text in pairs if reading is not None]
-
-    def check(self, call: Arguments) -> None:
-        """See `Pipeline`: embeddings come with their masks."""
-        assert isinstance(call, MaskedArguments)
-        check_masks("", call.prompt_embeds, call.prompt_attention_mask)
-        check_masks("negative_", call.negative_prompt_embeds, call.negative_prompt_attention_mask)
-        embeds = {"prompt_embeds": call.prompt_embeds, "negative_prompt_embeds": call.negative_prompt_embeds}
-        for name, given in embeds.items():
-            if given is not None and given.shape[-1] != self.text_channels:
-                raise ValueError(
-                    f"{name} must have the {self.text_channels} channels that the {self.family.denoiser} reads, got "
-                    f"{given.shape[-1]}"
-                )
-
-    def encode_texts(
-        self, prompts: Given, negative: Given | None, images: int
-    ) -> tuple[Array, Array, Array | None, Array | None]:
-        """Embeddings and mask of prompts, then those of negative ones, which are None without any.
-
-        All are native arrays of the engine: (prompts · images, tokens, channels) and (prompts · images, tokens);
-        images of one prompt stand side by side.
-
-        Raises:
-            ValueError: what is given does not go together, or nobody is here to read texts.
-        """
-        others = (None, None) if negative is None else (negative.texts or None, negative.embeds)
-        count = checks.check_prompts(prompts.texts, prompts.embeds, *others)
-        check_masks("", prompts.embeds, prompts.mask)
-        if negative is not None:
-            check_masks("negative_", negative.embeds, negative.mask)
-        read = _read(self, prompts, count)
-        embeds, mask = (repeat_each(self.engine, x, images) for x in read)
-        if negative is None:
-            return embeds, mask, None, None
-        read = _read(self, negative, count)
-        checks.check_lengths(embeds, read[0])
-        negative_embeds, negative_mask = (repeat_each(self.engine, x, images) for x in read)
-        return embeds, mask, negative_embeds, negative_mask
-
-    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: the text, and what of it is padding."""
-        assert isinstance(call, MaskedArguments)
-        reading, negative_reading = self.readings(call)
-        negative = None
-        if negative_reading is not None and run.do_classifier_free_guidance:
-            given = call.negative_prompt_embeds, call.negative_prompt_attention_mask
-            negative = Given(call.negative_prompt, *given, negative_reading)
-        prompts = Given(call.prompt, call.prompt_embeds, call.prompt_attention_mask, reading)
-        embeds, mask, negative_embeds, negative_mask = self.encode_texts(prompts, negative, call.num_images_per_prompt)
-        run.condition_on(
-            prompt_embeds=run.rows_of(embeds, negative_embeds),
-            prompt_attention_mask=run.rows_of(mask, negative_mask),
-            negative_prompt_embeds=negative_embeds,
-        )
 
 
 def check_masks(prefix: str, embeds: Array | None, mask: Array | None) -> None:

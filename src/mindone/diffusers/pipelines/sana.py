@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..engines import Array
-from ..families.components import CausalTextEncoder
+from ..families.components import CausalTextEncoder, TextTokenizer
 from ..families.sana.family import SANA, SANA_SPRINT
 from ..families.sana.prompts import INSTRUCTION, Reading
 from ..lazy import look_up
@@ -15,11 +15,10 @@ from ..utils import logging
 from .binned_starts import BinnedNoise
 from .calls import Arguments, Texts
 from .loop import Run
-from .masked_calls import MaskedArguments
-from .masked_texts import Given, MaskedTextPipeline
+from .masked_texts import CALLBACK_TENSORS, Given, check_texts, condition, encode_texts, unread
 from .output import ImagePipelineOutput
 from .pipeline import constructor
-from .published import OfRuns
+from .published import OfRuns, PublishedPipeline
 from .published_sana import SanaTransformer2DModel
 from .sana_calls import SanaArguments, SanaCall, SprintArguments, SprintCall, SprintImageCall
 from .sana_starts import ArcImage, ArcNoise
@@ -32,16 +31,7 @@ _TRAINED_GUIDANCE = (4.0, 5.0)
 _MOST_STEPS = 4
 
 
-class _Sana(MaskedTextPipeline):
-    """What both have."""
-
-    transformer: SanaTransformer2DModel
-    text_encoder: CausalTextEncoder | None
-
-    attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
-
-
-class SanaPipeline(_Sana):
+class SanaPipeline(PublishedPipeline):
     """A text to images: ``pipe("a cyberpunk cat with a neon sign that says Sana").images[0]``.
 
     Gemma 2 reads the prompt, a transformer denoises, and an autoencoder of factor 32 decodes.
@@ -50,20 +40,25 @@ class SanaPipeline(_Sana):
     family = SANA
     required_components: ClassVar[tuple[str, ...]] = SANA.required
     arguments = SanaArguments
+    callback_tensors: ClassVar[tuple[str, ...]] = CALLBACK_TENSORS
+    """What a step callback may ask for and replace."""
+
+    transformer: SanaTransformer2DModel
+    text_encoder: CausalTextEncoder | None
+    tokenizer: TextTokenizer | None
 
     __init__ = constructor(SANA.required, (), {})
 
-    def readings(self, call: MaskedArguments | None = None) -> tuple[Reading, Reading]:
-        """See `MaskedTextPipeline`: only prompts follow the instruction."""
-        if call is None:
-            return Reading(INSTRUCTION), Reading()
-        assert isinstance(call, SanaArguments)
-        rest = call.max_sequence_length, bool(call.clean_caption)
-        return Reading(call.complex_human_instruction, *rest), Reading(None, *rest)
+    attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
+
+    def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
+        """See `Pipeline`."""
+        return unread(self.tokenizer, (Reading(INSTRUCTION), prompt), (Reading(), negative_prompt))
 
     def check(self, call: Arguments) -> None:
         """See `Pipeline`: embeddings with their masks, and a transformer of the right kind."""
-        super().check(call)
+        assert isinstance(call, SanaArguments)
+        check_texts(self, call)
         if self.denoiser.config.get("guidance_embeds"):
             raise ValueError(
                 "the transformer reads a guidance scale (guidance_embeds in its config); SanaSprintPipeline is for it"
@@ -98,12 +93,21 @@ class SanaPipeline(_Sana):
             negative = Given(negative_prompt, *given, Reading(None, *rest))
         reading = Reading(complex_human_instruction, *rest)
         prompts = Given(prompt, prompt_embeds, prompt_attention_mask, reading)
-        return self.encode_texts(prompts, negative, num_images_per_prompt)
+        return encode_texts(self, prompts, negative, num_images_per_prompt)
+
+    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
+        """Tell the run what its network is conditioned on: the text, and what of it is padding.
+
+        Only prompts follow the instruction.
+        """
+        assert isinstance(call, SanaArguments)
+        rest = call.max_sequence_length, bool(call.clean_caption)
+        condition(run, call, Reading(call.complex_human_instruction, *rest), Reading(None, *rest))
 
     __call__ = published(SanaCall, BinnedNoise, ImagePipelineOutput)
 
 
-class SanaSprint(_Sana):
+class SanaSprint(PublishedPipeline):
     """The same with networks that are distilled to generate in 1 to 4 steps, guidance built in (Chen et al. 2025)."""
 
     family = SANA_SPRINT
@@ -113,19 +117,22 @@ class SanaSprint(_Sana):
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "prompt_attention_mask")
     """What a step callback may ask for and replace."""
 
+    transformer: SanaTransformer2DModel
+    text_encoder: CausalTextEncoder | None
+    tokenizer: TextTokenizer | None
+
     __init__ = constructor(SANA_SPRINT.required, (), {})
 
-    def readings(self, call: MaskedArguments | None = None) -> tuple[Reading, None]:
-        """See `MaskedTextPipeline`."""
-        if call is None:
-            return Reading(INSTRUCTION), None
-        assert isinstance(call, SprintArguments)
-        return Reading(call.complex_human_instruction, call.max_sequence_length, bool(call.clean_caption)), None
+    attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
+
+    def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
+        """See `Pipeline`."""
+        return unread(self.tokenizer, (Reading(INSTRUCTION), prompt))
 
     def check(self, call: Arguments) -> None:
         """See `Pipeline`: embeddings with their mask, a transformer of the right kind, and steps that it can take."""
         assert isinstance(call, SprintArguments)
-        super().check(call)
+        check_texts(self, call)
         if not self.denoiser.config.get("guidance_embeds"):
             raise ValueError(
                 "the transformer reads no guidance scale (guidance_embeds in its config); SanaPipeline is for it"
@@ -163,11 +170,13 @@ class SanaSprint(_Sana):
         """Embeddings and mask of the prompts; see `SanaPipeline.encode_prompt`."""
         reading = Reading(complex_human_instruction, max_sequence_length, clean_caption)
         given = Given(prompt, prompt_embeds, prompt_attention_mask, reading)
-        return self.encode_texts(given, None, num_images_per_prompt)[:2]
+        return encode_texts(self, given, None, num_images_per_prompt)[:2]
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
         """Tell the run what its network is conditioned on: the text, what of it is padding, and the guidance scale."""
-        super().condition(run, call, height, width)
+        assert isinstance(call, SprintArguments)
+        clean = bool(call.clean_caption)
+        condition(run, call, Reading(call.complex_human_instruction, call.max_sequence_length, clean), None)
         scale = run.settings.guidance_scale * float(self.denoiser.config["guidance_embeds_scale"])
         rows = run.tensors["prompt_embeds"].shape[0]
         run.tensors["guidance"] = run.engine.asarray(np.full(rows, scale, np.float32))

@@ -13,7 +13,7 @@ from ...engines import Array, single
 from ...models.adaln_single import (
     QK_EPS,
     CaptionProjection,
-    PatchEmbed,
+    GridPatchEmbed,
     RMSNorm,
     TextAttention,
     TimeEmbedding,
@@ -24,14 +24,13 @@ from ...models.adaln_single import (
     keys_and_values_of,
     modulation_of,
     numbers,
-    patches,
     scores_of_padding,
     sinusoids,
-    unpatched,
 )
 from ...models.cells import Cell, CellList, Identity
 from ...models.layers import Conv2d, HalvedConv2d, LayerNorm, Linear, parameter
 from ...models.outputs import Transformer2DModelOutput
+from ...models.patches import patch_grid, unpatched
 from ...models.wrapping import bare
 from ..networks import Model
 from .transformer_fields import SanaTransformerFields
@@ -50,7 +49,7 @@ class SanaTransformer2DModel(Model):
         c: SanaTransformerFields = self.fields
         outs = c.out_channels or c.in_channels
         base = c.sample_size // c.patch_size
-        self.patch_embed = PatchEmbed(c.in_channels, c.width, c.patch_size, base, c.interpolation_scale)
+        self.patch_embed = GridPatchEmbed(c.in_channels, c.width, c.patch_size, base, c.interpolation_scale)
         self.time_embed = (GuidedTimeEmbedding if c.guidance_embeds else TimeEmbedding)(c.width)
         self.caption_projection = CaptionProjection(c.caption_channels, c.width)
         self.caption_norm = RMSNorm(c.width, CAPTION_EPS)
@@ -80,7 +79,7 @@ class SanaTransformer2DModel(Model):
         Returns:
             (batch, out_channels, height, width).
         """
-        height, width = patches(hidden_states, self.fields.patch_size)
+        height, width = patch_grid(hidden_states, self.fields.patch_size)
         modulation, time = self._read_time(timestep, guidance)
         text = encoder_hidden_states
         keys_and_values = text if isinstance(text, tuple) else self.read_text(text)

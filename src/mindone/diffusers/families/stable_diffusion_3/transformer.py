@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ... import functional as F
 from ...engines import Array, FlashAttention, single
-from ...models.cells import Cell, CellList, Identity
-from ...models.layers import Conv2d, Linear, TimestepEmbedding, parameter
+from ...models.cells import Cell, CellList
+from ...models.layers import Conv2d, GeluPerceptron, Linear, TimestepEmbedding, parameter
 from ...models.outputs import Transformer2DModelOutput
 from ...models.patches import as_tokens, patch_grid, unpatched
 from ..networks import Model
@@ -175,8 +175,8 @@ class JointBlock(nn.Cell):
         self.norm1_context: Any = ContinuousNorm(c.width) if self.is_last else Modulation(c.width, 6)
         self.attn = JointAttention(c, is_last=self.is_last)
         self.attn2 = ImageAttention(c) if self.is_dual else None
-        self.ff = FeedForward(c.width)
-        self.ff_context: Any = None if self.is_last else FeedForward(c.width)
+        self.ff = GeluPerceptron(c.width, 4 * c.width)
+        self.ff_context: Any = None if self.is_last else GeluPerceptron(c.width, 4 * c.width)
 
     def construct(self, streams: tuple[Array, Array], time: Array) -> tuple[Array, Array]:
         """One block.
@@ -307,28 +307,6 @@ class JointAttention(ImageAttention):
         """Of both: (batch, tokens of both, width)."""
         keys = (_normed(self.to_k(x), self.norm_k), _normed(self.add_k_proj(text), self.norm_added_k))
         return F.concat(keys, 1), F.concat((self.to_v(x), self.add_v_proj(text)), 1)
-
-
-class FeedForward(Cell):
-    """Two layers with a GELU between them. Checkpoints number the parts 0 and 2 (1 is a dropout)."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.net = CellList([ActivatedLinear(width, 4 * width), Identity(), Linear(4 * width, width)])
-
-    def construct(self, x: Array) -> Array:
-        return self.net[2](self.net[0](x))
-
-
-class ActivatedLinear(Cell):
-    """A layer and the approximate GELU."""
-
-    def __init__(self, channels: int, inner: int):
-        super().__init__()
-        self.proj = Linear(channels, inner)
-
-    def construct(self, x: Array) -> Array:
-        return F.gelu_tanh(self.proj(x))
 
 
 def _normed(x: Array, norm: HeadNorm | None) -> Array:

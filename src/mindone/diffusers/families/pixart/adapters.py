@@ -1,0 +1,10 @@
+"""What LoRA files call the layers of PixArt's transformers."""
+
+from ..adapters import LoraNames
+
+LORA = LoraNames(
+    "transformer",
+    prefixes={},
+    classes=dict.fromkeys(("PixArtTransformer2DModel", "Transformer2DModel"), "transformer"),
+    bases={1152: "PixArt"},
+)

@@ -1,0 +1,61 @@
+"""From prompts to what T5 makes of them, and which of its tokens are words (PixArt-α, §2.2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engines import Array, Engine
+from ...loading.lost_texts import lost_part, warn_of
+from ..captions import cleaned
+from ..components import LanguageModel, TextTokenizer
+
+
+@dataclass(frozen=True)
+class PixArtReading:
+    """How texts are read: how many tokens are kept, the end among them, and whether they are cleaned first."""
+
+    length: int
+    clean: bool = False
+
+    def ids(self, tokenizer: TextTokenizer, text: str) -> list[int]:
+        """All tokens of a text, and its end."""
+        return tokenizer.encode(cleaned(text) if self.clean else text.lower().strip())
+
+    def unread(self, tokenizer: TextTokenizer, text: str) -> str | None:
+        """A sentence that names the part of a text that is cut, where one is."""
+        return self._lost(tokenizer, self.ids(tokenizer, text))
+
+    def rows(self, tokenizer: TextTokenizer, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids (texts, length) and a mask, 1 for words and 0 for the padding that follows.
+
+        Texts that are too long lose what stands before their end.
+        """
+        rows = [self.ids(tokenizer, text) for text in texts]
+        warn_of(self._lost(tokenizer, row) for row in rows)
+        ids = np.full((len(rows), self.length), tokenizer.pad_token_id, np.int64)
+        mask = np.zeros((len(rows), self.length), np.float32)
+        for i, row in enumerate(rows):
+            kept = row if len(row) <= self.length else [*row[: self.length - 1], row[-1]]
+            ids[i, : len(kept)], mask[i, : len(kept)] = kept, 1.0
+        return ids, mask
+
+    def encode(
+        self, engine: Engine, network: LanguageModel, tokenizer: TextTokenizer, texts: Sequence[str]
+    ) -> tuple[Array, Array]:
+        """What the denoiser reads of texts: hidden states (texts, length, channels), and which are no padding.
+
+        Raises:
+            ValueError: more tokens are asked for than the text encoder reads.
+        """
+        if self.length > network.most_tokens:
+            raise ValueError(
+                f"max_sequence_length={self.length} is beyond what the text encoder reads, which is "
+                f"{network.most_tokens} tokens"
+            )
+        ids, mask = self.rows(tokenizer, texts)
+        return network.encode_with(engine, ids, mask), engine.asarray(mask)
+
+    def _lost(self, tokenizer: TextTokenizer, ids: Sequence[int]) -> str | None:
+        return lost_part(tokenizer, ids[:-1], self.length - 1, self.length)
