@@ -1,5 +1,7 @@
 """T5's encoder runs the tokens that count, several texts at once, in a range that holds its values."""
 
+import mmap
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from mindone.diffusers.engines.base import is_quantized
 from mindone.diffusers.engines.binding import bound
 from mindone.diffusers.engines.openvino import compiling
 from mindone.diffusers.families.family import Int8Plan
-from mindone.diffusers.loading.safetensors import save_file
+from mindone.diffusers.loading.safetensors import StoredTensor, save_file
 from mindone.diffusers.models.t5 import distance_buckets
 from mindone.transformers import T5EncoderModel
 from t5_files import CONFIG
@@ -72,7 +74,7 @@ def test_without_a_mask_padding_counts(network, texts):
 def test_many_texts_run_in_groups(network):
     engine, ids = Counting(), np.arange(9 * 120).reshape(9, 120) % 99
     assert network.encode_with(engine, ids).shape == (9, 120, 24)
-    assert engine.tokens == [480, 480, 120]
+    assert engine.tokens == [240, 240, 240, 240, 120]
 
 
 @pytest.mark.compiles
@@ -107,6 +109,7 @@ def test_halves_and_bytes_come_close(checkpoint, network, texts, tmp_path):
     exact = network.encode_with(engines.get(), *texts)
     bytes_ = T5EncoderModel.from_pretrained(checkpoint)
     round_weights(bytes_, Int8Config(), Int8Plan({}))
+    assert isinstance(root(bound(bytes_.shared.weight).integers), mmap.mmap)
     bytes_.save_pretrained(tmp_path)
     bytes_ = T5EncoderModel.from_pretrained(tmp_path)
     layer = bytes_.encoder.block[0].layer[0].SelfAttention
@@ -132,6 +135,31 @@ def test_files_name_the_embeddings_in_several_ways(network, checkpoint, texts, t
     (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     read = T5EncoderModel.from_pretrained(tmp_path)
     assert_equal(read(texts[0])[0], network(texts[0])[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_float8_takes_no_memory_beside_the_packed_weights(network, checkpoint, tmp_path, dtype):
+    """What float8 stands for is in a file whose pages the system can drop."""
+    weights = random_weights(network.published_shapes())
+    for number, (name, shape) in enumerate(network.published_shapes().items()):
+        if len(shape) > 1:
+            weights[name] = StoredTensor("F8_E4M3", shape, np.full(np.prod(shape), 0x38, np.uint8))
+            if number % 2:
+                weights[name.removesuffix("weight") + "scale_weight"] = np.float32(0.03)
+    save_file(weights, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    read = T5EncoderModel.from_pretrained(tmp_path, mindspore_dtype=dtype)
+    assert np.isfinite(read(np.array([[1, 2, 3]]))[0]).all()
+    (graph,) = read.graphs._graphs.values()
+    kept = [values for values in graph._constants._borrowed if values.size > 500]
+    assert len(kept) >= 15 and all(isinstance(root(values), mmap.mmap) for values in kept)
+
+
+def root(values):
+    """Whose memory an array is."""
+    while isinstance(values, np.ndarray):
+        values = values.base
+    return values.obj if isinstance(values, memoryview) else values
 
 
 @pytest.mark.parametrize(

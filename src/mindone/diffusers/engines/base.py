@@ -36,7 +36,7 @@ class Stored(Protocol):
 
 @runtime_checkable
 class Mapped(Stored, Protocol):
-    """Stored values whose bytes can be used as they are, without a copy."""
+    """Stored values whose bytes can be used as they are."""
 
     @property
     def dtype(self) -> str:
@@ -45,6 +45,10 @@ class Mapped(Stored, Protocol):
     @property
     def data(self) -> NDArray[np.uint8]:
         """The bytes, one-dimensional, little-endian."""
+
+    @property
+    def makes_data(self) -> bool:
+        """Whether ``data`` is memory that is filled each time it is asked for, and not where the values are kept."""
 
 
 @runtime_checkable

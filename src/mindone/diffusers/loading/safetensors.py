@@ -59,6 +59,11 @@ class StoredTensor:
     """The bytes, one-dimensional, little-endian."""
 
     @property
+    def makes_data(self) -> bool:
+        """Whether ``data`` is a copy that is made each time it is asked for."""
+        return False
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the tensor."""
         return self.data.nbytes
@@ -148,12 +153,17 @@ class Float8Tensor(StoredTensor):
 
     @property
     def data(self) -> NDArray[np.uint8]:
-        """The bytes of the wider tensor, one-dimensional, little-endian; a copy."""
+        """The bytes of the wider tensor, one-dimensional, little-endian."""
         values = self._stored.numpy()
         if self._scale is not None:
             per_row = self._scale.reshape(-1, *[1] * (values.ndim - 1)) if self._scale.size > 1 else self._scale
             values = values.astype(np.float32) * per_row.astype(np.float32)
         return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+    @property
+    def makes_data(self) -> bool:
+        """It is."""
+        return True
 
     @property
     def nbytes(self) -> int:

@@ -31,6 +31,7 @@ from ..loading.save_weights import check_upload, require_safe, save_weights
 from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..loading.weights import Weights, open_weights
+from ..utils.scratch import Scratch
 from .layers import room_for
 from .published import PublishedModel
 from .taps import Cut, TappedNetwork
@@ -70,6 +71,8 @@ class Model(PublishedModel, nn.Cell):
         self.graphs = GraphCache()
         self.passes: list[Pass] = []
         """What is done to each recorded graph before it is compiled; clear `graphs` after changing it."""
+        self.scratch = Scratch()
+        """Weights that were computed, in files whose pages go as those of the checkpoint do."""
         self.put_on = PutOn(self)
         """What keeps the adapters that are on it, by their class: ``network.put_on.of(NetworkLora)``."""
 
@@ -329,6 +332,7 @@ class Model(PublishedModel, nn.Cell):
 
     def release_weights(self) -> None:
         """Give back the memory of the mapped checkpoint; what an engine has made of it stays."""
+        self.scratch.release()
         if self.weights is not None:
             self.weights.release()
 

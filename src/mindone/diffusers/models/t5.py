@@ -24,9 +24,9 @@ Distance = Annotated[int, Strict(), Field(ge=2, le=2**20)]
 Wide = Annotated[int, Strict(), Field(ge=1, le=2**17)]
 Buckets = Annotated[int, Strict(), Field(ge=4, le=256, multiple_of=4)]
 
-_AT_ONCE = 512
-"""How many tokens run side by side: each layer then reads its weights once for all of them, which from a few hundred
-tokens on counts for little, while scores grow with the square of the tokens."""
+_AT_ONCE = 256
+"""How many tokens run side by side: layers read their weights once for all of them, which beyond some hundred tokens
+gains nothing, while the scores' memory grows with the square of the tokens."""
 _MOST = 2048
 """The longest text: the scores of one layer then take 1 GB in the largest."""
 

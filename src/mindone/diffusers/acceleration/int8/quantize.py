@@ -124,7 +124,7 @@ def round_weights(network: Model, config: Int8Config, plan: Int8Plan) -> None:
         name = published_name(parameter, path)
         if len(parameter.shape) > 1 and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
             values, scale = round_to_int8(stored(parameter).numpy(np.float32))
-            bind(parameter, Int8Tensor(StoredTensor.from_numpy(values), scale), name)
+            bind(parameter, Int8Tensor(StoredTensor.from_numpy(network.scratch.keep(values)), scale), name)
             network.release_weights()
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, "weights_only": True}})
     network.release()

@@ -54,7 +54,12 @@ class Constants:
         values = stored.data.view(element)
         size = values.size // parts
         shape = [stored.shape[0] // parts, *stored.shape[1:]]
-        return _as_float32(self._sharing(values[part * size : (part + 1) * size], shape, kind))
+        values = values[part * size : (part + 1) * size]
+        if stored.makes_data:  # it would stay in memory for as long as the graph does
+            if kind == ov.Type.f32 and not self._float32:
+                values, kind = values.astype(np.float16).view(np.uint16), ov.Type.f16
+            values = self.scratch.keep(values)
+        return _as_float32(self._sharing(values, shape, kind))
 
     def of_places(self, stored: Stored, begin: int, end: int) -> Node:
         """The places from ``begin`` to ``end`` of a stored table (1, places, channels), as a float32 node."""
