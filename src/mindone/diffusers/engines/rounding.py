@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+_AT_ONCE = 2**22
+"""How many numbers are rounded at once: the memory for it does not grow with the weight."""
+
 
 def round_to_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """``values`` and ``scale`` with ``weight ≈ values · scale``, the scale (out,) as small as each row (out, …) allows.
@@ -10,6 +13,10 @@ def round_to_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArra
     The values are symmetric, from -127 to 127: then a product needs no correction for a zero point of its weights.
     """
     rows = weight.reshape(weight.shape[0], -1)
-    scale = np.maximum(np.abs(rows).max(axis=1), np.finfo(np.float32).tiny * 127) / np.float32(127)
-    values = np.rint(rows / scale[:, None]).astype(np.int8)
-    return values.reshape(weight.shape), scale.astype(np.float32)
+    values, scale = np.empty(rows.shape, np.int8), np.empty(len(rows), np.float32)
+    step = max(1, _AT_ONCE // max(1, rows.shape[1]))
+    for begin in range(0, len(rows), step):
+        some = slice(begin, begin + step)
+        scale[some] = np.maximum(np.abs(rows[some]).max(axis=1), np.finfo(np.float32).tiny * 127) / np.float32(127)
+        values[some] = np.rint(rows[some] / scale[some, None])
+    return values.reshape(weight.shape), scale
