@@ -113,7 +113,13 @@ OTHERWISE = """\
 - Step callbacks get NumPy arrays that have `chunk`, `clone`, `cpu`, `to` and `unsqueeze` (tensors on an Ascend device),
   and return a dict of names from `pipe.callback_tensors`; other names are refused, such as ControlNets' pictures.
 - An unknown argument of a call is a TypeError that names the nearest one. The reference's classes for families other
-  than Stable Diffusion 1, 2 and XL, PixArt and Sana cannot be imported; the error lists what is here.
+  than Stable Diffusion 1, 2, XL and 3, PixArt and Sana cannot be imported; the error lists what is here.
+- With several images of several prompts Stable Diffusion 3 pairs each image with the pooled text of its own prompt; the
+  reference mixes them up. Its inpainting adds the autoencoder's `shift_factor` before decoding, which the reference
+  forgets, and takes `masked_image_latents` as they are, which the reference shifts and scales once more.
+- Stable Diffusion 3 refuses what the reference ignores in silence: `prompt_3` and `negative_prompt_3` without T5, `mu`
+  for a scheduler of a fixed shift, `skip_guidance_layers` without guidance or where they apply to no step. It takes no
+  IP-Adapters, and image-to-image goes on from latents at their own size where none is named.
 - With several images of several prompts Sana's pipelines give each image the mask of its own prompt; the reference
   repeats masks in another order than embeddings, and mixes them up.
 - Sana's pipelines generate the size that the checkpoint was trained on where none is named (the reference 1024×1024),

@@ -101,10 +101,10 @@ def test_a_path_that_nobody_published_is_no_module():
 
 
 @pytest.mark.parametrize(
-    "name", ["FluxPipeline", "StableDiffusion3Pipeline", "KolorsPipeline", "FluxTransformer2DModel"]
+    "name", ["FluxPipeline", "StableDiffusion3ControlNetPipeline", "KolorsPipeline", "FluxTransformer2DModel"]
 )
 def test_a_family_that_is_not_here_is_named_with_what_is(name):
-    scope = "this library draws with Stable Diffusion 1, 2 and XL, PixArt and Sana"
+    scope = "this library draws with Stable Diffusion 1, 2, XL and 3, PixArt and Sana"
     expected = rf"{scope}; it has .*(StableDiffusionXLPipeline|UNet2DCondition)"
     for package in (
         "mindone.diffusers",

@@ -37,6 +37,7 @@ FURTHER = (
     "SDCFGCutoffCallback",
     "SDXLCFGCutoffCallback",
     "SDXLControlnetCFGCutoffCallback",
+    "SD3LoraLoaderMixin",
     "SchedulerMixin",
     "SchedulerOutput",
     "StableDiffusionLoraLoaderMixin",

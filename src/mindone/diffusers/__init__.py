@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .families.stable_diffusion.controlnet import ControlNetModel as ControlNetModel
     from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
-    from .families.stable_diffusion_3.transformer import SD3Transformer2DModel as SD3Transformer2DModel
     from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from .models.autoencoder_dc import AutoencoderDC as AutoencoderDC
     from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from .pipelines.published_pixart import PixArtTransformer2DModel as PixArtTransformer2DModel
     from .pipelines.published_pixart import Transformer2DModel as Transformer2DModel
     from .pipelines.published_sana import SanaTransformer2DModel as SanaTransformer2DModel
+    from .pipelines.published_stable_diffusion_3 import SD3Transformer2DModel as SD3Transformer2DModel
     from .pipelines.sana import SanaPipeline as SanaPipeline
     from .pipelines.sana import SanaSprintImg2ImgPipeline as SanaSprintImg2ImgPipeline
     from .pipelines.sana import SanaSprintPipeline as SanaSprintPipeline
@@ -59,6 +59,9 @@ if TYPE_CHECKING:
         StableDiffusionInstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
     )
     from .pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
+    from .pipelines.stable_diffusion_3 import StableDiffusion3Img2ImgPipeline as StableDiffusion3Img2ImgPipeline
+    from .pipelines.stable_diffusion_3 import StableDiffusion3InpaintPipeline as StableDiffusion3InpaintPipeline
+    from .pipelines.stable_diffusion_3 import StableDiffusion3Pipeline as StableDiffusion3Pipeline
     from .pipelines.stable_diffusion_xl import (
         StableDiffusionXLControlNetImg2ImgPipeline as StableDiffusionXLControlNetImg2ImgPipeline,
     )
@@ -126,12 +129,15 @@ _HOME = {
     "PixArtAlphaPipeline": "pipelines.pixart",
     "PixArtSigmaPipeline": "pipelines.pixart",
     "PixArtTransformer2DModel": "pipelines.published_pixart",
-    "SD3Transformer2DModel": "families.stable_diffusion_3.transformer",
+    "SD3Transformer2DModel": "pipelines.published_stable_diffusion_3",
     "SanaPipeline": "pipelines.sana",
     "SanaSprintImg2ImgPipeline": "pipelines.sana",
     "SanaSprintPipeline": "pipelines.sana",
     "SanaTransformer2DModel": "pipelines.published_sana",
     "SpectrumConfig": "acceleration.spectrum",
+    "StableDiffusion3Img2ImgPipeline": "pipelines.stable_diffusion_3",
+    "StableDiffusion3InpaintPipeline": "pipelines.stable_diffusion_3",
+    "StableDiffusion3Pipeline": "pipelines.stable_diffusion_3",
     "StableDiffusionControlNetImg2ImgPipeline": "pipelines.stable_diffusion",
     "StableDiffusionControlNetInpaintPipeline": "pipelines.stable_diffusion",
     "StableDiffusionControlNetPipeline": "pipelines.stable_diffusion",

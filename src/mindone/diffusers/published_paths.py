@@ -19,7 +19,7 @@ _CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
 _PIXART = {"PixArtTransformer2DModel": "pipelines.published_pixart"}
 _SANA = {"SanaTransformer2DModel": "pipelines.published_sana"}
-_SD3 = {"SD3Transformer2DModel": "families.stable_diffusion_3.transformer"}
+_SD3 = {"SD3Transformer2DModel": "pipelines.published_stable_diffusion_3"}
 _SD_OUTPUT = {"StableDiffusionPipelineOutput": "pipelines.output"}
 _SDXL_OUTPUT = {"StableDiffusionXLPipelineOutput": "pipelines.output"}
 _UNET = {"UNet2DConditionModel": "pipelines.published_unet", "UNet2DConditionOutput": "models.outputs"}
@@ -46,6 +46,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "loaders.ip_adapter": {"IPAdapterMixin": "pipelines.published:PublishedPipeline"},
     "loaders.lora_pipeline": {
         "LoraLoaderMixin": "pipelines.published:PublishedPipeline",
+        "SD3LoraLoaderMixin": "pipelines.published:PublishedPipeline",
         "StableDiffusionLoraLoaderMixin": "pipelines.published:PublishedPipeline",
         "StableDiffusionXLLoraLoaderMixin": "pipelines.published:PublishedPipeline",
     },
@@ -124,6 +125,18 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "StableDiffusionInstructPix2PixPipeline": "pipelines.stable_diffusion"
     },
     "pipelines.stable_diffusion.safety_checker": {"StableDiffusionSafetyChecker": "families.networks"},
+    "pipelines.stable_diffusion_3.pipeline_output": {
+        "StableDiffusion3PipelineOutput": "pipelines.output:ImagePipelineOutput"
+    },
+    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3": {
+        "StableDiffusion3Pipeline": "pipelines.stable_diffusion_3"
+    },
+    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_img2img": {
+        "StableDiffusion3Img2ImgPipeline": "pipelines.stable_diffusion_3"
+    },
+    "pipelines.stable_diffusion_3.pipeline_stable_diffusion_3_inpaint": {
+        "StableDiffusion3InpaintPipeline": "pipelines.stable_diffusion_3"
+    },
     "pipelines.stable_diffusion_xl.pipeline_output": _SDXL_OUTPUT,
     "pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl": {
         "StableDiffusionXLPipeline": "pipelines.stable_diffusion_xl",
@@ -157,8 +170,8 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
 """The published path of a module, and for each name in it the module here (``module:Name`` where the name differs)."""
 
 _FILES = frozenset(
-    {"loading", "models", "pipelines", "pipelines.sana", "pipelines.stable_diffusion", "pipelines.stable_diffusion_xl"}
-    | {"schedulers", "utils"}
+    {"loading", "models", "pipelines", "pipelines.sana", "pipelines.stable_diffusion", "pipelines.stable_diffusion_3"}
+    | {"pipelines.stable_diffusion_xl", "schedulers", "utils"}
 )
 """The published paths at which a module of this library lies; it looks further names up itself, with `exported`."""
 

@@ -42,6 +42,7 @@ def check_prompts(
     prompt_embeds: Array | None,
     negative_prompt: str | list[str] | None,
     negative_prompt_embeds: Array | None,
+    /,
     **further: str | list[str] | None,
 ) -> int:
     """Texts or embeddings, not both, and as many negative ones. Returns the number of prompts.
@@ -55,8 +56,7 @@ def check_prompts(
         if value is not None and embeds is not None:
             rival = "negative_prompt_embeds" if name.startswith("negative") else "prompt_embeds"
             raise ValueError(f"{name} and {rival} were both given; pass one of them")
-    given = prompt_embeds if prompt is None else prompt
-    if given is None:
+    if (given := prompt_embeds if prompt is None else prompt) is None:
         raise ValueError("nothing to draw: pass prompt (a string or a list of strings) or prompt_embeds")
     for name, embeds in (("prompt_embeds", prompt_embeds), ("negative_prompt_embeds", negative_prompt_embeds)):
         shape = tuple(getattr(embeds, "shape", ()))

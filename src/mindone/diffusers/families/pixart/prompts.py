@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engines import Array, Engine
-from ...loading.lost_texts import lost_part, warn_of
 from ..captions import cleaned
 from ..components import LanguageModel, TextTokenizer
+from ..t5_texts import lost, padded_to
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,14 @@ class PixArtReading:
 
     def unread(self, tokenizer: TextTokenizer, text: str) -> str | None:
         """A sentence that names the part of a text that is cut, where one is."""
-        return self._lost(tokenizer, self.ids(tokenizer, text))
+        return lost(tokenizer, self.ids(tokenizer, text), self.length)
 
     def rows(self, tokenizer: TextTokenizer, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids (texts, length) and a mask, 1 for words and 0 for the padding that follows.
 
         Texts that are too long lose what stands before their end.
         """
-        rows = [self.ids(tokenizer, text) for text in texts]
-        warn_of(self._lost(tokenizer, row) for row in rows)
-        ids = np.full((len(rows), self.length), tokenizer.pad_token_id, np.int64)
-        mask = np.zeros((len(rows), self.length), np.float32)
-        for i, row in enumerate(rows):
-            kept = row if len(row) <= self.length else [*row[: self.length - 1], row[-1]]
-            ids[i, : len(kept)], mask[i, : len(kept)] = kept, 1.0
-        return ids, mask
+        return padded_to(tokenizer, [self.ids(tokenizer, text) for text in texts], self.length)
 
     def encode(
         self, engine: Engine, network: LanguageModel, tokenizer: TextTokenizer, texts: Sequence[str]
@@ -56,6 +49,3 @@ class PixArtReading:
             )
         ids, mask = self.rows(tokenizer, texts)
         return network.encode_with(engine, ids, mask), engine.asarray(mask)
-
-    def _lost(self, tokenizer: TextTokenizer, ids: Sequence[int]) -> str | None:
-        return lost_part(tokenizer, ids[:-1], self.length - 1, self.length)

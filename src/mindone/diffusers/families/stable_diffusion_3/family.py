@@ -1,0 +1,81 @@
+"""Stable Diffusion 3 and 3.5 as a value."""
+
+from dataclasses import replace
+
+from ...schedulers.levels import FLOW
+from ..capability import NETWORK, Capability
+from ..family import IMAGE, MASK, TEXT, Defaults, Family, Int8Plan, Latents
+from ..stable_diffusion.family import TEXT_ENCODER, TOKENIZER
+
+INT8 = Int8Plan(
+    products={"transformer": "construct", "vae": "decode_latents"},
+    weights_only=("text_encoder", "text_encoder_2", "text_encoder_3", "vae"),
+    kept=(
+        "pos_embed.",
+        "time_text_embed.",
+        "context_embedder.",
+        "norm1.linear.",
+        "norm1_context.linear.",
+        "norm_out.",
+        "proj_out.",
+        "conv_in.",
+        "conv_out.",
+    ),
+)
+"""Kept are the first and the last layer and what reads the timestep and the text, as in the other families.
+
+So are the layers that make shifts, scales and gates of the timestep: everything in a block is multiplied by what they
+say, and of a step's products they are less than a thousandth.
+"""
+
+CLIP = replace(
+    TEXT_ENCODER,
+    kind="a CLIP text encoder with a projection, such as CLIPTextModelWithProjection",
+    fields=(*TEXT_ENCODER.fields, "hidden_size", "projection_dim"),
+)
+
+_HOME = ".pipelines.stable_diffusion_3"
+_FOLDER = ".families.stable_diffusion_3"
+
+STABLE_DIFFUSION_3 = Family(
+    name="stable-diffusion-3",
+    title="Stable Diffusion 3",
+    denoiser="transformer",
+    required=("transformer", "scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
+    optional=("text_encoder_3", "tokenizer_3", "image_encoder", "feature_extractor"),
+    text_encoders=("text_encoder", "text_encoder_2", "text_encoder_3"),
+    inputs={"prompt_embeds": "encoder_hidden_states", "pooled_prompt_embeds": "pooled_projections"},
+    tasks={
+        TEXT: f"{_HOME}:StableDiffusion3Pipeline",
+        IMAGE: f"{_HOME}:StableDiffusion3Img2ImgPipeline",
+        MASK: f"{_HOME}:StableDiffusion3InpaintPipeline",
+    },
+    pipelines="StableDiffusion3",
+    noise_levels=(FLOW,),
+    int8=INT8,
+    classes={"SD3Transformer2DModel": (f"{_FOLDER}.transformer", "diffusers")},
+    capabilities={
+        "transformer": Capability(
+            "a transformer of Stable Diffusion 3, such as SD3Transformer2DModel",
+            NETWORK,
+            ("in_channels", "sample_size", "joint_attention_dim", "pooled_projection_dim"),
+        ),
+        **dict.fromkeys(("text_encoder", "text_encoder_2"), CLIP),
+        **dict.fromkeys(("tokenizer", "tokenizer_2"), TOKENIZER),
+        "text_encoder_3": Capability(
+            "a text encoder, such as T5EncoderModel", (*NETWORK, "encode_with"), ("vocab_size", "d_model")
+        ),
+        "tokenizer_3": Capability(
+            "a tokenizer, such as mindone.transformers.T5TokenizerFast", ("encode", "decode", "pad_token_id")
+        ),
+    },
+    skipped_layers=1,
+    latents=Latents(channels=16, side=1024, patch=2),
+    defaults=Defaults(guidance_scale=7.0, scheduler="flow-euler"),
+    fingerprint=("pos_embed.proj.weight", "proj_out.weight"),
+    built_in_guidance=False,
+)
+"""Predicts the velocity of a straight path from noise to image (Esser et al. 2024, arXiv 2403.03206).
+
+Image-to-image and inpainting are published with more steps, so that each call's signature says how many.
+"""

@@ -1,0 +1,34 @@
+"""The tokens that T5 reads of texts: each with its end, padded to one length."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..loading.lost_texts import lost_part, warn_of
+from .components import TextTokenizer
+
+
+def padded_to(
+    tokenizer: TextTokenizer, rows: Sequence[Sequence[int]], length: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Ids (texts, length) and a mask, 1 for words and the end, 0 for the padding that follows.
+
+    Args:
+        tokenizer: what made the ids.
+        rows: all tokens of each text, and its end. Texts that are too long lose what stands before the end, with a
+            warning that names it.
+        length: tokens of a text that are read, the end among them.
+    """
+    warn_of(lost(tokenizer, row, length) for row in rows)
+    ids = np.full((len(rows), length), tokenizer.pad_token_id, np.int64)
+    mask = np.zeros((len(rows), length), np.float32)
+    for i, row in enumerate(rows):
+        kept = row if len(row) <= length else [*row[: length - 1], row[-1]]
+        ids[i, : len(kept)], mask[i, : len(kept)] = kept, 1.0
+    return ids, mask
+
+
+def lost(tokenizer: TextTokenizer, ids: Sequence[int], length: int) -> str | None:
+    """A sentence that names the part of a text that is cut, where one is."""
+    return lost_part(tokenizer, ids[:-1], length - 1, length)

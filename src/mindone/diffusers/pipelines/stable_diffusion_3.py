@@ -1,0 +1,296 @@
+"""Stable Diffusion 3 and 3.5: text, pictures and masks to pictures with a transformer of two streams."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import ClassVar
+
+from ..engines import Array
+from ..families.clip_texts import TextTower
+from ..families.components import LanguageModel, TextEncoder, TextTokenizer, Tokenizer
+from ..families.stable_diffusion_3.family import STABLE_DIFFUSION_3
+from ..families.stable_diffusion_3.prompts import Readers
+from ..families.t5_texts import lost
+from ..lazy import look_up
+from ..published_paths import exported
+from . import checks
+from .calls import Arguments, Texts
+from .loop import Run, repeat_each
+from .output import ImagePipelineOutput
+from .pipeline import constructor
+from .published import OfRuns, PublishedPipeline
+from .published_stable_diffusion_3 import SD3Transformer2DModel
+from .stable_diffusion_3_calls import LongTexts, SD3Arguments, SD3ImageCall, SD3MaskCall, SD3TextCall
+from .stable_diffusion_3_starts import FlowInpainting, GuidedNoise, ResizedImage
+from .stages import published
+
+_ORDER = (*STABLE_DIFFUSION_3.required, *STABLE_DIFFUSION_3.optional)
+
+
+class StableDiffusion3(PublishedPipeline):
+    """Two CLIP text encoders and, unless it is left out, T5; a transformer that reads text and image as one sequence.
+
+    ``from_pretrained(…, text_encoder_3=None, tokenizer_3=None)`` goes without T5, which is the largest part: prompts
+    are then read by the CLIPs alone.
+    """
+
+    family = STABLE_DIFFUSION_3
+    required_components: ClassVar[tuple[str, ...]] = STABLE_DIFFUSION_3.required
+    optional_components: ClassVar[tuple[str, ...]] = STABLE_DIFFUSION_3.optional
+    components_to_pass: ClassVar[tuple[str, ...]] = ("image_encoder", "feature_extractor")
+    arguments = SD3Arguments
+    callback_tensors: ClassVar[tuple[str, ...]] = (
+        "latents",
+        "prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
+    """What a step callback may ask for and replace."""
+
+    transformer: SD3Transformer2DModel
+    text_encoder: TextEncoder | None
+    text_encoder_2: TextEncoder | None
+    text_encoder_3: LanguageModel | None
+    tokenizer: Tokenizer | None
+    tokenizer_2: Tokenizer | None
+    tokenizer_3: TextTokenizer | None
+
+    __init__ = constructor(required_components, optional_components, {}, _ORDER)
+
+    joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
+
+    @classmethod
+    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
+        """See `Pipeline`: what encodes pictures for IP-Adapters has no use here."""
+        if given := [name for name in cls.components_to_pass if components[name] is not None]:
+            raise ValueError(
+                f"{cls.__name__} takes no IP-Adapters: none are known for {cls.family.title}; leave out "
+                f"{' and '.join(given)}"
+            )
+        return components
+
+    @property
+    def is_ip_adapter_active(self) -> bool:
+        """Whether pictures are followed by an IP-Adapter: never, as none are known for this family."""
+        return False
+
+    def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
+        """See `Pipeline`."""
+        texts = prompt, negative_prompt
+        of_clips = [
+            tower.lost(tower.ids(text))
+            for tower in self._clips
+            if None not in (tower.network, tower.tokenizer)
+            for text in texts
+        ]
+        if self.text_encoder_3 is None or self.tokenizer_3 is None:
+            return of_clips
+        # What a CLIP does not read T5 does.
+        reads = LongTexts.max_sequence_length
+        return [lost(self.tokenizer_3, self.tokenizer_3.encode(text), reads) for text in texts]
+
+    def check(self, call: Arguments) -> None:
+        """See `Pipeline`: embeddings with their pooled ones, texts that somebody reads, and a shift that counts."""
+        assert isinstance(call, SD3Arguments)
+        config = self.denoiser.config
+        given = {
+            "prompt_embeds": (call.prompt_embeds, "joint_attention_dim"),
+            "negative_prompt_embeds": (call.negative_prompt_embeds, "joint_attention_dim"),
+            "pooled_prompt_embeds": (call.pooled_prompt_embeds, "pooled_projection_dim"),
+            "negative_pooled_prompt_embeds": (call.negative_pooled_prompt_embeds, "pooled_projection_dim"),
+        }
+        _check_all_pooled(call)
+        for name, (embeds, entry) in given.items():
+            if embeds is not None and embeds.shape[-1] != config[entry]:
+                raise ValueError(
+                    f"{name} must have the {config[entry]} channels that the transformer reads ({entry}), got "
+                    f"{embeds.shape[-1]}"
+                )
+        if call.ip_adapter_image is not None or call.ip_adapter_image_embeds is not None:
+            raise ValueError(
+                f"{type(self).__name__} takes no IP-Adapters: none are known for {self.family.title}; leave out "
+                "ip_adapter_image and ip_adapter_image_embeds"
+            )
+        self._check_texts_of_t5(call.prompt_3, call.negative_prompt_3)
+        is_dynamic = bool(self.scheduler.config.get("use_dynamic_shifting"))
+        if call.mu is not None and not is_dynamic:
+            kind, shift = type(self.scheduler).__name__, self.scheduler.config.get("shift")
+            raise ValueError(
+                f"mu={call.mu:g} is for schedulers with use_dynamic_shifting, and this {kind} has a fixed shift "
+                f"({shift}); leave mu out, or set {kind}.from_config(pipe.scheduler.config, use_dynamic_shifting=True)"
+            )
+        self._check_widths()
+
+    def encode_prompt(
+        self,
+        prompt: Texts = None,
+        prompt_2: Texts = None,
+        prompt_3: Texts = None,
+        device: object = None,
+        num_images_per_prompt: int = 1,
+        do_classifier_free_guidance: bool = True,
+        negative_prompt: Texts = None,
+        negative_prompt_2: Texts = None,
+        negative_prompt_3: Texts = None,
+        prompt_embeds: Array | None = None,
+        negative_prompt_embeds: Array | None = None,
+        pooled_prompt_embeds: Array | None = None,
+        negative_pooled_prompt_embeds: Array | None = None,
+        clip_skip: int | None = None,
+        max_sequence_length: int = 256,
+        lora_scale: float | None = None,
+    ) -> tuple[Array, Array | None, Array, Array | None]:
+        """Text embeddings: of the prompts, of the negative ones, and both again pooled to one vector a prompt.
+
+        All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels) and (prompts ·
+        num_images_per_prompt, channels), images of one prompt side by side; the negative ones are None without
+        guidance. The tokens are CLIP's 77 and ``max_sequence_length`` of T5, or 77 zeros without T5. A second and a
+        third prompt go to the second CLIP and to T5, which read the first where there is none. ``clip_skip`` leaves out
+        as many of CLIP's last layers, for the prompts alone. ``lora_scale`` is how much LoRAs of the text encoders
+        count. ``device`` is taken for published scripts, and not needed.
+        """
+        further = {
+            "prompt_2": prompt_2,
+            "prompt_3": prompt_3,
+            "negative_prompt_2": negative_prompt_2,
+            "negative_prompt_3": negative_prompt_3,
+        }
+        count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, **further)
+        checks.check_pooled("", prompt_embeds, pooled_prompt_embeds)
+        checks.check_pooled("negative_", negative_prompt_embeds, negative_pooled_prompt_embeds)
+        self._check_texts_of_t5(prompt_3, negative_prompt_3)
+        layers = [tower.network.config["num_hidden_layers"] for tower in self._clips if tower.network is not None]
+        if layers:
+            checks.check_clip_skip(clip_skip, min(layers) - 1)
+
+        positive = (prompt, prompt_2 or prompt, prompt_3 or prompt)
+        avoided = (negative_prompt, negative_prompt_2 or negative_prompt, negative_prompt_3 or negative_prompt)
+        embeds, pooled = prompt_embeds, pooled_prompt_embeds
+        negative, negative_pooled = negative_prompt_embeds, negative_pooled_prompt_embeds
+        with nullcontext() if lora_scale is None else self.loras.scaled({"scale": lora_scale}):
+            if embeds is None or pooled is None:
+                embeds, pooled = self._read(positive, count, max_sequence_length, clip_skip or 0)
+            if do_classifier_free_guidance and (negative is None or negative_pooled is None):
+                negative, negative_pooled = self._read(avoided, count, max_sequence_length)
+                checks.check_lengths(embeds, negative)
+        embeds, pooled = (self._repeated(x, num_images_per_prompt) for x in (embeds, pooled))
+        if not do_classifier_free_guidance or negative is None or negative_pooled is None:
+            return embeds, None, pooled, None
+        negative, negative_pooled = (self._repeated(x, num_images_per_prompt) for x in (negative, negative_pooled))
+        return embeds, negative, pooled, negative_pooled
+
+    def _repeated(self, x: Array, times: int) -> Array:
+        return repeat_each(self.engine, self.engine.asarray(x), times)
+
+    @property
+    def _clips(self) -> list[TextTower]:
+        pairs = (self.text_encoder, self.tokenizer), (self.text_encoder_2, self.tokenizer_2)
+        return [TextTower(*pair, skip=self.family.skipped_layers, apply_final_norm=False) for pair in pairs]
+
+    def _read(self, texts: Sequence[Texts], count: int, length: int, clip_skip: int = 0) -> tuple[Array, Array]:
+        """Embeddings and pooled texts of the three texts of each prompt."""
+        for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
+            if getattr(self, name) is None:
+                raise ValueError(
+                    f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds and "
+                    "pooled_prompt_embeds, under guidance the negative ones too, or set one"
+                )
+        network, tokenizer = self.text_encoder_3, self.tokenizer_3
+        if network is not None and tokenizer is None:
+            raise ValueError(
+                "the pipeline's tokenizer_3 is None, and text_encoder_3 reads no texts without it; set "
+                "pipe.tokenizer_3, or pipe.text_encoder_3 = None"
+            )
+        t5 = None if network is None or tokenizer is None else (network, tokenizer)
+        readers = Readers(self._clips, t5, int(self.denoiser.config["joint_attention_dim"]), length, clip_skip)
+        return readers.read(self.engine, [checks.as_list(each, count) for each in texts])
+
+    def _check_texts_of_t5(self, prompt_3: Texts, negative_prompt_3: Texts) -> None:
+        """Nobody reads a third text without T5; the reference leaves it out in silence."""
+        for name, text in (("prompt_3", prompt_3), ("negative_prompt_3", negative_prompt_3)):
+            if text is not None and self.text_encoder_3 is None:
+                raise ValueError(
+                    f"{name} is for the third text encoder, T5, and the pipeline's text_encoder_3 is None; leave "
+                    f"{name} out, or load the pipeline with its text_encoder_3 and tokenizer_3"
+                )
+
+    def _check_widths(self) -> None:
+        """The text encoders must be of the transformer's checkpoint."""
+        config = self.denoiser.config
+        wanted, reads = config["pooled_projection_dim"], config["joint_attention_dim"]
+        clips, reason = [self.text_encoder, self.text_encoder_2], "they are not of one checkpoint"
+        parts = [each.config for each in clips if each is not None]
+        pooled, width = (sum(int(each[entry]) for each in parts) for entry in ("projection_dim", "hidden_size"))
+        if None not in clips and (pooled != wanted or width > reads):
+            raise ValueError(
+                f"the transformer reads pooled texts of {wanted} channels and others of {reads}, and text_encoder and "
+                f"text_encoder_2 make {pooled} (projection_dim) and {width} (hidden_size): {reason}"
+            )
+        if self.text_encoder_3 is not None and (made := self.text_encoder_3.config["d_model"]) != reads:
+            raise ValueError(
+                f"the transformer reads texts of {reads} channels, and text_encoder_3 makes {made} (d_model): {reason}"
+            )
+
+    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
+        """Tell the run what its network is conditioned on: the text, and the pooled text."""
+        assert isinstance(call, SD3Arguments)
+        embeds, negative, pooled, negative_pooled = self.encode_prompt(
+            call.prompt,
+            call.prompt_2,
+            call.prompt_3,
+            None,
+            call.num_images_per_prompt,
+            run.do_classifier_free_guidance,
+            call.negative_prompt,
+            call.negative_prompt_2,
+            call.negative_prompt_3,
+            call.prompt_embeds,
+            call.negative_prompt_embeds,
+            call.pooled_prompt_embeds,
+            call.negative_pooled_prompt_embeds,
+            call.clip_skip,
+            call.max_sequence_length,
+        )
+        run.condition_on(
+            prompt_embeds=run.rows_of(embeds, negative),
+            pooled_prompt_embeds=run.rows_of(pooled, negative_pooled),
+            negative_prompt_embeds=negative,
+            negative_pooled_prompt_embeds=negative_pooled,
+        )
+
+
+class StableDiffusion3Pipeline(StableDiffusion3):
+    """A text to images: ``pipe("a cat holding a sign that says hello").images[0]``."""
+
+    skip_guidance_layers = OfRuns[Sequence[int] | None](
+        "skip_guidance_layers", "The layers without which the run predicts once more; None where there are none."
+    )
+
+    __call__ = published(SD3TextCall, GuidedNoise, ImagePipelineOutput)
+
+
+class StableDiffusion3Img2ImgPipeline(StableDiffusion3):
+    """A text and a picture to pictures: ``pipe("a watercolour", image=photo, strength=0.6).images[0]``."""
+
+    __call__ = published(SD3ImageCall, ResizedImage, ImagePipelineOutput)
+
+
+class StableDiffusion3InpaintPipeline(StableDiffusion3):
+    """A text, a picture and a mask to pictures: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``.
+
+    With any network of the family, or one that was made for it (33 input channels); see `inpainting`.
+    """
+
+    callback_tensors = (*StableDiffusion3.callback_tensors, "mask", "masked_image_latents")
+
+    __call__ = published(SD3MaskCall, FlowInpainting, ImagePipelineOutput)
+
+
+def _check_all_pooled(call: SD3Arguments) -> None:
+    checks.check_pooled("", call.prompt_embeds, call.pooled_prompt_embeds)
+    checks.check_pooled("negative_", call.negative_prompt_embeds, call.negative_pooled_prompt_embeds)
+
+
+def __getattr__(name: str) -> object:
+    """What the published package of this module's name exports besides."""
+    return look_up(__name__, exported(__name__), name)

@@ -1,0 +1,60 @@
+"""What runs of Stable Diffusion 3 start from."""
+
+from . import checks
+from .image_starts import FromImage, pictures_of_size
+from .inpainting import Inpainting
+from .loop import Run
+from .pipeline import Pipeline
+from .skip_layers import SkippedLayers
+from .spans import keep_last_rounded_up
+from .stable_diffusion_3_calls import SD3Arguments
+from .starts import FromNoise, Guide, latents_shape
+
+
+class GuidedNoise(FromNoise):
+    """Noise; where layers are named, steps are guided away from a network without them."""
+
+    call: SD3Arguments
+
+    def guides(self, pipe: Pipeline) -> list[Guide]:
+        """See `Start`."""
+        call, guides = self.call, super().guides(pipe)
+        if call.skip_guidance_layers is None:
+            return guides
+        part = call.skip_layer_guidance_scale, call.skip_layer_guidance_start, call.skip_layer_guidance_stop
+        steps = call.num_inference_steps if call.sigmas is None else len(call.sigmas)
+        return [*guides, SkippedLayers(call.skip_guidance_layers, *part, steps)]
+
+
+class ResizedImage(FromImage):
+    """A picture, brought to the size that is asked for or that the network was trained on.
+
+    Latents in its place, without a size, are gone on from at their own.
+    """
+
+    def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
+        """See `Start`."""
+        self.check_network(pipe)
+        call, channels = self.call, pipe.vae.config["latent_channels"]
+        shape = tuple(getattr(call.image, "shape", ()))
+        given = call.image if len(shape) == 4 and shape[1] == channels else call.latents
+        height, width = checks.default_size(pipe, call.height, call.width, given)  # type: ignore[arg-type]
+        checks.check_size(pipe, height, width)
+        if call.latents is not None:
+            checks.check_latents(call.latents, latents_shape(pipe, images, height, width))
+            self.pixels = pipe.engine.numpy(call.latents)
+        else:
+            self.pixels = pictures_of_size(pipe, call.image, images, height, width)
+        return height, width
+
+    def choose_timesteps(self, run: Run) -> None:
+        """See `Start`."""
+        keep_last_rounded_up(run, self.call.strength)
+
+
+class FlowInpainting(Inpainting):
+    """`Inpainting`, where the last part ``strength`` of the steps is rounded up."""
+
+    def choose_timesteps(self, run: Run) -> None:
+        """See `Start`."""
+        keep_last_rounded_up(run, self.call.strength)
