@@ -11,7 +11,9 @@ from openvino import opset15 as ov_ops
 import image_pipelines
 from image_pipelines import controlnets, mask, photo
 from mindone.diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, Int8Config, UNet2DConditionModel, jobs
-from mindone.diffusers.acceleration.int8.quantize import with_zero
+from mindone.diffusers.acceleration.int8.quantize import quantize_pipeline, with_zero
+from mindone.diffusers.engines.base import is_quantized
+from mindone.diffusers.engines.binding import bound
 from mindone.diffusers.engines.openvino import constants
 from mindone.diffusers.engines.openvino.operators import Operators
 from mindone.diffusers.engines.rounding import round_to_int8
@@ -120,6 +122,24 @@ def test_the_weights_of_text_encoder_and_autoencoder_are_int8_and_their_products
         assert tensors[f"{name}.weight"].dtype == "I8" and f"{name}.input_low" not in tensors
 
 
+@pytest.mark.parametrize("components", [("text_encoders",), ("text_encoder_2",)])
+def test_text_encoders_alone_have_their_weights_in_int8(components):
+    """Nothing is drawn for that: prompts that no tokenizer could read are never read."""
+    pipe = load(checkpoint("sdxl"))
+    pipe.tokenizer = pipe.tokenizer_2 = None
+    quantize_pipeline(pipe, Int8Config(components_to_quantize=components))
+    both = [pipe.text_encoder, pipe.text_encoder_2]
+    name = "text_model.encoder.layers.0.mlp.fc1.weight"
+    expected = ["I8" if components == ("text_encoders",) else "F32", "I8"]
+    assert ["I8" if is_quantized(bound(n.published_parameters()[name])) else "F32" for n in both] == expected
+    assert not any(is_quantized(bound(p)) for n in (pipe.unet, pipe.vae) for p in n.published_parameters().values())
+
+
+def test_a_component_that_another_family_has_is_refused():
+    with pytest.raises(ValueError, match="a Stable Diffusion pipeline brings no transformer to int8, but unet, "):
+        quantize_pipeline(load(checkpoint("sd1")), Int8Config(components_to_quantize=("transformer",)))
+
+
 @pytest.mark.parametrize("components", [("vae",), ("unet", "vae")])
 def test_an_autoencoder_that_decodes_in_int8_draws_the_same_images_from_its_checkpoint(components, tmp_path):
     config = dataclasses.replace(CONFIG, components_to_quantize=components)
@@ -199,7 +219,7 @@ def test_quantising_twice_is_refused(saved):
         {"prompts": ()},
         {"prompts": "a cat"},
         {"num_inference_steps": 0},
-        {"components_to_quantize": ("text_encoder",)},
+        {"components_to_quantize": ("tokenizer",)},
         {"components_to_quantize": "vae"},
     ],
 )

@@ -3,6 +3,7 @@
 from click.testing import CliRunner
 
 from mindone.diffusers.cli import main
+from mindone.diffusers.loading.safetensors import SafetensorsFile
 from tiny_pipelines import checkpoint
 
 
@@ -24,6 +25,15 @@ def test_quantize_writes_a_checkpoint_that_generate_draws_with(tmp_path):
     result = run("generate", "a red cat", "--model", folder, "--steps", 1, "--seed", 0, "-o", tmp_path / "cat.png")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "cat.png").exists()
+
+
+def test_text_encoders_alone_are_rounded(tmp_path):
+    result = run("quantize", "--model", checkpoint("sd1"), "-o", tmp_path / "int8", "--text-encoders-only")
+    assert result.exit_code == 0, result.output
+    for role, name in (("text_encoder", "model"), ("unet", "diffusion_pytorch_model")):
+        tensors = SafetensorsFile(tmp_path / "int8" / role / f"{name}.safetensors").values()
+        kinds = {tensor.dtype for tensor in tensors if len(tensor.shape) > 1}
+        assert kinds == ({"I8"} if role == "text_encoder" else {"F16"}), role
 
 
 def test_quantize_does_not_write_over_anything(tmp_path):

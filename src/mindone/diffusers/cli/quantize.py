@@ -32,7 +32,8 @@ from .status import say
 def quantize(output: Path, prompts: Path | None, **given: object) -> None:
     """Draw a few images to see the ranges of activations, and write the checkpoint with its denoiser in int8.
 
-    What comes out loads like any other checkpoint.
+    What comes out loads like any other checkpoint. With --text-encoders-only the rest stays as it is: where a prompt is
+    read by the largest of the networks, that is most of the memory.
 
     \b
     Example:
@@ -53,6 +54,6 @@ def quantize(output: Path, prompts: Path | None, **given: object) -> None:
 
     check_names("model", job.model)
     check_folder(output)
-    say(f"loading {job.model} and calibrating…")
+    say(f"loading {job.model} and {'rounding' if job.text_encoders_only else 'calibrating'}…")
     write_quantized(job, output, texts)
     click.echo(f"wrote {output}")

@@ -36,6 +36,9 @@ class Quantization(Fields):
     int8_vae: Annotated[bool, Field(description="Decode in int8, too; else the autoencoder keeps its products.")] = (
         False
     )
+    text_encoders_only: Annotated[
+        bool, Field(description="Bring the weights of the text encoders alone to int8; then nothing is drawn.")
+    ] = False
 
 
 def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[str, ...] = ()) -> None:
@@ -44,11 +47,14 @@ def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[s
     Raises:
         ValueError, OSError: what `Pipeline.from_pretrained` raises, or the folder cannot be written.
     """
-    from ..acceleration.int8.config import PROMPTS, Int8Config
+    from ..acceleration.int8 import quantize_pipeline
+    from ..acceleration.int8.config import PROMPTS, TEXT_ENCODERS, Int8Config
 
     config = Int8Config(prompts or PROMPTS, job.steps)
     given = {name: getattr(job, name) for name in ("model", "revision", "variant", "int8_vae")}
-    key = PipelineKey.of({**given, "engine": "openvino", "int8": True})
+    key = PipelineKey.of({**given, "engine": "openvino", "int8": not job.text_encoders_only})
     pipe = load(key, config)
+    if job.text_encoders_only:
+        quantize_pipeline(pipe, Int8Config(components_to_quantize=(TEXT_ENCODERS,)))
     with whole_folder(folder, MODEL_INDEX) as writing:
         pipe.save_pretrained(writing)

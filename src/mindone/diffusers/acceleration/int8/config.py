@@ -7,6 +7,8 @@ from ...families.registry import families
 PROMPTS = ("a photo of a dog in a green field", "a red heart on a white background")
 DENOISER = "denoiser"
 """Stands for the denoising network, whatever its family calls it."""
+TEXT_ENCODERS = "text_encoders"
+"""Stands for all networks that read prompts."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Int8Config:
             ``"ff.net.2"``. Those that always do are the family's (`Int8Plan`).
         components_to_quantize: whose products are in int8: the denoising network's, ``("denoiser",)`` or by its own
             name, and as far as it decodes the autoencoder's, ``"vae"``. With the denoiser the weights of all others are
-            in int8 as well, which makes the checkpoint small.
+            in int8 as well, which makes the checkpoint small. ``"text_encoders"``, or the name of one, brings the
+            weights of these to int8 whatever is done with the others; for them nothing is drawn.
 
     Raises:
         ValueError: no prompt, an empty one, fewer than one step, or no component or one that cannot be in int8.
@@ -39,6 +42,7 @@ class Int8Config:
         if isinstance(self.modules_to_not_convert, str):
             raise ValueError(f"modules_to_not_convert must be a tuple of names, got {self.modules_to_not_convert!r}")
         named = self.components_to_quantize
-        known = dict.fromkeys((DENOISER, *(name for family in families() for name in family.int8.products)))
+        own = (name for family in families() for name in (*family.int8.products, *family.int8.weights_only))
+        known = dict.fromkeys((DENOISER, TEXT_ENCODERS, *own))
         if isinstance(named, str) or not named or not known.keys() >= set(named):
             raise ValueError(f"components_to_quantize must be a tuple of some of {', '.join(known)}, got {named!r}")

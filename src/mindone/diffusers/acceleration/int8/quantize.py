@@ -27,7 +27,7 @@ from ...loading.safetensors import StoredTensor
 from ...models.base import Model
 from ...schedulers.short_names import deterministic
 from ...utils.logging import get_logger
-from .config import DENOISER, Int8Config
+from .config import DENOISER, TEXT_ENCODERS, Int8Config
 
 logger = get_logger(__name__)
 
@@ -39,35 +39,43 @@ def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
         ValueError: the engine does not compute in int8, a component does so already, or the family has none of a name.
     """
     config, plan = named_as_in(pipe.family, config), pipe.family.int8
+    named = [name for name in config.components_to_quantize if name in plan.products]
     for name in config.components_to_quantize:
-        if computes_in_int8(pipe.components[name]):
+        if (component := pipe.components.get(name)) is not None and computes_in_int8(component):
             raise ValueError(f"the checkpoint's {name} is in int8 already: leave quantization_config (--int8) out")
     require_int8(pipe.engine)
-    logger.info(f"int8: drawing {len(config.prompts)} prompts in {config.num_inference_steps} steps to find the ranges")
-    for name, ranges in calibrate(pipe, config).items():
-        quantize(pipe.components[name], ranges, config, plan)
-    for name in plan.weights_only if pipe.family.denoiser in config.components_to_quantize else ():
+    if named:
+        prompts, steps = len(config.prompts), config.num_inference_steps
+        logger.info(f"int8: drawing {prompts} prompts in {steps} steps to find the ranges")
+        for name, ranges in calibrate(pipe, config).items():
+            quantize(pipe.components[name], ranges, config, plan)
+    for name in plan.weights_only if pipe.family.denoiser in named else config.components_to_quantize:
         network = pipe.components.get(name)
-        if isinstance(network, Model) and name not in config.components_to_quantize:
+        if isinstance(network, Model) and name not in named and QUANTIZATION not in network.config:
             round_weights(network, config, plan)
 
 
 def named_as_in(family: Family, config: Int8Config) -> Int8Config:
-    """The config with the family's own name for its denoiser.
+    """The config with the family's own names for its denoiser and its text encoders.
 
     Raises:
-        ValueError: it names a component whose products the family does not bring to int8.
+        ValueError: it names a component that the family does not bring to int8.
     """
-    named = tuple(family.denoiser if name == DENOISER else name for name in config.components_to_quantize)
-    if strange := [name for name in named if name not in family.int8.products]:
-        known = ", ".join(family.int8.products)
-        raise ValueError(f"a {family.title} pipeline has no int8 products of {', '.join(strange)}; it has of {known}")
-    return replace(config, components_to_quantize=named)
+    texts = [name for name in family.text_encoders if name in family.int8.weights_only]
+    meant = {DENOISER: [family.denoiser], TEXT_ENCODERS: texts}
+    named = dict.fromkeys(own for name in config.components_to_quantize for own in meant.get(name, [name]))
+    known = dict.fromkeys((*family.int8.products, *family.int8.weights_only))
+    if strange := named.keys() - known.keys():
+        raise ValueError(
+            f"a {family.title} pipeline brings no {', '.join(sorted(strange))} to int8, but {', '.join(known)}"
+        )
+    return replace(config, components_to_quantize=tuple(named))
 
 
 def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
     """For each of the config's components the ranges of its products' inputs, and of some results, while it draws."""
-    plan, named = pipe.family.int8, named_as_in(pipe.family, config).components_to_quantize
+    plan = pipe.family.int8
+    named = [name for name in named_as_in(pipe.family, config).components_to_quantize if name in plan.products]
     networks = {name: pipe.components[name] for name in named}
     engine = ObservingEngine(networks, plan.products, plan.rounds_result)
     view = pipe.view()  # with an engine of its own: the networks and what is compiled are shared
