@@ -27,6 +27,9 @@ from mindone.diffusers import (
 from mindone.diffusers.bench.shapes import SHAPES
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.families import captions
+from mindone.diffusers.jobs.profile import Settings
+from mindone.diffusers.tune.costs import Costs
+from mindone.diffusers.tune.stacks import Stacks
 from t5_files import CONFIG
 from tiny_pipelines import load, tiny_autoencoder_folder
 from tiny_pixart import CHANNELS, TRANSFORMER, checkpoint
@@ -186,6 +189,13 @@ def test_bench_leaves_out_what_its_network_cannot_do(tmp_path):
     options = bench.Options(model=str(checkpoint("pixart-sigma")), table="3")
     names = [each.name for each in make_plan(options, tmp_path).tables[0].setups if each.rival_of is None]
     assert names == ["baseline", "+ TaylorSeer 2", "+ half the steps guided", "+ int8"]
+
+
+def test_tune_counts_the_calls_of_a_network_that_reads_a_text_once(sigma):
+    costs = Costs(Stacks(sigma), {"prompt": "a cat", "height": 64, "width": 64})
+    calls = costs.rehearsal(Settings(steps=3)).calls
+    counts = {(call.method, call.rows): count for call, count in calls.items() if call.role == "denoiser"}
+    assert counts == {("read_text", 1): 1, ("construct", 2): 3}
 
 
 def test_shapes_have_as_many_parameters_as_published():

@@ -69,12 +69,14 @@ class CountingEngine:
         self.examples = examples
         self.roles = {id(each): name for name, each in view.components.items() if isinstance(each, Model)}
         self.roles[id(view.denoiser)] = DENOISER
+        self.read_once = view.family.read_once
         self.calls: Counter[Call] = Counter()
 
     def count(self, network: object, inputs: tuple[Input, ...], method: str, options: Mapping[str, Input]) -> Call:
         """What the engine is asked for."""
         # The ``values`` at taps are a tuple, and so without a shape here: no rehearsal knows it.
         named = {**{str(i): x for i, x in enumerate(inputs)}, **options}
+        named |= {name: x[0] for name, x in options.items() if name in self.read_once and isinstance(x, tuple)}
         arrays = {name: single(x) for name, x in named.items() if hasattr(x, "shape")}
         shapes = tuple((name, tuple(arrays[name].shape)) for name in sorted(arrays))
         fixed = tuple((name, x) for name, x in sorted(options.items()) if isinstance(x, (bool, int, float, str)))
@@ -97,7 +99,7 @@ class CountingEngine:
 
 
 class RehearsingEngine(CountingEngine):
-    """An engine that runs nothing but text encoders, and those once.
+    """An engine that runs nothing but text encoders and what reads their texts once for all steps, and those once.
 
     Where it is to leave the processor as networks do, ``busy``, it multiplies matrices at each call.
     """
@@ -125,7 +127,7 @@ class RehearsingEngine(CountingEngine):
     def _made_up(self, network: Model, call: Call, inputs: tuple[Input, ...], options: Mapping[str, Input]) -> Outputs:
         rows, _, height, width = (*getattr(inputs[0], "shape", ()), 0, 0, 0, 0)[:4]
         generator = np.random.default_rng(0)
-        if call.role == DENOISER:
+        if call.role == DENOISER and call.method not in self.read_once.values():
             shape = (call.rows, network.config["out_channels"], height, width)
             noise = self.engine.asarray(generator.standard_normal(shape, np.float32))
             read = () if call.taps is None else call.taps.read
