@@ -106,7 +106,8 @@ OTHERWISE = """\
 - `T5EncoderModel` gives zeros in place of padding that a mask hides, and returns `last_hidden_state` and no more. Asked
   for float16, whose range it exceeds, it computes in bfloat16, as do `Gemma2Model` and `AutoencoderDC`; transformers
   keeps a third of it in float32. `T5Tokenizer` is `T5TokenizerFast`, which pads on the right, and reads `spiece.model`
-  where there is no `tokenizer.json`.
+  where there is no `tokenizer.json`; where the two differ in transformers (several marks on one letter, half-width
+  katakana with voicing marks, an end token in a text), its ids are the fast one's.
 - `unet(…)` and CLIP's text encoders take `ms.Tensor` (MindSpore's kernels) or NumPy arrays (this machine's engine), and
   no `attention_mask`, `class_labels` or `cross_attention_kwargs`. Calling an autoencoder decodes; its `encode` and
   `decode` are as published. Calling a safety checker gives embeddings; `pipe.run_safety_checker` gives the verdict.
