@@ -201,6 +201,11 @@ def test_a_job_from_a_picture_takes_its_size(tmp_path):
     assert picture.size == (64, 48)
 
 
+def test_an_enlarged_image_is_drawn_again_at_its_own_size(pipe):
+    job = jobs.Job(prompt="a cat", model=str(checkpoint()), height=64, width=80, steps=2, upscale=1.5)
+    assert [jobs.draw(pipe, each)[0].size for each in (job, job.changed(strength=0.5))] == [(128, 96), (128, 96)]
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 EMBEDS, POOLED = np.zeros((1, 90, 40), np.float32), np.zeros((1, 24), np.float32)

@@ -9,6 +9,7 @@ debris from 0.15 on, and PNDM, whose first steps are coarse, leaves grain.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 
 import numpy as np
@@ -50,9 +51,9 @@ def draw_enlarged(
         return _sharpened(second, images, arguments, pictures, times)
     common = {name: value for name, value in arguments.items() if name != "strength"}
     drawn = pipe(**common, **pictures.arguments(height, width), output_type="latent").images
-    latents = enlarged(pipe.engine.numpy(drawn), times)
+    latents = enlarged(pipe.engine.numpy(drawn), times, pipe.family.latents.patch)
     size = [side * pipe.vae_scale_factor for side in latents.shape[2:]]
-    return list(second(**arguments, **pictures.control_arguments(*size), image=latents).images)
+    return list(second(**arguments, **pictures.control_arguments(*size), image=latents, **_sides(second, *size)).images)
 
 
 def _sharpened(
@@ -70,12 +71,23 @@ def _sharpened(
     larger = [image.resize((width, height), Image.Resampling.LANCZOS) for image in images]
     kept = {name: value for name, value in arguments.items() if name not in _NOT_IN_IT}
     followed = pictures.control_arguments(height, width)
-    return list(second(**{**kept, **_SHARPENING}, **followed, image=larger).images)
+    sides = _sides(second, height, width)
+    return list(second(**{**kept, **_SHARPENING}, **followed, image=larger, **sides).images)
 
 
-def enlarged(latents: NDArray[np.float32], times: float) -> NDArray[np.float32]:
-    """Latents (images, channels, height, width) enlarged by a factor in both directions, bilinearly."""
+def _sides(second: PublishedPipeline, height: int, width: int) -> dict[str, int]:
+    """The size, for calls that draw at that of their network where none is named."""
+    known = inspect.signature(type(second).__call__).parameters
+    return {name: side for name, side in (("height", height), ("width", width)) if name in known}
+
+
+def enlarged(latents: NDArray[np.float32], times: float, patch: int = 1) -> NDArray[np.float32]:
+    """Latents (images, channels, height, width) enlarged by a factor in both directions, bilinearly.
+
+    Their sides become multiples of ``patch``.
+    """
     from scipy.ndimage import zoom
 
-    larger = zoom(latents, (1, 1, times, times), order=1, mode="nearest", grid_mode=True)
+    factors = [times if patch == 1 else round(side * times / patch) * patch / side for side in latents.shape[2:]]
+    larger = zoom(latents, (1, 1, *factors), order=1, mode="nearest", grid_mode=True)
     return np.ascontiguousarray(larger, np.float32)
