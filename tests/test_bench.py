@@ -313,12 +313,19 @@ def test_the_guidance_is_the_users_else_the_checkpoints(tmp_path):
 
 def test_the_reference_has_rows_in_both_precisions(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    first, second = make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
+    first, second = make_plan(options(tmp_path, against=("diffusers",)), tmp_path).tables
     assert [(setup.library, setup.job.dtype) for setup in first.setups[2:]] == [
         ("diffusers", "float32"),
         ("diffusers", "bfloat16"),
     ]
     assert {setup.library for setup in second.setups} == {"mindone.diffusers"}
+
+
+def test_genai_has_one_row_beside_the_references(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    both = ("diffusers", "openvino-genai")
+    first, _ = make_plan(options(tmp_path, against=both, scheduler="euler"), tmp_path).tables
+    assert [setup.library for setup in first.setups[2:]] == ["diffusers", "diffusers", "openvino-genai"]
 
 
 def test_without_a_distilled_model_there_is_one_table(tmp_path):
@@ -579,15 +586,21 @@ def test_an_unknown_checkpoint_or_shape_is_refused(tmp_path):
 
 def test_a_reference_that_is_not_installed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    message = refused(options(tmp_path / "r", against="diffusers"))
+    message = refused(options(tmp_path / "r", against=("diffusers",)))
     assert "pip install torch diffusers transformers" in message
 
 
 def test_the_reference_is_not_held_against_a_scheduler_with_noise(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     for name in ("euler-ancestral", "dpm++-sde", "dpm++-sde-karras", "dpm2-ancestral-beta", "ddpm", "lcm", "tcd"):
-        given = options(tmp_path / "r", against="diffusers", scheduler=name)
+        given = options(tmp_path / "r", against=("diffusers",), scheduler=name)
         assert "draws noise at every step" in refused(given)
+
+
+def test_genai_is_not_held_against_a_scheduler_that_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    message = refused(options(tmp_path / "r", against=("openvino-genai",), scheduler="dpm++"))
+    assert "no dpm++" in message and "flow-euler" in message
 
 
 # ---- the reference library -------------------------------------------------------------------------------------------
@@ -596,7 +609,7 @@ def test_the_reference_is_not_held_against_a_scheduler_with_noise(tmp_path, monk
 @pytest.mark.oracle
 @pytest.mark.parametrize("number", [0, 1])
 def test_both_libraries_draw_the_same_images(tmp_path, number):
-    given = options(tmp_path, num_images=2, steps=4, repeats=1, against="diffusers")
+    given = options(tmp_path, num_images=2, steps=4, repeats=1, against=("diffusers",))
     tables = make_plan(given, tmp_path).tables
     baseline, _, reference, _ = tables[0].setups  # those in float32
     table = replace(tables[number], setups=(baseline, reference))
@@ -608,7 +621,7 @@ def test_both_libraries_draw_the_same_images(tmp_path, number):
 
 @pytest.mark.oracle
 def test_the_reference_has_every_thread_that_it_would_have_by_itself(tmp_path):
-    (table, *_) = make_plan(options(tmp_path, against="diffusers"), tmp_path).tables
+    (table, *_) = make_plan(options(tmp_path, against=("diffusers",)), tmp_path).tables
     row = process.RowProcess(table.setups[2])
     engine = row.reply(lambda: None).engine
     row.hang_up()

@@ -59,7 +59,7 @@ def test_every_option_arrives(asked, tmp_path):
         dtype="bfloat16",
         engine="openvino",
         table="2",
-        against="diffusers",
+        against=("diffusers",),
         only=("distilled", "half"),
         output=tmp_path,
     )

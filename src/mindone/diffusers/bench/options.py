@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from ..jobs import Drawing, Option
 from ..jobs.job import EngineName, PathOrId, SchedulerName
+from .setups import Peer
 from .shapes import ShapeName
 
 _PATH = Option(metavar="PATH_OR_ID")
@@ -50,8 +51,9 @@ class Options(Drawing):
         Literal["1", "2", "3"] | None, Field(description="Measure this table alone."), Option(unset="1 and 2")
     ] = None
     against: Annotated[
-        Literal["diffusers"] | None, Field(description="Add the reference library's rows to tables 1 and 3.")
-    ] = None
+        tuple[Peer, ...],
+        Field(description="Add the rows of another library to tables 1 and 3; again for a further one."),
+    ] = ()
     only: Annotated[
         tuple[str, ...],
         Field(description="Measure the rows with this in their names, and the baseline; again for each further one."),

@@ -12,10 +12,10 @@ from ..schedulers import SHORT_NAMES
 from ..utils import quality
 from ..utils.files import atomic_write, read_json
 from ..utils.machine import machine, versions
-from . import against
+from . import against, against_genai
 from .measure import Results, Row
 from .page import render as render_page
-from .setups import REFERENCE, Plan, Table
+from .setups import GENAI, REFERENCE, Plan, Table
 from .wording import JsonObject
 
 METHOD = read_json(Path(__file__).with_name("method.json"))
@@ -47,8 +47,11 @@ class Report:
     def data(self) -> JsonObject:
         """The content of ``report.json``; see ``schema.json``."""
         packages = ["mindspore", "openvino", "numpy", "scikit-image"]
-        if any(setup.library == REFERENCE for table in self.plan.tables for setup in table.setups):
+        libraries = {setup.library for table in self.plan.tables for setup in table.setups}
+        if REFERENCE in libraries:
             packages += [*against.PACKAGES, "accelerate"]
+        if GENAI in libraries:
+            packages += against_genai.NAMES.values()
         return {
             "format": 1,
             "complete": not self.interrupted,

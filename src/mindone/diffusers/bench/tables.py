@@ -16,10 +16,10 @@ from ..loading.hub import CHECKPOINTS
 from ..models.base import Model
 from ..pipelines.components import component_class
 from ..schedulers import SHORT_NAMES, scheduler_class
-from . import against, shapes
+from . import against, against_genai, shapes
 from .checkpoints import Checkpoint, check_fit, read_checkpoint, read_tiny_autoencoder
 from .options import Options
-from .setups import REFERENCE, Plan, Setup, Table
+from .setups import GENAI, REFERENCE, Peer, Plan, Setup, Table
 
 STACK_STEPS = 25
 PROMPT = "a photo of an astronaut riding a horse on mars"
@@ -33,6 +33,8 @@ LAYERS: Mapping[str, Mapping[str, object]] = {
     "+ int8": {"int8": True},
 }
 """The speed-ups of table 3 that need no other checkpoint, each on top of those before it; a cache joins the others."""
+CHECKS: Mapping[Peer, Callable[[str | None], None]] = {REFERENCE: against.check, GENAI: against_genai.check}
+"""What refuses a scheduler that the rows of a peer cannot have."""
 _CACHES = {name for name, fields in LAYERS.items() if "cache" in fields}
 BOTH_CACHES = "baseline + both caches"
 """What table 3 also measures on the baseline alone: pictures that stay nearly the same."""
@@ -57,8 +59,8 @@ def make_plan(options: Options, scratch: Path) -> Plan:
             ``against`` names a library that is not installed, or ``only`` names no row.
         FileNotFoundError: no such checkpoint.
     """
-    if options.against:
-        against.check(options.scheduler)
+    for peer in options.against:
+        CHECKS[peer](options.scheduler)
     profile = load_profile(options.profile, options.model) if options.profile else None
     if profile:
         size = {"height": options.height or profile.height, "width": options.width or profile.width}
@@ -238,9 +240,10 @@ def rival(base: Setup, faster: Setup) -> Setup:
 
 
 def _references(base: Setup, options: Options) -> list[Setup]:
-    """The reference library's rows, if they are asked for."""
-    dtypes = ("float32", "bfloat16") if options.against else ()
-    return [replace(with_options(base, f"diffusers, {dtype}", dtype=dtype), library=REFERENCE) for dtype in dtypes]
+    """The rows of other libraries that are asked for; GenAI chooses its own precision."""
+    dtypes = ("float32", "bfloat16") if REFERENCE in options.against else ()
+    rows = [replace(with_options(base, f"diffusers, {dtype}", dtype=dtype), library=REFERENCE) for dtype in dtypes]
+    return [*rows, *([replace(base, name="OpenVINO GenAI", library=GENAI)] if GENAI in options.against else [])]
 
 
 def _baseline(options: Options, models: Models, scheduler: str, *, steps: int, num_images: int) -> Setup:

@@ -11,6 +11,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from ..jobs import Job
 from ..utils.errors import in_one_line
 from ..utils.machine import peak_memory
-from . import against, ours
+from . import against, against_genai, ours
 from .clock import Calls, StageClock
-from .setups import OURS, REFERENCE, Setup
+from .setups import GENAI, OURS, REFERENCE, Setup
 
-RUNNERS: dict[str, type[ours.Runner] | type[against.Runner]] = {OURS: ours.Runner, REFERENCE: against.Runner}
+Runner: TypeAlias = ours.Runner | against.Runner | against_genai.Runner
+RUNNERS: dict[str, type[Runner]] = {OURS: ours.Runner, REFERENCE: against.Runner, GENAI: against_genai.Runner}
 
 
 @dataclass
@@ -58,6 +60,8 @@ def serve(connection: Connection, setup: Setup) -> None:
     logging.getLogger().addHandler(notes)
     try:
         clock = StageClock(lambda: connection.send(("step", None)))
+        if setup.library == GENAI:
+            against_genai.exported(setup.model.folder)  # which its users do once
         began = time.perf_counter()
         runner = RUNNERS[setup.library](setup, clock)
         reply = Reply(time.perf_counter() - began, peak_memory(), notes.taken(), engine=runner.engine)
