@@ -14,6 +14,7 @@ from mindone.diffusers import (
     AutoencoderTiny,
     AutoPipelineForText2Image,
     DeepCacheConfig,
+    FirstBlockCacheConfig,
     FlowMatchEulerDiscreteScheduler,
     GuidanceCacheConfig,
     Int8Config,
@@ -124,6 +125,16 @@ def test_a_forecast_stays_closer_than_as_few_steps(sigma):
     view = sigma.view()
     view.caches = (TaylorSeerCacheConfig(2),)
     assert psnr(draw(view, num_inference_steps=24, guidance_scale=1.0), whole) > psnr(half, whole)
+
+
+def test_a_first_block_cache_that_skips_nothing_changes_nothing_and_one_that_skips_stays_close(alpha):
+    few = {"num_inference_steps": 8}
+    whole = draw(alpha, **few)
+    view = alpha.view()
+    view.caches = (FirstBlockCacheConfig(threshold=0),)
+    np.testing.assert_allclose(draw(view, **few), whole, atol=1e-4)
+    view.caches = (FirstBlockCacheConfig(threshold=0.3),)
+    assert np.inf > psnr(draw(view, **few), whole) > psnr(draw(alpha, num_inference_steps=4), whole)
 
 
 def test_guidance_for_half_of_the_steps_or_kept_for_the_next_stays_closer_than_none(alpha):
