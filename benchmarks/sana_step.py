@@ -1,31 +1,38 @@
 """One evaluation of the SANA-Sprint-shaped transformer, beside the peers that are installed, in one run.
 
-    python benchmarks/sana_step.py [--side 1024] [--words 60] [--rounds 5] [--half] [--layers 28] [--json FILE]
+    python benchmarks/sana_step.py [--side 1024] [--words 60] [--rounds 5] [--half] [--layers 28] [--busy] [--json FILE]
 
 Batch 1, a text of 300 tokens (``--words`` of them words, then padding), random weights: times only. Candidates share
 weights and take turns, as in `unet_step.py`. Peers multiply the padding and mask it; ours gets the words alone, whose
-keys and values are read once for all steps: that time is a row of its own. With ``--layers`` fewer blocks are measured.
-About 10 GB of memory with all peers.
+keys and values are read once for all steps: that time is a row of its own. In int8 are the weights and the products,
+with the ranges that one evaluation had, as `Int8Config` brings a pipeline to it. With ``--layers`` fewer blocks are
+measured. About 10 GB of memory with all peers.
 """
 
 import argparse
 import importlib.util
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mindone.diffusers import SanaTransformer2DModel, engines
+from mindone.diffusers import Int8Config, SanaTransformer2DModel, engines
+from mindone.diffusers.acceleration.int8.quantize import quantize
+from mindone.diffusers.engines.openvino.observing import ObservingEngine
+from mindone.diffusers.families.sana.family import INT8
 from mindone.diffusers.families.sana.shapes import SPRINT_600M
 from mindone.diffusers.models.random_weights import write_random_network
 from unet_step import Bar, Step, measure, report
 
 TOKENS = 300
 OURS32, OURS16, TEXT = "ours, float32", "ours, half precision", "ours, reading the text once"
+OURS8 = "ours, int8"
 OPENVINO32, OPENVINO16 = "OpenVINO's conversion, float32", "OpenVINO's conversion, bfloat16"
 DIFFUSERS32, DIFFUSERS16 = "diffusers, float32", "diffusers, bfloat16"
+WHO = ("ours", "ours8", "openvino", "diffusers")
 MOST = {512: 0.80, 1024: 0.88}
 """The bars, by the side of the image in pixels."""
 
@@ -43,7 +50,7 @@ def inputs(side: int, words: int) -> dict[str, np.ndarray]:
     return {name: x.astype(np.float32) for name, x in drawn.items()}
 
 
-def ours(folder: Path, given: dict[str, np.ndarray], dtype: str) -> tuple[Step, Step]:
+def ours(folder: Path, given: dict[str, np.ndarray], dtype: str, int8: bool = False) -> tuple[Step, Step]:
     """An evaluation as pipelines call it, and the reading of the text that comes before the first."""
     network, engine = SanaTransformer2DModel.from_pretrained(folder, mindspore_dtype=dtype), engines.get("openvino")
     given = dict(given)
@@ -54,6 +61,10 @@ def ours(folder: Path, given: dict[str, np.ndarray], dtype: str) -> tuple[Step, 
         return engine.run(network, text, method="read_text")
 
     given["encoder_hidden_states"] = read()
+    if int8:
+        observing = ObservingEngine({"transformer": network}, INT8.products, INT8.rounds_result)
+        observing.run(network, **given)
+        quantize(network, observing.ranges["transformer"], Int8Config(), INT8)
     return lambda: engine.run(network, **given), lambda: read()[-1]
 
 
@@ -106,13 +117,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--half", action="store_true", help="leave float32 out")
     parser.add_argument("--full", action="store_true", help="leave half precision out, on a CPU without it")
-    parser.add_argument("--only", choices=("ours", "openvino", "diffusers"), nargs="+", help="leave the others out")
+    parser.add_argument("--only", choices=WHO, nargs="+", help="leave the others out")
+    parser.add_argument("--busy", action="store_true", help="count the processor's seconds: others use the machine")
     parser.add_argument("--json", type=Path, help="write every measured second here")
     arguments = parser.parse_args()
     given, steps = inputs(arguments.side, arguments.words), {}
-    wanted = arguments.only or ("ours", "openvino", "diffusers")
+    wanted = set(arguments.only or WHO)
     if not all(importlib.util.find_spec(name) for name in ("torch", "diffusers")):
-        wanted = ("ours",)
+        wanted &= {"ours", "ours8"}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_random_network(
@@ -126,15 +138,16 @@ def main() -> None:
             OURS16: ("ours", lambda: ours(folder, given, "float16")[0]),
             TEXT: ("ours", lambda: ours(folder, given, "float16")[1]),
             OPENVINO16: ("openvino", lambda: converted(folder, given, "bf16")),
+            OURS8: ("ours8", lambda: ours(folder, given, "float16", int8=True)[0]),
         }
         for name, (who, make) in makers.items():
             left_out = (arguments.half and "float32" in name) or (arguments.full and "float32" not in name)
             if who in wanted and not left_out:
                 steps[name] = make()
-        seconds = measure(steps, arguments.rounds)
+        seconds = measure(steps, arguments.rounds, time.process_time if arguments.busy else time.perf_counter)
     most = MOST.get(arguments.side, 1.0)
     peers = ((OURS32, OPENVINO32), (OURS32, DIFFUSERS32), (OURS16, OPENVINO16), (OURS16, DIFFUSERS16))
-    bars: list[Bar] = [(mine, peer, "≤", most) for mine, peer in peers]
+    bars: list[Bar] = [*((mine, peer, "≤", most) for mine, peer in peers), (OURS8, OPENVINO16, "≤", 0.70)]
     report(
         f"One evaluation at {arguments.side}×{arguments.side}, {arguments.layers} blocks", seconds, bars, arguments.json
     )

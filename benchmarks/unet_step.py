@@ -106,16 +106,18 @@ def converted(folder: Path, precision: str) -> Step:
     return lambda: graph(list(inputs()))[0]
 
 
-def measure(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+def measure(
+    steps: dict[str, Step], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of every step, the candidates taking turns, there and back; one untimed turn each first."""
     for step in steps.values():
         step()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds):
         for name in reversed(steps) if number % 2 else steps:
-            start = time.perf_counter()
+            start = clock()
             steps[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

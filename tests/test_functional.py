@@ -1,5 +1,6 @@
 """The operations of `functional` give PyTorch's numbers on both engines, and repeat shared rows where they meet."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mindspore as ms
@@ -60,6 +61,15 @@ def assert_close(given: np.ndarray, expected: np.ndarray, tolerance: float) -> N
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", FLOAT32), ("float16", HALF)])
 def test_operation_matches_reference(engine, name, dtype, tolerance):
     assert_close(run(engine, Network(CASES[name], dtype), CASES[name]), GOLDEN[name], tolerance)
+
+
+@pytest.mark.parametrize("name", ["relu_linear_attention", "relu_linear_attention_of_pixels"])
+def test_linear_attention_is_in_float32_whatever_its_network_computes_in(name):
+    """Its operands are rounded as those of all layers are; these are chosen so that bfloat16 holds them as they are."""
+    inputs = tuple((x.view(np.uint32) & 0xFFFF0000).view(np.float32) for x in CASES[name].inputs)
+    case, engine = replace(CASES[name], inputs=inputs), engines.get("openvino")
+    whole, half = (run(engine, Network(case, dtype), case) for dtype in ("float32", "bfloat16"))
+    assert_close(half, whole, FLOAT32)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Stored weights as constants of an OpenVINO graph that share their memory."""
 
-import functools
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -9,14 +8,13 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
-from openvino._offline_transformations import compress_model_transformation
 
 from ...utils.machine import multiplies_bytes_exactly
 from ...utils.scratch import Scratch
 from ..base import Stored, Values, is_mapped, is_quantized
+from .marks import Node as Node
+from .marks import unpacking
 
-Node: TypeAlias = ov.Node | ov.Output
-"""What operations take and return; the two behave alike here."""
 Operand: TypeAlias = Node | ms.Parameter
 """What operations take besides nodes: a parameter, which they turn into a node."""
 
@@ -115,22 +113,4 @@ class Constants:
 def _as_float32(constant: Node) -> Node:
     if constant.get_element_type() == ov.Type.f32:
         return constant
-    widened = ov_ops.convert(constant, "f32")
-    for name, mark in _decompression().items():
-        widened.set_rt_info(mark, name)
-    return widened
-
-
-@functools.cache
-def _decompression() -> dict[str, object]:
-    """The mark of a conversion that only unpacks a 16-bit constant.
-
-    Without it OpenVINO unpacks every weight to float32 before it packs it for the device: three times the memory and
-    the time. Python cannot make the mark, so it is taken from a conversion that OpenVINO itself has put in.
-    """
-    x = ov_ops.parameter([1, 2], ov.Type.f32)
-    product = ov_ops.matmul(x, ov_ops.constant(np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)), False, True)
-    graph = ov.Model([product.output(0)], [x])
-    compress_model_transformation(graph)
-    (conversion,) = (node for node in graph.get_ops() if node.get_type_name() == "Convert")
-    return dict(conversion.get_rt_info().items())
+    return unpacking(ov_ops.convert(constant, "f32"))

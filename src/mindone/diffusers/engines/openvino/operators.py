@@ -170,25 +170,38 @@ class Operators(Recorder):
         return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), shape)
 
     def relu_linear_attention(self, query: Node, key: Node, value: Node, heads: int, eps: float) -> Node:
-        keys = self._heads(ov_ops.relu(key), heads, (0, 2, 3, 1))
-        queries = self._heads(ov_ops.relu(query), heads)
-        states = ov_ops.matmul(keys, self._heads(value, heads), False, False)
-        weights = ov_ops.matmul(queries, ov_ops.reduce_sum(keys, self.ints([-1]), True), False, False)
-        mixed = ov_ops.divide(ov_ops.matmul(queries, states, False, False), ov_ops.add(weights, self.scalar(eps)))
+        queries, keys, values = (self._heads(x, heads) for x in (ov_ops.relu(query), ov_ops.relu(key), value))
+        sums = self.precise(ov_ops.reduce_sum(keys, self.ints([-2]), True))
+        mixed = self._precise_product(queries, self._precise_product(keys, values, True))
+        mixed = self._shared_out(mixed, self._precise_product(sums, queries, False, True), eps)
         return self.reshape(self.transpose(mixed, (0, 2, 1, 3)), query.shape)
 
     def relu_linear_attention_of_pixels(self, query: Node, key: Node, value: Node, heads: int, eps: float) -> Node:
         batch, channels, height, width = query.shape
         shape = (batch, heads, channels // heads, height * width)
-        # Means over all pixels instead of sums, which would overflow float16; what they are divided by is one as well.
-        pixels, least = height * width, 2.0**-24 if self.precision == "f16" else 0.0
-        eps = max(eps / pixels, least)
-        keys = self.reshape(ov_ops.multiply(ov_ops.relu(key), self.scalar(1 / pixels)), shape)
+        # Sums over all pixels would overflow float16, so each pixel counts for a small part. It is a power of two, with
+        # which no type rounds.
+        part, least = 2.0 ** -math.ceil(math.log2(height * width)), 2.0**-24 if self.precision == "f16" else 0.0
+        keys = self.reshape(ov_ops.multiply(ov_ops.relu(key), self.scalar(part)), shape)
         queries = self.reshape(ov_ops.relu(query), shape)
-        states = ov_ops.matmul(self.reshape(value, shape), keys, False, True)
-        sums = ov_ops.unsqueeze(ov_ops.reduce_sum(keys, self.ints([-1]), False), self.ints([2]))
-        weights = ov_ops.add(ov_ops.matmul(sums, queries, False, False), self.scalar(eps))
-        return self.reshape(ov_ops.divide(ov_ops.matmul(states, queries, False, False), weights), query.shape)
+        sums = self.precise(ov_ops.reduce_sum(keys, self.ints([-1]), True))
+        mixed = self._precise_product(self._precise_product(self.reshape(value, shape), keys, False, True), queries)
+        mixed = self._shared_out(mixed, self._precise_product(queries, sums, True), max(eps * part, least))
+        return self.reshape(mixed, query.shape)
+
+    def _precise_product(self, x: Node, y: Node, x_turned: bool = False, y_turned: bool = False) -> Node:
+        return self.precise(ov_ops.matmul(x, y, x_turned, y_turned))
+
+    def _shared_out(self, x: Node, weights: Node, eps: float) -> Node:
+        """``x / (weights + eps)`` in float32, where the ``weights`` lie along the other one of the last two axes.
+
+        Not as a division, of which the device makes these two operations without their marks. And the axes change in
+        between: side by side the device makes one operation of the two, again without a mark.
+        """
+        batch, heads, rows, columns = self.shape(weights)
+        inverse = self.precise(ov_ops.power(self.precise(ov_ops.add(weights, self.scalar(eps))), self.scalar(-1.0)))
+        inverse = self.precise(self.reshape(inverse, (batch, heads, columns, rows)))
+        return self.precise(ov_ops.multiply(x, inverse))
 
     def _heads(self, x: Node, heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> Node:
         """(b, n, heads · size) as (b, heads, n, size), or of (b, n, heads, size) whatever ``axes`` say."""

@@ -11,6 +11,7 @@ from openvino import opset15 as ov_ops
 
 from ..base import Adjustable, Quantized, is_adjustable, is_quantized
 from ..binding import sound, stored
+from . import marks
 from .constants import Constants, Node, Operand
 
 
@@ -27,7 +28,7 @@ class Recorder:
     """The state of one recording. `operators.Operators` adds the operations that `functional` calls.
 
     ``precision`` is what the device will compute in: f32, f16 or bf16. All arithmetic is recorded in float32 whatever
-    it is: the precision is chosen when the graph is compiled.
+    it is: the precision is chosen when the graph is compiled, for all nodes but those that are `precise`.
     """
 
     def __init__(self, precision: str):
@@ -80,6 +81,10 @@ class Recorder:
             return None
         values = stored(weight)
         return values if is_quantized(values) and values.input_range is not None else None
+
+    def precise(self, node: Node) -> Node:
+        """The node, computed in float32 whatever the precision is (`marks.precise`)."""
+        return node if self.float32 else marks.precise(node)
 
     def _adjustable(self, values: Adjustable) -> Node:
         node = ov_ops.parameter(list(values.shape), ov.Type.f32)
