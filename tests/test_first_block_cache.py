@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 
 from golden.make_pipelines import draw, generators, reference
-from mindone.diffusers import FirstBlockCacheConfig, SanaTransformer2DModel, SD3Transformer2DModel, engines
+from mindone.diffusers import (
+    FirstBlockCacheConfig,
+    PixArtTransformer2DModel,
+    SanaTransformer2DModel,
+    SD3Transformer2DModel,
+    engines,
+)
 from mindone.diffusers.acceleration.first_block_cache import FirstBlockCache
 from mindone.diffusers.acceleration.stack import parse_cache
 from mindone.diffusers.acceleration.steps import Step
 from mindone.diffusers.models.random_weights import write_random_network
 from tiny_pipelines import checkpoint as checkpoint_of
 from tiny_pipelines import load
+from tiny_pixart import TRANSFORMER as PIXART
 from tiny_sana import TRANSFORMER, checkpoint
 
 ARGUMENTS = {"prompt": "A red cat", "height": 64, "width": 96, "use_resolution_binning": False}
@@ -29,7 +36,11 @@ MMDIT = {
     "dual_attention_layers": [0],
     "qk_norm": "rms_norm",
 }
-KINDS = {"one stream": (SanaTransformer2DModel, TRANSFORMER), "two streams": (SD3Transformer2DModel, MMDIT)}
+KINDS = {
+    "one stream": (SanaTransformer2DModel, TRANSFORMER),
+    "one stream, and positions": (PixArtTransformer2DModel, PIXART),
+    "two streams": (SD3Transformer2DModel, MMDIT),
+}
 
 
 class Calls:
@@ -46,7 +57,8 @@ class Calls:
 
 def conditions(kind, rows, seed=0):
     rng = np.random.default_rng(seed)
-    width = 24 if kind == "one stream" else 12
+    config = KINDS[kind][1]
+    width = config.get("caption_channels") or config["joint_attention_dim"]
     texts = {"encoder_hidden_states": rng.standard_normal((rows, 5, width))}
     if kind == "two streams":
         texts["pooled_projections"] = rng.standard_normal((rows, 10))

@@ -76,7 +76,8 @@ def test_a_condition_is_read_again_only_when_it_changes():
         def numpy(self, x):
             return x
 
-    read, both = ReadOnce(Counting(), None, "read_text"), np.arange(8, dtype=np.float32).reshape(2, 4)
+    network = SanaTransformer2DModel(**SANA)
+    read, both = ReadOnce(Counting(), network, "read_text"), np.arange(8, dtype=np.float32).reshape(2, 4)
     for _ in range(3):
         assert read(both) == (28,) and read(both[1:]) == (22,)
     assert calls == [2, 1]

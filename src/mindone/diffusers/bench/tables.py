@@ -196,7 +196,7 @@ def _cannot_cache(texts: tuple[str, ...], options: Options, model: Checkpoint, k
     scheduler = options.scheduler or model.defaults.scheduler
     draws_anew = scheduler and scheduler_class(SHORT_NAMES[scheduler].class_name).distilled
     branches = RunFacts.branches if kind.can_be_cut() else 0
-    blocks = RunFacts.blocks if kind.is_row_of_blocks() else 0
+    blocks = RunFacts.blocks if kind.row_of_blocks else 0
     steps = options.steps or model.defaults.steps or STACK_STEPS
     try:
         for cache in parse_caches(texts):

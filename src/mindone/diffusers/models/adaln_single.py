@@ -16,6 +16,7 @@ from ..engines import Array, FlashAttention
 from .cells import Cell, CellList, Identity
 from .layers import Conv2d, Linear, TimestepEmbedding, parameter
 from .patches import as_tokens
+from .wrapping import bare
 
 SINUSOIDS = 256
 """The channels that a timestep, and any other number, becomes."""
@@ -170,10 +171,11 @@ class TextAttention(Cell):
         return self.to_out[0](F.attention(query, key, value, self.heads, False, self.flash, hidden))
 
 
-def keys_and_values_of(text: Array, attentions: Iterable[TextAttention]) -> tuple[Array, ...]:
-    """The keys and the values that each attention in turn makes of the text, all (batch, tokens, heads · size)."""
+def keys_and_values_of(text: Array, blocks: Iterable[nn.Cell]) -> tuple[Array, ...]:
+    """The keys and the values that each block's ``attn2`` makes of the text, all (batch, tokens, heads · size)."""
     read: list[Array] = []
-    for attention in attentions:
+    for block in blocks:
+        attention: TextAttention = bare(block).attn2
         read.extend(attention.keys_and_values(text))
     return tuple(read)
 

@@ -57,6 +57,8 @@ class Model(PublishedModel, nn.Cell):
     Fields: ClassVar[type]
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
     free_axes: ClassVar[FreeAxes] = {}
+    row_of_blocks: ClassVar[str | None] = None
+    """The list of the blocks that run one after the other, where a network is such a row."""
     kept_in_int8: ClassVar[tuple[str, ...]] = ()
     """Parts of the names of weights that stay as they are where the others are brought to int8."""
     layouts: ClassVar[Callable[[], Iterable[OriginalLayout]]]
@@ -275,12 +277,8 @@ class Model(PublishedModel, nn.Cell):
     def blocks(self) -> Sequence[str]:
         """The paths of the blocks that run one after the other, each on what the one before it returns; () where a
         network is no row of blocks."""
-        return ()
-
-    @classmethod
-    def is_row_of_blocks(cls) -> bool:
-        """Whether networks of this class name their `blocks`."""
-        return cls.blocks is not Model.blocks
+        name = self.row_of_blocks
+        return () if name is None else [f"{name}.{i}" for i in range(len(getattr(self, name)))]
 
     @classmethod
     def can_be_cut(cls) -> bool:

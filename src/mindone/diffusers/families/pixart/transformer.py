@@ -38,6 +38,7 @@ class PixArtTransformer2DModel(Model):
     """
 
     Fields = PixArtTransformerFields
+    row_of_blocks = "transformer_blocks"
 
     def __init__(self, **config: object):
         super().__init__(config)
@@ -96,7 +97,7 @@ class PixArtTransformer2DModel(Model):
             The keys and the values of each block in turn, all (batch, tokens, width).
         """
         text = self.caption_projection(encoder_hidden_states)
-        return keys_and_values_of(text, [block.attn2 for block in self.transformer_blocks])
+        return keys_and_values_of(text, self.transformer_blocks)
 
     @property
     def blocks(self) -> tuple[str, ...]:

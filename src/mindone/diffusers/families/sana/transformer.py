@@ -31,7 +31,6 @@ from ...models.cells import Cell, CellList, Identity
 from ...models.layers import Conv2d, HalvedConv2d, LayerNorm, Linear, parameter
 from ...models.outputs import Transformer2DModelOutput
 from ...models.patches import patch_grid, unpatched
-from ...models.wrapping import bare
 from ..networks import Model
 from .transformer_fields import SanaTransformerFields
 
@@ -43,6 +42,7 @@ class SanaTransformer2DModel(Model):
     """Predicts the velocity of latents from the timestep and the text; see `construct`."""
 
     Fields = SanaTransformerFields
+    row_of_blocks = "transformer_blocks"
 
     def __init__(self, **config: object):
         super().__init__(config)
@@ -100,7 +100,7 @@ class SanaTransformer2DModel(Model):
             The keys and the values of each block in turn, all (batch, tokens, heads · size).
         """
         text = self.caption_norm(self.caption_projection(encoder_hidden_states))
-        return keys_and_values_of(text, [bare(block).attn2 for block in self.transformer_blocks])
+        return keys_and_values_of(text, self.transformer_blocks)
 
     def _read_time(self, timestep: Array, guidance: Array | None) -> tuple[tuple[Array, ...], Array]:
         """What the timestep, and the guidance scale where the network reads one, say to all blocks and to the end."""
@@ -113,11 +113,6 @@ class SanaTransformer2DModel(Model):
             raise ValueError("guidance must be None for a network whose config has guidance_embeds false")
         read = self.time_embed(timestep, guidance)
         return read
-
-    @property
-    def blocks(self) -> tuple[str, ...]:
-        """See `Model`."""
-        return tuple(f"transformer_blocks.{i}" for i in range(self.fields.num_layers))
 
     def __call__(  # type: ignore[override]
         self,

@@ -31,6 +31,7 @@ class SD3Transformer2DModel(Model):
     """Predicts the velocity of latents from the timestep and the text; see `construct`."""
 
     Fields = SD3TransformerFields
+    row_of_blocks = "transformer_blocks"
 
     def __init__(self, **config: object):
         super().__init__(config)
@@ -80,11 +81,6 @@ class SD3Transformer2DModel(Model):
             if i not in skip_layers:
                 streams = block(streams, time)
         return unpatched(self.proj_out(self.norm_out(streams[0], time)), height, width, side)
-
-    @property
-    def blocks(self) -> tuple[str, ...]:
-        """See `Model`."""
-        return tuple(f"transformer_blocks.{i}" for i in range(self.fields.num_layers))
 
     def __call__(  # type: ignore[override]
         self,
