@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..engines import Array
 from ..engines.binding import check_finite
 from ..families.adapters import LoraNames, Shapes
+from ..families.registry import families, load
 from ..loading.hub_files import FileSource
 from ..loading.safetensors import SafetensorsFile, StoredTensor
 from ..loading.weights import PICKLE_SUFFIXES
@@ -31,7 +32,7 @@ from .lora_configs import (
     configs_of_metadata,
     finite,
 )
-from .lora_kinds import Change, LoraLayer, Sum, Whole, dora, hada, lokr
+from .lora_kinds import Change, LoraLayer, Sum, Whole, dora, hada, lokr, outputs_of
 from .lora_names import BIAS_PARTS, LoraKey, Resolver, parse_key, refused_kind
 
 _SHOWN = 4
@@ -42,16 +43,12 @@ _MARKS = (
     ("double_blocks", "FLUX.1"),
     ("single_blocks", "FLUX.1"),
     ("single_transformer_blocks", "FLUX.1"),
-    ("joint_blocks", "Stable Diffusion 3"),
-    ("lora_te3_", "Stable Diffusion 3"),
-    ("text_encoder_3.", "Stable Diffusion 3"),
     ("lora_prior_", "Stable Cascade"),
     ("motion_modules", "AnimateDiff"),
     ("self_attn.q.lora", "Wan"),
     ("lora_controlnet", "a Control-LoRA"),
-    ("^transformer.", "a transformer such as FLUX.1 or Stable Diffusion 3"),
 )
-"""Which other base the keys of a LoRA look like."""
+"""Which other base the keys of a LoRA look like, of those that no family here is."""
 USUAL_NAME = "pytorch_lora_weights.safetensors"
 
 Tensors: TypeAlias = Mapping[str, NDArray[np.generic] | StoredTensor | Array]
@@ -225,15 +222,22 @@ def looks_like(tensors: Mapping[str, StoredTensor], names: LoraNames) -> str | N
 
     For messages, never for decisions.
     """
-    for mark, base in _MARKS:
-        if any(f"^{name}".find(mark) >= 0 for name in tensors):
+    others: list[LoraNames] = [load(each.lora) for each in families() if each.lora is not None]
+    marks = [mark for other in others if other != names for mark in other.marks.items()]
+    for mark, base in (*_MARKS, *marks):
+        if any(mark in name for name in tensors):
             return base
-    for name, tensor in tensors.items():
-        if "attn2" in name and "to_k" in name and ("down" in name.rsplit("to_k", 1)[1] or "lora_A" in name):
-            width = tensor.shape[-1] if len(tensor.shape) == 2 else 0
-            if width in names.bases:
-                return names.bases[width]
-    return "Stable Diffusion XL" if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in tensors) else None
+    for known in (names, *others):
+        for name, tensor in tensors.items():
+            for before, layer in known.telling:
+                after = name.partition(before)[2].rpartition(layer)[2]
+                width = tensor.shape[-1] if len(tensor.shape) == 2 else 0
+                if layer in name and ("down" in after or "lora_A" in after) and width in known.bases:
+                    return known.bases[width]
+    if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in tensors):
+        return "Stable Diffusion XL"
+    is_transformer = names.denoiser != "transformer" and any(name.startswith("transformer.") for name in tensors)
+    return "a transformer such as FLUX.1" if is_transformer else None
 
 
 def _grouped(
@@ -248,16 +252,17 @@ def _grouped(
     for name, tensor in tensors.items():
         key = parse_key(name, names)
         resolver = None if key is None else resolvers.get(key.component)
-        weight = None if key is None or resolver is None else resolver.parameter(key)
-        if key is None or resolver is None or weight is None:
+        places = [] if key is None or resolver is None else resolver.places(key)
+        if key is None or resolver is None or not places:
             strange.append(name)
             continue
-        if key.part in BIAS_PARTS and _bias(weight) not in networks[key.component]:
+        if key.part in BIAS_PARTS and _bias(places[0][0]) not in networks[key.component]:
             strange.append(name)
             continue
-        numberings = found.setdefault((key.component, weight), {})
-        _, parts = numberings.setdefault(resolver.in_original_numbering(key), (key, {}))
-        parts[key.part] = tensor
+        for weight, rows in places:
+            numberings = found.setdefault((key.component, weight), {})
+            _, parts = numberings.setdefault(resolver.in_original_numbering(key), (key, {}))
+            parts[key.part] = tensor if rows is None else outputs_of(tensor, key.part, rows)
     return {place: numberings[min(numberings)] for place, numberings in found.items()}, strange
 
 

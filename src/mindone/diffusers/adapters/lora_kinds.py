@@ -19,6 +19,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..families.adapters import Rows
+from ..loading.original.key_map import joined
 from ..loading.safetensors import StoredTensor
 
 Values: TypeAlias = NDArray[np.float32]
@@ -235,6 +237,30 @@ def dora(change: Change, magnitude: StoredTensor, shape: tuple[int, ...], streng
     if by_inputs:
         return Dora(change, magnitude, 1, strength_inside)
     return Dora(change, magnitude, 0, strength_inside) if given and count == shape[0] else None
+
+
+_BY_OUTPUT = ("up", "diff", "diff_b", "bias", "w_norm", "b_norm", "dora_scale", "lora_magnitude_vector")
+"""What has a row for each output of a layer; of the others but LoKr's, all outputs share what there is."""
+
+
+def outputs_of(tensor: StoredTensor, part: str, rows: Rows) -> StoredTensor:
+    """What a part of a layer of the original layout is for some of its outputs.
+
+    Raises:
+        ValueError: it is a Kronecker product, whose outputs cannot be told apart; or it has no such rows.
+    """
+    if part.startswith(("lokr", "hada_t")):
+        raise ValueError(
+            f"{part} cannot be taken apart for {rows.layer}; take a LoRA that names the layers as peft does"
+        )
+    if part not in _BY_OUTPUT and not part.endswith("_a"):
+        return tensor
+    if not tensor.shape or tensor.shape[0] % rows.parts:
+        raise ValueError(
+            f"{rows.layer} is one of {rows.parts} parts of a layer, got the shape {tensor.shape} for all of them"
+        )
+    size = tensor.shape[0] // rows.parts
+    return joined([tensor.rows(begin * size, end * size) for begin, end in rows.ranges])
 
 
 def _factor(parts: Parts, i: str) -> Product | StoredTensor | None:

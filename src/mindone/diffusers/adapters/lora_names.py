@@ -12,7 +12,7 @@
 import re
 from typing import NamedTuple
 
-from ..families.adapters import LoraNames, Shapes
+from ..families.adapters import LoraNames, Rows, Shapes
 
 _PART = re.compile(r"^(.+?)[._]lora(?:_linear_layer)?[._](down|up|mid|A|B)(?:\.[A-Za-z]\w*)?\.weight$")
 _BESIDE = re.compile(r"^(.+?)(?:[._]lora)?\.(alpha)$")
@@ -89,21 +89,30 @@ class Resolver:
         self.modules = {name.removesuffix(".weight"): name for name in parameters if name.endswith(".weight")}
         self.flat = {module.replace(".", "_"): name for module, name in self.modules.items()}
         self.original: dict[str, str] = {}
+        apart = names.apart(parameters) if self.is_denoiser and names.apart is not None else {}
+        self.apart = {layer.replace(".", "_"): rows for layer, rows in apart.items()}
         if self.is_denoiser and names.numbering is not None:
             keys = names.numbering(parameters)
             for name in self.modules.values():
                 original = keys.original(name)
-                if original is not None:
+                if original is not None and original.removesuffix(".weight") not in apart:
                     self.original[original.removesuffix(".weight").replace(".", "_")] = name
 
-    def parameter(self, key: LoraKey) -> str | None:
-        """The name of the layer's weight, or None when the network has none such that could have this part."""
+    def places(self, key: LoraKey) -> list[tuple[str, Rows | None]]:
+        """The names of the weights that the layer means, and which of its outputs are each one's; None: all are.
+
+        None at all when the network has none such that could have this part.
+        """
         name = self._weight(key)
-        return None if name in self.vectors and key.part not in VECTOR_PARTS else name
+        if name is None:
+            layers = self.apart.get(key.module.replace(".", "_"), ())
+            return [(self.modules[rows.layer], rows) for rows in layers if rows.layer in self.modules]
+        return [] if name in self.vectors and key.part not in VECTOR_PARTS else [(name, None)]
 
     def in_original_numbering(self, key: LoraKey) -> bool:
         """Whether the layer is called by its number in the original layout."""
-        return key.module.replace(".", "_") in self.original
+        module = key.module.replace(".", "_")
+        return module in self.original or module in self.apart
 
     def _weight(self, key: LoraKey) -> str | None:
         if key.flat:

@@ -7,22 +7,20 @@ import os
 from functools import partial
 from pathlib import Path
 
-from ..loading.clip_vocabulary import SIZE
 from ..loading.config import GENERATION_CONFIG_NAME, read_config, write_config
 from ..loading.fields import naming
 from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names
 from ..loading.original.carried import ENTRY, carry
 from ..loading.original.key_map import Deferred
-from ..loading.original.layout import Tensors
-from ..loading.original.training import training_of
+from ..loading.original.layout import SavedTokenizer, Tensors
+from ..loading.original.training import Training, training_of
 from ..loading.safetensors import StoredTensor, save_file
 from ..loading.single_file import SingleFile, open_single_file
-from ..loading.tokenizer import CLIPTokenizer
 from ..loading.weights import Weights, open_weights
 from ..utils.files import whole_folder, write_json
 from .registry import layouts
 
-_LIBRARIES = {"CLIPTextModel": "transformers", "CLIPTextModelWithProjection": "transformers"}
+_LIBRARIES = dict.fromkeys(("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel"), "transformers")
 
 
 def file_to_folder(
@@ -80,7 +78,7 @@ def folder_to_file(
 ) -> None:
     """Write a checkpoint in the published layout, a pipeline's or one component's, as one file in the original layout.
 
-    How it was trained is marked as other programs read it (`original.training`). Configs and a vocabulary other
+    How it was trained is marked as other programs read it (`original.training`). Configs and vocabularies other
     than CLIP's go into the file's metadata (`original.carried`). The safety checker has no place in such a file; Stable
     Diffusion 2's text encoder is written without the last layer, which it never had here and which nothing uses.
 
@@ -110,25 +108,28 @@ def folder_to_file(
         raise ValueError(f"{source} has no denoising network with weights in an original layout; known are {known}")
     makers: dict[str, partial[StoredTensor]] = {}
     kinds = {}
-    sizes: dict[str, int] = {}
+    own: dict[str, SavedTokenizer] = {}
     for name in dict.fromkeys(part.component for part in layout.parts):
         if name in weights:
             with naming(folders[name]):
                 part = layout.place(name, classes[name], classes, read_config(folders[name]))
             kinds[name] = part.network
             makers |= _cast(part.prefix, part.network.original(weights[name]), dtype)
-            if name.startswith("text_encoder"):
-                embedding = weights[name].get("text_model.embeddings.token_embedding.weight")
-                sizes[name.replace("text_encoder", "tokenizer")] = 0 if embedding is None else embedding.shape[0]
-    training = training_of(read_config(folders.get("scheduler", root / "scheduler"), "scheduler_config.json"))
+            vocabulary = part.network.vocabulary
+            if vocabulary is not None:
+                embedding = weights[name].get(vocabulary.embeddings)
+                if vocabulary.size is None or embedding is None or embedding.shape[0] != vocabulary.size:
+                    tokenizer = name.replace("text_encoder", "tokenizer")
+                    own[tokenizer] = vocabulary.read(folders[tokenizer])
+    scheduler = read_config(folders.get("scheduler", root / "scheduler"), "scheduler_config.json")
+    training = Training() if layout.is_flow else training_of(scheduler)
     makers |= _cast("", training.tensors(), None)
     metadata = {
         "format": "pt",
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": layout.trained(layout.release(weights, kinds), training, weights).modelspec,
-        "modelspec.prediction_type": training.modelspec,
+        **({} if layout.is_flow else {"modelspec.prediction_type": training.modelspec}),
     }
-    own = {name: CLIPTokenizer.from_pretrained(folders[name]) for name, size in sizes.items() if size != SIZE}
     configs = {name: folder for name, folder in folders.items() if not name.startswith("tokenizer")}
     save_file(Deferred(makers), path, {**metadata, ENTRY: carry(configs, root, own)})
 
@@ -164,7 +165,8 @@ def _write_pipeline(single: SingleFile, folder: Path, dtype: str | None) -> None
         index[name] = [_LIBRARIES.get(component.class_name, "diffusers"), component.class_name]
     for name, tokenizer in tokenizers.items():
         tokenizer.save_pretrained(folder / name)
-        index[name] = ["transformers", "CLIPTokenizer"]
+        vocabulary = single.layout.vocabulary(name.replace("tokenizer", "text_encoder"))
+        index[name] = ["transformers", vocabulary.tokenizer]
     write_config(folder / "scheduler", single.scheduler, "scheduler_config.json")
     index["scheduler"] = ["diffusers", single.scheduler["_class_name"]]
     index |= {name: [None, None] for name in single.release.absent if name not in index}

@@ -11,17 +11,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .clip_vocabulary import SIZE, clip_tokenizer
 from .config import CONFIG_NAME, read_config
 from .fields import naming
 from .hub import MODEL_INDEX
 from .original.carried import ENTRY, unpack
 from .original.key_map import sides
-from .original.layout import OriginalLayout, Release, Section, Tensors, layout_of
+from .original.layout import OriginalLayout, Release, SavedTokenizer, Section, Tensors, layout_of
 from .original.training import PREDICTION_TYPES, ZERO_SNR, Training, read_training, training_of
 from .original.training_config import TrainingConfig, read_training_config
 from .safetensors import SafetensorsFile
-from .tokenizer import CLIPTokenizer
 from .weights import PICKLE_SUFFIXES, Weights
 
 
@@ -55,7 +53,8 @@ class SingleFile:
     @property
     def pipeline(self) -> str | None:
         """The class that draws with all of it; None when the file is no whole pipeline."""
-        return self.pipeline_of_denoiser if self.has_denoiser and not self.absent else None
+        lacks = set(self.absent) - set(self.release.dispensable)
+        return self.pipeline_of_denoiser if self.has_denoiser and not lacks else None
 
     @property
     def has_denoiser(self) -> bool:
@@ -86,35 +85,44 @@ class SingleFile:
         index = read_config(self.config_folder, MODEL_INDEX)
         return options | {name: value for name, value in index.items() if isinstance(value, bool)}
 
-    def tokenizers(self) -> dict[str, CLIPTokenizer]:
-        """``tokenizer`` for ``text_encoder``, ``tokenizer_2`` for the second; the ``config`` folder's or CLIP's.
+    def tokenizers(self) -> dict[str, SavedTokenizer]:
+        """``tokenizer`` for ``text_encoder``, ``tokenizer_2`` for the second, and so on.
 
         Raises:
-            ValueError: a text encoder has another vocabulary than CLIP's, and no ``config`` folder was given.
+            ValueError: see `tokenizer`.
         """
-        sizes = {
-            name: sides(component.weights, "text_model.embeddings.token_embedding.weight", 2)[0]
-            for name, component in self.components.items()
-            if name.startswith("text_encoder")
-        }
-        return {name.replace("text_encoder", "tokenizer"): self.tokenizer(name, size) for name, size in sizes.items()}
+        encoders = [name for name in self.components if name.startswith("text_encoder")]
+        return {name.replace("text_encoder", "tokenizer"): self.tokenizer(name) for name in encoders}
 
-    def tokenizer(self, text_encoder: str, size: object) -> CLIPTokenizer:
-        """The tokenizer of ``text_encoder`` or ``text_encoder_2``, which knows ``size`` tokens.
+    def tokenizer(self, text_encoder: str, size: object = None) -> SavedTokenizer:
+        """A text encoder's tokenizer: the one in the ``config`` folder, or the published one.
+
+        Args:
+            text_encoder: ``text_encoder``, ``text_encoder_2`` and so on.
+            size: how many tokens a text encoder knows that the file does not have.
 
         Raises:
-            ValueError: the size is not that of CLIP's vocabulary, and no ``config`` folder was given.
+            ValueError: the size is not that of the published vocabulary, or none is here, and no ``config`` folder was
+                given.
         """
         name = text_encoder.replace("text_encoder", "tokenizer")
+        vocabulary = self.layout.vocabulary(text_encoder)
         if self.config_folder is not None and (self.config_folder / name).is_dir():
             with naming(self.path) if self.carried is not None else nullcontext():
-                return CLIPTokenizer.from_pretrained(self.config_folder / name)
-        if size != SIZE:
+                return vocabulary.read(self.config_folder / name)
+        if vocabulary.usual is None:
             raise ValueError(
-                f"{self.path}: its text encoder knows {size} tokens, CLIP's vocabulary has {SIZE}; pass config= with a "
-                f"folder that has {name}/"
+                f"{self.path}: no such file has the vocabulary of its {text_encoder}; pass {name}= with a "
+                f"{vocabulary.tokenizer}, or config= with a folder that has {name}/"
             )
-        return clip_tokenizer(self.release.text_encoders.get(text_encoder, "!"))
+        if text_encoder in self.components:
+            size = sides(self.components[text_encoder].weights, vocabulary.embeddings, 2)[0]
+        if size != vocabulary.size:
+            raise ValueError(
+                f"{self.path}: its text encoder knows {size} tokens, CLIP's vocabulary has {vocabulary.size}; pass "
+                f"config= with a folder that has {name}/"
+            )
+        return vocabulary.usual(self.release.text_encoders.get(text_encoder, "!"))
 
 
 def open_single_file(
@@ -166,7 +174,13 @@ def open_single_file(
             with naming(f"its {name}"):
                 parts[name] = section.network.ours(section.tensors)
         release = layout.release(parts, {name: section.network for name, section in sections.items()})
-        training = _training(file, parts.get(layout.denoiser, {}), release, original, prediction_type)
+        if layout.is_flow and prediction_type is not None:
+            raise ValueError(f"prediction_type must be None for {release.title}, which predicts a flow's velocity")
+        training = (
+            Training()
+            if layout.is_flow
+            else _training(file, parts.get(layout.denoiser, {}), release, original, prediction_type)
+        )
         release = layout.trained(release, training, parts)
         carried = None if config is not None or ENTRY not in file.metadata else unpack(file.metadata[ENTRY])
     folder = Path(carried.name) if carried is not None else None if config is None else Path(config)
@@ -175,7 +189,8 @@ def open_single_file(
     scaling_factor = original.number("scale_factor") if scaling_factor is None else scaling_factor
     if scaling_factor is not None:
         release = replace(release, scaling_factor=scaling_factor)
-    scheduler: Mapping[str, object] = {**release.scheduler, **({} if training.sigmas else original.schedule)}
+    schedule = {} if training.sigmas or layout.is_flow else original.schedule
+    scheduler: Mapping[str, object] = {**release.scheduler, **schedule}
     components = {}
     with naming(path) if carried is not None else nullcontext():
         for name, section in sections.items():
@@ -185,7 +200,7 @@ def open_single_file(
         if folder is not None and (folder / "scheduler").is_dir():
             told = read_config(folder / "scheduler", "scheduler_config.json")
             # What a file carries counts as long as nobody has marked it otherwise since.
-            if carried is None or training_of(told) == training:
+            if carried is None or layout.is_flow or training_of(told) == training:
                 scheduler = told
     return SingleFile(path, layout, release, components, scheduler, folder, carried)
 

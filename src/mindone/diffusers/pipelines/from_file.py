@@ -22,15 +22,20 @@ def index_of(single: SingleFile, given: Mapping[str, Any]) -> dict[str, Any]:
             f"{single.path} holds {' and '.join(single.components)} only, which is no pipeline; load it with the "
             "component's own class and pass it to a pipeline"
         )
-    absent = [name for name in single.absent if given.get(name) is None]
+    without = [name for name in single.release.dispensable if name in given and given[name] is None]
+    absent = [name for name in single.absent if given.get(name) is None and name not in without]
     if absent:
         held = " and ".join(single.components)
-        needed = ", ".join(f"{name}=…" for name in absent)
+        forms = {name: f"{name}=… or {name}=None" for name in single.release.dispensable}
+        needed = ", ".join(forms.get(name, f"{name}=…") for name in absent)
         raise ValueError(f"{single.path} holds {held} only; pass {needed} for a pipeline, from another checkpoint")
-    classes = {name: component.class_name for name, component in single.components.items() if name != "controlnet"}
-    encoders = [*classes, *(name for name in given if given[name] is not None)]
-    tokenizers = [name.replace("text_encoder", "tokenizer") for name in encoders if name.startswith("text_encoder")]
-    classes |= dict.fromkeys(tokenizers, "CLIPTokenizer") | {"scheduler": str(single.scheduler.get("_class_name"))}
+    left_out = ("controlnet", *without)
+    classes = {name: component.class_name for name, component in single.components.items() if name not in left_out}
+    encoders = [name for name in (*classes, *given) if name.startswith("text_encoder") and name not in without]
+    for name in encoders:
+        if name in classes or given[name] is not None:
+            classes[name.replace("text_encoder", "tokenizer")] = single.layout.vocabulary(name).tokenizer
+    classes["scheduler"] = str(single.scheduler.get("_class_name"))
     entries = {name: published_class(class_name) for name, class_name in classes.items()}
     return {"_class_name": single.pipeline_of_denoiser, **single.options, **entries}
 
@@ -63,11 +68,10 @@ def load_components(
             kind = component_class(component.class_name)
             own = pipeline.dtype_of(component.class_name, component.config, dtype)
             loaded[name] = kind.of_weights(component.config, component.weights, single.path, own)
-    found = single.tokenizers() if any(name.startswith("tokenizer") for name in wanted) else {}
     for name in wanted:
         encoder = name.replace("tokenizer", "text_encoder")
-        if name in found:
-            loaded[name] = found[name]
+        if name.startswith("tokenizer") and encoder in single.components:
+            loaded[name] = single.tokenizer(encoder)
         elif name.startswith("tokenizer") and encoder in given:
             loaded[name] = single.tokenizer(encoder, given[encoder].config.get("vocab_size"))
     if "scheduler" in wanted:

@@ -54,7 +54,7 @@ class StableDiffusionShape:
             tokenizer = role.replace("text_encoder", "tokenizer")
             index |= {role: ["transformers", cls.__name__], tokenizer: ["transformers", "CLIPTokenizer"]}
             write_random_network(cls, {**config, "model_type": "clip_text_model"}, root / role)
-            _write_tokenizer(config, root / tokenizer)
+            write_tokenizer(config, root / tokenizer)
         write_random_network(UNet2DConditionModel, self.unet, root / "unet")
         write_random_network(AutoencoderKL, self.vae, root / "vae")
         write_random_network(AutoencoderTiny, self.tiny_vae, roles["tiny_vae"])
@@ -69,7 +69,7 @@ class StableDiffusionShape:
         return {role: (f"random weights: {path.name}", path) for role, path in roles.items()}
 
 
-def _write_tokenizer(text_encoder: Values, folder: Path) -> None:
+def write_tokenizer(text_encoder: Values, folder: Path) -> None:
     """A vocabulary of single characters: prompts become other tokens than CLIP's, and as many after padding."""
     size = int(str(text_encoder["vocab_size"]))
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]

@@ -25,7 +25,8 @@ INT8 = Int8Plan(
 """Kept are the first and the last layer and what reads the timestep and the text, as in the other families.
 
 So are the layers that make shifts, scales and gates of the timestep: everything in a block is multiplied by what they
-say, and of a step's products they are less than a thousandth.
+say, and of a step's products they are less than a thousandth. With random weights that halves the error, of 6 blocks
+from 2.9 % to 1.3 %; keeping the products after GELU too, a third of all, would gain 0.2 %.
 """
 
 CLIP = replace(
@@ -73,6 +74,14 @@ STABLE_DIFFUSION_3 = Family(
     latents=Latents(channels=16, side=1024, patch=2),
     defaults=Defaults(guidance_scale=7.0, scheduler="flow-euler"),
     fingerprint=("pos_embed.proj.weight", "proj_out.weight"),
+    original=f"{_FOLDER}.original:ORIGINAL",
+    lora=f"{_FOLDER}.adapters:LORA",
+    shapes={
+        "sd3-medium": f"{_FOLDER}.shapes:SD3_MEDIUM",
+        "sd35-medium": f"{_FOLDER}.shapes:SD35_MEDIUM",
+        "sd35-medium-without-t5": f"{_FOLDER}.shapes:SD35_MEDIUM_WITHOUT_T5",
+        "sd35-large": f"{_FOLDER}.shapes:SD35_LARGE",
+    },
     built_in_guidance=False,
 )
 """Predicts the velocity of a straight path from noise to image (Esser et al. 2024, arXiv 2403.03206).

@@ -14,7 +14,7 @@ from ...utils.files import read_json
 from ...utils.printable import shown
 from ..config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
 from ..hub import MODEL_INDEX
-from ..tokenizer import CLIPTokenizer
+from .layout import SavedTokenizer
 
 ENTRY = "mindone.configs"
 """The metadata's entry: a JSON object of files' contents by their paths in a folder in the published layout. JSON files
@@ -23,13 +23,13 @@ _PATH = re.compile(r"(?:model_index|generation_config)\.json|[a-z][a-z0-9_]*/(?:
 """A folder's own files, and those of its components."""
 
 
-def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, CLIPTokenizer]) -> str:
+def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, SavedTokenizer]) -> str:
     """The entry of a checkpoint.
 
     Args:
         folders: the folders of its other components by name.
         root: its own folder.
-        tokenizers: those that are not CLIP's own.
+        tokenizers: those that are not the published ones of their kind.
     """
     found: dict[str, object] = {}
     for component, folder in {**folders, "": root}.items():

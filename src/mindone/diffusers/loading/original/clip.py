@@ -11,10 +11,12 @@ from functools import partial
 import numpy as np
 
 from ...utils.printable import shown
+from ..clip_vocabulary import SIZE, clip_tokenizer
 from ..key_maps import clip_text_key
 from ..safetensors import ITEM_BYTES, StoredTensor
-from .key_map import Deferred, KeyMap, indices_after, sides
-from .layout import NetworkLayout, Tensors
+from ..tokenizer import CLIPTokenizer
+from .key_map import Deferred, KeyMap, indices_after, joined, sides
+from .layout import NetworkLayout, Tensors, Vocabulary
 
 HEAD_CHANNELS = 64
 """Channels per head of every published CLIP text tower (768 / 12, 1,024 / 16, 1,280 / 20)."""
@@ -114,10 +116,7 @@ def _turned(tensors: Tensors, name: str) -> StoredTensor:
 
 
 def _fused(tensors: Tensors, names: list[str]) -> StoredTensor:
-    """Tensors of one type below one another, as a copy."""
-    parts = [tensors[name] for name in names]
-    rows = sum(part.shape[0] for part in parts)
-    return StoredTensor(parts[0].dtype, (rows, *parts[0].shape[1:]), np.concatenate([part.data for part in parts]))
+    return joined([tensors[name] for name in names])
 
 
 def _split(name: str, fused: StoredTensor) -> dict[str, StoredTensor]:
@@ -162,9 +161,15 @@ def text_config(tensors: Tensors, *, open_clip: bool) -> dict[str, object]:
     }
 
 
-def _of_clip(tensors: Tensors) -> dict[str, StoredTensor]:
+def projected_clip(tensors: Tensors) -> dict[str, StoredTensor]:
+    """A text tower as transformers writes it, with its projection where there is one."""
     named = {name: clip_text_key(name) for name in tensors}
-    return {ours: tensors[name] for name, ours in named.items() if ours is not None and ours.startswith("text_model.")}
+    texts = ("text_model.", f"{PROJECTION}.")
+    return {ours: tensors[name] for name, ours in named.items() if ours is not None and ours.startswith(texts)}
+
+
+def _of_clip(tensors: Tensors) -> dict[str, StoredTensor]:
+    return {n: tensor for n, tensor in projected_clip(tensors).items() if not n.startswith(f"{PROJECTION}.")}
 
 
 def _is_open_clip(config: Mapping[str, object]) -> bool:
@@ -172,12 +177,20 @@ def _is_open_clip(config: Mapping[str, object]) -> bool:
 
 
 _CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
+VOCABULARY = Vocabulary(
+    "CLIPTokenizer",
+    "text_model.embeddings.token_embedding.weight",
+    CLIPTokenizer.from_pretrained,
+    SIZE,
+    clip_tokenizer,
+)
 CLIP = NetworkLayout(
     _of_clip,
     lambda tensors: tensors,
     lambda tensors, *_: text_config(tensors, open_clip=False),
     _CLASSES,
     lambda config: not _is_open_clip(config),
+    VOCABULARY,
 )
 OPEN_CLIP = NetworkLayout(
     partial(from_open_clip, penultimate=False),
@@ -185,6 +198,7 @@ OPEN_CLIP = NetworkLayout(
     lambda tensors, *_: text_config(tensors, open_clip=True),
     _CLASSES,
     _is_open_clip,
+    VOCABULARY,
 )
 PENULTIMATE_OPEN_CLIP = replace(OPEN_CLIP, ours=partial(from_open_clip, penultimate=True))
 """As Stable Diffusion 2 uses it: without the last layer."""

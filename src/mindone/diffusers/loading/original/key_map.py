@@ -1,6 +1,8 @@
 """Renaming modules both ways between the original layout and ours."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from ...utils.printable import shown
 from ..fields import listed
@@ -120,3 +122,9 @@ def sides(tensors: Mapping[str, StoredTensor], name: str, count: int) -> tuple[i
     if len(shape) != count:
         raise ValueError(f"the tensor {shown(name)} must have {count} dimensions, got the shape {shown(shape)}")
     return shape
+
+
+def joined(parts: Sequence[StoredTensor]) -> StoredTensor:
+    """Tensors of one type below one another, as a copy."""
+    rows = sum(part.shape[0] for part in parts)
+    return StoredTensor(parts[0].dtype, (rows, *parts[0].shape[1:]), np.concatenate([part.data for part in parts]))

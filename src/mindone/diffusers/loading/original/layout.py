@@ -4,8 +4,11 @@ A family declares one (`OriginalLayout`); `loading.single_file` and `loading.con
 know none.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 from ...utils.printable import shown
 from ..fields import listed
@@ -41,6 +44,31 @@ class Release:
     """What it predicts where a file does not say it, by the file's tensors and the denoiser's under our names."""
     absent: tuple[str, ...] = ()
     """Components that ``model_index.json`` says are none."""
+    dispensable: tuple[str, ...] = ()
+    """The text encoders that its pipeline can do without, where None is given in their place."""
+
+
+class SavedTokenizer(Protocol):
+    """What cuts texts into tokens, and can be written."""
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], /) -> object:
+        """Write it into a folder."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokenizer of a kind of text encoder, which no such file has."""
+
+    tokenizer: str
+    """Its class, by its published name."""
+    embeddings: str
+    """The text encoder's tensor with a row for each token, under our names."""
+    read: Callable[[Path], SavedTokenizer]
+    """Of a folder."""
+    size: int | None = None
+    """How many tokens all published ones know; None: no such vocabulary is here."""
+    usual: Callable[[str], SavedTokenizer] | None = None
+    """The published one, by what it pads with."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +85,8 @@ class NetworkLayout:
     """The network's classes."""
     fits: Callable[[Mapping[str, object]], bool] = lambda config: True
     """Whether a network with this config is of the kind."""
+    vocabulary: Vocabulary | None = None
+    """Of a text encoder; else None."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +139,8 @@ class OriginalLayout:
     alone: tuple[Alone, ...] = ()
     excludes: Callable[[Iterable[str]], bool] = lambda names: False
     """Whether names that look like its parts are another family's."""
+    is_flow: bool = False
+    """Whether its networks predict a flow's velocity: then nothing in a file says otherwise (`training`)."""
 
     def claims(self, names: Collection[str]) -> bool:
         """Whether a file with these tensors is of the family."""
@@ -158,6 +190,17 @@ class OriginalLayout:
                 return part
         raise ValueError(f"{component} is a {shown(class_name)}, for which the original layout has no place")
 
+    def vocabulary(self, text_encoder: str) -> Vocabulary:
+        """Of what reads prompts under that name.
+
+        Raises:
+            ValueError: there is no such text encoder.
+        """
+        for part in self.parts:
+            if part.component == text_encoder and part.network.vocabulary is not None:
+                return part.network.vocabulary
+        raise ValueError(f"{self.known}: there is no text encoder called {shown(text_encoder)}")
+
     def _alone(self, names: Collection[str]) -> Alone | None:
         return next((each for each in self.alone if all(mark in names for mark in each.marks)), None)
 
@@ -175,8 +218,6 @@ class OriginalLayout:
 
 _OTHERS = (
     ("double_blocks.0.img_attn.", "FLUX.1"),
-    ("joint_blocks.0.", "Stable Diffusion 3"),
-    ("text_encoders.", "Stable Diffusion 3 or FLUX.1 with its text encoders"),
     ("clip_txt_mapper.", "Stable Cascade"),
     ("double_layers.0.", "AuraFlow"),
     ("double_stream_blocks.", "HiDream"),

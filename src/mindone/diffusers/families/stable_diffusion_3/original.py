@@ -1,0 +1,299 @@
+"""Stable Diffusion 3 and 3.5 in one file, as the authors published them, with and without text encoders.
+
+The transformer stands under ``model.diffusion_model``, the autoencoder under ``first_stage_model``, and the text
+encoders under ``text_encoders``. Queries, keys and values of a stream are one matrix there. Where a modulation is a
+scale and a shift alone, the shift stands first there, and the scale here.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ...loading.original.autoencoder import AUTOENCODER
+from ...loading.original.clip import CLIP, projected_clip, text_config
+from ...loading.original.key_map import Deferred, KeyMap, indices_after, joined, sides, to_original, to_ours
+from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
+from ...loading.original.t5 import T5
+from ...loading.original.training import Training
+from ...loading.original.training_config import TrainingConfig
+from ...loading.safetensors import StoredTensor
+from ..adapters import Rows
+
+HEAD_CHANNELS = 64
+"""Channels per head of every published transformer; with norms of queries and keys their weights tell."""
+_PAIRS = (
+    ("pos_embed", "pos_embed.pos_embed"),
+    ("x_embedder.proj", "pos_embed.proj"),
+    ("t_embedder.mlp.0", "time_text_embed.timestep_embedder.linear_1"),
+    ("t_embedder.mlp.2", "time_text_embed.timestep_embedder.linear_2"),
+    ("y_embedder.mlp.0", "time_text_embed.text_embedder.linear_1"),
+    ("y_embedder.mlp.2", "time_text_embed.text_embedder.linear_2"),
+    ("context_embedder", "context_embedder"),
+    ("final_layer.linear", "proj_out"),
+    ("final_layer.adaLN_modulation.1", "norm_out.linear"),
+)
+_BLOCK = (
+    ("x_block.attn.proj", "attn.to_out.0"),
+    ("x_block.attn.ln_q", "attn.norm_q"),
+    ("x_block.attn.ln_k", "attn.norm_k"),
+    ("x_block.attn2.proj", "attn2.to_out.0"),
+    ("x_block.attn2.ln_q", "attn2.norm_q"),
+    ("x_block.attn2.ln_k", "attn2.norm_k"),
+    ("x_block.mlp.fc1", "ff.net.0.proj"),
+    ("x_block.mlp.fc2", "ff.net.2"),
+    ("x_block.adaLN_modulation.1", "norm1.linear"),
+    ("context_block.attn.proj", "attn.to_add_out"),
+    ("context_block.attn.ln_q", "attn.norm_added_q"),
+    ("context_block.attn.ln_k", "attn.norm_added_k"),
+    ("context_block.mlp.fc1", "ff_context.net.0.proj"),
+    ("context_block.mlp.fc2", "ff_context.net.2"),
+    ("context_block.adaLN_modulation.1", "norm1_context.linear"),
+)
+_FUSED = {
+    "x_block.attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "x_block.attn2.qkv": ("attn2.to_q", "attn2.to_k", "attn2.to_v"),
+    "context_block.attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+}
+_THEIRS, _OURS = "joint_blocks.", "transformer_blocks."
+
+
+def _key_map(blocks: Collection[int]) -> KeyMap:
+    """The map of a transformer's names, but for the fused matrices."""
+    pairs = [(f"{_THEIRS}{i}.{theirs}", f"{_OURS}{i}.{ours}") for i in blocks for theirs, ours in _BLOCK]
+    return KeyMap([*_PAIRS, *pairs])
+
+
+def _fused(blocks: Collection[int]) -> dict[str, list[str]]:
+    """Each fused tensor's name, and ours of what it consists of."""
+    return {
+        f"{_THEIRS}{i}.{theirs}.{kind}": [f"{_OURS}{i}.{each}.{kind}" for each in ours]
+        for i in blocks
+        for theirs, ours in _FUSED.items()
+        for kind in ("weight", "bias")
+    }
+
+
+def _turned(blocks: Collection[int]) -> set[str]:
+    """Our names of the tensors whose halves are the other way round."""
+    layers = ("norm_out.linear", *(f"{_OURS}{i}.norm1_context.linear" for i in sorted(blocks)[-1:]))
+    return {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+
+
+def numbering(parameters: Collection[str]) -> KeyMap:
+    """A transformer's layers by their names in the original layout, but for those that are `apart`."""
+    return _key_map(indices_after(parameters, _OURS))
+
+
+def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
+    """The layers of the original layout that are three of ours, or ours with the second half of the outputs first."""
+    blocks = indices_after(parameters, _OURS)
+    keys = _key_map(blocks)
+    found = {
+        name.removesuffix(".weight"): [
+            Rows(each.removesuffix(".weight"), ((i, i + 1),), len(parts)) for i, each in enumerate(parts)
+        ]
+        for name, parts in _fused(blocks).items()
+        if name.endswith(".weight") and parts[0] in parameters
+    }
+    for name in _turned(blocks):
+        original = keys.original(name)
+        if original is not None and name.endswith(".weight"):
+            found[original.removesuffix(".weight")] = [Rows(name.removesuffix(".weight"), ((1, 2), (0, 1)), 2)]
+    return found
+
+
+def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
+    blocks = indices_after(tensors, _THEIRS)
+    fused = _fused(blocks)
+    result = to_ours({name: tensor for name, tensor in tensors.items() if name not in fused}, _key_map(blocks))
+    for name, parts in fused.items():
+        if name in tensors:
+            whole = tensors[name]
+            if not whole.shape or whole.shape[0] % len(parts):
+                raise ValueError(f"{name} must hold three matrices of equal size, got the shape {whole.shape}")
+            rows = whole.shape[0] // len(parts)
+            result |= {part: whole.rows(i * rows, (i + 1) * rows) for i, part in enumerate(parts)}
+    return result | {name: _swapped(result[name]) for name in _turned(blocks) & result.keys()}
+
+
+def _original(tensors: Tensors) -> Deferred:
+    blocks = indices_after(tensors, _OURS)
+    fused, turned = _fused(blocks), _turned(blocks)
+    parts = {part for each in fused.values() for part in each}
+    makers: dict[str, Callable[[], StoredTensor]] = {
+        name: partial(_joined, tensors, each) for name, each in fused.items() if each[0] in tensors
+    }
+    rest = {name: tensor for name, tensor in tensors.items() if name not in parts}
+    for original, name in to_original(rest, _key_map(blocks)).items():
+        makers[original] = (
+            partial(_turned_back, tensors, name) if name in turned else partial(tensors.__getitem__, name)
+        )
+    return Deferred(makers)
+
+
+def _joined(tensors: Tensors, names: Iterable[str]) -> StoredTensor:
+    return joined([tensors[name] for name in names])
+
+
+def _turned_back(tensors: Tensors, name: str) -> StoredTensor:
+    return _swapped(tensors[name])
+
+
+def _swapped(tensor: StoredTensor) -> StoredTensor:
+    """A copy with the second half of the rows first."""
+    half = tensor.shape[0] // 2
+    return joined([tensor.rows(half, tensor.shape[0]), tensor.rows(0, half)])
+
+
+def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:
+    """A transformer's config in the published fields, by its tensors under our names."""
+    width, channels, side = sides(tensors, "pos_embed.proj.weight", 4)[:3]
+    blocks = indices_after(tensors, _OURS)
+    norm = f"{_OURS}0.attn.norm_q.weight"
+    head = sides(tensors, norm, 1)[0] if norm in tensors else min(HEAD_CHANNELS, width)
+    return {
+        "_class_name": "SD3Transformer2DModel",
+        "sample_size": release.sample_size,
+        "patch_size": side,
+        "in_channels": channels,
+        "num_layers": len(blocks),
+        "attention_head_dim": head,
+        "num_attention_heads": width // head,
+        "joint_attention_dim": sides(tensors, "context_embedder.weight", 2)[1],
+        "caption_projection_dim": width,
+        "pooled_projection_dim": sides(tensors, "time_text_embed.text_embedder.linear_1.weight", 2)[1],
+        "out_channels": sides(tensors, "proj_out.weight", 2)[0] // side**2,
+        "pos_embed_max_size": math.isqrt(sides(tensors, "pos_embed.pos_embed", 3)[1]),
+        "dual_attention_layers": [i for i in sorted(blocks) if f"{_OURS}{i}.attn2.to_q.weight" in tensors],
+        "qk_norm": "rms_norm" if norm in tensors else None,
+    }
+
+
+_CLASSES = ("SD3Transformer2DModel",)
+TRANSFORMER = NetworkLayout(_ours, _original, transformer_config, _CLASSES)
+OUR_TRANSFORMER = replace(TRANSFORMER, ours=lambda tensors: tensors)
+"""Under our names already."""
+VAE = replace(
+    AUTOENCODER,
+    config=lambda tensors, release, original: {
+        **AUTOENCODER.config(tensors, release, original),
+        "shift_factor": 0.0609,
+        "force_upcast": True,
+    },
+)
+
+
+# ---- text encoders ---------------------------------------------------------------------------------------------------
+
+
+def _first_text(tensors: Tensors) -> dict[str, StoredTensor]:
+    """CLIP ViT-L/14, whose pooled text is not projected: the projection that its class has is the identity."""
+    found = {
+        name: tensor for name, tensor in projected_clip(tensors).items() if not name.startswith("text_projection.")
+    }
+    norm = found.get("text_model.final_layer_norm.weight")
+    if norm is not None:
+        kind = norm.dtype if norm.dtype in ("F32", "F16") else "F32"
+        identity = np.eye(norm.shape[0], dtype={"F32": np.float32, "F16": np.float16}[kind])
+        found["text_projection.weight"] = StoredTensor.from_numpy(identity)
+    return found
+
+
+def _without_projection(tensors: Tensors) -> dict[str, StoredTensor]:
+    """The other way round; a projection that is none has a place in such a file.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    projection = tensors.get("text_projection.weight")
+    if projection is not None:
+        values = projection.numpy(np.float32)
+        if values.shape[0] != values.shape[-1] or not np.array_equal(values, np.eye(values.shape[0])):
+            raise ValueError(
+                "text_encoder projects its pooled text, for which the original layout of Stable Diffusion 3 has no "
+                "place: its text_projection.weight must be the identity; keep the folder"
+            )
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("text_projection.")}
+
+
+def _is_open_clip(config: Mapping[str, object]) -> bool:
+    return config.get("hidden_act") == "gelu"
+
+
+FIRST_TEXT = replace(
+    CLIP,
+    ours=_first_text,
+    original=_without_projection,
+    config=lambda tensors, *_: text_config(tensors, open_clip=False),
+)
+SECOND_TEXT = replace(
+    CLIP, ours=projected_clip, config=lambda tensors, *_: text_config(tensors, open_clip=True), fits=_is_open_clip
+)
+"""OpenCLIP ViT-bigG/14, under the names and in the shapes of transformers."""
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+MEDIUM = Release(
+    "Stable Diffusion 3",
+    lambda transformer: "StableDiffusion3Pipeline",
+    {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0},
+    128,
+    {"text_encoder": "<|endoftext|>", "text_encoder_2": "!", "text_encoder_3": "<pad>"},
+    1.5305,
+    modelspec="stable-diffusion-v3-medium",
+    absent=("text_encoder_3", "tokenizer_3"),
+    dispensable=("text_encoder_3",),
+)
+MEDIUM_35 = replace(MEDIUM, title="Stable Diffusion 3.5 medium", modelspec="stable-diffusion-v3.5-medium")
+LARGE_35 = replace(MEDIUM, title="Stable Diffusion 3.5 large", modelspec="stable-diffusion-v3.5-large")
+
+
+def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
+    """Norms of queries and keys tell 3.5, and a second attention tells its medium size."""
+    transformer = parts.get("transformer", {})
+    if any(".attn2." in name for name in transformer):
+        return MEDIUM_35
+    return LARGE_35 if any(name.endswith(".norm_q.weight") for name in transformer) else MEDIUM
+
+
+def _trained(release: Release, training: Training, parts: Parts) -> Release:
+    return release
+
+
+_TRANSFORMER = "model.diffusion_model."
+_TEXTS = "text_encoders."
+_ALONE = (
+    Alone(("joint_blocks.0.x_block.attn.qkv.weight", "x_embedder.proj.weight"), "transformer", TRANSFORMER),
+    Alone(("transformer_blocks.0.attn.add_k_proj.weight", "pos_embed.pos_embed"), "transformer", OUR_TRANSFORMER),
+)
+
+
+def _is_of_others(names: Iterable[str]) -> bool:
+    """Whether a denoiser is of another family, or what there is says of no family that it is this one's."""
+    denoiser = [name for name in names if name.startswith(_TRANSFORMER)]
+    if denoiser:
+        return not any(name.startswith(_TRANSFORMER + _THEIRS) for name in denoiser)
+    marks = {mark for alone in _ALONE for mark in alone.marks}
+    return not any(name.startswith(_TEXTS) or name in marks for name in names)
+
+
+ORIGINAL = OriginalLayout(
+    known="Stable Diffusion 3 and 3.5",
+    denoiser="transformer",
+    parts=(
+        Part(_TRANSFORMER, "transformer", TRANSFORMER),
+        Part("first_stage_model.", "vae", VAE),
+        Part(f"{_TEXTS}clip_l.transformer.", "text_encoder", FIRST_TEXT),
+        Part(f"{_TEXTS}clip_g.transformer.", "text_encoder_2", SECOND_TEXT),
+        Part(f"{_TEXTS}t5xxl.transformer.", "text_encoder_3", T5),
+    ),
+    release=_release,
+    trained=_trained,
+    alone=_ALONE,
+    excludes=_is_of_others,
+    is_flow=True,
+)
