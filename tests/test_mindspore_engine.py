@@ -174,6 +174,7 @@ def test_both_engines_compute_the_same_timestep_embedding(mode, channels):
         graphs=GraphCache(),
         passes=(),
         free_axes={},
+        exceeds_float16=False,
         release_weights=lambda: None,
         construct=lambda x: F.timestep_embedding(x, **options),
     )
