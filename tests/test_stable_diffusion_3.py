@@ -26,6 +26,8 @@ from mindone.diffusers import (
     TaylorSeerCacheConfig,
     jobs,
 )
+from mindone.diffusers.engines.base import is_quantized
+from mindone.diffusers.engines.binding import stored as stored_values
 from tiny_pipelines import load
 from tiny_sd3 import checkpoint, tiny_autoencoder
 
@@ -170,6 +172,10 @@ def test_skipped_layers_cost_calls_in_their_part_alone(pipe, monkeypatch):
 def test_int8_stays_close(pipe):
     in_int8 = load(checkpoint(), quantization_config=Int8Config(("a red cat",), 2))
     assert np.inf > psnr(draw(in_int8, num_inference_steps=8), draw(pipe, num_inference_steps=8)) > 30
+    block = in_int8.transformer.transformer_blocks[0]
+    weights = [stored_values(cell.linear.weight) for cell in (block.norm1, block.norm1_context)]
+    assert all(is_quantized(each) and each.input_range is None for each in weights)  # whose products are not in int8
+    assert stored_values(block.attn.to_q.weight).input_range is not None
 
 
 def test_one_network_at_a_time_draws_the_same(pipe):

@@ -71,12 +71,19 @@ class Int8Plan:
     not, unless that is asked for."""
     kept: tuple[str, ...] = ()
     """Parts of the names of the weights that stay as they are."""
+    weights_alone: tuple[str, ...] = ()
+    """Parts of the names of the weights that are in int8 while their layers' products are not, as few rows are
+    multiplied by them."""
     between_products: tuple[str, ...] = ()
     """Parts of the names of the weights whose layers' results are rounded too, for a product of two results."""
 
     def keeps(self, weight: str, more: Collection[str] = ()) -> bool:
         """Whether the weight of that name stays as it is; ``more`` are further parts of names that do."""
         return any(part in weight for part in (*self.kept, *more))
+
+    def rounds_input(self, weight: str) -> bool:
+        """Whether what is multiplied by the weight of that name is rounded, so that the product is in int8."""
+        return not any(part in weight for part in self.weights_alone)
 
     def rounds_result(self, weight: str) -> bool:
         """Whether the result of the layer of that weight is rounded as well."""

@@ -119,7 +119,8 @@ def quantize(network: Model, seen: Ranges, config: Int8Config, plan: Int8Plan) -
         if name in seen.inputs and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
             values, scale = round_to_int8(stored(parameter).numpy(np.float32))
             result = symmetric(*seen.results[name]) if name in seen.results else None
-            tensor = Int8Tensor(StoredTensor.from_numpy(values), scale, with_zero(*seen.inputs[name]), result)
+            inputs = with_zero(*seen.inputs[name]) if plan.rounds_input(name) else None
+            tensor = Int8Tensor(StoredTensor.from_numpy(values), scale, inputs, result)
             bind(parameter, tensor, name)
             network.release_weights()
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, **asdict(config)}})
