@@ -64,7 +64,8 @@ KEPT = (
     }
 )
 KEPT |= {
-    ("UNet2DConditionModel", name)
+    (cls, name)
+    for cls in ("SD3Transformer2DModel", "UNet2DConditionModel")
     for name in (
         *ABSENT_FEATURES["LoRAs of an autoencoder"][1],
         *("active_adapters", "disable_adapters", "enable_adapters", "load_lora_adapter", "set_adapter", "unload_lora"),

@@ -32,7 +32,14 @@ SCHEDULERS = (
     "TCDScheduler",
     "UniPCMultistepScheduler",
 )
-NETWORKS = ("AutoencoderDC", "AutoencoderKL", "AutoencoderTiny", "ControlNetModel", "UNet2DConditionModel")
+NETWORKS = (
+    "AutoencoderDC",
+    "AutoencoderKL",
+    "AutoencoderTiny",
+    "ControlNetModel",
+    "SD3Transformer2DModel",
+    "UNet2DConditionModel",
+)
 PIPELINES = (
     "AutoPipelineForImage2Image",
     "AutoPipelineForInpainting",
