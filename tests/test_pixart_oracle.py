@@ -8,8 +8,7 @@ import pytest
 from golden.make_pipelines import draw, generators, reference
 from golden.make_pixart import SMALL
 from mindone.diffusers.pipelines.binning import binned
-from mindone.diffusers.schedulers import SCHEDULERS
-from tiny_pipelines import load
+from tiny_pipelines import load, put_scheduler
 from tiny_pixart import CHANNELS, checkpoint
 
 pytestmark = pytest.mark.oracle
@@ -86,12 +85,13 @@ def test_sizes_are_binned_and_cut():
 @pytest.mark.parametrize("steps", [1, 2])
 def test_other_schedulers(scheduler, steps, monkeypatch):
     """A single step of PixArt-α ends with the scheduler's estimate of the clean latents."""
-    import diffusers
-
-    pipes = theirs("pixart-alpha"), ours("pixart-alpha", "openvino")
-    monkeypatch.setattr(pipes[0], "scheduler", getattr(diffusers, scheduler).from_config(pipes[0].scheduler.config))
-    monkeypatch.setattr(pipes[1], "scheduler", SCHEDULERS[scheduler].from_config(pipes[1].scheduler.config))
+    put_scheduler(monkeypatch, (theirs("pixart-alpha"), ours("pixart-alpha", "openvino")), scheduler)
     assert_same(*both("pixart-alpha", num_inference_steps=steps))
+
+
+def test_a_network_distilled_for_one_step_is_asked_at_a_timestep_of_its_own(monkeypatch):
+    put_scheduler(monkeypatch, (theirs("pixart-alpha"), ours("pixart-alpha", "openvino")), "DDPMScheduler")
+    assert_same(*both("pixart-alpha", timesteps=[400], guidance_scale=1.0))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
