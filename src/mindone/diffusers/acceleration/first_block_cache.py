@@ -3,18 +3,21 @@ block makes nearly the same of the latents as before, what all later blocks add 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..engines.base import Taps
 from ..utils.arrays import several, single
 from .speedup import Cache, RunFacts, declare, number, refuse_new_noise
 from .steps import Forward, Run, Step, last_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self
 
     from ..engines import Array
+    from ..engines.base import Taps
     from .steps import Timestep
 
 
@@ -64,28 +67,28 @@ class FirstBlockCache:
     """The denoiser's call in two: the first block, and then the others, or what they added before."""
 
     def __init__(self, threshold: float, inner: Forward, run: Run):
+        from ..engines.base import Taps  # here, as help does without NumPy
+
         self.threshold, self.inner, self.engine = threshold, inner, run.engine
-        self.first, *others = run.denoiser.blocks
-        self.others, self.last = tuple(others), others[-1]
+        first, *others = run.denoiser.blocks
+        last = others[-1]
+        self._head = Taps(read=(first,), results=(first,), left_out=tuple(others))
+        self._rest = Taps(results=(last,), replaced=(first,), left_out=(first,))
+        self._end = Taps(replaced=(last,), left_out=(first, *others))
         self._added: Array | None = None
         self._tail: Array | None = None
 
     def __call__(self, step: Step, sample: Array, timestep: Timestep, **conditions: Array) -> Array:
         """As ``inner``, which is called twice. A block's tap holds the image's tokens, and then other streams."""
-        head = Taps(read=(self.first,), results=(self.first,), left_out=self.others)
-        _, *seen = several(self.inner(step, sample, timestep, taps=head, **conditions))
+        call = partial(self.inner, step, sample, timestep, **conditions)
+        _, *seen = several(call(taps=self._head))
         streams = seen[len(seen) // 2 :]
         image = streams[0]
         added = image - self._repeated(seen[0], image.shape[0])
         tail = self._tail_for(added)
         if tail is not None:
-            end = Taps(replaced=(self.last,) * len(streams), left_out=(self.first, *self.others))
-            values = (image + tail, *streams[1:])
-            return single(self.inner(step, sample, timestep, taps=end, values=values, **conditions))
-        rest = Taps(results=(self.last,), replaced=(self.first,) * len(streams), left_out=(self.first,))
-        prediction, result, *_ = several(
-            self.inner(step, sample, timestep, taps=rest, values=tuple(streams), **conditions)
-        )
+            return single(call(taps=_of_streams(self._end, streams), values=(image + tail, *streams[1:])))
+        prediction, result, *_ = several(call(taps=_of_streams(self._rest, streams), values=tuple(streams)))
         self._added, self._tail = added, result - image
         return prediction
 
@@ -103,3 +106,8 @@ class FirstBlockCache:
 
     def _size(self, x: Array) -> float:
         return float(abs(self.engine.numpy(x)).mean())
+
+
+def _of_streams(taps: Taps, streams: Sequence[Array]) -> Taps:
+    """The same, with each replaced layer given all streams."""
+    return replace(taps, replaced=taps.replaced * len(streams))

@@ -1,15 +1,16 @@
 """What a bench can be asked for."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from ..jobs import Drawing, Option
 from ..jobs.job import EngineName, PathOrId, SchedulerName
-from .setups import Peer
 from .shapes import ShapeName
 
+Peer: TypeAlias = Literal["diffusers", "openvino-genai"]
+"""Another library that draws the same."""
 _PATH = Option(metavar="PATH_OR_ID")
 
 

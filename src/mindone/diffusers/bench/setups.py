@@ -1,18 +1,17 @@
 """What is measured: tables of set-ups. A set-up is a job, with the names that the report gives it."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from ..acceleration.speedup import RunFacts
 from ..jobs import Job
 from .checkpoints import Checkpoint
+from .options import Peer
 
 WARM_UP_STEPS, WARM_UP_STEPS_WHERE_CALLS_DIFFER = 2, 12
 """A run compiles in its first step what it will call, unless caches or an interval of guidance call other things later:
 in 12 steps each of these has come up, also on top of each other."""
 
-Peer: TypeAlias = Literal["diffusers", "openvino-genai"]
-"""Another library that draws the same."""
 OURS: Literal["mindone.diffusers"] = "mindone.diffusers"
 REFERENCE: Literal["diffusers"] = "diffusers"
 GENAI: Literal["openvino-genai"] = "openvino-genai"

@@ -18,8 +18,8 @@ from ..pipelines.components import component_class
 from ..schedulers import SHORT_NAMES, scheduler_class
 from . import against, against_genai, shapes
 from .checkpoints import Checkpoint, check_fit, read_checkpoint, read_tiny_autoencoder
-from .options import Options
-from .setups import GENAI, REFERENCE, Peer, Plan, Setup, Table
+from .options import Options, Peer
+from .setups import GENAI, REFERENCE, Plan, Setup, Table
 
 STACK_STEPS = 25
 PROMPT = "a photo of an astronaut riding a horse on mars"
