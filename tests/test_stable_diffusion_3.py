@@ -16,6 +16,7 @@ from mindone.diffusers import (
     CLIPTextModelWithProjection,
     DDIMScheduler,
     DeepCacheConfig,
+    FirstBlockCacheConfig,
     FlowMatchEulerDiscreteScheduler,
     GuidanceCacheConfig,
     Int8Config,
@@ -156,6 +157,11 @@ def test_a_cache_costs_no_more_with_skipped_layers_than_without(cache, pipe):
     assert psnr(both, cached) == pytest.approx(psnr(skipped, plain), abs=2)
 
 
+def test_skipped_layers_stack_with_the_first_block_cache(pipe):
+    both = draw(with_caches(pipe, FirstBlockCacheConfig(0.6)), **SKIPPED)
+    assert np.inf > psnr(both, draw(pipe, **SKIPPED)) > 33  # 36.8
+
+
 def test_skipped_layers_cost_calls_in_their_part_alone(pipe, monkeypatch):
     calls, run = [], type(pipe.engine).run
 
@@ -167,6 +173,25 @@ def test_skipped_layers_cost_calls_in_their_part_alone(pipe, monkeypatch):
     monkeypatch.setattr(type(pipe.engine), "run", count)
     draw(pipe, **{**SKIPPED, "num_inference_steps": 10})
     assert calls.count((1,)) == 7 and len(calls) == 17
+
+
+def test_loras_count_as_much_as_a_call_says():
+    pipe, random = load(checkpoint()), np.random.default_rng(0)
+    plain, (embeds, *_) = draw(pipe), pipe.encode_prompt("a red cat")
+    layers = {"transformer.transformer_blocks.0.attn.to_q": 24, "text_encoder.text_model.encoder.layers.0.mlp.fc2": 16}
+    for layer, width in layers.items():
+        read = 32 if layer.endswith("fc2") else width
+        tensors = {
+            f"{layer}.lora_{side}.weight": random.standard_normal(shape).astype(np.float32)
+            for side, shape in (("A", (2, read)), ("B", (width, 2)))
+        }
+        pipe.load_lora_weights(tensors, adapter_name=layer.partition(".")[0])
+    pipe.set_adapters(["transformer", "text_encoder"])
+    assert psnr(draw(pipe), plain) < 40
+    np.testing.assert_array_equal(draw(pipe, joint_attention_kwargs={"scale": 0.0}), plain)
+    changed, same = (pipe.encode_prompt("a red cat", lora_scale=scale)[0] for scale in (1.0, 0.0))
+    assert np.abs(changed - embeds).max() > 0.1
+    np.testing.assert_array_equal(same, embeds)
 
 
 def test_int8_stays_close(pipe):
@@ -242,6 +267,7 @@ EMBEDS, POOLED = np.zeros((1, 90, 40), np.float32), np.zeros((1, 24), np.float32
         ),
         ({"mu": 1.0}, r"mu=1 is for schedulers with use_dynamic_shifting, and this .* has a fixed shift \(3"),
         ({"clip_skip": 9}, "clip_skip must be a whole number from 0 to 2, got 9"),
+        ({"joint_attention_kwargs": 3}, "must be {'scale': number}, got 3"),
         ({"skip_guidance_layers": [3]}, r"skip_guidance_layers must be numbers of layers from 0 to 2, .* got \[3\]"),
         ({"skip_guidance_layers": []}, r"skip_guidance_layers must be numbers of layers from 0 to 2, .* got \[\]"),
         ({"skip_guidance_layers": 1}, "skip_guidance_layers must be numbers of layers .* got 1"),
