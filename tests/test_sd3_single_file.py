@@ -112,7 +112,7 @@ def test_a_pipeline_of_one_file_draws_what_that_of_the_folder_draws():
 
 def test_a_file_without_t5_draws_without_it_where_that_is_said(tmp_path):
     path = rewritten("without-t5", lambda name: "t5xxl" not in name)
-    line = r"without-t5\.safetensors holds .* only; pass text_encoder_3=… or text_encoder_3=None for a pipeline, .*"
+    line = r"without-t5\.safetensors holds .* only; pass text_encoder_3=… or text_encoder_3=None for a .* without$"
     with pytest.raises(ValueError, match=line) as refused:
         StableDiffusion3Pipeline.from_single_file(path)
     assert "\n" not in str(refused.value)
@@ -209,6 +209,17 @@ def test_its_autoencoder_has_16_channels_a_shift_and_no_quant_conv():
     vae = AutoencoderKL.from_pretrained(folder(), subfolder="vae")
     latents = np.zeros((1, 16, 4, 4), np.float32)
     assert vae.decode_with(engines.get("openvino"), latents).shape == (1, 3, 32, 32)
+
+
+def test_its_autoencoder_alone_does_not_say_how_it_scales(tmp_path):
+    convert.folder_to_file(folder() / "vae", tmp_path / "carried.safetensors")
+    assert AutoencoderKL.from_single_file(tmp_path / "carried.safetensors").config["shift_factor"] == 0.0609
+    path = tmp_path / "vae.safetensors"
+    save_file(dict(SafetensorsFile(tmp_path / "carried.safetensors")), path, {"format": "pt"})
+    line = r"vae\.safetensors: an autoencoder of 16 channels is none of Stable Diffusion 1\.x, and .* pass config="
+    with pytest.raises(ValueError, match=line):
+        AutoencoderKL.from_single_file(path)
+    assert AutoencoderKL.from_single_file(path, config=folder() / "vae").config["scaling_factor"] == 1.5305
 
 
 def test_its_text_encoders_configs_are_read_off_shapes():

@@ -195,8 +195,9 @@ def open_single_file(
     with naming(path) if carried is not None else nullcontext():
         for name, section in sections.items():
             weights = Weights(parts[name], path=path, files=[file])
-            read = _config(path, name, section, weights, release, original)
-            components[name] = Component(_class_name(read), _override(read, folder, name), weights)
+            told = _told(folder, name)
+            read = _config(path, name, section, weights, release, original, told)
+            components[name] = Component(_class_name(read), read if told is None else told, weights)
         if folder is not None and (folder / "scheduler").is_dir():
             told = read_config(folder / "scheduler", "scheduler_config.json")
             # What a file carries counts as long as nobody has marked it otherwise since.
@@ -223,13 +224,22 @@ def _training(
 
 
 def _config(
-    path: Path, name: str, section: Section, weights: Weights, release: Release, original: TrainingConfig
-) -> dict[str, object]:
+    path: Path,
+    name: str,
+    section: Section,
+    weights: Weights,
+    release: Release,
+    original: TrainingConfig,
+    told: Mapping[str, object] | None,
+) -> Mapping[str, object]:
+    """What shapes tell; where they do not suffice, what a folder has ``told``."""
     try:
         return section.network.config(weights, release, original)
     except KeyError as error:
         raise ValueError(f"{path} lacks the tensor {error.args[0]!r} of its {name}; fetch it again") from None
     except ValueError as error:
+        if told is not None:
+            return told
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -238,10 +248,10 @@ def _class_name(config: Mapping[str, object]) -> str:
     return str(architectures[0]) if isinstance(architectures, list) else str(config["_class_name"])
 
 
-def _override(config: dict[str, object], folder: Path | None, name: str) -> Mapping[str, object]:
+def _told(folder: Path | None, name: str) -> Mapping[str, object] | None:
     """The config of a folder where there is one: of a whole pipeline, or of this component alone."""
     if folder is None:
-        return config
+        return None
     if (folder / name / CONFIG_NAME).is_file():
         return read_config(folder / name)
-    return read_config(folder) if (folder / CONFIG_NAME).is_file() else config
+    return read_config(folder) if (folder / CONFIG_NAME).is_file() else None

@@ -28,7 +28,10 @@ def index_of(single: SingleFile, given: Mapping[str, Any]) -> dict[str, Any]:
         held = " and ".join(single.components)
         forms = {name: f"{name}=… or {name}=None" for name in single.release.dispensable}
         needed = ", ".join(forms.get(name, f"{name}=…") for name in absent)
-        raise ValueError(f"{single.path} holds {held} only; pass {needed} for a pipeline, from another checkpoint")
+        folder = "; convert makes a folder of it that goes without" if set(absent) <= forms.keys() else ""
+        raise ValueError(
+            f"{single.path} holds {held} only; pass {needed} for a pipeline, from another checkpoint{folder}"
+        )
     left_out = ("controlnet", *without)
     classes = {name: component.class_name for name, component in single.components.items() if name not in left_out}
     encoders = [name for name in (*classes, *given) if name.startswith("text_encoder") and name not in without]

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from ...loading.original.autoencoder import AUTOENCODER
+from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
 from ...loading.original.clip import CLIP, projected_clip, text_config
 from ...loading.original.key_map import Deferred, KeyMap, indices_after, joined, sides, to_original, to_ours
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
@@ -178,8 +178,8 @@ OUR_TRANSFORMER = replace(TRANSFORMER, ours=lambda tensors: tensors)
 """Under our names already."""
 VAE = replace(
     AUTOENCODER,
-    config=lambda tensors, release, original: {
-        **AUTOENCODER.config(tensors, release, original),
+    config=lambda tensors, release, _: {
+        **autoencoder_config(tensors, scaling_factor=release.scaling_factor, sample_size=8 * release.sample_size),
         "shift_factor": 0.0609,
         "force_upcast": True,
     },

@@ -12,7 +12,8 @@ from ...utils.printable import shown
 from ..safetensors import StoredTensor
 from ..weights import Weights
 from .key_map import MOST_LAYERS, MOST_STAGES, Deferred, KeyMap, indices_after, sides, to_original, to_ours
-from .layout import NetworkLayout, Tensors
+from .layout import NetworkLayout, Release, Tensors
+from .training_config import TrainingConfig
 
 _ATTENTION = (("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0"))
 
@@ -103,13 +104,16 @@ def autoencoder_config(tensors: Tensors, *, scaling_factor: float, sample_size: 
     }
 
 
-AUTOENCODER = NetworkLayout(
-    _ours,
-    _original,
-    lambda tensors, release, _: autoencoder_config(
-        tensors, scaling_factor=release.scaling_factor, sample_size=8 * release.sample_size
-    ),
-    ("AutoencoderKL",),
-)
+def _config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:
+    config = autoencoder_config(tensors, scaling_factor=release.scaling_factor, sample_size=8 * release.sample_size)
+    if config["latent_channels"] != 4:
+        raise ValueError(
+            f"an autoencoder of {config['latent_channels']} channels is none of {release.title}, and alone it does not "
+            "say how its latents are scaled; pass config= with its folder or hub id"
+        )
+    return config
+
+
+AUTOENCODER = NetworkLayout(_ours, _original, _config, ("AutoencoderKL",))
 OUR_AUTOENCODER = replace(AUTOENCODER, ours=lambda tensors: Weights(tensors).normalized("AutoencoderKL"))
 """Under our names already."""
