@@ -109,8 +109,8 @@ def test_positions_are_those_of_the_middle_of_the_table(engine):
     assert error(engine.numpy(features).reshape(3, 5, 32), middle) <= ROUNDING
 
 
-def test_its_products_in_int8_stay_near_it_while_the_modulation_does_not_take_part():
-    # Errors of some products of 0.005 each add up; measured 0.010, and 0.020 where all layers take part (VNNI).
+def test_its_products_in_int8_stay_near_it_while_the_first_and_last_layers_take_no_part():
+    # Errors of some products of 0.005 each add up; measured 0.012, and 0.021 where all layers take part (VNNI).
     reference, off = run(engines.get("openvino"), make(CASES["sd35"]), **CASES["sd35"].inputs), []
     for plan in (STABLE_DIFFUSION_3.int8, replace(STABLE_DIFFUSION_3.int8, kept=())):
         network = make(CASES["sd35"])
