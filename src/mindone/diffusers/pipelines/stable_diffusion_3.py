@@ -163,15 +163,22 @@ class StableDiffusion3(PublishedPipeline):
         if layers:
             checks.check_clip_skip(clip_skip, min(layers) - 1)
 
-        positive = (prompt, prompt_2 or prompt, prompt_3 or prompt)
-        avoided = (negative_prompt, negative_prompt_2 or negative_prompt, negative_prompt_3 or negative_prompt)
-        embeds, pooled = prompt_embeds, pooled_prompt_embeds
+        embeds, pooled, skip = prompt_embeds, pooled_prompt_embeds, clip_skip or 0
         negative, negative_pooled = negative_prompt_embeds, negative_pooled_prompt_embeds
+        positive, avoided = (
+            [checks.as_list(each or texts[0], count) for each in texts]
+            for texts in ((prompt, prompt_2, prompt_3), (negative_prompt, negative_prompt_2, negative_prompt_3))
+        )
         with nullcontext() if lora_scale is None else self.loras.scaled({"scale": lora_scale}):
+            if do_classifier_free_guidance and embeds is None and negative is None and not skip:
+                # Side by side: a large text encoder then reads its weights once.
+                hidden, pools = self._read([[*a, *b] for a, b in zip(positive, avoided)], max_sequence_length)
+                embeds, negative = hidden[:count], hidden[count:]
+                pooled, negative_pooled = pools[:count], pools[count:]
             if embeds is None or pooled is None:
-                embeds, pooled = self._read(positive, count, max_sequence_length, clip_skip or 0)
+                embeds, pooled = self._read(positive, max_sequence_length, skip)
             if do_classifier_free_guidance and (negative is None or negative_pooled is None):
-                negative, negative_pooled = self._read(avoided, count, max_sequence_length)
+                negative, negative_pooled = self._read(avoided, max_sequence_length)
                 checks.check_lengths(embeds, negative)
         embeds, pooled = (self._repeated(x, num_images_per_prompt) for x in (embeds, pooled))
         if not do_classifier_free_guidance or negative is None or negative_pooled is None:
@@ -187,8 +194,8 @@ class StableDiffusion3(PublishedPipeline):
         pairs = (self.text_encoder, self.tokenizer), (self.text_encoder_2, self.tokenizer_2)
         return [TextTower(*pair, skip=self.family.skipped_layers, apply_final_norm=False) for pair in pairs]
 
-    def _read(self, texts: Sequence[Texts], count: int, length: int, clip_skip: int = 0) -> tuple[Array, Array]:
-        """Embeddings and pooled texts of the three texts of each prompt."""
+    def _read(self, texts: Sequence[list[str]], length: int, clip_skip: int = 0) -> tuple[Array, Array]:
+        """Embeddings and pooled texts; for each text encoder ``texts`` has one of every prompt."""
         for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
             if getattr(self, name) is None:
                 raise ValueError(
@@ -203,7 +210,7 @@ class StableDiffusion3(PublishedPipeline):
             )
         t5 = None if network is None or tokenizer is None else (network, tokenizer)
         readers = Readers(self._clips, t5, int(self.denoiser.config["joint_attention_dim"]), length, clip_skip)
-        return readers.read(self.engine, [checks.as_list(each, count) for each in texts])
+        return readers.read(self.engine, texts)
 
     def _check_texts_of_t5(self, prompt_3: Texts, negative_prompt_3: Texts) -> None:
         """Nobody reads a third text without T5; the reference leaves it out in silence."""
