@@ -88,6 +88,17 @@ def test_inpainted_latents_are_decoded_with_the_shift(pipe):
     np.testing.assert_allclose((pixels.transpose(0, 2, 3, 1) / 2 + 0.5).clip(0, 1), images, atol=1e-5)
 
 
+def test_only_what_no_text_encoder_reads_is_said_to_be_ignored(pipe, caplog):
+    long = "a red cat sitting on a mat " * 40
+    without = StableDiffusion3Pipeline.from_pipe(pipe, **WITHOUT_T5)
+    said = []
+    for each, texts in ((pipe, {}), (pipe, {"prompt_3": "a mat"}), (without, {}), (pipe, {"max_sequence_length": 20})):
+        caplog.clear()
+        each.encode_prompt(long, **texts, do_classifier_free_guidance=False)
+        said.append([int(record.getMessage().split("the ")[1].split()[0]) for record in caplog.records])
+    assert said == [[256], [77, 77], [77, 77], [20]]
+
+
 # ---- loading ---------------------------------------------------------------------------------------------------------
 
 

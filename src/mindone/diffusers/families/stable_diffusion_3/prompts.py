@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engines import Array, Engine
-from ..clip_texts import TextTower, encode_text
+from ...loading.lost_texts import warn_of
+from ..clip_texts import TextTower, run_tower
 from ..components import LanguageModel, TextTokenizer
 from ..t5_texts import padded_to
 
@@ -39,11 +40,20 @@ class Readers:
         Returns:
             Embeddings (prompts, 77 + T5's tokens, channels), and pooled texts (prompts, channels of both CLIPs).
         """
-        read = [encode_text(engine, tower, own, self.clip_skip) for tower, own in zip(self.clips, texts)]
+        read = [self._read_by_clip(engine, tower, own, texts[2]) for tower, own in zip(self.clips, texts)]
         hidden, pooled = (engine.concat([*each], axis=-1) for each in zip(*read))
         rows, tokens, width = hidden.shape
         wide = engine.concat([hidden, _zeros(engine, rows, tokens, self.channels - width)], axis=-1)
         return engine.concat([wide, self._read_by_t5(engine, texts[2])], axis=1), pooled
+
+    def _read_by_clip(
+        self, engine: Engine, tower: TextTower, texts: list[str], long_texts: list[str]
+    ) -> tuple[Array, Array]:
+        """As `encode_text`, with no warning of what is cut here and read by T5."""
+        rows = [tower.ids(text) for text in texts]
+        pairs = zip(texts, long_texts)
+        warn_of(tower.lost(row) for row, (own, long) in zip(rows, pairs) if self.t5 is None or own != long)
+        return run_tower(engine, tower, np.array([tower.framed(row) for row in rows], np.int64), self.clip_skip)
 
     def _read_by_t5(self, engine: Engine, texts: list[str]) -> Array:
         if self.t5 is None:
