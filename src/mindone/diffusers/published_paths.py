@@ -39,6 +39,8 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         "pipelines.callbacks",
     ),
     "configuration_utils": {"ConfigMixin": "loading.configurable:Configurable", "FrozenDict": "loading.config:Config"},
+    "hooks": {"FirstBlockCacheConfig": "acceleration.first_block_cache"},
+    "hooks.first_block_cache": {"FirstBlockCacheConfig": "acceleration.first_block_cache"},
     "image_processor": {
         "PipelineImageInput": "pipelines.image_processor:ImageInput",
         "VaeImageProcessor": "pipelines.image_processor",
