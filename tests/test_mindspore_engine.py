@@ -38,6 +38,27 @@ def draw(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
+def test_operators_with_settings_are_made_once(monkeypatch):
+    """To make one takes longer than a small one runs, and an eager step of a UNet ran hundreds."""
+    x, weight, bias = ms.Tensor(draw(1, 4, 8, 8)), ms.Tensor(draw(8, 4, 3, 3)), ms.Tensor(draw(8))
+    grouped, tokens = ms.Tensor(draw(4, 1, 3, 3)), ms.Tensor(draw(1, 8, 8))
+
+    def run_all():
+        F.conv2d(x, weight, bias, padding=1)
+        F.conv2d(x, grouped, None, padding=1, groups=4)
+        F.linear(tokens, ms.Tensor(draw(8, 8)), bias)
+        F.attention(tokens, tokens, tokens, heads=2)
+        F.relu_linear_attention(tokens, tokens, tokens, heads=2)
+        F.rms_norm(tokens, bias)
+        F.average_channels(x, 2)
+
+    run_all()
+    made, init = [], ms.ops.Primitive.__init__
+    monkeypatch.setattr(ms.ops.Primitive, "__init__", lambda self, *args: made.append(self) or init(self, *args))
+    run_all()
+    assert made == []
+
+
 class Network(nn.Cell):
     """A network of one operation: ``function`` of its inputs and then its parameters, with static options."""
 
