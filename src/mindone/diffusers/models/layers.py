@@ -48,7 +48,16 @@ def parameter(*shape: int) -> ms.Parameter:
                 f"what it describes has more than {room[1]:,} tensors: more than the weights that are there, or than "
                 "any network known here"
             )
-    return ms.Parameter(initializer("zeros", shape, ms.float32))
+    values = initializer("zeros", shape, ms.float32)
+    made = ms.Parameter.__new__(_Unfilled, values)
+    ms.Parameter.__init__(made, values)
+    return made
+
+
+class _Unfilled(ms.Parameter):
+    """Has `ms.Parameter` make no zeros yet, which take memory where that of a network before is used again."""
+
+    init_param = False
 
 
 class Linear(Cell):
