@@ -17,7 +17,7 @@ from PIL import ImageFilter, ImageOps
 from ..jobs import PipelineKey
 from ..jobs.checks import most_clip_skip
 from ..jobs.pictures import has_white
-from ..pipelines.regions import fill_whole, fit_inside
+from ..pipelines.regions import fill_whole, fit_inside, in_mode
 from ..schedulers.registry import SHORT_NAMES
 from .catalogue import Choice
 from .choices import Choices
@@ -136,7 +136,7 @@ def _uploads(fields: Img2Img, max_side: int) -> Uploads:
     image = opening.picture(content, "init_images")
     if mask is not None and fields.inpaint_full_res:  # the part that is drawn has the size's proportions
         opening.check_results(image, fields.num_images, "init_images")
-        return Uploads(image, mask)
+        return Uploads(replace(image, picture=in_mode(image.picture, "RGB")), mask)  # to be put into
     fitted = _fitted(mask, fields).convert("L") if mask is not None and fields.resize_mode else mask
     return Uploads(replace(image, picture=_fitted(image.picture, fields)), fitted)
 
