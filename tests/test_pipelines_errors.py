@@ -194,11 +194,11 @@ def test_unknown_pipeline(folder):
 
 
 def test_unknown_component_class(folder):
-    edit_index(folder, unet=["diffusers", "Transformer2DModel"])
+    edit_index(folder, unet=["diffusers", "UVit2DModel"])
     refuse(
         folder,
         ValueError,
-        "unet is a Transformer2DModel, which is not known here; known are AutoencoderDC, AutoencoderKL, ",
+        "unet is a UVit2DModel, which is not known here; known are AutoencoderDC, AutoencoderKL, ",
     )
     edit_index(folder, unet="UNet2DConditionModel")
     refuse(folder, ValueError, "unet must be a library and a class, got 'UNet2DConditionModel'")
