@@ -115,11 +115,10 @@ def folder_to_file(
                 part = layout.place(name, classes[name], classes, read_config(folders[name]))
             kinds[name] = part.network
             makers |= _cast(part.prefix, part.network.original(weights[name]), dtype)
-            vocabulary = part.network.vocabulary
-            if vocabulary is not None:
+            vocabulary, tokenizer = part.network.vocabulary, name.replace("text_encoder", "tokenizer")
+            if vocabulary is not None and tokenizer in folders:
                 embedding = weights[name].get(vocabulary.embeddings)
                 if vocabulary.size is None or embedding is None or embedding.shape[0] != vocabulary.size:
-                    tokenizer = name.replace("text_encoder", "tokenizer")
                     own[tokenizer] = vocabulary.read(folders[tokenizer])
     scheduler = read_config(folders.get("scheduler", root / "scheduler"), "scheduler_config.json")
     training = Training() if layout.is_flow else training_of(scheduler)
