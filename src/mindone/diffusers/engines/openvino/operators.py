@@ -158,7 +158,10 @@ class Operators(Recorder):
         # The queries are scaled, not the far more numerous scores.
         scale = 1 / math.sqrt(size) if scale is None else scale
         query = query if scale == 1.0 else ov_ops.multiply(query, self.scalar(scale))
-        scores = ov_ops.matmul(self._heads(query, heads), self._heads(key, heads, (0, 2, 3, 1)), False, False)
+        # What turns keys is a part of attention's own operation, but not in a graph for texts of any length.
+        turned = -1 in self.shape(key)
+        keys = self._heads(key, heads) if turned else self._heads(key, heads, (0, 2, 3, 1))
+        scores = ov_ops.matmul(self._heads(query, heads), keys, False, turned)
         if softcap is not None:
             scores = self.affine(ov_ops.tanh(self.affine(scores, 1 / softcap)), softcap)
         if bias is not None:
