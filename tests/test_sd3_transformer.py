@@ -163,3 +163,6 @@ def test_published_arguments_that_mean_nothing_are_refused_in_one_line(network):
     for name in ("block_controlnet_hidden_states", "joint_attention_kwargs"):
         with pytest.raises(ValueError, match=f"^{name} must be None: .*"):
             network(*given, **{name: {"scale": 0.5}})
+    for layers in ([3], [-1], ["1"], [0.5]):
+        with pytest.raises(ValueError, match=r"^skip_layers must be whole numbers from 0 to 2, got \["):
+            network(*given, skip_layers=layers)

@@ -18,6 +18,7 @@ from ...models.cells import Cell, CellList
 from ...models.layers import Conv2d, GeluPerceptron, Linear, TimestepEmbedding, parameter
 from ...models.outputs import Transformer2DModelOutput
 from ...models.patches import as_tokens, patch_grid, unpatched
+from ...utils.printable import shown
 from ..networks import Model
 from .transformer_fields import SD3TransformerFields
 
@@ -103,7 +104,7 @@ class SD3Transformer2DModel(Model):
             skip_layers: numbers of the blocks that are left out; None: all run.
 
         Raises:
-            ValueError: an argument that must be None is not, or what `construct` raises.
+            ValueError: an argument that must be None is not, a block that is not there, or what `construct` raises.
         """
         unused = {
             "block_controlnet_hidden_states": (block_controlnet_hidden_states, "no ControlNet of this family is known"),
@@ -112,6 +113,9 @@ class SD3Transformer2DModel(Model):
         for name, (value, why) in unused.items():
             if value is not None:
                 raise ValueError(f"{name} must be None: {why}")
+        skipped, count = tuple(skip_layers or ()), self.fields.num_layers
+        if not all(type(number) is int and 0 <= number < count for number in skipped):
+            raise ValueError(f"skip_layers must be whole numbers from 0 to {count - 1}, got {shown(skip_layers)}")
         as_array = self._engine_for(hidden_states).asarray
         prediction = single(
             super().__call__(
@@ -119,7 +123,7 @@ class SD3Transformer2DModel(Model):
                 as_array(_numbers(timestep)),
                 encoder_hidden_states,
                 pooled_projections,
-                skip_layers=tuple(skip_layers or ()),
+                skip_layers=skipped,
             )
         )
         return Transformer2DModelOutput(prediction) if return_dict else (prediction,)
