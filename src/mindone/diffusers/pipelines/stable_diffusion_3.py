@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import ClassVar
 
 from ..engines import Array
@@ -21,7 +22,7 @@ from .published import OfRuns, PublishedPipeline
 from .published_stable_diffusion_3 import SD3Transformer2DModel
 from .stable_diffusion_3_calls import LongTexts, SD3Arguments, SD3ImageCall, SD3MaskCall, SD3TextCall
 from .stable_diffusion_3_starts import FlowInpainting, GuidedNoise, ResizedImage
-from .stages import published
+from .stages import published, stage_over
 
 _ORDER = (*STABLE_DIFFUSION_3.required, *STABLE_DIFFUSION_3.optional)
 
@@ -210,7 +211,9 @@ class StableDiffusion3(PublishedPipeline):
             )
         t5 = None if network is None or tokenizer is None else (network, tokenizer)
         readers = Readers(self._clips, t5, int(self.denoiser.config["joint_attention_dim"]), length, clip_skip)
-        return readers.read(self.engine, texts)
+        return readers.read(
+            self.engine, texts, partial(stage_over, self, ("text_encoder_3", self.family.denoiser, "vae"))
+        )
 
     def _check_texts_of_t5(self, prompt_3: Texts, negative_prompt_3: Texts) -> None:
         """Nobody reads a third text without T5; the reference leaves it out in silence."""

@@ -1,6 +1,6 @@
 """From three texts to what Stable Diffusion 3 reads: two CLIPs side by side, then T5 (Esser et al. 2024, §4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,18 +30,20 @@ class Readers:
     clip_skip: int = 0
     """How many of CLIP's last layers are left out, besides the last one."""
 
-    def read(self, engine: Engine, texts: Sequence[list[str]]) -> tuple[Array, Array]:
+    def read(self, engine: Engine, texts: Sequence[list[str]], between: Callable[[], None]) -> tuple[Array, Array]:
         """What the transformer is conditioned on.
 
         Args:
             engine: who runs the text encoders.
             texts: for each of the three a text for every prompt.
+            between: called when the CLIPs have read and T5, which is much larger, has not yet.
 
         Returns:
             Embeddings (prompts, 77 + T5's tokens, channels), and pooled texts (prompts, channels of both CLIPs).
         """
         read = [self._read_by_clip(engine, tower, own, texts[2]) for tower, own in zip(self.clips, texts)]
         hidden, pooled = (engine.concat([*each], axis=-1) for each in zip(*read))
+        between()
         rows, tokens, width = hidden.shape
         wide = engine.concat([hidden, _zeros(engine, rows, tokens, self.channels - width)], axis=-1)
         return engine.concat([wide, self._read_by_t5(engine, texts[2])], axis=1), pooled
