@@ -13,7 +13,6 @@ from pydantic import Field
 from ..utils.files import atomic_write, read_json, read_utf8, write_json
 from ..utils.printable import shown
 from .fields import Flag, Real, naming, read_fields
-from .hub import resolve
 from .spiece import check_replacements
 from .tokenizer_base import NO_LIMIT, TokenizerBase
 from .tokenizer_files import AnyToken, Token
@@ -81,31 +80,8 @@ class FastTokenizer(TokenizerBase):
         self.pad_token, self.pad_token_id = padding[0] or "", padding[1]
 
     @classmethod
-    def from_pretrained(
-        cls: type[T],
-        name_or_path: str | os.PathLike[str],
-        *,
-        subfolder: str | None = None,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-    ) -> T:
-        """Read ``tokenizer.json``, and what stands beside it, of a folder, a bundled checkpoint or a hub id.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: a file is broken; the message names it.
-        """
-        folder = resolve(
-            name_or_path,
-            needed="tokenizer",
-            subfolder=subfolder,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-        )
+    def from_folder(cls: type[T], folder: Path) -> T:
+        """Read ``tokenizer.json``, and what stands beside it; raises as `from_pretrained` does."""
         with naming(folder):
             fields = _fields(cls.Fields, folder)
             return cls(cls.read(folder, fields), fields)

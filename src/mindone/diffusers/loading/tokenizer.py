@@ -12,7 +12,6 @@ from pathlib import Path
 from ..utils.files import write_json
 from ..utils.printable import shown
 from .fields import naming, read_fields
-from .hub import resolve
 from .tokenizer_base import TokenizerBase
 from .tokenizer_files import WORD_END, SpecialTokens, Token, TokenizerFiles, byte_pair_encoding
 
@@ -88,31 +87,8 @@ class CLIPTokenizer(TokenizerBase):
         )
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | os.PathLike[str],
-        *,
-        subfolder: str | None = None,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-    ) -> "CLIPTokenizer":
-        """Read ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``, of a folder, a bundled checkpoint or a hub id.
-
-        Raises:
-            FileNotFoundError: there are no such files.
-            ValueError: a file is broken; the message names it.
-        """
-        folder = resolve(
-            name_or_path,
-            needed="tokenizer",
-            subfolder=subfolder,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-        )
+    def from_folder(cls, folder: Path) -> "CLIPTokenizer":
+        """Read ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``; raises as `from_pretrained` does."""
         files = TokenizerFiles(folder)
         with naming(folder):
             return cls(

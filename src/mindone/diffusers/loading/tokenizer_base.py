@@ -3,15 +3,19 @@
 The work is done by the `tokenizers` library; a subclass sets it up.
 """
 
+import os
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import groupby, takewhile
-from typing import TYPE_CHECKING, ClassVar, Literal, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import Config
+from .hub import resolve
 from .published_tokenizer import PublishedTokenizer
 from .tokenizer_files import Token
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 Ids = NDArray[np.int64]
+T = TypeVar("T", bound="TokenizerBase")
 
 LONGEST = 100_000
 """The most characters of a text, far more than any text encoder reads; each of them takes time."""
@@ -41,6 +46,39 @@ class TokenizerBase(PublishedTokenizer):
     def __init__(self) -> None:
         self._loaded: str | None = None
         self._groups: dict[int, list[int]] | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls: type[T],
+        name_or_path: str | os.PathLike[str],
+        *,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> T:
+        """Read the files of a folder, a bundled checkpoint or a hub id, as `from_folder` does.
+
+        Raises:
+            FileNotFoundError: there are no such files.
+            ValueError: a file is broken; the message names it.
+        """
+        folder = resolve(
+            name_or_path,
+            needed="tokenizer",
+            subfolder=subfolder,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls.from_folder(folder)
+
+    @classmethod
+    @abstractmethod
+    def from_folder(cls: type[T], folder: Path) -> T:
+        """A tokenizer from the files in a folder."""
 
     @overload
     def __call__(
