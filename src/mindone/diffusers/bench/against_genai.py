@@ -1,4 +1,4 @@
-"""A row of OpenVINO GenAI: the checkpoint as ``optimum-cli export openvino`` converts it, on GenAI's own defaults.
+"""A row of OpenVINO GenAI: the checkpoint as optimum-intel converts it, on GenAI's own defaults.
 
 Those include a forecast of steps for Stable Diffusion 3 and FLUX.1 (TaylorSeer), and half precision where the CPU has
 it.
@@ -43,7 +43,7 @@ SCHEDULERS = {
 }
 """The schedulers that GenAI has and that draw no noise of their own, and what it calls them."""
 _CONFIG = "scheduler_config.json"
-_EXPORT = "import sys; from optimum.commands.optimum_cli import main; sys.argv[0] = 'optimum-cli'; main()"
+_EXPORT = Path(__file__).with_name("genai_export.py")
 
 
 def check(scheduler: str | None) -> None:
@@ -134,10 +134,10 @@ def exported(model: Path) -> Path:
     scratch = tempfile.mkdtemp(prefix="mindone-genai-")
     multiprocessing.util.Finalize(None, shutil.rmtree, args=(scratch, True), exitpriority=0)
     folder = Path(scratch) / "model"
-    words = ["export", "openvino", "--model", str(model), "--task", "text-to-image", "--weight-format", "fp16"]
-    made = subprocess.run([sys.executable, "-c", _EXPORT, *words, str(folder)], capture_output=True, text=True)
+    command = [sys.executable, str(_EXPORT), str(model), str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode:
-        raise ValueError(f"optimum-cli could not convert {model}: {one_line(made.stderr.strip()[-300:])}")
+        raise ValueError(f"optimum-intel could not convert {model}: {one_line(made.stderr.strip()[-300:])}")
     return folder
 
 
