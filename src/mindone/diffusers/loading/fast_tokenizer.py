@@ -80,7 +80,7 @@ class FastTokenizer(TokenizerBase):
         self.pad_token, self.pad_token_id = padding[0] or "", padding[1]
 
     @classmethod
-    def from_folder(cls: type[T], folder: Path) -> T:
+    def read_folder(cls: type[T], folder: Path) -> T:
         """Read ``tokenizer.json``, and what stands beside it; raises as `from_pretrained` does."""
         with naming(folder):
             fields = _fields(cls.Fields, folder)

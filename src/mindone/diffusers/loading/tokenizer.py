@@ -87,7 +87,7 @@ class CLIPTokenizer(TokenizerBase):
         )
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "CLIPTokenizer":
+    def read_folder(cls, folder: Path) -> "CLIPTokenizer":
         """Read ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``; raises as `from_pretrained` does."""
         files = TokenizerFiles(folder)
         with naming(folder):

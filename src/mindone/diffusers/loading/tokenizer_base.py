@@ -58,7 +58,7 @@ class TokenizerBase(PublishedTokenizer):
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> T:
-        """Read the files of a folder, a bundled checkpoint or a hub id, as `from_folder` does.
+        """Read the files of a folder, a bundled checkpoint or a hub id, as `read_folder` does.
 
         Raises:
             FileNotFoundError: there are no such files.
@@ -73,11 +73,11 @@ class TokenizerBase(PublishedTokenizer):
             local_files_only=local_files_only,
             token=token,
         )
-        return cls.from_folder(folder)
+        return cls.read_folder(folder)
 
     @classmethod
     @abstractmethod
-    def from_folder(cls: type[T], folder: Path) -> T:
+    def read_folder(cls: type[T], folder: Path) -> T:
         """A tokenizer from the files in a folder."""
 
     @overload
