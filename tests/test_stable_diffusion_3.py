@@ -73,10 +73,11 @@ def test_images_are_the_references(name, pipe):
 def test_several_images_of_several_prompts_are_those_of_each(pipe):
     noise = np.random.default_rng(1).standard_normal((4, 16, 8, 12)).astype(np.float32)
     prompts = ["a cat", "red mat on mars"]
-    images = draw(pipe, prompt=prompts, num_images_per_prompt=2, latents=noise)
+    images = draw(pipe, prompt=prompts, num_images_per_prompt=2, latents=noise, num_inference_steps=2)
     for row, prompt in enumerate(prompts):
         for i in (2 * row, 2 * row + 1):
-            np.testing.assert_allclose(draw(pipe, prompt=prompt, latents=noise[i : i + 1])[0], images[i], atol=1e-4)
+            alone = draw(pipe, prompt=prompt, latents=noise[i : i + 1], num_inference_steps=2)
+            np.testing.assert_allclose(alone[0], images[i], atol=1e-4)
 
 
 def test_inpainted_latents_are_decoded_with_the_shift(pipe):
@@ -292,6 +293,8 @@ EMBEDS, POOLED = np.zeros((1, 90, 40), np.float32), np.zeros((1, 24), np.float32
         ({"skip_guidance_layers": 1}, "skip_guidance_layers must be numbers of layers .* got 1"),
         ({"skip_guidance_layers": [1], "guidance_scale": 1}, "skip_guidance_layers needs guidance, and guidance_scale"),
         ({"skip_guidance_layers": [1]}, "of 4 steps skip_guidance_layers applies to none"),
+        ({"skip_guidance_layers": [1], "num_inference_steps": "4"}, "num_inference_steps must be a whole number"),
+        ({"skip_layer_guidance_scale": None}, "skip_layer_guidance_scale must be a finite number, got None"),
         ({"ip_adapter_image": PICTURE}, "StableDiffusion3Pipeline takes no IP-Adapters"),
     ],
 )

@@ -28,8 +28,6 @@ class SkippedLayers:
     scale: float
     start: float
     stop: float
-    steps: int
-    """How many steps are asked for."""
 
     def check(self, run: Run, images: int, height: int, width: int) -> None:
         """See `starts.Guide`."""
@@ -46,9 +44,10 @@ class SkippedLayers:
                 f"skip_guidance_layers needs guidance, and guidance_scale={run.settings.guidance_scale:g} is none; "
                 "give one above 1, or leave the layers out"
             )
-        if not any(self.applies(step, self.steps) for step in range(self.steps)):
+        steps = run.num_inference_steps
+        if not any(self.applies(step, steps) for step in range(steps)):
             raise ValueError(
-                f"of {self.steps} steps skip_guidance_layers applies to none: none lies between "
+                f"of {steps} steps skip_guidance_layers applies to none: none lies between "
                 f"skip_layer_guidance_start={self.start:g} and skip_layer_guidance_stop={self.stop:g}; take more steps "
                 "or a wider part of them"
             )

@@ -37,6 +37,13 @@ def check_length(name: str, value: int) -> None:
         raise ValueError(f"{name} must be at most {MOST_TOKENS}, got {value}")
 
 
+def check_given(name: str, value: float) -> None:
+    """A finite number."""
+    if value is None:
+        raise ValueError(f"{name} must be a finite number, got None")
+    checks.check_number(name, value)
+
+
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
 
 
@@ -84,11 +91,11 @@ class SkipLayers:
         "numbers of the transformer's layers, such as [7, 8, 9] for Stable Diffusion 3.5 medium: steps are guided away "
         "from what it predicts without them, which takes a third row per image.",
     )
-    skip_layer_guidance_scale: float = argument(2.8, "how far.", checks.check_number)
+    skip_layer_guidance_scale: float = argument(2.8, "how far.", check_given)
     skip_layer_guidance_stop: float = argument(
-        0.2, "the part of the steps, from 0 to 1, at which this ends.", checks.check_number
+        0.2, "the part of the steps, from 0 to 1, at which this ends.", check_given
     )
-    skip_layer_guidance_start: float = argument(0.01, "the part at which it begins.", checks.check_number)
+    skip_layer_guidance_start: float = argument(0.01, "the part at which it begins.", check_given)
 
 
 @dataclass(frozen=True)

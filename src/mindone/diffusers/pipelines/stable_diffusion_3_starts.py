@@ -22,8 +22,7 @@ class GuidedNoise(FromNoise):
         if call.skip_guidance_layers is None:
             return guides
         part = call.skip_layer_guidance_scale, call.skip_layer_guidance_start, call.skip_layer_guidance_stop
-        steps = call.num_inference_steps if call.sigmas is None else len(call.sigmas)
-        return [*guides, SkippedLayers(call.skip_guidance_layers, *part, steps)]
+        return [*guides, SkippedLayers(call.skip_guidance_layers, *part)]
 
 
 class ResizedImage(FromImage):

@@ -71,9 +71,9 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
             call.guidance_scale, call.guidance_rescale, call.guidance_interval, call.image_guidance_scale
         ) as run,
     ):
+        lay_out_steps(run, call, start, pipe.family.latents.tokens(height, width))
         for guide in guides:
             guide.check(run, images, height, width)
-        lay_out_steps(run, call, start, pipe.family.latents.tokens(height, width))
         shape = latents_shape(pipe, images, height, width)
         if call.output_type != "latent":
             _compile_decoder_ahead(run, shape)

@@ -25,7 +25,7 @@ class Guide(Protocol):
     """What a run follows besides the text: the pictures of ControlNets, and those of IP-Adapters."""
 
     def check(self, run: Run, images: int, height: int, width: int) -> None:
-        """Check the arguments before any network runs."""
+        """Check the arguments, when the steps are laid out and before any network runs."""
 
     def begin(self, run: Run) -> None:
         """Add to the run's ``controls``."""
