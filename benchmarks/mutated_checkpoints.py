@@ -16,8 +16,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "bk_sdm")
-FILES = ("sd1.safetensors", "sd2.safetensors", "sdxl.safetensors")
+FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "bk_sdm", "sd3", "pixart-alpha", "pixart-sigma", "sana", "sana-sprint")
+FILES = ("sd1.safetensors", "sd2.safetensors", "sdxl.safetensors", "sd3.safetensors")
 SECONDS, MEGABYTES = 20.0, 2048
 """What one may take: time of the processor, so that a busy machine is no finding, and memory."""
 PATIENCE = 10 * SECONDS
@@ -36,33 +36,47 @@ def worker(pipe: Connection, checkpoints: dict[str, Path], work: Path) -> None:
         pipe.send((*outcome, time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
 
+def _checkpoint(name: str) -> Path:
+    import tiny_pipelines
+    import tiny_pixart
+    import tiny_sana
+    import tiny_sd3
+
+    family = name.removesuffix(".safetensors")
+    if family == "sd3":
+        return tiny_sd3.checkpoint() if family == name else tiny_sd3.single_file_checkpoint()
+    for module in (tiny_pixart, tiny_sana):
+        if family in module.FAMILIES:
+            return module.checkpoint(family)
+    return tiny_pipelines.checkpoint(family, name == "sd1")
+
+
 def main() -> int:
     """Run the mutations in a process of its own, so that one that hangs can be ended."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, nargs="*", help="these instead")
+    parser.add_argument("--only", nargs="+", choices=(*FAMILIES, *FILES), default=(*FAMILIES, *FILES), metavar="NAME")
     options = parser.parse_args()
     from mindone.diffusers.families.convert import folder_to_file
-    from tiny_pipelines import checkpoint
 
-    checkpoints = {family: checkpoint(family, family == "sd1") for family in FAMILIES}
-    everything = (*FAMILIES, *FILES)
+    checkpoints = {family: _checkpoint(family) for family in FAMILIES if family in options.only}
     outcomes: collections.Counter[str] = collections.Counter()
     slowest, most = 0.0, 0
     context = multiprocessing.get_context("fork")
     child: multiprocessing.process.BaseProcess | None = None
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as whole:
-        for file in FILES:
+        for file in (each for each in FILES if each in options.only):
             checkpoints[file] = Path(whole, file)
-            folder_to_file(checkpoint(file.removesuffix(".safetensors")), checkpoints[file])
+            folder_to_file(_checkpoint(file), checkpoints[file])
         for seed in options.seeds or range(options.first, options.first + options.count):
             if child is None:
                 ours, theirs = context.Pipe()
                 child = context.Process(target=worker, args=(theirs, checkpoints, Path(name)))
                 child.start()
                 theirs.close()
-            ours.send((everything[seed % len(everything)], seed))
+            ours.send((options.only[seed % len(options.only)], seed))
             kind, told, seconds, memory = "did not answer", f"seed {seed}", PATIENCE, 0
             try:
                 if ours.poll(PATIENCE):

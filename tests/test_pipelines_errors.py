@@ -54,7 +54,14 @@ SD_ERRORS = [
     ),
     ({"prompt": "a", "latents": np.zeros((1, 4, 8, 8)), "height": 72}, r"latents must have the shape \(1, 4, 9, 8\)"),
     ({"prompt": "a", "output_type": "pt"}, "output_type must be one of pil, np, latent, got 'pt'"),
-    ({"prompt": "a", "cross_attention_kwargs": {"scale": 1}}, "cross_attention_kwargs must be None"),
+    (
+        {"prompt": "a", "cross_attention_kwargs": {"scale": 1}},
+        "{'scale': 1} is how much LoRAs count, and none is loaded",
+    ),
+    ({"prompt": "a", "cross_attention_kwargs": {"a": 1}}, "what a call says to LoRAs must be {'scale': number}, got"),
+    ({"prompt": "a", "latents": "noise"}, r"latents must have the shape \(1, 4, 8, 8\) .*got 'noise'"),
+    ({"prompt": "a", "latents": np.full((1, 4, 8, 8), None)}, "latents must be an array of numbers, got one of object"),
+    ({"prompt_embeds": np.full((1, 7, 8), "a")}, "prompt_embeds must be an array of numbers, got one of <U1"),
     ({"prompt": "a" * 100_001}, "prompt may have 100000 characters, got 100001"),
     ({"prompt": "a", "clip_skip": 9}, "clip_skip must be a whole number from 0 to 3, got 9"),
     (

@@ -1,17 +1,15 @@
 """Stable Diffusion 3 in one file, in the original layout: there and back, with and without text encoders."""
 
 import functools
-import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from checkpoints import random_weights, write_model
+from checkpoints import random_weights
 from mindone.diffusers import (
     AutoencoderKL,
-    CLIPTextModelWithProjection,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     engines,
@@ -28,31 +26,11 @@ from network_cases import CASES
 from original_files import equal, opened
 from test_networks import error
 from tiny_pipelines import images_of
-from tiny_sd3 import TRANSFORMER as TRANSFORMER_CONFIG
 from tiny_sd3 import checkpoint
+from tiny_sd3 import single_file_checkpoint as folder
 
 NETWORKS = ("transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 _folder = tempfile.TemporaryDirectory(prefix="sd3-files-")
-
-
-@functools.cache
-def folder() -> Path:
-    """The tiny checkpoint with a first text encoder that does not project, as those of single files do not.
-
-    It is of another width than the second: the reference tells them by that.
-    """
-    copy = Path(shutil.copytree(checkpoint(), Path(_folder.name) / "sd3"))
-    config = read_config(copy / "text_encoder")
-    width = config["hidden_size"] + 8
-    own = {**config, "hidden_size": width, "projection_dim": width}
-    write_model(CLIPTextModelWithProjection, own, copy / "text_encoder")
-    path = copy / "text_encoder" / "model.safetensors"
-    identity = {"text_projection.weight": StoredTensor.from_numpy(np.eye(width, dtype=np.float32))}
-    kept = {name: StoredTensor.from_numpy(x.numpy().copy()) for name, x in SafetensorsFile(path).items()}
-    save_file({**kept, **identity}, path)
-    pooled = width + config["projection_dim"]
-    write_model(SD3Transformer2DModel, {**TRANSFORMER_CONFIG, "pooled_projection_dim": pooled}, copy / "transformer")
-    return copy
 
 
 @functools.cache

@@ -267,10 +267,15 @@ EMBEDS, POOLED = np.zeros((1, 90, 40), np.float32), np.zeros((1, 24), np.float32
     [
         ({"height": 100}, "height must be a multiple of 16, got 100; the nearest are 96 and 112"),
         ({"width": 104}, "width must be a multiple of 16, got 104; the nearest are 96 and 112"),
+        ({"width": 208}, r"width must be at most 192, got 208: the transformer has places for 12 tokens along a side"),
+        ({"sigmas": [2.0, 0.5]}, r"sigmas must be descending numbers above 0, at most 1; got \[2.0, 0.5\]"),
+        ({"sigmas": ["a"]}, r"sigmas must be descending numbers above 0, at most 1; got \['a'\]"),
+        ({"sigmas": [None]}, r"sigmas must be descending numbers above 0, at most 1; got \[None\]"),
         ({"max_sequence_length": 513}, "max_sequence_length must be at most 512, got 513"),
         ({"max_sequence_length": 0}, "max_sequence_length must be a whole number of at least 1, got 0"),
         ({"prompt_3": 3}, "prompt_3 must be a string or a list of strings, got int"),
         ({"prompt": ["a"] * 2, "prompt_3": ["a"] * 3}, "prompt_3 must hold one text for each of the 2 prompts, got 3"),
+        ({"prompt": None, "prompt_embeds": EMBEDS, "pooled_prompt_embeds": "a"}, "must be an array or None, got 'a'"),
         ({"prompt": None, "prompt_embeds": EMBEDS}, "prompt_embeds and pooled_prompt_embeds go together"),
         ({"prompt_embeds": EMBEDS, "pooled_prompt_embeds": POOLED}, "prompt and prompt_embeds were both given"),
         (

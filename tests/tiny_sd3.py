@@ -6,8 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from checkpoints import AUTOENCODER, TEXTS, write_model, write_tokenizer
 from mindone.diffusers import AutoencoderKL, AutoencoderTiny, CLIPTextModelWithProjection, SD3Transformer2DModel
+from mindone.diffusers.loading.config import read_config
+from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.transformers import T5EncoderModel
 from t5_files import CONFIG as T5
 from t5_files import write_t5_tokenizer
@@ -87,6 +91,26 @@ def write(folder: Path) -> Path:
 def checkpoint() -> Path:
     """The folder of the tiny checkpoint; copy it before changing anything in it."""
     return write(Path(_folder.name) / "sd3")
+
+
+@functools.cache
+def single_file_checkpoint() -> Path:
+    """The same with a first text encoder that does not project, as those of single files do not.
+
+    It is of another width than the second: the reference tells them by that.
+    """
+    copy = Path(shutil.copytree(checkpoint(), Path(_folder.name) / "sd3-single-file"))
+    config = read_config(copy / "text_encoder")
+    width = config["hidden_size"] + 8
+    own = {**config, "hidden_size": width, "projection_dim": width}
+    write_model(CLIPTextModelWithProjection, own, copy / "text_encoder")
+    path = copy / "text_encoder" / "model.safetensors"
+    identity = {"text_projection.weight": StoredTensor.from_numpy(np.eye(width, dtype=np.float32))}
+    kept = {name: StoredTensor.from_numpy(x.numpy().copy()) for name, x in SafetensorsFile(path).items()}
+    save_file({**kept, **identity}, path)
+    pooled = width + config["projection_dim"]
+    write_model(SD3Transformer2DModel, {**TRANSFORMER, "pooled_projection_dim": pooled}, copy / "transformer")
+    return copy
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..families.adapters import LoraNames
 from ..models.base import Model
+from ..utils.printable import shown
 from .lora import NetworkLora, Strength, call_weights
 from .lora_files import Tensors, find_lora
 from .lora_matrices import lora_scale
@@ -218,21 +219,24 @@ class Loras:
             }
         )
 
-    def scaled(self, cross_attention_kwargs: Mapping[str, object] | None) -> AbstractContextManager[None]:
-        """Within this context adapters count ``cross_attention_kwargs["scale"]`` times as much, in this thread alone.
+    def scaled(self, options: Mapping[str, object] | None) -> AbstractContextManager[None]:
+        """Within this context adapters count ``options["scale"]`` times as much, in this thread alone.
+
+        ``options`` are a call's ``cross_attention_kwargs``, ``joint_attention_kwargs`` or ``attention_kwargs``.
 
         Raises:
             ValueError: another entry, a scale that is no number, or no adapter that is loaded and not fused.
         """
-        if not cross_attention_kwargs:
+        if not options:
             return nullcontext()
-        given = cross_attention_kwargs
-        scale = given.get("scale") if isinstance(given, Mapping) else None
-        if not isinstance(scale, int | float) or len(given) > 1:
-            shown = dict(given) if isinstance(given, Mapping) else given
-            raise ValueError(f"cross_attention_kwargs must be {{'scale': number}}, got {shown!r}")
+        scale = options.get("scale") if isinstance(options, Mapping) else None
+        if not isinstance(scale, int | float) or len(options) > 1:
+            raise ValueError(f"what a call says to LoRAs must be {{'scale': number}}, got {shown(options)}")
         if not any(lora.loaded and not lora.fused for lora in self._loras().values()):
-            raise ValueError("cross_attention_kwargs must be None: no LoRA is loaded that is not fused")
+            raise ValueError(
+                f"{{'scale': {scale:g}}} is how much LoRAs count, and none is loaded that is not fused; load one, or "
+                "leave it out"
+            )
         return lora_scale(float(scale))
 
     def _loras(self) -> dict[str, NetworkLora]:

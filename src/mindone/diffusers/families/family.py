@@ -28,6 +28,8 @@ class Latents:
     """The side in pixels of the square images that the family was trained on, where a denoiser's config says none."""
     patch: int = 1
     """How many latents the denoiser reads as one token, along each side; a dynamic shift grows with the tokens."""
+    places: str = ""
+    """What the denoiser's config calls the most tokens that a side may have; empty where it may have any number."""
 
     def trained(self, config: Mapping[str, object]) -> tuple[int, int]:
         """Height and width, in latents, that the denoiser of this config was trained on.

@@ -13,6 +13,7 @@ from ..families.family import Family
 from ..loading.tokenizer_base import LONGEST
 from ..models.autoencoder import Autoencoder
 from ..utils import decoder_memory
+from ..utils.printable import shown
 from ..utils.sizes import check_sides
 from .mask_fills import MASK_FILLS
 from .parts import Parts
@@ -25,16 +26,30 @@ OUTPUT_TYPES = ("pil", "np", "latent")
 def default_size(pipe: Parts, height: int | None, width: int | None, latents: Array | None) -> tuple[int, int]:
     """Height and width in pixels: what was asked for, or what the latents or else the network was trained on."""
     factor = pipe.vae_scale_factor
-    if latents is not None and len(latents.shape) == 4:
-        rows, columns = latents.shape[2:]
+    if len(shape := tuple(getattr(latents, "shape", ()))) == 4:
+        rows, columns = shape[2:]
     else:
         rows, columns = pipe.family.latents.trained(pipe.denoiser.config)
     return (rows * factor if height is None else height, columns * factor if width is None else width)
 
 
 def check_size(pipe: Parts, height: int, width: int) -> None:
-    """Both sides must be positive multiples of what a token of the denoiser stands for."""
+    """Both sides must be positive multiples of what a token of the denoiser stands for, and have places for each."""
     check_sides({"height": height, "width": width}, pipe.pixels_per_token)
+    if entry := pipe.family.latents.places:
+        _check_places(pipe, entry, height=height, width=width)
+
+
+def _check_places(pipe: Parts, entry: str, **sides: int) -> None:
+    """Neither side may have more tokens than the denoiser has places for."""
+    places = int(pipe.denoiser.config[entry])
+    most = places * pipe.pixels_per_token
+    for name, value in sides.items():
+        if value > most:
+            raise ValueError(
+                f"{name} must be at most {most}, got {value}: the {pipe.family.denoiser} has places for {places} "
+                f"tokens along a side ({entry})"
+            )
 
 
 def check_prompts(
@@ -139,9 +154,9 @@ def check_generator(generator: object, images: int) -> None:
 
 def check_latents(latents: Array | None, shape: tuple[int, int, int, int]) -> None:
     """Latents of the user's own must have the shape that would have been drawn."""
-    if latents is not None and tuple(latents.shape) != shape:
+    if latents is not None and (given := tuple(getattr(latents, "shape", ()))) != shape:
         raise ValueError(
-            f"latents must have the shape {shape} (images, channels, height, width), got {tuple(latents.shape)}"
+            f"latents must have the shape {shape} (images, channels, height, width), got {given or shown(latents)}"
         )
 
 
@@ -223,6 +238,12 @@ def check_number(name: str, value: object) -> None:
     """A finite number, or None."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value)):
         raise ValueError(f"{name} must be a finite number or None, got {value!r}")
+
+
+def check_array(name: str, value: object) -> None:
+    """An array of any engine, or None."""
+    if value is not None and not hasattr(value, "shape"):
+        raise ValueError(f"{name} must be an array or None, got {shown(value)}")
 
 
 def check_lines(name: str, value: object) -> None:

@@ -89,6 +89,7 @@ class MaskedLatents:
     masked_image_latents: Array | None = argument(
         None,
         "the encoded picture without the masked part, for networks of nine channels, if it is not to be computed.",
+        checks.check_array,
     )
 
 

@@ -71,8 +71,12 @@ class Negative2:
 class PooledEmbeds:
     """Instead of texts."""
 
-    pooled_prompt_embeds: Array | None = argument(None, "goes with ``prompt_embeds``, (prompts, channels).")
-    negative_pooled_prompt_embeds: Array | None = argument(None, "goes with ``negative_prompt_embeds``.")
+    pooled_prompt_embeds: Array | None = argument(
+        None, "goes with ``prompt_embeds``, (prompts, channels).", checks.check_array
+    )
+    negative_pooled_prompt_embeds: Array | None = argument(
+        None, "goes with ``negative_prompt_embeds``.", checks.check_array
+    )
 
 
 @dataclass(frozen=True)

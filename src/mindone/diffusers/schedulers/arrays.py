@@ -14,6 +14,15 @@ Numbers: TypeAlias = NDArray[Any]
 Generators = np.random.Generator | Sequence[np.random.Generator] | None
 
 
+def as_numbers(given: Any) -> Numbers | None:
+    """A list or an array of anybody's as float64; None where it is no flat one of finite numbers."""
+    try:
+        values = np.asarray(given, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return values if values.ndim == 1 and np.isfinite(values).all() else None
+
+
 def draw_noise(sample: Array, generator: Generators = None) -> Array:
     """Standard normal noise of the sample's shape and type, drawn in float64.
 

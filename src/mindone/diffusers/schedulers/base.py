@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 
 from ..utils.arrays import Array
-from .arrays import Generators, Numbers, check_alike, coefficients, draw_noise, dynamic_threshold
+from ..utils.printable import shown
+from .arrays import Generators, Numbers, as_numbers, check_alike, coefficients, draw_noise, dynamic_threshold
 from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
 from .schedules import DiscreteSchedule, Schedule, schedule_of
@@ -201,14 +202,12 @@ class Scheduler(ConfiguredScheduler):
         return self._checked_custom("timesteps", closing_in(float(timesteps[0]), last, len(timesteps)))
 
     def _checked_custom(self, name: str, given: Any) -> Numbers:
-        values = np.asarray(given, np.float64)
+        values = as_numbers(given)
         if sigma_spacing(self._options) and name == "timesteps":
             raise ValueError(f"custom timesteps cannot be used with {sigma_spacing(self._options)}; turn it off")
         least = 1 if name == "timesteps" else 2
-        # The sigmas of another run may end with the lowest noise level twice (final_sigmas_type sigma_min).
-        falling = values if name == "timesteps" or values[-2:-1] != values[-1:] else values[:-1]
-        if values.ndim != 1 or len(values) < least or not (np.diff(falling) < 0).all() or values[-1] < 0:
-            raise ValueError(f"{name} must be at least {least} descending numbers, none below 0, got {given}")
+        if values is None or len(values) < least or not _falls(values, name == "sigmas") or values[-1] < 0:
+            raise ValueError(f"{name} must be at least {least} descending numbers, none below 0, got {shown(given)}")
         if name == "timesteps" and values[0] >= len(self):
             raise ValueError(f"timesteps must be below num_train_timesteps={len(self)}, got {values[0]:g}")
         return values
@@ -406,3 +405,12 @@ def deterministic_step(
 
 
 scheduler_class, scheduler_classes = Scheduler.named, Scheduler.library
+
+
+def _falls(values: Numbers, may_repeat: bool) -> bool:
+    """Whether numbers descend; those that ``may_repeat`` end with the lowest one twice or not.
+
+    So do the sigmas of another run with the final_sigmas_type sigma_min.
+    """
+    steps = np.diff(values[:-1] if may_repeat and values[-2:-1] == values[-1:] else values)
+    return bool((steps < 0).all())

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..utils.arrays import Array
-from .arrays import Generators, Numbers, draw_noise
+from ..utils.printable import shown
+from .arrays import Generators, Numbers, as_numbers, draw_noise
 from .base import Timestep
 from .levels import FLOW
 from .options import SIGMA_SPACING, fields
@@ -113,9 +114,9 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         self.custom_timesteps = timesteps is not None
 
     def _checked_levels(self, name: str, given: Sequence[float] | Numbers, most: float) -> Numbers:
-        values = np.asarray(given, np.float64)
-        if values.ndim != 1 or not len(values) or not (np.diff(values) < 0).all() or not 0 < values[-1] <= most:
-            raise ValueError(f"{name} must be descending numbers above 0, at most {most}; got {given}")
+        values = as_numbers(given)
+        if values is None or not len(values) or not (np.diff(values) < 0).all() or values[-1] <= 0 or values[0] > most:
+            raise ValueError(f"{name} must be descending numbers above 0, at most {most}; got {shown(given)}")
         return values
 
     def _lay_out(self, levels: Numbers, labels: Numbers | None) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..utils.arrays import Array
-from .arrays import Generators, Numbers, draw_noise
+from ..utils.printable import shown
+from .arrays import Generators, Numbers, as_numbers, draw_noise
 from .base import Scheduler, Timestep, drawing_step
 from .levels import TRIGFLOW
 from .options import fields
@@ -98,9 +99,9 @@ class SCMScheduler(Scheduler):
         """Lay out a run through given timesteps; the ``others`` would say where it begins and goes on."""
         if any(other not in ("usual", None) for other in others):
             raise ValueError("timesteps say where a run begins and goes on: leave max_timesteps and the like out")
-        values = np.asarray(timesteps, np.float64)
-        if values.ndim != 1 or len(values) < 2 or not (np.diff(values) < 0).all() or not values[-1] >= 0:
-            raise ValueError(f"timesteps must be at least 2 descending numbers, none below 0, got {timesteps}")
+        values = as_numbers(timesteps)
+        if values is None or len(values) < 2 or not (np.diff(values) < 0).all() or not values[-1] >= 0:
+            raise ValueError(f"timesteps must be at least 2 descending numbers, none below 0, got {shown(timesteps)}")
         if values[0] > _LAST:
             raise ValueError(f"timesteps must be at most {_LAST}, got {values[0]:g}")
         if steps is not None and len(values) != steps + 1:

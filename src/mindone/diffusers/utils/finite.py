@@ -13,7 +13,7 @@ def all_finite(values: T) -> T:
     """The arguments of a call as they are, each of them a number, an array, a list of them, or anything else.
 
     Raises:
-        ValueError: a number among them is NaN or infinite; the message names the argument.
+        ValueError: a number among them is NaN or infinite, or an array holds none; the message names the argument.
     """
     for name, value in values.items():
         _check(name, value)
@@ -34,6 +34,8 @@ def _check(name: str, value: Any) -> None:
 
 
 def _check_numbers(name: str, numbers: NDArray[Any]) -> None:
+    if numbers.dtype.kind in "OSUMm":
+        raise ValueError(f"{name} must be an array of numbers, got one of {numbers.dtype}")
     # The extremes first: they need no copy, and are NaN where one number is.
     if numbers.dtype.kind != "f" or not numbers.size or np.isfinite([numbers.min(), numbers.max()]).all():
         return

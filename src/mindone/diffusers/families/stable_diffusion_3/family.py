@@ -71,7 +71,7 @@ STABLE_DIFFUSION_3 = Family(
         ),
     },
     skipped_layers=1,
-    latents=Latents(channels=16, side=1024, patch=2),
+    latents=Latents(channels=16, side=1024, patch=2, places="pos_embed_max_size"),
     defaults=Defaults(guidance_scale=7.0, scheduler="flow-euler"),
     fingerprint=("pos_embed.proj.weight", "proj_out.weight"),
     original=f"{_FOLDER}.original:ORIGINAL",
