@@ -23,11 +23,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+if TYPE_CHECKING:
+    from mindone.diffusers.loading.tokenizer_base import TokenizerBase
 
 SECONDS, MEGABYTES, CHARACTERS = 2.0, 100, 500
 HANGS_AFTER = 20
@@ -199,7 +203,10 @@ def targets() -> dict[str, Target]:
     from mindone.diffusers.schedulers.base import Scheduler
     from mindone.diffusers.server.keys import Keys
     from mindone.diffusers.utils.images import load_image
+    from mindone.transformers import GemmaTokenizerFast, T5TokenizerFast
+    from t5_files import write_t5_tokenizer
     from tiny_pipelines import checkpoint
+    from tiny_sana import write_tokenizer
 
     shapes = networks("sd1")
     lora = kohya("sd1", {"unet": layers("sd1", "unet", ("attn1.to_q",)), "text_encoder": []})
@@ -217,6 +224,18 @@ def targets() -> dict[str, Target]:
             (beside / name).write_bytes(path.read_bytes() if same else content)
         return CLIPTokenizer.from_pretrained(beside)("a red cat")
 
+    def read_texts_with(kind: type[TokenizerBase], name: str, beside: Mapping[str, str]) -> Callable[[Path], object]:
+        def read(path: Path) -> object:
+            folder = path.parent / f"{kind.__name__}-{name}"
+            folder.mkdir(exist_ok=True)
+            for other, content in beside.items():
+                (folder / other).write_text(content)
+            (folder / name).write_bytes(path.read_bytes())
+            found = kind.from_pretrained(folder)
+            return found.decode(found.encode("a red cat"))
+
+        return read
+
     def read_scheduler(path: Path) -> object:
         scheduler = Scheduler.from_config(read_config(path.parent, path.name))
         scheduler.set_timesteps(4)
@@ -232,6 +251,13 @@ def targets() -> dict[str, Target]:
 
     job = {"prompt": "a cat", "steps": 3, "seed": 1, "width": 64, "height": 64, "negative_prompt": "dog"}
     rows = [json.dumps(job), json.dumps({**job, "cache": ["deepcache:2"], "guidance_scale": 3.5})]
+    own = Path(tempfile.mkdtemp())
+    write_t5_tokenizer(own / "spiece")
+    T5TokenizerFast.from_pretrained(own / "spiece").save_pretrained(own / "t5")
+    write_tokenizer(own / "gemma")
+    pieces = (own / "spiece" / "spiece.model").read_bytes()
+    serialized = {name: (own / name / "tokenizer.json").read_bytes() for name in ("t5", "gemma")}
+    t5, gemma = ({"tokenizer_config.json": (own / name / "tokenizer_config.json").read_text()} for name in serialized)
     profile = {
         "format": 1, "checkpoint": "icons", "fingerprint": "0", "height": 64, "width": 64,
         "settings": {"steps": 5, "cache": ["deepcache:2:0"], "guidance_interval": [0.0, 0.8]},
@@ -252,6 +278,11 @@ def targets() -> dict[str, Target]:
         ),
         "vocabulary": Target(".json", [tokenizer["vocab.json"]], read_tokenizer),
         "merges": Target(".txt", [tokenizer["merges.txt"]], read_tokenizer),
+        "pieces": Target(".model", [pieces], read_texts_with(T5TokenizerFast, "spiece.model", t5)),
+        "t5-tokenizer": Target(".json", [serialized["t5"]], read_texts_with(T5TokenizerFast, "tokenizer.json", t5)),
+        "gemma-tokenizer": Target(
+            ".json", [serialized["gemma"]], read_texts_with(GemmaTokenizerFast, "tokenizer.json", gemma)
+        ),
         "scheduler": Target(".json", [(folder / "scheduler" / "scheduler_config.json").read_bytes()], read_scheduler),
         "infotext": Target(".txt", [INFOTEXT.encode()], read_text),
         "prompt": Target(".txt", [b"a (red:1.2) [cat] BREAK ((x)) \\(y\\)"], read_prompt),
