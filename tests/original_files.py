@@ -5,7 +5,6 @@ import functools
 import numpy as np
 
 from mindone.diffusers import UNet2DConditionModel
-from mindone.diffusers.families.registry import layouts
 from mindone.diffusers.loading.safetensors import StoredTensor
 from mindone.diffusers.loading.single_file import SingleFile, open_single_file
 from mindone.diffusers.models.base import Model
@@ -102,4 +101,4 @@ def equal(a: StoredTensor, b: StoredTensor) -> bool:
 
 def opened(path, **options) -> SingleFile:
     """What a single file in the layout of any family holds."""
-    return open_single_file(path, layouts(), **options)
+    return open_single_file(path, **options)

@@ -51,7 +51,6 @@ def file_to_folder(
     """
     single = open_single_file(
         path,
-        layouts(),
         config=config,
         original_config=original_config,
         prediction_type=prediction_type,

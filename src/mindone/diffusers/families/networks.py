@@ -1,5 +1,6 @@
-"""The networks that families share, and `Model` itself, which reads single files in the layouts of all families."""
+"""The networks that families share. Whoever imports them can read single files in the layouts of all families."""
 
+from ..loading.original.layout import know
 from ..models.autoencoder_dc import AutoencoderDC as AutoencoderDC
 from ..models.autoencoder_kl import AutoencoderKL as AutoencoderKL
 from ..models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
@@ -12,4 +13,4 @@ from ..models.safety_checker import StableDiffusionSafetyChecker as StableDiffus
 from ..models.t5 import T5EncoderModel as T5EncoderModel
 from .registry import layouts
 
-Model.layouts = staticmethod(layouts)
+know(layouts)

@@ -6,7 +6,7 @@ views of the memory-mapped file under our names: opening reads the header and tu
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,7 +127,6 @@ class SingleFile:
 
 def open_single_file(
     path: str | os.PathLike[str],
-    layouts: Iterable[OriginalLayout],
     *,
     config: str | os.PathLike[str] | None = None,
     original_config: str | os.PathLike[str] | None = None,
@@ -141,7 +140,6 @@ def open_single_file(
 
     Args:
         path: the file.
-        layouts: those of the families that are known.
         config: a folder in the published layout whose configs (and tokenizers) replace what shapes tell; for networks
             that share a layout but not what it leaves open, such as the number of heads. None takes those that
             `convert` has put into the file, if any.
@@ -167,7 +165,7 @@ def open_single_file(
     file = SafetensorsFile(path)
     original = _original_config(path, original_config)
     with naming(path):
-        layout = layout_of(file.keys(), layouts)
+        layout = layout_of(file.keys())
         sections = layout.sections(file, extract_ema=extract_ema)
         parts = {}
         for name, section in sections.items():

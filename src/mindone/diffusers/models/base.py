@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -25,7 +25,6 @@ from ..loading.fields import naming, read_fields
 from ..loading.hub import Source, resolve
 from ..loading.hub_files import FileSource
 from ..loading.int8 import Int8Tensor, check_method, read_int8
-from ..loading.original.layout import OriginalLayout
 from ..loading.safetensors import StoredTensor
 from ..loading.save_weights import check_upload, require_safe, save_weights
 from ..loading.single_file import open_single_file
@@ -61,8 +60,6 @@ class Model(PublishedModel, nn.Cell):
     """The list of the blocks that run one after the other, where a network is such a row."""
     kept_in_int8: ClassVar[tuple[str, ...]] = ()
     """Parts of the names of weights that stay as they are where the others are brought to int8."""
-    layouts: ClassVar[Callable[[], Iterable[OriginalLayout]]]
-    """The layouts of the single files that are known: the families', so `families.networks` sets it."""
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
@@ -208,7 +205,6 @@ class Model(PublishedModel, nn.Cell):
         folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
         single = open_single_file(
             file,
-            cls.layouts(),
             config=folder / subfolder if folder is not None and subfolder else folder,
             original_config=original_config,
             scaling_factor=scaling_factor,

@@ -20,7 +20,6 @@ from ..adapters.words import Words
 from ..engines import Array, Engine
 from ..families import networks as networks  # which lets networks read single files, too
 from ..families.components import SkippingDenoiser
-from ..families.registry import layouts
 from ..lazy import load
 from ..loading.config import Config, read_generation_config
 from ..loading.configurable import json_text, json_values, push_saved, save_values, split_config
@@ -243,7 +242,6 @@ class PublishedPipeline(Pipeline):
         folder = None if config is None else Source(config, revision, cache_dir, local_files_only, token).configs()
         single = open_single_file(
             file,
-            layouts(),
             config=folder,
             original_config=original_config,
             prediction_type=prediction_type,

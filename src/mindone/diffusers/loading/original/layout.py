@@ -246,13 +246,26 @@ _OTHERS = (
 """What no family here has, by parts of the names of its tensors."""
 
 
-def layout_of(names: Collection[str], layouts: Iterable[OriginalLayout]) -> OriginalLayout:
+_KNOWN: list[Callable[[], Iterable[OriginalLayout]]] = []
+
+
+def know(layouts: Callable[[], Iterable[OriginalLayout]]) -> None:
+    """Read single files in these layouts from now on: `families.networks` says those of the families."""
+    _KNOWN[:] = [layouts]
+
+
+def known_layouts() -> list[OriginalLayout]:
+    """The layouts of all families."""
+    return [each for layouts in _KNOWN for each in layouts()]
+
+
+def layout_of(names: Collection[str]) -> OriginalLayout:
     """The layout that a file with these tensors is in.
 
     Raises:
         ValueError: none; the tensors that tell another architecture are named.
     """
-    layouts = list(layouts)
+    layouts = known_layouts()
     known = f"known are {' and '.join(each.known for each in layouts)}, whole or in parts"
     ordered = sorted(names)
     for mark, architecture in _OTHERS:
