@@ -65,7 +65,7 @@ def attempt(checkpoint: Path, folder: Path, seed: int) -> tuple[str, str]:
     if outcome == "explained":
         if mutation.file.split("/")[0] not in text:
             outcome = "names no file"
-        fits = "does not fit" in text or "missing" in text
+        fits = any(words in text for words in ("does not fit", "missing", "more than the weights"))
         fits = fits or mutation.file.endswith(_VOCABULARIES)
         if mutation.field and mutation.field not in text and not fits:
             outcome = "names no field"

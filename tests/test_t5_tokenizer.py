@@ -85,6 +85,15 @@ def test_a_tokenizer_json_with_a_broken_table_of_replacements_is_refused(tokeniz
             assert T5TokenizerFast.from_pretrained(tmp_path).tokenize("Cat") == ["▁", "C", "a", "t"]
 
 
+def test_a_tokenizer_json_that_ends_texts_with_a_token_of_nobody_is_refused(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    content["post_processor"]["special_tokens"] = {}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"post_processor puts </s> around texts, and special_tokens do not have it"):
+        T5TokenizerFast.from_pretrained(tmp_path)
+
+
 def test_a_text_of_the_longest_length_is_read(tokenizer):
     assert len(tokenizer.encode("cat " * 25_000)) == 25_001
 

@@ -224,8 +224,11 @@ def _read(path: Path) -> "tokenizers.Tokenizer":
         raise FileNotFoundError(f"no {FILE} in {path.parent}")
     try:
         content = read_utf8(path)
-        check_normalizer(json.loads(content).get("normalizer"))
-        return tokenizers.Tokenizer.from_str(content)
+        description = json.loads(content)
+        check_normalizer(description.get("normalizer"))
+        tokenizer = tokenizers.Tokenizer.from_str(content)
+        check_post_processor(description.get("post_processor"))
+        return tokenizer
     except Exception as error:  # tokenizers raises bare Exceptions
         raise ValueError(f"{FILE} describes no tokenizer: {shown(str(error))}; fetch it again") from None
 
@@ -237,6 +240,19 @@ def check_normalizer(description: object) -> None:
             check_normalizer(part)
         if description.get("type") == "Precompiled":
             check_replacements(base64.b64decode(description["precompiled_charsmap"]))
+
+
+def check_post_processor(description: object) -> None:
+    """Check that all tokens that a file puts around texts are described there: the library panics where one is not."""
+    if not isinstance(description, Mapping):
+        return
+    for part in description.get("processors") or ():
+        check_post_processor(part)
+    if description.get("type") == "TemplateProcessing":
+        pieces = [piece for side in ("single", "pair") for piece in description[side]]
+        named = {piece["SpecialToken"]["id"] for piece in pieces if "SpecialToken" in piece}
+        if missing := sorted(named - {*description["special_tokens"]}):
+            raise ValueError(f"its post_processor puts {missing[0]} around texts, and special_tokens do not have it")
 
 
 def _fields(kind: type[FastFields], folder: Path) -> FastFields:
