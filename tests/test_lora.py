@@ -176,7 +176,7 @@ def test_fused_weights_are_saved_and_adapters_are_not(pipe, tmp_path):
 
 
 def test_mistakes_are_told(pipe):
-    with pytest.raises(ValueError, match="no LoRA is loaded that is not fused"):
+    with pytest.raises(ValueError, match="none is loaded that is not fused"):
         images_of(pipe, cross_attention_kwargs={"scale": 0.5})
     pipe.load_lora_weights(lora(), adapter_name="one")
     with pytest.raises(ValueError, match="'one' is loaded already"):
