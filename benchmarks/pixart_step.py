@@ -2,10 +2,10 @@
 
     python benchmarks/pixart_step.py [--side 512] [--words 60] [--rounds 5] [--half] [--layers 28] [--json FILE]
 
-Two rows, without the prompt and with it, random weights: times only. Texts have 300 tokens, of which the prompt's first
-``--words`` are words and the empty one's first. Candidates share weights and take turns, as in `unet_step.py`. Peers
-multiply the padding and mask it; ours gets the latents once for both rows, and the text as far as words go, whose keys
-and values are read once for all steps: that time is a row of its own. With ``--layers`` fewer blocks are measured.
+Two rows, without the prompt and with it, random weights: times only. Texts have 300 tokens: in the prompt's the first
+``--words`` are words, in the empty one's the first. Candidates share weights and take turns, as `unet_step.py` has it.
+Peers multiply the padding and mask it; ours gets the latents once for both rows, and the text without padding, whose
+keys and values are read once for all steps: that time is a row of its own. With ``--layers`` fewer blocks are measured.
 About 10 GB of memory with all peers.
 """
 

@@ -39,7 +39,7 @@ class Transformer:
     inputs: Callable[[int], dict[str, np.ndarray]]
     """The arrays of one guided step for a square image of that side, by the reference's names."""
     shared: tuple[str, ...]
-    """Those whose two rows are equal, of which ours gets one."""
+    """Those whose two rows are equal: ours gets one row."""
 
     @property
     def reference(self) -> str:

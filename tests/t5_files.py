@@ -65,7 +65,7 @@ def spiece(pieces: list[tuple[str, float, int]], kind: int = 1, replacements: by
 
 
 def replacements(units: dict[int, int] | None = None) -> bytes:
-    """A table that makes a of A: units of a trie, some of which may be others, and the text that A becomes."""
+    """A table that turns A into a: units of a trie, some replaced by the caller, and the text that A becomes."""
     trie = np.zeros(256, "<u4")
     for place, unit in {0: 1 << 10, 64: 2 << 10 | 256 | ord("A"), 66: 1 << 31, **(units or {})}.items():
         trie[place] = unit

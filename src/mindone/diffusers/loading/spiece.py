@@ -1,8 +1,8 @@
 """What SentencePiece keeps in a ``spiece.model``: pieces of text with their scores, and how characters are replaced.
 
 (Kudo & Richardson 2018, "SentencePiece".) The file is one message in Protocol Buffers' wire format
-(https://protobuf.dev/programming-guides/encoding), of which four fields are read here; what works on texts with them is
-the `tokenizers` library.
+(https://protobuf.dev/programming-guides/encoding). Four of its fields are read here; the `tokenizers` library works on
+texts with them.
 """
 
 import struct

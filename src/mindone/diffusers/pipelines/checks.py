@@ -106,7 +106,7 @@ def check_lengths(prompt_embeds: Array, negative_prompt_embeds: Array) -> None:
 
 
 def check_pooled(prefix: str, embeds: Array | None, pooled: Array | None) -> None:
-    """Embeddings, of which ``prefix`` says the sign, go together with pooled ones, a row for each prompt."""
+    """Embeddings (``prefix`` is "negative_" or empty) go together with pooled ones, a row for each prompt."""
     if embeds is None and pooled is None:
         return
     if embeds is None or pooled is None:

@@ -198,7 +198,7 @@ class Operators(Recorder):
     def _shared_out(self, x: Node, weights: Node, eps: float) -> Node:
         """``x / (weights + eps)`` in float32, where the ``weights`` lie along the other one of the last two axes.
 
-        Not as a division, of which the device makes these two operations without their marks. And the axes change in
+        Not as a division: the device turns that into these two operations and drops their marks. And the axes change in
         between: side by side the device makes one operation of the two, again without a mark.
         """
         batch, heads, rows, columns = self.shape(weights)
