@@ -179,19 +179,26 @@ def paste_drawn(
     rows = None if region is None else _filling(drawn, right - left, bottom - top)
     for first, end in _strips(*original.size):
         strip = 0, first, original.width, end
+        opacity = mask.crop(strip).convert("L")
+        if opacity.getbbox() is None and not original.has_transparency_data:
+            continue
         if rows is None:
             shown = drawn.crop(strip)
         else:
             shown, begin, stop = Image.new("RGB", (original.width, end - first)), max(first, top), min(end, bottom)
             if begin < stop:
                 shown.paste(rows(begin - top, stop - top), (left, begin - first))
-        result.paste(_blended(mask.crop(strip).convert("L"), original.crop(strip), shown), (0, first))
+        result.paste(_blended(opacity, original.crop(strip), shown), (0, first))
     return result
 
 
 def _blended(mask: Image.Image, original: Image.Image, drawn: Image.Image) -> Image.Image:
+    if mask.getextrema() == (255, 255):
+        return drawn
     kept = Image.new("RGBa", original.size)
-    kept.paste(original.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(mask))
-    result = drawn.convert("RGBA")
-    result.alpha_composite(kept.convert("RGBA"))
-    return result.convert("RGB")
+    kept.paste(_premultiplied(original), mask=ImageOps.invert(mask))
+    return Image.alpha_composite(drawn.convert("RGBA"), kept.convert("RGBA")).convert("RGB")
+
+
+def _premultiplied(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA" if image.has_transparency_data else "RGB").convert("RGBa")
