@@ -10,7 +10,7 @@ import re
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Shared:
 class CompiledOnce:
     """Takes the place of `compile_graph`, and calls it for graphs that are new."""
 
-    compile_graph: Callable[[ov.Model, str], ov.CompiledModel]
+    compile_graph: Callable[..., ov.CompiledModel]
     is_on: bool = True
     kept: OrderedDict[tuple[str, str], tuple[ov.CompiledModel, Constants, int]] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,17 +55,17 @@ class CompiledOnce:
         self.recent.recorder = Operators(precision)
         return self.recent.recorder
 
-    def __call__(self, model: ov.Model, precision: str) -> "Shared | ov.CompiledModel":
+    def __call__(self, model: ov.Model, precision: str, *rest: Mapping[str, str]) -> "Shared | ov.CompiledModel":
         recorder = vars(self.recent).pop("recorder")
         compiling._core().set_property("CPU", {"INFERENCE_NUM_THREADS": 1})
         if not self.is_on:
-            return self.compile_graph(model, precision)
+            return self.compile_graph(model, precision, *rest)
         content, size = _content(model)
         key = (content, precision)
         with self.lock:
             found = self.kept.get(key)
         if found is None:
-            found = self.compile_graph(model, precision), recorder.constants, size
+            found = self.compile_graph(model, precision, *rest), recorder.constants, size
         with self.lock:
             self.kept[key] = found
             self.kept.move_to_end(key)

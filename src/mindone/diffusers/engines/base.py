@@ -82,6 +82,36 @@ class Quantized(Stored, Protocol):
         """The same of the product's result, on a grid of signed integers, where a product of two results reads it."""
 
 
+@runtime_checkable
+class Grouped(Stored, Protocol):
+    """A weight in 4 or 8 bits by group along its input axis: (integers − zero point) · scale."""
+
+    @property
+    def bits(self) -> int:
+        """4 or 8."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether the integers run from -8 or -128, and not from 0."""
+
+    @property
+    def group_size(self) -> int:
+        """How many values that follow one another in a row share a scale."""
+
+    @property
+    def packed(self) -> NDArray[np.integer[Any]]:
+        """(out, groups, size) int8 or uint8; in 4 bits (out, groups, size / 2) uint8, where the lower half of a byte
+        comes first."""
+
+    @property
+    def scale(self) -> NDArray[np.floating[Any]]:
+        """(out, groups, 1), float16 or float32."""
+
+    @property
+    def zero_point(self) -> NDArray[np.floating[Any]] | None:
+        """(out, groups, 1), not always whole: the least value of a group divided by its scale, negated; None is 0."""
+
+
 def is_mapped(stored: Stored | None) -> TypeGuard[Mapped]:
     """Whether stored values are `Mapped`."""
     return _is(stored, Mapped)
@@ -95,6 +125,11 @@ def is_adjustable(stored: Stored | None) -> TypeGuard[Adjustable]:
 def is_quantized(stored: Stored | None) -> TypeGuard[Quantized]:
     """Whether stored values are `Quantized`."""
     return _is(stored, Quantized)
+
+
+def is_grouped(stored: Stored | None) -> TypeGuard[Grouped]:
+    """Whether stored values are `Grouped`."""
+    return _is(stored, Grouped)
 
 
 _answers: dict[tuple[type, type], bool] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..utils.printable import printable
-from .base import Mapped, Parameter, Stored, Values, is_adjustable, is_mapped, is_quantized
+from .base import Parameter, Stored, Values, is_adjustable, is_grouped, is_mapped, is_quantized
 
 
 class InMemory:
@@ -117,13 +117,13 @@ def sound(parameter: Parameter) -> Stored:
         ValueError: some are, and every picture would be black.
     """
     values = stored(parameter)
-    if getattr(parameter, "found_sound", None) is not values and is_mapped(values):
+    if getattr(parameter, "found_sound", None) is not values and (is_grouped(values) or is_mapped(values)):
         check_finite({published_name(parameter, parameter.name): values}, getattr(parameter, "source", "memory"))
         parameter.found_sound = values
     return values
 
 
-def check_finite(tensors: Mapping[str, Mapped], source: str) -> None:
+def check_finite(tensors: Mapping[str, Stored], source: str) -> None:
     """Refuse tensors, by name, with values that are NaN or infinite; ``source`` is their file.
 
     Raises:
@@ -142,8 +142,11 @@ _EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x
 _AT_ONCE = 2**22
 
 
-def _is_finite(values: Mapped) -> bool:
-    if values.dtype not in _EXPONENTS:
+def _is_finite(values: Stored) -> bool:
+    if is_grouped(values):
+        floats = (values.scale, values.zero_point)
+        return all(bool(np.isfinite(each).all()) for each in floats if each is not None)
+    if not is_mapped(values) or values.dtype not in _EXPONENTS:
         return bool(np.isfinite(values.numpy()).all())
     kind, exponent = _EXPONENTS[values.dtype]
     bits: Values = values.data.view(kind)
@@ -151,8 +154,11 @@ def _is_finite(values: Mapped) -> bool:
     return not any(((part & exponent) == exponent).any() for part in parts)
 
 
-def fill(parameter: Parameter, dtype: str) -> None:
+def fill(parameter: Parameter, dtype: str) -> bool:
     """Put the bound values into the parameter's own memory in ``dtype``, where MindSpore's kernels want them; once.
+
+    Returns:
+        Whether values that are kept in 4 or 8 bits by group have been widened.
 
     Raises:
         ValueError: they are int8, for which there are no kernels.
@@ -164,10 +170,11 @@ def fill(parameter: Parameter, dtype: str) -> None:
         raise ValueError('int8 computes on the OpenVINO engine, not on MindSpore\'s kernels: use engine="openvino"')
     wanted = (dtype, values.version if is_adjustable(values) else 0)
     if values is None or parameter.filled_as == wanted:
-        return
+        return False
     sound(parameter)
     target = getattr(ms, dtype)
     tensor = ms.Tensor(np.array(values.numpy(np.float32)), target)
     parameter.set_dtype(target)
     parameter.set_data(tensor)
     parameter.filled_as = wanted
+    return is_grouped(values)

@@ -7,11 +7,14 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...utils.logging import get_logger
 from ..base import Array, Input, Network, Outputs, Taps, is_constant
 from ..binding import fill
 from ..operations import eagerly, executing
 from .device import compute_dtype
 from .slices import concat
+
+logger = get_logger(__name__)
 
 
 class MindSporeEngine:
@@ -78,9 +81,13 @@ class MindSporeEngine:
 def prepare(network: Network) -> None:
     """Fill the parameters with what is bound to them, in the type that the device computes in."""
     dtype = compute_dtype(network.dtype)
-    for _, parameter in network.parameters_and_names():
-        fill(parameter, dtype)
+    widened = sum(fill(parameter, dtype) for _, parameter in network.parameters_and_names())
     network.release_weights()
+    if widened:
+        logger.warning(
+            f"{type(network).__name__}: MindSpore has no kernels for weights in 4 or 8 bits by group, so {widened} are "
+            f'widened to {dtype}; engine="openvino" keeps them as they are'
+        )
 
 
 def _compiled(network: Network, method: str) -> Callable[..., Outputs]:

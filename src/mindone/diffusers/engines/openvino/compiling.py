@@ -3,7 +3,7 @@
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import openvino as ov
@@ -11,6 +11,7 @@ import openvino as ov
 from ...utils.logging import get_logger
 from ...utils.machine import instruction_sets
 from ..cache import limit_arenas, on_release, return_freed_memory
+from .groups import check_kept
 from .memory_maps import merge_maps
 
 logger = get_logger(__name__)
@@ -63,10 +64,13 @@ def precision_of(dtype: str, exceeds_float16: bool = False) -> str:
     return ("bf16" if "bf16" in _half_types() else "f32") if half == "f16" and exceeds_float16 else half
 
 
-def compile_graph(graph: ov.Model, precision: str) -> ov.CompiledModel:
-    """Compile for the CPU."""
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+def compile_graph(graph: ov.Model, precision: str, kept: Mapping[str, str]) -> ov.CompiledModel:
+    """Compile for the CPU; ``kept`` are the weights that are to stay in 4 or 8 bits by group (`groups.check_kept`)."""
+    # What meets such weights would else be rounded to 8 bits.
+    exact = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"} if kept else {}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", **exact}
     compiled = _core().compile_model(graph, "CPU", settings)
+    check_kept(compiled, kept, graph.get_friendly_name())
     return_freed_memory()
     merge_maps()
     return compiled

@@ -1,7 +1,7 @@
 """Stored weights as constants of an OpenVINO graph that share their memory."""
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import mindspore as ms
 import numpy as np
@@ -11,7 +11,8 @@ from openvino import opset15 as ov_ops
 
 from ...utils.machine import multiplies_bytes_exactly
 from ...utils.scratch import Scratch
-from ..base import Stored, Values, is_mapped, is_quantized
+from ..base import Grouped, Stored, Values, is_mapped, is_quantized
+from .groups import TYPES
 from .marks import Node as Node
 from .marks import unpacking
 
@@ -74,6 +75,23 @@ class Constants:
         constant = self._sharing(integers.reshape(-1), list(integers.shape), ov.Type.i8)
         per_row = scale.reshape(-1, *[1] * (integers.ndim - 1))
         return ov_ops.multiply(ov_ops.convert(constant, "f32"), ov_ops.constant(per_row))
+
+    def of_groups(self, stored: Grouped, part: int = 0, parts: int = 1) -> Node:
+        """One of equal parts of a matrix's rows, by group, in the form in which the device keeps and multiplies it."""
+        rows = slice(part * stored.shape[0] // parts, (part + 1) * stored.shape[0] // parts)
+        packed, scale = stored.packed[rows], stored.scale[rows]
+        outs, groups, size = packed.shape[0], packed.shape[1], packed.shape[2] * 8 // stored.bits
+        constant = self._sharing(packed.reshape(-1), [outs, groups, size], TYPES[stored.bits, stored.signed])
+        integers = ov_ops.convert(constant, "f32")
+        if stored.zero_point is not None:
+            integers = ov_ops.subtract(integers, self._of_floats(stored.zero_point[rows]))
+        values = ov_ops.multiply(integers, self._of_floats(scale))
+        return ov_ops.reshape(values, self.ints([outs, groups * size]), False)
+
+    def _of_floats(self, values: NDArray[np.floating[Any]]) -> Node:
+        kind = ov.Type.f16 if values.dtype == np.float16 else ov.Type.f32
+        constant = self._sharing(values.reshape(-1), list(values.shape), kind)
+        return constant if kind == ov.Type.f32 else ov_ops.convert(constant, "f32")
 
     def of_multiplied_int8(
         self, integers: NDArray[np.int8], scale: NDArray[np.float32], is_computed: bool = False

@@ -57,7 +57,7 @@ class Graph:
             graph = finished(results, recorder, list(nodes.values()), type(network).__name__)
             for change in network.passes:
                 change(graph, recorder)
-            self._request = compile_graph(graph, precision).create_infer_request()
+            self._request = compile_graph(graph, precision, recorder.kept).create_infer_request()
         self._at_first: AbstractContextManager[None] = repeating(release)
         self._constants = recorder.constants  # the compiled graph reads their memory
         self._names = list(nodes)

@@ -26,7 +26,7 @@ class Operators(Recorder):
     # ---- layers ------------------------------------------------------------------------------------------------------
 
     def linear(self, x: Node, weight: Operand, bias: Operand | None = None) -> Node:
-        y = ov_ops.matmul(*self.operands(x, weight), False, True)
+        y = self.product(x, weight)
         y = y if bias is None else ov_ops.add(y, self.node(bias))
         int8 = self.quantized(weight)
         if int8 is None or not multiplies_bytes_exactly():  # of two results that meet, neither has a bit to spare
@@ -35,7 +35,7 @@ class Operators(Recorder):
 
     def linear_halves(self, x: Node, weight: Operand, bias: Operand | None = None) -> tuple[Node, Node]:
         # Two products, not one and a split: the device splits tensors slowly, and weights for free.
-        a, b = (ov_ops.matmul(*self.operands(x, weight, i, 2), False, True) for i in range(2))
+        a, b = (self.product(x, weight, i, 2) for i in range(2))
         if bias is None:
             return a, b
         return ov_ops.add(a, self.weight(bias, 0, 2)), ov_ops.add(b, self.weight(bias, 1, 2))
@@ -110,7 +110,7 @@ class Operators(Recorder):
         return ov_ops.gather(joined, self.ints(row_indices(joined.shape[0], part, parts, run)), self.ints([0]))
 
     def embedding(self, ids: Node, weight: Operand) -> Node:
-        return ov_ops.gather(self.node(weight), ids, self.ints([0]))
+        return self.embedded(weight, ids)
 
     def group_norm(self, x: Node, groups: int, weight: Operand, bias: Operand, eps: float) -> Node:
         if self.precision != "f16" and group_norms.pays(tuple(x.shape)):

@@ -9,10 +9,11 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ov_ops
 
-from ..base import Adjustable, Quantized, is_adjustable, is_quantized
-from ..binding import sound, stored
+from ..base import Adjustable, Quantized, is_adjustable, is_grouped, is_quantized
+from ..binding import published_name, sound, stored
 from . import marks
 from .constants import Constants, Node, Operand
+from .groups import is_kept
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Recorder:
         self.ints, self.scalar = self.constants.ints, self.constants.scalar
         self.host_inputs: list[HostInput] = []
         self.adjustables: list[tuple[Node, Adjustable]] = []
+        self.kept: dict[str, str] = {}
+        """The names of weights that are multiplied as they are stored by group, by those of the operations."""
         self._nodes: dict[tuple[int, int, int], Node] = {}
+        self._factors: dict[tuple[int, int, int], Node] = {}
         self._rounded: dict[tuple[int, tuple[float, float]], tuple[Node, Node]] = {}
 
     def weight(self, parameter: ms.Parameter, part: int = 0, parts: int = 1) -> Node:
@@ -60,9 +64,33 @@ class Recorder:
         """
         values = self.quantized(weight)
         if values is None:
-            return self.node(x), self.weight(weight, part, parts) if isinstance(weight, ms.Parameter) else weight
+            return self.node(x), self.factor(weight, part, parts) if isinstance(weight, ms.Parameter) else weight
         integers, scale = np.split(values.integers, parts)[part], np.split(values.scale, parts)[part]
         return self.rounded(x, values.input_range), self.constants.of_multiplied_int8(integers, scale)
+
+    def product(self, x: Operand, weight: Operand, part: int = 0, parts: int = 1) -> Node:
+        """``x`` times one of equal parts of the rows of a matrix."""
+        return self._noted(ov_ops.matmul(*self.operands(x, weight, part, parts), False, True), weight, part, parts)
+
+    def embedded(self, weight: Operand, ids: Node) -> Node:
+        """The rows of a matrix that ``ids`` say."""
+        rows = self.factor(weight) if isinstance(weight, ms.Parameter) else weight
+        return self._noted(ov_ops.gather(rows, ids, self.ints([0])), weight)
+
+    def _noted(self, y: Node, weight: Operand, part: int = 0, parts: int = 1) -> Node:
+        if isinstance(weight, ms.Parameter) and (id(weight), part, parts) in self._factors:
+            self.kept[y.get_friendly_name()] = published_name(weight, weight.name)
+        return y
+
+    def factor(self, parameter: ms.Parameter, part: int = 0, parts: int = 1) -> Node:
+        """`weight`, for a product or a look-up; by group if it is stored so and the device has kernels for that."""
+        values = sound(parameter)
+        if not is_grouped(values) or not is_kept(values, parts, self.precision == "bf16"):
+            return self.weight(parameter, part, parts)
+        key = (id(parameter), part, parts)
+        if key not in self._factors:
+            self._factors[key] = self.constants.of_groups(values, part, parts)
+        return self._factors[key]
 
     def rounded(self, x: Node, limits: tuple[float, float] | None) -> Node:
         """``x`` on 256 levels between the ``limits``, if any; one node for all who read the same ``x``."""

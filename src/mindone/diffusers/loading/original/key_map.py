@@ -6,6 +6,7 @@ import numpy as np
 
 from ...utils.printable import shown
 from ..fields import listed
+from ..groups import joined_groups
 from ..safetensors import StoredTensor
 
 
@@ -126,5 +127,7 @@ def sides(tensors: Mapping[str, StoredTensor], name: str, count: int) -> tuple[i
 
 def joined(parts: Sequence[StoredTensor]) -> StoredTensor:
     """Tensors of one type below one another, as a copy."""
+    if (grouped := joined_groups(parts)) is not None:
+        return grouped
     rows = sum(part.shape[0] for part in parts)
     return StoredTensor(parts[0].dtype, (rows, *parts[0].shape[1:]), np.concatenate([part.data for part in parts]))
