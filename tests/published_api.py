@@ -85,9 +85,8 @@ OTHERWISE = """\
   `pred_noised_sample`.
 - Constructors take options by keyword. `from_config` refuses an override that the class does not know, unless
   `return_unused_kwargs=True` asks for it back.
-- Config values with which no image can be drawn are refused when the object is made: β outside (0, 1), `trained_betas`
-  of another length than `num_train_timesteps`, learned variances. So is a number of steps that would
-  visit a timestep twice.
+- Config values that cannot work are refused when the object is made: β outside (0, 1), `trained_betas` of another
+  length than `num_train_timesteps`, learned variances. So is a number of steps that would visit a timestep twice.
 - `rescale_betas_zero_snr` in a config is honoured by every scheduler with β, and `sigma_min` and `sigma_max` by every
   one that spaces σ; the reference's PNDM, LMS, Heun, DPM2, DEIS and singlestep DPM-Solver silently ignore
   the former. Classes refuse the configs of networks trained on noise levels that they do not sample (EDM, flow
@@ -101,11 +100,11 @@ OTHERWISE = """\
   levels.
 - `LMSDiscreteScheduler` uses as many slopes as it has where a run begins in the middle; the reference then gives
   its one slope the weight of the first of four.
-- `Gemma2Model` takes padding on the right alone, and gives zeros in its place; it returns `last_hidden_state` and no
-  more. It does not cap attention's scores, as in transformers 4 by default; `enable_attention_softcapping()` does, as
+- `Gemma2Model` takes padding only on the right and gives zeros in its place. It returns only `last_hidden_state`. It
+  does not cap attention's scores, as in transformers 4 by default; `enable_attention_softcapping()` does, as
   transformers 5. `GemmaTokenizerFast` pads on the right, and reads `tokenizer.json`, not `tokenizer.model`.
-- `T5EncoderModel` gives zeros in place of padding that a mask hides, and returns `last_hidden_state` and no more. Asked
-  for float16, whose range it exceeds, it computes in bfloat16, as do `Gemma2Model` and `AutoencoderDC`; transformers
+- `T5EncoderModel` gives zeros in place of padding that a mask hides, and returns only `last_hidden_state`. In float16,
+  whose range it exceeds, it computes in bfloat16, as do `Gemma2Model` and `AutoencoderDC`; transformers
   keeps a third of it in float32. `T5Tokenizer` is `T5TokenizerFast`, which pads on the right, and reads `spiece.model`
   where there is no `tokenizer.json`; where the two differ in transformers (several marks on one letter, half-width
   katakana with voicing marks, an end token in a text), its ids are the fast one's.

@@ -1,11 +1,15 @@
 """What the documentation shows is run: every Python snippet as it stands, and every command as far as its options.
 
+Its links lead somewhere, its tables can be made, and it keeps to the words that people search for.
+
 The snippets of a page run in order, in one namespace and an empty folder, on the bundled checkpoints; hub ids lead to
 tiny checkpoints in a hub cache. The files of `examples/` run the same way in `test_examples`.
 """
 
+import importlib.util
 import re
 import shlex
+import unicodedata
 from pathlib import Path
 
 import click
@@ -13,6 +17,9 @@ import pytest
 
 from documented import ROOT, documented_hub
 from mindone.diffusers.cli import main
+from mindone.diffusers.loading.hub import CHECKPOINTS
+from mindone.diffusers.loading.words import known_words, names_any
+from mindone.diffusers.utils.environment import VARIABLES
 from test_pipelines_snippet import SNIPPET
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -78,7 +85,67 @@ def test_the_guides_snippet_is_shown_word_for_word(page):
     assert SNIPPET.strip() in page.read_text(encoding="utf-8")
 
 
+def anchors(page: Path) -> set[str]:
+    """The addresses of a page's headings, as the site makes them."""
+    found = set()
+    for title in re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE):
+        letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+        found.add(re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", letters).strip().lower()))
+    return found
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_links_to_files_of_the_project_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", FENCE.sub("", page.read_text(encoding="utf-8"))):
-        assert (page.parent / target).exists(), target
+def test_links_lead_to_files_and_headings_of_the_project(page):
+    for target, _, heading in re.findall(
+        r"\]\((?!https?:)([^)#]*)(#([^)]+))?\)", FENCE.sub("", page.read_text(encoding="utf-8"))
+    ):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        if heading and not heading.startswith("mindone."):
+            assert heading in anchors(file), f"{target}#{heading}"
+
+
+@pytest.fixture(scope="module")
+def tables():
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_that_the_code_knows_have_rows(tables):
+    marks = [mark for page in PAGES for mark in tables.MARK.findall(page.read_text(encoding="utf-8"))]
+    assert {mark for mark, _ in marks} == set(tables.TABLES)
+    for mark, arguments in marks:
+        lines = tables.table(mark, *arguments.split()).splitlines()
+        columns = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
+        assert len(lines) > 2 and len(columns) == 1, (mark, arguments)
+
+
+def test_the_packages_environment_variables_are_declared():
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    assert set(re.findall(r"\"(MINDONE_\w+)\"", source)) == {variable.name for variable in VARIABLES}
+
+
+AVOIDED = re.compile(
+    r"\b(foretells?|foretold|worn|heeds?|told|spared|so many|of which|what is said|well-known web)\b", re.IGNORECASE
+)
+"""Words that nobody searches for, or that one stumbles over when reading aloud."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_pages_use_words_that_people_search_for(page):
+    assert AVOIDED.findall(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
+def test_prompts_for_the_bundled_model_name_what_it_knows(page):
+    words = known_words(CHECKPOINTS / "icons")
+    for command in commands(page):
+        program, *given = shlex.split(command, comments=True)
+        if program == "mindone-diffusers" and given[0] == "generate" and not {"--model", "--help"} & {*given}:
+            assert names_any(given[1], words), command
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120

@@ -2,10 +2,11 @@
 
 Pictures are Microsoft's Fluent Emoji in 3D (npm package ``@lobehub/fluent-emoji-3d``, MIT), captions the English labels
 of ``emojibase-data`` (npm, MIT), and other words for them its tags. ``python training/data.py`` needs ``npm`` once and
-leaves ``training/data/icons.npy`` and ``training/data/icons.json``.
+leaves ``training/data/icons.npy`` and ``training/data/icons.json``, and ``words.txt`` in the shipped ``icons``.
 """
 
 import json
+import re
 import subprocess
 import tarfile
 from collections import Counter
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from common import DATA
+from common import CHECKPOINTS, DATA
 
 IMAGE_SIZE = 256  # as published
 PACKAGES = ("@lobehub/fluent-emoji-3d@1.1.0", "emojibase-data@17.0.0")
@@ -153,12 +154,25 @@ def choose() -> tuple[np.ndarray, list[str], list[list[str]]]:
     return np.stack(rgba), labels, telling(labels, tags)
 
 
+WORD = re.compile(r"[^\W\d_][\w' -]{2,}")
+
+
+def write_words(labels: list[str], synonyms: list[list[str]]) -> None:
+    """``words.txt`` beside the shipped networks: each label, and after a tab the synonyms that are words."""
+    lines = []
+    for label, others in zip(labels, synonyms):
+        words = ", ".join(other for other in others if WORD.fullmatch(other))
+        lines.append(f"{label}\t{words}" if words else label)
+    (CHECKPOINTS / "icons" / "words.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     DATA.mkdir(parents=True, exist_ok=True)
     fetch()
     rgba, labels, synonyms = choose()
     np.save(DATA / "icons.npy", rgba)
     (DATA / "icons.json").write_text(json.dumps({"labels": labels, "synonyms": synonyms}, indent=1))
+    write_words(labels, synonyms)
     print(f"{len(labels)} icons of {rgba.shape[-1]} pixels -> {DATA / 'icons.npy'}")
 
 

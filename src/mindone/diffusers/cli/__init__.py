@@ -7,6 +7,7 @@ A new command is a file here with a function of its name, and a line in ``COMMAN
 import click
 
 from .. import __version__
+from ..utils.environment import DEBUG
 from .group import Commands
 from .status import be_quiet
 
@@ -31,7 +32,7 @@ COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="mindone-diffusers")
-@click.option("--debug", is_flag=True, envvar="MINDONE_DEBUG", help="On an error, show the whole traceback.")
+@click.option("--debug", is_flag=True, envvar=DEBUG.name, help="On an error, show the whole traceback.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only results and errors, as each command's own -q.")
 def main(debug: bool, quiet: bool) -> None:
     """Turn text into images, on any CPU or an Ascend NPU.

@@ -80,14 +80,14 @@ def generate(
     \b
     Examples:
       mindone-diffusers generate "a rocket on a blue background"
-      mindone-diffusers generate "a cat and a rocket" --num-images 4 --grid --seed 0 -o cats.png
+      mindone-diffusers generate "a lemon and a rocket" --num-images 4 --grid --seed 0 -o four.png
       mindone-diffusers generate "a golden vase with different flowers" --steps 25 --dtype float16 \\
           --model nota-ai/bk-sdm-small --tiny-vae madebyollin/taesd
-      mindone-diffusers generate "a watercolour of a harbour" --image photo.jpg --strength 0.6
-      mindone-diffusers generate "a red hat" --image photo.jpg --mask mask.png
+      mindone-diffusers generate "a rocket on a yellow background" --image rocket.png --strength 0.6
+      mindone-diffusers generate "a lion" --image panda.png --mask mask.png
       mindone-diffusers generate "a house" --control canny=photo.jpg --controlnet lllyasviel/sd-controlnet-canny \\
           --model stable-diffusion-v1-5/stable-diffusion-v1-5
-      mindone-diffusers generate "a rocket" --upscale 2
+      mindone-diffusers generate "a rocket on a blue background" --upscale 2
       mindone-diffusers generate "a rocket on a blue background" --profile mindone-tune/4x.json
     """
     found = None
@@ -101,11 +101,13 @@ def generate(
     check_prompt(job.prompt)
     place = Destination(output, job, 1 if grid else job.num_images)
 
-    from ..jobs.checks import check_ahead, larger_than_trained
+    from ..jobs.checks import check_ahead, larger_than_trained, unknown_words
     from ..utils.logging import get_logger
 
     pictures = _read_pictures(job)
     check_ahead(job, pictures)
+    if hint := unknown_words(job):
+        get_logger(__name__).warning(hint)
     say(f"loading {job.model}…")
     pipe = jobs.load(job)
     if job.prompt_weights and not pipe.text_towers:

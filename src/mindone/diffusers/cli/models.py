@@ -6,21 +6,54 @@ from ..utils.printable import printable
 
 
 @click.command()
-def models() -> None:
+@click.argument("name", required=False)
+@click.option("--words", is_flag=True, help="Print what prompts of model NAME can name, one thing per line.")
+def models(name: str | None, words: bool) -> None:
     """List the models that are on this machine, with their sizes, and the profiles that `tune` saved for them.
 
-    Each can be given to --model by its name.
+    Each can be given to --model by its name. With NAME, list that one alone.
+
+    \b
+    Examples:
+      mindone-diffusers models
+      mindone-diffusers models icons --words
     """
+    if words:
+        _print_words(name)
+        return
     from ..jobs.profile import saved_profiles
     from ..loading import inventory
 
     found = {"with the package": list(inventory.bundled()), "from the hub": list(inventory.cached())}
+    profiles = saved_profiles()
+    if name is not None:
+        found = {title: [each for each in group if each.name == name] for title, group in found.items()}
+        found = {title: group for title, group in found.items() if group}
+        profiles = {model: names for model, names in profiles.items() if model == name}
+        if not found:
+            raise click.ClickException(
+                f"{printable(name)} is not on this machine; `mindone-diffusers models` lists what is, and "
+                "`mindone-diffusers pull` downloads more"
+            )
     width = max(len(each.name) for group in found.values() for each in group)
     for title, group in found.items():
         click.echo(f"{title}:" if group else f"{title}: none")
         for each in group:
             click.echo(f"  {printable(each.name):{width}}  {each.nbytes / 1e6:8,.0f} MB  {printable(each.kind)}")
-    profiles = saved_profiles()
     click.echo("profiles:" if profiles else "profiles: none; mindone-diffusers tune --speed-up 4 --name NAME saves one")
     for model, names in profiles.items():
         click.echo(f"  {printable(model):{width}}  {printable(', '.join(names))}")
+
+
+def _print_words(name: str | None) -> None:
+    from ..loading.hub_files import FileSource
+    from ..loading.words import known_words
+
+    if name is None:
+        raise click.UsageError("--words needs a model's name, such as icons")
+    root = FileSource(name).locate()
+    known = {} if root is None or not root.is_dir() else known_words(root)
+    if not known:
+        raise click.ClickException(f"{printable(name)} has no list of words: try any prompt")
+    for word, others in known.items():
+        click.echo(f"{word} ({', '.join(others)})" if others else word)

@@ -1,7 +1,6 @@
 """Who executes a network: MindSpore's kernels, or a graph compiled by OpenVINO. `base` is the contract."""
 
-import os
-
+from ..utils.environment import ENGINE
 from .base import Array, Engine, FlashAttention, Input, Outputs, Taps, several, single
 from .mindspore.device import on_ascend
 
@@ -16,9 +15,9 @@ def get(name: str | None = None) -> Engine:
     Raises:
         ValueError: the name is none of ``auto``, ``openvino``, ``mindspore``.
     """
-    chosen = name or os.environ.get("MINDONE_ENGINE") or "auto"
+    chosen = name or ENGINE.value or "auto"
     if chosen not in NAMES:
-        given = "engine" if name else "the environment variable MINDONE_ENGINE"
+        given = "engine" if name else f"the environment variable {ENGINE.name}"
         raise ValueError(f"{given} must be one of {', '.join(NAMES)}, got {chosen!r}")
     if chosen == "auto":
         chosen = "mindspore" if on_ascend() else "openvino"

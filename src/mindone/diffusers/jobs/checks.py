@@ -13,6 +13,7 @@ from ..families.registry import family_of
 from ..loading.config import CONFIG_NAME, read_config
 from ..loading.hub import MODEL_INDEX, component_folder
 from ..loading.hub_files import FileSource
+from ..loading.words import hint, known_words
 from ..utils.decoder_memory import check_memory, stage_channels, widest
 from ..utils.sizes import check_sides
 from .job import Job, PipelineKey
@@ -102,6 +103,15 @@ def most_clip_skip(key: PipelineKey) -> int | None:
             layers.append(read_config(component_folder(root, name), CONFIG_NAME).get("num_hidden_layers"))
     known = [count for count in layers if isinstance(count, int)]
     return min(known) - family.skipped_layers if family is not None and known else None
+
+
+def unknown_words(job: Job) -> str | None:
+    """What to say where a model lists what it knows and the prompt has none of that; None for all others."""
+    try:
+        root = FileSource(job.model).locate()
+    except FileNotFoundError:  # whoever loads it says so
+        return None
+    return None if root is None or not root.is_dir() else hint(job.model, job.prompt, known_words(root))
 
 
 def _family_in(root: Path) -> Family | None:

@@ -18,6 +18,7 @@ from ..acceleration.precision import ComputesIn
 from ..acceleration.solver import Solver
 from ..acceleration.stack import Caches, Stack, parse_caches
 from ..schedulers.calibration_rows import parse_rows
+from ..utils.environment import PROFILES
 from ..utils.files import read_json, write_json
 from ..utils.printable import shown
 from .fields import Fields
@@ -203,7 +204,7 @@ def saved_profiles() -> dict[str, list[str]]:
 
 def _root() -> Path:
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(os.environ.get("MINDONE_PROFILES") or f"{data}/mindone-diffusers/profiles").expanduser()
+    return Path(PROFILES.value or f"{data}/mindone-diffusers/profiles").expanduser()
 
 
 def saved_path(name: str, model: str) -> Path:
