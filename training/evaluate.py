@@ -31,7 +31,7 @@ ROW = [
     "an octopus on a teal background",
     "a hamburger",
     "a cactus on a yellow background",
-    "a cat and a rocket",
+    "a lemon and a rocket",
 ]
 SUBJECTS = [
     "rocket",
