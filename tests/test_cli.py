@@ -338,8 +338,8 @@ run()
 @pytest.mark.parametrize(
     "module, words",
     [
-        ("click", ["generate", "x"]),
-        ("mindspore", ["generate", "x", "-o", "x.png"]),
+        ("click", ["generate", "a rocket"]),
+        ("mindspore", ["generate", "a rocket", "-o", "x.png"]),
         ("PIL", ["info", "x.png"]),
         ("openvino", ["tune"]),
         ("uvicorn", ["serve", "--port", "0"]),
