@@ -182,13 +182,13 @@ _CLICK = """async () => {
     new MutationObserver(() => resolve(performance.now() - began)).observe(document.getElementById(id), what);
   });
   const both = [first("preview", { attributeFilter: ["src"] }), first("gallery", { childList: true })];
-  document.getElementById("draw").click();
+  document.querySelector("#examples button").click();
   return Promise.all(both);
 }"""
 
 
 def page(options: argparse.Namespace) -> None:
-    """The page as it comes, opened and clicked at once."""
+    """The page as it comes, opened, and the first thing that it says to try clicked at once."""
     whole, previews = [], []
     with serving() as (port, _), browsing() as opened:
         address = f"http://127.0.0.1:{port}/"
@@ -247,6 +247,7 @@ def stop(options: argparse.Namespace) -> None:
         hung_up = [_hang_up(service, port, streams=i % 2 == 0) for i in range(options.times)]
         with opened(f"http://127.0.0.1:{port}/") as tab:
             tab.wait_for_selector("text=Ready.")
+            tab.fill("#prompt", PROMPTS[0])
             tab.fill("#steps", "100")
             pressed = [_press_stop(service, tab) for _ in range(options.times)]
         server.should_exit = True
@@ -270,7 +271,7 @@ def _hang_up(service: Watched, port: int, streams: bool) -> int:
 
 def _press_stop(service: Watched, tab) -> int:
     service.ends = []
-    tab.click("#draw")
+    tab.click("#generate")
     while len(service.ends) < 10:
         time.sleep(0.001)
     clicked = tab.evaluate(

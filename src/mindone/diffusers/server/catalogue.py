@@ -10,6 +10,7 @@ from typing import TypeVar
 from ..jobs import Job, PipelineKey
 from ..jobs.infotext import LoraTag, split_lora_tags
 from ..jobs.loras import LARGEST_WEIGHT, WeighedLora, merged
+from ..jobs.own_values import OwnValues, own_values
 from ..jobs.profile import SUFFIX
 from .profiles import Offer, offers
 from .refusals import Refusal
@@ -43,6 +44,7 @@ class Catalogue:
         self.models = list(self._models)
         """The names of the models; the first one is the default."""
         self.loras, self.controlnets = list(self._loras), list(self._controlnets)
+        self._own_values: dict[str, OwnValues] = {}
 
     def key(self, choice: Choice = Choice(), loras: Iterable[LoraTag] = ()) -> PipelineKey:
         """The pipeline that a choice stands for, with these LoRAs and their weights.
@@ -68,6 +70,15 @@ class Catalogue:
         if choice.controlnet is not None:
             values["controlnet"] = (self._known(self._controlnets, choice.controlnet, "controlnet"),)
         return PipelineKey.of(values)
+
+    def own_values(self, name: str) -> OwnValues | None:
+        """What a model uses where a request says nothing; None while nothing on this machine tells. Raises as `key`."""
+        if name not in self._own_values:
+            found = own_values(self.key(Choice(name)))
+            if found is None:
+                return None
+            self._own_values[name] = found
+        return self._own_values[name]
 
     def profile(self, choice: Choice) -> Offer | None:
         """The profile that is chosen; raises as `key`."""

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from ..jobs.own_values import OwnValues
 from .catalogue import Choice
 from .encoding import encoded, encoded_png
 from .errors import first_reason, openai_form
@@ -24,6 +25,7 @@ from .reading import ReadingRoute, check_texts, read_form
 from .refusals import Cancelled, Refusal
 from .request import NOTHING_SENT, Control, Uploads, accepted, make_ticket, service_of
 from .service import Service
+from .settings import Settings
 from .ticket import Progress, Ticket, Wait
 from .uploads import Opening, from_base64
 from .waiting import follow, result
@@ -39,9 +41,13 @@ _FILES_OF_AN_EDIT = ("image", "image[]", "mask", "control_image")
 
 @router.get("/models")
 async def models(request: Request) -> JSONResponse:
-    """The models that requests may name, with their profiles and ControlNets; the first one is the default."""
+    """The models that requests may name, the first one by default.
+
+    Each has its profiles, LoRAs and ControlNets, and its own values: null while the model has not been fetched.
+    """
     service = service_of(request)
-    entries = [_model(service, name) for name in service.catalogue.models]
+    names = service.catalogue.models
+    entries = await asyncio.to_thread(lambda: [_model(service, name) for name in names])  # which reads files
     return JSONResponse({"object": "list", "data": entries})
 
 
@@ -51,7 +57,7 @@ async def model(request: Request, name: str) -> JSONResponse:
     service = service_of(request)
     if name not in service.catalogue.models:
         raise Refusal(404, f"unknown model {name[:80]!r}", "model")
-    return JSONResponse(_model(service, name))
+    return JSONResponse(await asyncio.to_thread(_model, service, name))
 
 
 @router.post("/images/generations")
@@ -249,12 +255,34 @@ def _event(kind: str, **values: object) -> str:
 def _model(service: Service, name: str) -> dict[str, object]:
     """OpenAI's keys, and what requests may name beside the model."""
     catalogue, ours = service.catalogue, {"object": "model", "created": _STARTED, "owned_by": "mindone-diffusers"}
-    profiles = [_profile(service, each) for each, offer in catalogue.profiles.items() if offer.model == name]
-    return {"id": name, **ours, "profiles": profiles, "controlnets": catalogue.controlnets}
+    own = catalogue.own_values(name)
+    takes_loras, takes_controlnets = (own is None or own.takes_loras), (own is None or own.takes_controlnets)
+    return {
+        "id": name,
+        **ours,
+        "profiles": [_profile(service, each) for each, offer in catalogue.profiles.items() if offer.model == name],
+        "loras": catalogue.loras if takes_loras else [],
+        "controlnets": catalogue.controlnets if takes_controlnets else [],
+        "own": None if own is None else _own(own, service.settings),
+    }
+
+
+def _own(own: OwnValues, settings: Settings) -> dict[str, object]:
+    """What the model uses where a request leaves it open, within the operator's bounds."""
+    return {
+        "steps": min(own.steps, settings.max_steps),
+        "guidance_scale": own.guidance_scale,
+        "width": own.width,
+        "height": own.height,
+        "multiple": own.multiple,
+        "tasks": own.tasks,
+        "examples": own.examples,
+    }
 
 
 def _profile(service: Service, name: str) -> dict[str, object]:
     """A profile with the seconds that an image of its size is expected to take."""
     profile, seconds = service.catalogue.profiles[name].profile, service.speeds.seconds(name)
-    about = {"width": profile.width, "height": profile.height, "settings": profile.settings.words}
+    settings = profile.settings
+    about = {"width": profile.width, "height": profile.height, "steps": settings.steps, "settings": settings.words}
     return {"id": name, **about, "seconds": None if seconds is None else round(seconds, 3)}

@@ -42,6 +42,9 @@ class ImageFields(AskedFields):
     steps: Count | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
     scheduler: SchedulerName | None = None
+    prompt_weights: Annotated[
+        bool, Field(description="Read (cat:1.3), [cat] and BREAK as AUTOMATIC1111 does, and prompts of any length.")
+    ] = False
     profile: Annotated[str | None, Field(description="A speed that GET /v1/models lists.")] = None
     controlnet: Annotated[str | None, Field(description="A ControlNet that GET /v1/models lists.")] = None
     control_kind: Annotated[
@@ -80,13 +83,31 @@ class ImageFields(AskedFields):
         found = _SIZE.fullmatch(self.size)
         width, height = (int(found[1]), int(found[2])) if found else (None, None)
         names = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "scheduler")
-        return {**{name: getattr(self, name) for name in names}, "num_images": self.n, "width": width, "height": height}
+        own = {"num_images": self.n, "width": width, "height": height, "prompt_weights": self.prompt_weights}
+        return {**{name: getattr(self, name) for name in names}, **own}
 
 
 class GenerationFields(ImageFields):
     """What text to image takes: a picture to follow stands in the body itself."""
 
+    upscale: Annotated[float | None, Field(gt=1, le=4, description="Enlarge the image by this factor.")] = None
+    strength: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="With upscale: how much a second pass draws anew; without it, edges alone."),
+    ] = None
     control_image: Annotated[str | None, Field(description="A picture in base64, for controlnet.")] = None
+
+    @model_validator(mode="after")
+    def _strength_has_a_picture(self) -> GenerationFields:
+        if self.strength is not None and self.upscale is None:
+            raise Refusal(
+                422, "strength is for upscale here; to start from a picture, use /v1/images/edits", "strength"
+            )
+        return self
+
+    def job_fields(self) -> dict[str, object]:
+        """The fields of a job."""
+        return {**super().job_fields(), "upscale": self.upscale, "strength": self.strength}
 
 
 class EditFields(ImageFields):

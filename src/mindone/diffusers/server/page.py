@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import PurePath
 from types import MappingProxyType
 
 from fastapi import APIRouter, Request
@@ -15,10 +16,17 @@ from .request import service_of
 
 router = APIRouter(include_in_schema=False)
 
-_MODULES = ("api.js", "brush.js", "drawing.js", "form.js", "gallery.js", "page.js", "pictures.js")
-_FILES = MappingProxyType({"page.css": "text/css", **dict.fromkeys((*_MODULES, "docs.js"), "text/javascript")})
+_FOLDER = files("mindone.diffusers.server").joinpath("page")
+_TYPES = {".css": "text/css", ".js": "text/javascript"}
+_FILES = MappingProxyType(
+    {each.name: _TYPES[kind] for each in _FOLDER.iterdir() if (kind := PurePath(each.name).suffix) in _TYPES}
+)
+_MODULES = sorted(name for name in _FILES if name.endswith(".js") and name != "docs.js")
+_SAMPLERS = {name: f"{setup.sampler} {setup.schedule}".strip() for name, setup in SHORT_NAMES.items()}
+"""What AUTOMATIC1111 calls them."""
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
 _templates = Environment(
@@ -28,10 +36,10 @@ _templates = Environment(
 
 @router.get("/")
 async def page(request: Request) -> Response:
-    """Draw in a browser. What it shows of the server needs no key: the bounds of its inputs."""
+    """Generate in a browser. What it shows of the server needs no key: the bounds of its inputs."""
     settings = service_of(request).settings
     template = _templates.get_template("index.html")
-    text = template.render(settings=settings, schedulers=list(SHORT_NAMES), modules=_MODULES)
+    text = template.render(settings=settings, samplers=_SAMPLERS, modules=_MODULES)
     return HTMLResponse(text, headers=_HEADERS)
 
 
@@ -46,7 +54,7 @@ async def page_file(name: str) -> Response:
     """What the page loads."""
     if name not in _FILES:
         raise Refusal(404, "there is no such file")
-    content = files("mindone.diffusers.server").joinpath("page", name).read_bytes()
+    content = _FOLDER.joinpath(name).read_bytes()
     return Response(content, media_type=_FILES[name], headers=_HEADERS)
 
 

@@ -1,5 +1,15 @@
 // The page is a client of the server's public APIs and of nothing else.
 
+const GONE = "The server does not answer. Check that mindone-diffusers serve still runs, then try again.";
+
+// What the server refuses; `field` is the request's field that is wrong, where the server names one.
+export class Refused extends Error {
+  constructor(message, field) {
+    super(message);
+    this.field = field;
+  }
+}
+
 function headers(more = {}) {
   const key = sessionStorage.getItem("key");
   return key ? { Authorization: `Bearer ${key}`, ...more } : more;
@@ -7,12 +17,13 @@ function headers(more = {}) {
 
 // The response; an error carries the server's own line.
 export async function ask(path, options = {}) {
-  const response = await fetch(path, { ...options, headers: headers(options.headers) });
+  const response = await answered(fetch(path, { ...options, headers: headers(options.headers) }));
   if (response.ok) return response;
-  if (response.status === 401) document.querySelector(".key").hidden = false;
   const body = await response.json().catch(() => ({}));
-  const detail = Array.isArray(body.detail) ? body.detail[0].msg : body.detail;
-  throw new Error(body.error?.message ?? detail ?? `the server answers ${response.status}`);
+  if (response.status === 401) throw new Refused("The server asks for its API key.", "key");
+  const first = Array.isArray(body.detail) ? body.detail[0] : null;
+  const message = body.error?.message ?? first?.msg ?? body.detail ?? `The server answers ${response.status}.`;
+  throw new Refused(message, body.error?.param ?? first?.loc?.[1] ?? null);
 }
 
 export function post(path, body, signal) {
@@ -24,24 +35,35 @@ export function post(path, body, signal) {
 // The server-sent events of a response; one that tells an error throws it.
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
+  let [text, isComplete] = ["", false];
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await answered(reader.read());
+    if (done && !isComplete) throw new Error(GONE); // it ended in the middle
     if (done) return;
     const parts = (text + value).split("\n\n");
     text = parts.pop();
     for (const part of parts) {
       const event = JSON.parse(part.slice(part.indexOf("data: ") + 6));
-      if (event.error) throw new Error(event.error.message);
+      if (event.error) throw new Refused(event.error.message, event.error.param);
+      isComplete = event.type.endsWith(".completed");
       yield event;
     }
+  }
+}
+
+// The network's own errors ("Failed to fetch") in words; that the user has pressed Stop stays what it is.
+async function answered(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Error(GONE);
   }
 }
 
 // The file of an event's picture.
 export function pictureOf(event) {
   const bytes = Uint8Array.from(atob(event.b64_json), (character) => character.charCodeAt(0));
-  return new File([bytes], `${event.seed ?? "preview"}.${event.output_format}`, { type: `image/${event.output_format}` });
+  return new File([bytes], `picture.${event.output_format}`, { type: `image/${event.output_format}` });
 }
 
 export function base64Of(file) {

@@ -1,97 +1,157 @@
 // A mask painted over a picture: with a mouse, a pen or a finger; or with arrow keys and the space bar.
+// It is a list of strokes, in parts of the picture's longer side, so that they can be undone and kept.
+
+const MOST_PIXELS = 1024; // of the canvas's longer side; the mask itself has the picture's size
 
 export class Brush {
+  strokes = [];
   #canvas;
   #cursor;
-  #context;
-  #point = null;
-  #isUsed = false;
+  #size = { width: 1, height: 1 };
+  #point = { x: 0, y: 0 };
+  #stroke = null;
 
-  // `size` gives the brush's width in parts of the picture's longer side, `erases` whether it takes paint away.
-  constructor(canvas, cursor, size, erases) {
-    [this.#canvas, this.#cursor, this.#context] = [canvas, cursor, canvas.getContext("2d")];
-    this.size = size;
-    this.erases = erases;
+  // `width` gives the brush's in parts of the picture's longer side, `erases` whether it takes paint away;
+  // `changed` is called after every stroke.
+  constructor(canvas, cursor, width, erases, changed) {
+    [this.#canvas, this.#cursor] = [canvas, cursor];
+    Object.assign(this, { width, erases, changed });
     canvas.addEventListener("pointerdown", (event) => this.#begin(event));
     canvas.addEventListener("pointermove", (event) => this.#follow(event));
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => this.#end());
     canvas.addEventListener("keydown", (event) => this.#key(event));
-    canvas.addEventListener("blur", () => { cursor.hidden = true; });
+    for (const away of ["blur", "pointerleave"]) canvas.addEventListener(away, () => { cursor.hidden = true; });
   }
 
-  // A clean canvas of a picture's pixels.
-  start(width, height) {
-    [this.#canvas.width, this.#canvas.height] = [width, height];
-    [this.#point, this.#isUsed] = [{ x: width / 2, y: height / 2 }, false];
+  // A canvas for a picture of this size, with strokes that were painted before.
+  start(width, height, strokes = []) {
+    this.#size = { width, height };
+    const scale = Math.min(1, MOST_PIXELS / this.#longer);
+    [this.#canvas.width, this.#canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
+    this.#point = { x: width / 2 / this.#longer, y: height / 2 / this.#longer };
+    this.#set(strokes);
+  }
+
+  undo() {
+    this.#set(this.strokes.slice(0, -1));
   }
 
   clear() {
-    this.start(this.#canvas.width, this.#canvas.height);
+    this.#set([]);
   }
 
-  // A PNG file that is transparent where something was painted; null where nothing was.
+  // A PNG file that is transparent where something was painted; null where nothing is.
   async mask() {
-    if (!this.#isUsed) return null;
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [this.#canvas.width, this.#canvas.height];
+    const canvas = Object.assign(document.createElement("canvas"), this.#size);
     const context = canvas.getContext("2d");
+    for (const stroke of this.strokes) draw(context, stroke, this.#longer, "#000");
+    if (!hasPaint(canvas)) return null;
+    context.globalCompositeOperation = "source-out"; // opaque where there is no paint, and nothing else
+    context.fillStyle = "#000";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    context.globalCompositeOperation = "destination-out";
-    context.drawImage(this.#canvas, 0, 0);
     return new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+  }
+
+  get #longer() {
+    return Math.max(this.#size.width, this.#size.height);
+  }
+
+  #set(strokes) {
+    this.strokes = strokes;
+    const context = this.#canvas.getContext("2d");
+    context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    for (const stroke of strokes) this.#paint(stroke);
+    this.changed();
   }
 
   #begin(event) {
     this.#canvas.setPointerCapture(event.pointerId);
-    this.#cursor.hidden = true;
     this.#point = this.#at(event);
-    this.#paintTo(this.#point);
+    this.#stroke = this.#newStroke([this.#point]);
+    this.#paint(this.#stroke);
   }
 
   #follow(event) {
-    if (!this.#canvas.hasPointerCapture(event.pointerId)) return;
-    for (const each of event.getCoalescedEvents?.() ?? [event]) this.#paintTo(this.#at(each));
+    if (this.#stroke) {
+      for (const each of event.getCoalescedEvents?.() ?? [event]) this.#stretch(this.#at(each));
+    } else {
+      this.#point = this.#at(event);
+    }
+    this.#showCursor();
+  }
+
+  #stretch(to) {
+    this.#paint({ ...this.#stroke, points: [this.#point, to] });
+    this.#stroke.points.push(to);
+    this.#point = to;
+  }
+
+  #end() {
+    if (!this.#stroke) return;
+    this.strokes.push(this.#stroke);
+    this.#stroke = null;
+    this.changed();
   }
 
   #key(event) {
-    const step = this.#width() / 4;
+    if (event.key === "z" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      this.undo();
+      return;
+    }
+    const step = this.width() / 4;
     const move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
     if (!move && event.key !== " ") return;
     event.preventDefault();
     const [x, y] = move ?? [0, 0];
-    const to = {
-      x: Math.min(Math.max(this.#point.x + x, 0), this.#canvas.width),
-      y: Math.min(Math.max(this.#point.y + y, 0), this.#canvas.height),
-    };
-    if (event.key === " " || event.shiftKey) this.#paintTo(to);
+    const [right, bottom] = [this.#size.width / this.#longer, this.#size.height / this.#longer];
+    const to = { x: Math.min(Math.max(this.#point.x + x, 0), right), y: Math.min(Math.max(this.#point.y + y, 0), bottom) };
+    if (event.key === " " || event.shiftKey) {
+      this.#stroke = this.#newStroke([this.#point, to]);
+      this.#paint(this.#stroke);
+      this.#end();
+    }
     this.#point = to;
+    this.#showCursor();
+  }
+
+  #newStroke(points) {
+    return { points, width: this.width(), erases: this.erases() };
+  }
+
+  #paint(stroke) {
+    const scale = Math.max(this.#canvas.width, this.#canvas.height);
+    draw(this.#canvas.getContext("2d"), stroke, scale, getComputedStyle(this.#canvas).color);
+  }
+
+  #showCursor() {
+    const box = this.#canvas.getBoundingClientRect();
+    const scale = Math.max(box.width, box.height);
+    const side = `${this.width() * scale}px`;
+    Object.assign(this.#cursor.style, { left: `${this.#point.x * scale}px`, top: `${this.#point.y * scale}px`, width: side, height: side });
     this.#cursor.hidden = false;
-    this.#cursor.style.left = `${(to.x / this.#canvas.width) * 100}%`;
-    this.#cursor.style.top = `${(to.y / this.#canvas.height) * 100}%`;
-  }
-
-  #paintTo(to) {
-    const context = this.#context;
-    context.globalCompositeOperation = this.erases() ? "destination-out" : "source-over";
-    context.lineWidth = this.#width();
-    context.lineCap = context.lineJoin = "round";
-    context.strokeStyle = getComputedStyle(this.#canvas).color;
-    context.beginPath();
-    context.moveTo(this.#point.x, this.#point.y);
-    context.lineTo(to.x, to.y + 0.01); // a line of no length would leave no dot
-    context.stroke();
-    this.#point = to;
-    this.#isUsed = true;
-  }
-
-  #width() {
-    return this.size() * Math.max(this.#canvas.width, this.#canvas.height);
   }
 
   #at(event) {
     const box = this.#canvas.getBoundingClientRect();
-    return {
-      x: ((event.clientX - box.left) / box.width) * this.#canvas.width,
-      y: ((event.clientY - box.top) / box.height) * this.#canvas.height,
-    };
+    const scale = Math.max(box.width, box.height);
+    return { x: (event.clientX - box.left) / scale, y: (event.clientY - box.top) / scale };
   }
+}
+
+function draw(context, { points, width, erases }, scale, colour) {
+  context.globalCompositeOperation = erases ? "destination-out" : "source-over";
+  Object.assign(context, { lineWidth: width * scale, lineCap: "round", lineJoin: "round", strokeStyle: colour });
+  context.beginPath();
+  context.moveTo(points[0].x * scale, points[0].y * scale);
+  for (const { x, y } of points) context.lineTo(x * scale, y * scale + 0.01); // a line of no length would leave no dot
+  context.stroke();
+}
+
+// Whether anything is left of what was painted: looked for in a smaller copy.
+function hasPaint(canvas) {
+  const small = Object.assign(document.createElement("canvas"), { width: 128, height: 128 });
+  const context = small.getContext("2d");
+  context.drawImage(canvas, 0, 0, 128, 128);
+  return context.getImageData(0, 0, 128, 128).data.some((value) => value > 0);
 }

@@ -1,126 +1,119 @@
-// Between the form's inputs and the fields of a request, both ways.
+// Between the form's inputs, the fields of a request, and what is remembered of the form.
 
-import { ask } from "./api.js";
+import * as loras from "./loras.js";
+import { $, say } from "./messages.js";
+import { showModel, showProfile } from "./models.js";
+import { showSize } from "./sizes.js";
 
 const PREVIEWS = 12;
-const STEPS = 20;
-const INPUTS = ["prompt", "negative_prompt", "model", "profile", "scheduler", "steps", "guidance_scale", "n", "width", "height", "seed"];
+const SENT = ["prompt", "negative_prompt", "model", "profile", "scheduler", "steps", "guidance_scale", "n", "seed"];
 const NUMBERS = ["steps", "guidance_scale", "n", "seed"];
-const FAST_ENOUGH = 1;
-export const $ = (id) => document.getElementById(id);
+const OTHERS = ["width", "height", "beside", "upscale", "upscale_with", "upscale_strength", "strength", "brush",
+  "controlnet", "control_kind", "control_scale"];
+const OF_PICTURE = ["negative_prompt", "profile", "scheduler", "steps", "guidance_scale", "width", "height", "upscale"];
+const CHECKS = ["prompt_weights", "typing"];
 
-let models = [];
-const measured = new Map(); // seconds of the last image by everything but its prompt and seed
-
-export function say(text, failed = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("failed", failed);
+// Everything in the form as it stands, by the inputs' names; pictures are elsewhere.
+export function values() {
+  const all = Object.fromEntries([...SENT, ...OTHERS].map((name) => [name, $(name).value]));
+  for (const name of CHECKS) all[name] = $(name).checked;
+  return { ...all, loras: loras.chosen() };
 }
 
-// The fields of a request with a profile; steps and scheduler in the form belong to the one that is chosen there.
-export function fieldsWith(profile) {
-  const fields = { stream: true, progress: true, partial_images: PREVIEWS, size: "auto" };
-  for (const name of INPUTS) {
-    const value = $(name).value.trim();
-    if (value === "" || name === "width" || name === "height") continue;
+// Put values into the form; what is left out there stays as it is, and what is not offered here is left out.
+export function setValues(all) {
+  const order = ["model", "profile", ...SENT, ...OTHERS]; // a model brings its profiles, and a profile its steps
+  for (const name of order) {
+    const input = $(name);
+    if (all[name] === undefined || all[name] === null) continue;
+    const value = String(all[name]);
+    if (input.options && ![...input.options].some((option) => option.value === value)) continue;
+    input.value = value;
+    if (name === "model") showModel();
+  }
+  for (const name of CHECKS) if (all[name] !== undefined) $(name).checked = all[name];
+  if (all.loras) loras.choose(all.loras);
+  showProfile();
+  showSize();
+}
+
+// Settings that belong to a picture: what it does not say goes back to the model's.
+export function useSettings(all) {
+  const empty = Object.fromEntries(OF_PICTURE.map((name) => [name, ""]));
+  setValues({ ...empty, loras: [], n: 1, ...all });
+  $("form").dispatchEvent(new Event("input"));
+  $("prompt").focus();
+}
+
+// The fields of a request for what the form says, or for other values. With another profile than the form's, its steps
+// and sampler stay behind.
+export function fieldsOf(all, profile = all.profile) {
+  const fields = { stream: true, progress: true, partial_images: PREVIEWS, size: "auto", prompt_weights: all.prompt_weights };
+  for (const name of SENT) {
+    const value = String(all[name]).trim();
+    if (value === "" || (name === "seed" && value === "-1")) continue;
     fields[name] = NUMBERS.includes(name) ? Number(value) : value;
   }
-  if (profile !== $("profile").value) {
-    delete fields.scheduler;
-    Object.assign(fields, { steps: profile ? undefined : STEPS, profile: profile || undefined });
+  if (profile !== all.profile) {
+    for (const name of ["scheduler", "steps", "profile"]) delete fields[name];
+    if (profile) fields.profile = profile;
   }
-  const [width, height] = [$("width").value, $("height").value];
-  if (width || height) fields.size = `${width || height}x${height || width}`;
+  fields.prompt = loras.inPrompt(fields.prompt ?? "", all.loras);
+  if (all.width || all.height) fields.size = `${all.width || all.height}x${all.height || all.width}`;
   return fields;
 }
 
-// A request, or with a second profile two that differ in that alone.
-export function requests() {
-  const chosen = [$("profile").value];
-  if ($("beside").selectedIndex > 0) chosen.push($("beside").value);
-  const all = chosen.map(fieldsWith);
-  const seed = all[0].seed ?? Math.floor(Math.random() * 2 ** 32);
-  return all.length > 1 ? all.map((fields) => ({ ...fields, seed })) : all;
+// The fields of one request, or with a second profile of two that differ in that alone; they have one seed.
+export function compared(all) {
+  if ($("speeds").hidden || $("beside").selectedIndex < 1) return [fieldsOf(all)];
+  const seed = fieldsOf(all).seed ?? randomSeed();
+  return [all.profile, all.beside].map((profile) => ({ ...fieldsOf(all, profile), seed }));
 }
 
-export function fill(values) {
-  for (const name of INPUTS) {
-    const [input, value] = [$(name), values[name] ?? ""];
-    const isOffered = !input.options || [...input.options].some((option) => option.value === value);
-    if (!isOffered && name !== "profile") continue;
-    input.value = name === "n" ? value || 1 : isOffered ? value : "";
-    if (name === "model") listProfiles();
-    if (name === "profile") takeProfile();
+export function randomSeed() {
+  return Math.floor(Math.random() * 2 ** 32);
+}
+
+// ---- what outlives a reload ----
+
+const KEPT = "mindone-diffusers: form";
+let isRestored = false;
+
+export function remember() {
+  if (!isRestored) return; // or it would forget what the server's answer has yet to offer
+  try {
+    localStorage.setItem(KEPT, JSON.stringify(values()));
+  } catch {
+    // a browser that keeps nothing
   }
-  if (!values.steps && !$("profile").value) $("steps").value = STEPS;
-  $("prompt").focus();
-  say("The parameters are in the form.");
 }
 
-// ---- models, and the speeds of each ----
-
-const modelNow = () => models.find((model) => model.id === $("model").value);
-const profileNow = () => modelNow()?.profiles.find((profile) => profile.id === $("profile").value);
-
-// Ask what there is, and how fast; what is chosen stays.
-export async function listModels() {
-  models = (await (await ask("/v1/models")).json()).data;
-  keepChoice($("model"), models.map(({ id }) => new Option(id)));
-  const controlnets = modelNow()?.controlnets ?? [];
-  $("follow").hidden = !controlnets.length;
-  keepChoice($("controlnet"), controlnets.map((name) => new Option(name)));
-  listProfiles();
+// What was in the form before: at first all that is typed, and once the server has said what there is, what is chosen.
+export function restore(isOffered) {
+  if (isRestored) return;
+  isRestored = isOffered;
+  let all = null;
+  try {
+    all = JSON.parse(localStorage.getItem(KEPT));
+  } catch {
+    // nothing that was written here
+  }
+  if (!all) return;
+  const isChosen = (name) => Boolean($(name)?.options) || name === "loras";
+  setValues(Object.fromEntries(Object.entries(all).filter(([name]) => isChosen(name) === isOffered)));
 }
 
-export function listProfiles() {
-  const profiles = modelNow()?.profiles ?? [];
-  const options = () => profiles.map(({ id, seconds }) => new Option(seconds === null ? id : `${id} · ${shown(seconds)}`, id));
-  keepChoice($("profile"), [new Option("as below", ""), ...options()]);
-  const [index, beside] = [$("beside").selectedIndex, $("beside").value];
-  $("beside").replaceChildren(new Option("nothing", ""), new Option("as below", ""), ...options());
-  if (index === 1) $("beside").selectedIndex = 1;
-  else if (index > 1) $("beside").value = beside;
-  $("speeds").hidden = !profiles.length;
-  tellSpeed();
-}
+// ---- the settings in a file ----
 
-// A profile has steps, a scheduler and a size of its own, which the form's come before.
-export function takeProfile() {
-  $("steps").value = $("profile").value ? "" : STEPS;
-  $("scheduler").value = "";
-  tellSpeed();
-}
-
-export function tellSpeed() {
-  const profile = profileNow();
-  const owner = profile ? "the profile's" : "the model's";
-  for (const name of ["steps", "width", "height"]) $(name).placeholder = owner;
-  $("scheduler").options[0].textContent = owner;
-  $("settings").textContent = profile ? `${profile.settings}, ${profile.width}×${profile.height}` : "";
-  const seconds = expectedSeconds();
-  $("typing").disabled = !(seconds < FAST_ENOUGH);
-  $("typing_seconds").textContent = seconds === undefined ? "(once a picture took under a second)" : `(${shown(seconds)} per picture)`;
-}
-
-export function noteSeconds(fields, seconds) {
-  measured.set(settingsOf(fields), seconds);
-}
-
-function expectedSeconds() {
-  const fields = fieldsWith($("profile").value);
-  return measured.get(settingsOf(fields)) ?? (fields.steps ? undefined : profileNow()?.seconds ?? undefined);
-}
-
-function settingsOf(fields) {
-  return JSON.stringify({ ...fields, prompt: "", negative_prompt: "", seed: 0 });
-}
-
-function keepChoice(select, options) {
-  const value = select.value;
-  select.replaceChildren(...options);
-  if (options.some((option) => option.value === value)) select.value = value;
-}
-
-function shown(seconds) {
-  return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+// Put the parameters of a picture (`png-info`) into the form, and say what of them it has no field for.
+export function useParameters({ extra = {}, ...all }) {
+  const [prompt, found] = loras.outOf(all.prompt);
+  const upscale = extra["Hires upscale"] ?? "";
+  const details = extra["Hires upscaler"] === "Latent" && all.strength ? { upscale_with: "details", upscale_strength: all.strength } : {};
+  useSettings({ ...all, prompt, loras: found, upscale, ...details });
+  const [own, unknown] = [["model", "profile", "scheduler"], []];
+  for (const name of own) if (all[name] && $(name).value !== String(all[name])) unknown.push(`${name} ${all[name]}`);
+  for (const { name } of found) if (!loras.chosen().some((each) => each.name === name)) unknown.push(`LoRA ${name}`);
+  if (all.clip_skip) unknown.push(`clip skip ${all.clip_skip + 1}`);
+  say(unknown.length ? `The settings are in the form, without ${unknown.join(", ")}.` : "The settings are in the form.");
 }

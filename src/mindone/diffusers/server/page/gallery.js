@@ -1,27 +1,125 @@
-// The pictures of this session, each with its parameters.
+// The pictures that were generated in this browser, the youngest first. It keeps them, as many as fit.
 
-import { $, fill } from "./form.js";
-import { startFrom } from "./pictures.js";
+import { $, fail, say } from "./messages.js";
+import { megabytes } from "./picture_input.js";
+import { describe, prepare, show } from "./stage.js";
+import { pictures as store } from "./store.js";
 
-export function add(file, event, fields) {
-  const [width, height] = event.size.split("x");
-  const [image, caption, save] = ["img", "figcaption", "a"].map((name) => document.createElement(name));
-  image.src = URL.createObjectURL(file);
-  image.alt = fields.prompt;
-  Object.assign(save, { href: image.src, download: file.name, textContent: "Save" });
-  const how = fields.profile ?? `${fields.steps} steps`;
-  const again = () => fill({ ...fields, seed: event.seed, n: 1, width, height });
-  caption.append(
-    `${fields.prompt} · ${how} · seed ${event.seed} · ${event.size}`,
-    button("Use these parameters", again),
-    button("Start from it", () => startFrom(file)),
-    save,
-  );
-  const figure = document.createElement("figure");
-  figure.append(image, caption);
-  $("gallery").prepend(figure);
+const MOST = 200;
+const MOST_BYTES = 200e6;
+
+let all = []; // {id, file, values, seed, size, steps, seconds, hasSource}, the youngest first
+let deleted = [];
+let isKept = true;
+
+// What earlier visits have left; the youngest one is shown.
+export async function restore() {
+  try {
+    all = [...all, ...(await store.all()).reverse()];
+  } catch {
+    isKept = false;
+  }
+  for (const picture of all) $("gallery").append(thumbnail(picture));
+  if (all.length) select(all[0]);
+  else show(null);
+  tell();
 }
 
-function button(text, onclick) {
-  return Object.assign(document.createElement("button"), { type: "button", textContent: text, onclick });
+// Keep a picture, and show it in one of the panes.
+export async function add(picture, pane) {
+  deleted = [];
+  all.unshift(picture);
+  try {
+    picture.id = await store.add(picture);
+  } catch {
+    isKept = false;
+    picture.id ??= crypto.getRandomValues(new Uint32Array(1))[0] + 0.5; // no number of the store's
+  }
+  $("gallery").prepend(thumbnail(picture));
+  select(picture, pane);
+  while (all.length > MOST || bytes() > MOST_BYTES) drop(all.at(-1));
+  tell();
 }
+
+export function remove(picture) {
+  const at = all.indexOf(picture);
+  deleted = [{ picture, at }];
+  drop(picture);
+  const next = all[Math.min(at, all.length - 1)];
+  if (next) select(next);
+  else show(null);
+  tell();
+  say("Deleted.");
+  $("undelete").focus();
+}
+
+// The one that was generated last; undefined where there is none.
+export function youngest() {
+  return all[0];
+}
+
+// The picture before or after another one; undefined beyond the ends.
+export function beside(picture, by) {
+  return all[all.indexOf(picture) + by];
+}
+
+// Show one alone, or in one of the panes.
+export function select(picture, pane) {
+  if (pane === undefined) prepare(1);
+  show(picture, pane);
+  for (const item of $("gallery").children) item.firstChild.setAttribute("aria-pressed", String(item.picture === picture));
+}
+
+function drop(picture) {
+  all = all.filter((each) => each !== picture);
+  const item = [...$("gallery").children].find((each) => each.picture === picture);
+  if (item) URL.revokeObjectURL(item.querySelector("img").src);
+  item?.remove();
+  store.remove(picture.id).catch(() => {});
+}
+
+function thumbnail(picture) {
+  const [item, button, image] = ["li", "button", "img"].map((name) => document.createElement(name));
+  image.src = URL.createObjectURL(picture.file);
+  Object.assign(image, { alt: describe(picture), loading: "lazy" });
+  Object.assign(button, { type: "button", title: picture.values.prompt });
+  button.append(image);
+  button.addEventListener("click", () => select(picture));
+  item.append(button);
+  item.picture = picture;
+  return item;
+}
+
+function bytes() {
+  return all.reduce((sum, picture) => sum + picture.file.size, 0);
+}
+
+function tell() {
+  $("kept").hidden = !all.length && !deleted.length;
+  $("undelete").hidden = !deleted.length;
+  $("delete_all").hidden = $("last_seed").disabled = !all.length;
+  const count = all.length === 1 ? "1 picture" : `${all.length} pictures`;
+  const where = isKept ? "kept in this browser, on this machine alone" : "kept until you close the page: this browser stores nothing";
+  $("gallery_about").textContent = all.length ? `${count}, ${megabytes(bytes())}, ${where}.` : "";
+}
+
+$("delete_all").addEventListener("click", () => {
+  deleted = all.map((picture, at) => ({ picture, at }));
+  for (const picture of all) drop(picture);
+  show(null);
+  tell();
+  say(`Deleted ${deleted.length}.`);
+  $("undelete").focus();
+});
+$("undelete").addEventListener("click", async () => {
+  const back = deleted;
+  deleted = [];
+  for (const { picture, at } of back) {
+    all.splice(at, 0, picture);
+    $("gallery").insertBefore(thumbnail(picture), $("gallery").children[at] ?? null);
+    await store.put(picture).catch(() => { isKept = false; });
+  }
+  select(back[0].picture);
+  tell();
+  say("They are back.");
+});

@@ -1,36 +1,82 @@
 // What the page does when it is loaded, clicked and typed in; each thing that it does is a module.
 
-import { draw, drawAgain, stop } from "./drawing.js";
-import { $, listModels, listProfiles, say, takeProfile, tellSpeed } from "./form.js";
+import { showExpected } from "./expected.js";
+import { randomSeed, remember, restore as restoreForm } from "./form.js";
+import * as gallery from "./gallery.js";
+import { enlarge, generate, generateAgain, stop } from "./generating.js";
+import { $, fail, markRight, say } from "./messages.js";
+import { examplesNow, listModels, showModel, showProfile } from "./models.js";
+import { restore as restorePictures } from "./pictures.js";
+import * as stage from "./stage.js";
+import { open as zoom } from "./zoom.js";
 
-const PAUSE = 150; // milliseconds without a key before it draws while typing
+const PAUSE = 150; // milliseconds without a key before it generates while typing
+const SHOWN = { brush: (value) => `${Math.round(100 * value)} %`, strength: String, upscale_strength: String, control_scale: String };
 
 async function ready() {
   try {
-    await listModels();
+    await Promise.all([listModels(), kept]);
+    restoreForm(true);
+    changed();
+    showExamples();
     say("Ready.");
   } catch (error) {
-    say(error.message, true);
+    fail(error);
   }
+}
+
+// What to try first, in the words of the model.
+function showExamples() {
+  const items = examplesNow().map((prompt) => {
+    const [item, button] = ["li", "button"].map((name) => document.createElement(name));
+    Object.assign(button, { type: "button", textContent: prompt });
+    button.addEventListener("click", () => {
+      $("prompt").value = prompt;
+      changed();
+      generate();
+    });
+    item.append(button);
+    return item;
+  });
+  $("examples").replaceChildren(...items);
+  if (!$("prompt").value) $("prompt").placeholder = `such as: ${examplesNow()[0]}`;
+}
+
+// Something in the form is another than before.
+function changed() {
+  for (const [name, words] of Object.entries(SHOWN)) $(`${name}_shown`).textContent = words($(name).value);
+  $("details").hidden = $("upscale_with").value !== "details";
+  showExpected();
+  remember();
 }
 
 let pause;
 function typed() {
   clearTimeout(pause);
   if (!$("typing").checked || $("typing").disabled || !$("prompt").value.trim()) return;
-  if (!$("seed").value) $("seed").value = Math.floor(Math.random() * 2 ** 32); // so that the words alone make the difference
-  pause = setTimeout(drawAgain, PAUSE);
+  if (!$("seed").value) $("seed").value = randomSeed(); // so that the words alone make the difference
+  pause = setTimeout(generateAgain, PAUSE);
 }
 
-$("form").addEventListener("submit", (event) => { event.preventDefault(); draw(); });
-$("form").addEventListener("input", tellSpeed);
+$("form").addEventListener("submit", (event) => { event.preventDefault(); generate(); });
+$("form").addEventListener("input", (event) => { markRight(event.target); changed(); });
 $("stop").addEventListener("click", stop);
 $("prompt").addEventListener("input", typed);
-$("model").addEventListener("change", listProfiles);
-$("profile").addEventListener("change", takeProfile);
-$("key").addEventListener("change", () => { sessionStorage.setItem("key", $("key").value); ready(); });
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stop();
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) draw();
+$("model").addEventListener("change", () => { showModel(); showExamples(); changed(); });
+$("profile").addEventListener("change", () => {
+  for (const name of ["steps", "scheduler"]) $(name).value = ""; // a profile has its own
+  showProfile();
+  changed();
 });
+$("dice").addEventListener("click", () => { $("seed").value = ""; changed(); });
+$("last_seed").addEventListener("click", () => { $("seed").value = gallery.youngest().seed; changed(); });
+$("key").addEventListener("change", () => { sessionStorage.setItem("key", $("key").value); markRight($("key")); ready(); });
+document.addEventListener("keydown", (event) => {
+  if ($("zoom").open) return;
+  if (event.key === "Escape") stop();
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) generate();
+});
+stage.connect({ zoom, enlarge, remove: gallery.remove });
+restoreForm(false);
+const kept = Promise.all([gallery.restore(), restorePictures()]);
 ready();

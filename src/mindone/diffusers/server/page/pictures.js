@@ -1,61 +1,100 @@
-// The pictures that a request starts from and follows, and the parameters that a picture carries.
+// The picture that a request starts from, with what is painted over it, and the one that a ControlNet follows.
 
 import { base64Of, post } from "./api.js";
 import { Brush } from "./brush.js";
-import { $, fill, say } from "./form.js";
+import { useParameters } from "./form.js";
+import { $, fail } from "./messages.js";
+import { PictureInput } from "./picture_input.js";
+import { form as kept } from "./store.js";
 
-let picture = null;
-const brush = new Brush($("paint"), $("cursor"), () => Number($("brush").value), () => $("erase").checked);
+const STROKES = "strokes";
+
+const brush = new Brush($("paint"), $("cursor"), () => Number($("brush").value), () => $("erase").checked, painted);
+const start = new PictureInput($("image"), $("clear"), $("source"), started);
+const control = new PictureInput($("control_image"), $("unfollow"), $("followed"), () => changed());
+let strokes = []; // those to begin with when the picture is there
 
 // Start from a picture, or with null from noise.
 export function startFrom(file) {
-  picture = file ?? null;
-  for (const id of ["use", "clear"]) $(id).disabled = !picture;
-  for (const id of ["painted", "brushes"]) $(id).hidden = !picture;
-  if (picture) $("source").src = URL.createObjectURL(picture);
-  else $("image").value = "";
+  strokes = [];
+  return start.choose(file);
+}
+
+// What was chosen and painted before the page was loaded again.
+export async function restore() {
+  strokes = (await kept.get(STROKES).catch(() => null)) ?? [];
+  await Promise.all([start.restore(), control.restore()]);
+}
+
+// A request: its fields with those that its pictures bring, and the pictures.
+export function withPictures(fields, all) {
+  const image = $("start").hidden ? null : start.file;
+  const followed = $("follow").hidden ? null : control.file;
+  const { controlnet, control_kind } = all;
+  const named = followed ? { ...fields, controlnet, control_kind, control_scale: Number(all.control_scale) } : fields;
+  if (image) return { fields: { ...named, strength: Number(all.strength) }, image, followed };
+  return { fields: $("enlarging").hidden ? named : enlarged(named, all), image, followed };
+}
+
+// The fields of a request for a picture that is enlarged at the end.
+export function enlarged(fields, { upscale, upscale_with, upscale_strength }) {
+  if (!upscale) return fields;
+  const details = upscale_with === "details" ? { strength: Number(upscale_strength) } : {};
+  return { ...fields, upscale: Number(upscale), ...details };
 }
 
 // Send a request to whichever endpoint takes its pictures.
-export async function send(fields, signal) {
-  const control = $("control_image").files[0];
-  if (control) {
-    const values = { controlnet: $("controlnet").value, control_kind: $("control_kind").value, control_scale: Number($("control_scale").value) };
-    fields = { ...fields, ...values };
-  }
-  if (!picture) {
-    const more = control ? { control_image: await base64Of(control) } : {};
+export async function send({ fields, image, followed }, signal) {
+  if (!image) {
+    const more = followed ? { control_image: await base64Of(followed) } : {};
     return post("/v1/images/generations", { ...fields, ...more }, signal);
   }
   const body = new FormData();
-  for (const [name, value] of Object.entries({ ...fields, strength: $("strength").value })) {
-    if (value !== undefined) body.append(name, value);
-  }
-  body.append("image", picture);
-  if (control) body.append("control_image", control);
+  for (const [name, value] of Object.entries(fields)) body.append(name, value);
+  body.append("image", image);
+  if (followed) body.append("control_image", followed);
   const mask = await brush.mask();
   if (mask) body.append("mask", mask, "mask.png");
   return post("/v1/images/edits", body, signal);
 }
 
-async function useParameters() {
+function started(file) {
+  for (const id of ["painted", "brushes"]) $(id).hidden = !file;
+  $("no_upscale").hidden = !file;
+  for (const id of ["upscale", "upscale_with"]) $(id).disabled = Boolean(file);
+  if (!file) {
+    brush.clear();
+    strokes = [];
+  }
+  changed();
+}
+
+// Something was painted, or taken away.
+function painted() {
+  const isEmpty = !brush.strokes.length;
+  for (const id of ["undo", "unpaint"]) $(id).disabled = isEmpty;
+  kept.put(STROKES, isEmpty ? null : brush.strokes).catch(() => {});
+}
+
+function changed() {
+  $("form").dispatchEvent(new Event("input"));
+}
+
+async function useSettingsInIt() {
   try {
-    const { parameters } = await (await post("/sdapi/v1/png-info", { image: await base64Of(picture) })).json();
-    if (!parameters.prompt) throw new Error("This picture carries no parameters.");
-    fill(parameters);
+    const { parameters } = await (await post("/sdapi/v1/png-info", { image: await base64Of(start.file) })).json();
+    if (!parameters.prompt) throw new Error("This picture carries no settings.");
+    useParameters(parameters);
     startFrom(null);
   } catch (error) {
-    say(error.message, true);
+    fail(error);
   }
 }
 
-$("source").addEventListener("load", () => brush.start($("source").naturalWidth, $("source").naturalHeight));
-$("image").addEventListener("change", () => startFrom($("image").files[0]));
-$("clear").addEventListener("click", () => startFrom(null));
-$("use").addEventListener("click", useParameters);
+$("source").addEventListener("load", () => brush.start($("source").naturalWidth, $("source").naturalHeight, strokes.splice(0)));
+$("undo").addEventListener("click", () => brush.undo());
 $("unpaint").addEventListener("click", () => brush.clear());
-$("unfollow").addEventListener("click", () => { $("control_image").value = ""; });
-$("strength").addEventListener("input", () => { $("strength_shown").textContent = $("strength").value; });
+$("use").addEventListener("click", useSettingsInIt);
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
@@ -63,3 +102,8 @@ for (const name of ["dragover", "dragleave", "drop"]) {
     if (name === "drop" && event.dataTransfer.files.length) startFrom(event.dataTransfer.files[0]);
   });
 }
+document.addEventListener("paste", (event) => {
+  if (!event.clipboardData.files.length) return;
+  event.preventDefault();
+  startFrom(event.clipboardData.files[0]);
+});

@@ -1,0 +1,117 @@
+"""What a model uses where a job says nothing: read from its configs, before and without loading it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..families.family import IMAGE, MASK, TEXT
+from ..families.registry import family_of, load
+from ..loading.config import CONFIG_NAME, read_config, read_generation_config
+from ..loading.hub import MODEL_INDEX, Source, component_folder
+from ..loading.hub_files import FileSource
+from ..loading.single_file import open_single_file
+from ..utils.decoder_memory import stage_channels
+from .checks import Outline
+from .job import PipelineKey
+
+if TYPE_CHECKING:
+    from ..families.family import Family
+
+EXAMPLES = "examples.txt"
+"""A file beside ``model_index.json``: prompts that the model draws well, one per line."""
+_LONGEST_EXAMPLES = 10_000
+_MOST_EXAMPLES = 12
+
+
+@dataclass(frozen=True)
+class OwnValues:
+    """What a model uses where a call leaves it open, and what it can be asked for."""
+
+    steps: int
+    guidance_scale: float
+    width: int
+    """In pixels: what it was trained on, as is ``height``."""
+    height: int
+    multiple: int
+    """What sides must be a multiple of."""
+    tasks: tuple[str, ...]
+    """Those of `families.family` that it can do: ``text-to-image``, ``inpainting`` and so on."""
+    takes_loras: bool
+    takes_controlnets: bool
+    examples: tuple[str, ...] = ()
+    """Prompts that it draws well; empty where it names none."""
+
+
+def own_values(key: PipelineKey) -> OwnValues | None:
+    """The own values of a key's model; None where nothing on this machine tells them.
+
+    That is a model of the hub that has not been fetched yet, or one that cannot be loaded. Nothing is fetched, and of
+    weights no more than headers are read.
+    """
+    try:
+        return _of_file(key) if key.model.endswith(".safetensors") else _of_folder(key)
+    except (OSError, ValueError):  # whoever loads it says what is wrong
+        return None
+
+
+def _of_folder(key: PipelineKey) -> OwnValues | None:
+    root = Source(key.model, key.revision, local_files_only=True).configs()
+    name = str(read_config(root, MODEL_INDEX).get("_class_name"))
+    family = family_of(name)
+    if family is None:
+        return None
+    denoiser, vae = (read_config(component_folder(root, part), CONFIG_NAME) for part in (family.denoiser, "vae"))
+    return _values(family, denoiser, vae, root)
+
+
+def _of_file(key: PipelineKey) -> OwnValues | None:
+    file = FileSource(key.model, local_files_only=True).only_file()
+    given = None if key.config is None else Source(key.config, local_files_only=True).configs()
+    single = open_single_file(file, config=given)
+    family = family_of(single.pipeline_of_denoiser)
+    if family is None or "vae" not in single.components:
+        return None
+    parts = single.components
+    return _values(family, parts[family.denoiser].config, parts["vae"].config, single.config_folder)
+
+
+def _values(
+    family: Family, denoiser: Mapping[str, object], vae: Mapping[str, object], folder: Path | None
+) -> OwnValues | None:
+    """From the configs of the networks, and the folder where the checkpoint's suggestions are, if it has one."""
+    outline = Outline.of(family, denoiser, len(stage_channels(vae)), vae)
+    if outline is None:
+        return None
+    suggested = {} if folder is None else read_generation_config(folder)
+    steps = suggested.get("num_inference_steps", family.defaults.steps) or _signature_steps(family)
+    scale = suggested.get("guidance_scale", family.defaults.guidance_scale)
+    return OwnValues(
+        steps=int(steps),
+        guidance_scale=float(scale),
+        width=outline.trained[1],
+        height=outline.trained[0],
+        multiple=outline.factor,
+        tasks=tuple(task for task in (TEXT, IMAGE, MASK) if task in family.tasks),
+        takes_loras=family.lora is not None,
+        takes_controlnets=family.controlnets is not None,
+        examples=() if folder is None else _examples(folder),
+    )
+
+
+def _signature_steps(family: Family) -> int:
+    """What the signature of the family's call says."""
+    call = load(family.tasks[TEXT]).__call__
+    return int(inspect.signature(call).parameters["num_inference_steps"].default)
+
+
+def _examples(folder: Path) -> tuple[str, ...]:
+    try:
+        with (folder / EXAMPLES).open(encoding="utf-8") as file:
+            lines = file.read(_LONGEST_EXAMPLES).splitlines()
+    except FileNotFoundError:
+        return ()
+    return tuple(line.strip() for line in lines if line.strip())[:_MOST_EXAMPLES]

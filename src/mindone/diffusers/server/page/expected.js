@@ -1,0 +1,46 @@
+// How long a picture takes: measured here, or told by the server.
+
+import { fieldsOf, values } from "./form.js";
+import { $ } from "./messages.js";
+import { profileNow, shown } from "./models.js";
+import { withPictures } from "./pictures.js";
+
+const FAST_ENOUGH = 1; // seconds, for generating while typing
+const REMEMBERED = 50;
+const KEPT = "mindone-diffusers: seconds";
+
+const measured = restored(); // seconds of the last picture by everything but its texts and seed
+
+export function noteSeconds(fields, seconds) {
+  const key = keyOf(fields);
+  measured.delete(key); // the last one is the youngest
+  measured.set(key, seconds);
+  while (measured.size > REMEMBERED) measured.delete(measured.keys().next().value);
+  try {
+    localStorage.setItem(KEPT, JSON.stringify([...measured]));
+  } catch {
+    // a browser that keeps nothing
+  }
+}
+
+export function showExpected() {
+  const all = values();
+  const { fields } = withPictures(fieldsOf(all), all);
+  const told = fields.steps || fields.upscale || fields.strength ? undefined : profileNow()?.seconds ?? undefined;
+  const seconds = measured.get(keyOf(fields)) ?? told;
+  $("expected").textContent = seconds === undefined ? "" : `about ${shown(seconds)}`;
+  $("typing").disabled = !(seconds < FAST_ENOUGH);
+  $("typing_seconds").textContent = $("typing").disabled ? "(needs under a second per picture)" : "";
+}
+
+function keyOf(fields) {
+  return JSON.stringify({ ...fields, prompt: "", negative_prompt: "", seed: 0 });
+}
+
+function restored() {
+  try {
+    return new Map(JSON.parse(localStorage.getItem(KEPT) ?? "[]"));
+  } catch {
+    return new Map();
+  }
+}

@@ -1,0 +1,69 @@
+// A file input for a picture: what is no picture is noticed when it is chosen, and what was chosen outlives a reload.
+
+import { $, markRight, markWrong } from "./messages.js";
+import { form as kept } from "./store.js";
+
+const BEGINNINGS = [/^\x89PNG/, /^\xff\xd8\xff/, /^RIFF[^]{4}WEBP/];
+
+export class PictureInput {
+  file = null;
+
+  // `changed` is called with the file, or null, whenever another one is chosen.
+  constructor(input, remove, image, changed) {
+    Object.assign(this, { input, remove, image, changed });
+    input.addEventListener("change", () => this.choose(input.files[0] ?? null));
+    remove.addEventListener("click", () => { this.choose(null); input.focus(); });
+  }
+
+  async choose(file) {
+    markRight(this.input);
+    const wrong = file && (await wrongWith(file, Number(this.input.dataset.bytes), Number(this.input.dataset.side)));
+    if (wrong) {
+      markWrong(this.input, wrong, true);
+      this.input.value = "";
+      return;
+    }
+    this.#take(file);
+    kept.put(this.input.id, file).catch(() => {});
+  }
+
+  // What was chosen before the page was loaded again.
+  async restore() {
+    const file = await kept.get(this.input.id).catch(() => null);
+    if (file && !this.file) this.#take(file);
+  }
+
+  #take(file) {
+    this.file = file;
+    this.remove.disabled = !file;
+    URL.revokeObjectURL(this.image.src);
+    this.image.hidden = !file;
+    if (file) this.image.src = URL.createObjectURL(file);
+    else this.image.removeAttribute("src");
+    const shown = new DataTransfer(); // so that the input itself says which file it is
+    if (file) shown.items.add(file);
+    this.input.files = shown.files;
+    this.changed(file);
+  }
+}
+
+// Why a file cannot be sent as a picture; null for one that can.
+async function wrongWith(file, mostBytes, mostSide) {
+  const bytes = new Uint8Array(await file.slice(0, 12).arrayBuffer());
+  const beginning = String.fromCharCode(...bytes);
+  if (!BEGINNINGS.some((each) => each.test(beginning))) return `${file.name} is no PNG, JPEG or WebP picture.`;
+  if (file.size > mostBytes) return `${file.name} has ${megabytes(file.size)}; the server takes ${megabytes(mostBytes)}.`;
+  try {
+    const picture = await createImageBitmap(file);
+    const [width, height] = [picture.width, picture.height];
+    picture.close();
+    if (Math.max(width, height) <= mostSide) return null;
+    return `${file.name} has ${width}×${height} pixels; the server takes ${mostSide}×${mostSide}.`;
+  } catch {
+    return `${file.name} is damaged: it cannot be read.`;
+  }
+}
+
+export function megabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+}

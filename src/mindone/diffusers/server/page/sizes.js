@@ -1,0 +1,48 @@
+// Sizes to choose from: as many pixels as the model was trained on, in the usual proportions.
+
+import { $ } from "./messages.js";
+
+const PROPORTIONS = [["square", 1, 1], ["portrait 3:4", 3, 4], ["portrait 2:3", 2, 3], ["tall 9:16", 9, 16],
+  ["landscape 4:3", 4, 3], ["landscape 3:2", 3, 2], ["wide 16:9", 16, 9]];
+const CUSTOM = "custom";
+
+let own = ""; // the model's own size, as a request says it
+
+// Offer sizes around a model's own; an unknown one leaves only that.
+export function listSizes(width, height, multiple) {
+  own = `${width}x${height}`;
+  const options = [new Option(width ? `${width}×${height}, its own` : "the model's own", "")];
+  for (const [name, across, down] of width ? PROPORTIONS : []) {
+    const grid = Math.ceil(Math.sqrt(width * height) / 16 / multiple) * multiple;
+    const side = (part, other) => Math.round(Math.sqrt((width * height * part) / other) / grid) * grid;
+    const [x, y] = [side(across, down), side(down, across)];
+    const isOwn = x === width && y === height;
+    if (!isOwn && Math.max(x, y) <= Number($("size").dataset.most)) options.push(new Option(`${x}×${y}, ${name}`, `${x}x${y}`));
+  }
+  $("size").replaceChildren(...options, new Option("custom", CUSTOM));
+  showSize();
+}
+
+// Name the size that the two inputs say.
+export function showSize() {
+  const [width, height] = [$("width").value, $("height").value];
+  const named = width || height ? `${width || height}x${height || width}` : "";
+  const isOffered = [...$("size").options].some((option) => option.value === named);
+  $("size").value = named === own ? "" : isOffered ? named : CUSTOM;
+}
+
+function setSides(width, height) {
+  [$("width").value, $("height").value] = [width, height];
+  $("form").dispatchEvent(new Event("input"));
+}
+
+$("size").addEventListener("change", () => {
+  if ($("size").value === CUSTOM) $("width").focus();
+  else setSides(...($("size").value ? $("size").value.split("x") : ["", ""]));
+});
+$("swap").addEventListener("click", () => {
+  const [width, height] = ["width", "height"].map((name) => $(name).value || $(name).placeholder.replace(/\D/g, ""));
+  setSides(height, width);
+  showSize();
+});
+for (const name of ["width", "height"]) $(name).addEventListener("input", showSize);
