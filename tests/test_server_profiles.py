@@ -11,7 +11,9 @@ pytest.importorskip("fastapi", reason="the [serve] extra is not installed")
 from fastapi.testclient import TestClient
 
 from image_pipelines import controlnet_folder
-from mindone.diffusers.jobs import Job, draw, load
+from mindone.diffusers.families.convert import folder_to_file
+from mindone.diffusers.jobs import Job, PipelineKey, draw, load
+from mindone.diffusers.jobs.own_values import own_values
 from mindone.diffusers.jobs.pictures import Pictures
 from mindone.diffusers.jobs.profile import Evidence, Profile, save_under_name
 from mindone.diffusers.jobs.profile import Settings as Speed
@@ -115,6 +117,39 @@ def test_models_are_listed_with_their_speeds(client):
     assert [each["id"] for each in tiny["profiles"]] == ["fast", "slow"] and icons["profiles"] == []
     assert "3 euler steps" in tiny["profiles"][0]["settings"] and tiny["profiles"][0]["seconds"] > 0
     assert tiny["controlnets"] == ["follow"]
+
+
+def test_a_models_own_values_are_those_that_it_uses_where_a_request_says_nothing(client):
+    own = {each["id"]: each["own"] for each in client.get("/v1/models").json()["data"]}
+    icons = own["icons"]
+    assert [icons[name] for name in ("steps", "guidance_scale", "width", "height", "multiple")] == [
+        25,
+        2.0,
+        256,
+        256,
+        8,
+    ]
+    assert "a rocket on a blue background" in icons["examples"] and own["tiny"]["examples"] == []
+    text = image_of(client.post("/v1/images/generations", json={"prompt": "a red cat"})).text["parameters"]
+    tiny = own["tiny"]
+    assert f"Steps: {tiny['steps']}," in text and f"CFG scale: {tiny['guidance_scale']:g}," in text
+    assert f"Size: {tiny['width']}x{tiny['height']}," in text
+
+
+def test_own_values_of_one_file_are_those_of_its_folder_and_none_are_told_of_what_is_not_here(tmp_path):
+    folder_to_file(FOLDER, tmp_path / "one.safetensors")
+    own = own_values(PipelineKey(model=FOLDER))
+    assert own is not None and own_values(PipelineKey(model=str(tmp_path / "one.safetensors"))) == own
+    assert own_values(PipelineKey(model="nobody/nothing")) is None
+
+
+def test_an_enlargement_and_weights_of_words_are_what_a_job_has_of_that_name(client):
+    asked = {"prompt": "a (red:1.5) cat", "seed": 1, "steps": 2, "prompt_weights": True, "upscale": 2, "strength": 0.5}
+    image = image_of(client.post("/v1/images/generations", json=asked))
+    job = Job(model=FOLDER, **asked)
+    assert image.size == (128, 128) and image.tobytes() == draw(load(job), job)[0].tobytes()
+    refused = client.post("/v1/images/generations", json={"prompt": "a cat", "strength": 0.5})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "strength")
 
 
 def test_a_model_that_takes_more_steps_by_default_than_are_allowed_takes_as_many_as_are():
