@@ -131,7 +131,9 @@ def test_it_fits_every_width_and_the_picture_is_above_or_beside_the_form(browser
         for width in (320, 375, 768, 1024, 1440, 2560, 3840):
             page.set_viewport_size({"width": width, "height": max(600, width * 9 // 16)})
             assert page.evaluate("document.documentElement.scrollWidth") == width
-            panes, prompt, button = (page.locator(f"#{each}").bounding_box() for each in ("panes", "prompt", "generate"))
+            panes, prompt, button = (
+                page.locator(f"#{each}").bounding_box() for each in ("panes", "prompt", "generate")
+            )
             for each in (panes, button):
                 assert each["y"] + each["height"] <= page.viewport_size["height"], width
             is_beside = panes["x"] >= prompt["x"] + prompt["width"] and panes["y"] <= prompt["y"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..families.family import Family
 
 EXAMPLES = "examples.txt"
-"""A file beside ``model_index.json``: prompts that the model draws well, one per line."""
+"""A file in the model's folder, like ``words.txt``: prompts that it draws well, one per line."""
 _LONGEST_EXAMPLES = 10_000
 _MOST_EXAMPLES = 12
 
@@ -110,8 +110,9 @@ def _signature_steps(family: Family) -> int:
 
 def _examples(folder: Path) -> tuple[str, ...]:
     try:
-        with (folder / EXAMPLES).open(encoding="utf-8") as file:
+        path = component_folder(folder, "tokenizer").parent / EXAMPLES  # a distilled model shares those of its teacher
+        with path.open(encoding="utf-8") as file:
             lines = file.read(_LONGEST_EXAMPLES).splitlines()
-    except FileNotFoundError:
+    except OSError:
         return ()
     return tuple(line.strip() for line in lines if line.strip())[:_MOST_EXAMPLES]
