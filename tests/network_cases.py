@@ -12,6 +12,7 @@ from mindone.diffusers import (
     AutoencoderTiny,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    FluxTransformer2DModel,
     PixArtTransformer2DModel,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
@@ -102,6 +103,22 @@ def _sd3(config: dict[str, Any], height: int, width: int, **constants: object) -
     return Case(SD3Transformer2DModel, config, inputs, constants=constants)
 
 
+FLUX = {
+    "in_channels": 16,
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "num_layers": 2,
+    "num_single_layers": 2,
+    "joint_attention_dim": 12,
+    "pooled_projection_dim": 10,
+    "axes_dims_rope": [4, 6, 6],
+}
+
+
+def _flux(config: dict[str, Any], height: int, width: int, **more: np.ndarray) -> Case:
+    return Case(FluxTransformer2DModel, config, {**_sd3({}, height, width).inputs, **more})
+
+
 PIXART = {
     "in_channels": 4,
     "out_channels": 8,
@@ -147,6 +164,8 @@ CASES = {
     ),
     "sd3": _sd3(SD3, 6, 10),
     "sd35": _sd3(SD35, 18, 14),
+    "flux": _flux(FLUX, 6, 10),
+    "flux_guided": _flux({**FLUX, "guidance_embeds": True}, 8, 8, guidance=np.array([3500.0, 1000.0], np.float32)),
     "sd35_skipping": _sd3({**SD35, "dual_attention_layers": [0, 2]}, 8, 8, skip_layers=(1,)),
     "pixart": _pixart(PIXART, 8, 12, encoder_attention_mask=(np.arange(7) < [[3], [7]]).astype(np.float32)),
     "pixart_sizes": _pixart(

@@ -65,7 +65,7 @@ KEPT = (
 )
 KEPT |= {
     (cls, name)
-    for cls in ("SD3Transformer2DModel", "UNet2DConditionModel")
+    for cls in ("FluxTransformer2DModel", "SD3Transformer2DModel", "UNet2DConditionModel")
     for name in (
         *ABSENT_FEATURES["LoRAs of an autoencoder"][1],
         *("active_adapters", "disable_adapters", "enable_adapters", "load_lora_adapter", "set_adapter", "unload_lora"),
@@ -114,7 +114,7 @@ OTHERWISE = """\
 - Step callbacks get NumPy arrays that have `chunk`, `clone`, `cpu`, `to` and `unsqueeze` (tensors on an Ascend device),
   and return a dict of names from `pipe.callback_tensors`; other names are refused, such as ControlNets' pictures.
 - An unknown argument of a call is a TypeError that names the nearest one. The reference's classes for families other
-  than Stable Diffusion 1, 2, XL and 3, PixArt and Sana cannot be imported; the error lists what is here.
+  than Stable Diffusion 1, 2, XL and 3, FLUX.1, PixArt and Sana cannot be imported; the error lists what is here.
 - With several images of several prompts Stable Diffusion 3 pairs each image with the pooled text of its own prompt; the
   reference mixes them up. Its inpainting adds the autoencoder's `shift_factor` before decoding, which the reference
   forgets, and takes `masked_image_latents` as they are, which the reference shifts and scales once more.

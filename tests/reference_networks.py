@@ -9,6 +9,8 @@ from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
     AutoencoderTiny,
+    FluxPipeline,
+    FluxTransformer2DModel,
     PixArtTransformer2DModel,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
@@ -30,6 +32,7 @@ REFERENCES = {
         AutoencoderTiny,
         CLIPTextModel,
         CLIPTextModelWithProjection,
+        FluxTransformer2DModel,
         PixArtTransformer2DModel,
         SanaTransformer2DModel,
         SD3Transformer2DModel,
@@ -85,6 +88,8 @@ def run(case: Case, network) -> list[np.ndarray]:
         outputs = [network(**x, added_cond_kwargs=added or None).sample]
     elif name in ("SanaTransformer2DModel", "SD3Transformer2DModel"):
         outputs = [network(**x, **case.constants).sample]
+    elif name == "FluxTransformer2DModel":
+        outputs = [_flux(network, **x)]
     elif name == "PixArtTransformer2DModel":
         added = {key: x.pop(key) for key in ("resolution", "aspect_ratio") if key in x}
         outputs = [network(**x, added_cond_kwargs=added or None).sample]
@@ -102,3 +107,19 @@ def run(case: Case, network) -> list[np.ndarray]:
     else:
         outputs = [network.encode(x["image"]).latents]
     return [output.numpy() for output in outputs]
+
+
+def _flux(network, hidden_states, timestep, guidance=None, **texts):
+    """FLUX.1's transformer for latents as pictures, which its pipelines pack; times and scales are thousandths."""
+    height, width = hidden_states.shape[2:]
+    latents = FluxPipeline._pack_latents(hidden_states, *hidden_states.shape)
+    places = FluxPipeline._prepare_latent_image_ids(1, height // 2, width // 2, "cpu", torch.float32)
+    velocity = network(
+        latents,
+        **texts,
+        timestep=timestep / 1000,
+        guidance=None if guidance is None else guidance / 1000,
+        img_ids=places,
+        txt_ids=torch.zeros(texts["encoder_hidden_states"].shape[1], 3),
+    ).sample
+    return FluxPipeline._unpack_latents(velocity, height, width, 1)

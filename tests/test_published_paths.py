@@ -101,10 +101,10 @@ def test_a_path_that_nobody_published_is_no_module():
 
 
 @pytest.mark.parametrize(
-    "name", ["FluxPipeline", "StableDiffusion3ControlNetPipeline", "KolorsPipeline", "FluxTransformer2DModel"]
+    "name", ["FluxFillPipeline", "StableDiffusion3ControlNetPipeline", "KolorsPipeline", "ChromaTransformer2DModel"]
 )
 def test_a_family_that_is_not_here_is_named_with_what_is(name):
-    scope = "this library draws with Stable Diffusion 1, 2, XL and 3, PixArt and Sana"
+    scope = "this library draws with Stable Diffusion 1, 2, XL and 3, FLUX.1, PixArt and Sana"
     expected = rf"{scope}; it has .*(StableDiffusionXLPipeline|UNet2DCondition)"
     for package in (
         "mindone.diffusers",
@@ -136,12 +136,12 @@ def test_importing_starts_neither_engine(statement):
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("from mindone.diffusers.pipelines.flux import FluxPipeline", r"Sana; it has .*StableDiffusionXLPipeline"),
+        ("from mindone.diffusers.pipelines.kolors import KolorsPipeline", r"Sana; it has .*StableDiffusionXLPipeline"),
         (
-            "from mindone.diffusers.pipelines.flux.pipeline_flux import FluxPipeline",
-            r"^No module named 'mindone\.diffusers\.pipelines\.flux': this library draws with Stable",
+            "from mindone.diffusers.pipelines.kolors.pipeline_kolors import KolorsPipeline",
+            r"^No module named 'mindone\.diffusers\.pipelines\.kolors': this library draws with Stable",
         ),
-        ("import mindone.diffusers.models.transformers.transformer_flux", r"Sana; it has .*UNet2DConditionModel"),
+        ("import mindone.diffusers.models.transformers.transformer_chroma", r"Sana; it has .*UNet2DConditionModel"),
         ("import mindone.diffusers.models.attention_processor", "attention processors are PyTorch's"),
         ("from mindone.diffusers import T2IAdapter", "T2I-Adapters are not here; ControlNetModel is$"),
         ("from mindone.diffusers.models.adapter import MultiAdapter", "T2I-Adapters are not here; ControlNetModel is$"),

@@ -37,6 +37,7 @@ NETWORKS = (
     "AutoencoderKL",
     "AutoencoderTiny",
     "ControlNetModel",
+    "FluxTransformer2DModel",
     "SD3Transformer2DModel",
     "UNet2DConditionModel",
 )
@@ -45,6 +46,9 @@ PIPELINES = (
     "AutoPipelineForInpainting",
     "AutoPipelineForText2Image",
     "DiffusionPipeline",
+    "FluxImg2ImgPipeline",
+    "FluxInpaintPipeline",
+    "FluxPipeline",
     "LatentConsistencyModelPipeline",
     "PixArtAlphaPipeline",
     "PixArtSigmaPipeline",

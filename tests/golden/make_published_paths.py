@@ -27,6 +27,7 @@ FURTHER = (
     "IPAdapterMixin",
     "IPAdapterScaleCutoffCallback",
     "ImagePipelineOutput",
+    "FluxLoraLoaderMixin",
     "KarrasDiffusionSchedulers",
     "LCMSchedulerOutput",
     "LoraLoaderMixin",

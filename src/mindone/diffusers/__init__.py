@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from .pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
     from .pipelines.auto import DiffusionPipeline as DiffusionPipeline
     from .pipelines.auto_model import AutoModel as AutoModel
+    from .pipelines.flux import FluxImg2ImgPipeline as FluxImg2ImgPipeline
+    from .pipelines.flux import FluxInpaintPipeline as FluxInpaintPipeline
+    from .pipelines.flux import FluxPipeline as FluxPipeline
     from .pipelines.pixart import PixArtAlphaPipeline as PixArtAlphaPipeline
     from .pipelines.pixart import PixArtSigmaPipeline as PixArtSigmaPipeline
+    from .pipelines.published_flux import FluxTransformer2DModel as FluxTransformer2DModel
     from .pipelines.published_pixart import PixArtTransformer2DModel as PixArtTransformer2DModel
     from .pipelines.published_pixart import Transformer2DModel as Transformer2DModel
     from .pipelines.published_sana import SanaTransformer2DModel as SanaTransformer2DModel
@@ -122,6 +126,10 @@ _HOME = {
     "DiffusionPipeline": "pipelines.auto",
     "EasyCacheConfig": "acceleration.easycache",
     "FirstBlockCacheConfig": "acceleration.first_block_cache",
+    "FluxImg2ImgPipeline": "pipelines.flux",
+    "FluxInpaintPipeline": "pipelines.flux",
+    "FluxPipeline": "pipelines.flux",
+    "FluxTransformer2DModel": "pipelines.published_flux",
     "GuidanceCacheConfig": "acceleration.guidance_cache",
     "Int8Config": "acceleration.int8.config",
     "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",

@@ -238,6 +238,24 @@ def rotary_table(positions: Array, sizes: Sequence[int], theta: float = 10000.0)
     return cosines, sines
 
 
+def rotary_grid(before: int, height: int, width: int, sizes: Sequence[int], theta: float) -> tuple[Array, Array]:
+    """Cosines and sines for `rotary` of tokens that are not rotated, and of a grid's places after them, row by row.
+
+    A place is at 0 along the first axis, at its row along the second and at its column along the third; see
+    `rotary_table`, which this is for places that are known when a network is compiled.
+
+    Args:
+        before: how many tokens come before those of the grid.
+        height, width: of the grid.
+        sizes, theta: as in `rotary_table`.
+
+    Returns:
+        Two of (before + height · width, sum(sizes) / 2).
+    """
+    cosines, sines = operations.ops.rotary_grid(before, height, width, tuple(sizes), theta)
+    return cosines, sines
+
+
 def timestep_embedding(
     values: Array, channels: int, flip_sin_to_cos: bool, downscale_freq_shift: float, max_period: float = 10000.0
 ) -> Array:

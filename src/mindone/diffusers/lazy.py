@@ -9,7 +9,7 @@ from typing import Any
 KINDS = ("Pipeline", "Scheduler", "Model", "Processor", "Callback", "Mixin")
 """What the names of published classes end in."""
 
-SCOPE = "this library draws with Stable Diffusion 1, 2, XL and 3, PixArt and Sana"
+SCOPE = "this library draws with Stable Diffusion 1, 2, XL and 3, FLUX.1, PixArt and Sana"
 _ABSENT = dict.fromkeys(("T2IAdapter", "MultiAdapter"), "T2I-Adapters are not here; ControlNetModel is")
 """Names of the published API that end in no kind, and what is here instead."""
 

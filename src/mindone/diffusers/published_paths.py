@@ -16,6 +16,7 @@ from .lazy import SCOPE, look_up
 from .schedulers.registry import LIBRARY
 
 _CONTROLNET = {"ControlNetModel": "families.stable_diffusion.controlnet"}
+_FLUX = {"FluxTransformer2DModel": "pipelines.published_flux"}
 _MULTI_CONTROLNET = {"MultiControlNetModel": "families.stable_diffusion.multi_controlnet"}
 _PIXART = {"PixArtTransformer2DModel": "pipelines.published_pixart"}
 _SANA = {"SanaTransformer2DModel": "pipelines.published_sana"}
@@ -47,6 +48,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     },
     "loaders.ip_adapter": {"IPAdapterMixin": "pipelines.published:PublishedPipeline"},
     "loaders.lora_pipeline": {
+        "FluxLoraLoaderMixin": "pipelines.published:PublishedPipeline",
         "LoraLoaderMixin": "pipelines.published:PublishedPipeline",
         "SD3LoraLoaderMixin": "pipelines.published:PublishedPipeline",
         "StableDiffusionLoraLoaderMixin": "pipelines.published:PublishedPipeline",
@@ -76,6 +78,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "models.transformers.pixart_transformer_2d": _PIXART,
     "models.transformers.sana_transformer": _SANA,
     "models.transformers.transformer_2d": {"Transformer2DModel": "pipelines.published_pixart"},
+    "models.transformers.transformer_flux": _FLUX,
     "models.transformers.transformer_sd3": _SD3,
     "models.unet_2d_condition": _UNET,
     "models.unets.unet_2d_condition": _UNET,
@@ -99,6 +102,10 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "pipelines.controlnet.pipeline_controlnet_sd_xl_img2img": {
         "StableDiffusionXLControlNetImg2ImgPipeline": "pipelines.stable_diffusion_xl"
     },
+    "pipelines.flux.pipeline_flux": {"FluxPipeline": "pipelines.flux"},
+    "pipelines.flux.pipeline_flux_img2img": {"FluxImg2ImgPipeline": "pipelines.flux"},
+    "pipelines.flux.pipeline_flux_inpaint": {"FluxInpaintPipeline": "pipelines.flux"},
+    "pipelines.flux.pipeline_output": {"FluxPipelineOutput": "pipelines.output:ImagePipelineOutput"},
     "pipelines.latent_consistency_models.pipeline_latent_consistency_text2img": {
         "LatentConsistencyModelPipeline": "pipelines.stable_diffusion"
     },
@@ -172,8 +179,8 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
 """The published path of a module, and for each name in it the module here (``module:Name`` where the name differs)."""
 
 _FILES = frozenset(
-    {"loading", "models", "pipelines", "pipelines.sana", "pipelines.stable_diffusion", "pipelines.stable_diffusion_3"}
-    | {"pipelines.stable_diffusion_xl", "schedulers", "utils"}
+    {"loading", "models", "pipelines", "pipelines.flux", "pipelines.sana", "pipelines.stable_diffusion"}
+    | {"pipelines.stable_diffusion_3", "pipelines.stable_diffusion_xl", "schedulers", "utils"}
 )
 """The published paths at which a module of this library lies; it looks further names up itself, with `exported`."""
 

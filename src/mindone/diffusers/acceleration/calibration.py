@@ -71,13 +71,9 @@ def recorded(pipe: Drawing, *arguments: object, **options: object) -> tuple[Draw
 
     The pipeline's scheduler is a DPM-Solver++, and the call asks for latents.
     """
-    after: list[tuple[int, Latents]] = []
-
-    def record(_: object, index: int, timestep: float, tensors: dict[str, Array | None]) -> dict[str, Array | None]:
-        after.append((int(timestep), pipe.engine.numpy(single(tensors["latents"])).astype(np.float64)))
-        return {}
-
+    record = _Record(pipe)
     output = pipe(*arguments, **options, callback_on_step_end=record)
+    after = record.after
     leads_to = [*(timestep for timestep, _ in after[1:]), -1]
     return output, ReferencePath(after[0][0], {t: latents for t, (_, latents) in zip(leads_to, after)})
 
@@ -149,6 +145,24 @@ def calibrated_scheduler(
     timesteps = path.timesteps(num_inference_steps, last_timestep)
     scheduler, _ = fitted(pipe, path, timesteps, list(prompts), **options, generator=noise())
     return scheduler
+
+
+class _Record:
+    """A step callback that keeps what a run's steps leave, in ``after``."""
+
+    reads_runs = True
+    """It is shown latents as runs have them (`pipelines.loop.call_back`)."""
+
+    def __init__(self, pipe: Drawing):
+        self.engine = pipe.engine
+        self.after: list[tuple[int, Latents]] = []
+
+    def __call__(
+        self, pipe: object, index: int, timestep: float, tensors: dict[str, Array | None]
+    ) -> dict[str, Array | None]:
+        """Keep the latents of the step."""
+        self.after.append((int(timestep), self.engine.numpy(single(tensors["latents"])).astype(np.float64)))
+        return {}
 
 
 class _Follower(DPMSolverMultistepScheduler):

@@ -71,10 +71,12 @@ class FirstBlockCache:
 
         self.threshold, self.inner, self.engine = threshold, inner, run.engine
         first, *others = run.denoiser.blocks
-        last = others[-1]
+        last, after = others[-1], run.denoiser.after_blocks
         self._head = Taps(read=(first,), results=(first,), left_out=tuple(others))
-        self._rest = Taps(results=(last,), replaced=(first,), left_out=(first,))
-        self._end = Taps(replaced=(last,), left_out=(first, *others))
+        read, results = ((), (last,)) if after is None else ((after,), ())
+        self._rest = Taps(read=read, results=results, replaced=(first,), left_out=(first,))
+        self._end = Taps(replaced=(after or last,), left_out=(first, *others))
+        self._ends_with_streams = after is None
         self._added: Array | None = None
         self._tail: Array | None = None
 
@@ -87,7 +89,8 @@ class FirstBlockCache:
         added = image - self._repeated(seen[0], image.shape[0])
         tail = self._tail_for(added)
         if tail is not None:
-            return single(call(taps=_of_streams(self._end, streams), values=(image + tail, *streams[1:])))
+            ended = (image + tail, *(streams[1:] if self._ends_with_streams else ()))
+            return single(call(taps=_of_streams(self._end, ended), values=ended))
         prediction, result, *_ = several(call(taps=_of_streams(self._rest, streams), values=tuple(streams)))
         self._added, self._tail = added, result - image
         return prediction

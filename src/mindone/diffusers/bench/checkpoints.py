@@ -76,7 +76,8 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
         raise ValueError(f"{name} is no {family.title} checkpoint: its {MODEL_INDEX} names no {' and '.join(parts)}")
     denoiser, vae = (read_config(component_folder(folder, component)) for component in parts)
     default = family.latents.channels
-    channels, latent_channels = int(denoiser.get("in_channels", default)), int(vae.get("latent_channels", default))
+    channels = default if "in_channels" not in denoiser else family.latents.channels_read(denoiser)
+    latent_channels = int(vae.get("latent_channels", default))
     if channels != latent_channels:
         raise ValueError(
             f"{name}: its denoiser takes {channels} channels and its autoencoder has {latent_channels}; text-to-image "

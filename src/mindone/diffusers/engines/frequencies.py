@@ -32,6 +32,17 @@ def rotary_frequencies(sizes: Sequence[int], theta: float) -> NDArray[np.float64
     return frequencies
 
 
+def rotary_angles(before: int, height: int, width: int, sizes: Sequence[int], theta: float) -> NDArray[np.float64]:
+    """The angles of a grid's places, row by row, after those of ``before`` tokens, which are 0; see `rotary_grid`.
+
+    (before + height · width, sum(sizes) / 2).
+    """
+    places = np.zeros((before + height * width, len(sizes)))
+    places[before:, 1:3] = np.mgrid[:height, :width].reshape(2, -1).T
+    angles: NDArray[np.float64] = places @ rotary_frequencies(sizes, theta)
+    return angles
+
+
 def grid_waves(height: int, width: int, channels: int, span: float) -> NDArray[np.float32]:
     """Sines, then cosines, of the column and then of the row of each place in a grid: (1, height · width, channels).
 

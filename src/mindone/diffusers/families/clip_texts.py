@@ -77,6 +77,18 @@ def encode_text(engine: Engine, tower: TextTower, texts: list[str], clip_skip: i
     return run_tower(engine, tower, np.array([tower.framed(row) for row in rows], np.int64), clip_skip)
 
 
+def encode_beside(
+    engine: Engine, tower: TextTower, texts: Sequence[str], read_too: Sequence[str | None], clip_skip: int = 0
+) -> tuple[Array, Array]:
+    """As `encode_text`, with no warning of what is cut here and read by another text encoder.
+
+    ``read_too`` says for each text what that one reads; None where there is none.
+    """
+    rows = [tower.ids(text) for text in texts]
+    warn_of(tower.lost(row) for row, text, other in zip(rows, texts, read_too) if text != other)
+    return run_tower(engine, tower, np.array([tower.framed(row) for row in rows], np.int64), clip_skip)
+
+
 def run_tower(
     engine: Engine, tower: TextTower, ids: NDArray[np.int64], clip_skip: int = 0, pool_at: int | None = None
 ) -> tuple[Array, Array]:

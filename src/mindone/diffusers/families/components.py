@@ -37,6 +37,8 @@ class Denoiser(StoredNetwork, Protocol):
 
     put_on: PutOn
     """What keeps the adapters that are on it."""
+    after_blocks: str | None
+    """The layer whose first input is what the last of `blocks` leaves of the image, where that block leaves more."""
 
     @property
     def cuts(self) -> Sequence[Cut]:

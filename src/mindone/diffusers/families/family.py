@@ -28,6 +28,9 @@ class Latents:
     """The side in pixels of the square images that the family was trained on, where a denoiser's config says none."""
     patch: int = 1
     """How many latents the denoiser reads as one token, along each side; a dynamic shift grows with the tokens."""
+    packed: bool = False
+    """Whether published calls take and give latents as such tokens, (images, tokens, channels · patch²), which is what
+    the denoiser's ``in_channels`` counts; runs have them as pictures."""
     places: str = ""
     """What the denoiser's config calls the most tokens that a side may have; empty where it may have any number."""
 
@@ -44,6 +47,10 @@ class Latents:
             case [int(height), int(width)]:
                 return height, width
         raise ValueError(f"the denoiser's sample_size must be one side or two, in latents, got {shown(size)}")
+
+    def channels_read(self, config: Mapping[str, object]) -> int:
+        """How many channels of a latent the denoiser of this config reads."""
+        return int(str(config["in_channels"])) // (self.patch**2 if self.packed else 1)
 
     def tokens(self, height: int, width: int) -> int:
         """How many tokens an image is, given its sides in pixels."""
@@ -72,7 +79,8 @@ class Int8Plan:
     """The components whose weights are in int8 beside the denoiser's, as they run once per image; their products are
     not, unless that is asked for."""
     kept: tuple[str, ...] = ()
-    """Parts of the names of the weights that stay as they are."""
+    """Parts of the names of the weights that stay as they are; a part that begins with ``^`` is what a name begins
+    with."""
     weights_alone: tuple[str, ...] = ()
     """Parts of the names of the weights that are in int8 while their layers' products are not, as few rows are
     multiplied by them."""
@@ -81,7 +89,7 @@ class Int8Plan:
 
     def keeps(self, weight: str, more: Collection[str] = ()) -> bool:
         """Whether the weight of that name stays as it is; ``more`` are further parts of names that do."""
-        return any(part in weight for part in (*self.kept, *more))
+        return any(part in f"^{weight}" for part in (*self.kept, *more))
 
     def rounds_input(self, weight: str) -> bool:
         """Whether what is multiplied by the weight of that name is rounded, so that the product is in int8."""
@@ -170,6 +178,10 @@ class Family:
     """Where IP-Adapters are put on: `ImagePromptNames`, as ``module:NAME``; None: it takes none."""
     built_in_guidance: str | bool = "time_cond_proj_dim"
     """Whether its networks have guidance built in: always, never, or where the denoiser's config has this entry."""
+    true_guidance: bool = False
+    """Whether calls have a ``true_cfg_scale`` of guidance with two rows an image, beside a scale that is built in."""
+    even_levels: bool = False
+    """Whether a run of N steps has the noise levels 1, 1 - 1/N … 1/N before its shift, unless a call names its own."""
     parameterization: str | None = None
     """What stands between schedulers and the denoiser: a `Parameterization`, as ``module:Class``; None: nothing."""
 

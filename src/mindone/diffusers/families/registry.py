@@ -19,6 +19,7 @@ LIBRARY: Mapping[str, str] = {
     "latent-consistency": ".families.stable_diffusion.family:LATENT_CONSISTENCY",
     "stable-diffusion-xl": ".families.stable_diffusion_xl.family:STABLE_DIFFUSION_XL",
     "stable-diffusion-3": ".families.stable_diffusion_3.family:STABLE_DIFFUSION_3",
+    "flux": ".families.flux.family:FLUX",
     "pixart-alpha": ".families.pixart.family:PIXART_ALPHA",
     "pixart-sigma": ".families.pixart.family:PIXART_SIGMA",
     "sana": ".families.sana.family:SANA",

@@ -5,8 +5,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engines import Array, Engine
 from ..loading.lost_texts import lost_part, warn_of
-from .components import TextTokenizer
+from .components import LanguageModel, TextTokenizer
+
+MOST_TOKENS = 512
+"""Of a text, as the pipelines are published whose denoisers attend to its padding as they do to words."""
+
+
+def encode_padded(
+    engine: Engine, network: LanguageModel, tokenizer: TextTokenizer, texts: Sequence[str], length: int
+) -> Array:
+    """Hidden states (texts, length, channels) of texts with their padding, which the network reads as it does words.
+
+    Texts beyond the length are cut off, with a warning that names the part that is lost.
+    """
+    ids, _ = padded_to(tokenizer, [tokenizer.encode(text) for text in texts], length)
+    return network.encode_with(engine, ids)
 
 
 def padded_to(

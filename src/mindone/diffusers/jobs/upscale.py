@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..pipelines.auto import AutoPipelineForImage2Image
+from ..pipelines.checks import default_size
+from ..pipelines.packing import as_in_runs
 from ..pipelines.published import PublishedPipeline
 from ..schedulers.short_names import deterministic
 from .pictures import Pictures
@@ -51,6 +53,7 @@ def draw_enlarged(
         return _sharpened(second, images, arguments, pictures, times)
     common = {name: value for name, value in arguments.items() if name != "strength"}
     drawn = pipe(**common, **pictures.arguments(height, width), output_type="latent").images
+    drawn = as_in_runs(pipe, drawn, *default_size(pipe, height, width, None))
     latents = enlarged(pipe.engine.numpy(drawn), times, pipe.family.latents.patch)
     size = [side * pipe.vae_scale_factor for side in latents.shape[2:]]
     return list(second(**arguments, **pictures.control_arguments(*size), image=latents, **_sides(second, *size)).images)

@@ -58,6 +58,8 @@ class Model(PublishedModel, nn.Cell):
     free_axes: ClassVar[FreeAxes] = {}
     row_of_blocks: ClassVar[str | None] = None
     """The list of the blocks that run one after the other, where a network is such a row."""
+    after_blocks: ClassVar[str | None] = None
+    """The layer whose first input is what the last of `blocks` leaves of the image, where that block leaves more."""
     kept_in_int8: ClassVar[tuple[str, ...]] = ()
     """Parts of the names of weights that stay as they are where the others are brought to int8."""
 

@@ -27,3 +27,18 @@ def unpatched(tokens: Array, height: int, width: int, side: int) -> Array:
     y = F.reshape(tokens, (tokens.shape[0], height, width, side, side, -1))
     y = F.transpose(y, (0, 5, 1, 3, 2, 4))
     return F.reshape(y, (y.shape[0], -1, height * side, width * side))
+
+
+def packed(latents: Array, side: int) -> Array:
+    """Latents (batch, channels, height, width) as tokens (batch, places, channels · side²), each a patch.
+
+    Of a token's channels those of one latent channel stand side by side, row by row: as FLUX.1 has them.
+    """
+    return as_tokens(F.pixel_unshuffle(latents, side))
+
+
+def unpacked(tokens: Array, height: int, width: int, side: int) -> Array:
+    """The inverse of `packed`, for ``height`` · ``width`` tokens: (batch, channels, height · side, width · side)."""
+    rows, _, channels = tokens.shape
+    picture = F.reshape(F.transpose(tokens, (0, 2, 1)), (rows, channels, height, width))
+    return F.pixel_shuffle(picture, side)

@@ -168,6 +168,19 @@ class IPAdapterScaleCutoffCallback(PipelineCallback):
         return callback_kwargs
 
 
+class OwnCallback:
+    """A callback of this library: it is shown tensors as runs have them, where published callbacks see other forms."""
+
+    reads_runs = True
+
+    def __init__(self, function: StepCallback):
+        self.function = function
+
+    def __call__(self, pipeline: Any, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors | None:
+        """Call the function."""
+        return self.function(pipeline, step_index, timestep, callback_kwargs)
+
+
 class OlderCallback:
     """``callback`` and ``callback_steps`` of calls: ``callback(step, timestep, latents)`` at some of the steps.
 

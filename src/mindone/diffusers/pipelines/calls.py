@@ -384,6 +384,11 @@ class Arguments(
         return self.cross_attention_kwargs
 
     @property
+    def guidance(self) -> tuple[float | None, float, Interval, float | None]:
+        """How much texts and pictures count, and where: what `Pipeline.begin` takes."""
+        return self.guidance_scale, self.guidance_rescale, self.guidance_interval, self.image_guidance_scale
+
+    @property
     def layout_options(self) -> dict[str, object]:
         """What the scheduler gets to lay out steps with, besides their number or the user's own."""
         steps = self.original_inference_steps

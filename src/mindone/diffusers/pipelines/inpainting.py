@@ -198,8 +198,8 @@ def given(image: ImageInput | None, mask_image: ImageInput | None) -> tuple[Imag
 
 def _extra_channels(pipe: Parts) -> int:
     """How many input channels the network has besides the latents."""
-    extra: int = pipe.denoiser.config["in_channels"] - pipe.vae.config["latent_channels"]
-    return extra
+    latents: int = pipe.vae.config["latent_channels"]
+    return pipe.family.latents.channels_read(pipe.denoiser.config) - latents
 
 
 def _check_network(pipe: Pipeline) -> None:

@@ -31,9 +31,10 @@ from ..families.registry import load
 from ..schedulers.arrays import Numbers
 from ..schedulers.base import Generators, Scheduler
 from ..schedulers.parameterization import Parameterization, Plain
-from ..schedulers.schedules import shift_for
+from ..schedulers.schedules import even_levels, shift_for
 from ..utils import logging
 from .callbacks import OlderCallback, StepCallback, shown
+from .packing import as_in_runs, as_published
 from .padding import without_padding
 from .parts import Parts
 from .read_once import ReadOnce
@@ -41,6 +42,8 @@ from .read_once import ReadOnce
 logger = logging.get_logger(__name__)
 
 Interval = tuple[float, float]
+PICTURES = ("latents", "mask", "masked_image_latents")
+"""The tensors with a value for each latent."""
 
 
 @dataclass
@@ -56,6 +59,8 @@ class Settings:
     num_timesteps: int = 0
     num_inference_steps: int = 0
     steps_done: int = 0
+    built_in_guidance_scale: float = 1.0
+    """What a network with guidance built in reads, where a run can be guided besides (`Family.true_guidance`)."""
     clip_skip: int | None = None
     cross_attention_kwargs: Mapping[str, object] | None = None
     denoising_start: float | None = None
@@ -144,7 +149,8 @@ class Run:
         """
         picture = self.settings.image_guidance_scale
         strong = self.settings.guidance_scale > 1 and (picture is None or picture >= 1)
-        return strong and not self.pipe.family.has_built_in_guidance(self.denoiser.config)
+        family = self.pipe.family
+        return strong and (family.true_guidance or not family.has_built_in_guidance(self.denoiser.config))
 
     @property
     def guided_rows(self) -> int:
@@ -240,6 +246,8 @@ class Run:
         known = inspect.signature(self.scheduler.set_timesteps).parameters
         if strange := next((name for name in options if name not in known), None):
             raise ValueError(f"{type(self.scheduler).__name__} takes no {strange}; {_takers(strange)}")
+        if self.pipe.family.even_levels and not custom:
+            layout |= even_levels(self.scheduler, num_inference_steps)
         if tokens is not None and getattr(getattr(self.scheduler, "schedule", None), "is_dynamic", False):
             layout.setdefault("mu", shift_for(self.scheduler.config, tokens))
         self.scheduler.set_timesteps(**layout)
@@ -530,7 +538,10 @@ def call_back(callback: StepCallback, run: Run, index: int, timestep: float, nam
     Raises:
         ValueError: it returned something else than a dict of the pipeline's ``callback_tensors``.
     """
-    changed = callback(run.pipe, index, timestep, {name: shown(run.tensors.get(name)) for name in names})
+    tensors = {name: run.tensors.get(name) for name in names}
+    if not getattr(callback, "reads_runs", False):
+        tensors = {name: None if x is None else as_published(run.pipe, x) for name, x in tensors.items()}
+    changed = callback(run.pipe, index, timestep, {name: shown(x) for name, x in tensors.items()})
     if changed is None:
         return
     if not isinstance(changed, Mapping):
@@ -540,4 +551,8 @@ def call_back(callback: StepCallback, run: Run, index: int, timestep: float, nam
             f"callback_on_step_end returned {', '.join(unknown)}, which no run has; known are "
             f"{', '.join(run.pipe.callback_tensors)}"
         )
-    run.tensors |= {name: run.engine.asarray(value) for name, value in changed.items() if value is not None}
+    height, width = (side * run.pipe.vae_scale_factor for side in run.tensors["latents"].shape[2:])
+    given = {name: run.engine.asarray(value) for name, value in changed.items() if value is not None}
+    run.tensors |= {
+        name: as_in_runs(run.pipe, x, height, width) if name in PICTURES else x for name, x in given.items()
+    }

@@ -15,12 +15,14 @@ from ..lazy import look_up
 from ..published_paths import exported
 from . import checks
 from .calls import Arguments, Texts
+from .flow_calls import LongTexts
+from .joint_texts import check_embeds, refuse_pictures
 from .loop import Run, repeat_each
 from .output import ImagePipelineOutput
 from .pipeline import constructor
 from .published import OfRuns, PublishedPipeline
 from .published_stable_diffusion_3 import SD3Transformer2DModel
-from .stable_diffusion_3_calls import LongTexts, SD3Arguments, SD3ImageCall, SD3MaskCall, SD3TextCall
+from .stable_diffusion_3_calls import SD3Arguments, SD3ImageCall, SD3MaskCall, SD3TextCall
 from .stable_diffusion_3_starts import FlowInpainting, GuidedNoise, ResizedImage
 from .stages import published, stage_over
 
@@ -63,11 +65,7 @@ class StableDiffusion3(PublishedPipeline):
     @classmethod
     def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
         """See `Pipeline`: what encodes pictures for IP-Adapters has no use here."""
-        if given := [name for name in cls.components_to_pass if components[name] is not None]:
-            raise ValueError(
-                f"{cls.__name__} takes no IP-Adapters: none are known for {cls.family.title}; leave out "
-                f"{' and '.join(given)}"
-            )
+        refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
         return components
 
     @property
@@ -93,25 +91,9 @@ class StableDiffusion3(PublishedPipeline):
     def check(self, call: Arguments) -> None:
         """See `Pipeline`: embeddings with their pooled ones, texts that somebody reads, and a shift that counts."""
         assert isinstance(call, SD3Arguments)
-        config = self.denoiser.config
-        given = {
-            "prompt_embeds": (call.prompt_embeds, "joint_attention_dim"),
-            "negative_prompt_embeds": (call.negative_prompt_embeds, "joint_attention_dim"),
-            "pooled_prompt_embeds": (call.pooled_prompt_embeds, "pooled_projection_dim"),
-            "negative_pooled_prompt_embeds": (call.negative_pooled_prompt_embeds, "pooled_projection_dim"),
-        }
-        _check_all_pooled(call)
-        for name, (embeds, entry) in given.items():
-            if embeds is not None and embeds.shape[-1] != config[entry]:
-                raise ValueError(
-                    f"{name} must have the {config[entry]} channels that the transformer reads ({entry}), got "
-                    f"{embeds.shape[-1]}"
-                )
+        check_embeds(self, call)
         if call.ip_adapter_image is not None or call.ip_adapter_image_embeds is not None:
-            raise ValueError(
-                f"{type(self).__name__} takes no IP-Adapters: none are known for {self.family.title}; leave out "
-                "ip_adapter_image and ip_adapter_image_embeds"
-            )
+            refuse_pictures(type(self), ["ip_adapter_image", "ip_adapter_image_embeds"])
         self._check_texts_of_t5(call.prompt_3, call.negative_prompt_3)
         is_dynamic = bool(self.scheduler.config.get("use_dynamic_shifting"))
         if call.mu is not None and not is_dynamic:
@@ -294,11 +276,6 @@ class StableDiffusion3InpaintPipeline(StableDiffusion3):
     callback_tensors = (*StableDiffusion3.callback_tensors, "mask", "masked_image_latents")
 
     __call__ = published(SD3MaskCall, FlowInpainting, ImagePipelineOutput)
-
-
-def _check_all_pooled(call: SD3Arguments) -> None:
-    checks.check_pooled("", call.prompt_embeds, call.pooled_prompt_embeds)
-    checks.check_pooled("negative_", call.negative_prompt_embeds, call.negative_pooled_prompt_embeds)
 
 
 def __getattr__(name: str) -> object:

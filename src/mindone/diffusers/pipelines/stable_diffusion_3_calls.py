@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..families.stable_diffusion_3.prompts import MOST_TOKENS
 from . import checks
 from .calls import (
     BothEmbeds,
@@ -20,29 +19,13 @@ from .calls import (
     PicturePrompts,
     Prompt,
     ReturnDict,
-    Sigmas,
     Size,
-    Steps,
     Texts,
     argument,
 )
+from .flow_calls import FlowSteps, JointAttention, LongTexts, check_given
 from .picture_calls import Crop, Fill, Image, Mask, MaskedLatents, PictureArguments, Strength
 from .xl_calls import Negative2, PooledEmbeds, Prompt2
-
-
-def check_length(name: str, value: int) -> None:
-    """How many tokens T5 reads."""
-    checks.check_count(name, value)
-    if value > MOST_TOKENS:
-        raise ValueError(f"{name} must be at most {MOST_TOKENS}, got {value}")
-
-
-def check_given(name: str, value: float) -> None:
-    """A finite number."""
-    if value is None:
-        raise ValueError(f"{name} must be a finite number, got None")
-    checks.check_number(name, value)
-
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
 
@@ -59,27 +42,6 @@ class Negative3:
     """The same for the negative prompt."""
 
     negative_prompt_3: Texts = argument(None, "a negative text for the third text encoder, likewise.")
-
-
-@dataclass(frozen=True)
-class JointAttention:
-    """For LoRAs."""
-
-    joint_attention_kwargs: Mapping[str, object] | None = argument(
-        None, '``{"scale": 0.5}`` for this call has LoRAs that are not fused count half as much.'
-    )
-
-
-@dataclass(frozen=True)
-class LongTexts:
-    """How much of a prompt T5 reads."""
-
-    max_sequence_length: int = argument(
-        256,
-        "tokens of a prompt that T5 reads, up to 512; shorter prompts are padded to as many, which costs time and "
-        "memory at every step.",
-        check_length,
-    )
 
 
 @dataclass(frozen=True)
@@ -113,11 +75,6 @@ class Shift:
 @dataclass(frozen=True)
 class ThreeTexts(Prompt3, Prompt2, Prompt):
     """What to draw."""
-
-
-@dataclass(frozen=True)
-class FlowSteps(Sigmas, Steps):
-    """A number of steps, or noise levels of one's own."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from .callbacks import inputs_of
 from .calls import Arguments, asked
 from .image_processor import Images
 from .loop import Run, denoise, step_options
+from .packing import as_published
 from .pipeline import Pipeline
 from .published import PublishedPipeline
 from .safety import blacken_unsafe
@@ -65,12 +66,7 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
     if pipe.applied is not None:
         pipe.applied.at_size(height, width)
     guides = start.guides(pipe)
-    with (
-        weighed,
-        pipe.begin(
-            call.guidance_scale, call.guidance_rescale, call.guidance_interval, call.image_guidance_scale
-        ) as run,
-    ):
+    with weighed, pipe.begin(*call.guidance) as run:
         lay_out_steps(run, call, start, pipe.family.latents.tokens(height, width))
         for guide in guides:
             guide.check(run, images, height, width)
@@ -105,7 +101,7 @@ def decode(
     ``fit`` brings what the autoencoder makes, (images, 3, height, width), to the size that is asked for.
     """
     if output_type == "latent":
-        return latents, None
+        return as_published(pipe, latents), None
     unsafe = None
     images = decode_images(pipe.engine, pipe.vae, latents, fit)
     stage_over(pipe)

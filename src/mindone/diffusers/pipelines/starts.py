@@ -100,7 +100,8 @@ def latents_shape(pipe: Pipeline, images: int, height: int, width: int) -> Shape
 
 def check_plain_network(pipe: Pipeline) -> None:
     """The network must take latents and nothing beside them."""
-    channels, latent_channels = pipe.denoiser.config["in_channels"], pipe.vae.config["latent_channels"]
+    channels = pipe.family.latents.channels_read(pipe.denoiser.config)
+    latent_channels = pipe.vae.config["latent_channels"]
     if channels != latent_channels:
         raise ValueError(
             f"the denoiser takes {channels} channels and the autoencoder has {latent_channels}: {type(pipe).__name__} "

@@ -68,15 +68,26 @@ class Negative2:
 
 
 @dataclass(frozen=True)
-class PooledEmbeds:
+class Pooled:
     """Instead of texts."""
 
     pooled_prompt_embeds: Array | None = argument(
         None, "goes with ``prompt_embeds``, (prompts, channels).", checks.check_array
     )
+
+
+@dataclass(frozen=True)
+class NegativePooled:
+    """Instead of negative texts."""
+
     negative_pooled_prompt_embeds: Array | None = argument(
         None, "goes with ``negative_prompt_embeds``.", checks.check_array
     )
+
+
+@dataclass(frozen=True)
+class PooledEmbeds(NegativePooled, Pooled):
+    """Instead of texts of both signs."""
 
 
 @dataclass(frozen=True)

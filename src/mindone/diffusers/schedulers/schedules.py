@@ -7,6 +7,7 @@ and the EDM schedule, σ itself in flow matching.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -252,3 +253,14 @@ def shift_for(config: Mapping[str, Any], tokens: int) -> float:
     few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     least, most = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
     return float(least + (most - least) * (tokens - few) / (many - few))
+
+
+def even_levels(scheduler: Any, steps: int) -> dict[str, list[float]]:
+    """The noise levels of a flow's run of so many steps, evenly from 1 to 1 / steps, as ``set_timesteps`` takes them.
+
+    Nothing where a scheduler takes none, or has flow's levels of its own.
+    """
+    takes_sigmas = "sigmas" in inspect.signature(scheduler.set_timesteps).parameters
+    if not takes_sigmas or scheduler.config.get("use_flow_sigmas") or not isinstance(steps, int) or steps < 1:
+        return {}
+    return {"sigmas": [1 - i / steps for i in range(steps)]}

@@ -108,6 +108,7 @@ class LocalBackend:
 
 def _after_step(ticket: Ticket, began: float) -> StepCallback:
     """What is done between two steps: stop if need be, and tell how far it is."""
+    from ..pipelines.callbacks import OwnCallback
 
     def after_step(pipe: Pipeline, step: int, timestep: float, tensors: Tensors) -> None:
         from ..engines import single
@@ -127,4 +128,4 @@ def _after_step(ticket: Ticket, began: float) -> StepCallback:
         left = step_seconds * (steps - done)
         ticket.tell(Progress(pipe.steps_done, pipe.num_inference_steps, left, preview))
 
-    return after_step
+    return OwnCallback(after_step)

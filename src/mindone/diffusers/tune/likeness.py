@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..acceleration.calibration import REFERENCE_STEPS, ReferencePath, fitted, recorded
 from ..jobs.profile import Settings
 from ..models.autoencoder import decode_images
+from ..pipelines.packing import as_in_runs
 from ..schedulers.calibration_rows import row_texts
 from ..utils.quality import compare
 from .candidates import Candidate, Space
@@ -92,7 +93,7 @@ class Drawings:
         latents = np.array(view.engine.numpy(output.images))
         self._paths.append(path)
         self.reference_latents.append(latents)
-        self.reference_images.append(_decoded(view, latents))
+        self.reference_images.append(_decoded(view, latents, self.size))
 
     def latent_psnr(self, candidate: Candidate, count: int) -> float:
         """Decibels by which the latents of the first ``count`` prompts differ from the reference's, of their deviation.
@@ -130,7 +131,7 @@ class Drawings:
         """The candidate's image of prompt ``i``, (height, width, 3)."""
         if (candidate, i) not in self._images:
             latents = self.latents(candidate, i)
-            self._images[candidate, i] = _decoded(self.stacks.view(self.settings(candidate)), latents)
+            self._images[candidate, i] = _decoded(self.stacks.view(self.settings(candidate)), latents, self.size)
         return self._images[candidate, i]
 
     def settings(self, candidate: Candidate) -> Settings:
@@ -168,6 +169,6 @@ class Drawings:
         return [self.prompts[i] for i in numbers], {**size, "generator": generators, "output_type": "latent"}
 
 
-def _decoded(view: Any, latents: Latents) -> Pixels:
-    floats = decode_images(view.engine, view.vae, view.engine.asarray(latents))
+def _decoded(view: Any, latents: Latents, size: tuple[int, int]) -> Pixels:
+    floats = decode_images(view.engine, view.vae, as_in_runs(view, view.engine.asarray(latents), *size))
     return np.asarray((floats[0] * 255).round().astype(np.uint8))

@@ -19,7 +19,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 
-from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
+from ..frequencies import grid_waves, lowest_waves, rotary_angles, rotary_frequencies, timestep_frequencies
 from ..rows import row_indices
 from . import device
 from .attention import attention as attention
@@ -168,6 +168,23 @@ def rotary_table(positions: ms.Tensor, sizes: tuple[int, ...], theta: float) -> 
 @constant
 def _rotary_frequencies(sizes: tuple[int, ...], theta: float) -> ms.Tensor:
     return ms.Tensor(rotary_frequencies(sizes, theta).astype(np.float32))
+
+
+def rotary_grid(
+    before: int, height: int, width: int, sizes: tuple[int, ...], theta: float
+) -> tuple[ms.Tensor, ms.Tensor]:
+    grid = before, height, width, sizes, theta
+    return _rotary_cosines(*grid), _rotary_sines(*grid)
+
+
+@constant
+def _rotary_cosines(before: int, height: int, width: int, sizes: tuple[int, ...], theta: float) -> ms.Tensor:
+    return ms.Tensor(np.cos(rotary_angles(before, height, width, sizes, theta)).astype(np.float32))
+
+
+@constant
+def _rotary_sines(before: int, height: int, width: int, sizes: tuple[int, ...], theta: float) -> ms.Tensor:
+    return ms.Tensor(np.sin(rotary_angles(before, height, width, sizes, theta)).astype(np.float32))
 
 
 @constant

@@ -12,7 +12,7 @@ from openvino import opset15 as ov_ops
 from ...utils.machine import multiplies_bytes_exactly
 from ..base import FlashAttention
 from ..binding import sound
-from ..frequencies import grid_waves, lowest_waves, rotary_frequencies, timestep_frequencies
+from ..frequencies import grid_waves, lowest_waves, rotary_angles, rotary_frequencies, timestep_frequencies
 from ..rounding import round_to_int8
 from ..rows import row_indices
 from . import group_norms, winograd
@@ -237,6 +237,15 @@ class Operators(Recorder):
 
         shape = [self.shape(positions)[0], frequencies.shape[1]]
         return self.host_input(positions, shape, cosines), self.host_input(positions, shape, sines)
+
+    def rotary_grid(
+        self, before: int, height: int, width: int, sizes: tuple[int, ...], theta: float
+    ) -> tuple[Node, Node]:
+        angles = rotary_angles(before, height, width, sizes, theta)
+        return self._table(np.cos(angles)), self._table(np.sin(angles))
+
+    def _table(self, values: NDArray[np.float64]) -> Node:
+        return ov_ops.constant(values.astype(np.float32))
 
     def timestep_embedding(
         self,

@@ -1,0 +1,74 @@
+"""FLUX.1 as a value."""
+
+from ...schedulers.levels import FLOW
+from ..capability import NETWORK, Capability
+from ..family import IMAGE, MASK, TEXT, Defaults, Family, Int8Plan, Latents
+from ..stable_diffusion.family import TEXT_ENCODER, TOKENIZER
+
+INT8 = Int8Plan(
+    products={"transformer": "construct", "vae": "decode_latents"},
+    weights_only=("text_encoder", "text_encoder_2", "vae"),
+    kept=(
+        "time_text_embed.",
+        "context_embedder.",
+        "x_embedder.",
+        "norm_out.",
+        "^proj_out.",
+        "conv_in.",
+        "conv_out.",
+    ),
+    weights_alone=("norm.linear.", "norm1.linear.", "norm1_context.linear."),
+)
+"""As of Stable Diffusion 3: kept are the first and the last layer and what reads the timestep and the text, and what
+makes shifts, scales and gates has its weights alone in int8."""
+
+_HOME = ".pipelines.flux"
+_FOLDER = ".families.flux"
+
+FLUX = Family(
+    name="flux",
+    title="FLUX.1",
+    denoiser="transformer",
+    required=("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "transformer"),
+    optional=("image_encoder", "feature_extractor"),
+    text_encoders=("text_encoder", "text_encoder_2"),
+    inputs={
+        "prompt_embeds": "encoder_hidden_states",
+        "pooled_prompt_embeds": "pooled_projections",
+        "guidance": "guidance",
+    },
+    tasks={
+        TEXT: f"{_HOME}:FluxPipeline",
+        IMAGE: f"{_HOME}:FluxImg2ImgPipeline",
+        MASK: f"{_HOME}:FluxInpaintPipeline",
+    },
+    pipelines="Flux",
+    noise_levels=(FLOW,),
+    int8=INT8,
+    classes={"FluxTransformer2DModel": (f"{_FOLDER}.transformer", "diffusers")},
+    capabilities={
+        "transformer": Capability(
+            "a transformer of FLUX.1, such as FluxTransformer2DModel",
+            NETWORK,
+            ("in_channels", "joint_attention_dim", "pooled_projection_dim"),
+        ),
+        "text_encoder": TEXT_ENCODER,
+        "tokenizer": TOKENIZER,
+        "text_encoder_2": Capability(
+            "a text encoder, such as T5EncoderModel", (*NETWORK, "encode_with"), ("vocab_size", "d_model")
+        ),
+        "tokenizer_2": Capability(
+            "a tokenizer, such as mindone.transformers.T5TokenizerFast", ("encode", "decode", "pad_token_id")
+        ),
+    },
+    latents=Latents(channels=16, side=1024, patch=2, packed=True),
+    defaults=Defaults(guidance_scale=3.5, scheduler="flow-euler"),
+    fingerprint=("x_embedder.weight", "proj_out.weight"),
+    built_in_guidance=True,
+    true_guidance=True,
+    even_levels=True,
+)
+"""Predicts the velocity of a straight path from noise to image; FLUX.1-dev reads a guidance scale, schnell needs none.
+
+Image-to-image and inpainting are published with another scale.
+"""

@@ -1,0 +1,48 @@
+"""What calls of families with T5 and flow matching share; see `calls`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..families.t5_texts import MOST_TOKENS
+from . import checks
+from .calls import Sigmas, Steps, argument
+
+
+def check_length(name: str, value: int) -> None:
+    """How many tokens T5 reads."""
+    checks.check_count(name, value)
+    if value > MOST_TOKENS:
+        raise ValueError(f"{name} must be at most {MOST_TOKENS}, got {value}")
+
+
+def check_given(name: str, value: float) -> None:
+    """A finite number."""
+    if value is None:
+        raise ValueError(f"{name} must be a finite number, got None")
+    checks.check_number(name, value)
+
+
+@dataclass(frozen=True)
+class JointAttention:
+    """For LoRAs."""
+
+    joint_attention_kwargs: Mapping[str, object] | None = argument(
+        None, '``{"scale": 0.5}`` for this call has LoRAs that are not fused count half as much.'
+    )
+
+
+@dataclass(frozen=True)
+class LongTexts:
+    """How much of a prompt T5 reads."""
+
+    max_sequence_length: int = argument(
+        256,
+        "tokens of a prompt that T5 reads, up to 512; shorter prompts are padded to as many, which costs time and "
+        "memory at every step.",
+        check_length,
+    )
+
+
+@dataclass(frozen=True)
+class FlowSteps(Sigmas, Steps):
+    """A number of steps, or noise levels of one's own."""

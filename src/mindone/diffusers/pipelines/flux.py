@@ -1,0 +1,259 @@
+"""FLUX.1: text, pictures and masks to pictures with a transformer that reads T5's tokens and CLIP's whole text."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from ..engines import Array
+from ..families.clip_texts import TextTower
+from ..families.components import LanguageModel, TextEncoder, TextTokenizer, Tokenizer
+from ..families.flux.family import FLUX
+from ..families.flux.prompts import Readers
+from ..families.flux.transformer import TIMES
+from ..families.t5_texts import lost
+from ..lazy import look_up
+from ..published_paths import exported
+from ..schedulers.base import Generators
+from ..utils import logging
+from . import checks
+from .calls import Arguments, Texts
+from .flux_calls import FluxArguments, FluxEnding, FluxImageCall, FluxMaskCall, FluxTextCall
+from .flux_starts import PackedImage, PackedInpainting, PackedNoise
+from .joint_texts import check_embeds, refuse_pictures
+from .loop import Run, repeat_each
+from .output import ImagePipelineOutput
+from .packing import as_published
+from .pipeline import constructor
+from .published import OfRuns, PublishedPipeline
+from .published_flux import FluxTransformer2DModel
+from .stages import published, stage_over
+
+logger = logging.get_logger(__name__)
+
+_PICTURES = (
+    "ip_adapter_image",
+    "ip_adapter_image_embeds",
+    "negative_ip_adapter_image",
+    "negative_ip_adapter_image_embeds",
+)
+
+
+class Flux(PublishedPipeline):
+    """CLIP's and T5's text encoders, and a transformer that reads text and image as one sequence.
+
+    ``guidance_scale`` is what FLUX.1-dev reads itself; FLUX.1-schnell is distilled to need none. ``true_cfg_scale``
+    guides either away from a negative prompt.
+    """
+
+    family = FLUX
+    required_components: ClassVar[tuple[str, ...]] = FLUX.required
+    optional_components: ClassVar[tuple[str, ...]] = FLUX.optional
+    components_to_pass: ClassVar[tuple[str, ...]] = FLUX.optional
+    arguments = FluxArguments
+    callback_tensors: ClassVar[tuple[str, ...]] = (
+        "latents",
+        "prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
+    """What a step callback may ask for and replace; latents are tokens, (images, tokens, channels)."""
+
+    transformer: FluxTransformer2DModel
+    text_encoder: TextEncoder | None
+    text_encoder_2: LanguageModel | None
+    tokenizer: Tokenizer | None
+    tokenizer_2: TextTokenizer | None
+
+    __init__ = constructor(required_components, optional_components, {})
+
+    joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
+    guidance_scale = OfRuns[float]("built_in_guidance_scale", "The guidance scale that the network reads.")
+    true_cfg_scale = OfRuns[float](
+        "guidance_scale", "The weight of the prompt against the negative one; 1 without such.", changes=True
+    )
+
+    @classmethod
+    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
+        """See `Pipeline`: what encodes pictures for IP-Adapters has no use here."""
+        refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
+        return components
+
+    @property
+    def _clip(self) -> TextTower:
+        return TextTower(self.text_encoder, self.tokenizer, skip=0, apply_final_norm=True)
+
+    def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
+        """See `Pipeline`: what CLIP does not read T5 does."""
+        tokenizer, reads = self.tokenizer_2, FluxEnding.max_sequence_length
+        if tokenizer is None:
+            return []
+        return [lost(tokenizer, tokenizer.encode(text), reads) for text in (prompt, negative_prompt)]
+
+    def check(self, call: Arguments) -> None:
+        """See `Pipeline`: embeddings with their pooled ones, and text encoders of the transformer's checkpoint."""
+        assert isinstance(call, FluxArguments)
+        check_embeds(self, call)
+        refuse_pictures(type(self), [name for name in _PICTURES if getattr(call, name) is not None])
+        self._check_widths()
+        if call.has_negative and call.true_cfg_scale <= 1:
+            logger.warning(f"negative_prompt has no effect at true_cfg_scale {call.true_cfg_scale:g}; above 1 it has")
+
+    def _check_widths(self) -> None:
+        """The text encoders must be of the transformer's checkpoint."""
+        config, reason = self.denoiser.config, "they are not of one checkpoint"
+        if self.text_encoder is not None:
+            pooled, wanted = int(self.text_encoder.config["hidden_size"]), config["pooled_projection_dim"]
+            if pooled != wanted:
+                raise ValueError(
+                    f"the transformer reads pooled texts of {wanted} channels (pooled_projection_dim), and "
+                    f"text_encoder makes {pooled} (hidden_size): {reason}"
+                )
+        if self.text_encoder_2 is not None:
+            made, reads = int(self.text_encoder_2.config["d_model"]), config["joint_attention_dim"]
+            if made != reads:
+                raise ValueError(
+                    f"the transformer reads texts of {reads} channels (joint_attention_dim), and text_encoder_2 makes "
+                    f"{made} (d_model): {reason}"
+                )
+
+    def encode_prompt(
+        self,
+        prompt: Texts = None,
+        prompt_2: Texts = None,
+        device: object = None,
+        num_images_per_prompt: int = 1,
+        prompt_embeds: Array | None = None,
+        pooled_prompt_embeds: Array | None = None,
+        max_sequence_length: int = 512,
+        lora_scale: float | None = None,
+    ) -> tuple[Array, Array, Array]:
+        """Text embeddings, those of the texts as a whole, and the places of the tokens, which are all 0.
+
+        All are native arrays of the engine: (prompts · num_images_per_prompt, max_sequence_length, channels), images of
+        one prompt side by side, (prompts · num_images_per_prompt, channels) and (max_sequence_length, 3). CLIP reads
+        ``prompt``; T5 reads ``prompt_2``, or the same where there is none. ``lora_scale`` is how much LoRAs of the text
+        encoders count. ``device`` is taken for published scripts, and not needed.
+        """
+        count = checks.check_prompts(prompt, prompt_embeds, None, None, prompt_2=prompt_2)
+        checks.check_pooled("", prompt_embeds, pooled_prompt_embeds)
+        embeds, pooled = prompt_embeds, pooled_prompt_embeds
+        if embeds is None or pooled is None:
+            with nullcontext() if lora_scale is None else self.loras.scaled({"scale": lora_scale}):
+                embeds, pooled = self._read(_texts(prompt, prompt_2, count), max_sequence_length)
+        embeds, pooled = (self._repeated(x, num_images_per_prompt) for x in (embeds, pooled))
+        return embeds, pooled, self.engine.asarray(np.zeros((embeds.shape[1], 3), np.float32))
+
+    def _repeated(self, x: Array, times: int) -> Array:
+        return repeat_each(self.engine, self.engine.asarray(x), times)
+
+    def prepare_latents(  # type: ignore[override]  # published with the places of tokens
+        self,
+        batch_size: int,
+        num_channels_latents: int,
+        height: int,
+        width: int,
+        dtype: object = None,
+        device: object = None,
+        generator: Generators = None,
+        latents: Array | None = None,
+    ) -> tuple[Array, Array]:
+        """The noise that a run begins with, as tokens, and their places along three axes, (tokens, 3).
+
+        See `PublishedPipeline.prepare_latents`.
+        """
+        sizes = batch_size, num_channels_latents, height, width
+        noise = super().prepare_latents(*sizes, dtype, device, generator, latents)
+        rows, columns = height // self.pixels_per_token, width // self.pixels_per_token
+        places = np.zeros((rows * columns, 3), np.float32)
+        places[:, 1:] = np.mgrid[:rows, :columns].reshape(2, -1).T
+        return as_published(self, noise), self.engine.asarray(places)
+
+    def _read(self, texts: list[list[str]], length: int) -> tuple[Array, Array]:
+        """Embeddings and pooled texts; for CLIP and for T5 ``texts`` has one of every prompt."""
+        network, tokenizer = self.text_encoder_2, self.tokenizer_2
+        for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
+            if getattr(self, name) is None:
+                raise ValueError(
+                    f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds and "
+                    "pooled_prompt_embeds, with a negative prompt the negative ones too, or set one"
+                )
+        assert network is not None and tokenizer is not None
+        rests = partial(stage_over, self, ("text_encoder_2", self.family.denoiser, "vae"))
+        return Readers(self._clip, (network, tokenizer), length).read(self.engine, texts, rests)
+
+    def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
+        """Tell the run what its network is conditioned on: the text, the pooled text, and the guidance scale."""
+        assert isinstance(call, FluxArguments)
+        texts = self._encoded(call, run.do_classifier_free_guidance)
+        embeds, pooled, negative, negative_pooled = (
+            None if x is None else self._repeated(x, call.num_images_per_prompt) for x in texts
+        )
+        assert embeds is not None and pooled is not None
+        run.condition_on(
+            prompt_embeds=run.rows_of(embeds, negative),
+            pooled_prompt_embeds=run.rows_of(pooled, negative_pooled),
+            negative_prompt_embeds=negative,
+            negative_pooled_prompt_embeds=negative_pooled,
+        )
+        scale = run.settings.built_in_guidance_scale = self.choose_guidance_scale(call.guidance_scale)
+        if self.denoiser.config["guidance_embeds"]:
+            rows = run.tensors["prompt_embeds"].shape[0]
+            run.tensors["guidance"] = run.engine.asarray(np.full(rows, scale * TIMES, np.float32))
+
+    def _encoded(self, call: FluxArguments, is_guided: bool) -> tuple[Array, Array, Array | None, Array | None]:
+        """Embeddings and pooled texts of the prompts, then those of the negative ones, which are None unguided."""
+        embeds, pooled = call.prompt_embeds, call.pooled_prompt_embeds
+        negative, negative_pooled = call.negative_prompt_embeds, call.negative_pooled_prompt_embeds
+        count = checks.check_prompts(call.prompt, embeds, None, None)
+        length = call.max_sequence_length
+        positive = _texts(call.prompt, call.prompt_2, count)
+        avoided = _texts(call.negative_prompt, call.negative_prompt_2, count)
+        if is_guided and embeds is None and negative is None:
+            # Side by side: a large text encoder then reads its weights once.
+            hidden, pools = self._read([[*a, *b] for a, b in zip(positive, avoided)], length)
+            return hidden[:count], pools[:count], hidden[count:], pools[count:]
+        if embeds is None or pooled is None:
+            embeds, pooled = self._read(positive, length)
+        if not is_guided:
+            return embeds, pooled, None, None
+        if negative is None or negative_pooled is None:
+            negative, negative_pooled = self._read(avoided, length)
+        checks.check_lengths(embeds, negative)
+        return embeds, pooled, negative, negative_pooled
+
+
+class FluxPipeline(Flux):
+    """A text to images: ``pipe("a cat holding a sign that says hello world").images[0]``."""
+
+    __call__ = published(FluxTextCall, PackedNoise, ImagePipelineOutput)
+
+
+class FluxImg2ImgPipeline(Flux):
+    """A text and a picture to pictures: ``pipe("a watercolour", image=photo, strength=0.9).images[0]``."""
+
+    default_guidance_scale = 7.0
+
+    __call__ = published(FluxImageCall, PackedImage, ImagePipelineOutput)
+
+
+class FluxInpaintPipeline(Flux):
+    """A text, a picture and a mask to pictures: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``."""
+
+    default_guidance_scale = 7.0
+    callback_tensors = (*Flux.callback_tensors, "mask")
+
+    __call__ = published(FluxMaskCall, PackedInpainting, ImagePipelineOutput)
+
+
+def _texts(first: Texts, second: Texts, count: int) -> list[list[str]]:
+    """What CLIP and T5 read, for each prompt."""
+    return [checks.as_list(each, count) for each in (first, second or first)]
+
+
+def __getattr__(name: str) -> object:
+    """What the published package of this module's name exports besides."""
+    return look_up(__name__, exported(__name__), name)

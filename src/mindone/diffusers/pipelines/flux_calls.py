@@ -1,0 +1,141 @@
+"""What a call of FLUX.1 may be asked: its groups of arguments, and its tasks; see `calls`."""
+
+from dataclasses import dataclass
+
+from ..adapters.image_prompts import ImageEmbeds, ImagePrompts
+from . import checks
+from .calls import (
+    Callbacks,
+    Count,
+    Embeds,
+    Generator,
+    GuidanceScale,
+    GuidedPart,
+    Latents,
+    Negative,
+    NegativeEmbeds,
+    Output,
+    PicturePrompts,
+    Prompt,
+    Size,
+    Texts,
+    argument,
+)
+from .flow_calls import FlowSteps, JointAttention, LongTexts, check_given
+from .loop import Interval
+from .picture_calls import Crop, Fill, Image, Mask, MaskedLatents, PictureArguments, Strength
+from .xl_calls import Negative2, NegativePooled, Pooled, Prompt2
+
+# ---- groups of arguments ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrueGuidance:
+    """Guidance besides the one that is built in."""
+
+    true_cfg_scale: float = argument(
+        1.0,
+        "how far to guide away from a negative prompt: where there is one and this is above 1, each step takes two "
+        "rows an image, and so twice the time.",
+        check_given,
+    )
+
+
+@dataclass(frozen=True)
+class NegativePicturePrompts:
+    """Pictures for IP-Adapters."""
+
+    negative_ip_adapter_image: ImagePrompts = argument(None, "must be None, as ``ip_adapter_image``.")
+    negative_ip_adapter_image_embeds: ImageEmbeds = argument(None, "must be None, likewise.")
+
+
+@dataclass(frozen=True)
+class FluxTexts(TrueGuidance, Negative2, Negative, Prompt2, Prompt):
+    """What to draw, and what not."""
+
+
+@dataclass(frozen=True)
+class FluxEnding(
+    GuidedPart,
+    LongTexts,
+    Callbacks,
+    JointAttention,
+    Output,
+    NegativePooled,
+    NegativeEmbeds,
+    NegativePicturePrompts,
+    PicturePrompts,
+    Pooled,
+    Embeds,
+    Latents,
+    Generator,
+    Count,
+    GuidanceScale,
+    FlowSteps,
+):
+    """What every task has from the steps on."""
+
+    num_inference_steps: int = 28
+    max_sequence_length: int = 512
+
+
+# ---- tasks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FluxTextCall(FluxEnding, Size, FluxTexts):
+    """A text to images."""
+
+
+@dataclass(frozen=True)
+class FluxImageCall(FluxEnding, Strength, Size, Image, FluxTexts):
+    """A text and a picture to images."""
+
+    strength: float = 0.6
+
+
+@dataclass(frozen=True)
+class FluxMaskCall(Fill, FluxEnding, Strength, Crop, Size, MaskedLatents, Mask, Image, FluxTexts):
+    """A text, a picture and a mask to images."""
+
+    strength: float = 0.6
+
+
+@dataclass(frozen=True)
+class FluxArguments(
+    LongTexts,
+    JointAttention,
+    NegativePicturePrompts,
+    NegativePooled,
+    Pooled,
+    TrueGuidance,
+    Negative2,
+    Prompt2,
+    PictureArguments,
+):
+    """What a call has been asked, whatever its task."""
+
+    @property
+    def has_negative(self) -> bool:
+        """Whether there is something to guide away from."""
+        return self.negative_prompt is not None or self.negative_prompt_embeds is not None
+
+    @property
+    def guidance(self) -> tuple[float | None, float, Interval, float | None]:
+        """See `Arguments`: the built-in scale is the network's to read."""
+        return self.true_cfg_scale if self.has_negative else 1.0, 0.0, self.guidance_interval, None
+
+    @property
+    def adapter_options(self) -> dict[str, object] | None:
+        """See `Arguments`."""
+        return None if self.joint_attention_kwargs is None else dict(self.joint_attention_kwargs)
+
+    @property
+    def further_texts(self) -> dict[str, Texts]:
+        """Those for the second text encoder, by their names."""
+        return {"prompt_2": self.prompt_2, "negative_prompt_2": self.negative_prompt_2}
+
+    def count_images(self) -> int:
+        """See `Arguments.count_images`."""
+        embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
+        return checks.check_prompts(self.prompt, *embeds, **self.further_texts) * self.num_images_per_prompt
