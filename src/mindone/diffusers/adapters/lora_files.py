@@ -40,9 +40,6 @@ _TABLES = ("token_embedding.weight", "position_embedding.weight")
 _BUNDLED = re.compile(r"^bundle_emb\.(.+)\.(clip_l|clip_g|emb_params|string_to_param\.\*)$")
 
 _MARKS = (
-    ("double_blocks", "FLUX.1"),
-    ("single_blocks", "FLUX.1"),
-    ("single_transformer_blocks", "FLUX.1"),
     ("lora_prior_", "Stable Cascade"),
     ("motion_modules", "AnimateDiff"),
     ("self_attn.q.lora", "Wan"),

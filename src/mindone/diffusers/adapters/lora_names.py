@@ -6,6 +6,8 @@
 - kohya and LyCORIS: ``lora_unet_down_blocks_…_to_q.lora_down.weight`` with underscores for dots, in our numbering of
   blocks or in the original layout's (``lora_unet_input_blocks_1_1_…``), and ``lora_te_…``, ``lora_te1_…``,
   ``lora_te2_…`` for the text encoders;
+- XLabs, for FLUX.1: ``double_blocks.0.processor.qkv_lora1.down.weight``, where 1 is the image's stream and 2 the
+  text's, and ``single_blocks.0.processor.proj_lora.up.weight``;
 - OneTrainer and ComfyUI: ``clip_l.…`` and ``clip_g.…``, or ``text_encoders.clip_l.transformer.…``, for these.
 """
 
@@ -22,7 +24,8 @@ _OTHER = re.compile(
 _MAGNITUDE = re.compile(r"^(.+?)\.(lora_magnitude_vector)(?:\.[A-Za-z]\w*){0,2}$")
 _BIAS = re.compile(r"^(.+?)\.lora(?:_up|_B|\.up)(?:\.[A-Za-z]\w*)?\.(bias)$")
 _PARTS = {"A": "down", "B": "up"}
-_FORMS = (_PART, _BESIDE, _OTHER, _MAGNITUDE, _BIAS)
+_OF_STREAM = re.compile(r"^(.+_lora[12])\.(down|up)\.weight$")
+_FORMS = (_PART, _BESIDE, _OTHER, _MAGNITUDE, _BIAS, _OF_STREAM)
 BIAS_PARTS = ("bias", "diff_b", "b_norm")
 """What changes the bias of a layer, not its weight."""
 VECTOR_PARTS = ("diff", "w_norm", *BIAS_PARTS)

@@ -135,14 +135,16 @@ def folder_to_file(
 def _write_alone(folder: Path, path: str | os.PathLike[str], variant: str | None, dtype: str | None) -> None:
     """Write the folder of one component as a file."""
     class_name = str(read_config(folder).get("_class_name"))
-    parts = [part for layout in layouts() for part in layout.parts if not part.component.startswith("text_encoder")]
-    part = next((part for part in parts if class_name in part.network.classes), None)
-    if part is None:
-        known = dict.fromkeys(name for part in parts for name in part.network.classes)
+    placed = [(layout, part) for layout in layouts() for part in layout.parts]
+    parts = [(layout, part) for layout, part in placed if not part.component.startswith("text_encoder")]
+    layout, part = next((pair for pair in parts if class_name in pair[1].network.classes), (None, None))
+    if layout is None or part is None:
+        known = dict.fromkeys(name for _, part in parts for name in part.network.classes)
         raise ValueError(f"{folder} holds a {class_name}; the original layout is for {', '.join(known)} alone")
     weights = _weights(folder, part.component, class_name, variant)
     metadata = {"format": "pt", ENTRY: carry({part.component: folder}, folder, {})}
-    save_file(Deferred(_cast(part.prefix, part.network.original(weights), dtype)), path, metadata)
+    prefix = "" if layout.is_bare and part.component == layout.denoiser else part.prefix
+    save_file(Deferred(_cast(prefix, part.network.original(weights), dtype)), path, metadata)
 
 
 def _weights(folder: Path, component: str, class_name: str, variant: str | None) -> Weights:

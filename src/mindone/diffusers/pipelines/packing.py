@@ -54,4 +54,4 @@ def as_in_runs(pipe: Parts, x: Array, height: int, width: int) -> Array:
     if not form.packed or len(x.shape) != 3:
         return x
     rows, columns = height // pipe.pixels_per_token, width // pipe.pixels_per_token
-    return pipe.engine.asarray(unpacked(pipe.engine.numpy(x), rows, columns, form.patch))
+    return pipe.engine.asarray(unpacked(pipe.engine.numpy(pipe.engine.asarray(x)), rows, columns, form.patch))

@@ -64,6 +64,8 @@ FLUX = Family(
     latents=Latents(channels=16, side=1024, patch=2, packed=True),
     defaults=Defaults(guidance_scale=3.5, scheduler="flow-euler"),
     fingerprint=("x_embedder.weight", "proj_out.weight"),
+    original=f"{_FOLDER}.original:ORIGINAL",
+    lora=f"{_FOLDER}.adapters:LORA",
     built_in_guidance=True,
     true_guidance=True,
     even_levels=True,

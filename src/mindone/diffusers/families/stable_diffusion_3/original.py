@@ -14,7 +14,7 @@ import numpy as np
 
 from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
 from ...loading.original.clip import CLIP, projected_clip, text_config
-from ...loading.original.key_map import Deferred, KeyMap, indices_after, joined, sides, to_original, to_ours
+from ...loading.original.key_map import Deferred, KeyMap, indices_after, joined, sides, swapped, to_original, to_ours
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training import Training
@@ -116,7 +116,7 @@ def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
                 raise ValueError(f"{name} must hold three matrices of equal size, got the shape {whole.shape}")
             rows = whole.shape[0] // len(parts)
             result |= {part: whole.rows(i * rows, (i + 1) * rows) for i, part in enumerate(parts)}
-    return result | {name: _swapped(result[name]) for name in _turned(blocks) & result.keys()}
+    return result | {name: swapped(result[name]) for name in _turned(blocks) & result.keys()}
 
 
 def _original(tensors: Tensors) -> Deferred:
@@ -139,13 +139,7 @@ def _joined(tensors: Tensors, names: Iterable[str]) -> StoredTensor:
 
 
 def _turned_back(tensors: Tensors, name: str) -> StoredTensor:
-    return _swapped(tensors[name])
-
-
-def _swapped(tensor: StoredTensor) -> StoredTensor:
-    """A copy with the second half of the rows first."""
-    half = tensor.shape[0] // 2
-    return joined([tensor.rows(half, tensor.shape[0]), tensor.rows(0, half)])
+    return swapped(tensors[name])
 
 
 def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:

@@ -131,3 +131,9 @@ def joined(parts: Sequence[StoredTensor]) -> StoredTensor:
         return grouped
     rows = sum(part.shape[0] for part in parts)
     return StoredTensor(parts[0].dtype, (rows, *parts[0].shape[1:]), np.concatenate([part.data for part in parts]))
+
+
+def swapped(tensor: StoredTensor) -> StoredTensor:
+    """A copy with the second half of the rows first."""
+    half = tensor.shape[0] // 2
+    return joined([tensor.rows(half, tensor.shape[0]), tensor.rows(0, half)])

@@ -139,6 +139,8 @@ class OriginalLayout:
     alone: tuple[Alone, ...] = ()
     excludes: Callable[[Iterable[str]], bool] = lambda names: False
     """Whether names that look like its parts are another family's."""
+    is_bare: bool = False
+    """Whether a file of its denoiser alone has no prefix."""
     is_flow: bool = False
     """Whether its networks predict a flow's velocity: then nothing in a file says otherwise (`training`)."""
 
@@ -217,7 +219,8 @@ class OriginalLayout:
 # ---- files of none ---------------------------------------------------------------------------------------------------
 
 _OTHERS = (
-    ("double_blocks.0.img_attn.", "FLUX.1"),
+    ("double_stream_modulation_img.", "FLUX.2"),
+    ("distilled_guidance_layer.", "Chroma"),
     ("clip_txt_mapper.", "Stable Cascade"),
     ("double_layers.0.", "AuraFlow"),
     ("double_stream_blocks.", "HiDream"),

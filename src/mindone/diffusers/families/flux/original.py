@@ -1,0 +1,284 @@
+"""FLUX.1 in one file: the transformer alone, as Black Forest Labs published it, or with all else, as ComfyUI has it.
+
+Queries, keys and values of a stream are one matrix there, in the blocks of one stream together with the first layer of
+the feed-forward. Where a modulation is a scale and a shift alone, the shift stands first there, and the scale here.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
+from ...loading.original.clip import CLIP
+from ...loading.original.key_map import Deferred, KeyMap, indices_after, joined, sides, swapped, to_original, to_ours
+from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
+from ...loading.original.t5 import T5
+from ...loading.original.training import Training
+from ...loading.original.training_config import TrainingConfig
+from ...loading.safetensors import StoredTensor
+from ..adapters import Rows
+
+_PAIRS = (
+    ("img_in", "x_embedder"),
+    ("txt_in", "context_embedder"),
+    ("time_in.in_layer", "time_text_embed.timestep_embedder.linear_1"),
+    ("time_in.out_layer", "time_text_embed.timestep_embedder.linear_2"),
+    ("vector_in.in_layer", "time_text_embed.text_embedder.linear_1"),
+    ("vector_in.out_layer", "time_text_embed.text_embedder.linear_2"),
+    ("guidance_in.in_layer", "time_text_embed.guidance_embedder.linear_1"),
+    ("guidance_in.out_layer", "time_text_embed.guidance_embedder.linear_2"),
+    ("final_layer.linear", "proj_out"),
+    ("final_layer.adaLN_modulation.1", "norm_out.linear"),
+)
+_DOUBLE = (
+    ("img_mod.lin", "norm1.linear"),
+    ("txt_mod.lin", "norm1_context.linear"),
+    ("img_attn.proj", "attn.to_out.0"),
+    ("txt_attn.proj", "attn.to_add_out"),
+    ("img_attn.norm.query_norm.scale", "attn.norm_q.weight"),
+    ("img_attn.norm.key_norm.scale", "attn.norm_k.weight"),
+    ("txt_attn.norm.query_norm.scale", "attn.norm_added_q.weight"),
+    ("txt_attn.norm.key_norm.scale", "attn.norm_added_k.weight"),
+    ("img_mlp.0", "ff.net.0.proj"),
+    ("img_mlp.2", "ff.net.2"),
+    ("txt_mlp.0", "ff_context.net.0.proj"),
+    ("txt_mlp.2", "ff_context.net.2"),
+)
+_SINGLE = (
+    ("modulation.lin", "norm.linear"),
+    ("norm.query_norm.scale", "attn.norm_q.weight"),
+    ("norm.key_norm.scale", "attn.norm_k.weight"),
+    ("linear2", "proj_out"),
+)
+_QKV = {
+    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+}
+_LINEAR1 = {"attn.to_q": (0, 1), "attn.to_k": (1, 2), "attn.to_v": (2, 3), "proj_mlp": (3, 7)}
+"""What the first layer of a block of one stream consists of, by parts of its rows, of which there are seven."""
+_DOUBLES = "double_blocks.", "transformer_blocks."
+_SINGLES = "single_blocks.", "single_transformer_blocks."
+_TURNED = "norm_out.linear"
+"""Our name of the layer whose halves are the other way round."""
+
+
+def _key_map(doubles: Collection[int], singles: Collection[int]) -> KeyMap:
+    """The map of a transformer's names, but for the fused matrices."""
+    kinds = (_DOUBLES, doubles, _DOUBLE), (_SINGLES, singles, _SINGLE)
+    pairs = [
+        (f"{theirs}{i}.{layer}", f"{ours}{i}.{own}")
+        for (theirs, ours), blocks, layers in kinds
+        for i in blocks
+        for layer, own in layers
+    ]
+    return KeyMap([*_PAIRS, *pairs])
+
+
+def _fused(doubles: Collection[int], singles: Collection[int]) -> dict[str, list[Rows]]:
+    """The layers that are several of ours, and which of their rows are each one's."""
+    theirs, ours = _DOUBLES
+    found = {
+        f"{theirs}{i}.{layer}": [Rows(f"{ours}{i}.{each}", ((n, n + 1),), 3) for n, each in enumerate(parts)]
+        for i in doubles
+        for layer, parts in _QKV.items()
+    }
+    theirs, ours = _SINGLES
+    return found | {
+        f"{theirs}{i}.linear1": [Rows(f"{ours}{i}.{each}", (part,), 7) for each, part in _LINEAR1.items()]
+        for i in singles
+    }
+
+
+def _blocks(names: Iterable[str], kind: int) -> tuple[set[int], set[int]]:
+    """The numbers of the blocks of two streams and of one, under their names (0) or ours (1)."""
+    names = list(names)
+    return indices_after(names, _DOUBLES[kind]), indices_after(names, _SINGLES[kind])
+
+
+def numbering(parameters: Collection[str]) -> KeyMap:
+    """A transformer's layers by their names in the original layout, but for those that are `apart`."""
+    return _key_map(*_blocks(parameters, 1))
+
+
+def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
+    """The layers of LoRA files that are several of ours, or ours under a name or in an order of their own.
+
+    Besides those of the original layout these are XLabs': its files name the parts of a block's attention processor.
+    """
+    doubles, singles = _blocks(parameters, 1)
+    found = _fused(doubles, singles)
+    found["final_layer.adaLN_modulation.1"] = [Rows(_TURNED, ((1, 2), (0, 1)), 2)]
+    (double, ours), whole = _DOUBLES, ((0, 1),)
+    for i in doubles:
+        for number, layer, out in ((1, "img_attn.qkv", "attn.to_out.0"), (2, "txt_attn.qkv", "attn.to_add_out")):
+            found[f"{double}{i}.qkv_lora{number}"] = found[f"{double}{i}.{layer}"]
+            found[f"{double}{i}.proj_lora{number}"] = [Rows(f"{ours}{i}.{out}", whole, 1)]
+    single, ours = _SINGLES
+    for i in singles:
+        parts = ("attn.to_q", "attn.to_k", "attn.to_v")
+        found[f"{single}{i}.qkv"] = [Rows(f"{ours}{i}.{each}", ((n, n + 1),), 3) for n, each in enumerate(parts)]
+        found[f"{single}{i}.proj"] = [Rows(f"{ours}{i}.proj_out", whole, 1)]
+    return found
+
+
+def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
+    blocks = _blocks(tensors, 0)
+    fused = {f"{layer}.{kind}": parts for layer, parts in _fused(*blocks).items() for kind in ("weight", "bias")}
+    result = to_ours({name: tensor for name, tensor in tensors.items() if name not in fused}, _key_map(*blocks))
+    for name, parts in fused.items():
+        if name in tensors:
+            whole, kind, count = tensors[name], name.rpartition(".")[2], parts[0].parts
+            if not whole.shape or whole.shape[0] % count:
+                raise ValueError(f"{name} must have rows that {count} divides, got the shape {whole.shape}")
+            size = whole.shape[0] // count
+            for part in parts:
+                ((begin, end),) = part.ranges
+                result[f"{part.layer}.{kind}"] = whole.rows(begin * size, end * size)
+    turned = {f"{_TURNED}.{kind}" for kind in ("weight", "bias")}
+    return result | {name: swapped(result[name]) for name in turned & result.keys()}
+
+
+def _original(tensors: Tensors) -> Deferred:
+    blocks = _blocks(tensors, 1)
+    makers: dict[str, Callable[[], StoredTensor]] = {}
+    rest = dict(tensors)
+    for layer, parts in _fused(*blocks).items():
+        for kind in ("weight", "bias"):
+            names = [f"{part.layer}.{kind}" for part in parts]
+            if names[0] in tensors:
+                makers[f"{layer}.{kind}"] = partial(_joined, tensors, names)
+            for name in names:
+                rest.pop(name, None)
+    for original, name in to_original(rest, _key_map(*blocks)).items():
+        is_turned = name.startswith(f"{_TURNED}.")
+        makers[original] = partial(_turned_back, tensors, name) if is_turned else partial(tensors.__getitem__, name)
+    return Deferred(makers)
+
+
+def _joined(tensors: Tensors, names: Iterable[str]) -> StoredTensor:
+    return joined([tensors[name] for name in names])
+
+
+def _turned_back(tensors: Tensors, name: str) -> StoredTensor:
+    return swapped(tensors[name])
+
+
+def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:
+    """A transformer's config in the published fields, by its tensors under our names."""
+    doubles, singles = _blocks(tensors, 1)
+    width, channels = sides(tensors, "x_embedder.weight", 2)
+    head = sides(tensors, f"{_SINGLES[1]}0.attn.norm_q.weight", 1)[0]
+    row = head * 7 // 32 * 2  # (16, 56, 56) of 128 channels
+    return {
+        "_class_name": "FluxTransformer2DModel",
+        "patch_size": 1,
+        "in_channels": channels,
+        "out_channels": sides(tensors, "proj_out.weight", 2)[0],
+        "num_layers": len(doubles),
+        "num_single_layers": len(singles),
+        "attention_head_dim": head,
+        "num_attention_heads": width // head,
+        "joint_attention_dim": sides(tensors, "context_embedder.weight", 2)[1],
+        "pooled_projection_dim": sides(tensors, "time_text_embed.text_embedder.linear_1.weight", 2)[1],
+        "guidance_embeds": _reads_guidance(tensors),
+        "axes_dims_rope": [head - 2 * row, row, row],
+    }
+
+
+def _reads_guidance(tensors: Tensors) -> bool:
+    return any(name.startswith("time_text_embed.guidance_embedder.") for name in tensors)
+
+
+TRANSFORMER = NetworkLayout(_ours, _original, transformer_config, ("FluxTransformer2DModel",))
+OUR_TRANSFORMER = replace(TRANSFORMER, ours=lambda tensors: tensors)
+"""Under our names already."""
+VAE = replace(
+    AUTOENCODER,
+    config=lambda tensors, release, _: {
+        **autoencoder_config(tensors, scaling_factor=release.scaling_factor, sample_size=8 * release.sample_size),
+        "shift_factor": 0.1159,
+        "force_upcast": True,
+    },
+)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+_SCHEDULER = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler",
+    "num_train_timesteps": 1000,
+    "base_image_seq_len": 256,
+    "base_shift": 0.5,
+    "max_image_seq_len": 4096,
+    "max_shift": 1.15,
+}
+
+
+def _pipeline(transformer: Tensors) -> str:
+    """The pipeline for a transformer; those that read pictures beside the latents have others."""
+    inputs, outputs = sides(transformer, "x_embedder.weight", 2)[1], sides(transformer, "proj_out.weight", 2)[0]
+    if inputs != outputs:
+        raise ValueError(
+            f"its transformer takes {inputs} channels and gives {outputs}; FluxPipeline needs equal numbers (384 is "
+            "FLUX.1 Fill, 128 FLUX.1 Depth or Canny)"
+        )
+    return "FluxPipeline"
+
+
+SCHNELL = Release(
+    "FLUX.1-schnell",
+    _pipeline,
+    {**_SCHEDULER, "shift": 1.0, "use_dynamic_shifting": False},
+    128,
+    {"text_encoder": "<|endoftext|>", "text_encoder_2": "<pad>"},
+    0.3611,
+    modelspec="flux-1-schnell",
+)
+DEV = replace(
+    SCHNELL,
+    title="FLUX.1-dev",
+    scheduler={**_SCHEDULER, "shift": 3.0, "use_dynamic_shifting": True},
+    modelspec="flux-1-dev",
+)
+
+
+def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
+    """A layer for a guidance scale tells dev."""
+    return DEV if _reads_guidance(parts.get("transformer", {})) else SCHNELL
+
+
+def _trained(release: Release, training: Training, parts: Parts) -> Release:
+    return release
+
+
+_TRANSFORMER = "model.diffusion_model."
+
+
+_ALONE = (
+    Alone(("double_blocks.0.img_attn.qkv.weight", "img_in.weight"), "transformer", TRANSFORMER),
+    Alone(("single_transformer_blocks.0.proj_mlp.weight", "x_embedder.weight"), "transformer", OUR_TRANSFORMER),
+)
+
+
+def _is_of_others(names: Iterable[str]) -> bool:
+    """Whether there is no denoiser of this family."""
+    marks = {mark for alone in _ALONE for mark in alone.marks}
+    return not any(name.startswith(_TRANSFORMER + _DOUBLES[0]) or name in marks for name in names)
+
+
+ORIGINAL = OriginalLayout(
+    known="FLUX.1",
+    denoiser="transformer",
+    parts=(
+        Part(_TRANSFORMER, "transformer", TRANSFORMER),
+        Part("vae.", "vae", VAE),
+        Part("text_encoders.clip_l.transformer.", "text_encoder", CLIP),
+        Part("text_encoders.t5xxl.transformer.", "text_encoder_2", T5),
+    ),
+    release=_release,
+    trained=_trained,
+    alone=_ALONE,
+    excludes=_is_of_others,
+    is_bare=True,
+    is_flow=True,
+)
