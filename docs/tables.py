@@ -116,6 +116,7 @@ _GROUPS = (
     ("XL", "StableDiffusionXLPipeline"),
     ("XL image-to-image", "StableDiffusionXLImg2ImgPipeline"),
     ("Stable Diffusion 3", "StableDiffusion3Pipeline"),
+    ("FLUX.1", "FluxPipeline"),
     ("PixArt", "PixArtAlphaPipeline"),
     ("Sana", "SanaPipeline"),
     ("SANA-Sprint", "SanaSprintPipeline"),
