@@ -7,7 +7,7 @@ from PIL import Image
 from mindone.diffusers.batch import Row, make_jobs, run
 from mindone.diffusers.utils import make_image_grid
 
-rows = [Row({"prompt": f"{subject} on a blue background"}, subject) for subject in ("a rocket", "a cat")]
+rows = [Row({"prompt": f"{subject} on a blue background"}, subject) for subject in ("a rocket", "a panda")]
 jobs = make_jobs(rows, axes={"seed": [0, 1]}, defaults={"steps": 5})
 summary = run(jobs, "batch")
 print(f"drew {summary.drawn}, {summary.kept} were there, {len(summary.failed)} failed")

@@ -12,5 +12,5 @@ images = []
 for short_name in ["ddim", "dpm++", "unipc", "euler"]:
     pipe.scheduler = by_name(short_name, config)
     generator = np.random.Generator(np.random.PCG64(0))
-    images += pipe("a cat on a yellow background", num_inference_steps=10, generator=generator).images
+    images += pipe("a panda on a yellow background", num_inference_steps=10, generator=generator).images
 make_image_grid(images, rows=1, cols=4).save("schedulers.png")

@@ -16,6 +16,6 @@ def draw(prompt):
 
 
 with ThreadPoolExecutor(2) as threads:
-    prompts = ["a rocket", "a cat on a yellow background"]
+    prompts = ["a rocket", "a panda on a yellow background"]
     for number, image in enumerate(threads.map(draw, prompts)):
         image.save(f"threads_{number}.png")

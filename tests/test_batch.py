@@ -645,7 +645,7 @@ def test_what_needs_the_extra_says_so(drawings, monkeypatch, module, words, purp
     Path("p.csv").write_text("prompt\nx\n")
     Path("p.parquet").write_text("")
     printed = command(*words, code=1)
-    assert f'{purpose}: pip install "mindone-diffusers[batch]"' in printed and len(printed.strip().splitlines()) == 1
+    assert f'{purpose}: pip install ".[batch]" in a checkout' in printed and len(printed.strip().splitlines()) == 1
     assert drawings == []
 
 

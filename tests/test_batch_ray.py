@@ -12,7 +12,7 @@ from mindone.diffusers.jobs import Job
 from mindone.diffusers.jobs.png import read_job
 from tiny_pipelines import checkpoint
 
-ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "mindone-diffusers[batch]"')
+ray = pytest.importorskip("ray", reason='Ray is not installed: pip install ".[batch]"')
 pytestmark = pytest.mark.oracle  # starting a cluster and importing an engine three times takes its time
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the [serve] extra is not installed")
-pytest.importorskip("ray.serve", reason='Ray Serve is not installed: pip install "mindone-diffusers[ray]"')
+pytest.importorskip("ray.serve", reason='Ray Serve is not installed: pip install ".[ray]"')
 
 from mindone.diffusers.jobs import Job, draw
 from mindone.diffusers.jobs.loaded import load_quietly

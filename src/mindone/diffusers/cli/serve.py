@@ -30,12 +30,14 @@ def serve(**given: object) -> None:
     for option, named in (("model", settings.model), ("lora", settings.lora), ("controlnet", settings.controlnet)):
         check_names(option, *(text.partition("=")[2] or text for text in named))
     check_names("tiny_vae", settings.tiny_vae)
+    from ..utils.extras import how_to_install
+
     try:
         from ..server.run import run
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "uvicorn", "prometheus_client", "multipart", "python_multipart"):
             raise
-        raise click.ClickException(f'{error.name} is missing: pip install "mindone-diffusers[serve]"') from None
+        raise click.ClickException(f"{error.name} is missing: {how_to_install('serve')}") from None
     try:
         run(settings)
     except KeyboardInterrupt:  # it has said what it does until then

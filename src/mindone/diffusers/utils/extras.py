@@ -16,7 +16,12 @@ def needs(module: str, purpose: str, extra: str = "batch") -> ModuleType:
         package = module.split(".")[0]
         if error.name is None or error.name.split(".")[0] != package:
             raise
-        raise ImportError(f'{purpose} need {package}: pip install "mindone-diffusers[{extra}]"') from None
+        raise ImportError(f"{purpose} need {package}: {how_to_install(extra)}") from None
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra, until the package is on an index."""
+    return f'pip install ".[{extra}]" in a checkout of mindone-diffusers'
 
 
 def is_there(module: str) -> bool:
