@@ -208,6 +208,38 @@ def test_each_picture_can_be_copied_used_enlarged_zoomed_deleted_and_brought_bac
     in_gallery(page, 2)
 
 
+def test_the_gallery_keeps_the_last_200_pictures(page):
+    page.evaluate("""async () => {
+        const { add } = await import("/page/gallery.js");
+        const about = { size: "64x64", steps: 1, seconds: 1, hasSource: false, values: { prompt: "a cat", loras: [] } };
+        for (let seed = 0; seed < 203; seed++) {
+            await add({ ...about, seed, file: new File(["picture"], "a.png", { type: "image/png" }) }, 0);
+        }
+    }""")
+    page.reload()
+    page.wait_for_selector("text=Ready.")
+    told = in_gallery(page, 200)
+    assert "seed 202" in told[0] and "seed 3 " in told[-1]
+
+
+def test_markup_in_a_prompt_is_text(page):
+    prompt = "<img src=http://example.com/a.png onerror=document.title=1> <b>a red cat</b>"
+    page.fill("#prompt", prompt)
+    page.fill("#steps", "2")
+    assert generate(page)[0].startswith(prompt) and page.inner_text("#about").startswith(prompt)
+    assert page.locator("main b").count() == 0
+
+
+def test_a_picture_stays_where_the_next_one_cannot_be_generated(page):
+    page.fill("#prompt", "a red cat")
+    page.fill("#steps", "2")
+    generate(page)
+    page.fill("#prompt", "a cat AND a dog")
+    page.click("#generate")
+    page.wait_for_selector("#wrong_prompt")
+    assert page.is_visible("#about") and page.inner_text("#about").startswith("a red cat")
+
+
 def test_wrong_input_is_said_at_its_field(page):
     page.fill("#steps", "0")
     page.fill("#width", "60")

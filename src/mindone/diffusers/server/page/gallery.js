@@ -28,17 +28,26 @@ export async function restore() {
 // Keep a picture, and show it in one of the panes.
 export async function add(picture, pane) {
   deleted = [];
+  await keep(picture);
   all.unshift(picture);
-  try {
-    picture.id = await store.add(picture);
-  } catch {
-    isKept = false;
-    picture.id ??= crypto.getRandomValues(new Uint32Array(1))[0] + 0.5; // no number of the store's
-  }
   $("gallery").prepend(thumbnail(picture));
   select(picture, pane);
   while (all.length > MOST || bytes() > MOST_BYTES) drop(all.at(-1));
   tell();
+}
+
+// Write it down; where the browser gives no more room, the oldest ones go.
+async function keep(picture) {
+  try {
+    picture.id = await store.add(picture);
+  } catch (error) {
+    if (error.name === "QuotaExceededError" && all.length) {
+      drop(all.at(-1));
+      await keep(picture);
+    } else {
+      isKept = false;
+    }
+  }
 }
 
 export function remove(picture) {
@@ -75,7 +84,7 @@ function drop(picture) {
   const item = [...$("gallery").children].find((each) => each.picture === picture);
   if (item) URL.revokeObjectURL(item.querySelector("img").src);
   item?.remove();
-  store.remove(picture.id).catch(() => {});
+  if (picture.id !== undefined) store.remove(picture.id).catch(() => {});
 }
 
 function thumbnail(picture) {
@@ -117,7 +126,7 @@ $("undelete").addEventListener("click", async () => {
   for (const { picture, at } of back) {
     all.splice(at, 0, picture);
     $("gallery").insertBefore(thumbnail(picture), $("gallery").children[at] ?? null);
-    await store.put(picture).catch(() => { isKept = false; });
+    if (picture.id !== undefined) await store.put(picture).catch(() => { isKept = false; });
   }
   select(back[0].picture);
   tell();

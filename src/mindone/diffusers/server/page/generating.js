@@ -49,17 +49,23 @@ async function run(requests, all, keep) {
   stage.begin();
   stage.prepare(requests.length);
   say("Generating…");
+  let outcome = "done";
   try {
     const warnings = new Set();
     for (const [i, request] of requests.entries()) await runOne(request, i, all, keep, requests.length > 1, warnings);
     say([`Done in ${((performance.now() - began) / 1000).toFixed(1)} s.`, ...warnings].join(" "));
     listModels().then(showExpected, () => {}); // the seconds may have changed
   } catch (error) {
-    if (error.name === "AbortError") say("Stopped.");
+    outcome = error.name === "AbortError" ? "stopped" : "failed";
+    if (outcome === "stopped") say("Stopped.");
     else fail(error);
-  } finally {
-    end();
   }
+  current = null;
+  turn("stop", "generate");
+  stage.end(outcome);
+  const again = next;
+  next = null;
+  if (again) generate(again);
 }
 
 // One request, in one of the panes; what the server warns of is added to `warnings`.
@@ -108,22 +114,13 @@ function waitingFor({ stage: what, place }) {
   return place > 1 ? `waiting: number ${place} in the queue…` : "waiting: next in the queue…";
 }
 
-// One button is of use now instead of the other, and has the focus if that one had it.
+// One button is of use now instead of the other, and has the focus if that one had it, or an example did, which goes.
 function turn(from, to) {
-  const isFocused = document.activeElement === $(from);
+  const isFocused = document.activeElement === $(from) || $("empty").contains(document.activeElement);
   $("busy").hidden = to !== "stop";
   $(to).disabled = false;
   if (isFocused) $(to).focus({ preventScroll: true });
   $(from).disabled = true;
-}
-
-function end() {
-  current = null;
-  turn("stop", "generate");
-  stage.end();
-  const again = next;
-  next = null;
-  if (again) generate(again);
 }
 
 window.addEventListener("beforeunload", (event) => {

@@ -97,6 +97,7 @@ $("unpaint").addEventListener("click", () => brush.clear());
 $("use").addEventListener("click", useSettingsInIt);
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return; // text may be dragged into the prompt
     event.preventDefault();
     document.body.classList.toggle("over", name === "dragover");
     if (name === "drop" && event.dataTransfer.files.length) startFrom(event.dataTransfer.files[0]);

@@ -8,6 +8,7 @@ const panes = [...document.querySelectorAll("#panes figure")];
 const ROUGH = 4; // times that a preview is enlarged before its pixels show
 
 let picture = null;
+let isTouched = false; // whether a preview has come since the last beginning
 let handlers = {};
 
 // Who removes a picture, zooms into it and generates it again larger.
@@ -33,6 +34,7 @@ export function showFile(i, file, alt, step) {
   URL.revokeObjectURL(image.src);
   Object.assign(image, { src: URL.createObjectURL(file), alt, hidden: false });
   image.dataset.step = step;
+  isTouched = true;
   $("empty").hidden = true;
 }
 
@@ -52,7 +54,7 @@ export function show(chosen, i = 0) {
     return;
   }
   showFile(i, chosen.file, chosen.values.prompt, "last");
-  $("about").textContent = describe(chosen);
+  $("about").textContent = $("about").title = describe(chosen);
   $("download").href = panes[i].querySelector("img").src;
   $("download").download = fileName(chosen);
   $("enlarge").disabled = chosen.hasSource || Boolean(chosen.values.upscale) || $("enlarging").hidden;
@@ -76,6 +78,7 @@ export function fileName({ values, seed, file }) {
 // ---- while it is generated ----
 
 export function begin() {
+  isTouched = false;
   $("empty").hidden = true;
   $("progress").removeAttribute("value");
   $("left").textContent = "Sent…";
@@ -92,8 +95,10 @@ export function showStep(done, text) {
   document.title = done === null ? "mindone-diffusers" : `${Math.round(100 * done)} % · mindone-diffusers`;
 }
 
-export function end() {
+// What was stopped stays as far as it came; where nothing came, or it failed, the picture before comes back.
+export function end(outcome) {
   document.title = "mindone-diffusers";
+  if (outcome === "failed" || (outcome === "stopped" && !isTouched)) show(picture);
 }
 
 // ---- with the picture that is shown ----
