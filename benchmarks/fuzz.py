@@ -198,6 +198,7 @@ def targets() -> dict[str, Target]:
     from mindone.diffusers.jobs.png import read_infotext, read_parameters
     from mindone.diffusers.jobs.profile import load_profile
     from mindone.diffusers.loading.config import read_config
+    from mindone.diffusers.loading.gguf import GGUFFile
     from mindone.diffusers.loading.safetensors import SafetensorsFile
     from mindone.diffusers.loading.single_file import open_single_file
     from mindone.diffusers.schedulers.base import Scheduler
@@ -266,6 +267,7 @@ def targets() -> dict[str, Target]:
     pictures = [_png(parameters=INFOTEXT), *(_picture(kind) for kind in ("JPEG", "WEBP", "GIF", "BMP", "TIFF"))]
     files = {
         "safetensors": Target(".safetensors", [_safetensors(lora)], lambda path: dict(SafetensorsFile(path))),
+        "gguf": Target(".gguf", [_gguf()], lambda path: [each.numpy() for each in GGUFFile(path).values()]),
         "single-file": Target(".safetensors", [_small(whole)], lambda path: open_single_file(path, layouts())),
         "lora": Target(".safetensors", [_safetensors(lora)], lambda path: LoraFile.open(path, LORA).layers(shapes)),
         "ip-adapter": Target(
@@ -301,6 +303,15 @@ def _picture(kind: str) -> bytes:
     file = io.BytesIO()
     Image.effect_noise((16, 16), 50).convert("RGB").save(file, kind)
     return file.getvalue()
+
+
+def _gguf() -> bytes:
+    from gguf_files import random_blocks, write_gguf
+
+    blocks = {kind: random_blocks(kind, 2, 256) for kind in ("Q8_0", "Q4_1", "Q4_K", "Q6_K")}
+    with tempfile.TemporaryDirectory() as folder:
+        tensors = {**blocks, "plain": np.ones((3, 4), np.float16)}
+        return write_gguf(Path(folder) / "x.gguf", tensors, shapes={"Q4_K": (8, 64)}).read_bytes()
 
 
 def _small(path: Path) -> bytes:

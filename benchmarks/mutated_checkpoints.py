@@ -17,7 +17,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 FAMILIES = ("sd1", "sd2", "sdxl", "lcm", "bk_sdm", "sd3", "pixart-alpha", "pixart-sigma", "sana", "sana-sprint")
+GGUF = "sd3.gguf"
 FILES = ("sd1.safetensors", "sd2.safetensors", "sdxl.safetensors", "sd3.safetensors")
+EVERY = (*FAMILIES, *FILES, GGUF)
 SECONDS, MEGABYTES = 20.0, 2048
 """What one may take: time of the processor, so that a busy machine is no finding, and memory."""
 PATIENCE = 10 * SECONDS
@@ -26,12 +28,12 @@ PATIENCE = 10 * SECONDS
 
 def worker(pipe: Connection, checkpoints: dict[str, Path], work: Path) -> None:
     """Attempt the seeds that come through the pipe, and answer with the outcomes and this process's peak memory."""
-    from mutations import attempt, attempt_file
+    from mutations import attempt, attempt_file, attempt_gguf
 
     while (job := pipe.recv()) is not None:
         family, seed = job
         start = time.process_time()
-        kind = attempt_file if family.endswith(".safetensors") else attempt
+        kind = attempt_gguf if family == GGUF else attempt_file if family in FILES else attempt
         outcome = kind(checkpoints[family], work / str(seed), seed)
         pipe.send((*outcome, time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
@@ -57,7 +59,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, nargs="*", help="these instead")
-    parser.add_argument("--only", nargs="+", choices=(*FAMILIES, *FILES), default=(*FAMILIES, *FILES), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=EVERY, default=EVERY, metavar="NAME")
     options = parser.parse_args()
     from mindone.diffusers.families.convert import folder_to_file
 
@@ -67,6 +69,11 @@ def main() -> int:
     context = multiprocessing.get_context("fork")
     child: multiprocessing.process.BaseProcess | None = None
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as whole:
+        if GGUF in options.only:
+            import tiny_gguf
+
+            tiny_gguf.folder()
+            checkpoints[GGUF] = tiny_gguf.transformer_file()
         for file in (each for each in FILES if each in options.only):
             checkpoints[file] = Path(whole, file)
             folder_to_file(_checkpoint(file), checkpoints[file])

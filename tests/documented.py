@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+import tiny_gguf
 import tiny_pixart
 import tiny_sana
-import tiny_sd3
 from editing_cases import DEPTH, EDIT, FOLDERS
 from image_pipelines import controlnet_folder
 from lora_cases import kohya, layers, stored
@@ -32,7 +32,8 @@ def documented_hub(folder: Path) -> Iterator[None]:
         "timbrooks/instruct-pix2pix": FOLDERS[EDIT],
         "sd2-community/stable-diffusion-2-depth": FOLDERS[DEPTH],
         "latent-consistency/lcm-lora-sdv1-5": lambda: lora,
-        "stabilityai/stable-diffusion-3.5-medium": tiny_sd3.checkpoint,
+        "stabilityai/stable-diffusion-3.5-medium": tiny_gguf.folder,
+        "city96/stable-diffusion-3.5-medium-gguf": tiny_gguf.repository,
         "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS": lambda: tiny_pixart.checkpoint("pixart-sigma"),
         "Efficient-Large-Model/Sana_600M_1024px_diffusers": lambda: tiny_sana.checkpoint("sana"),
         "Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers": lambda: tiny_sana.checkpoint("sana-sprint"),

@@ -6,6 +6,7 @@ Which thing it is follows from a seed, so that a finding can be had again.
 import inspect
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,6 +82,29 @@ def attempt_file(file: Path, folder: Path, seed: int) -> tuple[str, str]:
     what = mutate_file(file, path, seed)
     load = lambda: DiffusionPipeline.from_single_file(path, engine="openvino")  # noqa: E731
     outcome, text = _outcome(load, len(str(folder)))
+    if outcome == "explained" and path.name not in text:
+        outcome = "names no file"
+    return outcome, f"seed {seed}, {what}: {text}"
+
+
+def attempt_gguf(file: Path, folder: Path, seed: int) -> tuple[str, str]:
+    """The same of the GGUF file of a transformer, whose pipeline is `tiny_gguf.folder`."""
+    import tiny_gguf
+    from mindone.diffusers import SD3Transformer2DModel
+    from tiny_pipelines import load
+
+    folder.mkdir()
+    path = folder / "mutated.gguf"
+    data, what = _mutate_gguf(file.read_bytes(), random.Random(seed))
+    path.write_bytes(data)
+
+    def pipeline() -> Any:
+        transformer = SD3Transformer2DModel.from_single_file(
+            path, config=tiny_gguf.folder(), subfolder="transformer", mindspore_dtype="bfloat16"
+        )
+        return load(tiny_gguf.folder(), transformer=transformer)
+
+    outcome, text = _outcome(pipeline, len(str(folder)))
     if outcome == "explained" and path.name not in text:
         outcome = "names no file"
     return outcome, f"seed {seed}, {what}: {text}"
@@ -179,6 +203,21 @@ def _mutate_json(content: dict[str, Any], rng: random.Random) -> tuple[str, str]
     else:
         holder[key] = rng.choice(VALUES)
     return field, f"{kind} {key!r}: {old!r:.60} -> {holder.get(key) if isinstance(holder, dict) else holder!r:.60}"
+
+
+def _mutate_gguf(data: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """Change bytes, most often of the header, or write another number where it has a count, a type, a size or a
+    place."""
+    if rng.random() < 0.4:
+        return _mutate_bytes(data, rng)
+    end = data.index(b"\x00" * 40) if b"\x00" * 40 in data[:20_000] else 20_000
+    names = [match.end() for match in re.finditer(rb"[a-z0-9_]\.(?:weight|bias)", data[:end])]
+    # A name is followed by the number of its dimensions, these, a type and a place in the file.
+    at = rng.choice([4, 8, 16, *(place + rng.choice([0, 4, 12, 20, 24, 28]) for place in rng.sample(names, 8))])
+    number = rng.choice([0, 1, 2, 3, 5, 16, 19, 29, 39, 255, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1, 4711])
+    width = rng.choice([4, 8])
+    changed = (number % 2 ** (8 * width)).to_bytes(width, "little")
+    return data[:at] + changed + data[at + width :], f"{number} in {width} bytes at {at}"
 
 
 def _mutate_bytes(data: bytes, rng: random.Random) -> tuple[bytes, str]:

@@ -39,6 +39,7 @@ def test_a_job_comes_back_from_its_json():
         revision="main",
         variant="fp16",
         config="folder",
+        gguf="denoiser-Q4_K_S.gguf",
         tiny_vae=tiny_autoencoder_folder(),
         dtype="float32",
         negative_prompt="blue",

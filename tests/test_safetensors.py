@@ -242,7 +242,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "metadata is a list": (pack({"__metadata__": ["a"]}), "invalid type"),
     "a zip (torch.save)": (b"PK\x03\x04" + bytes(100), "is a pickle checkpoint, which can run code and is not read"),
     "a pickle": (b"\x80\x02}q\x00." + bytes(100), "take the model's .safetensors file or convert it"),
-    "GGUF": (b"GGUF\x03\x00\x00\x00" + bytes(100), "is a GGUF file, whose quantised weights are not read"),
+    "GGUF": (b"GGUF\x03\x00\x00\x00" + bytes(100), "is a GGUF file, which only from_single_file reads"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file"),
     "ONNX": (b"\x08\x07\x12\x07pytorch" + bytes(100), "is an ONNX model"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "is a picture, no checkpoint"),

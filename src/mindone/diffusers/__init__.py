@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .families.stable_diffusion.controlnet import ControlNetModel as ControlNetModel
     from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
+    from .loading.gguf_config import GGUFQuantizationConfig as GGUFQuantizationConfig
     from .loading.tokenizer import CLIPTokenizer as CLIPTokenizer
     from .models.autoencoder_dc import AutoencoderDC as AutoencoderDC
     from .models.autoencoder_kl import AutoencoderKL as AutoencoderKL
@@ -130,6 +131,7 @@ _HOME = {
     "FluxInpaintPipeline": "pipelines.flux",
     "FluxPipeline": "pipelines.flux",
     "FluxTransformer2DModel": "pipelines.published_flux",
+    "GGUFQuantizationConfig": "loading.gguf_config",
     "GuidanceCacheConfig": "acceleration.guidance_cache",
     "Int8Config": "acceleration.int8.config",
     "LatentConsistencyModelPipeline": "pipelines.stable_diffusion",

@@ -165,6 +165,7 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
         for name, entry in LIBRARY.items()
         if entry.published
     },
+    "quantizers.quantization_config": {"GGUFQuantizationConfig": "loading.gguf_config"},
     "schedulers.scheduling_utils": {
         "AysSchedules": "schedulers.published",
         "KarrasDiffusionSchedulers": "schedulers.published",

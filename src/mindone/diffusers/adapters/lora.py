@@ -12,17 +12,20 @@ Fusing changes weights, which are constants of what is compiled: it compiles onc
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from ..engines.base import Stored
+from ..engines.base import Stored, is_grouped
 from ..engines.binding import bind, lay_over, stored, uncover
 from ..models.base import Model
+from ..utils.logging import get_logger
 from .lora_cells import put_around
 from .lora_kinds import Change, LoraLayer
 from .lora_matrices import Fused, LayerUpdate, Overlay
+
+logger = get_logger(__name__)
 
 Layers = Mapping[str, Change]
 """What an adapter adds, by parameter."""
@@ -154,7 +157,9 @@ class NetworkLora:
             return
         self._cover(set())  # what is fused is added to the network's own weights
         parameters = self.network.published_parameters()
-        for name in dict.fromkeys(parameter for each in chosen for parameter in self.loaded[each]):
+        names = list(dict.fromkeys(parameter for each in chosen for parameter in self.loaded[each]))
+        self._warn_of_widening(names)
+        for name in names:
             self._before_fusing[name] = base = stored(parameters[name])
             bind(
                 parameters[name],
@@ -175,6 +180,16 @@ class NetworkLora:
         self.fused = ()
         self.network.graphs.clear()
         self._apply()
+
+    def _warn_of_widening(self, names: Collection[str]) -> None:
+        """Say that what is added to weights in 4 or 8 bits makes floats of them."""
+        parameters = self.network.published_parameters()
+        count = sum(is_grouped(stored(parameters[name])) for name in names)
+        if count:
+            logger.warning(
+                f"{type(self.network).__name__}: LoRAs are added to {count} weight{'s' * (count > 1)} in 4 or 8 "
+                "bits by group, which take as much memory as any others meanwhile"
+            )
 
     # ---- what engines see --------------------------------------------------------------------------------------------
 
@@ -239,6 +254,7 @@ class NetworkLora:
         for name in self._overlays.keys() - names:
             uncover(parameters[name])
         kept = {name: overlay for name, overlay in self._overlays.items() if name in names}
+        self._warn_of_widening(names - kept.keys())
         self._overlays = kept | {
             name: Overlay(name, stored(parameters[name]), self) for name in sorted(names - kept.keys())
         }

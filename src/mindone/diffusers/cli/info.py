@@ -16,7 +16,7 @@ def info(files: tuple[Path, ...]) -> None:
 
     For a file that another program wrote, print only the parameters, if they are in AUTOMATIC1111's form. For the
     folder of a checkpoint, print its family, its components with the number and the type of their weights, its size,
-    and the names of its licence files.
+    and the names of its licence files; for a GGUF file its family, its size, and what it has of each type.
     """
     if len(files) == 1:
         _print_file(files[0])
@@ -36,6 +36,9 @@ def info(files: tuple[Path, ...]) -> None:
 def _print_file(file: Path) -> None:
     if file.is_dir():
         _print_folder(file)
+        return
+    if file.suffix == ".gguf":
+        _print_gguf(file)
         return
     from ..jobs.png import KEYWORD, has_chunk, read_infotext, read_job, read_parameters
 
@@ -71,8 +74,34 @@ def _print_folder(folder: Path) -> None:
     _print(about)
 
 
+def _print_gguf(path: Path) -> None:
+    from collections import Counter
+
+    from ..families.registry import layouts
+    from ..loading.gguf import GGUFFile
+    from ..loading.original.layout import know, known_layouts
+    from ..loading.single_file import open_single_file
+
+    know(layouts)
+    file = GGUFFile(path)
+    about: dict[str, object] = {"family": "not known here"}
+    if any(layout.claims(file.keys()) for layout in known_layouts()):
+        single = open_single_file(path)
+        classes = (f"{name}: {part.class_name}" for name, part in single.components.items())
+        about = {"family": single.release.title, "networks": list(classes)}
+    about |= {"architecture": file.architecture or "not said", "size": f"{sum(file.nbytes.values()) / 1e6:,.1f} MB"}
+    weights, nbytes = Counter[str](), Counter[str]()
+    for name, kind in file.types.items():
+        weights[kind] += file[name].size
+        nbytes[kind] += file.nbytes[name]
+    for kind, count in Counter(file.types.values()).most_common():
+        about[kind] = f"{count:,} tensors, {weights[kind]:,} weights, {nbytes[kind] / 1e6:,.1f} MB"
+    _print(about)
+
+
 def _print(values: dict[str, object]) -> None:
-    shown = {printable(name.replace("_", " ")): value for name, value in values.items()}
+    # GGUF types are called what they are.
+    shown = {printable(name.replace("_", " ") if name.islower() else name): value for name, value in values.items()}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
         text = ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)

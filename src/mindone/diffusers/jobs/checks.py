@@ -85,6 +85,7 @@ def check_key(key: PipelineKey) -> None:
     check_names("model", key.model)
     check_names("config", key.config)
     check_names("tiny_vae", key.tiny_vae)
+    check_names("gguf", key.gguf)
     check_names("lora", *(WeighedLora.parse(text).path for text in key.lora))
     check_names("controlnet", *key.controlnet)
 

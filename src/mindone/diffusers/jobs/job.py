@@ -67,7 +67,8 @@ class PipelineKey(Fields):
         PathOrId,
         Field(
             description="What draws: a checkpoint's folder, a hub id such as stable-diffusion-v1-5/stable-diffusion-"
-            "v1-5, the name of a checkpoint that comes with the package, or a FILE.safetensors of a whole pipeline."
+            "v1-5, the name of a checkpoint that comes with the package, or a FILE.safetensors or FILE.gguf of a whole "
+            "pipeline."
         ),
         _PATH,
     ] = "icons"
@@ -86,6 +87,14 @@ class PipelineKey(Fields):
             "configs and tokenizers replace what the file's tensors show."
         ),
         _PATH,
+    ] = None
+    gguf: Annotated[
+        PathOrId | None,
+        Field(
+            description="Take the denoiser's weights, in 2 to 8 bits, from this GGUF file or its address on the hub, "
+            "and all else from the model, which is a folder or a hub id."
+        ),
+        Option(metavar="FILE.gguf"),
     ] = None
     tiny_vae: TinyVae = None
     lora: Annotated[

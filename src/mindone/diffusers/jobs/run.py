@@ -76,12 +76,17 @@ def _controlnets(family: Family, key: PipelineKey) -> object:
 
 def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Any) -> Pipeline:
     from ..acceleration.int8.config import DENOISER, Int8Config
+    from ..loading.weights import FILE_SUFFIXES
     from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 
     in_int8 = tuple(name for name, asked in ((DENOISER, key.int8), ("vae", key.int8_vae)) if asked)
     # A refiner is for pictures alone, as its checkpoint says; int8 is calibrated on texts.
     kind = AutoPipelineForText2Image if in_int8 else DiffusionPipeline
-    if key.model.endswith(".safetensors"):
+    if key.model.endswith(FILE_SUFFIXES):
+        if key.gguf is not None:
+            raise ValueError(
+                f"gguf goes with a model that is a folder or a hub id; {key.model} has a denoiser of its own"
+            )
         if key.revision is not None or key.variant is not None:
             raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")
         if in_int8:
@@ -90,7 +95,9 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
             key.model, config=key.config, mindspore_dtype=key.dtype, engine=key.engine, **components
         )
     if key.config is not None:
-        raise ValueError(f"config is for a model that is one .safetensors file; {key.model} has its own configs")
+        raise ValueError(f"config is for a model that is one file; {key.model} has its own configs")
+    if key.gguf is not None:
+        components |= _denoiser_of_gguf(key, key.gguf)
     return kind.from_pretrained(
         key.model,
         mindspore_dtype=key.dtype,
@@ -100,6 +107,30 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
         quantization_config=replace(quantization or Int8Config(), components_to_quantize=in_int8) if in_int8 else None,
         **components,
     )
+
+
+def _denoiser_of_gguf(key: PipelineKey, file: str) -> dict[str, object]:
+    """The denoiser with the weights of a GGUF file, and the config of the key's model."""
+    from ..families.registry import family_of
+    from ..loading.gguf_config import GGUFQuantizationConfig
+    from ..loading.hub import Source, component_names
+    from ..pipelines.components import component_class
+
+    index = Source(key.model, key.revision).index()
+    pipeline = str(index.get("_class_name"))
+    if (family := family_of(pipeline)) is None:
+        raise ValueError(f"{key.model} is a {pipeline:.80}, which is not known here")
+    class_name = component_names(index).get(family.denoiser)
+    if class_name is None:
+        raise ValueError(f"{key.model} names no {family.denoiser}, whose place the weights of {file} would take")
+    network = component_class(class_name).from_single_file(
+        file,
+        quantization_config=GGUFQuantizationConfig(key.dtype),
+        config=key.model,
+        subfolder=family.denoiser,
+        revision=key.revision,
+    )
+    return {family.denoiser: network}
 
 
 def settled(pipe: Pipeline, job: Job) -> Job:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from .config import CONFIG_NAME
 from .fields import listed
 from .hub import MODEL_INDEX, Source, bundled_names, component_names
-from .weights import PICKLE_SUFFIXES
+from .weights import FILE_SUFFIXES, PICKLE_SUFFIXES
 
 _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/(?:blob|resolve)/([^/]+)/([^?#]+)")
 
@@ -28,7 +28,7 @@ class FileSource(Source):
             return Path(given).expanduser()
         if _ADDRESS.match(given):
             return None
-        if given.endswith(".safetensors"):
+        if given.endswith(FILE_SUFFIXES):
             raise FileNotFoundError(f"no file {given}")
         return self._local()
 
@@ -93,7 +93,7 @@ class FileSource(Source):
             return source.file(path, beside=beside)
         if "://" in given:
             raise ValueError(f"{given} is no address of a file on the hub; fetch the file and give its path")
-        if given.endswith((".safetensors", *PICKLE_SUFFIXES)):
+        if given.endswith((*FILE_SUFFIXES, *PICKLE_SUFFIXES)):
             raise FileNotFoundError(f"no file {given}")
         local = self._local()
         if subfolder and local is not None:

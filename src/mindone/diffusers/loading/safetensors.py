@@ -355,7 +355,7 @@ _LONGEST_HEADER = 100_000_000  # the format's limit
 _PICKLE = "a pickle checkpoint, which can run code and is not read; take the model's .safetensors file or convert it"
 _PICTURE = "a picture, no checkpoint; take the model's .safetensors file"
 _OTHER_FORMATS = (
-    (b"gguf", "a GGUF file, whose quantised weights are not read; take the model's .safetensors file"),
+    (b"gguf", "a GGUF file, which only from_single_file reads: of a pipeline, or of its denoiser"),
     (b"ggml", "a GGML file, which is not read; take the model's .safetensors file"),
     (b"pk\x03\x04", _PICKLE),
     (b"\x80", _PICKLE),

@@ -11,8 +11,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..utils.files import check_file
+from ..utils.printable import shown
 from .config import CONFIG_NAME, read_config
 from .fields import naming
+from .gguf import MAGIC, GGUFFile
 from .hub import MODEL_INDEX
 from .original.carried import ENTRY, unpack
 from .original.key_map import sides
@@ -134,12 +137,12 @@ def open_single_file(
     scaling_factor: float | None = None,
     extract_ema: bool = False,
 ) -> SingleFile:
-    """Open a ``.safetensors`` file of a whole pipeline, or of one of its networks, in the original layout of a family.
+    """Open a file of a whole pipeline, or of one of its networks, in the original layout of a family.
 
     A network under our names, as some are published in one file, is taken as well.
 
     Args:
-        path: the file.
+        path: the ``.safetensors`` or ``.gguf`` file.
         config: a folder in the published layout whose configs (and tokenizers) replace what shapes tell; for networks
             that share a layout but not what it leaves open, such as the number of heads. None takes those that
             `convert` has put into the file, if any.
@@ -162,10 +165,10 @@ def open_single_file(
         )
     if prediction_type is not None and prediction_type not in PREDICTION_TYPES:
         raise ValueError(f"prediction_type must be {' or '.join(map(repr, PREDICTION_TYPES))}, got {prediction_type!r}")
-    file = SafetensorsFile(path)
+    file = _opened(path)
     original = _original_config(path, original_config)
     with naming(path):
-        layout = layout_of(file.keys())
+        layout = _layout(file)
         sections = layout.sections(file, extract_ema=extract_ema)
         parts = {}
         for name, section in sections.items():
@@ -204,6 +207,24 @@ def open_single_file(
     return SingleFile(path, layout, release, components, scheduler, folder, carried)
 
 
+def _opened(path: Path) -> SafetensorsFile | GGUFFile:
+    """The file as the format that its first bytes say; where they say none, as its name does."""
+    check_file(path)
+    with path.open("rb") as file:
+        is_gguf = file.read(len(MAGIC)) == MAGIC or path.suffix == ".gguf"
+    return GGUFFile(path) if is_gguf else SafetensorsFile(path)
+
+
+def _layout(file: SafetensorsFile | GGUFFile) -> OriginalLayout:
+    architecture = file.architecture if isinstance(file, GGUFFile) else None
+    try:
+        return layout_of(file.keys())
+    except ValueError as error:
+        if architecture is None:
+            raise
+        raise ValueError(f"its general.architecture is {shown(architecture)}; {error}") from None
+
+
 def _original_config(path: Path, given: str | os.PathLike[str] | None) -> TrainingConfig:
     beside = path.with_suffix(".yaml")
     if given is not None or beside.is_file():
@@ -212,7 +233,11 @@ def _original_config(path: Path, given: str | os.PathLike[str] | None) -> Traini
 
 
 def _training(
-    file: SafetensorsFile, denoiser: Tensors, release: Release, original: TrainingConfig, prediction_type: str | None
+    file: SafetensorsFile | GGUFFile,
+    denoiser: Tensors,
+    release: Release,
+    original: TrainingConfig,
+    prediction_type: str | None,
 ) -> Training:
     """What was asked for, or what the file says."""
     if prediction_type is not None:

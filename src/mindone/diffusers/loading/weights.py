@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from .key_maps import normalize_keys, normalize_tensor
 from .safetensors import FLOATING, SafetensorsFile, StoredTensor
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
+FILE_SUFFIXES = (".safetensors", ".gguf")
+"""Of single files that are read."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
@@ -37,6 +39,13 @@ class ShardIndex:
     """The shard of every tensor."""
 
 
+class TensorFile(Protocol):
+    """A file that is mapped into memory."""
+
+    def release(self) -> None:
+        """Give its pages back to the system; they page back in when they are read."""
+
+
 class Weights(Mapping[str, StoredTensor]):
     """Tensors by name. Those of files are views of memory maps, so that nothing is read before it is asked for."""
 
@@ -48,7 +57,7 @@ class Weights(Mapping[str, StoredTensor]):
         tensors: Mapping[str, StoredTensor],
         *,
         path: Path | None = None,
-        files: Iterable[SafetensorsFile] = (),
+        files: Iterable[TensorFile] = (),
     ):
         self._tensors = dict(tensors)
         self._files = tuple(files)

@@ -22,6 +22,7 @@ from ..loading import dtypes
 from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.configurable import split_config
 from ..loading.fields import naming, read_fields
+from ..loading.gguf_config import GGUFQuantizationConfig, asked_dtype
 from ..loading.hub import Source, resolve
 from ..loading.hub_files import FileSource
 from ..loading.int8 import Int8Tensor, check_method, read_int8
@@ -174,6 +175,7 @@ class Model(PublishedModel, nn.Cell):
         path_or_address: str | os.PathLike[str],
         *,
         mindspore_dtype: object = None,
+        quantization_config: GGUFQuantizationConfig | None = None,
         config: str | os.PathLike[str] | None = None,
         subfolder: str | None = None,
         original_config: str | os.PathLike[str] | None = None,
@@ -189,7 +191,8 @@ class Model(PublishedModel, nn.Cell):
         """Load this kind of network from a file in the original layout that has one, alone or among others.
 
         Args:
-            path_or_address: the ``.safetensors`` file, or its address on the hub.
+            path_or_address: the ``.safetensors`` or ``.gguf`` file, or its address on the hub.
+            quantization_config: for a ``.gguf`` file, what to compute in; it may be left out.
             mindspore_dtype, use_safetensors, cache_dir, local_files_only, token: see `from_pretrained`.
             config: a folder, a bundled checkpoint's name, or a hub id, whose config replaces what the tensors tell.
             subfolder, revision: where in ``config``, and which branch, tag or commit of it.
@@ -200,7 +203,7 @@ class Model(PublishedModel, nn.Cell):
             ValueError: the file has no such network, or what `from_pretrained` raises.
             FileNotFoundError: no such file.
         """
-        dtype = dtypes.parse_dtype(mindspore_dtype)
+        dtype = dtypes.parse_dtype(asked_dtype(mindspore_dtype, quantization_config, path_or_address))
         if not use_safetensors:
             raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
         file = FileSource(path_or_address, None, cache_dir, local_files_only, token).only_file()

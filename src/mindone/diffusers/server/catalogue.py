@@ -113,6 +113,7 @@ class Catalogue:
                 "lora": tuple(str(replace(lora, path=loras[lora.path])) for lora in weighed),
                 "controlnet": tuple(controlnets[path] for path in job.controlnet),
                 "tiny_vae": None if job.tiny_vae is None else PurePath(job.tiny_vae).name,
+                "gguf": None if job.gguf is None else PurePath(job.gguf).name,
             }
         )
 
@@ -131,7 +132,7 @@ def _named(given: Iterable[str], field: str) -> dict[str, str]:
         name, sign, path = text.partition("=")
         if not sign:
             path = text
-            name = PurePath(text).stem if text.endswith((".safetensors", SUFFIX)) else PurePath(text).name
+            name = PurePath(text).stem if text.endswith((".safetensors", ".gguf", SUFFIX)) else PurePath(text).name
         if not name or not path:
             raise ValueError(f"{field} must be PATH_OR_ID or NAME=PATH_OR_ID, got {text!r}")
         if name in named:

@@ -18,7 +18,8 @@ class Settings(Fields):
         tuple[str, ...],
         Field(
             description="A model that requests may name, the first one by default: a folder, a hub id, a bundled "
-            "checkpoint or a FILE.safetensors, and before it the name to offer it under; again for each further one."
+            "checkpoint or one FILE.safetensors or FILE.gguf, and before it the name to offer it under; again for each "
+            "further one."
         ),
         Option(metavar="[NAME=]PATH_OR_ID"),
     ] = ("icons",)

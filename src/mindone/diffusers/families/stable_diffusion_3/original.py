@@ -24,8 +24,9 @@ from ..adapters import Rows
 
 HEAD_CHANNELS = 64
 """Channels per head of every published transformer; with norms of queries and keys their weights tell."""
+_PLACES = "pos_embed.pos_embed"
 _PAIRS = (
-    ("pos_embed", "pos_embed.pos_embed"),
+    ("pos_embed", _PLACES),
     ("x_embedder.proj", "pos_embed.proj"),
     ("t_embedder.mlp.0", "time_text_embed.timestep_embedder.linear_1"),
     ("t_embedder.mlp.2", "time_text_embed.timestep_embedder.linear_2"),
@@ -116,6 +117,9 @@ def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
                 raise ValueError(f"{name} must hold three matrices of equal size, got the shape {whole.shape}")
             rows = whole.shape[0] // len(parts)
             result |= {part: whole.rows(i * rows, (i + 1) * rows) for i, part in enumerate(parts)}
+    places = result.get(_PLACES)
+    if places is not None and len(places.shape) == 2:  # as ggml writes it, which keeps no leading axis of one
+        result[_PLACES] = places.reshape((1, *places.shape))
     return result | {name: swapped(result[name]) for name in _turned(blocks) & result.keys()}
 
 

@@ -1,0 +1,333 @@
+"""GGUF files: the weights of one network or of a whole pipeline in blocks of 2 to 8 bits, as llama.cpp's tools, ComfyUI
+and stable-diffusion.cpp write them.
+
+The format is https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The gguf package reads the header; what it
+believes of a file is checked here, as it comes from strangers. Tensors are views of a memory map; those of quantised
+types are unpacked to integers by group when they are asked for, into a temporary file whose pages go as the map's do.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..utils.errors import one_line
+from ..utils.files import check_file
+from ..utils.printable import shown
+from ..utils.scratch import ScratchFile
+from .gguf_blocks import TYPES, BlockType, Unpacked, unpacked
+from .groups import Floats, GroupedTensor, Integers
+from .safetensors import ITEM_BYTES, AnyArray, StoredTensor, refuse_other_formats
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
+
+MAGIC = b"GGUF"
+MOST_READS = 400_000
+"""How many values the header may have: those of images' models have thousands, a language model's vocabulary more."""
+MOST_DIMENSIONS = 4
+"""The format's limit."""
+_PLAIN = {
+    "F32": "F32",
+    "F16": "F16",
+    "BF16": "BF16",
+    "F64": "F64",
+    "I8": "I8",
+    "I16": "I16",
+    "I32": "I32",
+    "I64": "I64",
+}
+"""The types without blocks, and what `StoredTensor` calls them."""
+_SHAPES = "comfy.gguf.orig_shape."
+"""Where ComfyUI's converter keeps the shapes of tensors that it has written in another one."""
+
+
+class Blocks:
+    """The blocks of one tensor, which are unpacked once."""
+
+    def __init__(self, kind: BlockType, data: NDArray[np.uint8], scratch: ScratchFile):
+        self.kind, self._data, self._scratch = kind, data, scratch
+        self._lock = threading.Lock()
+
+    def unpacked(self) -> Unpacked:
+        """The groups of all blocks."""
+        with self._lock:
+            return self._kept
+
+    @cached_property
+    def _kept(self) -> Unpacked:
+        packed, scale, zero_point = unpacked(self.kind, self._data)
+        keep = self._scratch.keep
+        return Unpacked(keep(packed), keep(scale), None if zero_point is None else keep(zero_point))
+
+    def values(self) -> NDArray[np.float32]:
+        """What they stand for, one-dimensional."""
+        packed, scale, zero_point = unpacked(self.kind, self._data)
+        shape = (1, len(scale) * self.kind.group)
+        zero = None if zero_point is None else zero_point[None]
+        grouped = GroupedTensor(shape, self.kind.bits, self.kind.signed, packed[None], scale[None], zero)
+        values: NDArray[np.float32] = grouped.numpy().reshape(-1)
+        return values
+
+
+class BlockTensor(GroupedTensor):
+    """A tensor of a quantised type, in whose rows the groups come out even; nothing is unpacked before it is asked for.
+
+    Args:
+        blocks: of the tensor, or of one that it is a part of.
+        shape: (out, in, …).
+        first: the group that it begins with.
+    """
+
+    def __init__(self, blocks: Blocks, shape: Sequence[int], first: int = 0):
+        self._describe(shape, blocks.kind.bits, blocks.kind.signed)
+        per_row = math.prod(shape[1:]) // blocks.kind.group
+        self.__dict__.update(_blocks=blocks, _first=first, _groups=(self.shape[0], per_row))
+
+    def _of(self, values: AnyArray) -> AnyArray:
+        outs, per_row = self.__dict__["_groups"]
+        first = self.__dict__["_first"]
+        return values[first : first + outs * per_row].reshape(outs, per_row, -1)
+
+    @property
+    def _unpacked(self) -> Unpacked:
+        blocks: Blocks = self.__dict__["_blocks"]
+        return blocks.unpacked()
+
+    @property
+    def group_size(self) -> int:
+        """How many values share a scale."""
+        blocks: Blocks = self.__dict__["_blocks"]
+        return blocks.kind.group
+
+    @property
+    def packed(self) -> Integers:
+        """See `GroupedTensor`."""
+        return self._of(self._unpacked.packed)
+
+    @property
+    def scale(self) -> Floats:
+        """See `GroupedTensor`."""
+        return self._of(self._unpacked.scale)
+
+    @property
+    def zero_point(self) -> Floats | None:
+        """See `GroupedTensor`."""
+        zero_point = self._unpacked.zero_point
+        return None if zero_point is None else self._of(zero_point)
+
+    def reshape(self, shape: tuple[int, ...]) -> StoredTensor:
+        """The same in another shape, still in blocks where the rows stay what they are."""
+        if shape[:1] != self.shape[:1] or len(shape) < 2 or math.prod(shape) != self.size:
+            return super().reshape(shape)
+        return BlockTensor(self.__dict__["_blocks"], shape, self.__dict__["_first"])
+
+    def rows(self, begin: int, end: int) -> StoredTensor:
+        """The slice ``[begin:end]`` along the first axis, still in blocks."""
+        if not 0 <= begin <= end <= self.shape[0]:
+            raise ValueError(f"a tensor of shape {self.shape} has no rows {begin} to {end}")
+        first = self.__dict__["_first"] + begin * self.__dict__["_groups"][1]
+        return BlockTensor(self.__dict__["_blocks"], (end - begin, *self.shape[1:]), first)
+
+
+class WidenedTensor(StoredTensor):
+    """A tensor of a quantised type in whose rows the groups do not come out even, such as a vector or a small kernel:
+    seen as float32, which ``data`` makes each time."""
+
+    def __init__(self, blocks: Blocks, shape: Sequence[int]):
+        self.__dict__.update(dtype="F32", shape=tuple(shape), _blocks=blocks)
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes of the float32 tensor, one-dimensional, little-endian."""
+        blocks: Blocks = self.__dict__["_blocks"]
+        return blocks.values().astype("<f4", copy=False).view(np.uint8)
+
+    @property
+    def makes_data(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the float32 tensor."""
+        return 4 * self.size
+
+    def numpy(self, dtype: DTypeLike | None = None) -> AnyArray:
+        """The values, float32 or ``dtype``."""
+        return self.data.view("<f4").reshape(self.shape).astype(dtype or np.float32, copy=False)
+
+
+class GGUFFile(Mapping[str, StoredTensor]):
+    """The tensors of a GGUF file by name, as views of its memory map.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is truncated, inconsistent, or in another format, or a tensor is of a type that is not
+            read; the one line names file and tensor.
+    """
+
+    path: Path
+    architecture: str | None
+    """What the file says of its model: "flux", "sd3", "sdxl"; None where it does not say it."""
+    metadata: Mapping[str, str] = {}
+    """The free-form strings of a safetensors file; a GGUF file has none of those that are read."""
+    types: Mapping[str, str]
+    """Each tensor's type as the format calls it: Q4_K, F16 …"""
+    nbytes: Mapping[str, int]
+    """Each tensor's bytes in the file."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        check_file(self.path)
+        with self.path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                refuse_other_formats(self.path)
+                raise ValueError(f"{self.path} is broken or no GGUF file; fetch it again")
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        reader, begin, infos = _read_header(self.path)
+        self.architecture = _text(reader, "general.architecture")
+        if (parts := _number(reader, "split.count")) not in (None, 0, 1):
+            raise ValueError(f"{self.path} is one of {parts} parts; merge them with `llama-gguf-split --merge`")
+        buffer = np.frombuffer(self._map, np.uint8)
+        entries = [_entry(self.path, reader, info, begin, buffer) for info in infos]
+        room = sum(len(each.data) // each.kind.nbytes * each.kind.unpacked_bytes for each in entries if each.kind)
+        self._scratch = ScratchFile(room + 3 * len(entries) * ScratchFile.ALIGNMENT)
+        self.types = {each.name: each.type for each in entries}
+        self.nbytes = {each.name: len(each.data) for each in entries}
+        self._tensors = {each.name: self._tensor(each) for each in entries}
+
+    def _tensor(self, entry: _Entry) -> StoredTensor:
+        if entry.kind is None:
+            return StoredTensor(_PLAIN[entry.type], entry.shape, entry.data)
+        blocks = Blocks(entry.kind, entry.data, self._scratch)
+        is_even = len(entry.shape) > 1 and math.prod(entry.shape[1:]) % entry.kind.group == 0
+        return BlockTensor(blocks, entry.shape) if is_even else WidenedTensor(blocks, entry.shape)
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def release(self) -> None:
+        """Give the file's pages, and those of what was unpacked, back to the system; all stays valid."""
+        self._scratch.release()
+        if hasattr(self._map, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+    def __repr__(self) -> str:
+        return f"GGUFFile({str(self.path)!r}, {len(self)} tensors)"
+
+
+class _Entry:
+    """A tensor of the header, checked."""
+
+    def __init__(self, name: str, kind: str, shape: tuple[int, ...], data: NDArray[np.uint8]):
+        self.name, self.type, self.shape, self.data = name, kind, shape, data
+        self.kind = TYPES.get(kind)
+
+
+def _entry(path: Path, reader: GGUFReader, info: Any, begin: int, buffer: NDArray[np.uint8]) -> _Entry:
+    """A tensor of the header, by the package's field of it."""
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    number, offset = int(info.parts[4][0]), int(info.parts[5][0])
+    tensor = f"{path}: tensor {shown(info.name)}"
+    try:
+        kind = GGMLQuantizationType(number)
+    except ValueError:
+        raise ValueError(f"{tensor} has the unknown type {number}; the file may be broken, or too new") from None
+    if kind.name not in _PLAIN and kind.name not in TYPES:
+        raise ValueError(f"{tensor} is {kind.name}, which is not read here; {', '.join(TYPES)}, F16, BF16 and F32 are")
+    stored = tuple(int(size) for size in reversed(info.parts[3].tolist()[: MOST_DIMENSIONS + 1]))
+    weights, nbytes = GGML_QUANT_SIZES[kind]
+    is_even = weights == 1 or (stored and stored[-1] % weights == 0)
+    if len(stored) > MOST_DIMENSIONS or 0 in stored or not is_even:
+        raise ValueError(f"{tensor} has the shape {shown(stored)}, which {kind.name} cannot have; fetch it again")
+    size = math.prod(stored) // weights * nbytes
+    first = begin + offset
+    if first + size > len(buffer) or (kind.name in _PLAIN and first % ITEM_BYTES[_PLAIN[kind.name]]):
+        raise ValueError(
+            f"{tensor}, {kind.name} of shape {shown(stored)}, is not all there: the file is cut off; fetch it again"
+        )
+    shape = _original_shape(tensor, reader, str(info.name), stored)
+    return _Entry(str(info.name), kind.name, shape, buffer[first : first + size])
+
+
+def _original_shape(tensor: str, reader: GGUFReader, name: str, stored: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape before ComfyUI's converter made rows of 256 of it, where it did."""
+    field = reader.fields.get(_SHAPES + name)
+    if field is None:
+        return stored
+    sizes = field.contents() if len(field.data) <= 2 * MOST_DIMENSIONS else None
+    if not isinstance(sizes, list) or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"{tensor} has no list of sizes as {_SHAPES}…; fetch the file again")
+    if math.prod(sizes) != math.prod(stored):
+        raise ValueError(f"{tensor} of shape {shown(stored)} cannot have the original shape {shown(sizes)}")
+    return tuple(sizes)
+
+
+def _text(reader: GGUFReader, name: str) -> str | None:
+    from gguf import GGUFValueType
+
+    field = reader.fields.get(name)
+    if field is None or field.types[:1] != [GGUFValueType.STRING]:
+        return None
+    return bytes(field.parts[-1][:100]).decode("utf-8", "replace")
+
+
+def _number(reader: GGUFReader, name: str) -> int | None:
+    field = reader.fields.get(name)
+    found = None if field is None or len(field.types) != 1 else field.contents()
+    return found if isinstance(found, int) else None
+
+
+def _read_header(path: Path) -> tuple[GGUFReader, int, list[Any]]:
+    """The package's reader, where the tensors' bytes begin, and what the header says of each.
+
+    The package takes every number of a file at its word: it reads beyond the end, where it finds nothing, as often as
+    the number says. Here each value must be there, and there are only so many.
+    """
+    from gguf import GGUFReader
+
+    class Bounded(GGUFReader):
+        reads = 0
+        begin = 0
+        infos: tuple[Any, ...] | list[Any] = ()
+
+        def _get(self, offset: int, dtype: Any, count: Any = 1, override_order: Any = None) -> Any:
+            self.reads += 1
+            if self.reads > MOST_READS:
+                raise ValueError(f"its header has more than {MOST_READS:,} values")
+            if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
+                raise ValueError("its header goes on beyond its end")
+            return super()._get(offset, dtype, count, override_order)
+
+        def _build_tensors(self, start_offs: int, fields: list[Any]) -> None:
+            self.begin, self.infos = int(start_offs), fields
+
+    try:
+        reader = Bounded(path)
+    except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
+        reason = one_line(str(error.args[0] if error.args else error))[:150]
+        raise ValueError(f"{path} is broken or no GGUF file that is read here ({reason}); fetch it again") from None
+    names = Counter(info.name for info in reader.infos)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"{path}: tensor {shown(twice[0])} is there twice; fetch it again")
+    if reader.byte_order != "I":
+        raise ValueError(f"{path} was written for machines of the other byte order, and is not read here")
+    return reader, reader.begin, list(reader.infos)

@@ -1,0 +1,192 @@
+"""GGUF files in pipelines: they draw what their weights stand for, on both engines, and the command line takes them."""
+
+import logging
+
+import mindspore as ms
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gguf_files import write_gguf
+from mindone.diffusers import (
+    DiffusionPipeline,
+    GGUFQuantizationConfig,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    cli,
+    jobs,
+)
+from mindone.diffusers.engines.base import is_grouped
+from mindone.diffusers.engines.binding import bound
+from tiny_gguf import folder, sd1_files, transformer_file, transformer_tensors, widened_folder
+from tiny_pipelines import images_of, load
+
+SMALL = {"height": 64, "width": 64}
+"""Tensors do not tell what size a network was trained on."""
+
+
+def transformer(dtype=ms.float32, **options) -> SD3Transformer2DModel:
+    config = GGUFQuantizationConfig(compute_dtype=dtype)
+    options = {"config": folder(), "subfolder": "transformer", **options}
+    return SD3Transformer2DModel.from_single_file(transformer_file(), quantization_config=config, **options)
+
+
+def pipeline(engine="openvino", **options):
+    return load(folder(), transformer=transformer(**options), engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "mindspore"])
+def test_a_pipeline_draws_what_the_weights_of_the_file_stand_for(engine):
+    pipe = pipeline(engine)
+    assert isinstance(pipe, StableDiffusion3Pipeline)
+    expected = images_of(load(widened_folder(), engine=engine))
+    assert np.abs(images_of(pipe) - expected).mean() <= 1e-5
+
+
+def test_the_weights_stay_in_their_bits_in_the_compiled_graph():
+    pipe = pipeline()
+    images_of(pipe)
+    grouped = [name for name, each in pipe.transformer.published_parameters().items() if is_grouped(bound(each))]
+    (key,) = pipe.transformer.graphs
+    executed = pipe.transformer.graphs.get(key, dict).executed()
+    kept = sum(count for (_, kind), count in executed.items() if kind in ("u4", "i4", "u8", "i8"))
+    assert kept >= len(grouped) > 40
+
+
+def test_half_precision_rounds_no_more_than_that_of_the_same_weights_in_16_bits():
+    expected = images_of(load(widened_folder()))
+    kept = pipeline(dtype="bfloat16")
+    assert kept.transformer.dtype == "bfloat16"
+    plain = load(widened_folder(), mindspore_dtype="bfloat16")
+    kept.vae, kept.text_encoder_3 = plain.vae, plain.text_encoder_3
+    errors = [np.square(images_of(each) - expected).mean() for each in (kept, plain)]
+    assert errors[0] <= 2 * errors[1]
+
+
+def test_the_tensors_tell_the_config_where_no_model_does():
+    pipe = load(folder(), transformer=transformer(config=None, subfolder=None))
+    np.testing.assert_array_equal(images_of(pipe, **SMALL), images_of(pipeline(), **SMALL))
+
+
+def test_ggml_s_shapes_and_prefix_are_read(tmp_path):
+    tensors = {f"model.diffusion_model.{name}": each for name, each in transformer_tensors().items()}
+    places = tensors["model.diffusion_model.pos_embed"]
+    tensors["model.diffusion_model.pos_embed"] = places.reshape(places.shape[1:])
+    path = write_gguf(tmp_path / "x.gguf", tensors)
+    read = SD3Transformer2DModel.from_single_file(path)
+    images = images_of(load(folder(), transformer=read), **SMALL)
+    np.testing.assert_array_equal(images, images_of(pipeline(), **SMALL))
+
+
+def test_a_whole_pipeline_in_one_file_draws():
+    path, widened, config = sd1_files()
+    pipe = DiffusionPipeline.from_single_file(path, config=config, engine="openvino")
+    expected = DiffusionPipeline.from_single_file(widened, config=config, engine="openvino")
+    assert type(pipe) is StableDiffusionPipeline
+    for each in (pipe, expected):
+        each.set_progress_bar_config(disable=True)
+    assert np.abs(images_of(pipe) - images_of(expected)).mean() <= 1e-5
+
+
+def test_a_lora_lies_beside_the_weights_and_is_fused_into_wider_ones(caplog):
+    pipe, plain = pipeline(), load(widened_folder())
+    rng = np.random.default_rng(0)
+    name = "transformer.transformer_blocks.0.attn.to_q"
+    lora = {
+        f"{name}.lora_A.weight": rng.standard_normal((2, 64), np.float32),
+        f"{name}.lora_B.weight": rng.standard_normal((64, 2), np.float32),
+    }
+    for each in (pipe, plain):
+        each.load_lora_weights(lora)
+    beside = images_of(pipe)
+    assert np.abs(beside - images_of(plain)).mean() <= 1e-5
+    assert is_grouped(bound(pipe.transformer.published_parameters()[f"{name[12:]}.weight"]))
+    with caplog.at_level(logging.WARNING):
+        pipe.fuse_lora()
+    assert any("1 weight in 4 or 8 bits" in message for message in caplog.messages)
+    assert np.abs(images_of(pipe) - beside).mean() <= 1e-5
+    pipe.unfuse_lora()
+    assert is_grouped(bound(pipe.transformer.published_parameters()[f"{name[12:]}.weight"]))
+
+
+# ---- jobs and the command line ---------------------------------------------------------------------------------------
+
+
+def test_generate_takes_the_denoiser_of_a_file_and_remembers_it(tmp_path):
+    picture = tmp_path / "x.png"
+    words = [
+        "--model",
+        str(folder()),
+        "--gguf",
+        str(transformer_file()),
+        "--steps",
+        "2",
+        "--seed",
+        "3",
+        "-o",
+        str(picture),
+    ]
+    result = CliRunner().invoke(
+        cli.main, ["generate", "a red cat", "--dtype", "float32", "--engine", "openvino", *words]
+    )
+    assert result.exit_code == 0, result.output
+    remembered = CliRunner().invoke(cli.main, ["info", str(picture)]).output
+    assert f"--gguf {transformer_file()}" in remembered
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": "x.safetensors", "gguf": "y.gguf"}, "gguf goes with a model that is a folder or a hub id"),
+        ({"model": "icons", "gguf": "absent.gguf"}, "no file absent.gguf"),
+    ],
+)
+def test_jobs_whose_denoiser_comes_from_nowhere_are_refused(fields, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        jobs.load(jobs.PipelineKey(**fields))
+
+
+def test_a_denoiser_of_another_family_is_refused():
+    with pytest.raises(ValueError, match=r"sd3.gguf has no UNet2DConditionModel; it has SD3Transformer2DModel"):
+        jobs.load(jobs.PipelineKey(model="icons", gguf=str(transformer_file())))
+
+
+def test_info_says_family_types_and_sizes(tmp_path):
+    said = CliRunner().invoke(cli.main, ["info", str(transformer_file())]).output
+    lines = {line.split("  ")[0]: line for line in said.splitlines()}
+    assert lines["family"].endswith("Stable Diffusion 3.5 medium") and lines["architecture"].endswith("sd3")
+    assert "SD3Transformer2DModel" in lines["networks"]
+    assert all(" tensors, " in lines[kind] for kind in ("F32", "Q4_K", "Q5_K", "Q6_K", "Q4_0", "Q8_0"))
+    other = write_gguf(tmp_path / "x.gguf", {"blk.0.attn_q.weight": np.ones((2, 2), np.float32)}, "llama")
+    assert "not known here" in CliRunner().invoke(cli.main, ["info", str(other)]).output
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_another_architecture_is_refused_by_its_name(tmp_path):
+    path = write_gguf(tmp_path / "x.gguf", {"blk.0.attn_q.weight": np.ones((2, 2), np.float32)}, "llama")
+    with pytest.raises(
+        ValueError, match=r"x\.gguf: its general\.architecture is 'llama'; it is of no architecture known"
+    ):
+        SD3Transformer2DModel.from_single_file(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantization_config": GGUFQuantizationConfig(ms.bfloat16), "mindspore_dtype": ms.float32}, "one type"),
+        ({"quantization_config": {"compute_dtype": "x"}}, "must be a GGUFQuantizationConfig, got a dict"),
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SD3Transformer2DModel.from_single_file(transformer_file(), **options)
+
+
+def test_the_config_is_for_gguf_files_alone():
+    with pytest.raises(ValueError, match=r"quantization_config is for \.gguf files"):
+        SD3Transformer2DModel.from_single_file("x.safetensors", quantization_config=GGUFQuantizationConfig())
+    with pytest.raises(ValueError, match="must be float32, float16 or bfloat16"):
+        GGUFQuantizationConfig(compute_dtype="int4")
