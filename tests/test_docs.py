@@ -22,7 +22,7 @@ from mindone.diffusers.loading.hub import CHECKPOINTS
 from mindone.diffusers.loading.words import known_words, names_any
 from mindone.diffusers.utils.environment import VARIABLES
 from test_pipelines_snippet import SNIPPET
-from tiny_pipelines import checkpoint
+from tiny_pipelines import checkpoint, tiny_autoencoder_folder
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -55,15 +55,19 @@ ABOUT_CALLS = [
     "batch",
     "engines",
     "from-diffusers",
+    "how-it-works",
     "image-to-image",
     "inpainting",
+    "ip-adapter",
     "jobs",
+    "memory",
     "prompt-weights",
     "schedulers",
     "speed",
     "steering",
+    "training-files",
 ]
-"""Pages that show calls and no numbers of ``icons``: there it leads to a tiny checkpoint, as hub ids do."""
+"""Pages that show calls and no numbers of the bundled checkpoints: there these are tiny ones, as hub ids are."""
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page not in NEED_A_SERVER]
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
 
@@ -79,6 +83,8 @@ def hub(tmp_path_factory):
 def tiny_icons(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundled")
     (folder / "icons").symlink_to(checkpoint("sd1"))
+    (folder / "icons-distilled").symlink_to(checkpoint("bk_sdm"))
+    (folder / "icons-tiny-vae").symlink_to(tiny_autoencoder_folder())
     return folder
 
 
