@@ -7,6 +7,7 @@ import html
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from itertools import chain
@@ -106,7 +107,7 @@ def _value(option: click.Parameter) -> str:
 # ---- calls -----------------------------------------------------------------------------------------------------------
 
 _GROUPS = (
-    ("every pipeline", "StableDiffusionPipeline"),
+    ("text-to-image", "StableDiffusionPipeline"),
     ("image-to-image", "StableDiffusionImg2ImgPipeline"),
     ("inpainting", "StableDiffusionInpaintPipeline"),
     ("ControlNet", "StableDiffusionControlNetPipeline"),
@@ -135,8 +136,9 @@ def arguments() -> str:
         for parameter in inspect.signature(call).parameters.values():
             if parameter.name in told and parameter.name not in seen:
                 seen.add(parameter.name)
-                rows.append([_code(parameter.name), title, _prose(told[parameter.name]), _code(parameter.default)])
-    return _rows(["argument", "first in", "", "default"], rows)
+                default = textwrap.shorten(str(parameter.default), 24, placeholder="…")
+                rows.append([_code(parameter.name), _code(default), _prose(told[parameter.name]), title])
+    return _rows(["argument", "default", "", "first in"], rows)
 
 
 def _told(doc: str) -> dict[str, str]:
