@@ -153,6 +153,11 @@ def test_the_tables_that_the_code_knows_have_rows(tables):
         assert len(lines) > 2 and len(columns) == 1, (mark, arguments)
 
 
+def test_the_site_shows_the_file_for_contributors_with_links_that_fit(tables):
+    shown = tables.on_page_markdown((ROOT / "docs" / "contributing.md").read_text(encoding="utf-8"))
+    assert shown.startswith("# Contributing") and "](architecture.md)" in shown and "](docs/" not in shown
+
+
 def test_the_packages_environment_variables_are_declared():
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     assert set(re.findall(r"\"(MINDONE_\w+)\"", source)) == {variable.name for variable in VARIABLES}
