@@ -136,8 +136,8 @@ def test_rows_are_texts_and_back():
     [
         ([[801, 0.7]], "step 1 of a calibration is a timestep and 2 weights"),
         ([[801, 0.7, float("nan")]], "step 1 of a calibration is a timestep and 2 weights"),
-        ([[401, 0.7, 0.3], [801, 0.5, 0.7, 0.1]], "timesteps are whole numbers that fall"),
-        ([[1000, 0.7, 0.3]], "all from 0 to 999"),
+        ([[401, 0.7, 0.3], [801, 0.5, 0.7, 0.1]], "timesteps are falling whole numbers"),
+        ([[1000, 0.7, 0.3]], "numbers from 0 to 999"),
     ],
 )
 def test_a_calibration_that_cannot_be_is_refused(rows, message):

@@ -258,7 +258,7 @@ EMBEDS = np.zeros((1, 4, 24), np.float32)
         (
             "sana-sprint",
             {"max_timesteps": 1.0},
-            "intermediate_timesteps must be between 0 and max_timesteps=1, got 1.3; pass such a one, or None",
+            "intermediate_timesteps must be between 0 and max_timesteps=1, got 1.3; pass one in between, or None",
         ),
         ("sana-sprint", {"timesteps": [1.5, 0.0], "max_timesteps": 1.5}, "timesteps take the place of max_timesteps"),
     ],

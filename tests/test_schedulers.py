@@ -622,7 +622,7 @@ def test_scm_lays_out_one_two_and_more_steps_and_ends_clean() -> None:
         ),
         ({"num_inference_steps": 0}, "num_inference_steps must be a whole number from 1"),
         ({"num_inference_steps": 2, "timesteps": [1.5, 0]}, "timesteps must be num_inference_steps + 1 = 3, got 2"),
-        ({"timesteps": [1.5, 0], "max_timesteps": 1.5}, "leave max_timesteps and the like out"),
+        ({"timesteps": [1.5, 0], "max_timesteps": 1.5}, "leave the other arguments out"),
         ({"timesteps": [0.3, 1.5]}, "timesteps must be at least 2 descending numbers, none below 0, got [0.3, 1.5]"),
         ({"timesteps": [999, 500, 0]}, "timesteps must be at most 1.571, got 999"),
     ],

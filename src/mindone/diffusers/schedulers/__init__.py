@@ -1,6 +1,6 @@
 """Schedulers (samplers): the arithmetic that turns model outputs into images, one file per method.
 
-The classes are imported when first used (``registry`` says from where).
+Each class is imported at first use (``registry`` says from where).
 """
 
 from typing import TYPE_CHECKING, Any

@@ -12,9 +12,9 @@ from .short_names import listed
 
 
 class AbsentScheduler(Configurable):
-    """It holds the published class's config, for another scheduler to be made of it, and refuses to sample.
+    """It keeps the published class's config, so that another scheduler can be made from it, and refuses to sample.
 
-    So checkpoints load whatever scheduler they name: ``pipe.scheduler = X.from_config(pipe.scheduler.config)``,
+    So a checkpoint loads whichever scheduler it names: ``pipe.scheduler = X.from_config(pipe.scheduler.config)``,
     ``by_name``, or ``--scheduler`` on the command line.
     """
 
@@ -28,17 +28,17 @@ class AbsentScheduler(Configurable):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AbsentScheduler:
-        """The stand-in for the class that the config names."""
+        """A stand-in for the class that the config names."""
         return cls(config)
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str]) -> AbsentScheduler:
-        """The same for the config of a folder."""
+        """The same, from a folder's config."""
         return cls(cls.load_config(path))
 
     @property
     def class_name(self) -> str:
-        """The published class."""
+        """The published class's name."""
         return str(self.config.get("_class_name"))
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:

@@ -15,7 +15,7 @@ Generators = np.random.Generator | Sequence[np.random.Generator] | None
 
 
 def as_numbers(given: Any) -> Numbers | None:
-    """A list or an array of anybody's as float64; None where it is no flat one of finite numbers."""
+    """A list or any kind of array as float64; None unless it is flat and all its numbers are finite."""
     try:
         values = np.asarray(given, np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -27,11 +27,11 @@ def draw_noise(sample: Array, generator: Generators = None) -> Array:
     """Standard normal noise of the sample's shape and type, drawn in float64.
 
     Args:
-        sample: an array of the shape and type that is wanted, its first axis the batch.
+        sample: an array of the wanted shape and type; its first axis is the batch.
         generator: one generator for the whole batch, a list with one per image, or None for fresh randomness.
 
     Raises:
-        ValueError: a list of another length than the batch.
+        ValueError: the list and the batch differ in length.
     """
     shape = tuple(sample.shape)
     if generator is None:
@@ -47,7 +47,7 @@ def given_or_drawn(variance_noise: Array | None, sample: Array, generator: Gener
     """The noise that the caller gave, or fresh noise from the generator.
 
     Raises:
-        ValueError: both were given, or noise of another kind than the sample.
+        ValueError: both were given, or the noise is not the sample's kind of array.
     """
     if variance_noise is None:
         return draw_noise(sample, generator)
@@ -58,10 +58,10 @@ def given_or_drawn(variance_noise: Array | None, sample: Array, generator: Gener
 
 
 def check_alike(**arrays: Array) -> None:
-    """Arrays by their arguments' names: all must be NumPy's, or all tensors, since arithmetic does not mix them.
+    """Check arrays, given by argument name: all NumPy or all tensors, since arithmetic does not mix them.
 
     Raises:
-        ValueError: one is neither, or two are of different kinds.
+        ValueError: one is neither, or two are different kinds.
     """
     kinds = {}
     for name, array in arrays.items():
@@ -85,7 +85,7 @@ def dynamic_threshold(sample: Array, ratio: float, max_value: float) -> Array:
 
 
 def as_array_like(values: Numbers, like: Array) -> Array:
-    """``values`` as the kind of array that ``like`` is, in its dtype."""
+    """``values`` as the same kind of array as ``like``, in its dtype."""
     if isinstance(like, np.ndarray):
         return values.astype(like.dtype, copy=False)
     import mindspore
@@ -104,7 +104,8 @@ def to_numpy(array: Array) -> Numbers:
 
 
 def coefficients(pairs: Sequence[tuple[float, float]], like: Array) -> tuple[Array | float, Array | float]:
-    """The first and the second of each pair, one pair per image or one for all, each as `per_image` has it."""
+    """All first and all second numbers of the pairs (one pair per image, or one for all), each as `per_image` returns
+    it."""
     first, second = zip(*pairs)
     return per_image(first, like), per_image(second, like)
 
@@ -114,5 +115,5 @@ def per_image(values: Sequence[float], like: Array) -> Array | float:
     if len(set(values)) == 1:
         return values[0]
     if len(values) != like.shape[0]:
-        raise ValueError(f"timesteps must be one, or one per image: got {len(values)} for a batch of {like.shape[0]}")
+        raise ValueError(f"give one timestep, or one per image: got {len(values)} for a batch of {like.shape[0]}")
     return as_array_like(np.reshape(values, (-1,) + (1,) * (len(like.shape) - 1)), like)

@@ -31,7 +31,7 @@ S = TypeVar("S", bound="Scheduler")
 
 
 class Timestep(Protocol):
-    """A timestep: a number, or a scalar array of NumPy's or MindSpore's."""
+    """A timestep: a number, or a scalar NumPy or MindSpore array."""
 
     def __float__(self) -> float: ...
 
@@ -41,9 +41,9 @@ class Timestep(Protocol):
 class Scheduler(ConfiguredScheduler):
     """Base of the schedulers: configs, timesteps, and what the steps share.
 
-    A scheduler is made from keyword options named as in the published ``scheduler_config.json``, by ``from_config``
-    from another scheduler's config, or by ``from_pretrained`` from a folder. ``set_timesteps`` then lays out the
-    sampling run, and ``step`` is called once for each of ``timesteps``, in order.
+    Make one from keyword options named as in the published ``scheduler_config.json``, by ``from_config`` from another
+    scheduler's config, or by ``from_pretrained`` from a folder. Then ``set_timesteps`` lays out the sampling run; call
+    ``step`` once for each of ``timesteps``, in order.
 
     Samples are ``(batch, channels, height, width)`` arrays, NumPy or MindSpore, and come back as the type they came in.
     ``timesteps`` and the tables (``betas``, ``alphas``, ``alphas_cumprod``, ``sigmas``) are NumPy arrays.
@@ -53,41 +53,42 @@ class Scheduler(ConfiguredScheduler):
     """How many timesteps (model calls) one step of the method takes."""
     takes: ClassVar[Sequence[str]] = ()  # which of "timesteps" and "sigmas" set_timesteps accepts
     last_timestep: int | None = None
-    """Where the last step of a run is taken; None: where the config's spacing has it.
+    """The timestep of a run's last step; None leaves it where the config's spacing puts it.
 
-    A run of few steps is spaced so widely that its last step comes from far away: of 5 leading ones it is at timestep
-    167 of 1,000. Schedules that were optimised for few steps end near the image instead, at 24 or below (Align Your
-    Steps, Sabour et al. 2024). With a ``last_timestep`` the steps lie between the first, which stays where it is, and
-    this one, closer to each other the nearer they are to the image (`spacing.closing_in`).
+    A run of few steps is spaced so widely that its last step comes from far away: with 5 leading ones it starts at
+    timestep 167 of 1,000. Schedules that were optimised for few steps end near the image instead, at 24 or below (Align
+    Your Steps, Sabour et al. 2024). With a ``last_timestep`` the steps lie between the first, which stays where it is,
+    and this one, closer to each other the nearer they are to the image (`spacing.closing_in`).
     """
     distilled: ClassVar[bool] = False
-    """Whether it is for networks that were distilled to jump in its steps, and in no other scheduler's."""
+    """Whether it is for networks distilled to jump in this scheduler's steps, and in no other's."""
     divides_by_signal: ClassVar[bool] = False
     """Whether the method divides by ᾱ, which zero terminal SNR would make 0 at the last timestep."""
     schedule: Schedule
     """What the network was trained on."""
     needs_set_timesteps: ClassVar[bool] = True
-    """Whether ``step`` refuses to go through all training timesteps, which is what ``timesteps`` are at first."""
+    """Whether ``step`` refuses to go through all training timesteps, which ``timesteps`` holds at first."""
 
     step: Callable[..., Any]
-    """``step(model_output, timestep, sample, …, return_dict=True)``: from the sample at a timestep to that at the next.
+    """``step(model_output, timestep, sample, …, return_dict=True)``: from the sample at one timestep to the sample at
+    the next.
 
-    Call it for each of ``timesteps``, in order. Each class has its own further arguments, in the published order; those
-    without any take `drawing_step` or `deterministic_step`, and define ``_step`` alone. What they share is:
+    Call it for each of ``timesteps``, in order. A class may have further arguments, in the published order; one without
+    any uses `drawing_step` or `deterministic_step` and defines only ``_step``. All share:
 
     Args:
         model_output: what the model predicts, ``(batch, channels, height, width)``.
         timestep: the next element of ``timesteps``.
         sample: what came out of the last step (not the scaled model input), of the same shape.
-        generator: where noise comes from: one generator, or a list with one per image. Deterministic schedulers take it
-            too, by keyword, so that one loop serves all, and draw nothing.
+        generator: the source of noise: one generator, or a list with one per image. Deterministic schedulers accept it
+            too, by keyword, so that one loop serves all; they draw nothing from it.
         return_dict: false for a plain tuple of the output's entries.
 
     Returns:
         A ``SchedulerOutput``, or with ``return_dict=False`` the tuple of its entries.
 
     Raises:
-        ValueError: ``set_timesteps`` was not called, the timestep is not of this run, or the run is over.
+        ValueError: ``set_timesteps`` was not called, the timestep is not in this run, or the run is over.
     """
     _step: Callable[..., SchedulerOutput]
     """``_step(i, model_output, sample, *own)``: the step from ``timesteps[i]``, with what `_advance` was given."""
@@ -100,7 +101,7 @@ class Scheduler(ConfiguredScheduler):
         self._prepare()
         self._begin(self._trained_timesteps())
 
-    # The schedule's tables under their published names.
+    # The schedule's tables, under their published names.
 
     @property
     def betas(self) -> Numbers:
@@ -124,19 +125,19 @@ class Scheduler(ConfiguredScheduler):
         return self.schedule
 
     def _prepare(self) -> None:
-        """Build the tables that depend on the config alone."""
+        """Build the tables that depend only on the config."""
 
     def _trained_timesteps(self) -> Numbers:
-        """What ``timesteps`` are before there is a run."""
+        """The ``timesteps`` before there is a run."""
         return np.arange(len(self))[::-1]
 
     # Runs
 
     def for_run(self: S) -> S:
-        """A scheduler of the same options with a run of its own, to be used in another thread.
+        """A scheduler with the same options and its own run, for use in another thread.
 
-        It is a shallow copy: the tables, which nothing changes, are shared, and a step replaces what it remembers
-        instead of changing it.
+        It is a shallow copy: nothing changes the tables, so they are shared, and a step replaces what it remembers
+        rather than change it.
         """
         run = copy.copy(self)
         run._begin(run.timesteps)
@@ -150,18 +151,18 @@ class Scheduler(ConfiguredScheduler):
         sigmas: Sequence[float] | Numbers | None = None,
         mu: float | None = None,
     ) -> None:
-        """Lay out a sampling run and forget the last one. Exactly one of steps, timesteps and sigmas is given.
+        """Lay out a sampling run and forget the last one. Give exactly one of steps, timesteps and sigmas.
 
         Args:
             num_inference_steps: how many steps, spaced as the config says.
-            device: taken for published scripts, and without meaning: ``timesteps`` are NumPy arrays.
+            device: accepted for published scripts and ignored: ``timesteps`` are NumPy arrays.
             timesteps: the timesteps themselves, descending, in [0, num_train_timesteps).
-            sigmas: the noise levels themselves, descending, the last of them (usually 0) where the run ends.
-            mu: the run's shift of a flow matching schedule with ``use_dynamic_shifting``.
+            sigmas: the noise levels themselves, descending; the run ends at the last (usually 0).
+            mu: the run's shift, for a flow matching schedule with ``use_dynamic_shifting``.
 
         Raises:
-            ValueError: none or several given, fewer than one step or more than were trained, values out of order, or
-                a kind of schedule that this class does not take.
+            ValueError: none or several given, fewer than one step or more than training had, values out of order, or a
+                kind of schedule that this class does not take.
         """
         if mu is not None and not self._options.get("use_dynamic_shifting"):
             raise ValueError(f"mu is for flow matching with use_dynamic_shifting=True; got mu={mu!r} without")
@@ -193,7 +194,7 @@ class Scheduler(ConfiguredScheduler):
         return int(steps)
 
     def _stretched(self, timesteps: Numbers, last: int) -> Numbers:
-        """As many whole timesteps, from the first of these down to ``last``."""
+        """The same number of whole timesteps, from the first of these down to ``last``."""
         if "timesteps" not in self.takes:
             raise ValueError(f"{type(self).__name__} takes no last_timestep; {_takers('timesteps')} do")
         if not 0 <= last <= timesteps[0] - len(timesteps) + 1:
@@ -233,7 +234,7 @@ class Scheduler(ConfiguredScheduler):
 
     @property
     def _index_of(self) -> dict[float, int]:
-        """Where in the run a timestep is. It is found out when it is asked for first: training has many timesteps."""
+        """Where in the run each timestep is. Computed at first use: training has many timesteps."""
         if self._visits is None:
             # Methods of second order visit a timestep twice. A run that begins in the middle begins at the second
             # visit, where the first-order half starts; the very first timestep is the beginning however often it comes.
@@ -248,12 +249,12 @@ class Scheduler(ConfiguredScheduler):
 
     @property
     def init_noise_sigma(self) -> float:
-        """What standard normal noise is multiplied by to become the first sample."""
+        """The factor that turns standard normal noise into the first sample."""
         return 1.0
 
     @property
     def draws_noise(self) -> bool:
-        """Whether steps draw new noise, so that two runs differ by more than what was changed between them."""
+        """Whether steps draw new noise, so that two runs differ by more than the change under test."""
         return False
 
     @property
@@ -263,7 +264,7 @@ class Scheduler(ConfiguredScheduler):
 
     @property
     def begin_index(self) -> int | None:
-        """Which of ``timesteps`` the run begins at, or None where the first step's timestep decides."""
+        """Which of ``timesteps`` the run begins at, or None if the first step's timestep decides."""
         return self._begin_index
 
     def set_begin_index(self, begin_index: int = 0) -> None:
@@ -290,7 +291,7 @@ class Scheduler(ConfiguredScheduler):
             ) from None
 
     def _current_index(self, timestep: Timestep) -> int:
-        """Where in the run a timestep is: the step that comes next where that is its, else found by its value."""
+        """Where in the run a timestep is: at the next step if that has this timestep, else found by its value."""
         following = self._begin_index if self._step_index is None else self._step_index
         if following is not None and following < len(self.timesteps) and self.timesteps[following] == timestep:
             return following
@@ -318,7 +319,7 @@ class Scheduler(ConfiguredScheduler):
     ) -> Stepped:
         """Take the step, with a method's own arguments, and count it.
 
-        A method that does not form x₀ on its way reports what the model's output says of it.
+        A method that does not compute x₀ on its way reports the x₀ that the model's output implies.
         """
         self._require_run(model_output, sample)
         i = self._index(timestep)
@@ -329,7 +330,7 @@ class Scheduler(ConfiguredScheduler):
         return output if return_dict else output.to_tuple()
 
     def _require_run(self, model_output: Array, sample: Array) -> None:
-        """A step can be taken: the run's timesteps are chosen, and the arrays are of one kind."""
+        """Check that a step can be taken: the run's timesteps are chosen, and the arrays are all of one kind."""
         check_alike(model_output=model_output, sample=sample)
         if self.num_inference_steps is None and self.needs_set_timesteps:
             raise ValueError(f"call {type(self).__name__}.set_timesteps before step")
@@ -337,21 +338,21 @@ class Scheduler(ConfiguredScheduler):
     # Samples
 
     def add_noise(self, original_samples: Array, noise: Array, timesteps: Sequence[float] | Numbers) -> Array:
-        """α x₀ + σ ε: samples with as much noise as they have at ``timesteps``, which are one, or one per image."""
+        """α x₀ + σ ε: samples with the noise of ``timesteps`` (one, or one per image)."""
         check_alike(original_samples=original_samples, noise=noise)
         alpha, sigma = coefficients([self._alpha_sigma(timestep) for timestep in np.atleast_1d(timesteps)], noise)
         return alpha * original_samples + sigma * noise
 
     def _alpha_sigma(self, timestep: Timestep) -> tuple[float, float]:
-        """α and σ of the samples x = α x₀ + σ ε at a timestep."""
+        """α and σ of samples x = α x₀ + σ ε at a timestep."""
         raise NotImplementedError
 
     def scale_model_input(self, sample: Array, timestep: Timestep | None = None) -> Array:
-        """The sample as the model wants to see it at this timestep."""
+        """The sample as the model expects it at this timestep."""
         return sample
 
     def predict_original(self, model_output: Array, timestep: Timestep, sample: Array) -> Array:
-        """The clean sample x₀ as the model sees it at a timestep, clipped where the config says so; no step is taken.
+        """The clean sample x₀ as the model sees it at a timestep, clipped if the config says so. Takes no step.
 
         Args:
             model_output: what the model predicts, ``(batch, channels, height, width)``.
@@ -359,7 +360,7 @@ class Scheduler(ConfiguredScheduler):
             sample: the sample at that timestep (not the scaled model input), of the same shape.
 
         Raises:
-            ValueError: the timestep is not of this run, or the model's output says nothing about x₀ there.
+            ValueError: the timestep is not in this run, or the model's output says nothing about x₀ there.
         """
         raise NotImplementedError
 
@@ -375,7 +376,7 @@ class Scheduler(ConfiguredScheduler):
 
 
 def _takers(argument: str) -> str:
-    """The schedulers whose ``set_timesteps`` takes it."""
+    """The schedulers whose ``set_timesteps`` takes this argument."""
     return ", ".join(name for name, cls in Scheduler.library().items() if argument in cls.takes)
 
 
@@ -408,9 +409,9 @@ scheduler_class, scheduler_classes = Scheduler.named, Scheduler.library
 
 
 def _falls(values: Numbers, may_repeat: bool) -> bool:
-    """Whether numbers descend; those that ``may_repeat`` end with the lowest one twice or not.
+    """Whether numbers descend; with ``may_repeat`` the lowest may come twice at the end.
 
-    So do the sigmas of another run with the final_sigmas_type sigma_min.
+    It does in the sigmas of a run with final_sigmas_type sigma_min.
     """
     steps = np.diff(values[:-1] if may_repeat and values[-2:-1] == values[-1:] else values)
     return bool((steps < 0).all())

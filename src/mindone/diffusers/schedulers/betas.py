@@ -1,6 +1,6 @@
 """Noise schedules: how much noise the training process had added at each of its timesteps.
 
-The tables are float32 because that is what the published checkpoints were trained and sampled with; everything that is
+The tables are float32 because the published checkpoints were trained and sampled with float32 tables; everything
 computed from them afterwards is float64.
 """
 
@@ -25,10 +25,10 @@ def beta_table(config: Mapping[str, Any]) -> Numbers:
 
     ``linear`` is DDPM's schedule (Ho et al. 2020, section 4), ``scaled_linear`` that of the latent diffusion models
     (linear in √β), ``squaredcos_cap_v2`` the cosine schedule (Nichol & Dhariwal 2021, eq. 17), ``exp`` the same with
-    ᾱ = exp(-12 t), ``sigmoid`` GeoDiff's. ``trained_betas`` takes the place of all of them.
+    ᾱ = exp(-12 t), ``sigmoid`` GeoDiff's. ``trained_betas`` replaces all of them.
 
     Raises:
-        ValueError: an unknown ``beta_schedule``, or ``trained_betas`` that are not ``num_train_timesteps`` numbers
+        ValueError: an unknown ``beta_schedule``, or ``trained_betas`` other than ``num_train_timesteps`` numbers
             between 0 and 1.
     """
     steps, name = config["num_train_timesteps"], config["beta_schedule"]
@@ -66,7 +66,8 @@ def _checked(trained: object, steps: int) -> Numbers:
 
 
 def training_betas(config: Mapping[str, Any]) -> Numbers:
-    """β as sampling uses them, float32 ``(num_train_timesteps,)``: those of ``beta_table``, rescaled where asked.
+    """β as sampling uses them, float32 ``(num_train_timesteps,)``: those of ``beta_table``, rescaled if the config asks
+    for it.
 
     With ``rescale_betas_zero_snr`` the last one is exactly 1 (Lin et al. 2023, "Common Diffusion Noise Schedules and
     Sample Steps are Flawed", algorithm 1).
@@ -81,7 +82,7 @@ def running_product(alphas: Numbers) -> Numbers:
 
 
 def _linspace(start: float, end: float, steps: int) -> Numbers:
-    # Each half is counted from its own end with a float32 step, which is how the tables of the checkpoints were made;
+    # Each half is counted from its own end with a float32 step, as the checkpoints' tables were;
     # np.linspace differs in the last bit, enough to move a timestep that is truncated to an integer.
     first, last = np.float64(np.float32(start)), np.float64(np.float32(end))
     step = np.float64(np.float32((np.float32(end) - np.float32(start)) / np.float32(max(steps - 1, 1))))

@@ -1,4 +1,4 @@
-"""DPM-Solver++ whose few steps have weights that were found for one model, in place of a Taylor series'."""
+"""DPM-Solver++ whose few steps use weights found for one model, instead of those of a Taylor series."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
     """A linear multistep method, x_{i+1} = a_i x_i + Σ_{j ≤ i} b_ij x̂₀(x_j), with weights of its own for each step.
 
     Every multistep solver of diffusion models has this form. Its weights come from a Taylor series, which is right for
-    small steps; weights that were fitted to a model are right for the steps that they were fitted to (S4S, Frankel et
+    small steps; weights fitted to a model are right for the steps they were fitted to (S4S, Frankel et
     al. 2025, arXiv 2502.17423). ``acceleration.calibration`` finds them.
 
-    Without a ``calibration`` it is `DPMSolverMultistepScheduler`, 2M. With one it does the calibrated steps, from noise
-    on: neither fewer of them, nor other timesteps.
+    Without a ``calibration`` it is `DPMSolverMultistepScheduler`, 2M. With one it takes the calibrated steps, all of
+    them, from noise on, at their own timesteps.
 
     Raises:
-        ValueError: a calibration whose rows are not one longer from step to step, or whose timesteps do not fall.
+        ValueError: a row of the calibration is not one longer than the row before, or its timesteps do not fall.
     """
 
     defaults = fields(DPMSolverMultistepScheduler.defaults, calibration=())
@@ -54,7 +54,7 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
 
     @property
     def calibration(self) -> Sequence[Row]:
-        """The calibrated steps; none where it is plain DPM-Solver++."""
+        """The calibrated steps; none for plain DPM-Solver++."""
         rows: Sequence[Row] = self._options["calibration"]
         return rows
 
@@ -89,10 +89,10 @@ class CalibratedMultistepScheduler(DPMSolverMultistepScheduler):
 
 
 def calibrated(config: Mapping[str, Any], rows: Sequence[Row]) -> CalibratedMultistepScheduler:
-    """The scheduler of calibrated steps on a checkpoint's noise schedule, whatever kind of solver the config asks for.
+    """The scheduler of calibrated steps on a checkpoint's noise schedule, whatever solver the config asks for.
 
     Raises:
-        ValueError: rows that cannot be.
+        ValueError: the rows are no calibration.
     """
     made: CalibratedMultistepScheduler = CalibratedMultistepScheduler.from_config(config, **SOLVER, calibration=rows)
     return made

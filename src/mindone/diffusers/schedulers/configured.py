@@ -1,4 +1,4 @@
-"""The config side of a scheduler: options in, checked; any scheduler's config understood; a file written."""
+"""The config side of a scheduler: it checks options, reads any scheduler's config, and writes the file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .registry import LIBRARY, ShortName, declare, define
 C = TypeVar("C", bound="ConfiguredScheduler")
 
 CLASSES: dict[str, type[ConfiguredScheduler]] = {}
-"""The classes that are imported so far, those that a program defined for itself included."""
+"""The classes imported so far, including those that a program defined."""
 
 
 class ConfiguredScheduler(Configurable):
@@ -34,14 +34,14 @@ class ConfiguredScheduler(Configurable):
 
     defaults: ClassVar[options.Options] = {}
     idle: ClassVar[options.Options] = {}
-    """Published options that the method has no use for: kept in the config, never read."""
+    """Published options that the method does not use: kept in the config, never read."""
     unpublished: ClassVar[options.Options] = options.EVERYWHERE
-    """Options that are honoured where a config has them, though the published class has no such option."""
+    """Options that a config may set, though the published class has no such option."""
     choices: ClassVar[Mapping[str, Sequence[object]]] = {}
     short_names: ClassVar[Sequence[ShortName]] = ()
-    """What jobs, the command line and the server call it. A class that a program defines says them here and is known
-    everywhere from then on; those of the library are in ``registry.LIBRARY``, where they cost no import."""
-    # What other schedulers' names for an option mean here, so that from_config works between any two.
+    """Its names in jobs, on the command line and in the server. A class that a program defines lists them here and is
+    known everywhere from then on; the library's own are in ``registry.LIBRARY``, where they cost no import."""
+    # What other schedulers' names for an option mean here, so that from_config works between any two classes.
     aliases: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -72,19 +72,19 @@ class ConfiguredScheduler(Configurable):
             if isinstance(values[name], str):
                 values[name] = meanings.get(values[name], values[name])
         self.config = Config(values, _class_name=type(self).__name__)
-        # Options nobody chose are remembered as such: another scheduler made from this config uses its own defaults.
+        # Remember which options nobody chose: another scheduler made from this config then uses its own defaults.
         if unset := sorted(set(known) - set(chosen)):
             self.register_to_config(_use_default_values=unset)
-        # The options of this class alone; ``config`` may also hold those of others, which must change nothing here.
+        # Only this class's options; ``config`` may also hold those of other classes, which must change nothing here.
         self._options = {name: values[name] for name in self.defaults} | {
             name: values.get(name, value) for name, value in unpublished.items()
         }
         self._check()
 
-    if not TYPE_CHECKING:  # a type checker is to know the real attributes only
+    if not TYPE_CHECKING:  # a type checker shall know only the real attributes
 
         def __getattr__(self, name: str) -> object:
-            """The config's entries can be read from the scheduler, as older scripts do: ``scheduler.beta_start``."""
+            """Read a config entry from the scheduler, as older scripts do: ``scheduler.beta_start``."""
             if name != "config" and name in self.config:
                 say = f"read {name} from scheduler.config, not from the scheduler: scheduler.config.{name}"
                 warnings.warn(say, FutureWarning, stacklevel=2)
@@ -107,7 +107,7 @@ class ConfiguredScheduler(Configurable):
 
     @classmethod
     def library(cls: type[C]) -> dict[str, type[C]]:
-        """Every scheduler class of the library by its name, and those of a program that have a short name."""
+        """Every scheduler class of the library by name, and a program's own classes that have a short name."""
         own = [name for name, each in CLASSES.items() if each.short_names and name not in LIBRARY]
         return {name: cls.named(name) for name in (*LIBRARY, *own)}
 
@@ -115,14 +115,14 @@ class ConfiguredScheduler(Configurable):
     def extract_init_dict(
         cls, config_dict: Mapping[str, Any], **overrides: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """What ``from_config`` makes of a config: the options for this class, the overrides it does not know, and the
+        """Split a config for ``from_config``: the options for this class, the overrides it does not know, and the
         entries to keep for other classes."""
         writer = CLASSES.get(str(config_dict.get("_class_name")), cls)
         untouched = config_dict.get("_use_default_values")
         unset = {
             name
             for name in (untouched if isinstance(untouched, (list, tuple)) else ())
-            # A default that somebody has changed since, as in {**config, "steps_offset": 1}, is a choice.
+            # A default that somebody changed later, as in {**config, "steps_offset": 1}, is a choice.
             if isinstance(name, str) and config_dict.get(name) == {**writer.idle, **writer.defaults}.get(name)
         }
         chosen = {name: value for name, value in config_dict.items() if name not in {*unset, "_use_default_values"}}
@@ -134,18 +134,18 @@ class ConfiguredScheduler(Configurable):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
-        """Whether this class samples networks trained on such noise levels (`schedules.trained_levels`)."""
+        """Whether this class samples networks trained on these noise levels (`schedules.trained_levels`)."""
         return levels == DISCRETE
 
     @classmethod
     def walks(cls, config: Mapping[str, Any]) -> bool:
-        """Whether this class samples the network of such a config; where that does not say, it does."""
+        """Whether this class samples the network that a config describes; a config that does not say passes."""
         levels = trained_levels(config)
         return levels is None or cls.samples(levels, config)
 
     @classmethod
     def _check_trained_levels(cls, config: Mapping[str, Any]) -> None:
-        """Raises ValueError where the network was trained on noise levels that this class does not sample."""
+        """Raise ValueError if the network was trained on noise levels that this class does not sample."""
         if cls.walks(config):
             return
         levels = trained_levels(config)
@@ -168,19 +168,19 @@ class ConfiguredScheduler(Configurable):
     ) -> C | tuple[C, dict[str, Any]]:
         """A scheduler of this class from any scheduler's config.
 
-        Keys that this class does not know are kept in ``config`` and otherwise ignored, so a scheduler can be exchanged
-        for another and back; a warning names those that would have changed the samples (`schedulers.foreign`). Called
-        on ``Scheduler`` itself, the config's ``_class_name`` picks the class.
+        Keys that this class does not know stay in ``config`` and are otherwise ignored, so you can swap a scheduler for
+        another and back; a warning names those that would have changed the samples (`schedulers.foreign`). If called on
+        ``Scheduler`` itself, the config's ``_class_name`` picks the class.
 
         Args:
             config: such as ``pipe.scheduler.config``, or what ``load_config`` returns.
-            return_unused_kwargs: return ``(scheduler, unused)``, the second being the overrides that this class does
-                not know; otherwise those are refused.
+            return_unused_kwargs: return ``(scheduler, unused)``, where ``unused`` holds the overrides that this class
+                does not know; otherwise they are refused.
             overrides: options that replace the config's.
 
         Raises:
-            ValueError: a value that this class cannot honour, an override that it does not know, or a network that was
-                trained on noise levels that this class does not sample.
+            ValueError: a value that this class cannot honour, an override that it does not know, or a network trained
+                on noise levels that this class does not sample.
         """
         if not isinstance(config, Mapping):
             raise ValueError(
@@ -230,9 +230,9 @@ class ConfiguredScheduler(Configurable):
 
         Args:
             pretrained_model_name_or_path: a folder, a bundled checkpoint's name, or a hub id.
-            subfolder: where in it the file lies; ``"scheduler"`` for a whole checkpoint.
+            subfolder: the folder inside it that holds the file; ``"scheduler"`` for a whole checkpoint.
             return_unused_kwargs: as in ``from_config``.
-            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``, and what replaces the file's options.
+            options: ``revision``, ``cache_dir``, ``local_files_only``, ``token``, and options that replace the file's.
 
         Raises:
             FileNotFoundError: no such folder or file.
@@ -267,15 +267,15 @@ class ConfiguredScheduler(Configurable):
 
 
 def check_levels(name: str, config: Mapping[str, Any], networks: str, kinds: Sequence[str]) -> None:
-    """Check that a scheduler is for noise levels that some networks are trained on; one that does not say passes.
+    """Check that a scheduler handles the noise levels that networks were trained on; one that does not say passes.
 
     Args:
         name, config: the scheduler's.
-        networks: which ones, for the message.
+        networks: what to call them in the message.
         kinds: their noise levels (`levels`).
 
     Raises:
-        ValueError: the scheduler is for others.
+        ValueError: the scheduler is for other noise levels.
     """
     if trained_levels(config) not in (None, *kinds):
         library = ConfiguredScheduler.library().items()
@@ -286,7 +286,7 @@ def check_levels(name: str, config: Mapping[str, Any], networks: str, kinds: Seq
 def _not_sampled(name: str, networks: str, suited: Sequence[str]) -> ValueError:
     advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
     if name in suited:
-        advice = f"make it with {name}.from_config(pipe.scheduler.config), of the checkpoint's own scheduler"
+        advice = f"make it with {name}.from_config(pipe.scheduler.config), from the checkpoint's own scheduler"
     return ValueError(one_line(f"{name} cannot sample {networks}; {advice}"))
 
 

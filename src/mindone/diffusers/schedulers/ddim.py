@@ -11,7 +11,7 @@ from .variance_preserving import VariancePreserving
 
 
 class DDIMScheduler(VariancePreserving):
-    """One Euler step of the probability flow a timestep; with ``eta`` above 0, noise is put back after each."""
+    """One Euler step of the probability flow for each timestep; with ``eta`` above 0 it adds noise after each."""
 
     defaults = fields(
         NOISE_SCHEDULE,
@@ -39,7 +39,7 @@ class DDIMScheduler(VariancePreserving):
         Args:
             model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
             eta: η of eq. 16, from 0 (deterministic) to 1 (as noisy as DDPM).
-            use_clipped_model_output: derive ε again from x₀ after it was clipped.
+            use_clipped_model_output: derive ε again from the clipped x₀.
             variance_noise: the noise itself, instead of a generator.
         """
         self._require_run(model_output, sample)

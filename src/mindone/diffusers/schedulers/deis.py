@@ -15,7 +15,7 @@ from .sigma_space import FLOW, FLOW_CHOICES, ExponentialIntegrator
 class DEISMultistepScheduler(ExponentialIntegrator):
     """Integrates over σ the polynomial in log σ through the last ε (ρAB-DEIS of section 4 with nodes in log ρ).
 
-    The run ends at the lowest noise level of training.
+    The run ends at training's lowest noise level.
     """
 
     defaults = fields(
@@ -46,12 +46,12 @@ class DEISMultistepScheduler(ExponentialIntegrator):
         return SchedulerOutput(combination(weights, [sample, *self._outputs]))
 
     def _allowed_order(self, i: int) -> int:
-        """The order that step i may have: low orders at the end of a short run keep it stable."""
+        """The highest order for step i: low orders at the end of a short run keep it stable."""
         short = self._options["lower_order_final"] and len(self.timesteps) < 15
         return min(len(self.timesteps) - i, 3) if short else 3
 
     def _convert(self, model_output: Array, sample: Array, level: float) -> Array:
-        """ε, from x₀ where that is thresholded."""
+        """ε, from x₀ if that is thresholded."""
         alpha, sigma = self.schedule.alpha_sigma(level)
         if self._options["thresholding"]:
             return (sample - alpha * self._clip(self.schedule.original(model_output, sample, alpha, sigma))) / sigma

@@ -18,7 +18,7 @@ VARIANCE_TYPES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_
 
 
 class DPMSolver(ExponentialIntegrator):
-    """Solves for the part of the trajectory that is linear exactly, and for the model's part by a Taylor series in λ.
+    """Solves the linear part of the trajectory exactly, and the model's part by a Taylor series in λ.
 
     ``dpmsolver++`` integrates the predicted x₀, ``dpmsolver`` the predicted ε; their ``sde-`` variants add noise.
     """
@@ -40,7 +40,7 @@ class DPMSolver(ExponentialIntegrator):
             raise ValueError(f"algorithm_type {kind!r} cannot end at σ = 0; set final_sigmas_type to 'sigma_min'")
 
     def _whole_timesteps(self, steps: int, last: int | None = None) -> Numbers:
-        # The cosine schedule's first λ are so far apart that lambda_min_clipped leaves them out.
+        # The cosine schedule's first λ lie so far apart that lambda_min_clipped skips them.
         half_log_snr = -self._discrete.log_sigmas[::-1]
         clipped = int(np.searchsorted(half_log_snr, np.float32(self._options["lambda_min_clipped"])))
         return super()._whole_timesteps(steps, last=self._options["num_train_timesteps"] - clipped)
@@ -143,7 +143,7 @@ class DPMSolverMultistepScheduler(DPMSolver):
 
         Args:
             model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
-            variance_noise: the noise of the ``sde-`` variants itself, instead of a generator.
+            variance_noise: the noise itself for the ``sde-`` variants, instead of a generator.
         """
         return self._advance(model_output, timestep, sample, return_dict, generator, variance_noise)
 
@@ -162,7 +162,7 @@ class DPMSolverMultistepScheduler(DPMSolver):
         return SchedulerOutput(x, m if options["algorithm_type"].endswith("++") else None)
 
     def _allowed_order(self, i: int) -> int:
-        """The order that step i may have: low orders at the end of a short run keep it stable."""
+        """The highest order for step i: low orders at the end of a short run keep it stable."""
         options, left = self._options, len(self.timesteps) - i
         short = options["lower_order_final"] and len(self.timesteps) < 15
         if left == 1 and (short or options["euler_at_final"] or options["final_sigmas_type"] == "zero"):

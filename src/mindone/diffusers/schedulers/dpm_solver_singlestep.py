@@ -13,10 +13,11 @@ from .sigma_space import FLOW, MULTISTEP_CHOICES
 
 
 class DPMSolverSinglestepScheduler(DPMSolver):
-    """The timesteps come in groups of up to ``solver_order``; each order goes from its group's beginning on again.
+    """The timesteps come in groups of up to ``solver_order``; each order starts again from its group's beginning.
 
-    In a group of three the first step is of first order. The second starts where the first did and ends one timestep
-    further, with the derivative that the two model outputs give, and the third likewise. No group needs the last one.
+    In a group of three the first step has order one. The second starts where the first did and ends one timestep
+    further, using the derivative of the two model outputs so far; the third does the same with three. No group needs
+    the one before it.
     """
 
     defaults = fields(
@@ -47,7 +48,7 @@ class DPMSolverSinglestepScheduler(DPMSolver):
     def get_order_list(self, num_inference_steps: int) -> Sequence[int]:
         """The order of each step: 1, 2, …, ``solver_order``, and again; the last is 1 where low orders end the run.
 
-        A run that ends at σ = 0 ends so whatever ``lower_order_final`` says.
+        A run that ends at σ = 0 ends with low orders whatever ``lower_order_final`` says.
         """
         steps, order = num_inference_steps, int(self._options["solver_order"])
         orders = [1 + i % order for i in range(steps)]
@@ -74,7 +75,7 @@ class DPMSolverSinglestepScheduler(DPMSolver):
         order = min(self.order_list[i], len(self._outputs))
         if order == 1:
             self.sample = sample
-        assert self.sample is not None  # the first step of a run is of order 1
+        assert self.sample is not None  # a run's first step has order 1
         begin = self._sigmas[i - order + 1]
         x_weight, d_weights, noise_weight = self._weights(order, begin, self._sigmas[i + 1])
         x = combination([x_weight, *d_weights], [self.sample, *self._differences(i, order)])

@@ -1,6 +1,6 @@
 """Euler's method for networks in the EDM parametrization: Karras et al. 2022 (arXiv 2206.00364), table 1.
 
-They were trained on continuous noise levels, and get log(σ)/4 in the place of a timestep.
+These networks were trained on continuous noise levels and take log(σ)/4 in place of a timestep.
 """
 
 import math
@@ -20,9 +20,9 @@ from .spacing import FINAL_SIGMAS, exponential_sigmas, karras_sigmas, log_sigma_
 
 
 class EDMEulerScheduler(EulerMethod):
-    """One Euler step a noise level, from ``sigma_max`` down to ``sigma_min``.
+    """One Euler step for each noise level, from ``sigma_max`` down to ``sigma_min``.
 
-    It shares neither options nor configs with the schedulers of discrete noise schedules. CosXL has ``sigma_data`` 1,
+    It shares no options and no configs with the schedulers of discrete noise schedules. CosXL has ``sigma_data`` 1,
     and its authors recommend the ``exponential`` schedule from 120 to 0.002.
     """
 
@@ -45,7 +45,7 @@ class EDMEulerScheduler(EulerMethod):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
-        """EDM's levels, where the config says the σ_data that they were trained with or is this class's own."""
+        """EDM's levels, if the config gives the σ_data of training or is this class's own."""
         return levels == EDM and ("sigma_data" in config or config.get("_class_name") == cls.__name__)
 
     def _prepare(self) -> None:
@@ -71,7 +71,7 @@ class EDMEulerScheduler(EulerMethod):
         return sample * self.schedule.input_scale(sigma)
 
     def precondition_noise(self, sigma: float | Numbers) -> Numbers:
-        """c_noise = log(σ)/4, float32: what the network gets for a timestep."""
+        """c_noise = log(σ)/4, float32: what the network gets as its timestep."""
         return log_sigma_label(np.atleast_1d(sigma))
 
     def precondition_outputs(self, sample: Array, model_output: Array, sigma: float) -> Array:
@@ -96,7 +96,7 @@ class EDMEulerScheduler(EulerMethod):
         Args:
             model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
             s_churn, s_tmin, s_tmax, s_noise: as in ``EulerDiscreteScheduler.step``.
-            pred_original_sample: x₀, where something else predicted it.
+            pred_original_sample: x₀, if something else predicted it.
         """
         churn = Churn(s_churn, s_tmin, s_tmax, s_noise)
         return self._advance(model_output, timestep, sample, return_dict, churn, generator, pred_original_sample)

@@ -27,12 +27,12 @@ class Churn:
     s_noise: float
 
     def gamma(self, sigma: float, steps: int) -> float:
-        """γ_i: how much of σ_i to add to it, for the share of the churn that falls to one step."""
+        """γ_i: how much of σ_i to add to it, given one step's share of the churn."""
         return min(self.s_churn / steps, math.sqrt(2) - 1) if self.s_tmin <= sigma <= self.s_tmax else 0.0
 
 
 class EulerMethod(VarianceExploding):
-    """One Euler step a timestep, with noise put back before it where the caller asks for churn."""
+    """One Euler step for each timestep, with noise added before it if the caller asks for churn."""
 
     def step(
         self,
@@ -67,7 +67,7 @@ class EulerMethod(VarianceExploding):
         generator: Generators,
         x0: Array | None = None,
     ) -> SchedulerOutput:
-        """From σ_i to σ_(i+1), the first-order part of algorithm 2; with x₀ where something else predicted it."""
+        """From σ_i to σ_(i+1), the first-order part of algorithm 2; takes x₀ if something else predicted it."""
         sigma, target = self._sigmas[i], self._sigmas[i + 1]
         gamma = churn.gamma(sigma, len(self._sigmas) - 1)
         sigma_hat = sigma * (1 + gamma)
@@ -81,7 +81,7 @@ class EulerMethod(VarianceExploding):
 
 
 class EulerDiscreteScheduler(EulerMethod):
-    """One Euler step a timestep. SDXL's default, and with trailing spacing the turbo models'."""
+    """One Euler step for each timestep. SDXL's default and, with trailing spacing, the turbo models'."""
 
     defaults = fields(
         NOISE_SCHEDULE,
@@ -103,7 +103,7 @@ class EulerDiscreteScheduler(EulerMethod):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
-        """Discrete levels, and EDM's where the config has them in this class's words, which are for σ_data = 1."""
+        """Discrete levels, and EDM's if the config states them in this class's options, which assume σ_data = 1."""
         return levels == DISCRETE or (levels == EDM and is_continuous(config) and config.get("sigma_data", 1) == 1)
 
     def _interpolated(self, timesteps: Numbers) -> Numbers:

@@ -1,7 +1,7 @@
 """Ancestral sampling with Euler steps, as k-diffusion made popular.
 
 It is the sampler of Song et al. 2021 ("Score-Based Generative Modeling through SDEs", arXiv 2011.13456, appendix F)
-with the deterministic part of each step taken by Euler's method.
+with Euler's method for the deterministic part of each step.
 """
 
 import math
@@ -15,7 +15,7 @@ from .sigma_space import VarianceExploding
 
 
 class EulerAncestralDiscreteScheduler(VarianceExploding):
-    """An Euler step to below the next noise level, and fresh noise up to it."""
+    """An Euler step to below the next noise level, then fresh noise up to it."""
 
     defaults = fields(NOISE_SCHEDULE, SPACING, rescale_betas_zero_snr=False)
     choices = fields(prediction_type=("epsilon", "v_prediction"))

@@ -24,7 +24,7 @@ from .spacing import sigma_spacing, spaced_sigmas
 
 
 class FlowMatchEulerDiscreteScheduler(SigmaSpace):
-    """One Euler step a noise level. ``timesteps`` are σ times ``num_train_timesteps``."""
+    """One Euler step for each noise level. ``timesteps`` are σ times ``num_train_timesteps``."""
 
     defaults = fields(
         SIGMA_SPACING,
@@ -47,7 +47,7 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
-        """Those of flow matching."""
+        """Flow matching's levels."""
         return levels == FLOW
 
     def _prepare(self) -> None:
@@ -60,11 +60,11 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
 
     @property
     def shift(self) -> float:
-        """How far the noise levels are moved towards noise, unless a run brings its own."""
+        """How far to move the noise levels towards noise, unless a run brings its own shift."""
         return self.schedule.shift
 
     def set_shift(self, shift: float) -> None:
-        """Another shift for the runs that follow; ``sigma_min`` and ``sigma_max`` stay as the config has them."""
+        """Set another shift for the runs that follow; ``sigma_min`` and ``sigma_max`` stay as in the config."""
         self.schedule = FlowSchedule(self._options, shift)
 
     @property
@@ -82,15 +82,14 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         """Lay out a sampling run and forget the last one.
 
         Args:
-            num_inference_steps: how many steps; besides ``sigmas`` or ``timesteps`` it must be as many.
+            num_inference_steps: how many steps; if given with ``sigmas`` or ``timesteps``, it must equal their number.
             device: as in ``Scheduler.set_timesteps``.
-            sigmas: the noise levels, descending, without the last one, which is 0; they are shifted, too.
-            mu: the run's shift with ``use_dynamic_shifting``, without meaning otherwise.
-            timesteps: the same as ``sigmas``, times ``num_train_timesteps``. With both, they are what the network is
-                told.
+            sigmas: the noise levels, descending, without the final 0; they are shifted, too.
+            mu: the run's shift with ``use_dynamic_shifting``, ignored otherwise.
+            timesteps: the same as ``sigmas``, times ``num_train_timesteps``. With both, the network gets these.
 
         Raises:
-            ValueError: none given, lists of different lengths, values out of order, or a ``mu`` that is missing.
+            ValueError: none given, lists of different lengths, values out of order, or ``mu`` missing.
         """
         if self.schedule.is_dynamic and mu is None:
             raise ValueError("use_dynamic_shifting needs mu, the shift for the picture's size")
@@ -106,7 +105,7 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         counts = [len(levels), len(levels if labels is None else labels), num_inference_steps or len(levels)]
         if len(set(counts)) > 1:
             raise ValueError(
-                "sigmas, timesteps and num_inference_steps must be as many where several are given, got "
+                "sigmas, timesteps and num_inference_steps must agree in number where several are given, got "
                 f"{', '.join(map(str, counts))}"
             )
         self._lay_out(levels, labels)
@@ -133,12 +132,12 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
         self._begin((sigmas * np.float32(len(self)) if labels is None else labels).astype(np.float32))
 
     def time_shift(self, mu: float, sigma: float, t: Numbers) -> Numbers:
-        """Levels t shifted by μ, at exponent ``sigma`` of their odds."""
+        """Levels t shifted by μ, with their odds raised to the power ``sigma``."""
         shift = self.schedule.shift_of(mu)
         return shift / (shift + (1 / t - 1) ** sigma)
 
     def stretch_shift_to_terminal(self, t: Numbers) -> Numbers:
-        """Levels stretched so that the last of them is ``shift_terminal``."""
+        """Levels stretched so that the last one is ``shift_terminal``."""
         rest = 1 - t
         stretched: Numbers = 1 - rest * ((1 - self._options["shift_terminal"]) / rest[-1])
         return stretched
@@ -160,8 +159,8 @@ class FlowMatchEulerDiscreteScheduler(SigmaSpace):
 
         Args:
             model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
-            s_churn, s_tmin, s_tmax, s_noise: without meaning, as in the published method.
-            per_token_timesteps: not taken; it is for video models whose frames have noise levels of their own.
+            s_churn, s_tmin, s_tmax, s_noise: ignored, as in the published method.
+            per_token_timesteps: refused; it is for video models, whose frames have noise levels of their own.
         """
         if per_token_timesteps is not None:
             raise ValueError("per_token_timesteps is for video models; leave it out")

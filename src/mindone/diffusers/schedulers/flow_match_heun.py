@@ -1,4 +1,4 @@
-"""Heun's method for rectified flow: an Euler step, and again with the mean of the velocities at both its ends.
+"""Heun's method for rectified flow: an Euler step, then the same step with the mean of the velocities at both its ends.
 
 Karras et al. 2022 (arXiv 2206.00364), algorithm 1, on the straight paths of Esser et al. 2024 (arXiv 2403.03206).
 """
@@ -30,7 +30,7 @@ class FlowMatchHeunDiscreteScheduler(SigmaSpace):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
-        """Those of flow matching, where the shift is the same for all sizes."""
+        """Flow matching's levels, if the shift is the same for all sizes."""
         return levels == FLOW and not config.get("use_dynamic_shifting")
 
     def _prepare(self) -> None:
@@ -47,13 +47,13 @@ class FlowMatchHeunDiscreteScheduler(SigmaSpace):
         return self.sigmas[:-1] * np.float32(len(self))
 
     def _reset(self) -> None:
-        self.prev_derivative: Array | None = None  # dx/dσ at the start of a step whose second half is still to come
+        self.prev_derivative: Array | None = None  # dx/dσ at the start of a step still missing its second half
         self.dt: float | None = None
         self.sample: Array | None = None
 
     @property
     def state_in_first_order(self) -> bool:
-        """Whether the next call begins a step, rather than completes one."""
+        """Whether the next call begins a step rather than completes one."""
         return self.dt is None
 
     def step(
@@ -73,7 +73,7 @@ class FlowMatchHeunDiscreteScheduler(SigmaSpace):
         return self._advance(model_output, timestep, sample, return_dict, churn, generator)
 
     def _step(self, i: int, model_output: Array, sample: Array, churn: Churn, generator: Generators) -> SchedulerOutput:
-        """What the model is to be called with next."""
+        """The timestep for the next call of the model."""
         sigma = self._sigmas[i]
         if self.prev_derivative is not None and self.dt is not None:
             x = self.sample + (0.5 * self.dt) * (self.prev_derivative + model_output)
@@ -84,7 +84,7 @@ class FlowMatchHeunDiscreteScheduler(SigmaSpace):
         if gamma > 0:
             added = churn.s_noise * math.sqrt(noisier**2 - sigma**2)
             sample = sample + added * draw_noise(model_output, generator)
-        # The published method divides by the noisier level what it has multiplied by the other.
+        # The published method multiplies by one level and divides by the other, the noisier one.
         self.prev_derivative, self.dt, self.sample = (
             (sigma / noisier) * model_output,
             self._sigmas[i + 1] - noisier,

@@ -1,13 +1,13 @@
-"""What becomes of a config's fields that the chosen scheduler does not have.
+"""What happens to config fields that the chosen scheduler does not have.
 
 Configs travel: ``X.from_config(pipe.scheduler.config)`` hands one class's options to another. Three kinds of fields:
 
-- What the network was trained with must be honoured, or the samples are wrong: its β, ``prediction_type`` and
-  ``rescale_betas_zero_snr`` are options of every class (`options.EVERYWHERE`), and networks that were trained on other
-  noise levels altogether (`schedules.trained_levels`) are refused by classes that do not sample these.
-- Which noise levels to visit, and whether to clip, any sampler could do (`VISIBLE`). A class that cannot leaves it out,
-  as the published ones do, and a warning says so.
-- How one method goes about it (``solver_order``, ``skip_prk_steps``, …) means nothing to another, and is left out.
+- Fields that describe training must be honoured, or the samples are wrong: its β, ``prediction_type`` and
+  ``rescale_betas_zero_snr`` are options of every class (`options.EVERYWHERE`), and a class refuses networks trained on
+  noise levels that it does not sample (`schedules.trained_levels`).
+- Which noise levels to visit, and whether to clip, any sampler could decide (`VISIBLE`). A class that cannot ignores
+  the field, as the published ones do, and a warning says so.
+- Details of one method (``solver_order``, ``skip_prk_steps``, …) mean nothing to another and are ignored.
 """
 
 import functools
@@ -32,16 +32,16 @@ VISIBLE: Mapping[str, object] = {
 
 
 _MOST_NAMED = 3
-"""Fields that a warning names: a file chooses how many there are."""
+"""The most fields that a warning names: a file may hold any number."""
 
 
 def report_lost(name: str, hidden: Mapping[str, object], method_options: Callable[[], Container[str]]) -> None:
-    """Warn, once, of the fields of a config that would have changed the samples and that a class cannot honour.
+    """Warn once about config fields that would have changed the samples and that a class cannot honour.
 
     Args:
         name: the class's.
-        hidden: the entries that the class does not have and that somebody chose.
-        method_options: gives the options of all classes; asked only where the other fields do not decide.
+        hidden: entries that somebody chose and the class does not have.
+        method_options: returns the options of all classes; called only if the other fields do not decide.
     """
     lost = [field for field, value in hidden.items() if _matters(field, value, method_options)]
     if lost:
@@ -56,7 +56,7 @@ def _matters(name: str, value: object, method_options: Callable[[], Container[st
 
 @functools.lru_cache(maxsize=1024)
 def _warn(name: str, lost: tuple[str, ...]) -> None:
-    """Once for a class and its fields: a batch makes a scheduler for each picture."""
+    """Warn once for each class and its fields: a batch makes a scheduler for each picture."""
     more = len(lost) - _MOST_NAMED
     others = f" and {more} more" if more > 0 else ""
     logger.warning(f"{name} has no {' and no '.join(lost[:_MOST_NAMED])}{others}; it samples without")

@@ -33,18 +33,18 @@ class HeunDiscreteScheduler(VarianceExploding):
         return np.repeat(timesteps, 2)[1:].astype(np.float32)
 
     def _reset(self) -> None:
-        self.prev_derivative: Array | None = None  # dx/dσ at the start of a step whose second half is still to come
+        self.prev_derivative: Array | None = None  # dx/dσ at the start of a step still missing its second half
         self._start: Array | None = None
 
     @property
     def state_in_first_order(self) -> bool:
-        """Whether the next call begins a step, rather than completes one."""
+        """Whether the next call begins a step rather than completes one."""
         return self.prev_derivative is None
 
     step = deterministic_step
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
-        """What the model is to be called with next."""
+        """The timestep for the next call of the model."""
         sigma = self._sigmas[i]
         x0 = self._clip(self.schedule.denoised(model_output, sample, sigma))
         slope = (sample - x0) / sigma

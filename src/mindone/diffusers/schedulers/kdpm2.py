@@ -1,6 +1,6 @@
-"""DPM2: the second-order steps of Karras et al. 2022 (arXiv 2206.00364), as k-diffusion's ``sample_dpm_2`` has them.
+"""DPM2: the second-order steps of Karras et al. 2022 (arXiv 2206.00364), as in k-diffusion's ``sample_dpm_2``.
 
-They are algorithm 2 with the midpoint method in the place of Heun's, the midpoint taken in log σ as in DPM-Solver-2
+They are algorithm 2 with the midpoint method in place of Heun's; the midpoint lies in log σ, as in DPM-Solver-2
 (Lu et al. 2022, arXiv 2206.00927).
 """
 
@@ -51,7 +51,7 @@ class KDPM2DiscreteScheduler(VarianceExploding):
         return run
 
     def _end(self, before: float, after: float) -> float:
-        """Where the deterministic part of a step between two noise levels ends."""
+        """The noise level at which the deterministic part of a step ends."""
         return after
 
     @staticmethod
@@ -61,11 +61,11 @@ class KDPM2DiscreteScheduler(VarianceExploding):
         return shown
 
     def _reset(self) -> None:
-        self.sample: Array | None = None  # where a step began whose second half is still to come
+        self.sample: Array | None = None  # where a step began that still misses its second half
 
     @property
     def state_in_first_order(self) -> bool:
-        """Whether the next call begins a step, rather than completes one."""
+        """Whether the next call begins a step rather than completes one."""
         return self.sample is None
 
     def _level(self, i: int) -> float:
@@ -74,7 +74,7 @@ class KDPM2DiscreteScheduler(VarianceExploding):
     step = deterministic_step
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators = None) -> SchedulerOutput:
-        """What the model is to be called with next."""
+        """The timestep for the next call of the model."""
         level = self._level(i)
         x0 = self.schedule.denoised(model_output, sample, level)
         slope = (sample - x0) / level

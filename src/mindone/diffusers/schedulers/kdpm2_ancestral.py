@@ -11,7 +11,7 @@ from .output import SchedulerOutput
 
 
 class KDPM2AncestralDiscreteScheduler(KDPM2DiscreteScheduler):
-    """A midpoint step to below the next noise level, and fresh noise up to it."""
+    """A midpoint step to below the next noise level, then fresh noise up to it."""
 
     draws_noise = True
 

@@ -38,15 +38,15 @@ class Distilled(VariancePreserving):
         strength: float = 1.0,
         sigmas: Sequence[float] | Numbers | None = None,
     ) -> None:
-        """As ``Scheduler.set_timesteps``, with two arguments more.
+        """As ``Scheduler.set_timesteps``, with two more arguments.
 
         Args:
             num_inference_steps: how many steps.
             device: as in ``Scheduler.set_timesteps``.
-            original_inference_steps: the distillation's steps, where they are not those of the config.
+            original_inference_steps: the distillation's steps, if they differ from the config's.
             timesteps: the timesteps themselves.
-            strength: the part of the trajectory to run, above 0 to 1; below 1 for runs that start from an image.
-            sigmas: not taken by these schedulers.
+            strength: the part of the trajectory to run, above 0 and up to 1; below 1 for runs that start from an image.
+            sigmas: refused; these schedulers take none.
         """
         self._original_steps, self._strength = original_inference_steps, strength
         super().set_timesteps(num_inference_steps, timesteps=timesteps, sigmas=sigmas)
@@ -62,7 +62,7 @@ class Distilled(VariancePreserving):
 
 @dataclass(eq=False)
 class LCMSchedulerOutput(SchedulerOutput):
-    """A step's output whose predicted x₀ is the value of the consistency function."""
+    """A step's output with the consistency function's value as predicted x₀."""
 
     denoised: Array | None = None
     """The same as ``pred_original_sample``, by its published name."""
@@ -71,7 +71,7 @@ class LCMSchedulerOutput(SchedulerOutput):
 class LCMScheduler(Distilled):
     """Multistep consistency sampling: jump to clean, put noise back, jump again (algorithm 3).
 
-    The timesteps come from the distillation alone, whatever ``timestep_spacing`` and ``steps_offset`` say.
+    The timesteps come only from the distillation, whatever ``timestep_spacing`` and ``steps_offset`` say.
     """
 
     defaults = fields(DISTILLED, CLIPPING, clip_sample=False, timestep_scaling=10.0)
@@ -85,7 +85,7 @@ class LCMScheduler(Distilled):
     step = drawing_step
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
-        """From one timestep to the next; after the last, clean."""
+        """From one timestep to the next; the last step ends clean."""
         t = int(self.timesteps[i])
         x0 = self._clip(self.schedule.original(model_output, sample, *self._alpha_sigma(t)))
         c_skip, c_out = self.get_scalings_for_boundary_condition_discrete(t)

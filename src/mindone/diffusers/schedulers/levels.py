@@ -1,4 +1,4 @@
-"""The kinds of noise levels that networks are trained on, as configs tell them apart. Imports no NumPy."""
+"""The kinds of noise levels that networks are trained on, recognised from configs. Imports no NumPy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ Options = Mapping[str, Any]
 
 
 def trained_levels(config: Mapping[str, object]) -> str | None:
-    """On which kind of noise levels a config's network was trained; None where the config does not say."""
+    """The kind of noise levels on which a config's network was trained; None if the config does not say."""
     name = str(config.get("_class_name") or "")
     if name.startswith("SCM") or config.get("prediction_type") == "trigflow":
         return TRIGFLOW
@@ -33,7 +33,8 @@ def is_continuous(config: Mapping[str, object]) -> bool:
 
 
 def in_words_of(known: Options, config: Options) -> Options:
-    """A config in the words of a class with these options: flow matching has two, ``shift`` and ``flow_shift``."""
+    """A config in the terms of a class with these options: flow matching has two names, ``shift`` and
+    ``flow_shift``."""
     if trained_levels(config) != FLOW:
         return config
     word = "shift" if str(config.get("_class_name")).startswith("FlowMatch") else "flow_shift"

@@ -44,7 +44,7 @@ class LMSDiscreteScheduler(VarianceExploding):
 
         Args:
             model_output, timestep, sample, generator, return_dict: as in ``Scheduler.step``.
-            order: how many slopes to use once there are as many.
+            order: how many slopes to use, once there are that many.
         """
         if order < 1:
             raise ValueError(f"order must be at least 1, got {order}")
@@ -68,7 +68,7 @@ class LMSDiscreteScheduler(VarianceExploding):
         weights = []
         for node in nodes:
             others = [other for other in nodes if other != node]
-            # In units of the step and from its start, so that no digits cancel.
+            # Measured in steps from the step's start, so that no digits cancel.
             basis = np.poly1d(np.poly([(other - start) / (end - start) for other in others]))
             scale = np.prod([(node - other) / (end - start) for other in others])
             weights.append(float((end - start) * basis.integ()(1.0) / scale))

@@ -30,17 +30,17 @@ THRESHOLDING: Options = {"thresholding": False, "dynamic_thresholding_ratio": 0.
 CLIPPING: Options = {"clip_sample_range": 1.0, **THRESHOLDING}
 
 EVERYWHERE: Options = {"rescale_betas_zero_snr": False, "sigma_min": None, "sigma_max": None}
-"""What a checkpoint's config may say to every scheduler of a discrete noise schedule, published option or not.
+"""Options that a checkpoint's config may set for every scheduler of a discrete noise schedule, published there or not.
 
-The published classes have ``rescale_betas_zero_snr`` in part, and the others would sample another noise schedule than
-the network was trained on. ``sigma_min`` and ``sigma_max`` bound the ``use_…_sigmas`` of every class that has them.
+Only some published classes have ``rescale_betas_zero_snr``; the others would sample a noise schedule other than the
+network's. ``sigma_min`` and ``sigma_max`` bound the ``use_…_sigmas`` of every class that has these.
 """
 
 CHOICES: Mapping[str, Sequence[object]] = {
     "prediction_type": PREDICTION_TYPES,
     "timestep_spacing": spacing.SPACINGS,
 }
-"""Which values an option may have, in every scheduler that has it."""
+"""The values that an option may have, in every scheduler that has it."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "num_train_timesteps": (1, 1_000_000),
@@ -66,11 +66,11 @@ RANGES: Mapping[str, tuple[float, float]] = {
 }
 """The least and the largest value of a number, both included."""
 _TOO_LARGE = 10**300
-"""An integer that no float holds."""
+"""An integer too large for a float."""
 
 
 def fields(*groups: Options, **own: object) -> Options:
-    """Config fields with their defaults: shared groups, and a class's own, which come last and win."""
+    """Config fields with their defaults: shared groups, then a class's own, which win."""
     merged: dict[str, object] = {}
     for group in (*groups, own):
         merged |= group
@@ -83,8 +83,8 @@ def check(owner: str, options: Options, defaults: Options, choices: Mapping[str,
     Args:
         owner: the class's name, for the message.
         options: the values.
-        defaults: the published values, whose types the given ones must have; an int stands for a whole number.
-        choices: what the class itself allows, besides ``CHOICES``.
+        defaults: the published values; each option must have its default's type, and an int means a whole number.
+        choices: what the class itself allows, in addition to ``CHOICES``.
 
     Raises:
         ValueError: names the option, its value and what is allowed.

@@ -11,9 +11,9 @@ class SchedulerOutput(BaseOutput):
     """The sample after a step: ``output.prev_sample``, ``output["prev_sample"]`` or ``output[0]``."""
 
     prev_sample: Array
-    """The sample at the next, less noisy timestep, in the shape and type of the sample given."""
+    """The sample at the next, less noisy timestep, in the given sample's shape and type."""
     pred_original_sample: Array | None = None
-    """The clean sample x₀ as the model sees it now. ``step`` always gives it."""
+    """The clean sample x₀ as the model sees it now. ``step`` always sets it."""
 
 
 Stepped = SchedulerOutput | tuple[Array, ...]

@@ -1,4 +1,4 @@
-"""How a network reads latents and time, and what it says of them, where its scheduler counts in another way."""
+"""The translation between a network and a scheduler that counts latents and time differently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .base import Array, Scheduler
 
 
 class Parameterization(Protocol):
-    """What stands between a scheduler and a network; a family names the class, which is made for each run."""
+    """Translates between a scheduler and a network; a family names the class, and each run makes its own."""
 
     def __init__(self, scheduler: Scheduler, config: Mapping[str, object]): ...
 
@@ -26,11 +26,11 @@ class Parameterization(Protocol):
         """The scheduler's estimate of the clean latents, as an autoencoder reads them divided by its scale."""
 
     def finished(self, latents: Array, estimate: Array | None) -> Array:
-        """The latents that a run ends with, of those after its last step and the estimate of that step."""
+        """The latents that a run ends with, chosen from those after its last step and that step's estimate."""
 
 
 class Plain:
-    """The network reads what the scheduler has, and predicts what it asks for."""
+    """No translation: the network reads the scheduler's latents and predicts what it asks for."""
 
     def __init__(self, scheduler: Scheduler, config: Mapping[str, object]):
         self.scheduler = scheduler
@@ -53,7 +53,7 @@ class Plain:
 
 
 class WithoutVariance(Plain):
-    """Of a network with twice as many channels as latents, the second half, a variance, is left out."""
+    """Drops the second half of the output, a variance, of a network with twice as many channels as the latents."""
 
     def leave(self, prediction: Array, sample: Array, timestep: float) -> Array:
         """See `Parameterization`."""

@@ -14,11 +14,11 @@ from .variance_preserving import VariancePreserving
 
 
 class PNDMScheduler(VariancePreserving):
-    """A linear multistep method over ε, with the transfer of eq. 11 in the place of Euler's step.
+    """A linear multistep method over ε, with the transfer of eq. 11 in place of Euler's step.
 
     With ``skip_prk_steps`` (Stable Diffusion's setting, "PLMS") it starts itself with a lower order and visits the
-    second timestep twice; without, three Runge-Kutta steps of four model calls each come first. ``timesteps`` lists
-    each call.
+    second timestep twice; without it, three Runge-Kutta steps of four model calls each come first. ``timesteps`` lists
+    every call.
     """
 
     defaults = fields(
@@ -54,7 +54,7 @@ class PNDMScheduler(VariancePreserving):
 
     @property
     def ets(self) -> list[Array]:
-        """The noise ε predicted at the last timesteps, the latest last."""
+        """The predicted noise ε of the last timesteps, the latest last."""
         return self._outputs[::-1]
 
     @ets.setter
@@ -75,10 +75,10 @@ class PNDMScheduler(VariancePreserving):
     step = deterministic_step
     step_prk = deterministic_step
     step_plms = deterministic_step
-    """The calls of the two phases, by their published names: which one is next follows from those that were made."""
+    """The calls of the two phases, by their published names; the calls made so far decide which is next."""
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
-        """What the model is to be called with next; section 3.3 and algorithm 2."""
+        """The timestep for the next call of the model; section 3.3 and algorithm 2."""
         in_runge_kutta = self.counter < len(self.prk_timesteps)
         x = (self._prk if in_runge_kutta else self._plms)(model_output, int(self.timesteps[i]), sample)
         self.counter += 1
@@ -100,7 +100,7 @@ class PNDMScheduler(VariancePreserving):
         return self._transfer(self.cur_sample, start, target, model_output)
 
     def _plms(self, model_output: Array, t: int, sample: Array) -> Array:
-        """A linear multistep step, eq. 12; its first is taken twice, the second time with the mean of both slopes."""
+        """A linear multistep step, eq. 12; the first is taken twice, the second time with the mean of both slopes."""
         target = t - self._stride
         if self.counter == 1:
             t, target = t + self._stride, t

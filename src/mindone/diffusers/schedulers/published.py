@@ -1,4 +1,4 @@
-"""Names that the published package has beside its scheduler classes."""
+"""Other names that the published package has next to its scheduler classes."""
 
 from enum import Enum
 
@@ -22,7 +22,7 @@ KarrasDiffusionSchedulers = Enum(
         "EDMEulerScheduler",
     ],
 )
-"""Schedulers that published scripts take for exchangeable, numbered from 1. ``DPMSolverSDEScheduler`` is not
+"""Schedulers that published scripts treat as interchangeable, numbered from 1. ``DPMSolverSDEScheduler`` is not
 here; ``scheduler.compatibles`` are the classes that a config fits."""
 
 AysSchedules: dict[str, list[int] | list[float]] = {
@@ -31,5 +31,5 @@ AysSchedules: dict[str, list[int] | list[float]] = {
     "StableDiffusionXLTimesteps": [999, 845, 730, 587, 443, 310, 193, 116, 53, 13],
     "StableDiffusionXLSigmas": [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.0],
 }
-"""Ten steps each, optimised for a family: Align Your Steps (Sabour et al. 2024, arXiv 2404.14507). They are what a
-pipeline takes as ``timesteps`` or ``sigmas``."""
+"""Ten steps each, optimised for a family: Align Your Steps (Sabour et al. 2024, arXiv 2404.14507). Pass them to a
+pipeline as ``timesteps`` or ``sigmas``."""

@@ -1,7 +1,7 @@
-"""The schedulers that are here: a line for each class, with all that has to be known before it is imported.
+"""The library's schedulers: one line for each class, with everything needed before it is imported.
 
 Nothing is imported until a class is asked for, so that listing names costs nothing. A program's own scheduler needs no
-line: its class says the same in ``short_names`` (`Scheduler.short_names`).
+line: its class lists the same in ``short_names`` (`Scheduler.short_names`).
 """
 
 import importlib
@@ -12,31 +12,31 @@ SIGMA_SPACINGS = ("karras", "exponential", "beta")
 
 
 class ShortName(NamedTuple):
-    """What the command line and jobs call a class, set up in some way."""
+    """A name that the command line and jobs use for a class with given options."""
 
     name: str
     sampler: str = ""
-    """What AUTOMATIC1111's web interface calls it; where that has no name for it, the same as here."""
+    """AUTOMATIC1111's name for it; empty if it has none, and then the name is the same as here."""
     automatic: str | None = None
-    """For a class that has the ``use_…_sigmas``: which of its names with a spacing, ``euler-karras`` and its kin, that
-    interface means where the schedule is ``Automatic``; empty for the one without. None for the other classes."""
+    """For a class with the ``use_…_sigmas`` options: the spacing (as in ``euler-karras``) that AUTOMATIC1111 means by
+    the schedule ``Automatic``; empty for no spacing. None for the other classes."""
     options: Mapping[str, object] = {}
-    """What it sets besides the checkpoint's own options."""
+    """Options it sets on top of the checkpoint's own."""
 
 
 class Entry(NamedTuple):
     """A class of the library."""
 
     file: str
-    """Of this folder."""
+    """Its file in this folder."""
     published: str = ""
-    """The module of the published package that has it; none for what is here alone."""
+    """Its module in the published package; empty if only this package has it."""
     short_names: tuple[ShortName, ...] = ()
     exports: tuple[str, ...] = ()
-    """What else that module has."""
+    """Other names in that module."""
 
 
-_RAW = {"clip_sample": False}  # predicted are latents, which are not in [-1, 1]
+_RAW = {"clip_sample": False}  # it predicts latents, which are not in [-1, 1]
 _SDE = {"algorithm_type": "sde-dpmsolver++"}
 
 LIBRARY: Mapping[str, Entry] = {
@@ -87,18 +87,17 @@ class Setup(NamedTuple):
 
     class_name: str
     options: Mapping[str, object]
-    """What it sets besides the checkpoint's own options. Without a spacing of σ in its name, it keeps the
-    checkpoint's."""
+    """Options it sets on top of the checkpoint's own. A name without a spacing of σ keeps the checkpoint's spacing."""
     sampler: str
-    """What AUTOMATIC1111's web interface calls the sampler."""
+    """AUTOMATIC1111's name for the sampler."""
     schedule: str
-    """That interface's schedule type, where it has to be said."""
+    """AUTOMATIC1111's schedule type, if one must be given."""
     is_automatic: bool
-    """Whether that interface means this one by the schedule type ``Automatic``."""
+    """Whether AUTOMATIC1111's schedule type ``Automatic`` means this one."""
 
 
 def _setups(class_name: str, method: ShortName) -> dict[str, Setup]:
-    """A method as it is, and for each spacing of σ that it has."""
+    """The setups of a method: plain, and with each spacing of σ that it has."""
     sampler, schedule = method.sampler or method.name, "Uniform" if method.automatic else ""
     setups = {method.name: Setup(class_name, method.options, sampler, schedule, not method.automatic)}
     for spacing in () if method.automatic is None else SIGMA_SPACINGS:
@@ -124,6 +123,6 @@ for _class_name, _entry in LIBRARY.items():
 
 
 def define(name: str) -> None:
-    """Import the file that defines the class of that name, if it is one of ``LIBRARY``."""
+    """Import the file that defines the class of that name, if ``LIBRARY`` has it."""
     if name in LIBRARY:
         importlib.import_module(f"{__package__}.{LIBRARY[name].file}")

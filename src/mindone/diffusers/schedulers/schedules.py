@@ -1,7 +1,7 @@
-"""Noise schedules: what a network was trained on, apart from the samplers that walk it.
+"""Noise schedules: what a network was trained on, separate from the samplers that walk it.
 
-At each noise level a sample is x = α x₀ + σ ε. A schedule knows the levels, α and σ of each, and what the network's
-prediction says of x₀ and ε there; a sampler goes from level to level. Levels are numbers: Karras's σ/α in the discrete
+At each noise level a sample is x = α x₀ + σ ε. A schedule knows the levels, α and σ of each, and how the network's
+prediction gives x₀ and ε there; a sampler goes from level to level. Levels are numbers: Karras's σ/α in the discrete
 and the EDM schedule, σ itself in flow matching.
 """
 
@@ -27,10 +27,10 @@ def schedule_of(options: Options, has_last_signal: bool) -> Schedule:
 
     Args:
         options: the sampler's.
-        has_last_signal: the sampler divides by ᾱ, so that the last one is to be above 0 (`betas.SMALLEST_ALPHA`).
+        has_last_signal: the sampler divides by ᾱ, so the last one must be above 0 (`betas.SMALLEST_ALPHA`).
 
     Raises:
-        ValueError: one that cannot be sampled.
+        ValueError: the schedule cannot be sampled.
     """
     if options.get("prediction_type") == "trigflow":
         return ArcSchedule(options)
@@ -69,7 +69,7 @@ class Schedule:
         raise NotImplementedError
 
     def input_scale(self, level: float) -> float:
-        """What x₀ + (σ/α) ε is multiplied by before the network sees it."""
+        """The factor applied to x₀ + (σ/α) ε before the network sees it."""
         return self.alpha_sigma(level)[0]
 
     def denoised(self, output: Array, sample: Array, level: float) -> Array:
@@ -82,7 +82,7 @@ class DiscreteSchedule(Schedule):
     """β and ᾱ of every training timestep: α = √ᾱ, σ = √(1 - ᾱ). The network predicts ε, v = α ε - σ x₀, or x₀.
 
     Raises:
-        ValueError: β that leave no noise at the first timestep or no signal at the last.
+        ValueError: the β leave no noise at the first timestep or no signal at the last.
     """
 
     kind = DISCRETE
@@ -119,7 +119,7 @@ class DiscreteSchedule(Schedule):
         return np.interp(timesteps, np.arange(len(self.sigmas)), self.sigmas)
 
     def timesteps_of(self, sigmas: Numbers) -> Numbers:
-        """The fractional timesteps at which training had these σ/α."""
+        """The fractional timesteps at which training used these σ/α."""
         return sigma_to_timestep(sigmas, self.log_sigmas)
 
     def alpha_sigma(self, level: float) -> tuple[float, float]:
@@ -193,7 +193,7 @@ class FlowSchedule(Schedule):
 
     @property
     def sigmas(self) -> Numbers:
-        """σ of every training timestep, descending, float32; not yet shifted where that is dynamic."""
+        """σ of every training timestep, descending, float32; not yet shifted if shifting is dynamic."""
         levels = np.arange(self.num_train_timesteps, 0, -1, dtype=np.float32) / np.float32(self.num_train_timesteps)
         return levels if self.is_dynamic else self.shifted(levels)
 
@@ -203,7 +203,7 @@ class FlowSchedule(Schedule):
         return shift * sigmas / (1 + (shift - 1) * sigmas)
 
     def shift_of(self, mu: float) -> float:
-        """The shift that μ means."""
+        """The shift that μ stands for."""
         return math.exp(mu) if self.time_shift_type == "exponential" else mu
 
     def alpha_sigma(self, level: float) -> tuple[float, float]:
@@ -247,8 +247,8 @@ class ArcSchedule(Schedule):
 def shift_for(config: Mapping[str, Any], tokens: int) -> float:
     """μ for an image of ``tokens`` tokens, of a flow with ``use_dynamic_shifting``.
 
-    It lies on the line through ``base_shift`` at ``base_image_seq_len`` tokens and ``max_shift`` at
-    ``max_image_seq_len``, as FLUX.1 was published with.
+    It lies on the line from ``base_shift`` at ``base_image_seq_len`` tokens to ``max_shift`` at ``max_image_seq_len``;
+    the defaults are FLUX.1's.
     """
     few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     least, most = config.get("base_shift", 0.5), config.get("max_shift", 1.15)

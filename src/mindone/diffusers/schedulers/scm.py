@@ -34,9 +34,9 @@ class SCMSchedulerOutput(SchedulerOutput):
 class SCMScheduler(Scheduler):
     """Multistep consistency sampling on an arc: jump to clean, put noise back, jump again; for SANA-Sprint.
 
-    ``timesteps`` has one entry more than there are steps: where the last one ends, which is 0, and from where a step
-    leads nowhere. Samples have the standard deviation ``sigma_data``: a run begins with noise times that, and ends with
-    latents times that.
+    ``timesteps`` has one entry more than there are steps: 0, where the last step ends and no further step can start.
+    Samples have the standard deviation ``sigma_data``: a run begins with noise times that and ends with latents times
+    that.
     """
 
     defaults = fields(num_train_timesteps=1000, prediction_type="trigflow", sigma_data=0.5)
@@ -47,7 +47,7 @@ class SCMScheduler(Scheduler):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
-        """Those of TrigFlow."""
+        """TrigFlow's levels."""
         return levels == TRIGFLOW
 
     def set_timesteps(  # type: ignore[override]  # the published order of this scheduler
@@ -61,13 +61,13 @@ class SCMScheduler(Scheduler):
         """Lay out a sampling run and forget the last one.
 
         Args:
-            num_inference_steps: how many steps, from 1 on; besides ``timesteps`` there must be one less than of these.
-            timesteps: the timesteps themselves, descending, with the one where the run ends.
+            num_inference_steps: how many steps, at least 1; if given with ``timesteps``, one less than their number.
+            timesteps: the timesteps themselves, descending, including the one where the run ends.
             device: as in ``Scheduler.set_timesteps``.
-            max_timesteps: where the run begins, above 0 and up to 1.571; 1.5708 where nothing is said. None with
-                ``timesteps``, which say it.
-            intermediate_timesteps: where the second of two steps begins; 1.3 where nothing is said, and None for the
-                middle of the run. Other numbers of steps are spread evenly, and take none.
+            max_timesteps: where the run begins, above 0 and up to 1.571; 1.5708 by default. Leave it None with
+                ``timesteps``, which already say it.
+            intermediate_timesteps: where the second of two steps begins; 1.3 by default, None for the middle of the
+                run. Other numbers of steps are spread evenly and take none.
 
         Raises:
             ValueError: a number of steps out of range, timesteps out of order, or arguments that contradict each other.
@@ -88,17 +88,17 @@ class SCMScheduler(Scheduler):
             raise ValueError(f"intermediate_timesteps is for 2 steps; got {middle} with {steps} steps: leave it out")
         elif not 0 < middle < first:
             raise ValueError(
-                f"intermediate_timesteps must be between 0 and max_timesteps={first:g}, got {middle}; pass such a one, "
-                "or None for the middle"
+                f"intermediate_timesteps must be between 0 and max_timesteps={first:g}, got {middle}; pass one "
+                "in between, or None for the middle"
             )
         else:
             values = np.array([first, middle, 0.0])
         self._run(values, custom=False)
 
     def _take(self, steps: int | None, timesteps: Any, *others: object) -> None:
-        """Lay out a run through given timesteps; the ``others`` would say where it begins and goes on."""
+        """Lay out a run through given timesteps; the ``others`` are arguments that these replace."""
         if any(other not in ("usual", None) for other in others):
-            raise ValueError("timesteps say where a run begins and goes on: leave max_timesteps and the like out")
+            raise ValueError("timesteps already say where a run begins and goes on: leave the other arguments out")
         values = as_numbers(timesteps)
         if values is None or len(values) < 2 or not (np.diff(values) < 0).all() or not values[-1] >= 0:
             raise ValueError(f"timesteps must be at least 2 descending numbers, none below 0, got {shown(timesteps)}")
@@ -115,7 +115,7 @@ class SCMScheduler(Scheduler):
     step = drawing_step
 
     def _step(self, i: int, model_output: Array, sample: Array, generator: Generators) -> SchedulerOutput:
-        """From timesteps[i] to the next; where that is 0, clean. Behind the last there is nowhere to go."""
+        """From timesteps[i] to the next; clean if that is 0. No step starts from the last one."""
         x0 = self.predict_original(model_output, self.timesteps[i], sample)
         if i + 1 == len(self.timesteps):
             return SCMSchedulerOutput(sample, x0)

@@ -1,4 +1,4 @@
-"""Short names of schedulers, as the command line and jobs spell them, and what AUTOMATIC1111's interface calls them."""
+"""Short names of schedulers, as the command line and jobs spell them, and AUTOMATIC1111's names for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def listed() -> str:
-    """What can be chosen, in words."""
+    """The choices, in words."""
     methods = [name for name, setup in SHORT_NAMES.items() if setup.schedule in ("", "Uniform")]
     return f"{', '.join(methods)}; most also with -{', -'.join(SIGMA_SPACINGS)}, as in euler-karras"
 
@@ -26,11 +26,11 @@ def by_name(short_name: str, config: Mapping[str, object]) -> Scheduler:
         config: the config of the checkpoint's own scheduler, ``pipe.scheduler.config``.
 
     Raises:
-        ValueError: no such short name, or a config that the scheduler cannot honour.
+        ValueError: the short name is unknown, or the scheduler cannot honour the config.
     """
     if short_name not in SHORT_NAMES:
         raise ValueError(f"unknown scheduler {shown(short_name)}; choose one of {listed()}")
-    from .base import scheduler_class  # with it comes NumPy, which a list of names needs not
+    from .base import scheduler_class  # this imports NumPy, which a list of names does not need
 
     setup = SHORT_NAMES[short_name]
     return scheduler_class(setup.class_name).from_config(config, False, **setup.options)
@@ -39,7 +39,7 @@ def by_name(short_name: str, config: Mapping[str, object]) -> Scheduler:
 def deterministic(own: Scheduler) -> Scheduler:
     """``dpm++``, which calls the network once a step and draws no noise, on a checkpoint's noise schedule.
 
-    Where ``dpm++`` cannot walk that, or the network was distilled for its own scheduler, it is its own.
+    The checkpoint's own scheduler if ``dpm++`` cannot walk that schedule or the network was distilled for its own.
     """
     from .base import scheduler_class
 
@@ -49,14 +49,15 @@ def deterministic(own: Scheduler) -> Scheduler:
 
 
 def name_of_sampler(sampler: str, schedule_type: str = "") -> str | None:
-    """The short name of a sampler of AUTOMATIC1111's interface; None for one that is not here.
+    """The short name of an AUTOMATIC1111 sampler; None if this package has no equivalent.
 
-    Upper and lower case are the same.
+    Case does not matter.
 
     Args:
-        sampler: as that interface names it; its older versions wrote the schedule at the end: ``DPM++ 2M Karras``.
-        schedule_type: what newer versions write beside it. ``Uniform`` and ``Normal`` are timesteps at even distances,
-            ``Automatic`` what that interface recommends for the sampler, ``Beta`` the published ``use_beta_sigmas``.
+        sampler: AUTOMATIC1111's name; its older versions put the schedule at the end: ``DPM++ 2M Karras``.
+        schedule_type: the separate field of newer versions. ``Uniform`` and ``Normal`` are evenly spaced timesteps,
+            ``Automatic`` is what AUTOMATIC1111 recommends for the sampler, and ``Beta`` is the published
+            ``use_beta_sigmas``.
     """
     sampler, schedule = sampler.casefold(), schedule_type.replace("_", " ").casefold()
     for each in SIGMA_SPACINGS:
@@ -71,6 +72,6 @@ def name_of_sampler(sampler: str, schedule_type: str = "") -> str | None:
 
 
 def schedules_of(sampler: str) -> list[str]:
-    """The schedule types that `name_of_sampler` takes for a sampler; none for one that is not here."""
+    """The schedule types that `name_of_sampler` takes for a sampler; none if this package has no such sampler."""
     setups = [setup for setup in SHORT_NAMES.values() if setup.sampler.casefold() == sampler.casefold()]
     return list(dict.fromkeys(setup.schedule or "Uniform" for setup in setups))

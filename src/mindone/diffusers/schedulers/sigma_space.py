@@ -1,4 +1,4 @@
-"""Schedulers that integrate over the noise level σ = √((1-ᾱ)/ᾱ): what the two families of them share.
+"""Schedulers that integrate over the noise level σ = √((1-ᾱ)/ᾱ): what their two families share.
 
 Their run is a list of ``sigmas``, one more than the steps; step i goes from ``sigmas[i]`` to ``sigmas[i + 1]``.
 """
@@ -55,12 +55,12 @@ class SigmaSpace(Scheduler):
         self._set_sigmas(self._discrete.sigmas[::-1])
 
     def _set_sigmas(self, sigmas: Numbers, final: float | None = 0.0) -> None:
-        """Take the noise levels of a run, float32 as published, and go on to ``final`` after them."""
+        """Store the noise levels of a run, float32 as published, followed by ``final``."""
         self.sigmas = np.append(sigmas, [] if final is None else [final]).astype(np.float32)
         self._sigmas: list[float] = self.sigmas.tolist()
 
     def _final_sigma(self) -> float:
-        """Where the run ends: clean, or at the lowest noise level of training."""
+        """Where the run ends: clean, or at training's lowest noise level."""
         return self._discrete.sigmas[0] if self._options.get("final_sigmas_type") == "sigma_min" else 0.0
 
     def _sigma_of(self, timestep: Timestep) -> float:
@@ -77,7 +77,7 @@ class SigmaSpace(Scheduler):
 class VarianceExploding(SigmaSpace):
     """Schedulers in the coordinates of Karras et al. 2022 (arXiv 2206.00364), x = x₀ + σ ε: Euler, Heun, DPM2 and LMS.
 
-    The model was trained on x / √(σ² + 1), so ``scale_model_input`` must be called before the model is.
+    The model was trained on x / √(σ² + 1), so call ``scale_model_input`` before the model.
     ``timesteps`` are float32 and may lie between whole ones.
     """
 
@@ -120,7 +120,7 @@ class VarianceExploding(SigmaSpace):
         return timesteps.astype(np.float32)
 
     def scale_model_input(self, sample: Array, timestep: Timestep | None = None) -> Array:
-        """x / √(σ² + 1), of unit variance, which is what the model was trained on."""
+        """x / √(σ² + 1), of unit variance, as the model was trained."""
         check_alike(sample=sample)
         return sample * self.schedule.input_scale(self._level(self._index(timestep)))
 
@@ -151,13 +151,13 @@ class ExponentialIntegrator(SigmaSpace):
         return spaced_timesteps({**SPACING, **self._options}, steps, drop_last=True, last=last).round()
 
     def _run(self, timesteps: Numbers, sigmas: Numbers) -> Numbers:
-        # Those that have no ``final_sigmas_type`` end at the lowest noise level.
+        # Classes without a ``final_sigmas_type`` end at the lowest noise level.
         ends_low = self._options.get("final_sigmas_type", "sigma_min") == "sigma_min"
         self._set_sigmas(sigmas, self._lowest(sigmas) if ends_low else 0.0)
         return timesteps.astype(np.int64)
 
     def _lowest(self, sigmas: Numbers) -> float:
-        """Where a run ends that does not end clean."""
+        """The last noise level of a run that does not end clean."""
         return float(sigmas[-1] if self._is_spaced else self._discrete.sigmas[0])
 
     def _reset(self) -> None:
@@ -168,7 +168,7 @@ class ExponentialIntegrator(SigmaSpace):
 
     @classmethod
     def samples(cls, levels: str, config: Mapping[str, Any]) -> bool:
-        """Discrete levels and those of flow matching."""
+        """Discrete levels and flow matching's."""
         return levels in (DISCRETE, FLOW_LEVELS)
 
     def _check(self) -> None:
@@ -197,7 +197,7 @@ class ExponentialIntegrator(SigmaSpace):
         table = self._discrete.sigmas
         sigmas = spaced_sigmas(self._options, float(table[0]), float(table[-1]), steps)
         timesteps = self._discrete.timesteps_of(sigmas)
-        # Whole timesteps are what the others are cut off to.
+        # Fractional timesteps are cut off to whole ones.
         return (timesteps.round() if self._rounds_timesteps else timesteps), sigmas
 
     @property
@@ -212,16 +212,16 @@ class ExponentialIntegrator(SigmaSpace):
         self.sigma_t = np.sqrt(np.float32(1) - self.alphas_cumprod)
         self.lambda_t = np.log(self.alpha_t) - np.log(self.sigma_t)
 
-    _outputs: list[Array]  # what the solver integrated so far, the latest first
+    _outputs: list[Array]  # the values that the solver integrated so far, the latest first
 
     @property
     def lower_order_nums(self) -> int:
-        """How many of the last timesteps the solver remembers, up to its order."""
+        """How many recent timesteps the solver remembers, up to its order."""
         return len(self._outputs)
 
     @property
     def model_outputs(self) -> list[Array | None]:
-        """What the solver integrates at the last timesteps, the latest last; None for those that it has not seen."""
+        """What the solver integrates at the last timesteps, the latest last; None for those it has not seen yet."""
         unseen = int(self._options["solver_order"]) - len(self._outputs)
         return [*[None] * unseen, *reversed(self._outputs)]
 
@@ -233,7 +233,7 @@ class ExponentialIntegrator(SigmaSpace):
         """What the solver integrates, from what the model predicts at the next step of the run.
 
         Raises:
-            ValueError: the run has not begun; step or ``set_begin_index`` begin it.
+            ValueError: the run has not begun; ``step`` or ``set_begin_index`` begins it.
         """
         at = self._begin_index if self._step_index is None else self._step_index
         if at is None:

@@ -1,6 +1,6 @@
 """Which timesteps and noise levels a sampler visits: spacings of t, spacings of σ, and the map between the two.
 
-σ here is always the noise level of Karras et al. 2022, σ = √((1 - ᾱ) / ᾱ), whatever a scheduler's paper calls so.
+σ here is always the noise level of Karras et al. 2022, σ = √((1 - ᾱ) / ᾱ), whatever a scheduler's paper calls σ.
 """
 
 import math
@@ -26,12 +26,12 @@ def spaced_timesteps(
         config: its ``timestep_spacing`` is ``linspace``, which visits both ends, ``leading``, which counts up from 0
             (plus ``steps_offset``), or ``trailing``, which counts down from the noisiest timestep.
         steps: how many.
-        drop_last: lay out one step more and leave out the cleanest, for solvers that go on to σ = 0 by themselves.
+        drop_last: lay out one step more and drop the cleanest, for solvers that go on to σ = 0 themselves.
             (``trailing`` never visits 0 and drops nothing.)
         last: start below this timestep rather than ``num_train_timesteps``; ``trailing`` then returns fewer timesteps.
 
     Raises:
-        ValueError: more steps than there are timesteps to visit, or an offset that pushes the first one out of range.
+        ValueError: more steps than timesteps to visit, or an offset that pushes the first one out of range.
     """
     spacing, offset, train_steps = config["timestep_spacing"], config["steps_offset"], config["num_train_timesteps"]
     last = train_steps if last is None else last
@@ -59,18 +59,18 @@ def spaced_timesteps(
 def closing_in(first: float, last: int, steps: int, power: float = 1.25) -> Numbers:
     """``steps`` whole timesteps, float64, from ``first`` down to ``last``, closer together the nearer they are to it.
 
-    The steps k before the last one leave k of the timesteps between, and share the others as k^power. 1.25 is one of
-    those tried on the bundled model, where 4 to 15 steps come 0.5 to 4 dB nearer to 100 than at even distances, most of
-    it from 8 steps on. (Karras et al. 2022, eq. 5, have a power of σ.)
+    Counted k steps back from the last one, a timestep is k timesteps above it, plus a share of the rest in proportion
+    to k^power. The power 1.25 was picked on the bundled model, where 4 to 15 steps come 0.5 to 4 dB nearer to 100 steps
+    than evenly spaced ones do; the gain is largest from 8 steps on. (Karras et al. 2022, eq. 5, have a power of σ.)
     """
     before = np.arange(steps)[::-1]
     return (last + before + (first - last - steps + 1) * (before / max(steps - 1, 1)) ** power).round()
 
 
 def distilled_timesteps(steps: int, train_steps: int, original_steps: int, strength: float = 1.0) -> Numbers:
-    """``steps`` descending int64 timesteps out of the ``original_steps`` on which a consistency model was distilled.
+    """``steps`` descending int64 timesteps, chosen from the ``original_steps`` of a consistency model's distillation.
 
-    Section 4.3 of Latent Consistency Models (Luo et al. 2023). ``strength`` below 1 leaves out the noisiest part.
+    Section 4.3 of Latent Consistency Models (Luo et al. 2023). ``strength`` below 1 skips the noisiest part.
 
     Raises:
         ValueError: more steps than the distillation had.
@@ -89,7 +89,7 @@ def distilled_timesteps(steps: int, train_steps: int, original_steps: int, stren
 
 
 def pick_evenly(timesteps: Numbers, steps: int) -> Numbers:
-    """``steps`` of the given timesteps at even distances, the first one included and the end left out."""
+    """``steps`` of the given timesteps at even distances, with the first and without the end."""
     picked: Numbers = timesteps[np.floor(np.linspace(0, len(timesteps), steps, endpoint=False)).astype(np.int64)]
     return picked
 
@@ -151,8 +151,8 @@ def sigma_to_timestep(sigmas: Numbers, log_table: Numbers) -> Numbers:
         sigmas: noise levels, any shape; those outside the table are mapped to its ends.
         log_table: log σ of every training timestep.
     """
-    # At the table's own precision, so that a σ taken from the table finds exactly its own timestep. The published code
-    # does so under NumPy 1; under NumPy 2 it mixes precisions, finds 998.99994 for the last timestep, and cuts it off.
+    # At the table's own precision, so that a σ from the table finds exactly its own timestep. The published code does
+    # this under NumPy 1; under NumPy 2 it mixes precisions, finds 998.99994 for the last timestep, and cuts it off.
     logs = np.log(np.maximum(sigmas, 1e-10)).astype(log_table.dtype)
     # The last entry that is no larger. Where zero terminal SNR shrinks a long linear schedule, the last entries fall.
     ascending = np.minimum.accumulate(log_table[::-1])[::-1]
@@ -164,6 +164,6 @@ def sigma_to_timestep(sigmas: Numbers, log_table: Numbers) -> Numbers:
 
 
 def log_sigma_label(sigmas: Numbers) -> Numbers:
-    """c_noise = log(σ)/4, float32, which models in the EDM parametrization get as timestep (Karras et al., table 1)."""
+    """c_noise = log(σ)/4, float32: the timestep for models in the EDM parametrization (Karras et al., table 1)."""
     labels: Numbers = (0.25 * np.log(sigmas)).astype(np.float32)
     return labels

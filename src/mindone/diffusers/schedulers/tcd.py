@@ -16,7 +16,7 @@ from .spacing import pick_evenly
 
 @dataclass(eq=False)
 class TCDSchedulerOutput(SchedulerOutput):
-    """A step's output that also tells the sample before fresh noise was put on it."""
+    """A step's output that also holds the sample before fresh noise is added."""
 
     pred_noised_sample: Array | None = None
     """The sample at timestep (1 - γ) of the next one, x_s of algorithm 4."""
@@ -25,7 +25,7 @@ class TCDSchedulerOutput(SchedulerOutput):
 class TCDScheduler(Distilled):
     """Strategic stochastic sampling: jump to (1 - γ) of the next timestep, put noise back up to it (algorithm 4).
 
-    The method has neither spacings nor clipping.
+    The method has no spacings and no clipping.
     """
 
     defaults = DISTILLED
@@ -36,7 +36,7 @@ class TCDScheduler(Distilled):
     def _layout(self, steps: int) -> Numbers:
         if self._original_steps is None:
             return super()._layout(steps)
-        # Asked for by the caller, the steps come from all trained timesteps, not from the distillation's.
+        # If the caller asks for it, the steps come from all training timesteps, not the distillation's.
         if steps > self._original_steps:
             raise ValueError(
                 f"num_inference_steps must be at most original_inference_steps={self._original_steps}, got {steps}"
@@ -70,7 +70,7 @@ class TCDScheduler(Distilled):
         t = int(self.timesteps[i])
         last = i + 1 == len(self.timesteps)
         following = 0 if last else int(self.timesteps[i + 1])
-        # In float32, as published: products next to a whole number fall on the same side of it.
+        # In float32, as published: products close to a whole number fall on the same side of it.
         s = math.floor(np.float32(1 - eta) * np.float32(following))
         x0 = self.schedule.original(model_output, sample, *self._alpha_sigma(t))
         epsilon = self.schedule.epsilon(model_output, sample, *self._alpha_sigma(t))

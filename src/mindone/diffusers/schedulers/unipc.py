@@ -13,7 +13,7 @@ from .sigma_space import MULTISTEP, MULTISTEP_CHOICES, ExponentialIntegrator
 
 
 class UniPCMultistepScheduler(ExponentialIntegrator):
-    """A predictor of any order (UniP), each step of it corrected by the next model call (UniC), at no extra call."""
+    """A predictor of any order (UniP); the next model call corrects each step (UniC), at no extra call."""
 
     defaults = fields(
         MULTISTEP,
@@ -52,7 +52,7 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
     step = deterministic_step
 
     def _step(self, i: int, model_output: Array, sample: Array) -> SchedulerOutput:
-        """From one timestep to the next, after correcting the step that led here (algorithms 1 and 2)."""
+        """Correct the step that led here, then go to the next timestep (algorithms 1 and 2)."""
         options = self._options
         m = self._convert(model_output, sample, self._sigmas[i])
         if self.last_sample is not None and i - 1 not in self.disable_corrector:
@@ -102,7 +102,7 @@ class UniPCMultistepScheduler(ExponentialIntegrator):
     def _weights(ratios: list[float], h: float, b_h: float) -> list[float]:
         """a_p of theorem 3.1: the solution of R_p(h) a = φ_p(h) / B(h)."""
         if len(ratios) == 1:
-            return [0.5]  # recommended instead of the solution, which tends to it
+            return [0.5]  # recommended instead of the solution, which converges to it
         rows, right, phi_k, factorial = [], [], math.expm1(h) / h - 1, 1
         for k in range(1, len(ratios) + 1):
             rows.append([r ** (k - 1) for r in ratios])

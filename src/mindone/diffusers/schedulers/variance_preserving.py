@@ -16,14 +16,14 @@ class VariancePreserving(Scheduler):
 
     def _prepare(self) -> None:
         self._alpha_bars = self._discrete.alpha_bars
-        # ᾱ before timestep 0: that of clean data, or that of timestep 0 for models which never saw clean data.
+        # ᾱ before timestep 0: clean data's, or timestep 0's for models that never saw clean data.
         self.final_alpha_cumprod = 1.0 if self._options.get("set_alpha_to_one", True) else self._alpha_bars[0]
 
     def _alpha_bar(self, timestep: int) -> float:
         return self._alpha_bars[timestep] if timestep >= 0 else self.final_alpha_cumprod
 
     def _alpha_sigma(self, timestep: Timestep) -> tuple[float, float]:
-        """√ᾱ and √(1-ᾱ) (Ho et al. 2020, eq. 4); below timestep 0 there is clean data."""
+        """√ᾱ and √(1-ᾱ) (Ho et al. 2020, eq. 4); below timestep 0 lies clean data."""
         alpha_bar = self._alpha_bar(int(timestep))
         return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
@@ -34,7 +34,7 @@ class VariancePreserving(Scheduler):
         return timesteps.astype(np.int64)
 
     def previous_timestep(self, timestep: Timestep) -> np.int64:
-        """The timestep that a step from this one goes to: the next of the run, or one less before there is a run.
+        """The timestep that a step from this one leads to: the run's next, or one less if there is no run.
 
         After the run's last it is -1.
         """
