@@ -134,13 +134,13 @@ def test_calls_that_cannot_work_are_refused(pipe, plain, monkeypatch):
     refused(shape, pipe, ip_adapter_image_embeds=[vectors[:1]])
     refused(r"\(1, pictures, 24\), got \(2, 1, 24\)", pipe, ip_adapter_image_embeds=[vectors], guidance_scale=1.0)
     monkeypatch.setattr(pipe, "image_encoder", None)
-    refused("needs an image_encoder, the pipeline has None", pipe, **SEEN)
+    refused("needs an image_encoder and the pipeline has None", pipe, **SEEN)
 
 
 @pytest.mark.parametrize(
     "scale, message",
     [
-        ([0.5, 0.5], "a list with one for each of 1 IP-Adapters, got 2"),
+        ([0.5, 0.5], "a list with one entry for each of 1 IP-Adapters, got 2"),
         ("0.5", "must be a number or a dict of blocks, got '0.5'"),
         ({"up": {"block_1": [0.1, 0.2]}}, "up.block_1 has 3 transformers, got 2"),
         ({"down": {"block_7": 1.0}}, "down has no transformers in 'block_7'"),
@@ -161,15 +161,15 @@ def test_adapters_that_do_not_fit_are_refused_and_leave_the_pipeline_as_it_was(p
     for name, tensor in ip_adapter(networks("sd1")["unet"], "plain").items():
         part, name = name.split(".", 1)
         tensors[part][name] = tensor
-    with pytest.raises(ValueError, match="tensors come without an image encoder"):
+    with pytest.raises(ValueError, match="tensors bring no image encoder"):
         plain.load_ip_adapter(tensors)
-    with pytest.raises(ValueError, match="must be as many, got 1, 2, 3"):
+    with pytest.raises(ValueError, match="must agree in number, got 1, 2, 3"):
         plain.load_ip_adapter(folder, [SUBFOLDER] * 2, [WEIGHTS] * 3)
     pipe = load(checkpoint("sd1"))
     pipe.image_encoder = CLIPVisionModelWithProjection(projection_dim=12, hidden_size=16, num_attention_heads=2)
     with pytest.raises(ValueError, match=r"takes vectors of 24 channels, this one gives 12 \(projection_dim\)"):
         pipe.load_ip_adapter(folder, SUBFOLDER, WEIGHTS)
-    with pytest.raises(ValueError, match="no IP-Adapter is loaded whose scale"):
+    with pytest.raises(ValueError, match="no IP-Adapter is loaded, so there is no scale"):
         pipe.set_ip_adapter_scale(1.0)
     assert images_of(pipe).shape == images_of(plain).shape
 

@@ -137,7 +137,7 @@ def test_alpha_is_read_from_pefts_config():
     assert alpha(r=RANK, lora_alpha=6) == 6
     assert alpha(r=RANK, lora_alpha=6, alpha_pattern={"attn1.to_q": 12}) == 12
     assert alpha(r=RANK, lora_alpha=6, use_rslora=True) == pytest.approx(6 * RANK**0.5)
-    with pytest.raises(ValueError, match=r"has modules_to_save, which is not known here"):
+    with pytest.raises(ValueError, match=r"has modules_to_save, which is not supported"):
         alpha(modules_to_save=["conv_in"])
 
 
@@ -184,7 +184,7 @@ def test_a_folder_of_pefts_has_alpha_in_its_config(tmp_path, patterns, alpha):
     patterns = {patterns: 5} if isinstance(patterns, str) else patterns
     path = peft_folder(tmp_path, lora_alpha=12, alpha_pattern=patterns)
     if alpha is None:
-        with pytest.raises(ValueError, match=r"alpha_pattern has '\[a-z', which is no name of layers"):
+        with pytest.raises(ValueError, match=r"alpha_pattern has '\[a-z', which names no known layers"):
             open_lora(path, networks("sd1"))
     else:
         assert open_lora(path, networks("sd1"))["unet"][f"{QUERY}.weight"].alpha == alpha
@@ -197,7 +197,7 @@ def test_a_file_may_name_every_layer_and_hold_few_regular_expressions(tmp_path):
     assert open_lora(path, networks("sd1"))["unet"][f"{QUERY}.weight"].alpha == 5
     for patterns, message in (
         ({f".*x{i}": 1 for i in range(17)}, "alpha_pattern has more than 16 regular expressions"),
-        ({r"[\w.]*[\w.]*[\w.]*x": 1}, "which is no name of layers known here"),
+        ({r"[\w.]*[\w.]*[\w.]*x": 1}, "which names no known layers"),
     ):
         with pytest.raises(ValueError, match=message):
             open_lora(peft_folder(tmp_path, lora_alpha=12, alpha_pattern=patterns), networks("sd1"))
@@ -223,7 +223,7 @@ def test_a_folder_of_pefts_says_its_network(tmp_path):
         ({"layer_replication": [[0, 4]]}, "has layer_replication"),
         ({"bias": "all"}, "has bias 'all'"),
         ({"peft_type": "VERA"}, "is of the peft_type 'VERA'"),
-        ({"init_lora_weights": "pissa_niter_4"}, "has init_lora_weights 'pissa_niter_4', for which the base's weights"),
+        ({"init_lora_weights": "pissa_niter_4"}, "'pissa_niter_4', which changes the base's weights"),
         ({"lora_alpha": "much"}, "the lora_alpha of .*to_q must be a finite number, got 'much'"),
         ({"lora_alpha": 10**400}, "the lora_alpha of .*to_q must be a finite number, got 1000"),
         ({"alpha_pattern": {"(a+)+b": 1}, "lora_alpha": 1}, r"alpha_pattern has '\(a\+\)\+b'"),
@@ -241,7 +241,7 @@ def test_what_pefts_configs_ask_for_and_is_not_here_is_named(tmp_path, config, m
     [
         ("lora_unet_x.oft_blocks", "is OFT"),
         ("lora_unet_x.on_input", r"is \(IA\)³"),
-        (f"unet.{QUERY}.a1.weight", r"is GLoRA, which is not known here: it has 'unet.*a1.weight'"),
+        (f"unet.{QUERY}.a1.weight", r"is GLoRA, which is not supported: it has 'unet.*a1.weight'"),
         (f"unet.{QUERY}.lora_B.bias", "1 of 4 keys fit nothing here"),  # the layer has no bias
     ],
 )

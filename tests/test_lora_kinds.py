@@ -175,11 +175,11 @@ def test_biases_and_several_changes_of_one_weight_add_up():
         ({"diff": drawn(4, 16)}, "of another base: .* of 8×8 has 4×16"),
         (
             {**low_rank(LINEAR)[0], "alpha": drawn(0)},
-            "alpha must be one finite number, which it is not for 'down_blocks_0",
+            "alpha must be one finite number, but is not for 'down_blocks_0",
         ),
         (
             {**low_rank(LINEAR)[0], "alpha": np.float64(1e300 * 1e10)},
-            "alpha must be one finite number, which it is not for 'down_blocks_0",
+            "alpha must be one finite number, but is not for 'down_blocks_0",
         ),
         (
             {**loha(LINEAR)[0], "hada_t1": drawn(999, 1, 1, 1), "hada_w1_a": drawn(999, 8), "hada_w1_b": drawn(1, 8)},

@@ -56,9 +56,9 @@ SD_ERRORS = [
     ({"prompt": "a", "output_type": "pt"}, "output_type must be one of pil, np, latent, got 'pt'"),
     (
         {"prompt": "a", "cross_attention_kwargs": {"scale": 1}},
-        "{'scale': 1} is how much LoRAs count, and none is loaded",
+        "{'scale': 1} scales LoRAs, but none is loaded",
     ),
-    ({"prompt": "a", "cross_attention_kwargs": {"a": 1}}, "what a call says to LoRAs must be {'scale': number}, got"),
+    ({"prompt": "a", "cross_attention_kwargs": {"a": 1}}, "a call's LoRA options must be {'scale': number}, got"),
     ({"prompt": "a", "latents": "noise"}, r"latents must have the shape \(1, 4, 8, 8\) .*got 'noise'"),
     ({"prompt": "a", "latents": np.full((1, 4, 8, 8), None)}, "latents must be an array of numbers, got one of object"),
     ({"prompt_embeds": np.full((1, 7, 8), "a")}, "prompt_embeds must be an array of numbers, got one of <U1"),
@@ -271,7 +271,7 @@ def test_an_image_that_memory_cannot_hold_is_refused_before_any_network_runs(mon
     pipe = load(checkpoint("sd1"))
     monkeypatch.setattr("mindone.diffusers.utils.decoder_memory.total_memory", lambda: 8 * 10**9)
     monkeypatch.setattr(pipe.engine, "run", lambda *_, **__: pytest.fail("a network ran"))
-    said = r"^an image of 100000×100000 takes about [\d,]+ GB of memory and this machine has 8; draw at most about "
+    said = r"^an image of 100000×100000 takes about [\d,]+ GB of memory and this machine has 8; generate at most about "
     with pytest.raises(ValueError, match=said):
         pipe("a", height=100000, width=100000)
 
@@ -314,7 +314,7 @@ def test_memory_is_counted_for_what_is_decoded_at_a_time(enable, monkeypatch):
         ),
         (
             lambda pipe: encode_prompt("icons", "a"),
-            "pipe must be a loaded pipeline, such as DiffusionPipeline.from_pretrained(…) gives, got str",
+            "pipe must be a loaded pipeline, such as DiffusionPipeline.from_pretrained(…) returns, got str",
         ),
     ],
 )

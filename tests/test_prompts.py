@@ -74,7 +74,7 @@ def test_prompts_are_parsed_as_the_web_user_interface_does(prompt):
         ("a" * 50_001, "prompt has 50001 characters"),
         ("a cat AND a dog", "prompt joins several with AND"),
         ("a cat BREAK " * 41, "prompt has more than 40 pieces of 75 tokens"),
-        ("(cat:1" + "0" * 308 + ")", "prompt has weights that leave no finite embeddings"),
+        ("(cat:1" + "0" * 308 + ")", "prompt has weights whose embeddings are not finite"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_in_one_line(prompt, said):

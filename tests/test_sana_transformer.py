@@ -156,7 +156,7 @@ def test_a_lora_of_a_gated_convolution_is_what_its_product_adds_to_the_weight(en
 
 
 def test_a_lora_of_a_depthwise_convolution_is_refused_in_one_line(network):
-    line = r"^transformer_blocks\.0\.ff\.conv_depth convolves channels apart and takes no LoRA; .* do$"
+    line = r"^transformer_blocks\.0\.ff\.conv_depth is a grouped convolution and takes no LoRA; .* do$"
     with pytest.raises(ValueError, match=line):
         put_around(network, "transformer_blocks.0.ff.conv_depth", SimpleNamespace())
 

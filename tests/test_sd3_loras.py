@@ -104,7 +104,7 @@ def test_alpha_magnitudes_and_whole_differences_are_taken_apart_as_well(networks
 def test_a_kronecker_product_of_a_joined_layer_is_refused_in_one_line(networks):
     layer = "lora_unet_joint_blocks_1_x_block_attn_qkv"
     tensors = {f"{layer}.lokr_w1": np.ones((3, 2), np.float32), f"{layer}.lokr_w2": np.ones((32, 16), np.float32)}
-    line = r"^lokr_w1 cannot be taken apart for transformer_blocks\.1\.attn\.to_q; take a LoRA that names the layers as"
+    line = r"^lokr_w1 cannot be split for transformer_blocks\.1\.attn\.to_q; use a LoRA that names the layers as"
     with pytest.raises(ValueError, match=line):
         read(tensors, networks)
 

@@ -93,7 +93,7 @@ def test_threads_use_a_network_with_taps_and_without(unet):
 def test_a_result_of_another_kind_than_the_caller_knows_is_refused():
     x = np.zeros(3, np.float32)
     assert single(x) is x and several((x, x)) == (x, x)
-    with pytest.raises(TypeError, match="one array was expected, got tuple"):
+    with pytest.raises(TypeError, match="expected one array, got tuple"):
         single((x, x))
-    with pytest.raises(TypeError, match="a tuple of arrays was expected, got ndarray"):
+    with pytest.raises(TypeError, match="expected a tuple of arrays, got ndarray"):
         several(x)

@@ -142,7 +142,7 @@ def test_lists_load_a_word_each(tmp_path):
         (lambda pipe: vectors(pipe), ["<a>", "<b>", "<c>"], "one word for each of the 2 vectors, got 3"),
         (lambda pipe: [vectors(pipe)], ["<a>", "<a>"], "token names '<a>' twice"),
         (lambda pipe: [vectors(pipe), vectors(pipe)], "<a>", "one word for each of the 2 vectors, got 1"),
-        (lambda pipe: [{"<a>": vectors(pipe)}, {"<a>": vectors(pipe)}], None, "every token must be another word"),
+        (lambda pipe: [{"<a>": vectors(pipe)}, {"<a>": vectors(pipe)}], None, "every token must be a different word"),
         (lambda pipe: {"<CAT-Toy>": vectors(pipe)}, None, "knows '<CAT-Toy>' already, as '<cat-toy>'; pass another"),
         (lambda pipe: {"<Cat-toy>_1": vectors(pipe, count=1)}, None, "knows '<Cat-toy>_1' already, as '<cat-toy>_1'"),
         (lambda pipe: np.zeros((8000, 16), np.float32), "<big>", "'<big>' has 8000 vectors; a prompt holds at most 75"),

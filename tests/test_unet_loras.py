@@ -69,5 +69,5 @@ def test_mistakes_with_a_unets_adapters_are_named(tmp_path):
         unet.load_attn_procs(tmp_path, use_safetensors=False)
     with pytest.raises(ValueError, match="no adapter 'two' is loaded; loaded are \\[\\]"):
         unet.set_adapters("two")
-    with pytest.raises(ValueError, match="fuse_lora fuses active adapters, which are \\[\\]"):
+    with pytest.raises(ValueError, match="fuse_lora fuses active adapters, and these are \\[\\]"):
         unet.fuse_lora()

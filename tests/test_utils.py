@@ -88,7 +88,7 @@ def test_another_conversion_can_be_asked_for(tmp_path):
 
 
 def test_a_missing_image_is_named():
-    with pytest.raises(FileNotFoundError, match=r"no image 'nowhere.png': it is no file, and no address"):
+    with pytest.raises(FileNotFoundError, match=r"no image 'nowhere.png': it is neither a file nor an address"):
         load_image("nowhere.png")
 
 

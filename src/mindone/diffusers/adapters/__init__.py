@@ -1,1 +1,1 @@
-"""What changes a network's weights or inputs without changing the network: LoRA, textual inversion, IP-Adapter."""
+"""Changes to a network's weights or inputs that leave the network alone: LoRA, textual inversion, IP-Adapter."""

@@ -1,6 +1,6 @@
-"""Pictures that a network attends to beside the text, as ``pipe.image_prompts`` offers them (Ye et al. 2023).
+"""Pictures that a network attends to alongside the text: what ``pipe.image_prompts`` offers (Ye et al. 2023).
 
-`adapters.ip_adapter` puts the IP-Adapters on a network; here they are loaded and weighed, and pictures become
+`adapters.ip_adapter` puts IP-Adapters on a network; this module loads and scales them and turns pictures into
 embeddings.
 """
 
@@ -33,23 +33,23 @@ FileOrTensors: TypeAlias = str | os.PathLike[str] | Tensors
 Scale: TypeAlias = float | Mapping[str, object]
 """A number, or numbers by block in the published form."""
 ImagePrompts: TypeAlias = Image.Image | Sequence[Image.Image | Sequence[Image.Image]] | None
-"""A picture, or a list with one for each IP-Adapter, or with a list of several for each."""
+"""A picture, or a list with one entry for each IP-Adapter: a picture or a list of pictures."""
 ImageEmbeds: TypeAlias = Sequence[Array] | None
-"""For each IP-Adapter what its image encoder makes of pictures: (1, pictures, channels) for a plain one, (1, pictures,
-vectors, channels) for plus; under guidance two rows, the first for the negative prompt."""
+"""For each IP-Adapter its image encoder's output: (1, pictures, channels) for a plain one, (1, pictures, vectors,
+channels) for plus. Under guidance two rows, the first for the negative prompt."""
 
 
 class IPAdapters:
-    """The IP-Adapters of a denoiser, and what makes embeddings of their pictures.
+    """The IP-Adapters of a denoiser, and the components that turn their pictures into embeddings.
 
     Args:
-        network: what they are put on.
-        names: the family's.
-        engine: who runs the image encoder.
-        image_encoder: makes vectors of pixel values; None: there is none yet.
-        feature_extractor: makes pixel values of pictures, a `CLIPImageProcessor` or the like; None: there is none yet.
-        keep: called with the name and the value of each of these two that `load` or `unload` replaces.
-        shares_extractor: whether somebody else needs the feature extractor, so that `unload` leaves it.
+        network: the denoiser that gets them.
+        names: the family's names.
+        engine: runs the image encoder.
+        image_encoder: turns pixel values into vectors; None if there is none yet.
+        feature_extractor: turns pictures into pixel values, such as a `CLIPImageProcessor`; None if there is none yet.
+        keep: called with name and value whenever `load` or `unload` replaces one of these two.
+        shares_extractor: whether another component needs the feature extractor, so that `unload` keeps it.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class IPAdapters:
 
     @property
     def loaded(self) -> tuple[IPAdapter, ...]:
-        """The adapters that are on the network."""
+        """The adapters on the network."""
         return self._on.loaded
 
     @property
@@ -88,21 +88,23 @@ class IPAdapters:
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> None:
-        """Let the denoiser attend to pictures with an adapter, or with several (lists), instead of those loaded before.
+        """Load one IP-Adapter, or several (lists), in place of those loaded before.
 
-        Each has the scale 1. A pipeline without an ``image_encoder`` also gets that, and what prepares pictures for it.
+        Each has scale 1. A pipeline without an ``image_encoder`` also gets that, with the processor that prepares its
+        pictures.
 
         Args:
             path_or_id_or_dict: a folder, a hub id such as ``h94/IP-Adapter``, a ``.safetensors`` file, or its tensors.
-            subfolder: where in it the file lies: ``models``, or ``sdxl_models``.
+            subfolder: the folder inside it that holds the file: ``models``, or ``sdxl_models``.
             weight_name: the file, such as ``ip-adapter_sd15.safetensors`` or ``ip-adapter-plus_sd15.safetensors``.
-            image_encoder_folder: the image encoder's folder in ``subfolder``, or a whole path when it has a slash; None
-                loads none, and calls take ``ip_adapter_image_embeds``.
-            low_cpu_mem_usage: makes no difference: tensors stay in the file until they are wanted.
+            image_encoder_folder: the image encoder's folder in ``subfolder``, or a whole path if it has a slash; with
+                None nothing is loaded, and calls take ``ip_adapter_image_embeds``.
+            low_cpu_mem_usage: changes nothing: tensors stay in the file until they are needed.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:
-            ValueError: no IP-Adapter, one of another kind or for another network, or the image encoder of another one.
+            ValueError: the file is no IP-Adapter, is of an unknown kind or for another network, or the image encoder
+                does not match.
             FileNotFoundError: no such file or folder.
         """
         where = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
@@ -114,7 +116,7 @@ class IPAdapters:
         if encoder is None and image_encoder_folder is not None:
             encoder = _load_encoder(*sources[0][:2], image_encoder_folder, self._network.dtype, where)
         if encoder is None:
-            logger.warning("there is no image encoder: pass ip_adapter_image_embeds, not ip_adapter_image")
+            logger.warning("the pipeline has no image encoder: pass ip_adapter_image_embeds, not ip_adapter_image")
         else:
             check_encoder(encoder, read)
         self._on.load(read, attentions)
@@ -125,22 +127,22 @@ class IPAdapters:
         self._replace(encoder, extractor)
 
     def set_scale(self, scale: Scale | Sequence[Scale]) -> None:
-        """How much the pictures count from now on; nothing is compiled again.
+        """Set how much the pictures count from now on; nothing is compiled again.
 
         Args:
-            scale: a number; or numbers by block, ``{"up": {"block_0": [0.0, 1.0, 0.0]}}``, where what is not named
-                counts 0; or a list with one of these for each adapter. One that is no list is for all adapters.
+            scale: a number; or numbers by block, ``{"up": {"block_0": [0.0, 1.0, 0.0]}}``, where unnamed blocks count
+                0; or a list with one of these for each adapter. Without a list it applies to all adapters.
 
         Raises:
-            ValueError: no adapter, another number of scales, or a block that is not there.
+            ValueError: no adapter is loaded, the number of scales is wrong, or a block does not exist.
         """
         count = len(self.loaded)
         if not count:
-            raise ValueError("no IP-Adapter is loaded whose scale could be set; call load_ip_adapter first")
+            raise ValueError("no IP-Adapter is loaded, so there is no scale to set; call load_ip_adapter first")
         several = isinstance(scale, (list, tuple))
         scales: list[Scale] = list(scale) if several else [scale] * count  # type: ignore
         if len(scales) != count:
-            raise ValueError(f"scale must be a list with one for each of {count} IP-Adapters, got {len(scales)}")
+            raise ValueError(f"scale must be a list with one entry for each of {count} IP-Adapters, got {len(scales)}")
         for each in scales:
             if isinstance(each, bool) or not isinstance(each, (int, float, Mapping)):
                 raise ValueError(f"an IP-Adapter's scale must be a number or a dict of blocks, got {each!r}")
@@ -154,9 +156,9 @@ class IPAdapters:
         self._on.scales = np.array(rows, np.float32)
 
     def unload(self) -> None:
-        """Take all adapters off, and the image encoder out of the pipeline.
+        """Take off all adapters and remove the image encoder from the pipeline.
 
-        What prepares pictures goes too, unless the pipeline is of a kind that has a safety checker, which needs it.
+        The feature extractor goes too, unless this kind of pipeline has a safety checker, which needs it.
         """
         self._on.unload()
         self._replace(None, self._extractor if self._shares_extractor else None)
@@ -168,10 +170,10 @@ class IPAdapters:
         num_images_per_prompt: int = 1,
         output_hidden_states: bool | None = None,
     ) -> tuple[Array, Array]:
-        """What the image encoder makes of pictures and of none, each row ``num_images_per_prompt`` times.
+        """The image encoder's output for pictures and for no picture, each row ``num_images_per_prompt`` times.
 
-        Vectors (pictures, projection_dim) and zeros; with ``output_hidden_states`` what enters the encoder's last
-        layer, (pictures, vectors, hidden_size), and the same of pixel values that are all 0. ``device`` is not needed.
+        Vectors (pictures, projection_dim) and zeros; with ``output_hidden_states`` the input of the encoder's last
+        layer, (pictures, vectors, hidden_size), and the same for pixel values of 0. ``device`` is ignored.
         """
         pictures: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         pixels = pixel_values_of(self._extractor, pictures)
@@ -191,10 +193,10 @@ class IPAdapters:
         num_images_per_prompt: int = 1,
         do_classifier_free_guidance: bool = True,
     ) -> list[Array]:
-        """What a call takes as ``ip_adapter_image_embeds``, of pictures; embeddings that are given are only repeated.
+        """The ``ip_adapter_image_embeds`` of a call, from pictures; given embeddings are only repeated.
 
-        For each adapter (rows, pictures, …), under guidance first the rows for the negative prompt. ``device`` is
-        not needed.
+        For each adapter (rows, pictures, …), under guidance the rows for the negative prompt come first. ``device`` is
+        ignored.
         """
         engine, adapters = self._engine, self.loaded
         if ip_adapter_image_embeds is None:
@@ -222,12 +224,12 @@ def _one_each(
     subfolders: str | list[str | None] | None,
     names: str | list[str | None] | None,
 ) -> list[tuple[FileOrTensors, str | None, str | None]]:
-    """Where each adapter is: what is given once holds for all."""
+    """Where each adapter is; a value given once applies to all."""
     columns: list[list[Any]] = [x if isinstance(x, list) else [x] for x in (paths, subfolders, names)]
     count = max(map(len, columns))
     if any(len(column) not in (1, count) for column in columns):
         numbers = ", ".join(str(len(column)) for column in columns)
-        raise ValueError(f"the IP-Adapters' paths, subfolders and weight_names must be as many, got {numbers}")
+        raise ValueError(f"the IP-Adapters' paths, subfolders and weight_names must agree in number, got {numbers}")
     return [(a, b, c) for a, b, c in zip(*(column * (count // len(column)) for column in columns))]
 
 
@@ -253,10 +255,10 @@ def _read(
 def _load_encoder(
     source: FileOrTensors, subfolder: str | None, folder: str, dtype: str, where: Mapping[str, Any]
 ) -> CLIPVisionModelWithProjection:
-    """The image encoder that lies beside an adapter."""
+    """The image encoder stored next to an adapter."""
     if isinstance(source, Mapping):
         raise ValueError(
-            "tensors come without an image encoder: set pipe.image_encoder first, or pass image_encoder_folder=None"
+            "tensors bring no image encoder: set pipe.image_encoder first, or pass image_encoder_folder=None"
         )
     if Path(source).is_file():
         source, subfolder = Path(source).parent, None
@@ -283,13 +285,13 @@ def pictures_of(image: ImagePrompts, adapters: int) -> list[list[Image.Image]]:
     """The pictures for each IP-Adapter.
 
     Raises:
-        ValueError: they are no PIL images, or not for as many adapters as there are.
+        ValueError: they are no PIL images, or the number of adapters differs.
     """
     each: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
     if len(each) != adapters:
         raise ValueError(
             f"ip_adapter_image must be a picture (or a list of them) for each of {adapters} IP-Adapters, got "
-            f"{len(each)}; several pictures for one adapter are a list in the list"
+            f"{len(each)}; for several pictures per adapter put a list in the list"
         )
     pictures: list[list[Any]] = [list(one) if isinstance(one, (list, tuple)) else [one] for one in each]
     for one in [picture for row in pictures for picture in row or [None]]:
@@ -299,14 +301,14 @@ def pictures_of(image: ImagePrompts, adapters: int) -> list[list[Image.Image]]:
 
 
 def check_encoder(image_encoder: Any, adapters: Sequence[IPAdapter]) -> None:
-    """There must be an image encoder, and one that the adapters were trained with.
+    """Check that there is an image encoder, the one that the adapters were trained with.
 
     Raises:
         ValueError: there is none, or its vectors have another number of channels.
     """
     if image_encoder is None:
         raise ValueError(
-            "ip_adapter_image needs an image_encoder, the pipeline has None: pass image_encoder_folder= to "
+            "ip_adapter_image needs an image_encoder and the pipeline has None: pass image_encoder_folder= to "
             "load_ip_adapter, or ip_adapter_image_embeds to the call"
         )
     for adapter in adapters:
@@ -315,16 +317,16 @@ def check_encoder(image_encoder: Any, adapters: Sequence[IPAdapter]) -> None:
         if given != adapter.image_channels:
             raise ValueError(
                 f"the IP-Adapter was trained with another image encoder: it takes vectors of {adapter.image_channels} "
-                f"channels, this one gives {given} ({field}); image_encoder_folder= of load_ip_adapter names the right "
-                "one"
+                f"channels, this one gives {given} ({field}); name the right one "
+                "with image_encoder_folder= of load_ip_adapter"
             )
 
 
 def check_embeds(embeds: ImageEmbeds, adapters: Sequence[IPAdapter], guided: bool) -> None:
-    """What stands for pictures must have the shapes that `ImageEmbeds` says.
+    """Check that embeddings have the shapes that `ImageEmbeds` describes.
 
     Raises:
-        ValueError: another shape, or not one for each adapter.
+        ValueError: a shape differs, or there is not one for each adapter.
     """
     if not isinstance(embeds, (list, tuple)) or len(embeds) != len(adapters):
         count = f"{len(embeds)}" if isinstance(embeds, (list, tuple)) else type(embeds).__name__

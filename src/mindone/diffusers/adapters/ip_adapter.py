@@ -1,9 +1,8 @@
-"""The IP-Adapters of a network: attention to pictures beside that to the text (Ye et al. 2023, §3.2.2).
+"""The IP-Adapters of a network: attention to pictures alongside the text (Ye et al. 2023, §3.2.2).
 
-A cell is put around each attention to the text. What it attends to comes with the text: in the place of the text the
-network is given a tuple, ``(text, scales, tokens of the first adapter, of the second, …)``, which goes through it
-untouched. So the network's own blocks know nothing of pictures, and a scale is a number that is passed in: changing it
-compiles nothing again.
+A cell wraps each attention to the text. Its input arrives in place of the text: the network gets a tuple, ``(text,
+scales, tokens of the first adapter, of the second, …)``, and passes it on untouched. So the network's own blocks know
+nothing about pictures, and a scale is a number passed in: changing it compiles nothing again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +30,8 @@ class PictureAttention(Wrapper):
 
     Args:
         inner: the attention to the text, which stays as it is.
-        number: its place among the network's, which is that of its scales.
-        keys, values: each adapter's, shaped as the attention's own.
+        number: its place among the network's attentions, and of its scales.
+        keys, values: each adapter's, in the shape of the attention's own.
     """
 
     def __init__(self, inner: Cell, number: int, keys: Sequence[StoredTensor], values: Sequence[StoredTensor]):
@@ -62,16 +61,16 @@ class NetworkIPAdapters:
         self.network = network
         self.loaded: tuple[IPAdapter, ...] = ()
         self.projections: tuple[Model, ...] = ()
-        """For each adapter the network that makes a picture's vectors into tokens."""
+        """For each adapter the network that turns a picture's vectors into tokens."""
         self.scales = np.zeros((0, 0), np.float32)
         """How much each adapter counts in each attention to the text, (adapters, attentions)."""
         self._take_off: list[Callable[[], None]] = []
 
     def load(self, adapters: Sequence[IPAdapter], attentions: Sequence[str]) -> None:
-        """Put these adapters on, each with the scale 1, in the place of those that were on.
+        """Put these adapters on, each with scale 1, in place of the present ones.
 
         Args:
-            adapters: those to put on.
+            adapters: the adapters to put on.
             attentions: the network's attentions to the text.
         """
         projections = tuple(_projection(each, self.network.dtype) for each in adapters)  # which may refuse its tensors
@@ -98,7 +97,7 @@ class NetworkIPAdapters:
 
 
 def context(text: Array, scales: Array, tokens: Sequence[Array]) -> tuple[Array, ...]:
-    """What a network with adapters is given in the place of ``text``; ``tokens`` have as many rows as it."""
+    """What a network with adapters takes in place of ``text``; ``tokens`` have the same number of rows."""
     return (text, scales, *tokens)
 
 

@@ -1,4 +1,4 @@
-"""IP-Adapter files: attention to an image beside the text (Ye et al. 2023).
+"""IP-Adapter files: attention to an image alongside the text (Ye et al. 2023).
 
 A file has two parts: ``image_proj`` turns an image's CLIP vectors into a few tokens, and ``ip_adapter`` has keys and
 values for them, numbered 1, 3, 5, … over the attentions to the text. The plain adapter
@@ -42,24 +42,24 @@ _OTHERS = (
 
 @dataclass(frozen=True)
 class IPAdapter:
-    """What an IP-Adapter file holds, under the published names."""
+    """The contents of an IP-Adapter file, under the published names."""
 
     kind: Literal["plain", "plus"]
     config: Mapping[str, int]
-    """The arguments of ``ImageProjection`` (plain) or ``IPAdapterPlusImageProjection``, read off the shapes."""
+    """The arguments of ``ImageProjection`` (plain) or ``IPAdapterPlusImageProjection``, read from the shapes."""
     projection: Mapping[str, StoredTensor]
     """The tensors of that network."""
     attention: Mapping[str, StoredTensor]
-    """``down_blocks.….attn2.to_k_ip.weight`` and ``….to_v_ip.weight``, shaped as the attention's own."""
+    """``down_blocks.….attn2.to_k_ip.weight`` and ``….to_v_ip.weight``, in the shape of the attention's own."""
 
     @property
     def tokens(self) -> int:
-        """How many tokens an image becomes."""
+        """How many tokens one image becomes."""
         return self.config["num_image_text_embeds" if self.kind == "plain" else "num_queries"]
 
     @property
     def image_channels(self) -> int:
-        """The channels of what the image encoder it was trained with makes of an image."""
+        """The channels of the vectors from the image encoder that it was trained with."""
         return self.config["image_embed_dim" if self.kind == "plain" else "embed_dims"]
 
 
@@ -76,7 +76,7 @@ def open_ip_adapter(path: str | os.PathLike[str], network: Shapes, attentions: S
 def read_ip_adapter(
     tensors: Mapping[str, StoredTensor], network: Shapes, attentions: Sequence[str], *, source: str = "the IP-Adapter"
 ) -> IPAdapter:
-    """Take an IP-Adapter apart.
+    """Split an IP-Adapter into its parts.
 
     Args:
         tensors: the file's.
@@ -85,8 +85,8 @@ def read_ip_adapter(
         source: the file, for messages.
 
     Raises:
-        ValueError: no IP-Adapter, one of a kind that is not here, one for another network, or one with values that
-            are NaN or infinite.
+        ValueError: it is no IP-Adapter, of an unsupported kind, for another network, or has values that are NaN or
+            infinite.
     """
     projection = {n.removeprefix(_PROJECTION): t for n, t in tensors.items() if n.startswith(_PROJECTION)}
     numbered = {n.removeprefix(_ATTENTION): t for n, t in tensors.items() if n.startswith(_ATTENTION)}
@@ -95,7 +95,7 @@ def read_ip_adapter(
         raise ValueError(f"{source} is no IP-Adapter: it lacks {_PROJECTION}… or {_ATTENTION}…, and has {has}")
     for mark, kind in _OTHERS:
         if mark in projection:
-            raise ValueError(f"{source} is {kind}: it has {_PROJECTION + mark!r}; known are the plain one and plus")
+            raise ValueError(f"{source} is {kind}: it has {_PROJECTION + mark!r}; only plain and plus are supported")
     attention = _by_layer(numbered, network, attentions, source)
     check_finite(tensors, source)
     if "proj.weight" in projection:
@@ -110,7 +110,7 @@ def read_ip_adapter(
         return IPAdapter("plain", config, renamed, attention)
     if "latents" not in projection:
         has = ", ".join(shown(name) for name in sorted(projection)[:4])
-        raise ValueError(f"{source} projects images in a way not known here: it has {has}; known are plain and plus")
+        raise ValueError(f"{source} projects images in an unknown way: it has {has}; only plain and plus are supported")
     renamed = _resampler(projection, source)
     _, queries, hidden = _sizes(projection, "latents", 3, source)
     depth = len(indices_after(renamed, "layers."))
@@ -128,7 +128,7 @@ def read_ip_adapter(
 
 
 def _sizes(tensors: Mapping[str, StoredTensor], name: str, axes: int, source: str) -> tuple[int, ...]:
-    """The sizes of a tensor from which a network's are read; raises ValueError where there is none with these axes."""
+    """The sizes of a tensor that gives a network's; raises ValueError if there is none with these axes."""
     tensor = tensors.get(name)
     if tensor is None or len(tensor.shape) != axes or 0 in tensor.shape:
         has = "nothing" if tensor is None else "×".join(map(str, tensor.shape)) or "one number"
@@ -139,7 +139,7 @@ def _sizes(tensors: Mapping[str, StoredTensor], name: str, axes: int, source: st
 def _by_layer(
     numbered: Mapping[str, StoredTensor], network: Shapes, attentions: Sequence[str], source: str
 ) -> dict[str, StoredTensor]:
-    """Keys and values under the names of the attentions that they join."""
+    """Keys and values, named for the attentions that they join."""
     layers = enumerate(attentions)
     own = {f"{2 * i + 1}.to_{letter}_ip.weight": (layer, letter) for i, layer in layers for letter in "kv"}
     missing, strange = sorted(own.keys() - numbered.keys()), sorted(numbered.keys() - own.keys())
@@ -161,7 +161,7 @@ def _by_layer(
 
 
 def _resampler(projection: Mapping[str, StoredTensor], source: str) -> dict[str, StoredTensor]:
-    """The resampler's tensors under the published names; keys and values, which are one matrix, apart."""
+    """The resampler's tensors under the published names; keys and values, one matrix in the file, are split."""
     renamed: dict[str, StoredTensor] = {}
     for original, tensor in projection.items():
         name = original

@@ -1,14 +1,14 @@
-"""The LoRAs of one network: which are loaded, which are active and how strongly, and what of that is fused.
+"""The LoRAs of one network: which are loaded, which are active and how strongly, and which are fused.
 
-**What is compiled again when.** A layer that some loaded adapter updates gets a pair of matrices with a capacity: the
-largest rank among the loaded adapters, or the ranks of those that are active at once where these sum up to more. A
-capacity only grows. So the first adapter, one that updates further layers or has a higher rank, and a larger sum of
-active ranks compile the network again; switching, weights, ``disable_lora`` and ``delete_adapters`` do not.
+**What compiles again, and when.** A layer that a loaded adapter updates gets a pair of matrices with a capacity: the
+largest rank among the loaded adapters, or the sum of the ranks active at once if that is more. A capacity only grows.
+So three things compile the network again: the first adapter, an adapter that updates more layers or has a higher rank,
+and a larger sum of active ranks; switching, weights, ``disable_lora`` and ``delete_adapters`` do not.
 
-Changes that are no low-rank products (`lora_kinds`) are added to the weights themselves, which become inputs of what is
-compiled for as long as such an adapter is loaded: they too are switched and weighed without compiling again.
+Changes that are no low-rank products (`lora_kinds`) are added to the weights themselves. These become inputs of the
+compiled graph while such an adapter is loaded, so it too can be switched and weighted without compiling again.
 
-Fusing changes weights, which are constants of what is compiled: it compiles once, and so does unfusing.
+Fusing changes weights, which are constants of the compiled graph: it compiles once, and so does unfusing.
 """
 
 import itertools
@@ -28,27 +28,27 @@ from .lora_matrices import Fused, LayerUpdate, Overlay
 logger = get_logger(__name__)
 
 Layers = Mapping[str, Change]
-"""What an adapter adds, by parameter."""
+"""The changes of an adapter, by parameter."""
 
 
 Strength = float | Mapping[str, float]
-"""How much an adapter counts: everywhere, or in each parameter of the network."""
+"""An adapter's weight: one for everything, or one for each parameter of the network."""
 Strengths = Mapping[str, Mapping[str, float]]
 """A weight for each adapter and each parameter that it updates."""
 
 
 class CallStrengths(NamedTuple):
-    """How much adapters count in one call."""
+    """The weights of adapters in one call."""
 
     strengths: Strengths
     key: int
-    """Equal for equal strengths: what was made of them can be used again."""
+    """Equal for equal strengths, so that results computed from them can be used again."""
 
 
 _calls: ContextVar[Mapping["NetworkLora", CallStrengths] | None] = ContextVar(
     "mindone.diffusers.lora_weights", default=None
 )
-"""What this thread's call has of its own."""
+"""The strengths that this thread's call set for itself."""
 _changes = itertools.count(1)
 
 
@@ -59,7 +59,7 @@ class NetworkLora:
         self.network = network
         self.loaded: dict[str, Layers] = {}
         self.words: dict[str, list[str]] = {}
-        """Textual inversions that came with an adapter; the first network of a pipeline knows those of all of them."""
+        """Textual inversions that came with an adapter; the first network of a pipeline holds them for all networks."""
         self.fused: tuple[str, ...] = ()
         self._weights: Mapping[str, Strength] = {}
         self._strengths: Strengths = {}
@@ -79,17 +79,17 @@ class NetworkLora:
     # ---- which ones, and how strongly --------------------------------------------------------------------------------
 
     def load(self, name: str, layers: Layers) -> Callable[[], None]:
-        """Take an adapter in; it alone is active. Returns what makes everything as it was.
+        """Load an adapter and make it the only active one. Returns a function that undoes this.
 
         Raises:
-            ValueError: a layer that takes no changes; then everything is as it was.
+            ValueError: a layer takes no changes; then nothing has changed.
         """
         return self._change({**self.loaded, name: layers}, {name: 1.0})
 
     def exchange(self, name: str, layers: Layers, is_active: bool) -> Callable[[], None]:
-        """Put an adapter in the place of the one that is loaded as ``name``, and counts as much; see `load`.
+        """Replace the adapter loaded as ``name`` and keep its weight; see `load`.
 
-        Where this network had nothing of that one, it counts 1 if it ``is_active`` elsewhere.
+        If that one had nothing for this network, the weight is 1 if it ``is_active`` elsewhere.
         """
         others = {each: kept for each, kept in self.loaded.items() if each != name}
         weights = {name: 1.0, **self._weights} if is_active else self._weights
@@ -113,19 +113,19 @@ class NetworkLora:
         return undo
 
     def set_active(self, weights: Mapping[str, Strength]) -> None:
-        """Have these adapters act, each as strongly as that."""
+        """Make these adapters the active ones, each with its weight."""
         self._strengths, self._weights = self._expanded(weights), dict(weights)
         self._apply()
 
     def for_call(self, weights: Mapping[str, Strength]) -> CallStrengths:
-        """The strengths of active adapters for `call_weights`; one that is not named counts nothing.
+        """The strengths of active adapters for `call_weights`; unnamed adapters count 0.
 
         Raises:
-            ValueError: an adapter that is not active, or is fused.
+            ValueError: an adapter is not active, or is fused.
         """
         idle = [name for name in weights if name in self.loaded and (name not in self._strengths or self.fused)]
         if idle:
-            raise ValueError(f"adapter {idle[0]!r} is fused or not active, so that a call cannot weigh it")
+            raise ValueError(f"adapter {idle[0]!r} is fused or not active, so a call cannot weight it")
         strengths = self._expanded(weights)
         return CallStrengths(strengths, hash(tuple((name, tuple(each.items())) for name, each in strengths.items())))
 
@@ -137,12 +137,12 @@ class NetworkLora:
         }
 
     def enable(self, enabled: bool) -> None:
-        """Let the active adapters act, or rest."""
+        """Switch the active adapters on or off."""
         self._enabled = enabled
         self._apply()
 
     def delete(self, names: Sequence[str]) -> None:
-        """Forget these adapters; the layers are the network's own again once there is none left."""
+        """Forget these adapters; once none is left, the layers are the network's own again."""
         for name in names:
             self.loaded.pop(name, None)
         self._strengths = {name: each for name, each in self._strengths.items() if name not in names}
@@ -151,11 +151,11 @@ class NetworkLora:
     # ---- baked in ----------------------------------------------------------------------------------------------------
 
     def fuse(self, names: Sequence[str], scale: float) -> None:
-        """Add the active adapters among ``names`` to the weights, ``scale`` times as strongly as they act."""
+        """Add the active adapters among ``names`` to the weights, at ``scale`` times their strength."""
         chosen = [name for name in names if name in self._strengths]
         if not chosen:
             return
-        self._cover(set())  # what is fused is added to the network's own weights
+        self._cover(set())  # fusing adds to the network's own weights
         parameters = self.network.published_parameters()
         names = list(dict.fromkeys(parameter for each in chosen for parameter in self.loaded[each]))
         self._warn_of_widening(names)
@@ -170,7 +170,7 @@ class NetworkLora:
         self._apply()
 
     def unfuse(self) -> None:
-        """Give the weights that were fused back as they were, bit for bit."""
+        """Restore the fused weights, bit for bit."""
         if not self.fused:
             return
         parameters = self.network.published_parameters()
@@ -231,7 +231,7 @@ class NetworkLora:
         self._version = next(_changes)
 
     def _capacities(self) -> dict[str, int]:
-        """How many ranks each layer's pair of matrices needs room for."""
+        """The number of ranks that each layer's pair of matrices needs room for."""
         if not self.loaded:
             return {}
         needed = {name: update.capacity for name, update in self._updates.items()}
@@ -245,7 +245,7 @@ class NetworkLora:
         return needed
 
     def _changed_otherwise(self) -> set[str]:
-        """The parameters that some loaded adapter changes in another way than by a low-rank product."""
+        """The parameters that a loaded adapter changes other than by a low-rank product."""
         every = [item for layers in self.loaded.values() for item in layers.items()]
         return {name for name, change in every if not isinstance(change, LoraLayer)}
 
@@ -276,10 +276,10 @@ class NetworkLora:
 
 @contextmanager
 def call_weights(strengths: Mapping[NetworkLora, CallStrengths]) -> Iterator[None]:
-    """Within this context, and in this thread alone, the adapters of these networks count so much.
+    """Within this context, and only in this thread, give the adapters of these networks these weights.
 
     Args:
-        strengths: for each network what its `NetworkLora.for_call` gave.
+        strengths: for each network the result of its `NetworkLora.for_call`.
     """
     token = _calls.set({**(_calls.get() or {}), **strengths})
     try:

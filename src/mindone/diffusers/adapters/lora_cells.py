@@ -1,7 +1,7 @@
-"""Cells that take the place of a network's layers and add a low-rank update to what these give.
+"""Cells that replace a network's layers and add a low-rank update to their outputs.
 
-Most layers are wrapped as they are. In two places, the gated layer of the feed-forward and the upsampler, the weight is
-read in another way than through the layer that holds it; there the cell around that layer is wrapped.
+Most layers are wrapped directly. In two places, the feed-forward's gated layer and the upsampler, the weight is not
+read through the layer that holds it; there the cell around that layer is wrapped.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from .lora_matrices import LayerUpdate
 
 
 class LoraCell(Wrapper):
-    """``inner`` beside the update of the weight that it holds; the two matrices are bound, and put on from outside."""
+    """``inner`` with an update of the weight that it holds; the two matrices are bound from outside."""
 
     def __init__(self, inner: Cell, update: LayerUpdate):
         super().__init__(inner)
@@ -46,7 +46,7 @@ class LoraGatedLinear(LoraCell):
 
 
 class LoraConv2d(LoraCell):
-    """Around `models.layers.Conv2d`: a convolution to a few channels, and one of single pixels back (LoCon)."""
+    """Around `models.layers.Conv2d`: a convolution to a few channels, and a 1×1 convolution back (LoCon)."""
 
     def construct(self, x: Array) -> Array:
         few = F.conv2d(x, self.down, None, self.bare.stride, self.bare.padding)
@@ -81,17 +81,17 @@ _KINDS: dict[type[nn.Cell], type[LoraCell]] = {
 
 
 def put_around(network: nn.Cell, module: str, update: LayerUpdate) -> Callable[[], None]:
-    """Wrap the layer that stands at ``module`` now (``down_blocks.0.….to_q``); returns what takes the wrapping off.
+    """Wrap the layer that stands at ``module`` now (``down_blocks.0.….to_q``); returns a function that unwraps it.
 
     Raises:
-        ValueError: the layer is of a kind that takes no low-rank update.
+        ValueError: this kind of layer takes no low-rank update.
     """
     above = module.rpartition(".")[0]
     path = above if above and isinstance(bare(cell_at(network, above)), (GatedLinear, Upsample)) else module
     layer = bare(cell_at(network, path))
     kind = type(layer)
     if getattr(layer, "groups", 1) > 1:
-        raise ValueError(f"{module} convolves channels apart and takes no LoRA; linear layers and convolutions do")
+        raise ValueError(f"{module} is a grouped convolution and takes no LoRA; linear layers and convolutions do")
     if kind not in _KINDS:
         raise ValueError(f"{module} is a {kind.__name__}, which takes no LoRA; linear layers and convolutions do")
     return wrap(network, path, lambda inner: _KINDS[kind](inner, update))

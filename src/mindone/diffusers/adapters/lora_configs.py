@@ -1,6 +1,6 @@
-"""What peft's configs say of an adapter: ``adapter_config.json``, or diffusers' entry in a file's header.
+"""What peft's configs say about an adapter: ``adapter_config.json``, or diffusers' entry in a file's header.
 
-The tensors hold the rank of every layer; alpha stands in the config alone. Options that need more than the tensors are
+The tensors hold the rank of every layer; only the config holds alpha. Options that need more than the tensors are
 refused by name.
 """
 
@@ -16,9 +16,9 @@ from ..utils.files import check_file
 from ..utils.printable import shown
 
 METADATA = "lora_adapter_metadata"
-"""The header entry in which diffusers keeps peft's configs, each name with its network before it: ``unet.r``."""
+"""The header entry in which diffusers keeps peft's configs, each name prefixed with its network: ``unet.r``."""
 PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-"""What peft saves in a folder."""
+"""The files that peft saves in a folder."""
 
 _REFUSED = (
     "alora_invocation_tokens",
@@ -34,22 +34,22 @@ _REFUSED = (
     "use_qalora",
 )
 _CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Initialisations that take the adapter's first values out of the base's weights."""
+"""Initialisations that subtract the adapter's first values from the base's weights."""
 _NAME = re.compile(r"(\^?)([\w-]+(?:\\?\.[\w-]+)*)\$?")
-"""A key that is a name of layers, or the end of one; a dot between words is taken for a dot."""
+"""A key that is a layer's name, or the end of one; a dot between words means a dot."""
 _EXPRESSION = re.compile(r"[\w.\-^$\\*+?|\[\]]{1,500}")
 _MOST_EXPRESSIONS, _MOST_QUANTIFIERS = 16, 2
-"""So that all of them take 60 µs each for the longest name of a layer."""
+"""At this number, they take 60 µs together for the longest layer name."""
 
 
 class _Alphas:
-    """The values of ``alpha_pattern``, each for the layers whose names its key matches, from a dot on to the end.
+    """The values of ``alpha_pattern``: each applies to the layers whose names its key matches, from a dot to the end.
 
-    peft takes the keys for regular expressions, and the file is a stranger's: nothing in it may be slow to match.
-    Names, which programs write by the hundred, are looked up; a few other expressions are matched.
+    peft reads the keys as regular expressions, and the file may come from anyone: nothing in it may be slow to match.
+    Names, which programs write by the hundred, are looked up; only a few other expressions are matched.
 
     Raises:
-        ValueError: a key is no such name or expression, or there are too many expressions.
+        ValueError: a key is neither a name nor a supported expression, or there are too many expressions.
     """
 
     def __init__(self, values: Mapping[str, object], source: str):
@@ -81,18 +81,18 @@ def _compiled(key: str, source: str) -> re.Pattern[str]:
             return re.compile(rf"(.*\.)?({key})$")
     except re.error:
         pass
-    raise ValueError(f"{source}: alpha_pattern has {shown(key)}, which is no name of layers known here")
+    raise ValueError(f"{source}: alpha_pattern has {shown(key)}, which names no known layers")
 
 
 class PeftConfigs:
-    """peft's configs of a file, one for each network; without one a layer's alpha is its rank.
+    """The peft configs of a file, one for each network; without a config a layer's alpha is its rank.
 
     Args:
         configs: the config of each network.
-        source: where they stand, for messages.
+        source: where they come from, for messages.
 
     Raises:
-        ValueError: an option that is not known here, such as ``modules_to_save``.
+        ValueError: an option is not supported, such as ``modules_to_save``.
     """
 
     def __init__(self, configs: Mapping[str, Mapping[str, object]], source: str):
@@ -101,24 +101,24 @@ class PeftConfigs:
         for config in configs.values():
             for name in _REFUSED:
                 if config.get(name):
-                    raise ValueError(f"{source} has {name}, which is not known here; only what the layers learned is")
+                    raise ValueError(f"{source} has {name}, which is not supported; save the adapter without it")
             if config.get("bias", "none") != "none":
-                raise ValueError(f"{source} has bias {shown(config['bias'])}; only 'none' and lora_bias are known here")
+                raise ValueError(f"{source} has bias {shown(config['bias'])}; only 'none' and lora_bias are supported")
             kind = config.get("peft_type", "LORA")
             if kind != "LORA":
-                raise ValueError(f"{source} is of the peft_type {shown(kind)}; only 'LORA' is known here")
+                raise ValueError(f"{source} is of the peft_type {shown(kind)}; only 'LORA' is supported")
             begun = config.get("init_lora_weights")
             if isinstance(begun, str) and begun.lower().startswith(_CHANGED_BASES):
                 raise ValueError(
-                    f"{source} has init_lora_weights {shown(begun)}, for which the base's weights were changed; save "
+                    f"{source} has init_lora_weights {shown(begun)}, which changes the base's weights; save "
                     "it with peft's path_initial_model_for_weight_conversion"
                 )
 
     def alpha(self, component: str, parameter: str, rank: int) -> float | None:
-        """What a layer's product is multiplied by, times its rank; None where no config says it.
+        """The scale of a layer's product, times its rank; None if no config gives it.
 
-        As in peft it is ``lora_alpha`` or the first of ``alpha_pattern`` that the layer's name ends in; rank-stabilised
-        LoRA (Kalajdzievski 2023) divides it by the root of the rank.
+        As in peft it is ``lora_alpha``, or the first entry of ``alpha_pattern`` whose key ends the layer's name;
+        rank-stabilised LoRA (Kalajdzievski 2023) divides it by the root of the rank.
         """
         config = self.configs.get(component, {})
         module = parameter.removesuffix(".weight")
@@ -138,9 +138,9 @@ class PeftConfigs:
 
 
 def configs_of_metadata(text: str | None, components: list[str], denoiser: str, source: str) -> PeftConfigs:
-    """The configs in the header of a file that diffusers wrote.
+    """The configs in the header of a file written by diffusers.
 
-    ``save_lora_weights`` writes a network's name before each option, ``save_lora_adapter`` of the denoiser does not.
+    ``save_lora_weights`` writes the network's name before each option; the denoiser's ``save_lora_adapter`` does not.
     """
     source = f"{source}: its {METADATA}"
     options = {} if text is None else parsed(text, source)
@@ -157,15 +157,15 @@ def configs_of_metadata(text: str | None, components: list[str], denoiser: str, 
 def configs_of_folder(
     path: str | os.PathLike[str], tensors: Iterable[str], names: LoraNames
 ) -> tuple[str, PeftConfigs]:
-    """The network that a folder of peft's is for, and its config.
+    """The network that a peft folder is for, and its config.
 
     Args:
         path: its ``adapter_config.json``.
-        tensors: the names of its tensors, which say the network where the config does not.
+        tensors: the names of its tensors, which give the network if the config does not.
         names: the family's.
 
     Raises:
-        ValueError: it is no JSON object, is for another kind of network, or what `PeftConfigs` raises.
+        ValueError: the config is no JSON object or is for another kind of network; also what `PeftConfigs` raises.
     """
     path = Path(path)
     check_file(path)
@@ -180,20 +180,20 @@ def configs_of_folder(
     elif isinstance(base, str) and base in names.classes:
         component = names.classes[base]
     else:
-        raise ValueError(f"{path} is of an adapter for {shown(base)}; known are {', '.join(names.classes)}")
+        raise ValueError(f"{path} describes an adapter for {shown(base)}; supported are {', '.join(names.classes)}")
     return component, PeftConfigs({component: config}, str(path))
 
 
 def parsed(text: str | bytes, source: str) -> object:
-    """A JSON document; raises ValueError for anything that is none, also for one that is nested too deeply."""
+    """A JSON document; raises ValueError for anything else, and if it is nested too deeply."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"{source} is no JSON that can be read") from None
+        raise ValueError(f"{source} is not readable JSON") from None
 
 
 def finite(value: object) -> float | None:
-    """A number that a file holds, or None when it is none, is not finite, or is too large for a float."""
+    """A number from a file; None if it is no number, not finite, or too large for a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -1,7 +1,7 @@
-"""LoRA files: changes of a network's weights, low-rank (Hu et al. 2021) and of the kinds in `lora_kinds`.
+"""LoRA files: changes to a network's weights, low-rank (Hu et al. 2021) or of the kinds in `lora_kinds`.
 
-The files come in many spellings (see `lora_names`); what is read is one mapping from our parameters' names to what is
-added to them, with tensors that are views of the file.
+The files come in many spellings (see `lora_names`). Reading gives one mapping from our parameters' names to their
+changes; the tensors are views of the file.
 """
 
 import math
@@ -45,7 +45,7 @@ _MARKS = (
     ("self_attn.q.lora", "Wan"),
     ("lora_controlnet", "a Control-LoRA"),
 )
-"""Which other base the keys of a LoRA look like, of those that no family here is."""
+"""Bases that no family here has, by the look of a LoRA's keys."""
 USUAL_NAME = "pytorch_lora_weights.safetensors"
 
 Tensors: TypeAlias = Mapping[str, NDArray[np.generic] | StoredTensor | Array]
@@ -56,25 +56,25 @@ Parts = dict[str, StoredTensor]
 
 @dataclass(frozen=True)
 class LoraFile:
-    """What a LoRA is read from."""
+    """The source of a LoRA."""
 
     tensors: Mapping[str, StoredTensor]
     names: LoraNames
-    """The family's."""
+    """The family's names."""
     metadata: Mapping[str, str] | None = None
-    """The header's; diffusers keeps peft's configs there (`METADATA`)."""
+    """The header's metadata; diffusers keeps peft's configs there (`METADATA`)."""
     source: str = "the LoRA"
     """The file, for messages."""
     configs: PeftConfigs | None = None
-    """peft's; None: those in ``metadata``."""
+    """peft's configs; None for those in ``metadata``."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], names: LoraNames) -> "LoraFile":
-        """A ``.safetensors`` file; beside ``adapter_model.safetensors``, as peft saves it, lies a config with alpha.
+        """Open a ``.safetensors`` file; next to peft's ``adapter_model.safetensors`` lies a config with alpha.
 
         Raises:
-            ValueError: a pickle, a broken file or config, or an option of peft's that is not known here.
-            FileNotFoundError: no such file, or no config beside one of peft's.
+            ValueError: a pickle, a broken file or config, or a peft option that is not supported.
+            FileNotFoundError: no such file, or a peft file without its config.
         """
         path = Path(path)
         if path.suffix in PICKLE_SUFFIXES:
@@ -86,13 +86,13 @@ class LoraFile:
             return cls(file, names, file.metadata, str(path))
         config = path.with_name(PEFT_CONFIG)
         if not config.is_file():
-            raise FileNotFoundError(f"no {PEFT_CONFIG} beside {path}; peft keeps alpha there")
+            raise FileNotFoundError(f"no {PEFT_CONFIG} next to {path}; peft keeps alpha there")
         component, configs = configs_of_folder(config, file, names)
         tensors = {f"{component}.{name}": tensor for name, tensor in file.items()}
         return cls(tensors, names, None, str(path), configs)
 
     def words(self) -> dict[str, dict[str, StoredTensor]]:
-        """The tensors of textual inversions that were trained with it, by word, as files of their own have them."""
+        """The tensors of textual inversions trained with it, by word, named as in files of their own."""
         found: dict[str, dict[str, StoredTensor]] = {}
         for name, tensor in self.tensors.items():
             if (match := _BUNDLED.match(name)) is not None:
@@ -100,7 +100,7 @@ class LoraFile:
         return found
 
     def of_component(self, component: str) -> "LoraFile":
-        """The same without the layers of other networks than ``component``, and without words."""
+        """The same, with only the layers of ``component`` and without words."""
         kept = {}
         for name, tensor in self.tensors.items():
             key = parse_key(name, self.names)
@@ -109,20 +109,20 @@ class LoraFile:
         return replace(self, tensors=kept)
 
     def layers(self, networks: Mapping[str, Shapes]) -> dict[str, dict[str, Change]]:
-        """Find the layer of ``networks`` that every tensor belongs to.
+        """Find the layer of ``networks`` to which each tensor belongs.
 
-        A file that numbers its blocks in both ways holds everything twice; then our numbering counts.
+        A file that numbers its blocks both ways holds everything twice; then our numbering wins.
 
         Args:
-            networks: the shapes of every parameter of each, by their names in the pipeline.
+            networks: for each, by its name in the pipeline, the shape of every parameter.
 
         Returns:
-            Changes by component and parameter name; only components that have some.
+            Changes by component and parameter name; only components that have any.
 
         Raises:
-            ValueError: OFT, (IA)³ and other kinds than those in `lora_kinds`; keys that fit nothing (with the
-                architecture that they look like); shapes of another base (listed); half of a pair; values that are
-                NaN or infinite.
+            ValueError: OFT, (IA)³ and any kind not in `lora_kinds`; keys that fit nothing (the message names the
+                architecture they look like); shapes of another base (listed); half of a pair; values that are NaN or
+                infinite.
         """
         tensors = {name: tensor for name, tensor in self.tensors.items() if not _BUNDLED.match(name)}
         if not self.tensors:
@@ -130,7 +130,7 @@ class LoraFile:
         for name in tensors:
             kind = refused_kind(name)
             if kind is not None:
-                raise ValueError(f"{self.source} is {kind}, which is not known here: it has {shown(name)}")
+                raise ValueError(f"{self.source} is {kind}, which is not supported: it has {shown(name)}")
         resolvers = {component: Resolver(component, shapes, self.names) for component, shapes in networks.items()}
         layers, strange = _grouped(tensors, resolvers, networks, self.names)
         if strange:
@@ -146,7 +146,7 @@ class LoraFile:
         for (component, parameter), (key, parts) in layers.items():
             if parameter.endswith(_TABLES):
                 raise ValueError(
-                    f"{self.source} changes {parameter}; only layers, convolutions and norms are known here"
+                    f"{self.source} changes {parameter}; only layers, convolutions and norms are supported"
                 )
             shape = networks[component][parameter]
             layer = _Layer(self.source, key, parts, shape, configs, component, parameter)
@@ -164,9 +164,7 @@ class LoraFile:
             base = self._guessed(", by its looks ")
             raise ValueError(f"{self.source} is a LoRA of another base{base}: {_listed(wrong, '; ')}")
         if unclear:
-            raise ValueError(
-                f"{self.source}: alpha must be one finite number, which it is not for {_listed(unclear, ', ')}"
-            )
+            raise ValueError(f"{self.source}: alpha must be one finite number, but is not for {_listed(unclear, ', ')}")
         check_finite(tensors, self.source)
         return result
 
@@ -187,18 +185,18 @@ def find_lora(
     *,
     names: LoraNames,
 ) -> LoraFile:
-    """A LoRA's tensors and what stands beside them.
+    """A LoRA's tensors and the data stored with them.
 
     Args:
         path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or tensors.
         weight_name: the file in a folder or repository that has several.
-        subfolder: where in it the file lies.
+        subfolder: the folder inside it that holds the file.
         use_safetensors: must not be False: pickles are not read.
         revision, cache_dir, local_files_only, token: as in huggingface_hub.
         names: the family's.
 
     Raises:
-        ValueError, FileNotFoundError: as `LoraFile.open`; no such file, or several that could be meant.
+        ValueError, FileNotFoundError: as `LoraFile.open`; also if there is no such file, or if several would fit.
     """
     if use_safetensors is False:
         raise ValueError("use_safetensors must be True: pickle files are not read; take the LoRA's .safetensors file")
@@ -215,9 +213,9 @@ def _stored(tensor: NDArray[np.generic] | StoredTensor | Array) -> StoredTensor:
 
 
 def looks_like(tensors: Mapping[str, StoredTensor], names: LoraNames) -> str | None:
-    """The base of a LoRA in words, or None when nothing tells: by names, then by the width of the text it looks at.
+    """The base of a LoRA in words, judged by names, then by the width of its text; None if neither shows it.
 
-    For messages, never for decisions.
+    Only for messages, never for decisions.
     """
     others: list[LoraNames] = [load(each.lora) for each in families() if each.lora is not None]
     marks = [mark for other in others if other != names for mark in other.marks.items()]
@@ -243,7 +241,7 @@ def _grouped(
     networks: Mapping[str, Shapes],
     names: LoraNames,
 ) -> tuple[dict[tuple[str, str], tuple[LoraKey, Parts]], list[str]]:
-    """The parts of every layer by component and its weight's name, and the keys that fit nothing."""
+    """The parts of every layer, by component and weight name, and the keys that fit nothing."""
     strange: list[str] = []
     found: dict[tuple[str, str], dict[bool, tuple[LoraKey, Parts]]] = {}
     for name, tensor in tensors.items():
@@ -265,7 +263,7 @@ def _grouped(
 
 @dataclass(frozen=True)
 class _Layer:
-    """The tensors of one layer, and what they change."""
+    """The tensors of one layer, and the weight that they change."""
 
     source: str
     key: LoraKey
@@ -276,7 +274,7 @@ class _Layer:
     parameter: str
 
     def changes(self) -> dict[str, Change] | None:
-        """What is added to the weight, and to the bias, by their names; None where shapes do not fit the weight's."""
+        """The changes of weight and bias, by name; None if shapes do not fit the weight's."""
         changes: dict[str, Change] = {}
         weight = self._weight()
         bias = self._bias()
@@ -332,7 +330,7 @@ class _Layer:
         return changes if len(changes) == len(found) else None
 
     def alpha(self) -> float | None:
-        """The file's own alpha; None where it has none, or none that is one finite number."""
+        """The file's own alpha; None if it has none, or if that is not one finite number."""
         tensor = self.parts.get("alpha")
         if tensor is None or tensor.size != 1:
             return None

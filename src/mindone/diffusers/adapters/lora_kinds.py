@@ -1,4 +1,4 @@
-"""What a layer of a LoRA file adds to a weight: a low-rank product (LoRA, LoCon), or one of the kinds beside it.
+"""What a layer of a LoRA file adds to a weight: a low-rank product (LoRA, LoCon) or one of the other kinds.
 
 ====================  ==========================================================================================
 LoRA                  ΔW = alpha / rank · up · down (Hu et al. 2021)
@@ -25,14 +25,14 @@ from ..loading.safetensors import StoredTensor
 
 Values: TypeAlias = NDArray[np.float32]
 Parts = Mapping[str, StoredTensor]
-"""A layer's tensors by what they are; see `lora_names`."""
+"""A layer's tensors by role; see `lora_names`."""
 
 
 class Change(Protocol):
-    """What is added to one weight or bias."""
+    """A change to one weight or bias."""
 
     def difference(self, base: Values, strength: float) -> Values:
-        """What is added to ``base`` at the user's ``strength``, in its shape."""
+        """The values to add to ``base`` at the user's ``strength``, in its shape."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class LoraLayer:
 
     @property
     def scale(self) -> float:
-        """What the product is multiplied by before the user's own weight: alpha / rank."""
+        """The factor of the product before the user's own weight: alpha / rank."""
         return self.alpha / self.rank
 
     def update(self) -> Values:
-        """What is added to the weight at full strength, in the weight's shape."""
+        """The values to add to the weight at full strength, in the weight's shape."""
         down = self.down.numpy(np.float32)
         product: Values = self.up.numpy(np.float32) @ down.reshape(self.rank, -1)
         product *= np.float32(self.scale)
@@ -72,7 +72,7 @@ class Product:
     """A matrix that is the product of two, or a convolution's weight of two matrices around a core (Tucker 1966)."""
 
     left: StoredTensor
-    """(rows, rank), or beside a core (rank, rows)."""
+    """(rows, rank), or with a core (rank, rows)."""
     right: StoredTensor
     """(rank, columns)."""
     core: StoredTensor | None = None
@@ -80,7 +80,7 @@ class Product:
 
     @property
     def rank(self) -> int:
-        """Of the right factor."""
+        """The right factor's rank."""
         return self.right.shape[0]
 
     @property
@@ -95,7 +95,7 @@ class Product:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the factors fit each other, and ranks are not larger than what they are ranks of."""
+        """Whether the factors fit each other and no rank exceeds the sizes of its matrix."""
         left, right = self.left.shape, self.right.shape
         if len(left) != 2 or len(right) != 2 or 0 in (*left, *right):
             return False
@@ -149,7 +149,7 @@ class LoKr:
 
 @dataclass(frozen=True)
 class Whole:
-    """A difference as it is."""
+    """A plain difference."""
 
     values: StoredTensor
     scale: float = 1.0
@@ -161,7 +161,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Sum:
-    """Several changes of one weight."""
+    """Several changes to one weight."""
 
     changes: Sequence[Change]
 
@@ -182,7 +182,7 @@ class Dora:
     axis: int
     """0: a number for each output; 1: for each input."""
     strength_inside: bool
-    """Where the user's strength acts. In peft on ΔW, under the norm; in the web interfaces on W' − W."""
+    """Where the user's strength acts: in peft on ΔW, under the norm; in AUTOMATIC1111 and ComfyUI on W' − W."""
 
     def difference(self, base: Values, strength: float) -> Values:
         """See `Change`."""
@@ -200,7 +200,7 @@ class Dora:
 
 
 def hada(parts: Parts, shape: tuple[int, ...], alpha: float | None) -> LoHa | None:
-    """LoHa's change of a weight; None where tensors are missing or do not fit."""
+    """LoHa's change to a weight; None if tensors are missing or do not fit."""
     products = []
     for i in "12":
         left, right, core = (parts.get(name) for name in (f"hada_w{i}_a", f"hada_w{i}_b", f"hada_t{i}"))
@@ -213,9 +213,9 @@ def hada(parts: Parts, shape: tuple[int, ...], alpha: float | None) -> LoHa | No
 
 
 def lokr(parts: Parts, shape: tuple[int, ...], alpha: float | None) -> LoKr | None:
-    """LoKr's change of a weight; None where tensors are missing or do not fit.
+    """LoKr's change to a weight; None if tensors are missing or do not fit.
 
-    The rank is that of the second factor, or of the first where the second is whole; two whole ones have no alpha.
+    The rank is the second factor's, or the first's if the second is whole; two whole factors have no alpha.
     """
     first, second = _factor(parts, "1"), _factor(parts, "2")
     if first is None or second is None or len(first.shape) != 2 or len(second.shape) not in (2, 4):
@@ -228,9 +228,9 @@ def lokr(parts: Parts, shape: tuple[int, ...], alpha: float | None) -> LoKr | No
 
 
 def dora(change: Change, magnitude: StoredTensor, shape: tuple[int, ...], strength_inside: bool) -> Dora | None:
-    """A change with a magnitude; None where that fits neither the outputs nor the inputs.
+    """A change with a magnitude; None if that fits neither the outputs nor the inputs.
 
-    peft's are for outputs. Others are where their shape says so, (out, 1); (1, in) is for inputs.
+    peft's magnitudes are for outputs. Others are if they have the shape (out, 1); (1, in) is for inputs.
     """
     given, count = magnitude.shape, math.prod(magnitude.shape)
     by_inputs = len(given) > 1 and given[0] == 1 and count == given[1] == shape[1] and not strength_inside
@@ -240,19 +240,17 @@ def dora(change: Change, magnitude: StoredTensor, shape: tuple[int, ...], streng
 
 
 _BY_OUTPUT = ("up", "diff", "diff_b", "bias", "w_norm", "b_norm", "dora_scale", "lora_magnitude_vector")
-"""What has a row for each output of a layer; of the others but LoKr's, all outputs share what there is."""
+"""Tensors with one row for each output of a layer. All outputs share the others, except LoKr's."""
 
 
 def outputs_of(tensor: StoredTensor, part: str, rows: Rows) -> StoredTensor:
-    """What a part of a layer of the original layout is for some of its outputs.
+    """The share of some outputs in a tensor of a layer of the original layout.
 
     Raises:
-        ValueError: it is a Kronecker product, whose outputs cannot be told apart; or it has no such rows.
+        ValueError: it is a Kronecker product, whose outputs cannot be separated, or it has no such rows.
     """
     if part.startswith(("lokr", "hada_t")):
-        raise ValueError(
-            f"{part} cannot be taken apart for {rows.layer}; take a LoRA that names the layers as peft does"
-        )
+        raise ValueError(f"{part} cannot be split for {rows.layer}; use a LoRA that names the layers as peft does")
     if part not in _BY_OUTPUT and not part.endswith("_a"):
         return tensor
     if not tensor.shape or tensor.shape[0] % rows.parts:
@@ -277,7 +275,7 @@ def _values(factor: Product | StoredTensor) -> Values:
 
 
 def _shapes(product: tuple[int, ...], weight: tuple[int, ...]) -> bool:
-    """Whether a product is a weight's difference: as it is, or with the columns of all inputs and pixels in a row."""
+    """Whether a product has a weight's shape: exactly, or with the columns of all inputs and pixels flattened."""
     rows, columns, *kernel = product
     if rows != weight[0]:
         return False

@@ -1,8 +1,8 @@
-"""One layer's low-rank update as two matrices that may change while what was compiled stays as it is.
+"""One layer's low-rank update as two matrices that can change while the compiled graph stays.
 
-Several adapters at once are one pair of matrices, their ranks side by side: ``Σ sᵢ·Uᵢ·Dᵢ = [s₁U₁ s₂U₂ …]·[D₁; D₂; …]``.
-A pair has a fixed number of ranks, its *capacity*; what the active adapters leave of it is zero. So changing which
-adapters are active, and how strongly, changes numbers, never shapes.
+Several adapters at once make one pair of matrices, with their ranks side by side: ``Σ sᵢ·Uᵢ·Dᵢ = [s₁U₁ s₂U₂ …]·[D₁; D₂;
+…]``. A pair has a fixed number of ranks, its *capacity*; ranks that the active adapters do not use are zero. So
+switching adapters, or changing their weights, changes numbers but never shapes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ _call_scale: ContextVar[float] = ContextVar("mindone.diffusers.lora_scale", defa
 
 @contextmanager
 def lora_scale(scale: float) -> Iterator[None]:
-    """Within this context, and in this thread alone, every update that is not fused counts ``scale`` times as much."""
+    """Within this context, and only in this thread, multiply every update that is not fused by ``scale``."""
     token = _call_scale.set(scale)
     try:
         yield
@@ -30,27 +30,27 @@ def lora_scale(scale: float) -> Iterator[None]:
 
 
 class Acting(Protocol):
-    """What acts on the parameters of one network in this thread's call; `lora.NetworkLora` says it."""
+    """The changes that act on one network's parameters in this thread's call; `lora.NetworkLora` provides them."""
 
     @property
     def version(self) -> int:
-        """Another number after each change, and for each call's own weights."""
+        """A number that differs after each change, and for each call's own weights."""
 
     def products(self, parameter: str) -> list[tuple[LoraLayer, float]]:
-        """The low-rank products that act on a parameter, each so strongly."""
+        """The low-rank products that act on a parameter, each with its strength."""
 
     def others(self, parameter: str) -> list[tuple[Change, float]]:
         """The other changes that act on it."""
 
 
 class LayerUpdate:
-    """What adapters add to one weight; `down` and `up` are what engines read.
+    """The low-rank update of one weight; engines read `down` and `up`.
 
     Args:
         parameter: the weight's name.
         shape: its shape, (out, in) or (out, in, height, width).
         capacity: the most ranks that can be active at once.
-        acting: what acts on it; its ranks fit the capacity.
+        acting: the changes that act on it; their ranks fit the capacity.
     """
 
     def __init__(self, parameter: str, shape: Sequence[int], capacity: int, acting: Acting):
@@ -60,12 +60,12 @@ class LayerUpdate:
 
     @property
     def version(self) -> int:
-        """Another number after each change, and for each call's scale and weights."""
+        """A number that differs after each change, and for each call's scale and weights."""
         return hash((self.acting.version, _call_scale.get()))
 
     @property
     def products(self) -> list[tuple[LoraLayer, float]]:
-        """What acts on the weight, without what counts nothing."""
+        """The products that act on the weight, without those of strength 0."""
         return [(layer, weight) for layer, weight in self.acting.products(self.parameter) if weight]
 
     def down_values(self) -> Values:
@@ -78,7 +78,7 @@ class LayerUpdate:
         return values
 
     def up_values(self) -> Values:
-        """(out, capacity), with the scales of the files and of the user; one more 1×1 for a convolution."""
+        """(out, capacity), with the files' and the user's scales; for a convolution two more axes, 1×1."""
         values = np.zeros((self.shape[0], self.capacity), np.float32)
         first = 0
         for layer, weight in self.products:
@@ -91,7 +91,7 @@ class LayerUpdate:
 class Matrix:
     """One of an update's two matrices: `engines.base.Adjustable` values, computed once per change.
 
-    The rows of ``down``, or the columns of ``up``, which carry the scales, also that of a call.
+    The rows of ``down``, or the columns of ``up``; the columns include all scales, also a call's.
     """
 
     def __init__(self, update: LayerUpdate, shape: tuple[int, ...], values: Callable[[], Values]):
@@ -104,7 +104,7 @@ class Matrix:
         return self.update.version
 
     def numpy(self, dtype: DTypeLike | None = None) -> Values:
-        """The values, float32 unless asked for otherwise."""
+        """The values, float32 unless another dtype is given."""
         version, made = self.version, self._made
         if made is None or made[0] != version:
             self._made = made = (version, self._values())
@@ -112,13 +112,12 @@ class Matrix:
 
 
 class Overlay:
-    """A weight or bias with changes that are no low-rank products added to it: `engines.base.Adjustable` values.
+    """A weight or bias plus changes that are no low-rank products: `engines.base.Adjustable` values.
 
     Args:
         parameter: its name.
         base: the parameter's own values.
-        acting: what acts on it.
-    """
+        acting: the changes that act on it."""
 
     def __init__(self, parameter: str, base: Stored, acting: Acting):
         self.parameter, self.base, self.acting = parameter, base, acting
@@ -126,16 +125,16 @@ class Overlay:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The parameter's."""
+        """The parameter's shape."""
         return self.base.shape
 
     @property
     def version(self) -> int:
-        """Another number after each change, and for each call's scale."""
+        """A number that differs after each change, and for each call's scale."""
         return hash((self.acting.version, _call_scale.get()))
 
     def numpy(self, dtype: DTypeLike | None = None) -> Values:
-        """``W + Σ ΔWᵢ``, where a call's scale counts as part of each change's strength."""
+        """``W + Σ ΔWᵢ``, where each change's strength includes the call's scale."""
         version, made = self.version, self._made
         if made is None or made[0] != version:
             scaled = [(change, weight * _call_scale.get()) for change, weight in self.acting.others(self.parameter)]
@@ -144,14 +143,14 @@ class Overlay:
 
 
 class Fused:
-    """A weight with updates added, computed when an engine asks: what `engines.binding.bind` takes as an overlay."""
+    """A weight plus updates, computed when an engine asks: an overlay for `engines.binding.bind`."""
 
     def __init__(self, base: Stored, changes: Sequence[tuple[Change, float]]):
         self.base, self.changes = base, changes
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The weight's."""
+        """The weight's shape."""
         return self.base.shape
 
     def numpy(self, dtype: DTypeLike | None = None) -> Values:
@@ -161,7 +160,7 @@ class Fused:
 
 
 def changed(base: Stored, changes: Sequence[tuple[Change, float]]) -> Values:
-    """``base`` with each change added, so strongly, in float32; each starts from ``base`` itself."""
+    """``base`` plus each change at its strength, in float32; each change is computed from ``base`` itself."""
     values = np.array(base.numpy(np.float32))
     if changes:
         own = values.copy()

@@ -1,4 +1,4 @@
-"""The names in LoRA files, of every trainer whose files are in the wild, and the parameters of ours that they mean.
+"""The names in LoRA files, from every trainer whose files are in use, and the parameters of ours that they mean.
 
 - diffusers and peft: ``unet.down_blocks.….to_q.lora_A.weight``, ``….lora.down.weight``, ``….lora_linear_layer.up.…``;
 - the same with the original layout's block numbers, the component's name or ``diffusion_model.`` before them;
@@ -27,11 +27,11 @@ _PARTS = {"A": "down", "B": "up"}
 _OF_STREAM = re.compile(r"^(.+_lora[12])\.(down|up)\.weight$")
 _FORMS = (_PART, _BESIDE, _OTHER, _MAGNITUDE, _BIAS, _OF_STREAM)
 BIAS_PARTS = ("bias", "diff_b", "b_norm")
-"""What changes the bias of a layer, not its weight."""
+"""Parts that change a layer's bias, not its weight."""
 VECTOR_PARTS = ("diff", "w_norm", *BIAS_PARTS)
-"""What layers can have whose weight is a vector: norms."""
+"""Parts of layers whose weight is a vector: norms."""
 _OF_DENOISER = ("lora_unet_", "diffusion_model.")
-"""What stands before a denoiser's layers in files of kohya's trainer and of ComfyUI, whatever its architecture."""
+"""The prefixes of a denoiser's layers in files from kohya's trainer and ComfyUI, whatever the architecture."""
 _TEXT_ATTENTION = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
 _REFUSED = (
@@ -42,7 +42,7 @@ _REFUSED = (
 
 
 class LoraKey(NamedTuple):
-    """A key of a LoRA file, taken apart."""
+    """A key of a LoRA file, parsed."""
 
     component: str
     module: str
@@ -50,11 +50,11 @@ class LoraKey(NamedTuple):
     flat: bool
     """Whether underscores stand for dots in ``module``."""
     part: str
-    """``down``, ``up``, ``mid``, ``alpha``, ``bias``, or for other kinds than LoRA their own word: ``hada_w1_a``."""
+    """``down``, ``up``, ``mid``, ``alpha``, ``bias``, or for kinds other than LoRA their own word: ``hada_w1_a``."""
 
 
 def refused_kind(name: str) -> str | None:
-    """The method of a tensor that is part of a kind which is not known here, in words."""
+    """The name of the unsupported method that a tensor is part of."""
     for marks, kind in _REFUSED:
         if any(name.endswith(mark) or (not mark.startswith(".") and mark in name) for mark in marks):
             return kind
@@ -62,7 +62,7 @@ def refused_kind(name: str) -> str | None:
 
 
 def parse_key(name: str, names: LoraNames) -> LoraKey | None:
-    """Take a key apart; None when it is none of a LoRA file."""
+    """Parse a key; None if it is not from a LoRA file."""
     match = next((found for form in _FORMS if (found := form.match(name)) is not None), None)
     if match is None:
         return None
@@ -82,8 +82,8 @@ class Resolver:
 
     Args:
         component: the network's name in a pipeline.
-        parameters: its.
-        names: the family's.
+        parameters: the network's parameters.
+        names: the family's names.
     """
 
     def __init__(self, component: str, parameters: Shapes, names: LoraNames):
@@ -102,9 +102,9 @@ class Resolver:
                     self.original[original.removesuffix(".weight").replace(".", "_")] = name
 
     def places(self, key: LoraKey) -> list[tuple[str, Rows | None]]:
-        """The names of the weights that the layer means, and which of its outputs are each one's; None: all are.
+        """The names of the weights that the layer means, and which of its outputs belong to each; None means all.
 
-        None at all when the network has none such that could have this part.
+        None at all if the network has no such weight that could have this part.
         """
         name = self._weight(key)
         if name is None:
@@ -113,7 +113,7 @@ class Resolver:
         return [] if name in self.vectors and key.part not in VECTOR_PARTS else [(name, None)]
 
     def in_original_numbering(self, key: LoraKey) -> bool:
-        """Whether the layer is called by its number in the original layout."""
+        """Whether the layer is named by its number in the original layout."""
         module = key.module.replace(".", "_")
         return module in self.original or module in self.apart
 
@@ -127,7 +127,7 @@ class Resolver:
 
     def _spellings(self, module: str) -> list[str]:
         head, _, last = module.rpartition(".")
-        spellings = [module, f"{module}.0"]  # attention's way out is a list of one layer: to_out.0
+        spellings = [module, f"{module}.0"]  # attention's output projection is a list of one layer: to_out.0
         if not self.is_denoiser:
             spellings.append(f"{head}.{_TEXT_ATTENTION.get(last, last)}")
             spellings += [f"text_model.{spelling}" for spelling in spellings]

@@ -1,4 +1,4 @@
-"""The LoRAs of several networks together, as ``pipe.loras`` offers them; `adapters.lora` does it to one network."""
+"""The LoRAs of several networks together, as ``pipe.loras``; `adapters.lora` handles one network."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ Weight = float | Mapping[str, object] | None
 
 
 class Loras:
-    """The LoRAs of networks, which may bring words along.
+    """The LoRAs of several networks; a LoRA may bring words (textual inversions).
 
     Args:
-        networks: by their names in a pipeline; the denoiser first.
-        names: the family's.
-        words: where the words that come with a LoRA are known.
+        networks: the networks by their names in a pipeline, the denoiser first.
+        names: the family's names.
+        words: where words that come with a LoRA are added.
     """
 
     def __init__(self, networks: Mapping[str, Model], names: LoraNames, words: Words):
@@ -45,28 +45,29 @@ class Loras:
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> None:
-        """Load a LoRA for the denoiser and the text encoders; in the networks that it changes it alone is active then.
+        """Load a LoRA for the denoiser and the text encoders, and make it the only active one in the networks it
+        changes.
 
-        Its weight is 1. LoRA and LoCon, LoHa, LoKr, DoRA and whole differences are known (`adapters.lora_kinds`). Words
-        that were trained with it (textual inversions) are known as long as it is loaded. Networks that it says nothing
-        of keep what is active in them, as published: see `set_active`.
+        Its weight is 1. Supported are LoRA, LoCon, LoHa, LoKr, DoRA and whole differences (`adapters.lora_kinds`).
+        Prompts may use words trained with it (textual inversions) while it is loaded. Networks that it does not change
+        keep their active adapters, as published: see `set_active`.
 
         Args:
             path_or_id_or_dict: a ``.safetensors`` file, a folder or a hub id with one, its address on the hub, or
-                tensors by their names; in the layouts of diffusers, peft (``adapter_model.safetensors`` beside
+                tensors by their names; in the layouts of diffusers, peft (``adapter_model.safetensors`` next to
                 ``adapter_config.json``) and kohya's trainer.
             weight_name: the file in a folder or repository that has several.
-            adapter_name: what the other methods know it by; ``default_0``, ``default_1``, … by default.
-            subfolder: where in it the file lies.
+            adapter_name: its name for the other methods; ``default_0``, ``default_1``, … by default.
+            subfolder: the folder inside it that holds the file.
             use_safetensors: must not be False: pickles are not read.
-            low_cpu_mem_usage: makes no difference: tensors stay in the file until they are wanted.
-            hotswap: take the place of the adapter that is loaded as ``adapter_name``, as active as that.
+            low_cpu_mem_usage: changes nothing: tensors stay in the file until they are needed.
+            hotswap: replace the adapter loaded as ``adapter_name``, with the same weights.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:
-            ValueError: a name that is taken; OFT, (IA)³ and GLoRA; keys that fit nothing; a LoRA of another base; a
-                word that is known already. Then nothing is loaded.
-            FileNotFoundError: no such file, or several that could be meant.
+            ValueError: the name is taken; the file is OFT, (IA)³ or GLoRA; keys fit nothing; the LoRA is for another
+                base; or a word is known already. Then nothing is loaded.
+            FileNotFoundError: no such file, or several that would fit.
         """
         self.refuse_while_fused("load_lora_weights")
         if not hotswap or adapter_name is None:
@@ -103,10 +104,10 @@ class Loras:
         Args:
             adapter_names: one or several.
             adapter_weights: one weight for all, or one for each: a number, ``{"unet": 0.5, "text_encoder": 1.0}``, or
-                with a number for each block, ``{"unet": {"down": 0.5, "up": {"block_0": [0.1, 0.2, 0.3]}}}``.
+                a number for each block, ``{"unet": {"down": 0.5, "up": {"block_0": [0.1, 0.2, 0.3]}}}``.
 
         Raises:
-            ValueError: a name that is not loaded, another number of weights, or a block that is not there.
+            ValueError: a name is not loaded, the number of weights is wrong, or a block does not exist.
         """
         self.refuse_while_fused("set_adapters")
         names = self.known([adapter_names] if isinstance(adapter_names, str) else list(adapter_names))
@@ -137,12 +138,12 @@ class Loras:
         return {name for lora in self._loras().values() for name in lora.fused}
 
     def disable(self) -> None:
-        """Draw as without adapters; nothing is compiled again."""
+        """Generate as if there were no adapters; nothing is compiled again."""
         for lora in self._loras().values():
             lora.enable(False)
 
     def enable(self) -> None:
-        """Draw with the active adapters again."""
+        """Generate with the active adapters again."""
         for lora in self._loras().values():
             lora.enable(True)
 
@@ -163,50 +164,51 @@ class Loras:
         safe_fusing: bool = False,
         adapter_names: Sequence[str] | None = None,
     ) -> None:
-        """Bake the active adapters, or those among ``adapter_names``, into the weights: drawing is as fast as without.
+        """Bake the active adapters, or those among ``adapter_names``, into the weights: as fast as without adapters.
 
-        Their weights are those of `set_active`, times ``lora_scale``. What was compiled is dropped.
+        Their weights are those of `set_active`, times ``lora_scale``. Compiled graphs are dropped.
 
         Args:
-            components: in which networks, by their names; None: in all.
-            lora_scale: how much all of them count.
-            safe_fusing: must be False: weights that are no numbers are not looked for.
-            adapter_names: which ones; None: the active ones.
+            components: the networks by name; None for all.
+            lora_scale: a factor for all of them.
+            safe_fusing: must be False: there is no search for NaN weights.
+            adapter_names: which ones; None for the active ones.
 
         Raises:
-            ValueError: no adapter to fuse, some are fused already, another component, or ``safe_fusing``.
+            ValueError: no adapter to fuse, some are fused already, an unknown component, or ``safe_fusing``.
         """
         if safe_fusing:
-            raise ValueError("safe_fusing must be False: weights that are no numbers are not looked for")
+            raise ValueError("safe_fusing must be False: there is no search for NaN weights")
         networks = self._chosen(components)
         self.refuse_while_fused("fuse_lora")
         names = self.get_active() if adapter_names is None else self.known(list(adapter_names))
         if not names or not set(names) <= set(self.get_active()):
-            raise ValueError(f"fuse_lora fuses active adapters, which are {self.get_active()}; see set_adapters")
+            raise ValueError(f"fuse_lora fuses active adapters, and these are {self.get_active()}; see set_adapters")
         for lora in networks:
             lora.fuse(names, lora_scale)
 
     def unfuse(self, components: Sequence[str] | None = None) -> None:
-        """Take what was fused out of the weights again, which are then as they were, bit for bit.
+        """Undo the fusing: the weights are as they were, bit for bit.
 
         Raises:
-            ValueError: a component that is none of `fuse`.
+            ValueError: `fuse` has no such component.
         """
         for lora in self._chosen(components):
             lora.unfuse()
 
     def unload(self) -> None:
-        """Forget all adapters. What is fused stays in the weights, as published, until `unfuse`."""
+        """Forget all adapters. Fused ones stay in the weights, as published, until `unfuse`."""
         self._forget(self._loaded())
 
     def weighted(self, weights: Mapping[str, Weight]) -> AbstractContextManager[None]:
-        """Within this context, and in this thread alone, active adapters count so much instead; compiles nothing again.
+        """Within this context, and only in this thread, give active adapters other weights; compiles nothing again.
 
         Args:
-            weights: for each adapter what `set_active` takes; one that is not named counts nothing. Empty: as set.
+            weights: for each adapter a weight as in `set_active`; unnamed adapters count 0. If empty, the set weights
+                stay.
 
         Raises:
-            ValueError: an adapter that is not active, or is fused, or what `set_active` raises.
+            ValueError: an adapter is not active or is fused; also what `set_active` raises.
         """
         if not weights:
             return nullcontext()
@@ -220,22 +222,21 @@ class Loras:
         )
 
     def scaled(self, options: Mapping[str, object] | None) -> AbstractContextManager[None]:
-        """Within this context adapters count ``options["scale"]`` times as much, in this thread alone.
+        """Within this context, and only in this thread, multiply all adapters' weights by ``options["scale"]``.
 
         ``options`` are a call's ``cross_attention_kwargs``, ``joint_attention_kwargs`` or ``attention_kwargs``.
 
         Raises:
-            ValueError: another entry, a scale that is no number, or no adapter that is loaded and not fused.
+            ValueError: there is another entry, the scale is no number, or no unfused adapter is loaded.
         """
         if not options:
             return nullcontext()
         scale = options.get("scale") if isinstance(options, Mapping) else None
         if not isinstance(scale, int | float) or len(options) > 1:
-            raise ValueError(f"what a call says to LoRAs must be {{'scale': number}}, got {shown(options)}")
+            raise ValueError(f"a call's LoRA options must be {{'scale': number}}, got {shown(options)}")
         if not any(lora.loaded and not lora.fused for lora in self._loras().values()):
             raise ValueError(
-                f"{{'scale': {scale:g}}} is how much LoRAs count, and none is loaded that is not fused; load one, or "
-                "leave it out"
+                f"{{'scale': {scale:g}}} scales LoRAs, but none is loaded that is not fused; load one, or leave it out"
             )
         return lora_scale(float(scale))
 
@@ -243,7 +244,7 @@ class Loras:
         return {name: network.put_on.of(NetworkLora) for name, network in self._networks.items()}
 
     def _chosen(self, components: Sequence[str] | None) -> list[NetworkLora]:
-        """The networks that are named, of those that the pipeline has."""
+        """The named networks of the pipeline."""
         known = self._names.networks
         unknown = [name for name in components or () if name not in known]
         if isinstance(components, str) or unknown:
@@ -251,7 +252,7 @@ class Loras:
         return [lora for name, lora in self._loras().items() if components is None or name in components]
 
     def _weight(self, weight: Weight, component: str) -> Strength:
-        """How much one adapter counts in a component."""
+        """One adapter's weight in a component."""
         share = component_weight(weight, component, self._names)
         if not isinstance(share, Mapping):
             return share
@@ -263,7 +264,7 @@ class Loras:
         return list(dict.fromkeys(name for lora in self._loras().values() for name in (*lora.loaded, *lora.words)))
 
     def _bundled_words(self) -> dict[str, list[str]]:
-        """The textual inversions that came with adapters, by these."""
+        """The textual inversions that came with adapters, by adapter."""
         return next(iter(self._loras().values())).words
 
     def _forget(self, names: Sequence[str]) -> None:
@@ -278,16 +279,16 @@ class Loras:
     # ---- checks ------------------------------------------------------------------------------------------------------
 
     def new_name(self, adapter_name: str | None) -> str:
-        """The name for another adapter, ``default_0``, ``default_1``, … where none is given; raises if it is taken."""
+        """The name for a new adapter, by default ``default_0``, ``default_1``, …; raises if it is taken."""
         taken = self._loaded()
         if adapter_name in taken:
             raise ValueError(
-                f"an adapter {adapter_name!r} is loaded already; delete_adapters first, or take another name"
+                f"an adapter {adapter_name!r} is loaded already; delete_adapters first, or choose another name"
             )
         return adapter_name or next(name for i in range(len(taken) + 1) if (name := f"default_{i}") not in taken)
 
     def known(self, names: list[str]) -> list[str]:
-        """The names; raises ValueError where one is not loaded."""
+        """The names; raises ValueError if one is not loaded."""
         loaded = self._loaded()
         unknown = [name for name in names if name not in loaded]
         if unknown:
@@ -295,19 +296,19 @@ class Loras:
         return names
 
     def refuse_while_fused(self, method: str) -> None:
-        """Raises ValueError, which names the method, where something is fused."""
+        """Raise ValueError, naming the method, if something is fused."""
         fused = sorted(self.fused)
         if fused:
             raise ValueError(f"{method} is not possible while {', '.join(map(repr, fused))} is fused; call unfuse_lora")
 
 
 def component_weight(weight: Weight, component: str, names: LoraNames) -> float | Mapping[str, object]:
-    """A component's share of what `Loras.set_active` was given for one adapter; 1 where nothing is said.
+    """A component's share of the weights given to `Loras.set_active` for one adapter; 1 by default.
 
-    Blocks that stand alone are the denoiser's, as published.
+    Blocks without a component are the denoiser's, as published.
 
     Raises:
-        ValueError: it is neither a number nor, for a denoiser with such, a mapping of blocks.
+        ValueError: it is neither a number nor, for a denoiser with blocks, a mapping of blocks.
     """
     if isinstance(weight, Mapping) and not set(weight) & set(names.networks):
         weight = {names.denoiser: weight}

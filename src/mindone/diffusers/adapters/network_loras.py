@@ -1,6 +1,6 @@
-"""The published methods for the LoRAs of a denoiser alone, for its class: `published_denoiser` adds them.
+"""The published methods of a denoiser's class for its own LoRAs: `published_denoiser` adds them.
 
-They share what is loaded with the methods of a pipeline, ``pipe.load_lora_weights`` and the others.
+They share the loaded adapters with the pipeline's methods, such as ``pipe.load_lora_weights``.
 """
 
 import os
@@ -21,7 +21,7 @@ Weights = Weight | Sequence[Weight]
 
 
 class _Methods(Model):
-    """What a denoiser's class gets; nothing is of this class itself."""
+    """A collection of methods for a denoiser's class; it is never instantiated."""
 
     lora_names: LoraNames
 
@@ -40,18 +40,19 @@ class _Methods(Model):
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> None:
-        """Load what a LoRA has for this network; it alone is active then, with the weight 1.
+        """Load a LoRA's changes for this network and make it the only active one, with weight 1.
 
         Args:
             path_or_id_or_dict, weight_name, subfolder, use_safetensors, revision, cache_dir, local_files_only, token:
                 as in ``pipe.load_lora_weights``.
-            prefix: the denoiser's name in a pipeline, or None: names with that prefix and without it are its own here.
-            adapter_name: what the other methods know it by; ``default_0``, ``default_1``, … by default.
-            low_cpu_mem_usage: makes no difference: tensors stay in the file until they are wanted.
+            prefix: the denoiser's name in a pipeline, or None; names with and without that prefix count as its own.
+            adapter_name: its name for the other methods; ``default_0``, ``default_1``, … by default.
+            low_cpu_mem_usage: changes nothing: tensors stay in the file until they are needed.
 
         Raises:
-            ValueError: a name that is taken, no layer of the network, or what ``load_lora_weights`` raises.
-            FileNotFoundError: no such file, or several that could be meant.
+            ValueError: the name is taken or the file has no layer of the network; also what ``load_lora_weights``
+                raises.
+            FileNotFoundError: no such file, or several that would fit.
         """
         denoiser = self.lora_names.denoiser
         if prefix not in (denoiser, None):
@@ -75,15 +76,15 @@ class _Methods(Model):
         self.load_lora_adapter(path_or_id_or_dict, **options)
 
     def set_adapters(self, adapter_names: str | Sequence[str], weights: Weights = None) -> None:
-        """Make these adapters the active ones, each with a weight, or one for each block, and 1 where it is None.
+        """Make these adapters the active ones, each with a weight or a weight for each block; None means 1.
 
         Raises:
-            ValueError: a name that is not loaded, another number of weights, or a block that is not there.
+            ValueError: a name is not loaded, the number of weights is wrong, or a block does not exist.
         """
         _loras(self).set_active(adapter_names, weights)
 
     def set_adapter(self, adapter_name: str | Sequence[str]) -> None:
-        """Make one adapter the active one, or several, with the weight 1; raises as `set_adapters`."""
+        """Make one or several adapters the active ones, with weight 1; raises as `set_adapters`."""
         self.set_adapters(adapter_name)
 
     def active_adapters(self) -> list[str]:
@@ -91,18 +92,18 @@ class _Methods(Model):
         return self.put_on.of(NetworkLora).active
 
     def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
-        """Unload these adapters. Raises ValueError where one is not loaded, or some are fused."""
+        """Unload these adapters. Raises ValueError if one is not loaded, or some are fused."""
         loras = _loras(self)
         loras.refuse_while_fused("delete_adapters")
         names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
         self.put_on.of(NetworkLora).delete(loras.known(names))
 
     def disable_lora(self) -> None:
-        """Draw as without adapters; nothing is compiled again."""
+        """Generate as if there were no adapters; nothing is compiled again."""
         self.put_on.of(NetworkLora).enable(False)
 
     def enable_lora(self) -> None:
-        """Draw with the active adapters again."""
+        """Generate with the active adapters again."""
         self.put_on.of(NetworkLora).enable(True)
 
     disable_adapters = disable_lora
@@ -117,26 +118,26 @@ class _Methods(Model):
         """Bake the active adapters, or those among ``adapter_names``, into the weights.
 
         Raises:
-            ValueError: no active adapter to fuse, some are fused already, or ``safe_fusing``, which is not here.
+            ValueError: no active adapter to fuse, some are fused already, or ``safe_fusing``, which is not supported.
         """
         _loras(self).fuse(None, lora_scale, safe_fusing, adapter_names)
 
     def unfuse_lora(self) -> None:
-        """Take what was fused out of the weights again, which are then as they were, bit for bit."""
+        """Undo the fusing: the weights are as they were, bit for bit."""
         self.put_on.of(NetworkLora).unfuse()
 
     def unload_lora(self) -> None:
-        """Forget all adapters; what is fused stays in the weights until `unfuse_lora`."""
+        """Forget all adapters; fused ones stay in the weights until `unfuse_lora`."""
         lora = self.put_on.of(NetworkLora)
         lora.delete(list(lora.loaded))
 
 
 def _loras(network: _Methods) -> Loras:
-    """Those of the network alone; the words that came with them are a pipeline's."""
+    """The network's own LoRAs; words that came with them belong to a pipeline."""
     return Loras({network.lora_names.denoiser: network}, network.lora_names, Words({}))
 
 
 def methods(names: LoraNames) -> dict[str, object]:
-    """What a denoiser's class gets, where LoRA files have these names."""
+    """The methods for a denoiser's class whose LoRA files use these names."""
     found = {name: method for name, method in vars(_Methods).items() if not name.startswith("_")}
     return {**found, "lora_names": names}

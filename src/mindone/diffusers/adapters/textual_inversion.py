@@ -1,7 +1,7 @@
-"""Words that no vocabulary has, put on a text encoder and its tokenizer (textual inversion, Gal et al. 2022).
+"""New words added to a text encoder and its tokenizer (textual inversion, Gal et al. 2022).
 
-A word of several vectors is as many tokens, ``cat``, ``cat_1``, ``cat_2``, …; where a prompt has the word, all of them
-are meant. The vectors are an overlay of the embedding's table, which stays as it is on disk.
+A word with several vectors has one token for each, ``cat``, ``cat_1``, ``cat_2``, …; the word in a prompt stands for
+all of them. The vectors are an overlay on the embedding's table, which stays unchanged on disk.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from ..utils.printable import shown
 
 
 class WithRows:
-    """A table with some rows replaced or added: what `engines.binding.bind` takes as an overlay."""
+    """A table with some rows replaced or added: an overlay for `engines.binding.bind`."""
 
     def __init__(self, base: Stored, rows: Mapping[int, NDArray[np.float32]]):
         self.base, self.rows = base, rows
@@ -31,7 +31,7 @@ class WithRows:
         return (max(self.base.shape[0], max(self.rows) + 1), self.base.shape[1])
 
     def numpy(self, dtype: DTypeLike | None = None) -> NDArray[np.float32]:
-        """The whole table, float32 unless asked for otherwise."""
+        """The whole table, float32 unless another dtype is given."""
         table = np.zeros(self.shape, np.float32)
         table[: self.base.shape[0]] = self.base.numpy(np.float32)
         for index, row in self.rows.items():
@@ -52,15 +52,15 @@ class NetworkWords:
         self._own_config = network.config
 
     def beside(self, tokenizer: CLIPTokenizer) -> "NetworkWords":
-        """Itself; the text encoder's ``tokenizer`` is this one from now on, unless another one knows its words."""
+        """Itself; from now on this is the text encoder's ``tokenizer``, unless another one knows its words."""
         if not self.vectors:
             self.tokenizer = tokenizer
         return self
 
     def check(self, words: Mapping[str, StoredTensor]) -> None:
-        """Refuse words that cannot be added: one with more vectors than a prompt holds, or one that is known.
+        """Refuse a word with more vectors than a prompt holds, or one that is known already.
 
-        The tokenizer finds words in any case: those that differ in case alone are one.
+        The tokenizer ignores case: words that differ only in case are the same.
         """
         config, known = self.network.config, self.tokenizer.get_vocab()
         most = min(self.tokenizer.model_max_length, config["max_position_embeddings"]) - 2
@@ -76,14 +76,14 @@ class NetworkWords:
                 found[self.tokenizer.normalized(token)] = token
 
     def add(self, words: Mapping[str, StoredTensor]) -> None:
-        """Know more words."""
+        """Add words."""
         if not self.vectors:
             self._own_table, self._own_config = self._embedding.weight, self.network.config
         self.vectors |= words
         self._apply()
 
     def remove(self, words: Sequence[str]) -> None:
-        """Forget words; the others may get other ids."""
+        """Forget words; the ids of others may change."""
         for word in words:
             self.vectors.pop(word, None)
         self._apply()
@@ -112,7 +112,7 @@ def tokens_of(word: str, count: int) -> list[str]:
 
 
 def spelled_out(tokenizer: CLIPTokenizer, text: str) -> str:
-    """``text`` with all tokens of each added word in the word's place."""
+    """``text`` with each added word replaced by all its tokens."""
     parts: list[str] = []
     spans, end = tokenizer.spans(text), 0
     for i, (number, start, stop) in enumerate(spans):

@@ -1,8 +1,8 @@
-"""Textual inversion files: vectors for a word that no vocabulary has (Gal et al. 2022).
+"""Textual inversion files: vectors for a new word (Gal et al. 2022).
 
-Published layouts: one tensor under the word itself (diffusers), under ``emb_params`` (web user interfaces, Stable
-Diffusion 1 and 2), and ``clip_l`` with ``clip_g`` for XL's two text encoders. The last two do not say the word: then it
-is the file's name.
+Published layouts: one tensor under the word itself (diffusers), under ``emb_params`` (AUTOMATIC1111, Stable Diffusion 1
+and 2), and ``clip_l`` with ``clip_g`` for XL's two text encoders. The last two do not give the word: it is the file's
+name.
 """
 
 import os
@@ -51,13 +51,13 @@ def read_textual_inversion(
 
     Args:
         tensors: the file's.
-        widths: of the pipeline's text encoders, by their names: ``{"text_encoder": 768}``.
-        token: the word; None for what the file says, or else ``name``.
+        widths: the widths of the pipeline's text encoders, by name: ``{"text_encoder": 768}``.
+        token: the word; None for the file's own, or else ``name``.
         name: the file's name without its suffix.
         source: the file, for messages.
 
     Raises:
-        ValueError: another layout, no word, or vectors that are as wide as no text encoder, or values that are NaN or
+        ValueError: an unknown layout, no word, vectors that fit no text encoder's width, or values that are NaN or
             infinite.
     """
     found, named = _found(tensors, source)
@@ -81,13 +81,13 @@ def read_textual_inversion(
 
 
 def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[Mapping[str | None, StoredTensor], str | None]:
-    """The vectors by text encoder (None: the width decides), and the word where the file says it."""
+    """The vectors by text encoder (None: the width decides), and the word if the file gives it."""
     if tensors.keys() == _XL.keys():
         return {encoder: tensors[name] for name, encoder in _XL.items()}, None
     if len(tensors) != 1:
         shown = ", ".join(map(repr, sorted(tensors)[:4]))
         raise ValueError(
-            f"{source} is no textual inversion known here: it has {shown}; known are one tensor under its word, "
+            f"{source} is no known textual inversion: it has {shown}; supported are one tensor under its word, "
             "emb_params, or clip_l with clip_g"
         )
     ((name, tensor),) = tensors.items()

@@ -1,4 +1,4 @@
-"""The words that text encoders learned (textual inversions), as ``pipe.words`` offers them."""
+"""The words that text encoders learned (textual inversions), as ``pipe.words``."""
 
 import os
 from collections import Counter
@@ -29,7 +29,7 @@ class Words:
     """The added words of text encoders.
 
     Args:
-        encoders: by the text encoder's name the network and its tokenizer.
+        encoders: the network and its tokenizer, by the text encoder's name.
     """
 
     def __init__(self, encoders: Mapping[str, tuple[CLIPTextModel, CLIPTokenizer]]):
@@ -37,7 +37,7 @@ class Words:
 
     @property
     def loaded(self) -> list[str]:
-        """The words that were loaded."""
+        """The loaded words."""
         every = [network.put_on.of(NetworkWords).beside(tokenizer) for network, tokenizer in self._encoders.values()]
         return list(dict.fromkeys(word for each in every for word in each.vectors))
 
@@ -56,26 +56,26 @@ class Words:
         local_files_only: bool = False,
         hf_token: str | bool | None = None,
     ) -> None:
-        """Have prompts know words that were learned from pictures.
+        """Load words that were learned from pictures, for use in prompts.
 
         Args:
             pretrained_model_name_or_path: a ``.safetensors`` file, a folder or a hub id with one, its address on the
                 hub, its tensors by name (for SDXL ``clip_l`` and ``clip_g`` for both text encoders), or the vectors: an
-                array or a tensor of shape (width,) or (vectors, width). A list of such loads several words.
-            token: the word, or one for each of the list; by default what the file says, or its name. Several words for
-                one array take a row each.
-            tokenizer: the text encoder's, as published calls name it; it is found without.
-            text_encoder: the one of the pipeline's that the vectors are for, where their width leaves it open.
+                array or a tensor of shape (width,) or (vectors, width). A list of these loads several words.
+            token: the word, or one for each item of the list; by default the file's own word, or its name. Several
+                words for one array take a row each.
+            tokenizer: the text encoder's, for published scripts; it is found without this.
+            text_encoder: the pipeline's text encoder that the vectors are for, if their width leaves it open.
             weight_name: the file in a folder or repository that has several.
-            subfolder: where in it the file lies.
+            subfolder: the folder inside it that holds the file.
             use_safetensors: must not be False: pickles are not read.
             revision, cache_dir, local_files_only, hf_token: as in huggingface_hub.
 
         Raises:
-            ValueError: another layout, vectors as wide as no text encoder, more of them than a prompt holds, a word
-                that is known, not as many words as there is to load, or a text encoder or tokenizer that is not the
-                pipeline's. Then none of the words is loaded.
-            FileNotFoundError: no such file, or several that could be meant.
+            ValueError: an unknown layout, vectors that fit no text encoder's width, more of them than a prompt holds, a
+                word that is known already, a number of words that does not match what there is to load, or a text
+                encoder or tokenizer that is not the pipeline's. Then no word is loaded.
+            FileNotFoundError: no such file, or several that would fit.
         """
         if use_safetensors is False:
             raise ValueError(
@@ -97,7 +97,7 @@ class Words:
             name: {found.token: found.vectors[name] for found in inversions if name in found.vectors} for name in words
         }
         if sum(map(len, added.values())) < sum(len(found.vectors) for found in inversions):
-            raise ValueError(f"every token must be another word, got {[found.token for found in inversions]}")
+            raise ValueError(f"every token must be a different word, got {[found.token for found in inversions]}")
         for name, new in added.items():
             words[name].check(new)
         for name, new in added.items():
@@ -110,10 +110,10 @@ class Words:
         tokenizer: CLIPTokenizer | None = None,
         text_encoder: CLIPTextModel | None = None,
     ) -> None:
-        """Forget words that were loaded: these, or all; from both text encoders, or the one that is named.
+        """Forget loaded words: these, or all; from all text encoders, or from the given one.
 
         Raises:
-            ValueError: a word that was not loaded, or a text encoder or tokenizer that is not the pipeline's.
+            ValueError: a word is not loaded, or a text encoder or tokenizer is not the pipeline's.
         """
         words = self._chosen(tokenizer, text_encoder)
         loaded = list(dict.fromkeys(word for each in words.values() for word in each.vectors))
@@ -125,7 +125,7 @@ class Words:
             each.remove(names)
 
     def spelled_out(self, prompt: str | list[str], tokenizer: CLIPTokenizer) -> str | list[str]:
-        """Prompts with all tokens of each added word in the word's place; a call does it by itself."""
+        """Prompts with each added word replaced by all its tokens; a call does this itself."""
         if isinstance(prompt, str):
             return spelled_out(tokenizer, prompt)
         return [spelled_out(tokenizer, text) for text in prompt]
@@ -133,20 +133,20 @@ class Words:
     def _chosen(
         self, tokenizer: CLIPTokenizer | None = None, text_encoder: CLIPTextModel | None = None
     ) -> dict[str, NetworkWords]:
-        """The added words by text encoder, of those with this tokenizer and that are this network."""
+        """The added words by text encoder, for those that have this tokenizer and are this network."""
         found = {}
         for name, (network, own) in self._encoders.items():
             if text_encoder in (None, network) and tokenizer in (None, own):
                 found[name] = network.put_on.of(NetworkWords).beside(own)
         if not self._encoders:
-            raise ValueError("the pipeline has no CLIP text encoder with its tokenizer, which could learn words")
+            raise ValueError("the pipeline has no CLIP text encoder with a tokenizer, so it cannot learn words")
         if not found:
             raise ValueError("text_encoder and tokenizer must be the pipeline's own, such as pipe.text_encoder_2")
         return found
 
 
 def _pairs(given: Inversion | list[Inversion], token: str | Sequence[str] | None) -> list[tuple[Inversion, str | None]]:
-    """What to load, each with its word where one is given."""
+    """The sources to load, each with its word if one is given."""
     sources = list(given) if isinstance(given, list | tuple) else [given]
     words = [token] if token is None or isinstance(token, str) else list(token)
     if words == [None]:
@@ -169,7 +169,7 @@ def _is_tensor(given: object) -> TypeGuard[Tensor]:
 
 
 def _tensors(given: Mapping[str, object] | Tensor) -> tuple[dict[str, StoredTensor], str | None]:
-    """The tensors of a file by name; and the word, where it is in AUTOMATIC1111's older layout."""
+    """The tensors of a file by name, and the word if the file has AUTOMATIC1111's older layout."""
     if not isinstance(given, Mapping):
         return {"emb_params": _stored(given)}, None
     inner, name = given.get("string_to_param"), given.get("name")

@@ -1,4 +1,4 @@
-"""Prompts with weights, and prompts of any length, as AUTOMATIC1111 reads them.
+"""Prompts with weights and of any length, read as in AUTOMATIC1111.
 
 from mindone.diffusers.prompts import encode_prompt
 

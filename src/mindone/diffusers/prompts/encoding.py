@@ -26,23 +26,23 @@ def encode_prompt(
     clip_skip: int | None = None,
     do_classifier_free_guidance: bool | None = None,
 ) -> dict[str, Array]:
-    """What to call a pipeline with instead of its prompts: ``pipe(**encode_prompt(pipe, "a (red:1.3) cat"))``.
+    """The arguments to call a pipeline with instead of prompts: ``pipe(**encode_prompt(pipe, "a (red:1.3) cat"))``.
 
     Each prompt is cut into pieces of 75 tokens, which are encoded one by one. The vectors of a piece are multiplied by
-    their tokens' weights, and then by one number that brings their mean back to what it was. Pieces of a prompt stand
-    one after the other; where another prompt of the call has more, those of an empty text follow. The pooled text of
-    Stable Diffusion XL is that of the first piece, without weights.
+    their tokens' weights, and then by one number that restores their mean. The pieces of a prompt follow one another;
+    if another prompt of the call has more, pieces of an empty text fill up. The pooled text of Stable Diffusion XL is
+    the first piece's, without weights.
 
     Args:
-        pipe: a pipeline of Stable Diffusion 1, 2 or XL; for pictures, masks and ControlNets as well.
+        pipe: a pipeline of Stable Diffusion 1, 2 or XL; image-to-image, inpainting and ControlNet too.
         prompt: a text with weights (`parse_prompt`), or a list of them.
-        negative_prompt: the same for what to avoid. None is the empty text, or for Stable Diffusion XL zeros
-            where the checkpoint was trained so (``force_zeros_for_empty_prompt``).
+        negative_prompt: the same for what to avoid. None means the empty text, or for Stable Diffusion XL zeros if the
+            checkpoint was trained that way (``force_zeros_for_empty_prompt``).
         prompt_2, negative_prompt_2: for the second text encoder, which without them reads the first ones.
-        clip_skip: how many of the text encoders' last layers to leave out; of negative prompts as well, which is
-            AUTOMATIC1111's way and not that of a pipeline's own ``clip_skip``.
-        do_classifier_free_guidance: False leaves out the negative embeddings; by default they are left out where the
-            network has guidance built in.
+        clip_skip: how many of the text encoders' last layers to skip, for negative prompts too: this is how
+            AUTOMATIC1111 does it; a pipeline's own ``clip_skip`` does not.
+        do_classifier_free_guidance: False omits the negative embeddings; by default they are omitted if the network has
+            guidance built in.
 
     Returns:
         ``prompt_embeds`` and ``negative_prompt_embeds``, (prompts, pieces · 77, channels), and for Stable Diffusion XL
@@ -50,16 +50,16 @@ def encode_prompt(
 
     Raises:
         ValueError: a wrong argument, a prompt that `parse_prompt` refuses or that joins several with ``AND``, more than
-            40 pieces, or weights that leave no finite embeddings.
+            40 pieces, or weights whose embeddings are not finite.
     """
     if not hasattr(pipe, "text_towers"):
         raise ValueError(
-            "pipe must be a loaded pipeline, such as DiffusionPipeline.from_pretrained(…) gives, "
+            "pipe must be a loaded pipeline, such as DiffusionPipeline.from_pretrained(…) returns, "
             f"got {type(pipe).__name__}"
         )
     towers = pipe.text_towers
     if not towers:
-        raise ValueError(f"{type(pipe).__name__} weighs no words of prompts; pass the prompt to the pipeline itself")
+        raise ValueError(f"{type(pipe).__name__} supports no weighted words; pass the prompt to the pipeline itself")
     networks = [tower.both[0] for tower in towers]
     seconds = {"prompt_2": prompt_2, "negative_prompt_2": negative_prompt_2}
     count = checks.check_prompts(prompt, None, negative_prompt, None, **seconds)
@@ -106,7 +106,7 @@ def _encoded(engine: Engine, towers: Sequence[TextTower], rows: Sequence[Row], c
     hidden = [np.stack([np.concatenate([each for each, _ in pieces]) for pieces in tower]) for tower in by_tower]
     embeds = np.concatenate(hidden, axis=-1)
     if not np.isfinite(embeds).all():
-        raise ValueError("prompt has weights that leave no finite embeddings; take smaller ones")
+        raise ValueError("prompt has weights whose embeddings are not finite; use smaller ones")
     return embeds, np.stack([pieces[0][1] for pieces in by_tower[-1]])
 
 
@@ -130,12 +130,12 @@ class _Encoder:
 
 
 def _weighted(hidden: Floats, weights: Sequence[float]) -> Floats:
-    """Vectors (tokens, channels) times their tokens' weights, with the mean that they had."""
+    """Vectors (tokens, channels) times their tokens' weights, with their mean restored."""
     if all(weight == 1 for weight in weights):
         return hidden
     factors = np.ones((len(hidden), 1))
     factors[1 : 1 + len(weights), 0] = weights
-    with np.errstate(all="ignore"):  # what is not finite is refused
+    with np.errstate(all="ignore"):  # non-finite numbers are refused
         weighted = hidden * factors
         # In float64: both means are small differences of large numbers.
         return np.asarray(weighted * (hidden.mean(dtype=np.float64) / weighted.mean()), np.float32)

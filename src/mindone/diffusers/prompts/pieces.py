@@ -1,7 +1,7 @@
-"""Prompts of any length, in the pieces that AUTOMATIC1111 gives the text encoder one by one.
+"""Prompts of any length, cut into pieces that the text encoder reads one by one, as in AUTOMATIC1111.
 
-A piece is 75 tokens. One that is full ends after its last comma where that is among the last 20 tokens, and what
-follows the comma begins the next piece; BREAK ends a piece early. A word of several vectors is never cut.
+A piece is 75 tokens. A full one ends after its last comma if that is among the last 20 tokens, and the rest begins the
+next piece; BREAK ends a piece early. A word of several vectors is never cut.
 """
 
 from collections.abc import Sequence
@@ -29,17 +29,17 @@ class Piece:
         self.weights += [weight] * len(ids)
 
     def cut(self, at: int) -> "Piece":
-        """Take away the tokens from ``at`` on, and return them."""
+        """Remove the tokens from ``at`` on, and return them."""
         rest = Piece(self.ids[at:], self.weights[at:])
         del self.ids[at:], self.weights[at:]
         return rest
 
 
 def pieces_of(prompt: str, tower: TextTower, name: str = "prompt") -> list[Piece]:
-    """A prompt's pieces, at least one; ``name`` is what an error calls it.
+    """A prompt's pieces, at least one; ``name`` is its name in errors.
 
     Raises:
-        ValueError: there are more than 40 of them, or what `parse_prompt` raises.
+        ValueError: there are more than 40 of them; also what `parse_prompt` raises.
     """
     _, tokenizer = tower.both
     length, groups = tower.length - 2, tokenizer.groups

@@ -1,7 +1,8 @@
-"""AUTOMATIC1111's syntax of prompt weights: from a prompt to texts with a weight each.
+"""AUTOMATIC1111's syntax for prompt weights: turns a prompt into texts, each with a weight.
 
-``(cat)`` weighs 1.1, ``[cat]`` 1/1.1, ``(cat:1.3)`` 1.3; nested ones are multiplied. A bracket that nothing closes
-counts to the end; one that closes nothing is text, and so is one after a backslash. ``BREAK`` begins a new piece.
+``(cat)`` weighs 1.1, ``[cat]`` 1/1.1, ``(cat:1.3)`` 1.3; nested weights multiply. A bracket that is never closed
+reaches to the end; a closing one without a partner is text, and so is a bracket after a backslash. ``BREAK`` begins a
+new piece.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 LONGEST = 50_000
-"""The most characters that are parsed, far more than may be encoded: nested weights are multiplied level by level."""
+"""The most characters to parse, far more than may be encoded: nested weights are multiplied level by level."""
 
 _MARKS = re.compile(r"\\[()\[\]\\]?|[(\[]|:\s*([+-]?[.\d]+)\s*\)|[)\]:]|[^\\()\[\]:]+")
 _BREAK = re.compile(r"\bBREAK\b")
@@ -22,16 +23,16 @@ _ROUND, _SQUARE = 1.1, 1 / 1.1
 
 
 class Part(NamedTuple):
-    """A text and how much it counts."""
+    """A text and its weight."""
 
     text: str
     weight: float
 
     @property
     def is_break(self) -> bool:
-        """Whether what follows begins a new piece.
+        """Whether the following text begins a new piece.
 
-        As in AUTOMATIC1111, the word inside brackets is no break: it is a word, with a negative weight.
+        As in AUTOMATIC1111, BREAK inside brackets is an ordinary word.
         """
         return self == _PIECE_ENDS
 
@@ -41,7 +42,7 @@ _PIECE_ENDS = Part("BREAK", -1.0)
 
 @dataclass
 class _Square:
-    """A square bracket that is open."""
+    """An open square bracket."""
 
     first: int
     """The part that it begins with."""
@@ -52,11 +53,11 @@ class _Square:
 
 
 def parse_prompt(prompt: str, name: str = "prompt") -> list[Part]:
-    """The texts of a prompt with their weights; neighbours of one weight are one text.
+    """The texts of a prompt with their weights; neighbours with the same weight are joined.
 
     Args:
         prompt: a text with weights.
-        name: what an error calls it.
+        name: its name in errors.
 
     Raises:
         ValueError: a weight is no number; the prompt has more than 50,000 characters; or it asks for prompt editing
@@ -94,7 +95,7 @@ def parse_prompt(prompt: str, name: str = "prompt") -> list[Part]:
 
 
 def plain_text(prompt: str, name: str = "prompt") -> str | None:
-    """The text of a prompt that weighs nothing and has no break; None for other prompts.
+    """The text of a prompt without weights and breaks; None for other prompts.
 
     Raises:
         ValueError: see `parse_prompt`.
@@ -104,7 +105,7 @@ def plain_text(prompt: str, name: str = "prompt") -> str | None:
 
 
 def has_weight(prompt: str) -> bool:
-    """Whether a prompt weighs something by a number, as ``(cat:1.3)`` does: brackets alone may well be text."""
+    """Whether a prompt has a weight as a number, as in ``(cat:1.3)``: mere brackets may well be text."""
     rounds = 0
     for match in _MARKS.finditer(prompt[:LONGEST]):
         if match[1] is not None and rounds:
@@ -115,7 +116,7 @@ def has_weight(prompt: str) -> bool:
 
 
 def refuse_composition(prompt: str, name: str = "prompt") -> None:
-    """Raise ValueError where a prompt joins several with ``AND``. In negative prompts that is a word."""
+    """Raise ValueError if a prompt joins several with ``AND``. In negative prompts it is an ordinary word."""
     if _AND.search(prompt):
         raise ValueError(f"{name} joins several with AND, which is not supported; write 'and', or BREAK")
 
@@ -128,7 +129,7 @@ def _number(text: str, name: str) -> float:
 
 
 def _refuse_schedule(prompt: str, square: _Square, end: int, name: str) -> None:
-    """Refuse what AUTOMATIC1111 changes from step to step."""
+    """Refuse syntax that AUTOMATIC1111 changes from step to step."""
     shown = prompt[square.position : end]
     if square.alternates or _STEP.search(prompt, max(square.position, end - _LONGEST_STEP), end):
         kind = "alternation" if square.alternates else "prompt editing"
@@ -137,7 +138,7 @@ def _refuse_schedule(prompt: str, square: _Square, end: int, name: str) -> None:
 
 
 def _with_breaks(text: str) -> list[Part]:
-    """A text without brackets, cut where it says BREAK; spaces beside that do not count."""
+    """A text without brackets, cut at each BREAK; spaces around it do not count."""
     first, *rest = _BREAK.split(text)
     if not rest:
         return [Part(text, 1.0)]

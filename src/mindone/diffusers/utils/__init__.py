@@ -1,4 +1,4 @@
-"""Helpers for scripts: image grids, image loading, logging, progress bars, and files written whole or not at all."""
+"""Helpers for scripts: image grids, loading images, logging, progress bars, and files written whole or not at all."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""What an array is to code that only computes with it, whoever made it."""
+"""The array as code sees it that only computes with it, whichever library made it."""
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class Array(Protocol):
-    """A NumPy array or a tensor of MindSpore's, or while a network is recorded a node of its graph; no more of it than
-    this is used.
+    """A NumPy array, a MindSpore tensor or, while a network is recorded, a node of its graph. Code uses only what is
+    declared here.
 
-    Arithmetic is with numbers and with arrays of the same kind, which no type says: hence ``Any``.
+    Arithmetic takes numbers and arrays of the same kind, which no type can express: hence ``Any``.
     """
 
     @property
@@ -21,13 +21,13 @@ class Array(Protocol):
 
     @property
     def dtype(self) -> Any:
-        """The type of its numbers, in the words of whoever made it."""
+        """Its dtype, as its own library names it."""
 
     def clip(self, low: Any, high: Any, /) -> "Array":
-        """Each number moved to the nearest one between the two."""
+        """Each number clipped to the range between the two."""
 
     def __array__(self) -> "NDArray[np.generic]":
-        """The same in NumPy's memory; nodes have no values."""
+        """A NumPy copy; nodes have no values."""
 
     def __getitem__(self, key: Any, /) -> "Array": ...
 
@@ -49,13 +49,13 @@ class Array(Protocol):
 
 
 Constant: TypeAlias = bool | int | float | str | tuple[int, ...]
-"""What is fixed in a network that is compiled: a number, a word, or whole numbers."""
+"""A constant in a compiled network: a number, a word, or whole numbers."""
 
 Input: TypeAlias = Array | tuple[Array, ...] | Constant | None
-"""What a network's method is called with: arrays, tuples of arrays, and constants. None is as good as absent."""
+"""An argument of a network's method: arrays, tuples of arrays, and constants. None means absent."""
 
 Outputs: TypeAlias = Array | tuple[Array, ...]
-"""What a network's method returns; callers know which, and say so with `single` or `several`."""
+"""The result of a network's method; callers know which kind it is and check with `single` or `several`."""
 
 
 def is_constant(x: Input) -> "TypeIs[Constant]":
@@ -64,23 +64,23 @@ def is_constant(x: Input) -> "TypeIs[Constant]":
 
 
 def single(x: Input) -> Array:
-    """The array that a network's method has returned, or is called with.
+    """The one array that a network's method takes or returned.
 
     Raises:
         TypeError: it is something else.
     """
     if x is None or isinstance(x, (tuple, bool, int, float, str)):
-        raise TypeError(f"one array was expected, got {type(x).__name__}")
+        raise TypeError(f"expected one array, got {type(x).__name__}")
     return x
 
 
 def several(x: Input) -> tuple[Array, ...]:
-    """The arrays that a network's method has returned, or is called with, as a tuple.
+    """The arrays that a network's method takes or returned, as a tuple.
 
     Raises:
         TypeError: it is something else.
     """
     if is_constant(x) or not isinstance(x, tuple):
-        raise TypeError(f"a tuple of arrays was expected, got {type(x).__name__}")
+        raise TypeError(f"expected a tuple of arrays, got {type(x).__name__}")
     arrays: tuple[Any, ...] = x
     return arrays

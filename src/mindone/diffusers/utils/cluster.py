@@ -14,7 +14,7 @@ from .errors import in_one_line
 from .extras import needs
 
 Cores = tuple[int, int]
-"""The first of a run of cores, and how many there are."""
+"""The first core of a range, and how many cores follow, including it."""
 
 _CONNECT_SECONDS = 10
 
@@ -29,13 +29,13 @@ class Node:
 
 
 class Cluster:
-    """The cluster that this process is connected to, in ``ray`` the package.
+    """Connect to a cluster; the context gives the ``ray`` package.
 
     Args:
-        address: ``auto`` for the cluster that this machine belongs to, ``local`` for one that is started on this
-            machine and ends with the connection, or an address such as ``10.0.0.1:6379`` or ``ray://10.0.0.1:10001``.
-        purpose: what needs Ray, and with which ``extra`` it is installed; for the error message.
-        shows_logs: whether what the workers log is seen here.
+        address: ``auto`` for the cluster that this machine belongs to, ``local`` to start one on this machine that ends
+            with the connection, or an address such as ``10.0.0.1:6379`` or ``ray://10.0.0.1:10001``.
+        purpose: the feature that needs Ray, and the ``extra`` that installs it; for the error message.
+        shows_logs: whether the workers' logs show up here.
 
     Raises:
         ImportError: Ray is not installed.
@@ -43,7 +43,7 @@ class Cluster:
     """
 
     def __init__(self, address: str, purpose: str, extra: str, shows_logs: bool = False):
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here reports to nobody
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here sends no usage reports
         self.ray = needs("ray", purpose, extra)
         self._was_connected = bool(self.ray.is_initialized())
         if self._was_connected:
@@ -60,10 +60,10 @@ class Cluster:
             reason = in_one_line(error)
             raise ConnectionError(f"no Ray cluster at {address!r}; --ray local starts one here ({reason})") from None
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end the program with an exit code of 15
+            signal.signal(signal.SIGTERM, on_terminate)  # Ray's own handler would end the program with exit code 15
 
     def nodes(self) -> list[Node]:
-        """The nodes that are there now and can compute."""
+        """The nodes that are up and can compute."""
         return [
             Node(each["NodeID"], each["NodeManagerAddress"], int(each["Resources"]["CPU"]))
             for each in self.ray.nodes()
@@ -77,14 +77,14 @@ class Cluster:
 
 
 def free_cores(taken: Iterable[Cores], count: int) -> Cores:
-    """The first ``count`` cores in a row of a machine that none of the workers there computes on."""
+    """The first ``count`` consecutive cores of a machine that no worker there uses."""
     taken = list(taken)
     starts = (0, *(first + size for first, size in taken))
     return min(at for at in starts if all(at + count <= first or first + size <= at for first, size in taken)), count
 
 
 def _check_reachable(address: str) -> None:
-    """An address that nobody listens at is refused in seconds; Ray would try for minutes."""
+    """Refuse an address where nobody listens within seconds; Ray would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()

@@ -7,8 +7,8 @@ _LONGEST = 500
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, see `one_line`. A user can cause a ValueError or an OSError; others get the name of their
-    kind."""
+    """An error's message, as `one_line`. Users can cause a ValueError or an OSError; other errors are prefixed with
+    their type."""
     message = str(error)
     if isinstance(error, MemoryError):
         message = f"out of memory{': ' if message else ''}{message}"
@@ -18,7 +18,8 @@ def in_one_line(error: BaseException) -> str:
 
 
 def one_line(message: str) -> str:
-    """A message in one line: characters that do not print are escaped, a long message keeps its beginning and end."""
+    """A message in one line: characters that do not print are escaped, a long message keeps its beginning and its
+    end."""
     message = printable(" ".join(message.split()))
     if len(message) <= _LONGEST:
         return message

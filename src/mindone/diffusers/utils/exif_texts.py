@@ -1,7 +1,7 @@
 """Texts in the EXIF data of JPEG and WebP files (CIPA DC-008), which have no text chunks.
 
-Web user interfaces write their parameters into the tag UserComment, and read them there. A program's own text goes into
-ImageDescription, after its keyword.
+AUTOMATIC1111 and its relatives write their parameters into the tag UserComment and read them there. A program's own
+text goes into ImageDescription, after its keyword.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _UNICODE, _ASCII = b"UNICODE\0", b"ASCII\0\0\0"
 
 
 def exif_bytes(keyword: str, text: str, comment: str) -> bytes:
-    """EXIF data with a program's text, and the comment where there is room for it.
+    """EXIF data with a program's text, and with the comment if there is room for it.
 
     Args:
-        keyword: the program's.
-        text: ASCII alone.
+        keyword: the program's keyword.
+        text: ASCII only.
         comment: any text.
 
     Raises:
-        ValueError: they have more than `MOST_BYTES` without the comment.
+        ValueError: without the comment they still exceed `MOST_BYTES`.
     """
     exif = Image.Exif()
     exif[_DESCRIPTION] = f"{keyword}: {text}"
@@ -45,12 +45,12 @@ def exif_bytes(keyword: str, text: str, comment: str) -> bytes:
 
 
 def read_exif_texts(file: BinaryIO, keyword: str, comment: str) -> PngTexts:
-    """The size and the texts of a JPEG or WebP file; its pixels are not read.
+    """The size and the texts of a JPEG or WebP file; does not read pixels.
 
     Args:
-        file: at its beginning.
-        keyword: whose text is wanted.
-        comment: what the comment is called in the result.
+        file: positioned at its beginning.
+        keyword: the keyword of the text to read.
+        comment: the comment's name in the result.
 
     Raises:
         UnidentifiedImageError: it is neither.
@@ -68,7 +68,7 @@ def read_exif_texts(file: BinaryIO, keyword: str, comment: str) -> PngTexts:
                 description, said = exif.get(_DESCRIPTION), exif.get_ifd(_EXIF).get(_COMMENT)
     except UnidentifiedImageError:
         raise
-    except Exception as error:  # what Pillow raises for broken EXIF data is not to be listed
+    except Exception as error:  # Pillow's errors for broken EXIF data are too many to list
         raise ValueError(f"its EXIF data are damaged ({type(error).__name__})") from None
     if isinstance(description, str) and description.startswith(f"{keyword}: "):
         result.texts[keyword] = description.removeprefix(f"{keyword}: ")[:LONGEST_TEXT]

@@ -1,4 +1,4 @@
-"""Packages that come with an extra of the project, asked for where they are needed."""
+"""Packages from the project's extras, imported where needed."""
 
 import importlib
 from types import ModuleType
@@ -8,7 +8,7 @@ def needs(module: str, purpose: str, extra: str = "batch") -> ModuleType:
     """The module.
 
     Raises:
-        ImportError: it is not there; one line says how to get it.
+        ImportError: it is not installed; one line says how to install it.
     """
     try:
         return importlib.import_module(module)
@@ -25,7 +25,7 @@ def how_to_install(extra: str) -> str:
 
 
 def is_there(module: str) -> bool:
-    """Whether the module can be imported; one that is installed but broken counts as absent."""
+    """Whether the module imports; an installed but broken one counts as absent."""
     try:
         importlib.import_module(module)
     except ImportError:

@@ -1,4 +1,4 @@
-"""Downloads from an address, within bounds of bytes and of time."""
+"""Downloads from an address, with limits on bytes and time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PIECE = 2**16
 def fetch(address: str, most: int) -> bytes:
     """The content of an http(s) address.
 
-    A redirect is followed to other public hosts only: a page must not lead into the network of whoever fetches it.
+    Redirects are followed only to other public hosts: a page must not lead into the fetcher's own network.
 
     Args:
-        address: of a file.
-        most: bytes that are taken.
+        address: a file's address.
+        most: the most bytes to accept.
 
     Raises:
         ConnectionError: the address cannot be fetched, has more bytes, or takes more than two minutes.
@@ -40,7 +40,7 @@ def fetch(address: str, most: int) -> bytes:
                 if time.monotonic() > ends:
                     raise ConnectionError(f"it takes more than {_SECONDS:.0f} s")
             if (length := response.length) not in (None, 0):
-                raise ConnectionError(f"it broke off {length} bytes before its end")
+                raise ConnectionError(f"it ended {length} bytes early")
     except urllib.error.HTTPError as error:
         reason = " ".join(str(error.reason).split())
         raise ConnectionError(f"cannot fetch {address}: the server answers {error.code} {reason}") from None
@@ -51,21 +51,21 @@ def fetch(address: str, most: int) -> bytes:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to public hosts, and those that stay at the host that was asked."""
+    """Follows redirects to public hosts, and those that stay on the same host."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        """Called with the address that an answer leads to."""
+        """Called with a redirect's target."""
         before, after = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
         if after.scheme not in ("http", "https"):
-            raise ConnectionError(f"it leads to {newurl[:80]}, which is no web address")
+            raise ConnectionError(f"it redirects to {newurl[:80]}, which is no web address")
         if (before.hostname, before.port) != (after.hostname, after.port) and not _is_public(after.hostname or ""):
-            raise ConnectionError(f"it leads to {after.hostname}, which is no public host")
+            raise ConnectionError(f"it redirects to {after.hostname}, which is no public host")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _is_public(host: str) -> bool:
-    """Whether all addresses of a host are in the public internet."""
+    """Whether all addresses of a host are on the public internet."""
     found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
     return all(ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_global for each in found)

@@ -1,4 +1,4 @@
-"""Reading and writing small files so that a mistake is explained and an interruption leaves nothing half-written."""
+"""Reads and writes small files: mistakes are explained, and an interruption leaves nothing half-written."""
 
 import codecs
 import contextlib
@@ -19,20 +19,20 @@ from ..interrupts import unfinished
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], is_new: bool = False, follows_links: bool = True) -> Iterator[BinaryIO]:
-    """Open ``path`` for binary writing such that it appears complete or not at all.
+    """Open ``path`` for binary writing so that it appears complete or not at all.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and only then take the name ``path``.
-    When the block raises (a full disk and Ctrl-C included) the temporary is removed and an existing ``path`` keeps its
-    content.
+    If the block raises (a full disk and Ctrl-C included), the temporary file is removed and an existing ``path`` keeps
+    its content.
 
     Args:
         path: the file.
-        is_new: whether nothing may have that name yet, as the file takes it.
-        follows_links: whether a symbolic link of that name stays, and the file that it points to is replaced; else the
-            link is.
+        is_new: refuse if something already has that name.
+        follows_links: keep a symbolic link of that name and replace the file it points to; otherwise the link is
+            replaced.
 
     Raises:
-        FileExistsError: something has, and ``is_new`` was asked for.
+        FileExistsError: the name is taken and ``is_new`` is set.
         FileNotFoundError: the folder of ``path`` does not exist.
         IsADirectoryError: ``path`` is a folder.
     """
@@ -65,28 +65,28 @@ def atomic_write(path: str | os.PathLike[str], is_new: bool = False, follows_lin
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
             raise OSError(
                 error.errno, error.strerror, os.fspath(path)
-            ) from None  # of the same kind, with the file's name
+            ) from None  # the same kind of error, with the file's name
         raise
     finally:
         unfinished.discard(str(temporary))
 
 
 def _name(temporary: Path, target: Path) -> None:
-    """Give a file its name if nothing has it; a second name is the only way to do that in one step."""
+    """Give a file its name if the name is free; only a hard link does that in one step."""
     try:
         os.link(temporary, target)
     except FileExistsError:
         raise
     except OSError:  # a file system without links
         if target.exists():
-            raise FileExistsError(f"{target} is there already") from None
+            raise FileExistsError(f"{target} exists already") from None
         os.replace(temporary, target)
     else:
         temporary.unlink()
 
 
 def stem_of(text: str, letters: int, size: int) -> str:
-    """A file's name that reads like a text: bounded in letters and in bytes."""
+    """A file name that reads like a text, limited in letters and in bytes."""
     words = re.sub(r"[^\w]+", "-", text.lower()).strip("-_")
     return shortened(words[:letters], size).rstrip("-_") or "image"
 
@@ -97,15 +97,15 @@ def shortened(name: str, size: int) -> str:
 
 
 def first_unused(path: Path, taken: Callable[[Path], bool] = Path.exists) -> Path:
-    """The path, or, where that is taken, the first of NAME-2, NAME-3 and so on that is not."""
+    """The path or, if it is taken, the first free one of NAME-2, NAME-3 and so on."""
     names = (path.with_name(f"{path.stem}-{i}{path.suffix}") for i in count(2))
     return path if not taken(path) else next(each for each in names if not taken(each))
 
 
 @contextlib.contextmanager
 def scratch_folder(folder: Path, prefix: str) -> Iterator[Path]:
-    """A folder inside ``folder`` that goes with the context: on the disk that the user chose, since the temporary
-    folder of many systems is in memory."""
+    """A folder inside ``folder`` that is removed with the context. It is on the user's chosen disk, since many systems
+    keep their temporary folder in memory."""
     with TemporaryDirectory(prefix=prefix, dir=folder) as made:
         unfinished.add(made)
         try:
@@ -116,16 +116,16 @@ def scratch_folder(folder: Path, prefix: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: str | os.PathLike[str], last: str) -> Iterator[Path]:
-    """A folder to write into, whose files appear in ``path`` once the block is left, or not at all.
+    """A folder to write into; its files appear in ``path`` when the block ends, or not at all.
 
-    It lies beside ``path``, so that a run that was killed mixes nothing into the next one's.
+    It lies next to ``path``, so that a killed run leaves nothing among the next one's files.
 
     Args:
-        path: the folder, which may be there already, also with other files.
-        last: the file that says that the folder is whole; it is moved after all others.
+        path: the folder; it may exist and hold other files.
+        last: the file that marks the folder as complete; it is moved after all others.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ _DIGITS, _BRACKETS = re.compile(r"\d+"), re.compile(r"[\[\]{}]")
 
 
 def _deep(text: str, limit: int = 500) -> re.Match[str] | None:
-    """Where brackets are nested deeper than the limit."""
+    """The position where brackets are nested deeper than the limit."""
     depth = 0
     for bracket in _BRACKETS.finditer(text):
         depth += 1 if bracket[0] in "[{" else -1
@@ -181,7 +181,7 @@ def _line_of(text: str, match: re.Match[str] | None) -> str:
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a UTF-8 text file, without the white space around them; empty ones are left out.
+    """The lines of a UTF-8 text file, stripped of white space; empty ones are skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -191,7 +191,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 
 def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """`read_lines` with the lines' numbers, counted from 1."""
+    """`read_lines` with line numbers, counted from 1."""
     lines = read_utf8(path).splitlines()
     return ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
 
@@ -238,7 +238,7 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
-    """See to it, before any work, that ``path`` is a folder that can be written to, or that one can be made there.
+    """Check, before any work, that ``path`` is a writable folder or that one can be made there.
 
     Raises:
         FileExistsError, NotADirectoryError, PermissionError: it cannot.
@@ -251,7 +251,7 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         raise NotADirectoryError(f"cannot make the folder {folder}: {existing} is a file; give another with --output")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(f"cannot write to {folder}: {existing} is read-only; give another with --output")
-    try:  # only this shows quotas, full disks, and paths that are not folders
+    try:  # only a trial write reveals quotas, full disks, and paths that are not folders
         with TemporaryFile(dir=existing) as file:
             file.write(bytes(4096))
             file.flush()
@@ -260,7 +260,7 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 
 
 def check_space(path: str | os.PathLike[str], needed: int) -> None:
-    """See to it that ``needed`` bytes are free where the folder ``path`` is or will be.
+    """Check that ``needed`` bytes are free where the folder ``path`` is or will be.
 
     Raises:
         OSError: they are not.
@@ -274,5 +274,5 @@ def check_space(path: str | os.PathLike[str], needed: int) -> None:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest of those above it that exists."""
+    """The folder, or its nearest existing parent."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())

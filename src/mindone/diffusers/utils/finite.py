@@ -1,4 +1,4 @@
-"""Numbers that a call is given: one that is NaN or infinite would spread to every pixel without a word."""
+"""The numbers passed to a call: a NaN or infinite one would silently spread to every pixel."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ T = TypeVar("T", bound=Mapping[str, Any])
 
 
 def all_finite(values: T) -> T:
-    """The arguments of a call as they are, each of them a number, an array, a list of them, or anything else.
+    """The arguments of a call, unchanged: each a number, an array, a list of these, or anything else.
 
     Raises:
         ValueError: a number among them is NaN or infinite, or an array holds none; the message names the argument.
@@ -29,14 +29,14 @@ def _check(name: str, value: Any) -> None:
             _check(f"{name}[{key!r}]", each)
     elif isinstance(value, (float, np.floating, np.ndarray)):
         _check_numbers(name, np.asarray(value))
-    elif hasattr(value, "asnumpy"):  # MindSpore's, which hands out no bfloat16
+    elif hasattr(value, "asnumpy"):  # MindSpore's, which cannot convert bfloat16
         _check_numbers(name, (value.float() if "BFloat16" in str(value.dtype) else value).asnumpy())
 
 
 def _check_numbers(name: str, numbers: NDArray[Any]) -> None:
     if numbers.dtype.kind in "OSUMm":
         raise ValueError(f"{name} must be an array of numbers, got one of {numbers.dtype}")
-    # The extremes first: they need no copy, and are NaN where one number is.
+    # The extremes first: they need no copy, and they are NaN if any number is.
     if numbers.dtype.kind != "f" or not numbers.size or np.isfinite([numbers.min(), numbers.max()]).all():
         return
     wrong = ~np.isfinite(numbers)

@@ -22,11 +22,11 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MOST_SIDE = 2**14
 """The longest side of a picture in pixels."""
 MOST_PICTURE_PIXELS = 2**26
-"""The most pixels of a whole picture, each of which takes several times three bytes."""
+"""The most pixels of a whole picture; each takes several times three bytes."""
 MOST_BYTES = 64 * 10**6
-"""The largest file of a picture."""
+"""The largest picture file, in bytes."""
 _ON_ITS_SIDE = (5, 6, 7, 8)
-"""The orientations of EXIF in which width and height change places."""
+"""The EXIF orientations that swap width and height."""
 
 
 def make_image_grid(images: Sequence[Image.Image], rows: int, cols: int, resize: int | None = None) -> Image.Image:
@@ -67,7 +67,7 @@ def load_image(
     Raises:
         FileNotFoundError: there is no such file.
         ConnectionError: the address cannot be fetched.
-        ValueError: what was given is no image.
+        ValueError: the source is no image.
     """
     upright = _upright(image) if isinstance(image, Image.Image) else _open(os.fspath(image))
     return convert_method(upright) if convert_method is not None else upright.convert("RGB")
@@ -79,29 +79,29 @@ def _upright(picture: Image.Image, in_place: bool = False) -> Image.Image:
             return ImageOps.exif_transpose(picture)
         ImageOps.exif_transpose(picture, in_place=True)
         return picture
-    except Exception:  # what Pillow raises for broken EXIF data is not to be listed; no orientation is known then
+    except Exception:  # Pillow's errors for broken EXIF data are too many to list; the orientation is then unknown
         return picture
 
 
 def decode_picture(
     content: bytes, name: str, most_side: int = MOST_SIDE, most_bytes: float = math.inf, into: str = "RGB"
 ) -> Image.Image:
-    """A picture, upright, from the bytes of a file by anybody; it is decoded only if its header is within bounds.
+    """A picture, upright, from the bytes of an untrusted file; it is decoded only if its header is within limits.
 
-    It is decoded once, without copies on the way, and without its texts and colour profile, which
-    would be decompressed.
+    It is decoded once, without intermediate copies, and without its texts and colour profile, which would need
+    decompressing.
 
     Args:
-        content: a PNG, JPEG or WebP file. Of the formats that Pillow reads by themselves others start programs (EPS
-            starts Ghostscript) or are read by code that few look at.
-        name: what error messages call it.
-        most_side: the most pixels of a side; `MOST_PICTURE_PIXELS` bound the area as well.
-        most_bytes: of memory, for what its format and mode take to decode and then to convert.
-        into: the mode that it will be converted to, RGB or L.
+        content: a PNG, JPEG or WebP file. Pillow reads others too, but some start programs (EPS starts Ghostscript) and
+            some are read by rarely reviewed code.
+        name: its name in error messages.
+        most_side: the most pixels of a side; `MOST_PICTURE_PIXELS` limits the area as well.
+        most_bytes: the most bytes of memory that decoding and then converting may take, given its format and mode.
+        into: the mode to convert it to, RGB or L.
 
     Raises:
-        PictureTooLarge: its header names more pixels, or it would take more memory.
-        ValueError: it is in no such format, is animated, is damaged, or is made to be slow.
+        PictureTooLarge: its header gives more pixels, or it would take more memory.
+        ValueError: it has another format, is animated, is damaged, or is made to be slow.
     """
     with _as_value_errors(name, most_side):
         picture = _opened(content, name, most_side)
@@ -114,7 +114,7 @@ def upright_size(content: bytes, name: str, most_side: int = MOST_SIDE) -> tuple
     """Width and height of the picture that `decode_picture` makes of a file, known from its header.
 
     Raises:
-        PictureTooLarge, ValueError: as there, as far as the header tells.
+        PictureTooLarge, ValueError: as there, as far as the header shows.
     """
     with _as_value_errors(name, most_side):
         picture = _opened(content, name, most_side)
@@ -123,26 +123,26 @@ def upright_size(content: bytes, name: str, most_side: int = MOST_SIDE) -> tuple
 
 
 def _opened(content: bytes, name: str, most_side: int) -> Image.Image:
-    """A picture whose header is read, and within bounds."""
+    """A picture with its header read and within limits."""
     try:
         check_scans(content)
         pixels = for_pixels(content)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bounds below say it
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limits below handle it
         picture = Image.open(io.BytesIO(pixels), formats=FORMATS)
     if max(picture.size) > most_side or picture.width * picture.height > MOST_PICTURE_PIXELS:
         size = f"{picture.width}×{picture.height}"
-        raise PictureTooLarge(f"{name} is {size}; at most {_most(most_side)} is taken")
+        raise PictureTooLarge(f"{name} is {size}; at most {_most(most_side)} is accepted")
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) != 1:
-        raise ValueError(f"{name} is animated; give a picture that stands still")
+        raise ValueError(f"{name} is animated; give a still picture")
     return picture
 
 
 @contextmanager
 def _as_value_errors(name: str, most_side: int) -> Iterator[None]:
-    """What Pillow raises of a file that it cannot read, in our words."""
+    """Turn Pillow's errors for an unreadable file into our own messages."""
     try:
         yield
     except UnidentifiedImageError:
@@ -183,7 +183,7 @@ def _open(source: str) -> Image.Image:
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no image {source!r}: it is no file, and no address that starts with http:// or https://"
+            f"no image {source!r}: it is neither a file nor an address that starts with http:// or https://"
         )
     if path.stat().st_size > MOST_BYTES:
         raise PictureTooLarge(
@@ -193,7 +193,7 @@ def _open(source: str) -> Image.Image:
 
 
 def to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
-    """PIL images of float arrays in [0, 1], (batch, height, width, 3)."""
+    """PIL images from float arrays in [0, 1], (batch, height, width, 3)."""
     levels = images * 255
     levels = np.round(levels, out=levels).astype(np.uint8, order="C")  # Pillow reads other orders byte by byte
     return [Image.fromarray(image) for image in levels]

@@ -1,4 +1,4 @@
-"""How often a JPEG file (ITU-T T.81, annex B) goes over its picture, counted without decoding it.
+"""How many passes a JPEG file (ITU-T T.81, annex B) makes over its picture, counted without decoding it.
 
 A progressive file refines the picture scan by scan, and a scan of forty bytes can go over millions of pixels.
 """
@@ -15,13 +15,13 @@ _MOST_SEGMENTS = 10_000
 _START_OF_SCAN, _END, _START = 0xDA, 0xD9, 0xD8
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-"""Kinds of frames, without the tables that stand among them."""
+"""The kinds of frames, without the tables numbered among them."""
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """Neither a stuffed byte of a scan nor a restart inside it."""
 
 
 def check_scans(content: bytes) -> None:
-    """Refuse a JPEG file that is made to be slow; other files pass.
+    """Refuse a JPEG file made to be slow; other files pass.
 
     Raises:
         ValueError: it has more scans or segments than any encoder writes.
@@ -34,10 +34,10 @@ def check_scans(content: bytes) -> None:
 
 
 def coefficient_bytes(content: bytes) -> float:
-    """Bytes per pixel of the coefficients that a decoder holds until a JPEG file's last scan has come.
+    """Bytes per pixel of the coefficients that a decoder holds until a JPEG file's last scan.
 
-    A decoder needs none where the first scan has the whole picture, nor for other files. Otherwise it
-    holds two bytes for each sample; a component may be sampled more coarsely than the picture.
+    0 for other files, and if the first scan has the whole picture. Otherwise two bytes for each sample; a component may
+    be sampled more coarsely than the picture.
     """
     is_progressive, samples, components = False, 1.0, 1
     for marker, at in _segments(content):
@@ -51,14 +51,14 @@ def coefficient_bytes(content: bytes) -> float:
 
 
 def _samples_per_pixel(factors: bytes) -> float:
-    """Of all components together; a byte of each holds how finely it is sampled across and down."""
+    """For all components together; one byte of each gives its sampling across and down."""
     across, down = [factor >> 4 for factor in factors], [factor & 15 for factor in factors]
     finest = max(across, default=0) * max(down, default=0)
     return sum(x * y for x, y in zip(across, down)) / finest if finest else 1.0
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:
-    """Each segment of a JPEG file: its marker, and where its length stands."""
+    """Each segment of a JPEG file: its marker, and the position of its length."""
     at = 2
     for _ in range(_MOST_SEGMENTS if content.startswith(b"\xff\xd8") else 0):
         found = _MARKER.search(content, at)

@@ -1,6 +1,6 @@
-"""How much the library says: log levels and progress bars, switched for the whole process.
+"""How much the library reports: log levels and progress bars, set for the whole process.
 
-Messages go to standard error, unless the program has configured Python's logging: then they go where it says.
+Messages go to standard error unless the program configured Python's logging; then they go there.
 """
 
 import logging
@@ -15,12 +15,12 @@ _progress_bars_enabled = True
 
 
 class _StandardError(logging.Handler):
-    """Prints above a running progress bar, and stays silent where the program has handlers of its own."""
+    """Prints above a running progress bar; stays silent if the program has handlers of its own."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if logging.getLogger().handlers:
             return
-        # What a file or a client says may be in a message; a traceback keeps its lines.
+        # A message may quote a file or a client; a traceback keeps its lines.
         text = "\n".join(printable(line) for line in self.format(record).split("\n"))
         bars = sys.modules.get("tqdm")
         if bars is not None:
@@ -49,12 +49,12 @@ def get_logger(name: str | None = None) -> logging.Logger:
 
 
 def get_verbosity() -> int:
-    """The level from which messages are shown, one of Python's `logging` levels."""
+    """The lowest level shown, one of Python's `logging` levels."""
     return _library_logger().getEffectiveLevel()
 
 
 def set_verbosity(level: int) -> None:
-    """Show messages from `level` on (`logging.DEBUG` … `logging.CRITICAL`). At first it is `WARNING`."""
+    """Show messages from `level` on (`logging.DEBUG` … `logging.CRITICAL`). The default is `WARNING`."""
     _library_logger().setLevel(level)
 
 
@@ -74,22 +74,22 @@ def set_verbosity_warning() -> None:
 
 
 def set_verbosity_error() -> None:
-    """Show errors alone."""
+    """Show only errors."""
     set_verbosity(ERROR)
 
 
 def enable_progress_bar() -> None:
-    """Draw progress bars (as at the start)."""
+    """Show progress bars (the default)."""
     global _progress_bars_enabled
     _progress_bars_enabled = True
 
 
 def disable_progress_bar() -> None:
-    """Draw no progress bars, neither for steps nor for downloads."""
+    """Show no progress bars, neither for steps nor for downloads."""
     global _progress_bars_enabled
     _progress_bars_enabled = False
 
 
 def is_progress_bar_enabled() -> bool:
-    """Whether progress bars are drawn."""
+    """Whether progress bars are shown."""
     return _progress_bars_enabled

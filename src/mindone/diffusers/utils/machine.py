@@ -1,4 +1,4 @@
-"""The machine: what a measurement was made on, without which a number of seconds says nothing, and memory in use."""
+"""The machine behind a measurement, without which seconds mean nothing, and the memory in use."""
 
 import contextlib
 import functools
@@ -13,7 +13,7 @@ from .. import __version__
 
 
 def machine() -> dict[str, object]:
-    """The processor, its cores that this process may use, the memory in bytes, the system, and how busy it is."""
+    """The processor, the cores that this process may use, the memory in bytes, the system, and how busy it is."""
     return {
         "cpu": _cpu_says("model name", "hardware", "cpu model")
         or platform.processor()
@@ -27,7 +27,7 @@ def machine() -> dict[str, object]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """This library's version, Python's, and those of the packages that are installed."""
+    """The versions of this library, of Python, and of the installed packages."""
     found = {"mindone-diffusers": __version__, "python": platform.python_version()}
     for package in packages:
         try:
@@ -38,7 +38,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def peak_memory() -> int | None:
-    """Bytes of the largest resident set of this process so far; None where the system does not say."""
+    """Bytes of this process's largest resident set so far; None if the system does not say."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():
@@ -56,24 +56,25 @@ _INSTRUCTION_SETS = (
     *("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_fp16", "amx_int8"),
     *("asimdhp", "asimddp", "bf16", "i8mm", "sve"),
 )
-"""Those that decide how fast products are in each type: x86's, then Arm's, as the Linux kernel spells them."""
+"""The instruction sets that decide how fast products are in each type: x86's, then Arm's, as the Linux kernel spells
+them."""
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """The processor's instruction sets that networks gain from; none where the system does not tell."""
+    """The processor's instruction sets that speed up networks; empty if the system does not say."""
     has = _cpu_says("flags", "features").split()
     return tuple(each for each in _INSTRUCTION_SETS if each in has)
 
 
 @functools.cache
 def multiplies_bytes_exactly() -> bool:
-    """Whether products of 8-bit integers are summed in 32 bits; AVX2 without VNNI sums pairs in 16, and saturates."""
+    """Whether products of 8-bit integers are summed in 32 bits; AVX2 without VNNI sums pairs in 16 and saturates."""
     sets = set(instruction_sets())
     return "avx2" not in sets or not sets.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def reset_peak_memory() -> bool:
-    """Let `peak_memory` count from now on; false where the system cannot, and it goes on counting from the start."""
+    """Make `peak_memory` count from now on; false if the system cannot, and it keeps counting from the start."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -82,7 +83,7 @@ def reset_peak_memory() -> bool:
 
 
 def _cpu_says(*names: str) -> str:
-    """What Linux says first of the processor under one of these names; empty where it says nothing."""
+    """The first value that Linux gives for the processor under one of these names; empty if there is none."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():
@@ -99,8 +100,8 @@ def _usable_cores() -> int:
 
 
 def keep_to_cores(first: int, count: int) -> None:
-    """Have this thread, and those that it starts, compute on ``count`` of its cores from number ``first`` on; nothing
-    happens where there are not as many, or the system has no such call."""
+    """Pin this thread, and those it starts, to ``count`` of its cores from number ``first`` on. Does nothing if there
+    are fewer, or if the system has no such call."""
     if not hasattr(os, "sched_setaffinity"):
         return
     usable = sorted(os.sched_getaffinity(0))
@@ -109,7 +110,7 @@ def keep_to_cores(first: int, count: int) -> None:
 
 
 def total_memory() -> int | None:
-    """Bytes of memory that the machine, or the container, has; None where the system does not say."""
+    """Bytes of memory of the machine or the container; None if the system does not say."""
     found = [limit for path in _CONTAINER_LIMITS if (limit := _number_in(Path(path)))]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -1,4 +1,4 @@
-"""What calls return: a dictionary, a tuple and named fields at once, as the published API has it."""
+"""The outputs of calls: a dictionary, a tuple and named fields at once, as in the published API."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class BaseOutput(OrderedDict[str, Any]):
     """Base of the outputs. A subclass is a ``@dataclass(eq=False)`` whose fields are the entries.
 
     ``output.images``, ``output["images"]`` and ``output[0]`` are the same thing; fields that are ``None`` are
-    attributes but no entries, so they neither appear in ``keys()`` nor count in ``output[i]`` and ``len(output)``.
+    attributes but not entries: they neither appear in ``keys()`` nor count in ``output[i]`` and ``len(output)``.
     Iterating gives the *names*, as with any dictionary: to unpack an output call ``to_tuple()`` first, or ask for a
     plain tuple with ``return_dict=False``.
 
-    Fields can be set to new values; entries cannot be added or taken out.
+    You can set fields to new values; you cannot add or remove entries.
     """
 
     def __post_init__(self) -> None:

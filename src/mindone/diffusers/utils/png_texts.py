@@ -1,7 +1,7 @@
 """The text chunks of a PNG file (ISO/IEC 15948, section 11.3.3), read without its pixels, and pixels without them.
 
-The file may be anybody's: a compressed chunk of a kilobyte can hold a megabyte of text, and there can be thousands of
-them. So only the chunks that are asked for are read, each of them once and within a bound.
+The file may come from anyone: a compressed chunk of a kilobyte can hold a megabyte of text, and there can be thousands
+of them. So only the requested chunks are read, each once and within a limit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 LONGEST_TEXT = 2**20
-"""The most bytes of a text that is read; ours have a few hundred."""
+"""The most bytes of a text to read; ours have a few hundred."""
 _MOST_CHUNKS = 100_000
 """A file with more chunks counts as damaged: encoders write pixels in chunks of 8 kB and more."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -21,7 +21,7 @@ _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 _HEADER, _HEADER_BYTES = b"\0\0\0\rIHDR", len(_SIGNATURE) + 25
 """How the first chunk begins, and where it ends."""
 _ANCILLARY_KEPT = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
-"""Transparency, and what tells that a picture is animated; the orientation, eXIf, moves."""
+"""Transparency, and the mark of an animated picture; the orientation, eXIf, is moved."""
 _PIECE = 2**16
 
 
@@ -31,24 +31,24 @@ class NotPng(ValueError):
 
 @dataclass(frozen=True)
 class PngTexts:
-    """What a PNG file says of itself."""
+    """What a PNG file says about itself."""
 
     width: int
     height: int
     texts: dict[str, str] = field(default_factory=dict)
-    """The text of each keyword that was asked for; the first one where a keyword stands twice."""
+    """The text of each requested keyword; the first one if a keyword appears twice."""
 
 
 def read_png_texts(file: BinaryIO, keywords: Collection[str]) -> PngTexts:
     """Read the size and the texts of a PNG file, and check that the file is whole.
 
     Args:
-        file: at its beginning.
-        keywords: the texts that are wanted.
+        file: positioned at its beginning.
+        keywords: the keywords of the texts to read.
 
     Raises:
         NotPng: it is no PNG file.
-        ValueError: it is damaged, or a text that is wanted has more than `LONGEST_TEXT` bytes.
+        ValueError: it is damaged, or a requested text has more than `LONGEST_TEXT` bytes.
     """
     if file.read(len(_SIGNATURE)) != _SIGNATURE:
         raise NotPng("not a PNG file")
@@ -68,10 +68,10 @@ def read_png_texts(file: BinaryIO, keywords: Collection[str]) -> PngTexts:
 
 
 def for_pixels(content: bytes) -> bytes:
-    """A PNG file with the chunks alone that its pixels and its orientation need; other files as they are.
+    """A PNG file reduced to the chunks for its pixels and orientation; other files unchanged.
 
-    A reader would decompress the others: texts and colour profiles. The orientation moves before the pixels, so that it
-    is known without them. A file that is cut off stays cut off.
+    A reader would decompress the other chunks: texts and colour profiles. The orientation moves before the pixels, so
+    that it can be read without them. A truncated file stays truncated.
 
     Raises:
         ValueError: it has too many chunks.
@@ -97,7 +97,7 @@ def for_pixels(content: bytes) -> bytes:
 
 
 def _next_chunk(file: BinaryIO, most: int) -> tuple[bytes, bytes]:
-    """The kind and the content of the next chunk; of a long one only the first ``most`` bytes, or a few more."""
+    """The kind and the content of the next chunk; for a long one only the first ``most`` bytes, or a few more."""
     head = file.read(8)
     if len(head) < 8:
         raise ValueError("a damaged PNG: it is cut off")
@@ -117,7 +117,7 @@ def _next_chunk(file: BinaryIO, most: int) -> tuple[bytes, bytes]:
 
 
 def _text(kind: bytes, content: bytes, keyword: str) -> str:
-    """The text behind a keyword, by the chunk's kind."""
+    """The text that follows a keyword, by the chunk's kind."""
     if kind == b"tEXt":
         return _bounded(content, keyword).decode("latin-1")
     if kind == b"zTXt":

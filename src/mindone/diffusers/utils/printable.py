@@ -1,4 +1,4 @@
-"""Texts from anywhere, made fit for a terminal and a log: what does not print is escaped.
+"""Texts from anywhere, made safe for a terminal and a log: characters that do not print are escaped.
 
 A prompt in a stranger's file can hold escape sequences that recolour, clear or retitle the terminal, marks that turn
 the direction of writing, or line breaks that forge further lines.
@@ -18,7 +18,7 @@ def printable(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value of anybody's in an error message: as Python writes it, in one line, at most its first 80 characters."""
+    """An untrusted value for an error message: as Python writes it, in one line, at most its first 80 characters."""
     try:
         text = printable(repr(value))
     except ValueError:  # Python does not print integers of thousands of digits
@@ -41,6 +41,6 @@ def _escaped(character: str) -> str:
 
 
 def _dollar_quoted(word: str) -> str:
-    # A shell takes \x80 for a byte, so that beyond ASCII the number of the character is written out.
+    # A shell reads \x80 as a byte, so beyond ASCII the character's number is written out.
     escaped = "".join(_escaped(each) for each in re.sub(r"(['\\])", r"\\\1", word))
     return "$'" + re.sub(r"\\x([89a-f][0-9a-f])", r"\\u00\1", escaped) + "'"

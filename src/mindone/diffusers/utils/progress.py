@@ -1,4 +1,4 @@
-"""The progress bar of every loop that a user waits for."""
+"""The progress bar for every loop that a user waits for."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +15,7 @@ def progress_bar(
 ) -> Any:
     """A `tqdm` bar over `iterable`, or of `total` steps to `update()` by hand.
 
-    Nothing is drawn when `disable` is true or after `logging.disable_progress_bar()`. Further options are tqdm's.
+    Nothing is shown if `disable` is true or after `logging.disable_progress_bar()`. Further options are tqdm's.
     """
     from tqdm.auto import tqdm
 

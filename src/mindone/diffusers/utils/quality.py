@@ -1,4 +1,4 @@
-"""How close a set-up's images are to the baseline's."""
+"""How close one setting's images are to the baseline's."""
 
 import math
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ PEAK = 255
 
 @dataclass(frozen=True)
 class Quality:
-    """Distances between two sets of images of the same seeds."""
+    """Distances between two sets of images with the same seeds."""
 
     psnr: float | None
-    """Peak signal-to-noise ratio over all images, in decibels; None where they are identical."""
+    """Peak signal-to-noise ratio over all images, in decibels; None if they are identical."""
     ssim: float
     """Structural similarity (Wang et al. 2004), the mean over the images; 1 is identical."""
     max_difference: int
-    """The largest difference of a channel of a pixel, of 255."""
+    """The largest difference of any channel of any pixel, from 0 to 255."""
 
 
 def compare(images: NDArray[np.uint8], baseline: NDArray[np.uint8]) -> Quality:

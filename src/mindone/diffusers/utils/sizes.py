@@ -1,18 +1,18 @@
-"""Checks of images' sides, in pixels."""
+"""Checks of image sides, in pixels."""
 
 from collections.abc import Mapping
 from numbers import Integral
 
 
 def check_sides(sides: Mapping[str, object], factor: int) -> None:
-    """Both sides must be positive multiples of what a latent stands for.
+    """Check that both sides are positive multiples of a latent's size in pixels.
 
     Args:
-        sides: by name.
-        factor: pixels.
+        sides: the sides by name.
+        factor: pixels per latent.
 
     Raises:
-        ValueError: one is not; the message names the nearest that are.
+        ValueError: one is not; the message names the nearest multiples.
     """
     for name, value in sides.items():
         if not isinstance(value, Integral) or value < 1:
