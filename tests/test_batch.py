@@ -460,7 +460,7 @@ def test_an_image_that_is_missing_is_a_gap(drawings):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "a sheet needs values to lay out: give --grid-search or --seeds"),
+        ([], "a sheet needs several values to lay out: give --grid-search or --seeds"),
         (["--seeds", "0-300"], "a sheet has room for 256 values of a field"),
     ],
 )
@@ -620,7 +620,7 @@ def test_a_list_that_is_wrong_is_refused_in_one_line_before_anything_is_drawn(dr
             "grid search, stpes=1: unknown field 'stpes'; did you mean 'steps'?",
         ),
         (["p.csv", "-o", "out", "--grid-search", "steps=4,0"], 1, "grid search, steps=0: steps must be"),
-        (["p.csv", "-o", "out", "--grid-search", "height=1,2"], 1, "line 2: height is said here and as several values"),
+        (["p.csv", "-o", "out", "--grid-search", "height=1,2"], 1, "line 2: height is set here and as several values"),
         (["p.csv", "-o", "p.csv"], 1, "the folder p.csv is a file"),
     ],
 )

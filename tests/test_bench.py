@@ -401,7 +401,7 @@ def test_layers_that_cannot_be_are_left_out_and_said_so(tmp_path):
     names, notes = layers(steps=3, guidance_scale=1.0, engine="mindspore")
     assert names == ["+ token downsampling 2"]
     assert "'+ DeepCache 3': cache_interval 3 needs a run of more than 3 steps, got 3" in notes
-    assert "'+ int8': int8 computes on OpenVINO" in notes
+    assert "'+ int8': int8 needs the OpenVINO engine" in notes
     names, notes = layers(steps=8, scheduler="lcm", guidance_interval=(0.0, 0.4))
     assert names == ["+ DeepCache 3", "+ token downsampling 2", "+ int8"]
     assert "the steps of lcm, each of which starts from new noise" in notes and "guidance_interval was given" in notes
@@ -470,7 +470,7 @@ def test_only_the_rows_that_are_asked_for_are_measured(tmp_path):
     assert names("int8", table="3") == ["baseline", "+ int8"]
     assert names("distilled", table="3") == ["baseline", "+ distilled", "instead: baseline, fewer steps"]
     assert names("distilled + tiny") == ["baseline", "distilled + tiny autoencoder"]
-    with pytest.raises(ValueError, match="only 'spectrum' names no row; there are 'baseline', "):
+    with pytest.raises(ValueError, match="only 'spectrum' matches no row; the rows are 'baseline', "):
         names("spectrum", table="3")
 
 

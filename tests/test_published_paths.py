@@ -104,7 +104,7 @@ def test_a_path_that_nobody_published_is_no_module():
     "name", ["FluxFillPipeline", "StableDiffusion3ControlNetPipeline", "KolorsPipeline", "ChromaTransformer2DModel"]
 )
 def test_a_family_that_is_not_here_is_named_with_what_is(name):
-    scope = "this library draws with Stable Diffusion 1, 2, XL and 3, FLUX.1, PixArt and Sana"
+    scope = "this library supports Stable Diffusion 1, 2, XL and 3, FLUX.1, PixArt and Sana"
     expected = rf"{scope}; it has .*(StableDiffusionXLPipeline|UNet2DCondition)"
     for package in (
         "mindone.diffusers",
@@ -139,7 +139,7 @@ def test_importing_starts_neither_engine(statement):
         ("from mindone.diffusers.pipelines.kolors import KolorsPipeline", r"Sana; it has .*StableDiffusionXLPipeline"),
         (
             "from mindone.diffusers.pipelines.kolors.pipeline_kolors import KolorsPipeline",
-            r"^No module named 'mindone\.diffusers\.pipelines\.kolors': this library draws with Stable",
+            r"^No module named 'mindone\.diffusers\.pipelines\.kolors': this library supports Stable",
         ),
         ("import mindone.diffusers.models.transformers.transformer_chroma", r"Sana; it has .*UNet2DConditionModel"),
         ("import mindone.diffusers.models.attention_processor", "attention processors are PyTorch's"),

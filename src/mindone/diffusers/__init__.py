@@ -1,6 +1,6 @@
 """Text-to-image diffusion for MindSpore that is fast on the machine you have.
 
-The public names are imported when first used, so that ``import mindone.diffusers`` costs nothing.
+Public names are imported at first use, so ``import mindone.diffusers`` costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""``python -m mindone.diffusers`` and ``mindone-diffusers``: the command line, which a signal ends in one line."""
+"""``python -m mindone.diffusers`` and ``mindone-diffusers``: the command line. A signal ends it with one line."""
 
 import atexit
 import gc
@@ -7,9 +7,9 @@ from .interrupts import leave_on_signals
 
 
 def run() -> None:
-    """Run the command that was typed; signals are taken care of before anything is imported for it."""
+    """Run the command line; signal handlers are set before anything else is imported."""
     leave_on_signals()
-    atexit.register(gc.freeze)  # or Python looks through all objects for garbage several times before it ends
+    atexit.register(gc.freeze)  # otherwise Python searches all objects for garbage several times before it ends
     from .cli import main
 
     main(prog_name="mindone-diffusers")

@@ -1,17 +1,17 @@
 """The tensor operations that every network is written in.
 
-A network calls these functions and nothing else, so one definition of it serves every engine: each function hands its
-arguments to the operations in charge (`operations.ops`): MindSpore's, unless the OpenVINO engine is recording a graph.
+A network calls only these functions, so one definition serves every engine: each function passes its arguments to the
+current operations (`operations.ops`): MindSpore's, unless the OpenVINO engine is recording a graph.
 
 Shapes are written as in the papers: images ``(batch, channels, height, width)``, tokens ``(batch, tokens, channels)``.
-Parameters are operands like any other. Besides these functions a network may use ``+ - *`` between results, and
-``.shape``, and nothing more; `shape` in its place where a network leaves an axis free (`Network.free_axes`).
+Parameters are operands like any other. Besides these functions a network may use only ``+ - *`` between results, and
+``.shape``, or `shape` if the network leaves an axis free (`Network.free_axes`).
 
-**Rows that guidance shares.** Both halves of a guided batch start from the same latents, and stay equal until they
-first meet the text. So a network may be given the latents once, for a text of twice as many rows: where tensors meet in
-`add`, `multiply`, `modulate`, `concat` along another axis, or `attention`, the rows of whichever has fewer are repeated
-(`with_equal_rows`, and nowhere else). What comes out has them all; nothing is computed twice before. Use these
-functions, not operators, where a tensor may have fewer rows than another one.
+**Rows that guidance shares.** Both halves of a guided batch start from the same latents and stay equal until they first
+meet the text. So a network may get the latents once, for a text with twice as many rows: where tensors meet in `add`,
+`multiply`, `modulate`, `concat` along another axis, or `attention`, the one with fewer rows is repeated
+(`with_equal_rows`, and nowhere else). The result has all rows; nothing is computed twice before. Use these functions,
+not operators, if one tensor may have fewer rows than another.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 def linear_halves(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Array]:
-    """`linear` with ``weight`` (2·out, in), its result in two: of the first half of the rows, and of the second."""
+    """`linear` with ``weight`` (2·out, in), with its result in two parts: from the first half of the rows and from the
+    second."""
     first, second = operations.ops.linear_halves(x, weight, bias)
     return first, second
 
@@ -60,8 +61,9 @@ def conv2d(
 ) -> Array:
     """Cross-correlation of ``x`` (b, in, h, w) with ``weight`` (out, in / groups, kh, kw), or (out, in) for 1×1.
 
-    ``padding`` (zeros) is one int for all sides, or a tuple (top, bottom, left, right). With ``groups`` each of as many
-    equal parts of the outputs sees its own part of the inputs alone; with as many as channels that is depthwise.
+    ``padding`` (zeros) is one int for all sides, or a tuple (top, bottom, left, right). ``groups`` splits outputs and
+    inputs into that many equal parts, and each output part sees only its own inputs; one group per channel is
+    depthwise.
     """
     if len(weight.shape) == 2:
         weight = operations.ops.reshape(weight, (weight.shape[0], weight.shape[1], 1, 1))
@@ -69,7 +71,8 @@ def conv2d(
 
 
 def conv2d_halves(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Array]:
-    """`conv2d` with ``weight`` (2·out, in, kh, kw), its result in two, by halves of the rows: each (b, out, h, w)."""
+    """`conv2d` with ``weight`` (2·out, in, kh, kw), with its result in two parts, by halves of the rows: each (b, out,
+    h, w)."""
     first, second = operations.ops.conv2d_halves(x, weight, bias)
     return first, second
 
@@ -77,21 +80,21 @@ def conv2d_halves(x: Array, weight: Array, bias: Array | None = None) -> tuple[A
 def upsample_conv2d(x: Array, weight: Array, bias: Array | None = None, shortcut: bool = False) -> Array:
     """Twice the size and a convolution: ``conv2d`` (3×3, padding 1) of ``x`` (b, in, h, w) with each pixel made 2×2.
 
-    With a ``shortcut`` ``pixel_shuffle(repeat_channels(x, 4 · out / in), 2)`` is added, which has no weight (Chen et
-    al. 2024, arXiv 2410.10733, §3.1). Returns (b, out, 2·h, 2·w).
+    With a ``shortcut`` ``pixel_shuffle(repeat_channels(x, 4 · out / in), 2)`` is added, without weights (Chen et al.
+    2024, arXiv 2410.10733, §3.1). Returns (b, out, 2·h, 2·w).
     """
     return operations.ops.upsample_conv2d(x, weight, bias, shortcut)
 
 
 def weight_rows(weights: Sequence[Array], part: int, parts: int, run: int) -> Array:
-    """Some rows of weights (out, …) that are put one after the other: of runs of ``run`` rows every ``parts``-th.
+    """Some rows of stacked weights (out, …): every ``parts``-th run of ``run`` rows.
 
-    Where a layer's results would be taken apart, take its weights apart instead: devices split tensors slowly, and this
-    costs nothing where the weights are known when a network is compiled.
+    Instead of splitting a layer's results, split its weights: devices split tensors slowly, and this costs nothing if
+    the weights are known when the network is compiled.
 
     Args:
-        weights: parameters, all of one shape but for their rows.
-        part: the first of the runs that are taken.
+        weights: parameters of equal shape except for their rows.
+        part: the first run to take.
         parts, run: see above; they divide the number of all rows.
 
     Returns:
@@ -111,9 +114,10 @@ def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) ->
 
 
 def layer_norm(x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5) -> Array:
-    """Layer Normalization (Ba et al. 2016) over the last axis; without ``weight`` and ``bias`` (channels,) only that.
+    """Layer Normalization (Ba et al. 2016) over the last axis; without ``weight`` and ``bias`` (channels,) it only
+    normalizes.
 
-    Either both are given or neither.
+    Give both or neither.
     """
     return operations.ops.layer_norm(x, weight, bias, eps)
 
@@ -122,7 +126,7 @@ def rms_norm(x: Array, weight: Array | None = None, eps: float = 1e-6, offset: f
     """``x / √(mean(x²) + eps) · (offset + weight)`` over the last axis (Zhang & Sennrich 2019, eq. 4).
 
     ``weight`` (channels,), or None for 1. For one norm per head make the last axis a head's: (b, n, heads, size).
-    ``offset`` is 1 where checkpoints hold what is added to a weight of 1 (Gemma).
+    ``offset`` is 1 if checkpoints hold the difference from a weight of 1 (Gemma).
     """
     return operations.ops.rms_norm(x, weight, eps, offset)
 
@@ -133,7 +137,8 @@ def rms_norm_of_channels(x: Array, weight: Array, bias: Array, eps: float) -> Ar
 
 
 def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float) -> Array:
-    """``(x - mean) / √(variance + eps) · weight + bias`` by channel (Ioffe & Szegedy 2015), as it is after training.
+    """``(x - mean) / √(variance + eps) · weight + bias`` by channel (Ioffe & Szegedy 2015), with the statistics of
+    training.
 
     ``x`` is (b, c, h, w), the others (c,).
     """
@@ -162,14 +167,14 @@ def attention(
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1): ``softmax(scale · q kᵀ + bias) v``.
 
     Args:
-        query, key, value: (b, n, c), (b, m, c) and (b, m, c), where ``c`` is ``heads`` times the size of a head. With
-            fewer channels, keys and values have fewer heads, each for equally many queries in a row (Ainslie et al.
-            2023, §2.2).
+        query, key, value: (b, n, c), (b, m, c) and (b, m, c), where ``c`` is ``heads`` times the size of a head. Keys
+            and values with fewer channels have fewer heads, each shared by the same number of consecutive query heads
+            (Ainslie et al. 2023, §2.2).
         causal: hide later keys.
-        flash: how to use the memory-efficient kernel of a device that has one; None: do not.
-        bias: what is added to the scaled scores, (b or 1, heads or 1, n or 1, m): relative positions (Raffel et al.
+        flash: how to use a device's memory-efficient kernel, if it has one; None for not.
+        bias: added to the scaled scores, (b or 1, heads or 1, n or 1, m): relative positions (Raffel et al.
             2020, §2.1), or a mask with very negative numbers where a key is hidden.
-        scale: of the scores; None is 1/√(size of a head).
+        scale: a factor for the scores; None means 1/√(size of a head).
         softcap: bound the scaled scores as `softcap` does, before the bias (Gemma 2, 2024, §2).
 
     Returns:
@@ -182,7 +187,8 @@ def attention(
 
 
 def _with_heads(x: Array, heads: int, size: int) -> Array:
-    """Keys or values (b, m, fewer · size) with each head repeated for all that share it: (b, m, heads · size)."""
+    """Keys or values (b, m, fewer · size) with each head repeated for all queries that share it: (b, m, heads ·
+    size)."""
     rows, tokens, channels = shape(x)
     if channels == heads * size:
         return x
@@ -192,7 +198,7 @@ def _with_heads(x: Array, heads: int, size: int) -> Array:
 
 
 def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, eps: float = 1e-15) -> Array:
-    """Attention of a cost linear in the tokens, with ReLU for a kernel (Cai et al. 2023, §3.1, eq. 2; Sana, §2.2).
+    """Attention with cost linear in the tokens and ReLU as kernel (Cai et al. 2023, §3.1, eq. 2; Sana, §2.2).
 
     ``relu(q) (relu(k)ᵀ v) / (relu(q) Σ relu(k) + eps)`` for each of ``heads`` parts of the channels; ``query``
     (b, n, c), ``key`` and ``value`` (b, m, c). Returns (b, n, c).
@@ -204,8 +210,8 @@ def relu_linear_attention(query: Array, key: Array, value: Array, heads: int, ep
 def relu_linear_attention_of_pixels(query: Array, key: Array, value: Array, heads: int, eps: float = 1e-15) -> Array:
     """`relu_linear_attention` among the pixels of images, all (b, c, h, w), with the channels in ``heads`` parts.
 
-    MindSpore computes it in float32 whatever the weights are; a graph of OpenVINO in its own precision, and as means
-    over the pixels, so that nothing overflows.
+    MindSpore always computes it in float32; an OpenVINO graph uses its own precision and means over the pixels, so that
+    nothing overflows.
     """
     return operations.ops.relu_linear_attention_of_pixels(query, key, value, heads, eps)
 
@@ -217,7 +223,7 @@ def rotary(x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool
         x: (b, n, heads · size), queries or keys.
         cosines, sines: of the angles, (n, size / 2), from `rotary_table`.
         interleaved: whether the pairs are channels 2i and 2i + 1 (FLUX), or i and i + size / 2 (Gemma). A permutation
-            of the rows of both weights turns the first into the second, which is the faster one.
+            of both weights' rows turns the first into the second, which is faster.
 
     Returns:
         (b, n, heads · size).
@@ -228,11 +234,11 @@ def rotary(x: Array, cosines: Array, sines: Array, heads: int, interleaved: bool
 def rotary_table(positions: Array, sizes: Sequence[int], theta: float = 10000.0) -> tuple[Array, Array]:
     """Cosines and sines for `rotary` at ``positions`` (n, axes), a network input (Su et al. 2021, §3.4.2).
 
-    Of a head's channels the first ``sizes[0]`` are rotated by the position along the first axis, and so on; the angles
+    The position along the first axis rotates a head's first ``sizes[0]`` channels, and so on; the angles
     of an axis are ``position · theta^(-2i / size)``. Always computed in float32 or better.
 
     Returns:
-        Two of (n, sum(sizes) / 2).
+        Two arrays of shape (n, sum(sizes) / 2).
     """
     cosines, sines = operations.ops.rotary_table(positions, tuple(sizes), theta)
     return cosines, sines
@@ -270,16 +276,16 @@ def timestep_embedding(
 def grid_embedding(height: int, width: int, channels: int, span: float) -> Array:
     """Sinusoids of the places in a grid, row by row: (1, height · width, channels), in float32 or better.
 
-    The first half of the channels is of the column, the second of the row, each first sines, then cosines
+    The first half of the channels encodes the column, the second the row, each with sines first, then cosines
     (Dosovitskiy et al. 2020, appendix D.4; PixArt). Rows and columns are spread evenly from 0 to before ``span``.
     """
     return operations.ops.grid_embedding(height, width, channels, span)
 
 
 def middle_of_grid(table: Array, height: int, width: int) -> Array:
-    """The middle of a table of places, row by row: of (1, side · side, channels) its (1, height · width, channels).
+    """The centre of a table of places, row by row: (1, height · width, channels) out of (1, side · side, channels).
 
-    What cannot be left out evenly is left out below and on the right.
+    If the margins cannot be equal, the larger ones are at the bottom and on the right.
     """
     return operations.ops.middle_of_grid(table, height, width)
 
@@ -318,7 +324,7 @@ def tanh(x: Array) -> Array:
 
 
 def softcap(x: Array, cap: float) -> Array:
-    """``cap · tanh(x / cap)``: nearly ``x`` where that is small, never beyond ±cap (Gemma 2, 2024, §2)."""
+    """``cap · tanh(x / cap)``: nearly ``x`` if that is small, never beyond ±cap (Gemma 2, 2024, §2)."""
     return affine(tanh(affine(x, 1.0 / cap)), cap)
 
 
@@ -328,13 +334,13 @@ def affine(x: Array, scale: float, shift: float = 0.0) -> Array:
 
 
 def add(x: Array, y: Array) -> Array:
-    """``x + y``, with fewer rows of one repeated (`with_equal_rows`); axes of length 1 broadcast."""
+    """``x + y``; the one with fewer rows is repeated (`with_equal_rows`), and axes of length 1 broadcast."""
     x, y = _broadcastable(x, y)
     return operations.ops.add(x, y)
 
 
 def multiply(x: Array, y: Array) -> Array:
-    """``x · y``, with fewer rows of one repeated (`with_equal_rows`); axes of length 1 broadcast."""
+    """``x · y``; the one with fewer rows is repeated (`with_equal_rows`), and axes of length 1 broadcast."""
     x, y = _broadcastable(x, y)
     return operations.ops.multiply(x, y)
 
@@ -349,7 +355,7 @@ def shape(x: Array) -> tuple[int, ...]:
 
 
 def reshape(x: Array, shape: Sequence[int]) -> Array:
-    """``x`` with another shape of as many elements; one entry may be -1."""
+    """``x`` in another shape with the same number of elements; one entry may be -1."""
     return operations.ops.reshape(x, shape)
 
 
@@ -359,20 +365,20 @@ def transpose(x: Array, axes: Sequence[int]) -> Array:
 
 
 def concat(tensors: Sequence[Array], axis: int) -> Array:
-    """Tensors put one after the other along ``axis``; along another axis than 0 fewer rows are repeated to the most."""
+    """Tensors concatenated along ``axis``; along any axis but 0, tensors with fewer rows are repeated."""
     if axis == 0:
         return operations.ops.concat(tensors, axis)
     return operations.ops.concat(with_equal_rows(*tensors), axis)
 
 
 def with_equal_rows(*tensors: Array) -> tuple[Array, ...]:
-    """The tensors, each with as many rows as the one with most: the one place where shared rows are repeated."""
+    """The tensors, repeated to the most rows among them: the only place where shared rows are repeated."""
     rows = max([shape(x)[0] for x in tensors])
     return tuple([repeat_rows(x, rows) for x in tensors])
 
 
 def _broadcastable(x: Array, y: Array) -> tuple[Array, Array]:
-    """Two tensors whose rows are equal, or one of one row that devices broadcast along with other axes, uncopied."""
+    """Two tensors with equal rows, or one with a single row, which devices broadcast with other axes without a copy."""
     if shape(x)[1:] != shape(y)[1:] and (shape(x)[0] == 1 or shape(y)[0] == 1):
         return x, y
     x, y = with_equal_rows(x, y)
@@ -380,7 +386,7 @@ def _broadcastable(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def repeat_rows(x: Array, rows: int) -> Array:
-    """``x`` (b, …) one time after the other until it has ``rows`` rows, a multiple of b; as it is when it has them."""
+    """``x`` (b, …) repeated until it has ``rows`` rows, a multiple of b; unchanged if it has them."""
     own = shape(x)[0]
     return x if own == rows else operations.ops.concat((x,) * (rows // own), 0)
 
@@ -401,7 +407,7 @@ def select(x: Array, index: int, axis: int) -> Array:
 def token_at_first(x: Array, ids: Array, token: int | None) -> Array:
     """For each row, the vector of ``x`` (b, n, c) where ``ids`` (b, n) first equals ``token``: (b, c).
 
-    ``token=None`` means the largest id of the row, which is where CLIP's end-of-text token stands.
+    ``token=None`` means the largest id of the row, where CLIP's end-of-text token is.
     """
     return operations.ops.token_at_first(x, ids, token)
 

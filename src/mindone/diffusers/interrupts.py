@@ -1,8 +1,8 @@
-"""What Ctrl-C and SIGTERM do to a command: one line, whole files, and the exit code 130 or 143, whatever it is doing.
+"""Ends a command on Ctrl-C and SIGTERM with one line, whole files, and exit code 130 or 143, whatever it is doing.
 
-Python turns Ctrl-C into an exception, which ends the process in SIGABRT where it passes through native code; importing
-MindSpore and OpenVINO runs Python from there for seconds. So a command leaves at once instead. What it was writing is
-listed here and removed first. Where it has results to keep, it asks for the exception (`raised`).
+Python turns Ctrl-C into an exception, which aborts the process (SIGABRT) if it passes through native code; importing
+MindSpore and OpenVINO runs Python from native code for seconds. So a command exits at once instead. The files it was
+writing are listed here and removed first. A command with results to keep asks for the exception (`raised`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 unfinished: set[str] = set()
-"""Files and folders that are only there while something is being written."""
+"""Files and folders that exist only while something is being written."""
 _received: int = signal.SIGINT
 
 
 def leave_on_signals() -> None:
-    """From now on a signal ends the process; one that the caller ignores, as under ``nohup``, stays ignored."""
+    """From now on signals end the process; a signal that the caller ignores, as under ``nohup``, stays ignored."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
@@ -30,8 +30,8 @@ def leave_on_signals() -> None:
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Within this context a signal that would end the process raises KeyboardInterrupt. Nothing changes in programs
-    that have not called `leave_on_signals`."""
+    """Within this context a signal that would end the process raises KeyboardInterrupt. Programs that did not call
+    `leave_on_signals` are unaffected."""
     ours = [number for number in SIGNALS if signal.getsignal(number) is _leave]
     for number in ours:
         signal.signal(number, _raise)
@@ -43,7 +43,7 @@ def raised() -> Iterator[None]:
 
 
 def exit_code() -> int:
-    """The exit code of a program that the last signal has ended."""
+    """The exit code of a program ended by the last signal."""
     return 128 + _received
 
 

@@ -1,8 +1,8 @@
 """The module paths of the published API, for scripts that import from them instead of from the package.
 
-``from mindone.diffusers.schedulers.scheduling_ddim import DDIMScheduler`` works although the class lies in
-``schedulers/ddim.py``: ``publish`` puts a module of that name, without a file, among those that Python knows. It holds
-nothing; what is asked of it is looked up at home, which is imported then and not before.
+``from mindone.diffusers.schedulers.scheduling_ddim import DDIMScheduler`` works although the class is in
+``schedulers/ddim.py``: ``publish`` registers a module of that name, without a file. It holds nothing; names are looked
+up in their home module, which is imported only then.
 """
 
 import sys
@@ -177,17 +177,18 @@ _MODULES: Mapping[str, Mapping[str, str]] = {
     "utils.pil_utils": {"make_image_grid": "utils.images"},
     "utils.torch_utils": _RANDN,
 }
-"""The published path of a module, and for each name in it the module here (``module:Name`` where the name differs)."""
+"""Published module paths, and for each name in them the module here (``module:Name`` if the name differs)."""
 
 _FILES = frozenset(
     {"loading", "models", "pipelines", "pipelines.flux", "pipelines.sana", "pipelines.stable_diffusion"}
     | {"pipelines.stable_diffusion_3", "pipelines.stable_diffusion_xl", "schedulers", "utils"}
 )
-"""The published paths at which a module of this library lies; it looks further names up itself, with `exported`."""
+"""The published paths that are also modules of this library; these look up further names themselves, with
+`exported`."""
 
 
 def _with_packages(modules: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """The same with the packages around the modules, which export what is in them."""
+    """The same, plus the packages around the modules, which export their names."""
     paths: dict[str, dict[str, str]] = {}
     for module, names in modules.items():
         parts = module.split(".")
@@ -200,7 +201,7 @@ PATHS: Mapping[str, Mapping[str, str]] = _with_packages(_MODULES)
 
 
 def exported(module: str) -> dict[str, str]:
-    """What the published module or package of that name exports: names, and where each is defined here.
+    """The exports of the published module or package of that name: names, and where each is defined here.
 
     Args:
         module: its full name, such as ``mindone.diffusers.pipelines``.
@@ -210,7 +211,7 @@ def exported(module: str) -> dict[str, str]:
 
 
 class _Published(ModuleType):
-    """A module without a file, whose names are looked up where they are defined."""
+    """A module without a file; its names are looked up where they are defined."""
 
     def __init__(self, path: str, homes: Mapping[str, str]):
         super().__init__(path, f"The published path of {', '.join(homes)}.")
@@ -229,12 +230,12 @@ _ABSENT = {
     "models.attention_processor": "attention processors are PyTorch's; MindSpore or OpenVINO fuse attention",
     "models.adapter": "T2I-Adapters are not here; ControlNetModel is",
 }
-"""Published modules without a counterpart, and what serves instead; of others it is the classes of their kind."""
+"""Published modules without a counterpart, and what to use instead; for others it is the classes of their kind."""
 _KINDS = {"pipelines": "Pipeline", "models": "Model", "schedulers": "Scheduler"}
 
 
 class _Absent(MetaPathFinder):
-    """Asked last, for modules of published families that are not here: the error says what is."""
+    """Consulted last, for modules of published families that are not here: the error says what is."""
 
     def __init__(self, package: str):
         self._package = package
@@ -255,7 +256,7 @@ class _Absent(MetaPathFinder):
 
 
 def publish(package: str) -> None:
-    """Make the paths importable that are no files; ``package`` is what they are in."""
+    """Make the paths without files importable in ``package``."""
     sys.meta_path.append(_Absent(package))
     for path in PATHS.keys() - _FILES:
         module = f"{package}.{path}"
@@ -273,7 +274,7 @@ _TRANSFORMERS = {
     "models.t5.tokenization_t5": ("T5Tokenizer",),
     "models.t5.tokenization_t5_fast": ("T5TokenizerFast",),
 }
-"""The modules of transformers, and what is here of theirs."""
+"""The modules of transformers, and the names available here."""
 
 
 def publish_transformers(package: str, homes: Mapping[str, str]) -> None:

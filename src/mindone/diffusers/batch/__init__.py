@@ -1,4 +1,4 @@
-"""Many jobs: drawn once each, on one machine or on a Ray cluster, and resumed where a killed run was.
+"""Many jobs, each generated once, on one machine or a Ray cluster; a killed run resumes where it was.
 
     jobs = make_jobs(read_rows("jobs.csv"), {"seed": range(4)}, {"steps": 20})
     summary = run(jobs, "out")

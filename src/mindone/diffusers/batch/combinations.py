@@ -1,4 +1,4 @@
-"""From rows, seeds and a grid of values to jobs that draw one image each."""
+"""From rows, seeds and a grid of values to jobs of one image each."""
 
 import hashlib
 import json
@@ -13,19 +13,19 @@ from ..utils.files import stem_of
 from .rows import MOST_ROWS, Row, why_no_json
 
 MOST_JOBS = MOST_ROWS
-"""The most jobs of a batch: all of them are in memory, and each is an image."""
+"""The most jobs of a batch: all are in memory, and each is one image."""
 _LONGEST_WORDS = 160
-"""Bytes of a prompt in a file's name; with the seed and the identity they are fewer than the 255 that systems allow."""
+"""Bytes of a prompt in a file name; with the seed and the identity it stays below the 255 that systems allow."""
 
 Axes = Mapping[str, Sequence[object]]
-"""The values that each of some fields takes; every row is drawn with every combination of them."""
+"""Fields and the values that each takes; every row is generated with every combination."""
 
 
 def parse_seeds(text: str) -> list[int]:
     """``0-9,20`` as eleven seeds.
 
     Raises:
-        ValueError: it is nothing of the kind.
+        ValueError: the text has another form.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -40,10 +40,10 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def parse_axis(text: str) -> tuple[str, list[object]]:
-    """``steps=10,20`` as the field and its values; values that contain commas come as a JSON list.
+    """``steps=10,20`` as the field and its values; values with commas are given as a JSON list.
 
     Raises:
-        ValueError: it is nothing of the kind.
+        ValueError: the text has another form.
     """
     name, sign, values = text.partition("=")
     name = name.strip().removeprefix("--").replace("-", "_")
@@ -65,22 +65,22 @@ def make_jobs(
 ) -> list[Job]:
     """The jobs of every row with every combination of the axes' values, one image each.
 
-    A job of several images becomes several, with the seeds of the images. A seed that nothing gives follows from the
-    job's other fields, so that the same list gives the same images again.
+    A job of several images becomes several jobs with the seeds of the images. A missing seed is derived from the job's
+    other fields, so that the same list gives the same images again.
 
     Args:
-        rows: what to draw; a row's values go before the defaults.
-        axes: the fields that take several values each; no row may name one of them.
-        defaults: for what neither row nor axis says.
-        check: raises ValueError or OSError for a pipeline that cannot be loaded; called once for each.
+        rows: what to generate; a row's values override the defaults.
+        axes: the fields that take several values each; no row may set one of them.
+        defaults: for fields that neither row nor axis sets.
+        check: raises ValueError or OSError for a pipeline that does not load; called once for each.
 
     Raises:
-        ValueError: a field is refused, named by a row and an axis, or unknown, or there are more than `MOST_JOBS`; the
-            message says where.
+        ValueError: a field is refused, unknown, or set by both a row and an axis, or there are more than `MOST_JOBS`;
+            the message says where.
     """
     try:
         combinations = math.prod(len(values) for values in axes.values())
-    except OverflowError:  # a range that is longer than any list
+    except OverflowError:  # a range longer than any list
         combinations = MOST_JOBS + 1
     if combinations > MOST_JOBS:
         raise ValueError(
@@ -101,7 +101,7 @@ def make_jobs(
             own.setdefault("prompt", row.values["prompt"])
         twice = next((name for name in axes if name in own), None)
         if twice is not None:
-            raise ValueError(f"{row.where}: {twice} is said here and as several values for all; leave one of them out")
+            raise ValueError(f"{row.where}: {twice} is set here and as several values for all; leave one out")
         for values in product(*axes.values()):
             try:
                 several.append(_with_seed({**defaults, **own, **dict(zip(axes, values))}))
@@ -131,18 +131,18 @@ def _is_valid(fields: Mapping[str, object]) -> bool:
 
 
 def identity(job: Job) -> str:
-    """Sixteen hexadecimal digits that follow from the job's fields: the same for the same job in every run."""
+    """Sixteen hexadecimal digits derived from the job's fields: the same for the same job in every run."""
     fields = json.dumps(job.to_dict(), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(fields.encode()).hexdigest()[:16]
 
 
 def file_name(job: Job) -> str:
-    """Where a job's image goes: a name that reads like the prompt, with the seed and what tells it from others."""
+    """The file of a job's image: a name that reads like the prompt, with the seed and the job's identity."""
     return f"{stem_of(job.prompt, 40, _LONGEST_WORDS)}-{job.seed}-{identity(job)}.png"
 
 
 def _with_seed(fields: Mapping[str, object]) -> Job:
-    """The job, whose prompt must not be empty; a seed that is not given follows from its other fields."""
+    """The job, whose prompt must not be empty; a missing seed is derived from its other fields."""
     has_seed = fields.get("seed") not in (None, "")
     job = Job.from_texts(fields if has_seed else {**fields, "seed": 0})
     check_prompt(job.prompt)

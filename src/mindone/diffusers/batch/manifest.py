@@ -1,4 +1,4 @@
-"""The manifest: a line for each image, or for the reason why there is none."""
+"""The manifest: one line for each image, or for the reason why there is none."""
 
 import io
 import json
@@ -23,25 +23,25 @@ PARQUET_NAME = "manifest.parquet"
 
 
 def _job_values(values: dict[str, Any]) -> dict[str, Any]:
-    """A job's fields as the table takes them, those alone that are given."""
+    """The job's given fields, in the table's types."""
     return {name: value for name, value in Job.of(values).to_dict().items() if name in values}
 
 
 _MOST = 2**31
-"""A number in a line is less."""
+"""Numbers in a line are smaller."""
 
 
 class Record(Fields):
-    """What became of a job."""
+    """The result of a job."""
 
     id: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
     """`combinations.identity` of the job."""
     file: str | None
-    """The image in the same folder; None where there is none."""
+    """The image in the same folder; None if there is none."""
     seconds: Annotated[float | None, Field(ge=0, lt=_MOST)]
-    """What drawing took; jobs that shared a call of the pipeline have an equal part of it."""
+    """Seconds to generate it; jobs that shared a call of the pipeline get equal parts."""
     machine: str | None
-    """Who drew it; None where the run was killed between the image and its line."""
+    """The worker's machine; None if the run was killed between writing the image and its line."""
     tries: Annotated[int, Field(ge=0, lt=_MOST)]
     error: str | None
     """Why there is no image, in one line."""
@@ -51,10 +51,10 @@ class Record(Fields):
 
 
 class Manifest:
-    """The records of an output folder, old and new. Of several with the same id the last one counts.
+    """The records of an output folder, old and new. If several have the same id, the last one counts.
 
     Raises:
-        ValueError: the file holds a line that is no record.
+        ValueError: a line of the file is no record.
         OSError: it cannot be written, or another batch has it open.
     """
 
@@ -71,7 +71,7 @@ class Manifest:
             raise
 
     def add(self, outcome: Outcome, tries: int) -> Record:
-        """Write down what became of a job, for good."""
+        """Record the result of a job, durably."""
         job, seconds = outcome.job, outcome.seconds
         record = Record(
             id=identity(job),
@@ -88,10 +88,10 @@ class Manifest:
         return record
 
     def whole(self, jobs: Iterable[Job]) -> set[str]:
-        """The ids of those jobs whose images are there, complete.
+        """The ids of the jobs whose images exist and are complete.
 
-        Each image is read: one that is damaged, or is not the job's, does not count. One without a line, which a killed
-        run may leave, gets its line now. Of images that lie elsewhere only those are fetched.
+        Each image is read: a damaged one, or one of another job, does not count. An image without a line, which a
+        killed run may leave, gets its line now. In remote storage only images without a line are fetched.
         """
         names, ids = self._output.names(), set()
         for job in jobs:
@@ -110,7 +110,7 @@ class Manifest:
         return ids
 
     def _said(self, name: str, job: Job) -> dict[str, Any] | None:
-        """What the image says of itself; None where it is not the job's, or not whole."""
+        """The image's own metadata; None if it is not the job's, or incomplete."""
         from ..jobs.png import read_parameters
 
         try:
@@ -121,19 +121,19 @@ class Manifest:
         return about if is_it else None
 
     def close(self) -> None:
-        """Bring the file up to date, and write it as a Parquet table as well, where pyarrow is there."""
+        """Bring the file up to date, and write a Parquet table too if pyarrow is installed."""
         self._log.close()
         if self.records and is_there("pyarrow"):
             self._output.write(PARQUET_NAME, _parquet(self.records.values()))
 
 
 def _seconds(said: Any) -> float | None:
-    """What an image says that it took; anybody can have written it."""
+    """The seconds that an image claims; anyone may have written them."""
     return float(said) if isinstance(said, (int, float)) and 0 <= said < _MOST else None
 
 
 def _record(line: str, where: str) -> Record:
-    """A line as a record; raises ValueError, in one line, for one that is none."""
+    """A line as a record; raises ValueError, in one line, if it is none."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:

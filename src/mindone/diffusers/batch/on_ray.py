@@ -1,6 +1,6 @@
-"""The runner on a Ray cluster: an actor per node, which loads each pipeline once and has one task in hand at a time.
+"""The runner on a Ray cluster: one actor per node, which loads each pipeline once and works on one task at a time.
 
-Images come back to the process that asked, which alone writes: nodes need neither a shared disk nor the keys of an
+Images come back to the calling process, and only that writes: nodes need neither a shared disk nor the keys of an
 object store, and no image can be written twice.
 """
 
@@ -25,26 +25,26 @@ from .worker import Worker
 logger = logging.get_logger(__name__)
 
 _POLL_SECONDS = 1.0
-"""How often the cluster is asked for nodes that have joined, while no task ends."""
+"""How often to ask the cluster for new nodes while no task ends, in seconds."""
 _PATIENCE_POLLS = 30
-"""After this many without any worker, a message says that the cluster is busy."""
+"""After this many seconds without any worker, a message says that the cluster is busy."""
 
 
 class RayRunner:
-    """Draws on every node of a cluster; nodes may join and leave.
+    """Generates on every node of a cluster; nodes may join and leave.
 
     Args:
-        address: see `Cluster`, which raises what there is to raise.
+        address: see `Cluster`, also for the errors.
     """
 
     def __init__(self, address: str):
         self._cluster = Cluster(address, "batches on a cluster", "batch")
 
     def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
-        """Draw what is in the queue until it is empty or ``stop`` is true, and then what is still in hand.
+        """Work on the queue until it is empty or ``stop`` is true, then finish the running tasks.
 
         Raises:
-            RuntimeError: no node can draw.
+            RuntimeError: no node can generate.
         """
         pool = _Pool(self._cluster)
         try:
@@ -58,13 +58,13 @@ class RayRunner:
             pool.close()
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Leave the cluster; one started here ends."""
         self._cluster.close()
 
 
 @dataclass
 class _Worker:
-    """A node's actor, as seen from here."""
+    """A node's actor, seen from here."""
 
     actor: Any
     host: str
@@ -73,22 +73,22 @@ class _Worker:
 
 
 class _Remote(Worker):
-    """What runs on a node."""
+    """The actor on a node."""
 
     def draw(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """See `Worker`; the files are made here, so that one process need not make those of a whole cluster."""
+        """See `Worker`; the files are encoded here, so that one process need not encode a whole cluster's."""
         return [outcome.encoded() for outcome in super().draw(jobs)]
 
 
 class _Pool:
-    """The actors, what they have in hand, and the nodes that have joined since."""
+    """The actors, their running tasks, and the nodes that have joined since."""
 
     def __init__(self, cluster: Cluster):
         self._cluster, self._ray = cluster, cluster.ray
         self._actor_class = self._ray.remote(_Remote)
         self._workers: dict[str, _Worker] = {}
         self._in_hand: dict[Any, tuple[str, Task | None]] = {}
-        """What each reference will bring: a task's outcomes, or, of a new worker, that it is there."""
+        """What each reference stands for: a task's outcomes, or a new worker's start."""
         self._idle: list[str] = []
         self._crashes: Counter[str] = Counter()
         self._reason = ""
@@ -97,14 +97,14 @@ class _Pool:
 
     @property
     def is_drawing(self) -> bool:
-        """Whether a task is in hand."""
+        """Whether a task is running."""
         return any(task is not None for _, task in self._in_hand.values())
 
     def refresh(self) -> None:
-        """Give every node that has none a worker, on all its cores; one whose workers keep dying gets no further one.
+        """Give every node without a worker one, on all its cores; a node whose workers keep dying gets no more.
 
         Raises:
-            RuntimeError: that is the case of all nodes.
+            RuntimeError: this is true of all nodes.
         """
         if time.monotonic() - self._refreshed < _POLL_SECONDS:
             return
@@ -112,7 +112,7 @@ class _Pool:
         nodes = self._cluster.nodes()
         good = [node for node in nodes if self._crashes[node.id] < TRIES]
         if nodes and not good:
-            raise RuntimeError(f"no node of the cluster can draw: {self._reason}")
+            raise RuntimeError(f"no node of the cluster can generate: {self._reason}")
         for node in good:
             if node.id not in self._workers:
                 self._start(node)
@@ -130,7 +130,7 @@ class _Pool:
                 self._in_hand[worker.actor.draw.remote(task.jobs)] = (name, task)
 
     def collect(self) -> Iterator[tuple[Task, list[Outcome]]]:
-        """Wait a moment for whatever ends next. The tasks of a worker that has died come back as failed."""
+        """Wait a moment for whatever ends next. The tasks of a dead worker come back as failed."""
         waiting = [*self._in_hand, *([] if self._scout is None else [self._scout])]
         if not waiting:
             time.sleep(_POLL_SECONDS)
@@ -155,14 +155,14 @@ class _Pool:
     def close(self) -> None:
         """End all actors."""
         for worker in self._workers.values():
-            with contextlib.suppress(Exception):  # that of a node which is gone is gone as well
+            with contextlib.suppress(Exception):  # the actor of a lost node is gone as well
                 self._ray.kill(worker.actor)
         if self._scout is not None:
             with contextlib.suppress(Exception):
                 self._ray.cancel(self._scout)
 
     def _start(self, node: Node) -> None:
-        """Nodes that share a machine, as in tests or with one per socket, compute on cores of their own."""
+        """Give nodes that share a machine, as in tests or with one per socket, cores of their own."""
         taken = (worker.cores for worker in self._workers.values() if worker.host == node.host)
         cores = free_cores(taken, node.cores)
         strategies = self._ray.util.scheduling_strategies
@@ -178,9 +178,9 @@ class _Pool:
         return f"its worker on {worker.host} died: {self._reason}"
 
     def _ask_for_more(self, cpus: list[int]) -> None:
-        """While every worker is busy, something waits for one node more, so that a cluster that can grow does.
+        """While every worker is busy, keep a request for one more node waiting, so that a cluster that can grow does.
 
-        It ends with this process, unlike a request to the autoscaler.
+        Unlike a request to the autoscaler, it ends with this process.
         """
         if self._scout is None and cpus and self._workers and not self._idle:
             self._scout = self._ray.remote(_nothing).options(num_cpus=max(cpus)).remote()
@@ -188,8 +188,8 @@ class _Pool:
     def _tell_of_waiting(self) -> None:
         self._polls = 0 if self.is_drawing or self._idle else self._polls + 1
         if self._polls == _PATIENCE_POLLS:
-            logger.warning("no node of the cluster has had all its cores free so far; waiting for the first")
+            logger.warning("no node of the cluster has all its cores free yet; waiting for the first")
 
 
 def _nothing() -> None:
-    """What the wish for a node more comes to, once there is one."""
+    """The task that waits for one more node and ends when it starts."""

@@ -1,4 +1,5 @@
-"""Where images go: a folder on this machine, or whatever fsspec has a driver for: object stores, SFTP, HDFS, others."""
+"""Where images go: a folder on this machine, or any storage with an fsspec driver: object stores, SFTP, HDFS and
+others."""
 
 import contextlib
 import os
@@ -20,25 +21,25 @@ except ImportError:  # Windows
     fcntl = None
 
 LEFTOVER = re.compile(r"\..*\.[0-9a-f]{32}\.part")
-"""The names of files that were being written when a process was killed."""
+"""The names of files left half-written by a killed process."""
 
 _MEND = "fix the file or give another folder"
 _SECONDS_BETWEEN_WRITES = 10.0
 _SHARE_OF_WRITING = 0.05
-"""A log is written again once writing takes less than this part of the time since the last write."""
+"""A log is rewritten once writing takes less than this fraction of the time since the last write."""
 
 
 class Log(Protocol):
-    """A text file that lines are added to."""
+    """A text file that grows line by line."""
 
     def text(self) -> str:
-        """What it holds: whole lines, the one that was being written when a process was killed left out."""
+        """Its content in whole lines, without one left half-written by a killed process."""
 
     def add(self, line: str) -> None:
-        """Add a line, for good."""
+        """Add a line, durably."""
 
     def close(self) -> None:
-        """See to it that all of it is there."""
+        """Make sure that all of it is stored."""
 
 
 class Output(Protocol):
@@ -57,17 +58,17 @@ class Output(Protocol):
         """Write a file, completely or not at all."""
 
     def open_log(self, name: str) -> Log:
-        """The text file of this name, made when missing."""
+        """The text file of this name, created if missing."""
 
     def __str__(self) -> str: ...
 
 
 def open_output(address: str | os.PathLike[str]) -> Output:
-    """The folder of this name, which is made, or the one that an fsspec URL such as ``s3://bucket/images`` names.
+    """The folder of this name, created if missing, or that of an fsspec URL such as ``s3://bucket/images``.
 
     Raises:
-        OSError: it cannot be written to.
-        ImportError: a URL without fsspec, or without what its kind of storage needs.
+        OSError: it is not writable.
+        ImportError: fsspec, or the driver for a URL's storage, is not installed.
     """
     text = os.fspath(address)
     if "://" not in text:
@@ -76,10 +77,10 @@ def open_output(address: str | os.PathLike[str]) -> Output:
 
 
 class LocalFolder:
-    """A folder on this machine. What a killed process left half-written is cleared away when its log is opened.
+    """A folder on this machine. Opening its log clears away files left half-written by a killed process.
 
-    Only regular files in it count: a pipe could block a batch for good, and a symbolic link lead it out of the folder.
-    A file that is written replaces them.
+    Only regular files in it count: a pipe could block a batch for good, and a symbolic link could lead out of the
+    folder. A written file replaces them.
     """
 
     is_local = True
@@ -105,7 +106,7 @@ class LocalFolder:
             file.write(content)
 
     def open_log(self, name: str) -> "LocalLog":
-        """See `Output`; raises BlockingIOError while another process has it open."""
+        """See `Output`; raises BlockingIOError if another process has it open."""
         log = LocalLog(self.path / name)
         for leftover in filter(LEFTOVER.fullmatch, self.names()):
             with contextlib.suppress(OSError):
@@ -117,10 +118,10 @@ class LocalFolder:
 
 
 def _opened_regular(path: Path, flags: int) -> int:
-    """The descriptor of a file that is no link, no pipe and no device; raises OSError for those."""
+    """The descriptor of a regular file; raises OSError for links, pipes and devices."""
     if path.is_symlink():
         raise OSError(f"{path} is a symbolic link, not a file; remove it, or give another --output")
-    # A link that comes in between, and a pipe that nobody writes to.
+    # Guards against a link created in between, and against a pipe without a writer.
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -130,7 +131,7 @@ def _opened_regular(path: Path, flags: int) -> int:
 
 
 class LocalLog:
-    """A file whose lines are on the disk once they are added; locked, so that no two processes draw the same jobs."""
+    """A file whose lines are on the disk once added; locked, so that no two processes do the same jobs."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -142,7 +143,7 @@ class LocalLog:
             except OSError:
                 self._file.close()
                 raise BlockingIOError(
-                    f"another batch is writing to {path.parent}; wait for its end, or give another --output"
+                    f"another batch is writing to {path.parent}; wait until it ends, or give another --output"
                 ) from None
         self._file.seek(0)
         content = self._file.read()
@@ -160,7 +161,8 @@ class LocalLog:
         return self._text
 
     def add(self, line: str) -> None:
-        """See `Log`. A line that does not fit on the disk is taken back: the next one would go on in it."""
+        """See `Log`. A line that does not fit on the disk is removed again: otherwise the next one would continue
+        it."""
         content = line.encode() + b"\n"
         try:
             written = 0
@@ -180,7 +182,7 @@ class LocalLog:
 
 
 class RemoteFolder:
-    """A folder behind an fsspec URL. A file is written under another name, then renamed."""
+    """A folder at an fsspec URL. A file is written under another name, then renamed."""
 
     is_local = False
 
@@ -223,9 +225,9 @@ class RemoteFolder:
 
 
 class RemoteLog:
-    """A file that is rewritten as a whole at intervals: most of these storages cannot append.
+    """A file rewritten as a whole at intervals: most of these storages cannot append.
 
-    Lines of the last seconds can be lost; images tell by themselves what they are, so the manifest finds them again.
+    Lines of the last seconds may be lost; images carry their own metadata, so the manifest finds them again.
     """
 
     def __init__(self, folder: RemoteFolder, name: str):
@@ -239,7 +241,7 @@ class RemoteLog:
         return self._text
 
     def add(self, line: str) -> None:
-        """See `Log`; the line is there some seconds later."""
+        """See `Log`; the line is stored some seconds later."""
         self._lines.append(line)
         self._is_written = False
         since = time.monotonic() - self._written

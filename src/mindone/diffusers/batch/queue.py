@@ -1,4 +1,4 @@
-"""The jobs that are still to be drawn, in the order that compiles and loads least, and how often each may be tried."""
+"""The remaining jobs, in the order that compiles and loads least, and how often each may be tried."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TRIES = 3
-"""A job that fails is tried twice more."""
+"""A failed job is tried twice more."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Jobs that are drawn in one call of a pipeline: one, or as many as a batch has."""
+    """Jobs that share one call of a pipeline: one, or a full batch."""
 
     jobs: tuple[Job, ...]
     group: Group
@@ -27,12 +27,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one try at a job: an image, or the reason why there is none."""
+    """The result of one try at a job: an image, or the reason for its failure."""
 
     job: Job
     image: Image | None = None
     about: Mapping[str, object] = field(default_factory=dict)
-    """What the file is to remember besides the job."""
+    """What the file records besides the job."""
     png: bytes | None = None
     """The file, once it is `encoded`."""
     seconds: float | None = None
@@ -40,8 +40,8 @@ class Outcome:
     error: str | None = None
 
     def encoded(self) -> Outcome:
-        """The same with a PNG file in place of the image. It takes as long as a part of a step, so each runner says
-        who does it: one process has it done while the next image is drawn, and workers of a cluster do it themselves.
+        """The same with a PNG file in place of the image. It takes part of a step's time, so each runner decides where:
+        a single process encodes while it generates the next image, and a cluster's workers encode themselves.
         """
         if self.image is None:
             return self
@@ -53,19 +53,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Result:
-    """The last word on a job: its image, or why there is none after all its tries."""
+    """The final result of a job: its image, or why there is none after all its tries."""
 
     outcome: Outcome
     tries: int
 
 
 class Queue:
-    """Hands out tasks, and takes back what failed until it has been tried often enough.
+    """Hands out tasks, and queues failed jobs again until they have been tried often enough.
 
     Args:
         jobs: one image each.
-        batch_size: how many jobs that differ in prompt and seed alone make a task. What does not fill one is drawn one
-            by one, so that there are graphs for two batch sizes at most.
+        batch_size: how many jobs that differ only in prompt and seed make a task. Jobs that do not fill one run one by
+            one, so that there are graphs for at most two batch sizes.
     """
 
     def __init__(self, jobs: Iterable[Job], batch_size: int = 1):
@@ -80,9 +80,9 @@ class Queue:
         return any(self._waiting.values())
 
     def take(self, last: Group | None = None) -> Task | None:
-        """A task for a worker whose last one was of the group ``last``; None when nobody has to wait for one.
+        """A task for a worker whose last one was of the group ``last``; None if none is left.
 
-        Workers stay with their group, then with their pipeline, and then go where the fewest others are.
+        Workers stay with their group, then with their pipeline, then go where the fewest others are.
         """
         groups = [group for group, tasks in self._waiting.items() if tasks]
         if not groups:
@@ -96,7 +96,7 @@ class Queue:
         return self._waiting[group].popleft()
 
     def settle(self, task: Task, outcomes: Sequence[Outcome]) -> Iterator[Result]:
-        """Take a task's outcomes: those on which the last word is spoken come back, the others are queued again.
+        """Take a task's outcomes: final ones come back, the others are queued again.
 
         Jobs that failed together are tried again one by one, so that one of them cannot spoil the others.
         """

@@ -1,4 +1,4 @@
-"""Lists of jobs as files: each row holds what a command line would say, by the options' names."""
+"""Lists of jobs as files: each row holds values by the names of the command line's options."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ from ..utils.extras import needs
 from ..utils.files import check_file, numbered_lines, read_utf8
 
 MOST_ROWS = 10**5
-"""The most rows of a list: each is a job, and all of them are in memory, some kilobytes each."""
+"""The most rows of a list: each is a job, and all are in memory at some kilobytes each."""
 MOST_TEXT = 256 * 2**20
-"""The most bytes that the values of a Parquet file have once they are unpacked."""
+"""The most bytes of a Parquet file's values once unpacked."""
 _ROWS_AT_ONCE = 1024
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
@@ -29,7 +29,7 @@ class Row:
 
     values: Mapping[str, object]
     where: str
-    """What an error message calls it: the file and the line."""
+    """Its name in error messages: the file and the line."""
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
@@ -37,8 +37,8 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: another kind of file, one that is damaged, or more than `MOST_ROWS` or, in a Parquet file,
-            `MOST_TEXT`; the message names the line.
+        ValueError: the file is of another kind, is damaged, or has more than `MOST_ROWS` rows or, as Parquet, more than
+            `MOST_TEXT` bytes; the message names the line.
         ImportError: a Parquet file without pyarrow.
     """
     file = Path(path)
@@ -66,7 +66,7 @@ def _counted(rows: Iterator[Row], file: Path, what: str) -> list[Row]:
 
 
 def why_no_json(error: ValueError | RecursionError) -> str:
-    """What is wrong with a JSON text, as `json.loads` raises it."""
+    """What is wrong with a JSON text, from the error of `json.loads`."""
     if isinstance(error, json.JSONDecodeError):
         return f"column {error.colno}: {error.msg}"
     return "it is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
@@ -99,7 +99,7 @@ def _csv(file: Path) -> Iterator[Row]:
 
 
 def _parquet(file: Path) -> Iterator[Row]:
-    """The rows a few at a time: what a file of some hundred bytes unpacks to may not fit into memory."""
+    """The rows, a few at a time: a file of some hundred bytes may unpack to more than fits into memory."""
     parquet = needs("pyarrow.parquet", "Parquet files")
     try:
         with parquet.ParquetFile(file) as opened:
@@ -113,11 +113,12 @@ def _parquet(file: Path) -> Iterator[Row]:
     if unknown is not None:
         raise ValueError(f"{file}: {unknown_field(unknown, Job.model_fields)}")
     sizes = [chunk.total_uncompressed_size + 8 * chunk.num_values for chunk in chunks]
-    too_much = f"its values take more than {MOST_TEXT // 2**20} MB and a batch takes no more; split it"
+    too_much = f"its values take more than the {MOST_TEXT // 2**20} MB that a batch accepts; split it"
     if sum(sizes) > MOST_TEXT:
         raise ValueError(f"{file}: {too_much}")
-    # Texts that a file holds once and names often stay as they are, which Arrow cannot do for those that are written as
-    # what differs from the one before. No text is larger than what holds it: so few rows stay within the bound there.
+    # Texts stored once and referenced often stay compact, but Arrow cannot do that for delta-encoded texts, which are
+    # stored as differences from the one before. No text is larger than its chunk, so reading few rows stays within the
+    # limit.
     deltas = {chunk.path_in_schema for chunk in chunks if "DELTA_BYTE_ARRAY" in chunk.encodings}
     texts = [
         leaf.path
@@ -143,7 +144,7 @@ def _parquet(file: Path) -> Iterator[Row]:
 
 
 def _bytes(column: Any) -> int:
-    """What a column's values take, without unpacking them."""
+    """The bytes that a column's values take, without unpacking them."""
     types, compute = needs("pyarrow.types", "Parquet files"), needs("pyarrow.compute", "Parquet files")
     kind = column.type
     if types.is_list(kind) or types.is_large_list(kind):

@@ -1,4 +1,4 @@
-"""A batch from its jobs to its images: what is there is left alone, what is missing is drawn and written down."""
+"""A batch from its jobs to its images: existing images stay, missing ones are generated and recorded."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ from .stopping import Stop
 
 
 class Runner(Protocol):
-    """Draws what is in a queue."""
+    """Works through a queue."""
 
     def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
-        """The results as they come, until the queue is empty or ``stop`` is true and nothing is in hand."""
+        """The results as they come, until the queue is empty or ``stop`` is true and no task is running."""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release its resources."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the jobs of a run."""
+    """The results of a run."""
 
     drawn: int
     """Images of this run."""
     kept: int
-    """Images that were there before."""
+    """Images that existed before."""
     repeated: int
-    """Jobs that say the same as another one, whose image is theirs as well."""
+    """Jobs identical to another one, whose image they share."""
     failed: tuple[Record, ...]
     stopped: int | None
     """The signal that ended the run early."""
 
 
 def run(jobs: Iterable[Job], output: str | os.PathLike[str], *, ray: str | None = None, batch_size: int = 1) -> Summary:
-    """Draw every job whose image is not yet in ``output``. The same call goes on where a killed one was.
+    """Generate every job whose image is not yet in ``output``. The same call resumes a killed one.
 
     Args:
-        jobs: what to draw, one image each (`combinations.make_jobs`).
+        jobs: what to generate, one image each (`combinations.make_jobs`).
         output: a folder, or a URL that fsspec knows.
-        ray: the cluster to draw on (`on_ray.RayRunner`); None: this process.
-        batch_size: how many jobs that differ in prompt and seed alone are drawn in one call. More than one can be
-            faster, and in half precision changes the images' last bits.
+        ray: the cluster to use (`on_ray.RayRunner`); None for this process.
+        batch_size: how many jobs that differ only in prompt and seed share one call. More than one can be faster; in
+            half precision it changes the images' last bits.
 
     Raises:
-        ValueError: a job of several images, or a manifest that is damaged.
+        ValueError: a job has several images, or the manifest is damaged.
         OSError: the output cannot be written, or another batch is writing there.
         ImportError: a cluster or a URL without the ``[batch]`` extra.
-        RuntimeError: no node of the cluster can draw.
+        RuntimeError: no node of the cluster can generate.
     """
     jobs = list(jobs)
     several = next((job for job in jobs if job.num_images != 1), None)
     if several is not None:
-        raise ValueError(f"a job of a batch draws one image, got num_images={several.num_images}; give it several jobs")
+        raise ValueError(f"each job of a batch makes one image, got num_images={several.num_images}; use several jobs")
     by_id = {identity(job): job for job in jobs}
     folder = open_output(output)
     with closing(Manifest(folder)) as manifest:
@@ -92,8 +92,8 @@ def _runner(ray: str | None) -> Runner:
 def _draw(
     runner: Runner, queue: Queue, stop: Stop, folder: Output, manifest: Manifest, total: int, kept: int
 ) -> list[Record]:
-    """Draw and write. A file is made and written while the next image is drawn; there is one writer, and never a second
-    image in line."""
+    """Generate and write. A file is encoded and written while the next image is generated; there is one writer, and
+    never a second image waiting."""
     records: list[Record] = []
     pending: Future[Record] | None = None
     with ThreadPoolExecutor(1) as writer, Bar(total, kept) as bar, closing(runner.run(queue, stop)) as results:
@@ -108,7 +108,7 @@ def _draw(
 
 
 def _write(result: Result, folder: Output, manifest: Manifest) -> Record:
-    """First the image, then its line: a run that is killed in between leaves an image that tells what it is."""
+    """First the image, then its line: a run killed in between leaves an image with its own metadata."""
     outcome = result.outcome.encoded()
     if outcome.png is not None:
         try:

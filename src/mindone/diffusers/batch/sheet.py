@@ -1,4 +1,4 @@
-"""The images of a grid search side by side in one picture, with the values that they were drawn with at its edges."""
+"""The images of a grid search side by side in one picture, with their values at its edges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .combinations import file_name
 from .outputs import Output
 
 _CELL = 256
-"""Pixels of the longer side of an image, where all of them fit."""
+"""Pixels of an image's longer side, if all images fit."""
 _MOST_SIDE = 2**14
 """The longest side of a sheet in pixels."""
 _LEAST_CELL = 32
@@ -29,13 +29,13 @@ Cells = dict[tuple[object, object], Job]
 
 
 def sheets_of(jobs: Sequence[Job], axes: Sequence[str]) -> list[tuple[str, str | None, str, Cells]]:
-    """Which images go on which sheet.
+    """Assign images to sheets.
 
     Args:
-        jobs: of a batch, one image each.
-        axes: the fields that take several values for all of them. The first runs from left to right, the second, or
-            where there is none the prompt, from top to bottom; jobs that differ in anything else have sheets of their
-            own. Of jobs that differ in a seed alone that no axis gives, the first is taken.
+        jobs: a batch's jobs, one image each.
+        axes: the fields that take several values for all of them. The first runs from left to right; the second, or the
+            prompt if there is none, from top to bottom; jobs that differ in anything else get sheets of their own. If
+            jobs differ only in a seed that no axis sets, the first is used.
 
     Returns:
         For each sheet its axes, its title, and the job of each pair of values.
@@ -44,7 +44,7 @@ def sheets_of(jobs: Sequence[Job], axes: Sequence[str]) -> list[tuple[str, str |
         ValueError: there is no axis, or there are too many values or sheets.
     """
     if not axes:
-        raise ValueError("a sheet needs values to lay out: give --grid-search or --seeds")
+        raise ValueError("a sheet needs several values to lay out: give --grid-search or --seeds")
     across, down = axes[0], axes[1] if len(axes) > 1 else _second(jobs)
     shared = {across, down} | (set() if "seed" in axes else {"seed"})
     found: dict[str, Cells] = {}
@@ -60,13 +60,13 @@ def sheets_of(jobs: Sequence[Job], axes: Sequence[str]) -> list[tuple[str, str |
             )
     if len(found) > MOST_SHEETS:
         raise ValueError(
-            f"this would make {len(found):,} sheets, one for each prompt or value beside two fields; leave out --sheet"
+            f"this would make {len(found):,} sheets, one for each prompt or value beyond two fields; leave out --sheet"
         )
     return [(across, down, title.partition("\n")[0], cells) for title, cells in found.items()]
 
 
 def write_sheets(jobs: Sequence[Job], axes: Sequence[str], folder: Output) -> list[str]:
-    """Write the sheets of images that are there, see `sheets_of`. Returns their names in the folder."""
+    """Write the sheets of the existing images, see `sheets_of`. Returns their names in the folder."""
     found, there, names = sheets_of(jobs, axes), folder.names(), []
     for i, (across, down, title, cells) in enumerate(found):
         images = {pair: _read(folder, file_name(job), there) for pair, job in cells.items()}
@@ -83,9 +83,9 @@ def drawn(
     """A sheet.
 
     Args:
-        images: by their values of both axes; None for one that is missing.
-        across, down: the fields' names; None where there is one row.
-        title: what holds for all of them.
+        images: by their values on both axes; None for a missing one.
+        across, down: the fields' names; None if there is one row.
+        title: the values that all images share.
     """
     columns = list(dict.fromkeys(pair[0] for pair in images))
     rows = list(dict.fromkeys(pair[1] for pair in images))
@@ -128,7 +128,7 @@ def _value(job: Job, name: str | None) -> object:
 
 
 def _said(name: str, value: object) -> str:
-    """A value with its field's name; a prompt needs none."""
+    """A value with its field's name; a prompt goes without one."""
     shown = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
     return printable(shown) if name == "prompt" else f"{name.replace('_', ' ')} {printable(shown)}"
 

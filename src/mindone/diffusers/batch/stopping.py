@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a batch after the image that is being drawn; a second one ends it at once."""
+"""Ctrl-C and SIGTERM end a batch after the current image; a second one ends it at once."""
 
 import signal
 import sys
@@ -9,7 +9,7 @@ from ..interrupts import SIGNALS, note
 
 
 class Stop:
-    """Within this context a signal is remembered instead of ending the program. False until then."""
+    """Within this context a signal does not end the program but makes the result true."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -32,4 +32,4 @@ class Stop:
             note(number)
             raise KeyboardInterrupt
         self.signal = number
-        print("\nstopping after the image that is being drawn; once more stops at once", file=sys.stderr)
+        print("\nstopping after the current image; press again to stop at once", file=sys.stderr)

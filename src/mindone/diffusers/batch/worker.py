@@ -1,4 +1,4 @@
-"""Draws tasks: by itself on one machine, one image after the other, or as an actor of a Ray cluster."""
+"""Carries out tasks: alone on one machine, one image after another, or as an actor on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """Loads each pipeline once and draws with it.
+    """Loads each pipeline once and generates with it.
 
     Args:
-        cores: the first of the cores to compute on, and how many; None, or more than there are: all of them. To be
-            decided before an engine is imported, so a process has one worker with cores of its own.
+        cores: the first core to compute on, and how many; None, or more than there are, means all. This must be decided
+            before an engine is imported, so a process has one worker with its own cores.
     """
 
     def __init__(self, cores: Cores | None = None):
@@ -38,21 +38,21 @@ class Worker:
         self.machine = platform.node()
 
     def run(self, queue: Queue, stop: Stop) -> Generator[Result, None, None]:
-        """Draw what is in the queue, in this process, until it is empty or ``stop`` is true."""
+        """Work on the queue, in this process, until it is empty or ``stop`` is true."""
         last: Group | None = None
         while not stop and (task := queue.take(last)):
             last = task.group
             yield from queue.settle(task, self.draw(task.jobs))
 
     def close(self) -> None:
-        """Nothing outlives the process."""
+        """Nothing to release: all ends with the process."""
 
     def ready(self) -> str:
-        """The machine's name, once the worker is there."""
+        """The machine's name, once the worker has started."""
         return self.machine
 
     def draw(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Draw jobs that share a call of the pipeline; whatever goes wrong is in their outcomes."""
+        """Run jobs that share a call of the pipeline; errors are in their outcomes."""
         began = time.perf_counter()
         try:
             pipe = self._pipeline(jobs[0].pipeline_key)
@@ -66,7 +66,7 @@ class Worker:
         return [Outcome(job, image, about, seconds=seconds, machine=self.machine) for job, image in zip(jobs, images)]
 
     def _pipeline(self, key: PipelineKey) -> Pipeline:
-        """The pipeline; one that has failed to load often enough is not tried again for each of its jobs."""
+        """The pipeline; after enough failed loads it is not tried again for each of its jobs."""
         failures = self._load_failures[key]
         if len(failures) >= TRIES:
             raise failures[-1]

@@ -1,4 +1,4 @@
-"""``mindone-diffusers bench``: the published guide's speed tables, and more, measured on the user's own machine."""
+"""``mindone-diffusers bench``: the published guide's speed tables, and more, measured on your own machine."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def run(options: Options, command: str) -> "Report":
-    """Measure what is asked for and write the report, see ``session.run``; nothing heavy is imported before."""
+    """Measure and write the report, see ``session.run``; nothing heavy is imported before."""
     from . import session
 
     return session.run(options, command)

@@ -1,4 +1,4 @@
-"""A row of the reference library, Hugging Face diffusers: the only place where PyTorch is imported."""
+"""A row of the reference library, Hugging Face diffusers: the only file that imports PyTorch."""
 
 import importlib.util
 from typing import TYPE_CHECKING
@@ -21,23 +21,21 @@ logger = logging.get_logger(__name__)
 
 
 def check(scheduler: str | None) -> None:
-    """The reference library must be there, and its scheduler must be one that draws no noise of its own."""
+    """Check that the reference library is installed and that the scheduler draws no noise of its own."""
     absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     if absent:
-        raise ValueError(
-            f"--against diffusers needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
-        )
+        raise ValueError(f"--against diffusers needs {', '.join(absent)}: pip install {' '.join(absent)}")
     if scheduler and by_name(scheduler, {}).draws_noise:
         raise ValueError(
             f"--against diffusers compares images, but {scheduler} draws noise at every step and the two libraries "
-            "draw it differently; take a scheduler without noise, such as ddim, pndm, euler or dpm++"
+            "draw it differently; choose a scheduler without noise, such as ddim, pndm, euler or dpm++"
         )
 
 
 class Runner:
-    """The same checkpoint in the reference's pipeline, given the noise that ours draws.
+    """The same checkpoint in the reference's pipeline, given the same noise as ours.
 
-    float32 runs as the library loads it. bfloat16 has channels last, which is what gains most on a CPU.
+    float32 runs as the library loads it. bfloat16 uses channels last, which gains most on a CPU.
     """
 
     def __init__(self, setup: Setup, clock: StageClock):
@@ -50,7 +48,7 @@ class Runner:
             chatter.set_verbosity_error()
             chatter.disable_progress_bar()
         if importlib.util.find_spec("accelerate") is None:
-            logger.warning("accelerate is not installed, without which diffusers takes more memory while it loads")
+            logger.warning("accelerate is not installed; without it diffusers needs more memory to load")
         pipe = diffusers.AutoPipelineForText2Image.from_pretrained(
             setup.model.folder,
             torch_dtype=getattr(torch, setup.job.dtype),
@@ -79,7 +77,7 @@ class Runner:
         self.pipe, self.denoiser, self.torch = pipe, denoiser, torch
 
     def draw(self, job: Job) -> "list[Image]":
-        """The job's images, one per seed: the set-up's, or one of as many images of the same size."""
+        """The job's images, one per seed: the set-up's job, or one with as many images of the same size."""
         generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
         noise = self.torch.from_numpy(draw_noise(np.empty(self.shape, np.float32), generators))
         return list(self.pipe(**job.arguments, latents=noise.to(self.denoiser.dtype)).images)

@@ -1,7 +1,6 @@
-"""A row of OpenVINO GenAI: the checkpoint as optimum-intel converts it, on GenAI's own defaults.
+"""A row of OpenVINO GenAI: the checkpoint as converted by optimum-intel, with GenAI's own defaults.
 
-Those include a forecast of steps for Stable Diffusion 3 and FLUX.1 (TaylorSeer), and half precision where the CPU has
-it.
+These include a forecast of steps for Stable Diffusion 3 and FLUX.1 (TaylorSeer), and half precision if the CPU has it.
 """
 
 import functools
@@ -33,7 +32,7 @@ NAMES = {
     "openvino_tokenizers": "openvino-tokenizers",
     "optimum.intel": "optimum-intel",
 }
-"""What is installed for a package of another name."""
+"""The names under which packages are installed, if they differ."""
 SCHEDULERS = {
     "DDIMScheduler": "DDIM",
     "EulerDiscreteScheduler": "EULER_DISCRETE",
@@ -41,22 +40,20 @@ SCHEDULERS = {
     "LMSDiscreteScheduler": "LMS_DISCRETE",
     "PNDMScheduler": "PNDM",
 }
-"""The schedulers that GenAI has and that draw no noise of their own, and what it calls them."""
+"""The schedulers of GenAI that draw no noise of their own, with its names for them."""
 _CONFIG = "scheduler_config.json"
 _EXPORT = Path(__file__).with_name("genai_export.py")
 
 
 def check(scheduler: str | None) -> None:
-    """The packages must be there, and GenAI must have the scheduler.
+    """Check that the packages are installed and that GenAI has the scheduler.
 
     Raises:
-        ValueError: they are not, or it has not.
+        ValueError: a package or the scheduler is missing.
     """
     absent = [NAMES.get(package, package) for package in PACKAGES if not _is_there(package)]
     if absent:
-        raise ValueError(
-            f"--against openvino-genai needs {', '.join(absent)}, not installed here: pip install {' '.join(absent)}"
-        )
+        raise ValueError(f"--against openvino-genai needs {', '.join(absent)}: pip install {' '.join(absent)}")
     if scheduler and SHORT_NAMES[scheduler].class_name not in SCHEDULERS:
         known = [name for name, named in SHORT_NAMES.items() if named.class_name in SCHEDULERS and not named.options]
         raise ValueError(f"OpenVINO GenAI has no {scheduler}; give --scheduler as one of {', '.join(known)}")
@@ -70,7 +67,7 @@ def _is_there(package: str) -> bool:
 
 
 class Runner:
-    """The same checkpoint in GenAI's pipeline, given the noise that ours draws."""
+    """The same checkpoint in GenAI's pipeline, given the same noise as ours."""
 
     def __init__(self, setup: Setup, clock: StageClock):
         import openvino_genai
@@ -106,12 +103,12 @@ class Runner:
         return [Image.fromarray(each) for each in np.array(made.data)]
 
     def _step(self, step: int, count: int, latents: object) -> bool:
-        """One step is done; GenAI goes on where the answer is false."""
+        """Count a step; False makes GenAI go on."""
         self.clock.on_step()
         return False
 
     def _account(self, seconds: float, job: Job) -> None:
-        """Stages and calls as GenAI itself has measured them, in milliseconds and microseconds."""
+        """Stages and calls as measured by GenAI itself, in milliseconds and microseconds."""
         metrics = self.pipe.get_performance_metrics()
         raw = metrics.raw_metrics
         calls = [*raw.unet_inference_durations, *raw.transformer_inference_durations]
@@ -126,7 +123,7 @@ class Runner:
 
 @functools.cache
 def exported(model: Path) -> Path:
-    """The folder of a checkpoint that has been converted, for as long as this process lives.
+    """The folder of a converted checkpoint, kept until this process ends.
 
     Raises:
         ValueError: the conversion failed.
@@ -142,14 +139,14 @@ def exported(model: Path) -> Path:
 
 
 def _noise(job: Job) -> Any:
-    """The noise of our images, as GenAI asks for it."""
+    """The noise of our images, in the form that GenAI wants."""
     import openvino
     import openvino_genai
 
     generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
 
     class Noise(openvino_genai.Generator):
-        """Ours."""
+        """Our noise."""
 
         def next(self) -> float:
             return float(generators[0].standard_normal())

@@ -1,4 +1,4 @@
-"""What a checkpoint's small files say of its latents, and which checkpoints can stand in one table."""
+"""What a checkpoint's configs say about its latents, and which checkpoints can share a table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,39 +11,39 @@ from ..loading.hub import MODEL_INDEX, Source, component_folder, component_names
 from ..utils.decoder_memory import stage_channels
 
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")
-"""Components that no row loads: blackened images could not be compared."""
+"""Components that no row loads: blackened images cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The folder of a pipeline or of a tiny autoencoder, and what its configs say."""
+    """The folder of a pipeline or a tiny autoencoder, and what its configs say."""
 
     name: str
-    """What the report calls it."""
+    """Its name in the report."""
     folder: Path
     channels: int
     vae_scale_factor: int
-    """Pixels that a latent stands for, along each side."""
+    """Pixels per latent, along each side."""
     sample_size: tuple[int, int] | None = None
     """A pipeline's latents: height and width."""
     guidance_scale: float | None = None
-    """What a pipeline's checkpoint suggests."""
+    """The defaults of a pipeline's checkpoint."""
     without: tuple[str, ...] = ()
     """Components to load a pipeline without."""
     defaults: Defaults = field(default_factory=Defaults)
-    """What a pipeline's family takes where nobody says anything."""
+    """The defaults of a pipeline's family."""
     denoiser: str = ""
     """The class of a pipeline's denoiser, as ``model_index.json`` names it."""
     is_guided: bool = True
-    """Whether guidance can be computed: a pipeline's network does not have it built in."""
+    """Whether guidance can be computed: false if the network has it built in."""
     patch: int = 1
-    """How many latents the denoiser reads as one token, along each side."""
+    """Latents per token of the denoiser, along each side."""
 
     def image_size(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
-        """Height and width of the images in pixels: as asked for, or what the network was trained on.
+        """Height and width of the images in pixels: the user's, or the size of training.
 
         Raises:
-            ValueError: a side is no positive multiple of what a token stands for.
+            ValueError: a side is no positive multiple of a token's size.
         """
         pixels, (rows, columns) = self.vae_scale_factor, self.sample_size or (64, 64)
         size, factor = (height or rows * pixels, width or columns * pixels), pixels * self.patch
@@ -57,11 +57,11 @@ class Checkpoint:
 
 
 def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
-    """Find a pipeline's checkpoint in a folder or on the hub, fetching it if needed, and read what it is like.
+    """Find a pipeline's checkpoint in a folder or on the hub, download it if needed, and read its configs.
 
     Raises:
-        FileNotFoundError: there is none of that name, or a part is missing.
-        ValueError: a config is broken, or the denoiser does not go from text to image.
+        FileNotFoundError: there is no such checkpoint, or a part is missing.
+        ValueError: a config is broken, or the denoiser is not text-to-image.
     """
     source = Source(at)
     index = source.index()
@@ -92,7 +92,7 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
 
 
 def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:
-    """Find a tiny autoencoder, fetching it if needed, and read what its latents are like."""
+    """Find a tiny autoencoder, download it if needed, and read its configs."""
     folder = resolve(at)
     config = read_config(folder)
     kind = config.get("_class_name")
@@ -102,26 +102,26 @@ def read_tiny_autoencoder(name: str, at: str | Path) -> Checkpoint:
 
 
 def check_fit(model: Checkpoint, others: list[Checkpoint], *, sized: bool) -> None:
-    """All rows of a table must draw from the same noise; ``sized``: the user has chosen the size of the images."""
+    """Check that all rows of a table can start from the same noise; ``sized``: the user chose the image size."""
     for other in others:
         if other.channels != model.channels:
             raise ValueError(
                 f"{other.name} has {other.channels} latent channels and {model.name} has {model.channels}: they cannot "
-                "draw from the same noise; give checkpoints of one family"
+                "start from the same noise; give checkpoints of one family"
             )
         if other.vae_scale_factor != model.vae_scale_factor:
             raise ValueError(
-                f"a latent of {other.name} stands for {other.vae_scale_factor} pixels a side, one of {model.name} for "
+                f"a latent of {other.name} covers {other.vae_scale_factor} pixels a side, one of {model.name} "
                 f"{model.vae_scale_factor}: their images would differ in size; give checkpoints of one family"
             )
         if other.sample_size not in (None, model.sample_size) and not sized:
             ours, theirs = ("×".join(map(str, each.image_size()[::-1])) for each in (model, other))
             raise ValueError(
-                f"{model.name} draws {ours} pixels and {other.name} {theirs}; choose one size with --height and --width"
+                f"{model.name} makes {ours} pixels and {other.name} {theirs}; choose one size with --height and --width"
             )
 
 
 def _scale(vae: Mapping[str, object], usual: int) -> int:
-    """Pixels that a latent of an autoencoder stands for, along each side; ``usual`` where its config does not say."""
+    """Pixels per latent of an autoencoder, along each side; ``usual`` if its config does not say."""
     blocks = stage_channels(vae)
     return int(str(vae.get("upsampling_scaling_factor", 2))) ** (len(blocks) - 1) if blocks else usual

@@ -13,9 +13,9 @@ class Calls:
 
     full: int = 0
     shallow: int = 0
-    """Those that a feature cache spares the deep part."""
+    """Calls in which a feature cache skips the deep part."""
     single: int = 0
-    """Of all of them, those with one row per image: the ones without guidance."""
+    """Of all calls, those with one row per image, that is without guidance."""
 
     def add(self, *, shallow: bool = False, single: bool) -> None:
         """Count a call."""
@@ -27,9 +27,9 @@ class Calls:
 class StageClock:
     """Seconds of a run and of its stages, and the calls of its denoising network.
 
-    A stage lasts from the first call of its network to the next stage's first. What comes before the first network
-    (tokens) counts to the first stage, what comes after the last one (conversion to images) to the last, so that
-    stages add up to the run.
+    A stage lasts from the first call of its network to the next stage's first. Work before the first network (tokens)
+    counts as the first stage, work after the last one (conversion to images) as the last, so that the stages add up to
+    the run.
     """
 
     def __init__(self, on_step: Callable[[], None]):
@@ -44,7 +44,7 @@ class StageClock:
         self.began = self.entered = time.perf_counter()
 
     def enter(self, stage: str) -> None:
-        """A stage's network is about to be called."""
+        """Note that a stage's network is about to be called."""
         if stage != self.stage:
             self._leave()
             self.stage = stage

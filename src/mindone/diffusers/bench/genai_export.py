@@ -1,7 +1,7 @@
 """A program: ``python genai_export.py CHECKPOINT FOLDER`` converts a checkpoint for OpenVINO GenAI, in 16 bits.
 
-As ``optimum-cli export openvino --task text-to-image --weight-format fp16`` does it, and also for a checkpoint whose
-index leaves a text encoder out, which that refuses.
+Like ``optimum-cli export openvino --task text-to-image --weight-format fp16``, but it also accepts a checkpoint whose
+index omits a text encoder, which that command refuses.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Running the rows of a table in turn: A, B, C, A, B, C, … so that a machine that drifts favours none of them."""
+"""Runs the rows of a table in turn: A, B, C, A, B, C, … so that a drifting machine favours none of them."""
 
 import statistics
 import time
@@ -32,7 +32,7 @@ class Run:
 
 @dataclass
 class Row:
-    """What was measured of a set-up. The first run warms up and is not among ``runs``; a rival has none."""
+    """The measurements of a set-up. The first run warms up and is not in ``runs``; a rival needs none."""
 
     setup: Setup
     load_seconds: float | None = None
@@ -41,9 +41,9 @@ class Row:
     runs: list[Run] = field(default_factory=list)
     peak_memory: int | None = None
     images: NDArray[np.uint8] | None = None
-    """uint8 (images, height, width, 3), those of the first run that has all steps."""
+    """uint8 (images, height, width, 3), from the first run with all steps."""
     calls: Calls | None = None
-    """Those of the denoising network in such a run."""
+    """The calls of the denoising network in such a run."""
     error: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -60,7 +60,7 @@ class Row:
         return {stage: statistics.median(run.stages[stage] for run in self.runs) for stage in STAGES}
 
     def status(self, repeats: int) -> str:
-        """Whether all timed runs are there: "finished", "partial", "not run", or "failed"."""
+        """How far the timed runs got: "finished", "partial", "not run", or "failed"."""
         if self.error:
             return "failed"
         return "finished" if len(self.runs) >= repeats else "partial" if self.runs else "not run"
@@ -75,9 +75,9 @@ class Results:
 
 
 def measure(results: list[Results], watcher: ProgressBar, start: Start = RowProcess) -> None:
-    """Measure all tables, filling ``results`` as it goes, so that they can be kept when this is interrupted.
+    """Measure all tables, filling ``results`` on the way, so that an interruption keeps them.
 
-    ``watcher`` is told about it, and ``start`` makes a row's process.
+    ``watcher`` gets the progress, and ``start`` makes a row's process.
     """
     orders = count(1)
     for result in results:
@@ -89,12 +89,11 @@ def measure(results: list[Results], watcher: ProgressBar, start: Start = RowProc
 
 
 class _Rows:
-    """The rows of one table while they are measured.
+    """The rows of one table during measurement.
 
-    Each row is loaded and run once for its compiled networks; then all are run in turn, ``repeats`` times. Rivals join
-    after the first turn, which tells how many steps they have. With one repeat there are no turns to take, and rows
-    that nobody needs any more give their memory back before the next one loads. A row that fails keeps what it has,
-    with the reason, and the others go on.
+    Each row loads and runs once to compile its networks; then all run in turn, ``repeats`` times. Rivals join after the
+    first turn, which determines their number of steps. With one repeat there are no turns, and rows no longer needed
+    free their memory before the next one loads. A failed row keeps its results and the reason, and the others go on.
     """
 
     def __init__(self, result: Results, watcher: ProgressBar, start: Start, orders: Iterator[int]):
@@ -122,12 +121,12 @@ class _Rows:
                 self.time(rivals.pop(0), 1)
 
     def begin(self, row: Row) -> None:
-        """Have the row ready to be timed."""
+        """Get the row ready to be timed."""
         with self.failing(row):
             self.load(row) if row.setup.rival_of is None else self.join(row)
 
     def load(self, row: Row) -> None:
-        """Start a row's process, and have it draw for the first time."""
+        """Start a row's process and generate for the first time."""
         self.watcher.begin(self.table, row.setup, "loading")
         process = self.processes[id(row)] = self.start(row.setup)
         reply = self.take(row, process.reply(self.watcher.step))
@@ -135,17 +134,17 @@ class _Rows:
         row.first_run = self.run(row, row.setup.warm_up, "first run")
 
     def join(self, row: Row) -> None:
-        """A rival gets its number of steps, and its base's process."""
+        """Give a rival its number of steps and its base's process."""
         base = base_of(row.setup, self.rows)
         found = as_fast_as_its_rival(row.setup, self.rows)
-        spared = self.table.work(row.setup) - self.table.work(found)
-        self.left[id(row)] -= spared
-        self.watcher.shorten(spared)
+        saved = self.table.work(row.setup) - self.table.work(found)
+        self.left[id(row)] -= saved
+        self.watcher.shorten(saved)
         row.setup, row.load_seconds, row.engine = found, base.load_seconds, base.engine
         self.processes[id(row)] = self.processes[id(base)]
 
     def time(self, row: Row, repeat: int) -> None:
-        """One timed run, if the row is there and has not failed."""
+        """One timed run, if the row is ready and has not failed."""
         if id(row) in self.processes and not row.error:
             with self.failing(row):
                 row.runs.append(self.run(row, row.setup.job, f"run {repeat} of {self.repeats}"))
@@ -162,7 +161,7 @@ class _Rows:
         return Run(order, job.steps or 0, reply.seconds, reply.stages)
 
     def take(self, row: Row, reply: Reply) -> Reply:
-        """Enter what a row's process says of every request into the row."""
+        """Enter the answer of a row's process into the row."""
         row.peak_memory = reply.peak_memory
         row.images = row.images if reply.images is None else reply.images
         row.notes += reply.notes
@@ -172,7 +171,7 @@ class _Rows:
 
     @contextmanager
     def failing(self, row: Row) -> Iterator[None]:
-        """Within this context the row may fail; the runs that it will not make are skipped."""
+        """Within this context the row may fail; then its remaining runs are skipped."""
         try:
             yield
         except RowFailed as failure:
@@ -181,7 +180,7 @@ class _Rows:
             self.watcher.end_runs(self.left.pop(id(row)))
 
     def retire(self, rest: list[Row]) -> None:
-        """End the processes in which none of the rows that are still to come draws."""
+        """End the processes that no remaining row uses."""
         bases = [base_of(row.setup, self.rows) for row in rest if row.setup.rival_of is not None]
         needed = [self.processes[id(base)] for base in bases if id(base) in self.processes]
         for process in set(self.processes.values()).difference(needed):
@@ -190,7 +189,7 @@ class _Rows:
         self.processes = {key: process for key, process in self.processes.items() if process in needed}
 
     def end(self) -> None:
-        """Let all processes end, and see to it."""
+        """Ask all processes to end, and make sure that they do."""
         processes = set(self.processes.values())  # rivals share theirs
         for process in processes:
             process.hang_up()
@@ -200,14 +199,14 @@ class _Rows:
 
 
 def base_of(rival: Setup, rows: list[Row]) -> Row:
-    """The row that is the rival with all its steps."""
+    """The row that is the rival at full steps."""
     return next(row for row in rows if row.setup.job == rival.job and row.setup.rival_of is None)
 
 
 def as_fast_as_its_rival(setup: Setup, rows: list[Row]) -> Setup:
-    """The set-up with as many steps, at least one and at most its own, as take the time of the row that it rivals.
+    """The set-up with the number of steps, from one to its own, that takes the time of the row it rivals.
 
-    ``rows`` hold that row, and the one that is the set-up with all its steps.
+    ``rows`` include that row and the set-up at full steps.
 
     Raises:
         RowFailed: one of the two has no timed run.

@@ -1,4 +1,4 @@
-"""What a bench can be asked for."""
+"""The options of a bench."""
 
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -10,27 +10,27 @@ from ..jobs.job import EngineName, PathOrId, SchedulerName
 from .shapes import ShapeName
 
 Peer: TypeAlias = Literal["diffusers", "openvino-genai"]
-"""Another library that draws the same."""
+"""Another library to compare with."""
 _PATH = Option(metavar="PATH_OR_ID")
 
 
 class Options(Drawing):
-    """What the user chose; what is unset is up to the tables' protocol."""
+    """The user's choices; the tables' protocol decides what is unset."""
 
     model: Annotated[
         PathOrId | None,
         Field(description="The baseline."),
-        Option(metavar="PATH_OR_ID", unset="icons, which comes with the package, and its kin"),
+        Option(metavar="PATH_OR_ID", unset="icons, bundled with the package, and its variants"),
     ] = None
     distilled: Annotated[
-        PathOrId | None, Field(description="A model distilled from it, such as nota-ai/bk-sdm-small."), _PATH
+        PathOrId | None, Field(description="A model distilled from --model, such as nota-ai/bk-sdm-small."), _PATH
     ] = None
     tiny_vae: Annotated[
-        PathOrId | None, Field(description="A tiny autoencoder for it, such as madebyollin/taesd."), _PATH
+        PathOrId | None, Field(description="A tiny autoencoder for --model, such as madebyollin/taesd."), _PATH
     ] = None
     prompt: Annotated[
         str | None,
-        Field(description="What to draw."),
+        Field(description="What to generate."),
         Option(metavar="TEXT", unset="the guide's astronaut; for icons a rocket"),
     ] = None
     steps: Annotated[
@@ -38,7 +38,7 @@ class Options(Drawing):
     ] = None
     scheduler: Annotated[
         SchedulerName | None,
-        Field(description="How to step from noise to image."),
+        Field(description="The scheduler (sampler)."),
         Option(metavar="NAME", unset="ddim in table 1, pndm in table 2, dpm++ in table 3"),
     ] = None
     num_images: Annotated[
@@ -49,27 +49,27 @@ class Options(Drawing):
     dtype: Annotated[Literal["float16", "bfloat16"], Field(description="Which half precision.")] = "float16"
     engine: EngineName = None
     table: Annotated[
-        Literal["1", "2", "3"] | None, Field(description="Measure this table alone."), Option(unset="1 and 2")
+        Literal["1", "2", "3"] | None, Field(description="Measure only this table."), Option(unset="1 and 2")
     ] = None
     against: Annotated[
         tuple[Peer, ...],
-        Field(description="Add the rows of another library to tables 1 and 3; again for a further one."),
+        Field(description="Add the rows of another library to tables 1 and 3; repeat for several."),
     ] = ()
     only: Annotated[
         tuple[str, ...],
-        Field(description="Measure the rows with this in their names, and the baseline; again for each further one."),
+        Field(description="Measure only rows whose names contain this, and the baseline; repeat for several."),
         Option(metavar="TEXT"),
     ] = ()
     shape: Annotated[
         ShapeName | None,
-        Field(description="Random weights in the shapes of published models, for times without a download."),
+        Field(description="Random weights in the shapes of published models: times without a download."),
     ] = None
     profile: Annotated[
         str | None,
-        Field(description="Measure a profile that `tune` has made beside the baseline: a file, or a saved one's name."),
+        Field(description="Measure a profile from `tune` next to the baseline: a file, or a saved profile's name."),
         Option(metavar="FILE.json or NAME"),
     ] = None
-    output: Annotated[Path, Field(description="Where the report goes; it takes the place of an earlier one.")] = Path(
+    output: Annotated[Path, Field(description="Folder for the report; it replaces an earlier one.")] = Path(
         "mindone-bench"
     )
 
@@ -81,5 +81,5 @@ class Options(Drawing):
                 f"--shape makes random weights of its own; leave it out, or leave out --{given[0].replace('_', '-')}"
             )
         if self.shape and self.profile:
-            raise ValueError("--profile is for the checkpoint that it was made for; leave out --shape")
+            raise ValueError("--profile fits only the checkpoint that it was made for; leave out --shape")
         return self

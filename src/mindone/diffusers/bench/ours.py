@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """A loaded pipeline that draws the set-up's job."""
+    """A loaded pipeline for the set-up's job."""
 
     def __init__(self, setup: Setup, clock: StageClock):
         pipe = jobs.load(setup.job, **dict.fromkeys(setup.model.without))
@@ -27,19 +27,19 @@ class Runner:
         self.pipe = pipe
 
     def draw(self, job: jobs.Job) -> "list[Image]":
-        """The job's images, one per seed: the set-up's, or one of the same ``pipeline_key``."""
+        """The job's images, one per seed: the set-up's job, or one with the same ``pipeline_key``."""
         return jobs.draw(self.pipe, job)
 
 
 class Shaped(Protocol):
-    """An array of any library."""
+    """An array from any library."""
 
     @property
     def shape(self) -> Sequence[int]: ...
 
 
 class StagedEngine:
-    """An engine that tells a clock which stage's network it is about to run; in all else the engine itself."""
+    """An engine that notifies a clock before it runs a stage's network; otherwise it is the engine itself."""
 
     def __init__(self, engine: Any, stages: dict[int, str], clock: StageClock):
         self.engine, self.stages, self.clock = engine, stages, clock
@@ -48,7 +48,7 @@ class StagedEngine:
         """Run a network's method, see ``engines``."""
         stage = self.stages.get(id(model), "text_encoder")
         if stage != self.clock.stage:
-            # A device works ahead of the program: the stage before is over when what this one starts from has arrived.
+            # Devices work asynchronously: the previous stage is over when this one's inputs have arrived.
             for value in (*inputs, *options.values()):
                 if hasattr(value, "shape") and not isinstance(value, np.ndarray):
                     self.engine.numpy(value)
@@ -60,7 +60,7 @@ class StagedEngine:
     def _count(
         self, sample: Shaped, *_: object, encoder_hidden_states: Shaped, taps: Taps | None = None, **__: object
     ) -> None:
-        """Guidance's two halves start from the same latents, which go in once."""
+        """Guidance's two halves start from the same latents, passed once."""
         single = sample.shape[0] == encoder_hidden_states.shape[0]
         self.clock.calls.add(shallow=taps is not None and bool(taps.left_out), single=single)
 

@@ -29,7 +29,7 @@ def render(data: JsonObject, images: Sequence[Images]) -> str:
 
 
 def data_address(image: NDArray[np.uint8]) -> str:
-    """An image as an address that holds it."""
+    """An image as a data URL."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""The process of one row, seen from the one that asks; ``worker`` is its other side."""
+"""The process of one row, seen from its parent; ``worker`` is the other side."""
 
 import contextlib
 import multiprocessing
@@ -16,11 +16,11 @@ PATIENCE_SECONDS = 5
 
 
 class RowFailed(Exception):
-    """A row cannot go on; the message is the reason, for its row in the report."""
+    """A row cannot go on; the message is the reason given in the report."""
 
 
 class RowProcess:
-    """The process of one row, seen from the one that asks."""
+    """The process of one row, seen from its parent."""
 
     def __init__(self, setup: Setup):
         context = multiprocessing.get_context("spawn")
@@ -32,7 +32,7 @@ class RowProcess:
         theirs.close()
 
     def reply(self, on_step: Callable[[], None]) -> Reply:
-        """Wait until what was asked for is done."""
+        """Wait until the request is done."""
         try:
             while True:
                 kind, content = self.connection.recv()
@@ -47,13 +47,13 @@ class RowProcess:
             raise RowFailed(_cause_of_death(self.process.exitcode)) from None
 
     def draw(self, on_step: Callable[[], None], job: Job, images: bool) -> Reply:
-        """Have the row draw once: its own job, or that of a rival; ``images`` says whether to send them."""
-        with contextlib.suppress(OSError):  # a process that is gone has nothing to say either
+        """Run the row once: its own job, or a rival's; ``images`` says whether to send the images."""
+        with contextlib.suppress(OSError):  # a dead process has nothing to say either
             self.connection.send((job, images))
         return self.reply(on_step)
 
     def hang_up(self) -> None:
-        """Let the process end: at once when it waits, else at its next step."""
+        """Ask the process to end: at once if it waits, else at its next step."""
         self.connection.close()
 
     def end(self, deadline: float) -> None:
@@ -64,10 +64,10 @@ class RowProcess:
 
 
 def _restore_thread_count() -> None:
-    """Let the processes that follow have as many OpenMP threads as the user, or the machine, gives them.
+    """Give later processes as many OpenMP threads as the user or the machine allows.
 
-    MindSpore sets OMP_NUM_THREADS to 1 as it is imported, behind the back of ``os.environ``. A row would inherit that,
-    and PyTorch in it would compute on one thread.
+    MindSpore sets OMP_NUM_THREADS to 1 when imported, bypassing ``os.environ``. A row would inherit that, and its
+    PyTorch would compute on one thread.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         os.unsetenv("OMP_NUM_THREADS")
@@ -75,7 +75,7 @@ def _restore_thread_count() -> None:
 
 @contextlib.contextmanager
 def _ignoring_interrupts() -> Iterator[None]:
-    """A process started within ignores Ctrl-C from its first moment on."""
+    """A process started in this context ignores Ctrl-C from its first moment."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -89,6 +89,6 @@ def _ignoring_interrupts() -> Iterator[None]:
 def _cause_of_death(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
-        likely = "; the machine has most likely run out of memory" if name in ("SIGKILL", "SIGABRT") else ""
+        likely = "; the machine most likely ran out of memory" if name in ("SIGKILL", "SIGABRT") else ""
         return f"its process was ended by {name}{likely}"
     return f"its process ended unexpectedly (exit status {exitcode})"

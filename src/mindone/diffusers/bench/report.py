@@ -1,4 +1,4 @@
-"""What was measured, as data: the content of ``report.json``, from which page and terminal are made too."""
+"""The measurements as data: the content of ``report.json``, also the source of page and terminal."""
 
 import io
 import json
@@ -38,7 +38,7 @@ class Report:
 
     @property
     def failure(self) -> str | None:
-        """Why there is nothing in this report, if every row has failed."""
+        """Why this report is empty, if every row has failed."""
         rows = [row for result in self.results for row in result.rows]
         if not all(row.error for row in rows):
             return None
@@ -68,7 +68,7 @@ class Report:
     def write(self, folder: Path) -> list[Path]:
         """Write ``report.json``, ``grid.png`` and ``report.html`` into ``folder``. Returns the files.
 
-        Each appears complete or not at all, in place of that of an earlier run.
+        Each appears complete or not at all, and replaces that of an earlier run.
         """
         folder.mkdir(parents=True, exist_ok=True)
         data = self.data()
@@ -139,12 +139,12 @@ def _speedup(row: Row, other: Row | None) -> float | None:
 
 
 def _is_reference(row: Row) -> bool:
-    """Whether this is the reference library as it loads a model."""
+    """Whether this is the reference library at its defaults."""
     return row.setup.library == REFERENCE and row.setup.job.dtype == "float32"
 
 
 def grid(result: Results) -> Image.Image:
-    """All images of a table in one: a row per set-up with its name, and the same seeds down each column."""
+    """All images of a table in one: one row per set-up with its name, and the same seed down each column."""
     drawn = {_label(row): row.images for row in result.rows if row.images is not None}
     columns, height, width = next(iter(drawn.values())).shape[:3]
     gap, line = 8, max(14, height // 24)

@@ -1,4 +1,4 @@
-"""A bench from the request to the report."""
+"""A bench, from request to report."""
 
 import time
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ from .terminal import ProgressBar, print_report
 def run(options: Options, command: str, start: Start = RowProcess) -> Report:
     """Measure, print the tables, and write ``report.html``, ``report.json`` and ``grid.png``.
 
-    Ctrl-C ends the measurement and keeps what there is in a report that says so.
+    Ctrl-C ends the measurement and keeps the results so far in a report that says so.
 
     Args:
         options: what to measure and where to write.

@@ -1,4 +1,4 @@
-"""What is measured: tables of set-ups. A set-up is a job, with the names that the report gives it."""
+"""What to measure: tables of set-ups. A set-up is a job with its names in the report."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,8 +9,8 @@ from .checkpoints import Checkpoint
 from .options import Peer
 
 WARM_UP_STEPS, WARM_UP_STEPS_WHERE_CALLS_DIFFER = 2, 12
-"""A run compiles in its first step what it will call, unless caches or an interval of guidance call other things later:
-in 12 steps each of these has come up, also on top of each other."""
+"""A run compiles everything in its first step unless caches or a guidance interval call other graphs later: within 12
+steps each of these has come up, also in combination."""
 
 OURS: Literal["mindone.diffusers"] = "mindone.diffusers"
 REFERENCE: Literal["diffusers"] = "diffusers"
@@ -19,7 +19,7 @@ GENAI: Literal["openvino-genai"] = "openvino-genai"
 
 @dataclass(frozen=True)
 class Setup:
-    """A row: what is drawn, from which weights, by which library."""
+    """A row: what to generate, with which weights, in which library."""
 
     name: str
     job: Job
@@ -27,18 +27,18 @@ class Setup:
     tiny_vae: Checkpoint | None = None
     library: Literal["mindone.diffusers"] | Peer = OURS
     rival_of: str | None = None
-    """The row that this one is to cost as much as: its number of steps is found while measuring."""
+    """The row whose time this one must match: measuring finds its number of steps."""
 
     @property
     def steps(self) -> int:
-        """Denoising steps per run, which every table's jobs name."""
+        """Denoising steps per run; every table's jobs set them."""
         return self.job.steps or 0
 
     @property
     def warm_up(self) -> Job:
-        """What is drawn before the runs that are timed: the job, with no more steps than compile all of its networks.
+        """The run before the timed ones: the job with just enough steps to compile all its networks.
 
-        One of caches that need all steps is drawn whole.
+        A job with caches that need all steps runs whole.
         """
         differs = bool(self.job.cache) or self.job.guidance_interval is not None
         steps = min(self.steps, WARM_UP_STEPS_WHERE_CALLS_DIFFER if differs else WARM_UP_STEPS)
@@ -57,7 +57,7 @@ def work(job: Job) -> int:
 
 @dataclass(frozen=True)
 class Table:
-    """Set-ups that are run in turn, the baseline first."""
+    """Set-ups that run in turn, the baseline first."""
 
     title: str
     setups: tuple[Setup, ...]
@@ -66,25 +66,25 @@ class Table:
 
     @property
     def job(self) -> Job:
-        """The baseline's. All others draw with the same prompt, size and seeds."""
+        """The baseline's job. All others use the same prompt, size and seeds."""
         return self.setups[0].job
 
     def work(self, setup: Setup) -> int:
         """The length of all runs of a row on a progress bar: denoising steps times images.
 
-        A rival needs no warm-up: it draws where its base has drawn.
+        A rival needs no warm-up: it runs in its base's process.
         """
         jobs = [setup.job] * self.repeats + ([setup.warm_up] if setup.rival_of is None else [])
         return sum(work(job) for job in jobs)
 
     def compares_images(self, setup: Setup) -> bool:
-        """Whether this set-up's images say anything beside the baseline's: those of other random weights do not."""
+        """Whether this set-up's images can be compared with the baseline's: those of other random weights cannot."""
         return not self.random_weights or (setup.model == self.setups[0].model and setup.tiny_vae is None)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All tables, and what a reader of the report should know about the choice of them."""
+    """All tables, and notes on their choice for the reader of the report."""
 
     tables: tuple[Table, ...]
     notes: tuple[str, ...] = ()

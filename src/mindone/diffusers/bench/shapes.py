@@ -10,7 +10,7 @@ from ..jobs.fields import OneOf
 
 
 class _Shapes(Mapping[str, Shape]):
-    """The shapes of all families, also of those that a program registers later."""
+    """The shapes of all families, including those that a program registers later."""
 
     def __getitem__(self, name: str) -> Shape:
         shape: Shape = load(self._paths()[name])
@@ -32,5 +32,5 @@ ShapeName = Annotated[str, OneOf(SHAPES, lambda: ", ".join(SHAPES))]
 
 
 def write(name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
-    """Write a shape's checkpoints, float16, into an empty folder. Returns the name and the folder of each role."""
+    """Write a shape's checkpoints, float16, into an empty folder. Returns name and folder by role."""
     return SHAPES[name].write(name, folder)

@@ -1,4 +1,4 @@
-"""The layout of the tables: which set-ups stand in which, after the protocol of the published guide.
+"""The layout of the tables: which set-ups each has, after the protocol of the published guide.
 
 A row is ``with_options(base, name, option=value)``. A further table is a function here, and a line in ``LAYOUTS``.
 """
@@ -32,17 +32,17 @@ LAYERS: Mapping[str, Mapping[str, object]] = {
     "+ token downsampling 2": {"token_downsampling": 2},
     "+ int8": {"int8": True},
 }
-"""The speed-ups of table 3 that need no other checkpoint, each on top of those before it; a cache joins the others."""
+"""The speed-ups of table 3 that need no other checkpoint, each on top of the previous ones; caches add up."""
 CHECKS: Mapping[Peer, Callable[[str | None], None]] = {REFERENCE: against.check, GENAI: against_genai.check}
-"""What refuses a scheduler that the rows of a peer cannot have."""
+"""Functions that refuse a scheduler that a peer's rows cannot use."""
 _CACHES = {name for name, fields in LAYERS.items() if "cache" in fields}
 BOTH_CACHES = "baseline + both caches"
-"""What table 3 also measures on the baseline alone: pictures that stay nearly the same."""
+"""Table 3 also measures this on the baseline alone: the pictures stay nearly the same."""
 
 
 @dataclass(frozen=True)
 class Models:
-    """What the rows draw with: all draw from the same noise."""
+    """The checkpoints of the rows: all start from the same noise."""
 
     original: Checkpoint
     distilled: Checkpoint | None
@@ -50,13 +50,13 @@ class Models:
 
 
 def make_plan(options: Options, scratch: Path) -> Plan:
-    """Find the checkpoints (fetching them where needed), hold them against each other, and lay out the tables.
+    """Find the checkpoints (downloading them if needed), check that they match, and lay out the tables.
 
-    ``scratch`` is a folder for random weights, which is filled with ``options.shape`` only.
+    ``scratch`` is a folder for random weights, filled only with ``options.shape``.
 
     Raises:
-        ValueError: checkpoints that do not fit together, a size that is impossible, a table that lacks its models,
-            ``against`` names a library that is not installed, or ``only`` names no row.
+        ValueError: the checkpoints do not match, the size is impossible, a table lacks its models, ``against`` names a
+            library that is not installed, or ``only`` matches no row.
         FileNotFoundError: no such checkpoint.
     """
     for peer in options.against:
@@ -72,7 +72,7 @@ def make_plan(options: Options, scratch: Path) -> Plan:
     if options.shape:
         notes.append(
             f"The weights are random, in the shapes of {shapes.SHAPES[options.shape].description}. Times and memory "
-            "are those of trained weights; the images mean nothing; PSNR and SSIM stand only where set-ups share "
+            "are those of trained weights; the images mean nothing; PSNR and SSIM appear only where set-ups share "
             "weights."
         )
     if not others and options.table == "2":
@@ -80,10 +80,10 @@ def make_plan(options: Options, scratch: Path) -> Plan:
     if "3" in numbers:
         notes += [f"Table 3 goes without {name!r}: {why}." for name, why in obstacles(options, models).items()]
         if options.shape:
-            notes.append("Table 3 goes without the rivals: images of random weights tell nothing of a loss.")
+            notes.append("Table 3 goes without rivals: images of random weights say nothing about loss.")
     if not others and "2" in numbers and not options.table:
         numbers.remove("2")
-        notes.append("No distilled model and no tiny autoencoder were given, so there is no second table.")
+        notes.append("No distilled model or tiny autoencoder was given, so there is no second table.")
     tables = [LAYOUTS[number](options, models) for number in numbers]
     if profile:
         notes += [text for text in (another_machine(profile),) if text]
@@ -92,18 +92,18 @@ def make_plan(options: Options, scratch: Path) -> Plan:
 
 
 def chosen_rows(tables: list[Table], only: tuple[str, ...]) -> list[Table]:
-    """The tables with their baselines and the rows in whose names one of the words of ``only`` occurs; () for all.
+    """The tables with their baselines and the rows whose names contain a word of ``only``; () for all.
 
-    A rival stays where both the row that it rivals and the one that it is made from do.
+    A rival stays if the row that it rivals and its base both stay.
 
     Raises:
-        ValueError: a word occurs in no name.
+        ValueError: no name contains a word.
     """
     if not only:
         return tables
     names = [setup.name for table in tables for setup in table.setups if setup.rival_of is None]
     if unknown := next((word for word in only if not any(word in name for name in names)), None):
-        raise ValueError(f"only {unknown!r} names no row; there are {', '.join(map(repr, names))}")
+        raise ValueError(f"only {unknown!r} matches no row; the rows are {', '.join(map(repr, names))}")
     found = []
     for table in tables:
         kept = [
@@ -137,7 +137,7 @@ def distilled_models(options: Options, models: Models) -> Table:
 
 
 def whole_stack(options: Options, models: Models) -> Table:
-    """Table 3: every speed-up on top of the one before, each with its rival: fewer steps for the same time."""
+    """Table 3: every speed-up on top of the previous one, each with its rival: fewer steps in the same time."""
     stack = _baseline(options, models, "dpm++", steps=STACK_STEPS, num_images=1)
     layers: dict[str, Mapping[str, object]] = {
         "+ distilled": {"model": models.distilled},
@@ -161,7 +161,7 @@ def whole_stack(options: Options, models: Models) -> Table:
 
 
 def _on_top(stack: Setup, fields: Mapping[str, object]) -> Mapping[str, object]:
-    """A layer's fields on those of a set-up, whose caches stay."""
+    """A set-up's fields with a layer's on top; the set-up's caches stay."""
     return {**fields, "cache": (*stack.job.cache, *_texts(fields))} if "cache" in fields else fields
 
 
@@ -173,22 +173,22 @@ def _texts(fields: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def obstacles(options: Options, models: Models) -> dict[str, str]:
-    """Which of the ``LAYERS`` table 3 cannot have with these options and networks, and why."""
+    """The ``LAYERS`` that table 3 cannot have with these options and networks, and why."""
     found, model = {}, models.original
     kind: type[Model] = component_class(model.denoiser)
     for name, fields in LAYERS.items():
         if given := next((field for field in fields if getattr(options, field, None)), None):
-            found[name] = f"{given} was given, and holds for all rows"
+            found[name] = f"{given} was given and applies to all rows"
         elif why := _cannot_cache(_texts(fields), options, model, kind):
             found[name] = why
         elif "token_downsampling" in fields and not kind.has_self_attentions():
-            found[name] = f"{model.denoiser} has no attention among pixels that could leave some out"
+            found[name] = f"{model.denoiser} has no self-attention over pixels to downsample"
         elif "guidance_interval" in fields and not model.is_guided:
             found[name] = f"{model.name} has its guidance built in"
         elif "guidance_interval" in fields and options.guidance_scale is not None and options.guidance_scale <= 1:
-            found[name] = f"guidance_scale {options.guidance_scale:g} is no guidance"
+            found[name] = f"guidance_scale {options.guidance_scale:g} means no guidance"
         elif "int8" in fields and options.engine == "mindspore":
-            found[name] = "int8 computes on OpenVINO"
+            found[name] = "int8 needs the OpenVINO engine"
     return found
 
 
@@ -215,7 +215,7 @@ def with_profile(options: Options, models: Models, profile: Profile) -> Table:
     if profile.settings.tiny_vae:
         fields["tiny_vae"] = read_tiny_autoencoder(profile.settings.tiny_vae, profile.settings.tiny_vae)
     row = with_options(base, f"profile {Path(str(options.profile)).stem}", **fields)
-    return _table("Profile: what tune has found", [base, row], options)
+    return _table("Profile: found by tune", [base, row], options)
 
 
 LAYOUTS: Mapping[str, Callable[[Options, Models], Table]] = {
@@ -223,11 +223,11 @@ LAYOUTS: Mapping[str, Callable[[Options, Models], Table]] = {
     "2": distilled_models,
     "3": whole_stack,
 }
-"""The tables by their numbers, as ``--table`` gives them."""
+"""The tables by their numbers, as in ``--table``."""
 
 
 def with_options(base: Setup, name: str, **fields: object) -> Setup:
-    """A set-up with other options than the base's: any fields of a job, whose models are given as checkpoints."""
+    """A set-up with options other than the base's: any fields of a job, with models as checkpoints."""
     folders = {field: value.folder for field, value in fields.items() if isinstance(value, Checkpoint)}
     model, tiny_vae = fields.get("model", base.model), fields.get("tiny_vae", base.tiny_vae)
     assert isinstance(model, Checkpoint) and isinstance(tiny_vae, Checkpoint | None)
@@ -235,19 +235,20 @@ def with_options(base: Setup, name: str, **fields: object) -> Setup:
 
 
 def rival(base: Setup, faster: Setup) -> Setup:
-    """What a lossy speed-up must beat: the set-up without it, with as many fewer steps as make it as fast."""
+    """The rival that a lossy speed-up must beat: the set-up without it, at the number of steps that makes it as
+    fast."""
     return replace(base, name=f"instead: {base.name}, fewer steps", rival_of=faster.name)
 
 
 def _references(base: Setup, options: Options) -> list[Setup]:
-    """The rows of other libraries that are asked for; GenAI chooses its own precision."""
+    """The rows of the requested other libraries; GenAI chooses its own precision."""
     dtypes = ("float32", "bfloat16") if REFERENCE in options.against else ()
     rows = [replace(with_options(base, f"diffusers, {dtype}", dtype=dtype), library=REFERENCE) for dtype in dtypes]
     return [*rows, *([replace(base, name="OpenVINO GenAI", library=GENAI)] if GENAI in options.against else [])]
 
 
 def _baseline(options: Options, models: Models, scheduler: str, *, steps: int, num_images: int) -> Setup:
-    """The set-up that the others are made from: the user's options, else those of the table's protocol."""
+    """The set-up on which the others build: the user's options, else the table's protocol."""
     model = models.original
     height, width = model.image_size(options.height, options.width)
     fields = {
@@ -269,11 +270,11 @@ def _table(title: str, setups: list[Setup], options: Options) -> Table:
 
 
 def _find(options: Options, scratch: Path) -> Models:
-    """The checkpoints, each with its name for the report, from where it is or what it is called on the hub."""
+    """The checkpoints, each with its name for the report: from its folder, or its hub id."""
     found: dict[str, tuple[str, str | Path]] = {}
     if options.shape:
         found.update(shapes.write(options.shape, scratch))
-    elif not options.model:  # by folder: a user's folder that happens to be called the same is not meant
+    elif not options.model:  # by folder: a user's folder of the same name is something else
         found = {role: (name, CHECKPOINTS / name) for role, name in BUNDLED.items()}
     found |= {role: (name, name) for role in BUNDLED if (name := getattr(options, role))}
     return Models(

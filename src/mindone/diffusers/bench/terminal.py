@@ -17,7 +17,7 @@ from .wording import JsonObject
 
 
 class ProgressBar(Progress):
-    """A bar on standard error over all runs; it counts denoising steps, times images."""
+    """A bar on standard error over all runs; it counts denoising steps times images."""
 
     def __init__(self, tables: Sequence[Table]):
         super().__init__(
@@ -26,7 +26,7 @@ class ProgressBar(Progress):
             TimeRemainingColumn(compact=True),
             TextColumn("left · {task.description}"),
             console=Console(stderr=True),
-            # Rows differ in speed and take turns, so that only a long average says something about the rest.
+            # Rows differ in speed and take turns, so only a long average predicts the rest.
             speed_estimate_period=1800,
             disable=not logging.is_progress_bar_enabled(),
         )
@@ -35,34 +35,34 @@ class ProgressBar(Progress):
         self.done, self.within, self.job = 0, 0, tables[0].job
 
     def begin(self, table: Table, setup: Setup, activity: str, job: Job | None = None) -> None:
-        """A row loads, or draws a job, now."""
+        """Show that a row loads or runs a job."""
         self.within, self.job = 0, job or setup.job
         number = table.title.partition(":")[0]
         self.update(self.task, description=escape(f"{number}, {setup.name}, {activity}"))
 
     def step(self) -> None:
-        """A denoising step of this run begins."""
+        """Count a denoising step."""
         images = self.job.num_images
         self.within = min(self.within + images, work(self.job))
         self.update(self.task, completed=self.done + self.within - images)
 
     def end_runs(self, units: int) -> None:
-        """A run of this length is over, or those of a row that has failed will not be made."""
+        """Count a finished run of this length, or the skipped runs of a failed row."""
         self.within, self.done = 0, self.done + units
         self.update(self.task, completed=self.done)
 
     def shorten(self, units: int) -> None:
-        """There is less to do than was planned."""
+        """Reduce the planned work."""
         self.total -= units
         self.update(self.task, total=self.total)
 
     def note(self, text: str) -> None:
-        """Something that the user should read."""
+        """Print a note for the user."""
         self.console.print(escape(text), style="yellow", highlight=False)
 
 
 def print_report(data: JsonObject, files: list[Path]) -> None:
-    """Print what was measured, and where it was written."""
+    """Print the results, and where they were written."""
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 180)

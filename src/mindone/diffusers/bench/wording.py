@@ -1,9 +1,9 @@
-"""How figures are written, in the page and in the terminal alike."""
+"""How to write figures, in the page and in the terminal alike."""
 
 from typing import Any
 
 JsonObject = dict[str, Any]
-"""``report.json``, a table or a row of it, as ``schema.json`` describes them."""
+"""``report.json``, or a table or row of it, as in ``schema.json``."""
 
 STAGE_NAMES = {"text_encoder": "text encoder", "denoising": "denoising", "decode": "decode"}
 CALL_NAMES = {"full": "full", "shallow": "shallow", "single": "unguided"}
@@ -11,7 +11,7 @@ NOTHING = "–"
 
 
 def seconds(value: float | None) -> str:
-    """Three significant digits or so, in seconds."""
+    """Seconds, with about three significant digits."""
     if value is None:
         return NOTHING
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.1f}"
@@ -28,12 +28,12 @@ def speedup(value: float | None) -> str:
 
 
 def calls(row: JsonObject) -> list[str]:
-    """Of the denoising network: whole ones, those above a feature cache's branch, and of all those without guidance."""
+    """Calls of the denoising network: whole ones, those above a feature cache's branch, and those without guidance."""
     return [NOTHING] * 3 if row["calls"] is None else [str(row["calls"][kind]) for kind in CALL_NAMES]
 
 
 def shows_calls(table: JsonObject) -> bool:
-    """Whether rows differ in their calls by more than their number of steps."""
+    """Whether rows' calls differ by more than their number of steps."""
     return (
         any(row["calls"] and row["calls"]["shallow"] for row in table["rows"])
         or len({row["calls"]["single"] > 0 for row in table["rows"] if row["calls"]}) > 1
@@ -41,7 +41,7 @@ def shows_calls(table: JsonObject) -> bool:
 
 
 def shows_reference(table: JsonObject) -> bool:
-    """Whether there is a row of the reference library to compare with."""
+    """Whether the table has a row of the reference library."""
     return any(row["speedup_over_reference"] for row in table["rows"])
 
 
@@ -95,7 +95,7 @@ def failure(row: JsonObject) -> str | None:
 
 
 def loses(row: JsonObject, table: JsonObject) -> str | None:
-    """Whether a row's images are further from the baseline's than those of its rival, which takes the same time."""
+    """Whether a row's images are further from the baseline's than its rival's, in the same time."""
     rival = next((other for other in table["rows"] if other.get("rival_of") == row["name"]), None)
     if rival is None or not row["quality"] or not rival["quality"]:
         return None
@@ -107,11 +107,11 @@ def loses(row: JsonObject, table: JsonObject) -> str | None:
 
 
 def busy(data: JsonObject) -> str | None:
-    """A warning when the machine had other work, which makes every time longer."""
+    """A warning if the machine had other work, which makes every time longer."""
     load = data["machine"]["load_average"]
     if not load or load[0] < 0.5:
         return None
     return (
         f"Other programs kept the machine busy at the start (load average {load[0]:.1f} on {data['machine']['cores']} "
-        "cores): the times are longer than they need be."
+        "cores): the times are longer than necessary."
     )

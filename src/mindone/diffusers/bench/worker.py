@@ -1,7 +1,7 @@
-"""The process that a row lives in: it loads the row's pipeline and draws whenever it is asked to.
+"""The process of a row: it loads the row's pipeline and generates on request.
 
-A process per row gives each its own peak memory, and keeps a row that runs out of memory from taking the others along.
-A rival draws in the process of the row that it is made from: it needs nothing else, and so no second copy of it.
+One process per row gives each its own peak memory, and a row that runs out of memory does not take the others along. A
+rival runs in its base's process: it needs nothing else, so there is no second copy.
 """
 
 import logging
@@ -29,39 +29,39 @@ RUNNERS: dict[str, type[Runner]] = {OURS: ours.Runner, REFERENCE: against.Runner
 
 @dataclass
 class Reply:
-    """What a row's process says when it has loaded (with an ``engine``) or drawn (with ``stages``)."""
+    """The answer of a row's process after loading (with an ``engine``) or a run (with ``stages``)."""
 
     seconds: float
     peak_memory: int | None
     notes: list[str]
-    """Warnings that have come up."""
+    """New warnings."""
     engine: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     calls: Calls | None = None
     images: NDArray[np.uint8] | None = None
-    """uint8 (images, height, width, 3), if they were wanted."""
+    """uint8 (images, height, width, 3), if requested."""
 
 
 def live(connection: Connection, setup: Setup) -> None:
-    """What a row's process does: ``serve``, and then end without taking down the libraries, which takes seconds."""
-    # Last of multiprocessing's own clearing up, which must be done, and before Python's, which need not.
+    """The row's process: ``serve``, then exit without tearing down the libraries, which takes seconds."""
+    # After multiprocessing's own clean-up, which is needed, and before Python's, which is not.
     multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-100)
     serve(connection, setup)
 
 
 def serve(connection: Connection, setup: Setup) -> None:
-    """Load a row, then draw whenever a job and whether its images are wanted come, until None does or nobody is there.
+    """Load a row, then run each job that arrives, until None arrives or the parent is gone.
 
     Sends ``("step", None)`` at each step, ``("done", reply)`` after loading and after each run, ``("failed", reason)``
-    as its last message when something goes wrong.
+    as its last message if something goes wrong.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that keeps the results
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the process that keeps the results
     notes = _Collector()
     logging.getLogger().addHandler(notes)
     try:
         clock = StageClock(lambda: connection.send(("step", None)))
         if setup.library == GENAI:
-            against_genai.exported(setup.model.folder)  # which its users do once
+            against_genai.exported(setup.model.folder)  # a user converts once, so this is not timed
         began = time.perf_counter()
         runner = RUNNERS[setup.library](setup, clock)
         reply = Reply(time.perf_counter() - began, peak_memory(), notes.taken(), engine=runner.engine)
@@ -77,14 +77,14 @@ def serve(connection: Connection, setup: Setup) -> None:
             reply = Reply(seconds, peak_memory(), notes.taken(), stages=stages, calls=clock.calls)
             if wants_images:
                 reply.images = np.stack([np.asarray(image.convert("RGB")) for image in images])
-    except (EOFError, ConnectionError):  # whoever asked is gone
+    except (EOFError, ConnectionError):  # the parent is gone
         return
     except Exception as error:
         connection.send(("failed", in_one_line(error)))
 
 
 class _Collector(logging.Handler):
-    """Keeps warnings, each once: they go into the report, not into the middle of the progress bar."""
+    """Collects warnings, each once: they go into the report, not into the progress bar."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -98,6 +98,6 @@ class _Collector(logging.Handler):
             self.fresh.append(text)
 
     def taken(self) -> list[str]:
-        """The warnings that came since the last call."""
+        """The warnings since the last call."""
         taken, self.fresh = self.fresh, []
         return taken

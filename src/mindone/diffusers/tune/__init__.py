@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def run(options: Options, command: str, folder: Path) -> "Front":
-    """Search and write the report, see ``session.run``; nothing heavy is imported before."""
+    """Search and write the report, see ``session.run``; nothing heavy is imported earlier."""
     from . import session
 
     return session.run(options, command, folder)

@@ -1,4 +1,4 @@
-"""What can be combined: a candidate is one value of every knob, and has neighbours that differ in one."""
+"""What can be combined: a candidate has one value for every knob, and its neighbours differ in one knob."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from ..jobs.job import Precision
 from ..jobs.profile import Settings
 
 STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25, 28, 31, 34, 37, 40)
-"""With an interval of n those are best that leave 1 when divided by n: then the last step is a whole one."""
+"""With an interval of n, numbers of steps that leave 1 when divided by n are best: then the last step is a whole
+one."""
 LAST_TIMESTEPS = (None, 75, 40, 25, 10)
-"""Where the last step is taken; None: where the scheduler's own spacing has it."""
+"""The timestep of the last step; None for the scheduler's own spacing."""
 GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
-"""Where guidance is no longer computed."""
+"""Where guidance stops being computed."""
 MOST_CALIBRATED = 15
-"""Steps; with more of them nothing that shows is left to gain."""
+"""Numbers of steps; more of them gain nothing visible."""
 
 Decoder: TypeAlias = Literal["", "int8", "tiny"]
 """The checkpoint's own autoencoder, the same in int8, or a tiny one."""
 
 
 class Candidate(NamedTuple):
-    """One value of every knob. Only the decoder does not change the latents."""
+    """One value for every knob. Only the decoder leaves the latents unchanged."""
 
     steps: int = 25
     scheduler: str = "dpm++"
     last_timestep: int | None = None
     calibrated: bool = False
     caches: tuple[Cache, ...] = ()
-    """Of features and of steps: at most one of a kind, sorted by kind."""
+    """Caches of features and of steps: at most one of a kind, sorted by kind."""
     guided: float = 1.0
     guidance_forecast: bool = False
-    """Whether guidance then goes on, as it was last."""
+    """Whether guidance then continues unchanged."""
     dtype: Precision = "float16"
     int8: bool = False
     downsampling: int = 1
@@ -46,9 +47,9 @@ class Candidate(NamedTuple):
     decoder: Decoder = ""
 
     def is_lossier(self, other: Candidate) -> bool:
-        """Whether every knob is at least as far towards speed as the other's, so that no better image is expected.
+        """Whether every knob is set at least as much for speed as the other's, so that no better image is expected.
 
-        The knobs that have no such order (schedulers, timesteps, most caches) must be the same.
+        Knobs without such an order (schedulers, timesteps, most caches) must be equal.
         """
         kinds = {cache.kind for cache in (*self.caches, *other.caches)}
         pairs = [(self.cache(kind), other.cache(kind)) for kind in kinds]
@@ -70,20 +71,20 @@ class Candidate(NamedTuple):
         return next((cache for cache in self.caches if cache.kind == kind), None)
 
     def with_cache(self, kind: str, cache: Cache | None) -> Candidate:
-        """The candidate with another cache of this kind, or with none."""
+        """The candidate with another cache of this kind, or without one."""
         kept = [each for each in self.caches if each.kind != kind]
         caches = sorted([*kept, *([] if cache is None else [cache])], key=lambda each: each.kind)
         return self._replace(caches=tuple(caches))
 
     @property
     def is_sound(self) -> bool:
-        """Whether it is worth a try: few plain steps can be calibrated, which are to say where the last one is."""
+        """Whether it is worth trying: a few plain steps can be calibrated, and their last timestep must be given."""
         is_plain = not self.caches and self.scheduler == "dpm++"
         return not self.calibrated or (is_plain and self.last_timestep is not None and self.steps <= MOST_CALIBRATED)
 
     @property
     def settled(self) -> Candidate:
-        """The candidate by whose name this one goes: guidance until 0.95 of 10 steps is guidance in all of them."""
+        """The equivalent candidate under its usual name: guidance until 0.95 of 10 steps is guidance in all of them."""
         alike = max(part for part in GUIDED if math.ceil(part * self.steps) == self.guided_steps)
         return self._replace(guided=alike, guidance_forecast=self.guidance_forecast and alike < 1)
 
@@ -95,10 +96,10 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """Which values the knobs have for a pipeline on this machine."""
+    """The values of the knobs for a pipeline on this machine."""
 
     branches: int
-    """Of the denoiser; where it is cut for a feature cache."""
+    """The places where a feature cache cuts the denoiser."""
     is_guided: bool = True
     schedulers: tuple[str, ...] = ("dpm++", "unipc")
     calibrated: tuple[bool, ...] = (False,)
@@ -110,7 +111,7 @@ class Space:
     decoders: tuple[Decoder, ...] = ("",)
 
     def settings(self, candidate: Candidate) -> Settings:
-        """The candidate as a profile has it, but for the weights of calibrated steps, which images decide."""
+        """The candidate as a profile's settings, without the weights of calibrated steps, which images decide."""
         c = candidate
         guidance = [GuidanceCacheConfig(c.steps, 0, c.guided_steps)] if c.guidance_forecast else []
         return Settings(
@@ -128,8 +129,7 @@ class Space:
         )
 
     def knobs(self) -> dict[str, tuple[object, ...]]:
-        """The values of each knob that changes latents, but for caches, in the order in which they lie beside each
-        other."""
+        """The values of each knob that changes latents, except caches, in order, so that neighbours are adjacent."""
         return {
             "steps": STEPS,
             "scheduler": self.schedulers,
@@ -145,7 +145,7 @@ class Space:
 
     @property
     def caches(self) -> dict[str, list[Cache]]:
-        """What each kind of cache may be."""
+        """The choices for each kind of cache."""
         kinds: dict[str, list[Cache]] = {}
         for cache in CACHES.values():
             fitting = [each for each in cache.candidates() if self._fits(each)]
@@ -161,7 +161,8 @@ class Space:
         return True
 
     def _caches_near(self, kind: str, own: Cache | None) -> Iterator[Cache | None]:
-        """None, what differs from ``own`` in one number, and the usual one of each other cache of the kind."""
+        """None, the variants of ``own`` with one number changed, and the usual setting of each other cache of the
+        kind."""
         for cache in CACHES.values():
             if cache.kind == kind and cache.usual is not None and type(own) is not cache and cache.candidates():
                 yield cache.of_numbers(cache.usual)
@@ -172,14 +173,14 @@ class Space:
     def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
         """The sound candidates that differ in one knob: the next value either way, or any where values have no order.
 
-        Where such a change spares or costs something, it also comes with more or fewer steps.
+        If such a change saves or costs time, it also comes with more or fewer steps.
         """
         return (each.settled for each in self._changed(candidate.settled) if each.is_sound)
 
     def _changed(self, candidate: Candidate) -> Iterator[Candidate]:
         for name, values in self.knobs().items():
             own = getattr(candidate, name)
-            if name == "guided":  # each of them guides another number of steps
+            if name == "guided":  # each of them guides a different number of steps
                 alike = (candidate._replace(guided=part).settled.guided for part in GUIDED)
                 values = tuple(part for part in dict.fromkeys(alike) if part in values)
             at = values.index(own)
@@ -196,7 +197,7 @@ class Space:
                 yield from _with_steps_near(candidate.with_cache(kind, cache))
 
     def decoded_otherwise(self, candidate: Candidate) -> list[Candidate]:
-        """The candidate with each of the other decoders, which leave its latents as they are."""
+        """The candidate with each of the other decoders, which keep its latents."""
         return [candidate._replace(decoder=each) for each in self.decoders if each != candidate.decoder]
 
     def random(self, generator: np.random.Generator) -> Candidate:
@@ -211,7 +212,7 @@ class Space:
 
 
 def _with_steps_near(candidate: Candidate) -> Iterator[Candidate]:
-    """The candidate as it is, and with somewhat fewer or more steps."""
+    """The candidate itself, and with somewhat fewer or more steps."""
     at = STEPS.index(candidate.steps)
     yield candidate
     yield from (candidate._replace(steps=STEPS[i]) for i in (at - 1, at + 1, at + 3) if 0 <= i < len(STEPS))

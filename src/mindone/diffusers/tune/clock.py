@@ -1,4 +1,4 @@
-"""The budget: how much of it is gone, shown as a bar with the time left."""
+"""The budget: how much of it is used, shown as a bar with the time left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..utils.progress import progress_bar
 
 
 class Clock:
-    """Seconds of a search, and the bar that shows them.
+    """The seconds of a search, and the bar that shows them.
 
     Args:
         budget: seconds in all.
@@ -28,20 +28,20 @@ class Clock:
         return time.perf_counter() - self.began
 
     def begin(self, part: float) -> None:
-        """Begin a phase that may take this part of the time that is left."""
+        """Begin a phase that may take this fraction of the remaining time."""
         self.end = self.gone + part * max(self.budget - self.gone, 0.0)
 
     def has(self, needed: float = 0.0) -> bool:
-        """Whether the phase has time for what takes this many seconds."""
+        """Whether the phase has this many seconds left."""
         return self.gone + needed < self.end
 
     def show(self, activity: str) -> None:
-        """Say what is going on."""
+        """Show the current activity."""
         minutes, seconds = divmod(int(max(self.budget - self.gone, 0)), 60)
         self._bar.set_description_str(f"{minutes}:{seconds:02} left, {activity:30.30}", refresh=False)
         self._bar.n = min(self.gone, self.budget)
         self._bar.refresh()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()

@@ -1,4 +1,4 @@
-"""What any settings cost: each part is measured once, and a run is the sum over the calls that it comes to."""
+"""The cost of any settings: each part is measured once, and a run is the sum over its calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENOUGH_SECONDS, _LEAST_REPEATS, _MOST_REPEATS = 0.3, 2, 15
 
 @dataclass(frozen=True)
 class Part:
-    """What one call of a network takes."""
+    """The cost of one call of a network."""
 
     seconds: float
     compile_seconds: float
@@ -34,27 +34,27 @@ class Costs:
 
     Args:
         stacks: makes the networks.
-        arguments: of the pipeline's call: ``prompt``, ``height``, ``width``.
+        arguments: the pipeline call's arguments: ``prompt``, ``height``, ``width``.
     """
 
     def __init__(self, stacks: Stacks, arguments: Mapping[str, Any]):
         self.stacks, self.arguments = stacks, arguments
         self.has_time: Callable[[], bool] = lambda: True
-        """Whether a part that was not measured yet may be."""
+        """Whether new parts may still be measured."""
         self.parts: dict[tuple[int, Call], Part] = {}
         self.warming_up: float | None = None
-        """Seconds that other work takes longer after each call of a network, which leaves it nothing in the caches of
-        the processor; None until it is measured."""
+        """Extra seconds of other work after each call of a network, which evicts its data from the processor's caches;
+        None until measured."""
         self._rehearsals: dict[Settings, Rehearsal] = {}
         self._known: dict[object, dict[Call, Any]] = {}
         self.examples: dict[Call, Example] = {}
         self._features: dict[tuple[int, object], Any] = {}
 
     def seconds(self, settings: Settings) -> float:
-        """Of a run, from the prompt to the picture. Parts that no settings had so far are measured now.
+        """Seconds of a run, from prompt to picture. Parts that are new are measured now.
 
         Raises:
-            ValueError: the pipeline refuses these settings, or there is no time to measure a part.
+            ValueError: the pipeline refuses these settings, or no time is left to measure a part.
         """
         rehearsal = self.rehearsal(settings)
         parts = {call: self.part(settings, call) for call in rehearsal.calls}
@@ -64,16 +64,16 @@ class Costs:
         )
 
     def compile_seconds(self, settings: Settings) -> float:
-        """What a run with these settings compiles when nothing is compiled yet."""
+        """What a run with these settings compiles if nothing is compiled yet."""
         return sum(self.part(settings, call).compile_seconds for call in self.rehearsal(settings).calls)
 
     def rehearsal(self, settings: Settings) -> Rehearsal:
-        """The calls that a run comes to.
+        """The calls of a run.
 
         Raises:
             ValueError: the pipeline refuses these settings.
         """
-        # Which networks they are changes nothing in how often they are called.
+        # The choice of networks does not change how often they are called.
         plain = settings.model_copy(update={**_ANY_NETWORKS, "dtype": self.stacks.pipe.dtype})
         if plain not in self._rehearsals:
             view = self.stacks.view(plain)
@@ -83,7 +83,7 @@ class Costs:
             def once(is_busy: bool = False) -> Rehearsal:
                 return rehearse(view, arguments, RehearsingEngine(view, known, self.examples, is_busy))
 
-            if not known:  # what the networks say to anything is found out once, and takes long
+            if not known:  # the networks' answers are found once, which takes long
                 once()
             if self.warming_up is None:
                 busy, idle = (statistics.median(once(each).arithmetic for _ in range(5)) for each in (True, False))
@@ -92,7 +92,7 @@ class Costs:
         return self._rehearsals[plain]
 
     def part(self, settings: Settings, call: Call) -> Part:
-        """What one call takes with the network that the settings ask for."""
+        """The cost of one call with the network of these settings."""
         network = self.stacks.network(settings, call.role)
         if call.taps is not None and not call.taps.left_out:  # the whole network, with one more tensor returned
             call = self._whole(call)
@@ -105,7 +105,7 @@ class Costs:
         return self.parts[key]
 
     def make_room(self, network: Denoiser) -> None:
-        """Before a big network is used, drop what was compiled for other big ones, and have the rest hold little."""
+        """Before using a big network, drop the graphs of other big ones and limit those of the rest."""
         if not network.is_big:
             return
         for other in self.stacks.networks():
@@ -130,7 +130,7 @@ class Costs:
         def once() -> float:
             began = time.perf_counter()
             result = run(network, *inputs, method=call.method, **named)
-            self.stacks.pipe.engine.numpy(result[0] if isinstance(result, tuple) else result)  # devices work ahead
+            self.stacks.pipe.engine.numpy(result[0] if isinstance(result, tuple) else result)  # waits for it
             return time.perf_counter() - began
 
         first = once()
@@ -141,7 +141,7 @@ class Costs:
         return Part(seconds, max(first - seconds, 0.0))
 
     def _inputs(self, network: Model, call: Call) -> tuple[tuple[Input, ...], Mapping[str, Input]]:
-        """Those of the rehearsal; what replaces a tap comes from a call that reads it."""
+        """The rehearsal's examples; replacements for a tap come from a call that reads it."""
         example = self.examples[call]
         if call.taps is None or not call.taps.replaced:
             return example.inputs, example.options

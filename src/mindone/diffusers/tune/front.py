@@ -1,4 +1,4 @@
-"""The result of a search: rows that are each the best for their time, and the profile for a wish."""
+"""The result of a search: the Pareto front, each row the best for its time, and the profile for given targets."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from .likeness import Pixels
 MARKS = (2, 3, 4, 6, 8, 12, 16)
 """The speed-ups that people ask for."""
 SLACK = 0.02
-"""A speed-up is reached if no more than this part of it is missing."""
+"""A speed-up counts as reached if it falls short by no more than this fraction."""
 
 
 @dataclass
 class Row:
-    """Settings that nothing beats at their speed."""
+    """Pareto-optimal settings: none that are as fast give better images."""
 
     settings: Settings
     predicted_seconds: float
     speed_up: float
-    """Over 25 DPM++ steps in half precision."""
+    """Speed-up over 25 DPM++ steps in half precision."""
     psnr: float | None = None
-    """Decibels against the reference, over all prompts; None where no quality was measured."""
+    """PSNR in decibels against the reference, over all prompts; None if quality was not measured."""
     psnr_error: float | None = None
     ssim: float | None = None
     measured_seconds: float | None = None
     peak_memory: int | None = None
-    """Bytes, of a process that draws with these settings alone."""
+    """Bytes, for a process that generates only with these settings."""
     picture: Pixels | None = None
     """The first prompt's, (height, width, 3)."""
 
@@ -39,7 +39,7 @@ class Row:
 
     @property
     def decibels(self) -> str:
-        """The likeness with its standard error, which one prompt alone does not have."""
+        """The likeness with its standard error, if there is more than one prompt."""
         if self.psnr is None:
             return "–"
         return f"{self.psnr:.1f} dB" if self.psnr_error is None else f"{self.psnr:.1f} ± {self.psnr_error:.1f} dB"
@@ -47,22 +47,22 @@ class Row:
 
 @dataclass
 class Dot:
-    """A candidate that was tried; most lie below the front."""
+    """A tried candidate; most lie below the front."""
 
     settings: Settings
     seconds: float
     psnr: float
     is_estimated: bool = False
-    """Whether its latents alone were compared."""
+    """Whether only its latents were compared."""
 
 
 @dataclass
 class Front:
-    """Rows, the fastest first. What speed costs on one machine, with one checkpoint, at one size."""
+    """Rows, the fastest first: what speed costs in quality, on one machine, with one checkpoint, at one size."""
 
     rows: list[Row]
     origin: Profile
-    """A profile of the baseline's settings: checkpoint, size, machine and versions are those of all rows."""
+    """A profile with the baseline's settings; all rows share its checkpoint, size, machine and versions."""
     baseline_seconds: float
     measured_baseline_seconds: float | None = None
     prompts: tuple[str, ...] = ()
@@ -70,10 +70,10 @@ class Front:
     reference_picture: Pixels | None = None
     dots: list[Dot] = field(default_factory=list)
     is_complete: bool = True
-    """False where it was interrupted, or the budget ended before all prompts were drawn."""
+    """False if it was interrupted, or the budget ended before all prompts were generated."""
     was_interrupted: bool = False
     seconds: float = 0.0
-    """That the search took."""
+    """The seconds that the search took."""
     notes: list[str] = field(default_factory=list)
 
     def at(
@@ -83,16 +83,16 @@ class Front:
         min_psnr: float | None = None,
         memory: float | None = None,
     ) -> Profile:
-        """The profile that meets all wishes: the closest to the reference; with ``min_psnr`` alone, the fastest.
+        """The profile that meets all targets and is closest to the reference; with only ``min_psnr``, the fastest.
 
         Args:
-            speed_up: how many times faster than 25 DPM++ steps in half precision.
-            seconds: for one image.
-            min_psnr: decibels against the reference.
-            memory: bytes at the peak.
+            speed_up: at least this many times faster than 25 DPM++ steps in half precision.
+            seconds: at most, for one image.
+            min_psnr: at least, in decibels against the reference.
+            memory: at most, in bytes at the peak.
 
         Raises:
-            ValueError: nothing meets them; it names what comes closest.
+            ValueError: no row meets them; the message names the closest.
         """
         return self.profile(self.row_at(speed_up, seconds, min_psnr, memory))
 
@@ -105,7 +105,7 @@ class Front:
     ) -> Row:
         """The row of `at`."""
         if not self.rows:
-            raise ValueError("the front is empty: the search was ended before anything was measured")
+            raise ValueError("the front is empty: the search ended before anything was measured")
         fast = [
             row
             for row in self.rows
@@ -154,18 +154,18 @@ class Front:
         return self.origin.model_copy(update={"settings": row.settings, "evidence": evidence})
 
     def marks(self, factors: Sequence[float] = MARKS) -> dict[float, Row]:
-        """The best row for each of these speed-ups that is reached."""
+        """The best row for each of these speed-ups that the front reaches."""
         reached = [each for each in factors if any(row.speed_up >= each * (1 - SLACK) for row in self.rows)]
         return {each: self.row_at(speed_up=each) for each in reached}
 
 
 def distinct(rows: Iterable[Row]) -> list[Row]:
-    """The rows, each once: one row is often the best for several speed-ups."""
+    """The rows without repeats: one row is often the best for several speed-ups."""
     return list({id(row): row for row in rows}.values())
 
 
 def _closeness(row: Row) -> tuple[float, float]:
-    """What is better comes last; without a measured quality the slower."""
+    """A sort key: better rows come last, or slower ones if quality was not measured."""
     return (row.psnr if row.psnr is not None else 0.0, row.predicted_seconds)
 
 

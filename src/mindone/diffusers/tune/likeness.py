@@ -1,4 +1,4 @@
-"""How close candidates' images come to the reference's: drawn from the same noise, each once."""
+"""How close candidates' images are to the reference's; each is generated once, from the same noise."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ PROMPTS = (
     "a bicycle on a yellow background",
     "a fish in the sea",
 )
-"""Plain things, which models of every kind know."""
+"""Simple subjects that every model knows."""
 _CALIBRATING = 4
 """Prompts from which calibrated steps are found. On six others, in dB of latents: 28.7, 28.8, 29.0, 29.0 and 28.9 for 5
 steps found from 1, 2, 3, 4 and 6 prompts; 35.4, 35.0, 35.6, 35.7 and 35.7 for 8."""
 _IDENTICAL = 99.0
-"""Decibels that stand for no difference at all."""
+"""The decibels used for identical images."""
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """Of several images, each beside its reference."""
+    """The likeness of several images, each to its reference."""
 
     psnr: float
     """Decibels, the mean of the images' own."""
     psnr_error: float | None
-    """Its standard error; None of a single image."""
+    """Its standard error; None for a single image."""
     ssim: float
 
 
 class Drawings:
-    """Images of the first prompts with any candidate; what was drawn is kept, latents and decoded images apart.
+    """Images of the first prompts with any candidate; results are kept, latents and decoded images separately.
 
     Args:
         stacks: makes the pipelines.
-        space: says what candidates stand for.
+        space: gives the settings of candidates.
         costs: makes room for the networks.
-        prompts: what to draw; prompt ``i`` has the noise of ``seed + i``.
+        prompts: what to generate; prompt ``i`` has the noise of ``seed + i``.
         size: height and width in pixels.
-        seed: of the first prompt.
+        seed: the first prompt's.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class Drawings:
     def reference(self) -> Settings:
         """No lossy speed-up, full precision, and many steps of DPM++ on the checkpoint's noise schedule.
 
-        All solvers approach one curve, but the checkpoints' own (PNDM, DDIM) slowly: on the bundled model 100 of PNDM's
-        steps are further from 100 of DPM++ (35 dB) than 25 of DPM++ are (39 dB).
+        All solvers converge to one curve, but the checkpoints' own (PNDM, DDIM) do so slowly: on the bundled model 100
+        of PNDM's steps are further from 100 of DPM++ (35 dB) than 25 of DPM++ are (39 dB).
         """
         dtype = "float32" if self.stacks.are_free else self.stacks.pipe.dtype
         return Settings(steps=REFERENCE_STEPS, dtype=cast(Any, dtype))
 
     def draw_reference(self) -> None:
-        """Draw the next prompt's reference image."""
+        """Generate the next prompt's reference image."""
         i = len(self.reference_images)
         view = self.stacks.view(self.reference)
         prompt, options = self._call([i])
@@ -96,9 +96,10 @@ class Drawings:
         self.reference_images.append(_decoded(view, latents, self.size))
 
     def latent_psnr(self, candidate: Candidate, count: int) -> float:
-        """Decibels by which the latents of the first ``count`` prompts differ from the reference's, of their deviation.
+        """PSNR in decibels of the latents of the first ``count`` prompts against the reference's, with their deviation
+        as peak.
 
-        The decoder is left out, so this says which of two candidates is closer, and not how close it is.
+        Without the decoder this shows which of two candidates is closer, but not how close it is.
         """
         found = []
         for i, theirs in enumerate(self.reference_latents[:count]):
@@ -107,10 +108,10 @@ class Drawings:
         return float(np.mean(found))
 
     def likeness(self, candidate: Candidate, count: int) -> Likeness:
-        """Of the decoded images of the first ``count`` prompts.
+        """The likeness of the decoded images of the first ``count`` prompts.
 
-        Decibels are averaged over the images, not errors. Now and then a prompt's run turns to another picture on the
-        way, with 25 plain steps too, and the error of that one image would drown the others'.
+        This averages decibels over the images, not errors. Now and then a run drifts to another picture, even with 25
+        plain steps, and the error of that one image would drown the others'.
         """
         each = [compare(self.image(candidate, i)[None], self.reference_images[i][None]) for i in range(count)]
         single = [_IDENTICAL if one.psnr is None else one.psnr for one in each]
@@ -118,9 +119,9 @@ class Drawings:
         return Likeness(float(np.mean(single)), error, float(np.mean([one.ssim for one in each])))
 
     def latents(self, candidate: Candidate, i: int) -> Latents:
-        """The candidate's latents of prompt ``i``; which decoder it has is no matter."""
+        """The candidate's latents of prompt ``i``; its decoder does not matter."""
         candidate = candidate._replace(decoder="")
-        settings = self.settings(candidate)  # which may calibrate it, and so draw it
+        settings = self.settings(candidate)  # this may calibrate it, which also generates these latents
         if (candidate, i) not in self._latents:
             view = self.stacks.view(settings)
             self.costs.make_room(view.denoiser)
@@ -135,7 +136,7 @@ class Drawings:
         return self._images[candidate, i]
 
     def settings(self, candidate: Candidate) -> Settings:
-        """The candidate as a profile has it; what is calibrated is calibrated now, if it was not yet."""
+        """The candidate as a profile's settings; calibrated steps are calibrated now if they were not yet."""
         settings = self.space.settings(candidate)
         if not candidate.calibrated:
             return settings
@@ -145,10 +146,10 @@ class Drawings:
         return settings.changed(calibration=self._calibrations[key], last_timestep=None)
 
     def _calibrate(self, candidate: Candidate, settings: Settings) -> tuple[str, ...]:
-        """Weights for the candidate's steps. The run that finds them has drawn the first prompts with them."""
+        """Weights for the candidate's steps. The run that finds them also generates the first prompts' latents."""
         view = self.stacks.view(settings)
         self.costs.make_room(view.denoiser)
-        # A second image in a call needs graphs of its own, which big networks take long to compile.
+        # A second image in a call needs its own graphs, which take long to compile for big networks.
         count = 1 if view.denoiser.is_big else min(_CALIBRATING, len(self._paths))
         path = ReferencePath.joined(self._paths[:count])
         prompts, options = self._call(range(count))
@@ -163,7 +164,7 @@ class Drawings:
         return np.array(view.engine.numpy(view(prompt, **options).images))
 
     def _call(self, numbers: Sequence[int]) -> tuple[list[str], dict[str, object]]:
-        """What a pipeline is called with, to draw the latents of some prompts."""
+        """The arguments of a pipeline's call that generates the latents of some prompts."""
         generators = [np.random.Generator(np.random.PCG64(self.seed + i)) for i in numbers]
         size = {"height": self.size[0], "width": self.size[1]}
         return [self.prompts[i] for i in numbers], {**size, "generator": generators, "output_type": "latent"}

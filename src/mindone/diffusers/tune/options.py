@@ -1,4 +1,4 @@
-"""What a search can be asked for."""
+"""The options of a search."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def parse_memory(value: object) -> object:
 
 
 class Options(Fields):
-    """What the user chose."""
+    """The user's choices."""
 
     model: Annotated[
         PathOrId | None,
-        Field(description="What to tune: a folder, a hub id, or the name of a checkpoint that comes with the package."),
+        Field(description="What to tune: a folder, a hub id, or the name of a bundled checkpoint."),
         Option(metavar="PATH_OR_ID", unset="icons"),
     ] = None
     speed_up: Annotated[
         float | None,
-        Field(gt=0, description="How many times faster than 25 DPM++ steps in half precision."),
+        Field(gt=0, description="The speed-up to reach over 25 DPM++ steps in half precision."),
         Option(metavar="FACTOR"),
     ] = None
     seconds: Annotated[
@@ -58,11 +58,11 @@ class Options(Fields):
     budget: Annotated[
         float | None,
         Field(gt=0, description="Minutes to search."),
-        Option(metavar="MINUTES", unset="2.5, and 30 where the weights take over 1 GB"),
+        Option(metavar="MINUTES", unset="2.5, or 30 if the weights take over 1 GB"),
     ] = None
     distilled: Annotated[
         PathOrId | None,
-        Field(description="A distilled model that may take its place, such as nota-ai/bk-sdm-small."),
+        Field(description="A distilled model that may replace it, such as nota-ai/bk-sdm-small."),
         _PATH,
     ] = None
     tiny_vae: Annotated[
@@ -71,8 +71,8 @@ class Options(Fields):
     prompts: Annotated[
         Path | None,
         BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value),
-        Field(description="A file of texts to draw, one per line."),
-        Option(metavar="FILE", unset="six that come with the package"),
+        Field(description="A file of prompts, one per line."),
+        Option(metavar="FILE", unset="six bundled prompts"),
     ] = None
     height: Annotated[int | None, Field(ge=1, description="In pixels."), Option(unset="the model's")] = None
     width: Annotated[int | None, Field(ge=1, description="In pixels."), Option(unset="the model's")] = None
@@ -80,11 +80,11 @@ class Options(Fields):
     engine: EngineName = None
     shape: Annotated[
         ShapeName | None,
-        Field(description="Random weights in the shapes of published models, for cost alone without a download."),
+        Field(description="Random weights in the shapes of published models: measures only cost, without a download."),
     ] = None
     name: Annotated[
         str | None,
-        Field(description="Save the profile under this name too, for `generate --profile NAME`."),
+        Field(description="Also save the profile under this name, for `generate --profile NAME`."),
         Option(metavar="NAME"),
     ] = None
 
@@ -99,7 +99,7 @@ class Options(Fields):
             raise ValueError(f"speed_up must be 1 or more, got {self.speed_up:g}; a slower image needs no search")
         if self.min_psnr is not None and self.min_psnr > 60:
             raise ValueError(
-                f"min_psnr {self.min_psnr:g} contradicts any speed-up: above 60 dB nothing differs to the eye"
+                f"min_psnr {self.min_psnr:g} rules out any speed-up: above 60 dB the eye sees no difference"
             )
         if self.name and not self.has_target:
             raise ValueError("--name saves one profile: say which, with --speed-up, --seconds, --min-psnr or --memory")
@@ -109,11 +109,11 @@ class Options(Fields):
 
     @property
     def has_target(self) -> bool:
-        """Whether one profile is wanted, and not the front alone."""
+        """Whether the user wants one profile, not just the front."""
         return any(each is not None for each in (self.speed_up, self.seconds, self.min_psnr, self.memory))
 
     @property
     def targets(self) -> dict[str, float | None]:
-        """What `Front.at` is asked for."""
+        """The targets for `Front.at`."""
         memory = None if self.memory is None else float(str(parse_memory(self.memory)))
         return {"speed_up": self.speed_up, "seconds": self.seconds, "min_psnr": self.min_psnr, "memory": memory}

@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).parent
 
 
 def render(front: Front, command: str, chosen: Mapping[str, Settings]) -> str:
-    """The page of a front; ``chosen`` are the settings of the profiles beside it, by their files' names."""
+    """The page of a front; ``chosen`` are the settings of the profiles next to it, by file name."""
     pages = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
     pages.filters["data_address"] = data_address
     style = Path(bench.__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -34,5 +34,5 @@ def render(front: Front, command: str, chosen: Mapping[str, Settings]) -> str:
 
 
 def _shown(front: Front) -> list[Row]:
-    """The rows that people ask for, the slowest first."""
+    """The rows for the usual speed-ups, the slowest first."""
     return distinct(front.marks((1, 1.5, *MARKS, 24, 32)).values())

@@ -34,20 +34,21 @@ if TYPE_CHECKING:
     from ..pipelines.published import PublishedPipeline as Pipeline
 
 BASELINE = Settings(steps=25, scheduler="dpm++", dtype="float16")
-"""What speed-ups are counted from."""
+"""The baseline of speed-ups."""
 _GAIN = 0.9
-"""Lossy networks with which a run takes more than this part of the plain one's time are left out: what they gain is not
-worth what it takes to compile them."""
+"""Skip lossy networks whose run takes more than this fraction of the plain one's time: the gain is not worth compiling
+them."""
 _GRAPHS = 16
-"""Compiled graphs per network while many settings take turns, where networks are small."""
+"""Compiled graphs per network while many settings take turns, if networks are small."""
 _EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.1, 0.25, 0.5, 0.5, 0.95
-"""The part of the time left that each phase may take."""
+"""The fraction of the remaining time that each phase may take."""
 _EXPECT_ALONE = 0.7
-"""The same where nothing follows but the verification."""
+"""The same if only the verification follows."""
 _LEAST_REFERENCE = 0.6
-"""The part of the time left that one reference image may take."""
+"""The fraction of the remaining time that one reference image may take."""
 SMALL_SECONDS = 5.0
-"""Of a baseline's image: below it a search begins with two prompts and ends with all; above, with one and three."""
+"""Seconds of a baseline's image: if faster, a search begins with two prompts and ends with all; if slower, with one and
+three."""
 
 
 def tune(
@@ -64,27 +65,28 @@ def tune(
     targets: Sequence[float] = (),
     progress: bool = True,
 ) -> Front:
-    """Measure what the parts of a run cost, and search for the settings that are closest to the reference at each time.
+    """Measure what the parts of a run cost, and search for the settings closest to the reference at each speed: the
+    Pareto front.
 
-    The pipeline stays as it is. Ctrl-C ends the search, and what was found so far is the front.
+    The pipeline stays unchanged. Ctrl-C ends the search and returns the front found so far.
 
     Args:
-        pipe: text to image, without a profile on.
-        prompts: what to draw; image ``i`` has the noise of ``seed + i``.
-        budget_seconds: how long to search. All networks are compiled and measured in this time too.
+        pipe: a text-to-image pipeline without a profile.
+        prompts: what to generate; image ``i`` has the noise of ``seed + i``.
+        budget_seconds: how long to search, including the time to compile and measure all networks.
         height, width: pixels; the model's by default.
-        tiny_vae, distilled: checkpoints that may take the place of the decoder and of the whole model.
-        seed: of the noise.
-        quality: False where the weights are random: then cost alone is measured, and what is known of each method
-            decides between settings of the same cost.
-        targets: speed-ups to have verified besides the usual ones.
+        tiny_vae, distilled: checkpoints that may replace the decoder and the whole model.
+        seed: the noise's.
+        quality: False for random weights: then only cost is measured, and known losses of each method decide between
+            settings of the same cost.
+        targets: speed-ups to verify besides the usual ones.
         progress: show a bar with the time left.
 
     Raises:
-        ValueError: an argument that cannot be.
+        ValueError: an argument is invalid.
 
-    A budget that is too short gives less: without time for a reference image cost alone, and without time for any other
-    candidate the baseline alone. The front's notes say so, and which budget would do.
+    Too short a budget gives less: only cost if there is no time for a reference image, and only the baseline if there
+    is no time for other candidates. The front's notes say so and name a sufficient budget.
     """
     texts = _checked(pipe, prompts, budget_seconds)
     size = checks.default_size(pipe, height, width, None)
@@ -101,30 +103,30 @@ def tune(
 
 
 def _checked(pipe: Pipeline, prompts: Sequence[str] | None, budget_seconds: float) -> tuple[str, ...]:
-    """The prompts, when nothing speaks against a search."""
+    """Check the arguments; returns the prompts."""
     if isinstance(prompts, str) or (prompts is not None and not all(isinstance(each, str) for each in prompts)):
         raise ValueError(f"prompts must be a list of texts, got {prompts!r}")
     if not budget_seconds > 0:
         raise ValueError(f"budget_seconds must be above 0, got {budget_seconds!r}")
     if pipe.profile is not None:
-        raise ValueError("the pipeline has a profile on; call apply_profile(None) before tune()")
+        raise ValueError("the pipeline has a profile; call apply_profile(None) before tune()")
     if pipe.scheduler.draws_noise:
         raise ValueError(
-            f"{type(pipe.scheduler).__name__} draws new noise at every step, so that images of different settings "
-            "cannot be compared; give the pipeline a scheduler without noise, where one suits the network"
+            f"{type(pipe.scheduler).__name__} draws new noise at every step, so images of different settings "
+            "cannot be compared; give the pipeline a scheduler without noise, if one suits the network"
         )
     if getattr(pipe, "controlnet", None) is not None:
-        raise ValueError("tune is for text to image alone; take the ControlNet away")
+        raise ValueError("tune is only for text-to-image; remove the ControlNet")
     return tuple(prompts or PROMPTS)
 
 
 class Tuner:
-    """A search while it goes on: what was measured, and what is known of each candidate."""
+    """A running search: the measurements, and what is known about each candidate."""
 
     def __init__(self, pipe: Pipeline, prompts: tuple[str, ...], size: tuple[int, int], clock: Clock, seed: int):
         view = _without_checker(pipe)
         self.stacks, self.prompts, self.size, self.clock, self.seed = Stacks(view), prompts, size, clock, seed
-        # Where adapters keep networks from having twins, everything computes in what they compute in.
+        # If adapters prevent second networks, everything computes in the adapters' dtype.
         half = "float16" if self.stacks.are_free and pipe.dtype == "float32" else pipe.dtype
         self.half = cast(Precision, half)
         self.start = BASELINE.changed(dtype=self.half)
@@ -133,18 +135,18 @@ class Tuner:
                 network.graphs.limit = max(network.graphs.limit, _GRAPHS)
         self.costs = Costs(self.stacks, {"prompt": prompts[0], "height": size[0], "width": size[1]})
         self.points: dict[Candidate, Point] = {}
-        """What is known so far, with as many prompts as possible."""
+        """The results so far, with as many prompts as possible."""
         self.counted = 0
-        """How many prompts that are; 0: none, and points are expectations."""
+        """The number of these prompts; with 0 the points are expectations."""
         self.tried: dict[Candidate, Point] = {}
         self.space = Space(branches=len(view.denoiser.cuts), dtypes=(self.half,))
-        """The plain one, until it is explored."""
+        """The plain network, until explored."""
         self.drawings = Drawings(self.stacks, self.space, self.costs, prompts, size, seed)
         self.too_short: str | None = None
-        """Why the budget left out what it should have room for."""
+        """Why the budget was too short for something."""
 
     def front(self, tiny_vae: str | None, distilled: str | None, quality: bool, targets: Sequence[float]) -> Front:
-        """All phases, one after the other, as far as time allows."""
+        """Run all phases in turn, as far as time allows."""
         was_interrupted = False
         self.clock.begin(_EXPLORE)
         self.clock.show("measuring the parts")
@@ -174,7 +176,7 @@ class Tuner:
         return front
 
     def only_the_baseline(self, was_interrupted: bool) -> None:
-        """What is known where nothing else was: a front is never empty."""
+        """Fall back to the baseline: a front is never empty."""
         plain = Candidate(dtype=self.half)
         self.points = {plain: Point(self.baseline, expected_psnr(plain))}
         if not was_interrupted:
@@ -185,7 +187,7 @@ class Tuner:
             )
 
     def explore(self, tiny_vae: str | None, distilled: str | None, quality: bool) -> Space:
-        """Which knobs gain anything here: lossy networks that are no faster than the plain one are left out."""
+        """Find the knobs that gain something here; lossy networks no faster than the plain one are skipped."""
         pipe, plain = self.stacks.pipe, self.baseline
         free, openvino = self.stacks.are_free, pipe.engine.name == "openvino"
 
@@ -215,7 +217,7 @@ class Tuner:
         )
 
     def _is_as_fast_in_float32(self, plain: float) -> bool:
-        """Whether full precision is another one, and costs less than a step or two: small networks have a chance."""
+        """Whether full precision differs and costs less than a step or two: small networks have a chance."""
         name = self.stacks.pipe.engine.name
         if plain > SMALL_SECONDS or computes_in(name, self.half) == computes_in(name, "float32"):
             return False
@@ -223,20 +225,21 @@ class Tuner:
         return self.seconds(self.start.changed(dtype="float32")) < 1.15 * plain
 
     def seconds(self, settings: Settings) -> float:
-        """Of a run; infinitely many where the pipeline refuses it, or no time is left to measure its parts."""
+        """Seconds of a run; infinite if the pipeline refuses it, or no time is left to measure its parts."""
         try:
             return self.costs.seconds(settings)
         except ValueError:
             return np.inf
 
     def cost(self, candidate: Candidate) -> float | None:
-        """Seconds of a candidate; None where it cannot be had."""
+        """Seconds of a candidate; None if it cannot run."""
         seconds = self.seconds(self.space.settings(candidate))
         return seconds if np.isfinite(seconds) else None
 
     def expect(self, part: float) -> None:
-        """The front as expected before any image is drawn, where the search begins; in a part of what time is left."""
-        space = replace(self.space, calibrated=(False,))  # that takes images
+        """The expected front before any image is generated, from which the search starts; takes a fraction of the
+        remaining time."""
+        space = replace(self.space, calibrated=(False,))  # calibrating takes images
         search = LocalSearch(space, self.cost, expected_psnr, 1.1 * self.baseline)
         search.front.add(Point(np.inf, -np.inf))
 
@@ -252,7 +255,7 @@ class Tuner:
                 self.points[other] = Point(self.cost(other) or np.inf, expected_psnr(other))
 
     def draw_references(self) -> bool:
-        """As many as fit into the time that is meant for them; False where not even one does."""
+        """Generate as many as fit into their time; False if not even one does."""
         self.clock.begin(1.0)
         seconds = self.seconds(self.drawings.reference)
         if not np.isfinite(seconds):  # no time is left to measure it
@@ -273,7 +276,7 @@ class Tuner:
         return True
 
     def search(self) -> None:
-        """Try candidates on the first prompts, by their latents."""
+        """Try candidates on the first prompts, comparing latents."""
         first = 1 if self.baseline >= SMALL_SECONDS else min(2, len(self.drawings.reference_images))
         seeds = on_front({each: point for each, point in self.points.items() if not each.decoder})
         search = LocalSearch(
@@ -294,14 +297,14 @@ class Tuner:
                 self.decode(first)
 
     def decode(self, count: int) -> None:
-        """Decode those near the front, with each decoder."""
+        """Decode candidates near the front, with each decoder."""
         near = on_front(self.tried, within=1.5)
         near += [other for candidate in near for other in self.space.decoded_otherwise(candidate)]
         self.points, self.counted = {candidate: self.drawn(candidate, count) for candidate in near}, count
 
     def drawn(self, candidate: Candidate, count: int) -> Point:
-        """What a candidate comes to on the first ``count`` prompts, decoded."""
-        self.clock.show(f"drawing {count} prompts")
+        """A candidate's result on the first ``count`` prompts, decoded."""
+        self.clock.show(f"generating {count} prompts")
         return Point(self.cost(candidate) or np.inf, self.drawings.likeness(candidate, count).psnr)
 
     def refine(self) -> None:
@@ -313,7 +316,7 @@ class Tuner:
         self.points, self.counted = halve(*(self.points, self.counted, self.drawn, rungs), lambda: self.clock.has())
 
     def made(self, quality: bool) -> Front:
-        """The front of what is known."""
+        """The front of the results so far."""
         rows = [self.row(candidate) for candidate in on_front(self.points)]
         described = f"{REFERENCE_STEPS} DPM++ steps in {self.drawings.reference.dtype}"
         front = Front(rows, self.origin(), self.baseline, prompts=self.prompts[: self.counted])
@@ -324,7 +327,7 @@ class Tuner:
         elif self.too_short:
             front.notes.append(self.too_short)
         elif quality:
-            front.notes.append("No image was drawn before the search was ended: cost alone is known.")
+            front.notes.append("The search ended before any image was generated: only cost is known.")
         return front
 
     def row(self, candidate: Candidate) -> Row:
@@ -354,7 +357,7 @@ class Tuner:
 
 
 def _without_checker(pipe: Pipeline) -> Pipeline:
-    """The pipeline without its safety checker, which blackens images and decides nothing about settings."""
+    """The pipeline without its safety checker, which blackens images and has no bearing on settings."""
     view = pipe.view()
     view.set_progress_bar_config(disable=True)
     if getattr(view, "safety_checker", None) is not None:

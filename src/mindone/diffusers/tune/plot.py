@@ -1,4 +1,4 @@
-"""Seconds against quality as a picture: where every candidate lies, and the line of the front."""
+"""A plot of seconds against quality: every candidate, and the line of the front."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 20, 20, 44
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in the picture, with its text."""
+    """A point in the plot, with its text."""
 
     x: float
     y: float
@@ -22,7 +22,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Plot:
-    """Coordinates of everything in the picture. Seconds are on a logarithmic scale."""
+    """Coordinates of everything in the plot. Seconds are on a logarithmic scale."""
 
     dots: list[Mark]
     front: list[Mark]
@@ -39,7 +39,7 @@ class Plot:
 
 
 def plot(front: Front) -> Plot | None:
-    """The picture of a front whose quality was measured."""
+    """The plot of a front with measured quality."""
     rows = [row for row in front.rows if row.psnr is not None]
     if not rows:
         return None

@@ -1,11 +1,11 @@
-"""What is known of each method before anything is measured here: how far it moves the bundled model's pictures.
+"""What is known about each method before anything is measured here: how far it moves the bundled model's pictures.
 
-Decibels of PSNR. They are of three kinds. Steps and guidance come from trials on ``icons``, in which a few settings
-were drawn; the points between those are guessed. Int8 and the distilled model are measured. Half precision, token
-downsampling and the tiny autoencoder are estimates, with no measurement behind them. Caches say theirs themselves.
+Decibels of PSNR, of three kinds. Steps and guidance come from trials of a few settings on ``icons``; the points in
+between are guessed. Int8 and the distilled model are measured. Half precision, token downsampling and the tiny
+autoencoder are estimates, with no measurement behind them. Caches state their own.
 
-Sources of error that have nothing to do with each other add up in squares. The sum decides where a search begins; and,
-where there is no quality to measure (random weights), which of two settings of the same cost is expected to be better.
+Independent errors add up in squares. The sum decides where a search begins and, if there is no quality to measure
+(random weights), which of two settings of the same cost is expected to be better.
 """
 
 import math
@@ -21,23 +21,23 @@ _ENDING_STEPS: dict[int, Points] = {
     25: ((4, 32.5), (5, 35.9), (6, 38.9), (8, 44.5), (10, 47.7), (15, 48.4), (25, 48.5)),
     10: ((4, 30.5), (5, 34.0), (6, 37.0), (8, 43.0), (10, 47.7), (15, 51.9), (25, 53)),
 }
-"""The same with the last step at such a timestep: measured from 5 to 15 steps."""
+"""The same with the last step at this timestep: measured from 5 to 15 steps."""
 _CALIBRATED = 3.0
-"""Decibels that calibrated steps are better."""
+"""Decibels gained by calibrated steps."""
 _GUIDED: Points = ((0.4, 28), (0.5, 32.5), (0.6, 37), (0.7, 40), (0.8, 43), (0.9, 49), (1.0, 99))
-"""The part of the steps that is guided: of 5 to 12 calibrated ones."""
+"""By the fraction of guided steps, among 5 to 12 calibrated ones."""
 _GUIDANCE_FORECAST: Points = ((0.4, 29), (0.5, 33), (0.6, 37.5), (0.7, 41.5), (0.8, 47), (0.9, 54), (1.0, 99))
-"""The same where guidance goes on as it was last."""
+"""The same if guidance continues unchanged."""
 _INT8, _DISTILLED = 40.0, 23.0
 """Measured."""
 _HALF, _DOWNSAMPLED = 52.0, 35.0
 """Estimates."""
 _DECODERS: dict[Decoder, float] = {"": 99.0, "int8": 47.0, "tiny": 25.0}
-"""In int8 measured, the tiny one's an estimate."""
+"""Int8 is measured, the tiny one is an estimate."""
 
 
 def expected_psnr(candidate: Candidate) -> float:
-    """Decibels against the reference that the candidate's images are expected to have."""
+    """Expected decibels of the candidate's images against the reference."""
     c = candidate
     losses = [curve_at(_STEPS if c.last_timestep is None else _ENDING_STEPS[c.last_timestep], c.steps)]
     losses[0] += _CALIBRATED if c.calibrated else 0.0

@@ -1,7 +1,7 @@
-"""A run without its networks: which calls settings come to, and how long everything but those takes.
+"""A run without its networks: which calls the settings make, and how long everything else takes.
 
-The pipeline runs as it always does, so that schedulers, caches, guidance and forecasts decide here what they decide
-when it draws; but its engine makes up what the networks would say.
+The pipeline runs as always, so schedulers, caches, guidance and forecasts decide as they do when it generates; but its
+engine makes up the networks' outputs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _MATRIX = np.ones((768, 768), np.float32)
 
 
 class Call(NamedTuple):
-    """A call of a network, as far as its time depends on it."""
+    """A call of a network, reduced to what its time depends on."""
 
     role: str
-    """The pipeline's name for the network: ``vae``, ``text_encoder``; that of the denoiser is `DENOISER`."""
+    """The pipeline's name for the network: ``vae``, ``text_encoder``; the denoiser's is `DENOISER`."""
     method: str
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     fixed: tuple[tuple[str, object], ...]
@@ -37,13 +37,13 @@ class Call(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Of the text, which for a denoiser is its batch."""
+        """Rows of the text, which are a denoiser's batch."""
         return dict(self.shapes).get("encoder_hidden_states", (1,))[0]
 
 
 @dataclass
 class Example:
-    """What a call was made with, so that it can be made again."""
+    """The arguments of a call, so that it can be repeated."""
 
     inputs: tuple[Input, ...]
     options: Mapping[str, Input]
@@ -51,17 +51,17 @@ class Example:
 
 @dataclass
 class Rehearsal:
-    """What a run comes to."""
+    """The calls and the overhead of a run."""
 
     calls: Mapping[Call, float] = field(default_factory=Counter)
     arithmetic: float = 0.0
-    """Seconds of everything that is no network: tokens, schedulers, guidance, forecasts, images."""
+    """Seconds of everything except networks: tokens, schedulers, guidance, forecasts, images."""
 
 
 class CountingEngine:
-    """An engine that counts the calls of a pipeline's networks; in all else the engine itself.
+    """An engine that counts the calls of a pipeline's networks; otherwise it is the engine itself.
 
-    ``examples`` gets one of each.
+    ``examples`` collects one of each.
     """
 
     def __init__(self, view: Pipeline, examples: dict[Call, Example]):
@@ -73,8 +73,8 @@ class CountingEngine:
         self.calls: Counter[Call] = Counter()
 
     def count(self, network: object, inputs: tuple[Input, ...], method: str, options: Mapping[str, Input]) -> Call:
-        """What the engine is asked for."""
-        # The ``values`` at taps are a tuple, and so without a shape here: no rehearsal knows it.
+        """The call as the engine sees it."""
+        # The ``values`` at taps are a tuple, so they have no shape here: no rehearsal knows it.
         named = {**{str(i): x for i, x in enumerate(inputs)}, **options}
         named |= {name: x[0] for name, x in options.items() if name in self.read_once and isinstance(x, tuple)}
         arrays = {name: single(x) for name, x in named.items() if hasattr(x, "shape")}
@@ -92,16 +92,16 @@ class CountingEngine:
         return self.engine.run(network, *inputs, method=method, **named)
 
     def compile_ahead(self, network: Model, *inputs: Input, **options: Input) -> None:
-        """Nothing: what it counts need not be compiled."""
+        """Nothing: counting needs no compiling."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
 
 
 class RehearsingEngine(CountingEngine):
-    """An engine that runs nothing but text encoders and what reads their texts once for all steps, and those once.
+    """An engine that runs only text encoders, and layers that read their output once for all steps, each once.
 
-    Where it is to leave the processor as networks do, ``busy``, it multiplies matrices at each call.
+    With ``busy`` it multiplies matrices at each call, to load the processor as networks do.
     """
 
     def __init__(
@@ -110,11 +110,11 @@ class RehearsingEngine(CountingEngine):
         super().__init__(view, examples)
         self.known, self.is_busy = known, is_busy
         self.busy_seconds = 0.0
-        """The thread's own, of these products."""
+        """The thread's own seconds in these products."""
         self.scale: int = view.vae.scale
 
     def run(self, network: Model, *inputs: Input, method: str = "construct", **options: Input) -> Outputs:
-        """Count it, and make something up."""
+        """Count the call and make up its output."""
         call = self.count(network, inputs, method, options)
         if call not in self.known:
             self.known[call] = self._made_up(network, call, inputs, options)
@@ -140,14 +140,14 @@ class RehearsingEngine(CountingEngine):
 
 
 def rehearse(view: Pipeline, arguments: Mapping[str, object], engine: RehearsingEngine) -> Rehearsal:
-    """Go through a call of a pipeline with its ``arguments``.
+    """Rehearse a call of a pipeline with its ``arguments``.
 
     Raises:
-        ValueError: the pipeline refuses it: a cache that would save nothing, say.
+        ValueError: the pipeline refuses it, for example a cache that would save nothing.
     """
     before, view.engine = view.engine, cast(Engine, engine)
     try:
-        # The thread's own seconds: what other programs take from the machine is not the run's.
+        # The thread's own seconds: time that other programs take does not count.
         began = time.thread_time()
         view(**arguments)
         return Rehearsal(engine.calls, time.thread_time() - began - engine.busy_seconds)

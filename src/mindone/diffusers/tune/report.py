@@ -20,11 +20,11 @@ from .page import render
 JsonObject = dict[str, object]
 FORMAT = 1
 _PROFILE = re.compile(r"profile\.json|[\d.]+x\.json")
-"""The files' names of what a search finds."""
+"""The file names of a search's profiles."""
 
 
 def front_data(front: Front, command: str) -> JsonObject:
-    """The content of ``tune.json``: everything but the pictures."""
+    """The content of ``tune.json``: everything except the pictures."""
     return {
         "format": FORMAT,
         "command": command,
@@ -45,11 +45,11 @@ def front_data(front: Front, command: str) -> JsonObject:
 
 
 def write_report(front: Front, chosen: Mapping[str, Profile], folder: Path, command: str) -> list[Path]:
-    """Write ``tune.html``, ``tune.json`` and the chosen profiles by their files' names. Returns the files."""
+    """Write ``tune.html``, ``tune.json`` and the chosen profiles, by file name. Returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     data = json.dumps(front_data(front, command), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     page = render(front, command, {name: profile.settings for name, profile in chosen.items()})
-    if (folder / "tune.json").exists():  # its profiles would be taken for those of this search
+    if (folder / "tune.json").exists():  # its profiles would pass for those of this search
         for path in folder.iterdir():
             if _PROFILE.fullmatch(path.name) and path.name not in chosen:
                 path.unlink()
@@ -62,7 +62,7 @@ def write_report(front: Front, chosen: Mapping[str, Profile], folder: Path, comm
 
 
 def print_front(front: Front, chosen: Mapping[str, Profile], files: list[Path]) -> None:
-    """Print the rows that people ask for, what was chosen, and the files."""
+    """Print the rows for the usual speed-ups, the chosen profiles, and the files."""
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 140)
@@ -89,7 +89,7 @@ def print_front(front: Front, chosen: Mapping[str, Profile], files: list[Path]) 
 
 
 def row_words(row: Row) -> tuple[str, ...]:
-    """A row's figures as they are written: seconds, measured seconds, speed-up, PSNR, SSIM, memory."""
+    """A row's figures as text: seconds, measured seconds, speed-up, PSNR, SSIM, memory."""
     return (
         *_times(row.predicted_seconds, row.measured_seconds),
         f"{row.speed_up:.1f}×",

@@ -1,9 +1,10 @@
-"""Finding the front without trying everything.
+"""Finds the Pareto front without trying everything.
 
-A Pareto local search (Paquete, Chiarandini & Stützle 2004): what lies on the front so far has neighbours, which differ
-in one knob; the most promising of them is tried next. Three kinds need no try: a neighbour whose expected quality
-(its parent's, and the knob's known difference) lies below what the front has at its cost; one whose less lossy relative
-was tried and is no better than that (a longer interval never helps); and what costs more than anybody asks for.
+A Pareto local search (Paquete, Chiarandini & Stützle 2004): candidates on the current front have neighbours, which
+differ in one knob; the most promising neighbour is tried next. Three kinds are skipped: a neighbour whose expected
+quality (its parent's, plus the knob's known difference) lies below the front at its cost; one whose less lossy relative
+was tried and is no better than the front (a longer interval never helps); and one that costs more than anybody asks
+for.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from .candidates import Candidate, Space
 from .prior import expected_psnr
 
 _NOTHING = -1000.0
-"""Decibels at a cost at which nothing is known yet."""
+"""Decibels at a cost where nothing is known yet."""
 _LEAST_PSNR = 18.0
 """Expected decibels below which nobody wants a picture."""
 _MONOTONE_SLACK = 0.3
-"""Decibels by which chance may make the lossier of two the better."""
+"""Decibels by which the lossier of two may come out better by chance."""
 
 
 class Point(NamedTuple):
-    """What a candidate came to."""
+    """A candidate's result."""
 
     seconds: float
     psnr: float
@@ -36,7 +37,7 @@ class Point(NamedTuple):
 
 @dataclass
 class Pareto:
-    """The best quality so far at any cost: an ascending staircase."""
+    """The best quality so far at each cost: an ascending staircase."""
 
     seconds: list[float] = field(default_factory=list)
     psnr: list[float] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Pareto:
         return self.psnr[place - 1] if place else _NOTHING
 
     def add(self, point: Point) -> None:
-        """Take a point in, if it is better than what costs no more."""
+        """Add a point if it beats all points that cost no more."""
         if point.psnr <= self.at(point.seconds):
             return
         start = bisect.bisect_left(self.seconds, point.seconds)
@@ -59,14 +60,14 @@ class Pareto:
 
 @dataclass
 class LocalSearch:
-    """A search, which can be ended at any time; ``known`` holds all that was tried.
+    """A search that can end at any time; ``known`` holds everything tried.
 
     Args:
-        space: what candidates there are.
-        cost: the seconds of one, None where there is no such run.
-        quality: its decibels; this is what takes time.
-        most_seconds: what costs more is of no interest.
-        slack: decibels below the front at which a candidate is still worth a try, and its neighbours too.
+        space: the candidates.
+        cost: the seconds of one; None if it cannot run.
+        quality: its decibels; this takes the time.
+        most_seconds: candidates that cost more are ignored.
+        slack: how many decibels below the front a candidate, and its neighbours, are still worth trying.
     """
 
     space: Space
@@ -78,12 +79,11 @@ class LocalSearch:
     front: Pareto = field(default_factory=Pareto)
 
     def run(self, seeds: Iterable[Candidate], goes_on: Callable[[], bool], anyway: Iterable[Candidate] = ()) -> None:
-        """Try seeds and neighbours, the most promising first, until nothing promises anything or time is up.
+        """Try seeds and neighbours, the most promising first, until none is promising or time is up.
 
         Args:
-            seeds: what to begin with.
-            goes_on: whether there is time.
-            anyway: what to try before all else, whatever is expected of it.
+            seeds: the candidates to begin with.
+            goes_on: whether there is time. anyway: candidates to try first, whatever their expected quality.
         """
         self._queue: list[tuple[float, int, Candidate, float]] = []
         self._seen: set[Candidate] = set(self.known)
@@ -136,7 +136,8 @@ class LocalSearch:
 
 
 def estimated(tried: dict[Candidate, Point], decoded: dict[Candidate, Point]) -> dict[Candidate, Point]:
-    """What latents alone showed, in decibels of images: moved by the median difference of those that have both."""
+    """Results from latents alone, as decibels of images: shifted by the median difference of candidates that have
+    both."""
     apart = [decoded[each].psnr - point.psnr for each, point in tried.items() if each in decoded]
     if not apart:
         return {}
@@ -145,7 +146,7 @@ def estimated(tried: dict[Candidate, Point], decoded: dict[Candidate, Point]) ->
 
 
 def on_front(known: dict[Candidate, Point], within: float = 0.0) -> list[Candidate]:
-    """Those that nothing at their cost or below beats by more than ``within`` decibels, the fastest first."""
+    """Points that none of equal or lower cost beats by more than ``within`` decibels, the fastest first."""
     staircase = Pareto()
     for point in known.values():
         staircase.add(point)
@@ -160,17 +161,18 @@ def halve(
     rungs: Sequence[tuple[int, float]],
     goes_on: Callable[[], bool],
 ) -> tuple[dict[Candidate, Point], int]:
-    """Successive halving: those near the front are drawn for more prompts, and what falls behind is left.
+    """Successive halving: candidates near the front are generated for more prompts, and those that fall behind are
+    dropped.
 
     Args:
-        known: what candidates come to on the first ``reached`` prompts.
+        known: candidates' results on the first ``reached`` prompts.
         reached: that number.
-        redraw: what a candidate comes to on a number of prompts.
-        rungs: numbers of prompts, and how many decibels below the front one may lie to get there.
+        redraw: gives a candidate's result on a number of prompts.
+        rungs: numbers of prompts, each with the most decibels below the front that still qualify.
         goes_on: whether there is time.
 
     Returns:
-        What was found on the last rung of which the whole front was drawn, and its number of prompts.
+        The results of the last rung that generated the whole front, and its number of prompts.
     """
     for prompts, within in rungs:
         exact = on_front(known)

@@ -1,4 +1,4 @@
-"""Where searches begin."""
+"""The candidates that start a search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .candidates import Candidate, Space
 
 
 def first_seeds(dtype: Precision) -> list[Candidate]:
-    """Of each kind one or two, for a search that draws nothing."""
+    """One or two of each kind, for a search that generates no images."""
     plain = Candidate(dtype=dtype)
     return [
         *(plain._replace(steps=steps) for steps in (25, 15, 10, 6)),
@@ -24,7 +24,7 @@ def first_seeds(dtype: Precision) -> list[Candidate]:
 
 
 def few_steps(space: Space, dtype: Precision) -> list[Candidate]:
-    """Few steps that end near the image, calibrated where that is possible, guided in all or with the end forecast."""
+    """Few steps that end near the image, calibrated if possible, all guided or with forecast guidance at the end."""
     ends = ((4, 75), (5, 40), (6, 40), (8, 25), (10, 10))
     guided = (1.0, 0.8, 0.6) if space.is_guided else (1.0,)
     found = (

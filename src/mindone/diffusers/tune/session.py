@@ -1,4 +1,4 @@
-"""A search from the request to the report."""
+"""A search, from request to report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..pipelines.published import PublishedPipeline
 
 _SMALL_BUDGET, _LARGE_BUDGET = 2.5, 30.0
-"""Minutes."""
+"""Minutes of a search."""
 _LARGE_BYTES = 10**9
 
 
@@ -30,17 +30,17 @@ def run(options: Options, command: str, folder: Path) -> Front:
     """Search, print the front, and write ``tune.html``, ``tune.json`` and the profiles into ``folder``.
 
     Args:
-        options: what to search for.
+        options: the user's choices.
         command: what the user typed, for the report.
-        folder: where the report goes.
+        folder: the folder for the report.
 
     Raises:
-        ValueError, OSError: a request that cannot be met or written.
+        ValueError, OSError: the request cannot be met, or the report cannot be written.
     """
     check_folder(folder)
     prompts = read_prompts(options.prompts)
     if options.name:
-        saved_path(options.name, options.model or "icons")  # an impossible name is refused now
+        saved_path(options.name, options.model or "icons")  # refuse an impossible name now
     with ExitStack() as stack:
         pipe, offered = _load(options, folder, stack)
         nbytes = sum(parameter.nbytes for network in _networks(pipe) for parameter in network.get_parameters())
@@ -60,7 +60,7 @@ def run(options: Options, command: str, folder: Path) -> Front:
     if options.shape:
         front.notes.append(
             f"The weights are random, in the shapes of {shapes.SHAPES[options.shape].description}: quality means "
-            "nothing, and cost alone is reported. Between settings of one cost it was decided by what each method is "
+            "nothing, so only cost is reported. Between settings of equal cost the choice follows what each method is "
             "known to lose on the bundled model."
         )
     chosen, problem = _chosen(front, options)
@@ -74,7 +74,7 @@ def run(options: Options, command: str, folder: Path) -> Front:
 
 
 def _chosen(front: Front, options: Options) -> tuple[dict[str, Profile], str | None]:
-    """The profiles to write by their files' names, and why there is none."""
+    """The profiles to write, by file name, and the reason if there is none."""
     if not options.has_target:
         return {f"{factor:g}x.json": front.profile(row) for factor, row in front.marks().items()}, None
     try:
@@ -84,7 +84,7 @@ def _chosen(front: Front, options: Options) -> tuple[dict[str, Profile], str | N
 
 
 def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[PublishedPipeline, dict[str, str]]:
-    """The pipeline, and the checkpoints that may take the place of parts of it."""
+    """The pipeline, and the checkpoints that may replace parts of it."""
     if not options.shape:
         given = {"tiny_vae": options.tiny_vae, "distilled": options.distilled}
         key = jobs.PipelineKey(model=options.model or "icons", engine=options.engine)
@@ -103,7 +103,7 @@ def _networks(pipe: PublishedPipeline) -> list[Model]:
 
 
 def read_prompts(path: Path | None) -> list[str] | None:
-    """The texts of a file, one per line.
+    """The prompts in a file, one per line.
 
     Raises:
         ValueError: it has none.

@@ -1,4 +1,4 @@
-"""Views of one pipeline with many settings, in turn."""
+"""Views of one pipeline with many settings in turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Stacks:
-    """What settings make of a pipeline, which stays as it is. Each network that any settings need is made once."""
+    """Applies settings to views of a pipeline, which stays unchanged. Each needed network is made once."""
 
     def __init__(self, pipe: Pipeline):
         self.pipe = pipe
@@ -22,29 +22,29 @@ class Stacks:
         self._views: dict[Settings, Pipeline] = {}
 
     def view(self, settings: Settings) -> Pipeline:
-        """A view of the pipeline with the settings, for one use; raises what `Stack.on` raises."""
+        """A view of the pipeline with these settings, for one use; raises what `Stack.on` raises."""
         if settings not in self._views:
             self._views[settings] = settings.stack.on(self.pipe, self._networks)
         return self._views[settings].view()
 
     def network(self, settings: Settings, name: str) -> Model:
-        """The network that the settings ask for, by the pipeline's name for it, or ``denoiser``."""
+        """The network for these settings, by its name in the pipeline, or ``denoiser``."""
         network: Model = getattr(self.view(settings), name)
         return network
 
     @property
     def are_free(self) -> bool:
-        """Whether a second network can be made; adapters stand in the way."""
+        """Whether a second network can be made; adapters prevent it."""
         return all(is_plain(each) for each in self.pipe.components.values() if isinstance(each, Model))
 
     def networks(self) -> list[Model]:
-        """All networks that were made or loaded so far, and the pipeline's own."""
+        """All networks made or loaded so far, and the pipeline's own."""
         made = list(self._networks.made.values())
         loaded = [each for pipe in (self.pipe, *made) for each in getattr(pipe, "components", {}).values()]
         return [each for each in (*loaded, *made) if isinstance(each, Model)]
 
     def release(self) -> None:
-        """Drop everything that was compiled for any of them."""
+        """Drop everything compiled for any of them."""
         for network in self.networks():
             if len(network.graphs):
                 network.release()

@@ -1,4 +1,4 @@
-"""The chosen rows of a front are run as a user would run them: what they take, and how much memory."""
+"""Runs the chosen rows of a front as a user would, and measures their time and memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _RUNS = 3
 
 
 def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Sequence[float] = ()) -> None:
-    """Measure the baseline and the rows that somebody will ask for, as many as the budget has time for.
+    """Measure the baseline and the rows likely to be used, as far as the budget allows.
 
-    When they are done, all predictions are corrected by the factor by which these runs differ from theirs.
+    Then correct all predictions by the factor between these runs and their predictions.
     """
     chosen, pairs = distinct(front.marks([*targets, *MARKS]).values()), []
     baseline = front.origin.settings
@@ -43,7 +43,7 @@ def verify(front: Front, stacks: Stacks, costs: Costs, clock: Clock, targets: Se
 
 
 def _measure(stacks: Stacks, costs: Costs, settings: Settings) -> tuple[float, int | None]:
-    """The median seconds of some runs, and the peak memory of the process while nothing else is compiled."""
+    """The median seconds of some runs, and the process's peak memory while nothing else is compiled."""
     stacks.release()
     counts = reset_peak_memory()
     view = stacks.view(settings)
