@@ -55,7 +55,7 @@ def test_it_is_saved_as_it_was(folder: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_scheduler_is_still_refused(folder: Path) -> None:
     change(folder / "model_index.json", scheduler=["diffusers", "Sampler"])
-    with pytest.raises(ValueError, match="scheduler is a Sampler, which is not known here"):
+    with pytest.raises(ValueError, match="scheduler is a Sampler, which is not supported"):
         StableDiffusionPipeline.from_pretrained(folder)
     change(folder / "model_index.json", scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"])
     change(folder / "scheduler" / "scheduler_config.json", _class_name="FlowMatchEulerDiscreteScheduler", shift=3.0)

@@ -57,7 +57,7 @@ def test_both_text_encoders_of_xl_take_theirs(tmp_path):
     "tensors, message",
     [
         ({"<cat>": (1, 1024)}, r"is for another base: its vectors have width 1024, text encoders here 768 \(text_enc"),
-        ({"a": (1, 768), "b": (1, 768)}, "is no known textual inversion: it has 'a', 'b'; supported are"),
+        ({"a": (1, 768), "b": (1, 768)}, "is no known textual inversion: it has 'a', 'b'; supported:"),
         ({"emb_params": (1, 768)}, "does not say its word; pass token="),
         ({"<cat>": (0, 768)}, r"vectors must be \(vectors, width\), got a shape of \(0, 768\)"),
         ({"clip_l": (1, 768), "clip_g": (1, 1280)}, "is for another base"),
@@ -107,7 +107,7 @@ def test_a_resamplers_config_is_read_off_its_shapes():
     [
         (
             "image_proj.proj.3.weight",
-            r"is IP-Adapter Full Face: it has 'image_proj.proj.3.weight'; known are",
+            r"is IP-Adapter Full Face: it has 'image_proj.proj.3.weight'; only plain and plus",
         ),
         ("image_proj.proj.0.weight", "is IP-Adapter FaceID"),
         ("image_proj.perceiver_resampler.proj_in.weight", "is IP-Adapter FaceID Plus"),

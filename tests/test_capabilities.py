@@ -62,7 +62,7 @@ def test_a_function_may_answer_for_all_images_at_once(verdicts, expected, checke
     "answer, message",
     [
         (lambda images: images, "must return images and a list of verdicts, got a ndarray"),
-        (lambda images: (images[:, 0], [False]), r"images of the shape that it was given \(1, 3, 64, 64\)"),
+        (lambda images: (images[:, 0], [False]), r"images of the given shape \(1, 3, 64, 64\)"),
         (lambda images: (images, [False, True]), "and 2 verdicts"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_pipeline_without_text_encoders_draws_from_embeddings(family):
         if name.startswith(("text_encoder", "tokenizer")):
             setattr(pipe, name, None)
     np.testing.assert_array_equal(images_of(pipe, prompt=None, **embeds), expected)
-    with pytest.raises(ValueError, match="text_encoder is None, so that it reads no texts; pass prompt_embeds"):
+    with pytest.raises(ValueError, match="text_encoder is None, so it reads no texts; pass prompt_embeds"):
         images_of(pipe)
 
 

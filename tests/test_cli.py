@@ -626,7 +626,7 @@ print("loaded", sorted({"mindspore", "openvino", "numpy", "PIL", "rich"} & set(s
 
 @pytest.mark.parametrize(
     "typed, hint",
-    [("genrate", "did you mean 'generate'?"), ("piull", "did you mean 'pull'?"), ("x", "known are batch,")],
+    [("genrate", "did you mean 'generate'?"), ("piull", "did you mean 'pull'?"), ("x", "choose from batch,")],
 )
 def test_an_unknown_command_is_told_the_nearest(typed, hint):
     assert f"no command {typed!r}; {hint}" in command(typed, code=2)

@@ -100,11 +100,11 @@ def test_a_feature_cache_that_computes_everything_changes_no_edit(edit):
         (
             DEPTH,
             {"image": photo()},
-            r"needs depth_map, an array \(pictures, height, width\): no depth estimator is here",
+            r"needs depth_map, an array \(pictures, height, width\): no depth estimator is included",
         ),
         (DEPTH, {"image": photo(), "depth_map": np.ones((8, 8))}, r"depth_map must have the shape \(pictures, height"),
         (DEPTH, {"image": photo(), "depth_map": np.ones((1, 8, 8))}, "must hold finite values that differ"),
-        (DEPTH, {"image": photo(), "depth_map": depths(2)}, "depth_map holds 2 pictures, which cannot be shared out"),
+        (DEPTH, {"image": photo(), "depth_map": depths(2)}, "depth_map holds 2 pictures, which cannot be divided"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_network_runs(name, arguments, message, monkeypatch):

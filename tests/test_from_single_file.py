@@ -66,7 +66,7 @@ def test_a_file_of_another_kind_of_pipeline_is_told(files):
 def test_a_file_of_one_network_is_no_pipeline(files, tmp_path):
     folder_to_file(checkpoint("sd1") / "unet", tmp_path / "unet.safetensors")
     unet = {"path_or_address": tmp_path / "unet.safetensors", "config": checkpoint("sd1") / "unet"}
-    with pytest.raises(ValueError, match=r"holds unet only; pass vae=…, text_encoder=… for a pipeline"):
+    with pytest.raises(ValueError, match=r"holds only unet; pass vae=…, text_encoder=… for a pipeline"):
         DiffusionPipeline.from_single_file(**unet)
     with pytest.raises(ValueError, match="has no AutoencoderKL; it has UNet2DConditionModel"):
         AutoencoderKL.from_single_file(**unet)
@@ -176,7 +176,7 @@ def test_files_without_some_parts_draw_with_those_that_are_given(files, tmp_path
     file = SafetensorsFile(files / f"{family}.safetensors")
     unet = {name: tensor for name, tensor in file.items() if name.startswith("model.diffusion_model.")}
     save_file(unet, tmp_path / "unet.safetensors", file.metadata)
-    with pytest.raises(ValueError, match=r"holds unet only; pass vae=…, text_encoder=…"):
+    with pytest.raises(ValueError, match=r"holds only unet; pass vae=…, text_encoder=…"):
         DiffusionPipeline.from_single_file(tmp_path / "unet.safetensors")
     given = {name: part for name, part in folder.components.items() if name.startswith(("vae", "text_encoder"))}
     pipe = DiffusionPipeline.from_single_file(tmp_path / "unet.safetensors", engine="openvino", **given)

@@ -106,7 +106,7 @@ def test_a_job_cannot_be_changed_in_place():
     ("fields", "message"),
     [
         ({"stpes": 3}, "unknown field 'stpes'; did you mean 'steps'?"),
-        ({"weather": 3}, "unknown field 'weather'; known are model, revision, variant"),
+        ({"weather": 3}, "unknown field 'weather'; choose from model, revision, variant"),
         ({"prompt": None}, "prompt must be a valid string, got None"),
         ({"steps": 0}, "steps must be greater than or equal to 1, got 0"),
         ({"steps": "many"}, "steps must be a valid integer"),

@@ -205,7 +205,7 @@ def test_a_mask_of_another_size_is_stretched_over_the_picture(files, size):
         ("--image photo.png --padding-mask-crop 8", "padding_mask_crop needs mask"),
         (
             "--image photo.png --strength 0.05 --steps 10",
-            "strength 0.05 of 10 steps leaves none; take at least 20",
+            "strength 0.05 of 10 steps leaves none; use at least 20",
         ),
         ("--image photo.png --mask mask.png --upscale 2", "upscale enlarges what is drawn from noise, not image"),
         ("--image photo.png --upscale 2", "upscale enlarges what is drawn from noise, not image"),

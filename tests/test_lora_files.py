@@ -209,7 +209,7 @@ def test_a_folder_of_pefts_says_its_network(tmp_path):
         path = peft_folder(tmp_path, "text_encoder", TEXT, lora_alpha=4, auto_mapping=mapping)
         assert open_lora(path, networks("sd1"))["text_encoder"][f"{TEXT}.weight"].alpha == 4
     path = peft_folder(tmp_path, auto_mapping={"base_model_class": "LlamaModel"})
-    with pytest.raises(ValueError, match="is of an adapter for 'LlamaModel'; known are UNet2DConditionModel"):
+    with pytest.raises(ValueError, match="describes an adapter for 'LlamaModel'; supported: UNet2DConditionModel"):
         open_lora(path, networks("sd1"))
     path.with_name(PEFT_CONFIG).unlink()
     with pytest.raises(FileNotFoundError, match=r"no adapter_config\.json beside"):

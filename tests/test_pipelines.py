@@ -384,7 +384,7 @@ def test_pipelines_are_picked_by_name(tmp_path):
     assert type(AutoPipelineForText2Image.from_pretrained(folder, engine="openvino")) is StableDiffusionPipeline
     assert type(load(folder)) is StableDiffusionImg2ImgPipeline
     rename_pipeline(folder, "StableDiffusionUpscalePipeline")
-    with pytest.raises(ValueError, match="StableDiffusionUpscalePipeline, which is not known here; known are Stable"):
+    with pytest.raises(ValueError, match="StableDiffusionUpscalePipeline, which is not supported; supported: Stable"):
         load(folder)
 
 

@@ -23,13 +23,13 @@ EMBEDS_XL, POOLED = np.zeros((1, 77, 32), np.float32), np.zeros((1, 12), np.floa
 GENERATOR = np.random.default_rng(0)
 
 SD_ERRORS = [
-    ({}, "nothing to draw: pass prompt"),
+    ({}, "nothing to generate: pass prompt"),
     ({"prompt": 3}, "prompt must be a string or a list of strings, got int"),
     ({"prompt": []}, "prompt is an empty list"),
     ({"prompt": ["a", None]}, r"prompt\[1\] must be a string, got NoneType"),
     ({"prompt": "a", "prompt_embeds": EMBEDS}, "prompt and prompt_embeds were both given"),
     ({"prompt_embeds": EMBEDS[0]}, r"prompt_embeds must have the shape \(prompts, tokens, channels\), got \(77, 16\)"),
-    ({"prompt_embeds": EMBEDS[:, :9]}, "prompt_embeds has 9 tokens where the text encoder gives 77"),
+    ({"prompt_embeds": EMBEDS[:, :9]}, "prompt_embeds has 9 tokens but the text encoder gives 77"),
     (
         {"prompt": "a", "negative_prompt": "b", "negative_prompt_embeds": EMBEDS},
         "negative_prompt and negative_prompt_embeds were both given",
@@ -66,7 +66,7 @@ SD_ERRORS = [
     ({"prompt": "a", "clip_skip": 9}, "clip_skip must be a whole number from 0 to 3, got 9"),
     (
         {"prompt": "a", "callback_on_step_end_tensor_inputs": ["noise"]},
-        "names 'noise'; known are latents, prompt_embeds, negative_prompt_embeds",
+        "names 'noise'; choose from latents, prompt_embeds, negative_prompt_embeds",
     ),
 ]
 XL_ERRORS = [
@@ -197,7 +197,7 @@ def test_unknown_model(tmp_path):
 
 def test_unknown_pipeline(folder):
     edit_index(folder, _class_name="FluxPipeline")
-    refuse(folder, ValueError, "FluxPipeline, which is not known here; known are StableDiffusionPipeline, StableDiff")
+    refuse(folder, ValueError, "FluxPipeline, which is not supported; supported: StableDiffusionPipeline, StableDiff")
 
 
 def test_unknown_component_class(folder):
@@ -205,7 +205,7 @@ def test_unknown_component_class(folder):
     refuse(
         folder,
         ValueError,
-        "unet is a UVit2DModel, which is not known here; known are AutoencoderDC, AutoencoderKL, ",
+        "unet is a UVit2DModel, which is not supported; supported: AutoencoderDC, AutoencoderKL, ",
     )
     edit_index(folder, unet="UNet2DConditionModel")
     refuse(folder, ValueError, "unet must be a library and a class, got 'UNet2DConditionModel'")

@@ -249,7 +249,7 @@ EMBEDS = np.zeros((1, 4, CHANNELS), np.float32)
         ),
         ({"use_resolution_binning": True, "height": 10**9, "width": 10**9}, "of memory and this machine has"),
         ({"guidance_scale": "5"}, "guidance_scale must be a finite number or None, got '5'"),
-        ({"prompt": None}, "nothing to draw: pass prompt"),
+        ({"prompt": None}, "nothing to generate: pass prompt"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(options, message, sigma):
@@ -260,7 +260,7 @@ def test_wrong_arguments_are_refused_in_one_line(options, message, sigma):
 
 def test_sigma_refuses_a_transformer_that_reads_sizes_and_alpha_takes_either(alpha, sigma):
     wrong = PixArtSigmaPipeline(**{**sigma.components, "transformer": alpha.transformer})
-    with pytest.raises(ValueError, match="PixArtAlphaPipeline is for it"):
+    with pytest.raises(ValueError, match="use PixArtAlphaPipeline"):
         draw(wrong)
     either = PixArtAlphaPipeline(**{**alpha.components, "transformer": sigma.transformer})
     assert draw(either, num_inference_steps=1).shape == (1, 64, 96, 3)

@@ -220,7 +220,7 @@ def test_a_pipeline_with_guidance_built_in_gets_no_negative_embeddings():
 def test_embeddings_of_another_length_need_negative_ones_of_that_length(family):
     pipe = sharing(family)
     embeds = encode_prompt(pipe, LONG, do_classifier_free_guidance=False)
-    with pytest.raises(ValueError, match="prompt_embeds has 154 tokens where the text encoder gives 77; pass negative"):
+    with pytest.raises(ValueError, match="prompt_embeds has 154 tokens but the text encoder gives 77; pass negative"):
         images_of(pipe, prompt=None, negative_prompt="blue", **embeds)
 
 

@@ -95,10 +95,10 @@ def test_what_is_no_network_is_no_auto_model(tmp_path):
     "argument, message",
     [
         ({"torch_dtype": "float16"}, "use mindspore_dtype"),
-        ({"device_map": "cuda"}, "all networks run where the process does"),
+        ({"device_map": "cuda"}, "all networks run on the process's device"),
         ({"custom_pipeline": "lpw"}, "code from a hub is not run"),
         ({"enable_pag": True}, "perturbed-attention guidance is not here"),
-        ({"add_watermarker": True}, "no watermark is drawn"),
+        ({"add_watermarker": True}, "this library adds no watermarks"),
     ],
 )
 def test_arguments_of_loading_that_mean_nothing_here_are_refused(argument, message):
@@ -386,7 +386,7 @@ def test_memory_saving_switches_change_no_picture(family):
 def test_pickling_a_pipeline_says_what_to_do_instead():
     pipe = load(checkpoint("sd1"))
     for attempt in (pickle.dumps, copy.deepcopy):
-        with pytest.raises(TypeError, match=r"StableDiffusionPipeline cannot be pickled.*load it anew there") as error:
+        with pytest.raises(TypeError, match=r"StableDiffusionPipeline cannot be pickled.*load it again there") as error:
             attempt(pipe)
         assert "\n" not in str(error.value) and str(checkpoint("sd1")) in str(error.value)
     assert copy.copy(pipe).unet is pipe.unet

@@ -260,7 +260,7 @@ EMBEDS = np.zeros((1, 4, 24), np.float32)
             {"max_timesteps": 1.0},
             "intermediate_timesteps must be between 0 and max_timesteps=1, got 1.3; pass one in between, or None",
         ),
-        ("sana-sprint", {"timesteps": [1.5, 0.0], "max_timesteps": 1.5}, "timesteps take the place of max_timesteps"),
+        ("sana-sprint", {"timesteps": [1.5, 0.0], "max_timesteps": 1.5}, "timesteps replace max_timesteps"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(family, options, message, sana, sprint):
@@ -284,10 +284,10 @@ def test_what_needs_skip_connections_or_pixel_attention_is_refused(sana):
 
 def test_each_pipeline_is_for_its_own_transformer(sana, sprint):
     wrong = SanaPipeline(**{**sana.components, "transformer": sprint.transformer})
-    with pytest.raises(ValueError, match="SanaSprintPipeline is for it"):
+    with pytest.raises(ValueError, match="use SanaSprintPipeline"):
         draw(wrong)
     wrong = SanaSprintPipeline(**{**sprint.components, "transformer": sana.transformer})
-    with pytest.raises(ValueError, match="SanaPipeline is for it"):
+    with pytest.raises(ValueError, match="use SanaPipeline"):
         draw(wrong)
 
 
@@ -298,7 +298,7 @@ def test_a_checkpoint_without_its_text_encoder_is_refused_or_takes_embeddings(tm
     with pytest.raises(ValueError, match=r"model_index.json has no text_encoder; pass one: from_pretrained\(…, text_"):
         load(root)
     pipe = load(root, text_encoder=None)
-    with pytest.raises(ValueError, match="text_encoder is None, so that it reads no texts; pass prompt_embeds and"):
+    with pytest.raises(ValueError, match="text_encoder is None, so it reads no texts; pass prompt_embeds and"):
         draw(pipe)
 
 

@@ -90,7 +90,7 @@ def test_a_pipeline_of_one_file_draws_what_that_of_the_folder_draws():
 
 def test_a_file_without_t5_draws_without_it_where_that_is_said(tmp_path):
     path = rewritten("without-t5", lambda name: "t5xxl" not in name)
-    line = r"without-t5\.safetensors holds .* only; pass text_encoder_3=… or text_encoder_3=None for a .* without$"
+    line = r"without-t5\.safetensors holds only .*; pass text_encoder_3=… or text_encoder_3=None for a .* without$"
     with pytest.raises(ValueError, match=line) as refused:
         StableDiffusion3Pipeline.from_single_file(path)
     assert "\n" not in str(refused.value)

@@ -135,7 +135,7 @@ def test_a_checkpoint_without_a_text_encoder_says_what_to_pass(tmp_path):
     with pytest.raises(ValueError, match=r"no text_encoder_2; pass one: from_pretrained\(…, text_encoder_2=…\)$"):
         load(folder)
     made = load(folder, text_encoder_2=None)
-    with pytest.raises(ValueError, match="text_encoder_2 is None, so that it reads no texts; pass prompt_embeds"):
+    with pytest.raises(ValueError, match="text_encoder_2 is None, so it reads no texts; pass prompt_embeds"):
         draw(made)
 
 
@@ -288,7 +288,7 @@ EMBEDS, POOLED = np.zeros((1, 90, 40), np.float32), np.zeros((1, 24), np.float32
         ),
         (
             {"prompt": None, "prompt_embeds": EMBEDS, "pooled_prompt_embeds": POOLED},
-            "prompt_embeds has 90 tokens where the text encoder gives 333",
+            "prompt_embeds has 90 tokens but the text encoder gives 333",
         ),
         ({"mu": 1.0}, r"mu=1 is for schedulers with use_dynamic_shifting, and this .* has a fixed shift \(3"),
         ({"clip_skip": 9}, "clip_skip must be a whole number from 0 to 2, got 9"),
@@ -297,7 +297,7 @@ EMBEDS, POOLED = np.zeros((1, 90, 40), np.float32), np.zeros((1, 24), np.float32
         ({"skip_guidance_layers": []}, r"skip_guidance_layers must be numbers of layers from 0 to 2, .* got \[\]"),
         ({"skip_guidance_layers": 1}, "skip_guidance_layers must be numbers of layers .* got 1"),
         ({"skip_guidance_layers": [1], "guidance_scale": 1}, "skip_guidance_layers needs guidance, and guidance_scale"),
-        ({"skip_guidance_layers": [1]}, "of 4 steps skip_guidance_layers applies to none"),
+        ({"skip_guidance_layers": [1]}, "skip_guidance_layers applies to none of 4 steps"),
         ({"skip_guidance_layers": [1], "num_inference_steps": "4"}, "num_inference_steps must be a whole number"),
         ({"skip_layer_guidance_scale": None}, "skip_layer_guidance_scale must be a finite number, got None"),
         ({"ip_adapter_image": PICTURE}, "StableDiffusion3Pipeline takes no IP-Adapters"),
@@ -334,7 +334,7 @@ def test_what_needs_skip_connections_or_adapters_is_refused(pipe):
         draw(with_caches(pipe, DeepCacheConfig()), num_inference_steps=5)
     with pytest.raises(ValueError, match="StableDiffusion3Pipeline takes no IP-Adapters"):
         pipe.load_ip_adapter("anything")
-    with pytest.raises(ValueError, match=r"takes no IP-Adapters: none are known for .*; leave out image_"):
+    with pytest.raises(ValueError, match=r"takes no IP-Adapters: .* has none here; leave out image_"):
         StableDiffusion3Pipeline.from_pipe(pipe, image_encoder=object())
 
 

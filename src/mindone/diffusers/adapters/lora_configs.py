@@ -180,7 +180,7 @@ def configs_of_folder(
     elif isinstance(base, str) and base in names.classes:
         component = names.classes[base]
     else:
-        raise ValueError(f"{path} describes an adapter for {shown(base)}; supported are {', '.join(names.classes)}")
+        raise ValueError(f"{path} describes an adapter for {shown(base)}; supported: {', '.join(names.classes)}")
     return component, PeftConfigs({component: config}, str(path))
 
 

@@ -87,7 +87,7 @@ def _found(tensors: Mapping[str, StoredTensor], source: str) -> tuple[Mapping[st
     if len(tensors) != 1:
         shown = ", ".join(map(repr, sorted(tensors)[:4]))
         raise ValueError(
-            f"{source} is no known textual inversion: it has {shown}; supported are one tensor under its word, "
+            f"{source} is no known textual inversion: it has {shown}; supported: one tensor under its word, "
             "emb_params, or clip_l with clip_g"
         )
     ((name, tensor),) = tensors.items()

@@ -1,4 +1,4 @@
-"""What a user calls: text in, images out; imported when first used."""
+"""Pipelines: text in, images out; imported at first use."""
 
 from typing import TYPE_CHECKING, Any
 

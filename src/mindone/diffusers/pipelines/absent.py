@@ -1,12 +1,12 @@
-"""What published scripts ask of pipelines and is not here, each with the reason or what serves instead."""
+"""Parts of the published pipeline API that are not here, each with the reason or the replacement."""
 
 from collections.abc import Mapping
 from typing import Any
 
 LOADING: Mapping[str, str] = {
     "torch_dtype": "use mindspore_dtype=ms.float16 (or a string)",
-    "device_map": "all networks run where the process does; choose with ms.set_context(device_target=…)",
-    "max_memory": "weights are mapped from disk; see enable_model_cpu_offload, and Int8Config for smaller ones",
+    "device_map": "all networks run on the process's device; choose it with ms.set_context(device_target=…)",
+    "max_memory": "weights are mapped from disk; see enable_model_cpu_offload, and Int8Config for smaller weights",
     "custom_pipeline": "code from a hub is not run; subclass a pipeline",
     "custom_revision": "code from a hub is not run; subclass a pipeline",
     "trust_remote_code": "code from a hub is not run; subclass a pipeline",
@@ -20,7 +20,7 @@ LOADING: Mapping[str, str] = {
 """Arguments of ``from_pretrained``."""
 
 _OFFLOAD = "weights are mapped from disk until they are needed; enable_model_cpu_offload() holds one network at a time"
-_TORCH = "it is PyTorch's; MindSpore or OpenVINO compile and fuse the networks as it is"
+_TORCH = "it is PyTorch's; MindSpore or OpenVINO already compile and fuse the networks"
 METHODS: Mapping[str, str] = {
     "enable_sequential_cpu_offload": _OFFLOAD,
     "enable_group_offload": _OFFLOAD,
@@ -51,13 +51,13 @@ CALLS: Mapping[str, str] = {
 
 
 def take_meaningless(keywords: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of ``from_pretrained`` without those that ask for nothing here.
+    """The arguments of ``from_pretrained`` without those that have no effect here.
 
-    ``low_cpu_mem_usage`` is always so, since weights are mapped; ``add_watermarker`` where it asks for none.
+    These are ``low_cpu_mem_usage``, always on since weights are mapped, and ``add_watermarker`` if it asks for none.
 
     Raises:
-        ValueError: a watermark is asked for.
+        ValueError: ``add_watermarker`` asks for a watermark.
     """
     if keywords.get("add_watermarker"):
-        raise ValueError("add_watermarker must be False or left out: no watermark is drawn into images here")
+        raise ValueError("add_watermarker must be False or left out: this library adds no watermarks")
     return {name: value for name, value in keywords.items() if name not in ("low_cpu_mem_usage", "add_watermarker")}

@@ -1,4 +1,4 @@
-"""Pipelines by what a checkpoint says it is, and by what is to be done with it."""
+"""Pipelines chosen by what a checkpoint says it is, and by task."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ def _every_keyword() -> tuple[str, ...]:
 
 
 class DiffusionPipeline(PublishedPipeline):
-    """``DiffusionPipeline.from_pretrained`` makes the pipeline that the checkpoint's ``model_index.json`` names."""
+    """``DiffusionPipeline.from_pretrained`` loads the pipeline named in the checkpoint's ``model_index.json``."""
 
     @classmethod
     def plan(  # type: ignore[override]
         cls, index: Mapping[str, object], given: Mapping[str, object]
     ) -> tuple[Kind, dict[str, str]]:
-        """See `PublishedPipeline`: the class is the one that ``model_index.json`` names."""
+        """See `PublishedPipeline`; ``model_index.json`` names the class."""
         name, known = str(index.get("_class_name")), pipelines()
         if name not in known:
             here = listed(known, room=300)
-            raise ValueError(f"{INDEX_NAME}: _class_name is {name:.80}, which is not known here; known are {here}")
+            raise ValueError(f"{INDEX_NAME}: _class_name is {name:.80}, which is not supported; supported: {here}")
         return known[name].plan(index, given)
 
     @classmethod
     def keywords(cls) -> tuple[str, ...]:
-        """What the pipelines take, all together."""
+        """The components and settings of all pipelines together."""
         return _every_keyword()
 
 
 class AutoPipeline(PublishedPipeline):
-    """A pipeline for one task, whatever the checkpoint was saved from; with a ``controlnet`` one that follows it."""
+    """A pipeline for one task, whichever class the checkpoint was saved from; with a ``controlnet`` it follows that."""
 
     _task: ClassVar[str]
     _own_ways: ClassVar[tuple[str, ...]] = ()
-    """Tasks of checkpoints that do this one in a way of their own, and no other."""
+    """Tasks whose checkpoints do this one in their own way, and no other."""
 
     @classmethod
     def _for_task(cls, name: str, controlled: bool) -> Kind:
-        """The pipeline for the task that is of the family of another one."""
+        """The pipeline for the task in the family of another pipeline."""
         task = CONTROLLED[cls._task] if controlled else cls._task
         family = family_of(name)
         tasks = {} if family is None else family.tasks
@@ -67,7 +67,7 @@ class AutoPipeline(PublishedPipeline):
             here = dict.fromkeys(class_name(each.tasks[task]) for each in families() if task in each.tasks)
             known = listed(here, room=300)
             raise ValueError(
-                f"{cls.__name__} finds no pipeline for {name}{' with a ControlNet' * controlled}; known are {known}"
+                f"{cls.__name__} finds no pipeline for {name}{' with a ControlNet' * controlled}; supported: {known}"
             )
         return load(tasks[task])  # type: ignore[no-any-return]
 
@@ -75,23 +75,23 @@ class AutoPipeline(PublishedPipeline):
     def plan(  # type: ignore[override]
         cls, index: Mapping[str, Any], given: Mapping[str, object]
     ) -> tuple[Kind, dict[str, str]]:
-        """See `PublishedPipeline`: the class is that for the task, of the family that ``model_index.json`` names."""
+        """See `PublishedPipeline`; the class is the one for the task, in the family named by ``model_index.json``."""
         name, saved = str(index.get("_class_name")), index.get("controlnet") or [None]
         kind = cls._for_task(name, given.get("controlnet", saved[0]) is not None)
         return kind.plan({**index, "_class_name": kind.__name__}, given)
 
     @classmethod
     def keywords(cls) -> tuple[str, ...]:
-        """What the pipelines take, all together."""
+        """The components and settings of all pipelines together."""
         return _every_keyword()
 
     @classmethod
     def from_pipe(cls, pipeline: PublishedPipeline, **components: object) -> Self:
-        """The pipeline for the task with the components of another one, which both then share.
+        """The pipeline for the task with the components of another pipeline; both then share them.
 
         Args:
-            pipeline: the other one. Nothing is loaded or compiled again.
-            components: components, and settings, that replace its own; ``controlnet=None`` goes without.
+            pipeline: the other pipeline. Nothing is loaded or compiled again.
+            components: components and settings that replace its own; ``controlnet=None`` removes the ControlNet.
         """
         controlnet = components.pop("controlnet", getattr(pipeline, "controlnet", None))
         more = {} if controlnet is None else {"controlnet": controlnet}
@@ -101,19 +101,19 @@ class AutoPipeline(PublishedPipeline):
 
 
 class AutoPipelineForText2Image(AutoPipeline):
-    """Text to images."""
+    """Text-to-image."""
 
     _task = TEXT
 
 
 class AutoPipelineForImage2Image(AutoPipeline):
-    """Text and pictures to images."""
+    """Image-to-image."""
 
     _task = IMAGE
     _own_ways = (EDIT, DEPTH)
 
 
 class AutoPipelineForInpainting(AutoPipeline):
-    """Text, pictures and masks to images."""
+    """Inpainting."""
 
     _task = MASK

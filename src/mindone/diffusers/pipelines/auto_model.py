@@ -1,4 +1,4 @@
-"""A network of whatever class its config names."""
+"""A network of the class that its config names."""
 
 import os
 from typing import Any
@@ -26,7 +26,7 @@ class AutoModel:
         """Load a network; the arguments are those of `Model.from_pretrained`.
 
         Raises:
-            ValueError: the config names no class, or one that is no network here.
+            ValueError: the config names no class, or one that is no network in this library.
             FileNotFoundError: no such model.
         """
         where: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
@@ -35,6 +35,6 @@ class AutoModel:
         name = config.get("_class_name") or (config.get("architectures") or [None])[0]
         if not is_known_network(str(name)):
             known = ", ".join(known_networks())
-            raise ValueError(f"{path_or_id}: config.json names {name!r}, which is no network here; they are {known}")
+            raise ValueError(f"{path_or_id}: config.json names {name!r}, which is no network here; supported: {known}")
         network: Model = component_class(name).from_pretrained(path_or_id, subfolder=subfolder, **where, **options)
         return network

@@ -1,4 +1,4 @@
-"""What runs start from whose images are generated at a size that the network was trained on."""
+"""Starts of runs that generate images at a size that the network was trained on."""
 
 from ..models.autoencoder import Floats
 from ..utils.sizes import check_sides
@@ -10,13 +10,13 @@ from .starts import FromNoise
 
 
 class BinnedNoise(FromNoise):
-    """Noise of a size that the network was trained on; what becomes of it is brought to the size asked for."""
+    """Noise of a size that the network was trained on; the image is then brought to the requested size."""
 
     call: MaskedArguments
     asked: tuple[int, int] | None = None
 
     def size(self, pipe: Pipeline) -> tuple[int, int]:
-        """The trained size whose aspect ratio is nearest to that of what is asked for."""
+        """The trained size with the aspect ratio nearest to the request's."""
         height, width = super().size(pipe)
         given = (self.call.height, self.call.width) != (None, None)
         if not self.call.use_resolution_binning or (self.call.latents is not None and not given):

@@ -1,4 +1,4 @@
-"""Sizes that a family was trained on, by aspect ratio: images are generated at one, and brought to the size asked for.
+"""Sizes that a family was trained on, by aspect ratio: images are generated at one and brought to the requested size.
 
 The tables are those of PixArt and Sana. Both sides count in sixteenths of the square's.
 """
@@ -20,14 +20,14 @@ def _sizes(text: str) -> list[tuple[int, int]]:
 
 _SMALL, _LARGE = _sizes(_COMMON), _sizes(f"{_COMMON} {_LARGE_ALONE}")
 TABLES = {256: _SMALL, 512: _SMALL, 1024: _SMALL, 2048: _LARGE, 4096: _LARGE}
-"""By the side in pixels of the square images that a checkpoint was trained on: (height, width) in sixteenths of it."""
+"""(height, width) in sixteenths of a side, by the side in pixels of a checkpoint's square training images."""
 
 
 def binned(pipe: Parts, height: int, width: int) -> tuple[int, int]:
-    """Height and width in pixels of the trained size whose aspect ratio is nearest.
+    """Height and width in pixels of the trained size with the nearest aspect ratio.
 
     Raises:
-        ValueError: no sizes are published for a checkpoint like this.
+        ValueError: no sizes are published for such a checkpoint.
     """
     side = pipe.family.latents.trained(pipe.denoiser.config)[0] * pipe.family.latents.pixels
     if side not in TABLES:
@@ -40,7 +40,7 @@ def binned(pipe: Parts, height: int, width: int) -> tuple[int, int]:
 
 
 def resized_and_cropped(pixels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Images (batch, channels, h, w) enlarged or reduced until they cover a size, and cut about their middle to it."""
+    """Images (batch, channels, h, w) enlarged or reduced until they cover a size, then cropped to it at the centre."""
     rows, columns = pixels.shape[2:]
     if (rows, columns) == (height, width):
         return pixels
@@ -53,7 +53,7 @@ def resized_and_cropped(pixels: NDArray[np.float32], height: int, width: int) ->
 
 
 def _interpolated(x: NDArray[np.float32], axis: int, size: int, start: int, stop: int) -> NDArray[np.float32]:
-    """Positions ``start`` to ``stop`` of an axis brought to ``size``, linearly between the centres of neighbours."""
+    """Positions ``start`` to ``stop`` of an axis resized to ``size``, linear between the centres of neighbours."""
     before = x.shape[axis]
     at = np.clip((np.arange(start, stop) + 0.5) * (before / size) - 0.5, 0, before - 1)
     low = np.floor(at).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What is called after each step: ready-made callbacks, those of the older form, and the arrays that they are shown."""
+"""Step callbacks: ready-made ones, the older form, and the arrays that they get."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..loading.config import Config
 from ..loading.configurable import Configurable
 
 Tensors = dict[str, Array | None]
-"""Of a run by their names; None is what the run does without, such as a negative prompt where nothing is guided."""
+"""A run's tensors by name; None for one that the run does without, such as a negative prompt without guidance."""
 
 StepCallback = Callable[[Any, int, float, Tensors], Tensors | None]
-"""Called as ``callback(pipe, step, timestep, tensors)``; the tensors that it returns replace those of the run."""
+"""Called as ``callback(pipe, step, timestep, tensors)``; the tensors that it returns replace the run's."""
 
 
 class Running(Protocol):
@@ -46,15 +46,15 @@ class StepArray(np.ndarray):  # type: ignore[type-arg]
         return tuple(pieces)
 
     def clone(self) -> StepArray:
-        """A copy."""
+        """A copy of the array."""
         return self.copy()
 
     def unsqueeze(self, dim: int) -> StepArray:
-        """With an axis of length 1 at ``dim``."""
+        """The array with an axis of length 1 at ``dim``."""
         return np.expand_dims(self, dim).view(StepArray)
 
     def to(self, *where: object, **options: object) -> StepArray:
-        """The array itself: it is float32, in this machine's memory."""
+        """The array itself: it is float32 in host memory."""
         return self
 
     cpu = detach = float = to
@@ -68,25 +68,25 @@ A = TypeVar("A", bound=Array | None)
 
 
 def shown(x: A) -> A | StepArray:
-    """An array as callbacks get it: NumPy arrays with a tensor's methods, tensors as they are."""
+    """An array as callbacks get it: a NumPy array gains a tensor's methods, a tensor stays as it is."""
     return x.view(StepArray) if isinstance(x, np.ndarray) else x
 
 
 class PipelineCallback(Configurable):
-    """A callback for ``callback_on_step_end`` that does something once: at a step, or after a part of the steps.
+    """A callback for ``callback_on_step_end`` that acts once: at a step, or after a fraction of the steps.
 
     A subclass names the tensors it needs in ``tensor_inputs`` and defines `callback_fn`.
 
     Args:
-        cutoff_step_ratio: the part of the steps, from 0.0 to 1.0, after which it acts.
+        cutoff_step_ratio: the fraction of the steps, from 0.0 to 1.0, after which it acts.
         cutoff_step_index: the step at which it acts instead; give one of the two.
 
     Raises:
-        ValueError: both are given or neither, or a ratio that is no float from 0.0 to 1.0.
+        ValueError: both or neither are given, or the ratio is no float from 0.0 to 1.0.
     """
 
     tensor_inputs: Sequence[str]
-    """What `callback_fn` is shown, of the pipeline's ``callback_tensors``."""
+    """The names, from the pipeline's ``callback_tensors``, that `callback_fn` gets."""
 
     def __init__(self, cutoff_step_ratio: float | None = 1.0, cutoff_step_index: int | None = None):
         if (cutoff_step_ratio is None) == (cutoff_step_index is None):
@@ -106,7 +106,7 @@ class PipelineCallback(Configurable):
         )
 
     def callback_fn(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
-        """What happens after a step; returns the tensors to go on with."""
+        """The action after a step; returns the tensors to go on with."""
         raise NotImplementedError(f"{type(self).__name__} must define callback_fn")
 
     def __call__(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
@@ -122,23 +122,23 @@ class MultiPipelineCallbacks:
 
     @property
     def tensor_inputs(self) -> list[str]:
-        """What all of them need."""
+        """The names that any of them needs."""
         return list(dict.fromkeys(name for callback in self.callbacks for name in callback.tensor_inputs))
 
     def __call__(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
-        """Each gets the tensors that the one before it returned."""
+        """Each gets the tensors that the previous one returned."""
         for callback in self.callbacks:
             callback_kwargs = callback(pipeline, step_index, timestep, callback_kwargs)
         return callback_kwargs
 
 
 class SDCFGCutoffCallback(PipelineCallback):
-    """Switches guidance off: from then on steps run the prompt alone, in half the time."""
+    """Switches guidance off: later steps run only the prompt, in half the time."""
 
     tensor_inputs: Sequence[str] = ("prompt_embeds",)
 
     def callback_fn(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
-        """At the step, the second half of each tensor, and no more guidance."""
+        """At the step, keep the second half of each tensor and stop guidance."""
         if not self.is_cutoff(pipeline, step_index) or not pipeline.do_classifier_free_guidance:
             return callback_kwargs
         pipeline.guidance_scale = 0.0
@@ -157,12 +157,12 @@ class SDXLControlnetCFGCutoffCallback(SDXLCFGCutoffCallback):
 
 
 class IPAdapterScaleCutoffCallback(PipelineCallback):
-    """Sets the scale of the pipeline's IP-Adapters to 0, for all its runs, until it is set again."""
+    """Sets the scale of the pipeline's IP-Adapters to 0, for all its runs, until you set it again."""
 
     tensor_inputs: Sequence[str] = ()
 
     def callback_fn(self, pipeline: Running, step_index: int, timestep: float, callback_kwargs: Tensors) -> Tensors:
-        """At the step, no more picture."""
+        """At the step, stop following the picture."""
         if self.is_cutoff(pipeline, step_index):
             pipeline.set_ip_adapter_scale(0.0)
         return callback_kwargs
@@ -184,15 +184,15 @@ class OwnCallback:
 class OlderCallback:
     """``callback`` and ``callback_steps`` of calls: ``callback(step, timestep, latents)`` at some of the steps.
 
-    As published, a step of a solver of second order counts once, and PNDM's first extra ones not at all.
+    As published, a step of a second-order solver counts once, and PNDM's extra first steps do not count.
 
     Args:
         callback: a function.
-        callback_steps: how often it is called, from 1.
-        newer: a ``callback_on_step_end`` that is called before it, at every step.
+        callback_steps: call it every so many steps, at least 1.
+        newer: a ``callback_on_step_end`` to call before it, at every step.
 
     Raises:
-        ValueError: ``callback`` cannot be called, or ``callback_steps`` is no number from 1.
+        ValueError: ``callback`` is not callable, or ``callback_steps`` is no whole number of at least 1.
     """
 
     def __init__(
@@ -205,13 +205,13 @@ class OlderCallback:
         self.callback, self.callback_steps, self.newer = callback, callback_steps, newer
 
     def after(self, index: int, order: int, timestep: float, latents: Array) -> None:
-        """Called when a step of a scheduler of that order counts."""
+        """Call it if a step of a scheduler of that order counts."""
         if index % self.callback_steps == 0:
             self.callback(index // order, timestep, shown(latents))
 
 
 def inputs_of(callback: StepCallback | None, named: Sequence[str]) -> Sequence[str]:
-    """The tensors that a callback is to be shown: those it says itself, or those that the call names."""
+    """The names of a callback's tensors: its own, or those that the call names."""
     if isinstance(callback, OlderCallback):
         return inputs_of(callback.newer, named) if callback.newer is not None else ()
     if isinstance(callback, (PipelineCallback, MultiPipelineCallbacks)):

@@ -1,11 +1,11 @@
-"""What a call may ask for: one frozen dataclass per task, from which the published ``__call__``s are made.
+"""The arguments of calls: one frozen dataclass per task, from which the published ``__call__``s are made.
 
-Each argument is declared once, with its type, default, help and check, in a group of those that belong together. A task
-is its groups, and what it changes of their defaults. Python collects the fields of a dataclass from its last base to
-its first: read from the bottom up, the bases of a task are the published order of its arguments.
+Each argument is declared once, with type, default, help and check, in a group of related arguments. A task is its
+groups plus the defaults that it changes. Python collects the fields of a dataclass from its last base to its first:
+read from the bottom up, a task's bases give the published order of its arguments.
 
-`Arguments` is what the stages of drawing get, whatever the task; what a task does not have keeps its default there.
-Tasks with pictures are in `picture_calls`.
+The stages of a call get `Arguments`, whatever the task; arguments that a task lacks keep their defaults there. Tasks
+with pictures are in `picture_calls`.
 """
 
 import inspect
@@ -32,16 +32,16 @@ def argument(default: T, help: str, check: Callable[[str, T], None] | None = Non
     """A field of a call.
 
     Args:
-        default: its value where a call does not name it.
-        help: what it means, for the call's docstring.
-        check: given the argument's name and value, raises ValueError where it cannot be.
+        default: its value if a call does not set it.
+        help: its description, for the call's docstring.
+        check: given the argument's name and value, raises ValueError if the value is wrong.
     """
     declared: T = field(default=default, metadata={"help": help, "check": check})
     return declared
 
 
 def declared(task: Callable[..., Any], name: str) -> Mapping[str, Any]:
-    """What `argument` says of an argument, where a task has no more than another default for it."""
+    """The declaration by `argument`, also if a task only changes the default."""
     found = (vars(cls).get("__dataclass_fields__", {}).get(name) for cls in getattr(task, "__mro__", ()))
     return next((each.metadata for each in found if each is not None and each.metadata), {})
 
@@ -51,17 +51,17 @@ def declared(task: Callable[..., Any], name: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to draw."""
+    """What to generate."""
 
-    prompt: Texts = argument(None, "what to draw: a text, or a list of them.")
+    prompt: Texts = argument(None, "what to generate: a text, or a list of texts.")
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of the images."""
+    """The size of the images."""
 
     height: int | None = argument(
-        None, "pixels; by default what the network was trained on, or the size of the picture to follow or start from."
+        None, "pixels; by default the size of the network's training, or of the picture to follow or start from."
     )
     width: int | None = argument(None, "pixels, as ``height``.")
 
@@ -72,30 +72,30 @@ class Steps:
 
     num_inference_steps: int = argument(
         50,
-        "denoising steps; more is slower and, up to a point, better. By default what a profile that is on or the "
-        "checkpoint's ``generation_config.json`` says.",
+        "denoising steps; more is slower and, up to a point, better. By default the value of the profile or the "
+        "checkpoint's ``generation_config.json``.",
     )
 
 
 @dataclass(frozen=True)
 class Timesteps:
-    """Steps of one's own."""
+    """Your own steps."""
 
     timesteps: list[int] | None = argument(
-        None, "steps of your own instead of ``num_inference_steps``, for schedulers that take them."
+        None, "your own steps instead of ``num_inference_steps``, for schedulers that take them."
     )
 
 
 @dataclass(frozen=True)
 class Sigmas:
-    """The same as noise levels."""
+    """Your own steps as noise levels."""
 
-    sigmas: list[float] | None = argument(None, "the same as noise levels, σ.")
+    sigmas: list[float] | None = argument(None, "your own steps as noise levels, σ.")
 
 
 @dataclass(frozen=True)
 class OriginalSteps:
-    """Of a latent consistency model."""
+    """The steps of a latent consistency model."""
 
     original_inference_steps: int | None = argument(
         None, "the distillation's steps, from which the run's are chosen; by default the scheduler's own, 50."
@@ -104,10 +104,10 @@ class OriginalSteps:
 
 @dataclass(frozen=True)
 class DenoisingEnd:
-    """Where another pipeline goes on."""
+    """Where another pipeline takes over."""
 
     denoising_end: float | None = argument(
-        None, 'a part of the way, between 0 and 1, to stop at; with output_type "latent", for a refiner.'
+        None, 'the fraction of the run, between 0 and 1, after which to stop; with output_type "latent", for a refiner.'
     )
 
 
@@ -117,45 +117,43 @@ class GuidanceScale:
 
     guidance_scale: float | None = argument(
         None,
-        "how closely to follow the prompt; at 1 or less there is no guidance, in half the time. By default what the "
-        "checkpoint's ``generation_config.json`` says, and the pipeline's ``default_guidance_scale`` where there is "
-        "none.",
+        "how closely to follow the prompt; at 1 or less there is no guidance, and steps take half the time. By "
+        "default the value of the checkpoint's ``generation_config.json``, or the pipeline's "
+        "``default_guidance_scale`` if there is none.",
         checks.check_number,
     )
 
 
 @dataclass(frozen=True)
 class ImageGuidance:
-    """How closely to follow a picture that is edited."""
+    """How closely to follow the edited picture."""
 
     image_guidance_scale: float | None = argument(
         None,
-        "how closely to follow the picture, from 1; below 1 there is no guidance.",
+        "how closely to follow the picture, 1 or more; below 1 there is no guidance.",
         checks.check_number,
     )
 
 
 @dataclass(frozen=True)
 class Negative:
-    """What not to draw."""
+    """What to avoid."""
 
-    negative_prompt: Texts = argument(None, "what to avoid, under guidance. A single text serves all prompts.")
+    negative_prompt: Texts = argument(None, "what to avoid; needs guidance. A single text applies to all prompts.")
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many."""
+    """How many images."""
 
-    num_images_per_prompt: int = argument(1, "images of each prompt.", checks.check_count)
+    num_images_per_prompt: int = argument(1, "images per prompt.", checks.check_count)
 
 
 @dataclass(frozen=True)
 class Eta:
     """How much noise steps add."""
 
-    eta: float = argument(
-        0.0, "η of DDIM (Song et al. 2021, eq. 16), or γ of TCD. Other schedulers have no use for it."
-    )
+    eta: float = argument(0.0, "η of DDIM (Song et al. 2021, eq. 16), or γ of TCD. Other schedulers ignore it.")
 
 
 @dataclass(frozen=True)
@@ -163,31 +161,31 @@ class Generator:
     """Where noise comes from."""
 
     generator: Generators = argument(
-        None, "where noise comes from: one ``np.random.Generator``, or a list of one per image."
+        None, "the source of noise: one ``np.random.Generator``, or a list with one per image."
     )
 
 
 @dataclass(frozen=True)
 class Latents:
-    """Noise of one's own."""
+    """Your own noise."""
 
     latents: Array | None = argument(
         None,
-        "noise of your own, standard normal, (images, channels, height / 8, width / 8); where a picture is started "
-        "from, noisy latents to go on from instead.",
+        "your own noise, standard normal, (images, channels, height / 8, width / 8); if a picture is the "
+        "start, noisy latents to go on from instead.",
     )
 
 
 @dataclass(frozen=True)
 class Embeds:
-    """Instead of a text."""
+    """Embeddings instead of a text."""
 
     prompt_embeds: Array | None = argument(None, "text embeddings instead of texts, (prompts, tokens, channels).")
 
 
 @dataclass(frozen=True)
 class NegativeEmbeds:
-    """Instead of a negative text."""
+    """Embeddings instead of a negative text."""
 
     negative_prompt_embeds: Array | None = argument(None, "the same for the negative prompts.")
 
@@ -198,17 +196,17 @@ class PicturePrompts:
 
     ip_adapter_image: ImagePrompts = argument(
         None,
-        "a PIL image to follow, for pipelines with an IP-Adapter; a list with one for each of several adapters, where "
-        "a list in the list is several images for one.",
+        "a PIL image to follow, for pipelines with an IP-Adapter; for several adapters a list with one each, in which "
+        "an inner list holds several images for one adapter.",
     )
     ip_adapter_image_embeds: ImageEmbeds = argument(
-        None, "what `prepare_ip_adapter_image_embeds` made of such images, instead of them."
+        None, "the result of `prepare_ip_adapter_image_embeds`, instead of images."
     )
 
 
 @dataclass(frozen=True)
 class OutputType:
-    """What images are."""
+    """The form of the images."""
 
     output_type: str = argument(
         "pil", '"pil", "np" (float32 in [0, 1], (images, height, width, 3)) or "latent".', checks.check_output_type
@@ -217,28 +215,28 @@ class OutputType:
 
 @dataclass(frozen=True)
 class ReturnDict:
-    """What they come in."""
+    """The form of the output."""
 
-    return_dict: bool = argument(True, "False gives a plain tuple.")
+    return_dict: bool = argument(True, "False returns a plain tuple.")
 
 
 @dataclass(frozen=True)
 class Output(ReturnDict, OutputType):
-    """What comes out."""
+    """The form of the result."""
 
 
 @dataclass(frozen=True)
 class Adapters:
-    """For LoRAs."""
+    """The scale of LoRAs."""
 
     cross_attention_kwargs: Mapping[str, object] | None = argument(
-        None, '``{"scale": 0.5}`` for this call has LoRAs that are not fused count half as much.'
+        None, '``{"scale": 0.5}`` halves the weight of unfused LoRAs in this call.'
     )
 
 
 @dataclass(frozen=True)
 class Rescale:
-    """Against guidance's high contrast."""
+    """Against the high contrast of guidance."""
 
     guidance_rescale: float = argument(
         0.0, "φ of Lin et al. 2023, eq. 16; 0.7 suits v-prediction with zero terminal signal."
@@ -247,14 +245,14 @@ class Rescale:
 
 @dataclass(frozen=True)
 class ClipSkip:
-    """Layers of the text encoder."""
+    """Skipped layers of the text encoder."""
 
-    clip_skip: int | None = argument(None, "how many of the text encoder's last layers to leave out.")
+    clip_skip: int | None = argument(None, "how many of the text encoder's last layers to skip.")
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What watches the run."""
+    """Callbacks of the run."""
 
     callback_on_step_end: StepCallback | None = argument(
         None,
@@ -263,56 +261,56 @@ class Callbacks:
     )
     callback_on_step_end_tensor_inputs: Sequence[str] = argument(
         ("latents",),
-        "what ``tensors`` holds, of ``pipe.callback_tensors``. Under guidance, ``prompt_embeds`` is the batch that the "
-        "network gets: the negative rows, then the others.",
+        "the names in ``tensors``, from ``pipe.callback_tensors``. With guidance, ``prompt_embeds`` is the batch that "
+        "the network gets: the negative rows, then the others.",
     )
 
 
 @dataclass(frozen=True)
 class GuidedPart:
-    """Which steps are guided."""
+    """Which steps use guidance."""
 
     guidance_interval: Interval = argument(
         (0.0, 1.0),
-        "the part of the steps, from 0 to 1, that is guided (Kynkäänniemi et al. 2024); the others run the prompt "
-        "alone, in half the time.",
+        "the fraction of the steps, from 0 to 1, with guidance (Kynkäänniemi et al. 2024); the others run only the "
+        "prompt, in half the time.",
         checks.check_interval,
     )
 
 
 @dataclass(frozen=True)
 class OwnSteps(Sigmas, Timesteps, Steps):
-    """A number of steps, or steps of one's own."""
+    """A number of steps, or your own steps."""
 
 
 @dataclass(frozen=True)
 class Sampled(Generator, Eta, Count, Negative, GuidanceScale):
-    """What every task has in the middle."""
+    """The middle arguments of every task."""
 
 
 @dataclass(frozen=True)
 class BothEmbeds(NegativeEmbeds, Embeds):
-    """Embeddings of texts, of both signs."""
+    """Embeddings of positive and negative texts."""
 
 
 @dataclass(frozen=True)
 class Shown(Adapters, Output):
-    """What comes out, and how LoRAs count."""
+    """The form of the result, and the scale of LoRAs."""
 
 
 @dataclass(frozen=True)
 class SampledFromImage(Shown, PicturePrompts, BothEmbeds, Sampled):
-    """From guidance to what comes out, for tasks that take no noise of the user's own."""
+    """From guidance to the result, for tasks that take no noise from the user."""
 
 
 @dataclass(frozen=True)
 class SampledFromNoise(Shown, PicturePrompts, BothEmbeds, Latents, Sampled):
-    """From guidance to what comes out."""
+    """From guidance to the result."""
 
 
 @dataclass(frozen=True)
 class Ending(GuidedPart, Callbacks, ClipSkip):
-    """What most tasks end with."""
+    """The last arguments of most tasks."""
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -320,7 +318,7 @@ class Ending(GuidedPart, Callbacks, ClipSkip):
 
 @dataclass(frozen=True)
 class TextCall(Ending, Rescale, SampledFromNoise, OwnSteps, Size, Prompt):
-    """A text to images."""
+    """Text-to-image."""
 
 
 @dataclass(frozen=True)
@@ -345,7 +343,7 @@ class LatentConsistencyCall(
     Size,
     Prompt,
 ):
-    """A text to images, with the arguments that latent consistency models are published with."""
+    """Text-to-image, with the published arguments of latent consistency models."""
 
     num_inference_steps: int = 4
     negative_prompt: Texts = argument(
@@ -376,11 +374,11 @@ class Arguments(
     Size,
     Prompt,
 ):
-    """What a call of any task has been asked; with pictures it is `picture_calls.PictureArguments`."""
+    """The arguments of a call of any task; with pictures they are `picture_calls.PictureArguments`."""
 
     @property
     def adapter_options(self) -> Mapping[str, object] | None:
-        """How LoRAs count, under the family's name for it."""
+        """The scale of LoRAs, under the family's name for it."""
         return self.cross_attention_kwargs
 
     @property
@@ -390,21 +388,21 @@ class Arguments(
 
     @property
     def layout_options(self) -> dict[str, object]:
-        """What the scheduler gets to lay out steps with, besides their number or the user's own."""
+        """Further arguments for the scheduler to lay out steps."""
         steps = self.original_inference_steps
         return {} if steps is None else {"original_inference_steps": steps}
 
     def count_images(self) -> int:
-        """How many images are asked for.
+        """The number of requested images.
 
         Raises:
-            ValueError: texts or embeddings that cannot be.
+            ValueError: texts or embeddings are wrong.
         """
         embeds = (self.prompt_embeds, self.negative_prompt, self.negative_prompt_embeds)
         return checks.check_prompts(self.prompt, *embeds) * self.num_images_per_prompt
 
 
-# ---- what was asked --------------------------------------------------------------------------------------------------
+# ---- reading a call --------------------------------------------------------------------------------------------------
 
 
 def asked(
@@ -414,18 +412,18 @@ def asked(
     positional: Sequence[Any],
     named: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """All arguments of a call: those that were given, those that are ``usual``, and the task's defaults; checked.
+    """All arguments of a call, checked: the given ones, the ``usual`` ones, and the task's defaults.
 
-    The older ``callback`` and ``callback_steps`` become ``callback_on_step_end``. A task whose defaults depend on what
-    else is given has a method ``implied``, which says so of the arguments that are.
+    The older ``callback`` and ``callback_steps`` become ``callback_on_step_end``. A task whose defaults depend on other
+    arguments has a method ``implied``, which returns them for the given ones.
 
     Args:
         task: the dataclass of the call.
-        name: the call's, for messages.
+        name: the call's name, for messages.
 
     Raises:
-        TypeError: an argument that the task does not have; the nearest one is named. Or too many, or one twice.
-        ValueError: one that cannot be.
+        TypeError: the task lacks an argument (the message names the nearest), or there are too many, or one twice.
+        ValueError: an argument is wrong.
     """
     signature, named = inspect.signature(task), dict(named)
     callback, every = named.pop("callback", None), named.pop("callback_steps", None)

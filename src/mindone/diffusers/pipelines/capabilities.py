@@ -1,4 +1,4 @@
-"""What each component of a pipeline must be able to do, whatever its class: checked when it is set."""
+"""What each component of a pipeline must be able to do, whatever its class; checked when it is set."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ CAPABILITIES: Mapping[str, Capability] = {
         ("set_timesteps", "step", "scale_model_input", "config", "order", "init_noise_sigma"),
     ),
     "safety_checker": Capability(
-        "a StableDiffusionSafetyChecker, or a function that is called as checker(images=…, clip_input=…)",
+        "a StableDiffusionSafetyChecker, or a function to call as checker(images=…, clip_input=…)",
         is_called=True,
         keywords=("images", "clip_input"),
     ),
@@ -34,19 +34,20 @@ CAPABILITIES: Mapping[str, Capability] = {
     "controlnet": Capability("a ControlNetModel, or a list of them", ("embed_condition", "residuals", "skip_channels")),
     "depth_estimator": Capability("a depth estimator: a function of pixel values", is_called=True),
 }
-"""By the component's name, for what families share. One that neither this nor the family lists may be anything."""
+"""By component name, for components that families share. A component listed neither here nor by the family may be
+anything."""
 
 
 def accepted(pipeline: str, family: Family, name: str, component: object) -> object:
-    """A component as a pipeline keeps it: of a list of ControlNets what runs them all, a denoiser with its published
-    methods; see `check_component`.
+    """A component as a pipeline keeps it: a list of ControlNets becomes one that runs them all, a denoiser gets its
+    published methods; see `check_component`.
 
     Raises:
-        ValueError: it is of a wrong kind.
+        ValueError: it is of the wrong kind.
     """
     if name == "controlnet":
         if family.controlnets is None:
-            raise ValueError(f"{pipeline} takes no ControlNets: none are known for {family.title}")
+            raise ValueError(f"{pipeline} takes no ControlNets: {family.title} has none here")
         if component is None:
             raise ValueError(f"{pipeline} needs a controlnet: a ControlNetModel, or a list of them")
         if isinstance(component, (list, tuple)):
@@ -61,16 +62,16 @@ def accepted(pipeline: str, family: Family, name: str, component: object) -> obj
 
 
 def check_component(pipeline: str, family: Family, name: str, component: object) -> None:
-    """A component must do what its part in the pipeline asks for; None stands for one that is not there.
+    """Check that a component can play its part in the pipeline; None stands for an absent one.
 
     Args:
         pipeline: the pipeline's name, for the message.
-        family: the pipeline's.
-        name: the component's: ``vae``, ``scheduler`` and the like.
-        component: what is to be set.
+        family: the pipeline's family.
+        name: the component's name: ``vae``, ``scheduler`` and so on.
+        component: the value to set.
 
     Raises:
-        ValueError: it lacks a method, an attribute or an entry of its config; all that it lacks are named.
+        ValueError: it lacks methods, attributes or entries of its config; the message lists them.
     """
     capability = family.capabilities.get(name) or CAPABILITIES.get(name)
     if component is None or capability is None:

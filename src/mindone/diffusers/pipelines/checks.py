@@ -1,4 +1,4 @@
-"""What a user passes to a pipeline's call is checked here, before any network runs."""
+"""Checks of the arguments of a pipeline's call, before any network runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,13 @@ from .mask_fills import MASK_FILLS
 from .parts import Parts
 
 _RESIZED_CHANNELS = 4
-"""Resizing holds five arrays of three channels at its peak, as much as a decoder whose feature maps have four."""
+"""Resizing peaks at five arrays of three channels, as much as a decoder with feature maps of four."""
 OUTPUT_TYPES = ("pil", "np", "latent")
 
 
 def default_size(pipe: Parts, height: int | None, width: int | None, latents: Array | None) -> tuple[int, int]:
-    """Height and width in pixels: what was asked for, or what the latents or else the network was trained on."""
+    """Height and width in pixels: the user's, or that of the latents, or else the size that the network was trained
+    on."""
     factor = pipe.vae_scale_factor
     if len(shape := tuple(getattr(latents, "shape", ()))) == 4:
         rows, columns = shape[2:]
@@ -34,14 +35,15 @@ def default_size(pipe: Parts, height: int | None, width: int | None, latents: Ar
 
 
 def check_size(pipe: Parts, height: int, width: int) -> None:
-    """Both sides must be positive multiples of what a token of the denoiser stands for, and have places for each."""
+    """Check that both sides are positive multiples of a token's size, and that the denoiser has places for all
+    tokens."""
     check_sides({"height": height, "width": width}, pipe.pixels_per_token)
     if entry := pipe.family.latents.places:
         _check_places(pipe, entry, height=height, width=width)
 
 
 def _check_places(pipe: Parts, entry: str, **sides: int) -> None:
-    """Neither side may have more tokens than the denoiser has places for."""
+    """Check that neither side has more tokens than the denoiser has places for."""
     places = int(pipe.denoiser.config[entry])
     most = places * pipe.pixels_per_token
     for name, value in sides.items():
@@ -60,9 +62,9 @@ def check_prompts(
     /,
     **further: str | list[str] | None,
 ) -> int:
-    """Texts or embeddings, not both, and as many negative ones. Returns the number of prompts.
+    """Check that there are texts or embeddings, not both, and as many negative ones. Returns the number of prompts.
 
-    ``further`` are those for other text encoders than the first: ``prompt_2``, ``negative_prompt_2`` and so on.
+    ``further`` holds the texts for text encoders after the first: ``prompt_2``, ``negative_prompt_2`` and so on.
     """
     texts = {"prompt": prompt, "negative_prompt": negative_prompt, **further}
     for name, value in texts.items():
@@ -72,7 +74,7 @@ def check_prompts(
             rival = "negative_prompt_embeds" if name.startswith("negative") else "prompt_embeds"
             raise ValueError(f"{name} and {rival} were both given; pass one of them")
     if (given := prompt_embeds if prompt is None else prompt) is None:
-        raise ValueError("nothing to draw: pass prompt (a string or a list of strings) or prompt_embeds")
+        raise ValueError("nothing to generate: pass prompt (a string or a list of strings) or prompt_embeds")
     for name, embeds in (("prompt_embeds", prompt_embeds), ("negative_prompt_embeds", negative_prompt_embeds)):
         shape = tuple(getattr(embeds, "shape", ()))
         if embeds is not None and (len(shape) != 3 or 0 in shape):
@@ -92,21 +94,21 @@ def check_prompts(
 
 
 def as_list(text: str | list[str] | None, count: int) -> list[str]:
-    """One text for each of ``count`` prompts: a single one serves all, None is the empty text."""
+    """One text for each of ``count`` prompts: a single text is repeated, None is the empty text."""
     return list(text) if isinstance(text, list) else [text or ""] * count
 
 
 def check_lengths(prompt_embeds: Array, negative_prompt_embeds: Array) -> None:
-    """Embeddings that were given, beside those of a negative text: both must have as many tokens."""
+    """Check that given embeddings and those of a negative text have equally many tokens."""
     if prompt_embeds.shape[1] != negative_prompt_embeds.shape[1]:
         raise ValueError(
-            f"prompt_embeds has {prompt_embeds.shape[1]} tokens where the text encoder gives "
+            f"prompt_embeds has {prompt_embeds.shape[1]} tokens but the text encoder gives "
             f"{negative_prompt_embeds.shape[1]}; pass negative_prompt_embeds of that length too"
         )
 
 
 def check_pooled(prefix: str, embeds: Array | None, pooled: Array | None) -> None:
-    """Embeddings (``prefix`` is "negative_" or empty) go together with pooled ones, a row for each prompt."""
+    """Check that embeddings (``prefix`` is "negative_" or empty) come with pooled ones, a row for each prompt."""
     if embeds is None and pooled is None:
         return
     if embeds is None or pooled is None:
@@ -133,13 +135,13 @@ def _check_text(name: str, value: object) -> None:
 
 
 def check_count(name: str, value: object) -> None:
-    """A number of something: an int of at least 1."""
+    """Check a count: an int of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
 def check_generator(generator: object, images: int) -> None:
-    """None, a NumPy generator, or a list of them, one per image."""
+    """Check for None, a NumPy generator, or a list with one per image."""
     for each in generator if isinstance(generator, list) else [generator]:
         if each is None and not isinstance(generator, list):
             return
@@ -153,7 +155,7 @@ def check_generator(generator: object, images: int) -> None:
 
 
 def check_latents(latents: Array | None, shape: tuple[int, int, int, int]) -> None:
-    """Latents of the user's own must have the shape that would have been drawn."""
+    """Check that the user's latents have the shape of the run's."""
     if latents is not None and (given := tuple(getattr(latents, "shape", ()))) != shape:
         raise ValueError(
             f"latents must have the shape {shape} (images, channels, height, width), got {given or shown(latents)}"
@@ -161,38 +163,38 @@ def check_latents(latents: Array | None, shape: tuple[int, int, int, int]) -> No
 
 
 def check_ready(family: Family, components: Mapping[str, object]) -> None:
-    """What every run needs is there; checked before a run begins.
+    """Check, before a run begins, that every needed component is there.
 
     Raises:
-        ValueError: the denoising network, the autoencoder or the scheduler is None, or a safety checker has nobody to
-            prepare its pictures.
+        ValueError: the denoising network, the autoencoder or the scheduler is None, or a safety checker has no feature
+            extractor.
     """
     for name in (family.denoiser, "vae", "scheduler"):
         if components[name] is None:
-            raise ValueError(f"the pipeline's {name} is None, and no image can be made without it; set pipe.{name}")
+            raise ValueError(f"the pipeline's {name} is None, and it cannot generate without one; set pipe.{name}")
     if is_network(components.get("safety_checker")) and components["feature_extractor"] is None:
         raise ValueError("a safety_checker needs a feature_extractor; pass one, or safety_checker=None")
 
 
 def is_network(component: object) -> TypeGuard[StoredNetwork]:
-    """Whether an engine can run it: otherwise it is a function of the user's, or None."""
+    """Whether it is a network that an engine can run; otherwise it is a user's function, or None."""
     return hasattr(component, "parameters_and_names")
 
 
 def check_drawing(pipe: Parts, images: int, generator: object, callback_tensors: Sequence[str]) -> None:
-    """What all calls share, whatever they start from: the pipeline is whole, and has what is asked of it."""
+    """The checks that all calls share: the pipeline is complete and offers what the call asks for."""
     check_ready(pipe.family, pipe.components)
     check_generator(generator, images)
     if unknown := [name for name in callback_tensors if name not in pipe.callback_tensors]:
         names, known = ", ".join(map(repr, unknown)), ", ".join(pipe.callback_tensors)
-        raise ValueError(f"callback_on_step_end_tensor_inputs names {names}; known are {known}")
+        raise ValueError(f"callback_on_step_end_tensor_inputs names {names}; choose from {known}")
 
 
 def check_memory(pipe: Parts, images: int, height: int, width: int) -> None:
-    """The machine has the memory to decode this number of images of that size, in the slices and tiles that are on.
+    """Check that memory suffices to decode this many images of that size, with the current slicing and tiling.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it does not.
     """
     vae, part = pipe.vae, (height, width, images)
     if isinstance(vae, Autoencoder):
@@ -202,68 +204,68 @@ def check_memory(pipe: Parts, images: int, height: int, width: int) -> None:
 
 
 def check_pixels_memory(images: int, height: int, width: int) -> None:
-    """The machine has the memory to bring this number of images to that size.
+    """Check that memory suffices to resize this many images to that size.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it does not.
     """
     decoder_memory.check_memory(_RESIZED_CHANNELS, (height, width), images, "float32")
 
 
 def check_output_type(name: str, value: str) -> None:
-    """In what form images are asked for."""
+    """Check the form of the images."""
     if value not in OUTPUT_TYPES:
         raise ValueError(f"{name} must be one of {', '.join(OUTPUT_TYPES)}, got {value!r}")
 
 
 def check_mask_fill(name: str, value: str) -> None:
-    """What is under a mask."""
+    """Check the fill under a mask."""
     if value not in MASK_FILLS:
         raise ValueError(f"{name} must be one of {', '.join(MASK_FILLS)}, got {value!r}")
 
 
 def check_no_negative(name: str, value: object) -> None:
-    """Guidance that is built in has its own negative."""
+    """Check that there is no negative prompt: built-in guidance has its own."""
     if value is not None:
         raise ValueError("negative_prompt means nothing to a latent consistency model; leave it out")
 
 
 def check_strength(name: str, value: object) -> None:
-    """How much of a picture is drawn anew: above 0, at most 1."""
+    """Check how much of a picture to repaint: above 0, at most 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-        raise ValueError(f"{name} must be above 0 (the picture as it is) and at most 1 (all anew), got {value!r}")
+        raise ValueError(f"{name} must be above 0 (the picture unchanged) and at most 1 (all new), got {value!r}")
 
 
 def check_number(name: str, value: object) -> None:
-    """A finite number, or None."""
+    """Check for a finite number or None."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value)):
         raise ValueError(f"{name} must be a finite number or None, got {value!r}")
 
 
 def check_array(name: str, value: object) -> None:
-    """An array of any engine, or None."""
+    """Check for an array of any engine or None."""
     if value is not None and not hasattr(value, "shape"):
         raise ValueError(f"{name} must be an array or None, got {shown(value)}")
 
 
 def check_lines(name: str, value: object) -> None:
-    """Lines of text, or None: a single text would be taken for a line per letter."""
+    """Check for lines of text or None: a single text would count as one line per letter."""
     if value is not None and (not isinstance(value, (list, tuple)) or not all(isinstance(line, str) for line in value)):
         raise ValueError(f"{name} must be None or a list of lines, which are strings, got {value!r:.80}")
 
 
 def check_interval(name: str, value: object) -> None:
-    """Where guidance starts and stops, as parts of the steps."""
+    """Check where guidance starts and stops, as fractions of the steps."""
     pair = tuple(value) if isinstance(value, (list, tuple)) else ()
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in pair)
     if len(pair) != 2 or not numbers or not 0 <= pair[0] <= pair[1] <= 1:
         raise ValueError(
-            f"{name} must be where guidance starts and stops, as parts of the steps from 0 to 1 such as (0.0, 0.5), "
+            f"{name} must be where guidance starts and stops, as fractions of the steps such as (0.0, 0.5), "
             f"got {value!r}"
         )
 
 
 def check_clip_skip(clip_skip: int | None, most: int) -> None:
-    """How many of a text encoder's last layers to leave out: 0 to ``most``."""
+    """Check how many of a text encoder's last layers to skip: 0 to ``most``."""
     if clip_skip is not None and (not isinstance(clip_skip, int) or not 0 <= clip_skip <= most):
         raise ValueError(f"clip_skip must be a whole number from 0 to {most}, got {clip_skip!r}")

@@ -1,4 +1,4 @@
-"""The parts a pipeline is made of: which class a name in ``model_index.json`` stands for, and how it is loaded."""
+"""The components of a pipeline: the class behind each name in ``model_index.json``, and how to load it."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ _CLASSES: dict[str, tuple[str, str]] = {
     "StableDiffusionSafetyChecker": (".models.safety_checker", "stable_diffusion"),
     **dict.fromkeys(LIBRARY, (".schedulers", "diffusers")),
 }
-"""Where each class that several families share is defined, and the library that ``model_index.json`` names for it."""
+"""Where each class shared by several families is defined, and its library in ``model_index.json``."""
 
 _SYNONYMS = {
     "CLIPTokenizerFast": "CLIPTokenizer",
@@ -44,7 +44,7 @@ _ABSENT_HOME = (".schedulers.absent", "diffusers")
 
 
 def _homes() -> dict[str, tuple[str, str]]:
-    """`_CLASSES`, and those that belong to one family."""
+    """`_CLASSES`, plus the classes of single families."""
     own = (each.classes for each in registry.families())
     return {**_CLASSES, **{name: home for classes in own for name, home in classes.items()}}
 
@@ -56,12 +56,12 @@ def known_networks() -> list[str]:
 
 
 def is_known_network(name: str) -> bool:
-    """Whether a class of that name, or of an older name for it, is a network here."""
+    """Whether that is the name, or an older name, of a network class here."""
     return _SYNONYMS.get(name, name) in known_networks()
 
 
 def published_names(component: object) -> list[str | None]:
-    """A component's entry in ``model_index.json``: the library and the class that other programs know it by."""
+    """A component's entry in ``model_index.json``: the library and the class under which other programs know it."""
     if component is None:
         return [None, None]
     name = type(component).__name__
@@ -71,7 +71,7 @@ def published_names(component: object) -> list[str | None]:
 
 
 def published_class(name: str) -> list[str | None]:
-    """The entry in ``model_index.json`` of a class that is known here, or of a scheduler that is not."""
+    """The entry in ``model_index.json`` for a class of this library, or for a scheduler that is not here."""
     return [_home(_known(name))[1], name]
 
 
@@ -80,24 +80,24 @@ def _home(name: str) -> tuple[str, str]:
 
 
 def _known(class_name: str) -> str:
-    """The class here for a published one; other schedulers' configs are held for one that is here."""
+    """The class here for a published one; the config of an unsupported scheduler is kept for another to use."""
     class_name = _SYNONYMS.get(class_name, class_name)
     absent = class_name not in _homes() and class_name.endswith("Scheduler") and not _own_scheduler(class_name)
     return _ABSENT_SCHEDULER if absent else class_name
 
 
 def _own_scheduler(class_name: str) -> type[Any] | None:
-    """The scheduler of that name that a program defined."""
-    from ..schedulers.configured import CLASSES  # with it comes NumPy, which a list of names needs not
+    """A program's own scheduler of that name."""
+    from ..schedulers.configured import CLASSES  # this imports NumPy, which a list of names does not need
 
     return None if class_name in LIBRARY else CLASSES.get(class_name)
 
 
 def component_classes(index: Mapping[str, object], required: Iterable[str], optional: Iterable[str]) -> dict[str, str]:
-    """The class of every component to load, under today's names; optional ones may be absent.
+    """The class of every component to load, under current names; optional ones may be absent.
 
     Raises:
-        ValueError: ``model_index.json`` lacks a required component, or names a class that is not known here.
+        ValueError: ``model_index.json`` lacks a required component, or names a class that is not supported.
     """
     optional = tuple(optional)
     classes = {}
@@ -112,7 +112,7 @@ def component_classes(index: Mapping[str, object], required: Iterable[str], opti
         class_name = _known(entry[1])
         if class_name not in (*_homes(), _ABSENT_SCHEDULER) and not _own_scheduler(class_name):
             raise ValueError(
-                f"{INDEX_NAME}: {name} is a {entry[1]:.80}, which is not known here; known are "
+                f"{INDEX_NAME}: {name} is a {entry[1]:.80}, which is not supported; supported: "
                 f"{listed(sorted([*_homes(), *_SYNONYMS]), room=300)}"
             )
         classes[name] = class_name
@@ -127,7 +127,7 @@ def component_class(name: str) -> type[Any]:
 
 
 def load_component(class_name: str, folder: Path, dtype: str, variant: str | None) -> object:
-    """Load a component: networks in ``dtype`` and from the files of ``variant``, the others as they are."""
+    """Load a component: networks in ``dtype`` from the files of ``variant``, others as stored."""
     cls = component_class(class_name)
     if hasattr(cls, "from_folder"):
         return cls.from_folder(folder, dtype, variant)

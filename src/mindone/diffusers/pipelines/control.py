@@ -1,4 +1,4 @@
-"""ControlNets in a run: pictures that a run follows beside the text (Zhang et al. 2023)."""
+"""ControlNets in a run: pictures that a run follows in addition to the text (Zhang et al. 2023)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from .starts import FromNoise, Guide
 
 
 class ControlPictures:
-    """`starts.Guide`: a picture per ControlNet, how much each counts, and from which part of the steps to which.
+    """`starts.Guide`: a picture per ControlNet, with its weight and the fraction of the steps where it starts and ends.
 
-    What is drawn may be a ``region`` of a picture; then the same region of the control pictures counts.
+    If the run generates a ``region`` of a picture, it uses the same region of the control pictures.
     """
 
     pixels: list[NDArray[np.float32]]
@@ -34,7 +34,7 @@ class ControlPictures:
         self.call, self.pictures, self.region = call, pictures, region
 
     def size(self, pipe: Pipeline) -> tuple[int, int]:
-        """What was asked for, or else the size of the first picture."""
+        """The requested size, or else that of the first picture."""
         first = self._per_net(pipe)[0]
         return control_image_processor(pipe).get_default_height_width(first, self.call.height, self.call.width)
 
@@ -49,7 +49,7 @@ class ControlPictures:
         for start, end in zip(starts, ends):
             if not 0 <= start < end <= 1:
                 raise ValueError(
-                    "control_guidance_start and control_guidance_end are parts of the steps from 0 to 1, the start "
+                    "control_guidance_start and control_guidance_end are fractions of the steps from 0 to 1, the start "
                     f"before the end, got {start} and {end}"
                 )
         self.intervals = list(zip(starts, ends))
@@ -63,7 +63,7 @@ class ControlPictures:
                 )
 
     def begin(self, run: Run) -> None:
-        """See `starts.Guide`. The pictures do not change in a run, so they are embedded once."""
+        """See `starts.Guide`. The pictures do not change during a run, so they are embedded once."""
         engine, images = run.engine, run.tensors["latents"].shape[0]
         nets = []
         for net, pixels, scale, interval in zip(nets_of(run.pipe), self.pixels, self.scales, self.intervals):
@@ -75,14 +75,14 @@ class ControlPictures:
         run.controls.append(Controls(run, nets, self.call.guess_mode))
 
     def _per_net(self, pipe: Parts) -> list[ImageInput]:
-        """The pictures of each ControlNet: lists that hold one per net for each prompt are turned round."""
+        """The pictures for each ControlNet; lists by prompt with one picture per net are transposed."""
         pictures, nets = self.pictures, nets_of(pipe)
         if pictures is None:
             raise ValueError(f"{type(pipe).__name__} needs a picture to follow for each of its {len(nets)} ControlNets")
         if len(nets) == 1 and not hasattr(pipe.components["controlnet"], "nets"):
             return [pictures]
         if not isinstance(pictures, (list, tuple)):
-            raise ValueError(f"{len(nets)} ControlNets need a list of as many pictures, got {type(pictures).__name__}")
+            raise ValueError(f"{len(nets)} ControlNets need a list of pictures, got {type(pictures).__name__}")
         by_net: list[ImageInput] = list(pictures)
         if any(isinstance(each, (list, tuple)) for each in pictures):
             by_net = [list(each) for each in zip(*pictures)]
@@ -92,7 +92,7 @@ class ControlPictures:
 
 
 class ControlledNoise(FromNoise):
-    """Noise, of the size of the picture to follow."""
+    """Noise of the size of the picture to follow."""
 
     call: PictureArguments
 
@@ -106,7 +106,7 @@ class ControlledNoise(FromNoise):
 
 
 class ControlledImage(FromImage):
-    """A picture, and one to follow."""
+    """A picture to start from, and one to follow."""
 
     def guides(self, pipe: Pipeline) -> list[Guide]:
         """See `Start`."""
@@ -114,7 +114,7 @@ class ControlledImage(FromImage):
 
 
 class ControlledInpainting(Inpainting):
-    """A picture, whose size is drawn, a mask, and a picture to follow."""
+    """A picture, which sets the size, a mask, and a picture to follow."""
 
     def size(self, pipe: Pipeline) -> tuple[int, int]:
         """See `Inpainting`."""
@@ -136,14 +136,14 @@ class ControlledBy:
     interval: tuple[float, float]
 
     def is_on(self, step: Step) -> bool:
-        """Whether a step lies inside the interval, from its beginning to its end."""
+        """Whether a step lies completely inside the interval."""
         start, end = self.interval
         return start <= step.index / step.count and (step.index + 1) / step.count <= end
 
 
 @dataclass(frozen=True)
 class Controls:
-    """`loop.Control`: runs the ControlNets, and hands the sum of what they say to the network."""
+    """`loop.Control`: runs the ControlNets and passes the sum of their residuals to the network."""
 
     run: Run
     nets: Sequence[ControlledBy]
@@ -152,7 +152,7 @@ class Controls:
     def __call__(
         self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
     ) -> Mapping[str, Input]:
-        """The residuals, for the skip connections that the call runs, and nothing where no net is on."""
+        """The residuals for the skip connections that the call runs; nothing if no net is active."""
         active = [each for each in self.nets if each.is_on(step)]
         if not active:
             return {}
@@ -183,7 +183,7 @@ class Controls:
             )
             said = several(residuals)
             total = [a + b for a, b in zip(total, said)] if total else list(said)
-        if one_sided:  # nothing is added without the text
+        if one_sided:  # nothing is added to rows without the text
             total = [engine.concat([x * 0.0, x]) for x in total]
         if taps.left_out:
             return {"down_block_additional_residuals": tuple(total)}
@@ -198,12 +198,12 @@ def nets_of(pipe: Parts) -> Sequence[Any]:
 
 
 def control_image_processor(pipe: Parts) -> VaeImageProcessor:
-    """What turns pictures into what ControlNets take: values in [0, 1]."""
+    """Prepares pictures for ControlNets: values in [0, 1]."""
     return VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor, do_convert_rgb=True, do_normalize=False)
 
 
 def _check_base(pipe: Parts, nets: Sequence[Any]) -> None:
-    """What ControlNets say must fit the network that hears it."""
+    """Check that the ControlNets' residuals fit the network."""
     denoiser: SkippingDenoiser = pipe.components[pipe.family.denoiser]
     for net in nets:
         ours, theirs = ((each.config["cross_attention_dim"], list(each.skip_channels)) for each in (denoiser, net))

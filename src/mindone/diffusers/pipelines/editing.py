@@ -1,4 +1,4 @@
-"""Networks that see a picture beside the latents: what a run starts from to edit it, or to keep its depths."""
+"""Starts for networks that see a picture next to the latents, to edit it or to keep its depths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .starts import Shape, Start, initial_latents, latents_shape
 
 
 class BesidePicture(Start):
-    """Noise, and beside it the latents of a picture to edit (Brooks et al. 2023, §3.2).
+    """Noise, concatenated with the latents of a picture to edit (Brooks et al. 2023, §3.2).
 
     Guidance has three rows per image: without picture and prompt, with the picture, with both.
     """
@@ -36,11 +36,11 @@ class BesidePicture(Start):
         return height, width
 
     def size(self, pipe: Pipeline) -> tuple[int | None, int | None]:
-        """What the picture is brought to; None: its own."""
+        """The size for the picture; None for its own."""
         return None, None
 
     def begin(self, run: Run, shape: Shape) -> None:
-        """The picture's encoder draws nothing: it gives the mean."""
+        """Encode the picture to the mean, without sampling."""
         picture = run.engine.asarray(self.pixels)
         if self.pixels.shape[1] == 3:
             picture = self.encoded(run, picture)
@@ -52,12 +52,12 @@ class BesidePicture(Start):
         run.tensors["latents"] = initial_latents(run, shape, self.call.generator, self.call.latents)
 
     def encoded(self, run: Run, picture: Array) -> Array:
-        """The picture's latents, as the network was trained to see them."""
+        """The picture's latents in the form of the network's training."""
         return run.pipe.vae.encode_with(run.engine, picture)
 
 
 class BesideXLPicture(BesidePicture):
-    """The same for Stable Diffusion XL, at the size that is asked for, or that the network was trained on."""
+    """The same for Stable Diffusion XL, at the requested size, or the one that the network was trained on."""
 
     def size(self, pipe: Pipeline) -> tuple[int, int]:
         """See `BesidePicture`."""
@@ -72,15 +72,15 @@ class BesideXLPicture(BesidePicture):
 
 
 class FromImageWithDepth(FromImage):
-    """`FromImage` for networks that see how far away things are (Stable Diffusion 2, *depth*).
+    """`FromImage` for networks that see depth (Stable Diffusion 2, *depth*).
 
-    ``depth_map`` is (pictures, height, width) of any size and scale; without one the pipeline's estimator makes it.
+    ``depth_map`` is (pictures, height, width) in any size and scale; without one the pipeline's estimator makes it.
     """
 
     depths: Floats
 
     def check_network(self, pipe: Pipeline) -> None:
-        """One channel besides the latents."""
+        """One channel in addition to the latents."""
         check_channels_beside(pipe, 1)
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
@@ -103,38 +103,38 @@ class FromImageWithDepth(FromImage):
         run.extra_channels = ("depth_mask",)
 
     def _estimated(self, pipe: Pipeline) -> object:
-        """What the pipeline's estimator says of the pictures."""
+        """The depths that the pipeline's estimator finds in the pictures."""
         parts = pipe.components
         if parts["depth_estimator"] is None or parts["feature_extractor"] is None:
             raise ValueError(
                 f"{type(pipe).__name__} needs depth_map, an array (pictures, height, width): no depth estimator is "
-                "here, unless you set pipe.depth_estimator and pipe.feature_extractor to functions of your own"
+                "included; pass it, or set pipe.depth_estimator and pipe.feature_extractor to functions of your own"
             )
         image = self.call.image
         given = image if isinstance(image, (list, tuple)) else [image]
         pictures = [each for each in given if isinstance(each, Image.Image)]
         if len(pictures) < len(given):
-            raise ValueError("depths are estimated of PIL images; pass depth_map with other kinds of image")
+            raise ValueError("the depth estimator takes only PIL images; pass depth_map with other kinds of image")
         made = parts["depth_estimator"](pixel_values_of(parts["feature_extractor"], pictures))
         made = getattr(made, "predicted_depth", made)
         return made.asnumpy() if hasattr(made, "asnumpy") else made
 
 
 def normalized_depths(depths: Floats) -> Floats:
-    """Depths (pictures, 1, height, width), each picture's brought to [-1, 1].
+    """Depths (pictures, 1, height, width), scaled to [-1, 1] for each picture.
 
     Raises:
-        ValueError: a picture is flat, or has values that are not finite.
+        ValueError: a depth map is flat, or has values that are not finite.
     """
     least, most = (bound(depths, axis=(1, 2, 3), keepdims=True) for bound in (np.min, np.max))
     if not np.all(np.isfinite(most - least)) or np.any(most == least):
-        raise ValueError("depth_map must hold finite values that differ: of a flat picture nothing can be kept")
+        raise ValueError("depth_map must hold finite values that differ: a flat map has no depths to keep")
     scaled: Floats = 2.0 * (depths - least) / (most - least) - 1.0
     return scaled
 
 
 def check_channels_beside(pipe: Pipeline, beside: int) -> None:
-    """The network must take ``beside`` channels besides the latents, and follow no IP-Adapter."""
+    """Check that the network takes ``beside`` channels in addition to the latents, and follows no IP-Adapter."""
     channels, latent = pipe.denoiser.config["in_channels"], pipe.vae.config["latent_channels"]
     if channels != latent + beside:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Pipelines and folders: a checkpoint's folder as a pipeline, and a pipeline as a folder in the published layout."""
+"""Loads a pipeline from a folder in the published layout, and writes one to a folder."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def load_folder(
     quantization: Int8Config | None,
     given: Mapping[str, Any],
 ) -> P:
-    """The pipeline in a folder; ``given`` are components, which are then not loaded, and settings of its own.
+    """The pipeline in a folder; ``given`` holds components to use instead of the folder's, and settings.
 
     Raises:
         ValueError: a wrong argument, an unknown class, or a broken file.
         FileNotFoundError: a part of the checkpoint is missing.
     """
     if quantization is not None:
-        require_int8(engine)  # before anything is fetched
+        require_int8(engine)  # before anything is downloaded
     index = source.index()
     pipeline, classes = kind.plan(index, given)
     check_keywords(pipeline, given)
@@ -60,7 +60,7 @@ def load_folder(
 
 
 def save_folder(pipe: Pipeline, root: Path, variant: str | None, max_shard_size: int | str | None) -> None:
-    """Write a pipeline to a folder, which is made when missing.
+    """Write a pipeline to a folder, created if missing.
 
     Raises:
         ValueError: a component cannot be saved.
@@ -79,14 +79,14 @@ def save_folder(pipe: Pipeline, root: Path, variant: str | None, max_shard_size:
     if pipe.generation_config:
         write_json(suggestions, dict(pipe.generation_config))
     else:
-        suggestions.unlink(missing_ok=True)  # those of an earlier checkpoint in the same folder
+        suggestions.unlink(missing_ok=True)  # left by an earlier checkpoint in the same folder
 
 
 def check_keywords(kind: type[Pipeline], keywords: Mapping[str, object], loader: str = "from_pretrained") -> None:
-    """Refuse what a pipeline's loader does not take.
+    """Refuse arguments that a pipeline's loader does not take.
 
     Raises:
-        ValueError: an argument that it does not have; the nearest one is named, or what serves instead.
+        ValueError: it has no such argument; the message names the nearest one, or the replacement.
     """
     known, parameters = kind.keywords(), inspect.signature(getattr(kind, loader)).parameters
     for name in keywords:

@@ -1,4 +1,4 @@
-"""A pipeline from one file in the original layout: what the file holds, as components that are loaded."""
+"""Loads a pipeline from one file in the original layout."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .pipeline import Pipeline
 
 
 def index_of(single: SingleFile, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``model_index.json`` of a folder with the file's components, and with those that are ``given``.
+    """The ``model_index.json`` of a folder with the file's components and the ``given`` ones.
 
     Raises:
-        ValueError: they make no whole pipeline.
+        ValueError: they do not make a complete pipeline.
     """
     if not single.has_denoiser:
         raise ValueError(
-            f"{single.path} holds {' and '.join(single.components)} only, which is no pipeline; load it with the "
+            f"{single.path} holds only {' and '.join(single.components)}, which is no pipeline; load it with the "
             "component's own class and pass it to a pipeline"
         )
     without = [name for name in single.release.dispensable if name in given and given[name] is None]
@@ -28,9 +28,9 @@ def index_of(single: SingleFile, given: Mapping[str, Any]) -> dict[str, Any]:
         held = " and ".join(single.components)
         forms = {name: f"{name}=… or {name}=None" for name in single.release.dispensable}
         needed = ", ".join(forms.get(name, f"{name}=…") for name in absent)
-        folder = "; convert makes a folder of it that goes without" if set(absent) <= forms.keys() else ""
+        folder = "; or convert it to a folder that goes without" if set(absent) <= forms.keys() else ""
         raise ValueError(
-            f"{single.path} holds {held} only; pass {needed} for a pipeline, from another checkpoint{folder}"
+            f"{single.path} holds only {held}; pass {needed} for a pipeline, from another checkpoint{folder}"
         )
     left_out = ("controlnet", *without)
     classes = {name: component.class_name for name, component in single.components.items() if name not in left_out}
@@ -50,11 +50,11 @@ def load_components(
     dtype: str,
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The components ``wanted`` of a pipeline's class; networks' weights stay in the file until an engine asks.
+    """The ``wanted`` components of a pipeline's class; networks' weights stay in the file until an engine needs them.
 
     Raises:
-        ValueError: the file has networks that the pipeline has no place for, or a text encoder with
-            another vocabulary than CLIP's whose tokenizer nobody gave.
+        ValueError: the file has networks that the pipeline has no place for, or a text encoder with a vocabulary other
+            than CLIP's but no tokenizer was given.
     """
     owned = (*pipeline.required_components, *pipeline.optional_components)
     strange = [name for name in single.components if name not in owned and name != "controlnet"]

@@ -1,4 +1,4 @@
-"""Between pictures and what networks compute with: PIL images and arrays in, PIL images and arrays out."""
+"""Converts between pictures and the arrays of networks: PIL images and arrays in, PIL images and arrays out."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -14,27 +14,28 @@ from ..utils.images import to_pil
 from .regions import Box, fill_whole, fit_inside, masked_region, paste_drawn
 
 Images: TypeAlias = list[Image.Image] | Array
-"""What a pipeline returns: PIL images, a float32 array (images, height, width, 3) in [0, 1], or latents."""
+"""A pipeline's result: PIL images, a float32 array (images, height, width, 3) in [0, 1], or latents."""
 
 ImageInput: TypeAlias = Image.Image | Sequence[Image.Image] | Array
-"""What a pipeline takes: a PIL image or several of one size; float arrays in [0, 1], NumPy (…, height, width, channels)
-or ``ms.Tensor`` (…, channels, height, width), or a list of them; or latents (images, channels, height, width)."""
+"""A pipeline's picture input: a PIL image or several of one size; float arrays in [0, 1], NumPy (…, height, width,
+channels) or ``ms.Tensor`` (…, channels, height, width), or a list of them; or latents (images, channels, height,
+width)."""
 
 _RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "linear": 2, "bicubic": 3}
 _OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
 
 class VaeImageProcessor(Configurable):
-    """Pictures to what an autoencoder or a ControlNet takes, and back.
+    """Prepares pictures for an autoencoder or a ControlNet, and converts results back.
 
     Args:
-        do_resize: bring pictures to the size that is asked for, a multiple of ``vae_scale_factor``.
-        vae_scale_factor: pixels that one latent stands for, along each side.
-        vae_latent_channels: the channels by which latents are told from pictures.
-        resample: how PIL images are resized: "lanczos", "bilinear", "bicubic" or "nearest". Arrays: always "nearest".
+        do_resize: resize pictures to the requested size, a multiple of ``vae_scale_factor``.
+        vae_scale_factor: pixels per latent, along each side.
+        vae_latent_channels: the number of channels that identifies latents.
+        resample: how to resize PIL images: "lanczos", "bilinear", "bicubic" or "nearest". Arrays always use "nearest".
         reducing_gap: as in ``PIL.Image.Image.resize``.
-        do_normalize: from [0, 1] to [-1, 1].
-        do_binarize: to 0 below 0.5 and 1 from there on, for masks.
+        do_normalize: map [0, 1] to [-1, 1].
+        do_binarize: map values below 0.5 to 0 and others to 1, for masks.
         do_convert_rgb, do_convert_grayscale: convert PIL images first.
     """
 
@@ -79,14 +80,15 @@ class VaeImageProcessor(Configurable):
         """Pictures as float32 (images, channels, height, width), in [-1, 1] unless ``do_normalize`` is off.
 
         Args:
-            image: see `ImageInput`. Latents come back as they are.
-            height, width: the size to bring them to, by default their own, rounded down to ``vae_scale_factor``.
-            resize_mode: "default" may distort; "fill" draws out the edges, "crop" cuts them off (PIL images only).
+            image: see `ImageInput`. Latents come back unchanged.
+            height, width: the target size, by default their own, rounded down to multiples of ``vae_scale_factor``.
+            resize_mode: "default" may distort, "fill" extends the edges, "crop" cuts them off (the last two only for
+                PIL images).
             crops_coords: the rectangle to cut out of PIL images first.
 
         Raises:
-            ValueError: no picture, pictures of several sizes, or values outside [0, 1]. Where they are neither brought
-                to [-1, 1] nor to 0 and 1, as for ControlNets, arrays may go down to -1, which marks masked pixels.
+            ValueError: no picture, pictures of different sizes, or values outside [0, 1]. Without normalizing and
+                binarizing, as for ControlNets, arrays may go down to -1, which marks masked pixels.
         """
         pictures = list(image) if isinstance(image, (list, tuple)) else [image]
         drawn = [each for each in pictures if isinstance(each, Image.Image)]
@@ -97,7 +99,7 @@ class VaeImageProcessor(Configurable):
             if self.is_latents(pixels):
                 return pixels
             pixels = self._resized_array(pixels, height, width)
-        least = 0 if self.config.do_normalize or self.config.do_binarize else -1  # what ControlNets see as masked
+        least = 0 if self.config.do_normalize or self.config.do_binarize else -1  # marks masked pixels for ControlNets
         if not (pixels.min() >= least and pixels.max() <= 1):
             raise ValueError(
                 f"image must hold values from {least} to 1 (PIL images are converted), got {pixels.min():g} to "
@@ -108,13 +110,13 @@ class VaeImageProcessor(Configurable):
         return (pixels >= 0.5).astype(np.float32) if self.config.do_binarize else pixels
 
     def is_latents(self, pixels: NDArray[np.float32]) -> bool:
-        """Whether an array (images, channels, height, width) holds latents instead of pictures, by its channels."""
+        """Whether an array (images, channels, height, width) holds latents rather than pictures, by its channels."""
         return not self.config.do_convert_grayscale and pixels.shape[1] == self.config.vae_latent_channels
 
     def get_default_height_width(
         self, image: ImageInput, height: int | None = None, width: int | None = None
     ) -> tuple[int, int]:
-        """The given size or else the picture's own, rounded down to multiples of ``vae_scale_factor``.
+        """The given size, or else the picture's own, rounded down to multiples of ``vae_scale_factor``.
 
         Arrays are as in `ImageInput`.
         """
@@ -160,7 +162,7 @@ class VaeImageProcessor(Configurable):
     def resize(
         self, image: Image.Image | NDArray[np.float32], height: int, width: int, resize_mode: str = "default"
     ) -> Image.Image | NDArray[np.float32]:
-        """A PIL image, or a NumPy array (images, height, width, channels), of another size; see `preprocess`."""
+        """A PIL image, or a NumPy array (images, height, width, channels), resized; see `preprocess`."""
         if isinstance(image, Image.Image):
             return self._resized(image, height, width, resize_mode)
         if resize_mode != "default":
@@ -189,13 +191,13 @@ class VaeImageProcessor(Configurable):
 
     @staticmethod
     def get_crop_region(mask_image: Image.Image, width: int, height: int, pad: int = 0) -> Box:
-        """The rectangle of a mask that inpainting is confined to; see `regions.masked_region`."""
+        """The rectangle of a mask to which inpainting is confined; see `regions.masked_region`."""
         return masked_region(mask_image, width, height, pad)
 
     def apply_overlay(
         self, mask: Image.Image, init_image: Image.Image, image: Image.Image, crop_coords: Box | None = None
     ) -> Image.Image:
-        """The original with what was drawn where the mask is white; see `regions.paste_drawn`."""
+        """The original with the result where the mask is white; see `regions.paste_drawn`."""
         return paste_drawn(mask, init_image, image, crop_coords)
 
     # ---- out ---------------------------------------------------------------------------------------------------------
@@ -203,12 +205,12 @@ class VaeImageProcessor(Configurable):
     def postprocess(
         self, image: Array, output_type: str = "pil", do_denormalize: Sequence[bool] | None = None
     ) -> Images:
-        """What an autoencoder decodes, (images, channels, height, width), as a user wants it.
+        """Decoded images, (images, channels, height, width), in the form that the user wants.
 
         Args:
             image: NumPy or ``ms.Tensor``.
             output_type: "pil", "np" (images, height, width, channels), "pt" (channels first), or "latent", unchanged.
-            do_denormalize: for each image whether it is in [-1, 1]; by default what ``do_normalize`` says.
+            do_denormalize: for each image whether it is in [-1, 1]; by default ``do_normalize`` for all.
         """
         if output_type not in _OUTPUT_TYPES:
             raise ValueError(f"output_type must be one of {', '.join(_OUTPUT_TYPES)}, got {output_type!r}")
@@ -224,12 +226,12 @@ class VaeImageProcessor(Configurable):
 
     @staticmethod
     def normalize(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """From [0, 1] to [-1, 1]."""
+        """Map [0, 1] to [-1, 1]."""
         return 2.0 * images - 1.0
 
     @staticmethod
     def denormalize(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """From [-1, 1] to [0, 1]; what lies beyond is cut off."""
+        """Map [-1, 1] to [0, 1] and clip values beyond."""
         return np.clip(images * 0.5 + 0.5, 0.0, 1.0)
 
     @staticmethod
@@ -244,13 +246,14 @@ class VaeImageProcessor(Configurable):
 
     @staticmethod
     def pil_to_numpy(images: list[Image.Image] | Image.Image) -> NDArray[np.float32]:
-        """PIL images of one size as float32 in [0, 1], (images, height, width, channels), without channels for grey."""
+        """PIL images of one size as float32 in [0, 1], (images, height, width, channels), without the last axis for
+        grey."""
         pictures = images if isinstance(images, list) else [images]
         return np.stack([np.asarray(picture, np.float32) / 255.0 for picture in pictures])
 
     @staticmethod
     def numpy_to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
-        """PIL images of float arrays in [0, 1], (images, height, width, channels) or one without the first axis."""
+        """PIL images from float arrays in [0, 1], (images, height, width, channels) or one without the first axis."""
         batch = images[None] if images.ndim == 3 else images
         return to_pil(batch[..., 0] if batch.shape[-1] == 1 else batch)
 
@@ -278,21 +281,21 @@ def _channels_first(picture: object) -> NDArray[np.float32]:
     if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] not in (1, 3, 4)):  # without channels: a mask
         pixels = pixels[..., None]
     pixels = pixels if pixels.ndim == 4 else pixels[None]
-    # NumPy latents are what an engine returned, (images, channels, height, width): no picture has 4 rows.
+    # NumPy latents come from an engine as (images, channels, height, width): no picture has 4 rows.
     return pixels if pixels.shape[-1] not in (1, 3) and pixels.shape[1] <= 16 else pixels.transpose(0, 3, 1, 2)
 
 
 def resize_nearest(pixels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """(images, channels, height, width) in another size, each pixel that of the nearest before it."""
+    """(images, channels, height, width) resized; each pixel is the nearest one before it."""
     rows = np.arange(height) * pixels.shape[2] // height
     columns = np.arange(width) * pixels.shape[3] // width
     return pixels[:, :, rows][:, :, :, columns]
 
 
 def resize_bicubic(pixels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """(images, channels, height, width) in another size by cubic convolution (Keys 1981, a = -3/4), without smoothing.
+    """(images, channels, height, width) resized by cubic convolution (Keys 1981, a = -3/4), without smoothing.
 
-    Edges are drawn out, and samples lie in the middle of pixels.
+    Edges are extended, and samples lie at pixel centres.
     """
     for axis, size in ((2, height), (3, width)):
         pixels = np.moveaxis(np.tensordot(_cubic_weights(pixels.shape[axis], size), pixels, (1, axis)), 0, axis)

@@ -1,4 +1,4 @@
-"""Image prompts in a run: pictures that IP-Adapters let the network attend to beside the text (Ye et al. 2023)."""
+"""Image prompts in a run: pictures that the network attends to through IP-Adapters (Ye et al. 2023)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from .loop import Run, Step
 
 @dataclass(frozen=True)
 class ImagePrompt:
-    """`starts.Guide`: the arguments ``ip_adapter_image`` and ``ip_adapter_image_embeds`` of a call."""
+    """`starts.Guide`: a call's ``ip_adapter_image`` and ``ip_adapter_image_embeds``."""
 
     image: ImagePrompts
     embeds: ImageEmbeds
 
     def check(self, run: Run, images: int, height: int, width: int) -> None:
-        """See `starts.Guide`. Pictures are of any size, and all images follow the same ones."""
+        """See `starts.Guide`. Pictures may have any size, and all images follow the same ones."""
         adapters = run.denoiser.put_on.of(NetworkIPAdapters).loaded
         if self.image is None and self.embeds is None:
             if adapters:
@@ -40,7 +40,7 @@ class ImagePrompt:
             raise ValueError("ip_adapter_image and ip_adapter_image_embeds were both given; pass one of them")
 
     def begin(self, run: Run) -> None:
-        """See `starts.Guide`. The pictures do not change in a run, so they become tokens once."""
+        """See `starts.Guide`. The pictures do not change during a run, so they become tokens once."""
         if self.image is None and self.embeds is None:
             return
         adapters, images = run.denoiser.put_on.of(NetworkIPAdapters), run.tensors["latents"].shape[0]
@@ -52,9 +52,9 @@ class ImagePrompt:
 
 @dataclass(frozen=True)
 class SeesPictures:
-    """`loop.Control`: hands the pictures' tokens to the network together with the text.
+    """`loop.Control`: passes the pictures' tokens to the network together with the text.
 
-    How much they count is looked up at each call, because published callbacks change it in the middle of a run.
+    It reads their scales at each call, because published callbacks change them in the middle of a run.
     """
 
     engine: Engine
@@ -64,7 +64,7 @@ class SeesPictures:
     def __call__(
         self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
     ) -> Mapping[str, Input]:
-        """The text with the tokens; at steps without guidance with those of the pictures alone."""
+        """The text with the tokens; at steps without guidance only with those of the pictures."""
         text = single(inputs["encoder_hidden_states"])
         tokens = [single(last_rows(each, text.shape[0])) for each in self.tokens]
         return {"encoder_hidden_states": context(text, self.engine.asarray(self.adapters.scales), tokens)}

@@ -1,4 +1,4 @@
-"""Runs that start from a picture, with as much noise as the steps that remain take away."""
+"""Runs that start from a picture plus the noise that the remaining steps remove."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,16 @@ Floats = NDArray[np.float32]
 
 
 class FromImage(Start):
-    """SDEdit (Meng et al. 2022): a picture, with noise added as far as ``strength`` says.
+    """SDEdit (Meng et al. 2022): a picture with noise in proportion to ``strength``.
 
-    One picture serves all images; several take turns. Where ``denoising_start`` is given the
-    picture is noisy already.
+    One picture serves all images; several take turns. With ``denoising_start`` the picture is already noisy.
     """
 
     call: PictureArguments
     pixels: Floats
 
     def check_network(self, pipe: Pipeline) -> None:
-        """Nothing besides the latents."""
+        """Nothing in addition to the latents."""
         check_plain_network(pipe)
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
@@ -46,11 +45,11 @@ class FromImage(Start):
         return size_of(pipe, self.pixels)
 
     def choose_timesteps(self, run: Run) -> None:
-        """The last part of them, ``strength``, or those between the start and the end."""
+        """The last fraction ``strength`` of them, or those between the start and the end."""
         choose_span(run, self.call)
 
     def begin(self, run: Run, shape: Shape) -> None:
-        """First the encoder draws, then the noise."""
+        """The encoder draws from the generator first, then the noise."""
         call, images = self.call, shape[0]
         latents = repeat_rows(run, encoded(run, self.pixels, call.generator, images), images)
         if call.denoising_start is None and call.latents is None:
@@ -60,7 +59,7 @@ class FromImage(Start):
 
 
 def image_processor(pipe: Pipeline) -> VaeImageProcessor:
-    """What turns pictures into what the pipeline's autoencoder takes."""
+    """Prepares pictures for the pipeline's autoencoder."""
     channels = pipe.vae.config["latent_channels"]
     return VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor, vae_latent_channels=channels, do_convert_rgb=True)
 
@@ -68,10 +67,10 @@ def image_processor(pipe: Pipeline) -> VaeImageProcessor:
 def preprocess_image(
     pipe: Pipeline, image: ImageInput | None, height: int | None = None, width: int | None = None
 ) -> Floats:
-    """A picture as pixels in [-1, 1] (images, 3, height, width), of its own size or another; latents as they are.
+    """A picture as pixels in [-1, 1] (images, 3, height, width), in its own size or another; latents unchanged.
 
     Raises:
-        ValueError: none was given, or it is no picture.
+        ValueError: there is none, or it is no picture.
     """
     if image is None:
         raise ValueError(f"{type(pipe).__name__} needs image: a PIL image, an array, or latents")
@@ -86,10 +85,10 @@ def preprocess_image(
 def pictures_of_size(
     pipe: Pipeline, image: ImageInput | None, images: int, height: int, width: int, advice: str = ""
 ) -> Floats:
-    """Pictures as pixels in [-1, 1] (pictures, 3, height, width), which ``images`` share; latents as they are.
+    """Pictures as pixels in [-1, 1] (pictures, 3, height, width), shared by ``images``; latents unchanged.
 
     Raises:
-        ValueError: see `preprocess_image`; latents of another size, with ``advice`` for who passed them.
+        ValueError: see `preprocess_image`; also latents of another size, with ``advice`` for the caller.
     """
     pixels = preprocess_image(pipe, image, height, width)
     check_divides("image", len(pixels), images)
@@ -103,7 +102,7 @@ def pictures_of_size(
 
 
 def check_channels(pipe: Pipeline, pixels: Floats) -> None:
-    """Pictures have three channels, latents those of the autoencoder."""
+    """Check the channels: three for pictures, the autoencoder's for latents."""
     known = (3, pipe.vae.config["latent_channels"])
     if pixels.shape[1] not in known or 0 in pixels.shape:
         raise ValueError(
@@ -113,7 +112,7 @@ def check_channels(pipe: Pipeline, pixels: Floats) -> None:
 
 
 def size_of(pipe: Pipeline, pixels: Floats) -> tuple[int, int]:
-    """The height and width in pixels of a picture, or of what latents stand for."""
+    """The height and width in pixels of a picture or of decoded latents."""
     factor = 1 if pixels.shape[1] == 3 else pipe.vae_scale_factor
     return pixels.shape[2] * factor, pixels.shape[3] * factor
 
@@ -121,13 +120,13 @@ def size_of(pipe: Pipeline, pixels: Floats) -> tuple[int, int]:
 def check_divides(name: str, given: int, images: int) -> None:
     """Refuse a number of pictures that does not divide the number of images."""
     if images % given:
-        raise ValueError(f"{name} holds {given} pictures, which cannot be shared out evenly among {images} images")
+        raise ValueError(f"{name} holds {given} pictures, which cannot be divided evenly among {images} images")
 
 
 def encoded(run: Run, pixels: Floats, generator: Generators, rows: int) -> Array:
-    """Latents of unit variance of pictures, one per generator where there is a list; latents as they are.
+    """Pictures as latents of unit variance, one per generator if there is a list; latents unchanged.
 
-    ``rows`` is how many images there are: with a list of generators each gets latents drawn by its own.
+    ``rows`` is the number of images: with a list of generators each image gets latents from its own.
     """
     engine, vae = run.engine, run.pipe.vae
     if pixels.shape[1] != 3:
@@ -141,5 +140,5 @@ def encoded(run: Run, pixels: Floats, generator: Generators, rows: int) -> Array
 
 
 def repeat_rows(run: Run, x: Array, rows: int) -> Array:
-    """``x`` one time after the other until it has ``rows`` rows."""
+    """``x`` repeated until it has ``rows`` rows."""
     return x if x.shape[0] == rows else run.engine.concat([x] * (rows // x.shape[0]))

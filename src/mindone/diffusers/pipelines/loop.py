@@ -1,9 +1,9 @@
-"""Denoising: the run of a call, what predicts its steps, and the loop through them.
+"""Denoising: the run of a call, its predictor, and the loop over its steps.
 
-A **run** owns everything that changes while a pipeline draws; any number of threads have runs of one pipeline. A
-**predictor**, ``predict(latents, step) -> noise``, is the network and what is wrapped around it: guidance wraps the
-network, a forecast wraps either and calls it only at some steps. The **loop** is a generator of steps, and does not
-know which predictor it has; progress bars, previews, callbacks and cancelling are its consumers.
+A **run** owns everything that changes while a pipeline generates; any number of threads can run one pipeline. A
+**predictor**, ``predict(latents, step) -> noise``, is the network and its wrappers: guidance wraps the network, a
+forecast wraps either and calls it only at some steps. The **loop** is a generator of steps and does not know its
+predictor; progress bars, previews, callbacks and cancelling consume it.
 """
 
 import copy
@@ -48,12 +48,12 @@ PICTURES = ("latents", "mask", "masked_image_latents")
 
 @dataclass
 class Settings:
-    """What a step callback may look at and change in the middle of a run."""
+    """What a step callback may read and change in the middle of a run."""
 
     guidance_scale: float = 1.0
     guidance_rescale: float = 0.0
     image_guidance_scale: float | None = None
-    """The weight of a picture that the network sees beside the latents, for networks that edit pictures."""
+    """The weight of the picture to edit, for networks that see one next to the latents."""
     guidance_interval: Interval = (0.0, 1.0)
     interrupt: bool = False
     num_timesteps: int = 0
@@ -66,9 +66,9 @@ class Settings:
     denoising_start: float | None = None
     denoising_end: float | None = None
     skip_guidance_layers: Sequence[int] | None = None
-    """The layers that a further prediction leaves out, which steps are then guided away from."""
+    """The layers that an extra prediction skips; steps are guided away from that prediction."""
     pred_original_sample: Array | None = None
-    """What the scheduler made of the last step: an estimate of the clean latents."""
+    """The scheduler's estimate of the clean latents after the last step."""
 
 
 class Control(Protocol):
@@ -77,15 +77,16 @@ class Control(Protocol):
     def __call__(
         self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
     ) -> Mapping[str, Input]:
-        """What to add to a call of the network with ``inputs``, which name its ``method`` if it is not the whole."""
+        """The inputs to add to a call of the network with ``inputs``; ``method`` is given if it is not the whole
+        network."""
 
 
 @dataclass
 class Run:
-    """The components as they were when the call began, a scheduler of its own, and the tensors of the loop.
+    """The components at the beginning of the call, its own scheduler, and the tensors of the loop.
 
-    ``tensors`` holds the ``latents`` and what the network is conditioned on, under the names that callbacks use. Under
-    guidance the conditions have two rows per image: all negative ones, then all positive ones.
+    ``tensors`` holds the ``latents`` and the network's conditions, under the names that callbacks use. With guidance
+    the conditions have two rows per image: all negative ones, then all positive ones.
     """
 
     pipe: Parts
@@ -93,34 +94,34 @@ class Run:
     denoiser: Denoiser
     scheduler: Scheduler
     shown_scheduler: Scheduler
-    """The pipeline's own, which scripts ask for the timesteps; no run steps with it."""
+    """The pipeline's own scheduler, which scripts read for the timesteps; no run steps with it."""
     settings: Settings
     tensors: dict[str, Array] = field(default_factory=dict)
     timesteps: Numbers = field(default_factory=lambda: np.empty(0))
     num_inference_steps: int = 0
     step_options: Mapping[str, Any] = field(default_factory=dict)
     extra_channels: Sequence[str] = ()
-    """The tensors that the network gets beside the latents, as further channels: those of an inpainting network."""
+    """The tensors that the network gets as extra channels after the latents, as inpainting networks do."""
     controls: list[Control] = field(default_factory=list)
-    """Each is shown the text and what else the network is conditioned on, without what the others add."""
+    """Each sees the network's conditions without the inputs that the others add."""
     caches: Sequence[Cache] = ()
-    """They skip parts of the network, whole steps, or the half of them without the prompt."""
+    """They skip parts of the network, whole steps, or the unconditional half of steps."""
     around: list[Callable[[Predictor], Predictor]] = field(default_factory=list)
-    """Each stands around the network's predictions and its caches, and below guidance."""
+    """Each wraps the network with its caches, inside guidance."""
     after_step: Callable[[int, Array], Array] = lambda index, latents: latents
-    """Given the number of a step and the latents that it leaves, what to go on with."""
+    """Each maps the number of a step and its latents to the latents to go on with."""
 
     @cached_property
     def terms(self) -> Parameterization:
-        """What stands between the scheduler and the network."""
+        """Translates between the scheduler and the network."""
         path = self.pipe.family.parameterization
         kind: type[Parameterization] = Plain if path is None else load(path)
         return kind(self.scheduler, self.denoiser.config)
 
     def call_network(self, step: Step, sample: Array, timestep: NDArray[np.float32], **inputs: Input) -> Outputs:
-        """Run the network, or the ``method`` of it that is named, with what the run's controls add.
+        """Run the network, or its given ``method``, with the inputs that the run's controls add.
 
-        Every call of the network comes through here, also those of a feature cache.
+        Every call of the network passes through here, including a feature cache's.
         """
         added = [control(step, sample, timestep, inputs) for control in self.controls]
         for each in added:
@@ -128,7 +129,7 @@ class Run:
         return self.engine.run(self.denoiser, sample, timestep, **self._shortened(inputs))
 
     def _shortened(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs of a call without padding, and those that can be read once as they were read."""
+        """The inputs of a call without padding; those that can be read once are replaced by the result."""
         short = dict(inputs)
         for text, mask in self.pipe.family.padded.items():
             if text in short and mask in short:
@@ -137,15 +138,15 @@ class Run:
 
     @cached_property
     def reads_once(self) -> dict[str, ReadOnce]:
-        """The inputs that the network need not read at every step, and what reads each."""
+        """The inputs that the network can read once for all steps, and the reader of each."""
         methods = self.pipe.family.read_once
         return {name: ReadOnce(self.engine, self.denoiser, method) for name, method in methods.items()}
 
     @property
     def do_classifier_free_guidance(self) -> bool:
-        """Whether there is guidance at all: a scale above 1, and a network that does not have it built in.
+        """Whether there is guidance at all: a scale above 1 and a network without built-in guidance.
 
-        Where a picture has a scale of its own, that must be at least 1.
+        If a picture has its own scale, that must be at least 1.
         """
         picture = self.settings.image_guidance_scale
         strong = self.settings.guidance_scale > 1 and (picture is None or picture >= 1)
@@ -154,35 +155,36 @@ class Run:
 
     @property
     def guided_rows(self) -> int:
-        """How many rows an image has at guided steps: without the prompt and with it, and before these without both."""
+        """The number of rows per image at guided steps: without and with the prompt, and for edits one without both."""
         return 2 if self.settings.image_guidance_scale is None else 3
 
     def condition_on(self, **tensors: Array | None) -> None:
-        """Keep tensors under these names, those that there are."""
+        """Keep tensors under these names, skipping None."""
         self.tensors |= {name: x for name, x in tensors.items() if x is not None}
 
     def rows_of(self, text: Array, negative: Array | None) -> Array:
-        """What the network is conditioned on at guided steps: the rows without the prompt, then those with it.
+        """The conditions at guided steps: the rows without the prompt, then those with it.
 
-        Without guidance there need be no ``negative``, and the text is all.
+        Without guidance ``negative`` may be None, and only the text remains.
         """
         if negative is None or not self.do_classifier_free_guidance:
             return text
         return self.engine.concat([negative] * (self.guided_rows - 1) + [text])
 
     def is_guided(self, step: Step) -> bool:
-        """Whether this step is guided: inside the interval (Kynkäänniemi et al. 2024, §3), as a part of the steps."""
+        """Whether this step is guided: inside the interval (Kynkäänniemi et al. 2024, §3), as a fraction of the
+        steps."""
         start, stop = self.settings.guidance_interval
         inside = start * step.count <= step.index < stop * step.count
         return inside and self.do_classifier_free_guidance
 
     def guides(self, step: Step) -> bool:
-        """Whether this step computes its guidance, for which the network runs with two rows per image."""
+        """Whether this step computes its guidance, running the network with two rows per image."""
         number = step.index - math.ceil(self.settings.guidance_interval[0] * step.count)
         return self.is_guided(step) and all(cache.computes_guidance(number) for cache in self.caches)
 
     def check_caches(self) -> None:
-        """Refuse, before any network runs, what contradicts the run.
+        """Refuse, before any network runs, settings that contradict the run.
 
         Raises:
             ValueError: a cache that would skip nothing, or that cannot work.
@@ -192,7 +194,7 @@ class Run:
 
     @property
     def facts(self) -> RunFacts:
-        """What caches may ask of it."""
+        """The run as caches see it."""
         return RunFacts(
             steps=len(self.timesteps),
             branches=len(self.denoiser.cuts),
@@ -203,10 +205,10 @@ class Run:
         )
 
     def conditions(self, step: Step) -> dict[str, Array]:
-        """What the network is conditioned on at this step, by its own names; the positive half where none is guided.
+        """The network's conditions at this step, by its own names; only the positive half without guidance.
 
         Raises:
-            ValueError: a callback has left a number of rows that the step cannot do with.
+            ValueError: a callback left a number of rows that does not fit the step.
         """
         names = self.pipe.family.inputs
         inputs = {theirs: self.tensors[ours] for ours, theirs in names.items() if ours in self.tensors}
@@ -219,7 +221,7 @@ class Run:
         if rows != needed:
             raise ValueError(
                 f"{counted} has {rows} rows, but {needed} are needed: one per image, {self.guided_rows} with "
-                "guidance; a callback that switches guidance off keeps the last of them"
+                "guidance; a callback that switches guidance off keeps the last ones"
             )
         return inputs
 
@@ -231,12 +233,13 @@ class Run:
         options: Mapping[str, object] = MappingProxyType({}),
         tokens: int | None = None,
     ) -> None:
-        """Lay out the steps: a number of them, or the user's own; a dynamic shift is that of an image of ``tokens``.
+        """Lay out the steps: a number of them, or the user's own; a dynamic shift is for an image of ``tokens``.
 
-        ``options`` (`Arguments.layout_options`) go to the scheduler besides.
+        ``options`` (`Arguments.layout_options`) also go to the scheduler.
 
         Raises:
-            ValueError: fewer than one step, timesteps and sigmas both, or a kind that this scheduler does not take.
+            ValueError: there is no step, timesteps and sigmas are both given, or this scheduler does not take the given
+                kind.
         """
         if timesteps is not None and sigmas is not None:
             raise ValueError("timesteps and sigmas were both given; pass one of them")
@@ -255,9 +258,9 @@ class Run:
         self.use_timesteps(self.scheduler.timesteps, len(self.scheduler.timesteps) if custom else num_inference_steps)
 
     def use_timesteps(self, timesteps: Numbers, num_inference_steps: int) -> None:
-        """Visit these of the scheduler's timesteps, which a user counts as ``num_inference_steps``.
+        """Visit these of the scheduler's timesteps; a user counts them as ``num_inference_steps``.
 
-        Two timesteps of a scheduler of order 2 are one step.
+        Two timesteps of a second-order scheduler are one step.
         """
         self.timesteps = timesteps
         self.num_inference_steps = num_inference_steps = min(
@@ -267,17 +270,17 @@ class Run:
 
 
 def _takers(argument: str) -> str:
-    """Which schedulers take it when their steps are laid out, in words."""
+    """The schedulers that take this argument for laying out steps, in words."""
     library = Scheduler.library().items()
     names = [name for name, cls in library if argument in inspect.signature(cls.set_timesteps).parameters]
     return f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'}"
 
 
 def step_options(scheduler: Scheduler, eta: float, generator: Generators) -> dict[str, object]:
-    """Which of these the scheduler's ``step`` takes. ``eta`` means something to DDIM and TCD only."""
+    """The arguments among these that the scheduler's ``step`` takes. Only DDIM and TCD use ``eta``."""
     accepted = inspect.signature(scheduler.step).parameters
     if eta and "eta" not in accepted:
-        logger.warning(f"{type(scheduler).__name__} has no use for eta={eta}; DDIMScheduler and TCDScheduler have")
+        logger.warning(f"{type(scheduler).__name__} ignores eta={eta}; DDIMScheduler and TCDScheduler use it")
     given = {"eta": eta, "generator": generator}
     return {name: value for name, value in given.items() if name in accepted}
 
@@ -293,10 +296,10 @@ _current: ContextVar[tuple[Run, ...]] = ContextVar("mindone.diffusers.runs", def
 
 
 class Runs:
-    """The runs of a pipeline that are in progress, and the settings of the one that began last.
+    """A pipeline's runs in progress, and the settings of the latest one.
 
-    Inside a run (a callback, say) settings are that run's; from elsewhere (a Stop button's thread) setting one sets it
-    for all runs that are in progress, and reading one gives that of the run that began last.
+    Inside a run (for example in a callback) settings are that run's. Elsewhere (for example in a Stop button's thread),
+    setting one sets it for all runs in progress, and reading one returns the latest run's.
     """
 
     def __init__(self) -> None:
@@ -306,7 +309,7 @@ class Runs:
 
     @contextmanager
     def begin(self, pipe: Parts, settings: Settings) -> Iterator[Run]:
-        """A run of the pipeline with its components as they are now."""
+        """A run of the pipeline with its current components."""
         scheduler, caches = pipe.scheduler, enabled_on(pipe.denoiser) if pipe.caches is None else pipe.caches
         run = Run(pipe, pipe.engine, pipe.denoiser, copy.copy(scheduler), scheduler, settings, caches=caches)
         token = _current.set((*_current.get(), run))
@@ -321,16 +324,16 @@ class Runs:
             _current.reset(token)
 
     def own(self) -> Run | None:
-        """The run that this is called from."""
+        """The run that calls this."""
         return next((run for run in reversed(_current.get()) if run.pipe.runs is self), None)
 
     def read(self, name: str) -> Any:
-        """A setting, by its name in `Settings`."""
+        """A setting by its name in `Settings`."""
         run = self.own()
         return getattr(run.settings if run else self._latest, name)
 
     def write(self, name: str, value: object) -> None:
-        """Change a setting for the steps to come."""
+        """Change a setting for the remaining steps."""
         run = self.own()
         with self._lock:
             for each in [run] if run else self._running:
@@ -348,7 +351,7 @@ class NetworkCall:
         self.forward: Forward = forward or run.call_network
 
     def predict(self, latents: Array, step: Step) -> Array:
-        """One call for all images. Guidance's two halves start from the same latents, which go in once."""
+        """One call for all images. Guidance's two halves start from the same latents, passed once."""
         terms, conditions = self.run.terms, self.run.conditions(step)
         sample, time = terms.enter(latents, step.timestep)
         given = sample
@@ -358,7 +361,7 @@ class NetworkCall:
         return terms.leave(said, sample, step.timestep)
 
     def _with_channels(self, sample: Array, rows: int) -> Array:
-        """The latents with the further channels, which have one row per image, or as many as there are conditions."""
+        """The latents with the extra channels, which have one row per image or one per condition."""
         images, concat = sample.shape[0], self.run.engine.concat
         extra = [self.run.tensors[name] for name in self.run.extra_channels]
         if any(x.shape[0] > images for x in extra):
@@ -388,7 +391,7 @@ class Guidance:
         return noise
 
     def _both(self, noise: Array, images: int, step: Step) -> tuple[Array, Array]:
-        """The predictions without and with the prompt; the former is forecast where the step does not compute it."""
+        """The predictions without and with the prompt; the former is forecast if the step does not compute it."""
         if self.differences is None or self.run.guides(step):
             unconditional, text = noise[:images], noise[images:]
             if self.differences is not None:
@@ -398,9 +401,9 @@ class Guidance:
 
 
 class PictureGuidance:
-    """Guidance of networks that edit pictures: away from neither picture nor prompt, then from the picture alone.
+    """Guidance for editing networks: away from the prediction without both, then from the one with only the picture.
 
-    InstructPix2Pix (Brooks et al. 2023), eq. 3; of each image the rows are without both, with the picture, with both.
+    InstructPix2Pix (Brooks et al. 2023), eq. 3; each image's rows are without both, with the picture, with both.
     """
 
     def __init__(self, run: Run, inner: Predictor):
@@ -421,7 +424,7 @@ class PictureGuidance:
 
 
 def rescale_noise_cfg(engine: Engine, noise: Array, text: Array, guidance_rescale: float) -> Array:
-    """Give guided noise the standard deviation of the text-conditioned one, by the part ``guidance_rescale``.
+    """Move guided noise towards the standard deviation of the text-conditioned one, by ``guidance_rescale``.
 
     Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", eq. 15 and 16; all arrays
     (batch, channels, height, width), the deviations over all but the batch.
@@ -432,16 +435,16 @@ def rescale_noise_cfg(engine: Engine, noise: Array, text: Array, guidance_rescal
 
 
 def embed_guidance(run: Run, images: int) -> None:
-    """Tell a network that has guidance built in its scale; nothing for others."""
+    """Give a network with built-in guidance its scale; does nothing for others."""
     if (channels := run.denoiser.config.get("time_cond_proj_dim")) is not None:
         embedding = guidance_scale_embedding(run.settings.guidance_scale, channels, images)
         run.tensors["timestep_cond"] = run.engine.asarray(embedding)
 
 
 def guidance_scale_embedding(guidance_scale: float, channels: int, rows: int) -> NDArray[np.float32]:
-    """The guidance scale as guidance-distilled networks take it: float32 (rows, channels).
+    """The guidance scale in the form of guidance-distilled networks: float32 (rows, channels).
 
-    Sinusoids of 1000·(w - 1): Latent Consistency Models (Luo et al. 2023), §4.2, where 1 stands for no guidance.
+    Sinusoids of 1000·(w - 1): Latent Consistency Models (Luo et al. 2023), §4.2, where 1 means no guidance.
     """
     half = channels // 2
     frequencies = np.exp(np.arange(half) * (-np.log(10000.0) / (half - 1)))
@@ -454,7 +457,7 @@ def guidance_scale_embedding(guidance_scale: float, channels: int, rows: int) ->
 
 
 class Bar(Protocol):
-    """A progress bar, as `utils.progress` makes it."""
+    """A progress bar, as from `utils.progress`."""
 
     def __enter__(self) -> "Bar": ...
     def __exit__(self, *exception: object) -> object: ...
@@ -463,9 +466,9 @@ class Bar(Protocol):
 
 @dataclass(frozen=True)
 class DenoisingStep:
-    """What a step came to: the less noisy ``latents``, and the scheduler's estimate of the clean ones.
+    """A step's result: the less noisy ``latents``, and the scheduler's estimate of the clean ones.
 
-    ``pred_original_sample`` is None where a scheduler of the user's own does not say.
+    ``pred_original_sample`` is None if a user's own scheduler does not give it.
     """
 
     index: int
@@ -475,7 +478,7 @@ class DenoisingStep:
 
 
 def predictor_for(run: Run) -> Predictor:
-    """What predicts the noise of a run: the network, with the run's caches and with guidance."""
+    """The predictor of a run: the network with the run's caches and guidance."""
     forward: Forward = run.call_network
     for cache in run.caches:
         forward = cache.forward(forward, run)
@@ -488,9 +491,9 @@ def predictor_for(run: Run) -> Predictor:
 
 
 def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
-    """Go through the run's timesteps, from ``run.tensors["latents"]`` on, until the last or until it is interrupted.
+    """Go through the run's timesteps, from ``run.tensors["latents"]`` to the last, or until interrupted.
 
-    Between two steps whoever consumes may change the run's tensors and settings.
+    Between two steps the consumer may change the run's tensors and settings.
     """
     count = len(run.timesteps)
     run.settings.steps_done = 0
@@ -503,7 +506,7 @@ def denoising_steps(run: Run, predictor: Predictor) -> Iterator[DenoisingStep]:
         run.tensors["latents"] = run.after_step(index, output.prev_sample)
         estimate = output.pred_original_sample
         run.settings.pred_original_sample = estimate = None if estimate is None else run.terms.clean(estimate)
-        # Some schedulers call the network twice a step, or several times in the first ones.
+        # Some schedulers call the network twice per step, or several times in the first steps.
         run.settings.steps_done = (index + 1) * run.num_inference_steps // count
         yield DenoisingStep(index, timestep, run.tensors["latents"], estimate)
 
@@ -515,7 +518,7 @@ def denoise(
     callback_tensor_inputs: Sequence[str] = ("latents",),
 ) -> Array:
     """Run the loop with a progress bar and a user's callback, and return the clean latents."""
-    # A step of a scheduler of second order is two calls of the network, and PNDM starts with extra ones.
+    # A second-order scheduler calls the network twice per step, and PNDM starts with extra calls.
     order, count = run.scheduler.order, len(run.timesteps)
     older = callback if isinstance(callback, OlderCallback) else None
     newer = callback if older is None else older.newer
@@ -533,10 +536,10 @@ def denoise(
 
 
 def call_back(callback: StepCallback, run: Run, index: int, timestep: float, names: Sequence[str]) -> None:
-    """Show a callback the tensors of a run after a step, and take what it returns.
+    """Call a callback with a run's tensors after a step, and store the ones it returns.
 
     Raises:
-        ValueError: it returned something else than a dict of the pipeline's ``callback_tensors``.
+        ValueError: it returned something other than a dict of the pipeline's ``callback_tensors``.
     """
     tensors = {name: run.tensors.get(name) for name in names}
     if not getattr(callback, "reads_runs", False):
@@ -548,7 +551,7 @@ def call_back(callback: StepCallback, run: Run, index: int, timestep: float, nam
         raise ValueError(f"callback_on_step_end must return a dict of tensors or None, got {type(changed).__name__}")
     if unknown := [str(name) for name in changed if name not in run.pipe.callback_tensors]:
         raise ValueError(
-            f"callback_on_step_end returned {', '.join(unknown)}, which no run has; known are "
+            f"callback_on_step_end returned {', '.join(unknown)}, which no run has; choose from "
             f"{', '.join(run.pipe.callback_tensors)}"
         )
     height, width = (side * run.pipe.vae_scale_factor for side in run.tensors["latents"].shape[2:])

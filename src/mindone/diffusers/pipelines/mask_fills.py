@@ -1,8 +1,8 @@
-"""What can be under a mask before it is drawn anew."""
+"""What can be under a mask before it is repainted."""
 
 from typing import Literal, TypeAlias, get_args
 
 MaskFill: TypeAlias = Literal["original", "blur", "noise", "nothing"]
-"""The picture itself; blurred colours of what is around the mask; in the latents noise, or zeros."""
+"""The picture itself; blurred colours from around the mask; noise or zeros in the latents."""
 
 MASK_FILLS: tuple[str, ...] = get_args(MaskFill)

@@ -1,4 +1,4 @@
-"""What calls may be asked whose texts come with a mask, PixArt's and Sana's: groups of arguments; see `calls`."""
+"""Groups of arguments for calls whose texts come with a mask, PixArt's and Sana's; see `calls`."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from .picture_calls import PictureArguments
 
 @dataclass(frozen=True)
 class Masks:
-    """Which tokens of embeddings are words."""
+    """The mask of embeddings: which tokens are words."""
 
     prompt_attention_mask: Array | None = argument(
         None, "goes with ``prompt_embeds``: 1 for words and 0 for padding, (prompts, tokens)."
@@ -20,43 +20,43 @@ class Masks:
 
 @dataclass(frozen=True)
 class NegativeMasks:
-    """The same of negative ones."""
+    """The mask of negative embeddings."""
 
     negative_prompt_attention_mask: Array | None = argument(None, "goes with ``negative_prompt_embeds``, likewise.")
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """Of the prompts."""
+    """Cleaning of the prompts."""
 
     clean_caption: bool | None = argument(
         False,
-        "leave out of prompts what captions of the training data were cleaned of: addresses, markup, numbers of "
-        "articles. It needs beautifulsoup4 and ftfy. Otherwise prompts are only brought to lower case.",
+        "remove from prompts what was cleaned from the captions of the training data: addresses, markup, numbers of "
+        "articles. Needs beautifulsoup4 and ftfy. Otherwise prompts are only lower-cased.",
         check_cleaning,
     )
 
 
 @dataclass(frozen=True)
 class Binning:
-    """Of sizes."""
+    """Binning of sizes."""
 
     use_resolution_binning: bool = argument(
         True,
-        "draw at the size, of those the network was trained on, whose aspect ratio is nearest; the image is resized "
-        "and cropped to the size asked for. Latents of your own, without a height and width, are drawn as they are.",
+        "generate at the training size with the nearest aspect ratio; the image is then resized "
+        "and cropped to the requested size. Your own latents, without a height and width, keep their size.",
     )
 
 
 @dataclass(frozen=True)
 class TextLength:
-    """How much of prompts is read."""
+    """The length of prompts."""
 
     max_sequence_length: int = argument(
-        300, "tokens of a prompt that are read; what is beyond is ignored.", checks.check_count
+        300, "how many tokens of a prompt to read; the rest is ignored.", checks.check_count
     )
 
 
 @dataclass(frozen=True)
 class MaskedArguments(TextLength, Binning, Cleaning, NegativeMasks, Masks, PictureArguments):
-    """What a call has been asked, whatever its task."""
+    """The arguments of a call of any task."""

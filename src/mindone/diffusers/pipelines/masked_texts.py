@@ -1,4 +1,4 @@
-"""Texts that a denoiser reads beside a mask, which says what of them is padding: PixArt's and Sana's."""
+"""Texts with a mask that marks their padding, for the denoisers of PixArt and Sana."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -12,23 +12,23 @@ from .masked_calls import MaskedArguments
 from .parts import Parts
 
 CALLBACK_TENSORS = ("latents", "prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds")
-"""What a step callback may ask for and replace."""
+"""The tensors that a step callback may get and replace."""
 
 
 class TextReading(Protocol):
-    """How texts are read: what stands before each, how many tokens are kept, and whether they are cleaned first."""
+    """How to read texts: the prefix of each, how many tokens to keep, and whether to clean them first."""
 
     def encode(
         self, engine: Engine, network: Any, tokenizer: TextTokenizer, texts: Sequence[str]
     ) -> tuple[Array, Array]:
-        """What the denoiser reads of texts, (texts, tokens, channels), and 1 for words and 0 for padding."""
+        """The embeddings of texts, (texts, tokens, channels), and their mask, 1 for words and 0 for padding."""
 
     def unread(self, tokenizer: TextTokenizer, text: str) -> str | None:
-        """A sentence that names the part of a text that is cut, where one is."""
+        """A sentence that quotes the part of a text that is cut off, if any."""
 
 
 class Given(NamedTuple):
-    """Texts, or embeddings and their mask in their place, and how the former are read."""
+    """Texts, or embeddings and their mask instead, and how to read texts."""
 
     texts: Texts
     embeds: Array | None
@@ -37,12 +37,12 @@ class Given(NamedTuple):
 
 
 def unread(tokenizer: TextTokenizer | None, *texts: tuple[TextReading, str]) -> list[str | None]:
-    """A sentence for each text that is longer than what is read of it."""
+    """A sentence for each text that is too long to be read completely."""
     return [] if tokenizer is None else [reading.unread(tokenizer, text) for reading, text in texts]
 
 
 def check_texts(pipe: Parts, call: MaskedArguments) -> None:
-    """Embeddings come with their masks, and have the channels that the denoiser reads.
+    """Check that embeddings come with their masks and have the denoiser's channels.
 
     Raises:
         ValueError: they do not.
@@ -62,13 +62,13 @@ def check_texts(pipe: Parts, call: MaskedArguments) -> None:
 def encode_texts(
     pipe: Parts, prompts: Given, negative: Given | None, images: int
 ) -> tuple[Array, Array, Array | None, Array | None]:
-    """Embeddings and mask of prompts, then those of negative ones, which are None without any.
+    """Embeddings and mask of prompts, then those of negative prompts, None if there are none.
 
-    All are native arrays of the engine: (prompts · images, tokens, channels) and (prompts · images, tokens); images of
-    one prompt stand side by side, each with the mask of its own prompt.
+    All are the engine's arrays: (prompts · images, tokens, channels) and (prompts · images, tokens); images of one
+    prompt are adjacent, each with the mask of its own prompt.
 
     Raises:
-        ValueError: what is given does not go together, or nobody is here to read texts.
+        ValueError: the arguments do not match, or the pipeline has no text encoder.
     """
     others = (None, None) if negative is None else (negative.texts or None, negative.embeds)
     count, engine = checks.check_prompts(prompts.texts, prompts.embeds, *others), pipe.engine
@@ -86,9 +86,9 @@ def encode_texts(
 
 
 def condition(run: Run, call: MaskedArguments, reading: TextReading, negative_reading: TextReading | None) -> None:
-    """Tell the run what its network is conditioned on: the text, and what of it is padding.
+    """Give the run its network's conditions: the text and its mask.
 
-    ``negative_reading`` is None for networks that have guidance built in.
+    ``negative_reading`` is None for networks with built-in guidance.
     """
     negative = None
     if negative_reading is not None and run.do_classifier_free_guidance:
@@ -104,7 +104,7 @@ def condition(run: Run, call: MaskedArguments, reading: TextReading, negative_re
 
 
 def check_masks(prefix: str, embeds: Array | None, mask: Array | None) -> None:
-    """Embeddings and their mask go together; ``prefix`` is that of their names.
+    """Check that embeddings and their mask match; ``prefix`` is that of their names.
 
     Raises:
         ValueError: one is missing, or they do not fit each other.
@@ -121,14 +121,14 @@ def check_masks(prefix: str, embeds: Array | None, mask: Array | None) -> None:
 
 
 def _read(pipe: Parts, given: Given, count: int) -> tuple[Array, Array]:
-    """Embeddings and mask of texts, one row each, or those that are given."""
+    """Embeddings and mask of texts, one row each, or the given ones."""
     if given.embeds is not None and given.mask is not None:
         return pipe.engine.asarray(given.embeds), pipe.engine.asarray(given.mask)
     network, tokenizer = (pipe.components[name] for name in ("text_encoder", "tokenizer"))
     if network is None or tokenizer is None:
         name = "text_encoder" if network is None else "tokenizer"
         raise ValueError(
-            f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds and prompt_attention_mask, "
-            "under guidance the negative ones too, or set one"
+            f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds and prompt_attention_mask, "
+            "with guidance the negative ones too, or set one"
         )
     return given.reading.encode(pipe.engine, network, tokenizer, checks.as_list(given.texts, count))

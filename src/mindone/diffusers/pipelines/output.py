@@ -1,4 +1,4 @@
-"""What a pipeline's call returns."""
+"""The results of pipelines' calls."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from .image_processor import Images
 
 @dataclass(eq=False)
 class StableDiffusionPipelineOutput(BaseOutput):
-    """Images and, where a safety checker ran, its verdicts: ``output.images``, ``output["images"]``, ``output[0]``."""
+    """Images and, if a safety checker ran, its verdicts: ``output.images``, ``output["images"]``, ``output[0]``."""
 
     images: Images
     """A list of ``PIL.Image.Image`` ("pil"), float32 in [0, 1] (images, height, width, 3) ("np"), or latents."""
     nsfw_content_detected: list[bool] | None = None
-    """One verdict per image; None when no safety checker ran."""
+    """One verdict per image; None if no safety checker ran."""
 
 
 @dataclass(eq=False)
@@ -26,7 +26,7 @@ class StableDiffusionXLPipelineOutput(BaseOutput):
 
 @dataclass(eq=False)
 class ImagePipelineOutput(BaseOutput):
-    """Images of a pipeline that has no safety checker: ``output.images``, ``output["images"]``, ``output[0]``."""
+    """Images of a pipeline without a safety checker: ``output.images``, ``output["images"]``, ``output[0]``."""
 
     images: Images
     """As of `StableDiffusionXLPipelineOutput`."""

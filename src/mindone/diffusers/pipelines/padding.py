@@ -1,18 +1,18 @@
-"""Padding that no network needs to multiply."""
+"""Cuts padding, so that no network multiplies it."""
 
 import numpy as np
 
 from ..engines import Array, Engine
 
 LENGTHS = (64, 128)
-"""Texts are cut to the first of these that holds all words; longer ones stay as they are. There are few lengths because
-a graph is compiled for each, and that takes longer than an image saves by an exact one."""
+"""Texts are cut to the first of these lengths that holds all words; longer ones stay unchanged. There are few lengths
+because each needs its own graph, and compiling that takes longer than an exact length saves."""
 
 
 def without_padding(engine: Engine, text: Array, mask: Array) -> tuple[Array, Array]:
-    """A text (rows, tokens, channels) and its mask (rows, tokens) without the padding that all rows end with.
+    """A text (rows, tokens, channels) and its mask (rows, tokens) without the padding at the end of all rows.
 
-    A text without any word stays as it is: attention that hides everything sees everything.
+    A text without any word stays unchanged: attention that hides everything sees everything.
     """
     words = engine.numpy(mask) > 0
     if not words.any(axis=1).all():

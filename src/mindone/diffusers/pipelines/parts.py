@@ -1,4 +1,4 @@
-"""What a pipeline's runs, checks and callbacks see of it, as a type: they lie below `pipeline`."""
+"""The pipeline as its runs, checks and callbacks see it, as a type: they lie below `pipeline`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from ..schedulers.base import Scheduler
 
 
 class Parts(Protocol):
-    """A pipeline: components, an engine, and what kind of model they make."""
+    """A pipeline: components, an engine, and the family of the model."""
 
     vae: Autoencoder
     scheduler: Scheduler
@@ -23,40 +23,40 @@ class Parts(Protocol):
 
     @property
     def family(self) -> Family:
-        """What kind of model it is."""
+        """The family of the model."""
 
     @property
     def callback_tensors(self) -> tuple[str, ...]:
-        """What a step callback may ask for and replace."""
+        """The tensors that a step callback may get and replace."""
 
     @property
     def components(self) -> Mapping[str, Any]:
-        """The components by name: users may put anything in their places that behaves like one."""
+        """The components by name; a user may set anything that behaves like one."""
 
     @property
     def denoiser(self) -> Denoiser:
-        """The network that predicts."""
+        """The denoising network."""
 
     @property
     def engine(self) -> Engine:
-        """Who runs the networks."""
+        """The engine that runs the networks."""
 
     @property
     def dtype(self) -> str:
-        """What the denoiser computes in."""
+        """The denoiser's compute dtype."""
 
     @property
     def vae_scale_factor(self) -> int:
-        """How many pixels one latent stands for, along each side."""
+        """Pixels per latent, along each side."""
 
     @property
     def pixels_per_token(self) -> int:
-        """How many pixels one token of the denoiser stands for, along each side."""
+        """Pixels per token of the denoiser, along each side."""
 
     @property
     def image_prompts(self) -> IPAdapters:
-        """The pictures that the denoiser attends to beside the text."""
+        """The pictures that the denoiser attends to (IP-Adapters)."""
 
     @property
     def runs(self) -> object:
-        """The runs that are in progress."""
+        """The runs in progress."""

@@ -1,4 +1,4 @@
-"""What a call with pictures may ask for: its groups of arguments, and its tasks; see `calls`."""
+"""The arguments of calls with pictures: groups and tasks; see `calls`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,19 +46,19 @@ class Image:
 
     image: ImageInput | None = argument(
         None,
-        "what to start from: a PIL image, an array, a list of them, or latents (see `ImageInput`). Without a height "
-        "and width the images get its size, rounded down to a multiple of what a latent stands for.",
+        "the picture to start from: a PIL image, an array, a list of them, or latents (see `ImageInput`). Without a "
+        "height and width the images get its size, rounded down to a multiple of a latent's size.",
     )
 
 
 @dataclass(frozen=True)
 class FollowedImage:
-    """A picture to follow, where there is none to start from."""
+    """A picture to follow, without one to start from."""
 
     image: ImageInput | None = argument(
         None,
-        "the picture to follow, as the ControlNet was trained on: a PIL image, an array, or one per prompt. For "
-        "several ControlNets a list with one each.",
+        "the picture to follow, of the kind that the ControlNet was trained on: a PIL image, an array, or one per "
+        "prompt. For several ControlNets a list with one each.",
     )
 
 
@@ -68,34 +68,34 @@ class EditedImage:
 
     image: ImageInput | None = argument(
         None,
-        "the picture to edit: a PIL image, an array, a list of them, or latents as they are encoded, without "
+        "the picture to edit: a PIL image, an array, a list of them, or latents as encoded, without "
         "``scaling_factor``. Without a height and width the images get its size.",
     )
 
 
 @dataclass(frozen=True)
 class Mask:
-    """What of it is drawn anew."""
+    """What to repaint."""
 
     mask_image: ImageInput | None = argument(
-        None, "white (above 0.5) is drawn anew, black is kept. It is stretched to the picture's size."
+        None, "white (above 0.5) is repainted, black is kept. The mask is stretched to the picture's size."
     )
 
 
 @dataclass(frozen=True)
 class MaskedLatents:
-    """The picture without it."""
+    """The picture without the masked part."""
 
     masked_image_latents: Array | None = argument(
         None,
-        "the encoded picture without the masked part, for networks of nine channels, if it is not to be computed.",
+        "the encoded picture without the masked part, for networks of nine channels; by default it is computed.",
         checks.check_array,
     )
 
 
 @dataclass(frozen=True)
 class ControlImage:
-    """A picture to follow, beside one to start from."""
+    """A picture to follow, in addition to one to start from."""
 
     control_image: ImageInput | None = argument(
         None, "the picture to follow; for several ControlNets a list with one each."
@@ -104,33 +104,33 @@ class ControlImage:
 
 @dataclass(frozen=True)
 class Depths:
-    """How far away things are."""
+    """Depths."""
 
     depth_map: Array | None = argument(
         None,
-        "how near things are, (pictures, height, width), of any size and scale; more is nearer. It is brought to the "
-        "size of the latents and to [-1, 1].",
+        "how near things are, (pictures, height, width), in any size and scale; larger is nearer. It is resized to the "
+        "latents and scaled to [-1, 1].",
     )
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of a picture."""
+    """Cropping to the mask."""
 
     padding_mask_crop: int | None = argument(
         None,
-        "draw only the rectangle around the mask, larger by this many pixels on each side, at the full size, and put "
-        "it back into the picture: small parts get more detail. Takes and gives PIL images.",
+        "generate only the rectangle around the mask, larger by this many pixels on each side, at full size, and put "
+        "it back into the picture: small parts get more detail. Takes and returns PIL images.",
     )
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How far from the picture."""
+    """How much of the picture to change."""
 
     strength: float = argument(
         0.8,
-        "how much of the picture, or of its masked part, is drawn anew, above 0 to 1: the last part ``strength`` of "
+        "how much of the picture, or of its masked part, to repaint, above 0 to 1: the last fraction ``strength`` of "
         "the steps is run.",
         checks.check_strength,
     )
@@ -142,8 +142,8 @@ class DenoisingStart:
 
     denoising_start: float | None = argument(
         None,
-        "the part of the way, between 0 and 1, that ``image`` (latents) has behind it, as the base network left it at "
-        "its ``denoising_end``; no noise is added then, and ``strength`` has no effect.",
+        "the fraction of the run, between 0 and 1, that ``image`` (latents) has completed: the base network's "
+        "``denoising_end``. No noise is added then, and ``strength`` has no effect.",
     )
 
 
@@ -156,24 +156,24 @@ class Following:
     )
     guess_mode: bool = argument(
         False,
-        "let the ControlNet see the text's half of guidance alone, and its upper stages count less: it then recognises "
-        "what is in the picture even without a text; a guidance scale of 3 to 5 suits it.",
+        "apply the ControlNet only to the text's half of guidance, with less weight for its upper stages: it "
+        "recognises what is in the picture even without a text; a guidance scale of 3 to 5 suits it.",
     )
     control_guidance_start: Scales = argument(
         0.0,
-        "with ``control_guidance_end`` the part of the steps, from 0 to 1, that follows the picture; the others cost "
-        "nothing more than a step without a ControlNet.",
+        "with ``control_guidance_end`` the fraction of the steps, from 0 to 1, that follows the picture; the others "
+        "cost nothing more than a step without a ControlNet.",
     )
     control_guidance_end: Scales = argument(1.0, "see ``control_guidance_start``.")
 
 
 @dataclass(frozen=True)
 class Fill:
-    """What is under a mask."""
+    """What is under the mask."""
 
     mask_fill: MaskFill = argument(
         "original",
-        'what shows through at a strength below 1: the "original"; "blur", blurred colours of what is around the mask '
+        'what shows through at a strength below 1: the "original"; "blur", blurred colours from around the mask '
         '(takes PIL images); "noise" or "nothing" (zeros) in the latents.',
         checks.check_mask_fill,
     )
@@ -184,12 +184,12 @@ class Fill:
 
 @dataclass(frozen=True)
 class ImageCall(Ending, SampledFromImage, OwnSteps, Strength, Image, Prompt):
-    """A text and a picture to images."""
+    """Image-to-image."""
 
 
 @dataclass(frozen=True)
 class DepthCall(Ending, Shown, BothEmbeds, Sampled, Steps, Strength, Depths, Image, Prompt):
-    """The same, keeping how far away things are."""
+    """Image-to-image that keeps depths."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class EditCall(
     EditedImage,
     Prompt,
 ):
-    """An instruction and a picture to images."""
+    """Editing of a picture by an instruction."""
 
     num_inference_steps: int = 100
     image_guidance_scale: float = 1.5
@@ -217,19 +217,19 @@ class EditCall(
 
 @dataclass(frozen=True)
 class MaskCall(Fill, Ending, SampledFromNoise, OwnSteps, Strength, Crop, Size, MaskedLatents, Mask, Image, Prompt):
-    """A text, a picture and a mask to images."""
+    """Inpainting."""
 
     strength: float = 1.0
 
 
 @dataclass(frozen=True)
 class ControlCall(Ending, Following, SampledFromNoise, OwnSteps, Size, FollowedImage, Prompt):
-    """A text and a picture to follow to images."""
+    """Text-to-image with a ControlNet."""
 
 
 @dataclass(frozen=True)
 class ControlImageCall(Ending, Following, SampledFromImage, Steps, Strength, Size, ControlImage, Image, Prompt):
-    """A text, a picture to start from and one to follow to images."""
+    """Image-to-image with a ControlNet."""
 
     controlnet_conditioning_scale: Scales = 0.8
 
@@ -238,7 +238,7 @@ class ControlImageCall(Ending, Following, SampledFromImage, Steps, Strength, Siz
 class ControlMaskCall(
     Fill, Ending, Following, SampledFromNoise, Steps, Strength, Crop, Size, ControlImage, Mask, Image, Prompt
 ):
-    """A text, a picture, a mask and a picture to follow to images."""
+    """Inpainting with a ControlNet."""
 
     strength: float = 1.0
     controlnet_conditioning_scale: Scales = 0.5
@@ -248,4 +248,4 @@ class ControlMaskCall(
 class PictureArguments(
     Fill, Following, DenoisingStart, Strength, Crop, ControlImage, Depths, MaskedLatents, Mask, Image, Arguments
 ):
-    """What a call has been asked, whatever its task."""
+    """The arguments of a call of any task."""

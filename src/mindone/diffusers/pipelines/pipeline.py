@@ -1,4 +1,4 @@
-"""A pipeline: named components that draw together, and nothing else. Its published names are in `published`."""
+"""A pipeline: named components that generate together, and nothing else. Its published names are in `published`."""
 
 from __future__ import annotations
 
@@ -37,58 +37,58 @@ if TYPE_CHECKING:
 
 
 _SUGGESTED = ("num_inference_steps",)
-"""Arguments of calls that a checkpoint's ``generation_config.json`` may suggest, besides the guidance scale."""
+"""Arguments that a checkpoint's ``generation_config.json`` may suggest, in addition to the guidance scale."""
 
 
 class AppliedProfile(Protocol):
-    """A profile that is on."""
+    """An applied profile."""
 
     profile: Any
 
     def at_size(self, height: int, width: int) -> None:
-        """Warn where a call draws another size than the profile was measured for."""
+        """Warn if a call generates a size other than the profile's."""
 
     def take_off(self, pipe: Any) -> None:
-        """Give the pipeline back what it had."""
+        """Restore the pipeline's earlier components and settings."""
 
 
 class Pipeline:
-    """Components are plain attributes (``pipe.vae``, ``pipe.scheduler``) and can be replaced at any time.
+    """Components are plain attributes (``pipe.vae``, ``pipe.scheduler``); you can replace them at any time.
 
-    What an engine compiled for a network is kept on that network, so it goes with the one that is replaced. Any number
-    of threads may call a pipeline: what changes while it draws belongs to the run (`loop.Run`).
+    An engine keeps its compiled graphs on the network, so they go with a replaced one. Any number of threads may call a
+    pipeline: everything that changes while it generates belongs to the run (`loop.Run`).
     """
 
     family: ClassVar[Family]
-    """What kind of model it is: the denoiser's name, what conditions it, its latents and defaults."""
+    """The family of the model: the denoiser's name, its conditions, latents and defaults."""
     required_components: ClassVar[tuple[str, ...]] = ()
     optional_components: ClassVar[tuple[str, ...]] = ()
     components_to_pass: ClassVar[tuple[str, ...]] = ()
-    """Optional components that are not loaded from a checkpoint, as no class for them is here."""
+    """Optional components that are not loaded from a checkpoint, because they have no class here."""
     config_defaults: ClassVar[Mapping[str, object]] = {}
     """The pipeline's own entries of ``model_index.json``."""
     takes_negative_prompts: ClassVar[bool] = True
-    """Whether a call may have one."""
+    """Whether a call may have a ControlNet."""
     arguments: ClassVar[type[Arguments]] = Arguments
-    """What a call may be asked, whatever its task."""
+    """The dataclass of arguments, for any task."""
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents",)
-    """What a step callback may ask for and replace."""
+    """The tensors that a step callback may get and replace."""
 
     name_or_path: str = ""
-    """What it was loaded from."""
+    """The folder, name or file that it was loaded from."""
     generation_config: Config
-    """What the checkpoint suggests for a call: its ``generation_config.json``."""
+    """The checkpoint's suggestions for calls: its ``generation_config.json``."""
     caches: Sequence[Cache] | None = None
-    """What its runs use instead of the caches that the denoiser's ``enable_cache`` has named, unless None: so a copy of
-    a pipeline, which shares its networks, can draw with other ones."""
+    """Its runs' caches, unless None, in place of those of the denoiser's ``enable_cache``: so a copy of a pipeline,
+    which shares its networks, can use other caches."""
     call_defaults: Mapping[str, object] = {}
-    """Arguments of calls that name none of their own: those of the speed-ups that are on."""
+    """Default arguments of calls, from the active speed-ups."""
     applied: AppliedProfile | None = None
-    """The profile that is on, with what the pipeline was like before."""
+    """The applied profile, with the pipeline's earlier state."""
     offloads: bool = False
-    """Whether one network's compiled form is held at a time."""
+    """Whether to hold only one network's compiled form at a time."""
     spends_pictures: bool = False
-    """Whether what is drawn may be put into the picture that a call gets, whose owner then has no more use for it."""
+    """Whether a call may write its result into the given picture, because the owner no longer needs that."""
 
     vae: Autoencoder
     scheduler: Scheduler
@@ -96,7 +96,7 @@ class Pipeline:
     def __init__(
         self, components: Mapping[str, object], config: Mapping[str, object], engine: Engine | str | None = None
     ):
-        # Who passes embeddings needs nobody to read texts.
+        # A caller who passes embeddings needs no text encoder.
         readers = ("text_encoder", "tokenizer")
         required = [name for name in self.required_components if not name.startswith(readers)]
         missing = [name for name in required if components[name] is None]
@@ -111,7 +111,7 @@ class Pipeline:
         self._progress_bar_options: dict[str, Any] = {}
 
     def view(self) -> Self:
-        """Another pipeline with the same components and switches, and with runs of its own."""
+        """Another pipeline with the same components and switches, and its own runs."""
         made = type(self).__new__(type(self))
         made.__dict__.update(self.__dict__, runs=Runs())
         return made
@@ -124,10 +124,10 @@ class Pipeline:
 
     @classmethod
     def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
-        """The components as a pipeline that is made of them takes them.
+        """The components, adapted for a new pipeline.
 
         Raises:
-            ValueError: they do not go together.
+            ValueError: they do not match.
         """
         return components
 
@@ -135,7 +135,7 @@ class Pipeline:
 
     @classmethod
     def plan(cls, index: Mapping[str, object], given: Mapping[str, object]) -> tuple[type[Self], dict[str, str]]:
-        """What to make of a checkpoint: a pipeline's class, and the classes of the components that are not given."""
+        """The classes for a checkpoint: the pipeline's, and those of the components to load."""
         required, optional = (
             [name for name in names if name not in given and name not in cls.components_to_pass]
             for names in (cls.required_components, cls.optional_components)
@@ -144,12 +144,12 @@ class Pipeline:
 
     @classmethod
     def keywords(cls) -> tuple[str, ...]:
-        """What ``from_pretrained`` takes besides the loading options."""
+        """The arguments of ``from_pretrained`` in addition to the loading options."""
         return (*cls.required_components, *cls.optional_components, *cls.config_defaults)
 
     @classmethod
     def dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
-        """The type that a component is loaded in when the pipeline is asked for in ``dtype``."""
+        """The dtype in which a component is loaded for a pipeline in ``dtype``."""
         return dtype
 
     # ---- what it is made of ------------------------------------------------------------------------------------------
@@ -161,26 +161,26 @@ class Pipeline:
 
     @property
     def networks(self) -> list[Any]:
-        """What an engine runs: the components that are networks, those inside them, and adapters' own."""
+        """The networks: components, networks inside them, and those of adapters."""
         parts = [part for each in self.components.values() for part in (each, *getattr(each, "nets", ()))]
         own = [part for part in parts if hasattr(part, "enable_flash_sdp")]
         return [*own, *self.denoiser.put_on.of(NetworkIPAdapters).projections]
 
     @property
     def denoiser(self) -> Denoiser:
-        """The network that predicts, whatever the family calls it."""
+        """The denoising network, whatever the family calls it."""
         denoiser: Denoiser = getattr(self, self.family.denoiser)
         return denoiser
 
     @property
     def dtype(self) -> str:
-        """What the denoising network computes in: "float32", "float16" or "bfloat16"."""
+        """The compute dtype of the denoising network: "float32", "float16" or "bfloat16"."""
         dtype: str = self.denoiser.dtype
         return dtype
 
     @property
     def engine(self) -> Engine:
-        """Who runs the networks. Can be set by name: "auto", "openvino", "mindspore"."""
+        """The engine that runs the networks. Set it by name: "auto", "openvino", "mindspore"."""
         return self._engine
 
     @engine.setter
@@ -189,22 +189,22 @@ class Pipeline:
 
     @property
     def vae_scale_factor(self) -> int:
-        """How many pixels one latent stands for, along each side."""
+        """Pixels per latent, along each side."""
         scale: int = self.vae.scale
         return scale
 
     @property
     def pixels_per_token(self) -> int:
-        """How many pixels one token of the denoiser stands for: the sides of images are multiples of it."""
+        """Pixels per token of the denoiser, along each side; image sides are multiples of it."""
         return self.vae_scale_factor * self.family.latents.patch
 
     @property
     def text_towers(self) -> Sequence[TextTower]:
-        """The CLIP text encoders that read prompts, whose words can be weighed; none where others read them."""
+        """The CLIP text encoders, which support weighted words; empty if other encoders read the prompts."""
         return ()
 
     def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
-        """What the text encoders do not read of two texts: a sentence for each part that is beyond their length."""
+        """The parts of two texts beyond the text encoders' length: a sentence for each."""
         return [tower.lost(tower.ids(text)) for tower in self.text_towers for text in (prompt, negative_prompt)]
 
     # ---- adapters ----------------------------------------------------------------------------------------------------
@@ -213,14 +213,14 @@ class Pipeline:
     def loras(self) -> Loras:
         """The LoRAs of the denoiser and the text encoders."""
         if self.family.lora is None:
-            raise ValueError(f"{type(self).__name__} takes no LoRAs: none are known for {self.family.title}")
+            raise ValueError(f"{type(self).__name__} takes no LoRAs: {self.family.title} has none here")
         parts = self.components
         networks = {name: parts[name] for name in self.family.networks if isinstance(parts.get(name), Model)}
         return Loras(networks, load(self.family.lora), self.words)
 
     @property
     def words(self) -> Words:
-        """The words that the text encoders learned: textual inversions."""
+        """The words added to the text encoders: textual inversions."""
         encoders, parts = {}, self.components
         for name in self.family.text_encoders:
             network, tokenizer = parts.get(name), parts.get(name.replace("text_encoder", "tokenizer"))
@@ -230,53 +230,53 @@ class Pipeline:
 
     @property
     def image_prompts(self) -> IPAdapters:
-        """The IP-Adapters of the denoiser: pictures that it attends to beside the text."""
+        """The IP-Adapters of the denoiser: pictures that it attends to."""
         if self.family.image_prompts is None:
-            raise ValueError(f"{type(self).__name__} takes no IP-Adapters: none are known for {self.family.title}")
+            raise ValueError(f"{type(self).__name__} takes no IP-Adapters: {self.family.title} has none here")
         names, parts = load(self.family.image_prompts), self.components
         reads = parts.get("image_encoder"), parts.get("feature_extractor")
         return IPAdapters(self.denoiser, names, self.engine, *reads, partial(setattr, self), "safety_checker" in parts)
 
-    # ---- drawing -----------------------------------------------------------------------------------------------------
+    # ---- generating --------------------------------------------------------------------------------------------------
 
     def check(self, call: Arguments) -> None:
-        """Refuse what this family cannot be asked for, before anything runs.
+        """Refuse calls that this family cannot honour, before anything runs.
 
         Raises:
-            ValueError: the call, or the components, cannot be.
+            ValueError: the call or the components are wrong.
         """
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Encode the prompts of a call, and put into ``run.tensors`` what the network is conditioned on.
+        """Encode the prompts of a call, and put the network's conditions into ``run.tensors``.
 
         Args:
             run: a run whose steps are laid out.
-            call: what was asked.
+            call: its arguments.
             height, width: the size of the images in pixels.
 
         Raises:
-            ValueError: the network cannot be conditioned on it; raised before any other network runs.
+            ValueError: the network cannot take these conditions; raised before any other network runs.
         """
         raise NotImplementedError(f"{type(self).__name__} must define condition")
 
     @property
     def default_guidance_scale(self) -> float:
-        """The guidance scale for checkpoints that suggest none of their own."""
+        """The guidance scale for checkpoints that suggest none."""
         return self.family.defaults.guidance_scale
 
     def choose_guidance_scale(self, given: float | None) -> float:
-        """What the user gave, else what the checkpoint suggests, else the pipeline's default."""
+        """The user's value, else the checkpoint's suggestion, else the pipeline's default."""
         if given is not None:
             return given
         return float(self.generation_config.get("guidance_scale", self.default_guidance_scale))
 
     def usual(self, argument: str) -> Any:
-        """The argument of a call that names none: the profile's, the checkpoint's, the family's or the signature's."""
+        """The default of a call's argument: the profile's, the checkpoint's, the family's or the signature's."""
         signature = inspect.signature(type(self).__call__)
         return self.usual_arguments().get(argument, signature.parameters[argument].default)
 
     def usual_arguments(self) -> dict[str, object]:
-        """Arguments of calls that do not name them: the profile's, else the checkpoint's, else the family's."""
+        """Default arguments of calls: the profile's, else the checkpoint's, else the family's."""
         suggested = {name: self.generation_config[name] for name in _SUGGESTED if name in self.generation_config}
         steps = self.family.defaults.steps
         own = {} if steps is None else {"num_inference_steps": steps}
@@ -289,10 +289,10 @@ class Pipeline:
         guidance_interval: Interval = (0.0, 1.0),
         image_guidance_scale: float | None = None,
     ) -> AbstractContextManager[Run]:
-        """A run of the pipeline as it is now; see `choose_guidance_scale` for None.
+        """A run of the pipeline in its current state; see `choose_guidance_scale` for None.
 
         Raises:
-            ValueError: a network is in int8, which this engine does not compute in.
+            ValueError: a network is in int8, which this engine does not support.
         """
         for network in (self.denoiser, self.vae):
             check_engine(network, self.engine)
@@ -306,7 +306,7 @@ class Pipeline:
 
 
 def engine_of(engine: Engine | str | None) -> Engine:
-    """An engine, or that of a name; None asks the environment variable MINDONE_ENGINE."""
+    """An engine, or the one of that name; None reads the environment variable MINDONE_ENGINE."""
     return engines.get(engine) if engine is None or isinstance(engine, str) else engine
 
 
@@ -320,18 +320,18 @@ def constructor(
 
     Args:
         required: components that must be given.
-        optional: components that may be None, as they are by default.
+        optional: components that may be None, the default.
         settings: the pipeline's own settings with their defaults.
-        order: the names of all of them as they are published, where that is another order.
+        order: all names in the published order, if that differs.
 
     Raises:
-        TypeError: by the constructor: an argument that it does not have, or that is missing.
+        TypeError: (by the constructor) an argument is unknown or missing.
     """
     required, optional = tuple(required), tuple(optional)
     defaults = {**dict.fromkeys(optional), **settings}
     parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
     for name in (*(order or (*required, *optional, *settings)), "engine"):
-        # After one with a default Python takes none without; Pipeline names those that are missing.
+        # Python allows no argument without a default after one with; Pipeline reports missing ones.
         follows = parameters[-1].default is not Parameter.empty
         default = None if name == "engine" or (follows and name in required) else defaults.get(name, Parameter.empty)
         parameters.append(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default))

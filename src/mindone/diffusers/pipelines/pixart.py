@@ -1,4 +1,4 @@
-"""PixArt-α and PixArt-Σ: text to image with a small transformer that reads T5's texts (Chen et al. 2023, 2024)."""
+"""PixArt-α and PixArt-Σ: text-to-image with a small transformer that reads T5's texts (Chen et al. 2023, 2024)."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -26,13 +26,13 @@ _ORDER = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
 
 
 class PixArt(PublishedPipeline):
-    """What both have: T5 reads the prompt, a transformer denoises, and Stable Diffusion's autoencoder decodes."""
+    """The base of both: T5 reads the prompt, a transformer denoises, and Stable Diffusion's autoencoder decodes."""
 
     required_components: ClassVar[tuple[str, ...]] = PIXART_SIGMA.required
     optional_components: ClassVar[tuple[str, ...]] = PIXART_SIGMA.optional
     arguments: ClassVar[type[Arguments]] = MaskedArguments
     callback_tensors: ClassVar[tuple[str, ...]] = CALLBACK_TENSORS
-    """What a step callback may ask for and replace."""
+    """The tensors that a step callback may get and replace."""
 
     transformer: PixArtTransformer2DModel
     text_encoder: LanguageModel | None
@@ -42,7 +42,7 @@ class PixArt(PublishedPipeline):
 
     @classmethod
     def dtype_of(cls, class_name: str, config: Mapping[str, object], dtype: str) -> str:
-        """See `Pipeline`: bfloat16 for an autoencoder whose config says that float16 does not hold its values."""
+        """See `Pipeline`: bfloat16 for an autoencoder whose config says that its values overflow float16."""
         is_wide = class_name == "AutoencoderKL" and bool(config.get("force_upcast"))
         return "bfloat16" if dtype == "float16" and is_wide else dtype
 
@@ -57,7 +57,7 @@ class PixArt(PublishedPipeline):
         check_texts(self, call)
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: the text, and what of it is padding."""
+        """Give the run its network's conditions: the text and its mask."""
         assert isinstance(call, MaskedArguments)
         clean = can_clean() if call.clean_caption is None else call.clean_caption
         reading = PixArtReading(call.max_sequence_length, clean)
@@ -77,11 +77,11 @@ class PixArt(PublishedPipeline):
         clean_caption: bool = False,
         max_sequence_length: int | None = None,
     ) -> tuple[Array, Array, Array | None, Array | None]:
-        """Embeddings and mask of the prompts, then those of the negative ones, which are None without guidance.
+        """Embeddings and mask of the prompts, then those of the negative prompts, None without guidance.
 
-        All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels) and
-        (prompts · num_images_per_prompt, tokens); images of one prompt stand side by side. ``max_sequence_length`` is
-        that of calls by default. ``device`` is taken for published scripts, and not needed.
+        All are the engine's arrays: (prompts · num_images_per_prompt, tokens, channels) and (prompts ·
+        num_images_per_prompt, tokens); images of one prompt are adjacent. ``max_sequence_length`` defaults to that of
+        calls. ``device`` is accepted for published scripts and ignored.
         """
         reading = PixArtReading(max_sequence_length or self.usual("max_sequence_length"), clean_caption)
         prompts = Given(prompt, prompt_embeds, prompt_attention_mask, reading)
@@ -90,7 +90,7 @@ class PixArt(PublishedPipeline):
 
 
 class PixArtSigmaPipeline(PixArt):
-    """A text to images: ``pipe("A small cactus with a happy face in the Sahara desert.").images[0]``."""
+    """Text-to-image: ``pipe("A small cactus with a happy face in the Sahara desert.").images[0]``."""
 
     family = PIXART_SIGMA
 
@@ -99,20 +99,20 @@ class PixArtSigmaPipeline(PixArt):
         super().check(call)
         if self.transformer.reads_sizes:
             raise ValueError(
-                "the transformer reads the size of images (use_additional_conditions, or a sample_size of 128 without "
-                "that entry); PixArtAlphaPipeline is for it"
+                "the transformer reads the image size (use_additional_conditions, or a sample_size of 128 without "
+                "that entry); use PixArtAlphaPipeline"
             )
 
     __call__ = published(SigmaCall, BinnedNoise, ImagePipelineOutput)
 
 
 class PixArtAlphaPipeline(PixArt):
-    """The same with shorter texts, and at 1024×1024 with a transformer that reads the size of images."""
+    """The same with shorter texts; at 1024×1024 the transformer also reads the image size."""
 
     family = PIXART_ALPHA
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """See `Pipeline`: the text, and the size where the transformer reads it, which is the same for all images."""
+        """See `Pipeline`: the text, and the size, equal for all images, if the transformer reads it."""
         super().condition(run, call, height, width)
         if self.transformer.reads_sizes:
             sizes = {"resolution": [[height, width]], "aspect_ratio": [[height / width]]}

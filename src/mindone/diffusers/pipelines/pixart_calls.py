@@ -1,4 +1,4 @@
-"""What a call of PixArt-α or -Σ may be asked; see `calls`."""
+"""The arguments of PixArt-α's and -Σ's calls; see `calls`."""
 
 from dataclasses import dataclass
 
@@ -47,14 +47,14 @@ class SigmaCall(
     Negative,
     Prompt,
 ):
-    """A text to images."""
+    """Text-to-image."""
 
     num_inference_steps: int = 20
     clean_caption: bool | None = argument(
         None,
-        "leave out of prompts what captions of the training data were cleaned of: addresses, markup, numbers of "
-        "articles. It needs beautifulsoup4 and ftfy; None cleans where both are installed, as published. Otherwise "
-        "prompts are only brought to lower case.",
+        "remove from prompts what was cleaned from the captions of the training data: addresses, markup, numbers of "
+        "articles. Needs beautifulsoup4 and ftfy; None cleans if both are installed, as published. Otherwise "
+        "prompts are only lower-cased.",
         check_cleaning,
     )
 

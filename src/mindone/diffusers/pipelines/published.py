@@ -1,4 +1,5 @@
-"""The published names of pipelines: each method and attribute that scripts know, forwarded to what does the work."""
+"""The published names of pipelines: each method and attribute that scripts use, forwarded to the code that does the
+work."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from ..adapters.image_prompts import IPAdapters
 from ..adapters.loras import Loras
 from ..adapters.words import Words
 from ..engines import Array, Engine
-from ..families import networks as networks  # which lets networks read single files, too
+from ..families import networks as networks  # this also lets networks read single files
 from ..families.components import SkippingDenoiser
 from ..lazy import load
 from ..loading.config import Config, read_generation_config
@@ -63,10 +64,10 @@ T = TypeVar("T")
 def forwarded(
     name: str, manager: str, method: Callable[Concatenate[M, P], R]
 ) -> Callable[Concatenate[PublishedPipeline, P], R]:
-    """The method of a pipeline that is a method of its attribute ``manager``, with its signature and docstring.
+    """A pipeline's method that forwards to its attribute ``manager``, with that method's signature and docstring.
 
     Args:
-        name: the pipeline's for it, for messages.
+        name: its name in the pipeline, for messages.
         manager: the attribute.
         method: the method there.
     """
@@ -86,12 +87,12 @@ def forwarded(
 
 
 class OfRuns(Generic[T]):
-    """An attribute of a pipeline that is a setting of its runs; see `loop.Runs` for which run.
+    """An attribute of a pipeline that reads a setting of its runs; see `loop.Runs` for which run.
 
     Args:
         name: its name in `loop.Settings`.
-        about: what it is.
-        changes: whether it may be set in the middle of a run.
+        about: its docstring.
+        changes: whether it can be set in the middle of a run.
     """
 
     def __init__(self, name: str, about: str, changes: bool = False):
@@ -109,19 +110,19 @@ class OfRuns(Generic[T]):
 
     def __set__(self, pipe: Pipeline, value: T) -> None:
         if not self.changes:
-            raise AttributeError(f"{type(pipe).__name__}.{self.name} cannot be set: a run counts it itself")
+            raise AttributeError(f"{type(pipe).__name__}.{self.name} cannot be set: a run counts it")
         pipe.runs.write(self.name, value)
 
 
 class PublishedPipeline(Pipeline):
-    """A pipeline with its published names. What they do is done by the pipeline's parts and by functions."""
+    """A pipeline with its published names; the pipeline's parts and functions do the work."""
 
     config_name = INDEX_NAME
     ignore_for_config: ClassVar[list[str]] = []
     has_compatibles: ClassVar[bool] = False
 
     __call__: ClassVar[Callable[..., Any]]
-    """What each class draws, with its own arguments."""
+    """Generates images; each class has its own arguments."""
 
     if not TYPE_CHECKING:
 
@@ -138,14 +139,14 @@ class PublishedPipeline(Pipeline):
 
     def __reduce__(self) -> str:
         raise TypeError(
-            f"a {type(self).__name__} cannot be pickled or deep-copied: what is compiled for its networks belongs to "
-            f"this process; load it anew there, with from_pretrained({self.name_or_path!r}), or use threads, which may "
+            f"a {type(self).__name__} cannot be pickled or deep-copied: its compiled networks belong to this "
+            f"process; load it again there, with from_pretrained({self.name_or_path!r}), or use threads, which may "
             "share it; from_pipe makes another with the same networks"
         )
 
     @property
     def _callback_tensor_inputs(self) -> list[str]:
-        """What a step callback may ask for, under the name that published scripts look it up by."""
+        """The tensors of step callbacks, under the name that published scripts use."""
         return list(self.callback_tensors)
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
@@ -174,11 +175,11 @@ class PublishedPipeline(Pipeline):
             use_safetensors: must be true; pickled checkpoints can run code and are not read.
             variant: ``"fp16"`` reads ``….fp16.safetensors``.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
-            engine: ``"auto"``, ``"openvino"`` or ``"mindspore"``; None asks the environment variable MINDONE_ENGINE.
-            quantization_config: `Int8Config()` brings the denoising network, or what else it names, to int8 while
-                loading, which draws a few prompts; an int8 checkpoint's folder needs none.
+            engine: ``"auto"``, ``"openvino"`` or ``"mindspore"``; None reads the environment variable MINDONE_ENGINE.
+            quantization_config: `Int8Config()` converts the denoising network, or the networks it names, to int8 while
+                loading, which generates a few prompts; the folder of an int8 checkpoint needs none.
             components: components (``vae=…``, ``scheduler=…``) to use instead of the checkpoint's, which are then not
-                loaded; ``safety_checker=None`` goes without. Also the pipeline's own settings.
+                loaded; ``safety_checker=None`` loads without one. Also the pipeline's own settings.
 
         Raises:
             ValueError: a wrong argument, an unknown class, or a broken file.
@@ -213,25 +214,25 @@ class PublishedPipeline(Pipeline):
         engine: Engine | str | None = None,
         **components: object,
     ) -> Self:
-        """Load a pipeline from one ``.safetensors`` file in the original layout, as model-sharing sites have them.
+        """Load a pipeline from one ``.safetensors`` file in the original layout, as on model-sharing sites.
 
-        The architecture is read off the tensors' names and shapes; without a safety checker, which no such file has.
+        The tensors' names and shapes give the architecture. There is no safety checker, because such files have none.
 
         Args:
             path_or_address: the file, or its address on the hub such as
                 ``https://huggingface.co/owner/name/blob/main/file.safetensors``.
             mindspore_dtype, engine, use_safetensors, cache_dir, local_files_only, token: as in ``from_pretrained``.
-            config: a folder, a bundled checkpoint's name, or a hub id, whose configs and tokenizers replace what the
-                file's tensors tell.
-            original_config, prediction_type, scaling_factor, extract_ema: what the file leaves open; see
+            config: a folder, a bundled checkpoint's name, or a hub id, whose configs and tokenizers replace those
+                derived from the file's tensors.
+            original_config, prediction_type, scaling_factor, extract_ema: facts that the file does not give; see
                 `loading.single_file.open_single_file`.
-            variant: taken for published scripts, and without meaning: the path says which file it is.
-            revision: which branch, tag or commit of ``config`` on the hub.
-            components: components to use instead of the file's, or because it has none: files of a denoiser alone, or
-                without an autoencoder, are published, too. The tokenizer of a text encoder that is given is CLIP's.
+            variant: accepted for published scripts and ignored: the path names the file.
+            revision: the branch, tag or commit of ``config`` on the hub.
+            components: components to use instead of the file's, or that it lacks: some files hold only a denoiser, or
+                no autoencoder. A given text encoder uses CLIP's tokenizer.
 
         Raises:
-            ValueError: a wrong argument, a pickle, or an architecture that is not known (its tensors are named).
+            ValueError: a wrong argument, a pickle, or an unknown architecture (the message names its tensors).
             FileNotFoundError: no such file.
         """
         _require_safetensors(use_safetensors)
@@ -270,14 +271,14 @@ class PublishedPipeline(Pipeline):
         """Write the pipeline to a folder in the published layout, which diffusers loads as well.
 
         Args:
-            save_directory: the folder, which is made when missing.
+            save_directory: the folder, created if missing.
             safe_serialization: must be true; pickle files are not written.
             variant: ``"fp16"`` names the networks' files ``….fp16.safetensors``; it converts nothing.
-            max_shard_size: how much of a network goes into one file, such as ``"2GB"``.
+            max_shard_size: the most of a network to put into one file, such as ``"2GB"``.
             push_to_hub, upload: as in `save_config`.
 
         Raises:
-            ValueError: an argument that cannot be honoured, or a component that cannot be saved.
+            ValueError: an argument cannot be honoured, or a component cannot be saved.
         """
         require_safe(safe_serialization)
         check_upload(upload)
@@ -290,13 +291,13 @@ class PublishedPipeline(Pipeline):
 
     @property
     def config(self) -> Config:
-        """The content of ``model_index.json``: the pipeline's own settings, and library and class of each component."""
+        """The content of ``model_index.json``: the pipeline's settings, and library and class of each component."""
         parts = {name: tuple(published_names(component)) for name, component in self.components.items()}
         entries = {"_class_name": type(self).__name__, **self.own_settings, **parts}
         return Config(entries, _name_or_path=self.name_or_path)
 
     def register_to_config(self, **values: object) -> None:
-        """Change settings of the pipeline's own, such as ``requires_safety_checker``.
+        """Change the pipeline's settings, such as ``requires_safety_checker``.
 
         Raises:
             ValueError: it has no such setting.
@@ -320,11 +321,11 @@ class PublishedPipeline(Pipeline):
 
     @classmethod
     def from_pipe(cls, pipeline: PublishedPipeline, **components: object) -> Self:
-        """A pipeline of this class with the components of another one, which both then share, and with its switches.
+        """A pipeline of this class with the components and switches of another one; both then share the components.
 
         Args:
-            pipeline: the other one.
-            components: components, and settings, that replace its own.
+            pipeline: the other pipeline.
+            components: components and settings that replace its own.
         """
         mine: Mapping[str, Any] = {**pipeline.components, **pipeline.own_settings}
         taken = {name: value for name, value in mine.items() if name in cls.keywords()}
@@ -348,7 +349,7 @@ class PublishedPipeline(Pipeline):
         """The content of ``model_index.json``; the arguments are those of `Configurable.load_config`."""
         index = Source(pretrained_model_name_or_path, revision, cache_dir, local_files_only, token).index()
         if unused and not return_unused_kwargs:
-            raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True gives them back")
+            raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True returns them")
         return (index, unused) if return_unused_kwargs else index
 
     get_config_dict = load_config
@@ -358,22 +359,23 @@ class PublishedPipeline(Pipeline):
         return json_text(self.config)
 
     def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
-        """Write ``model_index.json`` alone to a file."""
+        """Write only ``model_index.json``, to a file."""
         write_json(json_file_path, json_values(self.config))
 
     def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
-        """Write ``model_index.json`` alone into a folder; the arguments are those of `Configurable.save_config`."""
+        """Write only ``model_index.json``, into a folder; the arguments are those of `Configurable.save_config`."""
         save_values(json_values(self.config), Path(save_directory) / INDEX_NAME, push_to_hub, **upload)
 
     def push_to_hub(self, repo_id: str, **upload: Any) -> str:
-        """Upload what `save_pretrained` writes; the arguments are those of `Configurable.push_to_hub`."""
+        """Upload the files of `save_pretrained`; the arguments are those of `Configurable.push_to_hub`."""
         return push_saved(self.save_pretrained, repo_id, **upload)
 
     @classmethod
     def extract_init_dict(
         cls, config_dict: Mapping[str, Any], **overrides: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """What of ``model_index.json`` the constructor takes, overrides that it does not, and the other entries."""
+        """The entries of ``model_index.json`` for the constructor, overrides that it does not take, and other
+        entries."""
         return split_config(cls.keywords(), config_dict, overrides)
 
     @classmethod
@@ -387,23 +389,24 @@ class PublishedPipeline(Pipeline):
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> str:
-        """Fetch a checkpoint from the hub without loading it; returns the folder. Arguments as in `from_pretrained`."""
+        """Download a checkpoint from the hub without loading it; returns the folder. Arguments as in
+        `from_pretrained`."""
         source = Source(pretrained_model_name, revision, cache_dir, local_files_only, token)
         classes = component_classes(source.index(), cls.required_components, cls.optional_components)
         return str(source.pipeline(classes, variant))
 
-    # ---- where and in what it computes ---------------------------------------------------------------------------
+    # ---- device and dtype ----------------------------------------------------------------------------------------
 
     @property
     def device(self) -> str:
-        """Where the networks run: "cpu" or "npu"."""
+        """The device of the networks: "cpu" or "npu"."""
         return self.denoiser.device
 
     def to(self, *where: object, dtype: object = None, device: object = None) -> Self:
-        """Compute in another type from now on, ``pipe.to(ms.float16)``; see `PublishedModel.to`. Returns the pipeline.
+        """Compute in another dtype from now on, ``pipe.to(ms.float16)``; see `PublishedModel.to`. Returns the pipeline.
 
         Raises:
-            ValueError: a device other than the one that this process runs on, or a type that no network computes in.
+            ValueError: a device other than this process's, or a dtype that no network supports.
         """
         for network in self.networks:
             network.to(*where, dtype=dtype, device=device)
@@ -435,41 +438,41 @@ class PublishedPipeline(Pipeline):
 
     @property
     def fused_loras(self) -> set[str]:
-        """The names of the adapters that are fused."""
+        """The names of the fused adapters."""
         return self.loras.fused
 
     @property
     def num_fused_loras(self) -> int:
-        """How many adapters are fused."""
+        """The number of fused adapters."""
         return len(self.loras.fused)
 
     # ---- speed -----------------------------------------------------------------------------------------------------
 
     @property
     def profile(self) -> Any | None:
-        """The profile that is on."""
+        """The applied profile."""
         return None if self.applied is None else self.applied.profile
 
     def apply_profile(self, profile: Any) -> None:
-        """Use the settings of a profile from now on, in place of those of an earlier one; None goes back to none.
+        """Apply a profile's settings from now on, replacing an earlier profile; None removes it.
 
-        Components that the profile replaces come back as they were before it. Calls may still name their own
-        ``num_inference_steps`` and ``guidance_interval``. A profile that was measured for other weights, another
-        machine or another size is used with a line of warning.
+        Removing it restores the components that it replaced. Calls may still set their own ``num_inference_steps`` and
+        ``guidance_interval``. A profile measured for other weights, another machine or another size is applied with a
+        one-line warning.
 
         Args:
-            profile: what `Front.at` gives, a ``.json`` file, or the name of one that was saved for this checkpoint.
+            profile: the result of `Front.at`, a ``.json`` file, or the name of a profile saved for this checkpoint.
 
         Raises:
-            ValueError, OSError: the profile cannot be read, or needs what is not there; then none is on.
+            ValueError, OSError: the profile cannot be read, or needs something that is missing; then none is applied.
         """
         load(".jobs.wear:apply_profile")(self, profile)
 
     def tune(self, prompts: list[str] | None = None, budget_seconds: float = 300.0, **options: Any) -> Any:
-        """Measure this machine and this checkpoint, and find what each speed costs in likeness.
+        """Measure this machine and this checkpoint, and find the Pareto front of speed and likeness.
 
         Args:
-            prompts: what to draw; some that come with the package by default.
+            prompts: what to generate; by default some bundled prompts.
             budget_seconds: how long to search.
             options: ``height``, ``width``, ``tiny_vae``, ``distilled``, ``seed``, ``progress``; see
                 `tune.pipeline.tune`.
@@ -478,23 +481,23 @@ class PublishedPipeline(Pipeline):
             A `Front`; ``front.at(speed_up=4)`` is a profile for `apply_profile`.
 
         Raises:
-            ValueError: an argument that cannot be, or a budget that is too small for the reference images.
+            ValueError: an argument is wrong, or the budget is too small for the reference images.
         """
         return load(".tune.pipeline:tune")(self, prompts, budget_seconds, **options)
 
     def calibrated_scheduler(
         self, num_inference_steps: int, prompts: list[str] | None = None, **options: Any
     ) -> CalibratedMultistepScheduler:
-        """A scheduler for so few steps of this pipeline, with weights that were fitted to a long run of it.
+        """A scheduler for a few steps of this pipeline, with weights fitted to a long run of it.
 
         Args:
-            num_inference_steps: how many steps the scheduler is for, from 2.
-            prompts: what to draw for it, once in many steps; two that come with the package by default.
+            num_inference_steps: the scheduler's number of steps, at least 2.
+            prompts: what to generate for it, once in many steps; by default two bundled prompts.
             options: ``last_timestep``, ``reference_steps``, ``seed``, and arguments of the pipeline's calls; see
                 `acceleration.calibration.calibrated_scheduler`.
 
         Raises:
-            ValueError: fewer than two steps, or an argument that cannot be.
+            ValueError: fewer than two steps, or an argument is wrong.
         """
         from ..acceleration.calibration import PROMPTS, calibrated_scheduler
 
@@ -503,9 +506,9 @@ class PublishedPipeline(Pipeline):
     # ---- attention -----------------------------------------------------------------------------------------------
 
     def enable_attention_slicing(self, slice_size: str | int | None = "auto") -> None:
-        """Taken for published scripts, and without effect: attention never holds all its weights at once here.
+        """Accepted for published scripts, without effect: attention here never holds all its weights at once.
 
-        A CPU computes it piece by piece anyway, an Ascend device with its memory-efficient kernel.
+        A CPU computes it piece by piece anyway, and an Ascend device uses its memory-efficient kernel.
         """
 
     def disable_attention_slicing(self) -> None:
@@ -523,20 +526,20 @@ class PublishedPipeline(Pipeline):
         self.set_use_memory_efficient_attention_xformers(False)
 
     def set_use_memory_efficient_attention_xformers(self, valid: bool, attention_op: object = None) -> None:
-        """One of the two above, in every network."""
+        """Choose between the two, in every network."""
         for network in self.networks:
             network.set_use_memory_efficient_attention_xformers(valid, attention_op)
 
     def release(self) -> None:
-        """Drop everything that was compiled, and give its memory back to the system; a later call compiles again."""
+        """Drop everything compiled and return its memory to the system; a later call compiles again."""
         for network in self.networks:
             network.release()
 
     def set_compiled_limit(self, limit: int) -> None:
-        """Keep at most ``limit`` compiled graphs per network, the last used ones (at first 4).
+        """Keep at most ``limit`` compiled graphs per network, the most recently used ones (4 by default).
 
-        Each size of image, number of images, and use of guidance is a graph of its own, with a packed copy of the
-        network's weights.
+        Each image size, number of images, and use of guidance has its own graph, with a packed copy of the network's
+        weights.
         """
         for network in self.networks:
             network.graphs.limit = limit
@@ -546,16 +549,16 @@ class PublishedPipeline(Pipeline):
     def enable_model_cpu_offload(self) -> None:
         """Hold one network's compiled form at a time: less memory, but each image compiles all of them again.
 
-        What runs side by side in several threads disturbs each other; use it with one.
+        Concurrent runs in several threads would interfere with each other; use it with one thread.
         """
         self.offloads = True
 
     def disable_model_cpu_offload(self) -> None:
-        """Keep what was compiled for the next image."""
+        """Keep compiled networks for the next image."""
         self.offloads = False
 
     def set_progress_bar_config(self, **options: Any) -> None:
-        """Options of the bar that a call draws: ``disable=True``, ``desc="…"``, and tqdm's others."""
+        """Options of a call's progress bar: ``disable=True``, ``desc="…"``, and tqdm's others."""
         self._progress_bar_options = options
 
     def enable_vae_slicing(self) -> None:
@@ -575,31 +578,32 @@ class PublishedPipeline(Pipeline):
         self.vae.disable_tiling()
 
     def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
-        """Let the denoiser listen less to its skip connections: more contrast and detail; see `FreeU`."""
+        """Weaken the denoiser's skip connections for more contrast and detail; see `FreeU`."""
         self._skipping.enable_freeu(s1, s2, b1, b2)
 
     def disable_freeu(self) -> None:
-        """Go without FreeU again."""
+        """Disable FreeU."""
         self._skipping.disable_freeu()
 
     @property
     def _skipping(self) -> SkippingDenoiser:
         denoiser: SkippingDenoiser = self.components[self.family.denoiser]
         if not hasattr(denoiser, "enable_freeu"):
-            raise ValueError(f"FreeU changes skip connections, and {type(denoiser).__name__} has none; go without it")
+            raise ValueError(f"FreeU changes skip connections, and {type(denoiser).__name__} has none; leave FreeU off")
         return denoiser
 
     def enable_flash_sdp(self, enabled: bool = True) -> None:
-        """Use an Ascend device's memory-efficient attention kernel in every network, or not. On at first."""
+        """Use an Ascend device's memory-efficient attention kernel in every network, or not. On by default."""
         for network in self.networks:
             network.enable_flash_sdp(enabled)
 
     def set_flash_attention_force_cast_dtype(self, force_cast_dtype: object) -> None:
-        """What inputs that the memory-efficient attention kernel does not take are cast to; None: plain attention."""
+        """The dtype to which inputs are cast that the memory-efficient attention kernel cannot take; None uses plain
+        attention."""
         for network in self.networks:
             network.set_flash_attention_force_cast_dtype(force_cast_dtype)
 
-    # ---- what callbacks look at and change -----------------------------------------------------------------------
+    # ---- settings that callbacks read and change -----------------------------------------------------------------
 
     guidance_scale = OfRuns[float](
         "guidance_scale", "The weight of the prompt: w of Imagen (Saharia et al. 2022), eq. 2.", changes=True
@@ -608,30 +612,30 @@ class PublishedPipeline(Pipeline):
         "guidance_rescale", "φ of Common Diffusion Noise Schedules (Lin et al. 2023), eq. 16.", changes=True
     )
     image_guidance_scale = OfRuns[float | None](
-        "image_guidance_scale", "The weight of the picture that is edited; None where none is.", changes=True
+        "image_guidance_scale", "The weight of the edited picture; None if there is none.", changes=True
     )
     interrupt = OfRuns[bool](
-        "interrupt", "Set to True it skips the steps that remain; the latents so far are decoded.", changes=True
+        "interrupt", "Setting it to True skips the remaining steps; the latents so far are decoded.", changes=True
     )
-    num_timesteps = OfRuns[int]("num_timesteps", "How many timesteps the run visits, each with a call of the network.")
+    num_timesteps = OfRuns[int]("num_timesteps", "The number of timesteps of the run, each with a call of the network.")
     num_inference_steps = OfRuns[int](
-        "num_inference_steps", "How many steps the run has as its user counts them: some schedulers visit more."
+        "num_inference_steps", "The number of steps as the user counts them; some schedulers visit more timesteps."
     )
-    steps_done = OfRuns[int]("steps_done", "How many of them are done.")
-    clip_skip = OfRuns[int | None]("clip_skip", "How many of the text encoder's last layers the run leaves out.")
+    steps_done = OfRuns[int]("steps_done", "The number of finished steps.")
+    clip_skip = OfRuns[int | None]("clip_skip", "How many of the text encoder's last layers the run skips.")
     cross_attention_kwargs = OfRuns[Mapping[str, object] | None](
-        "cross_attention_kwargs", "What the run passes to adapters."
+        "cross_attention_kwargs", "The run's options for adapters."
     )
     denoising_start = OfRuns[float | None](
-        "denoising_start", "The part of the way that another pipeline has behind it; None where the run begins anew."
+        "denoising_start", "The fraction of the run that another pipeline has completed; None if this run does all."
     )
     denoising_end = OfRuns[float | None](
-        "denoising_end", "The part of the way after which the run stops, for another pipeline to go on."
+        "denoising_end", "The fraction of the run after which it stops, for another pipeline to go on."
     )
     pred_original_sample = OfRuns[Array](
         "pred_original_sample", "The scheduler's estimate of the clean latents after the last step, for previews."
     )
-    # The spellings that published callbacks set.
+    # The names that published callbacks set.
     _guidance_scale = guidance_scale
     _guidance_rescale = guidance_rescale
     _image_guidance_scale = image_guidance_scale
@@ -639,21 +643,21 @@ class PublishedPipeline(Pipeline):
 
     @property
     def do_classifier_free_guidance(self) -> bool:
-        """Whether steps are guided, by running the network without and with the prompt."""
+        """Whether steps use guidance, running the network without and with the prompt."""
         run = self.runs.own()
         return run is not None and run.do_classifier_free_guidance
 
     @property
     def image_processor(self) -> VaeImageProcessor:
-        """What turns pictures into what the autoencoder takes."""
+        """Prepares pictures for the autoencoder."""
         return image_processor(self)
 
     @property
     def mask_processor(self) -> VaeImageProcessor:
-        """What turns masks into zeros and ones."""
+        """Prepares masks: zeros and ones."""
         return mask_processor(self)
 
-    # ---- the steps of a call, for scripts with a loop of their own -----------------------------------------------
+    # ---- the steps of a call, for scripts with their own loop ----------------------------------------------------
 
     def prepare_latents(
         self,
@@ -666,10 +670,10 @@ class PublishedPipeline(Pipeline):
         generator: Generators = None,
         latents: Array | None = None,
     ) -> Array:
-        """The noise that a run begins with, for images of ``height`` × ``width`` pixels.
+        """The initial noise of a run, for images of ``height`` × ``width`` pixels.
 
-        ``dtype`` and ``device`` are taken for published scripts: what schedulers compute with is float32, where the
-        engine has it. Call ``scheduler.set_timesteps`` first.
+        ``dtype`` and ``device`` are accepted for published scripts and ignored: schedulers compute in float32, on the
+        engine's device. Call ``scheduler.set_timesteps`` first.
         """
         factor = self.vae_scale_factor
         shape = (batch_size, num_channels_latents, height // factor, width // factor)
@@ -683,17 +687,17 @@ class PublishedPipeline(Pipeline):
         device: object = None,
         denoising_start: float | None = None,
     ) -> tuple[Numbers, int]:
-        """The steps that remain of those of ``scheduler.set_timesteps``, for scripts with a loop of their own.
+        """The remaining steps of ``scheduler.set_timesteps``, for scripts with their own loop.
 
-        The scheduler begins there. ``device`` is taken for published scripts, and not needed.
+        The scheduler begins there. ``device`` is accepted for published scripts and ignored.
 
         Args:
-            num_inference_steps: how many steps were laid out.
-            strength: the part of them that remains, above 0 to 1.
-            denoising_start: the part of the way that lies behind instead, from 0 to 1.
+            num_inference_steps: the number of steps laid out.
+            strength: the fraction of them that remains, above 0 to 1.
+            denoising_start: the completed fraction of the run instead, from 0 to 1.
 
         Returns:
-            The timesteps, and how many steps they are.
+            The timesteps, and the number of steps that they make.
 
         Raises:
             ValueError: none remains.
@@ -709,15 +713,16 @@ class PublishedPipeline(Pipeline):
             return run.timesteps, run.num_inference_steps
 
     def prepare_extra_step_kwargs(self, generator: Generators, eta: float) -> dict[str, Any]:
-        """What the scheduler's ``step`` takes of these."""
+        """The arguments among these that the scheduler's ``step`` takes."""
         return step_options(self.scheduler, eta, generator)
 
     def get_guidance_scale_embedding(
         self, w: Array | float, embedding_dim: int = 512, dtype: object = None
     ) -> NDArray[np.float32]:
-        """How guidance-distilled networks are told guidance scales, (scales, embedding_dim).
+        """Guidance scales as embeddings for guidance-distilled networks, (scales, embedding_dim).
 
-        ``w`` is the scale less one, a number or several; ``dtype`` is taken for published scripts, the result float32.
+        ``w`` is the scale minus one, a number or several; ``dtype`` is accepted for published scripts, the result is
+        float32.
         """
         scales = np.reshape(w.asnumpy() if hasattr(w, "asnumpy") else w, (-1,))
         return np.concatenate([guidance_scale_embedding(float(scale) + 1, embedding_dim, 1) for scale in scales])
@@ -729,9 +734,9 @@ class PublishedPipeline(Pipeline):
     def run_safety_checker(
         self, image: NDArray[np.float32], device: object = None, dtype: object = None
     ) -> tuple[NDArray[np.float32], list[bool] | None]:
-        """Images in [0, 1] with the unsuitable ones black, and one verdict per image; None without a checker.
+        """Images in [0, 1] with unsuitable ones black, and one verdict per image; None without a checker.
 
-        ``device`` and ``dtype`` are taken for published scripts, and not needed.
+        ``device`` and ``dtype`` are accepted for published scripts and ignored.
         """
         checker = self.components.get("safety_checker")
         if checker is None:
@@ -740,7 +745,7 @@ class PublishedPipeline(Pipeline):
 
     @staticmethod
     def numpy_to_pil(images: NDArray[np.float32]) -> list[Image.Image]:
-        """PIL images of float arrays in [0, 1], (images, height, width, 3) or one (height, width, 3)."""
+        """PIL images from float arrays in [0, 1], (images, height, width, 3) or one (height, width, 3)."""
         return to_pil(images[None] if images.ndim == 3 else images)
 
 
@@ -751,16 +756,16 @@ def randn_tensor(
     dtype: object = None,
     layout: object = None,
 ) -> NDArray[np.float16 | np.float32]:
-    """Standard normal noise under its published name, as latents or a scheduler's noise are drawn here.
+    """Standard normal noise, by its published name, drawn the same way as latents and schedulers' noise.
 
     Args:
-        shape: of the array, the first axis the batch.
+        shape: the array's shape; the first axis is the batch.
         generator: a NumPy generator, a list with one for each row, or None for fresh noise.
-        device, layout: taken for published scripts, and not needed.
+        device, layout: accepted for published scripts and ignored.
         dtype: "float16" makes the array float16; it is float32 otherwise.
 
     Raises:
-        ValueError: a list of another length than the batch.
+        ValueError: the list and the batch differ in length.
     """
     narrow = dtype is not None and parse_dtype(dtype) == "float16"
     like = np.empty(tuple(shape), np.float16 if narrow else np.float32)

@@ -1,4 +1,5 @@
-"""The published methods for what is put on a denoiser, added to its class from outside: networks know none of it."""
+"""The published methods for a denoiser's speed-ups and adapters, added to its class from outside: networks know none of
+them."""
 
 from collections.abc import Iterable
 
@@ -12,16 +13,16 @@ from ..models.base import Model
 
 
 class _Methods(Model):
-    """What a denoiser's class gets; nothing is of this class itself."""
+    """A collection of methods for a denoiser's class; it is never instantiated."""
 
     @property
     def caches(self) -> tuple[Cache, ...]:
-        """The caches that are enabled: at most one of each kind."""
+        """The enabled caches: at most one of each kind."""
         return self.put_on.of(EnabledCaches).caches
 
     @property
     def is_cache_enabled(self) -> bool:
-        """Whether there is any."""
+        """Whether a cache is enabled."""
         return bool(self.caches)
 
     def enable_cache(self, config: Cache) -> None:
@@ -29,7 +30,7 @@ class _Methods(Model):
         self.put_on.of(EnabledCaches).enable(config)
 
     def disable_cache(self) -> None:
-        """Use no cache in runs that begin from now on."""
+        """Use no caches in later runs."""
         self.put_on.of(EnabledCaches).disable()
 
     def enable_token_downsampling(self, factor: int = 2, levels: Iterable[int] | None = None) -> None:
@@ -37,14 +38,14 @@ class _Methods(Model):
         self.put_on.of(TokenDownsampling).enable(factor, levels)
 
     def disable_token_downsampling(self) -> None:
-        """Let pixels attend to all others again."""
+        """Let pixels attend to all other pixels again."""
         self.put_on.of(TokenDownsampling).disable()
 
 
 def publish(network: type[Model], family: Family) -> None:
-    """Give a denoiser's class these methods and, where its family takes LoRAs, those of `adapters.network_loras`.
+    """Give a denoiser's class these methods and, if its family takes LoRAs, those of `adapters.network_loras`.
 
-    A class that has them, or some of its own under these names, keeps what it has.
+    A class keeps methods that it already has under these names.
     """
     methods = {name: method for name, method in vars(_Methods).items() if not name.startswith("_")}
     if family.lora is not None:

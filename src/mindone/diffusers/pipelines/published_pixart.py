@@ -1,10 +1,10 @@
-"""`PixArtTransformer2DModel` with its published methods, which are those of every denoiser."""
+"""`PixArtTransformer2DModel` with the published methods of every denoiser."""
 
 from ..families.pixart.family import PIXART_SIGMA
 from ..families.pixart.transformer import PixArtTransformer2DModel as PixArtTransformer2DModel
 from .published_denoiser import publish
 
 Transformer2DModel = PixArtTransformer2DModel
-"""The name that published checkpoints and their scripts have for it."""
+"""Its name in published checkpoints and their scripts."""
 
 publish(PixArtTransformer2DModel, PIXART_SIGMA)

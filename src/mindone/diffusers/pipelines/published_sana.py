@@ -1,4 +1,4 @@
-"""`SanaTransformer2DModel` with its published methods, which are those of every denoiser."""
+"""`SanaTransformer2DModel` with the published methods of every denoiser."""
 
 from ..families.sana.family import SANA
 from ..families.sana.transformer import SanaTransformer2DModel as SanaTransformer2DModel

@@ -1,4 +1,4 @@
-"""`SD3Transformer2DModel` with its published methods, which are those of every denoiser."""
+"""`SD3Transformer2DModel` with the published methods of every denoiser."""
 
 from ..families.stable_diffusion_3.family import STABLE_DIFFUSION_3
 from ..families.stable_diffusion_3.transformer import SD3Transformer2DModel as SD3Transformer2DModel

@@ -12,7 +12,7 @@ def _enable_freeu(self: UNet2DConditionModel, s1: float, s2: float, b1: float, b
 
 
 def _disable_freeu(self: UNet2DConditionModel) -> None:
-    """Go without FreeU again."""
+    """Disable FreeU."""
     self.put_on.of(FreeU).disable()
 
 

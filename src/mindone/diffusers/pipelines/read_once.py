@@ -1,4 +1,4 @@
-"""What a denoiser reads of a condition once, where that is the same at every step."""
+"""Reads a condition once for a denoiser, if the result is the same at every step."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,13 @@ from ..engines import Array, Engine, Outputs
 from ..families.components import Denoiser
 
 _KEPT = 2
-"""With guidance and without it."""
+"""One each with and without guidance."""
 
 
 class ReadOnce:
-    """Calls one of the denoiser's methods with a condition, and again only when that or the LoRAs on it are others.
+    """Calls one of the denoiser's methods with a condition, and calls it again only if that or the LoRAs change.
 
-    Callbacks may change conditions in place, so values are compared, which takes a thousandth of a step.
+    Callbacks may change conditions in place, so it compares values, which takes a thousandth of a step.
     """
 
     def __init__(self, engine: Engine, denoiser: Denoiser, method: str):
@@ -22,7 +22,7 @@ class ReadOnce:
         self._kept: list[tuple[int, NDArray[np.float32], Outputs]] = []
 
     def __call__(self, condition: Array) -> Outputs:
-        """What the method makes of the condition (rows, …): arrays of as many rows."""
+        """The method's result for the condition (rows, …): arrays with the same number of rows."""
         values, loras = self._engine.numpy(condition), self._denoiser.put_on.of(NetworkLora).version
         for acting, known, read in self._kept:
             if acting == loras and np.array_equal(known, values):

@@ -1,7 +1,7 @@
-"""Rectangles of pictures: what a mask covers, fitting a picture into a size, and pasting what was drawn back.
+"""Rectangles of pictures: finds what a mask covers, fits a picture into a size, and pastes results back.
 
-Pictures can be a thousand times as large as what is drawn. So no function copies a large one: each cuts and resizes
-first, converts what is small then, and goes by strips of rows.
+Pictures can be a thousand times as large as the generated part. So no function copies a large one: each crops and
+resizes first, converts the small result, and works in strips of rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,23 +14,23 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels."""
 
 _FEW_PIXELS = 2**21
-"""Up to that many are copied as a whole. Pillow then resizes rows and columns in whichever order is faster, which
+"""Pictures of up to this many pixels are copied whole. Pillow then resizes rows and columns in the faster order, which
 rounds differently."""
 _STRIP_PIXELS = 2**16
-"""About how many pixels a strip has; each takes four bytes in every picture that is made of it."""
+"""The approximate pixels of a strip; each takes four bytes in every picture made from it."""
 
 
 def masked_region(mask: Image.Image, width: int, height: int, pad: int = 0) -> Box:
-    """The smallest rectangle around a mask's pixels above 0, ``pad`` larger on each side, of the ratio width : height.
+    """The smallest rectangle around a mask's pixels above 0, ``pad`` larger on each side, in the ratio width : height.
 
-    It is widened or heightened to that ratio, and pushed back into the picture where it would leave it.
+    It is extended to that ratio, and shifted back where it would leave the picture.
 
     Raises:
         ValueError: the mask is all black.
     """
     covered = in_mode(mask, "L").getbbox()
     if covered is None:
-        raise ValueError("mask_image is all black: there is nothing to repaint; white marks what is to be drawn anew")
+        raise ValueError("mask_image is all black: there is nothing to repaint; white marks what to repaint")
     left, right = max(covered[0] - pad, 0), min(covered[2] + pad, mask.width)
     top, bottom = max(covered[1] - pad, 0), min(covered[3] + pad, mask.height)
     if (right - left) / (bottom - top) > width / height:
@@ -52,19 +52,19 @@ def _grown(start: int, end: int, length: float, limit: int) -> tuple[int, int]:
 
 
 def in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The picture converted, or itself where it has the mode: Pillow would copy it."""
+    """The picture converted, or itself if it has that mode: Pillow would copy it."""
     return image if image.mode == mode else image.convert(mode)
 
 
 def resized_part(image: Image.Image, size: tuple[int, int], part: Box | None = None) -> Image.Image:
-    """A part of a picture, by default all of it, in another width and height, smoothed (Lanczos).
+    """A part of a picture, by default all of it, resized (Lanczos).
 
-    What is around the part has no influence on it.
+    Pixels around the part do not influence it.
     """
     if part is None or part == (0, 0, *image.size):
         return image.resize(size, Image.Resampling.LANCZOS)
     width, height = part[2] - part[0], part[3] - part[1]
-    if width * height <= _FEW_PIXELS or image.mode not in ("L", "RGB"):  # others are converted to be resized
+    if width * height <= _FEW_PIXELS or image.mode not in ("L", "RGB"):  # other modes are converted before resizing
         return image.crop(part).resize(size, Image.Resampling.LANCZOS)
     narrow = Image.new(image.mode, (size[0], height))
     for top, bottom in _strips(width, height):
@@ -74,13 +74,13 @@ def resized_part(image: Image.Image, size: tuple[int, int], part: Box | None = N
 
 
 def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
-    """The first row of each strip of a picture, and that of the next."""
+    """The first row of each strip of a picture, and the first row of the next."""
     rows = max(_STRIP_PIXELS // width, 1)
     return ((top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def fit_inside(image: Image.Image, width: int, height: int, part: Box | None = None) -> Image.Image:
-    """A picture or a part of it in ``width`` × ``height`` without distortion, whole, in the middle, edges drawn out."""
+    """A picture or a part of it fitted into ``width`` × ``height`` without distortion, centred, with extended edges."""
     left, top, right, bottom = (0, 0, *image.size) if part is None else part
     own = right - left, bottom - top
     wide = own[0] / own[1] > width / height
@@ -101,27 +101,27 @@ def fit_inside(image: Image.Image, width: int, height: int, part: Box | None = N
 
 
 def fill_whole(image: Image.Image, width: int, height: int) -> Image.Image:
-    """A picture that fills ``width`` × ``height`` without distortion; what stands over is cut off on both sides.
+    """A picture that fills ``width`` × ``height`` without distortion; the excess is cut off on both sides.
 
     Raises:
-        ValueError: it is so narrow that the whole of it would have more than `MOST_PICTURE_PIXELS` in that size.
+        ValueError: it is so narrow that all of it would have more than `MOST_PICTURE_PIXELS` at that size.
     """
     size = _whole_size(image, width, height)
     if size[0] * size[1] > MOST_PICTURE_PIXELS:
         raise ValueError(
-            f"a picture of {image.width}×{image.height} is too narrow to fill {width}×{height}; cut it to a part first"
+            f"a picture of {image.width}×{image.height} is too narrow to fill {width}×{height}; crop it first"
         )
     return _filling(image, width, height)(0, height)
 
 
 def _whole_size(image: Image.Image, width: int, height: int) -> tuple[int, int]:
-    """Width and height of the whole of a picture that fills ``width`` × ``height``."""
+    """Width and height of the whole picture once it fills ``width`` × ``height``."""
     wide = image.width / image.height < width / height
     return (width, image.height * width // image.width) if wide else (image.width * height // image.height, height)
 
 
 def _filling(image: Image.Image, width: int, height: int) -> Callable[[int, int], Image.Image]:
-    """What gives the rows from one to another of a picture that fills ``width`` × ``height``."""
+    """A function that returns a range of rows of a picture that fills ``width`` × ``height``."""
     size = _whole_size(image, width, height)
     left, top = size[0] // 2 - width // 2, size[1] // 2 - height // 2
     across, down = image.width / size[0], image.height / size[1]
@@ -141,15 +141,15 @@ def _filling(image: Image.Image, width: int, height: int) -> Callable[[int, int]
 
 
 _BLURS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
-"""Of `filled_from_around`: the radius in pixels of each blur, and how often it is laid over those before."""
+"""For `filled_from_around`: the radius in pixels of each blur, and how often it is composed over the previous ones."""
 
 
 def filled_from_around(image: Image.Image, mask: Image.Image) -> Image.Image:
-    """A picture (RGB) with blurred colours of what is around the mask (L, of the same size) where that is white.
+    """A picture (RGB) with blurred colours from around the mask (L, of the same size) where the mask is white.
 
-    The picture without the masked part is blurred more and more finely, and each time laid over what was there, as
-    opaque as there was picture within the radius: near the edge its own colours show, far inside those of the whole.
-    The radii are AUTOMATIC1111's.
+    The picture without the masked part is blurred more and more finely and composed over the previous result each time,
+    with an opacity equal to the share of picture within the radius: near the edge the nearest colours show, far inside
+    those of the whole. The radii are AUTOMATIC1111's.
     """
     around = image.convert("RGBA")
     around.putalpha(ImageOps.invert(mask))
@@ -169,10 +169,10 @@ def paste_drawn(
     region: Box | None = None,
     in_place: bool = False,
 ) -> Image.Image:
-    """The original with what was drawn where the mask is white, blended where it is grey.
+    """The original with the result where the mask is white, blended where it is grey.
 
-    With ``region`` what was drawn stands for that rectangle of the original. With ``in_place`` the original itself is
-    changed, if it is in RGB, and returned.
+    With ``region`` the result covers that rectangle of the original. With ``in_place`` the original itself is changed,
+    if it is in RGB, and returned.
     """
     result = original if in_place and original.mode == "RGB" else original.convert("RGB")
     left, top, right, bottom = (0, 0, *original.size) if region is None else region

@@ -1,4 +1,4 @@
-"""The safety checker: images whose CLIP embedding lies near one of a checkpoint's concepts are returned black."""
+"""The safety checker: images whose CLIP embedding lies near one of a checkpoint's concepts come back black."""
 
 from collections.abc import Callable
 
@@ -18,8 +18,8 @@ logger = logging.get_logger(__name__)
 def find_unsafe(embeds: NDArray[np.float32], checker: StoredNetwork) -> list[bool]:
     """Whether each image is nearer to one of the checker's concepts than the concept's threshold allows.
 
-    A cosine similarity, less its threshold, counts after rounding to three decimals; closeness to one of the
-    "special care" concepts makes all that follows stricter by 0.01.
+    A cosine similarity minus its threshold counts after rounding to three decimals; closeness to a "special care"
+    concept makes all later thresholds stricter by 0.01.
 
     Args:
         embeds: projected image embeddings (images, projection_dim).
@@ -57,10 +57,10 @@ def blacken_unsafe(
 ) -> tuple[NDArray[np.float32], list[bool]]:
     """Run the safety checker on images in [0, 1], (images, height, width, 3): flagged ones become black.
 
-    A function in the checker's place decides for itself what becomes of them; see `ask_function`.
+    A function in place of the checker decides itself what to do with them; see `ask_function`.
 
     Returns:
-        The images, and one verdict an image.
+        The images, and one verdict per image.
     """
     pixel_values = None if feature_extractor is None else pixel_values_of(feature_extractor, to_pil(images))
     if not is_network(checker):
@@ -78,11 +78,11 @@ def blacken_unsafe(
 def ask_function(
     checker: Callable[..., object], images: NDArray[np.float32], pixel_values: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], list[bool]]:
-    """Call a user's function as the published pipelines call a safety checker.
+    """Call a user's function the way the published pipelines call a safety checker.
 
-    It is called as ``checker(images=…, clip_input=…)`` with pixels in [-1, 1], (images, 3, height, width), and with
-    what the feature extractor made of them, or None without one. It returns images of the same shape and a verdict for
-    each; one bool stands for all, None for no verdict. Those that it flags are taken to be in [0, 1] already.
+    It is called as ``checker(images=…, clip_input=…)`` with pixels in [-1, 1], (images, 3, height, width), and with the
+    feature extractor's output, or None without one. It returns images of the same shape and a verdict for each; one
+    bool applies to all, None means no verdict. Flagged images count as already in [0, 1].
 
     Args:
         checker: the function.
@@ -90,10 +90,10 @@ def ask_function(
         pixel_values: (images, 3, image_size, image_size), or None.
 
     Returns:
-        The images as they came in, or what the function made of them, and the verdicts.
+        The images, unchanged or as the function returned them, and the verdicts.
 
     Raises:
-        ValueError: it returned something else.
+        ValueError: it returned anything else.
     """
     given = 2 * images.transpose(0, 3, 1, 2) - 1
     result = checker(images=given.copy(), clip_input=pixel_values)
@@ -105,7 +105,7 @@ def ask_function(
     unsafe = [bool(verdict) for verdict in verdicts]
     if len(unsafe) != len(images) or np.shape(made) != given.shape:
         raise ValueError(
-            f"the safety_checker must return {len(images)} images of the shape that it was given {given.shape} and as "
+            f"the safety_checker must return {len(images)} images of the given shape {given.shape} and as "
             f"many verdicts, got the shape {np.shape(made)} and {len(unsafe)} verdicts"
         )
     pixels = np.asarray(made, np.float32)

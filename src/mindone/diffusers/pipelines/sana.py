@@ -1,4 +1,4 @@
-"""Sana, and SANA-Sprint, which is distilled from it: text to image with linear attention (Xie et al. 2024)."""
+"""Sana, and SANA-Sprint, which is distilled from it: text-to-image with linear attention (Xie et al. 2024)."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -27,14 +27,14 @@ from .stages import published
 logger = logging.get_logger(__name__)
 
 _TRAINED_GUIDANCE = (4.0, 5.0)
-"""Guidance scales that SANA-Sprint was distilled with, from the first to the second."""
+"""The range of guidance scales in SANA-Sprint's distillation."""
 _MOST_STEPS = 4
 
 
 class SanaPipeline(PublishedPipeline):
-    """A text to images: ``pipe("a cyberpunk cat with a neon sign that says Sana").images[0]``.
+    """Text-to-image: ``pipe("a cyberpunk cat with a neon sign that says Sana").images[0]``.
 
-    Gemma 2 reads the prompt, a transformer denoises, and an autoencoder of factor 32 decodes.
+    Gemma 2 reads the prompt, a transformer denoises, and an autoencoder with factor 32 decodes.
     """
 
     family = SANA
@@ -61,7 +61,7 @@ class SanaPipeline(PublishedPipeline):
         check_texts(self, call)
         if self.denoiser.config.get("guidance_embeds"):
             raise ValueError(
-                "the transformer reads a guidance scale (guidance_embeds in its config); SanaSprintPipeline is for it"
+                "the transformer reads a guidance scale (guidance_embeds in its config); use SanaSprintPipeline"
             )
 
     def encode_prompt(
@@ -80,12 +80,12 @@ class SanaPipeline(PublishedPipeline):
         complex_human_instruction: Sequence[str] | None = None,
         lora_scale: float | None = None,
     ) -> tuple[Array, Array, Array | None, Array | None]:
-        """Embeddings and mask of the prompts, then those of the negative ones, which are None without guidance.
+        """Embeddings and mask of the prompts, then those of the negative prompts, None without guidance.
 
-        All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels) and
-        (prompts · num_images_per_prompt, tokens); images of one prompt stand side by side. Only prompts follow
-        ``complex_human_instruction``. ``device`` and ``lora_scale`` are taken for published scripts, and not needed:
-        LoRAs change the transformer alone.
+        All are the engine's arrays: (prompts · num_images_per_prompt, tokens, channels) and (prompts ·
+        num_images_per_prompt, tokens); images of one prompt are adjacent. ``complex_human_instruction`` precedes only
+        prompts, not negative ones. ``device`` and ``lora_scale`` are accepted for published scripts and ignored: LoRAs
+        change only the transformer.
         """
         rest, negative = (max_sequence_length, clean_caption), None
         if do_classifier_free_guidance:
@@ -96,9 +96,9 @@ class SanaPipeline(PublishedPipeline):
         return encode_texts(self, prompts, negative, num_images_per_prompt)
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: the text, and what of it is padding.
+        """Give the run its network's conditions: the text and its mask.
 
-        Only prompts follow the instruction.
+        The instruction precedes only prompts, not negative ones.
         """
         assert isinstance(call, SanaArguments)
         rest = call.max_sequence_length, bool(call.clean_caption)
@@ -108,7 +108,7 @@ class SanaPipeline(PublishedPipeline):
 
 
 class SanaSprint(PublishedPipeline):
-    """The same with networks that are distilled to generate in 1 to 4 steps, guidance built in (Chen et al. 2025)."""
+    """The same with networks distilled to generate in 1 to 4 steps, with built-in guidance (Chen et al. 2025)."""
 
     family = SANA_SPRINT
     required_components: ClassVar[tuple[str, ...]] = SANA_SPRINT.required
@@ -135,7 +135,7 @@ class SanaSprint(PublishedPipeline):
         check_texts(self, call)
         if not self.denoiser.config.get("guidance_embeds"):
             raise ValueError(
-                "the transformer reads no guidance scale (guidance_embeds in its config); SanaPipeline is for it"
+                "the transformer reads no guidance scale (guidance_embeds in its config); use SanaPipeline"
             )
         scale, (least, most) = self.choose_guidance_scale(call.guidance_scale), _TRAINED_GUIDANCE
         if call.timesteps is None and call.intermediate_timesteps is not None and call.num_inference_steps != 2:
@@ -144,9 +144,9 @@ class SanaSprint(PublishedPipeline):
                 f"{call.num_inference_steps}; leave it out, or pass None"
             )
         if call.timesteps is not None and (call.max_timesteps, call.intermediate_timesteps) != (None, None):
-            raise ValueError("timesteps take the place of max_timesteps and intermediate_timesteps; pass those as None")
+            raise ValueError("timesteps replace max_timesteps and intermediate_timesteps; pass those as None")
         if call.timesteps is None and call.max_timesteps is None:
-            raise ValueError("max_timesteps is None, and so no step begins anywhere; leave it out, or pass timesteps")
+            raise ValueError("max_timesteps is None, so no step has a start; leave it out, or pass timesteps")
         if not least <= scale <= most:
             logger.warning(f"SANA-Sprint was distilled with guidance scales from {least} to {most}, got {scale:g}")
         if isinstance(call.num_inference_steps, int) and call.num_inference_steps > _MOST_STEPS:
@@ -173,7 +173,7 @@ class SanaSprint(PublishedPipeline):
         return encode_texts(self, given, None, num_images_per_prompt)[:2]
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: the text, what of it is padding, and the guidance scale."""
+        """Give the run its network's conditions: the text, its mask, and the guidance scale."""
         assert isinstance(call, SprintArguments)
         clean = bool(call.clean_caption)
         condition(run, call, Reading(call.complex_human_instruction, call.max_sequence_length, clean), None)
@@ -183,17 +183,17 @@ class SanaSprint(PublishedPipeline):
 
 
 class SanaSprintPipeline(SanaSprint):
-    """A text to images: ``pipe("a tiny astronaut hatching from an egg on the moon").images[0]``."""
+    """Text-to-image: ``pipe("a tiny astronaut hatching from an egg on the moon").images[0]``."""
 
     __call__ = published(SprintCall, ArcNoise, ImagePipelineOutput)
 
 
 class SanaSprintImg2ImgPipeline(SanaSprint):
-    """A text and a picture to pictures: ``pipe("a cute pink bear", image=photo, strength=0.5).images[0]``."""
+    """Image-to-image: ``pipe("a cute pink bear", image=photo, strength=0.5).images[0]``."""
 
     __call__ = published(SprintImageCall, ArcImage, ImagePipelineOutput)
 
 
 def __getattr__(name: str) -> object:
-    """What the published package of this module's name exports besides."""
+    """Further exports of the published package of this name."""
     return look_up(__name__, exported(__name__), name)

@@ -1,4 +1,4 @@
-"""What a call of Sana or SANA-Sprint may be asked: their groups of arguments, and their tasks; see `calls`."""
+"""The arguments of Sana's and SANA-Sprint's calls: groups and tasks; see `calls`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,32 +33,32 @@ from .picture_calls import Image, Strength
 
 @dataclass(frozen=True)
 class Attention:
-    """For LoRAs."""
+    """The scale of LoRAs."""
 
     attention_kwargs: Mapping[str, object] | None = argument(
-        None, '``{"scale": 0.5}`` for this call has LoRAs that are not fused count half as much.'
+        None, '``{"scale": 0.5}`` halves the weight of unfused LoRAs in this call.'
     )
 
 
 @dataclass(frozen=True)
 class PromptReading(TextLength):
-    """How prompts are read."""
+    """The instruction before prompts."""
 
     complex_human_instruction: Sequence[str] | None = argument(
         INSTRUCTION,
-        "lines that the text encoder reads before each prompt, but no negative one; the last of them leads over to "
-        "it. None or an empty list leaves them out.",
+        "lines that the text encoder reads before each prompt, but not before negative ones; the last line leads to "
+        "the prompt. None or an empty list omits them.",
         checks.check_lines,
     )
 
 
 @dataclass(frozen=True)
 class Arc:
-    """Where steps are."""
+    """The positions of steps."""
 
     max_timesteps: float | None = argument(
         MAX_TIMESTEP,
-        "the angle where the first step begins, up to π/2, which is noise; None with ``timesteps``.",
+        "the angle where the first step begins, up to π/2, pure noise; None with ``timesteps``.",
         checks.check_number,
     )
     intermediate_timesteps: float | None = argument(
@@ -70,7 +70,7 @@ class Arc:
 
     @classmethod
     def implied(cls, given: Mapping[str, object]) -> dict[str, object]:
-        """Angles that the published defaults leave for other numbers of steps than two, or for steps of one's own."""
+        """The defaults of the angles for numbers of steps other than two, or for your own steps."""
         own = given.get("timesteps") is not None
         evenly = {} if given.get("num_inference_steps", 2) == 2 and not own else {"intermediate_timesteps": None}
         return {**evenly, **({"max_timesteps": None} if own else {})}
@@ -78,7 +78,7 @@ class Arc:
 
 @dataclass(frozen=True)
 class Asked(PromptReading, Callbacks, Attention, Binning, Cleaning, Output):
-    """What all tasks end with."""
+    """The last arguments of all tasks."""
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class SanaCall(
     Negative,
     Prompt,
 ):
-    """A text to images."""
+    """Text-to-image."""
 
     num_inference_steps: int = 20
 
@@ -111,7 +111,7 @@ class SanaCall(
 class SprintCall(
     Asked, Masks, Embeds, Latents, Generator, Eta, Size, Count, GuidanceScale, Arc, Timesteps, Steps, Prompt
 ):
-    """A text to images, in one to four steps."""
+    """Text-to-image in one to four steps."""
 
     num_inference_steps: int = 2
 
@@ -134,7 +134,7 @@ class SprintImageCall(
     Steps,
     Prompt,
 ):
-    """A text and a picture to images, in one to four steps."""
+    """Image-to-image in one to four steps."""
 
     num_inference_steps: int = 2
     strength: float = 0.6
@@ -142,7 +142,7 @@ class SprintImageCall(
 
 @dataclass(frozen=True)
 class SanaArguments(PromptReading, Attention, MaskedArguments):
-    """What a call has been asked, whatever its task."""
+    """The arguments of a call of any task."""
 
     @property
     def adapter_options(self) -> Mapping[str, object] | None:
@@ -152,7 +152,7 @@ class SanaArguments(PromptReading, Attention, MaskedArguments):
 
 @dataclass(frozen=True)
 class SprintArguments(Arc, SanaArguments):
-    """What a call of SANA-Sprint has been asked."""
+    """The arguments of a SANA-Sprint call."""
 
     @property
     def layout_options(self) -> dict[str, object]:

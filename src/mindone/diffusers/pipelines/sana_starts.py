@@ -1,4 +1,4 @@
-"""What runs of SANA-Sprint start from."""
+"""The starts of SANA-Sprint's runs."""
 
 import math
 
@@ -16,21 +16,21 @@ from .starts import Shape, check_plain_network, latents_shape
 
 
 class ArcNoise(BinnedNoise):
-    """Noise at the beginning of an arc, whose last timestep is where it ends and no step."""
+    """Noise at the beginning of an arc, whose last timestep is its end and not a step."""
 
     def choose_timesteps(self, run: Run) -> None:
-        """All but the last."""
+        """All timesteps but the last."""
         steps = len(run.scheduler.timesteps) - 1
         run.use_timesteps(run.scheduler.timesteps[:-1], steps)
 
     def begin(self, run: Run, shape: Shape) -> None:
-        """See `Start`: noise as strong as data is."""
+        """See `Start`: noise with the data's standard deviation."""
         super().begin(run, shape)
         run.tensors["latents"] = run.tensors["latents"] * float(run.scheduler.config["sigma_data"])
 
 
 class ArcImage(ArcNoise):
-    """A picture, with noise added as far along the arc as ``strength`` says: cos(t)·x₀ + sin(t)·σ_d·ε."""
+    """A picture with noise, as far along the arc as ``strength`` says: cos(t)·x₀ + sin(t)·σ_d·ε."""
 
     pixels: Floats
 
@@ -40,12 +40,12 @@ class ArcImage(ArcNoise):
         height, width = self.size(pipe)
         checks.check_size(pipe, height, width)
         checks.check_latents(self.call.latents, latents_shape(pipe, images, height, width))
-        advice = ", and use_resolution_binning=False for a size that is none of the trained ones"
+        advice = ", and use_resolution_binning=False for a size other than the trained ones"
         self.pixels = pictures_of_size(pipe, self.call.image, images, height, width, advice)
         return height, width
 
     def choose_timesteps(self, run: Run) -> None:
-        """The last part ``strength`` of them, rounded up, without where the arc ends."""
+        """The last fraction ``strength`` of them, rounded up, without the end of the arc."""
         super().choose_timesteps(run)
         keep_last_rounded_up(run, self.call.strength)
 

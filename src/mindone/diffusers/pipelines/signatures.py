@@ -1,4 +1,4 @@
-"""The signatures and docstrings of published calls, made of a task's dataclass (`calls`)."""
+"""The signatures and docstrings of published calls, made from a task's dataclass (`calls`)."""
 
 import inspect
 import textwrap
@@ -29,16 +29,16 @@ def _docstring(task: Any, signature: Signature) -> str:
             *each,
             "",
             "Returns:",
-            "    Images, and of pipelines that may have a safety checker its verdicts (None without one).",
+            "    Images and, if the pipeline may have a safety checker, its verdicts (None without one).",
             "",
             "Raises:",
             "    ValueError: an argument is wrong; raised before any network runs.",
-            "    TypeError: an argument that the call does not have.",
+            "    TypeError: the call has no such argument.",
         ]
     )
 
 
 @cache
 def _paragraph(text: str) -> str:
-    """Filled once: most tasks have most arguments."""
+    """Wrapped once: most tasks have most arguments."""
     return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="        ")

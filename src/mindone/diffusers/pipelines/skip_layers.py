@@ -1,7 +1,7 @@
-"""Skip-layer guidance: away from what the denoiser predicts without some of its layers.
+"""Skip-layer guidance: away from the denoiser's prediction without some of its layers.
 
 Stability AI published it with Stable Diffusion 3.5 medium; spatio-temporal skip guidance (Hyung et al. 2024, arXiv
-2411.18664) is the same. A step that it applies to runs the network once more, with the prompt alone.
+2411.18664) is the same. A step with it runs the network once more, with only the prompt.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .loop import NetworkCall, Run
 
 @dataclass(frozen=True)
 class SkippedLayers:
-    """`starts.Guide`: which layers are left out, and at which steps.
+    """`starts.Guide`: the layers to skip, and the steps at which to do so.
 
     Step i of N is guided where N · ``start`` < i < N · ``stop``.
     """
@@ -47,8 +47,8 @@ class SkippedLayers:
         steps = run.num_inference_steps
         if not any(self.applies(step, steps) for step in range(steps)):
             raise ValueError(
-                f"of {steps} steps skip_guidance_layers applies to none: none lies between "
-                f"skip_layer_guidance_start={self.start:g} and skip_layer_guidance_stop={self.stop:g}; take more steps "
+                f"skip_guidance_layers applies to none of {steps} steps: none lies between "
+                f"skip_layer_guidance_start={self.start:g} and skip_layer_guidance_stop={self.stop:g}; use more steps "
                 "or a wider part of them"
             )
 
@@ -58,15 +58,15 @@ class SkippedLayers:
         run.around.append(lambda inner: SkipLayerGuidance(self, run, inner))
 
     def applies(self, index: int, steps: int) -> bool:
-        """Whether step number ``index`` of ``steps`` lies in the part that is guided so."""
+        """Whether step number ``index`` of ``steps`` is guided this way."""
         return self.start * steps < index < self.stop * steps
 
 
 class SkipLayerGuidance:
-    """Predictions moved by ``scale`` times what the layers make of them: with all of them, less without some.
+    """Predictions moved by ``scale`` times the layers' effect: the prediction with all of them minus that without some.
 
-    What is without the prompt moves as far as what is with it, so that guidance, which comes after, and a forecast of
-    guidance's difference find it as it was. Forecasts of whole steps forecast the third prediction, too.
+    The prediction without the prompt moves by the same amount as the one with it, so guidance, which comes later, and a
+    forecast of guidance's difference are unaffected. Forecasts of whole steps forecast the third prediction, too.
     """
 
     def __init__(self, asked: SkippedLayers, run: Run, inner: Predictor):
@@ -91,7 +91,7 @@ class SkipLayerGuidance:
 
 
 class _PromptAlone:
-    """The run as the caches of a prediction see it that has one row for each image at every step."""
+    """The run as seen by the caches of a prediction with one row per image at every step."""
 
     def __init__(self, run: Run):
         self.engine: Engine = run.engine

@@ -1,4 +1,4 @@
-"""The part of a run's steps that is taken: the last ones for a picture, or those of a part of the way."""
+"""The span of a run's steps to take: the last ones for a picture, or those of a fraction of the run."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .picture_calls import PictureArguments
 
 
 def choose_span(run: Run, call: PictureArguments) -> None:
-    """Begin where another pipeline stopped, or as late as ``strength`` says; go on to the end, or stop before it.
+    """Begin where another pipeline stopped, or as late as ``strength`` says; go to the end, or stop before it.
 
     Raises:
         ValueError: no step remains.
@@ -25,7 +25,7 @@ def choose_span(run: Run, call: PictureArguments) -> None:
 
 
 def keep_last(run: Run, strength: float) -> None:
-    """Begin in the middle of the run: go through the last part ``strength`` of its steps.
+    """Begin in the middle of the run: go through the last fraction ``strength`` of its steps.
 
     Raises:
         ValueError: no step remains.
@@ -34,7 +34,7 @@ def keep_last(run: Run, strength: float) -> None:
     kept = min(int(steps * strength), steps)
     if kept < 1:
         raise ValueError(
-            f"strength {strength:g} of {steps} steps leaves none; take at least {int(np.ceil(1 / strength))} steps"
+            f"strength {strength:g} of {steps} steps leaves none; use at least {int(np.ceil(1 / strength))} steps"
         )
     begin = (steps - kept) * order
     run.scheduler.set_begin_index(begin)
@@ -42,7 +42,7 @@ def keep_last(run: Run, strength: float) -> None:
 
 
 def keep_last_rounded_up(run: Run, strength: float) -> None:
-    """The same where a part of a step is taken for a whole one, as the pipelines of flow matching are published."""
+    """The same, but with a partial step counted as a whole one, as in the published flow matching pipelines."""
     steps, order = run.num_inference_steps, run.scheduler.order
     begin = int(max(steps - min(steps * strength, steps), 0))
     run.scheduler.set_begin_index(begin * order)
@@ -50,25 +50,25 @@ def keep_last_rounded_up(run: Run, strength: float) -> None:
 
 
 def keep_until(run: Run, denoising_end: float) -> None:
-    """Go through the timesteps of the first part ``denoising_end`` of the way from noise to image.
+    """Go through the timesteps of the first fraction ``denoising_end`` of the run from noise to image.
 
     Raises:
-        ValueError: it is no part, or no timestep lies in it.
+        ValueError: it is no fraction, or no timestep lies in it.
     """
     if not 0 < denoising_end <= 1:
         raise ValueError(f"denoising_end must be above 0 and at most 1, got {denoising_end!r}")
     last = round(run.scheduler.config["num_train_timesteps"] * (1 - denoising_end))
     chosen = run.timesteps[run.timesteps >= last]
     if not len(chosen):
-        raise ValueError(f"denoising_end={denoising_end} leaves no timestep of {len(run.timesteps)}; take more steps")
+        raise ValueError(f"denoising_end={denoising_end} leaves no timestep of {len(run.timesteps)}; use more steps")
     run.use_timesteps(chosen, len(chosen))
 
 
 def keep_from(run: Run, denoising_start: float) -> None:
-    """Leave out the timesteps of the first part ``denoising_start`` of the way, which another pipeline has gone.
+    """Skip the timesteps of the first fraction ``denoising_start`` of the run, which another pipeline has completed.
 
     Raises:
-        ValueError: it is no part, or no timestep remains.
+        ValueError: it is no fraction, or no timestep remains.
     """
     if not 0 < denoising_start < 1:
         raise ValueError(f"denoising_start must be above 0 and below 1, got {denoising_start!r}")
@@ -78,7 +78,7 @@ def keep_from(run: Run, denoising_start: float) -> None:
         kept += 1  # all timesteps but the first come twice: begin with the first half of a step
     if not kept:
         raise ValueError(
-            f"denoising_start={denoising_start} leaves no timestep of {len(run.timesteps)}; take more steps"
+            f"denoising_start={denoising_start} leaves no timestep of {len(run.timesteps)}; use more steps"
         )
     begin = len(run.timesteps) - kept
     run.scheduler.set_begin_index(begin)

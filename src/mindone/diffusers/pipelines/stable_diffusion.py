@@ -1,4 +1,4 @@
-"""Stable Diffusion 1 and 2, and what is distilled from them: High-Resolution Image Synthesis (Rombach et al. 2022)."""
+"""Stable Diffusion 1 and 2, and models distilled from them: High-Resolution Image Synthesis (Rombach et al. 2022)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -38,14 +38,14 @@ logger = logging.get_logger(__name__)
 
 
 class StableDiffusion(PublishedPipeline):
-    """A CLIP text encoder, a denoiser and an autoencoder. What is done with them is a task, a published class each."""
+    """A CLIP text encoder, a denoiser and an autoencoder. Each task with them is a published class."""
 
     family = STABLE_DIFFUSION
     required_components = STABLE_DIFFUSION.required
     optional_components: ClassVar[tuple[str, ...]] = STABLE_DIFFUSION.optional
     config_defaults: ClassVar[Mapping[str, object]] = {"requires_safety_checker": True}
     callback_tensors: ClassVar[tuple[str, ...]] = ("latents", "prompt_embeds", "negative_prompt_embeds")
-    """What a step callback may ask for and replace."""
+    """The tensors that a step callback may get and replace."""
     arguments = PictureArguments
 
     unet: UNet2DConditionModel
@@ -74,11 +74,11 @@ class StableDiffusion(PublishedPipeline):
         clip_skip: int | None = None,
         device: object = None,
     ) -> tuple[Array, Array | None]:
-        """Text embeddings of the prompts and, under guidance, of the negative ones (else None).
+        """Text embeddings of the prompts and, with guidance, of the negative prompts (else None).
 
-        Both are native arrays of the engine, (prompts · num_images_per_prompt, tokens, channels), images of one prompt
-        side by side. Embeddings that are given are only repeated. ``clip_skip`` leaves out as many of the last layers
-        of the text encoder, for the prompts alone. ``device`` is taken for published scripts, and not needed.
+        Both are the engine's arrays, (prompts · num_images_per_prompt, tokens, channels), with images of one prompt
+        adjacent. Given embeddings are only repeated. ``clip_skip`` is the number of last layers of the text encoder to
+        skip, only for the prompts. ``device`` is accepted for published scripts and ignored.
         """
         count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds)
         if self.text_encoder is not None:
@@ -98,14 +98,14 @@ class StableDiffusion(PublishedPipeline):
 
     @property
     def text_towers(self) -> list[TextTower]:
-        """What reads prompts."""
+        """The text encoder that reads prompts."""
         return [TextTower(self.text_encoder, self.tokenizer, skip=self.family.skipped_layers, apply_final_norm=True)]
 
     def _encode(self, texts: list[str], clip_skip: int = 0) -> Array:
         return encode_text(self.engine, self.text_towers[0], texts, clip_skip)[0]
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: the text, and the guidance scale where that is built in."""
+        """Give the run its network's conditions: the text, and the guidance scale if guidance is built in."""
         guided = run.do_classifier_free_guidance
         embeds, negative_embeds = self.encode_prompt(
             call.prompt,
@@ -121,13 +121,13 @@ class StableDiffusion(PublishedPipeline):
 
 
 class StableDiffusionPipeline(StableDiffusion):
-    """A text to images: ``pipe("an astronaut riding a horse on mars").images[0]`` is a ``PIL.Image.Image``."""
+    """Text-to-image: ``pipe("an astronaut riding a horse on mars").images[0]`` is a ``PIL.Image.Image``."""
 
     __call__ = published(TextCall, FromNoise, StableDiffusionPipelineOutput)
 
 
 class LatentConsistencyModelPipeline(StableDiffusion):
-    """The same with networks that are distilled to draw in 1 to 8 steps, guidance built in (Luo et al. 2023)."""
+    """The same with networks distilled to generate in 1 to 8 steps, with built-in guidance (Luo et al. 2023)."""
 
     family = LATENT_CONSISTENCY
     takes_negative_prompts = False
@@ -136,15 +136,15 @@ class LatentConsistencyModelPipeline(StableDiffusion):
 
 
 class StableDiffusionImg2ImgPipeline(StableDiffusion):
-    """A text and a picture to pictures: ``pipe("a watercolour", image=photo, strength=0.6).images[0]``."""
+    """Image-to-image: ``pipe("a watercolour", image=photo, strength=0.6).images[0]``."""
 
     __call__ = published(ImageCall, FromImage, StableDiffusionPipelineOutput)
 
 
 class StableDiffusionInpaintPipeline(StableDiffusion):
-    """A text, a picture and a mask to pictures: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``.
+    """Inpainting: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``.
 
-    With a network that was made for it (nine input channels) or any other; see `inpainting`.
+    It works with an inpainting network (nine input channels) or any other; see `inpainting`.
     """
 
     callback_tensors = (*StableDiffusion.callback_tensors, "mask", "masked_image_latents")
@@ -153,10 +153,10 @@ class StableDiffusionInpaintPipeline(StableDiffusion):
 
 
 class StableDiffusionInstructPix2PixPipeline(StableDiffusion):
-    """An instruction and a picture to pictures: ``pipe("turn him into a cyborg", image=photo).images[0]``.
+    """Editing by instruction: ``pipe("turn him into a cyborg", image=photo).images[0]``.
 
-    InstructPix2Pix (Brooks et al. 2023). The network takes eight channels: the latents, and those of the picture, which
-    may be given as latents as they are encoded, without ``scaling_factor``.
+    InstructPix2Pix (Brooks et al. 2023). The network takes eight channels: the latents and the picture's, which may be
+    given as latents as encoded, without ``scaling_factor``.
     """
 
     callback_tensors = (*StableDiffusion.callback_tensors, "image_latents")
@@ -165,11 +165,10 @@ class StableDiffusionInstructPix2PixPipeline(StableDiffusion):
 
 
 class StableDiffusionDepth2ImgPipeline(StableDiffusion):
-    """A text, a picture and its depths to pictures: ``pipe("two tigers", image=photo, depth_map=depths).images[0]``.
+    """Image-to-image that keeps depths: ``pipe("two tigers", image=photo, depth_map=depths).images[0]``.
 
-    For Stable Diffusion 2's *depth* checkpoint, whose network takes five channels: the latents, and the depths. No
-    depth estimator is here; ``depth_estimator`` may be a function of yours that is given what ``feature_extractor``
-    makes of the pictures.
+    For Stable Diffusion 2's *depth* checkpoint, whose network takes five channels: the latents and the depths. No depth
+    estimator is included; ``depth_estimator`` may be your own function, called with ``feature_extractor``'s output.
     """
 
     optional_components = ("depth_estimator", "feature_extractor")
@@ -186,7 +185,7 @@ _CONTROLLED = (*STABLE_DIFFUSION.required[:-1], "controlnet", "scheduler")
 
 
 class StableDiffusionControlNetPipeline(StableDiffusion):
-    """A text and a picture to follow to pictures: ``pipe("a house", image=edges).images[0]``."""
+    """Text-to-image with a ControlNet: ``pipe("a house", image=edges).images[0]``."""
 
     required_components = _CONTROLLED
 
@@ -195,7 +194,7 @@ class StableDiffusionControlNetPipeline(StableDiffusion):
 
 
 class StableDiffusionControlNetImg2ImgPipeline(StableDiffusion):
-    """A text, a picture to start from and one to follow to pictures."""
+    """Image-to-image with a ControlNet."""
 
     required_components = _CONTROLLED
 
@@ -204,7 +203,7 @@ class StableDiffusionControlNetImg2ImgPipeline(StableDiffusion):
 
 
 class StableDiffusionControlNetInpaintPipeline(StableDiffusion):
-    """A text, a picture, a mask and a picture to follow to pictures."""
+    """Inpainting with a ControlNet."""
 
     required_components = _CONTROLLED
     callback_tensors = (*StableDiffusion.callback_tensors, "mask", "masked_image_latents")
@@ -214,9 +213,9 @@ class StableDiffusionControlNetInpaintPipeline(StableDiffusion):
 
 
 def _modernized(scheduler: object) -> object:
-    """The scheduler with what Stable Diffusion was trained with, where its config file is older than these fields.
+    """The scheduler with Stable Diffusion's training settings, if its config file is older than these fields.
 
-    ``steps_offset`` counts timesteps from 1, and predicted samples are not clipped: latents are no pixels.
+    ``steps_offset`` counts timesteps from 1, and predicted samples are not clipped: latents are not pixels.
     """
     trained = {"steps_offset": 1, "clip_sample": False}
     config = getattr(scheduler, "config", {})
@@ -232,5 +231,5 @@ def _modernized(scheduler: object) -> object:
 
 
 def __getattr__(name: str) -> object:
-    """What the published package of this module's name exports besides."""
+    """Further exports of the published package of this name."""
     return look_up(__name__, exported(__name__), name)

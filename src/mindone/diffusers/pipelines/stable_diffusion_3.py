@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 and 3.5: text, pictures and masks to pictures with a transformer of two streams."""
+"""Stable Diffusion 3 and 3.5: text-to-image, image-to-image and inpainting with a two-stream transformer."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -30,10 +30,10 @@ _ORDER = (*STABLE_DIFFUSION_3.required, *STABLE_DIFFUSION_3.optional)
 
 
 class StableDiffusion3(PublishedPipeline):
-    """Two CLIP text encoders and, unless it is left out, T5; a transformer that reads text and image as one sequence.
+    """Two CLIP text encoders and, unless omitted, T5; a transformer that reads text and image as one sequence.
 
-    ``from_pretrained(…, text_encoder_3=None, tokenizer_3=None)`` goes without T5, which is the largest part: prompts
-    are then read by the CLIPs alone.
+    ``from_pretrained(…, text_encoder_3=None, tokenizer_3=None)`` loads without T5, the largest part: then only the
+    CLIPs read prompts.
     """
 
     family = STABLE_DIFFUSION_3
@@ -48,7 +48,7 @@ class StableDiffusion3(PublishedPipeline):
         "negative_prompt_embeds",
         "negative_pooled_prompt_embeds",
     )
-    """What a step callback may ask for and replace."""
+    """The tensors that a step callback may get and replace."""
 
     transformer: SD3Transformer2DModel
     text_encoder: TextEncoder | None
@@ -70,7 +70,7 @@ class StableDiffusion3(PublishedPipeline):
 
     @property
     def is_ip_adapter_active(self) -> bool:
-        """Whether pictures are followed by an IP-Adapter: never, as none are known for this family."""
+        """Whether an IP-Adapter is active: never, as this family has none here."""
         return False
 
     def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
@@ -84,12 +84,12 @@ class StableDiffusion3(PublishedPipeline):
         ]
         if self.text_encoder_3 is None or self.tokenizer_3 is None:
             return of_clips
-        # What a CLIP does not read T5 does.
+        # T5 reads what a CLIP cuts off.
         reads = LongTexts.max_sequence_length
         return [lost(self.tokenizer_3, self.tokenizer_3.encode(text), reads) for text in texts]
 
     def check(self, call: Arguments) -> None:
-        """See `Pipeline`: embeddings with their pooled ones, texts that somebody reads, and a shift that counts."""
+        """See `Pipeline`: embeddings need their pooled ones, texts an encoder, and a shift a scheduler that uses it."""
         assert isinstance(call, SD3Arguments)
         check_embeds(self, call)
         if call.ip_adapter_image is not None or call.ip_adapter_image_embeds is not None:
@@ -123,14 +123,14 @@ class StableDiffusion3(PublishedPipeline):
         max_sequence_length: int = 256,
         lora_scale: float | None = None,
     ) -> tuple[Array, Array | None, Array, Array | None]:
-        """Text embeddings: of the prompts, of the negative ones, and both again pooled to one vector a prompt.
+        """Text embeddings of the prompts and of the negative prompts, then both pooled to one vector per prompt.
 
-        All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels) and (prompts ·
-        num_images_per_prompt, channels), images of one prompt side by side; the negative ones are None without
-        guidance. The tokens are CLIP's 77 and ``max_sequence_length`` of T5, or 77 zeros without T5. A second and a
-        third prompt go to the second CLIP and to T5, which read the first where there is none. ``clip_skip`` leaves out
-        as many of CLIP's last layers, for the prompts alone. ``lora_scale`` is how much LoRAs of the text encoders
-        count. ``device`` is taken for published scripts, and not needed.
+        All are the engine's arrays: (prompts · num_images_per_prompt, tokens, channels) and (prompts ·
+        num_images_per_prompt, channels), with images of one prompt adjacent; the negative ones are None without
+        guidance. The tokens are CLIP's 77 and T5's ``max_sequence_length``, or 77 zeros without T5. A second and a
+        third prompt go to the second CLIP and to T5, which read the first by default. ``clip_skip`` is the number of
+        CLIP's last layers to skip, only for the prompts. ``lora_scale`` is the weight of text encoder LoRAs. ``device``
+        is accepted for published scripts and ignored.
         """
         further = {
             "prompt_2": prompt_2,
@@ -154,7 +154,7 @@ class StableDiffusion3(PublishedPipeline):
         )
         with nullcontext() if lora_scale is None else self.loras.scaled({"scale": lora_scale}):
             if do_classifier_free_guidance and embeds is None and negative is None and not skip:
-                # Side by side: a large text encoder then reads its weights once.
+                # In one batch, so that a large text encoder reads its weights once.
                 hidden, pools = self._read([[*a, *b] for a, b in zip(positive, avoided)], max_sequence_length)
                 embeds, negative = hidden[:count], hidden[count:]
                 pooled, negative_pooled = pools[:count], pools[count:]
@@ -178,12 +178,12 @@ class StableDiffusion3(PublishedPipeline):
         return [TextTower(*pair, skip=self.family.skipped_layers, apply_final_norm=False) for pair in pairs]
 
     def _read(self, texts: Sequence[list[str]], length: int, clip_skip: int = 0) -> tuple[Array, Array]:
-        """Embeddings and pooled texts; for each text encoder ``texts`` has one of every prompt."""
+        """Embeddings and pooled texts; ``texts`` has one list for each text encoder, with one text per prompt."""
         for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
             if getattr(self, name) is None:
                 raise ValueError(
-                    f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds and "
-                    "pooled_prompt_embeds, under guidance the negative ones too, or set one"
+                    f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds and "
+                    "pooled_prompt_embeds, with guidance the negative ones too, or set one"
                 )
         network, tokenizer = self.text_encoder_3, self.tokenizer_3
         if network is not None and tokenizer is None:
@@ -198,7 +198,7 @@ class StableDiffusion3(PublishedPipeline):
         )
 
     def _check_texts_of_t5(self, prompt_3: Texts, negative_prompt_3: Texts) -> None:
-        """Nobody reads a third text without T5; the reference leaves it out in silence."""
+        """Refuse a third text without T5; the reference silently ignores it."""
         for name, text in (("prompt_3", prompt_3), ("negative_prompt_3", negative_prompt_3)):
             if text is not None and self.text_encoder_3 is None:
                 raise ValueError(
@@ -207,7 +207,7 @@ class StableDiffusion3(PublishedPipeline):
                 )
 
     def _check_widths(self) -> None:
-        """The text encoders must be of the transformer's checkpoint."""
+        """Check that the text encoders match the transformer."""
         config = self.denoiser.config
         wanted, reads = config["pooled_projection_dim"], config["joint_attention_dim"]
         clips, reason = [self.text_encoder, self.text_encoder_2], "they are not of one checkpoint"
@@ -224,7 +224,7 @@ class StableDiffusion3(PublishedPipeline):
             )
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: the text, and the pooled text."""
+        """Give the run its network's conditions: the text and the pooled text."""
         assert isinstance(call, SD3Arguments)
         embeds, negative, pooled, negative_pooled = self.encode_prompt(
             call.prompt,
@@ -252,25 +252,25 @@ class StableDiffusion3(PublishedPipeline):
 
 
 class StableDiffusion3Pipeline(StableDiffusion3):
-    """A text to images: ``pipe("a cat holding a sign that says hello").images[0]``."""
+    """Text-to-image: ``pipe("a cat holding a sign that says hello").images[0]``."""
 
     skip_guidance_layers = OfRuns[Sequence[int] | None](
-        "skip_guidance_layers", "The layers without which the run predicts once more; None where there are none."
+        "skip_guidance_layers", "The layers that the run's extra prediction skips; None if there is no such prediction."
     )
 
     __call__ = published(SD3TextCall, GuidedNoise, ImagePipelineOutput)
 
 
 class StableDiffusion3Img2ImgPipeline(StableDiffusion3):
-    """A text and a picture to pictures: ``pipe("a watercolour", image=photo, strength=0.6).images[0]``."""
+    """Image-to-image: ``pipe("a watercolour", image=photo, strength=0.6).images[0]``."""
 
     __call__ = published(SD3ImageCall, ResizedImage, ImagePipelineOutput)
 
 
 class StableDiffusion3InpaintPipeline(StableDiffusion3):
-    """A text, a picture and a mask to pictures: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``.
+    """Inpainting: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``.
 
-    With any network of the family, or one that was made for it (33 input channels); see `inpainting`.
+    It works with any network of the family, or an inpainting one (33 input channels); see `inpainting`.
     """
 
     callback_tensors = (*StableDiffusion3.callback_tensors, "mask", "masked_image_latents")
@@ -279,5 +279,5 @@ class StableDiffusion3InpaintPipeline(StableDiffusion3):
 
 
 def __getattr__(name: str) -> object:
-    """What the published package of this module's name exports besides."""
+    """Further exports of the published package of this name."""
     return look_up(__name__, exported(__name__), name)

@@ -1,4 +1,4 @@
-"""What a call of Stable Diffusion 3 may be asked: its groups of arguments, and its tasks; see `calls`."""
+"""The arguments of Stable Diffusion 3's calls: groups and tasks; see `calls`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ from .xl_calls import Negative2, PooledEmbeds, Prompt2
 
 @dataclass(frozen=True)
 class Prompt3:
-    """For T5."""
+    """The prompt for T5."""
 
-    prompt_3: Texts = argument(None, "a text for the third text encoder, T5, if it is to read another than the first.")
+    prompt_3: Texts = argument(None, "a different text for the third text encoder, T5; by default it reads the first.")
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,18 @@ class SkipLayers:
     skip_guidance_layers: Sequence[int] | None = argument(
         None,
         "numbers of the transformer's layers, such as [7, 8, 9] for Stable Diffusion 3.5 medium: steps are guided away "
-        "from what it predicts without them, which takes a third row per image.",
+        "from its prediction without them, which takes a third row per image.",
     )
     skip_layer_guidance_scale: float = argument(2.8, "how far.", check_given)
     skip_layer_guidance_stop: float = argument(
-        0.2, "the part of the steps, from 0 to 1, at which this ends.", check_given
+        0.2, "the fraction of the steps, from 0 to 1, at which this ends.", check_given
     )
-    skip_layer_guidance_start: float = argument(0.01, "the part at which it begins.", check_given)
+    skip_layer_guidance_start: float = argument(0.01, "the fraction at which it begins.", check_given)
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Of a flow."""
+    """The shift of flow matching."""
 
     mu: float | None = argument(
         None,
@@ -74,19 +74,19 @@ class Shift:
 
 @dataclass(frozen=True)
 class ThreeTexts(Prompt3, Prompt2, Prompt):
-    """What to draw."""
+    """What to generate."""
 
 
 @dataclass(frozen=True)
 class SampledByFlow(
     PooledEmbeds, BothEmbeds, Latents, Generator, Count, Negative3, Negative2, Negative, GuidanceScale, FlowSteps
 ):
-    """What every task has in the middle."""
+    """The middle arguments of every task."""
 
 
 @dataclass(frozen=True)
 class FlowEnding(LongTexts, Callbacks, ClipSkip, JointAttention):
-    """What every task has towards the end."""
+    """Later arguments of every task."""
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class FlowEnding(LongTexts, Callbacks, ClipSkip, JointAttention):
 
 @dataclass(frozen=True)
 class SD3TextCall(GuidedPart, Shift, SkipLayers, FlowEnding, Output, PicturePrompts, SampledByFlow, Size, ThreeTexts):
-    """A text to images."""
+    """Text-to-image."""
 
     num_inference_steps: int = 28
 
@@ -113,7 +113,7 @@ class SD3ImageCall(
     Size,
     ThreeTexts,
 ):
-    """A text and a picture to images."""
+    """Image-to-image."""
 
     strength: float = 0.6
 
@@ -135,7 +135,7 @@ class SD3MaskCall(
     Image,
     ThreeTexts,
 ):
-    """A text, a picture and a mask to images."""
+    """Inpainting."""
 
     strength: float = 0.6
 
@@ -153,7 +153,7 @@ class SD3Arguments(
     Prompt2,
     PictureArguments,
 ):
-    """What a call has been asked, whatever its task."""
+    """The arguments of a call of any task."""
 
     @property
     def adapter_options(self) -> Mapping[str, object] | None:
@@ -162,12 +162,12 @@ class SD3Arguments(
 
     @property
     def layout_options(self) -> dict[str, object]:
-        """See `Arguments`: the shift, where one is given."""
+        """See `Arguments`: the shift, if given."""
         return {} if self.mu is None else {"mu": self.mu}
 
     @property
     def further_texts(self) -> dict[str, Texts]:
-        """Those for other text encoders than the first, by their names."""
+        """The texts for text encoders after the first, by name."""
         return {
             "prompt_2": self.prompt_2,
             "prompt_3": self.prompt_3,

@@ -1,4 +1,4 @@
-"""What runs of Stable Diffusion 3 start from."""
+"""The starts of Stable Diffusion 3's runs."""
 
 from . import checks
 from .image_starts import FromImage, pictures_of_size
@@ -12,7 +12,7 @@ from .starts import FromNoise, Guide, latents_shape
 
 
 class GuidedNoise(FromNoise):
-    """Noise; where layers are named, steps are guided away from a network without them."""
+    """Noise; if layers are named, steps are guided away from the network without them."""
 
     call: SD3Arguments
 
@@ -26,9 +26,9 @@ class GuidedNoise(FromNoise):
 
 
 class ResizedImage(FromImage):
-    """A picture, brought to the size that is asked for or that the network was trained on.
+    """A picture, resized to the requested size or the one that the network was trained on.
 
-    Latents in its place, without a size, are gone on from at their own.
+    Latents instead of a picture, without a size, keep their own.
     """
 
     def check(self, pipe: Pipeline, images: int) -> tuple[int, int]:
@@ -52,7 +52,7 @@ class ResizedImage(FromImage):
 
 
 class FlowInpainting(Inpainting):
-    """`Inpainting`, where the last part ``strength`` of the steps is rounded up."""
+    """`Inpainting` with the last fraction ``strength`` of the steps rounded up."""
 
     def choose_timesteps(self, run: Run) -> None:
         """See `Start`."""

@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and what is distilled from it: SDXL (Podell et al. 2023)."""
+"""Stable Diffusion XL and models distilled from it: SDXL (Podell et al. 2023)."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -40,8 +40,8 @@ from .xl_calls import (
 class StableDiffusionXL(PublishedPipeline):
     """Two CLIP text encoders, an autoencoder, and a denoiser that also reads sizes and crops (§2.2).
 
-    The autoencoder of most checkpoints overflows in float16 (its config says ``force_upcast``): a pipeline that is
-    loaded in float16 loads it in float32.
+    The autoencoder of most checkpoints overflows in float16 (its config says ``force_upcast``): a float16 pipeline
+    loads it in float32.
     """
 
     family = STABLE_DIFFUSION_XL
@@ -57,7 +57,7 @@ class StableDiffusionXL(PublishedPipeline):
         "add_time_ids",
         "negative_pooled_prompt_embeds",
     )
-    """What a step callback may ask for and replace."""
+    """The tensors that a step callback may get and replace."""
 
     unet: UNet2DConditionModel
     text_encoder: TextEncoder | None
@@ -88,13 +88,13 @@ class StableDiffusionXL(PublishedPipeline):
         clip_skip: int | None = None,
         device: object = None,
     ) -> tuple[Array, Array | None, Array, Array | None]:
-        """Text embeddings: of the prompts, of the negative ones, and both again pooled to one vector a prompt.
+        """Text embeddings of the prompts and of the negative prompts, then both pooled to one vector per prompt.
 
-        All are native arrays of the engine: (prompts · num_images_per_prompt, tokens, channels of both encoders) and
-        (prompts · num_images_per_prompt, channels of the second); the negative ones are None without guidance. A second
-        prompt goes to the second encoder, which reads the first where there is none. Without any negative prompt the
-        negative embeddings are zeros where the checkpoint was trained so (``force_zeros_for_empty_prompt``). ``device``
-        is taken for published scripts, and not needed.
+        All are the engine's arrays: (prompts · num_images_per_prompt, tokens, channels of both encoders) and (prompts ·
+        num_images_per_prompt, channels of the second); the negative ones are None without guidance. A second prompt
+        goes to the second encoder, which reads the first by default. Without a negative prompt the negative embeddings
+        are zeros if the checkpoint was trained that way (``force_zeros_for_empty_prompt``). ``device`` is accepted for
+        published scripts and ignored.
         """
         seconds = {"prompt_2": prompt_2, "negative_prompt_2": negative_prompt_2}
         count = checks.check_prompts(prompt, prompt_embeds, negative_prompt, negative_prompt_embeds, **seconds)
@@ -130,25 +130,26 @@ class StableDiffusionXL(PublishedPipeline):
 
     @property
     def text_towers(self) -> list[TextTower]:
-        """What reads prompts: both encoders (§2.1); the last one pools; a refiner has that alone."""
+        """The text encoders that read prompts: both (§2.1), and the last one pools; a refiner has only the last."""
         pairs = [(self.text_encoder_2, self.tokenizer_2)]
         if self.text_encoder is not None:
             pairs.insert(0, (self.text_encoder, self.tokenizer))
         return [TextTower(*pair, skip=self.family.skipped_layers, apply_final_norm=False) for pair in pairs]
 
     def _encode(self, texts: list[str], texts_2: list[str], clip_skip: int = 0) -> tuple[Array, Array]:
-        """The encoders' hidden states side by side, and the last one's pooled text. One alone reads the first text."""
+        """The encoders' hidden states, concatenated, and the last one's pooled text. A single encoder reads the first
+        text."""
         each = [
             encode_text(self.engine, tower, own, clip_skip) for tower, own in zip(self.text_towers, (texts, texts_2))
         ]
         return self.engine.concat([hidden for hidden, _ in each], axis=-1), each[-1][1]
 
     def upcast_vae(self) -> None:
-        """Decode in float32, as most checkpoints need; pipelines loaded in float16 do so already."""
+        """Decode in float32, as most checkpoints need; float16 pipelines do so already."""
         self.vae.to("float32")
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: text, pooled text, sizes and, built in, the guidance."""
+        """Give the run its network's conditions: text, pooled text, sizes and, if built in, the guidance scale."""
         assert isinstance(call, XLArguments)
         ids, negative_ids = time_ids(self, call, (height, width))
         embeds, negative_embeds, pooled, negative_pooled = self.encode_prompt(
@@ -179,12 +180,12 @@ class StableDiffusionXL(PublishedPipeline):
 
 
 class StableDiffusionXLPipeline(StableDiffusionXL):
-    """A text to images."""
+    """Text-to-image."""
 
     __call__ = published(XLTextCall, FromNoise, StableDiffusionXLPipelineOutput)
 
 
-# A refiner, which starts from a picture, has one text encoder alone.
+# A refiner, which starts from a picture, has only one text encoder.
 _REFINER = tuple(name for name in STABLE_DIFFUSION_XL.required if name not in ("text_encoder", "tokenizer"))
 _REFINER_OPTIONAL = ("text_encoder", "tokenizer", *StableDiffusionXL.optional_components)
 _REFINER_SETTINGS: Mapping[str, object] = {
@@ -199,7 +200,7 @@ _CONTROLLED_REFINER_ORDER = (*_CONTROLLED, *_REFINER_SETTINGS, "feature_extracto
 
 
 class StableDiffusionXLImg2ImgPipeline(StableDiffusionXL):
-    """A text and a picture to pictures, or what the base network has begun to the finished picture."""
+    """Image-to-image, or a refiner that finishes what the base network began."""
 
     required_components = _REFINER
     optional_components = _REFINER_OPTIONAL
@@ -210,7 +211,7 @@ class StableDiffusionXLImg2ImgPipeline(StableDiffusionXL):
 
 
 class StableDiffusionXLInpaintPipeline(StableDiffusionXL):
-    """A text, a picture and a mask to pictures; see `inpainting`."""
+    """Inpainting; see `inpainting`."""
 
     required_components = _REFINER
     optional_components = _REFINER_OPTIONAL
@@ -235,7 +236,7 @@ class StableDiffusionXLInstructPix2PixPipeline(StableDiffusionXL):
 
 
 class StableDiffusionXLControlNetPipeline(StableDiffusionXL):
-    """A text and a picture to follow to pictures: ``pipe("a house", image=edges).images[0]``."""
+    """Text-to-image with a ControlNet: ``pipe("a house", image=edges).images[0]``."""
 
     required_components = _CONTROLLED
 
@@ -246,7 +247,7 @@ class StableDiffusionXLControlNetPipeline(StableDiffusionXL):
 
 
 class StableDiffusionXLControlNetImg2ImgPipeline(StableDiffusionXL):
-    """A text, a picture to start from and one to follow to pictures."""
+    """Image-to-image with a ControlNet."""
 
     required_components = _CONTROLLED_REFINER
     optional_components = _REFINER_OPTIONAL
@@ -257,7 +258,7 @@ class StableDiffusionXLControlNetImg2ImgPipeline(StableDiffusionXL):
 
 
 class StableDiffusionXLControlNetInpaintPipeline(StableDiffusionXL):
-    """A text, a picture, a mask and a picture to follow to pictures."""
+    """Inpainting with a ControlNet."""
 
     required_components = _CONTROLLED_REFINER
     optional_components = _REFINER_OPTIONAL
@@ -269,5 +270,5 @@ class StableDiffusionXLControlNetInpaintPipeline(StableDiffusionXL):
 
 
 def __getattr__(name: str) -> object:
-    """What the published package of this module's name exports besides."""
+    """Further exports of the published package of this name."""
     return look_up(__name__, exported(__name__), name)

@@ -29,12 +29,12 @@ O = TypeVar("O", bound=BaseOutput)  # noqa: E741
 def published(
     task: Callable[P, object], start: type[Start], output: type[O]
 ) -> Callable[Concatenate[Any, P], O | tuple[Images | list[bool] | None, ...]]:
-    """The ``__call__`` of a pipeline: the task's arguments, with its defaults and help, for type checkers as well.
+    """The ``__call__`` of a pipeline: the task's arguments with defaults and help, also for type checkers.
 
     Args:
         task: a dataclass of `calls`.
-        start: what runs of the task start from.
-        output: what a call returns, unless ``return_dict`` is False.
+        start: the start of the task's runs.
+        output: the class of the result, unless ``return_dict`` is False.
     """
 
     def __call__(pipe: Any, /, *positional: P.args, **named: P.kwargs) -> O | tuple[Images | list[bool] | None, ...]:
@@ -48,7 +48,7 @@ def published(
 
 
 def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images, list[bool] | None]:
-    """The images of a call, and what the safety checker says of them; None without one.
+    """The images of a call, and the safety checker's verdicts; None without one.
 
     Raises:
         ValueError: an argument is wrong; raised before any network runs.
@@ -85,7 +85,7 @@ def draw(pipe: PublishedPipeline, call: Arguments, start: Start) -> tuple[Images
 
 
 def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
-    """The timesteps of a run of images of ``tokens`` tokens: those of the call without what the start leaves out."""
+    """The timesteps of a run for images of ``tokens`` tokens: the call's, without those that the start skips."""
     run.settings.clip_skip, run.settings.cross_attention_kwargs = call.clip_skip, call.adapter_options
     run.set_timesteps(call.num_inference_steps, call.timesteps, call.sigmas, call.layout_options, tokens)
     start.choose_timesteps(run)
@@ -96,9 +96,9 @@ def lay_out_steps(run: Run, call: Arguments, start: Start, tokens: int) -> None:
 def decode(
     pipe: Pipeline, latents: Array, output_type: str, fit: Callable[[Floats], Floats] = lambda pixels: pixels
 ) -> tuple[Images, list[bool] | None]:
-    """Latents as the user wants them, and what the safety checker, if there is one, says of the pictures.
+    """Latents in the form that the user wants, and the safety checker's verdicts, if there is one.
 
-    ``fit`` brings what the autoencoder makes, (images, 3, height, width), to the size that is asked for.
+    ``fit`` brings the decoded images, (images, 3, height, width), to the requested size.
     """
     if output_type == "latent":
         return as_published(pipe, latents), None
@@ -113,10 +113,10 @@ def decode(
 
 
 def stage_over(pipe: Pipeline, keep: Collection[str] = ()) -> None:
-    """All networks but the components named in ``keep`` have nothing to do for now.
+    """Release all networks except the components in ``keep``, which are needed next.
 
-    What was compiled for them is dropped if that is asked for. Without it big ones give back their intermediate
-    results, which takes no time beside theirs.
+    With offloading their compiled graphs are dropped. Otherwise big networks free their intermediate results, which
+    takes next to no time.
     """
     for name, component in pipe.components.items():
         if name in keep or not isinstance(component, Model) or not len(component.graphs):
@@ -128,7 +128,7 @@ def stage_over(pipe: Pipeline, keep: Collection[str] = ()) -> None:
 
 
 def _compile_decoder_ahead(run: Run, shape: Shape) -> None:
-    """Have the decoder compiled beside the text encoder and the denoiser, where memory for all of them is little."""
+    """Compile the decoder alongside the text encoder and the denoiser, if all of them take little memory."""
     networks = [each for each in run.pipe.components.values() if isinstance(each, Model)]
     if isinstance(run.pipe.vae, Autoencoder) and not run.pipe.offloads and not any(each.is_big for each in networks):
         run.pipe.vae.compile_decoder_ahead(run.engine, shape)

@@ -1,4 +1,4 @@
-"""What runs start from: here noise; pictures are in `image_starts`, `inpainting` and `editing`."""
+"""The starts of runs: here noise; pictures are in `image_starts`, `inpainting` and `editing`."""
 
 from abc import ABC, abstractmethod
 from typing import Protocol, TypeAlias
@@ -18,21 +18,21 @@ from .pipeline import Pipeline
 from .spans import keep_until
 
 Shape: TypeAlias = tuple[int, int, int, int]
-"""Of latents: images, channels, height, width."""
+"""The shape of latents: images, channels, height, width."""
 
 
 class Guide(Protocol):
-    """What a run follows besides the text: the pictures of ControlNets, and those of IP-Adapters."""
+    """What a run follows in addition to the text: the pictures of ControlNets and IP-Adapters."""
 
     def check(self, run: Run, images: int, height: int, width: int) -> None:
-        """Check the arguments, when the steps are laid out and before any network runs."""
+        """Check the arguments, after the steps are laid out and before any network runs."""
 
     def begin(self, run: Run) -> None:
         """Add to the run's ``controls``."""
 
 
 class Start(ABC):
-    """What a run starts from: noise, or a picture with noise on it. One is made for each call."""
+    """The start of a run: noise, or a noisy picture. Each call makes its own."""
 
     def __init__(self, call: Arguments):
         self.call = call
@@ -42,27 +42,27 @@ class Start(ABC):
         """Check the arguments before any network runs. Returns the height and width of the images in pixels."""
 
     def guides(self, pipe: Pipeline) -> list[Guide]:
-        """What the run follows besides the text."""
+        """What the run follows in addition to the text."""
         image, embeds = self.call.ip_adapter_image, self.call.ip_adapter_image_embeds
         follows = image is not None or embeds is not None or pipe.denoiser.put_on.of(NetworkIPAdapters).loaded
         return [ImagePrompt(image, embeds)] if follows else []
 
     def choose_timesteps(self, run: Run) -> None:
-        """Leave out the steps that lie behind or beyond. The scheduler has laid all of them out."""
+        """Skip steps before the start or after the end. The scheduler has laid out all of them."""
         run.settings.denoising_end = self.call.denoising_end
         if self.call.denoising_end is not None:
             keep_until(run, self.call.denoising_end)
 
     @abstractmethod
     def begin(self, run: Run, shape: Shape) -> None:
-        """Put the first latents, of the shape, into ``run.tensors``, and whatever else the run needs of pictures."""
+        """Put the first latents, of this shape, into ``run.tensors``, and anything else the run needs from pictures."""
 
     def fit(self, pixels: Floats) -> Floats:
-        """Images as the autoencoder makes them, (images, 3, height, width), at the size that is asked for."""
+        """Decoded images, (images, 3, height, width), at the requested size."""
         return pixels
 
     def put_back(self, images: Images) -> Images:
-        """The images of a call, of what was drawn."""
+        """The images of a call, made from the generated ones."""
         return images
 
 
@@ -78,7 +78,7 @@ class FromNoise(Start):
         return height, width
 
     def size(self, pipe: Pipeline) -> tuple[int, int]:
-        """The height and width that are asked for."""
+        """The requested height and width."""
         return checks.default_size(pipe, self.call.height, self.call.width, self.call.latents)
 
     def begin(self, run: Run, shape: Shape) -> None:
@@ -87,13 +87,14 @@ class FromNoise(Start):
 
 
 def initial_latents(run: Run, shape: tuple[int, ...], generator: Generators, latents: Array | None = None) -> Array:
-    """Noise of ``shape`` (images, channels, height, width), or the user's own, as the scheduler's first sample."""
+    """Noise of ``shape`` (images, channels, height, width), or the user's own, scaled as the scheduler's first
+    sample."""
     noise = draw_noise(np.empty(shape, np.float32), generator) if latents is None else latents
     return run.engine.asarray(noise) * float(run.scheduler.init_noise_sigma)
 
 
 def latents_shape(pipe: Pipeline, images: int, height: int, width: int) -> Shape:
-    """The shape of the latents of a number of images of a size in pixels."""
+    """The shape of the latents for a number of images of a size in pixels."""
     factor = pipe.vae_scale_factor
     return images, pipe.vae.config["latent_channels"], height // factor, width // factor
 

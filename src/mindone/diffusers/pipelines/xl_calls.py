@@ -1,4 +1,4 @@
-"""What a call of Stable Diffusion XL may be asked: its groups of arguments, and its tasks; see `calls`."""
+"""The arguments of Stable Diffusion XL's calls: groups and tasks; see `calls`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,9 +55,9 @@ Pair: TypeAlias = Sequence[int]
 
 @dataclass(frozen=True)
 class Prompt2:
-    """For the second text encoder."""
+    """The prompt for the second text encoder."""
 
-    prompt_2: Texts = argument(None, "a text for the second text encoder, if it is to read another than the first.")
+    prompt_2: Texts = argument(None, "a different text for the second text encoder; by default it reads the first.")
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,16 @@ class PooledEmbeds(NegativePooled, Pooled):
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the network knows of the image's past (Podell et al. 2023, §2.2)."""
+    """The image's supposed original size and crop (Podell et al. 2023, §2.2)."""
 
     original_size: Pair | None = argument(
-        None, "(height, width) that the image is to look as if it had been shot in; by default its own size."
+        None, "(height, width) of the supposed original, before any resizing; by default the image's own size."
     )
     crops_coords_top_left: Pair = argument(
-        (0, 0), "(top, left) that it is to look as if it had been cut at; (0, 0) looks well centred."
+        (0, 0), "(top, left) where the image seems to have been cropped; (0, 0) looks well centred."
     )
     target_size: Pair | None = argument(
-        None, "(height, width) that it is to look as if it had been resized to; by default its own size."
+        None, "(height, width) to which the image seems to have been resized; by default its own size."
     )
 
 
@@ -110,7 +110,7 @@ class NegativeSizes:
     """The same for the negative prompt."""
 
     negative_original_size: Pair | None = argument(
-        None, "the same for the negative prompt; of texts in force when this and ``negative_target_size`` are given."
+        None, "the same for the negative prompt; used if this and ``negative_target_size`` are both given."
     )
     negative_crops_coords_top_left: Pair = argument((0, 0), "see ``negative_original_size``.")
     negative_target_size: Pair | None = argument(None, "see ``negative_original_size``.")
@@ -118,22 +118,22 @@ class NegativeSizes:
 
 @dataclass(frozen=True)
 class Aesthetics:
-    """What refiners read."""
+    """The aesthetic scores of refiners."""
 
     aesthetic_score: float = argument(
-        6.0, "how beautiful the picture is to be, for refiners (``requires_aesthetics_score``)."
+        6.0, "how beautiful the image should be, for refiners (``requires_aesthetics_score``)."
     )
     negative_aesthetic_score: float = argument(2.5, "the aesthetic score of the negative prompt.")
 
 
 @dataclass(frozen=True)
 class XLTexts(Prompt2, Prompt):
-    """What to draw."""
+    """What to generate."""
 
 
 @dataclass(frozen=True)
 class XLSampled(Generator, Eta, Count, Negative2, Negative, GuidanceScale):
-    """What every task has in the middle."""
+    """The middle arguments of every task."""
 
 
 @dataclass(frozen=True)
@@ -143,17 +143,17 @@ class XLEmbeds(PooledEmbeds, BothEmbeds):
 
 @dataclass(frozen=True)
 class XLSampledFromNoise(Shown, PicturePrompts, XLEmbeds, Latents, XLSampled):
-    """From guidance to what comes out."""
+    """From guidance to the result."""
 
 
 @dataclass(frozen=True)
 class FromPicture(DenoisingEnd, DenoisingStart, OwnSteps, Strength):
-    """Which steps are run."""
+    """Which steps to run."""
 
 
 @dataclass(frozen=True)
 class AllSizes(NegativeSizes, Sizes):
-    """Sizes of both signs."""
+    """Sizes for the prompt and the negative prompt."""
 
 
 # ---- tasks -----------------------------------------------------------------------------------------------------------
@@ -161,12 +161,12 @@ class AllSizes(NegativeSizes, Sizes):
 
 @dataclass(frozen=True)
 class XLTextCall(Ending, AllSizes, Rescale, XLSampledFromNoise, DenoisingEnd, OwnSteps, Size, XLTexts):
-    """A text to images."""
+    """Text-to-image."""
 
 
 @dataclass(frozen=True)
 class XLImageCall(Ending, Aesthetics, AllSizes, Rescale, XLSampledFromNoise, FromPicture, Image, XLTexts):
-    """A text and a picture to images."""
+    """Image-to-image."""
 
     strength: float = 0.3
 
@@ -187,7 +187,7 @@ class XLMaskCall(
     Image,
     XLTexts,
 ):
-    """A text, a picture and a mask to images."""
+    """Inpainting."""
 
     strength: float = 0.9999
 
@@ -196,14 +196,14 @@ class XLMaskCall(
 class XLControlCall(
     Ending, AllSizes, Following, XLSampledFromNoise, DenoisingEnd, OwnSteps, Size, FollowedImage, XLTexts
 ):
-    """A text and a picture to follow to images."""
+    """Text-to-image with a ControlNet."""
 
 
 @dataclass(frozen=True)
 class XLControlImageCall(
     Ending, Aesthetics, AllSizes, Following, XLSampledFromNoise, Steps, Strength, Size, ControlImage, Image, XLTexts
 ):
-    """A text, a picture to start from and one to follow to images."""
+    """Image-to-image with a ControlNet."""
 
     controlnet_conditioning_scale: Scales = 0.8
 
@@ -233,7 +233,7 @@ class XLControlMaskCall(
     Image,
     XLTexts,
 ):
-    """A text, a picture, a mask and a picture to follow to images."""
+    """Inpainting with a ControlNet."""
 
     strength: float = 0.9999
 
@@ -260,7 +260,7 @@ class XLEditCall(
     EditedImage,
     XLTexts,
 ):
-    """An instruction and a picture to images."""
+    """Editing of a picture by an instruction."""
 
     num_inference_steps: int = 100
     image_guidance_scale: float = 1.5
@@ -268,7 +268,7 @@ class XLEditCall(
 
 @dataclass(frozen=True)
 class XLArguments(Aesthetics, AllSizes, PooledEmbeds, Negative2, Prompt2, PictureArguments):
-    """What a call has been asked, whatever its task."""
+    """The arguments of a call of any task."""
 
     def count_images(self) -> int:
         """See `Arguments.count_images`."""

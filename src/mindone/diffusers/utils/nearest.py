@@ -13,4 +13,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def nearest_or_all(name: str, known: Iterable[str]) -> str:
     """The most similar known name, or else all known names."""
     known = list(known)
-    return nearest(name, known) or f"known are {', '.join(known)}"
+    return nearest(name, known) or f"choose from {', '.join(known)}"
