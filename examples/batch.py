@@ -1,4 +1,4 @@
-"""A batch: every prompt with every seed, each image once; run it again, and nothing is left to draw."""
+"""A batch: every prompt with every seed, each image once; run it again and nothing is left to do."""
 
 from pathlib import Path
 

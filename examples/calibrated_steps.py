@@ -1,4 +1,4 @@
-"""Six steps whose weights are fitted to the model, beside six of DPM-Solver++."""
+"""Six steps with weights fitted to the model, compared with six steps of DPM-Solver++."""
 
 import numpy as np
 

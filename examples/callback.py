@@ -14,7 +14,7 @@ def watch(pipe, step, timestep, tensors):
         pixels = preview.decode(tensors["latents"]).sample
         VaeImageProcessor().postprocess(pixels)[0].save("callback_preview.png")
     if step == 10:
-        pipe._interrupt = True  # the loop ends here; what there is gets decoded
+        pipe._interrupt = True  # the loop ends here, and the current latents are decoded
     return tensors
 
 

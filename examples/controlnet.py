@@ -1,7 +1,7 @@
-"""ControlNet: the edges of a picture are followed. The weights are random here: put a trained ControlNet's folder.
+"""ControlNet: follow the edges of a picture. The weights here are random: use a trained ControlNet's folder instead.
 
-Random weights show what each call looks like, and what ``controlnet_conditioning_scale`` does: they disturb the picture
-where a trained ControlNet would steer it.
+Random weights show how to make each call and what ``controlnet_conditioning_scale`` does: they disturb the picture,
+while a trained ControlNet would steer it.
 """
 
 from pathlib import Path

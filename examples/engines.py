@@ -1,4 +1,4 @@
-"""Engines: the same seed gives the same picture, whoever computes."""
+"""Engines: the same seed gives the same picture on each."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""One checkpoint, several tasks: pipelines that share networks, and what is compiled for them."""
+"""One checkpoint, several tasks: pipelines that share networks and their compiled graphs."""
 
 import numpy as np
 from PIL import Image

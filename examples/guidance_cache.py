@@ -1,4 +1,4 @@
-"""Guidance that is computed at the first steps and forecast at the last ones, which cost half."""
+"""Guidance computed at the first steps and forecast at the last ones, which cost half."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Guidance in a part of the steps only: the steps outside it cost half (Kynkäänniemi et al. 2024)."""
+"""Guidance in only a part of the steps: the other steps cost half (Kynkäänniemi et al. 2024)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Half precision: half the weights in memory, and the fastest 16-bit arithmetic that the device has."""
+"""Half precision: half the memory for weights, and the device's fastest 16-bit arithmetic."""
 
 import mindspore as ms
 import numpy as np

@@ -1,4 +1,4 @@
-"""Image to image: a picture with noise added as far as ``strength`` says, and another prompt."""
+"""Image-to-image: a picture plus noise in proportion to ``strength``, and another prompt."""
 
 import numpy as np
 

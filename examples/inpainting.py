@@ -1,4 +1,4 @@
-"""Inpainting: the white part of a mask is drawn anew, the black part stays."""
+"""Inpainting: the white part of a mask is repainted, the black part stays."""
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,7 @@ inpaint = AutoPipelineForInpainting.from_pipe(pipe)  # the same networks: nothin
 generator = np.random.Generator(np.random.PCG64(1))
 image = inpaint("a lion", image=picture, mask_image=mask, generator=generator).images[0]
 
-# What was there shows through at a lower strength: blurred colours of what is around the mask instead of the panda.
+# A lower strength lets the old content show through: here blurred colours from around the mask, not the panda.
 generator = np.random.Generator(np.random.PCG64(1))
 options = {"image": picture, "mask_image": mask, "strength": 0.8, "mask_fill": "blur"}
 filled = inpaint("a lion", **options, generator=generator).images[0]

@@ -1,4 +1,4 @@
-"""A picture as a prompt: an IP-Adapter has the network look at it beside the text."""
+"""A picture as a prompt: with an IP-Adapter the network attends to it as well as to the text."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Jobs: "draw this" as data, which a PNG file remembers and gives back."""
+"""Jobs: all settings of an image as data, which its PNG file stores and returns."""
 
 from mindone.diffusers.jobs import Job, draw, load
 from mindone.diffusers.jobs.png import read_job, save_png

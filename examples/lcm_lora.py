@@ -1,4 +1,4 @@
-"""Four steps without guidance: a LoRA that taught the network to draw in a few."""
+"""Four steps without guidance: a LoRA that teaches the network to generate in few steps."""
 
 import numpy as np
 

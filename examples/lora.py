@@ -1,8 +1,7 @@
-"""LoRA: apples become lemons little by little. The update is computed here instead of trained, and used like any other.
+"""LoRA: apples gradually become lemons. This update is computed instead of trained, and used like any other.
 
-Cross-attention reads the text by matrices ``W``. The linear map ``edit`` comes nearest, by least squares, to turning
-what the text encoder says of apples into what it says of lemons, and to leaving other texts alone; the LoRA adds
-``W · edit``.
+Cross-attention reads the text through matrices ``W``. The linear map ``edit`` is the least-squares fit that turns the
+text encoder's output for apples into that for lemons and keeps other texts; the LoRA adds ``W · edit``.
 """
 
 import numpy as np
@@ -16,7 +15,7 @@ pipe = StableDiffusionPipeline.from_pretrained("icons")
 
 
 def said(*prompts):
-    """What the text encoder makes of them, a row per token."""
+    """The text encoder's output for them, a row per token."""
     embeds, _ = pipe.encode_prompt(list(prompts), do_classifier_free_guidance=False)
     rows = pipe.engine.numpy(embeds)
     return rows.reshape(-1, rows.shape[-1]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""PixArt-Σ: a wide picture, its text read first and the text encoder given back before the transformer runs."""
+"""PixArt-Σ: a wide picture; the text is encoded first, and the text encoder is freed before the transformer runs."""
 
 import mindspore as ms
 import numpy as np

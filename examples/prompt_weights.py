@@ -1,4 +1,4 @@
-"""Prompt weights: one prompt and one noise, with a word that counts nothing, once, and twice."""
+"""Prompt weights: the same prompt and noise, with a word weighted 0, 1 and 2."""
 
 import numpy as np
 

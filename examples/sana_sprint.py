@@ -1,4 +1,4 @@
-"""SANA-Sprint: a 1024×1024 picture in two steps, and another one that goes on from it."""
+"""SANA-Sprint: a 1024×1024 picture in two steps, and another that starts from it."""
 
 import mindspore as ms
 import numpy as np

@@ -1,4 +1,4 @@
-"""One file in the original layout: a folder is written as one, and drawn from."""
+"""One file in the original layout: write a folder as one, and generate from it."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from mindone.diffusers.families.convert import folder_to_file
 StableDiffusionPipeline.from_pretrained("icons").save_pretrained("icons-folder")
 folder_to_file("icons-folder", "icons.safetensors")
 
-# The file holds no tokenizer. Published ones need none, for they all have CLIP's vocabulary; icons has its own.
+# The file holds no tokenizer. Published files need none, since all use CLIP's vocabulary; icons has its own.
 of_file = StableDiffusionPipeline.from_single_file("icons.safetensors", config="icons-folder")
 of_folder = StableDiffusionPipeline.from_pretrained("icons-folder")
 images = [

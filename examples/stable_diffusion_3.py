@@ -1,4 +1,4 @@
-"""Stable Diffusion 3.5 without T5: a picture, and another one that goes on from it."""
+"""Stable Diffusion 3.5 without T5: a picture, and another that starts from it."""
 
 import mindspore as ms
 import numpy as np

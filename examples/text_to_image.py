@@ -1,4 +1,4 @@
-"""Text to image: four pictures of one prompt, each with a seed of its own, in one grid."""
+"""Text-to-image: four pictures of one prompt, each with its own seed, in one grid."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Textual inversion: a word that no vocabulary has. Its vector is not learned here, but lies between two words'."""
+"""Textual inversion: a new word. Its vector is not learned here but lies between those of two words."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Threads share one pipeline: each call has its own seed, prompt and size, and gets what it would get alone."""
+"""Threads share one pipeline: each call has its own seed, prompt and size, and gets the same image as alone."""
 
 from concurrent.futures import ThreadPoolExecutor
 

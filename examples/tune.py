@@ -1,7 +1,7 @@
-"""What each speed takes here, and an image with the profile for a wish.
+"""The time of each speed-up on this machine, and an image with the profile for a target.
 
-A quarter of a minute is enough to know costs. With ``quality=True`` (the default) and some minutes the search also
-draws what it finds, and each row has the PSNR of its images against the reference.
+Fifteen seconds are enough to measure costs. With ``quality=True`` (the default) and a few minutes the search also
+generates images, and each row has their PSNR against the reference.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Larger images: draw a small one, enlarge its latents, and draw again from there (--upscale 2)."""
+"""Larger images: generate a small one, enlarge its latents, and continue from there (--upscale 2)."""
 
 from PIL import Image
 

@@ -235,7 +235,7 @@ def test_tiling_keeps_the_picture():
     [
         ({"decoder_norm_types": "layer_norm"}, "decoder_norm_types must be 'rms_norm' or 'batch_norm'"),
         ({"decoder_layers_per_block": [1, 1]}, "decoder_layers_per_block must have 3 entries as encoder_block_out"),
-        ({"encoder_layers_per_block": [1, 0, 1]}, "encoder_layers_per_block may be 0 at the first"),
+        ({"encoder_layers_per_block": [1, 0, 1]}, "encoder_layers_per_block may be 0 only at the first"),
         ({"decoder_qkv_multiscales": [[], [], [4]]}, "decoder_qkv_multiscales must be odd, got 4"),
         ({"attention_head_dim": 3}, "attention_head_dim must divide encoder_block_out_channels, got 3 and 8"),
         ({"latent_channels": 6}, "latent_channels must divide encoder_block_out_channels, got 6 and 16"),
@@ -363,7 +363,7 @@ def test_depths_that_do_not_fit_the_layers_are_refused(more, message):
 def test_a_config_cannot_ask_for_far_more_layers_than_there_are_weights(config, tmp_path):
     folder = checkpoints.write_model(UNet2DConditionModel, checkpoints.UNETS["sd1"], tmp_path)
     made = []
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match=r"config\.json: what it describes has"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match=r"config\.json: the config describes"):
         patch.setattr(layers, "initializer", lambda *of: made.append(of) or initializer(*of))
         (folder / "config.json").write_text(json.dumps({**checkpoints.UNETS["sd1"], **config}))
         UNet2DConditionModel.from_pretrained(folder)

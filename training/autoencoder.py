@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, trained on 128-pixel crops first and on whole 256-pixel icons at the end."""
+"""Stage 1: the autoencoder, trained first on 128-pixel crops and at the end on whole 256-pixel icons."""
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,9 @@ def build() -> AutoencoderKL:
 
 
 def load_trained() -> AutoencoderKL:
-    """The averaged weights of ``training/runs/autoencoder.pt``, or the shipped ones where that is gone.
+    """The averaged weights of ``training/runs/autoencoder.pt``, or the shipped ones if that is gone.
 
-    The scaling factor is the one that the UNets have learned with.
+    The scaling factor is the one of the UNets' training.
     """
     if state := load("autoencoder"):
         vae = build()
@@ -54,7 +54,7 @@ def draw_backgrounds(batch: int) -> torch.Tensor:
 
 
 def draw_batch(icons: Icons, batch: int, whole: bool) -> torch.Tensor:
-    """Flipped icons over backgrounds: whole ones, or crops of which a quarter are whole icons at half size."""
+    """Flipped icons over backgrounds: whole ones, or crops; a quarter of the crops are whole icons at half size."""
     rgba = icons.rgba[torch.randint(len(icons), (batch,))] / 255
     flip = torch.rand(batch, 1, 1, 1) < 0.5
     rgba = torch.where(flip, rgba.flip(-1), rgba)

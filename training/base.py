@@ -1,7 +1,7 @@
 """Stage 4: the base UNet, trained jointly with the text encoder to predict noise.
 
-``python training/base.py --hours 1.1`` starts from the warmed-up text encoder, or from ``training/runs/base.pt`` where
-that exists. To go on another day give a larger ``--hours``; where ``training/runs`` is gone, ``--init-from-shipped``
+``python training/base.py --hours 1.1`` starts from the warmed-up text encoder, or from ``training/runs/base.pt`` if
+that exists. To continue another day, give a larger ``--hours``; if ``training/runs`` is gone, ``--init-from-shipped``
 starts from the published float16 weights (see ``deepen.py``).
 """
 

@@ -1,4 +1,4 @@
-"""What training stages share beside their loop (``stage.py``): where files lie, averages, sheets and workers."""
+"""What training stages share besides their loop (``stage.py``): the location of files, averages, sheets and workers."""
 
 import math
 import os

@@ -1,8 +1,8 @@
-"""The icons: fetched, chosen, captioned and composited.
+"""The icons: downloads, selects, captions and composites them.
 
 Pictures are Microsoft's Fluent Emoji in 3D (npm package ``@lobehub/fluent-emoji-3d``, MIT), captions the English labels
-of ``emojibase-data`` (npm, MIT), and other words for them its tags. ``python training/data.py`` needs ``npm`` once and
-leaves ``training/data/icons.npy`` and ``training/data/icons.json``, and ``words.txt`` in the shipped ``icons``.
+of ``emojibase-data`` (npm, MIT), and its tags give other words for them. ``python training/data.py`` needs ``npm`` once
+and leaves ``training/data/icons.npy`` and ``training/data/icons.json``, and ``words.txt`` in the shipped ``icons``.
 """
 
 import json
@@ -56,7 +56,7 @@ class Icons:
 
 
 def load_icons() -> Icons:
-    """Read what ``python training/data.py`` wrote."""
+    """Read the output of ``python training/data.py``."""
     path = DATA / "icons.npy"
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; run `python training/data.py` first")

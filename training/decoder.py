@@ -1,10 +1,11 @@
-"""Stage 2b: the decoder alone, made crisp at 256×256; the encoder and all cached latents stay as they are.
+"""Stage 2b: only the decoder, made crisp at 256×256; the encoder and all cached latents stay the same.
 
-Squared error alone leaves edges soft where latents cannot say on which pixel they lie. The loss here is L1, L1 of the
-gradients, the local gradient energy, and the features of a small critic that learns to tell decoded patches from real
-ones (feature matching, Salimans et al. 2016, section 3.1; a hinge loss over patches as in Esser et al. 2021, "Taming
-transformers"). Starts from ``training/runs/autoencoder.pt`` or what was shipped, narrowed where that is wider, goes on
-from ``training/runs/decoder.pt``, and ends as ``training/runs/autoencoder.pt``, with what ``encoder.py`` has taught.
+Squared error alone leaves edges soft where latents cannot say on which pixel an edge lies. The loss here is L1, L1 of
+the gradients, the local gradient energy, and the features of a small critic that learns to tell decoded patches from
+real ones (feature matching, Salimans et al. 2016, section 3.1; a hinge loss over patches as in Esser et al. 2021,
+"Taming transformers"). It starts from ``training/runs/autoencoder.pt`` or the shipped weights, narrowed if they are
+wider, resumes from ``training/runs/decoder.pt``, and ends as ``training/runs/autoencoder.pt``, with the encoder from
+``encoder.py``.
 """
 
 import itertools

@@ -1,9 +1,9 @@
-"""How the 32×32 UNet starts with what the 16×16 one knew: a level more outside, the old network inside.
+"""How the 32×32 UNet starts from the 16×16 one: a new outer level around the old network.
 
-The shipped three-level UNet drew 16×16 latents. Run on 32×32 ones it would cost four times as much and see half as far;
-with a level of two layers put around it, it keeps its field of view and nearly its price. At the start the new level is
-little more than an average over 2×2 latents on the way in and a copy to 2×2 on the way out, and what is old keeps its
-weights: it already knows words and icons, and has to learn the fine half of the picture alone.
+The shipped three-level UNet generated 16×16 latents. On 32×32 ones it would cost four times as much and see half as
+far; with a level of two layers around it, it keeps its field of view and nearly its cost. At the start the new level is
+little more than an average over 2×2 latents on the way in and a copy to 2×2 on the way out, and the old part keeps its
+weights: it already knows words and icons, and has to learn only the fine half of the picture.
 """
 
 import re

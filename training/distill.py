@@ -1,9 +1,9 @@
-"""Stage 5: the distilled UNet, one layer a block down, two up, no middle block, taught by the base.
+"""Stage 5: the distilled UNet, with one layer per down block, two per up block and no middle block, taught by the base.
 
 The recipe is BK-SDM's (Kim et al. 2023, "BK-SDM: a lightweight, fast, and cheap version of Stable Diffusion",
-section 3): blocks are shed, what remains starts from the base's weights, and the student matches the base's output and
-the features at the end of each stage. The paper's third loss, against the true noise, is left out: the base's output is
-the same target with less noise in it.
+section 3): it removes blocks, starts the rest from the base's weights, and trains the student to match the base's
+output and the features at the end of each stage. It omits the paper's third loss, against the true noise: the base's
+output is the same target with less noise.
 """
 
 import re

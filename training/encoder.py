@@ -1,7 +1,7 @@
-"""Stage 2a: the narrow encoder, taught to give the latents of the wide one, which the UNets have learned with.
+"""Stage 2a: the narrow encoder, taught to give the latents of the wide one, on which the UNets were trained.
 
-Starts from a cut through the shipped encoder (``slim.py``) or from ``training/runs/encoder.pt``. The teacher sees the
-same pictures, so that they can be of any colour and mirrored.
+It starts from a cut through the shipped encoder (``slim.py``) or from ``training/runs/encoder.pt``. The teacher sees
+the same pictures, so they can have any colour and be mirrored.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Stage 9: every figure of quality, measured on the shipped float16 weights, and the contact sheets in ``docs/``.
 
 ``python evaluate.py --checkpoints FOLDER`` measures others, such as an earlier release's; pictures smaller than the
-256×256 of the icons are enlarged by bicubic interpolation and then measured like all.
+icons' 256×256 are enlarged by bicubic interpolation and then measured the same way.
 """
 
 import argparse
@@ -257,11 +257,11 @@ PARTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them where none is named")
-    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the folder that holds icons and its kin")
+    parser.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the folder with icons and its variants")
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(f"no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     prepare(seed=6)
     shipped = Shipped(args.checkpoints)
     for part in args.parts or PARTS:

@@ -1,9 +1,10 @@
-"""Stage 8: the trained weights as float16 safetensors in the published folder layout, with licences beside them.
+"""Stage 8: the trained weights as float16 safetensors in the published folder layout, with licences next to them.
 
-``icons`` is a whole checkpoint that ``diffusers`` loads as well; ``icons-distilled`` holds a UNet of its own and names
-in ``shared.json`` the sibling that has the rest; ``icons-tiny-vae`` is an autoencoder alone, ``icons-lcm-lora``
-adapters. ``python export.py --checkpoints FOLDER`` writes elsewhere, to be measured by ``evaluate.py`` with the same
-option, and looked at, before anything that is shipped is replaced; of what was not trained anew a copy has to be there.
+``icons`` is a complete checkpoint that ``diffusers`` loads as well; ``icons-distilled`` holds its own UNet and names in
+``shared.json`` the sibling that has the rest; ``icons-tiny-vae`` is only an autoencoder, ``icons-lcm-lora`` holds
+adapters. ``python export.py --checkpoints FOLDER`` writes elsewhere, so that you can measure the result
+(``evaluate.py`` with the same option) and look at it before it replaces anything shipped; copies of the parts that were
+not retrained must be there.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def write_icons(checkpoints: Path) -> None:
     tokenizer = text.load_tokenizer()
     unet, text_encoder = base.load_trained(tokenizer)
     scheduler = PNDMScheduler(**SCHEDULER)
-    scheduler.register_to_config(clip_sample=False)  # for those that are made from its config: latents are no pixels
+    scheduler.register_to_config(clip_sample=False)  # for schedulers made from its config: latents are not pixels
     StableDiffusionPipeline(
         vae=build_vae(),
         text_encoder=text_encoder,
@@ -117,7 +118,7 @@ WRITERS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the folder that holds icons and its kin")
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the folder with icons and its variants")
     checkpoints = parser.parse_args().checkpoints
     checkpoints.mkdir(parents=True, exist_ok=True)
     write_notice(checkpoints)

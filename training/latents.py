@@ -1,8 +1,8 @@
-"""Stage 2: every picture the UNets learn from, encoded once: float16 latents and the caption's parts on disk.
+"""Stage 2: every picture of the UNets' training, encoded once: float16 latents and the caption's parts on disk.
 
-The kinds are single icons on white and on a named colour (as they are), small ones in one of three places, and pairs
-side by side; the last two are on white half of the time. The first two are encoded at half size as well, so that
-``height=128`` draws whole pictures too. Nothing is mirrored: some captions say "facing right".
+The kinds are single icons on white and on a named colour (full size), small ones in one of three places, and pairs side
+by side; the last two are on white half of the time. The first two are also encoded at half size, so that ``height=128``
+generates whole pictures too. Nothing is mirrored: some captions say "facing right".
 """
 
 from dataclasses import dataclass

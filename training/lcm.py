@@ -1,8 +1,8 @@
-"""Stage 7: ``icons-lcm-lora``, adapters with which the base draws in 4 steps without guidance.
+"""Stage 7: ``icons-lcm-lora``, adapters with which the base generates in 4 steps without guidance.
 
 Latent consistency distillation (Luo et al. 2023a, "Latent consistency models", sections 4.1 to 4.3; 2023b, "LCM-LoRA"):
-from a noisy latent the student's guess at the clean one has to agree with its own guess from a point further down the
-trajectory, where one DDIM step of the guided base leads. The guidance scale is the checkpoint's own and fixed.
+the student's guess at the clean latent, from a noisy one, has to agree with its own guess from further down the
+trajectory, after one DDIM step of the guided base. The guidance scale is the checkpoint's own and fixed.
 """
 
 import torch
@@ -20,7 +20,7 @@ from recall import GUIDANCE_SCALE, draw_samples
 from stage import Stage, begin
 
 RANK = 32
-STRIDE = 20  # the schedule's 50 timesteps, of which ``LCMScheduler`` picks its few
+STRIDE = 20  # the schedule's 50 timesteps, from which ``LCMScheduler`` picks a few
 SKIP = 4  # strides that the base goes down: longer ones carry what is known at low noise up in fewer updates
 HUBER = 0.03
 

@@ -1,4 +1,4 @@
-"""What is measured on pictures (batch, 3, 256, 256) in [-1, 1]: the nearest icon, sharpness, clipping."""
+"""Measures of pictures (batch, 3, 256, 256) in [-1, 1]: the nearest icon, sharpness, clipping."""
 
 import torch
 import torch.nn.functional as F

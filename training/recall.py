@@ -1,4 +1,4 @@
-"""How often the picture that was asked for comes out: sampling in latent space and the rank of the right icon."""
+"""How often the requested picture comes out: sampling in latent space and the rank of the right icon."""
 
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, PNDMScheduler, SchedulerMixin, UNet2DConditionModel
@@ -74,7 +74,7 @@ def generate(
 
 
 def draw_labels(count: int = 200, seed: int = 0) -> torch.Tensor:
-    """Indices of the labels that are asked for, drawn without replacement."""
+    """Indices of the requested labels, drawn without replacement."""
     return torch.randperm(len(load_icons()), generator=torch.Generator().manual_seed(seed))[:count]
 
 

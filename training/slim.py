@@ -1,8 +1,8 @@
-"""How the autoencoder becomes narrower: of every three channels two stay, in each group of its group norms.
+"""How the autoencoder becomes narrower: two of every three channels stay, in each group of its group norms.
 
 Decoding costs as much as several guided steps, and most of it is at full size, where there are fewest channels. With
 16, 32 and 64 of them instead of 24, 48 and 96 it takes little more than half of the time. The narrow network starts as
-a cut through the wide one, the same channels wherever there are as many: so what is added up still belongs together.
+a cut through the wide one, with the same channels wherever widths are equal: so sums still add matching channels.
 """
 
 import torch

@@ -1,4 +1,5 @@
-"""What every training stage does alike: options, going on from its file, the learning rate's plan, the log, saving."""
+"""The common parts of all training stages: options, resuming from a file, the learning rate schedule, the log,
+saving."""
 
 import argparse
 import math
@@ -17,14 +18,14 @@ REPORT_EVERY, SAVE_EVERY = 60, 180  # seconds
 
 
 def begin(description: str, seed: int, hours: float, lr: float, batch: int, **flags: str) -> argparse.Namespace:
-    """The options of a stage, whose defaults are given; the seed is fixed then, and the other workers are joined.
+    """Parse the options of a stage with these defaults; then fix the seed and join the other workers.
 
-    ``flags`` are further options without a value, by name, and what to say of each.
+    ``flags`` are further options without a value: their names and help.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--hours", type=float, default=hours, help="training time in all, pauses left out")
+    parser.add_argument("--hours", type=float, default=hours, help="total training time, without pauses")
     parser.add_argument("--lr", type=float, default=lr)
-    parser.add_argument("--batch", type=int, default=batch, help="pictures a step; a whole one counts for four crops")
+    parser.add_argument("--batch", type=int, default=batch, help="pictures per step; a whole one counts as four crops")
     for flag, meaning in flags.items():
         parser.add_argument(f"--{flag.replace('_', '-')}", action="store_true", help=meaning)
     options = parser.parse_args()
@@ -110,18 +111,18 @@ class Stage:
         if state := load(name):
             if missing := self.kept.keys() - state.keys():
                 raise ValueError(
-                    f"{RUNS / name}.pt has no {', '.join(sorted(missing))} to go on from: another stage has written "
-                    "it. Move it away to start this one anew"
+                    f"{RUNS / name}.pt has no {', '.join(sorted(missing))} to resume from: another stage wrote "
+                    "it. Move it away to restart this one"
                 )
             for key, part in self.kept.items():
                 part.load_state_dict(state[key])
             self.step, self.clock = state["step"], Clock(state["elapsed"])
 
     def steps(self, show: Callable[[], str] | None = None, show_every: float = 240) -> Iterator[float]:
-        """How much of the time is over, in [0, 1), before each step; the step then has to call ``update``.
+        """Yields the fraction of time used, in [0, 1), before each step; the step then has to call ``update``.
 
-        ``show`` draws the sample sheet and says what it shows, every so many seconds and at the end. It finds the
-        averaged weights in place.
+        ``show`` writes the sample sheet and describes it, at regular intervals and at the end. The averaged weights are
+        in place then.
         """
         if rank() == 0:
             count = sum(parameter.numel() for parameter in self.optimizers.parameters)
@@ -145,7 +146,7 @@ class Stage:
                 self.look(show)
 
     def update(self, **measured: torch.Tensor) -> None:
-        """One update from the gradients that are there; the log has the running means of what was ``measured``."""
+        """One update from the current gradients; the log has the running means of ``measured``."""
         self.optimizers.step(self.factor)
         if self.ema:
             self.ema.update()

@@ -1,8 +1,9 @@
-"""Stage 3: the captions' vocabulary, and a text encoder that has met the pictures before the UNet does.
+"""Stage 3: the captions' vocabulary, and a text encoder that learns from the pictures before the UNet does.
 
-``python training/text.py`` trains a byte-pair vocabulary on the captions, writes it as CLIP's files, and warms up the
-text encoder: a small decoder of 16 learned queries, reading its hidden states by cross-attention as a UNet does, has to
-predict the latents. A step costs a tenth of a UNet's, and the UNet starts with words that already mean pictures.
+``python training/text.py`` trains a byte-pair vocabulary on the captions, writes it in CLIP's file format, and warms up
+the text encoder: a small decoder of 16 learned queries, which reads the hidden states by cross-attention as a UNet
+does, has to predict the latents. A step costs a tenth of a UNet's, and the UNet starts with words that already mean
+pictures.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Stage 6: the decoder of the tiny autoencoder, for the full one's latents (compare TAESD).
 
-It starts from the shipped one; as the latents are the same, that one's encoder stays.
+It starts from the shipped one and keeps that one's encoder, because the latents are the same.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""The published import path of encoders of texts and pictures, and of what prepares those for them."""
+"""The published import path of text and image encoders, tokenizers and image processors."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""The networks, each an ordinary ``mindspore.nn.Cell`` written in `functional`; imported when first used."""
+"""The networks, each an ordinary ``mindspore.nn.Cell`` written in `functional`; imported at first use."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,7 @@
-"""What transformers with AdaLN-single share: PixArt (Chen et al. 2023, arXiv 2310.00426, §2.3) and Sana.
+"""The shared parts of transformers with AdaLN-single: PixArt (Chen et al. 2023, arXiv 2310.00426, §2.3) and Sana.
 
-The timestep becomes six rows, which are the same for all blocks; each block has a table of its own to add to them. The
-picture attends to the text without a norm before, so that its keys and values are the same at every step.
+The timestep becomes six rows shared by all blocks; each block adds its own table to them. The picture attends to the
+text without a norm before, so the text's keys and values are the same at every step.
 """
 
 from collections.abc import Iterable
@@ -19,11 +19,11 @@ from .patches import as_tokens
 from .wrapping import bare
 
 SINUSOIDS = 256
-"""The channels that a timestep, and any other number, becomes."""
+"""The channels of the sinusoids of a timestep or another number."""
 HIDDEN = -10000.0
-"""What is added to the scores of padding."""
+"""Added to the scores of padding."""
 QK_EPS = 1e-5
-"""Of the norms of queries and keys."""
+"""The ε of the norms of queries and keys."""
 FINAL_EPS = 1e-6
 
 
@@ -35,9 +35,9 @@ class GridPatchEmbed(Cell):
 
     Args:
         in_channels, width: the channels of latents and of tokens.
-        patch_size: how many latents are one token, along each side.
-        base: the tokens along each side of the images that the network was trained on.
-        interpolation_scale: what positions are divided by; None is a network without positions.
+        patch_size: latents per token, along each side.
+        base: tokens along each side of the training images.
+        interpolation_scale: the divisor of positions; None for a network without positions.
     """
 
     def __init__(self, in_channels: int, width: int, patch_size: int, base: int, interpolation_scale: float | None):
@@ -52,7 +52,7 @@ class GridPatchEmbed(Cell):
         x = as_tokens(y)
         if self.interpolation_scale is None:
             return x
-        # Positions run as far as those of the size that the network was trained on, however many tokens there are.
+        # Positions span the range of the training size, however many tokens there are.
         span = self.base / self.interpolation_scale
         return F.add(x, F.grid_embedding(height, width, channels, span))
 
@@ -61,7 +61,7 @@ class GridPatchEmbed(Cell):
 
 
 class TimeEmbedding(nn.Cell):
-    """The timestep as what modulates all blocks and the end."""
+    """The timestep as the modulation of all blocks and of the output."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -69,12 +69,13 @@ class TimeEmbedding(nn.Cell):
         self.linear = Linear(width, 6 * width)
 
     def construct(self, timestep: Array) -> tuple[tuple[Array, ...], Array]:
-        """Six of (rows, 1, width): shift, scale and gate of attention, then of what follows; and the embedding."""
+        """Six arrays (rows, 1, width): shift, scale and gate of attention, then of the feed-forward; and the
+        embedding."""
         return modulation_of(self.linear, self.emb(timestep))
 
 
 class Timestep(Cell):
-    """The part of `TimeEmbedding` that checkpoints have a name for."""
+    """The part of `TimeEmbedding` that has a name in checkpoints."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -85,7 +86,7 @@ class Timestep(Cell):
 
 
 def embedder(width: int) -> TimestepEmbedding:
-    """What makes tokens' channels of `sinusoids`."""
+    """A perceptron from `sinusoids` to the tokens' channels."""
     return TimestepEmbedding(SINUSOIDS, width, "silu")
 
 
@@ -95,7 +96,7 @@ def sinusoids(numbers: Array) -> Array:
 
 
 def modulation_of(linear: Linear, embedding: Array) -> tuple[tuple[Array, ...], Array]:
-    """What an embedding (rows, width) says to every block, and itself as (rows, 1, width)."""
+    """The modulation of every block by an embedding (rows, width), and the embedding as (rows, 1, width)."""
     rows, width = embedding.shape
     y = F.reshape(linear(F.silu(embedding)), (rows, 6, width))
     return tuple([F.slice_axis(y, 1, i, i + 1) for i in range(6)]), F.reshape(embedding, (rows, 1, width))
@@ -107,7 +108,7 @@ def table_row(table: Array, index: int) -> Array:
 
 
 def block_modulation(table: Array, modulation: tuple[Array, ...]) -> list[Array]:
-    """What a block makes of the six rows that all share: its own ``table`` (6, width) is added."""
+    """A block's six rows: the shared ones plus its own ``table`` (6, width)."""
     return [F.add(table_row(table, i), modulation[i]) for i in range(6)]
 
 
@@ -145,9 +146,9 @@ class RMSNorm(Cell):
 
 
 class TextAttention(Cell):
-    """Of tokens (batch, tokens, width) to those of the text.
+    """Attention of tokens (batch, tokens, width) to the text's.
 
-    Which keys and values that means is the same at every step, so whoever calls it has them made before.
+    The keys and values are the same at every step, so the caller computes them once beforehand.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class TextAttention(Cell):
         self.to_out = CellList([Linear(inner, width)])
 
     def keys_and_values(self, text: Array) -> tuple[Array, Array]:
-        """Of the text (batch, tokens, text_width): both (batch, tokens, heads · size)."""
+        """The keys and values of the text (batch, tokens, text_width), both (batch, tokens, heads · size)."""
         return self.norm_k(self.to_k(text)), self.to_v(text)
 
     def construct(self, x: Array, text: tuple[Array, ...], hidden: Array | None) -> Array:
@@ -172,7 +173,7 @@ class TextAttention(Cell):
 
 
 def keys_and_values_of(text: Array, blocks: Iterable[nn.Cell]) -> tuple[Array, ...]:
-    """The keys and the values that each block's ``attn2`` makes of the text, all (batch, tokens, heads · size)."""
+    """The keys and values of the text from each block's ``attn2``, all (batch, tokens, heads · size)."""
     read: list[Array] = []
     for block in blocks:
         attention: TextAttention = bare(block).attn2
@@ -181,7 +182,7 @@ def keys_and_values_of(text: Array, blocks: Iterable[nn.Cell]) -> tuple[Array, .
 
 
 def scores_of_padding(mask: Array | None) -> Array | None:
-    """What attention adds to its scores, (batch, 1, 1, tokens), for a mask (batch, tokens) of 1 for words, else 0."""
+    """The bias of attention's scores, (batch, 1, 1, tokens), for a mask (batch, tokens) of 1 for words, else 0."""
     if mask is None:
         return None
     rows, tokens = mask.shape
@@ -197,11 +198,11 @@ def numbers(value: Array | float) -> NDArray[np.generic]:
 
 
 def check_unused(network: str, **given: object) -> None:
-    """Refuse published arguments that mean nothing here.
+    """Refuse published arguments that have no meaning here.
 
     Raises:
         ValueError: one of them is not None.
     """
     for name, value in given.items():
         if value is not None:
-            raise ValueError(f"{name} must be None: {network} has no use for it here")
+            raise ValueError(f"{name} must be None: {network} does not support it here")

@@ -1,4 +1,4 @@
-"""What autoencoders share: running them image by image (slicing) or tile by tile, to bound memory."""
+"""The shared parts of autoencoders: running image by image (slicing) or tile by tile, to limit memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -16,24 +16,24 @@ logger = logging.get_logger(__name__)
 
 Floats: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = np.random.Generator | Sequence[np.random.Generator] | None
-"""Where an encoder's noise comes from."""
+"""The source of an encoder's noise."""
 
 
 class Tile(NamedTuple):
-    """How tiles lie along one side: in what goes in, and in what comes out."""
+    """The layout of tiles along one side, for input and output."""
 
     size: int
-    """The extent of a tile that goes in."""
+    """The length of an input tile."""
     step: int
-    """From one tile that goes in to the next."""
+    """The distance from one input tile to the next."""
     kept: int
-    """What is kept of a tile that comes out: from it to the next."""
+    """The part of an output tile to keep, up to the next."""
     blended: int
-    """Where a tile that comes out fades into the one before it."""
+    """The length over which an output tile fades into the previous one."""
 
 
 class Autoencoder(Model):
-    """A `Model` with ``decode_latents``, ``scale`` (pixels a latent) and ``tile_overlap`` (a fraction)."""
+    """A `Model` with ``decode_latents``, ``scale`` (pixels per latent) and ``tile_overlap`` (a fraction)."""
 
     scale: int
     tile_overlap: float
@@ -45,7 +45,7 @@ class Autoencoder(Model):
 
     @property
     def tile_pixels(self) -> tuple[int, int]:
-        """Height and width of a tile of an image."""
+        """Height and width of an image tile."""
         return self.tile_size, self.tile_size
 
     def enable_slicing(self, enabled: bool = True) -> None:
@@ -69,12 +69,12 @@ class Autoencoder(Model):
         self.enable_tiling(False)
 
     def decode(self, z: Array, return_dict: bool = True, generator: object = None) -> DecoderOutput | tuple[Array]:
-        """Decode latents (batch, channels, h, w) as the network has them; in slices and tiles where that is on.
+        """Decode the network's own latents (batch, channels, h, w), in slices and tiles if enabled.
 
         Args:
-            z: the latents, ``ms.Tensor`` or NumPy; the images are the same.
+            z: the latents, ``ms.Tensor`` or NumPy; the images are of the same kind.
             return_dict: false for a plain tuple.
-            generator: taken for published scripts; decoding draws nothing.
+            generator: accepted for published scripts and ignored; decoding is deterministic.
         """
         images = self.decode_with(self._engine_for(z), z)
         return DecoderOutput(images) if return_dict else (images,)
@@ -96,9 +96,9 @@ class Autoencoder(Model):
         return self._sliced(engine, latents, "decode_latents", self._tiles(encodes=False))
 
     def compile_decoder_ahead(self, engine: Engine, shape: Sequence[int]) -> None:
-        """Begin to compile what `decode_with` needs for latents of a shape (batch, channels, h, w).
+        """Start compiling what `decode_with` needs for latents of a shape (batch, channels, h, w).
 
-        Slices and tiles, which bound memory, are compiled when they come.
+        Graphs for slices and tiles, which limit memory, are compiled at first use.
         """
         if not (self.use_slicing or self.use_tiling):
             engine.compile_ahead(self, np.zeros(shape, np.float32), method="decode_latents")
@@ -107,7 +107,7 @@ class Autoencoder(Model):
         return self._sliced(engine, image, method, self._tiles(encodes=True))
 
     def _tiles(self, encodes: bool) -> tuple[Tile, Tile]:
-        """How tiles lie along the height and the width, of images that it encodes or of latents that it decodes."""
+        """The layout of tiles along height and width, for images to encode or latents to decode."""
         size, result = self.tile_size, self.tile_size // self.scale
         if not encodes:
             size, result = result, size
@@ -129,7 +129,7 @@ class Autoencoder(Model):
         return engine.numpy(single(engine.run(self, engine.asarray(x), method=method)))
 
     def _tiled(self, engine: Engine, x: Floats, method: str, down: Tile, across: Tile) -> Floats:
-        """Run it on overlapping tiles; each fades into its upper and left neighbours."""
+        """Run on overlapping tiles; each fades into its upper and left neighbours."""
         bands = []
         above: list[Floats] = []
         for top in range(0, x.shape[2], down.step):
@@ -149,18 +149,18 @@ class Autoencoder(Model):
 
 
 class PlainAutoencoder(Autoencoder):
-    """One whose ``encoder`` and ``decoder`` are all there is between images and latents; it draws nothing."""
+    """An autoencoder with only ``encoder`` and ``decoder`` between images and latents; it is deterministic."""
 
     encodes_at_random = False
     encoder: Cell
     decoder: Cell
 
     def encode_latents(self, image: Array) -> Array:
-        """An image to latents."""
+        """Encode an image to latents."""
         return self.encoder(image)
 
     def decode_latents(self, latents: Array) -> Array:
-        """Latents to an image."""
+        """Decode latents to an image."""
         return self.decoder(latents)
 
     def construct(self, latents: Array) -> Array:
@@ -173,7 +173,7 @@ def decode_images(
 ) -> NDArray[np.float32]:
     """Run an autoencoder's decoder on latents (batch, channels, height, width) of unit variance.
 
-    ``fit`` changes the size of what it makes, (batch, 3, image height, image width), in [-1, 1] or slightly beyond.
+    ``fit`` resizes its output, (batch, 3, image height, image width), in [-1, 1] or slightly beyond.
 
     Returns:
         float32 in [0, 1], (batch, image height, image width, 3).
@@ -182,11 +182,11 @@ def decode_images(
     image = engine.numpy(vae.decode_with(engine, latents))
     if not np.isfinite(image).all():
         logger.warning(
-            f"The autoencoder's output has values that are not finite, which come out black: {vae.dtype} may be too "
+            f"The autoencoder's output has values that are not finite, which become black: {vae.dtype} may be too "
             "narrow for this checkpoint; load it with mindspore_dtype float32 or bfloat16"
         )
         image = np.nan_to_num(image, nan=-1.0)
-    image = fit(image) * 0.5  # new memory, and from here on no more of it
+    image = fit(image) * 0.5  # the last new memory
     image += 0.5
     return np.clip(image, 0.0, 1.0, out=image).transpose(0, 2, 3, 1)
 

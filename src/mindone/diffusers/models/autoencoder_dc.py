@@ -17,8 +17,8 @@ from .outputs import EncoderOutput
 class AutoencoderDC(PlainAutoencoder):
     """Images (batch, 3, height, width) in [-1, 1] to latents (batch, latent_channels, height / f, width / f), and back.
 
-    ``f`` is 2 to the number of stages less one: 32 for Sana. Latents are as the network has them: pipelines multiply by
-    ``scaling_factor`` after encoding and divide by it before decoding. Nothing is drawn.
+    ``f`` is 2 to the power of the number of stages minus one: 32 for Sana. Latents are the network's own: pipelines
+    multiply by ``scaling_factor`` after encoding and divide by it before decoding. It is deterministic.
     """
 
     Fields = AutoencoderDCFields
@@ -45,7 +45,7 @@ class AutoencoderDC(PlainAutoencoder):
         """Encode an image (batch, 3, height, width) with an engine; nothing is random, so ``generator`` is not used.
 
         Raises:
-            ValueError: the sides are no multiples of the factor.
+            ValueError: the sides are not multiples of the factor.
         """
         height, width = image.shape[2:]
         if height % self.scale or width % self.scale:
@@ -54,7 +54,7 @@ class AutoencoderDC(PlainAutoencoder):
 
     @property
     def tile_pixels(self) -> tuple[int, int]:
-        """Height and width of a tile of an image."""
+        """Height and width of an image tile."""
         return self.tile_sample_min_height, self.tile_sample_min_width
 
     def enable_tiling(
@@ -67,11 +67,11 @@ class AutoencoderDC(PlainAutoencoder):
         """Encode and decode images larger than a tile in overlapping tiles, blended where they meet.
 
         Args:
-            tile_sample_min_height, tile_sample_min_width: of a tile, in pixels; 512 at first.
-            tile_sample_stride_height, tile_sample_stride_width: from one tile to the next, in pixels; 448 at first.
+            tile_sample_min_height, tile_sample_min_width: the size of a tile, in pixels; 512 by default.
+            tile_sample_stride_height, tile_sample_stride_width: from one tile to the next, in pixels; 448 by default.
 
         Raises:
-            ValueError: a number is no multiple of the factor, or a stride larger than its tile.
+            ValueError: a number is no multiple of the factor, or a stride is larger than its tile.
         """
         given = {
             "tile_sample_min_height": tile_sample_min_height,
@@ -146,7 +146,7 @@ class DCEncoder(Cell):
 
 
 class DCDecoder(Cell):
-    """Latents to images. Stages are numbered from the highest resolution, which is the last to run."""
+    """Latents to images. Stages are numbered from the highest resolution, which runs last."""
 
     def __init__(self, c: AutoencoderDCFields):
         super().__init__()

@@ -6,7 +6,7 @@ from .cells import Cell, CellList
 from .layers import Activation, Conv2d, Linear, parameter
 
 EPS = 1e-5
-"""Of all normalizations."""
+"""The ε of all normalizations."""
 
 
 class ChannelRMSNorm(Cell):
@@ -21,7 +21,7 @@ class ChannelRMSNorm(Cell):
 
 
 class BatchNorm(Cell):
-    """Batch Normalization of (batch, channels, height, width) by the statistics of the training."""
+    """Batch Normalization of (batch, channels, height, width) with the statistics of training."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -36,7 +36,7 @@ NORMS: dict[str, type[ChannelRMSNorm] | type[BatchNorm]] = {"rms_norm": ChannelR
 
 
 class ResBlock(Cell):
-    """Two 3×3 convolutions, normalised, beside a shortcut."""
+    """Two 3×3 convolutions, normalised, with a shortcut."""
 
     def __init__(self, channels: int, norm: str, act: str):
         super().__init__()
@@ -62,10 +62,10 @@ class EfficientViTBlock(Cell):
 
 
 class MultiscaleAttention(Cell):
-    """Linear attention among pixels, and beside it among sums over each pixel's neighbourhood (Cai et al. 2023, §3.1).
+    """Linear attention among pixels, and also among sums over each pixel's neighbourhood (Cai et al. 2023, §3.1).
 
-    Checkpoints keep three matrices, but what they make is one row of channels, in which every three runs of a head's
-    size are its query, key and value.
+    Checkpoints keep three matrices, but their outputs form one row of channels, in which each three consecutive runs of
+    a head's size are its query, key and value.
     """
 
     def __init__(self, channels: int, head_size: int, kernels: tuple[int, ...], norm: str):
@@ -105,14 +105,14 @@ class Neighbourhoods(Cell):
         self.proj_out = Conv2d(channels, channels, 1, bias=False, groups=3 * heads)
 
     def construct(self, x: Array, part: int) -> Array:
-        """``x`` are all queries, keys or values, and ``part`` which of these."""
+        """``x`` holds all queries, keys or values, and ``part`` says which."""
         summed, mixed = [F.weight_rows((conv.weight,), part, 3, self.size) for conv in (self.proj_in, self.proj_out)]
         y = F.conv2d(x, summed, None, 1, self.proj_in.padding, self.heads * self.size)
         return F.conv2d(y, mixed, None, 1, 0, self.heads)
 
 
 class GatedConvolution(Cell):
-    """A depthwise convolution between two of single pixels, gated, normalised, beside a shortcut (Sana, §2.2)."""
+    """A depthwise convolution between two 1×1 convolutions, gated, normalised, with a shortcut (Sana, §2.2)."""
 
     def __init__(self, channels: int, expansion: int = 4):
         super().__init__()
@@ -127,7 +127,7 @@ class GatedConvolution(Cell):
         return F.add(x, self.norm(self.conv_point(y)))
 
     def _half(self, x: Array, part: int) -> Array:
-        """What is gated (part 0), or the gate (1)."""
+        """The gated half (part 0), or the gate (1)."""
         inverted, shift, depth, depth_shift = [
             F.weight_rows((weight,), part, 2, self.inner)  # type: ignore[arg-type]  # both have biases
             for conv in (self.conv_inverted, self.conv_depth)
@@ -138,7 +138,7 @@ class GatedConvolution(Cell):
 
 
 class DownBlock(Cell):
-    """Half the resolution, beside a shortcut: pixels become channels, which are averaged (Chen et al. 2024, §3.1)."""
+    """Half the resolution, with a shortcut that averages pixels as channels (Chen et al. 2024, §3.1)."""
 
     def __init__(self, in_channels: int, out_channels: int, unshuffles: bool, shortcut: bool = True):
         super().__init__()
@@ -156,7 +156,7 @@ class DownBlock(Cell):
 
 
 class UpBlock(Cell):
-    """Twice the resolution, beside a shortcut: channels are repeated and become pixels (Chen et al. 2024, §3.1)."""
+    """Twice the resolution, with a shortcut that repeats channels as pixels (Chen et al. 2024, §3.1)."""
 
     def __init__(self, in_channels: int, out_channels: int, interpolates: bool, shortcut: bool = True):
         super().__init__()

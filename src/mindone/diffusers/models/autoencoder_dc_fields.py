@@ -13,15 +13,15 @@ BlockName = Literal["ResBlock", "EfficientViTBlock"]
 NormName = Literal["rms_norm", "batch_norm"]
 KernelSize = Annotated[int, Strict(), Field(ge=1, le=31)]
 Scales = Annotated[tuple[Annotated[tuple[KernelSize, ...], Field(max_length=4)], ...], Stages]
-"""For each stage the sizes of the kernels with which attention looks at neighbourhoods, beside single pixels."""
+"""For each stage the kernel sizes of attention's neighbourhoods, in addition to single pixels."""
 
 
 @dataclass(frozen=True)
 class AutoencoderDCFields:
-    """The fields of ``config.json``; lists have an entry a stage, from the highest resolution to the lowest.
+    """The fields of ``config.json``; lists have one entry per stage, from the highest resolution to the lowest.
 
-    One name stands for all stages. Latents of unit variance are z · ``scaling_factor`` for the latents z that the
-    network has. A first stage without layers is none: the first and the last convolution change the resolution.
+    A single name applies to all stages. Latents of unit variance are z · ``scaling_factor`` for the network's own
+    latents z. A first stage without layers does not count: the first and the last convolution change the resolution.
     """
 
     in_channels: Channels = 3
@@ -60,13 +60,13 @@ class AutoencoderDCFields:
             check_divides("4", 4, encoder_block_out_channels=self.encoder_block_out_channels[1:])
 
     def _check_half(self, half: str) -> None:
-        """Shortcuts repeat and average whole groups of channels, and so do heads."""
+        """Check that shortcuts and heads get whole groups of channels."""
         channels = f"{half}_block_out_channels"
         widths, depths, scales = (
             getattr(self, name) for name in (channels, f"{half}_layers_per_block", f"{half}_qkv_multiscales")
         )
         if 0 in depths[1:] or (depths[0] == 0 and len(depths) == 1):
-            raise ValueError(f"{half}_layers_per_block may be 0 at the first of several stages only, got {depths}")
+            raise ValueError(f"{half}_layers_per_block may be 0 only at the first of several stages, got {depths}")
         for kernels in scales:
             for size in kernels:
                 if size % 2 == 0:
@@ -82,5 +82,5 @@ class AutoencoderDCFields:
 
 
 def spread(value: str | tuple[str, ...], stages: int) -> tuple[str, ...]:
-    """One name for each stage."""
+    """A name for each stage."""
     return (value,) * stages if isinstance(value, str) else value

@@ -18,9 +18,9 @@ EPS = 1e-6
 
 @dataclass(frozen=True)
 class AutoencoderKLFields:
-    """The fields of ``config.json``; lists have an entry a stage, from the highest resolution to the lowest.
+    """The fields of ``config.json``; lists have one entry per stage, from the highest resolution to the lowest.
 
-    Latents of unit variance are (z - ``shift_factor``) · ``scaling_factor`` for the latents z that the network has; no
+    Latents of unit variance are (z - ``shift_factor``) · ``scaling_factor`` for the network's own latents z; a missing
     ``shift_factor`` is 0.
     """
 
@@ -48,7 +48,7 @@ class AutoencoderKLFields:
         lengths = [len(each) for each in (self.down_block_types, self.up_block_types, channels)]
         if len(set(lengths)) > 1:
             raise ValueError(
-                "down_block_types, up_block_types and block_out_channels must be of one length, got "
+                "down_block_types, up_block_types and block_out_channels must have the same length, got "
                 "{}, {} and {}".format(*lengths)
             )
         check_divides("norm_num_groups", self.norm_num_groups, block_out_channels=channels)
@@ -57,8 +57,8 @@ class AutoencoderKLFields:
 class AutoencoderKL(Autoencoder):
     """Images (batch, 3, height, width) in [-1, 1] to latents (batch, latent_channels, height / f, width / f), and back.
 
-    ``f`` is 2 to the number of stages less one: 8 for Stable Diffusion. Latents are as the network has them: pipelines
-    multiply by ``scaling_factor`` after encoding and divide by it before decoding.
+    ``f`` is 2 to the power of the number of stages minus one: 8 for Stable Diffusion. Latents are the network's own:
+    pipelines multiply by ``scaling_factor`` after encoding and divide by it before decoding.
     """
 
     Fields = AutoencoderKLFields
@@ -77,12 +77,12 @@ class AutoencoderKL(Autoencoder):
         self.tile_size = c.sample_size
 
     def encode_moments(self, image: Array) -> Array:
-        """The mean and the logarithm of the variance of the latents, side by side: (b, 2·latent_channels, h, w)."""
+        """The mean and the log variance of the latents, concatenated: (b, 2·latent_channels, h, w)."""
         moments = self.encoder(image)
         return moments if self.quant_conv is None else self.quant_conv(moments)
 
     def decode_latents(self, latents: Array) -> Array:
-        """Latents to an image."""
+        """Decode latents to an image."""
         if self.post_quant_conv is not None:
             latents = self.post_quant_conv(latents)
         return self.decoder(latents)
@@ -103,8 +103,8 @@ class AutoencoderKL(Autoencoder):
     def encode_with(self, engine: Engine, image: Array, generator: Source = None) -> Array:
         """Encode an image (batch, 3, height, width) with an engine.
 
-        Returns a sample of the latents, or without ``generator`` their mean. Of a list of generators each draws a
-        sample of its own: one per image, or several of each image, taking turns.
+        Returns a sample of the latents, or without ``generator`` their mean. Each of a list of generators draws its own
+        sample: one per image, or several per image, taking turns.
         """
         latents = DiagonalGaussianDistribution(engine, self._encode(engine, image, "encode_moments"))
         return latents.mode() if generator is None else latents.sample(generator)
@@ -201,7 +201,7 @@ class MidStage(Cell):
 
 
 class PixelAttention(Attention):
-    """Self-attention with one head over the pixels of an image, normalised and beside a shortcut."""
+    """Self-attention with one head over the pixels of an image, normalised and with a shortcut."""
 
     def __init__(self, c: AutoencoderKLFields, channels: int):
         super().__init__(channels, channels, 1, channels, bias=True)

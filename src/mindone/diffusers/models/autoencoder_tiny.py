@@ -18,13 +18,13 @@ from .outputs import AutoencoderTinyOutput
 
 @dataclass(frozen=True)
 class AutoencoderTinyFields:
-    """The fields of ``config.json``; lists have an entry a stage.
+    """The fields of ``config.json``; lists have one entry per stage.
 
-    Stages may have different widths, which the reference's may not: the convolution between two leads from one to the
-    other. With ``encoder_stem_channels``, also ours alone, the encoder begins with a convolution of stride 2 and an
-    activation for each of them, and so does its first stage. With both a config describes TAESANA, for Sana's latents
-    of 1/32 of an image's sides: ``decoder_block_out_channels`` 256, 128, 64, 64, 64, 64, ``num_decoder_blocks`` 3, 3,
-    3, 3, 3, 1, ``encoder_stem_channels`` 32, and ``latent_channels`` 32.
+    Unlike the reference's, stages may have different widths: the convolution between two stages maps one to the other.
+    With ``encoder_stem_channels``, also only ours, the encoder begins with a stride-2 convolution and an activation for
+    each entry, and so does its first stage. With both, a config describes TAESANA, for Sana's latents of 1/32 of an
+    image's sides: ``decoder_block_out_channels`` 256, 128, 64, 64, 64, 64, ``num_decoder_blocks`` 3, 3, 3, 3, 3, 1,
+    ``encoder_stem_channels`` 32, and ``latent_channels`` 32.
     """
 
     in_channels: Channels = 3
@@ -49,15 +49,15 @@ class AutoencoderTinyFields:
             widths, depths = getattr(self, f"{side}_block_out_channels"), getattr(self, f"num_{side}_blocks")
             if len(widths) != len(depths):
                 raise ValueError(
-                    f"{side}_block_out_channels and num_{side}_blocks must be of one length, got {len(widths)} and "
+                    f"{side}_block_out_channels and num_{side}_blocks must have the same length, got {len(widths)} and "
                     f"{len(depths)}"
                 )
 
 
 class AutoencoderTiny(PlainAutoencoder):
-    """A drop-in for `AutoencoderKL` that trades detail for speed: images in [-1, 1] to latents and back.
+    """A drop-in replacement for `AutoencoderKL` that trades detail for speed: images in [-1, 1] to latents and back.
 
-    Its latents have unit scale already (``scaling_factor`` 1).
+    Its latents already have unit scale (``scaling_factor`` 1).
     """
 
     Fields = AutoencoderTinyFields
@@ -76,12 +76,12 @@ class AutoencoderTiny(PlainAutoencoder):
         return AutoencoderTinyOutput(latents) if return_dict else (latents,)
 
     def scale_latents(self, x: Array) -> Array:
-        """Latents brought into [0, 1], to be stored as a picture."""
+        """Latents scaled to [0, 1], for storing as a picture."""
         c: AutoencoderTinyFields = self.fields
         return (x / (2 * c.latent_magnitude) + c.latent_shift).clip(0, 1)
 
     def unscale_latents(self, x: Array) -> Array:
-        """The latents that `scale_latents` brought into [0, 1]."""
+        """The inverse of `scale_latents`: latents from values in [0, 1]."""
         c: AutoencoderTinyFields = self.fields
         return (x - c.latent_shift) * (2 * c.latent_magnitude)
 
@@ -91,7 +91,7 @@ class AutoencoderTiny(PlainAutoencoder):
 
 
 class TinyEncoder(Cell):
-    """A convolution or, between stages and after a stem, one of stride 2; then residual blocks."""
+    """A convolution, with stride 2 between stages and after a stem; then residual blocks."""
 
     def __init__(self, c: AutoencoderTinyFields):
         super().__init__()
@@ -118,7 +118,7 @@ class TinyEncoder(Cell):
 
 
 class TinyDecoder(Cell):
-    """Residual blocks, then an enlargement and a convolution, at each stage."""
+    """At each stage residual blocks, then an enlargement and a convolution."""
 
     def __init__(self, c: AutoencoderTinyFields):
         super().__init__()
@@ -141,7 +141,7 @@ class TinyDecoder(Cell):
 
 
 class TinyBlock(Cell):
-    """Three convolutions beside a shortcut. Checkpoints number them 0, 2 and 4, with activations in between."""
+    """Three convolutions with a shortcut. Checkpoints number them 0, 2 and 4, with activations in between."""
 
     def __init__(self, channels: int, act: str):
         super().__init__()
@@ -156,14 +156,14 @@ class TinyBlock(Cell):
 
 
 class Numbered(Cell):
-    """What checkpoints count as a layer, and the next layer does."""
+    """A placeholder: checkpoints count it as a layer, but the next layer does the work."""
 
     def construct(self, x: Array) -> Array:
         return x
 
 
 class EnlargedConv2d(Conv2d):
-    """A convolution of the image enlarged by a whole factor, each pixel to a square."""
+    """A convolution after enlarging the image by a whole factor, each pixel to a square."""
 
     def __init__(self, in_channels: int, out_channels: int, factor: int):
         super().__init__(in_channels, out_channels, 3, padding=1, bias=False)

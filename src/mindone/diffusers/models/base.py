@@ -1,4 +1,4 @@
-"""What every network is besides its layers: a config, weights that stay on disk until an engine wants them, a dtype."""
+"""The base of all networks: a config, weights that stay on disk until an engine needs them, and a dtype."""
 
 import dataclasses
 import functools
@@ -44,14 +44,14 @@ Pass: TypeAlias = Callable[..., None]
 
 _BIG_PARAMETERS = 100_000_000
 _MISSING = 200
-"""How many of a network's tensors may be missing for all of them to be named."""
+"""The most missing tensors that a message lists in full."""
 
 
 class Model(PublishedModel, nn.Cell):
-    """A network in the published layout: ``config.json`` beside safetensors files whose keys are its parameters' names.
+    """A network in the published layout: ``config.json`` next to safetensors files keyed by parameter names.
 
-    A subclass names its config's fields in the frozen dataclass ``Fields``, with what values they may have (see
-    `loading.fields`). Further keys are kept and ignored.
+    A subclass declares its config's fields and their valid values in the frozen dataclass ``Fields`` (see
+    `loading.fields`). Other keys are kept and ignored.
     """
 
     Fields: ClassVar[type]
@@ -62,7 +62,7 @@ class Model(PublishedModel, nn.Cell):
     after_blocks: ClassVar[str | None] = None
     """The layer whose first input is what the last of `blocks` leaves of the image, where that block leaves more."""
     kept_in_int8: ClassVar[tuple[str, ...]] = ()
-    """Parts of the names of weights that stay as they are where the others are brought to int8."""
+    """Name parts of weights that keep their dtype when the others are converted to int8."""
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
@@ -72,11 +72,11 @@ class Model(PublishedModel, nn.Cell):
         self.weights: Weights | None = None
         self.graphs = GraphCache()
         self.passes: list[Pass] = []
-        """What is done to each recorded graph before it is compiled; clear `graphs` after changing it."""
+        """Changes to each recorded graph before it is compiled; clear `graphs` after changing this."""
         self.scratch = Scratch()
-        """Weights that were computed, in files whose pages go as those of the checkpoint do."""
+        """Computed weights, in files whose pages the system can drop like the checkpoint's."""
         self.put_on = PutOn(self)
-        """What keeps the adapters that are on it, by their class: ``network.put_on.of(NetworkLora)``."""
+        """The managers of its adapters, by class: ``network.put_on.of(NetworkLora)``."""
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ class Model(PublishedModel, nn.Cell):
     def extract_init_dict(
         cls, config_dict: Mapping[str, Any], **overrides: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """The fields of a config that this class knows, the overrides it does not know, and the other entries."""
+        """A config's fields for this class, the overrides it does not know, and the other entries."""
         known = {field.name for field in dataclasses.fields(cls.Fields)}
         return split_config(known, config_dict, overrides)
 
@@ -93,7 +93,7 @@ class Model(PublishedModel, nn.Cell):
         """A network without weights, from a config such as `load_config` returns; ``overrides`` replace its entries.
 
         Raises:
-            ValueError: an override that the class does not know, or a value that it cannot have.
+            ValueError: the class does not know an override, or a value is not allowed.
         """
         init, unused, hidden = cls.extract_init_dict(config, **overrides)
         if unused:
@@ -125,8 +125,8 @@ class Model(PublishedModel, nn.Cell):
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:
-            ValueError: a wrong argument, a broken file, or tensors that do not fit the config (all are listed).
-            FileNotFoundError: no such model, or a file of it is missing.
+            ValueError: a wrong argument, a broken file, or tensors that do not fit the config (the message lists all).
+            FileNotFoundError: no such model, or one of its files is missing.
         """
         if not use_safetensors:
             raise ValueError("use_safetensors must be True: pickle files are not read; convert them to safetensors")
@@ -157,12 +157,12 @@ class Model(PublishedModel, nn.Cell):
 
         Args:
             config: the content of a ``config.json``.
-            weights: under the names of today.
-            source: the file whose the config is, for messages.
-            dtype: what it is meant to compute in.
+            weights: the tensors by current names.
+            source: the config's file, for messages.
+            dtype: the compute dtype.
 
         Raises:
-            ValueError: they do not fit each other, or the config describes far more than there are weights for.
+            ValueError: they do not match, or the config describes far more than the weights.
         """
         with naming(source), room_for(len(weights) + _MISSING):
             model = cls(**config)
@@ -188,19 +188,20 @@ class Model(PublishedModel, nn.Cell):
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> M:
-        """Load this kind of network from a file in the original layout that has one, alone or among others.
+        """Load this kind of network from a file in the original layout, alone or among others.
 
         Args:
             path_or_address: the ``.safetensors`` or ``.gguf`` file, or its address on the hub.
             quantization_config: for a ``.gguf`` file, what to compute in; it may be left out.
             mindspore_dtype, use_safetensors, cache_dir, local_files_only, token: see `from_pretrained`.
-            config: a folder, a bundled checkpoint's name, or a hub id, whose config replaces what the tensors tell.
-            subfolder, revision: where in ``config``, and which branch, tag or commit of it.
+            config: a folder, a bundled checkpoint's name, or a hub id, whose config replaces the one derived from the
+                tensors.
+            subfolder, revision: the folder inside ``config``, and its branch, tag or commit.
             original_config, scaling_factor, extract_ema: see `loading.single_file.open_single_file`.
-            variant: taken for published scripts, and without meaning: the path says which file it is.
+            variant: accepted for published scripts and ignored: the path names the file.
 
         Raises:
-            ValueError: the file has no such network, or what `from_pretrained` raises.
+            ValueError: the file has no such network; also what `from_pretrained` raises.
             FileNotFoundError: no such file.
         """
         dtype = dtypes.parse_dtype(asked_dtype(mindspore_dtype, quantization_config, path_or_address))
@@ -222,7 +223,7 @@ class Model(PublishedModel, nn.Cell):
         raise ValueError(f"{file} has no {cls.__name__}; it has {found}")
 
     def load(self, weights: Weights, dtype: str = "float32") -> None:
-        """Take ``weights``, mapped from a file, as this network's; ``dtype`` is what it is meant to compute in."""
+        """Take ``weights``, mapped from a file, as this network's; ``dtype`` is its compute dtype."""
         parameters = self.published_parameters()
         int8, plain = read_int8(weights)
         plain.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
@@ -245,15 +246,15 @@ class Model(PublishedModel, nn.Cell):
         """Write ``config.json`` and safetensors files (int8 stays, the rest in this network's dtype) into a folder.
 
         Args:
-            save_directory: the folder, which is made when missing.
-            is_main_process: false writes nothing: another process of a training does.
+            save_directory: the folder, created if missing.
+            is_main_process: false writes nothing, because another process of the training does.
             save_function: must be None.
             safe_serialization: must be true; pickle files are not written.
-            variant, max_shard_size: see `loading.save_weights.save_weights`; from 10 GB on there are several files.
+            variant, max_shard_size: see `loading.save_weights.save_weights`; above 10 GB there are several files.
             push_to_hub, upload: as in `save_config`.
 
         Raises:
-            ValueError: an argument that cannot be honoured.
+            ValueError: an argument cannot be honoured.
         """
         require_safe(safe_serialization)
         check_upload(upload)
@@ -271,39 +272,39 @@ class Model(PublishedModel, nn.Cell):
 
     @property
     def cuts(self) -> Sequence[Cut]:
-        """Where feature caches may cut it, the place that saves the most first; most networks have none."""
+        """The places where feature caches may cut it, the most effective first; empty for most networks."""
         return ()
 
     @property
     def blocks(self) -> Sequence[str]:
-        """The paths of the blocks that run one after the other, each on what the one before it returns; () where a
-        network is no row of blocks."""
+        """The paths of the blocks that run in sequence, each on the previous one's output; () if the network is no such
+        sequence."""
         name = self.row_of_blocks
         return () if name is None else [f"{name}.{i}" for i in range(len(getattr(self, name)))]
 
     @classmethod
     def can_be_cut(cls) -> bool:
-        """Whether feature caches can work on networks of this class: it says of some where they may be cut."""
+        """Whether feature caches support this class: it lists places to cut for some of its networks."""
         return cls.cuts is not Model.cuts
 
     @classmethod
     def has_self_attentions(cls) -> bool:
-        """Whether networks of this class may have cells in which pixels attend to each other."""
+        """Whether networks of this class may have self-attention over pixels."""
         return cls.self_attentions is not Model.self_attentions
 
     @property
     def self_attentions(self) -> Mapping[int, Sequence[str]]:
-        """The paths of the cells in which pixels attend to each other, by level, the largest first, which is 0."""
+        """The paths of the self-attention cells over pixels, by level; level 0 is the largest."""
         return {}
 
     def tapped(self, taps: Taps) -> TappedNetwork:
-        """The network with taps; it itself stays as it is."""
+        """The network with taps; the network itself stays unchanged."""
         return TappedNetwork(self, taps)
 
     # ---- weights -----------------------------------------------------------------------------------------------------
 
     def stored(self, name: str) -> StoredTensor:
-        """The parameter ``name`` as the checkpoint holds it, or as it was set since."""
+        """The parameter ``name`` as stored in the checkpoint, or as set since."""
         return _as_tensor(own(self._parameter(name)))
 
     def array(self, name: str) -> NDArray[np.float32]:
@@ -311,12 +312,12 @@ class Model(PublishedModel, nn.Cell):
         return own(self._parameter(name)).numpy(np.float32)
 
     def parameters_and_names(self, name_prefix: str = "", expand: bool = True) -> Iterator[tuple[str, ms.Parameter]]:
-        """All parameters, by the names that they have while no cell is wrapped."""
+        """All parameters, by their names without wrapped cells."""
         for path, parameter in super().parameters_and_names(name_prefix, expand):
             yield path if name_prefix else published_name(parameter, path), parameter
 
     def published_parameters(self) -> dict[str, ms.Parameter]:
-        """The parameters by the names that checkpoints know them by; without those that adapters have brought."""
+        """The parameters by their names in checkpoints, without those of adapters."""
         return {name: p for name, p in self.parameters_and_names() if not is_put_on(p)}
 
     def published_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -330,18 +331,18 @@ class Model(PublishedModel, nn.Cell):
         raise ValueError(f"{type(self).__name__} has no parameter {name!r}")
 
     def release_weights(self) -> None:
-        """Give back the memory of the mapped checkpoint; what an engine has made of it stays."""
+        """Free the memory of the mapped checkpoint; an engine's compiled copies stay."""
         self.scratch.release()
         if self.weights is not None:
             self.weights.release()
 
     @functools.cached_property
     def is_big(self) -> bool:
-        """Whether what it holds while it has nothing to do is much memory."""
+        """Whether it holds much memory while idle."""
         return self.num_parameters() >= _BIG_PARAMETERS
 
     def release(self) -> None:
-        """Drop everything that was compiled for this network and give its memory back to the system."""
+        """Drop everything compiled for this network and return its memory to the system."""
         self.graphs.clear()
         self.release_weights()
         give_back_memory()
@@ -349,10 +350,10 @@ class Model(PublishedModel, nn.Cell):
     def __call__(self, *inputs: Input, **options: Input) -> Outputs:
         """Run the network: on ``ms.Tensor`` with MindSpore's kernels, on NumPy arrays with this machine's engine.
 
-        The first input says which; others of the other kind are converted.
+        The first input decides; inputs of the other kind are converted.
 
         Raises:
-            TypeError: an input is neither, a PyTorch tensor for instance.
+            TypeError: an input is neither, for example a PyTorch tensor.
         """
         for name, value in [*((f"input {i + 1}", x) for i, x in enumerate(inputs)), *options.items()]:
             _check_input(type(self).__name__, name, value)
@@ -366,10 +367,10 @@ class Model(PublishedModel, nn.Cell):
             return outputs
 
     def _engine_for(self, x: Array) -> Engine:
-        """Who runs a call by hand: MindSpore where its tensors are given, else the engine of this machine.
+        """The engine for a direct call: MindSpore for its own tensors, else this machine's engine.
 
         Raises:
-            ValueError: what is given is no array, such as a list.
+            ValueError: the input is no array, for example a list.
         """
         if not (hasattr(x, "shape") and hasattr(x, "dtype")):
             raise ValueError(f"{type(self).__name__} takes a NumPy array or an ms.Tensor, got {type(x).__name__}")
@@ -381,13 +382,14 @@ class Model(PublishedModel, nn.Cell):
     # ---- attention ---------------------------------------------------------------------------------------------------
 
     def enable_flash_sdp(self, enabled: bool = True) -> None:
-        """Use the device's memory-efficient attention kernel, or not (at first: yes). On a CPU it means nothing."""
+        """Use the device's memory-efficient attention kernel, or not (the default is to use it). It has no effect on a
+        CPU."""
         self._set_flash(enabled=enabled)
 
     def set_flash_attention_force_cast_dtype(self, force_cast_dtype: object) -> None:
-        """Cast inputs of another type to ``force_cast_dtype`` (float16 at first) for the memory-efficient kernel.
+        """Cast inputs of another dtype to ``force_cast_dtype`` (float16 by default) for the memory-efficient kernel.
 
-        None: inputs that the kernel does not take, such as float32, go to plain attention.
+        With None, inputs that the kernel does not take, such as float32, use plain attention.
         """
         cast = None if force_cast_dtype is None else dtypes.parse_dtype(force_cast_dtype)
         if cast == "float32":
@@ -402,7 +404,7 @@ class Model(PublishedModel, nn.Cell):
 
 
 def _check_input(network: str, name: str, value: object) -> None:
-    """Networks compute with arrays, and constants choose among what they can do."""
+    """Check the inputs of a network: arrays, and constants that select what it does."""
     for part in value if isinstance(value, tuple) else (value,):
         if not (part is None or isinstance(part, (np.ndarray, np.generic, ms.Tensor, bool, int, float, str))):
             kind = f"{type(part).__module__}.{type(part).__name__}".removeprefix("builtins.")
@@ -414,9 +416,9 @@ def _as_tensor(values: Stored) -> StoredTensor:
 
 
 class _Cast(Mapping[str, StoredTensor]):
-    """What a model's file holds: parameters by their published names in its dtype, converted one at a time.
+    """The content of a model's file: parameters by published name in its dtype, converted one at a time.
 
-    int8 weights stay int8, with what belongs to them beside them.
+    int8 weights stay int8, with their scales next to them.
     """
 
     def __init__(self, model: Model):

@@ -1,8 +1,7 @@
-"""Language models that read prompts: each token looks at earlier ones alone, so whatever texts begin with is read once.
+"""Language models that read prompts: each token sees only earlier ones, so a common beginning is read once.
 
-A prompt for such a model often stands behind an instruction that never changes and is the longer of the two. What later
-tokens take from earlier ones are their keys and values; those of the instruction are computed once and kept. That is
-exact.
+A prompt for such a model often follows a fixed instruction that is longer than the prompt. Later tokens need only the
+keys and values of earlier ones; those of the instruction are computed once and kept. The result is exact.
 """
 
 import threading
@@ -17,13 +16,13 @@ from ..engines.binding import stored
 from .text_model import LOWEST, Floats, Ids, TextModel, fillers, grouped
 
 _AT_ONCE = 1024
-"""How many tokens run side by side: attention's time and memory grow with their square."""
+"""The most tokens in one run: attention's time and memory grow with their square."""
 _KEPT = 2
-"""How many beginnings are kept."""
+"""The most beginnings to keep."""
 
 
 class Beginning(NamedTuple):
-    """What is kept of tokens that many texts begin with."""
+    """The kept results of a common beginning."""
 
     ids: tuple[int, ...]
     states: Floats
@@ -31,11 +30,11 @@ class Beginning(NamedTuple):
     past: tuple[Array, ...]
     """Their keys and values, layer by layer, each (1, tokens, channels of the keys): the engine's arrays."""
     made_of: tuple[object, ...]
-    """The weights and settings that all this was computed with."""
+    """The weights and settings behind these results."""
 
 
 class CausalTextModel(TextModel):
-    """A network whose `construct` goes on where earlier tokens have ended; `encode_with` makes use of it."""
+    """A network whose `construct` continues after earlier tokens; `encode_with` uses this."""
 
     free_axes: ClassVar[FreeAxes] = {"construct": {0: (1,), "positions": (0,), "hidden": (2, 3), "past": (1,)}}
 
@@ -46,19 +45,19 @@ class CausalTextModel(TextModel):
 
     @property
     def key_channels(self) -> Sequence[int]:
-        """The channels of each layer's keys, which are those of its values."""
+        """The channels of each layer's keys and values."""
         raise NotImplementedError
 
     def construct(
         self, input_ids: Array, positions: Array, hidden: Array, past: tuple[Array, ...]
     ) -> tuple[Array, ...]:
-        """Encode tokens behind others.
+        """Encode tokens that follow others.
 
         Args:
             input_ids: (1, tokens) integers.
-            positions: (tokens, 1), where in its text each stands, from 0.
-            hidden: (1, 1, tokens, earlier + tokens), what is added to attention's scores: 0 where a token looks at
-                another one, the lowest number where it does not.
+            positions: (tokens, 1), the position of each in its text, from 0.
+            hidden: (1, 1, tokens, earlier + tokens), the bias of attention's scores: 0 where a token sees another one,
+                the lowest number where it does not.
             past: the keys and the values of ``earlier`` tokens for each layer, (1, earlier, `key_channels`).
 
         Returns:
@@ -69,12 +68,12 @@ class CausalTextModel(TextModel):
     def encode_with(
         self, engine: Engine, input_ids: Array, attention_mask: Array | None = None, beginning: Iterable[int] = ()
     ) -> Array:
-        """Encode texts, without what they have in common with ``beginning``; see `TextModel.encode_with`.
+        """Encode texts, skipping the part they share with ``beginning``; see `TextModel.encode_with`.
 
         Args:
             engine, input_ids, attention_mask: see there.
-            beginning: ids of an instruction that many texts begin with. Its keys and values are computed at the first
-                call and kept until the weights change. Texts may begin otherwise, or with a part of it.
+            beginning: ids of an instruction with which many texts begin. Its keys and values are computed at the first
+                call and kept until the weights change. Texts may also begin differently, or with a part of it.
         """
         ids, lengths = self._checked(input_ids, attention_mask)
         first = self._beginning(engine, tuple(map(int, beginning)))
@@ -96,7 +95,7 @@ class CausalTextModel(TextModel):
         self, engine: Engine, ids: Ids, positions: Floats, hidden: Floats, past: tuple[Array, ...]
     ) -> tuple[Array, ...]:
         count, extra = len(ids), fillers(engine, len(ids))
-        if extra:  # tokens that look at themselves alone, and that nobody looks at
+        if extra:  # tokens that see only themselves and that no token sees
             ids, positions = np.pad(ids, (0, extra)), np.pad(positions, (0, extra))
             last = np.arange(-extra, 0)
             hidden = np.pad(hidden, ((0, 0), (0, 0), (0, extra), (0, extra)), constant_values=LOWEST)
@@ -106,7 +105,7 @@ class CausalTextModel(TextModel):
         return tuple(engine.asarray(engine.numpy(x)[:, :count]) for x in outputs) if extra else outputs
 
     def _beginning(self, engine: Engine, ids: tuple[int, ...]) -> Beginning:
-        """What is known of tokens that texts begin with, computed where it is not."""
+        """The results for a common beginning, computed if they are not kept."""
         if not ids:
             return self._nothing(engine)
         self._checked(np.array([ids], np.int64))
@@ -124,18 +123,18 @@ class CausalTextModel(TextModel):
             return found
 
     def _nothing(self, engine: Engine) -> Beginning:
-        """A token that is none, and that nobody looks at: graphs need not be made for texts without a past."""
+        """A dummy token that no token sees, so that texts without a past need no graphs of their own."""
         past = [engine.asarray(np.zeros((1, 1, size), np.float32)) for size in self.key_channels for _ in range(2)]
         channels: int = self.config["hidden_size"]
         return Beginning((-1,), np.zeros((1, channels), np.float32), tuple(past), ())
 
     def forget_beginnings(self) -> None:
-        """Drop what is kept of tokens that texts begin with."""
+        """Drop the kept results of common beginnings."""
         with self._beginning_lock:
             self._beginnings.clear()
 
     def _state(self) -> tuple[object, ...]:
-        """What results depend on besides the tokens."""
+        """What results depend on in addition to the tokens."""
         values: list[object] = [self.dtype, *self.passes]
         for _, parameter in self.parameters_and_names():
             value: Stored = stored(parameter)
@@ -144,13 +143,13 @@ class CausalTextModel(TextModel):
 
 
 def _same(first: Sequence[object], second: Sequence[object]) -> bool:
-    """Whether both are made of the very same things."""
+    """Whether both consist of identical objects."""
     equal = (a is b or (isinstance(a, (int, str)) and a == b) for a, b in zip(first, second))
     return len(first) == len(second) and all(equal)
 
 
 def _common(ids: Ids, lengths: Ids, beginning: Sequence[int]) -> Ids:
-    """How many tokens of each row are those of the beginning."""
+    """How many tokens each row shares with the beginning."""
     counts = []
     for row, length in zip(ids, lengths):
         most = min(length, len(beginning))
@@ -160,9 +159,9 @@ def _common(ids: Ids, lengths: Ids, beginning: Sequence[int]) -> Ids:
 
 
 def _hidden(texts: Sequence[tuple[int, int]], earlier: int) -> Floats:
-    """What texts side by side do not look at, as `CausalTextModel.construct` takes it.
+    """The mask of texts in one row, for `CausalTextModel.construct`.
 
-    ``texts`` are, for each, how many of the ``earlier`` tokens it begins with, and how many it has beside those.
+    ``texts`` gives for each text how many of the ``earlier`` tokens it shares, and how many more it has.
     """
     tokens = sum(count for _, count in texts)
     hidden = np.full((tokens, earlier + tokens), LOWEST, np.float32)

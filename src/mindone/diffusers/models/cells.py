@@ -1,6 +1,6 @@
-"""MindSpore's cells with the types that it does not give them; at run time they are its own classes.
+"""MindSpore's cells with the types that it lacks; at run time they are its own classes.
 
-So ``CellList[Linear]`` in an annotation outside of functions stands in quotes.
+So ``CellList[Linear]`` in an annotation outside functions must be quoted.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     C = TypeVar("C")
 
     class Cell(nn.Cell):
-        """A layer whose ``construct`` returns one tensor. Those that return several are an ``nn.Cell``."""
+        """A layer whose ``construct`` returns one tensor. Layers that return several are an ``nn.Cell``."""
 
         def __call__(self, *inputs: object) -> Array: ...
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         """A layer that returns its input."""
 
     class CellList(nn.CellList, Generic[C]):
-        """Layers of one kind, in their order."""
+        """Layers of one kind, in order."""
 
         def __init__(self, cells: Iterable[C] = ()) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The transformer of CLIP (Radford et al. 2021), which its text and its vision towers share."""
+"""The transformer of CLIP (Radford et al. 2021), shared by its text and vision towers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .layers import Activation, LayerNorm, Linear
 
 @dataclass(frozen=True)
 class CLIPFields:
-    """The fields that the configs of both towers have."""
+    """The fields in the configs of both towers."""
 
     hidden_size: Channels
     intermediate_size: Channels
@@ -27,7 +27,7 @@ class CLIPFields:
 
 
 def tower_config(config: Mapping[str, object], tower: str) -> Mapping[str, object]:
-    """A tower's own config: where ``config`` is a whole CLIP's, that is the ``tower``'s part of it.
+    """A tower's own config; if ``config`` is a whole CLIP's, the ``tower``'s part of it.
 
     Args:
         config: the content of ``config.json``.
@@ -69,7 +69,7 @@ class CLIPMLP(Cell):
 
 
 class CLIPLayer(Cell):
-    """Attention and feed-forward, each normalised and beside a shortcut."""
+    """Attention and feed-forward, each normalised and with a shortcut."""
 
     def __init__(self, c: CLIPFields, causal: bool):
         super().__init__()

@@ -1,4 +1,4 @@
-"""CLIP's text tower: Stable Diffusion's text encoder, and with a projection the second one of SDXL."""
+"""CLIP's text tower: Stable Diffusion's text encoder and, with a projection, SDXL's second one."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -31,7 +31,7 @@ class CLIPTextFields(CLIPFields):
 
 
 class CLIPTextModel(Model):
-    """Text tokens to one vector a token, and one for the whole text; see `construct`."""
+    """Text tokens to one vector per token, and one for the whole text; see `construct`."""
 
     Fields = CLIPTextFields
     weights_name = "model"
@@ -42,7 +42,7 @@ class CLIPTextModel(Model):
         c: CLIPTextFields = self.fields
         self.text_model = CLIPTextTransformer(c)
         self.text_projection = Linear(c.hidden_size, c.projection_dim, bias=False) if self.projects else None
-        # Published configs say 2 where the end-of-text token is in truth the largest id.
+        # Published configs say 2, but the end-of-text token is actually the largest id.
         self.end_of_text = None if c.eos_token_id == 2 else c.eos_token_id
 
     def construct(
@@ -52,14 +52,14 @@ class CLIPTextModel(Model):
 
         Args:
             input_ids: (batch, tokens) integers; at most ``max_position_embeddings`` tokens.
-            skip: leave out this many of the last layers from the first result ("CLIP skip").
-            apply_final_norm: normalise the first result, also when layers were left out.
-            pool_at: the id of the end-of-text token; None for the config's, or the largest id of the row where the
-                config does not know it. Words that were added have larger ids.
+            skip: how many of the last layers to skip for the first result ("CLIP skip").
+            apply_final_norm: normalise the first result, even if layers are skipped.
+            pool_at: the id of the end-of-text token; None for the config's, or the row's largest id if the config does
+                not know it. Added words have larger ids.
 
         Returns:
-            The hidden states (batch, tokens, hidden_size), and the whole text's vector: that of the end-of-text token
-            after all layers, (batch, hidden_size), or projected to (batch, projection_dim).
+            The hidden states (batch, tokens, hidden_size), and the whole text's vector: the end-of-text token's after
+                all layers, (batch, hidden_size), or projected to (batch, projection_dim).
         """
         states = self.layer_states(input_ids)
         last, hidden = self.text_model.final_layer_norm(states[-1]), states[-1 - skip]
@@ -71,7 +71,7 @@ class CLIPTextModel(Model):
         return hidden, pooled
 
     def layer_states(self, input_ids: Array) -> tuple[Array, ...]:
-        """What enters the first layer and what leaves each, (batch, tokens, hidden_size), none of them normalised."""
+        """The input of the first layer and the output of each, (batch, tokens, hidden_size), none normalised."""
         states = [self.text_model.embeddings(input_ids)]
         for layer in self.text_model.encoder.layers:
             states.append(layer(states[-1]))
@@ -90,8 +90,8 @@ class CLIPTextModel(Model):
 
         Args:
             input_ids: (batch, tokens) integers.
-            attention_mask: must be None: as Stable Diffusion was trained, padding is looked at like any other token.
-            output_hidden_states: also return what leaves each layer, from a second pass.
+            attention_mask: must be None: as in Stable Diffusion's training, padding counts like any other token.
+            output_hidden_states: also return each layer's output, from a second pass.
             return_dict: false for a plain tuple.
             options: ``skip``, ``apply_final_norm`` and ``pool_at`` of `construct`.
 
@@ -112,7 +112,7 @@ def _as_asked(output: Outputs, return_dict: bool) -> Outputs | tuple[Array, ...]
 
 
 class CLIPTextModelWithProjection(CLIPTextModel):
-    """The same with the whole text's vector projected into the space that CLIP shares with images."""
+    """The same with the whole text's vector projected into CLIP's joint space with images."""
 
     projects = True
 
@@ -128,7 +128,7 @@ class CLIPTextTransformer(Cell):
 
 
 class CLIPTextEmbeddings(Cell):
-    """A vector a token plus a vector a position."""
+    """A vector per token plus a vector per position."""
 
     def __init__(self, c: CLIPTextFields):
         super().__init__()

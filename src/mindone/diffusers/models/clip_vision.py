@@ -1,4 +1,4 @@
-"""CLIP's vision tower (Radford et al. 2021): what image prompts and safety checkers see of a picture."""
+"""CLIP's vision tower (Radford et al. 2021), for image prompts and safety checkers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class CLIPVisionProjectionFields(CLIPVisionFields):
 
 
 class CLIPVisionModelWithProjection(Model):
-    """Pictures to one vector each in the space that CLIP shares with text, or to one per patch; see `construct`."""
+    """Pictures to one vector each in CLIP's joint space with text, or to one per patch; see `construct`."""
 
     Fields = CLIPVisionProjectionFields
     weights_name = "model"
@@ -58,18 +58,18 @@ class CLIPVisionModelWithProjection(Model):
             pixel_values: (batch, 3, image_size, image_size), normalised as CLIP's images are.
 
         Returns:
-            Their vectors (batch, projection_dim), and what leaves the last layer, the class token's first and not
-            normalised, (batch, 1 + patches, hidden_size).
+            Their vectors (batch, projection_dim), and the output of the last layer, class token first, not normalised,
+                (batch, 1 + patches, hidden_size).
         """
         last = self.layer_states(pixel_values)[-1]
         return self.visual_projection(self.vision_model.pooled(last)), last
 
     def penultimate(self, pixel_values: Array) -> Array:
-        """What enters the last layer, (batch, 1 + patches, hidden_size): more of the picture than the vectors tell."""
+        """The input of the last layer, (batch, 1 + patches, hidden_size), which holds more detail than the vectors."""
         return self.layer_states(pixel_values)[-2]
 
     def layer_states(self, pixel_values: Array) -> tuple[Array, ...]:
-        """What enters the first layer and what leaves each, (batch, 1 + patches, hidden_size)."""
+        """The input of the first layer and the output of each, (batch, 1 + patches, hidden_size)."""
         return self.vision_model.layer_states(pixel_values)
 
     def __call__(  # type: ignore[override]
@@ -79,7 +79,7 @@ class CLIPVisionModelWithProjection(Model):
 
         Args:
             pixel_values: as in `construct`.
-            output_hidden_states: also return what leaves each layer, from a second pass.
+            output_hidden_states: also return each layer's output, from a second pass.
             return_dict: false for a plain tuple.
         """
         embeds, last = several(super().__call__(pixel_values))
@@ -94,7 +94,7 @@ class CLIPVisionTransformer(Cell):
     def __init__(self, c: CLIPVisionFields):
         super().__init__()
         self.embeddings = CLIPVisionEmbeddings(c)
-        self.pre_layrnorm = LayerNorm(c.hidden_size, c.layer_norm_eps)  # so spelt in checkpoints
+        self.pre_layrnorm = LayerNorm(c.hidden_size, c.layer_norm_eps)  # spelt this way in checkpoints
         self.encoder = CLIPEncoder(c, causal=False)
         self.post_layernorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
 
@@ -102,19 +102,19 @@ class CLIPVisionTransformer(Cell):
         return self.pooled(self.layer_states(pixel_values)[-1])
 
     def layer_states(self, pixel_values: Array) -> tuple[Array, ...]:
-        """What enters the first layer and what leaves each."""
+        """The input of the first layer and the output of each."""
         states = [self.pre_layrnorm(self.embeddings(pixel_values))]
         for layer in self.encoder.layers:
             states.append(layer(states[-1]))
         return tuple(states)
 
     def pooled(self, last: Array) -> Array:
-        """The image's vector, (batch, hidden_size), of what leaves the last layer."""
+        """The image's vector, (batch, hidden_size), from the last layer's output."""
         return self.post_layernorm(F.select(last, 0, 1))
 
 
 class CLIPVisionEmbeddings(Cell):
-    """One vector per patch, with the class token before them, plus a vector per position."""
+    """The class token and one vector per patch, plus a vector per position."""
 
     def __init__(self, c: CLIPVisionFields):
         super().__init__()

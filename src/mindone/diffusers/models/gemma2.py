@@ -47,10 +47,10 @@ class Gemma2Fields:
 
 
 class Gemma2Model(CausalTextModel):
-    """Text tokens to one vector a token.
+    """Text tokens to one vector per token.
 
-    Call `encode_with`: it runs the tokens that count and no others. Attention's scores are not capped, as in the
-    reference by default; see `enable_attention_softcapping`.
+    Call `encode_with`: it runs only the tokens that count. Attention's scores are not capped, as in the reference by
+    default; see `enable_attention_softcapping`.
     """
 
     Fields = Gemma2Fields
@@ -64,12 +64,13 @@ class Gemma2Model(CausalTextModel):
         self.layers = CellList([Gemma2Layer(c) for _ in range(c.num_hidden_layers)])
         self.norm = Gemma2RMSNorm(c)
         self.head_dim, self.theta = c.head_dim, float(c.rope_theta)
-        # The reference rounds this factor to the type of the embeddings.
+        # The reference rounds this factor to the embeddings' dtype.
         self.embedding_scales = {dtype: _rounded(math.sqrt(c.hidden_size), dtype) for dtype in _MANTISSAS}
 
     @property
     def most_tokens(self) -> int:
-        """Every other layer looks no further back than the sliding window; texts are within it, so all look alike."""
+        """Every other layer sees no further back than the sliding window; texts fit into it, so all layers act
+        alike."""
         c: Gemma2Fields = self.fields
         return min(c.max_position_embeddings, c.sliding_window or c.max_position_embeddings)
 
@@ -81,8 +82,8 @@ class Gemma2Model(CausalTextModel):
     def enable_attention_softcapping(self, enabled: bool = True) -> None:
         """Keep attention's scores within ±``attn_logit_softcapping``, as Gemma was trained, or not.
 
-        It is off at first: transformers 4 computes attention by a kernel that cannot, and the families here were
-        trained and are compared with that. transformers 5 caps.
+        Off by default: transformers 4 computes attention with a kernel that cannot cap, and the families here were
+        trained with that and are compared to it. transformers 5 caps.
 
         Raises:
             ValueError: the config has no ``attn_logit_softcapping``.
@@ -108,7 +109,7 @@ class Gemma2Model(CausalTextModel):
 
 
 class Gemma2RMSNorm(Cell):
-    """Root-mean-square normalisation whose weights are what is added to 1."""
+    """Root-mean-square normalisation whose weights are added to 1."""
 
     def __init__(self, c: Gemma2Fields):
         super().__init__()
@@ -120,7 +121,7 @@ class Gemma2RMSNorm(Cell):
 
 
 class Gemma2Attention(nn.Cell):
-    """Attention to earlier tokens, whose keys and values are shared by several heads."""
+    """Attention to earlier tokens; several heads share keys and values."""
 
     def __init__(self, c: Gemma2Fields):
         super().__init__()
@@ -160,7 +161,7 @@ class Gemma2MLP(Cell):
 
 
 class Gemma2Layer(nn.Cell):
-    """Attention and feed-forward, each normalised before and after, and beside a shortcut."""
+    """Attention and feed-forward, each normalised before and after, and with a shortcut."""
 
     def __init__(self, c: Gemma2Fields):
         super().__init__()
@@ -183,7 +184,7 @@ _MANTISSAS = {"float32": 24, "float16": 11, "bfloat16": 8}
 
 
 def _rounded(value: float, dtype: str) -> float:
-    """The nearest number of the type."""
+    """The nearest number of the dtype."""
     mantissa, exponent = math.frexp(value)
     bits = _MANTISSAS[dtype]
     return math.ldexp(round(mantissa * 2**bits), exponent - bits)

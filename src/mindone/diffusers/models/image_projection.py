@@ -1,4 +1,4 @@
-"""IP-Adapter's own networks: from CLIP's vectors of a picture to a few tokens beside those of the text."""
+"""IP-Adapter's own networks: from CLIP's vectors of a picture to a few tokens alongside the text's."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The layers that the networks are built from, with their parameters named as in published checkpoints."""
+"""The layers of the networks, with parameters named as in published checkpoints."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +23,13 @@ _room: ContextVar[list[int] | None] = ContextVar("room", default=None)
 
 @contextmanager
 def room_for(parameters: int) -> Iterator[None]:
-    """Networks that are built within have at most ``parameters`` parameters, or ``MOST_PARAMETERS``.
+    """Limit networks built in this context to ``parameters`` parameters, or ``MOST_PARAMETERS``.
 
-    A stranger's config chooses counts that are multiplied: a kilobyte of it could ask for a million layers, and each
-    would take time and memory before it turns out to have no weights.
+    An untrusted config chooses counts that multiply: a kilobyte could ask for a million layers, and each would take
+    time and memory before it turns out to have no weights.
 
     Raises:
-        ValueError: there are more; raised where the first of them is made.
+        ValueError: there are more; raised when the first excess one is made.
     """
     token = _room.set([min(parameters, MOST_PARAMETERS)] * 2)
     try:
@@ -45,8 +45,8 @@ def parameter(*shape: int) -> ms.Parameter:
         room[0] -= 1
         if room[0] < 0:
             raise ValueError(
-                f"what it describes has more than {room[1]:,} tensors: more than the weights that are there, or than "
-                "any network known here"
+                f"the config describes more than {room[1]:,} tensors: more than there are weights, or more than "
+                "any known network has"
             )
     values = initializer("zeros", shape, ms.float32)
     made = ms.Parameter.__new__(_Unfilled, values)
@@ -55,7 +55,7 @@ def parameter(*shape: int) -> ms.Parameter:
 
 
 class _Unfilled(ms.Parameter):
-    """Has `ms.Parameter` make no zeros yet, which take memory where that of a network before is used again."""
+    """Keeps `ms.Parameter` from making zeros yet; those would take memory that an earlier network left free."""
 
     init_param = False
 
@@ -95,7 +95,7 @@ class Conv2d(Cell):
 
 
 class HalvedConv2d(nn.Cell):
-    """A convolution of single pixels whose result is in two: see `functional.conv2d_halves`."""
+    """A 1×1 convolution with its result in two halves: see `functional.conv2d_halves`."""
 
     stride, padding = 1, 0
 
@@ -144,12 +144,12 @@ class Embedding(Cell):
 
 
 class Activation(Cell):
-    """An activation by the name that configs give it."""
+    """An activation by its name in configs."""
 
     def __init__(self, name: str):
         super().__init__()
         if name not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"unknown activation {name!r}; choose from {', '.join(ACTIVATIONS)}")
         self.function = ACTIVATIONS[name]
 
     def construct(self, x: Array) -> Array:
@@ -167,7 +167,7 @@ ACTIVATIONS = {
 
 
 class TimestepEmbedding(Cell):
-    """A two-layer perceptron on sinusoids, with room for a condition that is added first."""
+    """A two-layer perceptron on sinusoids, with an optional condition that is added first."""
 
     def __init__(self, in_channels: int, channels: int, act: str, cond_channels: int | None = None):
         super().__init__()
@@ -201,7 +201,7 @@ class Attention(Cell):
 
 
 class GeluPerceptron(Cell):
-    """A perceptron of one hidden layer on (..., channels). Checkpoints number its layers 0 and 2 (1 is a dropout)."""
+    """A perceptron with one hidden layer on (..., channels). Checkpoints number its layers 0 and 2 (1 is a dropout)."""
 
     def __init__(self, channels: int, inner: int):
         super().__init__()
@@ -223,7 +223,7 @@ class GeluLinear(Cell):
 
 
 class ResnetBlock(Cell):
-    """Two normalised 3×3 convolutions beside a shortcut (He et al. 2016), with the timestep's embedding in between."""
+    """Two normalised 3×3 convolutions with a shortcut (He et al. 2016), and the timestep's embedding in between."""
 
     def __init__(self, in_channels: int, out_channels: int, groups: int, eps: float, act: str, time_channels: int = 0):
         super().__init__()
@@ -258,7 +258,7 @@ class Downsample(Cell):
 
 
 class Upsample(Cell):
-    """Nearest-neighbour resizing to ``size`` (height, width), twice as large or a little less, and a convolution."""
+    """Nearest-neighbour resizing to ``size`` (height, width), twice as large or slightly less, and a convolution."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What networks return when they are called as the published API has it."""
+"""The outputs of networks in the published API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..utils.outputs import BaseOutput
 
 @dataclass(eq=False)
 class UNet2DConditionOutput(BaseOutput):
-    """What a denoiser predicts."""
+    """A denoiser's prediction."""
 
     sample: Array
     """(batch, out_channels, height, width)."""
@@ -21,7 +21,7 @@ class UNet2DConditionOutput(BaseOutput):
 
 @dataclass(eq=False)
 class Transformer2DModelOutput(BaseOutput):
-    """What a denoiser that is a transformer predicts."""
+    """A transformer denoiser's prediction."""
 
     sample: Array
     """(batch, out_channels, height, width)."""
@@ -29,7 +29,7 @@ class Transformer2DModelOutput(BaseOutput):
 
 @dataclass(eq=False)
 class DecoderOutput(BaseOutput):
-    """What an autoencoder decodes."""
+    """An autoencoder's decoded images."""
 
     sample: Array
     """Images (batch, 3, height, width) in [-1, 1] or slightly beyond."""
@@ -37,7 +37,7 @@ class DecoderOutput(BaseOutput):
 
 @dataclass(eq=False)
 class EncoderOutput(BaseOutput):
-    """What an `AutoencoderDC` encodes."""
+    """The encoded latents of an `AutoencoderDC`."""
 
     latent: Array
     """(batch, latent_channels, height / scale, width / scale)."""
@@ -45,14 +45,14 @@ class EncoderOutput(BaseOutput):
 
 @dataclass(eq=False)
 class AutoencoderKLOutput(BaseOutput):
-    """What an `AutoencoderKL` encodes."""
+    """The encoded latents of an `AutoencoderKL`."""
 
     latent_dist: DiagonalGaussianDistribution
 
 
 @dataclass(eq=False)
 class AutoencoderTinyOutput(BaseOutput):
-    """What an `AutoencoderTiny` encodes."""
+    """The encoded latents of an `AutoencoderTiny`."""
 
     latents: Array
     """(batch, latent_channels, height / scale, width / scale)."""
@@ -60,7 +60,7 @@ class AutoencoderTinyOutput(BaseOutput):
 
 @dataclass(eq=False)
 class CLIPTextOutput(BaseOutput):
-    """What a `CLIPTextModel` makes of tokens."""
+    """The output of a `CLIPTextModel`."""
 
     last_hidden_state: Array
     """(batch, tokens, hidden_size), normalised."""
@@ -72,7 +72,7 @@ class CLIPTextOutput(BaseOutput):
 
 @dataclass(eq=False)
 class CLIPTextProjectionOutput(BaseOutput):
-    """What a `CLIPTextModelWithProjection` makes of tokens."""
+    """The output of a `CLIPTextModelWithProjection`."""
 
     text_embeds: Array
     """The whole text's vector (batch, projection_dim)."""
@@ -84,7 +84,7 @@ class CLIPTextProjectionOutput(BaseOutput):
 
 @dataclass(eq=False)
 class TextOutput(BaseOutput):
-    """What a language model makes of tokens."""
+    """The output of a language model."""
 
     last_hidden_state: Array
     """(batch, tokens, hidden_size), normalised; zeros in place of padding."""
@@ -92,21 +92,21 @@ class TextOutput(BaseOutput):
 
 @dataclass(eq=False)
 class CLIPVisionProjectionOutput(BaseOutput):
-    """What a `CLIPVisionModelWithProjection` makes of pictures."""
+    """The output of a `CLIPVisionModelWithProjection`."""
 
     image_embeds: Array
     """The pictures' vectors (batch, projection_dim)."""
     last_hidden_state: Array
     """(batch, 1 + patches, hidden_size), not normalised."""
     hidden_states: tuple[Array, ...] | None = None
-    """What enters the first layer and what leaves each, when asked for."""
+    """The input of the first layer and the output of each, if requested."""
 
 
 class DiagonalGaussianDistribution:
-    """The latents of an image: a normal distribution for each of their numbers (Kingma & Welling 2013, appendix B)."""
+    """The latents of an image: a normal distribution for each number (Kingma & Welling 2013, appendix B)."""
 
     def __init__(self, engine: Engine, parameters: Array):
-        """``parameters``: means and logarithms of variances side by side, (batch, 2 · channels, height, width)."""
+        """``parameters``: means and log variances, concatenated, (batch, 2 · channels, height, width)."""
         self._engine = engine
         self.parameters = parameters
         mean, logvar = np.split(engine.numpy(parameters), 2, axis=1)
@@ -137,9 +137,9 @@ class DiagonalGaussianDistribution:
         return self.mean
 
     def sample(self, generator: np.random.Generator | Sequence[np.random.Generator] | None = None) -> Array:
-        """Latents drawn from the distribution, with fresh randomness where no generator is given.
+        """Latents drawn from the distribution, with fresh randomness if there is no generator.
 
-        Of a list of generators each draws a sample: one per image, or several of each image, taking turns.
+        Each of a list of generators draws a sample: one per image, or several per image, taking turns.
         """
         mean, deviation = self._mean, np.exp(0.5 * self._logvar)
         if generator is None or isinstance(generator, np.random.Generator):

@@ -1,4 +1,4 @@
-"""Latents as patches of a grid, which transformers read as tokens, row by row."""
+"""Latents as a grid of patches, which transformers read as tokens, row by row."""
 
 from .. import functional as F
 from ..engines import Array
@@ -11,7 +11,7 @@ def as_tokens(y: Array) -> Array:
 
 
 def patch_grid(latents: Array, side: int) -> tuple[int, int]:
-    """How many rows and columns of patches latents (batch, channels, height, width) are.
+    """The rows and columns of patches in latents (batch, channels, height, width).
 
     Raises:
         ValueError: patches of that ``side`` do not cover them.

@@ -1,4 +1,4 @@
-"""What scripts written for the published API ask of any network, beyond what `base.Model` needs for itself."""
+"""The published methods of all networks that `base.Model` does not need itself."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class PublishedModel(Configurable):
     dtype: str
     graphs: GraphCache
     exceeds_float16: ClassVar[bool] = False
-    """Whether its values are larger than float16 holds, 65,504: it computes in bfloat16 where it is asked for that."""
+    """Whether its values exceed float16's range, 65,504: then it computes in bfloat16 instead."""
 
-    # ---- where and in what it computes ---------------------------------------------------------------------------
+    # ---- device and dtype ----------------------------------------------------------------------------------------
 
     @property
     def device(self) -> str:
-        """Where it runs: "cpu" or "npu"."""
+        """The device: "cpu" or "npu"."""
         return "npu" if ms.get_context("device_target") == "Ascend" else "cpu"
 
     def to(self, *where: object, dtype: object = None, device: object = None) -> Self:
-        """Compute in another type from now on: ``network.to(ms.float16)``. Returns the network itself.
+        """Compute in another dtype from now on: ``network.to(ms.float16)``. Returns the network itself.
 
-        A device may be named too, but it must be the one that it runs on: that is chosen for the whole process, with
+        A device may be given too, but only the current one: the device is chosen for the whole process, with
         ``ms.set_context(device_target=…)``.
 
         Raises:
-            ValueError: another device, or a type that is none of float32, float16 and bfloat16.
+            ValueError: another device, or a dtype other than float32, float16 and bfloat16.
         """
         for one in (*where, dtype, device):
             if one is None:
@@ -57,7 +57,7 @@ class PublishedModel(Configurable):
 
     @classmethod
     def dtype_for(cls, dtype: str) -> str:
-        """The type that it computes in where it is asked for ``dtype``."""
+        """The compute dtype for a requested ``dtype``."""
         return "bfloat16" if dtype == "float16" and cls.exceeds_float16 else dtype
 
     def _set_dtype(self, dtype: str) -> None:
@@ -80,7 +80,7 @@ class PublishedModel(Configurable):
 
         Args:
             only_trainable: count those that require gradients.
-            exclude_embeddings: leave out tables of tokens and positions.
+            exclude_embeddings: skip tables of tokens and positions.
         """
         return sum(
             int(np.prod(parameter.shape))
@@ -89,7 +89,7 @@ class PublishedModel(Configurable):
         )
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
-        """The bytes of the parameters in the type that the network computes in; it has no buffers."""
+        """The bytes of the parameters in the network's compute dtype; it has no buffers."""
         return self.num_parameters() * _BYTES[self.dtype]
 
     # ---- attention -----------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class PublishedModel(Configurable):
         ) -> Iterator[tuple[str, Parameter]]: ...
 
     def enable_xformers_memory_efficient_attention(self, attention_op: object = None) -> None:
-        """Use the device's memory-efficient attention kernel, as `enable_flash_sdp`; ``attention_op`` names none here.
+        """Use the device's memory-efficient attention kernel, as `enable_flash_sdp`; ``attention_op`` must be None.
 
         Raises:
             ValueError: an ``attention_op`` was given.
@@ -117,7 +117,7 @@ class PublishedModel(Configurable):
         self.enable_flash_sdp(False)
 
     def set_use_memory_efficient_attention_xformers(self, valid: bool, attention_op: object = None) -> None:
-        """One of the two above."""
+        """Choose between the two."""
         if valid:
             self.enable_xformers_memory_efficient_attention(attention_op)
         else:
@@ -136,7 +136,7 @@ class PublishedModel(Configurable):
         self.enable_flash_sdp(valid)
 
     def set_attention_slice(self, slice_size: str | int | list[int] | None = "auto") -> None:
-        """Taken for published scripts, and without effect: attention never holds all its weights at once here.
+        """Accepted for published scripts, without effect: attention here never holds all its weights at once.
 
-        A CPU computes it piece by piece anyway, an Ascend device with its memory-efficient kernel.
+        A CPU computes it piece by piece anyway, and an Ascend device uses its memory-efficient kernel.
         """

@@ -1,4 +1,4 @@
-"""Networks with random weights, on disk: for times and memory, where no trained checkpoint is at hand."""
+"""Networks with random weights, on disk: for measuring time and memory without a trained checkpoint."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from ..loading.safetensors import save_file
 from .base import Model
 
 _BLOCK = 1 << 20
-"""Random numbers that are drawn for one scale; larger tensors repeat them."""
+"""The random numbers per scale; larger tensors repeat them."""
 
 
 def write_random_network(cls: type[Model], config: Mapping[str, object], folder: Path) -> None:
@@ -24,9 +24,9 @@ def write_random_network(cls: type[Model], config: Mapping[str, object], folder:
 
 
 class RandomWeights(Mapping[str, NDArray[np.float16]]):
-    """float16 tensors by name, made when asked for: norms near 1, the rest scaled so that signals keep their size.
+    """float16 tensors by name, made on demand: norms near 1, the rest scaled so that signals keep their size.
 
-    No two are alike: compilers merge products of equal weights, and times would be too good.
+    No two are equal: compilers merge products of equal weights, and times would be too short.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):

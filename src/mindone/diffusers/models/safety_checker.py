@@ -1,4 +1,4 @@
-"""The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and concepts to compare its result with."""
+"""The safety checker of Stable Diffusion 1.x: CLIP's vision tower, and concepts to compare its output with."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,10 +22,10 @@ class SafetyCheckerFields:
 
 
 class StableDiffusionSafetyChecker(Model):
-    """Images to vectors in the space that CLIP shares with text, beside the vectors of unwanted concepts.
+    """Images to vectors in CLIP's joint space with text, and the vectors of unwanted concepts.
 
     ``concept_embeds`` (17, projection_dim) with the thresholds ``concept_embeds_weights`` (17,), and three
-    ``special_care_embeds``, are parameters to read with `array`; a pipeline compares.
+    ``special_care_embeds``, are parameters to read with `array`; the pipeline compares them.
     """
 
     Fields = SafetyCheckerFields

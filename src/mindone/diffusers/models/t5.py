@@ -1,7 +1,7 @@
 """The encoder of T5 (Raffel et al. 2020, "Exploring the Limits of Transfer Learning"), version 1.0 or 1.1.
 
-All tokens of a text look at each other. Where they stand enters as what is added to attention's scores: a number for
-each head and each kind of distance (§2.1), the same in all layers.
+All tokens of a text see each other. Their positions enter as a bias of attention's scores: a number for each head and
+each kind of distance (§2.1), the same in all layers.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ Wide = Annotated[int, Strict(), Field(ge=1, le=2**17)]
 Buckets = Annotated[int, Strict(), Field(ge=4, le=256, multiple_of=4)]
 
 _AT_ONCE = 256
-"""How many tokens run side by side: layers read their weights once for all of them, which beyond some hundred tokens
-gains nothing, while the scores' memory grows with the square of the tokens."""
+"""The most tokens in one run: layers read their weights once for all of them, which gains nothing beyond a few hundred
+tokens, while the scores' memory grows with the square of the tokens."""
 _MOST = 2048
-"""The longest text: the scores of one layer then take 1 GB in the largest."""
+"""The longest text: in the largest model one layer's scores then take 1 GB."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class T5Fields:
 
 
 class T5EncoderModel(TextModel):
-    """Text tokens to one vector a token.
+    """Text tokens to one vector per token.
 
-    Call `encode_with`, or the network itself with ids and a mask. Without a mask all tokens count, those that a text
-    is padded with too: Stable Diffusion 3 and FLUX were trained so. With one, padding is not run; there the result is
-    zeros, where the reference computes something that nobody reads.
+    Call `encode_with`, or the network itself with ids and a mask. Without a mask all tokens count, including padding:
+    Stable Diffusion 3 and FLUX were trained that way. With a mask, padding is skipped and its result is zeros; the
+    reference computes values there that nothing reads.
 
-    It computes in bfloat16 where it is asked for float16, whose range it exceeds: transformers keeps a third of its
-    weights in float32 then, and clips what overflows.
+    Asked for float16, whose range it exceeds, it computes in bfloat16; transformers then keeps a third of its weights
+    in float32 and clips overflows.
     """
 
     Fields = T5Fields
@@ -80,7 +80,7 @@ class T5EncoderModel(TextModel):
 
     @property
     def most_tokens(self) -> int:
-        """No more than fit into memory: distances have no end."""
+        """The most tokens that fit into memory: distances have no limit."""
         return _MOST
 
     def construct(self, input_ids: Array, buckets: Array, hidden: Array) -> Array:
@@ -90,8 +90,8 @@ class T5EncoderModel(TextModel):
             input_ids: (1, tokens) integers.
             buckets: (1, tokens, tokens) integers, the kind of distance from each token to each other one; see
                 `distance_buckets`.
-            hidden: (1, 1, tokens, tokens), what is added to attention's scores: 0 where a token looks at another one,
-                the lowest number where it does not.
+            hidden: (1, 1, tokens, tokens), the bias of attention's scores: 0 where a token sees another one, the lowest
+                number where it does not.
 
         Returns:
             The hidden states (1, tokens, d_model).
@@ -110,7 +110,7 @@ class T5EncoderModel(TextModel):
         return engine.asarray(states)
 
     def _read(self, engine: Engine, texts: Sequence[Ids]) -> Floats:
-        """The hidden states of texts one after the other, (tokens, d_model)."""
+        """The hidden states of concatenated texts, (tokens, d_model)."""
         c: T5Fields = self.fields
         count = sum(map(len, texts))
         texts = [*texts, *[np.zeros(1, np.int64)] * fillers(engine, count)]
@@ -124,7 +124,7 @@ class T5EncoderModel(TextModel):
 
 
 class T5Stack(Cell):
-    """The layers, and a norm behind them."""
+    """The layers, followed by a norm."""
 
     def __init__(self, c: T5Fields):
         super().__init__()
@@ -140,7 +140,7 @@ class T5Stack(Cell):
 
 
 class T5Block(Cell):
-    """Attention and feed-forward, each behind a norm and beside a shortcut."""
+    """Attention and feed-forward, each after a norm and with a shortcut."""
 
     def __init__(self, c: T5Fields, has_distances: bool):
         super().__init__()
@@ -151,7 +151,7 @@ class T5Block(Cell):
 
 
 class T5LayerSelfAttention(Cell):
-    """Attention behind a norm and beside a shortcut."""
+    """Attention after a norm, with a shortcut."""
 
     def __init__(self, c: T5Fields, has_distances: bool):
         super().__init__()
@@ -163,7 +163,7 @@ class T5LayerSelfAttention(Cell):
 
 
 class T5Attention(Cell):
-    """Attention whose scores are not scaled: training has made up for that."""
+    """Attention with unscaled scores: training accounts for that."""
 
     def __init__(self, c: T5Fields, has_distances: bool):
         super().__init__()
@@ -183,7 +183,7 @@ class T5Attention(Cell):
 
 
 class T5LayerFF(Cell):
-    """Feed-forward behind a norm and beside a shortcut."""
+    """Feed-forward after a norm, with a shortcut."""
 
     def __init__(self, c: T5Fields):
         super().__init__()
@@ -236,13 +236,13 @@ class T5LayerNorm(Cell):
 def distance_buckets(distances: Ids, buckets: int, farthest: int) -> Ids:
     """The kind of each distance, key minus query (Raffel et al. 2020, §2.1).
 
-    Half of the ``buckets`` are for keys up to the query, half for those behind it. Of each half the first half has one
-    for each distance; the others grow with its logarithm up to ``farthest``, beyond which all are alike.
+    Half of the ``buckets`` are for keys up to the query, half for later keys. In each half the first half has one
+    bucket per distance; the others grow logarithmically up to ``farthest``, beyond which all distances share one.
     """
     half = buckets // 2
     exact = half // 2
     absolute = np.abs(distances)
-    # In float32, as the reference: some distances are just at the border of two.
+    # In float32, as in the reference: some distances lie exactly on a border.
     ratio = np.log(np.maximum(absolute, 1).astype(np.float32) / np.float32(exact)) / np.float32(
         np.log(farthest / exact)
     )

@@ -1,9 +1,8 @@
-"""Taps: calls of a network that read the inputs of some layers, replace them, or leave layers out.
+"""Taps: calls of a network that read or replace the inputs of some layers, or skip layers.
 
-A network knows nothing of it. What is called is a copy of the cells on the way to those layers, with a wrapper around
-each of the layers; everything else, and every parameter, is the network's own. So a plain call is the network as it is,
-any number of threads use one network with taps and without, and a layer that is left out is neither recorded, nor
-compiled, nor run.
+The network is not aware of them. A call runs a copy of the cells on the path to those layers, with a wrapper around
+each layer; everything else, and every parameter, is the network's own. So a plain call is unaffected, any number of
+threads can use one network with and without taps, and a skipped layer is never recorded, compiled or run.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from .wrapping import Wrapper
 
 @dataclass(frozen=True)
 class Cut:
-    """A place at which one layer's first input, the **feature**, is all that comes from a big part of a network.
+    """A place where one layer's first input, the **feature**, is all that a big part of the network contributes.
 
     Args:
-        layer: the path of the layer that the feature goes into.
-        below: the paths of the layers that nothing but the feature needs.
+        layer: the path of the layer that takes the feature.
+        below: the paths of the layers that only the feature needs.
     """
 
     layer: str
@@ -32,12 +31,12 @@ class Cut:
 
     @property
     def reading(self) -> Taps:
-        """Of a call that returns the feature after the result."""
+        """Taps for a call that also returns the feature."""
         return Taps(read=(self.layer,))
 
     @property
     def replacing(self) -> Taps:
-        """Of a call that is given the feature, and runs nothing that lies below."""
+        """Taps for a call that takes the feature and skips the layers below."""
         return Taps(replaced=(self.layer,), left_out=self.below)
 
 
@@ -71,7 +70,7 @@ class TappedNetwork:
 
 
 class _State:
-    """What a layer with a tap was given, and what it took and made of it."""
+    """The inputs of a layer with a tap, the ones it used, and its output."""
 
     def __init__(self, is_run: bool):
         self.is_run = is_run
@@ -80,12 +79,12 @@ class _State:
         self.made: Any = None
 
     def forget(self) -> None:
-        """Let go of all arrays, which would be in memory until the next call."""
+        """Release all arrays, which would otherwise stay in memory until the next call."""
         self.given, self.taken, self.made = [], None, None
 
 
 class _Tapped(Wrapper):
-    """A layer that notes what goes into it and comes out, takes what it is given in its place, or is not run."""
+    """A layer that records its input and output, uses a replacement input, or is skipped."""
 
     def __init__(self, inner: nn.Cell, state: _State):
         super().__init__(inner)
@@ -102,10 +101,11 @@ class _Tapped(Wrapper):
 def _copied(
     cell: nn.Cell, paths: Sequence[Sequence[str]], wrapped: Callable[[str, nn.Cell], nn.Cell], above: str = ""
 ) -> nn.Cell:
-    """A cell with the parameters and children of ``cell``; those on the ``paths`` are copies, the last wrapped."""
+    """A cell with the parameters and children of ``cell``; the ones on the ``paths`` are copies, and the last is
+    wrapped."""
     kind: Any = type(cell)
     other = kind.__new__(kind)
-    nn.Cell.__init__(other)  # what is MindSpore's own, such as the identity that graphs are compiled for
+    nn.Cell.__init__(other)  # MindSpore's own attributes, such as the identity that graphs are compiled for
     own = vars(other).keys()
     vars(other).update({name: value for name, value in vars(cell).items() if name not in own})
     other._params.update(cell._params)

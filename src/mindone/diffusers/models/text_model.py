@@ -1,7 +1,7 @@
-"""Text encoders that run the tokens that count: padding is left out, and texts run side by side as one row.
+"""Text encoders that run only the tokens that count: they skip padding and run texts as one row.
 
-That is exact: each text is behind a mask of its own, and padding, which stands behind a text, is read by nobody. One
-compiled graph serves all calls, and what they read of the weights they read once.
+The result is exact: each text has its own mask, and nothing reads the padding after a text. One compiled graph serves
+all calls, and a call reads the weights once.
 """
 
 from collections.abc import Iterator
@@ -19,32 +19,32 @@ Ids: TypeAlias = NDArray[np.int64]
 """Tokens (texts, tokens)."""
 
 LOWEST = np.finfo(np.float32).min
-"""What is added to the score of a token that is not looked at."""
+"""Added to the score of a hidden token."""
 _STEP = 64
-"""Where each length is compiled for itself, how many tokens are multiples of this."""
+"""If each length needs its own graph, the number of tokens is a multiple of this."""
 
 
 class TextModel(Model):
-    """A network that makes one vector of each token of a text."""
+    """A network that turns each token of a text into a vector."""
 
     @property
     def most_tokens(self) -> int:
-        """How many tokens a text may have."""
+        """The most tokens of a text."""
         raise NotImplementedError
 
     def encode_with(self, engine: Engine, input_ids: Array, attention_mask: Array | None = None) -> Array:
         """Encode texts.
 
         Args:
-            engine: who runs it.
+            engine: runs the network.
             input_ids: (texts, tokens) integers.
-            attention_mask: (texts, tokens), 1 for tokens of the text and 0 for the padding behind it; None: all count.
+            attention_mask: (texts, tokens), 1 for tokens of the text and 0 for the padding after it; None if all count.
 
         Returns:
-            The hidden states after the last norm, (texts, tokens, channels), zeros in place of the padding.
+            The hidden states after the last norm, (texts, tokens, channels), with zeros for padding.
 
         Raises:
-            ValueError: an id is not in the vocabulary, padding stands before the text, or a text is too long.
+            ValueError: an id is not in the vocabulary, padding precedes the text, or a text is too long.
         """
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class TextModel(Model):
 
         Args:
             input_ids: (batch, tokens) integers.
-            attention_mask: 1 for tokens of the text and 0 for the padding behind it; see `encode_with`.
+            attention_mask: 1 for tokens of the text and 0 for the padding after it; see `encode_with`.
             return_dict: false for a plain tuple.
 
         Raises:
@@ -65,7 +65,7 @@ class TextModel(Model):
         return output if return_dict else output.to_tuple()
 
     def _checked(self, input_ids: Array, attention_mask: Array | None = None) -> tuple[Ids, Ids]:
-        """Ids, and how many of each row count."""
+        """The ids, and how many of each row count."""
         ids, mask = _integers(input_ids), None if attention_mask is None else _integers(attention_mask)
         kind, vocabulary = type(self).__name__, self.config["vocab_size"]
         if ids.ndim != 2 or 0 in ids.shape:
@@ -86,12 +86,13 @@ class TextModel(Model):
 
 
 def _integers(x: Array) -> Any:
-    """An array of an engine's or NumPy's as NumPy integers."""
+    """An engine's or NumPy's array as NumPy integers."""
     return np.asarray(x.asnumpy() if hasattr(x, "asnumpy") else x).astype(np.int64)
 
 
 def grouped(counts: Ids, at_once: int) -> Iterator[list[int]]:
-    """Rows that run side by side: as many as make ``at_once`` tokens, at least one; none that have no tokens."""
+    """Groups of rows to run together: up to ``at_once`` tokens each, but at least one row; rows without tokens are
+    skipped."""
     group: list[int] = []
     for row in np.flatnonzero(counts):
         if group and counts[group].sum() + counts[row] > at_once:
@@ -103,5 +104,5 @@ def grouped(counts: Ids, at_once: int) -> Iterator[list[int]]:
 
 
 def fillers(engine: Engine, tokens: int) -> int:
-    """How many tokens to add, which nobody looks at, so that the engine need not compile for every length."""
+    """How many dummy tokens to add, which no token sees, so that the engine need not compile for every length."""
     return 0 if engine.compiles_any_length else -tokens % _STEP

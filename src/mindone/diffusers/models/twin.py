@@ -1,4 +1,5 @@
-"""A second network with the weights of a first one: to compute in another type, or changed, while the first stays."""
+"""A second network with the weights of a first one, which can change or compute in another dtype while the first
+stays."""
 
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ M = TypeVar("M", bound=Model)
 
 
 def is_plain(network: Model) -> bool:
-    """Whether the network is as its checkpoint has it: no adapter has put parameters on it, or values over its own."""
+    """Whether the network matches its checkpoint: no adapter has added parameters or replaced values."""
     return not any(is_put_on(parameter) or is_covered(parameter) for _, parameter in network.parameters_and_names())
 
 
@@ -17,15 +18,15 @@ def twin(network: M, dtype: str | None = None) -> M:
     """Another network of the same class, config and stored weights; the weights are in memory once.
 
     Args:
-        network: stays as it is; what was switched on in it (caches, token downsampling) is off in its twin.
-        dtype: what the twin is meant to compute in; None: the same.
+        network: stays unchanged; its active speed-ups (caches, token downsampling) are off in the twin.
+        dtype: the twin's compute dtype; None for the same.
 
     Raises:
         ValueError: an adapter is on the network.
     """
     if not is_plain(network):
         raise ValueError(
-            f"{type(network).__name__} has adapters on it, which a second one could not share; call "
+            f"{type(network).__name__} has adapters, which a second network cannot share; call "
             "unload_lora_weights() first"
         )
     other = type(network).from_config(network.config)

@@ -1,8 +1,8 @@
-"""What is put on a network from outside: cells around its cells, and one object of each kind of adapter.
+"""Additions to a network from outside: cells around its cells, and one object for each kind of adapter.
 
-A wrapper takes the place of a cell and is given what that was given. Wrappers may stand around one another, and each
-comes off whenever it likes. Paths such as ``down_blocks.0.attentions`` and the names of parameters are always those of
-the bare network. Whoever wraps a cell clears the network's `graphs`: what was compiled knows nothing of it.
+A wrapper replaces a cell and gets its inputs. Wrappers can nest, and each can be removed at any time. Paths such as
+``down_blocks.0.attentions`` and parameter names are always those of the bare network. Code that wraps a cell must clear
+the network's `graphs`: compiled graphs do not have the wrapper.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ A = TypeVar("A")
 
 
 class PutOn:
-    """The objects that keep what is on ``network``; pipelines that share the network share them."""
+    """The objects that manage additions to ``network``; pipelines that share the network share them."""
 
     def __init__(self, network: nn.Cell):
         self._network = network
         self._by_kind: dict[Callable[..., object], object] = {}
 
     def of(self, kind: Callable[..., A]) -> A:
-        """The network's object of a class, which is made with the network when it is first asked for."""
+        """The network's object of a class, created at first use."""
         if kind not in self._by_kind:
             self._by_kind[kind] = kind(self._network)
         found: A = self._by_kind[kind]  # type: ignore[assignment]
@@ -32,10 +32,10 @@ class PutOn:
 
 
 class Wrapper(Cell):
-    """A cell around ``inner``, which may be a wrapper itself. Its own parameters are marked with `binding.put_on`."""
+    """A cell around ``inner``, which may be a wrapper itself. `binding.put_on` marks its own parameters."""
 
     def __init__(self, inner: Cell):
-        super().__init__(auto_prefix=False)  # or the parameters inside would be renamed
+        super().__init__(auto_prefix=False)  # otherwise the parameters inside would be renamed
         self.inner = inner
 
     @property
@@ -45,14 +45,14 @@ class Wrapper(Cell):
 
 
 def bare(cell: nn.Cell) -> nn.Cell:
-    """The network's own cell under whatever is around it."""
+    """The network's own cell under all wrappers."""
     while isinstance(cell, Wrapper):
         cell = cell.inner
     return cell
 
 
 def cell_at(network: nn.Cell, path: str) -> nn.Cell:
-    """What stands at a path such as ``mid_block.attentions.0``: the network's own cell, or the outermost wrapper."""
+    """The cell at a path such as ``mid_block.attentions.0``: the network's own, or the outermost wrapper."""
     cell = network
     for name in path.split("."):
         cell = _child(bare(cell), name)
@@ -60,7 +60,7 @@ def cell_at(network: nn.Cell, path: str) -> nn.Cell:
 
 
 def wrap(network: nn.Cell, path: str, make: Callable[[nn.Cell], Wrapper]) -> Callable[[], None]:
-    """Put ``make(cell)`` in the place of the cell that stands at ``path``; returns what takes it off."""
+    """Replace the cell at ``path`` by ``make(cell)``; returns a function that undoes this."""
     above, _, name = path.rpartition(".")
     parent = bare(cell_at(network, above)) if above else network
     inner = _child(parent, name)
