@@ -1,10 +1,10 @@
-"""What a server withstands: single requests that are made to cost much, and crowds of connections that do nothing.
+"""What a server withstands: single requests made to be expensive, and crowds of idle connections.
 
-python benchmarks/abuse.py single      each alone: seconds until it is answered, memory, how late /healthz is meanwhile
+python benchmarks/abuse.py single      each alone: seconds until the answer, memory, how late /healthz is meanwhile
 python benchmarks/abuse.py crowd       idle and slow connections, endless bodies, a queue of large pictures
 
-It starts its own server on this machine's loopback and attacks that alone. Each part ends with an error where a promise
-is broken; times count only where nothing else runs.
+It starts its own server on this machine's loopback and attacks only that. Each part ends with an error if a promise is
+broken; times count only if nothing else runs.
 """
 
 import argparse
@@ -246,7 +246,7 @@ def crowd(options: argparse.Namespace) -> None:
 
 
 Attack: TypeAlias = Callable[[int, Event], str]
-"""It gets the port, and is told when to end; it says what became of its connections. It has a process of its own."""
+"""It gets the port and the time to end, and reports the fate of its connections. It runs in its own process."""
 
 GOOD: dict[str, object] = {"prompt": "a cat", "steps": 2, "size": "64x64"}
 

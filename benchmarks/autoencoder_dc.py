@@ -1,10 +1,10 @@
-"""Decoding latents of Sana with a DC-AE of the published size, beside the peers that are installed, in one run.
+"""Decoding latents of Sana with a DC-AE of the published size, compared with the installed peers, in one run.
 
     python benchmarks/autoencoder_dc.py [--side 1024] [--rounds 3] [--half] [--only ours openvino …] [--folder FOLDER]
 
-One image, random weights: times only. All candidates have the same weights, and take turns round by round, there and
-back. Beside the wall clock stand the seconds that the process computed, which a busy machine spoils less. The tiny
-decoder has the layers of TAESANA. ``--memory`` runs one candidate alone and reports the peak of the process.
+One image, random weights: only times. All candidates have the same weights and take turns round by round, there and
+back. Next to the wall clock it prints the process's CPU seconds, which a busy machine spoils less. The tiny decoder has
+the layers of TAESANA. ``--memory`` runs one candidate alone and reports the process's peak memory.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 """What a batch costs, and what it survives.
 
-python benchmarks/batch.py throughput --images 300     against the bare pipeline in a loop, on the bundled model
+python benchmarks/batch.py throughput --images 300     against the plain pipeline in a loop, on the bundled model
 python benchmarks/batch.py kill --times 50             kill -9 at random moments, resumed each time
 python benchmarks/batch.py ray --images 60             two Ray nodes with half the cores each, against one with all
 python benchmarks/batch.py sizes --images 32           batch sizes: images a minute, and whether pixels stay the same
 
-Each prints its figures and ends with an error where a promise is broken.
+Each prints its figures and ends with an error if a promise is broken.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SUBJECTS = ("a rocket", "a cat", "a red apple", "a house", "a tree", "a guitar",
 
 
 def icons_jobs(count: int, steps: int, dtype: str = "float16") -> list[Job]:
-    """So many different pictures of the bundled model."""
+    """This many different pictures of the bundled model."""
     return [
         Job(prompt=f"{SUBJECTS[i % len(SUBJECTS)]} on a blue background", seed=i, steps=steps, dtype=dtype)
         for i in range(count)

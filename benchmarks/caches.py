@@ -1,12 +1,12 @@
-"""What caches cost in likeness: pictures of the bundled model with each, against plain steps of the same cost.
+"""What caches cost in likeness: pictures of the bundled model with each cache, against plain steps of the same cost.
 
-    python benchmarks/caches.py --ends 50 25 --prompts 12     few steps, as spaced, ending there, and calibrated
+    python benchmarks/caches.py --ends 50 25 --prompts 12     few steps: plain, ending there, and calibrated
     python benchmarks/caches.py [--prompts 12] [--only NAME …] [--icons training/data/icons.npy]
 
-Prints for each set-up how often the UNet runs whole and how often only above the branch, what that costs in whole calls
-(from the time that a call of each takes here), and the PSNR in dB, the mean over the pictures, against the uncached 25
-DPM++ steps and against 100 of them; then the same of plain steps that cost as much. ``--prompts 64`` draws the whole
-contact sheet. ``--icons`` adds how often the right icon is the nearest of all that the model was trained on.
+For each set-up it prints how often the UNet runs whole and how often only above the branch, the cost of that in whole
+calls (from the time of each kind of call here), and the mean PSNR in dB over the pictures against 25 and 100 uncached
+DPM++ steps; then the same for plain steps of equal cost. ``--prompts 64`` generates the whole contact sheet.
+``--icons`` adds how often the right icon is the nearest of all training icons.
 """
 
 import argparse
@@ -99,14 +99,14 @@ def main() -> None:
 
     if arguments.ends:
         for steps in (5, 6, 8, 10, 15):
-            told = [f"{decibels(draw(steps), converged):.2f}"]
+            figures = [f"{decibels(draw(steps), converged):.2f}"]
             for pipe.scheduler.last_timestep in arguments.ends:
-                told.append(f"the last at {pipe.scheduler.last_timestep}: {decibels(draw(steps), converged):.2f}")
+                figures.append(f"the last at {pipe.scheduler.last_timestep}: {decibels(draw(steps), converged):.2f}")
             pipe.scheduler.last_timestep = None
             plain, pipe.scheduler = pipe.scheduler, pipe.calibrated_scheduler(steps, seed=10**6)
-            told.append(f"calibrated: {decibels(draw(steps), converged):.2f}")
+            figures.append(f"calibrated: {decibels(draw(steps), converged):.2f}")
             pipe.scheduler = plain
-            print(f"{steps} steps, dB of {CONVERGED}: {', '.join(told)}", flush=True)
+            print(f"{steps} steps, dB of {CONVERGED}: {', '.join(figures)}", flush=True)
         return
     print(f"uncached, {STEPS} steps, of {STEPS} and of {CONVERGED}: {described(uncached)}")
     columns = f"{f'of {STEPS}':>8} {f'of {CONVERGED}':>8}" + ("" if icons is None else " nearest")

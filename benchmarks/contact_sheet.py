@@ -1,4 +1,4 @@
-"""What benchmarks of quality draw with ``icons``: docs/contact-sheet.png; and how like each other two of them are."""
+"""The pictures of quality benchmarks with ``icons``: docs/contact-sheet.png, and the likeness of two of them."""
 
 import json
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def prompts() -> list[str]:
 
 
 def chosen(count: int) -> list[int]:
-    """The numbers of so many prompts, from the first to the last."""
+    """The numbers of this many prompts, spread from the first to the last."""
     return [int(i) for i in np.linspace(0, len(prompts()) - 1, count).round()]
 
 

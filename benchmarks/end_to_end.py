@@ -2,13 +2,13 @@
 
     python benchmarks/end_to_end.py [--shape sd15] [--folder FOLDER] [--steps 25] [--side 512] [--only ours16 …]
 
-The checkpoint is a float16 one with random weights: 2.1 GB for Stable Diffusion 1.5's shapes, the default, 7 GB for
-``--shape sana-sprint-0.6b``. Each candidate runs in a process of its own, which loads it from the page cache,
-generates one image, and reports its peak resident memory; the image is generated a second time for the latency without
-loading and compiling. "Outside" is what the second image spends outside the networks.
+The checkpoint has random float16 weights: 2.1 GB for Stable Diffusion 1.5's shapes, the default, 7 GB for
+``--shape sana-sprint-0.6b``. Each candidate runs in its own process, which loads it from the page cache, generates one
+image, and reports its peak resident memory; a second image gives the latency without loading and compiling. "Outside"
+is the second image's time outside the networks.
 
-``ours8`` is the checkpoint as ``mindone-diffusers quantize`` writes it, with one network in memory at a time. "…tiny"
-decodes with the shape's tiny autoencoder.
+``ours8`` is the checkpoint from ``mindone-diffusers quantize``, with one network in memory at a time. "…tiny" decodes
+with the shape's tiny autoencoder.
 """
 
 import argparse

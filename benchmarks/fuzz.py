@@ -3,8 +3,8 @@
     PYTHONPATH=tests python benchmarks/fuzz.py --seconds 120            # every reader, 120 s each
     PYTHONPATH=tests python benchmarks/fuzz.py --only safetensors webui --seconds 20 --seed 7
 
-A file may raise ValueError or OSError, a request may be answered with a status below 500. Each may take 2 s of the
-processor and 100 MB. Exits with 1 where an input ended otherwise, and prints the smallest such input that was found.
+A file may raise ValueError or OSError, and a request may get a status below 500. Each may take 2 CPU seconds and 100
+MB. Exits with 1 if an input ends otherwise, and prints the smallest such input found.
 """
 
 from __future__ import annotations

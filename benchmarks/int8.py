@@ -1,11 +1,11 @@
-"""int8 against half precision: what it does to the pictures of ``icons``, what is executed in it, and a step's time.
+"""int8 against half precision: the change to the pictures of ``icons``, what runs in int8, and the time of a step.
 
     python benchmarks/int8.py [--model PATH_OR_ID] [--prompts 12] [--icons training/data/icons.npy] [--keep NAME …]
 
-Prints the peak signal-to-noise ratio against float32 (same noise, 25 DPM++ steps, prompts of the contact sheet) of half
-precision and of int8 with the rest in half precision; with ``--icons`` how often the right icon is the nearest of all
-that the model was trained on; the UNet's executed precisions by layer type; and the ratio of the two steps, which take
-turns. Another ``--model`` than ``icons``, such as a checkpoint in Stable Diffusion's shapes, gives the last two.
+Prints the peak signal-to-noise ratio against float32 (same noise, 25 DPM++ steps, prompts of the contact sheet) for
+half precision and for int8 with the rest in half precision; with ``--icons`` how often the right icon is the nearest of
+all training icons; the UNet's executed precisions by layer type; and the ratio of the two steps, which take turns. A
+``--model`` other than ``icons``, such as a checkpoint in Stable Diffusion's shapes, gives only the last two.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What LoRAs, a ControlNet and a picture to start from cost a step; Stable Diffusion 1.5's shapes.
+"""The cost per step of LoRAs, a ControlNet and a picture to start from; Stable Diffusion 1.5's shapes.
 
     python benchmarks/lora.py [--rounds 5] [--folder FOLDER] [--only "with a ControlNet" ...]
 
-Random weights: times only. One guided step (batch 2), 512×512 pixels, half precision; LoRAs of rank 16 on the UNet's
+Random weights: only times. One guided step (batch 2), 512×512 pixels, half precision; LoRAs of rank 16 on the UNet's
 attention and feed-forward layers. The candidates take turns round by round, every second round in the opposite order.
-Runs of the pipelines end with latents: text-to-image and image-to-image decode alike. The weights (3 GB) are written
-to a temporary folder, or kept in FOLDER for the next run.
+Runs of the pipelines end with latents: text-to-image and image-to-image decode alike. The weights (3 GB) are written to
+a temporary folder, or kept in FOLDER for the next run.
 """
 
 import argparse
@@ -173,7 +173,7 @@ def report(seconds: Mapping[str, list[float]], switching: list[float]) -> None:
     for name, values in seconds.items():
         print(f"{name:36} {statistics.median(values):7.3f} s")
 
-    def told(name: str, ratio: Callable[..., float], *of: str, bar: str) -> None:
+    def report(name: str, ratio: Callable[..., float], *of: str, bar: str) -> None:
         if all(each in seconds for each in of):
             ratios = map(ratio, *(seconds[each] for each in of))
             print(f"{name:36} {statistics.median(ratios):7.3f}   (bar {bar})")
@@ -183,12 +183,12 @@ def report(seconds: Mapping[str, list[float]], switching: list[float]) -> None:
         return (whole + more * shallow) / (plain + more * plain_shallow)
 
     print(f"\n{'switching between two LoRAs, s':36} {statistics.median(switching):7.3f}   (bar ≤ 0.3)")
-    told("a LoRA / plain", truediv, UNFUSED, PLAIN, bar="≤ 1.06")
-    told("a fused LoRA / plain", truediv, FUSED, PLAIN, bar="1.00 ± 0.01")
-    told("ControlNet / plain", truediv, CONTROLLED, PLAIN, bar="≤ 1.40")
+    report("a LoRA / plain", truediv, UNFUSED, PLAIN, bar="≤ 1.06")
+    report("a fused LoRA / plain", truediv, FUSED, PLAIN, bar="1.00 ± 0.01")
+    report("ControlNet / plain", truediv, CONTROLLED, PLAIN, bar="≤ 1.40")
     networks = (CONTROLLED, CONTROLLED_SHALLOW, PLAIN, SHALLOW)
-    told(f"the same, DeepCache every {CACHE_INTERVAL} steps", cached, *networks, bar="≤ 1.40")
-    told(
+    report(f"the same, DeepCache every {CACHE_INTERVAL} steps", cached, *networks, bar="≤ 1.40")
+    report(
         *("image-to-image / (0.6 text + encode)", lambda a, b, c: a / (STRENGTH * b + c), REDRAW, DRAW, ENCODE),
         bar="≤ 1",
     )

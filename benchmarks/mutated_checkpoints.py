@@ -1,9 +1,9 @@
-"""Draw from broken folders and single files: each draws, or ends in one short line that names the file, within 20 s
-and 2 GB.
+"""Generate from broken folders and single files: each generates, or ends in one short line that names the file, within
+20 s and 2 GB.
 
     PYTHONPATH=tests python benchmarks/mutated_checkpoints.py --count 2000
 
-Exits with 1 where a mutation ended otherwise.
+Exits with 1 if a mutation ends otherwise.
 """
 
 import argparse
@@ -84,10 +84,10 @@ def main() -> int:
                 child.start()
                 theirs.close()
             ours.send((options.only[seed % len(options.only)], seed))
-            kind, told, seconds, memory = "did not answer", f"seed {seed}", PATIENCE, 0
+            kind, message, seconds, memory = "did not answer", f"seed {seed}", PATIENCE, 0
             try:
                 if ours.poll(PATIENCE):
-                    kind, told, seconds, memory = ours.recv()
+                    kind, message, seconds, memory = ours.recv()
             except EOFError:
                 kind = "ended the process"
             slowest = max(slowest, seconds)
@@ -98,7 +98,7 @@ def main() -> int:
                 kind = f"took {memory} MB"
             outcomes[kind] += 1
             if kind not in ("drew", "explained"):
-                print(f"{kind}: {told}", flush=True)
+                print(f"{kind}: {message}", flush=True)
             # A new process now and then, so that its peak says something of few mutations.
             if kind in ("did not answer", "ended the process") or seed % 50 == 49 or memory > MEGABYTES:
                 child.kill()

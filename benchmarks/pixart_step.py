@@ -1,11 +1,11 @@
-"""One guided step of the PixArt-Σ-shaped transformer, beside the peers that are installed, in one run.
+"""One guided step of the PixArt-Σ-shaped transformer, compared with the installed peers, in one run.
 
     python benchmarks/pixart_step.py [--side 512] [--words 60] [--rounds 5] [--half] [--layers 28] [--json FILE]
 
-Two rows, without the prompt and with it, random weights: times only. Texts have 300 tokens: in the prompt's the first
-``--words`` are words, in the empty one's the first. Candidates share weights and take turns, as `unet_step.py` has it.
-Peers multiply the padding and mask it; ours gets the latents once for both rows, and the text without padding, whose
-keys and values are read once for all steps: that time is a row of its own. With ``--layers`` fewer blocks are measured.
+Two rows, without and with the prompt, random weights: only times. Texts have 300 tokens: the first ``--words`` of the
+prompt's are words, and the first of the empty one's. Candidates share weights and take turns, as in `unet_step.py`.
+Peers multiply the padding and mask it; ours gets the latents once for both rows, and the text without padding; it
+computes the text's keys and values once for all steps, which is a row of its own. ``--layers`` measures fewer blocks.
 About 10 GB of memory with all peers.
 """
 

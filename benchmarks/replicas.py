@@ -1,10 +1,10 @@
-"""Two replicas under Ray Serve, one of which is killed under load: what becomes of the requests, and how fast.
+"""Two replicas under Ray Serve, with one killed under load: the fate of the requests, and the delay.
 
 python benchmarks/replicas.py --clients 4 --images 40
 
-Clients ask again and again for images of the bundled model. After so many a replica gets a SIGKILL. When another one
-has taken its place and as many images have come again, the server gets a SIGTERM while requests are under way. Ends in
-an error where one that was accepted is lost, or took 5 s longer than the longest before.
+Clients keep requesting images of the bundled model. After ``--images`` of them a replica gets a SIGKILL. Once another
+one has replaced it and the same number of images has arrived, the server gets a SIGTERM during requests. Ends in an
+error if an accepted request is lost or takes 5 s longer than the longest one before.
 """
 
 import argparse

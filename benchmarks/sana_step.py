@@ -1,12 +1,12 @@
-"""One evaluation of the SANA-Sprint-shaped transformer, beside the peers that are installed, in one run.
+"""One evaluation of the SANA-Sprint-shaped transformer, compared with the installed peers, in one run.
 
     python benchmarks/sana_step.py [--side 1024] [--words 60] [--rounds 5] [--half] [--layers 28] [--busy] [--json FILE]
 
-Batch 1, a text of 300 tokens (``--words`` of them words, then padding), random weights: times only. Candidates share
-weights and take turns, as in `unet_step.py`. Peers multiply the padding and mask it; ours gets the words alone, whose
-keys and values are read once for all steps: that time is a row of its own. In int8 are the weights and the products,
-with the ranges that one evaluation had, as `Int8Config` brings a pipeline to it. With ``--layers`` fewer blocks are
-measured. About 10 GB of memory with all peers.
+Batch 1, a text of 300 tokens (``--words`` of them words, then padding), random weights: only times. Candidates share
+weights and take turns, as in `unet_step.py`. Peers multiply the padding and mask it; ours gets only the words and
+computes their keys and values once for all steps, which is a row of its own. In int8, weights and products are
+quantized as by `Int8Config`, with the ranges of one evaluation. ``--layers`` measures fewer blocks. About 10 GB of
+memory with all peers.
 """
 
 import argparse

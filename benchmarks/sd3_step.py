@@ -1,11 +1,11 @@
-"""One guided step of a transformer that reads T5's texts, beside the peers that are installed, in one run.
+"""One guided step of a transformer that reads T5's texts, compared with the installed peers, in one run.
 
     python benchmarks/sd3_step.py [--model sd35-medium] [--side 512] [--rounds 5] [--half] [--layers 24] [--json FILE]
 
-Batch 2 (guidance: the latents twice, two texts), random weights: times only. Stable Diffusion 3 reads 77 tokens of CLIP
-and 256 of T5. Candidates share weights and take turns, as in `unet_step.py`; ours is called as pipelines do, with the
-latents once. With ``--layers`` fewer blocks are measured, of Stable Diffusion 3.5 medium the dual ones first. All 24 of
-them take about 20 GB of memory with all peers in half precision.
+Batch 2 (guidance: the latents twice, two texts), random weights: only times. Stable Diffusion 3 reads 77 tokens of CLIP
+and 256 of T5. Candidates share weights and take turns, as in `unet_step.py`; ours is called as in pipelines, with the
+latents once. ``--layers`` measures fewer blocks, for Stable Diffusion 3.5 medium the dual ones first. All 24 take about
+20 GB of memory with all peers in half precision.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""What the server adds to the pipeline, how soon its page shows a picture, and what it withstands, with ``icons``.
+"""The server's overhead over the pipeline, the delay until its page shows a picture, and its robustness, with
+``icons``.
 
 python benchmarks/serve.py page --times 10      first load to first picture, click to first preview, in chromium
 python benchmarks/serve.py stop --times 30      steps after a client hangs up, or Stop is pressed on the page
 python benchmarks/serve.py load --clients 50    the server's own time per request; none wrong, none lost, the bound held
 python benchmarks/serve.py soak --minutes 30    good and bad requests, hang-ups, schemathesis: answers of 500, memory
 
-Each prints its figures and ends with an error where a promise is broken. ``page`` and ``stop`` need the playwright
+Each prints its figures and ends with an error if a promise is broken. ``page`` and ``stop`` need the playwright
 package and chromium, ``soak`` needs schemathesis.
 """
 
@@ -99,7 +100,7 @@ def _own_times(port: int, wanted: list[tuple[dict[str, object], bytes]], clients
 
 
 def _check_bound(port: int, wanted: list[tuple[dict[str, object], bytes]], clients: int, most: int) -> None:
-    """All clients at once; those that are refused come back when they were told to."""
+    """All clients at once; refused ones come back after the given time."""
     lengths, refused, done = [], [], threading.Event()
 
     def watch() -> None:

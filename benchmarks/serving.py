@@ -1,4 +1,4 @@
-"""A server in a process of its own, and requests to it: what `serve.py`, `soak.py` and `abuse.py` share."""
+"""A server in its own process, and requests to it; shared by `serve.py`, `soak.py` and `abuse.py`."""
 
 import contextlib
 import http.client

@@ -1,4 +1,4 @@
-"""The part of `serve.py` that asks for everything at once, for long: good and bad requests, hang-ups, schemathesis."""
+"""The long part of `serve.py`, with everything at once: good and bad requests, hang-ups, schemathesis."""
 
 import argparse
 import base64

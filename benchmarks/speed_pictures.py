@@ -2,7 +2,8 @@
 
     python benchmarks/speed_pictures.py [FOLDER]
 
-Writes ``speed-NAME.png`` for each into FOLDER (``docs``), and prints the PSNR in dB against the first, which has none.
+Writes ``speed-NAME.png`` for each into FOLDER (``docs``), and prints the PSNR in dB against the first, which has no
+speed-up.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""What a step costs with each speed-up of the stack, over the plain half-precision step; Stable Diffusion 1.5's shapes.
+"""The cost of a step with each speed-up of the stack, relative to plain half precision; Stable Diffusion 1.5's shapes.
 
     python benchmarks/stack_steps.py [--rounds 5] [--folder FOLDER] [--large]
 
-Random weights: times only. One guided step (batch 2), 512×512 pixels; the candidates take turns round by round, every
+Random weights: only times. One guided step (batch 2), 512×512 pixels; the candidates take turns round by round, every
 second round in the opposite order. int8 is calibrated on two prompts and one step, which does not matter to its time.
 --large measures token downsampling instead, at 1024×1024. The weights (2 GB) are written to a temporary folder, or
 kept in FOLDER for the next run.
@@ -104,8 +104,8 @@ def main() -> None:
     for name, values in seconds.items():
         bar = steps[name][1]
         ratio = statistics.median(a / b for a, b in zip(values, plain))
-        told = "" if bar is None else f" (bar ≤ {bar})"
-        Console().print(f"{name:36} {statistics.median(values):7.3f} s   {ratio:.3f}{told}")
+        bound = "" if bar is None else f" (bar ≤ {bar})"
+        Console().print(f"{name:36} {statistics.median(values):7.3f} s   {ratio:.3f}{bound}")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Language models as text encoders, beside the peers that are installed, in one run.
+"""Language models as text encoders, compared with the installed peers, in one run.
 
     python benchmarks/text_encoder.py [--model gemma2] [--layers 26] [--tokens 300] [--half] [--busy]
     python benchmarks/text_encoder.py --model t5 [--layers 24] [--tokens 256] --half [--memory ours8]
 
-Gemma-2-2B or T5-v1.1-XXL's encoder with random weights in the published size, times only. All candidates have the same
+Gemma-2-2B or T5-v1.1-XXL's encoder with random weights in the published size: only times. All candidates have the same
 weights and read the same text of ``--tokens`` tokens; they take turns round by round, every second round in the
-opposite order. All layers are alike, so fewer ``--layers`` give the same ratios in less memory: of Gemma the embeddings
-alone take 2.4 GB in float32 and a layer 0.3 GB, of T5 0.5 and 0.8 GB.
+opposite order. All layers are alike, so fewer ``--layers`` give the same ratios in less memory: Gemma's embeddings
+alone take 2.4 GB in float32 and a layer 0.3 GB, T5's 0.5 and 0.8 GB.
 
-With Gemma the first ``--instruction`` tokens stand for an instruction that never changes: "the next prompt" finds its
-keys and values computed, "the first prompt" does not. With T5 another candidate has its weights in 8 bits.
+With Gemma the first ``--instruction`` tokens are a fixed instruction: "the next prompt" finds its keys and values
+computed, "the first prompt" does not. With T5 one more candidate has 8-bit weights.
 
-``--memory`` runs one candidate in a process of its own and reports the peak of its memory, mapped files included. The
+``--memory`` runs one candidate in its own process and reports its peak memory, mapped files included. The
 weights are written to a temporary folder, or kept in ``--folder``.
 """
 

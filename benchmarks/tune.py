@@ -1,18 +1,18 @@
-"""Whether `tune` keeps its promises; claims by their names, several of them after one search.
+"""Whether `tune` keeps its promises; give claims by name, several for one search.
 
 python benchmarks/tune.py predictions --model icons      predicted against measured seconds, 20 random combinations
 python benchmarks/tune.py predictions --shape sd15 --steps 4 --count 20
-python benchmarks/tune.py front                          at 2×, 3×, 4×: the front beside the best of 40 random ones
-python benchmarks/tune.py four-times                     4× beside plain DPM++ of the same cost, against 100 steps
-python benchmarks/tune.py undo                           a profile applied twice, and taken off: bit-equal images
-python benchmarks/tune.py shape --shape sd15 --seconds 14  a target on random weights, and what it takes when run
+python benchmarks/tune.py front                          at 2×, 3×, 4×: the front against the best of 40 random ones
+python benchmarks/tune.py four-times                     4× and plain DPM++ of the same cost, against 100 steps
+python benchmarks/tune.py undo                           a profile applied twice and removed: bit-equal images
+python benchmarks/tune.py shape --shape sd15 --seconds 14  a target on random weights, and its time when run
 python benchmarks/tune.py picture --tiny-vae icons-tiny-vae  the plot of docs/tune.md, from a search
 
 python benchmarks/tune.py front four-times undo          three of these
 
-Seconds need a machine that does nothing else. Where others share it its speed drifts: so settings that are held against
-each other take turns, and `predictions` measures the parts of each combination right before it is run, several times
-over (once for --shape, where it takes long), and gives the median of the ratios.
+Seconds need an otherwise idle machine. A shared machine's speed drifts, so settings to compare take turns, and
+`predictions` measures the parts of each combination right before running it, several times (once for --shape, which
+takes long), and gives the median of the ratios.
 """
 
 import argparse
@@ -279,7 +279,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="icons")
     parser.add_argument("--shape", choices=list(shapes.SHAPES))
     parser.add_argument("--count", type=int, help="how many random combinations (20, or 40 beside the front)")
-    parser.add_argument("--steps", type=int, help="random combinations have so many steps to twice as many")
+    parser.add_argument("--steps", type=int, help="random combinations have from this many to twice as many steps")
     parser.add_argument("--budget", type=float, default=2.5, help="minutes of the search")
     parser.add_argument("--tiny-vae", help="what may decode in the search")
     parser.add_argument("--seconds", type=float, default=14.0, help="the target on random weights")

@@ -1,12 +1,11 @@
-"""One guided step of the Stable Diffusion 1.5-shaped UNet, beside the peers that are installed, in one run.
+"""One guided step of the Stable Diffusion 1.5-shaped UNet, compared with the installed peers, in one run.
 
     python benchmarks/unet_step.py [--rounds 5] [--half] [--folder FOLDER] [--json FILE]
 
-Batch 2 (guidance: the latents twice, two texts), 64×64 latents, 77 tokens, random weights: times only. All candidates
-have the same weights, and they take turns round by round, every second round in the opposite order and those that are
-compared next to each other, so that a drifting machine favours nobody. About 18 GB of
-memory with all peers; the weights (3 GB, and 1.7 GB for the converted peer) are written to a temporary folder, or kept
-in FOLDER for the next run.
+Batch 2 (guidance: the latents twice, two texts), 64×64 latents, 77 tokens, random weights: only times. All candidates
+have the same weights and take turns round by round, every second round in the opposite order and compared ones next to
+each other, so that a drifting machine favours none. About 18 GB of memory with all peers; the weights (3 GB, and 1.7 GB
+for the converted peer) are written to a temporary folder, or kept in FOLDER for the next run.
 """
 
 import argparse
