@@ -10,7 +10,7 @@ from mindone.diffusers.utils import make_image_grid
 rows = [Row({"prompt": f"{subject} on a blue background"}, subject) for subject in ("a rocket", "a panda")]
 jobs = make_jobs(rows, axes={"seed": [0, 1]}, defaults={"steps": 5})
 summary = run(jobs, "batch")
-print(f"drew {summary.drawn}, {summary.kept} were there, {len(summary.failed)} failed")
+print(f"generated {summary.drawn}, {summary.kept} existed, {len(summary.failed)} failed")
 
 images = [Image.open(path) for path in sorted(Path("batch").glob("*.png"))]
 make_image_grid(images, rows=2, cols=2).save("batch.png")

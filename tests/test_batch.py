@@ -108,14 +108,14 @@ def test_one_call_draws_the_jobs_that_share_it_in_their_order():
     for (together,), each in zip(draw_together(pipe, listed), listed):
         difference = np.asarray(together).astype(int) - np.asarray(draw(pipe, each)[0])
         assert np.abs(difference).max() <= 1  # the last bit of a float32 may decide how a pixel is rounded
-    with pytest.raises(ValueError, match="alike but for prompt and seed"):
+    with pytest.raises(ValueError, match="may differ only in prompt and seed"):
         draw_together(pipe, [job(), job(steps=2)])
 
 
 def test_prompts_seeds_and_a_grid_are_combined(drawings):
     Path("prompts.txt").write_text("a cat\n\na dog\n")
     words = ["--prompts", "prompts.txt", "--seeds", "0-2,7", "--grid-search", "steps=10,20", "scheduler=unipc,dpm++"]
-    assert "drew 32 images" in command(*words, "-o", "out", "--guidance-scale", 3)
+    assert "generated 32 images" in command(*words, "-o", "out", "--guidance-scale", 3)
     wanted = {
         (p, s, n, c) for p in ("a cat", "a dog") for s in (0, 1, 2, 7) for n in (10, 20) for c in ("unipc", "dpm++")
     }
@@ -476,7 +476,7 @@ def test_a_sheet_that_cannot_be_is_refused_before_anything_is_drawn(drawings, wo
 def test_a_job_that_fails_is_tried_twice_more_and_the_others_go_on(drawings):
     Path("jobs.csv").write_text("prompt\nbad cat\na dog\n")
     printed = command("jobs.csv", "-o", "out", "--seed", 1, code=3)
-    assert "drew 1 images, 0 were there, 1 failed" in printed and "failed: 'bad cat': cannot draw this" in printed
+    assert "generated 1 images, 0 existed, 1 failed" in printed and "failed: 'bad cat': cannot draw this" in printed
     assert sorted(each.prompt for each in drawings) == ["a dog"] + ["bad cat"] * 3
     failed = next(each for each in records() if each["error"])
     assert (failed["file"], failed["tries"], failed["job"]["prompt"]) == (None, 3, "bad cat")
@@ -535,9 +535,9 @@ def test_a_signal_ends_the_batch_after_the_image_that_is_being_drawn(drawings, m
     monkeypatch.setattr(workers, "draw_together", draw_and_signal)
     Path("prompts.txt").write_text("a cat\n")
     words = ["--prompts", "prompts.txt", "--seeds", "0-4", "-o", "out"]
-    assert "drew 2 images" in command(*words, code=128 + number)
+    assert "generated 2 images" in command(*words, code=128 + number)
     assert len(records()) == 2 == len(images()) and signal.getsignal(number) is before
-    assert "drew 3 images, 2 were there" in command(*words)
+    assert "generated 3 images, 2 existed" in command(*words)
 
 
 # ---- mistakes --------------------------------------------------------------------------------------------------------
@@ -573,8 +573,8 @@ def test_a_signal_ends_the_batch_after_the_image_that_is_being_drawn(drawings, m
         ("a.csv", "prompt\n" + "a\n" * 100_001, "a.csv, line 100002: a batch takes up to 100,000 jobs and these are"),
         ("a.jsonl", '{"prompt": "x", "num_images": 2, "seed": 18446744073709551615}', "line 1: seed must be less than"),
         ("a.jsonl", b'{"prompt": "x"}\n{"prompt": "\xff"}', "a.jsonl, line 2: byte 28 is not UTF-8"),
-        ("a.jsonl", '{"prompt": "x"}\n{"prompt": " "}', "a.jsonl, line 2: prompt is empty; say what to draw"),
-        ("a.csv", "prompt,seed\n,1\n", "a.csv, line 2: prompt is empty; say what to draw"),
+        ("a.jsonl", '{"prompt": "x"}\n{"prompt": " "}', "a.jsonl, line 2: prompt is empty; describe the image"),
+        ("a.csv", "prompt,seed\n,1\n", "a.csv, line 2: prompt is empty; describe the image"),
         ("a.csv", "prompt\n" + "x" * 110_000, "a.csv, line 2: prompt String should have at most 100000 characters"),
         ("a.csv", "prompt,seed\nx," + "9" * 5000, "a.csv, line 2: seed Unable to parse input string as an integer"),
         ("a.csv", "prompt,stpes\nx,3\n", "a.csv, line 2: unknown field 'stpes'; did you mean 'steps'?"),

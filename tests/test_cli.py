@@ -124,7 +124,7 @@ def test_a_negative_prompt_without_guidance_is_drawn_with_a_warning(caplog):
     generate("--guidance-scale", 1, "--seed", 1, "-o", "b.png")
     assert not caplog.messages
     generate("--negative-prompt", "a dog", "--guidance-scale", 1, "--seed", 1, "-o", "a.png")
-    assert caplog.messages == ["negative_prompt has no effect at guidance_scale 1, which is no guidance"]
+    assert caplog.messages == ["negative_prompt has no effect at guidance_scale 1, without guidance"]
     np.testing.assert_array_equal(pixels("a.png"), pixels("b.png"))
 
 
@@ -215,7 +215,7 @@ def test_quiet_may_be_said_before_the_command(instant, caplog):
 @pytest.mark.parametrize("prompt", ["", "   "])
 def test_an_empty_prompt_is_refused(prompt, monkeypatch):
     monkeypatch.setattr(jobs, "load", lambda job: pytest.fail("loaded a pipeline"))
-    assert command("generate", prompt, code=1).strip() == "Error: prompt is empty; say what to draw"
+    assert command("generate", prompt, code=1).strip() == "Error: prompt is empty; describe the image"
 
 
 def test_mistakes_are_found_without_importing_an_engine(tmp_path):

@@ -83,7 +83,7 @@ def test_the_command_line_converts_both_ways(files, tmp_path):
     converted(folder, "-o", again)
     assert again.read_bytes() == source.read_bytes()
     refused = CliRunner().invoke(main, ["convert", str(folder), "-o", str(tmp_path / "file.bin")])
-    assert refused.exit_code != 0 and "a checkpoint becomes a .safetensors file" in refused.output
+    assert refused.exit_code != 0 and "--output must end in .safetensors for a checkpoint" in refused.output
 
 
 def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
@@ -97,9 +97,9 @@ def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
     np.testing.assert_array_equal(jobs.draw(jobs.load(job), job)[0], jobs.draw(folder, job)[0])  # but by the metadata
     told = job.changed(model=str(tmp_path / "bare.safetensors"), config=str(checkpoint("sd1")))
     np.testing.assert_array_equal(jobs.draw(jobs.load(told), told)[0], jobs.draw(folder, job)[0])  # or by a folder
-    with pytest.raises(ValueError, match=r"config is for a model that is one \.safetensors file; icons has its own"):
+    with pytest.raises(ValueError, match=r"config is for a single \.safetensors file; icons has its own"):
         jobs.load(told.changed(model="icons"))
-    with pytest.raises(ValueError, match="a model that is one file has none"):
+    with pytest.raises(ValueError, match="a single-file model has none"):
         jobs.load(job.changed(variant="fp16"))
 
     path = tmp_path / "style.safetensors"

@@ -116,8 +116,8 @@ def test_lora_tags_are_taken_out_of_a_prompt():
         ("<lora:a:0.5:unet=-1>", (0.5, -1.0)),
         ("<lora:a:->", "the weight of <lora:a:…> must be a finite number, got '-'"),
         ("<lora:a:1:nan>", "must be a finite number, got 'nan'"),
-        ("<lora:a:1:2:3>", "takes a weight or two"),
-        ("<lora:a:dyn=8>", "takes a weight or two"),
+        ("<lora:a:1:2:3>", "takes one or two weights"),
+        ("<lora:a:dyn=8>", "takes one or two weights"),
     ],
 )
 def test_a_lora_tag_has_a_weight_of_text_encoders_and_one_of_the_unet(tag, expected):

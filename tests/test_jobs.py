@@ -123,8 +123,8 @@ def test_a_job_cannot_be_changed_in_place():
         ({"cache": ("guidance:3",), "guidance_scale": 1.0}, "cache guidance:3 has no effect at guidance_scale 1,"),
         ({"calibration": ("801:x",)}, "a calibrated step is TIMESTEP:WEIGHT:WEIGHT…, all numbers"),
         ({"calibration": CALIBRATION, "steps": 9}, "calibration has 2 steps and steps is 9; leave steps out"),
-        ({"calibration": CALIBRATION, "scheduler": "euler"}, "calibration is of the scheduler dpm++, got 'euler'"),
-        ({"calibration": CALIBRATION, "last_timestep": 50}, "calibration says where the last step is"),
+        ({"calibration": CALIBRATION, "scheduler": "euler"}, "calibration is for the scheduler dpm++, got 'euler'"),
+        ({"calibration": CALIBRATION, "last_timestep": 50}, "calibration sets the last timestep"),
         ({"calibration": CALIBRATION, "upscale": 2.0}, "calibrated steps begin with noise"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_latent_consistency_model_is_drawn_with_as_without_a_negative_prompt(p
     expected = pixels(draw(lcm, plain))
     assert not caplog.messages
     np.testing.assert_array_equal(pixels(draw(lcm, plain.changed(negative_prompt="blue"))), expected)
-    assert caplog.messages == ["negative_prompt has no effect on a network that has its guidance built in"]
+    assert caplog.messages == ["negative_prompt has no effect on a network with built-in guidance"]
 
 
 def test_the_command_line_draws_what_the_job_draws(pipe, tmp_path):

@@ -207,10 +207,10 @@ def test_a_mask_of_another_size_is_stretched_over_the_picture(files, size):
             "--image photo.png --strength 0.05 --steps 10",
             "strength 0.05 of 10 steps leaves none; use at least 20",
         ),
-        ("--image photo.png --mask mask.png --upscale 2", "upscale enlarges what is drawn from noise, not image"),
-        ("--image photo.png --upscale 2", "upscale enlarges what is drawn from noise, not image"),
-        ("--control canny=photo.png", "control and controlnet go together, one each, got 1 and 0"),
-        ("--controlnet a --controlnet b --control canny=photo.png", "one each, got 1 and 2"),
+        ("--image photo.png --mask mask.png --upscale 2", "upscale enlarges images generated from noise, not image"),
+        ("--image photo.png --upscale 2", "upscale enlarges images generated from noise, not image"),
+        ("--control canny=photo.png", "control and controlnet go in pairs, got 1 and 0"),
+        ("--controlnet a --controlnet b --control canny=photo.png", "in pairs, got 1 and 2"),
         ("--controlnet a --control depth=photo.png", "control must be canny=FILE or image=FILE, got 'depth=photo.png'"),
         ("--controlnet a --control canny=photo.png --control-scale 1 --control-scale 2", "one number for each control"),
         ("--image photo.png --mask black.png", "mask black.png is all black"),
@@ -232,7 +232,7 @@ def test_pictures_that_do_not_fit_are_told_in_one_line_before_anything_is_loaded
         ("--image photo.png --strength -0.1", "-0.1 is not in the range 0<=x<=1"),
         ("--image photo.png --strength 1.5", "1.5 is not in the range 0<=x<=1"),
         ("--upscale 1", "1.0 is not in the range 1<x<=8"),
-        ("--image photo.png -o photo.png", "--output photo.png is a picture that the image is made from"),
+        ("--image photo.png -o photo.png", "--output photo.png is an input picture"),
     ],
 )
 def test_wrong_options_are_refused(words, message, files, monkeypatch):

@@ -73,7 +73,7 @@ def test_a_profile_is_saved_under_a_name(pipe, tmp_path, monkeypatch):
     assert load_profile("fast", "owner/name") == profile_of(pipe)
     with pytest.raises(FileNotFoundError, match="no profile 'slow' is saved for owner/name; there are fast"):
         load_profile("slow", "owner/name")
-    with pytest.raises(ValueError, match="a profile's name is made of letters"):
+    with pytest.raises(ValueError, match="a profile's name may have only letters"):
         load_profile("../fast", "owner/name")
 
 

@@ -207,11 +207,11 @@ def test_the_command_line_weighs_no_words(tmp_path, caplog):
 
     _warn_once.cache_clear()
     refused = run("a cat", "--prompt-weights")
-    assert "Error: SANA-Sprint weighs no words of prompts; leave out --prompt-weights" in refused
+    assert "Error: SANA-Sprint supports no weighted words; leave out --prompt-weights" in refused
     run("a (cat)")
     assert not caplog.messages
     run("a (cat:1.2)")
-    assert caplog.messages == ["weights such as (cat:1.3) in prompt are read as text: SANA-Sprint weighs no words"]
+    assert caplog.messages == ["weights such as (cat:1.3) in prompt are read as text: SANA-Sprint supports no weights"]
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

@@ -441,7 +441,7 @@ def test_the_answer_warns_of_sizes_above_the_trained_one_and_of_what_has_no_effe
 
     assert warnings({}) == []
     assert warnings(large) == ["128×64 is more than the 64×64 that the network was trained on: expect repetitions"]
-    assert warnings(unguided) == ["negative_prompt has no effect at guidance_scale 1, which is no guidance"]
+    assert warnings(unguided) == ["negative_prompt has no effect at guidance_scale 1, without guidance"]
 
 
 # ---- what only clients of that interface say -------------------------------------------------------------------------
@@ -474,7 +474,7 @@ def test_an_empty_prompt_is_for_that_interface_alone(client):
         given = client.post("/v1/images/generations", json={"prompt": prompt, "size": "64x64"})
         error = given.json()["error"]
         assert (given.status_code, error["param"]) == (422, "prompt")
-        assert error["message"] == "prompt is empty; say what to draw"
+        assert error["message"] == "prompt is empty; describe the image"
 
 
 def test_more_layers_than_the_text_encoder_has_are_refused_in_the_client_s_own_count(client):

@@ -223,7 +223,7 @@ def test_a_wish_out_of_reach_names_what_is_nearest(wish, message):
         ("--speed-up 0.5", "speed_up must be 1 or more"),
         ("--memory lots", "must be a size such as 2GB"),
         ("--name fast", "--name saves one profile: say which"),
-        ("--speed-up 4 --name ../fast", "a profile's name is made of letters"),
+        ("--speed-up 4 --name ../fast", "a profile's name may have only letters"),
     ],
 )
 def test_contradicting_wishes_are_refused_before_any_work(words, message, tmp_path):

@@ -1,7 +1,7 @@
 """``mindone-diffusers``: images from the command line.
 
-Nothing heavy is imported before a command's arguments have been checked: help and mistakes are answered at once.
-A new command is a file here with a function of its name, and a line in ``COMMANDS``.
+Nothing heavy is imported before a command's arguments are checked, so help and mistakes get an answer at once. A new
+command is a file here with a function of its name, and a line in ``COMMANDS``.
 """
 
 import click
@@ -12,18 +12,18 @@ from .group import Commands
 from .status import be_quiet
 
 COMMANDS = {
-    "batch": "Draw many images, on one machine or on a Ray cluster.",
+    "batch": "Generate many images, on one machine or a Ray cluster.",
     "bench": "Measure speed and quality on this machine.",
     "convert": "Turn a single file into a folder, or a folder into a file.",
-    "generate": "Draw images of a text.",
-    "info": "Print how an image was made, or what a checkpoint holds.",
-    "models": "List the models that are on this machine.",
-    "pull": "Fetch a model from the hub.",
+    "generate": "Generate images from a prompt.",
+    "info": "Show how an image was made, or what a checkpoint holds.",
+    "models": "List the models on this machine.",
+    "pull": "Download a model from the hub.",
     "quantize": "Write a checkpoint whose denoiser is in int8.",
-    "tune": "Find what each speed costs in likeness here.",
-    "serve": "Serve a page and an HTTP API.",
+    "tune": "Find the best settings for each speed on this machine.",
+    "serve": "Run a web page and an HTTP API.",
 }
-"""Each command's file in this folder, and what it does in a few words."""
+"""Each command's file in this folder, and its short help."""
 
 
 @click.group(
@@ -32,8 +32,8 @@ COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="mindone-diffusers")
-@click.option("--debug", is_flag=True, envvar=DEBUG.name, help="On an error, show the whole traceback.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only results and errors, as each command's own -q.")
+@click.option("--debug", is_flag=True, envvar=DEBUG.name, help="Show the whole traceback of an error.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only results and errors; the same as each command's -q.")
 def main(debug: bool, quiet: bool) -> None:
     """Turn text into images, on any CPU or an Ascend NPU.
 

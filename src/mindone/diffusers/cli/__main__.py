@@ -1,4 +1,4 @@
-"""``python -m mindone.diffusers.cli`` does what ``mindone-diffusers`` does."""
+"""``python -m mindone.diffusers.cli`` does the same as ``mindone-diffusers``."""
 
 from ..__main__ import run
 

@@ -1,4 +1,4 @@
-"""``mindone-diffusers batch``: many jobs, on one machine or on a Ray cluster."""
+"""``mindone-diffusers batch``: many jobs, on one machine or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..jobs import Job
 from .options import options_of
 
 _FAILED = 3
-"""The exit code when some jobs could not be drawn."""
+"""The exit code if some jobs failed."""
 _SHOWN_FAILURES = 10
 
 
@@ -38,36 +38,36 @@ class _WithGrid(click.Command):
     "--output",
     required=True,
     metavar="FOLDER_OR_URL",
-    help="Where the images and the manifest go: a folder, or an address that fsspec knows, such as s3://bucket/images.",
+    help="Folder for the images and the manifest, or an fsspec address such as s3://bucket/images.",
 )
-@click.option("--prompts", type=click.Path(path_type=Path), metavar="FILE", help="A text file with a prompt per line.")
-@click.option("--seeds", metavar="LIST", help="Draw everything with each of these seeds: 0-9,20 are eleven.")
+@click.option("--prompts", type=click.Path(path_type=Path), metavar="FILE", help="A text file, one prompt per line.")
+@click.option("--seeds", metavar="LIST", help="Generate everything with each of these seeds: 0-9,20 are eleven.")
 @click.option(
     "--grid-search",
     multiple=True,
     metavar="FIELD=VALUE,VALUE…",
-    help="Draw everything with each combination of these options' values, one or more of them: steps=10,20 "
-    "scheduler=unipc,dpm++. Values that contain commas come as a JSON list.",
+    help="Generate everything with each combination of these options' values: steps=10,20 "
+    "scheduler=unipc,dpm++. Write values that contain commas as a JSON list.",
 )
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="How many images that differ only in prompt and seed to draw in one call. In half precision that changes "
+    help="How many images that differ only in prompt and seed to generate in one call. In half precision this changes "
     "the images' last bits.",
 )
 @click.option(
     "--ray",
     metavar="ADDRESS",
-    help="Draw on a Ray cluster: auto is the one that this machine belongs to, local starts one here, and an address "
-    "is that of its head.  [default: on this machine, without Ray]",
+    help="Run on a Ray cluster: auto is the one that this machine belongs to, local starts one here, and an address "
+    "is its head's. [default: on this machine, without Ray]",
 )
 @click.option(
     "--sheet",
     is_flag=True,
-    help="Lay the images out in sheet.png: the first field of --grid-search from left to right, the second (or the "
-    "seeds, or the prompts) from top to bottom, and a sheet for each combination of the others. "
+    help="Lay out the images in sheet.png: the first field of --grid-search from left to right, the second (or the "
+    "seeds, or the prompts) from top to bottom, and one sheet for each combination of the others. "
     "Without a seed of their own, all images have seed 0.",
 )
 @options_of(Job, leave_out=["prompt"])
@@ -82,11 +82,11 @@ def batch(
     sheet: bool,
     **defaults: object,
 ) -> None:
-    """Draw all JOBS, a JSONL, CSV or Parquet file whose fields are the options below.
+    """Generate all JOBS, a JSONL, CSV or Parquet file whose fields are the options below.
 
-    The options are the defaults of what a job leaves open. Every image is a PNG file that remembers its job;
-    manifest.jsonl has a line for each. The same command again draws what is missing, after a crash as well. A job that
-    fails is tried twice more; where some have failed the exit code is 3.
+    The options are defaults for fields that a job does not set. Every image is a PNG file that records its job;
+    manifest.jsonl has a line for each. Run the same command again to generate what is missing, also after a crash. A
+    failed job is tried twice more; if any fails for good, the exit code is 3.
 
     \b
     Examples:
@@ -106,26 +106,26 @@ def batch(
     rows = batches.read_rows(jobs) if jobs is not None else batches.read_prompts(prompts or "")
     given = {name: value for name, value in defaults.items() if value not in (None, (), False)}
     if sheet and "seed" not in axes:
-        given.setdefault("seed", 0)  # images from different noise could not be compared
+        given.setdefault("seed", 0)  # images from different noise cannot be compared
     from ..jobs.checks import check_key  # only now: it imports NumPy
 
-    # Nodes of a cluster have files of their own.
+    # A cluster's nodes have their own files.
     made = batches.make_jobs(rows, axes, given, check_key if ray is None else None)
     if sheet:
         from ..batch.sheet import sheets_of
 
-        sheets_of(made, list(axes))  # what does not fit on one is refused before anything is drawn
+        sheets_of(made, list(axes))  # refuses what does not fit on one before anything is generated
     _draw(made, output, {"ray": ray, "batch_size": batch_size}, list(axes) if sheet else None)
 
 
 def _draw(jobs: list[Job], output: str, options: Mapping[str, str | int | None], axes: Sequence[str] | None) -> None:
     summary = batches.run(jobs, output, **options)  # type: ignore[arg-type]
     if summary.repeated:
-        click.echo(f"{summary.repeated} jobs repeat another one, whose image is theirs as well", err=True)
+        click.echo(f"{summary.repeated} jobs repeat another one and share its image", err=True)
     for record in summary.failed[:_SHOWN_FAILURES]:
         click.echo(f"failed: {str(record.job['prompt'])[:60]!r}: {record.error}", err=True)
-    told = [f"drew {summary.drawn} images", f"{summary.kept} were there", f"{len(summary.failed)} failed"]
-    click.echo(f"{', '.join(told)}; {output.rstrip('/')}/manifest.jsonl")
+    counts = [f"generated {summary.drawn} images", f"{summary.kept} existed", f"{len(summary.failed)} failed"]
+    click.echo(f"{', '.join(counts)}; {output.rstrip('/')}/manifest.jsonl")
     if axes is not None and summary.stopped is None:
         from ..batch.outputs import open_output
         from ..batch.sheet import write_sheets

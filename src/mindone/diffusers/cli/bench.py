@@ -22,17 +22,17 @@ from .saving import unused_folder
     default=Options.model_fields["output"].default,
     show_default=True,
     metavar="FOLDER",
-    help="Where the report goes. In a folder that you name it replaces an earlier one; the default one gets a "
+    help="Folder for the report. A report in a folder that you name is overwritten; the default folder gets a "
     "number added instead.",
 )
 @click.pass_context
 def bench(context: click.Context, /, output: Path, **given: object) -> None:
-    """Measure what half precision, distilled models, caches and int8 gain on this machine.
+    """Measure the gain of half precision, distilled models, caches and int8 on this machine.
 
-    Table 1 holds half precision against float32; table 2 holds distilled models against their original; table 3 puts
-    one speed-up on top of the other, each beside its rival: the set-up without it, with as many fewer steps as make it
-    as fast. Rows take turns, run by run. FOLDER gets report.html (tables, charts and images, opens from disk),
-    report.json (every run) and grid.png. Ctrl-C keeps what has been measured.
+    Table 1 compares half precision with float32; table 2 compares distilled models with their original; table 3 stacks
+    speed-ups, each next to its rival: the same settings without it, with fewer steps to be as fast. Rows take turns,
+    run by run. FOLDER gets report.html (tables, charts and images, opens from disk), report.json (every run) and
+    grid.png. Ctrl-C keeps the measurements so far.
 
     \b
     Examples:

@@ -14,32 +14,32 @@ import click
     required=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The folder to make of a file, or the .safetensors file to make of a folder.",
+    help="The folder to make from a file, or the .safetensors file to make from a folder.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16", "bfloat16"]),
-    help="Convert the weights to this type.  [default: as they are stored]",
+    help="Convert the weights to this type. [default: as stored]",
 )
 @click.option(
-    "--variant", metavar="NAME", help='Which weight files of a folder to read: "fp16" for ….fp16.safetensors.'
+    "--variant", metavar="NAME", help='The variant of a folder\'s weight files: "fp16" for ….fp16.safetensors.'
 )
 @click.option(
     "--config",
     metavar="PATH_OR_ID",
-    help="Take configs and tokenizers from this checkpoint (a folder, a hub id, a bundled name) instead of reading "
-    "them off a file's tensors.",
+    help="Take configs and tokenizers from this checkpoint (a folder, a hub id, a bundled name) instead of deriving "
+    "them from a file's tensors.",
 )
 @click.option(
     "--original-config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The .yaml file that a file's training was configured with.  [default: the one beside it, if any]",
+    help="The .yaml config of a file's training. [default: the one next to the file, if any]",
 )
 @click.option(
     "--prediction-type", type=click.Choice(["epsilon", "v_prediction"]), help="What a file's network predicts."
 )
-@click.option("--extract-ema", is_flag=True, help="Take the averaged weights of a file that has both kinds.")
+@click.option("--extract-ema", is_flag=True, help="Use the averaged (EMA) weights of a file that has both kinds.")
 def convert(
     source: str,
     output: Path,
@@ -50,9 +50,9 @@ def convert(
     prediction_type: Literal["epsilon", "v_prediction"] | None,
     extract_ema: bool,
 ) -> None:
-    """Turn SOURCE, a .safetensors file, into a folder that every library loads; or a checkpoint into one file.
+    """Convert SOURCE, a .safetensors file, to a folder that every library loads; or a checkpoint to one file.
 
-    A checkpoint is a folder, a hub id, or the name of one that comes with the package.
+    A checkpoint is a folder, a hub id, or the name of a bundled one.
 
     \b
     Examples:
@@ -87,7 +87,7 @@ def convert(
         if value:
             raise click.UsageError(f"{name} is for single files; {source} is not one")
     if output.suffix != ".safetensors":
-        raise click.UsageError(f"a checkpoint becomes a .safetensors file, got --output {str(output)!r}")
+        raise click.UsageError(f"--output must end in .safetensors for a checkpoint, got {str(output)!r}")
     folder_to_file(source, output, variant=variant, dtype=dtype)
     click.echo(f"wrote {output}")
 

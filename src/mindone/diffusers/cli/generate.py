@@ -1,4 +1,4 @@
-"""``mindone-diffusers generate``: draw images of a text."""
+"""``mindone-diffusers generate``: images from a prompt."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Within this context Python looks for no garbage: imports and networks are half a million objects that stay, and
-    looking through them again and again takes a quarter of the time until the first step."""
+    """Within this context Python collects no garbage: imports and networks make half a million lasting objects, and
+    scanning them repeatedly takes a quarter of the time until the first step."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -44,23 +44,23 @@ def without_garbage_collection() -> Iterator[None]:
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where the image goes: a .png, .jpg or .webp file. Several images without --grid become FILE-0.png, "
+    help="The image's file: .png, .jpg or .webp. Several images without --grid become FILE-0.png, "
     "FILE-1.png and so on.  [default: a new file in this folder, named after the prompt and the seed]",
 )
-@click.option("--grid", is_flag=True, help="Put all images into one file, side by side.")
+@click.option("--grid", is_flag=True, help="Write all images into one file, side by side.")
 @click.option(
     "--metadata",
     type=click.Choice(["a1111", "none"]),
     default="a1111",
     show_default=True,
-    help="Which parameters the file holds: a1111, the job and beside it AUTOMATIC1111's text, which other programs "
+    help="The parameters to store in the file: a1111, the job plus AUTOMATIC1111's text, which other programs "
     "read; or none.",
 )
 @click.option(
     "--profile",
     metavar="FILE.json or NAME",
-    help="Draw with the settings that `tune` found: a file, or the name of one that was saved for the model. Options "
-    "beside it take precedence.",
+    help="Apply the settings that `tune` found: a file, or the name of a profile saved for the model. Other options "
+    "take precedence.",
 )
 @click.pass_context
 @without_garbage_collection()
@@ -73,7 +73,7 @@ def generate(
     profile: str | None,
     **given: object,
 ) -> None:
-    """Draw images of PROMPT and save them as PNG, JPEG or WebP files.
+    """Generate images from PROMPT and save them as PNG, JPEG or WebP files.
 
     The files hold their parameters: `mindone-diffusers info FILE` prints them.
 
@@ -111,7 +111,7 @@ def generate(
     say(f"loading {job.model}…")
     pipe = jobs.load(job)
     if job.prompt_weights and not pipe.text_towers:
-        raise ValueError(f"{pipe.family.title} weighs no words of prompts; leave out --prompt-weights")
+        raise ValueError(f"{pipe.family.title} supports no weighted words; leave out --prompt-weights")
     if warning := larger_than_trained(pipe, job, pictures):
         get_logger(__name__).warning(f"{warning}; {_instead(job)}")
     if found is not None:
@@ -119,7 +119,7 @@ def generate(
 
         warn(found, pipe, job)
     if job.upscale is None and pipe.denoiser.is_big:
-        pipe.enable_model_cpu_offload()  # there is one call: what a network holds after its stage is of no more use
+        pipe.enable_model_cpu_offload()  # there is one call, so networks can free everything after their stage
     job = jobs.settled(pipe, job)
     say("compiling…")
     images = jobs.draw(pipe, job, None, pictures)
@@ -131,7 +131,7 @@ def generate(
 
 
 def _write(place: Destination, images: list[Image], job: Job, about: Mapping[str, object], remembers: bool) -> None:
-    """Write the images, and say where they are; if one had to go elsewhere, the command fails in the end."""
+    """Write the images and print their files; if one had to go elsewhere, the command fails at the end."""
     from ..jobs.picture_files import picture_file
 
     place.settle()
@@ -142,7 +142,7 @@ def _write(place: Destination, images: list[Image], job: Job, about: Mapping[str
         try:
             there = place.write(*picture_file(path, image, job if remembers else None, {**about, **own}))
             click.echo(f"wrote {there} ({image.width}×{image.height})")
-        except OSError as error:  # the other images are written all the same
+        except OSError as error:  # the other images are still written
             click.echo(f"Error: {error}", err=True)
             failed = True
     if failed:
@@ -154,14 +154,14 @@ def _is_typed(context: click.Context, name: str) -> bool:
 
 
 def _instead(job: Job) -> str:
-    """How to draw a large image without repetitions."""
+    """How to generate a large image without repetitions."""
     if job.upscale is None:
-        return "--upscale draws at its own size and enlarges that"
-    return f"leave out --strength {job.strength:g}, so that its second pass draws nothing anew"
+        return "--upscale generates at the network's own size and enlarges that"
+    return f"leave out --strength {job.strength:g}, so that its second pass only sharpens"
 
 
 def _read_pictures(job: Job) -> Pictures | None:
-    """The job's pictures, if it has some: errors in them are reported before a checkpoint is loaded."""
+    """The job's pictures, if any: their errors are reported before a checkpoint loads."""
     if not job.pictures:
         return None
     from ..jobs.pictures import read_pictures
@@ -170,7 +170,7 @@ def _read_pictures(job: Job) -> Pictures | None:
 
 
 def _grid(images: list[Image]) -> Image:
-    """All images in one, as nearly square as their number allows."""
+    """All images in one, as nearly square as possible."""
     from ..utils import make_image_grid
 
     columns = next(c for c in range(1, len(images) + 1) if c * c >= len(images) and len(images) % c == 0)

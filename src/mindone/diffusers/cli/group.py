@@ -1,4 +1,4 @@
-"""The group of commands: each is imported when it is asked for, and mistakes end with one line."""
+"""The group of commands: each is imported on demand, and mistakes end with one line."""
 
 import importlib
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from .status import be_quiet, calm
 
 
 class Commands(click.Group):
-    """A group whose commands lie in files of their own, and end with one line of explanation when something is wrong.
+    """A group whose commands have their own files and end with one line of explanation on an error.
 
     Args:
-        files: the commands' names, which are those of their files, and what each does in a few words.
-        options: those of ``click.Group``.
+        files: the commands' names, which are their file names, with each one's short help.
+        options: the options of ``click.Group``.
     """
 
     def __init__(self, files: Mapping[str, str], **options: object):
@@ -41,13 +41,13 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that was typed; an unknown name is answered with the nearest one."""
+        """The typed command; for an unknown name the error suggests the nearest one."""
         if args and args[0] not in self.files and not args[0].startswith("-"):
             ctx.fail(f"no command {args[0][:40]!r}; {nearest_or_all(args[0], sorted(self.files))}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands in the group's help, for which none is imported."""
+        """The list of commands in the group's help, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(self.files.items()))
 
@@ -57,7 +57,7 @@ class Commands(click.Group):
             with calm():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise  # whoever reads may stop early, as head does: click ends in silence
+            raise  # the reader of a pipe may stop early, as head does: click ends silently
         except KeyboardInterrupt:
             click.echo("\nAborted!", err=True)
             raise click.exceptions.Exit(exit_code()) from None
@@ -71,7 +71,7 @@ class Commands(click.Group):
 
 
 def _quiet() -> click.Option:
-    """The option that every command has."""
+    """The option of every command."""
     return click.Option(
         ["-q", "--quiet"],
         is_flag=True,

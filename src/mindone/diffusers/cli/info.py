@@ -12,7 +12,7 @@ from .options import command_line
 @click.command()
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE…")
 def info(files: tuple[Path, ...]) -> None:
-    """Print the parameters in PNG, JPEG or WebP files that `generate` wrote, and the commands that make them again.
+    """Print the parameters in PNG, JPEG or WebP files from `generate`, and the commands that make them again.
 
     For a file that another program wrote, print only the parameters, if they are in AUTOMATIC1111's form. For the
     folder of a checkpoint, print its family, its components with the number and the type of their weights, its size,
@@ -26,7 +26,7 @@ def info(files: tuple[Path, ...]) -> None:
         click.echo(f"{chr(10) if i else ''}{printable(str(file))}:")
         try:
             _print_file(file)
-        except (OSError, ValueError) as error:  # the others may have more to say
+        except (OSError, ValueError) as error:  # go on with the other files
             click.echo(f"Error: {in_one_line(error)}", err=True)
             failed = True
     if failed:
@@ -48,7 +48,7 @@ def _print_file(file: Path) -> None:
         return
     job, remembered = read_job(file), read_parameters(file)
     again = {name: remembered[name] for name in ("output", "grid") if name in remembered}
-    # Version 0.1 wrote the command as well. It is anybody's text; what makes the image again follows from the fields.
+    # Version 0.1 also wrote the command. That text is untrusted; the command is built from the fields.
     rest = {name: value for name, value in remembered.items() if name not in ("job", "command")}
     _print({"prompt": job.prompt, **job.to_dict(), **rest})
     click.echo(f"\n{command_line('generate', job, **again)}")
@@ -62,8 +62,8 @@ def _print_folder(folder: Path) -> None:
     about: dict[str, object] = {}
     if found.pipeline is not None:
         family = family_of(found.pipeline)
-        about |= {"pipeline": found.pipeline, "family": "not known here" if family is None else family.title}
-    about |= {"size": f"{found.nbytes / 1e6:,.1f} MB", "licence": list(found.licences) or "no file of that name"}
+        about |= {"pipeline": found.pipeline, "family": "not supported" if family is None else family.title}
+    about |= {"size": f"{found.nbytes / 1e6:,.1f} MB", "licence": list(found.licences) or "no such file"}
     for part in found.parts:
         lines = [
             f"{'' if each.variant is None else f'{each.variant}: '}{each.numbers:,} weights in "

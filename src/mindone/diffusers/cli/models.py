@@ -1,4 +1,4 @@
-"""``mindone-diffusers models``: what is on this machine."""
+"""``mindone-diffusers models``: the models on this machine."""
 
 import click
 
@@ -7,11 +7,11 @@ from ..utils.printable import printable
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--words", is_flag=True, help="Print what prompts of model NAME can name, one thing per line.")
+@click.option("--words", is_flag=True, help="Print the things that model NAME knows, one per line.")
 def models(name: str | None, words: bool) -> None:
-    """List the models that are on this machine, with their sizes, and the profiles that `tune` saved for them.
+    """List the models on this machine with their sizes, and the profiles that `tune` saved for them.
 
-    Each can be given to --model by its name. With NAME, list that one alone.
+    Pass a model's name to --model. With NAME, list only that model.
 
     \b
     Examples:
@@ -32,7 +32,7 @@ def models(name: str | None, words: bool) -> None:
         profiles = {model: names for model, names in profiles.items() if model == name}
         if not found:
             raise click.ClickException(
-                f"{printable(name)} is not on this machine; `mindone-diffusers models` lists what is, and "
+                f"{printable(name)} is not on this machine; `mindone-diffusers models` lists those that are, and "
                 "`mindone-diffusers pull` downloads more"
             )
     width = max(len(each.name) for group in found.values() for each in group)

@@ -1,13 +1,13 @@
-"""Between a job's fields and the words of the command line, both ways: nothing is said of an option that a field says.
+"""Converts between a job's fields and the command line, both ways; options take all their facts from the fields.
 
 How a field's type is spelled:
 
-- a text, a number, a choice: ``--steps 25``;
+- a text, a number or a choice: ``--steps 25``;
 - a switch, off by default: ``--grid``;
-- several of a kind (``tuple[str, ...]``): the option again for each, ``--lora a --lora b``;
+- several of a kind (``tuple[str, ...]``): a repeated option, ``--lora a --lora b``;
 - a fixed number of values (``tuple[float, float]``): ``--guidance-interval 0,0.5``.
 
-A field that must be given is an argument of the command and not an option.
+A required field is an argument of the command, not an option.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -37,7 +37,7 @@ def options_of(fields: type[Fields], leave_out: Collection[str] = ()) -> Callabl
 
 
 class Names(click.Choice):  # type: ignore[type-arg]  # not generic in older versions
-    """A choice whose error names the nearest of many names instead of all; a program may add to the names."""
+    """A choice whose error suggests the nearest of many names instead of listing all; a program may add names."""
 
     def __init__(self, names: Collection[str]):
         self.names = names
@@ -45,12 +45,12 @@ class Names(click.Choice):  # type: ignore[type-arg]  # not generic in older ver
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The names as they are now, which help shows."""
+        """The current names, for help."""
         return tuple(self.names)
 
     @choices.setter
     def choices(self, names: object) -> None:
-        """As `click.Choice` found them; they may have grown since."""
+        """Convert as `click.Choice`, with the current names."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.names:
@@ -84,8 +84,8 @@ def parameter(fields: type[Fields], name: str) -> Callable[[C], C]:
 
 
 def command_line(command: str, job: Job, **more: object) -> str:
-    """The words that make a command of ``job``, defaults left out, with ``more`` options at the end."""
-    from ..utils.printable import shell_command  # with `utils` come image libraries, which help needs not
+    """The words of a command for ``job``, without defaults, with ``more`` options at the end."""
+    from ..utils.printable import shell_command  # `utils` imports image libraries, which help does not need
 
     arguments, options = [], []
     for name, field in type(job).model_fields.items():
@@ -96,7 +96,7 @@ def command_line(command: str, job: Job, **more: object) -> str:
             options += _words(name, value, several=_kind(field)[1])
     for name, value in more.items():
         options += _words(name, value, several=False)
-    # An argument that looks like an option is told apart by a double hyphen, after which there are no options.
+    # A double hyphen separates an argument that looks like an option; after it there are no options.
     separate = any(argument.startswith("-") for argument in arguments)
     words = [*options, "--", *arguments] if separate else [*arguments, *options]
     return shell_command(["mindone-diffusers", command, *words])
@@ -115,7 +115,7 @@ def _flag(name: str) -> str:
 
 
 def _kind(field: FieldInfo) -> tuple["click.ParamType[Any]", bool, bool]:
-    """The type of a field's values for click, whether there are several, and whether it is a switch."""
+    """The click type of a field's values, whether there are several, and whether it is a switch."""
     annotation = plain_type(field)
     several = get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis
     if several:

@@ -1,4 +1,4 @@
-"""``mindone-diffusers pull``: a model from the hub, before it is needed."""
+"""``mindone-diffusers pull``: downloads a model from the hub before it is needed."""
 
 import click
 
@@ -7,12 +7,12 @@ from .status import say
 
 @click.command()
 @click.argument("name")
-@click.option("--revision", metavar="NAME", help="Which branch, tag or commit.  [default: the newest]")
-@click.option("--variant", metavar="NAME", help='Which weight files: "fp16" for ….fp16.safetensors.')
+@click.option("--revision", metavar="NAME", help="The branch, tag or commit. [default: the newest]")
+@click.option("--variant", metavar="NAME", help='The variant of the weight files: "fp16" for ….fp16.safetensors.')
 def pull(name: str, revision: str | None, variant: str | None) -> None:
-    """Fetch what --model NAME reads, so that it draws without a network. NAME is a hub id, owner/name.
+    """Download the model NAME, a hub id such as owner/name, so that --model NAME works offline.
 
-    Configs, tokenizers and the safetensors weights of one variant are fetched, also of a single network or of a LoRA.
+    It downloads configs, tokenizers and the safetensors weights of one variant, also for a single network or a LoRA.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Where a command's results go. Earlier files are overwritten only if the user named them, and no image is lost."""
+"""Saves a command's results. It overwrites earlier files only if the user named them, and loses no image."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..jobs import Job
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _LONGEST_STEM = 120
-"""The most bytes of a prompt in a file's name."""
+"""The most bytes of a prompt in a file name."""
 _LONGEST_NAME = 255
-"""The most bytes of a file's name where the system does not say."""
+"""The most bytes of a file name if the system does not say."""
 
 
 class Destination:
     """The files of a command's images.
 
     Args:
-        output: what the user named; None names new files after the prompt and the seed.
-        job: what is drawn.
-        files: how many there will be.
+        output: the user's file; None names new files after the prompt and the seed.
+        job: the job.
+        files: their number.
 
     Raises:
-        click.UsageError: they cannot be written, or one of them is a picture that the job reads.
+        click.UsageError: they cannot be written, or one of them is an input picture of the job.
     """
 
     def __init__(self, output: Path | None, job: Job, files: int):
@@ -41,7 +41,7 @@ class Destination:
             if path.is_dir():
                 raise click.UsageError(f"cannot write {path}: it is a folder")
             if any(Path(picture).resolve() == path.resolve() for picture in job.pictures):
-                raise click.UsageError(f"--output {path} is a picture that the image is made from; give another file")
+                raise click.UsageError(f"--output {path} is an input picture; give another file")
 
     @property
     def paths(self) -> list[Path]:
@@ -49,7 +49,7 @@ class Destination:
         return _numbered(self.output, self.files)
 
     def settle(self) -> None:
-        """Choose names that are not taken, now that the images are there; those that the user chose stay."""
+        """Choose free names once the images exist; names from the user stay."""
         from ..utils.files import first_unused
 
         if self.is_new:
@@ -61,7 +61,7 @@ class Destination:
         """Write an image's file. Returns its name.
 
         Raises:
-            OSError: it cannot be written. The message says where the image lies instead, if there is room anywhere.
+            OSError: it cannot be written. The message says where the image is instead, if there is room anywhere.
         """
         try:
             return _written(path, content, self.is_new)
@@ -73,7 +73,7 @@ class Destination:
 
 
 def _kept(name: str, content: bytes) -> Path | None:
-    """Write an image wherever there is room."""
+    """Write an image to any place with room."""
     for folder in (Path(tempfile.gettempdir()), Path.home(), Path("/dev/shm")):
         with contextlib.suppress(OSError):
             return _written(folder / name, content, is_new=True)
@@ -81,7 +81,7 @@ def _kept(name: str, content: bytes) -> Path | None:
 
 
 def unused_folder(context: click.Context, output: Path, report: str) -> Path:
-    """Where a command's report goes: where the user says, else to a folder that has none yet."""
+    """The folder for a command's report: the user's, else one without a report."""
     from ..utils.files import first_unused
 
     if context.get_parameter_source("output") is not ParameterSource.DEFAULT:
@@ -110,7 +110,7 @@ def _numbered(output: Path, files: int) -> list[Path]:
 
 
 def _check(output: Path) -> None:
-    """Refuse a file that could not be written when the image is there: only trying shows quotas and full disks."""
+    """Refuse a file that cannot be written, before generating: only a trial reveals quotas and full disks."""
     folder = output.parent
     if output.suffix.lower() not in _SUFFIXES:
         raise click.UsageError(f"--output must be a .png, .jpg or .webp file, got {str(output)!r}")

@@ -11,10 +11,10 @@ from .options import options_of
 @click.command()
 @options_of(Settings)
 def serve(**given: object) -> None:
-    """Serve a page to draw with, OpenAI's images API and AUTOMATIC1111's API.
+    """Run a web page for generating images, OpenAI's images API and AUTOMATIC1111's API.
 
-    Requests wait in one fair queue and are drawn one after the other, with --ray by replicas on a cluster. They can
-    name only what --model and --lora allow. SIGTERM finishes the requests that were accepted and refuses new ones.
+    Requests wait in one fair queue and run one after the other, with --ray on replicas in a cluster. They can use only
+    the models and LoRAs from --model and --lora. SIGTERM finishes accepted requests and refuses new ones.
 
     \b
     Examples:
@@ -26,7 +26,7 @@ def serve(**given: object) -> None:
     from ..jobs.checks import check_names  # only now: it imports NumPy
 
     settings = Settings.from_texts(given)
-    listen(settings).close()  # an address that is in use is reported before anything is imported
+    listen(settings).close()  # reports an address in use before anything is imported
     for option, named in (("model", settings.model), ("lora", settings.lora), ("controlnet", settings.controlnet)):
         check_names(option, *(text.partition("=")[2] or text for text in named))
     check_names("tiny_vae", settings.tiny_vae)
@@ -40,5 +40,5 @@ def serve(**given: object) -> None:
         raise click.ClickException(f"{error.name} is missing: {how_to_install('serve')}") from None
     try:
         run(settings)
-    except KeyboardInterrupt:  # it has said what it does until then
+    except KeyboardInterrupt:  # the start has been logged by then
         raise click.exceptions.Exit(exit_code()) from None

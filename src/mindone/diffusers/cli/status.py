@@ -1,4 +1,4 @@
-"""What a command says while it works: on a terminal alone, so that logs hold results, warnings and errors."""
+"""A command's progress: shown only on a terminal, so that logs hold results, warnings and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..utils import logging
 
 @contextlib.contextmanager
 def calm() -> Iterator[None]:
-    """Within this context no progress is shown unless standard error is a terminal; afterwards all is as it was."""
+    """Within this context, show progress only if standard error is a terminal; then restore the settings."""
     enabled, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     if not _is_terminal():
         logging.disable_progress_bar()
@@ -26,13 +26,13 @@ def calm() -> Iterator[None]:
 
 
 def be_quiet() -> None:
-    """Say nothing but results and errors, until `calm` ends."""
+    """Print only results and errors until `calm` ends."""
     logging.disable_progress_bar()
     logging.set_verbosity_error()
 
 
 def say(text: str) -> None:
-    """A line on standard error, where somebody waits for what comes next."""
+    """Print a line on standard error, if somebody is watching."""
     if logging.is_progress_bar_enabled():
         click.echo(text, err=True)
 

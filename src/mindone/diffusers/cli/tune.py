@@ -1,4 +1,4 @@
-"""``mindone-diffusers tune``: the best stack of speed-ups for a wish, found by measuring."""
+"""``mindone-diffusers tune``: the best stack of speed-ups for a target, found by measuring."""
 
 import shlex
 import sys
@@ -24,15 +24,15 @@ from .status import say
     default=Path("mindone-tune"),
     show_default=True,
     metavar="FOLDER",
-    help="Where the report and the profiles go. In a folder that you name they replace those of an earlier search; the "
-    "default one gets a number added instead.",
+    help="Folder for the report and the profiles. Those in a folder that you name are overwritten; the "
+    "default folder gets a number added instead.",
 )
 @click.pass_context
 def tune(context: click.Context, /, output: Path, **given: object) -> None:
-    """Measure this machine and this checkpoint, and find what each speed costs in likeness.
+    """Measure this machine and this checkpoint, and find the settings with the best quality at each speed.
 
     FOLDER gets tune.html (plot, table and pictures, opens from disk), tune.json (every candidate) and profile.json;
-    without a wish 2x.json, 4x.json and so on. Wishes combine. Ctrl-C keeps the front so far.
+    without a target it gets 2x.json, 4x.json and so on. Targets combine. Ctrl-C keeps the Pareto front so far.
 
     \b
     Examples:

@@ -1,9 +1,10 @@
-"""Jobs: "draw this", as data. The same job gives the same image from Python, the command line, a batch or a request.
+"""Jobs: the settings of an image as data. The same job gives the same image in Python, on the command line, in a batch
+or a request.
 
     job = Job(prompt="a rocket on a blue background", seed=0)
     images = draw(load(job), job)
 
-``png`` writes a job into an image file and reads it back. Nothing here imports an engine before it is needed.
+``png`` writes a job into an image file and reads it back. No engine is imported before it is needed.
 """
 
 from .fields import Fields, Option

@@ -1,4 +1,4 @@
-"""Errors in a job that names, configs and the machine show: found before an engine is imported."""
+"""Finds a job's errors from names, configs and the machine, before an engine is imported."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
     from .pictures import Pictures
 
 _ABOVE_TRAINED = 1.5
-"""How many times longer than in training a side may be before the network repeats itself."""
+"""How many times the training size a side may have before the network repeats itself."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What a checkpoint's configs say of sizes."""
+    """What a checkpoint's configs say about sizes."""
 
     factor: int
-    """Pixels in each direction that a token of the denoiser stands for, which divide images' sides."""
+    """Pixels per token of the denoiser, along each side; image sides are multiples of it."""
     trained: tuple[int, int]
     """Height and width in pixels that the network was trained on."""
     channels: int
-    """Channels of the decoder's largest feature maps, which have the image's size."""
+    """Channels of the decoder's largest feature maps, those of the image's size."""
 
     @classmethod
     def of(
         cls, family: Family, own: Mapping[str, object], stages: int, decoder: Mapping[str, object]
     ) -> Outline | None:
-        """From the config of the denoiser, its own autoencoder's stages and what decodes; None for no stages."""
+        """From the configs of the denoiser, of its own autoencoder and of the decoder in use; None if they give no
+        stages."""
         if not stages:
             return None
         pixels = 2 ** (stages - 1)
@@ -63,11 +64,11 @@ class Outline:
 def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
     """Check what the job names, its size, and whether the machine has the memory for it.
 
-    What is only on the hub, or in a single file, is left to those who load it.
+    Models that are only on the hub, or in a single file, are checked when loaded.
 
     Raises:
         FileNotFoundError: no such model, LoRA, ControlNet or autoencoder.
-        ValueError: a size that the model cannot draw, or that takes more memory than there is.
+        ValueError: a size that the model cannot generate, or that needs more memory than there is.
     """
     check_key(job)
     root = FileSource(job.model).locate()
@@ -81,7 +82,7 @@ def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
 
 
 def check_key(key: PipelineKey) -> None:
-    """Check that what a pipeline is loaded from is on this machine, or may be on the hub; raises as `check_names`."""
+    """Check that a pipeline's sources are on this machine, or may be on the hub; raises as `check_names`."""
     check_names("model", key.model)
     check_names("config", key.config)
     check_names("tiny_vae", key.tiny_vae)
@@ -91,26 +92,26 @@ def check_key(key: PipelineKey) -> None:
 
 
 def most_clip_skip(key: PipelineKey) -> int | None:
-    """How many of its text encoders' last layers a model can leave out; None where no config on this machine says."""
+    """How many of its text encoders' last layers a model can skip; None if no config on this machine says so."""
     try:
         root = FileSource(key.model).locate()
-    except FileNotFoundError:  # whoever loads it says so
+    except FileNotFoundError:  # loading reports it
         return None
     if root is None or not root.is_dir():
         return None
     family, layers = _family_in(root), []
     for name in () if family is None else family.text_encoders:
-        with contextlib.suppress(OSError, ValueError):  # none of this name, or one that loading explains
+        with contextlib.suppress(OSError, ValueError):  # no such encoder, or loading explains the error
             layers.append(read_config(component_folder(root, name), CONFIG_NAME).get("num_hidden_layers"))
     known = [count for count in layers if isinstance(count, int)]
     return min(known) - family.skipped_layers if family is not None and known else None
 
 
 def unknown_words(job: Job) -> str | None:
-    """What to say where a model lists what it knows and the prompt has none of that; None for all others."""
+    """A hint if a model lists the words it knows and the prompt has none of them; otherwise None."""
     try:
         root = FileSource(job.model).locate()
-    except FileNotFoundError:  # whoever loads it says so
+    except FileNotFoundError:  # loading reports it
         return None
     return None if root is None or not root.is_dir() else hint(job.model, job.prompt, known_words(root))
 
@@ -118,16 +119,16 @@ def unknown_words(job: Job) -> str | None:
 def _family_in(root: Path) -> Family | None:
     try:
         return family_of(str(read_config(root, MODEL_INDEX).get("_class_name")))
-    except (OSError, ValueError):  # whoever loads it says what is wrong
+    except (OSError, ValueError):  # loading reports what is wrong
         return None
 
 
 def check_names(option: str, *names: str | None) -> None:
-    """Check that what an option names is on this machine, or may be on the hub; a model must be one that draws.
+    """Check that the named models are on this machine, or may be on the hub, and that a model is a whole pipeline.
 
     Raises:
-        FileNotFoundError: one can be neither; the message names the option.
-        ValueError: an autoencoder or a LoRA in place of a model.
+        FileNotFoundError: one cannot be on either; the message names the option.
+        ValueError: the model is an autoencoder or a LoRA.
     """
     for name in names:
         if name is None:
@@ -141,7 +142,7 @@ def check_names(option: str, *names: str | None) -> None:
 
 
 def _check_draws(name: str, root: Path) -> None:
-    """Refuse an autoencoder or a LoRA, each of which has an option of its own."""
+    """Refuse an autoencoder or a LoRA: each has its own option."""
     if (root / MODEL_INDEX).is_file():
         return
     if (root / "pytorch_lora_weights.safetensors").is_file():
@@ -151,10 +152,10 @@ def _check_draws(name: str, root: Path) -> None:
 
 
 def check_run(view: Parts, job: Job, size: tuple[int | None, int | None], images: int) -> None:
-    """`check_memory` for a job on the pipeline that is to draw it; a side that is None is the network's own.
+    """`check_memory` for a job on its pipeline; None for a side means the network's own.
 
     Raises:
-        ValueError: it takes more memory than there is.
+        ValueError: it needs more memory than there is.
     """
     outline = _outline_of(view)
     if outline is None:
@@ -164,7 +165,7 @@ def check_run(view: Parts, job: Job, size: tuple[int | None, int | None], images
 
 
 def larger_than_trained(view: Parts, job: Job, pictures: Pictures | None) -> str | None:
-    """What to say where a job asks for more than the network has seen; None where it does not."""
+    """A warning if a job's size is far above the network's training size; otherwise None."""
     outline = _outline_of(view)
     if outline is None or (job.upscale is not None and job.strength is None):
         return None
@@ -187,7 +188,7 @@ def _outline(root: Path, tiny_vae: str | None) -> Outline | None:
         denoiser, vae = (read_config(component_folder(root, name), CONFIG_NAME) for name in (family.denoiser, "vae"))
         decoder = vae if tiny_vae is None else _tiny_config(tiny_vae)
         return Outline.of(family, denoiser, len(stage_channels(vae)), decoder)
-    except (OSError, ValueError):  # whoever loads it says what is wrong
+    except (OSError, ValueError):  # loading reports what is wrong
         return None
 
 

@@ -1,7 +1,7 @@
-"""What jobs are made of: frozen, validated fields, each of which says in one place what every surface needs to know.
+"""The base of jobs: frozen, validated fields. Each declares in one place what every interface needs to know.
 
-A field's type, bounds (``Field(ge=1)``), description and default are pydantic's; ``Option`` adds what the command
-line's help and the pipelines know it by.
+A field's type, bounds (``Field(ge=1)``), description and default are pydantic's; ``Option`` adds facts for the command
+line's help and the pipelines.
 """
 
 import json
@@ -22,28 +22,28 @@ from ..utils.printable import shown
 F = TypeVar("F", bound="Fields")
 
 LONGEST_TEXT = 10**5
-"""The most characters of any text."""
+"""The most characters of any text field."""
 _MOST_LISTED = 16
-"""Choices that an error message names."""
+"""The most choices that an error message lists."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of a field besides its type, its bounds, its description and its default."""
+    """What a field declares in addition to its type, bounds, description and default."""
 
     metavar: str | None = None
-    """What stands for the value in the command line's help."""
+    """The placeholder of the value in the command line's help."""
     unset: str | None = None
-    """What holds when the field is not given, for those whose default does not say it."""
+    """What applies if the field is not given, unless its default says so."""
     argument: str | None = None
-    """The argument of a pipeline's call that gets the value."""
+    """The argument of a pipeline's call that takes the value."""
     in_words: Callable[[], str] | None = None
-    """Says what may be given, where a program may add to that: help ends with it."""
+    """Describes the choices, if a program may add to them; help ends with this."""
 
 
 class OneOf:
-    """In ``Annotated[str, OneOf(names)]``: one of names that a program may add to. (`Literal` is for those that are
-    fixed.)"""
+    """In ``Annotated[str, OneOf(names)]``: a choice of names that a program may extend. (`Literal` is for fixed
+    choices.)"""
 
     def __init__(self, names: Collection[str], in_words: Callable[[], str]):
         self.names, self.in_words = names, in_words
@@ -61,14 +61,14 @@ class OneOf:
 
 
 class Fields(BaseModel):
-    """Values that cannot be changed and are valid from the start; hashable, and equal when all of them are.
+    """Immutable values, validated from the start; hashable, and equal if all values are.
 
     Raises:
-        ValueError: a value out of bounds, an unknown or missing field, or fields that contradict each other: one line
-            that names the field.
+        ValueError: a value is out of bounds, a field is unknown or missing, or fields contradict each other: one line
+            names the field.
     """
 
-    # A bound on texts also refuses half a surrogate pair, which JSON can write and no encoding has.
+    # A limit on texts also refuses lone surrogates, which JSON can write but no encoding can.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_max_length=LONGEST_TEXT)
 
     def __init__(self, **values: object):
@@ -79,15 +79,15 @@ class Fields(BaseModel):
 
     @classmethod
     def of(cls: type[F], values: Mapping[str, object]) -> F:
-        """The same as the constructor, for values whose types are not known beforehand."""
+        """Like the constructor, for values of unknown types."""
         return cls(**values)
 
     @classmethod
     def from_texts(cls: type[F], given: Mapping[str, object]) -> F:
-        """Fields as a command line or a row of a CSV file gives them.
+        """Fields from a command line or a row of a CSV file.
 
-        What is None or empty is unset, but for a field that must be given; numbers may be texts, and commas separate
-        the values of a field that has several.
+        None or empty means unset, except for a required field; numbers may be texts, and commas separate the values of
+        a field with several.
         """
         values = {}
         for name, value in given.items():
@@ -100,15 +100,15 @@ class Fields(BaseModel):
 
     @classmethod
     def option(cls, name: str) -> Option:
-        """What is known of a field, beside what pydantic knows."""
+        """A field's `Option`."""
         return next((item for item in cls.model_fields[name].metadata if isinstance(item, Option)), Option())
 
     def changed(self: F, **values: object) -> F:
-        """The same with other values for some fields, validated."""
+        """A copy with other values for some fields, validated."""
         return type(self)(**{**self.to_dict(), **values})
 
     def to_dict(self) -> dict[str, object]:
-        """The fields that say something, as JSON values: those that are unset, empty or off by default are left out."""
+        """The fields with values, as JSON values, without those that are unset, empty or off by default."""
         values = self.model_dump(mode="json")
         return {
             name: value
@@ -122,10 +122,10 @@ class Fields(BaseModel):
 
     @classmethod
     def from_json(cls: type[F], text: str) -> F:
-        """What ``to_json`` wrote.
+        """Read what ``to_json`` wrote.
 
         Raises:
-            ValueError: the text is no JSON object, or its fields are refused.
+            ValueError: the text is no JSON object, or a field is refused.
         """
         try:
             values = json.loads(text)
@@ -137,7 +137,7 @@ class Fields(BaseModel):
 
 
 def plain_type(field: FieldInfo) -> object:
-    """A field's type without None, and without what it is annotated with; a `OneOf` stands for itself."""
+    """A field's type without None and without annotations; a `OneOf` stays itself."""
     annotation: object = field.annotation
     while True:
         if get_origin(annotation) is Annotated:
@@ -150,12 +150,12 @@ def plain_type(field: FieldInfo) -> object:
 
 
 def unknown_field(name: str, known: Iterable[str]) -> str:
-    """What an error says of a field that there is not."""
+    """The error for an unknown field."""
     return f"unknown field {shown(name)}; {nearest_or_all(name, known)}"
 
 
 def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
-    """The first of pydantic's complaints in one line, which names the field, what was given and what would work."""
+    """Pydantic's first complaint in one line: the field, what was given, and what would work."""
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
@@ -163,13 +163,13 @@ def _first_reason(error: ValidationError, known: Iterable[str]) -> str:
     if first["type"] == "missing":
         return f"{name} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    if not name:  # a rule that concerns several fields names them itself
+    if not name:  # a rule about several fields names them itself
         return message
     return f"{name} {message.replace('Input should', 'must')}, got {shown(first['input'])}"
 
 
 def listed(choices: Sequence[str], given: object) -> str:
-    """Choices in words; if there are many, the first ones and the one nearest to what was given."""
+    """Choices in words; if there are many, the first ones and the one nearest to the input."""
     names = [repr(choice) for choice in choices]
     if len(names) <= _MOST_LISTED:
         return ", ".join(names)

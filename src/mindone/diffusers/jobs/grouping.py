@@ -1,4 +1,4 @@
-"""Which jobs have what in common: the pipeline, the compiled graphs, or even the call."""
+"""What jobs can share: the pipeline, the compiled graphs, or even the call."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,11 +11,11 @@ _NOT_IN_THE_GRAPHS = frozenset(
         *("control_scale", "mask_fill", "padding_mask_crop"),
     }
 )
-"""What a network's compiled graphs do not depend on; of the guidance scale they depend on whether there is guidance."""
+"""Fields that do not affect compiled graphs; of the guidance scale it only matters whether there is guidance."""
 
 
 class Group(NamedTuple):
-    """Jobs of one group are drawn by one pipeline with the same compiled graphs: nothing is compiled between them."""
+    """Jobs of one group use one pipeline with the same compiled graphs: nothing compiles between them."""
 
     pipeline: PipelineKey
     shape: frozenset[tuple[str, object]]
@@ -30,9 +30,9 @@ def group_of(job: Job) -> Group:
 
 
 def call_key(job: Job) -> Job:
-    """Equal for jobs that one call can draw: those that differ in prompt and seed alone, and read no pictures.
+    """Equal for jobs that can share a call: those that differ only in prompt and seed, and read no pictures.
 
-    Prompts with weights have a call of their own: a longer one beside it would be one's padding.
+    Prompts with weights get their own call: in a shared one a longer prompt would pad the others.
     """
     if job.pictures or job.upscale is not None or job.prompt_weights:
         return job
@@ -40,7 +40,7 @@ def call_key(job: Job) -> Job:
 
 
 def grouped(jobs: Iterable[Job]) -> dict[Group, list[Job]]:
-    """Jobs by group, the groups of one pipeline side by side, each in the order in which it came up first."""
+    """Jobs by group, with the groups of one pipeline adjacent, each in the order of its first job."""
     pipelines: dict[PipelineKey, dict[Group, list[Job]]] = {}
     for job in jobs:
         group = group_of(job)

@@ -1,7 +1,7 @@
-"""The text chunk ``parameters`` that AUTOMATIC1111 and its kin write into images, and back.
+"""Reads and writes the text chunk ``parameters`` of images from AUTOMATIC1111 and similar programs.
 
 It is a prompt, perhaps a line ``Negative prompt: …``, and a last line ``Steps: 20, Sampler: Euler a, CFG scale: 7, …``.
-Here it is a dictionary with the names that jobs have; what they have no name for is kept as text under ``extra``.
+Here it is a dictionary with the names of a job's fields; other entries are kept as text under ``extra``.
 """
 
 import json
@@ -18,9 +18,9 @@ _NEGATIVE = "Negative prompt:"
 _NAME = re.compile(r"[A-Za-z][\w \-/]*")
 _QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _LEAST_ENTRIES = 3
-"""A last line with fewer is taken for a part of the prompt."""
+"""A last line with fewer entries counts as part of the prompt."""
 _MOST_ENTRIES = 1000
-"""Further entries are not read; AUTOMATIC1111 and all its extensions together write about a hundred."""
+"""The most entries to read; AUTOMATIC1111 and all its extensions together write about a hundred."""
 _LONGEST_NUMBER = 40
 """The most characters of a number; the largest seed has 20."""
 _OTHER_NETWORK = re.compile(r"<(?:hypernet|lyco):[^<>]*>")
@@ -44,17 +44,17 @@ _ORDER = {
     "strength": "Denoising strength",
     "clip_skip": "Clip skip",
 }
-"""Our names and AUTOMATIC1111's, in the order in which it writes them."""
+"""Our names and AUTOMATIC1111's, in its order of writing."""
 
 
 def parse_infotext(text: str) -> dict[str, object]:
     """Read the text of a ``parameters`` chunk.
 
     Returns:
-        ``prompt`` and, where they are said, ``negative_prompt``, ``steps``, ``scheduler`` (our short name),
-        ``guidance_scale``, ``seed``, ``width``, ``height``, ``model``, ``model_hash``, ``clip_skip`` (layers left out:
-        one fewer than AUTOMATIC1111 counts), ``strength``; and under ``extra`` all else by its name there, samplers
-        that are not here among them.
+        ``prompt`` and, if given, ``negative_prompt``, ``steps``, ``scheduler`` (our short name),
+        ``guidance_scale``, ``seed``, ``width``, ``height``, ``model``, ``model_hash``, ``clip_skip`` (skipped layers:
+            one less than AUTOMATIC1111's number), ``strength``; and under ``extra`` all other entries by their own
+            names, including unsupported samplers.
     """
     lines = text.strip().split("\n")
     found = list(islice(_entries(lines[-1]), _MOST_ENTRIES))
@@ -74,12 +74,12 @@ def parse_infotext(text: str) -> dict[str, object]:
 
 
 def format_infotext(parameters: Mapping[str, object]) -> str:
-    """Write parameters, named as `parse_infotext` gives them, as AUTOMATIC1111 writes and reads them.
+    """Write parameters, named as by `parse_infotext`, in AUTOMATIC1111's form.
 
-    What is None is left out; what AUTOMATIC1111 has no name for belongs in ``extra``.
+    None values are skipped; parameters without a name in AUTOMATIC1111 belong in ``extra``.
 
     Raises:
-        ValueError: a parameter without a name there.
+        ValueError: a parameter has no name there.
     """
     values = {name: value for name, value in parameters.items() if value is not None}
     strange = values.keys() - _ORDER.keys() - {"prompt", "negative_prompt", "width", "height", "extra"}
@@ -116,15 +116,15 @@ class LoraTag(NamedTuple):
 
 
 def split_lora_tags(prompt: str) -> tuple[str, list[LoraTag]]:
-    """Take ``<lora:NAME:WEIGHT>`` out of a prompt: what is left, and names with weights (1 where none is said).
+    """Remove ``<lora:NAME:WEIGHT>`` from a prompt: returns the rest, and names with weights (1 by default).
 
     As in AUTOMATIC1111, a second weight is the denoiser's, and ``te=0.5`` and ``unet=0.5`` name them.
 
     Raises:
-        ValueError: a weight that is no finite number, a further word, or a tag of another kind of network.
+        ValueError: a weight is no finite number, there is an extra word, or a tag names another kind of network.
     """
     if other := _OTHER_NETWORK.search(prompt):
-        raise ValueError(f"{other[0][:80]} is not supported; a prompt may name LoRAs alone: <lora:NAME:WEIGHT>")
+        raise ValueError(f"{other[0][:80]} is not supported; a prompt may name only LoRAs: <lora:NAME:WEIGHT>")
     tags = [_tag(match[1], match[2].split(":")[1:]) for match in _LORA.finditer(prompt)]
     return re.sub(r" {2,}", " ", _LORA.sub("", prompt)).strip(), tags
 
@@ -133,7 +133,7 @@ def _tag(name: str, words: list[str]) -> LoraTag:
     weights = dict(zip(("te", "unet"), (word for word in words if "=" not in word)))
     weights |= dict(word.split("=", 1) for word in words if "=" in word)
     if len(weights) < len(words) or not weights.keys() <= {"te", "unet"}:
-        raise ValueError(f"<lora:{name[:80]}:…> takes a weight or two, those of text encoders (te) and denoiser (unet)")
+        raise ValueError(f"<lora:{name[:80]}:…> takes one or two weights, of text encoders (te) and denoiser (unet)")
     numbers = {part: _weight(name, text) for part, text in weights.items()}
     text_encoder = numbers.get("te", 1.0)
     return LoraTag(name, text_encoder, numbers.get("unet", text_encoder))
@@ -150,10 +150,10 @@ def _weight(name: str, text: str) -> float:
 
 
 def _entries(line: str) -> Iterator[tuple[str, str]]:
-    """Names and values of a line ``Name: value, Name: "a, b"``; what lies between two commas without a name is skipped.
+    """Names and values of a line ``Name: value, Name: "a, b"``; an item between two commas without a name is skipped.
 
-    A stranger writes the line, so every step looks no further than the next comma or closing quote: an expression that
-    finds entries anywhere takes a time that grows with the square of the line's length.
+    The line is untrusted, so every step looks no further than the next comma or closing quote: an expression that
+    searches for entries anywhere would take quadratic time.
     """
     start = 0
     while start < len(line):
@@ -172,7 +172,7 @@ def _entries(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _known(entries: dict[str, str]) -> dict[str, object]:
-    """Entries under our names, and the rest under ``extra``."""
+    """Entries by our names, and the rest under ``extra``."""
     result: dict[str, object] = {}
     rest = dict(entries)
     for name, (ours, kind) in _NUMBERS.items():
@@ -198,7 +198,7 @@ def _known(entries: dict[str, str]) -> dict[str, object]:
 
 
 def _number(text: str, kind: type[int] | type[float]) -> int | float | None:
-    """A finite number; None for anything else, and for one with more digits than any number here has."""
+    """A finite number; None for anything else, and for a number with too many digits."""
     if len(text) > _LONGEST_NUMBER:
         return None
     try:
@@ -217,7 +217,7 @@ def _unquoted(text: str) -> str:
     if text[:1] == text[-1:] == '"':
         try:
             unquoted = str(json.loads(text))
-            unquoted.encode()  # an escaped half of a character is no text
+            unquoted.encode()  # an escaped lone surrogate is no text
             return unquoted
         except (json.JSONDecodeError, UnicodeEncodeError):
             pass

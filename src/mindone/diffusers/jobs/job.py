@@ -1,4 +1,4 @@
-"""The fields of a job. A new field is a new option: the command line, PNG files and batches follow."""
+"""The fields of a job. A new field automatically becomes an option of the command line, PNG files and batches."""
 
 import math
 import os
@@ -32,9 +32,9 @@ LONGEST_PROMPT = 10**5
 """The most characters of a prompt."""
 MOST_STEPS = 1000
 LAST_TIMESTEP = 10**6
-"""The most timesteps that any model was trained with."""
+"""The most timesteps of any model's training."""
 MOST_VALUES = 64
-"""The most values of a field that takes several."""
+"""The most values of a field with several."""
 
 SchedulerName = Annotated[str, OneOf(SHORT_NAMES, listed)]
 
@@ -43,7 +43,7 @@ PathOrId = Annotated[str, BeforeValidator(_as_text)]
 
 EngineName = Annotated[
     Literal["auto", "openvino", "mindspore"] | None,
-    Field(description="What runs the networks."),
+    Field(description="The engine that runs the networks."),
     Option(unset="auto, or the environment variable MINDONE_ENGINE"),
 ]
 
@@ -54,14 +54,14 @@ TinyVae = Annotated[
 ]
 
 Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
-Dtype = Annotated[Precision, Field(description="What to compute in. Half precision is faster and takes less memory.")]
+Dtype = Annotated[Precision, Field(description="The precision. Half precision is faster and takes less memory.")]
 
 CONTROL_KINDS = ("canny", "image")
-"""What a ControlNet can be given of a picture: its edges (Canny 1986), or itself."""
+"""What a ControlNet can follow: a picture's edges (Canny 1986), or the picture itself."""
 
 
 class PipelineKey(Fields):
-    """What decides which pipeline draws: jobs with equal keys can share one that is loaded."""
+    """The fields that determine the pipeline: jobs with equal keys can share a loaded one."""
 
     model: Annotated[
         PathOrId,
@@ -73,18 +73,18 @@ class PipelineKey(Fields):
         _PATH,
     ] = "icons"
     revision: Annotated[
-        str | None, Field(description="Which branch, tag or commit of the model on the hub."), Option(metavar="NAME")
+        str | None, Field(description="The branch, tag or commit of the model on the hub."), Option(metavar="NAME")
     ] = None
     variant: Annotated[
         str | None,
-        Field(description='Which weight files of the model to read: "fp16" for ….fp16.safetensors.'),
+        Field(description='The variant of the model\'s weight files: "fp16" for ….fp16.safetensors.'),
         Option(metavar="NAME"),
     ] = None
     config: Annotated[
         str | None,
         Field(
             description="For a model that is one file: the checkpoint (a folder, a hub id, a bundled name) whose "
-            "configs and tokenizers replace what the file's tensors show."
+            "configs and tokenizers replace those derived from the file."
         ),
         _PATH,
     ] = None
@@ -101,8 +101,8 @@ class PipelineKey(Fields):
         tuple[str, ...],
         Field(
             max_length=MOST_VALUES,
-            description="A LoRA's file, folder or hub id, and after a colon its weight (1 by default), or two: of the "
-            "text encoders and of the denoiser; again for each further one.",
+            description="A LoRA's file, folder or hub id, then a colon and its weight (1 by default), or two: for the "
+            "text encoders and for the denoiser; repeat for several.",
         ),
         Option(metavar="PATH:WEIGHT"),
     ] = ()
@@ -110,7 +110,7 @@ class PipelineKey(Fields):
         tuple[str, ...],
         Field(
             max_length=MOST_VALUES,
-            description="A ControlNet's folder, hub id or FILE.safetensors, for what --control names; again for each "
+            description="A ControlNet's folder, hub id or FILE.safetensors, to go with --control; repeat for "
             "further one.",
         ),
         _PATH,
@@ -119,17 +119,17 @@ class PipelineKey(Fields):
     engine: EngineName = None
     int8: Annotated[
         bool,
-        Field(description="Bring the denoising network to int8 while loading; `quantize` does it once and for all."),
+        Field(description="Convert the denoising network to int8 while loading; `quantize` does so permanently."),
     ] = False
     int8_vae: Annotated[
-        bool, Field(description="Decode in int8: bring the autoencoder to it while loading, a tiny one as well.")
+        bool, Field(description="Decode in int8: convert the autoencoder while loading, a tiny one as well.")
     ] = False
     token_downsampling: Annotated[
         int | None,
         Field(
             ge=1,
             le=MOST_PIXELS,
-            description="Attend only to every N-th row and column at the denoiser's largest level; N is 2 or 3.",
+            description="Attend to only every N-th row and column at the denoiser's largest level; N is 2 or 3.",
         ),
         Option(unset="all of them"),
     ] = None
@@ -141,11 +141,11 @@ class PipelineKey(Fields):
 
 
 class Drawing(Fields):
-    """How to draw, whatever it is; what is unset is up to the model."""
+    """How to generate, whatever the prompt; the model decides unset fields."""
 
     negative_prompt: Annotated[
         str | None,
-        Field(max_length=LONGEST_PROMPT, description="What to keep out of the image."),
+        Field(max_length=LONGEST_PROMPT, description="What to avoid in the image."),
         Option(metavar="TEXT", argument="negative_prompt"),
     ] = None
     height: Annotated[
@@ -168,7 +168,7 @@ class Drawing(Fields):
         Field(
             ge=0,
             le=LAST_TIMESTEP,
-            description="Where the last step is taken, of 1000 timesteps of training; 20 to 50 make runs of few steps "
+            description="The timestep of the last step, out of 1000 in training; 20 to 50 make runs of few steps "
             "much better.",
         ),
         Option(unset="the scheduler's"),
@@ -177,7 +177,7 @@ class Drawing(Fields):
         tuple[str, ...],
         Field(
             max_length=MOST_STEPS,
-            description="DPM-Solver++ steps with weights that were found for this model, one after the other: `tune` "
+            description="DPM-Solver++ steps with weights fitted to this model, one per step: `tune` "
             "writes them into profiles.",
         ),
         Option(metavar="TIMESTEP:WEIGHT:WEIGHT…"),
@@ -189,30 +189,30 @@ class Drawing(Fields):
     ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,
-        Field(description="The part of the steps that is guided, from 0 to 1; the others take half the time."),
+        Field(description="The part of the steps with guidance, from 0 to 1; the others take half the time."),
         Option(metavar="START,STOP", unset="all of them", argument="guidance_interval"),
     ] = None
     cache: Annotated[
         tuple[str, ...],
         Field(
             max_length=MOST_VALUES,
-            description="What of the network's work is skipped, one of each kind, with optional numbers.",
+            description="A cache that skips work of the network, one of each kind, with optional numbers.",
         ),
         Option(metavar="NAME[:NUMBER…]", in_words=caches_in_words),
     ] = ()
     scheduler: Annotated[
         SchedulerName | None,
-        Field(description="How to step from noise to image."),
+        Field(description="The scheduler (sampler)."),
         Option(metavar="NAME", unset="the model's"),
     ] = None
     eta: Annotated[
         float | None,
-        Field(ge=0, le=1, description="How much fresh noise a step of DDIM or TCD adds."),
+        Field(ge=0, le=1, description="How much fresh noise each step of DDIM or TCD adds."),
         Option(unset="none", argument="eta"),
     ] = None
     clip_skip: Annotated[
         int | None,
-        Field(ge=0, le=1000, description="Leave out this many of the text encoder's last layers."),
+        Field(ge=0, le=1000, description="Skip this many of the text encoder's last layers."),
         Option(argument="clip_skip"),
     ] = None
 
@@ -221,7 +221,7 @@ class Drawing(Fields):
         if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1:
             start, stop = self.guidance_interval
             raise ValueError(f"guidance_interval must run from 0 to 1 at most, in this order, got {start:g},{stop:g}")
-        _ = self.caches  # read now: a mistake in them is the job's
+        _ = self.caches  # parsed now, so that a mistake is the job's error
         if self.calibration:
             check_calibration(self.calibration, self.steps, self.scheduler, self.last_timestep)
         if self.guidance_scale is not None and self.guidance_scale <= 1:
@@ -232,58 +232,56 @@ class Drawing(Fields):
         for text, cache in zip(self.cache, self.caches):
             if cache.kind == "guidance":
                 raise ValueError(
-                    f"cache {text} has no effect at guidance_scale {guidance_scale:g}, which is no guidance; "
+                    f"cache {text} has no effect at guidance_scale {guidance_scale:g}, without guidance; "
                     "leave one of them out"
                 )
 
     @property
     def caches(self) -> tuple[Cache, ...]:
-        """What ``cache`` asks for."""
+        """The caches of ``cache``."""
         return parse_caches(self.cache)
 
     @property
     def stack(self) -> Stack:
-        """The speed-ups that are put on a pipeline for this job alone; without a cache, that is left to the network."""
+        """The speed-ups to put on a pipeline for this job; without ``cache``, the network's own caches apply."""
         caches = [Caches(self.caches)] if self.cache else []
         return Stack([*caches, Solver(None, self.scheduler, self.last_timestep, self.calibration)])
 
 
 def check_prompt(prompt: str) -> None:
-    """Refuse a prompt without a word in it: nobody means that.
+    """Refuse a prompt without a word in it.
 
     Raises:
-        ValueError: as said.
+        ValueError: names the field and what to change.
     """
     if not prompt.strip():
-        raise ValueError("prompt is empty; say what to draw")
+        raise ValueError("prompt is empty; describe the image")
 
 
 def check_calibration(
     calibration: tuple[str, ...], steps: int | None, scheduler: str | None, last_timestep: int | None
 ) -> None:
-    """Refuse a calibration that cannot be, or that contradicts what else is said of the steps.
+    """Refuse a wrong calibration, or one that contradicts other fields about steps.
 
     Raises:
-        ValueError: as said.
+        ValueError: names the field and what to change.
     """
     check_rows(parse_rows(calibration), LAST_TIMESTEP)
     if steps not in (None, len(calibration)):
         raise ValueError(f"calibration has {len(calibration)} steps and steps is {steps}; leave steps out")
     if scheduler not in (None, "dpm++"):
-        raise ValueError(f"calibration is of the scheduler dpm++, got {shown(scheduler)}; leave scheduler out")
+        raise ValueError(f"calibration is for the scheduler dpm++, got {shown(scheduler)}; leave scheduler out")
     if last_timestep is not None:
-        raise ValueError("calibration says where the last step is; leave last_timestep out")
+        raise ValueError("calibration sets the last timestep; leave last_timestep out")
 
 
 class Job(Drawing, PipelineKey):
-    """Draw this. A seed that is not given is drawn at random once, so that every job can be repeated."""
+    """An image to generate. A missing seed is chosen at random once, so that every job can be repeated."""
 
-    prompt: Annotated[str, Field(max_length=LONGEST_PROMPT, description="What to draw."), Option(argument="prompt")]
+    prompt: Annotated[str, Field(max_length=LONGEST_PROMPT, description="What to generate."), Option(argument="prompt")]
     prompt_weights: Annotated[
         bool,
-        Field(
-            description="Read (cat:1.3), [cat] and BREAK in prompts as AUTOMATIC1111 does, and prompts of any length."
-        ),
+        Field(description="Read (cat:1.3), [cat] and BREAK in prompts as in AUTOMATIC1111, and prompts of any length."),
     ] = False
     seed: Annotated[
         int,
@@ -294,13 +292,13 @@ class Job(Drawing, PipelineKey):
     ] = Field(default_factory=lambda: secrets.randbelow(2**32))
     num_images: Annotated[
         int,
-        Field(ge=1, le=MOST_IMAGES, description="How many images to draw."),
+        Field(ge=1, le=MOST_IMAGES, description="How many images to generate."),
         Option(argument="num_images_per_prompt"),
     ] = 1
 
     image: Annotated[
         PathOrId | None,
-        Field(description="Start from this picture (a file or an address) instead of noise; its size is the image's."),
+        Field(description="Start from this picture (a file or an address) instead of noise; it sets the image's size."),
         Option(metavar="FILE"),
     ] = None
     strength: Annotated[
@@ -308,20 +306,20 @@ class Job(Drawing, PipelineKey):
         Field(
             ge=0,
             le=1,
-            description="How much of the picture is drawn anew; with --upscale, in the second pass. 0 takes the last "
+            description="How much to change the picture; with --upscale, in the second pass. 0 takes only the last "
             "step alone.",
         ),
         Option(unset="the pipeline's", argument="strength"),
     ] = None
     mask: Annotated[
         PathOrId | None,
-        Field(description="Draw the picture anew where this one, stretched over it, is white; elsewhere it stays."),
+        Field(description="Repaint the picture where this mask, stretched over it, is white; the rest stays."),
         Option(metavar="FILE"),
     ] = None
     mask_fill: Annotated[
         MaskFill | None,
         Field(
-            description="What to start from under the mask at a strength below 1: the original, the blurred colours "
+            description="What lies under the mask at a strength below 1: the original, the blurred colours "
             "around it, noise, or nothing."
         ),
         Option(unset="original", argument="mask_fill"),
@@ -331,7 +329,7 @@ class Job(Drawing, PipelineKey):
         Field(
             ge=0,
             le=MOST_PIXELS,
-            description="Draw only the rectangle around the mask, larger by this many pixels on each side, at the full "
+            description="Generate only the rectangle around the mask, larger by this many pixels on each side, at full "
             "size, and put it back into the picture.",
         ),
         Option(metavar="PIXELS", unset="the whole picture", argument="padding_mask_crop"),
@@ -347,9 +345,7 @@ class Job(Drawing, PipelineKey):
     ] = ()
     control_scale: Annotated[
         tuple[float, ...],
-        Field(
-            max_length=MOST_VALUES, description="How much a picture that is followed counts, one for each --control."
-        ),
+        Field(max_length=MOST_VALUES, description="The weight of each --control picture."),
         Option(unset="the pipeline's", argument="controlnet_conditioning_scale"),
     ] = ()
     upscale: Annotated[
@@ -357,8 +353,8 @@ class Job(Drawing, PipelineKey):
         Field(
             gt=1,
             le=8,
-            description="Draw, enlarge the image by this factor, and sharpen its edges; with --strength, enlarge the "
-            "latents and draw the details from there.",
+            description="Generate, enlarge the image by this factor, and sharpen its edges; with --strength, enlarge "
+            "the latents and generate details from there.",
         ),
         Option(metavar="TIMES"),
     ] = None
@@ -378,20 +374,18 @@ class Job(Drawing, PipelineKey):
         if self.calibration and (self.image is not None or self.upscale is not None):
             raise ValueError("calibrated steps begin with noise; leave out calibration, or image and upscale")
         if self.mask is not None and self.image is None:
-            raise ValueError("mask needs image, the picture that it belongs to")
+            raise ValueError("mask needs image, the picture to repaint")
         for name in ("mask_fill", "padding_mask_crop"):
             if getattr(self, name) is not None and self.mask is None:
-                raise ValueError(f"{name} needs mask, which says where the picture is drawn anew")
+                raise ValueError(f"{name} needs mask, which marks where to repaint")
         if self.upscale is not None and self.image is not None:
             raise ValueError(
-                "upscale enlarges what is drawn from noise, not image; give height and width, to which image is brought"
+                "upscale enlarges images generated from noise, not image; give height and width to resize image"
             )
         if self.strength is not None:
             self._check_strength(self.strength)
         if len(self.control) != len(self.controlnet):
-            raise ValueError(
-                f"control and controlnet go together, one each, got {len(self.control)} and {len(self.controlnet)}"
-            )
+            raise ValueError(f"control and controlnet go in pairs, got {len(self.control)} and {len(self.controlnet)}")
         if self.control_scale and len(self.control_scale) != len(self.control):
             raise ValueError(
                 f"control_scale must hold one number for each control, got {len(self.control_scale)} for "
@@ -409,17 +403,17 @@ class Job(Drawing, PipelineKey):
             raise ValueError("strength needs image, the picture to start from, or upscale")
         if strength and self.steps is not None and int(self.steps * strength) < 1:
             least = math.ceil(1 / strength)
-            raise ValueError(f"strength {strength:g} of {self.steps} steps leaves none; take at least {least} steps")
+            raise ValueError(f"strength {strength:g} of {self.steps} steps leaves none; use at least {least} steps")
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """The files and addresses of the pictures that it draws from."""
+        """The files and addresses of its input pictures."""
         named = (self.image, self.mask, *(each.partition("=")[2] for each in self.control))
         return tuple(path for path in named if path is not None)
 
     @property
     def pipeline_key(self) -> PipelineKey:
-        """The part that decides which pipeline draws: of LoRAs the set, since each job has weights of its own."""
+        """The fields that determine the pipeline; for LoRAs only the set counts, since each job has its own weights."""
         values = {name: getattr(self, name) for name in PipelineKey.model_fields}
         return PipelineKey(**{**values, "lora": tuple(lora.path for lora in merged(self.lora))})
 
@@ -430,7 +424,7 @@ class Job(Drawing, PipelineKey):
 
     @property
     def arguments(self) -> dict[str, object]:
-        """What a pipeline is called with; what is unset is up to the pipeline."""
+        """The arguments of the pipeline's call, without unset fields."""
         named = {name: self.option(name).argument for name in type(self).model_fields}
         given = {argument: getattr(self, name) for name, argument in named.items() if argument}
         if self.calibration:

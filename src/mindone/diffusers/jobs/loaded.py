@@ -1,4 +1,4 @@
-"""Pipelines that are loaded once and kept for the jobs to come, as far as memory allows."""
+"""Loads each pipeline once and keeps it for later jobs, as far as memory allows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _SHARE = 2
 
 
 class LoadedPipelines:
-    """Pipelines by key; the least recently used ones go when all together hold more than ``limit`` bytes.
+    """Pipelines by key; the least recently used ones are dropped if all together hold more than ``limit`` bytes.
 
-    Threads that ask for the same pipeline get the same one; while it loads, those that ask for another do not wait.
-    One that goes is still good for whoever draws with it.
+    Threads that request the same pipeline share it; while it loads, requests for others do not wait. A dropped pipeline
+    keeps working for those still using it.
 
     Args:
-        limit: bytes of weights, in the type that they compute in, and of what is compiled of them, about as much for
-            each graph (`held_bytes`). The pipeline that was asked for last stays in any case. None: no limit.
-        load: what loads a pipeline.
+        limit: bytes of weights, in their compute dtype, plus about as much again for each compiled graph
+            (`held_bytes`). The latest pipeline always stays. None for no limit.
+        load: the function that loads a pipeline.
     """
 
     def __init__(self, limit: int | None = None, load: Callable[[PipelineKey], Pipeline] = load):
@@ -35,7 +35,7 @@ class LoadedPipelines:
         self._lock = threading.Lock()
 
     def get(self, key: PipelineKey) -> Pipeline:
-        """The pipeline of ``key``, loaded when it is not there; raises what ``load`` raises."""
+        """The pipeline of ``key``, loaded if needed; raises what ``load`` raises."""
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
             self._slots.move_to_end(key)
@@ -43,11 +43,11 @@ class LoadedPipelines:
             if slot.pipe is None:
                 slot.pipe = self._load(key)
             pipe = slot.pipe
-        self._make_room()  # not only after loading: what others have compiled since counts as well
+        self._make_room()  # not only after loading: graphs compiled since then count as well
         return pipe
 
     def __iter__(self) -> Iterator[PipelineKey]:
-        """The keys of what is loaded, the least recently used first."""
+        """The keys of loaded pipelines, the least recently used first."""
         with self._lock:
             return iter([key for key, slot in self._slots.items() if slot.pipe is not None])
 
@@ -67,7 +67,7 @@ class LoadedPipelines:
 
 
 class _Slot:
-    """A pipeline, once it is loaded."""
+    """A future pipeline, set once loaded."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -75,21 +75,21 @@ class _Slot:
 
 
 def usual_limit() -> int | None:
-    """Half of the machine's memory, for `LoadedPipelines`. None where the system does not say."""
-    from ..utils.machine import total_memory  # with `utils` come image libraries, which help needs not
+    """Half of the machine's memory, for `LoadedPipelines`. None if the system does not say."""
+    from ..utils.machine import total_memory  # `utils` imports image libraries, which help does not need
 
     memory = total_memory()
     return None if memory is None else memory // _SHARE
 
 
 def load_quietly(key: PipelineKey) -> Pipeline:
-    """`load`, for those who show the progress of many jobs themselves."""
+    """`load`, for callers that show the progress of many jobs themselves."""
     pipe = load(key)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def held_bytes(pipe: Pipeline) -> int:
-    """Bytes of a pipeline's weights in the type that each network computes in, once more for each compiled graph."""
+    """Bytes of a pipeline's weights in each network's compute dtype, once more for each compiled graph."""
     networks = [each for each in pipe.components.values() if hasattr(each, "get_memory_footprint")]
     return sum(network.get_memory_footprint() * (1 + len(network.graphs)) for network in networks)

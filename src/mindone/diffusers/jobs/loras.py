@@ -1,4 +1,4 @@
-"""The LoRAs of a job: texts such as ``style.safetensors:0.8``, and what they mean to a pipeline that has them."""
+"""The LoRAs of a job: texts such as ``style.safetensors:0.8``, and their meaning for a pipeline."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ..families.family import Family
 
 LARGEST_WEIGHT = 1000.0
-"""Far below this weight the result is no picture any more."""
+"""The largest weight; results stop being pictures long before."""
 
 
 @dataclass(frozen=True)
 class WeighedLora:
-    """A LoRA and how much it counts in the text encoders and in the denoiser."""
+    """A LoRA with its weights in the text encoders and the denoiser."""
 
     path: str
     text_encoder: float = 1.0
@@ -26,10 +26,10 @@ class WeighedLora:
 
     @classmethod
     def parse(cls, text: str) -> WeighedLora:
-        """``PATH``, ``PATH:WEIGHT``, or ``PATH:TEXT_ENCODER:DENOISER``; an address has colons of its own.
+        """Parse ``PATH``, ``PATH:WEIGHT``, or ``PATH:TEXT_ENCODER:DENOISER``; an address has its own colons.
 
         Raises:
-            ValueError: there is no path, or a weight that is no finite number or larger than `LARGEST_WEIGHT`.
+            ValueError: there is no path, or a weight is no finite number or exceeds `LARGEST_WEIGHT`.
         """
         path = text
         weights: list[str] = []
@@ -54,12 +54,12 @@ class WeighedLora:
 
     @property
     def largest(self) -> float:
-        """The larger of the two weights, without its sign."""
+        """The larger absolute value of the two weights."""
         return max(abs(self.text_encoder), abs(self.denoiser))
 
     @property
     def weights(self) -> str:
-        """``0.8``, or ``0.5:0.8`` where the text encoders have another weight."""
+        """``0.8``, or ``0.5:0.8`` if the text encoders have another weight."""
         text = f"{self.text_encoder:g}"
         return text if self.text_encoder == self.denoiser else f"{text}:{self.denoiser:g}"
 
@@ -67,12 +67,12 @@ class WeighedLora:
         return f"{self.path}:{self.weights}"
 
     def by_component(self, family: Family) -> dict[str, float]:
-        """The weights as ``set_adapters`` takes them."""
+        """The weights in the form of ``set_adapters``."""
         return {family.denoiser: self.denoiser, **dict.fromkeys(family.text_encoders, self.text_encoder)}
 
 
 def merged(loras: Iterable[str | WeighedLora]) -> list[WeighedLora]:
-    """Each LoRA once, in the order of the paths; the weights of one that is named several times add up."""
+    """Each LoRA once, in the order of the paths; repeated ones add up their weights."""
     found: dict[str, WeighedLora] = {}
     for lora in loras:
         one = WeighedLora.parse(lora) if isinstance(lora, str) else lora
@@ -82,7 +82,7 @@ def merged(loras: Iterable[str | WeighedLora]) -> list[WeighedLora]:
 
 
 def adapter_weights(loras: Iterable[WeighedLora], family: Family) -> dict[str, dict[str, float]]:
-    """The weights of the adapters of a family's pipeline, which are numbered in the order that `merged` gives."""
+    """The weights of a family's adapters, numbered in the order of `merged`."""
     return {f"lora_{i}": lora.by_component(family) for i, lora in enumerate(loras)}
 
 

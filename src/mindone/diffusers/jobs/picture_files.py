@@ -1,4 +1,4 @@
-"""An image as a PNG, JPEG or WebP file that remembers its job."""
+"""An image as a PNG, JPEG or WebP file that records its job."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .job import Job
 from .png import KEYWORD, infotext, png_bytes
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-"""The format of a file by the end of its name."""
+"""The format of a file by its suffix."""
 _OPTIONS: Mapping[str, dict[str, int]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 _MOST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
-"""The longest side in pixels that the formats' headers can hold."""
+"""The longest side in pixels that each format's header can hold."""
 
 
 def picture_file(path: Path, image: Image.Image, job: Job | None, about: Mapping[str, object]) -> tuple[Path, bytes]:
-    """The bytes of an image's file, and its name, which ends in ``.png`` where the wanted format has no room for it.
+    """The bytes of an image's file, and its name; that ends in ``.png`` if the wanted format cannot hold the image.
 
     Args:
         path: the wanted name.
         image: one of the job's images, or several of them in one.
-        job: what was drawn; None for a file that remembers nothing.
-        about: what else to remember, see `save_png`.
+        job: the image's job; None to record nothing.
+        about: further facts to record, see `save_png`.
     """
     kind = SUFFIXES[path.suffix.lower()]
     if kind != "PNG" and max(image.size) <= _MOST_SIDE[kind]:

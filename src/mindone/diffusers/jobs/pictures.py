@@ -1,4 +1,4 @@
-"""The pictures that a job names: read and checked before any network runs, and brought to the size of what is drawn."""
+"""The input pictures of a job: read and checked before any network runs, then resized for the image."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ..utils.images import load_image
 from .job import Job
 
 _EDGE_SIGMA = 1.5
-"""How many pixels wide the Gaussian is that smooths a picture before its edges are found."""
+"""The width in pixels of the Gaussian that smooths a picture before edge detection."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A job's pictures, as large as they are in their files, in RGB or L."""
+    """A job's pictures at their original size, in RGB or L."""
 
     image: Image.Image | None = None
     mask: Image.Image | None = None
     controls: tuple[tuple[str, Image.Image], ...] = ()
     """Kind and picture, one per ControlNet."""
     spent: bool = False
-    """Whether nobody needs ``image`` any more: what is drawn may be put into it, and not into a copy."""
+    """Whether ``image`` is no longer needed elsewhere, so that the result can go into it and not into a copy."""
 
     def size(self, height: int | None, width: int | None, factor: int) -> tuple[int | None, int | None]:
-        """The height and width to draw at: what is asked for, else the first picture's, in multiples of ``factor``.
+        """The height and width to generate: the requested ones, else the first picture's, in multiples of ``factor``.
 
-        Where one side is asked for, the other keeps the picture's proportions. Without pictures the size is up to the
-        pipeline, and None stays None.
+        If one side is given, the other keeps the picture's proportions. Without pictures the pipeline decides, and None
+        stays None.
 
         Raises:
             ValueError: the picture is smaller than ``factor``.
@@ -49,9 +49,9 @@ class Pictures:
         return first.height // factor * factor, first.width // factor * factor
 
     def arguments(self, height: int | None, width: int | None, is_cut: bool = False) -> dict[str, object]:
-        """What a pipeline's call gets of the pictures and the size; what is None is left out.
+        """The pipeline call's arguments for pictures and size, without None.
 
-        Where the pipeline cuts out the part around the mask (``is_cut``), it gets the pictures at their own size.
+        If the pipeline crops to the mask (``is_cut``), it gets the pictures at their original size.
         """
         size: dict[str, object] = {
             name: value for name, value in (("height", height), ("width", width)) if value is not None
@@ -67,7 +67,8 @@ class Pictures:
         return {**arguments, **self.control_arguments(shown_height, shown_width)}
 
     def control_arguments(self, height: int, width: int) -> Mapping[str, object]:
-        """What pipelines that start from another picture get of those to follow; nothing where there are none."""
+        """The argument for pictures to follow, for pipelines that start from another picture; empty if there are
+        none."""
         followed = self._followed(height, width)
         return {} if followed is None else {"control_image": followed}
 
@@ -80,10 +81,10 @@ class Pictures:
 
 
 def read_pictures(job: Job) -> Pictures:
-    """Read the files, or fetch the addresses, that a job names.
+    """Read the job's picture files, or download from their addresses.
 
     Raises:
-        FileNotFoundError, ConnectionError: a picture is not there.
+        FileNotFoundError, ConnectionError: a picture is missing.
         ValueError: a file is no picture, or the mask is all black.
     """
     paths = [each.partition("=") for each in job.control]
@@ -99,29 +100,29 @@ def read_pictures(job: Job) -> Pictures:
 
 
 def stretched(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """A mask over a whole picture of this width and height; averaging adds no ring around what is white."""
+    """A mask resized to a picture of this width and height; averaging adds no ring around white parts."""
     return mask if mask.size == size else mask.resize(size, Image.Resampling.BOX)
 
 
 def check_mask(image: Image.Image, mask: Image.Image, image_name: str = "image", mask_name: str = "mask") -> None:
-    """Raise ValueError for a mask of another size than the picture's, or for one without white."""
+    """Raise ValueError if the mask's size differs from the picture's, or if it has no white."""
     if image.size != mask.size:
         raise ValueError(
             f"{image_name} is {image.width}×{image.height} and {mask_name} {mask.width}×{mask.height}; they must be of "
             "one size"
         )
     if not has_white(mask):
-        raise ValueError(f"{mask_name} is all black: there is nothing to repaint; white is what is drawn anew")
+        raise ValueError(f"{mask_name} is all black: there is nothing to repaint; white marks what to repaint")
 
 
 def has_white(mask: Image.Image) -> bool:
-    """Whether a mask has something that is to be drawn anew."""
+    """Whether a mask marks anything to repaint."""
     grey = mask if mask.mode == "L" else mask.convert("L")
     return grey.histogram()[128:] != [0] * 128  # without a copy: masks may be large
 
 
 def edges(picture: Image.Image) -> Image.Image:
-    """White edges on black (Canny 1986), as ControlNets for edges take them."""
+    """White edges on black (Canny 1986), the input of edge ControlNets."""
     from skimage.feature import canny
 
     found = canny(np.asarray(picture.convert("L"), np.float32) / 255.0, sigma=_EDGE_SIGMA)
@@ -133,7 +134,7 @@ def _controlling(kind: str, picture: Image.Image) -> Image.Image:
 
 
 def _shown(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """In RGB only now, when it is small: grey ones take a quarter of the memory until then."""
+    """Convert to RGB late, when the picture is small: until then grey ones take a quarter of the memory."""
     resized = _resized(picture, height, width)
     return resized if resized.mode == "RGB" else resized.convert("RGB")
 

@@ -1,4 +1,4 @@
-"""PNG files that remember how they were made: the job travels in the file's text chunks."""
+"""PNG files that record how they were made: the job travels in the file's text chunks."""
 
 import io
 import json
@@ -22,20 +22,20 @@ from .loras import WeighedLora
 KEYWORD = "mindone-diffusers"
 """The text chunk that holds the job and more as JSON."""
 INFOTEXT = "parameters"
-"""The text chunk that holds them as AUTOMATIC1111 writes them, for other programs."""
+"""The text chunk in AUTOMATIC1111's form, for other programs."""
 
 _LARGE = 4_000_000
-"""Pixels from which a picture is compressed in the fastest way: zlib's own takes seconds for a smooth one."""
+"""From this number of pixels on, compression is the fastest: zlib's default takes seconds for a smooth picture."""
 
 
 def save_png(image: Image.Image, path: str | os.PathLike[str], job: Job | None, about: Mapping[str, object]) -> None:
-    """Write ``image`` to ``path``, completely or not at all, with the job that it comes from in its text chunks.
+    """Write ``image`` to ``path``, completely or not at all, with its job in the text chunks.
 
     Args:
         image: one of the job's images, or several of them in one.
         path: the file.
-        job: what was drawn; None for a file that remembers nothing.
-        about: what else to remember, as JSON values: which image it is, the version that drew it.
+        job: the image's job; None to record nothing.
+        about: further facts as JSON values: which image it is, the version that made it.
     """
     content = png_bytes(image, job, about)
     with atomic_write(path) as file:
@@ -43,7 +43,7 @@ def save_png(image: Image.Image, path: str | os.PathLike[str], job: Job | None, 
 
 
 def png_bytes(image: Image.Image, job: Job | None, about: Mapping[str, object]) -> bytes:
-    """What ``save_png`` writes, for those who write it elsewhere."""
+    """The bytes that ``save_png`` writes, for writing elsewhere."""
     file, is_large = io.BytesIO(), image.width * image.height > _LARGE
     fast = {"compress_level": 1, "compress_type": zlib.Z_RLE} if is_large else {}
     image.save(file, format="PNG", pnginfo=None if job is None else _chunks(image, job, about), **fast)
@@ -51,13 +51,12 @@ def png_bytes(image: Image.Image, job: Job | None, about: Mapping[str, object]) 
 
 
 def read_job(path: str | os.PathLike[str]) -> Job:
-    """The job that an image of ours comes from, also of a file that version 0.1 wrote.
+    """The job of an image made by this program, also by version 0.1.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PNG, JPEG or WebP, or carries no parameters of ours, or some that this version
-            does not know.
-    """
+        ValueError: the file is no PNG, JPEG or WebP, or has none of our parameters, or some that this version does not
+            know."""
     remembered = read_parameters(path)
     try:
         return _job_of(remembered)
@@ -66,15 +65,15 @@ def read_job(path: str | os.PathLike[str]) -> Job:
 
 
 def read_parameters(path: str | os.PathLike[str], content: bytes | None = None) -> dict[str, object]:
-    """What ``save_png`` wrote into the file: "job", and what else was to be remembered.
+    """Read what ``save_png`` wrote into the file: "job" and the further facts.
 
     Args:
         path: the file.
-        content: its bytes, for one that lies elsewhere and has been fetched.
+        content: its bytes, if they were downloaded.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no PNG, JPEG or WebP, or carries no parameters of ours.
+        ValueError: the file is no PNG, JPEG or WebP, or has none of our parameters.
     """
     text = _read(path, (KEYWORD,), content).texts.get(KEYWORD)
     if text is None:
@@ -93,7 +92,7 @@ def read_parameters(path: str | os.PathLike[str], content: bytes | None = None) 
 
 
 def read_infotext(path: str | os.PathLike[str]) -> dict[str, object] | None:
-    """What a file says of how it was made, under the names of `parse_infotext`; None where it says nothing.
+    """A file's parameters, under the names of `parse_infotext`; None if it has none.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -103,7 +102,7 @@ def read_infotext(path: str | os.PathLike[str]) -> dict[str, object] | None:
 
 
 def parameters_of(said: PngTexts) -> dict[str, object] | None:
-    """The same from texts that were read already: our own where they are whole, else AUTOMATIC1111's."""
+    """The same from texts already read: our own if complete, else AUTOMATIC1111's."""
     try:
         remembered = json.loads(said.texts.get(KEYWORD, ""))
         job = _job_of(remembered)
@@ -114,7 +113,7 @@ def parameters_of(said: PngTexts) -> dict[str, object] | None:
 
 
 def has_chunk(path: str | os.PathLike[str], keyword: str) -> bool:
-    """Whether a file has a text of this keyword; raises as `read_infotext`."""
+    """Whether a file has a text with this keyword; raises as `read_infotext`."""
     return keyword in _read(path, (keyword,)).texts
 
 
@@ -127,7 +126,7 @@ def _chunks(image: Image.Image, job: Job, about: Mapping[str, object]) -> PngInf
 
 
 def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
-    """The job as AUTOMATIC1111 writes it.
+    """The job in AUTOMATIC1111's form.
 
     LoRAs are in the prompt, and the size is the first pass's.
     """
@@ -135,14 +134,14 @@ def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
 
 
 def _words(width: int, height: int, job: Job, about: Mapping[str, object]) -> dict[str, object]:
-    """A job as `format_infotext` takes it, for an image of this size, without unset fields."""
+    """A job as the input of `format_infotext`, for an image of this size, without unset fields."""
     loras = [WeighedLora.parse(text) for text in job.lora]
     tags = [f"<lora:{PurePath(lora.path).stem}:{lora.weights}>" for lora in loras]
     names = ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip", "strength")
     words: dict[str, object] = {"prompt": " ".join([job.prompt, *tags]), "model": PurePath(job.model).stem}
     words |= {name: getattr(job, name) for name in names}
     times = job.upscale or 1
-    if not about.get("grid"):  # whose size is that of several images
+    if not about.get("grid"):  # a grid has the size of several images
         words |= {"width": round(width / times), "height": round(height / times)}
     seed = about.get("image_seed")
     words |= {"seed": seed if isinstance(seed, int) else job.seed, "extra": _extra(job)}
@@ -150,7 +149,7 @@ def _words(width: int, height: int, job: Job, about: Mapping[str, object]) -> di
 
 
 def _without_halves(words: dict[str, object]) -> dict[str, object]:
-    """Without lone surrogates, which JSON can write and no encoding has."""
+    """Remove lone surrogates, which JSON can write but no encoding can."""
     return {
         name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
         for name, value in words.items()
@@ -158,7 +157,7 @@ def _without_halves(words: dict[str, object]) -> dict[str, object]:
 
 
 def _extra(job: Job) -> dict[str, str]:
-    """What AUTOMATIC1111 writes at the end: how the image was enlarged, what lay under the mask, the ControlNets."""
+    """AUTOMATIC1111's last entries: the upscaling, the fill under the mask, the ControlNets."""
     extra = {} if job.eta is None else {"Eta": f"{job.eta:g}"}
     if job.upscale is not None:
         by = "Lanczos" if job.strength is None else "Latent"
@@ -185,7 +184,7 @@ _MASKED_CONTENT: Mapping[MaskFill, str] = {
 
 def _job_of(remembered: Mapping[str, object]) -> Job:
     fields = remembered.get("job")
-    if not isinstance(fields, dict):  # version 0.1 wrote them beside all others, and as the engine that which was used
+    if not isinstance(fields, dict):  # version 0.1 wrote them next to all others, and the engine actually used
         fields = {name: remembered[name] for name in Job.model_fields if name in remembered and name != "engine"}
     return Job.of(fields)
 
@@ -196,12 +195,12 @@ def _read(path: str | os.PathLike[str], keywords: tuple[str, ...], content: byte
 
 
 def texts_in(file: BinaryIO, name: str, keywords: tuple[str, ...] = (KEYWORD, INFOTEXT)) -> PngTexts:
-    """The texts of an image file that is open, by their keywords.
+    """The texts of an open image file, by keyword.
 
     Args:
-        file: at its beginning.
-        name: what an error calls it.
-        keywords: the texts that are wanted.
+        file: positioned at its beginning.
+        name: its name in errors.
+        keywords: the keywords of the texts to read.
 
     Raises:
         ValueError: it is no PNG, JPEG or WebP, or is damaged.

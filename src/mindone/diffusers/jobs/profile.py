@@ -1,4 +1,4 @@
-"""Profiles: which speed-ups a pipeline is to use, as a small file, and what was measured of them where."""
+"""Profiles: small files with a pipeline's speed-ups, and the measurements behind them."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from ..pipelines.published import PublishedPipeline
 
 FORMAT = 1
-"""The version of the file's layout that this program writes, and the highest that it reads."""
+"""The version of the file format that this program writes, and the highest that it reads."""
 SUFFIX = ".json"
 _NOT_CALIBRATED = ("steps", "scheduler", "last_timestep", "image", "upscale")
-"""Fields of a job which, where they are not the profile's, leave calibrated steps no meaning."""
+"""Fields of a job that make calibrated steps meaningless if they differ from the profile's."""
 
 
 class Settings(Fields):
@@ -89,24 +89,24 @@ class Settings(Fields):
         return Stack(each for each in speed_ups if each is not None)
 
     def job_fields(self) -> dict[str, object]:
-        """The fields of a job that has these settings; all of them, so that none is left to the model."""
+        """All fields of a job with these settings, so that none is left to the model."""
         fields = self.model_dump()
         distilled = fields.pop("distilled")
         return {**fields, "model": distilled} if distilled else fields
 
 
 class Evidence(Fields):
-    """What was measured of a profile's settings, on the machine that the profile names."""
+    """The measurements of a profile's settings, on the machine that the profile names."""
 
     predicted_seconds: float
     measured_seconds: float | None = None
     baseline_seconds: float
-    """Of 25 DPM++ steps in half precision."""
+    """Seconds of 25 DPM++ steps in half precision."""
     speed_up: float
     psnr: float | None = None
-    """Decibels, over all prompts' images, against the reference; None where no quality was measured."""
+    """PSNR in decibels over all prompts' images, against the reference; None if quality was not measured."""
     psnr_error: float | None = None
-    """The standard error of the mean over prompts; None of one prompt alone."""
+    """The standard error of the mean over prompts; None for a single prompt."""
     ssim: float | None = None
     peak_memory: int | None = None
     """Bytes."""
@@ -115,11 +115,11 @@ class Evidence(Fields):
 
 
 class Profile(Fields):
-    """Settings for one checkpoint at one size, with the machine, the versions and the evidence that they come from."""
+    """Settings for one checkpoint at one size, with the machine, the versions and the evidence behind them."""
 
     format: int = FORMAT
     checkpoint: str
-    """The id or folder that was tuned."""
+    """The tuned checkpoint's id or folder."""
     fingerprint: str
     """Of the checkpoint's weights, see `wear.fingerprint`."""
     height: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
@@ -135,20 +135,21 @@ class Profile(Fields):
         write_json(path, self.model_dump(mode="json"))
 
     def on(self, pipe: PublishedPipeline) -> PublishedPipeline:
-        """A view of a pipeline, which stays as it is, with the profile applied: see `Pipeline.apply_profile`."""
+        """A view of a pipeline with the profile applied; the pipeline itself stays unchanged: see
+        `Pipeline.apply_profile`."""
         view = pipe.view()
         view.apply_profile(self)
         return view
 
     def job_fields(self) -> dict[str, object]:
-        """The fields of a job that is drawn with the profile, at its size."""
+        """The fields of a job with the profile, at its size."""
         return {"model": self.checkpoint, "height": self.height, "width": self.width, **self.settings.job_fields()}
 
     def job_fields_with(self, given: Mapping[str, object]) -> dict[str, object]:
-        """The fields of a job in which ``given`` comes first.
+        """The fields of a job in which ``given`` takes precedence.
 
-        A picture to start from brings a size of its own. Calibrated steps are for drawing from noise, in as many steps;
-        in any other job they are DPM-Solver++'s, with the same end.
+        A picture to start from brings its own size. Calibrated steps work only from noise and in full number; any other
+        job gets DPM-Solver++ steps with the same last timestep.
         """
         own = self.job_fields()
         if "image" in given:
@@ -161,15 +162,15 @@ class Profile(Fields):
 
 
 def load_profile(name_or_path: str | os.PathLike[str], model: str | None = None) -> Profile:
-    """The profile in a file, or the one that was saved for a model under a name.
+    """The profile in a file, or the one saved for a model under a name.
 
     Args:
         name_or_path: a path that ends in ``.json``, or a name.
-        model: whose profile a name is looked for; None: the bundled checkpoint's.
+        model: the model whose saved profile to look for; None for the bundled checkpoint.
 
     Raises:
-        FileNotFoundError: there is none; those that there are are listed.
-        ValueError: a broken file, an unknown field, or a version from the future.
+        FileNotFoundError: there is none; the message lists the existing ones.
+        ValueError: a broken file, an unknown field, or a later format version.
     """
     text = os.fspath(name_or_path)
     path = Path(text).expanduser() if text.endswith(SUFFIX) else saved_path(text, model or "icons")
@@ -177,7 +178,7 @@ def load_profile(name_or_path: str | os.PathLike[str], model: str | None = None)
         if text.endswith(SUFFIX):
             raise FileNotFoundError(f"no profile {text}; mindone-diffusers tune makes one")
         known = sorted(each.stem for each in path.parent.glob(f"*{SUFFIX}"))
-        have = f"there are {', '.join(known)}" if known else "there is none yet: mindone-diffusers tune --name NAME"
+        have = f"saved are {', '.join(known)}" if known else "there is none yet: mindone-diffusers tune --name NAME"
         raise FileNotFoundError(f"no profile {shown(text)} is saved for {model or 'icons'}; {have}")
     values = read_json(path)
     if not isinstance(values, dict) or not isinstance(values.get("settings"), dict):
@@ -195,7 +196,7 @@ def load_profile(name_or_path: str | os.PathLike[str], model: str | None = None)
 
 
 def saved_profiles() -> dict[str, list[str]]:
-    """The names under which profiles are saved, by the model that they were found for."""
+    """The names of saved profiles, by model."""
     found: dict[str, list[str]] = {}
     for path in sorted(_root().glob(f"*/*{SUFFIX}")):
         found.setdefault(path.parent.name.replace("--", "/"), []).append(path.stem)
@@ -208,13 +209,13 @@ def _root() -> Path:
 
 
 def saved_path(name: str, model: str) -> Path:
-    """Where the profile of a name is saved for a model: in ``$MINDONE_PROFILES``, or else with the user's data.
+    """The path of a model's saved profile of that name: in ``$MINDONE_PROFILES``, or else in the user's data folder.
 
     Raises:
-        ValueError: a name that could lead elsewhere.
+        ValueError: the name could lead to another folder.
     """
     if not re.fullmatch(r"[\w.+×-]+", name) or name.startswith("."):
-        raise ValueError(f"a profile's name is made of letters, digits, - and _, got {shown(name)}")
+        raise ValueError(f"a profile's name may have only letters, digits, - and _, got {shown(name)}")
     folder = re.sub(r"[^\w.-]+", "--", model.strip("/")) or "model"
     return _root() / folder / f"{name}{SUFFIX}"
 

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def load(key: PipelineKey, quantization: Int8Config | None = None, **components: Any) -> Pipeline:
-    """The pipeline that draws a job, and every other job of the same ``pipeline_key``.
+    """Load the pipeline for a job, and for every other job with the same ``pipeline_key``.
 
-    A job's LoRAs are loaded; how much they count is up to each job that is drawn.
+    The job's LoRAs are loaded; each job sets their weights.
 
     Args:
         key: a job, or its ``pipeline_key``.
-        quantization: how a pipeline in int8 is calibrated; None: as usual.
+        quantization: how to calibrate a pipeline in int8; None for the default.
         components: components to use instead of the checkpoint's, as in ``Pipeline.from_pretrained``.
 
     Raises:
@@ -45,7 +45,7 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
     loras = merged(key.lora)
     pipe = _load_model(key, quantization, **components)
-    if key.controlnet:  # only now: int8 is calibrated without pictures
+    if key.controlnet:  # only now, because int8 is calibrated without pictures
         pipe = AutoPipelineForText2Image.from_pipe(pipe, controlnet=_controlnets(pipe.family, key))
     weights = adapter_weights(loras, pipe.family)
     for name, lora in zip(weights, loras):
@@ -63,7 +63,7 @@ def _controlnets(family: Family, key: PipelineKey) -> object:
     from ..families.registry import load
 
     if family.controlnets is None:
-        raise ValueError(f"{key.model} takes no ControlNets (--controlnet): none are known for {family.title}")
+        raise ValueError(f"{key.model} takes no ControlNets (--controlnet): {family.title} has none here")
     network = load(family.controlnets).network
     nets = [
         network.from_single_file(path, mindspore_dtype=key.dtype)
@@ -80,7 +80,7 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
     from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 
     in_int8 = tuple(name for name, asked in ((DENOISER, key.int8), ("vae", key.int8_vae)) if asked)
-    # A refiner is for pictures alone, as its checkpoint says; int8 is calibrated on texts.
+    # A refiner only takes pictures, as its checkpoint says; int8 is calibrated on texts.
     kind = AutoPipelineForText2Image if in_int8 else DiffusionPipeline
     if key.model.endswith(FILE_SUFFIXES):
         if key.gguf is not None:
@@ -88,9 +88,9 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
                 f"gguf goes with a model that is a folder or a hub id; {key.model} has a denoiser of its own"
             )
         if key.revision is not None or key.variant is not None:
-            raise ValueError("revision and variant are for folders and repositories; a model that is one file has none")
+            raise ValueError("revision and variant are for folders and repositories; a single-file model has none")
         if in_int8:
-            raise ValueError("int8 takes a folder; `mindone-diffusers convert` makes one of a file")
+            raise ValueError("int8 takes a folder; `mindone-diffusers convert` turns a file into one")
         return kind.from_single_file(
             key.model, config=key.config, mindspore_dtype=key.dtype, engine=key.engine, **components
         )
@@ -134,10 +134,11 @@ def _denoiser_of_gguf(key: PipelineKey, file: str) -> dict[str, object]:
 
 
 def settled(pipe: Pipeline, job: Job) -> Job:
-    """The job with the steps and the guidance scale that it leaves to the pipeline, so that it says what is drawn.
+    """The job with the pipeline's defaults for steps and guidance scale filled in, so that it describes the image
+    fully.
 
     Raises:
-        ValueError: the job does not go with them: a cache of guidance where there is none.
+        ValueError: the job contradicts them, for example a guidance cache without guidance.
     """
     view = _for_task(pipe, job)
     return job.changed(steps=_steps(view, job), guidance_scale=view.choose_guidance_scale(job.guidance_scale))
@@ -148,10 +149,10 @@ def _steps(view: Pipeline, job: Job) -> int:
 
 
 def warnings_of(pipe: Pipeline, job: Job, pictures: Pictures | None = None) -> tuple[str, ...]:
-    """What of a job has no effect or will not look well: a sentence for each.
+    """Warnings about a job's fields that have no effect or give poor images: a sentence for each.
 
-    That is a size above the one that the network was trained on, a negative prompt without guidance, weights that are
-    read as text, and what a prompt says beyond the text encoders' length.
+    These are a size above the network's training size, a negative prompt without guidance, weights read as text, and
+    parts of a prompt beyond the text encoders' length.
     """
     from .checks import larger_than_trained
 
@@ -165,32 +166,32 @@ def warnings_of(pipe: Pipeline, job: Job, pictures: Pictures | None = None) -> t
 def draw(
     pipe: Pipeline, job: Job, callback: StepCallback | None = None, pictures: Pictures | None = None
 ) -> list[Image]:
-    """The job's images, one per seed; several threads may draw with one pipeline.
+    """Generate the job's images, one per seed; several threads may share one pipeline.
 
     Args:
-        pipe: what ``load`` gave for this job, or for one of the same ``pipeline_key``; it stays as it is.
-        job: what to draw.
+        pipe: from ``load`` for this job, or for one with the same ``pipeline_key``; it stays unchanged.
+        job: what to generate.
         callback: called after every step, as a pipeline's ``callback_on_step_end``; with ``upscale`` in both passes.
-        pictures: what ``read_pictures`` gave for the job; None reads them now.
+        pictures: from ``read_pictures`` for the job; None reads them now.
 
     Raises:
         ValueError: a picture does not fit, or the pipeline refuses an argument; raised before any network runs.
-        OSError: a picture is not there.
+        OSError: a picture is missing.
     """
     return _call(pipe, [job], callback, pictures)
 
 
 def draw_together(pipe: Pipeline, jobs: Sequence[Job]) -> list[list[Image]]:
-    """The images of jobs that differ in prompt and seed alone and read no pictures, in one call of the pipeline.
+    """Generate the images of jobs that differ only in prompt and seed and read no pictures, in one pipeline call.
 
-    In half precision a row of a larger batch is rounded differently, so that the images are not bit for bit those of
-    ``draw``: kernels are chosen, and sums split, by the size of the batch.
+    In half precision a larger batch rounds differently, so the images do not equal those of ``draw`` bit for bit: the
+    batch size affects the choice of kernels and the splitting of sums.
 
     Raises:
-        ValueError: the jobs differ in more, or what ``draw`` raises.
+        ValueError: the jobs differ in more; also what ``draw`` raises.
     """
     if any(call_key(each) != call_key(jobs[0]) for each in jobs):
-        raise ValueError("jobs that are drawn in one call must be alike but for prompt and seed, and read no pictures")
+        raise ValueError("jobs in one call may differ only in prompt and seed, and must read no pictures")
     images, each = _call(pipe, jobs), jobs[0].num_images
     return [images[i : i + each] for i in range(0, len(images), each)]
 
@@ -198,7 +199,7 @@ def draw_together(pipe: Pipeline, jobs: Sequence[Job]) -> list[list[Image]]:
 def _call(
     pipe: Pipeline, jobs: Sequence[Job], callback: StepCallback | None = None, pictures: Pictures | None = None
 ) -> list[Image]:
-    """The images of jobs that can share a call, one after the other."""
+    """The images of jobs that can share a call, in order."""
     view = jobs[0].stack.on(_for_task(pipe, jobs[0]))
     loras = adapter_weights(merged(jobs[0].lora), view.family)
     with view.lora_weights(loras) if loras else nullcontext():
@@ -235,7 +236,7 @@ def _images(
     arguments["callback_on_step_end"] = callback
     if job.strength == 0:
         part, steps = 1 / _steps(view, job), _steps(view, job)
-        arguments["strength"] = part if part * steps == 1 else math.nextafter(part, 1)  # of one step, not a bit less
+        arguments["strength"] = part if part * steps == 1 else math.nextafter(part, 1)  # exactly one step
     if job.upscale is not None:
         return draw_enlarged(view, arguments, pictures, height, width, job.upscale)
     cut = job.padding_mask_crop is not None
@@ -244,27 +245,27 @@ def _images(
     known = inspect.signature(type(view).__call__).parameters
     if unknown := [name for name in arguments if name not in known]:
         raise ValueError(f"{type(view).__name__} takes no {' and no '.join(unknown)}; leave it out")
-    if job.image is not None and "height" in known:  # or it would draw at the size of its network
+    if job.image is not None and "height" in known:  # otherwise it would use its network's size
         arguments |= {"height": height, "width": width}
     return list(view(**arguments).images)
 
 
 @cache
 def _warn_once(text: str) -> None:
-    """A server or a batch says it for the first of many jobs."""
+    """Warn once: a server or a batch repeats no warning for later jobs."""
     from ..utils.logging import get_logger
 
     get_logger(__name__).warning(text)
 
 
 _PROMPTS = ("prompt", "negative_prompt", "clip_skip")
-"""The arguments of a call that embeddings stand for."""
+"""The arguments of a call that embeddings replace."""
 
 
 def _read(view: Pipeline, jobs: Sequence[Job]) -> dict[str, object]:
-    """What to call a pipeline with for jobs whose prompts have weights; where there are several, prompts are the same.
+    """The arguments of a pipeline's call for jobs with weighted prompts; several jobs have equal prompts.
 
-    That is embeddings; where no text encoder weighs words, it is texts, if they weigh none.
+    They are embeddings; if no text encoder supports weights, they are texts, provided these have no weights.
     """
     from ..prompts import encode_prompt, plain_text
 
@@ -274,40 +275,40 @@ def _read(view: Pipeline, jobs: Sequence[Job]) -> dict[str, object]:
         plain, avoided = [plain_text(job.prompt) for job in jobs], plain_text(negative, "negative_prompt")
         if None not in plain and avoided is not None:
             return {"prompt": plain} | ({"negative_prompt": avoided} if avoided else {})
-        raise ValueError(f"{name} weighs no words of prompts; write them without weights, or leave out prompt_weights")
+        raise ValueError(f"{name} supports no weighted words; remove the weights, or leave out prompt_weights")
     guided = False if _unguided(view, jobs[0]) else None
     texts = ([job.prompt for job in jobs], None if guided is False else jobs[0].negative_prompt)
     return {**encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)}
 
 
 def _lost_negative(view: Pipeline, job: Job) -> str | None:
-    """What to say of a negative prompt that nothing guides away from; None where something does."""
+    """A warning about a negative prompt without effect; otherwise None."""
     unguided = _unguided(view, job) if job.negative_prompt else ""
     return f"negative_prompt has no effect {unguided}" if unguided else None
 
 
 def _unread_weights(view: Pipeline, job: Job) -> str | None:
-    """What to say of weights in prompts that nobody asked to read; None where there are none."""
+    """A warning about weights in prompts that are read as text; otherwise None."""
     if job.prompt_weights:
         return None
     from ..prompts.syntax import has_weight
 
     names = [name for name in ("prompt", "negative_prompt") if has_weight(getattr(job, name) or "")]
-    why = " without prompt_weights" if view.text_towers else f": {view.family.title} weighs no words"
+    why = " without prompt_weights" if view.text_towers else f": {view.family.title} supports no weights"
     return f"weights such as (cat:1.3) in {' and '.join(names)} are read as text{why}" if names else None
 
 
 def _unguided(view: Pipeline, job: Job) -> str:
-    """Why no step of a job is guided away from a negative prompt; empty where steps are."""
+    """Why a job has no guidance away from a negative prompt; empty if it has."""
     scale = view.choose_guidance_scale(job.guidance_scale)
     if scale <= 1:
-        return f"at guidance_scale {scale:g}, which is no guidance"
+        return f"at guidance_scale {scale:g}, without guidance"
     is_distilled = not view.takes_negative_prompts or view.family.has_built_in_guidance(view.denoiser.config)
-    return "on a network that has its guidance built in" if is_distilled else ""
+    return "on a network with built-in guidance" if is_distilled else ""
 
 
 def _for_task(pipe: Pipeline, job: Job) -> Pipeline:
-    """A pipeline of the job's own for its task, which shares all networks, and what is compiled for them."""
+    """The job's own pipeline for its task, sharing all networks and compiled graphs."""
     from ..pipelines import auto
 
     if job.image is None:

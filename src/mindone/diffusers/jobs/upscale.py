@@ -1,10 +1,10 @@
-"""Images larger than a network was trained for: draw at its own size, enlarge that, and draw again from there.
+"""Images larger than the network's training size: generate at its own size, enlarge, and continue from there.
 
-At its own size a network composes, and image-to-image (SDEdit, Meng et al. 2022) draws what the enlarged image lacks.
-How much that is, the second pass's strength says. At a high one the network composes anew, in pieces of its own size.
-So unless one is asked for, the pixels are enlarged and the last steps alone are taken, without guidance: edges become
-sharp and nothing is added. On ``icons`` 0.15 of DPM++'s steps hold at two and three times the size; guidance adds
-debris from 0.15 on, and PNDM, whose first steps are coarse, leaves grain.
+At its own size a network composes the picture, and image-to-image (SDEdit, Meng et al. 2022) adds the detail that the
+enlarged image lacks. The second pass's strength says how much. At a high strength the network composes again, in pieces
+of its own size. So without ``strength`` the pixels are enlarged and only the last steps run, without guidance: edges
+become sharp and nothing is added. On ``icons`` 0.15 of DPM++'s steps work at two and three times the size; guidance
+adds debris from 0.15 on, and PNDM, whose first steps are coarse, leaves grain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..schedulers.short_names import deterministic
 from .pictures import Pictures
 
 _SHARPENING = {"strength": 0.15, "num_inference_steps": 20, "guidance_scale": 1.0}
-"""The second pass where no strength is asked for."""
+"""The second pass without ``strength``."""
 _NOT_IN_IT = ("negative_prompt", "negative_prompt_embeds", "negative_pooled_prompt_embeds", "guidance_interval", "eta")
 
 
@@ -39,9 +39,9 @@ def draw_enlarged(
     """Images ``times`` as large as ``height`` × ``width``.
 
     Args:
-        pipe: a pipeline from text to images.
-        arguments: of both passes; ``strength`` is the second's, which without it draws edges alone.
-        pictures: what ControlNets follow, if anything.
+        pipe: a text-to-image pipeline.
+        arguments: for both passes; ``strength`` is the second's, which without it only sharpens edges.
+        pictures: the pictures for ControlNets, if any.
 
     Raises:
         ValueError: an argument is wrong, or there is no image-to-image pipeline for ``pipe``; raised before any network
@@ -66,7 +66,7 @@ def _sharpened(
     pictures: Pictures,
     times: float,
 ) -> list[Image.Image]:
-    """The images enlarged, and their edges drawn again."""
+    """The enlarged images with sharpened edges."""
     second.scheduler = deterministic(second.scheduler)
     second.caches = ()
     factor = second.pixels_per_token
@@ -79,7 +79,7 @@ def _sharpened(
 
 
 def _sides(second: PublishedPipeline, height: int, width: int) -> dict[str, int]:
-    """The size, for calls that draw at that of their network where none is named."""
+    """The size as arguments, for calls that otherwise use their network's size."""
     known = inspect.signature(type(second).__call__).parameters
     return {name: side for name, side in (("height", height), ("width", width)) if name in known}
 

@@ -1,4 +1,4 @@
-"""Applying a profile to a pipeline and removing it; and what to expect where it does not quite fit."""
+"""Applies a profile to a pipeline and removes it; warns if it does not quite fit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SWITCHES = ("caches", "call_defaults", "generation_config", "name_or_path")
 
 
 class Applied:
-    """A profile that is applied to a pipeline, and what the pipeline was like before."""
+    """A profile applied to a pipeline, with the pipeline's earlier state."""
 
     def __init__(self, pipe: Pipeline, profile: Profile):
         self.profile = profile
@@ -37,12 +37,12 @@ class Applied:
             setattr(pipe, name, getattr(view, name))
 
     def take_off(self, pipe: Pipeline) -> None:
-        """Give the pipeline back what it had."""
+        """Restore the pipeline's earlier components and settings."""
         for name, value in self._before.items():
             setattr(pipe, name, value)
 
     def at_size(self, height: int, width: int) -> None:
-        """Warn, once per size, where a call draws another size than was measured."""
+        """Warn, once per size, if a call generates a size other than the measured one."""
         text = another_size(self.profile, height, width)
         if text and (height, width) not in self._warned_of:
             self._warned_of.add((height, width))
@@ -50,10 +50,10 @@ class Applied:
 
 
 def apply_profile(pipe: Pipeline, profile: Profile | str | os.PathLike[str] | None) -> None:
-    """Apply a profile, or the one in a file, to a pipeline in place of an earlier one; None only removes that.
+    """Apply a profile, or the one in a file, to a pipeline replacing an earlier one; None only removes that.
 
     Raises:
-        ValueError, OSError: the profile cannot be read, or needs what is not there; then none is on.
+        ValueError, OSError: the profile cannot be read, or needs something that is missing; then none is applied.
     """
     if pipe.applied is not None:
         pipe.applied.take_off(pipe)
@@ -69,11 +69,11 @@ def apply_profile(pipe: Pipeline, profile: Profile | str | os.PathLike[str] | No
 
 
 def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
-    """Say what to expect where a job with the profile's settings is not what was measured."""
+    """Warn if a job with the profile's settings differs from the measured one."""
     size = default_size(pipe, job.height, job.width, None)
     found = [another_machine(profile), another_size(profile, *size)]
     if profile.settings.calibration and not job.calibration:
-        found.append("the profile's steps were calibrated, which this job's are not: expect less likeness")
+        found.append("the profile has calibrated steps, but this job has not: expect less likeness")
     if job.model != profile.settings.distilled:
         found.append(another_checkpoint(profile, pipe))
     for text in filter(None, found):
@@ -81,7 +81,7 @@ def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
 
 
 def fingerprint(pipe: Pipeline) -> str:
-    """What tells one checkpoint's denoising network from another's: a digest of its config and of some weights."""
+    """An identifier of a checkpoint's denoising network: a digest of its config and of some weights."""
     denoiser: Any = pipe.denoiser
     config = {name: value for name, value in denoiser.config.items() if name != QUANTIZATION and name[0] != "_"}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
@@ -91,29 +91,29 @@ def fingerprint(pipe: Pipeline) -> str:
 
 
 def another_checkpoint(profile: Profile, pipe: Pipeline) -> str | None:
-    """What to say where the profile was made for other weights."""
+    """A warning if the profile was made for other weights."""
     if fingerprint(pipe) == profile.fingerprint:
         return None
     ours = pipe.name_or_path or "this pipeline"
     return (
-        f"the profile was measured on {profile.checkpoint} and {ours} has other weights: times hold where the shapes "
+        f"the profile was measured on {profile.checkpoint} and {ours} has other weights: times hold if the shapes "
         "are the same, likeness does not; tune again to know"
     )
 
 
 def another_machine(profile: Profile) -> str | None:
-    """What to say where this machine lacks an instruction set that the profile was measured with."""
+    """A warning if this machine lacks an instruction set of the profile's machine."""
     missing = [each for each in profile.instruction_sets if each not in instruction_sets()]
     if not missing:
         return None
     return (
         f"the profile was measured on {profile.machine.get('cpu', 'another machine')}, and this one has no "
-        f"{', '.join(missing)}: expect other times, and settings that are not the best here; tune again"
+        f"{', '.join(missing)}: expect other times, and better settings may exist here; tune again"
     )
 
 
 def another_size(profile: Profile, height: int, width: int) -> str | None:
-    """What to say where images of another size are drawn than the profile was measured for."""
+    """A warning if the image size differs from the profile's."""
     if (height, width) == (profile.height, profile.width):
         return None
     return (
