@@ -84,7 +84,7 @@ def test_a_pipeline_of_one_file_takes_the_other_networks():
     others = {name: part for name, part in folder.components.items() if name not in ("transformer", "scheduler")}
     pipe = FluxPipeline.from_single_file(file(), **others, config=dev_checkpoint())
     np.testing.assert_array_equal(drawn(pipe), drawn(folder))
-    with pytest.raises(ValueError, match=r"holds transformer only; pass vae=…, text_encoder=…, text_encoder_2=… for"):
+    with pytest.raises(ValueError, match=r"holds only transformer; pass vae=…, text_encoder=…, text_encoder_2=… for"):
         FluxPipeline.from_single_file(file())
 
 

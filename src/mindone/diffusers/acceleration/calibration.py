@@ -25,7 +25,7 @@ from ..utils.combination import combination
 from .drawing import Drawing, Drawn
 
 PROMPTS = ("a rocket on a blue background", "a small house under a tree")
-"""Plain things, which models of every kind know."""
+"""Simple subjects that every model knows."""
 REFERENCE_STEPS = 100
 """Of the run that others are compared with."""
 _POWER = 1.1
@@ -117,7 +117,7 @@ def calibrated_scheduler(
 
     Args:
         pipe: text to image.
-        num_inference_steps: how many steps the scheduler is for, from 2.
+        num_inference_steps: the scheduler's number of steps, at least 2.
         prompts: what to draw, in one batch.
         last_timestep: where the last step is taken.
         reference_steps: of the run that the few steps are to follow.

@@ -27,7 +27,7 @@ class TextTower(NamedTuple):
         if self.network is None or self.tokenizer is None:
             name = "text_encoder" if self.network is None else "tokenizer"
             raise ValueError(
-                f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds, and under guidance "
+                f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds, and under guidance "
                 "negative_prompt_embeds, or set one"
             )
         return self.network, self.tokenizer
@@ -49,7 +49,7 @@ class TextTower(NamedTuple):
         return row + [tokenizer.pad_token_id] * (self.length - len(row))
 
     def lost(self, ids: Sequence[int]) -> str | None:
-        """A sentence that names the part of a text that is cut, where one is."""
+        """A sentence that quotes the part of a text that is cut off, if any."""
         return lost_part(self.both[1], ids, self.length - 2, self.length)
 
 

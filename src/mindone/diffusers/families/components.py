@@ -61,7 +61,7 @@ class Denoiser(StoredNetwork, Protocol):
 
     @property
     def device(self) -> str:
-        """Where it runs: "cpu" or "npu"."""
+        """The device: "cpu" or "npu"."""
 
 
 class SkippingDenoiser(Denoiser, Protocol):
@@ -75,7 +75,7 @@ class SkippingDenoiser(Denoiser, Protocol):
         """Listen less to the skip connections."""
 
     def disable_freeu(self) -> None:
-        """Go without FreeU again."""
+        """Disable FreeU."""
 
     def enable_token_downsampling(self, factor: int) -> None:
         """Attend to fewer tokens."""
@@ -89,7 +89,7 @@ class Autoencoder(Configured, Protocol):
     encodes_at_random: bool
     """Whether encoding an image draws noise."""
     scale: int
-    """How many pixels one latent stands for, along each side."""
+    """Pixels per latent, along each side."""
 
     def decode_with(self, engine: Engine, latents: Array) -> Array:
         """Images (batch, 3, scale·h, scale·w) in [-1, 1] of latents (batch, channels, h, w)."""
@@ -125,7 +125,7 @@ class LanguageModel(TextEncoder, Protocol):
 
     @property
     def most_tokens(self) -> int:
-        """How many tokens a text may have."""
+        """The most tokens of a text."""
 
     def encode_with(self, engine: Engine, input_ids: Array, attention_mask: Array | None = None) -> Array:
         """Hidden states (texts, tokens, channels) of ids, zeros in place of padding."""

@@ -23,7 +23,7 @@ class Latents:
 
     channels: int = 4
     pixels: int = 8
-    """How many pixels one latent stands for, along each side."""
+    """Pixels per latent, along each side."""
     side: int = 512
     """The side in pixels of the square images that the family was trained on, where a denoiser's config says none."""
     patch: int = 1

@@ -45,5 +45,5 @@ def padded_to(
 
 
 def lost(tokenizer: TextTokenizer, ids: Sequence[int], length: int) -> str | None:
-    """A sentence that names the part of a text that is cut, where one is."""
+    """A sentence that quotes the part of a text that is cut off, if any."""
     return lost_part(tokenizer, ids[:-1], length - 1, length)

@@ -66,7 +66,7 @@ class PipelineKey(Fields):
     model: Annotated[
         PathOrId,
         Field(
-            description="What draws: a checkpoint's folder, a hub id such as stable-diffusion-v1-5/stable-diffusion-"
+            description="The model: a checkpoint's folder, a hub id such as stable-diffusion-v1-5/stable-diffusion-"
             "v1-5, the name of a checkpoint that comes with the package, or a FILE.safetensors or FILE.gguf of a whole "
             "pipeline."
         ),

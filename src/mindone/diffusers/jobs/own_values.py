@@ -54,7 +54,7 @@ def own_values(key: PipelineKey) -> OwnValues | None:
     """
     try:
         return _of_file(key) if key.model.endswith(".safetensors") else _of_folder(key)
-    except (OSError, ValueError):  # whoever loads it says what is wrong
+    except (OSError, ValueError):  # loading reports what is wrong
         return None
 
 

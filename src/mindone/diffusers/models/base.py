@@ -58,7 +58,7 @@ class Model(PublishedModel, nn.Cell):
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
     free_axes: ClassVar[FreeAxes] = {}
     row_of_blocks: ClassVar[str | None] = None
-    """The list of the blocks that run one after the other, where a network is such a row."""
+    """The name of the list of blocks that run in sequence, if the network has one."""
     after_blocks: ClassVar[str | None] = None
     """The layer whose first input is what the last of `blocks` leaves of the image, where that block leaves more."""
     kept_in_int8: ClassVar[tuple[str, ...]] = ()

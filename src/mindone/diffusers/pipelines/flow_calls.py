@@ -9,7 +9,7 @@ from .calls import Sigmas, Steps, argument
 
 
 def check_length(name: str, value: int) -> None:
-    """How many tokens T5 reads."""
+    """Check how many tokens T5 reads."""
     checks.check_count(name, value)
     if value > MOST_TOKENS:
         raise ValueError(f"{name} must be at most {MOST_TOKENS}, got {value}")
@@ -27,7 +27,7 @@ class JointAttention:
     """For LoRAs."""
 
     joint_attention_kwargs: Mapping[str, object] | None = argument(
-        None, '``{"scale": 0.5}`` for this call has LoRAs that are not fused count half as much.'
+        None, '``{"scale": 0.5}`` halves the weight of unfused LoRAs in this call.'
     )
 
 
@@ -37,7 +37,7 @@ class LongTexts:
 
     max_sequence_length: int = argument(
         256,
-        "tokens of a prompt that T5 reads, up to 512; shorter prompts are padded to as many, which costs time and "
+        "how many tokens of a prompt T5 reads, up to 512; shorter prompts are padded to that, which costs time and "
         "memory at every step.",
         check_length,
     )
@@ -45,4 +45,4 @@ class LongTexts:
 
 @dataclass(frozen=True)
 class FlowSteps(Sigmas, Steps):
-    """A number of steps, or noise levels of one's own."""
+    """A number of steps, or your own noise levels."""

@@ -70,7 +70,7 @@ class Flux(PublishedPipeline):
 
     __init__ = constructor(required_components, optional_components, {})
 
-    joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
+    joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "The run's options for adapters.")
     guidance_scale = OfRuns[float]("built_in_guidance_scale", "The guidance scale that the network reads.")
     true_cfg_scale = OfRuns[float](
         "guidance_scale", "The weight of the prompt against the negative one; 1 without such.", changes=True
@@ -78,7 +78,7 @@ class Flux(PublishedPipeline):
 
     @classmethod
     def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
-        """See `Pipeline`: what encodes pictures for IP-Adapters has no use here."""
+        """See `Pipeline`: refuses components for IP-Adapters, which have no use here."""
         refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
         return components
 
@@ -103,7 +103,7 @@ class Flux(PublishedPipeline):
             logger.warning(f"negative_prompt has no effect at true_cfg_scale {call.true_cfg_scale:g}; above 1 it has")
 
     def _check_widths(self) -> None:
-        """The text encoders must be of the transformer's checkpoint."""
+        """Check that the text encoders match the transformer."""
         config, reason = self.denoiser.config, "they are not of one checkpoint"
         if self.text_encoder is not None:
             pooled, wanted = int(self.text_encoder.config["hidden_size"]), config["pooled_projection_dim"]
@@ -178,7 +178,7 @@ class Flux(PublishedPipeline):
         for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
             if getattr(self, name) is None:
                 raise ValueError(
-                    f"the pipeline's {name} is None, so that it reads no texts; pass prompt_embeds and "
+                    f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds and "
                     "pooled_prompt_embeds, with a negative prompt the negative ones too, or set one"
                 )
         assert network is not None and tokenizer is not None
@@ -213,7 +213,7 @@ class Flux(PublishedPipeline):
         positive = _texts(call.prompt, call.prompt_2, count)
         avoided = _texts(call.negative_prompt, call.negative_prompt_2, count)
         if is_guided and embeds is None and negative is None:
-            # Side by side: a large text encoder then reads its weights once.
+            # In one batch, so that a large text encoder reads its weights once.
             hidden, pools = self._read([[*a, *b] for a, b in zip(positive, avoided)], length)
             return hidden[:count], pools[:count], hidden[count:], pools[count:]
         if embeds is None or pooled is None:
@@ -227,13 +227,13 @@ class Flux(PublishedPipeline):
 
 
 class FluxPipeline(Flux):
-    """A text to images: ``pipe("a cat holding a sign that says hello world").images[0]``."""
+    """Text-to-image: ``pipe("a cat holding a sign that says hello world").images[0]``."""
 
     __call__ = published(FluxTextCall, PackedNoise, ImagePipelineOutput)
 
 
 class FluxImg2ImgPipeline(Flux):
-    """A text and a picture to pictures: ``pipe("a watercolour", image=photo, strength=0.9).images[0]``."""
+    """Image-to-image: ``pipe("a watercolour", image=photo, strength=0.9).images[0]``."""
 
     default_guidance_scale = 7.0
 
@@ -241,7 +241,7 @@ class FluxImg2ImgPipeline(Flux):
 
 
 class FluxInpaintPipeline(Flux):
-    """A text, a picture and a mask to pictures: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``."""
+    """Inpainting: ``pipe("a red hat", image=photo, mask_image=mask).images[0]``."""
 
     default_guidance_scale = 7.0
     callback_tensors = (*Flux.callback_tensors, "mask")
@@ -255,5 +255,5 @@ def _texts(first: Texts, second: Texts, count: int) -> list[list[str]]:
 
 
 def __getattr__(name: str) -> object:
-    """What the published package of this module's name exports besides."""
+    """Further exports of the published package of this name."""
     return look_up(__name__, exported(__name__), name)

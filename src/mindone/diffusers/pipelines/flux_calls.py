@@ -89,14 +89,14 @@ class FluxTextCall(FluxEnding, Size, FluxTexts):
 
 @dataclass(frozen=True)
 class FluxImageCall(FluxEnding, Strength, Size, Image, FluxTexts):
-    """A text and a picture to images."""
+    """Image-to-image."""
 
     strength: float = 0.6
 
 
 @dataclass(frozen=True)
 class FluxMaskCall(Fill, FluxEnding, Strength, Crop, Size, MaskedLatents, Mask, Image, FluxTexts):
-    """A text, a picture and a mask to images."""
+    """Inpainting."""
 
     strength: float = 0.6
 
@@ -113,7 +113,7 @@ class FluxArguments(
     Prompt2,
     PictureArguments,
 ):
-    """What a call has been asked, whatever its task."""
+    """The arguments of a call of any task."""
 
     @property
     def has_negative(self) -> bool:

@@ -195,7 +195,7 @@ def given(image: ImageInput | None, mask_image: ImageInput | None) -> tuple[Imag
 
 
 def _extra_channels(pipe: Parts) -> int:
-    """How many input channels the network has besides the latents."""
+    """The number of input channels in addition to the latents."""
     latents: int = pipe.vae.config["latent_channels"]
     return pipe.family.latents.channels_read(pipe.denoiser.config) - latents
 

@@ -60,11 +60,11 @@ class StableDiffusion3(PublishedPipeline):
 
     __init__ = constructor(required_components, optional_components, {}, _ORDER)
 
-    joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "What the run passes to adapters.")
+    joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "The run's options for adapters.")
 
     @classmethod
     def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
-        """See `Pipeline`: what encodes pictures for IP-Adapters has no use here."""
+        """See `Pipeline`: refuses components for IP-Adapters, which have no use here."""
         refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
         return components
 

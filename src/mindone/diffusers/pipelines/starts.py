@@ -100,7 +100,7 @@ def latents_shape(pipe: Pipeline, images: int, height: int, width: int) -> Shape
 
 
 def check_plain_network(pipe: Pipeline) -> None:
-    """The network must take latents and nothing beside them."""
+    """Check that the network takes latents and no extra channels."""
     channels = pipe.family.latents.channels_read(pipe.denoiser.config)
     latent_channels = pipe.vae.config["latent_channels"]
     if channels != latent_channels:

@@ -69,7 +69,7 @@ class Negative2:
 
 @dataclass(frozen=True)
 class Pooled:
-    """Instead of texts."""
+    """Pooled embeddings instead of texts."""
 
     pooled_prompt_embeds: Array | None = argument(
         None, "goes with ``prompt_embeds``, (prompts, channels).", checks.check_array
