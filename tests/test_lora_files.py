@@ -212,7 +212,7 @@ def test_a_folder_of_pefts_says_its_network(tmp_path):
     with pytest.raises(ValueError, match="describes an adapter for 'LlamaModel'; supported: UNet2DConditionModel"):
         open_lora(path, networks("sd1"))
     path.with_name(PEFT_CONFIG).unlink()
-    with pytest.raises(FileNotFoundError, match=r"no adapter_config\.json beside"):
+    with pytest.raises(FileNotFoundError, match=r"no adapter_config\.json next to"):
         open_lora(path, networks("sd1"))
 
 

@@ -27,8 +27,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 def linear_halves(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Array]:
-    """`linear` with ``weight`` (2·out, in), with its result in two parts: from the first half of the rows and from the
-    second."""
+    """`linear` with ``weight`` (2·out, in), its result in two parts: from the first half of the rows and the second."""
     first, second = operations.ops.linear_halves(x, weight, bias)
     return first, second
 
@@ -62,8 +61,7 @@ def conv2d(
     """Cross-correlation of ``x`` (b, in, h, w) with ``weight`` (out, in / groups, kh, kw), or (out, in) for 1×1.
 
     ``padding`` (zeros) is one int for all sides, or a tuple (top, bottom, left, right). ``groups`` splits outputs and
-    inputs into that many equal parts, and each output part sees only its own inputs; one group per channel is
-    depthwise.
+    inputs into as many parts, each output part seeing only its inputs; with one per channel it is depthwise.
     """
     if len(weight.shape) == 2:
         weight = operations.ops.reshape(weight, (weight.shape[0], weight.shape[1], 1, 1))
@@ -71,8 +69,7 @@ def conv2d(
 
 
 def conv2d_halves(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Array]:
-    """`conv2d` with ``weight`` (2·out, in, kh, kw), with its result in two parts, by halves of the rows: each (b, out,
-    h, w)."""
+    """`conv2d` with ``weight`` (2·out, in, kh, kw), its result in two parts, by halves of the rows: (b, out, h, w)."""
     first, second = operations.ops.conv2d_halves(x, weight, bias)
     return first, second
 
@@ -114,8 +111,7 @@ def group_norm(x: Array, groups: int, weight: Array, bias: Array, eps: float) ->
 
 
 def layer_norm(x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5) -> Array:
-    """Layer Normalization (Ba et al. 2016) over the last axis; without ``weight`` and ``bias`` (channels,) it only
-    normalizes.
+    """Layer Normalization (Ba et al. 2016) over the last axis; without ``weight`` and ``bias`` (channels,) only that.
 
     Give both or neither.
     """
@@ -137,8 +133,7 @@ def rms_norm_of_channels(x: Array, weight: Array, bias: Array, eps: float) -> Ar
 
 
 def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float) -> Array:
-    """``(x - mean) / √(variance + eps) · weight + bias`` by channel (Ioffe & Szegedy 2015), with the statistics of
-    training.
+    """``(x - mean) / √(variance + eps) · weight + bias`` by channel (Ioffe & Szegedy 2015), with training's statistics.
 
     ``x`` is (b, c, h, w), the others (c,).
     """
@@ -187,8 +182,7 @@ def attention(
 
 
 def _with_heads(x: Array, heads: int, size: int) -> Array:
-    """Keys or values (b, m, fewer · size) with each head repeated for all queries that share it: (b, m, heads ·
-    size)."""
+    """Keys or values (b, m, fewer · size) with each head repeated for its queries: (b, m, heads · size)."""
     rows, tokens, channels = shape(x)
     if channels == heads * size:
         return x

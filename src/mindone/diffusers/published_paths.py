@@ -183,8 +183,7 @@ _FILES = frozenset(
     {"loading", "models", "pipelines", "pipelines.flux", "pipelines.sana", "pipelines.stable_diffusion"}
     | {"pipelines.stable_diffusion_3", "pipelines.stable_diffusion_xl", "schedulers", "utils"}
 )
-"""The published paths that are also modules of this library; these look up further names themselves, with
-`exported`."""
+"""The published paths that are also modules of this library; they look up further names with `exported`."""
 
 
 def _with_packages(modules: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

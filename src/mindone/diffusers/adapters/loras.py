@@ -45,7 +45,7 @@ class Loras:
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> None:
-        """Load a LoRA for the denoiser and the text encoders, and make it the only active one in the networks it
+        """Load a LoRA for the denoiser and the text encoders; it becomes the only active one in the networks it
         changes.
 
         Its weight is 1. Supported are LoRA, LoCon, LoHa, LoKr, DoRA and whole differences (`adapters.lora_kinds`).

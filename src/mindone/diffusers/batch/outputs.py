@@ -1,4 +1,4 @@
-"""Where images go: a folder on this machine, or any storage with an fsspec driver: object stores, SFTP, HDFS and
+"""Where images go: a folder on this machine, or any storage with an fsspec driver: object stores, SFTP, HDFS,
 others."""
 
 import contextlib
@@ -161,8 +161,7 @@ class LocalLog:
         return self._text
 
     def add(self, line: str) -> None:
-        """See `Log`. A line that does not fit on the disk is removed again: otherwise the next one would continue
-        it."""
+        """See `Log`. A line that does not fit on the disk is removed: otherwise the next one would continue it."""
         content = line.encode() + b"\n"
         try:
             written = 0

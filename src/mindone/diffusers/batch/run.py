@@ -92,8 +92,8 @@ def _runner(ray: str | None) -> Runner:
 def _draw(
     runner: Runner, queue: Queue, stop: Stop, folder: Output, manifest: Manifest, total: int, kept: int
 ) -> list[Record]:
-    """Generate and write. A file is encoded and written while the next image is generated; there is one writer, and
-    never a second image waiting."""
+    """Generate and write: a file is written while the next image is generated, by one writer, with at most one image
+    waiting."""
     records: list[Record] = []
     pending: Future[Record] | None = None
     with ThreadPoolExecutor(1) as writer, Bar(total, kept) as bar, closing(runner.run(queue, stop)) as results:

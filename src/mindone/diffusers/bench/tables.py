@@ -235,8 +235,7 @@ def with_options(base: Setup, name: str, **fields: object) -> Setup:
 
 
 def rival(base: Setup, faster: Setup) -> Setup:
-    """The rival that a lossy speed-up must beat: the set-up without it, at the number of steps that makes it as
-    fast."""
+    """The rival that a lossy speed-up must beat: the set-up without it, at the steps that make it as fast."""
     return replace(base, name=f"instead: {base.name}, fewer steps", rival_of=faster.name)
 
 

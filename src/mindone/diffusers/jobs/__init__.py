@@ -1,5 +1,5 @@
-"""Jobs: the settings of an image as data. The same job gives the same image in Python, on the command line, in a batch
-or a request.
+"""Jobs: the settings of an image as data. The same job gives the same image everywhere: Python, command line, batch,
+request.
 
     job = Job(prompt="a rocket on a blue background", seed=0)
     images = draw(load(job), job)

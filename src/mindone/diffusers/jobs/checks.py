@@ -43,8 +43,7 @@ class Outline:
     def of(
         cls, family: Family, own: Mapping[str, object], stages: int, decoder: Mapping[str, object]
     ) -> Outline | None:
-        """From the configs of the denoiser, of its own autoencoder and of the decoder in use; None if they give no
-        stages."""
+        """From the configs of the denoiser, of its own autoencoder and of the decoder in use; None without stages."""
         if not stages:
             return None
         pixels = 2 ** (stages - 1)

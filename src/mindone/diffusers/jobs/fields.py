@@ -43,7 +43,7 @@ class Option:
 
 class OneOf:
     """In ``Annotated[str, OneOf(names)]``: a choice of names that a program may extend. (`Literal` is for fixed
-    choices.)"""
+    ones.)"""
 
     def __init__(self, names: Collection[str], in_words: Callable[[], str]):
         self.names, self.in_words = names, in_words

@@ -67,8 +67,7 @@ class Pictures:
         return {**arguments, **self.control_arguments(shown_height, shown_width)}
 
     def control_arguments(self, height: int, width: int) -> Mapping[str, object]:
-        """The argument for pictures to follow, for pipelines that start from another picture; empty if there are
-        none."""
+        """The argument for pictures to follow, for pipelines that start from another picture; may be empty."""
         followed = self._followed(height, width)
         return {} if followed is None else {"control_image": followed}
 

@@ -135,8 +135,7 @@ class Profile(Fields):
         write_json(path, self.model_dump(mode="json"))
 
     def on(self, pipe: PublishedPipeline) -> PublishedPipeline:
-        """A view of a pipeline with the profile applied; the pipeline itself stays unchanged: see
-        `Pipeline.apply_profile`."""
+        """A view of a pipeline with the profile applied; the pipeline stays unchanged. See `Pipeline.apply_profile`."""
         view = pipe.view()
         view.apply_profile(self)
         return view

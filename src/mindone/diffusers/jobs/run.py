@@ -134,8 +134,8 @@ def _denoiser_of_gguf(key: PipelineKey, file: str) -> dict[str, object]:
 
 
 def settled(pipe: Pipeline, job: Job) -> Job:
-    """The job with the pipeline's defaults for steps and guidance scale filled in, so that it describes the image
-    fully.
+    """The job with the pipeline's defaults for steps and guidance scale filled in, so that it fully describes the
+    image.
 
     Raises:
         ValueError: the job contradicts them, for example a guidance cache without guidance.

@@ -69,8 +69,7 @@ class TimeEmbedding(nn.Cell):
         self.linear = Linear(width, 6 * width)
 
     def construct(self, timestep: Array) -> tuple[tuple[Array, ...], Array]:
-        """Six arrays (rows, 1, width): shift, scale and gate of attention, then of the feed-forward; and the
-        embedding."""
+        """Six arrays (rows, 1, width): shift, scale and gate of attention, then of feed-forward; and the embedding."""
         return modulation_of(self.linear, self.emb(timestep))
 
 

@@ -277,8 +277,8 @@ class Model(PublishedModel, nn.Cell):
 
     @property
     def blocks(self) -> Sequence[str]:
-        """The paths of the blocks that run in sequence, each on the previous one's output; () if the network is no such
-        sequence."""
+        """The paths of the blocks that run in sequence, each on the previous one's output; () if there is no such
+        row."""
         name = self.row_of_blocks
         return () if name is None else [f"{name}.{i}" for i in range(len(getattr(self, name)))]
 
@@ -382,8 +382,7 @@ class Model(PublishedModel, nn.Cell):
     # ---- attention ---------------------------------------------------------------------------------------------------
 
     def enable_flash_sdp(self, enabled: bool = True) -> None:
-        """Use the device's memory-efficient attention kernel, or not (the default is to use it). It has no effect on a
-        CPU."""
+        """Use the device's memory-efficient attention kernel (the default), or not. No effect on a CPU."""
         self._set_flash(enabled=enabled)
 
     def set_flash_attention_force_cast_dtype(self, force_cast_dtype: object) -> None:

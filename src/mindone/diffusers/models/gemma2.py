@@ -69,8 +69,7 @@ class Gemma2Model(CausalTextModel):
 
     @property
     def most_tokens(self) -> int:
-        """Every other layer sees no further back than the sliding window; texts fit into it, so all layers act
-        alike."""
+        """Every other layer sees no further back than the sliding window; texts fit into it, so all act alike."""
         c: Gemma2Fields = self.fields
         return min(c.max_position_embeddings, c.sliding_window or c.max_position_embeddings)
 

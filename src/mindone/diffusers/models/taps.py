@@ -101,8 +101,7 @@ class _Tapped(Wrapper):
 def _copied(
     cell: nn.Cell, paths: Sequence[Sequence[str]], wrapped: Callable[[str, nn.Cell], nn.Cell], above: str = ""
 ) -> nn.Cell:
-    """A cell with the parameters and children of ``cell``; the ones on the ``paths`` are copies, and the last is
-    wrapped."""
+    """A cell with the parameters and children of ``cell``; those on the ``paths`` are copies, the last wrapped."""
     kind: Any = type(cell)
     other = kind.__new__(kind)
     nn.Cell.__init__(other)  # MindSpore's own attributes, such as the identity that graphs are compiled for

@@ -91,8 +91,7 @@ def _integers(x: Array) -> Any:
 
 
 def grouped(counts: Ids, at_once: int) -> Iterator[list[int]]:
-    """Groups of rows to run together: up to ``at_once`` tokens each, but at least one row; rows without tokens are
-    skipped."""
+    """Groups of rows to run together: up to ``at_once`` tokens each, at least one row; without empty rows."""
     group: list[int] = []
     for row in np.flatnonzero(counts):
         if group and counts[group].sum() + counts[row] > at_once:

@@ -1,5 +1,4 @@
-"""A second network with the weights of a first one, which can change or compute in another dtype while the first
-stays."""
+"""A second network with the weights of a first one, which can change, or compute in another dtype, by itself."""
 
 from typing import TypeVar
 

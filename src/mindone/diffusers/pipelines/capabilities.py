@@ -34,8 +34,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "controlnet": Capability("a ControlNetModel, or a list of them", ("embed_condition", "residuals", "skip_channels")),
     "depth_estimator": Capability("a depth estimator: a function of pixel values", is_called=True),
 }
-"""By component name, for components that families share. A component listed neither here nor by the family may be
-anything."""
+"""By component name, for components that families share. Components listed neither here nor there may be anything."""
 
 
 def accepted(pipeline: str, family: Family, name: str, component: object) -> object:

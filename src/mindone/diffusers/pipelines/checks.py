@@ -24,8 +24,7 @@ OUTPUT_TYPES = ("pil", "np", "latent")
 
 
 def default_size(pipe: Parts, height: int | None, width: int | None, latents: Array | None) -> tuple[int, int]:
-    """Height and width in pixels: the user's, or that of the latents, or else the size that the network was trained
-    on."""
+    """Height and width in pixels: the user's, or that of the latents, or else the network's training size."""
     factor = pipe.vae_scale_factor
     if len(shape := tuple(getattr(latents, "shape", ()))) == 4:
         rows, columns = shape[2:]
@@ -35,8 +34,7 @@ def default_size(pipe: Parts, height: int | None, width: int | None, latents: Ar
 
 
 def check_size(pipe: Parts, height: int, width: int) -> None:
-    """Check that both sides are positive multiples of a token's size, and that the denoiser has places for all
-    tokens."""
+    """Check that both sides are positive multiples of a token's size, and that the denoiser has places for all."""
     check_sides({"height": height, "width": width}, pipe.pixels_per_token)
     if entry := pipe.family.latents.places:
         _check_places(pipe, entry, height=height, width=width)

@@ -246,8 +246,7 @@ class VaeImageProcessor(Configurable):
 
     @staticmethod
     def pil_to_numpy(images: list[Image.Image] | Image.Image) -> NDArray[np.float32]:
-        """PIL images of one size as float32 in [0, 1], (images, height, width, channels), without the last axis for
-        grey."""
+        """PIL images of one size as float32 in [0, 1], (images, height, width, channels), without channels for grey."""
         pictures = images if isinstance(images, list) else [images]
         return np.stack([np.asarray(picture, np.float32) / 255.0 for picture in pictures])
 

@@ -77,8 +77,7 @@ class Control(Protocol):
     def __call__(
         self, step: Step, sample: Array, timestep: NDArray[np.float32], inputs: Mapping[str, Input]
     ) -> Mapping[str, Input]:
-        """The inputs to add to a call of the network with ``inputs``; ``method`` is given if it is not the whole
-        network."""
+        """The inputs to add to a call of the network with ``inputs``, which name its ``method`` if there is one."""
 
 
 @dataclass
@@ -172,8 +171,7 @@ class Run:
         return self.engine.concat([negative] * (self.guided_rows - 1) + [text])
 
     def is_guided(self, step: Step) -> bool:
-        """Whether this step is guided: inside the interval (Kynkäänniemi et al. 2024, §3), as a fraction of the
-        steps."""
+        """Whether this step is guided: inside the interval (Kynkäänniemi et al. 2024, §3), by fraction of steps."""
         start, stop = self.settings.guidance_interval
         inside = start * step.count <= step.index < stop * step.count
         return inside and self.do_classifier_free_guidance
@@ -238,8 +236,7 @@ class Run:
         ``options`` (`Arguments.layout_options`) also go to the scheduler.
 
         Raises:
-            ValueError: there is no step, timesteps and sigmas are both given, or this scheduler does not take the given
-                kind.
+            ValueError: there is no step, timesteps and sigmas are both given, or this scheduler does not take them.
         """
         if timesteps is not None and sigmas is not None:
             raise ValueError("timesteps and sigmas were both given; pass one of them")

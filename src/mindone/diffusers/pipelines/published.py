@@ -1,5 +1,4 @@
-"""The published names of pipelines: each method and attribute that scripts use, forwarded to the code that does the
-work."""
+"""The published names of pipelines: each method and attribute that scripts use, forwarded to what does the work."""
 
 from __future__ import annotations
 
@@ -374,8 +373,7 @@ class PublishedPipeline(Pipeline):
     def extract_init_dict(
         cls, config_dict: Mapping[str, Any], **overrides: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """The entries of ``model_index.json`` for the constructor, overrides that it does not take, and other
-        entries."""
+        """The entries of ``model_index.json`` for the constructor, unknown overrides, and other entries."""
         return split_config(cls.keywords(), config_dict, overrides)
 
     @classmethod
@@ -389,8 +387,7 @@ class PublishedPipeline(Pipeline):
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> str:
-        """Download a checkpoint from the hub without loading it; returns the folder. Arguments as in
-        `from_pretrained`."""
+        """Download a checkpoint from the hub without loading it; returns the folder. Arguments: `from_pretrained`."""
         source = Source(pretrained_model_name, revision, cache_dir, local_files_only, token)
         classes = component_classes(source.index(), cls.required_components, cls.optional_components)
         return str(source.pipeline(classes, variant))
@@ -598,8 +595,7 @@ class PublishedPipeline(Pipeline):
             network.enable_flash_sdp(enabled)
 
     def set_flash_attention_force_cast_dtype(self, force_cast_dtype: object) -> None:
-        """The dtype to which inputs are cast that the memory-efficient attention kernel cannot take; None uses plain
-        attention."""
+        """The dtype for inputs that the memory-efficient attention kernel cannot take; None uses plain attention."""
         for network in self.networks:
             network.set_flash_attention_force_cast_dtype(force_cast_dtype)
 
@@ -721,8 +717,7 @@ class PublishedPipeline(Pipeline):
     ) -> NDArray[np.float32]:
         """Guidance scales as embeddings for guidance-distilled networks, (scales, embedding_dim).
 
-        ``w`` is the scale minus one, a number or several; ``dtype`` is accepted for published scripts, the result is
-        float32.
+        ``w`` is the scale minus one, a number or several. ``dtype`` is ignored: the result is float32.
         """
         scales = np.reshape(w.asnumpy() if hasattr(w, "asnumpy") else w, (-1,))
         return np.concatenate([guidance_scale_embedding(float(scale) + 1, embedding_dim, 1) for scale in scales])

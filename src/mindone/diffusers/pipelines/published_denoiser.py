@@ -1,5 +1,4 @@
-"""The published methods for a denoiser's speed-ups and adapters, added to its class from outside: networks know none of
-them."""
+"""The published methods for a denoiser's speed-ups and adapters, added to its class from outside."""
 
 from collections.abc import Iterable
 

@@ -137,8 +137,7 @@ class StableDiffusionXL(PublishedPipeline):
         return [TextTower(*pair, skip=self.family.skipped_layers, apply_final_norm=False) for pair in pairs]
 
     def _encode(self, texts: list[str], texts_2: list[str], clip_skip: int = 0) -> tuple[Array, Array]:
-        """The encoders' hidden states, concatenated, and the last one's pooled text. A single encoder reads the first
-        text."""
+        """The encoders' hidden states side by side, and the last one's pooled text. One alone reads the first text."""
         each = [
             encode_text(self.engine, tower, own, clip_skip) for tower, own in zip(self.text_towers, (texts, texts_2))
         ]

@@ -104,8 +104,7 @@ def to_numpy(array: Array) -> Numbers:
 
 
 def coefficients(pairs: Sequence[tuple[float, float]], like: Array) -> tuple[Array | float, Array | float]:
-    """All first and all second numbers of the pairs (one pair per image, or one for all), each as `per_image` returns
-    it."""
+    """The first and the second numbers of pairs (one per image, or one for all), each as `per_image` returns it."""
     first, second = zip(*pairs)
     return per_image(first, like), per_image(second, like)
 

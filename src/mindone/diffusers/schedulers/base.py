@@ -70,8 +70,7 @@ class Scheduler(ConfiguredScheduler):
     """Whether ``step`` refuses to go through all training timesteps, which ``timesteps`` holds at first."""
 
     step: Callable[..., Any]
-    """``step(model_output, timestep, sample, …, return_dict=True)``: from the sample at one timestep to the sample at
-    the next.
+    """``step(model_output, timestep, sample, …, return_dict=True)``: from one timestep's sample to the next.
 
     Call it for each of ``timesteps``, in order. A class may have further arguments, in the published order; one without
     any uses `drawing_step` or `deterministic_step` and defines only ``_step``. All share:

@@ -66,8 +66,7 @@ def _checked(trained: object, steps: int) -> Numbers:
 
 
 def training_betas(config: Mapping[str, Any]) -> Numbers:
-    """β as sampling uses them, float32 ``(num_train_timesteps,)``: those of ``beta_table``, rescaled if the config asks
-    for it.
+    """β as sampling uses them, float32 ``(num_train_timesteps,)``: those of ``beta_table``, rescaled if so configured.
 
     With ``rescale_betas_zero_snr`` the last one is exactly 1 (Lin et al. 2023, "Common Diffusion Noise Schedules and
     Sample Steps are Flawed", algorithm 1).

@@ -33,8 +33,7 @@ def is_continuous(config: Mapping[str, object]) -> bool:
 
 
 def in_words_of(known: Options, config: Options) -> Options:
-    """A config in the terms of a class with these options: flow matching has two names, ``shift`` and
-    ``flow_shift``."""
+    """A config in the terms of a class with these options: flow matching has ``shift`` and ``flow_shift``."""
     if trained_levels(config) != FLOW:
         return config
     word = "shift" if str(config.get("_class_name")).startswith("FlowMatch") else "flow_shift"

@@ -15,8 +15,7 @@ from ..jobs.job import Precision
 from ..jobs.profile import Settings
 
 STEPS = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25, 28, 31, 34, 37, 40)
-"""With an interval of n, numbers of steps that leave 1 when divided by n are best: then the last step is a whole
-one."""
+"""With an interval of n, numbers of steps that leave 1 when divided by n are best: the last step is then whole."""
 LAST_TIMESTEPS = (None, 75, 40, 25, 10)
 """The timestep of the last step; None for the scheduler's own spacing."""
 GUIDED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
@@ -161,8 +160,7 @@ class Space:
         return True
 
     def _caches_near(self, kind: str, own: Cache | None) -> Iterator[Cache | None]:
-        """None, the variants of ``own`` with one number changed, and the usual setting of each other cache of the
-        kind."""
+        """None, the variants of ``own`` with one number changed, and the usual setting of its other caches."""
         for cache in CACHES.values():
             if cache.kind == kind and cache.usual is not None and type(own) is not cache and cache.candidates():
                 yield cache.of_numbers(cache.usual)

@@ -96,8 +96,7 @@ class Drawings:
         self.reference_images.append(_decoded(view, latents, self.size))
 
     def latent_psnr(self, candidate: Candidate, count: int) -> float:
-        """PSNR in decibels of the latents of the first ``count`` prompts against the reference's, with their deviation
-        as peak.
+        """PSNR in decibels of the latents of the first ``count`` prompts against the reference's deviation.
 
         Without the decoder this shows which of two candidates is closer, but not how close it is.
         """

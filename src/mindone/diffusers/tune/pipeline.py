@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 BASELINE = Settings(steps=25, scheduler="dpm++", dtype="float16")
 """The baseline of speed-ups."""
 _GAIN = 0.9
-"""Skip lossy networks whose run takes more than this fraction of the plain one's time: the gain is not worth compiling
-them."""
+"""Skip lossy networks whose run takes more than this fraction of the plain one's time: not worth compiling."""
 _GRAPHS = 16
 """Compiled graphs per network while many settings take turns, if networks are small."""
 _EXPLORE, _EXPECT, _REFERENCE, _SEARCH, _HALVING, _VERIFY = 0.3, 0.1, 0.25, 0.5, 0.5, 0.95
@@ -47,8 +46,7 @@ _EXPECT_ALONE = 0.7
 _LEAST_REFERENCE = 0.6
 """The fraction of the remaining time that one reference image may take."""
 SMALL_SECONDS = 5.0
-"""Seconds of a baseline's image: if faster, a search begins with two prompts and ends with all; if slower, with one and
-three."""
+"""Seconds of a baseline's image: if faster, a search uses two prompts, then all; if slower, one, then three."""
 
 
 def tune(
@@ -65,8 +63,8 @@ def tune(
     targets: Sequence[float] = (),
     progress: bool = True,
 ) -> Front:
-    """Measure what the parts of a run cost, and search for the settings closest to the reference at each speed: the
-    Pareto front.
+    """Measure the cost of a run's parts, and search for the Pareto front: the settings closest to the reference at each
+    speed.
 
     The pipeline stays unchanged. Ctrl-C ends the search and returns the front found so far.
 
@@ -237,8 +235,8 @@ class Tuner:
         return seconds if np.isfinite(seconds) else None
 
     def expect(self, part: float) -> None:
-        """The expected front before any image is generated, from which the search starts; takes a fraction of the
-        remaining time."""
+        """The expected front before any image is generated, where the search starts; takes a fraction of the time
+        left."""
         space = replace(self.space, calibrated=(False,))  # calibrating takes images
         search = LocalSearch(space, self.cost, expected_psnr, 1.1 * self.baseline)
         search.front.add(Point(np.inf, -np.inf))

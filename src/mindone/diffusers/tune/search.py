@@ -136,8 +136,7 @@ class LocalSearch:
 
 
 def estimated(tried: dict[Candidate, Point], decoded: dict[Candidate, Point]) -> dict[Candidate, Point]:
-    """Results from latents alone, as decibels of images: shifted by the median difference of candidates that have
-    both."""
+    """Results from latents alone, as decibels of images: shifted by the median difference where both exist."""
     apart = [decoded[each].psnr - point.psnr for each, point in tried.items() if each in decoded]
     if not apart:
         return {}
@@ -161,7 +160,7 @@ def halve(
     rungs: Sequence[tuple[int, float]],
     goes_on: Callable[[], bool],
 ) -> tuple[dict[Candidate, Point], int]:
-    """Successive halving: candidates near the front are generated for more prompts, and those that fall behind are
+    """Successive halving: candidates near the front are generated for more prompts, and those falling behind are
     dropped.
 
     Args:

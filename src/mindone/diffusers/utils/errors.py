@@ -7,8 +7,8 @@ _LONGEST = 500
 
 
 def in_one_line(error: BaseException) -> str:
-    """An error's message, as `one_line`. Users can cause a ValueError or an OSError; other errors are prefixed with
-    their type."""
+    """An error's message, as `one_line`; any but a ValueError or an OSError, which users cause, begins with its
+    type."""
     message = str(error)
     if isinstance(error, MemoryError):
         message = f"out of memory{': ' if message else ''}{message}"
@@ -18,8 +18,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def one_line(message: str) -> str:
-    """A message in one line: characters that do not print are escaped, a long message keeps its beginning and its
-    end."""
+    """A message in one line: characters that do not print are escaped, a long message keeps its two ends."""
     message = printable(" ".join(message.split()))
     if len(message) <= _LONGEST:
         return message

@@ -56,7 +56,7 @@ _INSTRUCTION_SETS = (
     *("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_fp16", "amx_int8"),
     *("asimdhp", "asimddp", "bf16", "i8mm", "sve"),
 )
-"""The instruction sets that decide how fast products are in each type: x86's, then Arm's, as the Linux kernel spells
+"""The instruction sets that decide the speed of products by type: x86's, then Arm's, as the Linux kernel spells
 them."""
 
 

@@ -18,8 +18,7 @@ class Scratch:
         self._maps: list[mmap.mmap] = []
 
     def keep(self, array: NDArray[T]) -> NDArray[T]:
-        """The array, read-only, from a file that is removed with its last reference; the array itself if no file can be
-        written."""
+        """The array, read-only, from a file removed with its last reference; itself if no file can be written."""
         array = np.ascontiguousarray(array)
         try:
             with tempfile.TemporaryFile() as file:
