@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from gguf_files import write_gguf
 from mindone.diffusers import (
     DiffusionPipeline,
+    FluxTransformer2DModel,
     GGUFQuantizationConfig,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
@@ -44,6 +45,16 @@ def test_a_pipeline_draws_what_the_weights_of_the_file_stand_for(engine):
     assert np.abs(images_of(pipe) - expected).mean() <= 1e-5
 
 
+def test_flux_draws_what_the_weights_of_the_file_stand_for():
+    """Its fused matrices are taken apart by rows, and stay in their bits."""
+    config = GGUFQuantizationConfig(compute_dtype="float32")
+    read = FluxTransformer2DModel.from_single_file(transformer_file("flux"), quantization_config=config)
+    weight = read.published_parameters()["single_transformer_blocks.0.attn.to_k.weight"]
+    assert is_grouped(bound(weight)) and weight.shape == (64, 64)
+    pipe, plain = load(folder("flux"), transformer=read), load(widened_folder("flux"))
+    assert np.abs(images_of(pipe, **SMALL) - images_of(plain, **SMALL)).mean() <= 1e-5
+
+
 def test_the_weights_stay_in_their_bits_in_the_compiled_graph():
     pipe = pipeline()
     images_of(pipe)
@@ -70,7 +81,7 @@ def test_the_tensors_tell_the_config_where_no_model_does():
 
 
 def test_ggml_s_shapes_and_prefix_are_read(tmp_path):
-    tensors = {f"model.diffusion_model.{name}": each for name, each in transformer_tensors().items()}
+    tensors = {f"model.diffusion_model.{name}": each for name, each in transformer_tensors("sd3").items()}
     places = tensors["model.diffusion_model.pos_embed"]
     tensors["model.diffusion_model.pos_embed"] = places.reshape(places.shape[1:])
     path = write_gguf(tmp_path / "x.gguf", tensors)

@@ -1,26 +1,35 @@
-"""Tiny models of Stable Diffusion 3 and 1 whose denoisers are in GGUF files, with every quantised type somewhere."""
+"""Tiny models of three families whose denoisers are in GGUF files, with every quantised type somewhere."""
 
 import functools
 import itertools
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+import tiny_flux
+import tiny_sd3
 from checkpoints import UNET, write_model
 from gguf_files import Quantised, quantised, write_gguf
-from mindone.diffusers import SD3Transformer2DModel, UNet2DConditionModel
+from mindone.diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from mindone.diffusers.families import convert
-from mindone.diffusers.families.stable_diffusion_3.original import TRANSFORMER as LAYOUT
+from mindone.diffusers.families.flux import original as flux
+from mindone.diffusers.families.stable_diffusion_3 import original as stable_diffusion_3
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.loading.weights import Weights
 from tiny_pipelines import checkpoint as tiny
-from tiny_sd3 import TRANSFORMER
-from tiny_sd3 import checkpoint as tiny_sd3
 
-WIDE = {**TRANSFORMER, "attention_head_dim": 16, "num_attention_heads": 4, "caption_projection_dim": 64}
+_WIDER = {"attention_head_dim": 16, "num_attention_heads": 4}
+WIDE = {
+    "sd3": {**tiny_sd3.TRANSFORMER, **_WIDER, "caption_projection_dim": 64},
+    "flux": {**tiny_flux.TRANSFORMER, **_WIDER},
+}
 """Rows of 64 values, and of 256 where the K types are."""
+_NETWORKS = {"sd3": SD3Transformer2DModel, "flux": FluxTransformer2DModel}
+_LAYOUTS = {"sd3": stable_diffusion_3.TRANSFORMER, "flux": flux.TRANSFORMER}
+_TINY = {"sd3": tiny_sd3.checkpoint, "flux": tiny_flux.checkpoint}
 WIDE_UNET = {**UNET, "block_out_channels": [32, 64], "cross_attention_dim": 16, "norm_num_groups": 8}
 _ROWS_OF_32 = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
 _ROWS_OF_256 = ("Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K")
@@ -47,41 +56,62 @@ def _plain(tensors) -> dict[str, StoredTensor]:
     }
 
 
-@functools.cache
-def folder() -> Path:
-    """A checkpoint of Stable Diffusion 3.5 whose transformer is wide enough for blocks."""
-    copy = Path(shutil.copytree(tiny_sd3(), Path(_folder.name) / "sd3"))
-    write_model(SD3Transformer2DModel, WIDE, copy / "transformer")
-    return copy
+def folder(family: str = "sd3") -> Path:
+    """A checkpoint of Stable Diffusion 3.5 or FLUX.1 whose transformer is wide enough for blocks."""
+    return _made(family, "folder")
 
 
-@functools.cache
-def transformer_tensors() -> dict[str, StoredTensor | Quantised]:
-    """Of its transformer, in the original layout."""
-    return _quantised(LAYOUT.original(Weights.from_file(folder() / _WEIGHTS)))
+def transformer_file(family: str = "sd3") -> Path:
+    """The transformer alone, as ComfyUI's converter writes it: in the original layout, without a prefix."""
+    return _made(family, "file")
 
 
-@functools.cache
-def transformer_file() -> Path:
-    """The transformer alone, as ComfyUI's converter writes it: without a prefix."""
-    return write_gguf(Path(_folder.name) / "sd3.gguf", transformer_tensors())
+def published_file(family: str = "sd3") -> Path:
+    """The same blocks under the names that diffusers has for them."""
+    return _made(family, "published file")
 
 
-@functools.cache
-def repository() -> Path:
-    """A folder with that file under a published name."""
-    copy = Path(_folder.name) / "repository"
-    copy.mkdir()
-    shutil.copy(transformer_file(), copy / "sd3.5_medium-Q8_0.gguf")
-    return copy
-
-
-@functools.cache
-def widened_folder() -> Path:
+def widened_folder(family: str = "sd3") -> Path:
     """The checkpoint with what the file's weights stand for, in float32."""
-    copy = Path(shutil.copytree(folder(), Path(_folder.name) / "sd3-widened"))
-    save_file(LAYOUT.ours(_plain(transformer_tensors())), copy / _WEIGHTS)
+    return _made(family, "widened folder")
+
+
+def repository(family: str = "sd3", name: str = "sd3.5_medium-Q8_0.gguf") -> Path:
+    """A folder with the transformer's file under a published name."""
+    copy = Path(_folder.name) / f"{family}-repository"
+    copy.mkdir(exist_ok=True)
+    shutil.copy(transformer_file(family), copy / name)
     return copy
+
+
+@functools.cache
+def transformer_tensors(family: str) -> dict[str, StoredTensor | Quantised]:
+    """Of a transformer, in the original layout."""
+    return _quantised(_LAYOUTS[family].original(Weights.from_file(folder(family) / _WEIGHTS)))
+
+
+@functools.cache
+def _made(family: str, what: str) -> Path:
+    path, layout = Path(_folder.name) / f"{family}-{what}.gguf".replace(" ", "-"), _LAYOUTS[family]
+    if what == "folder":
+        shutil.copytree(_TINY[family](), path)
+        write_model(_NETWORKS[family], WIDE[family], path / "transformer")
+    elif what == "widened folder":
+        shutil.copytree(folder(family), path)
+        save_file(layout.ours(_plain(transformer_tensors(family))), path / _WEIGHTS)
+    elif what == "file":
+        write_gguf(path, transformer_tensors(family), family)
+    else:
+        write_gguf(path, dict(_published(transformer_tensors(family), layout)), family)
+    return path
+
+
+def _published(tensors, layout) -> Iterator[tuple[str, StoredTensor | Quantised]]:
+    """Rows of bytes are renamed, taken apart and put together as rows of numbers are."""
+    for name, each in tensors.items():
+        rows = StoredTensor.from_numpy(each.blocks) if isinstance(each, Quantised) else each
+        for ours, part in layout.ours({name: rows}).items():
+            yield ours, Quantised(each.kind, part.numpy()) if isinstance(each, Quantised) else part
 
 
 @functools.cache
