@@ -25,8 +25,8 @@ CASES = {
 @pytest.mark.parametrize("engine", ["openvino", "mindspore"])
 @pytest.mark.parametrize("family", CASES)
 def test_images_are_those_of_the_reference(family, engine):
-    """The reference multiplies scales in half precision. It cuts FLUX.1's matrices where those of the published width are
-    to be cut, and so gets them cut already."""
+    """The reference multiplies scales in half precision. It cuts FLUX.1's matrices where those of the published width
+    are to be cut, and so gets them cut already."""
     pipeline, network, asked = CASES[family]
     theirs = getattr(diffusers, network).from_single_file(
         str(published_file(family) if family == "flux" else transformer_file(family)),

@@ -20,6 +20,8 @@ from mindone.diffusers import (
 )
 from mindone.diffusers.engines.base import is_grouped
 from mindone.diffusers.engines.binding import bound
+from mindone.diffusers.server.catalogue import Catalogue, Choice
+from mindone.diffusers.server.settings import Settings
 from tiny_gguf import folder, sd1_files, transformer_file, transformer_tensors, widened_folder
 from tiny_pipelines import images_of, load
 
@@ -161,6 +163,23 @@ def test_jobs_whose_denoiser_comes_from_nowhere_are_refused(fields, message):
 def test_a_denoiser_of_another_family_is_refused():
     with pytest.raises(ValueError, match=r"sd3.gguf has no UNet2DConditionModel; it has SD3Transformer2DModel"):
         jobs.load(jobs.PipelineKey(model="icons", gguf=str(transformer_file())))
+
+
+def test_the_server_says_which_model_draws_with_a_file_and_tells_clients_no_path():
+    settings = Settings(model=(f"sd35={folder()}", f"plain={folder()}"), gguf=(f"sd35={transformer_file()}",))
+    catalogue = Catalogue(settings)
+    key, plain = catalogue.key(Choice("sd35")), catalogue.key(Choice("plain"))
+    assert key.gguf == str(transformer_file()) and plain.gguf is None
+    assert [catalogue.name_of(each) for each in (key, plain)] == ["sd35", "plain"]
+    public = catalogue.public(jobs.Job(**key.to_dict(), prompt="a cat"))
+    assert public.gguf == transformer_file().name and public.model == "sd35"
+    with pytest.raises(ValueError, match=r"once for a model of sd35; got 'x=y\.gguf'"):
+        Catalogue(Settings(model=("sd35=icons",), gguf=("x=y.gguf",)))
+
+
+def test_the_memory_that_a_pipeline_is_counted_with_is_that_of_its_bits():
+    kept, plain = transformer(dtype="bfloat16"), load(widened_folder(), mindspore_dtype="bfloat16").transformer
+    assert 0.3 * plain.get_memory_footprint() < kept.get_memory_footprint() < 0.6 * plain.get_memory_footprint()
 
 
 def test_info_says_family_types_and_sizes(tmp_path):

@@ -27,8 +27,8 @@ def serve(**given: object) -> None:
 
     settings = Settings.from_texts(given)
     listen(settings).close()  # reports an address in use before anything is imported
-    for option, named in (("model", settings.model), ("lora", settings.lora), ("controlnet", settings.controlnet)):
-        check_names(option, *(text.partition("=")[2] or text for text in named))
+    for option in ("model", "gguf", "lora", "controlnet"):
+        check_names(option, *(text.partition("=")[2] or text for text in getattr(settings, option)))
     check_names("tiny_vae", settings.tiny_vae)
     from ..utils.extras import how_to_install
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import mindspore as ms
 import numpy as np
 
-from ..engines.base import Parameter
+from ..engines.base import Parameter, is_grouped
+from ..engines.binding import bound
 from ..engines.cache import GraphCache
 from ..loading.configurable import Configurable
 from ..loading.dtypes import parse_dtype
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _DEVICES = {"cpu": "CPU", "npu": "Ascend", "ascend": "Ascend"}
+
+
+def _held_bytes(parameter: Parameter, each: int) -> int:
+    """Of a parameter's values: ``each`` bytes, or their bits with a scale for a group."""
+    count, values = int(np.prod(parameter.shape)), bound(parameter)
+    if not is_grouped(values):
+        return count * each
+    return count * values.bits // 8 + count // values.group_size * 4
 
 
 class PublishedModel(Configurable):
@@ -89,8 +98,8 @@ class PublishedModel(Configurable):
         )
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
-        """The bytes of the parameters in the network's compute dtype; it has no buffers."""
-        return self.num_parameters() * _BYTES[self.dtype]
+        """The bytes of the parameters in the compute dtype, or by group as they are stored; it has no buffers."""
+        return sum(_held_bytes(parameter, _BYTES[self.dtype]) for _, parameter in self.parameters_and_names())
 
     # ---- attention -----------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class Catalogue:
     def __init__(self, settings: Settings):
         self._common = {"dtype": settings.dtype, "engine": settings.engine, "tiny_vae": settings.tiny_vae}
         self._models = _named(settings.model, "model")
+        self._denoisers = _denoisers(settings.gguf, self._models)
         self._loras = _named(settings.lora, "lora")
         self._controlnets = _named(settings.controlnet, "controlnet")
         self.profiles: Mapping[str, Offer] = offers(_named(settings.profile, "profile"), self._models)
@@ -55,9 +56,12 @@ class Catalogue:
         offer = self.profile(choice)
         name = choice.model or (self.models[0] if offer is None else offer.model)
         values: dict[str, object] = {**self._common, "model": self._known(self._models, name, "model")}
+        values["gguf"] = self._denoisers.get(name)
         if offer is not None:
             own = offer.profile.settings.job_fields()
             values |= {field: value for field, value in own.items() if field in PipelineKey.model_fields}
+            if values["model"] != self._models[name]:  # a distilled one, with a denoiser of its own
+                values["gguf"] = None
         named = [
             WeighedLora(self._known(self._loras, tag.name, "lora"), tag.text_encoder, tag.denoiser) for tag in loras
         ]
@@ -99,7 +103,8 @@ class Catalogue:
 
     def name_of(self, key: PipelineKey) -> str:
         """What clients call a pipeline's model; of a profile's distilled one the path's last part."""
-        names = (name for name, path in self._models.items() if path == key.model)
+        pairs = ((name, path, self._denoisers.get(name)) for name, path in self._models.items())
+        names = (name for name, path, file in pairs if (path, file) == (key.model, key.gguf))
         return next(names, PurePath(key.model).name)
 
     def public(self, job: Job) -> Job:
@@ -123,6 +128,20 @@ class Catalogue:
             known = f"known are {', '.join(allowed)}" if allowed else "there are none here"
             raise Refusal(404, f"unknown {field} {name[:80]!r}; {known}", field)
         return allowed[name]
+
+
+def _denoisers(given: Iterable[str], models: Mapping[str, str]) -> dict[str, str]:
+    """The GGUF files by the names of the models whose denoisers they hold."""
+    files: dict[str, str] = {}
+    for text in given:
+        name, sign, path = text.partition("=")
+        if not sign:
+            name, path = next(iter(models)), text
+        if name not in models or name in files or not path:
+            known = ", ".join(models)
+            raise ValueError(f"gguf must be FILE.gguf or NAME=FILE.gguf, once for a model of {known}; got {text!r}")
+        files[name] = path
+    return files
 
 
 def _named(given: Iterable[str], field: str) -> dict[str, str]:

@@ -23,6 +23,14 @@ class Settings(Fields):
         ),
         Option(metavar="[NAME=]PATH_OR_ID"),
     ] = ("icons",)
+    gguf: Annotated[
+        tuple[str, ...],
+        Field(
+            description="A GGUF file with the weights of a model's denoiser, and before it the model's name, else the "
+            "first one's; again for each further model."
+        ),
+        Option(metavar="[NAME=]FILE.gguf"),
+    ] = ()
     lora: Annotated[
         tuple[str, ...],
         Field(description="A LoRA that prompts may name as <lora:NAME:WEIGHT>; again for each further one."),
