@@ -161,7 +161,7 @@ def test_jobs_whose_denoiser_comes_from_nowhere_are_refused(fields, message):
 
 
 def test_a_denoiser_of_another_family_is_refused():
-    with pytest.raises(ValueError, match=r"sd3.gguf has no UNet2DConditionModel; it has SD3Transformer2DModel"):
+    with pytest.raises(ValueError, match=r"sd3-file\.gguf has no UNet2DConditionModel; it has SD3Transformer2DModel"):
         jobs.load(jobs.PipelineKey(model="icons", gguf=str(transformer_file())))
 
 

@@ -92,7 +92,8 @@ def transformer_tensors(family: str) -> dict[str, StoredTensor | Quantised]:
 
 @functools.cache
 def _made(family: str, what: str) -> Path:
-    path, layout = Path(_folder.name) / f"{family}-{what}.gguf".replace(" ", "-"), _LAYOUTS[family]
+    suffix = ".gguf" if what.endswith("file") else ""
+    path, layout = Path(_folder.name) / f"{family}-{what}{suffix}".replace(" ", "-"), _LAYOUTS[family]
     if what == "folder":
         shutil.copytree(_TINY[family](), path)
         write_model(_NETWORKS[family], WIDE[family], path / "transformer")
