@@ -187,6 +187,16 @@ class Drawing(Fields):
         Field(description="How closely to follow the prompt; 1 switches guidance off."),
         Option(unset="the model's", argument="guidance_scale"),
     ] = None
+    true_cfg_scale: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1000,
+            description="For FLUX.1: how far to guide away from the negative prompt, beside the scale that is built "
+            "in; above 1 a step takes twice the time.",
+        ),
+        Option(unset="not at all", argument="true_cfg_scale"),
+    ] = None
     guidance_interval: Annotated[
         tuple[float, float] | None,
         Field(description="The part of the steps with guidance, from 0 to 1; the others take half the time."),

@@ -300,6 +300,9 @@ def _unread_weights(view: Pipeline, job: Job) -> str | None:
 
 def _unguided(view: Pipeline, job: Job) -> str:
     """Why a job has no guidance away from a negative prompt; empty if it has."""
+    if view.family.true_guidance:
+        true = job.true_cfg_scale or 1.0
+        return "" if true > 1 else f"at true_cfg_scale {true:g}; above 1 it has"
     scale = view.choose_guidance_scale(job.guidance_scale)
     if scale <= 1:
         return f"at guidance_scale {scale:g}, without guidance"

@@ -66,6 +66,7 @@ FLUX = Family(
     fingerprint=("x_embedder.weight", "proj_out.weight"),
     original=f"{_FOLDER}.original:ORIGINAL",
     lora=f"{_FOLDER}.adapters:LORA",
+    shapes={"flux-schnell": f"{_FOLDER}.shapes:FLUX_SCHNELL", "flux-dev": f"{_FOLDER}.shapes:FLUX_DEV"},
     built_in_guidance=True,
     true_guidance=True,
     even_levels=True,
