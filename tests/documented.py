@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-<<<<<<< HEAD
-import tiny_gguf
-=======
 import tiny_flux
->>>>>>> c6a4dad (FLUX.1: guide, example, published shapes, --true-cfg-scale; one script times a step of every transformer)
+import tiny_gguf
 import tiny_pixart
 import tiny_sana
 from editing_cases import DEPTH, EDIT, FOLDERS
@@ -36,14 +33,10 @@ def documented_hub(folder: Path) -> Iterator[None]:
         "timbrooks/instruct-pix2pix": FOLDERS[EDIT],
         "sd2-community/stable-diffusion-2-depth": FOLDERS[DEPTH],
         "latent-consistency/lcm-lora-sdv1-5": lambda: lora,
-<<<<<<< HEAD
         "stabilityai/stable-diffusion-3.5-medium": tiny_gguf.folder,
         "city96/stable-diffusion-3.5-medium-gguf": tiny_gguf.repository,
-=======
-        "stabilityai/stable-diffusion-3.5-medium": tiny_sd3.checkpoint,
         "black-forest-labs/FLUX.1-schnell": tiny_flux.checkpoint,
         "black-forest-labs/FLUX.1-dev": tiny_flux.dev_checkpoint,
->>>>>>> c6a4dad (FLUX.1: guide, example, published shapes, --true-cfg-scale; one script times a step of every transformer)
         "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS": lambda: tiny_pixart.checkpoint("pixart-sigma"),
         "Efficient-Large-Model/Sana_600M_1024px_diffusers": lambda: tiny_sana.checkpoint("sana"),
         "Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers": lambda: tiny_sana.checkpoint("sana-sprint"),

@@ -61,6 +61,7 @@ def test_a_job_comes_back_from_its_json():
         control=("canny=photo.png",),
         controlnet=("canny",),
         control_scale=(0.5,),
+        true_cfg_scale=2.0,
         guidance_interval=(0.0, 0.5),
         cache=("deepcache:3", "taylorseer"),
         token_downsampling=2,
