@@ -183,5 +183,12 @@ def test_prompts_for_the_bundled_model_name_what_it_knows(page):
             assert names_any(given[1], words), command
 
 
+def test_the_integration_runs_the_commands_of_the_readme():
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    draw, test = blocks(ROOT / "README.md", "sh")[:2]
+    for command in (*draw.split("&&")[1:], *test.split("&&")[1:]):
+        assert command.strip() in run
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
