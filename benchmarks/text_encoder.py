@@ -1,7 +1,7 @@
 """Language models as text encoders, compared with the installed peers, in one run.
 
     python benchmarks/text_encoder.py [--model gemma2] [--layers 26] [--tokens 300] [--half] [--busy]
-    python benchmarks/text_encoder.py --model t5 [--layers 24] [--tokens 256] --half [--memory ours8]
+    python benchmarks/text_encoder.py --model t5 [--layers 24] [--tokens 256] --half [--memory ours4]
 
 Gemma-2-2B or T5-v1.1-XXL's encoder with random weights in the published size: only times. All candidates have the same
 weights and read the same text of ``--tokens`` tokens; they take turns round by round, every second round in the
@@ -9,7 +9,7 @@ opposite order. All layers are alike, so fewer ``--layers`` give the same ratios
 alone take 2.4 GB in float32 and a layer 0.3 GB, T5's 0.5 and 0.8 GB.
 
 With Gemma the first ``--instruction`` tokens are a fixed instruction: "the next prompt" finds its keys and values
-computed, "the first prompt" does not. With T5 one more candidate has 8-bit weights.
+computed, "the first prompt" does not. With T5 two more candidates have weights in 8 bits by row, and in 4 by group.
 
 ``--memory`` runs one candidate in its own process and reports its peak memory, mapped files included. The
 weights are written to a temporary folder, or kept in ``--folder``.
@@ -37,11 +37,14 @@ from rich.table import Table
 from mindone.diffusers import engines
 from mindone.diffusers.acceleration.int8.config import Int8Config
 from mindone.diffusers.acceleration.int8.quantize import round_weights
+from mindone.diffusers.acceleration.weights.config import WeightOnlyConfig
+from mindone.diffusers.acceleration.weights.quantize import round_network
 from mindone.diffusers.families.family import Int8Plan
 from mindone.diffusers.models.random_weights import write_random_network
 from mindone.transformers import Gemma2Model, T5EncoderModel
 
-OURS, FIRST, NEXT, BYTES = "ours, all tokens", "ours, the first prompt", "ours, the next prompt", "ours, 8-bit weights"
+OURS, FIRST, NEXT = "ours, all tokens", "ours, the first prompt", "ours, the next prompt"
+BYTES, NIBBLES = "ours, 8-bit weights", "ours, 4-bit weights"
 OPENVINO, TORCH = "OpenVINO's conversion", "transformers"
 
 Step = Callable[[], object]
@@ -74,7 +77,7 @@ ENCODERS = {
         24,
         "num_layers",
         256,
-        ((OURS, OPENVINO, 1.0), (OURS, TORCH, 1.0), (BYTES, OURS, 1.1)),
+        ((OURS, OPENVINO, 1.0), (OURS, TORCH, 1.0), (BYTES, OURS, 1.1), (NIBBLES, OURS, 1.1)),
     ),
 }
 
@@ -166,6 +169,13 @@ def write_bytes(network: type[Any], source: Path, folder: Path) -> None:
     encoder.save_pretrained(folder)
 
 
+def write_nibbles(network: type[Any], source: Path, folder: Path) -> None:
+    """The same network with its weights in 4 bits, those of its embeddings in 8."""
+    encoder = network.from_pretrained(source, mindspore_dtype="bfloat16")
+    print(round_network(encoder, WeightOnlyConfig(), Int8Plan({}), at_once=False).words)
+    encoder.save_pretrained(folder)
+
+
 def peak(network: type[Any], folder: Path, half: bool, tokens: int) -> int:
     """Encode twice; the most memory that this process had, in bytes."""
     step = ours(network, folder, half, tokens)
@@ -203,10 +213,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--half", action="store_true", help="bfloat16 instead of float32")
     parser.add_argument("--busy", action="store_true", help="count the processor's seconds: others use the machine")
-    parser.add_argument("--memory", choices=("ours", "ours8"), help="report this one's peak memory instead of times")
+    names = ("ours", "ours8", "ours4")
+    parser.add_argument("--memory", choices=names, help="report this one's peak memory instead of times")
     parser.add_argument("--folder", type=Path, help="where to keep the weights for the next run")
     parser.add_argument("--json", type=Path, help="write every measured second here")
-    candidates = ("ours", "ours8", "openvino", "transformers")
+    candidates = ("ours", "ours8", "ours4", "openvino", "transformers")
     parser.add_argument("--only", choices=candidates, nargs="+", help="leave the others out")
     arguments = parser.parse_args()
     encoder, half = ENCODERS[arguments.model], arguments.half
@@ -216,13 +227,15 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)) / f"{arguments.model}-{layers}"
-        bytes_ = folder.with_name(f"{folder.name}-int8")
+        kinds = {"ours8": (BYTES, "int8", write_bytes), "ours4": (NIBBLES, "int4", write_nibbles)}
+        rounded = {each: folder.with_name(f"{folder.name}-{suffix}") for each, (_, suffix, _) in kinds.items()}
         if not folder.exists():
             write_random_network(encoder.network, {encoder.layers_field: layers}, folder)
-        if arguments.model == "t5" and "ours8" in wanted and not bytes_.exists():
-            apart(write_bytes, encoder.network, folder, bytes_)
+        for each, (_, _, write) in kinds.items():
+            if arguments.model == "t5" and each in wanted and not rounded[each].exists():
+                apart(write, encoder.network, folder, rounded[each])
         if arguments.memory:
-            most = apart(peak, encoder.network, bytes_ if arguments.memory == "ours8" else folder, half, tokens)
+            most = apart(peak, encoder.network, rounded.get(arguments.memory, folder), half, tokens)
             console.print(f"{title}: {arguments.memory}, {most / 1e9:.2f} GB at most")
             return
         steps: dict[str, Step] = {}
@@ -233,8 +246,9 @@ def main() -> None:
             steps |= behind_an_instruction(folder, half, tokens, arguments.instruction)
         elif "ours" in wanted:
             steps[OURS] = ours(encoder.network, folder, half, tokens)
-        if bytes_.exists():
-            steps[BYTES] = ours(encoder.network, bytes_, half, tokens)
+        for each, (label, _, _) in kinds.items():
+            if each in wanted and rounded[each].exists():
+                steps[label] = ours(encoder.network, rounded[each], half, tokens)
         if "transformers" in wanted and peers:
             steps[TORCH] = transformers(name, folder, half, tokens)
         seconds = measure(steps, arguments.rounds, time.process_time if arguments.busy else time.perf_counter)

@@ -136,7 +136,7 @@ def test_text_encoders_alone_have_their_weights_in_int8(components):
 
 
 def test_a_component_that_another_family_has_is_refused():
-    with pytest.raises(ValueError, match="a Stable Diffusion pipeline brings no transformer to int8, but unet, "):
+    with pytest.raises(ValueError, match="a Stable Diffusion pipeline quantises no transformer, but unet, "):
         quantize_pipeline(load(checkpoint("sd1")), Int8Config(components_to_quantize=("transformer",)))
 
 

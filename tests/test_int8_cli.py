@@ -1,5 +1,6 @@
 """int8 on the command line."""
 
+import pytest
 from click.testing import CliRunner
 
 from mindone.diffusers.cli import main
@@ -45,3 +46,30 @@ def test_quantize_does_not_write_over_anything(tmp_path):
 def test_generate_int8_says_where_it_computes(tmp_path):
     result = run("generate", "a cat", "--int8", "--engine", "mindspore", "--seed", 0, "-o", tmp_path / "cat.png")
     assert result.exit_code != 0 and "int8 computes on the OpenVINO engine" in result.output
+
+
+def test_weights_in_4_bits_are_written_and_counted(tmp_path):
+    folder = tmp_path / "int4"
+    result = run("quantize", "--model", checkpoint("sd1"), "-o", folder, "--weights", "int4", "--group-size", 8)
+    assert result.exit_code == 0, result.output
+    assert "unet: " in result.output and " in 4 bits by groups of 8, " in result.output and " → " in result.output
+    tensors = SafetensorsFile(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert any(name.endswith("weight_packed") for name in tensors)
+    result = run("generate", "a red cat", "--model", folder, "--steps", 1, "--seed", 0, "-o", tmp_path / "cat.png")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--group-size", 2), "--group-size"),
+        (("--group-size", 62), "a group of 62 divides the rows of no layer"),
+        (("--int8-vae",), "--int8-vae"),
+        (("--symmetric", "--weights", "int8"), "--symmetric"),
+    ],
+)
+def test_options_that_contradict_rounded_weights(options, complaint, tmp_path):
+    weights = () if "--weights" in options else ("--weights", "int4")
+    result = run("quantize", "--model", checkpoint("sd1"), "-o", tmp_path / "out", *weights, *options)
+    assert result.exit_code != 0 and complaint in result.output
+    assert not (tmp_path / "out").exists()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .acceleration.int8.config import Int8Config as Int8Config
     from .acceleration.spectrum import SpectrumConfig as SpectrumConfig
     from .acceleration.taylorseer import TaylorSeerCacheConfig as TaylorSeerCacheConfig
+    from .acceleration.weights.config import WeightOnlyConfig as WeightOnlyConfig
     from .families.stable_diffusion.controlnet import ControlNetModel as ControlNetModel
     from .families.stable_diffusion.multi_controlnet import MultiControlNetModel as MultiControlNetModel
     from .families.stable_diffusion.unet import UNet2DConditionModel as UNet2DConditionModel
@@ -167,6 +168,7 @@ _HOME = {
     "TaylorSeerCacheConfig": "acceleration.taylorseer",
     "Transformer2DModel": "pipelines.published_pixart",
     "UNet2DConditionModel": "pipelines.published_unet",
+    "WeightOnlyConfig": "acceleration.weights.config",
 }
 
 _FULL = {name: f"{__name__}.{home}" for name, home in _HOME.items()}

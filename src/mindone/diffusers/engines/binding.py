@@ -158,15 +158,15 @@ def fill(parameter: Parameter, dtype: str) -> bool:
     """Put the bound values into the parameter's own memory in ``dtype``, where MindSpore's kernels want them; once.
 
     Returns:
-        Whether values that are kept in 4 or 8 bits by group have been widened.
+        Whether values that are kept in 4 or 8 bits have been widened.
 
     Raises:
-        ValueError: they are int8, for which there are no kernels.
+        ValueError: their product is in int8, for which there are no kernels.
     """
     import mindspore as ms
 
     values = bound(parameter)
-    if is_quantized(values):
+    if is_quantized(values) and values.input_range is not None:
         raise ValueError('int8 computes on the OpenVINO engine, not on MindSpore\'s kernels: use engine="openvino"')
     wanted = (dtype, values.version if is_adjustable(values) else 0)
     if values is None or parameter.filled_as == wanted:
@@ -177,4 +177,4 @@ def fill(parameter: Parameter, dtype: str) -> bool:
     parameter.set_dtype(target)
     parameter.set_data(tensor)
     parameter.filled_as = wanted
-    return is_grouped(values)
+    return is_grouped(values) or is_quantized(values)

@@ -1,11 +1,11 @@
-"""From a checkpoint to its int8 counterpart on disk."""
+"""From a checkpoint to its quantised counterpart on disk."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..loading.hub import MODEL_INDEX
 from ..utils.files import whole_folder
@@ -13,9 +13,12 @@ from .fields import Fields, Option
 from .job import PathOrId, PipelineKey
 from .run import load
 
+if TYPE_CHECKING:
+    from ..acceleration.weights import Summary
+
 
 class Quantization(Fields):
-    """What to bring to int8, and how it is calibrated."""
+    """What to quantise, and how."""
 
     model: Annotated[
         PathOrId,
@@ -30,6 +33,26 @@ class Quantization(Fields):
         Field(description='Which weight files of the model to read: "fp16" for ….fp16.safetensors.'),
         Option(metavar="NAME"),
     ] = None
+    weights: Annotated[
+        Literal["int4", "int8"] | None,
+        Field(
+            description="Round the weights of the denoiser and the text encoders to 4 or 8 bits by group, and leave "
+            "their products in half precision. This generates nothing."
+        ),
+        Option(unset="the denoiser's products in int8"),
+    ] = None
+    group_size: Annotated[
+        int,
+        Field(
+            ge=4,
+            le=4096,
+            description="With --weights: how many neighbouring weights share a scale.",
+        ),
+    ] = 64
+    symmetric: Annotated[
+        bool,
+        Field(description="With --weights int4: no zero points. The file is a twentieth smaller, and less exact."),
+    ] = False
     steps: Annotated[
         int, Field(ge=1, description="Denoising steps of each drawing that the ranges are taken from.")
     ] = 3
@@ -37,24 +60,51 @@ class Quantization(Fields):
         False
     )
     text_encoders_only: Annotated[
-        bool, Field(description="Bring the weights of the text encoders alone to int8; then nothing is drawn.")
+        bool,
+        Field(description="Round the weights of the text encoders alone, to int8 or --weights; then nothing is drawn."),
     ] = False
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Quantization:
+        if self.weights is not None and self.int8_vae:
+            raise ValueError("--int8-vae converts products to int8, and --weights converts none: give one of the two")
+        if self.symmetric and self.weights != "int4":
+            raise ValueError("--symmetric is for --weights int4; 8 bits are always symmetric")
+        return self
 
-def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[str, ...] = ()) -> None:
-    """Calibrate on ``prompts`` (none: the built-in ones) and write the checkpoint, float16 but for the int8 weights.
+
+def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[str, ...] = ()) -> list[Summary]:
+    """Write the quantised checkpoint, float16 but for the integers.
+
+    Args:
+        job: what to quantise. With ``weights`` each of them is rounded when it is written, so that memory holds one at
+            a time.
+        folder: a new or an empty one.
+        prompts: what the ranges of products in int8 are taken from; none: the built-in ones.
+
+    Returns:
+        What became of each network's weights, with ``weights``.
 
     Raises:
-        ValueError, OSError: what `Pipeline.from_pretrained` raises, or the folder cannot be written.
+        ValueError, OSError: what `Pipeline.from_pretrained` and `quantize_weights` raise, or the folder cannot be
+            written.
     """
     from ..acceleration.int8 import quantize_pipeline
-    from ..acceleration.int8.config import PROMPTS, TEXT_ENCODERS, Int8Config
+    from ..acceleration.int8.config import PROMPTS, Int8Config
+    from ..acceleration.quantized_components import DENOISER, TEXT_ENCODERS
+    from ..acceleration.weights import WeightOnlyConfig, quantize_weights
 
     config = Int8Config(prompts or PROMPTS, job.steps)
     given = {name: getattr(job, name) for name in ("model", "revision", "variant", "int8_vae")}
-    key = PipelineKey.of({**given, "engine": "openvino", "int8": not job.text_encoders_only})
-    pipe = load(key, config)
-    if job.text_encoders_only:
+    draws = job.weights is None and not job.text_encoders_only
+    pipe = load(PipelineKey.of({**given, "engine": "openvino", "int8": draws}), config)
+    summaries: list[Summary] = []
+    if job.weights is not None:
+        components = (TEXT_ENCODERS,) if job.text_encoders_only else (DENOISER, TEXT_ENCODERS)
+        weights = WeightOnlyConfig(job.weights, job.group_size, job.symmetric, components_to_quantize=components)
+        summaries = quantize_weights(pipe, weights, at_once=False)
+    elif job.text_encoders_only:
         quantize_pipeline(pipe, Int8Config(components_to_quantize=(TEXT_ENCODERS,)))
     with whole_folder(folder, MODEL_INDEX) as writing:
         pipe.save_pretrained(writing)
+    return summaries

@@ -75,7 +75,8 @@ def _controlnets(family: Family, key: PipelineKey) -> object:
 
 
 def _load_model(key: PipelineKey, quantization: Int8Config | None, **components: Any) -> Pipeline:
-    from ..acceleration.int8.config import DENOISER, Int8Config
+    from ..acceleration.int8.config import Int8Config
+    from ..acceleration.quantized_components import DENOISER
     from ..loading.weights import FILE_SUFFIXES
     from ..pipelines.auto import AutoPipelineForText2Image, DiffusionPipeline
 

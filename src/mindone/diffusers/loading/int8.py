@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..utils.printable import shown
+from . import group_files
 from .safetensors import StoredTensor
 from .weights import Weights
 
@@ -67,8 +68,9 @@ def check_method(config: Mapping[str, object]) -> None:
     """Raise ``ValueError`` where a config says that its weights are quantised in a way that is not read here."""
     quantization = config.get(QUANTIZATION)
     method = quantization.get("quant_method") if isinstance(quantization, Mapping) else quantization
-    if method not in (None, METHOD):
-        raise ValueError(f"the quant_method {shown(method)} is not read here, {METHOD!r} is; take the float checkpoint")
+    if method not in (None, METHOD, group_files.METHOD):
+        known = f"{METHOD!r} and {group_files.METHOD!r} are"
+        raise ValueError(f"the quant_method {shown(method)} is not read here, {known}; take the float checkpoint")
 
 
 def read_int8(weights: Weights) -> tuple[dict[str, Int8Tensor], Weights]:

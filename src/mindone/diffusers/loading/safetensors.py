@@ -11,7 +11,7 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -181,6 +181,35 @@ class Float8Tensor(StoredTensor):
         per_row = self._scale is not None and self._scale.size > 1
         scale = self._scale.reshape(-1)[begin:end] if self._scale is not None and per_row else self._scale
         return Float8Tensor(self._stored.rows(begin, end), scale)
+
+
+class LaterTensor(StoredTensor):
+    """A tensor whose type and shape are known, and whose bytes are made each time they are asked for.
+
+    Args:
+        dtype, shape: see `StoredTensor`.
+        make: returns a tensor of that type and shape.
+    """
+
+    def __init__(self, dtype: str, shape: tuple[int, ...], make: Callable[[], StoredTensor]):
+        self._make = make
+        object.__setattr__(self, "dtype", dtype)
+        object.__setattr__(self, "shape", shape)
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes, one-dimensional, little-endian."""
+        return self._make().data
+
+    @property
+    def makes_data(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor."""
+        return self.size * ITEM_BYTES[self.dtype]
 
 
 @functools.cache
@@ -384,34 +413,36 @@ def save_file(
 ) -> None:
     """Write tensors to a safetensors file, one after the other: at no time is there a second copy of them all.
 
-    Each tensor is asked for twice (type and shape, then bytes), so a mapping may make them on demand. The file appears
-    complete or not at all. Without `metadata` it says `{"format": "pt"}`, without which transformers refuses a file.
+    Each tensor is asked for twice (type and shape, then bytes), both times in the mapping's order, so a mapping may
+    make them on demand, several at a time. The file appears complete or not at all. Without `metadata` it says
+    `{"format": "pt"}`, without which transformers refuses a file.
 
     Raises:
         ValueError: an array's type has no safetensors counterpart, or a name is `__metadata__`.
     """
-    layout: list[tuple[str, str, tuple[int, ...], int]] = []
+    kinds: list[tuple[str, str, tuple[int, ...], int]] = []
     for name in tensors:
         if name == "__metadata__":
             raise ValueError(f"cannot write {path}: a tensor must not be called __metadata__")
         tensor = _stored(tensors[name])
-        layout.append((name, tensor.dtype, tensor.shape, tensor.nbytes))
+        kinds.append((name, tensor.dtype, tensor.shape, tensor.nbytes))
     # Wide types first, as the reference writes them: then every tensor is aligned to its type.
-    layout.sort(key=lambda item: (-ITEM_BYTES[item[1]], item[0]))
+    layout = sorted(kinds, key=lambda item: (-ITEM_BYTES[item[1]], item[0]))
 
     header: dict[str, object] = {"__metadata__": dict(metadata) if metadata is not None else {"format": "pt"}}
-    position = 0
+    position, begins = 0, dict.fromkeys(tensors, 0)
     for name, dtype, shape, nbytes in layout:
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, position + nbytes]}
-        position += nbytes
+        begins[name], position = position, position + nbytes
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     encoded += b" " * (-len(encoded) % 8)
 
     with atomic_write(path) as file:
         file.write(len(encoded).to_bytes(8, "little"))
         file.write(encoded)
-        for name, dtype, shape, _ in layout:
+        for name, dtype, shape, _ in kinds:
             tensor = _stored(tensors[name])
+            file.seek(8 + len(encoded) + begins[name])
             if (tensor.dtype, tensor.shape) != (dtype, shape):
                 raise ValueError(f"cannot write {path}: tensor {shown(name)} changed while it was being written")
             file.write(tensor.data.data)

@@ -23,9 +23,10 @@ from ..loading.config import CONFIG_NAME, Config, read_config
 from ..loading.configurable import split_config
 from ..loading.fields import naming, read_fields
 from ..loading.gguf_config import GGUFQuantizationConfig, asked_dtype
+from ..loading.group_files import parts_in_file, read_groups
 from ..loading.hub import Source, resolve
 from ..loading.hub_files import FileSource
-from ..loading.int8 import Int8Tensor, check_method, read_int8
+from ..loading.int8 import check_method, read_int8
 from ..loading.safetensors import StoredTensor
 from ..loading.save_weights import check_upload, require_safe, save_weights
 from ..loading.single_file import open_single_file
@@ -63,6 +64,10 @@ class Model(PublishedModel, nn.Cell):
     """The layer whose first input is what the last of `blocks` leaves of the image, where that block leaves more."""
     kept_in_int8: ClassVar[tuple[str, ...]] = ()
     """Name parts of weights that keep their dtype when the others are converted to int8."""
+    fewest_bits: ClassVar[int] = 4
+    """The fewest bits that weights are rounded to without data."""
+    zero_points: ClassVar[bool] = True
+    """Whether groups of weights in 4 bits have zero points."""
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
@@ -225,10 +230,12 @@ class Model(PublishedModel, nn.Cell):
     def load(self, weights: Weights, dtype: str = "float32") -> None:
         """Take ``weights``, mapped from a file, as this network's; ``dtype`` is its compute dtype."""
         parameters = self.published_parameters()
-        int8, plain = read_int8(weights)
-        plain.check({name: tuple(p.shape) for name, p in parameters.items()}, owner=type(self).__name__)
+        shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        groups, others = read_groups(weights, shapes)
+        int8, plain = read_int8(others)
+        plain.check({name: shape for name, shape in shapes.items() if name not in groups}, owner=type(self).__name__)
         for name, parameter in parameters.items():
-            bind(parameter, int8.get(name) or plain[name], name, weights.source)
+            bind(parameter, groups.get(name) or int8.get(name) or plain[name], name, weights.source)
         self.weights, self.dtype = weights, self.dtype_for(dtypes.parse_dtype(dtype))
         self.graphs.clear()
 
@@ -243,7 +250,7 @@ class Model(PublishedModel, nn.Cell):
         push_to_hub: bool = False,
         **upload: Any,
     ) -> None:
-        """Write ``config.json`` and safetensors files (int8 stays, the rest in this network's dtype) into a folder.
+        """Write ``config.json`` and safetensors files (integers stay, the rest in this network's dtype) into a folder.
 
         Args:
             save_directory: the folder, created if missing.
@@ -417,23 +424,23 @@ def _as_tensor(values: Stored) -> StoredTensor:
 class _Cast(Mapping[str, StoredTensor]):
     """The content of a model's file: parameters by published name in its dtype, converted one at a time.
 
-    int8 weights stay int8, with their scales next to them.
+    Quantised weights keep their integers, with their scales next to them.
     """
 
     def __init__(self, model: Model):
         self.dtype = model.dtype
         self.parameters = model.published_parameters()
-        self.int8: dict[str, StoredTensor] = {}
+        self.parts: dict[str, StoredTensor | None] = {}
         for name, parameter in self.parameters.items():
             values = own(parameter) if is_covered(parameter) else bound(parameter)
-            if isinstance(values, Int8Tensor):
-                self.int8 |= values.tensors(name)
+            parts: Mapping[str, StoredTensor | None] | None = parts_in_file(name, values)
+            self.parts.update(parts or {name: None})
 
     def __getitem__(self, name: str) -> StoredTensor:
-        return self.int8.get(name) or _as_tensor(own(self.parameters[name])).cast(self.dtype)
+        return self.parts[name] or _as_tensor(own(self.parameters[name])).cast(self.dtype)
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self.parameters, **self.int8})
+        return iter(self.parts)
 
     def __len__(self) -> int:
-        return len({**self.parameters, **self.int8})
+        return len(self.parts)

@@ -35,6 +35,7 @@ class CLIPTextModel(Model):
 
     Fields = CLIPTextFields
     weights_name = "model"
+    fewest_bits = 8  # it is small, and pictures of icons are 31 dB away with it in 4 bits, 51 dB in 8
     projects = False
 
     def __init__(self, **config: Any):

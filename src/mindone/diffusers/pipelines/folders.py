@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..acceleration.int8 import Int8Config, quantize_pipeline, require_int8
+from ..acceleration.weights import WeightOnlyConfig, quantize_weights
 from ..engines import Engine
 from ..loading.config import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config, read_generation_config
 from ..loading.fields import Flag, read_fields
@@ -28,7 +29,7 @@ def load_folder(
     dtype: str,
     variant: str | None,
     engine: Engine,
-    quantization: Int8Config | None,
+    quantization: Int8Config | WeightOnlyConfig | None,
     given: Mapping[str, Any],
 ) -> P:
     """The pipeline in a folder; ``given`` holds components to use instead of the folder's, and settings.
@@ -37,7 +38,7 @@ def load_folder(
         ValueError: a wrong argument, an unknown class, or a broken file.
         FileNotFoundError: a part of the checkpoint is missing.
     """
-    if quantization is not None:
+    if isinstance(quantization, Int8Config):
         require_int8(engine)  # before anything is downloaded
     index = source.index()
     pipeline, classes = kind.plan(index, given)
@@ -54,8 +55,10 @@ def load_folder(
     read_fields(dict[str, Flag | None], settings, str(root / INDEX_NAME))
     pipe = pipeline(**{**settings, **loaded, **given}, engine=engine)
     pipe.generation_config = generation_config
-    if quantization is not None:
+    if isinstance(quantization, Int8Config):
         quantize_pipeline(pipe, quantization)
+    elif quantization is not None:
+        quantize_weights(pipe, quantization)
     return pipe
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..acceleration.int8 import Int8Config
+from ..acceleration.weights import WeightOnlyConfig
 from ..adapters.image_prompts import IPAdapters
 from ..adapters.loras import Loras
 from ..adapters.words import Words
@@ -163,7 +164,7 @@ class PublishedPipeline(Pipeline):
         local_files_only: bool = False,
         token: str | bool | None = None,
         engine: Engine | str | None = None,
-        quantization_config: Int8Config | None = None,
+        quantization_config: Int8Config | WeightOnlyConfig | None = None,
         **components: object,
     ) -> Self:
         """Load a pipeline from a folder in the published layout, a bundled checkpoint's name, or a hub id.
@@ -176,7 +177,8 @@ class PublishedPipeline(Pipeline):
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
             engine: ``"auto"``, ``"openvino"`` or ``"mindspore"``; None reads the environment variable MINDONE_ENGINE.
             quantization_config: `Int8Config()` converts the denoising network, or the networks it names, to int8 while
-                loading, which generates a few prompts; the folder of an int8 checkpoint needs none.
+                loading, which generates a few prompts; `WeightOnlyConfig()` rounds its weights and those of the text
+                encoders to 4 bits and generates nothing. The folder of a quantised checkpoint needs none.
             components: components (``vae=…``, ``scheduler=…``) to use instead of the checkpoint's, which are then not
                 loaded; ``safety_checker=None`` loads without one. Also the pipeline's own settings.
 

@@ -19,7 +19,7 @@ def machine() -> dict[str, object]:
         or platform.processor()
         or platform.machine()
         or "unknown",
-        "cores": _usable_cores(),
+        "cores": usable_cores(),
         "memory": total_memory(),
         "system": _system(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
@@ -93,7 +93,8 @@ def _cpu_says(*names: str) -> str:
     return ""
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -2,13 +2,9 @@
 
 from dataclasses import dataclass
 
-from ...families.registry import families
+from ..quantized_components import DENOISER, check_components
 
 PROMPTS = ("a photo of a dog in a green field", "a red heart on a white background")
-DENOISER = "denoiser"
-"""Stands for the denoising network, whatever its family calls it."""
-TEXT_ENCODERS = "text_encoders"
-"""Stands for all networks that read prompts."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +37,4 @@ class Int8Config:
             raise ValueError(f"num_inference_steps must be 1 or more, got {self.num_inference_steps!r}")
         if isinstance(self.modules_to_not_convert, str):
             raise ValueError(f"modules_to_not_convert must be a tuple of names, got {self.modules_to_not_convert!r}")
-        named = self.components_to_quantize
-        own = (name for family in families() for name in (*family.int8.products, *family.int8.weights_only))
-        known = dict.fromkeys((DENOISER, TEXT_ENCODERS, *own))
-        if isinstance(named, str) or not named or not known.keys() >= set(named):
-            raise ValueError(f"components_to_quantize must be a tuple of some of {', '.join(known)}, got {named!r}")
+        check_components(self.components_to_quantize)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..quantized_components import DENOISER
 from ..speedup import Networks, Stage, View
-from .config import DENOISER, Int8Config
+from .config import Int8Config
 
 
 @dataclass(frozen=True)

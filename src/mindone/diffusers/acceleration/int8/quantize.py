@@ -20,14 +20,15 @@ from ...engines.binding import bind, published_name, stored
 from ...engines.openvino.observing import ObservingEngine, Ranges
 from ...engines.rounding import round_to_int8
 from ...families.components import Configured
-from ...families.family import Family, Int8Plan
+from ...families.family import Int8Plan
 from ...loading.config import Config
 from ...loading.int8 import METHOD, QUANTIZATION, Int8Tensor
 from ...loading.safetensors import StoredTensor
 from ...models.base import Model
 from ...schedulers.short_names import deterministic
 from ...utils.logging import get_logger
-from .config import DENOISER, TEXT_ENCODERS, Int8Config
+from ..quantized_components import components_of
+from .config import Int8Config
 
 logger = get_logger(__name__)
 
@@ -38,7 +39,8 @@ def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
     Raises:
         ValueError: the engine does not compute in int8, a component does so already, or the family has none of a name.
     """
-    config, plan = named_as_in(pipe.family, config), pipe.family.int8
+    config = replace(config, components_to_quantize=components_of(pipe.family, config.components_to_quantize))
+    plan = pipe.family.int8
     named = [name for name in config.components_to_quantize if name in plan.products]
     for name in config.components_to_quantize:
         if (component := pipe.components.get(name)) is not None and computes_in_int8(component):
@@ -55,27 +57,10 @@ def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
             round_weights(network, config, plan)
 
 
-def named_as_in(family: Family, config: Int8Config) -> Int8Config:
-    """The config with the family's own names for its denoiser and its text encoders.
-
-    Raises:
-        ValueError: it names a component that the family does not bring to int8.
-    """
-    texts = [name for name in family.text_encoders if name in family.int8.weights_only]
-    meant = {DENOISER: [family.denoiser], TEXT_ENCODERS: texts}
-    named = dict.fromkeys(own for name in config.components_to_quantize for own in meant.get(name, [name]))
-    known = dict.fromkeys((*family.int8.products, *family.int8.weights_only))
-    if strange := named.keys() - known.keys():
-        raise ValueError(
-            f"a {family.title} pipeline brings no {', '.join(sorted(strange))} to int8, but {', '.join(known)}"
-        )
-    return replace(config, components_to_quantize=tuple(named))
-
-
 def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
     """For each of the config's components the ranges of its products' inputs, and of some results, while it draws."""
     plan = pipe.family.int8
-    named = [name for name in named_as_in(pipe.family, config).components_to_quantize if name in plan.products]
+    named = [name for name in components_of(pipe.family, config.components_to_quantize) if name in plan.products]
     networks = {name: pipe.components[name] for name in named}
     engine = ObservingEngine(networks, plan.products, plan.rounds_result)
     view = pipe.view()  # with an engine of its own: the networks and what is compiled are shared
