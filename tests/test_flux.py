@@ -209,7 +209,7 @@ EMBEDS, POOLED = np.zeros((1, 24, 40), np.float32), np.zeros((1, 16), np.float32
         ),
         ({"latents": np.zeros((1, 23, 64), np.float32)}, r"latents of 8×12 must be 24 tokens .* got the shape \(1, 23"),
         ({"latents": np.zeros((1, 24, 32), np.float32)}, r"latents must have the shape \(1, 16, 8, 12\)"),
-        ({"ip_adapter_image": PICTURE}, "FluxPipeline takes no IP-Adapters: none are known for FLUX.1; leave out ip_"),
+        ({"ip_adapter_image": PICTURE}, "FluxPipeline takes no IP-Adapters: FLUX.1 has none here; leave out ip_"),
         ({"negative_ip_adapter_image": PICTURE}, "FluxPipeline takes no IP-Adapters"),
     ],
 )

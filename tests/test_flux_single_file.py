@@ -128,6 +128,6 @@ def test_a_broken_config_is_refused_in_one_line(tmp_path):
     folder = shutil.copytree(checkpoint() / "transformer", tmp_path / "transformer")
     config = {**json.loads((folder / "config.json").read_text()), "axes_dims_rope": [4, 6, 8]}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"axes_dims_rope must sum up to attention_head_dim, got 18 and 16") as refused:
+    with pytest.raises(ValueError, match=r"axes_dims_rope must add up to attention_head_dim, got 18 and 16") as refused:
         FluxTransformer2DModel.from_pretrained(folder)
     assert "\n" not in str(refused.value)

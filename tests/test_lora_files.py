@@ -317,7 +317,7 @@ def test_blocks_without_a_number_have_the_weight_1():
     "weights, message",
     [
         ({"top": 1.0}, "block weights are for down, mid and up, got 'top'"),
-        ({"down": {"block_1": 1.0}}, r"down has no transformers in 'block_1'; it has in block_0"),
+        ({"down": {"block_1": 1.0}}, r"down has no transformers in 'block_1', only in block_0"),
         ({"up": {"block_1": [1.0, 2.0]}}, r"up.block_1 has 3 transformers, got 2 weights"),
         ({"mid": "much"}, "the weight of mid must be a number or a list of numbers, got 'much'"),
     ],

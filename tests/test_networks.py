@@ -341,7 +341,7 @@ def test_float32_is_no_flash_attention_type():
 @pytest.mark.parametrize(
     "more, message",
     [
-        ({"reverse_transformer_layers_per_block": None}, "reverse_transformer_layers_per_block must say how deep"),
+        ({"reverse_transformer_layers_per_block": None}, "reverse_transformer_layers_per_block must give the depths"),
         ({"reverse_transformer_layers_per_block": [1]}, "must have 2 entries, got 1"),
         ({"transformer_layers_per_block": [[2, 1, 1], 1]}, "has 3 numbers for a stage of 2 transformers"),
         ({"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}, "mid_block_type must be"),

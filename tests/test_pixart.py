@@ -241,7 +241,7 @@ EMBEDS = np.zeros((1, 4, CHANNELS), np.float32)
     [
         ({"height": 72}, "height must be a multiple of 16, got 72; the nearest are 64 and 80"),
         ({"max_sequence_length": 0}, "max_sequence_length must be a whole number of at least 1, got 0"),
-        ({"max_sequence_length": 10**9}, "max_sequence_length=1000000000 is beyond what the text encoder reads"),
+        ({"max_sequence_length": 10**9}, "max_sequence_length=1000000000 exceeds the text encoder's limit"),
         ({"prompt": None, "prompt_embeds": EMBEDS}, "prompt_embeds and prompt_attention_mask go together"),
         (
             {"prompt": None, "prompt_embeds": EMBEDS[..., 1:], "prompt_attention_mask": EMBEDS[..., 0]},

@@ -93,7 +93,7 @@ def test_inputs_that_cannot_be_are_refused_in_one_line(engine, network):
 @pytest.mark.parametrize(
     ("field", "value", "line"),
     [
-        ("cross_attention_dim", 48, "cross_attention_dim must be num_attention_heads x attention_head_dim where"),
+        ("cross_attention_dim", 48, "cross_attention_dim must be num_attention_heads x attention_head_dim if"),
         ("attention_head_dim", 13, "must be a multiple of 4, got 2 x 13"),
         ("norm_type", "ada_norm_zero", "norm_type must be 'ada_norm_single', got 'ada_norm_zero'"),
         ("activation_fn", "geglu", "activation_fn must be 'gelu-approximate', got 'geglu'"),

@@ -238,7 +238,7 @@ EMBEDS = np.zeros((1, 4, 24), np.float32)
         (
             "sana",
             {"max_sequence_length": 10**9},
-            "max_sequence_length=1000000000 is beyond what the text encoder reads",
+            "max_sequence_length=1000000000 exceeds the text encoder's limit",
         ),
         ("sana", {"use_resolution_binning": True, "height": 10**9, "width": 10**9}, "of memory and this machine has"),
         ("sana", {"guidance_scale": float("nan")}, "guidance_scale must be a finite number or None, got nan"),

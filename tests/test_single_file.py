@@ -310,7 +310,7 @@ def test_every_name_of_a_published_unet_has_its_own_in_the_original_layout():
 
 def test_a_folder_with_a_checkpoint_is_not_overwritten(files, tmp_path):
     (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(FileExistsError, match="has a checkpoint already"):
+    with pytest.raises(FileExistsError, match="already has a checkpoint"):
         convert.file_to_folder(files / "sd1.safetensors", tmp_path)
 
 

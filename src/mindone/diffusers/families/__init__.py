@@ -1,1 +1,1 @@
-"""The families of models: what each is made of and how it is used, declared once; nothing above knows one by name."""
+"""The families of models: each declares its parts and its use once; no higher layer knows a family by name."""

@@ -1,4 +1,4 @@
-"""What adapters of a family's networks are called in published files, and which layers they change."""
+"""The names of a family's networks in published adapter files, and the layers that adapters change."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,59 +8,59 @@ from ..loading.original.key_map import KeyMap
 Shapes = Mapping[str, tuple[int, ...]]
 """A network's parameters: their shapes by name."""
 ByBlock = Callable[[Mapping[str, object], Collection[str], float], Mapping[str, float]]
-"""From weights by block, as published, to those of all parameters of these names; the number is for other blocks.
+"""Maps weights by block, in the published form, to weights of these parameters; the number is for other blocks.
 
-Raises ValueError for a block that is not there.
+Raises ValueError for an unknown block.
 """
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A layer's outputs among those of a layer of the original layout."""
+    """A layer's outputs within a layer of the original layout."""
 
     layer: str
-    """Our name."""
+    """Our name of the layer."""
     ranges: Sequence[tuple[int, int]]
-    """From which part to before which, in the order in which ours has them; of ``parts`` equal ones."""
+    """Ranges of parts (first, end), in our order, out of ``parts`` equal ones."""
     parts: int
 
 
 @dataclass(frozen=True)
 class LoraNames:
-    """The names in LoRA files of a family."""
+    """The names in a family's LoRA files."""
 
     denoiser: str
     """The component of layers without a prefix."""
     prefixes: Mapping[str, str]
-    """What stands before the layers of the other components, beside their own names; after one that ends in an
+    """Prefixes of the other components' layers, in addition to their own names; after a prefix that ends in an
     underscore, underscores stand for dots."""
     classes: Mapping[str, str]
-    """The components by their classes, as peft's configs name them."""
+    """The components by class, as in peft's configs."""
     bases: Mapping[int, str]
-    """Which model a LoRA is for, by the width of what the layers in ``telling`` read: for messages."""
+    """The model that a LoRA is for, by the input width of the layers in ``telling``; for messages."""
     telling: Sequence[tuple[str, str]] = (("attn2", "to_k"),)
-    """Parts of the names of these layers, one after the other; at first those of attention to a text of its own."""
+    """Name parts of these layers, tried in order; by default those of cross-attention."""
     marks: Mapping[str, str] = field(default_factory=dict)
-    """Parts of names that no other family's LoRAs have, and which model they tell: for messages."""
+    """Name parts that only this family's LoRAs have, and the model they indicate; for messages."""
     numbering: Callable[[Collection[str]], KeyMap] | None = None
-    """The denoiser's layers by their numbers in the original layout, for the names of its parameters."""
+    """A function from the denoiser's parameter names to its layers by their numbers in the original layout."""
     apart: Callable[[Collection[str]], Mapping[str, Sequence[Rows]]] | None = None
-    """The layers of the original layout that are several of the denoiser's, or one with its outputs in another order,
-    for the names of its parameters."""
+    """A function from the denoiser's parameter names to the layers of the original layout that hold several of its
+    layers, or one with its outputs in another order."""
     by_block: ByBlock | None = None
-    """What weights by block mean."""
+    """The meaning of weights by block."""
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The components that LoRAs change; the denoiser comes first."""
+        """The components that LoRAs change, the denoiser first."""
         return tuple(dict.fromkeys((self.denoiser, *self.prefixes.values())))
 
 
 @dataclass(frozen=True)
 class ImagePromptNames:
-    """Where IP-Adapters are put on a family's denoiser."""
+    """The places of IP-Adapters on a family's denoiser."""
 
     attentions: Callable[[Shapes], list[str]]
-    """The attentions to the text, in the order in which the files number them."""
+    """The cross-attentions, in the order of the files' numbers."""
     by_block: ByBlock
-    """What scales by block mean."""
+    """The meaning of scales by block."""

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 NETWORK = ("construct", "parameters_and_names", "graphs", "dtype")
-"""What an engine needs of whatever it runs."""
+"""What an engine needs of every network."""
 
 
 @dataclass(frozen=True)
 class Capability:
-    """What a component is used for here: the attributes that are read, and the entries of its config."""
+    """The requirements for a component: the attributes and config entries that are read."""
 
     kind: str
     attributes: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     is_called: bool = False
     keywords: tuple[str, ...] = ()
-    """What it is called with."""
+    """The keywords of its calls."""
 
     def missing(self, component: Any) -> list[str]:
-        """What the component lacks, as a reader would name it."""
+        """What the component lacks, in readable words."""
         lacks = [name for name in self.attributes if not hasattr(component, name)]
         config = getattr(component, "config", None)
         entries = config if isinstance(config, Mapping) else {}
@@ -35,7 +35,7 @@ class Capability:
             return True
         try:
             signature = inspect.signature(component)
-        except (TypeError, ValueError):  # written in C: nobody can say
+        except (TypeError, ValueError):  # written in C: the signature is unknown
             return True
         try:
             signature.bind(**dict.fromkeys(self.keywords))

@@ -1,6 +1,6 @@
-"""Captions cleaned as those were that DeepFloyd IF was trained on: PixArt and Sana offer it for prompts.
+"""Cleans captions like the training data of DeepFloyd IF; PixArt and Sana offer it for prompts.
 
-Addresses, file names, nicknames, numbers of articles and shops' phrases are left out; dashes and quotes become plain.
+It removes addresses, file names, nicknames, article numbers and shop phrases, and simplifies dashes and quotes.
 """
 
 import html
@@ -59,11 +59,11 @@ _LAST = (
     (r"[\'\_,\-\:\-\+]$", ""),
     (r"^\.\S+$", ""),
 )
-"""Patterns and what takes their place, in this order."""
+"""Patterns and their replacements, in order."""
 
 
 def can_clean() -> bool:
-    """Whether the two packages that cleaning needs are installed."""
+    """Whether the two packages for cleaning are installed."""
     return not _missing()
 
 
@@ -72,16 +72,16 @@ def _missing() -> list[str]:
 
 
 def check_cleaning(name: str, value: object) -> None:
-    """Cleaning needs two packages that read markup and mend encodings."""
+    """Check for the two packages that read markup and repair encodings."""
     if value and (missing := _missing()):
         raise ValueError(
-            f"{name}=True needs {' and '.join(missing)}: pip install beautifulsoup4 ftfy, or leave it out, and prompts "
-            "are read as they are"
+            f"{name}=True needs {' and '.join(missing)}: pip install beautifulsoup4 ftfy, or leave it out to "
+            "read prompts unchanged"
         )
 
 
 def cleaned(caption: str) -> str:
-    """A caption as networks that were trained on cleaned ones know it; cleaned twice, as they were."""
+    """A cleaned caption, as networks trained on cleaned ones expect; cleaned twice, as in training."""
     return _cleaned(_cleaned(caption))
 
 

@@ -12,38 +12,38 @@ from .components import TextEncoder, Tokenizer
 
 
 class TextTower(NamedTuple):
-    """A text encoder with its tokenizer, and which of its layers the denoising network was trained with."""
+    """A text encoder with its tokenizer, and the layer that the denoising network was trained with."""
 
     network: TextEncoder | None
     tokenizer: Tokenizer | None
     skip: int
-    """How many of the last layers are left out even without a ``clip_skip``."""
+    """How many of the last layers to skip even without a ``clip_skip``."""
     apply_final_norm: bool
-    """Whether the final layer norm follows the last layer that is run."""
+    """Whether the final layer norm follows the last layer run."""
 
     @property
     def both(self) -> tuple[TextEncoder, Tokenizer]:
-        """The text encoder and the tokenizer, which texts need. Raises ValueError where one is None."""
+        """The text encoder and the tokenizer; raises ValueError if one is None."""
         if self.network is None or self.tokenizer is None:
             name = "text_encoder" if self.network is None else "tokenizer"
             raise ValueError(
-                f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds, and under guidance "
+                f"the pipeline's {name} is None, so it reads no texts; pass prompt_embeds, and with guidance "
                 "negative_prompt_embeds, or set one"
             )
         return self.network, self.tokenizer
 
     @property
     def length(self) -> int:
-        """Tokens that one run reads, start and end included: CLIP's 77."""
+        """The tokens of one run, including start and end: CLIP's 77."""
         network, tokenizer = self.both
         return int(min(tokenizer.model_max_length, network.config["max_position_embeddings"]))
 
     def ids(self, text: str) -> list[int]:
-        """The tokens of a text, all of them, without the start and the end."""
+        """All tokens of a text, without start and end."""
         return encoded(self.both[1], text)
 
     def framed(self, ids: Sequence[int]) -> list[int]:
-        """The tokens of a text between the start and the end, padded to what one run reads; what is beyond is cut."""
+        """The tokens of a text with start and end, padded or cut to the length of one run."""
         _, tokenizer = self.both
         row = [tokenizer.bos_token_id, *ids[: self.length - 2], tokenizer.eos_token_id]
         return row + [tokenizer.pad_token_id] * (self.length - len(row))
@@ -54,9 +54,9 @@ class TextTower(NamedTuple):
 
 
 def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of a text, with all ids of each added word where the text has its first one.
+    """The ids of a text, with the first id of each added word replaced by all its ids.
 
-    The tokenizer has found the words: it takes the longest where one begins with another, in any case.
+    The tokenizer has found the words: it takes the longest if one begins with another, ignoring case.
     """
     ids, found, position = tokenizer.encode(text, add_special_tokens=False), [], 0
     while position < len(ids):
@@ -70,7 +70,7 @@ def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
 def encode_text(engine: Engine, tower: TextTower, texts: list[str], clip_skip: int = 0) -> tuple[Array, Array]:
     """Run a CLIP text encoder on texts; see `run_tower`.
 
-    Texts beyond the encoder's length (77 tokens) are cut off, with a warning that names the part that is lost.
+    Texts beyond the encoder's length (77 tokens) are cut off, with a warning that quotes the lost part.
     """
     rows = [tower.ids(text) for text in texts]
     warn_of(map(tower.lost, rows))
@@ -80,7 +80,7 @@ def encode_text(engine: Engine, tower: TextTower, texts: list[str], clip_skip: i
 def encode_beside(
     engine: Engine, tower: TextTower, texts: Sequence[str], read_too: Sequence[str | None], clip_skip: int = 0
 ) -> tuple[Array, Array]:
-    """As `encode_text`, with no warning of what is cut here and read by another text encoder.
+    """As `encode_text`, but without a warning about cut text, which another text encoder reads.
 
     ``read_too`` says for each text what that one reads; None where there is none.
     """
@@ -104,7 +104,7 @@ def run_tower(
     vocabulary = network.config["vocab_size"]
     if ids.max() >= vocabulary:
         raise ValueError(
-            f"the tokenizer gave the id {ids.max()}, but the text encoder knows {vocabulary} tokens: they are not of "
+            f"the tokenizer gave the id {ids.max()}, but the text encoder knows {vocabulary} tokens: they are not from "
             "one checkpoint"
         )
     skip, norm = tower.skip + clip_skip, tower.apply_final_norm

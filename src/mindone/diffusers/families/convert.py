@@ -1,4 +1,4 @@
-"""Converting checkpoints: a single file in the original layout to a folder in the published one, and back.
+"""Converts checkpoints: a single file in the original layout to a folder in the published one, and back.
 
 Both ways go tensor by tensor from memory map to file, so neither ever holds a second copy.
 """
@@ -34,20 +34,20 @@ def file_to_folder(
     extract_ema: bool = False,
     dtype: str | None = None,
 ) -> SingleFile:
-    """Write a single file as a folder in the published layout: a whole pipeline's, or one component's.
+    """Write a single file as a folder in the published layout: a whole pipeline or one component.
 
     Args:
         path: the file.
-        folder: where to; made when it is missing.
+        folder: the target, created if missing.
         config, original_config, prediction_type, scaling_factor, extract_ema: see `open_single_file`.
         dtype: "float32", "float16" or "bfloat16"; None keeps the stored types.
 
     Returns:
-        What the file holds.
+        The file's contents.
 
     Raises:
-        ValueError: see `open_single_file`; or parts of a pipeline, which make no folder.
-        FileExistsError: the folder has a checkpoint already.
+        ValueError: see `open_single_file`; also if the file holds only parts of a pipeline, which make no folder.
+        FileExistsError: the folder already has a checkpoint.
     """
     single = open_single_file(
         path,
@@ -59,7 +59,7 @@ def file_to_folder(
     )
     folder = Path(folder)
     if (folder / MODEL_INDEX).exists() or (folder / "config.json").exists():
-        raise FileExistsError(f"{folder} has a checkpoint already; give another folder")
+        raise FileExistsError(f"{folder} already has a checkpoint; give another folder")
     with whole_folder(folder, MODEL_INDEX) as writing:
         if single.pipeline is None:
             _write_only_component(single, writing, dtype)
@@ -75,11 +75,11 @@ def folder_to_file(
     variant: str | None = None,
     dtype: str | None = None,
 ) -> None:
-    """Write a checkpoint in the published layout, a pipeline's or one component's, as one file in the original layout.
+    """Write a checkpoint in the published layout, a pipeline or one component, as one file in the original layout.
 
-    How it was trained is marked as other programs read it (`original.training`). Configs and vocabularies other
-    than CLIP's go into the file's metadata (`original.carried`). The safety checker has no place in such a file; Stable
-    Diffusion 2's text encoder is written without the last layer, which it never had here and which nothing uses.
+    Marks for other programs say how it was trained (`original.training`). Configs and vocabularies other than CLIP's go
+    into the file's metadata (`original.carried`). Such a file has no place for the safety checker; Stable Diffusion 2's
+    text encoder is written without the last layer, which it never had here and nothing uses.
 
     Args:
         source: the folder, a bundled checkpoint's name, or a hub id.
@@ -88,8 +88,8 @@ def folder_to_file(
         dtype: "float32", "float16" or "bfloat16"; None keeps the stored types.
 
     Raises:
-        FileNotFoundError: a folder or its weights are not there.
-        ValueError: the checkpoint has components or tensors that the original layout has no place for.
+        FileNotFoundError: a folder or its weights are missing.
+        ValueError: the original layout has no place for some components or tensors.
     """
     if Path(source).is_dir() and not (Path(source) / MODEL_INDEX).is_file():
         _write_alone(Path(source), path, variant, dtype)
@@ -104,7 +104,7 @@ def folder_to_file(
     layout = next((each for each in layouts() if each.claims(weights.get(each.denoiser, {}))), None)
     if layout is None:
         known = " and ".join(each.known for each in layouts())
-        raise ValueError(f"{source} has no denoising network with weights in an original layout; known are {known}")
+        raise ValueError(f"{source} has no denoising network with an original layout; supported: {known}")
     makers: dict[str, partial[StoredTensor]] = {}
     kinds = {}
     own: dict[str, SavedTokenizer] = {}
@@ -140,7 +140,7 @@ def _write_alone(folder: Path, path: str | os.PathLike[str], variant: str | None
     layout, part = next((pair for pair in parts if class_name in pair[1].network.classes), (None, None))
     if layout is None or part is None:
         known = dict.fromkeys(name for _, part in parts for name in part.network.classes)
-        raise ValueError(f"{folder} holds a {class_name}; the original layout is for {', '.join(known)} alone")
+        raise ValueError(f"{folder} holds a {class_name}; the original layout exists only for {', '.join(known)}")
     weights = _weights(folder, part.component, class_name, variant)
     metadata = {"format": "pt", ENTRY: carry({part.component: folder}, folder, {})}
     prefix = "" if layout.is_bare and part.component == layout.denoiser else part.prefix
@@ -160,7 +160,7 @@ def _write_pipeline(single: SingleFile, folder: Path, dtype: str | None) -> None
     index: dict[str, object] = {"_class_name": single.pipeline, **single.options}
     for name, component in single.components.items():
         _write_component(single, name, folder / name, dtype)
-        if name == "controlnet":  # a pipeline takes it as an argument: load it from its folder
+        if name == "controlnet":  # a pipeline takes it as an argument; load it from its folder
             continue
         index[name] = [_LIBRARIES.get(component.class_name, "diffusers"), component.class_name]
     for name, tokenizer in tokenizers.items():
@@ -179,7 +179,7 @@ def _write_only_component(single: SingleFile, folder: Path, dtype: str | None) -
     if len(single.components) > 1:
         raise ValueError(
             f"{single.path} holds {', '.join(single.components)}, which is neither a whole pipeline nor one component; "
-            "take a file with a denoising network, an autoencoder and text encoders"
+            "use a file with a denoising network, an autoencoder and text encoders"
         )
     (name,) = single.components
     _write_component(single, name, folder, dtype)
@@ -193,7 +193,7 @@ def _write_component(single: SingleFile, name: str, folder: Path, dtype: str | N
 
 
 def _cast(prefix: str, tensors: Tensors, dtype: str | None) -> dict[str, partial[StoredTensor]]:
-    """Tensors under a prefix in another type, to be converted one at a time; integers stay what they are."""
+    """Tensors under a prefix in another dtype, converted one at a time; integers stay unchanged."""
 
     def converted(name: str) -> StoredTensor:
         tensor = tensors[name]

@@ -1,4 +1,4 @@
-"""What a family of models is: one frozen value, from which everything above derives what it does with such a model."""
+"""A family of models: one frozen value, from which all higher layers derive how to treat such a model."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,17 +25,17 @@ class Latents:
     pixels: int = 8
     """Pixels per latent, along each side."""
     side: int = 512
-    """The side in pixels of the square images that the family was trained on, where a denoiser's config says none."""
+    """The side in pixels of the family's square training images, if a denoiser's config gives none."""
     patch: int = 1
-    """How many latents the denoiser reads as one token, along each side; a dynamic shift grows with the tokens."""
+    """Latents per token of the denoiser, along each side; a dynamic shift grows with the tokens."""
     packed: bool = False
     """Whether published calls take and give latents as such tokens, (images, tokens, channels · patch²), which is what
     the denoiser's ``in_channels`` counts; runs have them as pictures."""
     places: str = ""
-    """What the denoiser's config calls the most tokens that a side may have; empty where it may have any number."""
+    """The entry in the denoiser's config for the most tokens along a side; empty if there is no limit."""
 
     def trained(self, config: Mapping[str, object]) -> tuple[int, int]:
-        """Height and width, in latents, that the denoiser of this config was trained on.
+        """The training size, height and width in latents, of a denoiser with this config.
 
         Raises:
             ValueError: the config's ``sample_size`` is neither one side nor two.
@@ -53,69 +53,67 @@ class Latents:
         return int(str(config["in_channels"])) // (self.patch**2 if self.packed else 1)
 
     def tokens(self, height: int, width: int) -> int:
-        """How many tokens an image is, given its sides in pixels."""
+        """The number of tokens of an image, given its sides in pixels."""
         side = self.pixels * self.patch
         return (height // side) * (width // side)
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a call uses where neither the user nor the checkpoint says anything."""
+    """The defaults of a call if neither the user nor the checkpoint sets them."""
 
     steps: int | None = None
-    """None: what the signature of each published call says."""
+    """None for the default in each published call's signature."""
     guidance_scale: float = 7.5
     scheduler: str | None = None
-    """Its short name; None where the usual ones, for discrete noise levels, serve."""
+    """Its short name; None for the usual ones for discrete noise levels."""
 
 
 @dataclass(frozen=True)
 class Int8Plan:
-    """What is brought to int8, and how."""
+    """What to convert to int8, and how."""
 
     products: Mapping[str, str]
-    """The components whose products may be in int8, and the method of each that is observed while it runs."""
+    """The components whose products may be in int8, and the method of each to observe during runs."""
     weights_only: tuple[str, ...] = ()
-    """The components whose weights are in int8 beside the denoiser's, as they run once per image; their products are
-    not, unless that is asked for."""
+    """The components with int8 weights in addition to the denoiser, since they run once per image; their products are
+    not in int8 unless requested."""
     kept: tuple[str, ...] = ()
-    """Parts of the names of the weights that stay as they are; a part that begins with ``^`` is what a name begins
-    with."""
+    """Name parts of weights that keep their dtype; a leading ``^`` ties a part to the beginning of the name."""
     weights_alone: tuple[str, ...] = ()
-    """Parts of the names of the weights that are in int8 while their layers' products are not, as few rows are
-    multiplied by them."""
+    """Name parts of weights in int8 whose layers' products are not, because they multiply few rows."""
     between_products: tuple[str, ...] = ()
-    """Parts of the names of the weights whose layers' results are rounded too, for a product of two results."""
+    """Name parts of weights whose layers' results are also rounded, for a product of two results."""
 
     def keeps(self, weight: str, more: Collection[str] = ()) -> bool:
-        """Whether the weight of that name stays as it is; ``more`` are further parts of names that do."""
+        """Whether the weight of that name keeps its dtype; ``more`` gives further name parts that do."""
         return any(part in f"^{weight}" for part in (*self.kept, *more))
 
     def rounds_input(self, weight: str) -> bool:
-        """Whether what is multiplied by the weight of that name is rounded, so that the product is in int8."""
+        """Whether the input of the weight of that name is rounded, so that the product is in int8."""
         return not any(part in weight for part in self.weights_alone)
 
     def rounds_result(self, weight: str) -> bool:
-        """Whether the result of the layer of that weight is rounded as well."""
+        """Whether the result of that weight's layer is rounded as well."""
         return any(part in weight for part in self.between_products)
 
 
 class Shape(Protocol):
-    """Published sizes of a family's checkpoints, for times and memory with random weights."""
+    """A published size of a family's checkpoints, for measuring time and memory with random weights."""
 
     @property
     def description(self) -> str:
-        """Which models have these sizes."""
+        """The models with these sizes."""
 
     @property
     def nbytes(self) -> int:
-        """What the float16 files take on disk, at most."""
+        """The most bytes of the float16 files on disk."""
 
     def write(self, name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
         """Write the checkpoints of a shape called ``name``, float16, into an empty folder.
 
         Returns:
-            Name and folder by role: ``model`` and, where there are such, ``tiny_vae`` and ``distilled``.
+            Name and folder by role: ``model`` and, if available, ``tiny_vae`` and ``distilled``.
         """
 
 
@@ -123,8 +121,8 @@ class Shape(Protocol):
 class Family:
     """A family of models, by the names that its checkpoints use.
 
-    What it takes libraries to import stands as a path, ``module:NAME``, where a module that begins with a dot is one of
-    this package; `registry.load` reads it. So help lists families and their shapes without NumPy.
+    Values that need heavy imports are given as a path, ``module:NAME``, in which a leading dot means this package;
+    `registry.load` reads them. So help lists families and their shapes without NumPy.
     """
 
     name: str
@@ -132,11 +130,11 @@ class Family:
     title: str
     """Such as ``Stable Diffusion XL``."""
     denoiser: str
-    """The component that predicts, by its name in ``model_index.json``."""
+    """The denoising component, by its name in ``model_index.json``."""
     required: tuple[str, ...]
-    """The components that a text-to-image pipeline cannot do without."""
+    """The components that a text-to-image pipeline requires."""
     optional: tuple[str, ...]
-    """Those that ``model_index.json`` may leave out."""
+    """The components that ``model_index.json`` may omit."""
     text_encoders: tuple[str, ...]
     """Those that read prompts, in the order in which they run."""
     inputs: Mapping[str, str]
@@ -147,43 +145,44 @@ class Family:
     pipelines: str
     """What the class names of the published pipelines begin with, for checkpoints of tasks that are not here."""
     noise_levels: tuple[str, ...]
-    """The kinds on which its networks are trained (`schedulers.levels`): schedulers of others are refused."""
+    """The kinds of noise levels of its networks' training (`schedulers.levels`): schedulers for others are refused."""
     int8: Int8Plan
     classes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """The classes of components that this family alone has: the module of each, and the library that
-    ``model_index.json`` names for it."""
+    """The classes of components that only this family has: each one's module, and its library in
+    ``model_index.json``."""
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
-    """What a component must be able to do, by its name, where that is the family's own affair."""
+    """The family's own requirements for components, by name."""
     padded: Mapping[str, str] = field(default_factory=dict)
-    """Inputs that end with padding, by the denoiser's own names, and those that say where it is: a mask of 1 and 0."""
+    """The denoiser's inputs that end with padding, each with the input that masks it (1 and 0)."""
     read_once: Mapping[str, str] = field(default_factory=dict)
-    """Inputs that the denoiser need not read again at every step, by its own names: the method that reads each, whose
-    arrays it then gets in its place."""
+    """The denoiser's inputs that it can read once for all steps: for each the method that reads it; the denoiser then
+    takes the resulting arrays instead."""
     latents: Latents = Latents()
     defaults: Defaults = Defaults()
     fingerprint: tuple[str, ...] = ()
-    """The denoiser's weights that tell one checkpoint from another, beside its config."""
+    """The denoiser's weights that identify a checkpoint, together with its config."""
     original: str | None = None
-    """How its models stand in one file, as their authors published them: an `OriginalLayout`, as ``module:NAME``; None:
-    no such files are known."""
+    """The layout of its models as one file, as published by their authors: an `OriginalLayout`, as ``module:NAME``;
+    None if there are no such files."""
     shapes: Mapping[str, str] = field(default_factory=dict)
-    """Published sizes by the names that ``bench --shape`` takes: a `Shape` of each, as ``module:NAME``."""
+    """Published sizes by their names for ``bench --shape``: a `Shape` each, as ``module:NAME``."""
     lora: str | None = None
-    """The names in LoRA files: `LoraNames`, as ``module:NAME``; None: it takes no LoRAs."""
+    """The names in LoRA files: `LoraNames`, as ``module:NAME``; None if it takes no LoRAs."""
     controlnets: str | None = None
-    """What runs several ControlNets, as ``module:Class``, with one's class as its ``network``; None: it takes none."""
+    """The class that runs several ControlNets, as ``module:Class``, with a single one's class as its ``network``; None
+    if it takes none."""
     skipped_layers: int = 0
-    """How many of the text encoders' last layers the denoiser was trained without."""
+    """How many of the text encoders' last layers the denoiser's training skipped."""
     image_prompts: str | None = None
-    """Where IP-Adapters are put on: `ImagePromptNames`, as ``module:NAME``; None: it takes none."""
+    """The places of IP-Adapters: `ImagePromptNames`, as ``module:NAME``; None if it takes none."""
     built_in_guidance: str | bool = "time_cond_proj_dim"
-    """Whether its networks have guidance built in: always, never, or where the denoiser's config has this entry."""
+    """Whether its networks have built-in guidance: always, never, or if the denoiser's config has this entry."""
     true_guidance: bool = False
     """Whether calls have a ``true_cfg_scale`` of guidance with two rows an image, beside a scale that is built in."""
     even_levels: bool = False
     """Whether a run of N steps has the noise levels 1, 1 - 1/N … 1/N before its shift, unless a call names its own."""
     parameterization: str | None = None
-    """What stands between schedulers and the denoiser: a `Parameterization`, as ``module:Class``; None: nothing."""
+    """The translation between schedulers and the denoiser: a `Parameterization`, as ``module:Class``; None for none."""
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -191,6 +190,6 @@ class Family:
         return (self.denoiser, *self.text_encoders)
 
     def has_built_in_guidance(self, config: Mapping[str, object]) -> bool:
-        """Whether the denoiser of this config reads a guidance scale, so that one row an image is enough."""
+        """Whether a denoiser with this config reads a guidance scale, so that one row per image is enough."""
         entry = self.built_in_guidance
         return entry if isinstance(entry, bool) else config.get(entry) not in (None, False)

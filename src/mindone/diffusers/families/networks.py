@@ -1,4 +1,4 @@
-"""The networks that families share. Whoever imports them can read single files in the layouts of all families."""
+"""The networks that families share. Importing them here also enables single files in the layouts of all families."""
 
 from ..loading.original.layout import know
 from ..models.autoencoder_dc import AutoencoderDC as AutoencoderDC

@@ -1,6 +1,6 @@
-"""The families that are here: a line for each. A program's own family is registered with `register`.
+"""The library's families, one line each. A program registers its own with `register`.
 
-A family is imported when it is first looked for, so that listing names costs nothing.
+A family is imported at first use, so listing names costs nothing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _OWN: dict[str, Family] = {}
 
 
 def register(family: Family) -> Family:
-    """Make a program's own family known, so that its checkpoints load and its shapes are measured. Returns it.
+    """Register a program's own family, so that its checkpoints load and its shapes can be measured. Returns it.
 
     Raises:
-        ValueError: the library has a family of that name.
+        ValueError: the library already has a family of that name.
     """
     if family.name in LIBRARY:
         raise ValueError(f"the library has a family {family.name!r}; give yours another name")
@@ -43,12 +43,12 @@ def register(family: Family) -> Family:
 
 
 def forget(name: str) -> None:
-    """Make a registered family unknown again."""
+    """Remove a registered family."""
     _OWN.pop(name, None)
 
 
 def families() -> Iterator[Family]:
-    """All families: the library's, then those that were registered."""
+    """All families: the library's, then registered ones."""
     yield from (load(path) for path in LIBRARY.values())
     yield from _OWN.values()
 
@@ -63,14 +63,14 @@ def family(name: str) -> Family:
         found: Family = load(LIBRARY[name])
         return found
     if name not in _OWN:
-        raise ValueError(f"no family is called {name!r}; known are {', '.join([*LIBRARY, *_OWN])}")
+        raise ValueError(f"no family is called {name!r}; choose from {', '.join([*LIBRARY, *_OWN])}")
     return _OWN[name]
 
 
 def family_of(pipeline: str) -> Family | None:
-    """The family of a pipeline's class, by its name in ``model_index.json``; None where no family has such.
+    """The family of a pipeline's class, by its name in ``model_index.json``; None if there is none.
 
-    A class that is not here belongs to the family whose pipelines' names begin the most like its name.
+    An unknown class belongs to the family whose pipelines' names share the longest beginning with its name.
     """
     known = list(families())
     for each in known:
@@ -81,7 +81,7 @@ def family_of(pipeline: str) -> Family | None:
 
 
 def layouts() -> list[OriginalLayout]:
-    """The original layouts of single files, of all families that have one."""
+    """The original single-file layouts of all families that have one."""
     return [load(path) for path in dict.fromkeys(each.original for each in families()) if path is not None]
 
 

@@ -1,4 +1,4 @@
-"""T5-XXL's published size, and a tokenizer for networks with random weights: for the shapes of all families with it."""
+"""T5-XXL's published size, and a tokenizer for random weights: for the shapes of all families with T5."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _END = {"SpecialToken": {"id": "</s>", "type_id": 0}}
 
 
 def write_t5_tokenizer(folder: Path) -> None:
-    """Write a vocabulary of letters: prompts become other tokens than T5's, and more of them."""
+    """Write a vocabulary of letters: prompts get different tokens from T5's, and more of them."""
     letters = ["▁", *map(chr, range(33, 127))]
     vocabulary = [[token, 0.0] for token in _SPECIAL] + [[letter, -5.0] for letter in letters]
     spaces = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}

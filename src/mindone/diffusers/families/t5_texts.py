@@ -1,4 +1,4 @@
-"""The tokens that T5 reads of texts: each with its end, padded to one length."""
+"""T5's tokens for texts: each with its end, padded to one length."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from ..loading.lost_texts import lost_part, warn_of
 from .components import LanguageModel, TextTokenizer
 
 MOST_TOKENS = 512
-"""Of a text, as the pipelines are published whose denoisers attend to its padding as they do to words."""
+"""The most tokens of a text in published pipelines whose denoisers attend to padding like words."""
 
 
 def encode_padded(
@@ -30,10 +30,10 @@ def padded_to(
     """Ids (texts, length) and a mask, 1 for words and the end, 0 for the padding that follows.
 
     Args:
-        tokenizer: what made the ids.
-        rows: all tokens of each text, and its end. Texts that are too long lose what stands before the end, with a
-            warning that names it.
-        length: tokens of a text that are read, the end among them.
+        tokenizer: the tokenizer of the ids.
+        rows: all tokens of each text, with its end. Texts that are too long lose tokens before the end, with a warning
+            that quotes them.
+        length: the number of tokens to read, including the end.
     """
     warn_of(lost(tokenizer, row, length) for row in rows)
     ids = np.full((len(rows), length), tokenizer.pad_token_id, np.int64)

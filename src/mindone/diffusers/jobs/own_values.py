@@ -1,4 +1,4 @@
-"""What a model uses where a job says nothing: read from its configs, before and without loading it."""
+"""A model's own defaults for fields that a job leaves unset, read from its configs without loading it."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
     from ..families.family import Family
 
 EXAMPLES = "examples.txt"
-"""A file in the model's folder, like ``words.txt``: prompts that it draws well, one per line."""
+"""A file in the model's folder, like ``words.txt``: prompts that suit it well, one per line."""
 _LONGEST_EXAMPLES = 10_000
 _MOST_EXAMPLES = 12
 
 
 @dataclass(frozen=True)
 class OwnValues:
-    """What a model uses where a call leaves it open, and what it can be asked for."""
+    """A model's defaults, and the tasks that it supports."""
 
     steps: int
     guidance_scale: float
     width: int
-    """In pixels: what it was trained on, as is ``height``."""
+    """In pixels: the training size, as for ``height``."""
     height: int
     multiple: int
-    """What sides must be a multiple of."""
+    """Image sides must be multiples of this."""
     tasks: tuple[str, ...]
-    """Those of `families.family` that it can do: ``text-to-image``, ``inpainting`` and so on."""
+    """The tasks of `families.family` that it supports: ``text-to-image``, ``inpainting`` and so on."""
     takes_loras: bool
     takes_controlnets: bool
     examples: tuple[str, ...] = ()
-    """Prompts that it draws well; empty where it names none."""
+    """Prompts that suit it well; empty if it lists none."""
 
 
 def own_values(key: PipelineKey) -> OwnValues | None:
-    """The own values of a key's model; None where nothing on this machine tells them.
+    """The defaults of a key's model; None if nothing on this machine gives them.
 
-    That is a model of the hub that has not been fetched yet, or one that cannot be loaded. Nothing is fetched, and of
-    weights no more than headers are read.
+    Such is a hub model that is not downloaded yet, or one that cannot load. This downloads nothing and reads only the
+    headers of weights.
     """
     try:
         return _of_file(key) if key.model.endswith(".safetensors") else _of_folder(key)
@@ -82,7 +82,7 @@ def _of_file(key: PipelineKey) -> OwnValues | None:
 def _values(
     family: Family, denoiser: Mapping[str, object], vae: Mapping[str, object], folder: Path | None
 ) -> OwnValues | None:
-    """From the configs of the networks, and the folder where the checkpoint's suggestions are, if it has one."""
+    """From the networks' configs, and the folder with the checkpoint's suggestions, if any."""
     outline = Outline.of(family, denoiser, len(stage_channels(vae)), vae)
     if outline is None:
         return None
@@ -103,7 +103,7 @@ def _values(
 
 
 def _signature_steps(family: Family) -> int:
-    """What the signature of the family's call says."""
+    """The default in the signature of the family's call."""
     call = load(family.tasks[TEXT]).__call__
     return int(inspect.signature(call).parameters["num_inference_steps"].default)
 

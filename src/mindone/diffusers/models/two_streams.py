@@ -1,6 +1,7 @@
-"""What transformers of two streams share, image and text: MMDiT (Esser et al. 2024, arXiv 2403.03206, §4, figure 2).
+"""The shared parts of two-stream transformers, for image and text: MMDiT (Esser et al. 2024, arXiv 2403.03206, §4,
+figure 2).
 
-Both attend to both. Where a network rotates queries and keys by their places (FLUX.1), these come with a `Turn`.
+Both attend to both. If a network rotates queries and keys by position (FLUX.1), they come with a `Turn`.
 """
 
 from typing import Any, TypeAlias
@@ -13,19 +14,19 @@ from .cells import Cell, CellList
 from .layers import Linear, TimestepEmbedding, parameter
 
 SINUSOIDS = 256
-"""The channels that a timestep becomes."""
+"""The channels of a timestep's sinusoids."""
 EPS = 1e-6
-"""Of all norms."""
+"""The ε of all norms."""
 
 
 Turn: TypeAlias = tuple[Array, Array]
-"""By how much queries and keys are rotated: cosines and sines, (tokens, size of a head / 2), of `functional`."""
+"""The rotations of queries and keys: cosines and sines, (tokens, size of a head / 2), from `functional`."""
 
 
 class TimeTextEmbedding(Cell):
-    """The timestep and the text as a whole, as one vector (rows, width) that modulates all blocks.
+    """The timestep and the pooled text, as one vector (rows, width) that modulates all blocks.
 
-    With ``reads_guidance`` a guidance scale is embedded as the timestep is (Meng et al. 2023, arXiv 2210.03142).
+    With ``reads_guidance`` a guidance scale is embedded like the timestep (Meng et al. 2023, arXiv 2210.03142).
     """
 
     def __init__(self, pooled_channels: int, width: int, reads_guidance: bool = False):
@@ -57,7 +58,7 @@ class Modulation(nn.Cell):
 
 
 class ContinuousNorm(Cell):
-    """Layer normalization with a scale and a shift that the time makes: AdaLN (Peebles & Xie 2023, §3.2)."""
+    """Layer normalization with a scale and a shift from the time: AdaLN (Peebles & Xie 2023, §3.2)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -80,7 +81,7 @@ class HeadNorm(Cell):
         rows, tokens, channels = x.shape
         size = self.weight.shape[0]
         heads = F.reshape(x, (rows, tokens, channels // size, size))
-        # The factor goes to the weight, which costs nothing where that is known when a network is compiled.
+        # The factor goes into the weight, which costs nothing if that is known when the network is compiled.
         weight = self.weight if factor == 1.0 else F.affine(self.weight, factor)
         return F.reshape(F.rms_norm(heads, weight, EPS), (rows, tokens, channels))
 
@@ -89,7 +90,7 @@ class SelfAttention(nn.Cell):
     """Multi-head attention of tokens (batch, tokens, width) to each other.
 
     Args:
-        heads, size: how many heads, and the channels of each.
+        heads, size: the number of heads, and the channels of each.
         norms_heads: whether queries and keys are normalised.
         has_output: whether a layer follows.
     """
@@ -110,7 +111,7 @@ class SelfAttention(nn.Cell):
         return mixed if self.to_out is None else self.to_out[0](mixed)
 
     def _query(self, x: Array, norm: HeadNorm | None, turn: Turn | None) -> Array:
-        """Queries, normalised where there is a norm, scaled as attention is, and turned."""
+        """Queries, normalised if there is a norm, scaled and rotated."""
         return self._turned(F.affine(x, self.scale) if norm is None else norm(x, self.scale), turn)
 
     def _key(self, x: Array, norm: HeadNorm | None, turn: Turn | None) -> Array:
@@ -120,14 +121,14 @@ class SelfAttention(nn.Cell):
         return x if turn is None else F.rotary(x, turn[0], turn[1], self.heads, True)
 
     def _mixed(self, query: Array, key: Array, value: Array) -> Array:
-        """Attention of queries that are scaled already."""
+        """Attention of already scaled queries."""
         return F.attention(query, key, value, self.heads, False, self.flash, None, 1.0)
 
 
 class JointAttention(SelfAttention):
     """Multi-head attention of the tokens of image and text to both.
 
-    Each stream asks by itself: the same numbers as one attention, whose queries would be joined and taken apart again.
+    Each stream queries separately: the same numbers as one attention, but without joining and splitting the queries.
     """
 
     def __init__(self, heads: int, size: int, norms_heads: bool, is_last: bool = False):
@@ -141,13 +142,13 @@ class JointAttention(SelfAttention):
     def construct(  # type: ignore[override]
         self, x: Array, text: Array, turn: Turn | None = None, turn_of_text: Turn | None = None
     ) -> tuple[Array, Array]:
-        """What image and text (batch, tokens, width) read; each is turned by as much as is said of it."""
+        """The attention outputs of image and text (batch, tokens, width), each rotated by its own `Turn`."""
         key, value = self._keys_and_values(x, text, turn, turn_of_text)
         asked = self._query(self.add_q_proj(text), self.norm_added_q, turn_of_text)
         return self._read(x, key, value, turn), self.to_add_out(self._mixed(asked, key, value))
 
     def of_image(self, x: Array, text: Array) -> Array:
-        """What the image alone reads."""
+        """The attention output of the image alone."""
         key, value = self._keys_and_values(x, text, None, None)
         return self._read(x, key, value, None)
 
@@ -156,7 +157,7 @@ class JointAttention(SelfAttention):
         return read
 
     def _keys_and_values(self, x: Array, text: Array, turn: Turn | None, of_text: Turn | None) -> tuple[Array, Array]:
-        """Of both: (batch, tokens of both, width)."""
+        """The keys and values of both: (batch, tokens of both, width)."""
         own = self._key(self.to_k(x), self.norm_k, turn)
         added = self._key(self.add_k_proj(text), self.norm_added_k, of_text)
         return F.concat((own, added), 1), F.concat((self.to_v(x), self.add_v_proj(text)), 1)
@@ -168,6 +169,6 @@ def normed(x: Array) -> Array:
 
 
 def fed(feed_forward: Cell, x: Array, modulation: tuple[Array, ...]) -> Array:
-    """``x`` after a feed-forward layer beside a shortcut, modulated by the last three of a `Modulation`'s first six."""
+    """``x`` after a feed-forward layer with a shortcut, modulated by the last three of a `Modulation`'s first six."""
     y = F.modulate(normed(x), modulation[4], modulation[3])
     return F.add(x, F.multiply(modulation[5], feed_forward(y)))

@@ -1,4 +1,4 @@
-"""What calls of families with T5 and flow matching share; see `calls`."""
+"""The shared arguments of families with T5 and flow matching; see `calls`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ def check_length(name: str, value: int) -> None:
 
 
 def check_given(name: str, value: float) -> None:
-    """A finite number."""
+    """Check for a finite number."""
     if value is None:
         raise ValueError(f"{name} must be a finite number, got None")
     checks.check_number(name, value)
@@ -24,7 +24,7 @@ def check_given(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class JointAttention:
-    """For LoRAs."""
+    """The scale of LoRAs."""
 
     joint_attention_kwargs: Mapping[str, object] | None = argument(
         None, '``{"scale": 0.5}`` halves the weight of unfused LoRAs in this call.'

@@ -1,4 +1,5 @@
-"""FLUX.1: text, pictures and masks to pictures with a transformer that reads T5's tokens and CLIP's whole text."""
+"""FLUX.1: text-to-image, image-to-image and inpainting with a transformer that reads T5's tokens and CLIP's pooled
+text."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -44,8 +45,8 @@ _PICTURES = (
 class Flux(PublishedPipeline):
     """CLIP's and T5's text encoders, and a transformer that reads text and image as one sequence.
 
-    ``guidance_scale`` is what FLUX.1-dev reads itself; FLUX.1-schnell is distilled to need none. ``true_cfg_scale``
-    guides either away from a negative prompt.
+    FLUX.1-dev reads ``guidance_scale`` itself; FLUX.1-schnell is distilled to need none. ``true_cfg_scale`` guides
+    either away from a negative prompt.
     """
 
     family = FLUX
@@ -60,7 +61,7 @@ class Flux(PublishedPipeline):
         "negative_prompt_embeds",
         "negative_pooled_prompt_embeds",
     )
-    """What a step callback may ask for and replace; latents are tokens, (images, tokens, channels)."""
+    """The tensors that a step callback may get and replace; latents are tokens, (images, tokens, channels)."""
 
     transformer: FluxTransformer2DModel
     text_encoder: TextEncoder | None
@@ -73,7 +74,7 @@ class Flux(PublishedPipeline):
     joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "The run's options for adapters.")
     guidance_scale = OfRuns[float]("built_in_guidance_scale", "The guidance scale that the network reads.")
     true_cfg_scale = OfRuns[float](
-        "guidance_scale", "The weight of the prompt against the negative one; 1 without such.", changes=True
+        "guidance_scale", "The weight of the prompt against the negative one; 1 without one.", changes=True
     )
 
     @classmethod
@@ -87,24 +88,24 @@ class Flux(PublishedPipeline):
         return TextTower(self.text_encoder, self.tokenizer, skip=0, apply_final_norm=True)
 
     def unread(self, prompt: str, negative_prompt: str) -> list[str | None]:
-        """See `Pipeline`: what CLIP does not read T5 does."""
+        """See `Pipeline`: T5 reads what CLIP cuts off."""
         tokenizer, reads = self.tokenizer_2, FluxEnding.max_sequence_length
         if tokenizer is None:
             return []
         return [lost(tokenizer, tokenizer.encode(text), reads) for text in (prompt, negative_prompt)]
 
     def check(self, call: Arguments) -> None:
-        """See `Pipeline`: embeddings with their pooled ones, and text encoders of the transformer's checkpoint."""
+        """See `Pipeline`: embeddings need their pooled ones, and text encoders must match the transformer."""
         assert isinstance(call, FluxArguments)
         check_embeds(self, call)
         refuse_pictures(type(self), [name for name in _PICTURES if getattr(call, name) is not None])
         self._check_widths()
         if call.has_negative and call.true_cfg_scale <= 1:
-            logger.warning(f"negative_prompt has no effect at true_cfg_scale {call.true_cfg_scale:g}; above 1 it has")
+            logger.warning(f"negative_prompt has no effect at true_cfg_scale {call.true_cfg_scale:g}; set it above 1")
 
     def _check_widths(self) -> None:
         """Check that the text encoders match the transformer."""
-        config, reason = self.denoiser.config, "they are not of one checkpoint"
+        config, reason = self.denoiser.config, "they are not from one checkpoint"
         if self.text_encoder is not None:
             pooled, wanted = int(self.text_encoder.config["hidden_size"]), config["pooled_projection_dim"]
             if pooled != wanted:
@@ -131,12 +132,12 @@ class Flux(PublishedPipeline):
         max_sequence_length: int = 512,
         lora_scale: float | None = None,
     ) -> tuple[Array, Array, Array]:
-        """Text embeddings, those of the texts as a whole, and the places of the tokens, which are all 0.
+        """Text embeddings, pooled texts, and the positions of the tokens, which are all 0.
 
-        All are native arrays of the engine: (prompts · num_images_per_prompt, max_sequence_length, channels), images of
-        one prompt side by side, (prompts · num_images_per_prompt, channels) and (max_sequence_length, 3). CLIP reads
-        ``prompt``; T5 reads ``prompt_2``, or the same where there is none. ``lora_scale`` is how much LoRAs of the text
-        encoders count. ``device`` is taken for published scripts, and not needed.
+        All are the engine's arrays: (prompts · num_images_per_prompt, max_sequence_length, channels), with images of
+        one prompt adjacent, (prompts · num_images_per_prompt, channels) and (max_sequence_length, 3). CLIP reads
+        ``prompt``; T5 reads ``prompt_2``, by default the same. ``lora_scale`` is the weight of text encoder LoRAs.
+        ``device`` is accepted for published scripts and ignored.
         """
         count = checks.check_prompts(prompt, prompt_embeds, None, None, prompt_2=prompt_2)
         checks.check_pooled("", prompt_embeds, pooled_prompt_embeds)
@@ -161,7 +162,7 @@ class Flux(PublishedPipeline):
         generator: Generators = None,
         latents: Array | None = None,
     ) -> tuple[Array, Array]:
-        """The noise that a run begins with, as tokens, and their places along three axes, (tokens, 3).
+        """The initial noise of a run, as tokens, and their positions along three axes, (tokens, 3).
 
         See `PublishedPipeline.prepare_latents`.
         """
@@ -173,7 +174,7 @@ class Flux(PublishedPipeline):
         return as_published(self, noise), self.engine.asarray(places)
 
     def _read(self, texts: list[list[str]], length: int) -> tuple[Array, Array]:
-        """Embeddings and pooled texts; for CLIP and for T5 ``texts`` has one of every prompt."""
+        """Embeddings and pooled texts; ``texts`` has one list for CLIP and one for T5, with one text per prompt."""
         network, tokenizer = self.text_encoder_2, self.tokenizer_2
         for name in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
             if getattr(self, name) is None:
@@ -186,7 +187,7 @@ class Flux(PublishedPipeline):
         return Readers(self._clip, (network, tokenizer), length).read(self.engine, texts, rests)
 
     def condition(self, run: Run, call: Arguments, height: int, width: int) -> None:
-        """Tell the run what its network is conditioned on: the text, the pooled text, and the guidance scale."""
+        """Give the run its network's conditions: the text, the pooled text, and the guidance scale."""
         assert isinstance(call, FluxArguments)
         texts = self._encoded(call, run.do_classifier_free_guidance)
         embeds, pooled, negative, negative_pooled = (
@@ -205,7 +206,7 @@ class Flux(PublishedPipeline):
             run.tensors["guidance"] = run.engine.asarray(np.full(rows, scale * TIMES, np.float32))
 
     def _encoded(self, call: FluxArguments, is_guided: bool) -> tuple[Array, Array, Array | None, Array | None]:
-        """Embeddings and pooled texts of the prompts, then those of the negative ones, which are None unguided."""
+        """Embeddings and pooled texts of the prompts, then those of the negative prompts, None without guidance."""
         embeds, pooled = call.prompt_embeds, call.pooled_prompt_embeds
         negative, negative_pooled = call.negative_prompt_embeds, call.negative_pooled_prompt_embeds
         count = checks.check_prompts(call.prompt, embeds, None, None)
@@ -250,7 +251,7 @@ class FluxInpaintPipeline(Flux):
 
 
 def _texts(first: Texts, second: Texts, count: int) -> list[list[str]]:
-    """What CLIP and T5 read, for each prompt."""
+    """The texts for CLIP and for T5, one per prompt."""
     return [checks.as_list(each, count) for each in (first, second or first)]
 
 

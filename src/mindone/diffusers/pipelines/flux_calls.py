@@ -1,4 +1,4 @@
-"""What a call of FLUX.1 may be asked: its groups of arguments, and its tasks; see `calls`."""
+"""The arguments of FLUX.1's calls: groups and tasks; see `calls`."""
 
 from dataclasses import dataclass
 
@@ -31,12 +31,12 @@ from .xl_calls import Negative2, NegativePooled, Pooled, Prompt2
 
 @dataclass(frozen=True)
 class TrueGuidance:
-    """Guidance besides the one that is built in."""
+    """Guidance in addition to the built-in one."""
 
     true_cfg_scale: float = argument(
         1.0,
-        "how far to guide away from a negative prompt: where there is one and this is above 1, each step takes two "
-        "rows an image, and so twice the time.",
+        "how far to guide away from a negative prompt: if there is one and this is above 1, each step takes two "
+        "rows per image, and twice the time.",
         check_given,
     )
 
@@ -51,7 +51,7 @@ class NegativePicturePrompts:
 
 @dataclass(frozen=True)
 class FluxTexts(TrueGuidance, Negative2, Negative, Prompt2, Prompt):
-    """What to draw, and what not."""
+    """What to generate, and what to avoid."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class FluxEnding(
     GuidanceScale,
     FlowSteps,
 ):
-    """What every task has from the steps on."""
+    """The arguments of every task from the steps on."""
 
     num_inference_steps: int = 28
     max_sequence_length: int = 512
@@ -84,7 +84,7 @@ class FluxEnding(
 
 @dataclass(frozen=True)
 class FluxTextCall(FluxEnding, Size, FluxTexts):
-    """A text to images."""
+    """Text-to-image."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,12 @@ class FluxArguments(
 
     @property
     def has_negative(self) -> bool:
-        """Whether there is something to guide away from."""
+        """Whether there is a negative prompt to guide away from."""
         return self.negative_prompt is not None or self.negative_prompt_embeds is not None
 
     @property
     def guidance(self) -> tuple[float | None, float, Interval, float | None]:
-        """See `Arguments`: the built-in scale is the network's to read."""
+        """See `Arguments`: the network reads the built-in scale."""
         return self.true_cfg_scale if self.has_negative else 1.0, 0.0, self.guidance_interval, None
 
     @property
@@ -132,7 +132,7 @@ class FluxArguments(
 
     @property
     def further_texts(self) -> dict[str, Texts]:
-        """Those for the second text encoder, by their names."""
+        """The texts for the second text encoder, by name."""
         return {"prompt_2": self.prompt_2, "negative_prompt_2": self.negative_prompt_2}
 
     def count_images(self) -> int:

@@ -1,4 +1,4 @@
-"""What runs of FLUX.1 start from: as those of Stable Diffusion 3, with latents that may be tokens."""
+"""The starts of FLUX.1's runs: those of Stable Diffusion 3, with latents that may be tokens."""
 
 from dataclasses import replace
 from typing import TypeVar
@@ -41,10 +41,10 @@ class PackedInpainting(FlowInpainting):
 
 
 def with_pictures(pipe: Pipeline, call: A) -> A:
-    """The call with latents as runs have them, where it has tokens.
+    """The call with its tokens, if any, turned into the latents of runs.
 
     Raises:
-        ValueError: there are not as many tokens as the size that is asked for has, or else the usual one.
+        ValueError: the number of tokens does not match the requested or the usual size.
     """
     if len(getattr(call.latents, "shape", ())) != 3 or call.latents is None:
         return call

@@ -1,4 +1,4 @@
-"""What pipelines share whose transformers read tokens of a text and, besides, the text as a whole."""
+"""Shared parts of pipelines whose transformers read a text's tokens and also its pooled embedding."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,7 +9,7 @@ from .pipeline import Pipeline
 
 
 class GivenTexts(Protocol):
-    """What a call may have instead of texts."""
+    """The embeddings of a call, in place of texts."""
 
     @property
     def prompt_embeds(self) -> Array | None:
@@ -17,7 +17,7 @@ class GivenTexts(Protocol):
 
     @property
     def pooled_prompt_embeds(self) -> Array | None:
-        """The prompts as a whole."""
+        """The pooled prompts."""
 
     @property
     def negative_prompt_embeds(self) -> Array | None:
@@ -29,10 +29,10 @@ class GivenTexts(Protocol):
 
 
 def check_embeds(pipe: Pipeline, call: GivenTexts) -> None:
-    """Embeddings come with their pooled ones, and have the channels that the denoiser reads.
+    """Check that embeddings come with their pooled ones and have the denoiser's channels.
 
     Raises:
-        ValueError: they do not, or have not.
+        ValueError: they do not.
     """
     checks.check_pooled("", call.prompt_embeds, call.pooled_prompt_embeds)
     checks.check_pooled("negative_", call.negative_prompt_embeds, call.negative_pooled_prompt_embeds)
@@ -51,13 +51,13 @@ def check_embeds(pipe: Pipeline, call: GivenTexts) -> None:
 
 
 def refuse_pictures(pipeline: type[Pipeline], names: Sequence[str]) -> None:
-    """Refuse what is for IP-Adapters, by its ``names``; nothing without any.
+    """Refuse arguments for IP-Adapters, given by ``names``; does nothing without any.
 
     Raises:
-        ValueError: there is some.
+        ValueError: there are some.
     """
     if names:
         raise ValueError(
-            f"{pipeline.__name__} takes no IP-Adapters: none are known for {pipeline.family.title}; leave out "
+            f"{pipeline.__name__} takes no IP-Adapters: {pipeline.family.title} has none here; leave out "
             f"{' and '.join(names)}"
         )

@@ -1,6 +1,6 @@
-"""Latents as published calls take and give them where these are tokens, each a patch: those of FLUX.1.
+"""Converts latents for published calls whose latents are tokens, each a patch: FLUX.1's.
 
-Runs have pictures of latents, as in the other families; only at a call's borders they are tokens.
+Runs use (images, channels, height, width) latents, as in other families; they are tokens only at a call's borders.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def packed(latents: NDArray[Any], side: int) -> NDArray[Any]:
 
 
 def unpacked(tokens: NDArray[Any], rows: int, columns: int, side: int) -> NDArray[Any]:
-    """The inverse of `packed`, for as many ``rows`` and ``columns`` of patches.
+    """The inverse of `packed`, for ``rows`` and ``columns`` of patches.
 
     Raises:
         ValueError: the tokens are no such patches.
@@ -37,7 +37,7 @@ def unpacked(tokens: NDArray[Any], rows: int, columns: int, side: int) -> NDArra
 
 
 def as_published(pipe: Parts, x: Array) -> Array:
-    """Latents, or what else has a value for each, as published calls have them; other tensors as they are."""
+    """Latents, or tensors of their shape, in the form of published calls; other tensors unchanged."""
     form = pipe.family.latents
     if not form.packed or len(x.shape) != 4:
         return x
@@ -45,10 +45,10 @@ def as_published(pipe: Parts, x: Array) -> Array:
 
 
 def as_in_runs(pipe: Parts, x: Array, height: int, width: int) -> Array:
-    """The other way round, for images of a size in pixels.
+    """The inverse, for images of a size in pixels.
 
     Raises:
-        ValueError: tokens that are no such images.
+        ValueError: the tokens do not fit such images.
     """
     form = pipe.family.latents
     if not form.packed or len(x.shape) != 3:

@@ -13,7 +13,7 @@ class Variable:
 
     @property
     def value(self) -> str | None:
-        """What it is set to; None where it is unset or empty."""
+        """Its value; None if it is unset or empty."""
         return os.environ.get(self.name) or None
 
 
@@ -27,4 +27,4 @@ PROFILES = Variable(
 DEBUG = Variable("MINDONE_DEBUG", "`1`: an error of the command line shows its traceback, as `--debug` does.")
 
 VARIABLES = (ENGINE, PROFILES, DEBUG)
-"""All of them, for the reference."""
+"""All variables, for the reference."""

@@ -1,7 +1,7 @@
-"""What LoRA files call the layers of FLUX.1's transformer and of its CLIP.
+"""The names of the layers of FLUX.1's transformer and its CLIP in LoRA files.
 
-kohya's trainer, ComfyUI and XLabs name the transformer's layers as the original layout does, or nearly so, where
-queries, keys and values of a stream are one layer; OneTrainer and what is trained with diffusers name them as here.
+kohya's trainer, ComfyUI and XLabs name the transformer's layers nearly as in the original layout, where queries, keys
+and values of a stream are one layer; OneTrainer and diffusers name them as here.
 """
 
 from ..adapters import LoraNames

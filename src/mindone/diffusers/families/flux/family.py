@@ -19,8 +19,8 @@ INT8 = Int8Plan(
     ),
     weights_alone=("norm.linear.", "norm1.linear.", "norm1_context.linear."),
 )
-"""As of Stable Diffusion 3: kept are the first and the last layer and what reads the timestep and the text, and what
-makes shifts, scales and gates has its weights alone in int8."""
+"""As for Stable Diffusion 3: the first and last layer, and the layers that read timestep and text, keep their dtype;
+layers that make shifts, scales and gates have only their weights in int8."""
 
 _HOME = ".pipelines.flux"
 _FOLDER = ".families.flux"

@@ -1,7 +1,7 @@
-"""FLUX.1 in one file: the transformer alone, as Black Forest Labs published it, or with all else, as ComfyUI has it.
+"""FLUX.1 in one file: only the transformer, as published by Black Forest Labs, or everything, as in ComfyUI.
 
 Queries, keys and values of a stream are one matrix there, in the blocks of one stream together with the first layer of
-the feed-forward. Where a modulation is a scale and a shift alone, the shift stands first there, and the scale here.
+the feed-forward. If a modulation has only a scale and a shift, the shift comes first there and the scale here.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -55,15 +55,15 @@ _QKV = {
     "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
 _LINEAR1 = {"attn.to_q": (0, 1), "attn.to_k": (1, 2), "attn.to_v": (2, 3), "proj_mlp": (3, 7)}
-"""What the first layer of a block of one stream consists of, by parts of its rows, of which there are seven."""
+"""The parts of the first layer of a single-stream block, as ranges of its seven equal parts of rows."""
 _DOUBLES = "double_blocks.", "transformer_blocks."
 _SINGLES = "single_blocks.", "single_transformer_blocks."
 _TURNED = "norm_out.linear"
-"""Our name of the layer whose halves are the other way round."""
+"""Our name of the layer with swapped halves."""
 
 
 def _key_map(doubles: Collection[int], singles: Collection[int]) -> KeyMap:
-    """The map of a transformer's names, but for the fused matrices."""
+    """The map of a transformer's names, without the fused matrices."""
     kinds = (_DOUBLES, doubles, _DOUBLE), (_SINGLES, singles, _SINGLE)
     pairs = [
         (f"{theirs}{i}.{layer}", f"{ours}{i}.{own}")
@@ -75,7 +75,7 @@ def _key_map(doubles: Collection[int], singles: Collection[int]) -> KeyMap:
 
 
 def _fused(doubles: Collection[int], singles: Collection[int]) -> dict[str, list[Rows]]:
-    """The layers that are several of ours, and which of their rows are each one's."""
+    """The layers that hold several of ours, and the rows of each."""
     theirs, ours = _DOUBLES
     found = {
         f"{theirs}{i}.{layer}": [Rows(f"{ours}{i}.{each}", ((n, n + 1),), 3) for n, each in enumerate(parts)]
@@ -90,20 +90,20 @@ def _fused(doubles: Collection[int], singles: Collection[int]) -> dict[str, list
 
 
 def _blocks(names: Iterable[str], kind: int) -> tuple[set[int], set[int]]:
-    """The numbers of the blocks of two streams and of one, under their names (0) or ours (1)."""
+    """The numbers of the two-stream and single-stream blocks, under their names (0) or ours (1)."""
     names = list(names)
     return indices_after(names, _DOUBLES[kind]), indices_after(names, _SINGLES[kind])
 
 
 def numbering(parameters: Collection[str]) -> KeyMap:
-    """A transformer's layers by their names in the original layout, but for those that are `apart`."""
+    """A transformer's layers by their names in the original layout, except those of `apart`."""
     return _key_map(*_blocks(parameters, 1))
 
 
 def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
-    """The layers of LoRA files that are several of ours, or ours under a name or in an order of their own.
+    """The layers of LoRA files that hold several of ours, or one of ours with another name or order.
 
-    Besides those of the original layout these are XLabs': its files name the parts of a block's attention processor.
+    In addition to the original layout's these are XLabs', whose files name the parts of a block's attention processor.
     """
     doubles, singles = _blocks(parameters, 1)
     found = _fused(doubles, singles)
@@ -215,7 +215,7 @@ _SCHEDULER = {
 
 
 def _pipeline(transformer: Tensors) -> str:
-    """The pipeline for a transformer; those that read pictures beside the latents have others."""
+    """The pipeline for a transformer; transformers that read pictures next to the latents have others."""
     inputs, outputs = sides(transformer, "x_embedder.weight", 2)[1], sides(transformer, "proj_out.weight", 2)[0]
     if inputs != outputs:
         raise ValueError(
@@ -243,7 +243,7 @@ DEV = replace(
 
 
 def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
-    """A layer for a guidance scale tells dev."""
+    """A layer for a guidance scale indicates dev."""
     return DEV if _reads_guidance(parts.get("transformer", {})) else SCHNELL
 
 

@@ -1,4 +1,4 @@
-"""From two texts to what FLUX.1 reads: T5's tokens, and the whole text by CLIP (arXiv 2506.15742, §2)."""
+"""From two texts to FLUX.1's conditions: T5's tokens, and CLIP's pooled text (arXiv 2506.15742, §2)."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,20 +10,20 @@ from ..t5_texts import encode_padded
 
 
 class Readers(NamedTuple):
-    """What reads prompts, and how."""
+    """The readers of prompts."""
 
     clip: TextTower
     t5: tuple[LanguageModel, TextTokenizer]
     length: int
-    """How many tokens T5 reads; padding counts as words do."""
+    """How many tokens T5 reads; padding counts like words."""
 
     def read(self, engine: Engine, texts: Sequence[list[str]], between: Callable[[], None]) -> tuple[Array, Array]:
-        """What the transformer is conditioned on.
+        """The transformer's conditions.
 
         Args:
-            engine: who runs the text encoders.
-            texts: for CLIP and for T5 a text for every prompt.
-            between: called when CLIP has read and T5, which is much larger, has not yet.
+            engine: runs the text encoders.
+            texts: for CLIP and for T5 one text per prompt.
+            between: called after CLIP and before T5, which is much larger.
 
         Returns:
             Embeddings (prompts, length, T5's channels), and pooled texts (prompts, CLIP's channels).

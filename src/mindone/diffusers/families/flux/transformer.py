@@ -1,7 +1,7 @@
 """The transformer that predicts a flow's velocity: FLUX.1 (Black Forest Labs 2024; arXiv 2506.15742, §2).
 
-Its first blocks are those of MMDiT (Esser et al. 2024, arXiv 2403.03206), the others attend and feed forward side by
-side (Dehghani et al. 2023, arXiv 2302.05442, §2). Places enter as rotations of queries and keys.
+Its first blocks are those of MMDiT (Esser et al. 2024, arXiv 2403.03206), the others run attention and feed-forward in
+parallel (Dehghani et al. 2023, arXiv 2302.05442, §2). Positions enter as rotations of queries and keys.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ from ..networks import Model
 from .transformer_fields import FluxTransformerFields
 
 PATCH = 2
-"""The side of the patches of latents that tokens are."""
+"""The side of a token's patch of latents."""
 THETA = 10_000.0
 """The base of the frequencies of rotations."""
 TIMES = 1000.0
-"""What the published call's timesteps and guidance scales are multiplied by."""
+"""The factor for the published call's timesteps and guidance scales."""
 
 Turns: TypeAlias = tuple[Turn, Turn | None, Turn]
-"""By how much queries and keys are rotated: of the image's tokens, of the text's, and of both in a row."""
+"""The rotations of queries and keys: for the image's tokens, the text's, and both concatenated."""
 
 
 class FluxTransformer2DModel(Model):
@@ -61,7 +61,7 @@ class FluxTransformer2DModel(Model):
 
     @property
     def blocks(self) -> Sequence[str]:
-        """See `Model`: the blocks of two streams, and then those of one."""
+        """See `Model`: the two-stream blocks, then the single-stream ones."""
         single_blocks = [f"single_transformer_blocks.{i}" for i in range(self.fields.num_single_layers)]
         return [*super().blocks, *single_blocks]
 
@@ -79,24 +79,23 @@ class FluxTransformer2DModel(Model):
             hidden_states: latents (batch, in_channels / 4, height, width), or for guidance (batch / 2, …): the latents
                 that both halves of the text share.
             timestep: (batch,) or (1,), from 0 to 1,000.
-            encoder_hidden_states: the text, (batch, tokens, joint_attention_dim), whose padding counts as words do.
+            encoder_hidden_states: the text, (batch, tokens, joint_attention_dim); padding counts like words.
             pooled_projections: the text as a whole, (batch, pooled_projection_dim).
-            guidance: 1,000 times the guidance scale, (batch,) or (1,), for a network with ``guidance_embeds`` and no
-                other.
+            guidance: 1,000 times the guidance scale, (batch,) or (1,), only for a network with ``guidance_embeds``.
 
         Returns:
             (batch, out_channels / 4, height, width).
 
         Raises:
-            ValueError: latents of other channels, or such that patches do not cover them; a guidance scale that is
-                missing, or that the network does not read.
+            ValueError: the latents have other channels, or patches do not cover them; a guidance scale is missing, or
+                the network does not read one.
         """
         channels = self.fields.in_channels // PATCH**2
         if hidden_states.shape[1] != channels:
             raise ValueError(f"latents must have in_channels / 4 = {channels} channels, got {hidden_states.shape[1]}")
         height, width = patch_grid(hidden_states, PATCH)
         grid = height, width, self.fields.axes_dims_rope, THETA
-        # The text's own places are all 0, where nothing turns.
+        # The text's own positions are all 0, which means no rotation.
         turns = F.rotary_grid(0, *grid), None, F.rotary_grid(encoder_hidden_states.shape[1], *grid)
         tokens = packed(hidden_states, PATCH)
         velocity = self._velocity(tokens, timestep, encoder_hidden_states, pooled_projections, guidance, turns)
@@ -112,12 +111,12 @@ class FluxTransformer2DModel(Model):
         txt_ids: Array,
         guidance: Array | None = None,
     ) -> Array:
-        """The same for latents that are tokens already (batch, tokens, in_channels), at any places.
+        """The same for latents already in tokens (batch, tokens, in_channels), at any positions.
 
         Args:
             hidden_states: see above.
             timestep, encoder_hidden_states, pooled_projections, guidance: as in `construct`.
-            img_ids, txt_ids: the places of the image's and of the text's tokens along three axes, (tokens, 3).
+            img_ids, txt_ids: the positions of the image's and the text's tokens along three axes, (tokens, 3).
 
         Returns:
             (batch, tokens, out_channels).
@@ -167,13 +166,13 @@ class FluxTransformer2DModel(Model):
             encoder_hidden_states, pooled_projections: as in `construct`.
             timestep: one number for all images, or (batch,), from 0 to 1.
             img_ids, txt_ids: as in `of_tokens`.
-            guidance: the guidance scale, likewise, for a network with ``guidance_embeds``.
+            guidance: the guidance scale, likewise, only for a network with ``guidance_embeds``.
             joint_attention_kwargs, controlnet_block_samples, controlnet_single_block_samples: must be None.
             return_dict: false for a plain tuple.
-            controlnet_blocks_repeat: without meaning, as there are no such samples.
+            controlnet_blocks_repeat: ignored, as there are no such samples.
 
         Raises:
-            ValueError: an argument that must be None is not, or what `construct` raises.
+            ValueError: an argument that must be None is not; also what `construct` raises.
         """
         check_unused(
             type(self).__name__,
@@ -189,7 +188,7 @@ class FluxTransformer2DModel(Model):
 
 
 class JointBlock(nn.Cell):
-    """Attention of image and text to both, and a feed-forward layer for each, all modulated and beside shortcuts."""
+    """Attention of image and text to both, and a feed-forward layer for each, all modulated and with shortcuts."""
 
     def __init__(self, c: FluxTransformerFields):
         super().__init__()
@@ -205,7 +204,7 @@ class JointBlock(nn.Cell):
         Args:
             streams: the tokens of the image (batch, tokens, width), and those of the text.
             time: `TimeTextEmbedding` after SiLU, (rows, width).
-            turn, turn_of_text: by how much the queries and keys of each are rotated.
+            turn, turn_of_text: the rotations of the queries and keys of each.
         """
         image, text = streams
         of_image, of_text = self.norm1(time), self.norm1_context(time)
@@ -221,7 +220,7 @@ class JointBlock(nn.Cell):
 
 
 class SingleBlock(Cell):
-    """Attention of all tokens to each other and, side by side with it, a feed-forward layer, beside a shortcut."""
+    """Attention of all tokens to each other and, in parallel, a feed-forward layer, with a shortcut."""
 
     def __init__(self, c: FluxTransformerFields):
         super().__init__()

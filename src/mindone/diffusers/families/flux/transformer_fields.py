@@ -15,9 +15,9 @@ Even = Annotated[int, Strict(), Field(ge=2, le=1024, multiple_of=2)]
 class FluxTransformerFields:
     """The fields of its ``config.json``, with their published defaults.
 
-    ``in_channels`` are those of a patch of latents, four times as many as latents have; ``out_channels`` None is as
-    many. ``axes_dims_rope`` says how many of a head's channels are rotated by a token's place along each of three axes:
-    one that FLUX.1 leaves at 0, its row and its column.
+    ``in_channels`` are those of a patch of latents, four times the latents' own; ``out_channels`` None means the same
+    number. ``axes_dims_rope`` gives the numbers of a head's channels rotated by a token's position along each of three
+    axes: one that FLUX.1 leaves at 0, the row and the column.
     """
 
     patch_size: Literal[1] = 1
@@ -35,7 +35,7 @@ class FluxTransformerFields:
     def __post_init__(self) -> None:
         if sum(self.axes_dims_rope) != self.attention_head_dim:
             raise ValueError(
-                f"axes_dims_rope must sum up to attention_head_dim, got {sum(self.axes_dims_rope)} and "
+                f"axes_dims_rope must add up to attention_head_dim, got {sum(self.axes_dims_rope)} and "
                 f"{self.attention_head_dim}"
             )
 

@@ -1,4 +1,4 @@
-"""What LoRA files call the layers of PixArt's transformers."""
+"""The names of PixArt's layers in LoRA files."""
 
 from ..adapters import LoraNames
 

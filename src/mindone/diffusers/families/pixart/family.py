@@ -21,9 +21,9 @@ INT8 = Int8Plan(
         "post_quant_conv.",
     ),
 )
-"""Kept are the first and the last layers and what reads the timestep and the text, as in Stable Diffusion.
+"""The first and last layers, and the layers that read timestep and text, keep their dtype, as in Stable Diffusion.
 
-`PixArtTransformer2DModel.read_text` runs once for a text and is all kept.
+`PixArtTransformer2DModel.read_text` runs once for a text and keeps its dtype entirely.
 """
 
 _HOME = ".pipelines.pixart"

@@ -1,4 +1,4 @@
-"""What stands between schedulers and the transformer of PixArt-α."""
+"""The translation between schedulers and the transformer of PixArt-α."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from ...schedulers.parameterization import WithoutVariance
 
 
 class OneStep(WithoutVariance):
-    """A run of a single step ends with the scheduler's estimate, as the networks distilled for that have it.
+    """A run of a single step ends with the scheduler's estimate, as networks distilled for that expect.
 
-    Chen et al. 2024, "PixArt-α DMD"; other schedulers than the usual one leave noise after their only step.
+    Chen et al. 2024, "PixArt-α DMD"; schedulers other than the usual one leave noise after their only step.
     """
 
     def finished(self, latents: Array, estimate: Array | None) -> Array:

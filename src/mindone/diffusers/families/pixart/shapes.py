@@ -34,7 +34,7 @@ class PixArtShape:
 
     description: str
     nbytes: int
-    """What the float16 files take on disk, at most."""
+    """The most bytes of the float16 files on disk."""
     pipeline: str
     transformer: Values
     vae: Values

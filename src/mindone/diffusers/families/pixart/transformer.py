@@ -65,16 +65,15 @@ class PixArtTransformer2DModel(Model):
 
         Args:
             hidden_states: latents (batch, in_channels, height, width), or for guidance (batch / 2, …): the latents that
-                both halves of the text share, with which nothing is computed twice until the first look at the text.
+                both halves of the text share, so that nothing is computed twice before the first attention to the text.
             timestep: (batch,) or (1,); from 0 to 1,000.
-            encoder_hidden_states: the text, (batch, tokens, caption_channels), or what `read_text` makes of it.
-            encoder_attention_mask: 1 for words and 0 for padding, (batch, tokens); None where all are words.
-            resolution, aspect_ratio: height and width of the image in pixels, (batch or 1, 2), and the former by the
-                latter, (batch or 1, 1); for a network with ``use_additional_conditions`` and no other.
+            encoder_hidden_states: the text, (batch, tokens, caption_channels), or the output of `read_text`.
+            encoder_attention_mask: 1 for words and 0 for padding, (batch, tokens); None if all are words.
+            resolution, aspect_ratio: height and width of the image in pixels, (batch or 1, 2), and height divided by
+                width, (batch or 1, 1); only for a network with ``use_additional_conditions``.
 
         Returns:
-            (batch, out_channels, height, width); of twice as many channels as latents have the second half is a
-            variance.
+            (batch, out_channels, height, width); if it has twice the latents' channels, the second half is a variance.
         """
         height, width = patch_grid(hidden_states, self.fields.patch_size)
         modulation, time = self._read_time(timestep, resolution, aspect_ratio)
@@ -88,7 +87,7 @@ class PixArtTransformer2DModel(Model):
         return unpatched(y, height, width, self.fields.patch_size)
 
     def read_text(self, encoder_hidden_states: Array) -> tuple[Array, ...]:
-        """All that the blocks read of the text, which is the same at every step.
+        """All that the blocks read of the text, the same at every step.
 
         Args:
             encoder_hidden_states: the text, (batch, tokens, caption_channels).
@@ -113,7 +112,7 @@ class PixArtTransformer2DModel(Model):
     def _read_time(
         self, timestep: Array, resolution: Array | None, aspect_ratio: Array | None
     ) -> tuple[tuple[Array, ...], Array]:
-        """What the timestep, and the sizes where the network reads them, say to all blocks and to the end."""
+        """The modulation of all blocks and of the output by the timestep and, if the network reads them, the sizes."""
         if self.reads_sizes:
             if resolution is None or aspect_ratio is None:
                 raise ValueError("resolution and aspect_ratio are missing: the network reads both")
@@ -140,13 +139,13 @@ class PixArtTransformer2DModel(Model):
         Args:
             hidden_states, encoder_hidden_states, encoder_attention_mask: as in `construct`.
             timestep: one number for all images, or (batch,).
-            added_cond_kwargs: ``resolution`` and ``aspect_ratio`` as in `construct`; what the network does not read is
-                ignored.
+            added_cond_kwargs: ``resolution`` and ``aspect_ratio`` as in `construct`; entries that the network does not
+                read are ignored.
             cross_attention_kwargs, attention_mask: must be None.
             return_dict: false for a plain tuple.
 
         Raises:
-            ValueError: an argument that must be None is not, or one that the network reads is missing.
+            ValueError: an argument that must be None is not, or a required one is missing.
         """
         check_unused(
             "PixArtTransformer2DModel", cross_attention_kwargs=cross_attention_kwargs, attention_mask=attention_mask
@@ -175,7 +174,7 @@ class SizedTimeEmbedding(nn.Cell):
 
 
 class SizedTimestep(Cell):
-    """The part of `SizedTimeEmbedding` that checkpoints have a name for."""
+    """The part of `SizedTimeEmbedding` that has a name in checkpoints."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -184,14 +183,14 @@ class SizedTimestep(Cell):
         self.aspect_ratio_embedder = embedder(width // 3)
 
     def construct(self, timestep: Array, resolution: Array, aspect_ratio: Array) -> Array:
-        """A third of the channels is of the height, of the width and of the aspect ratio each."""
+        """Height, width and aspect ratio take a third of the channels each."""
         time = self.timestep_embedder(sinusoids(timestep))
         sizes = self.resolution_embedder(sinusoids(resolution)), self.aspect_ratio_embedder(sinusoids(aspect_ratio))
         return F.add(time, F.concat([F.reshape(x, (x.shape[0], x.shape[1] * x.shape[2])) for x in sizes], 1))
 
 
 class PixArtBlock(Cell):
-    """Attention of the picture to itself, attention to the text, and a perceptron, each beside a shortcut."""
+    """Attention of the picture to itself, attention to the text, and a perceptron, each with a shortcut."""
 
     def __init__(self, c: PixArtTransformerFields):
         super().__init__()
@@ -213,7 +212,7 @@ class PixArtBlock(Cell):
             x: tokens (batch, tokens, width).
             modulation: six of (rows, 1, width); see `TimeEmbedding`.
             text: its keys and its values.
-            hidden: what is added to the scores of the text's tokens.
+            hidden: the bias of the scores of the text's tokens.
         """
         rows = block_modulation(self.scale_shift_table, modulation)
         y = F.modulate(self._normalised(x, self.norm1), rows[1], rows[0])

@@ -7,19 +7,19 @@ from ...loading.fields import Flag, Fraction, Pixels, Positive
 from ...models.fields import Channels, Count, Zero
 
 _TOKENS_OF_512 = 64
-"""The latents along each side of an image of 512 pixels, up to which positions are not divided."""
+"""The latents along each side of a 512-pixel image; up to this, positions are not divided."""
 _LATENTS_OF_1024 = 128
-"""Of one of 1,024 pixels: the size whose first checkpoint reads the resolution as well."""
+"""The latents of a 1,024-pixel image: the first checkpoint of this size also reads the resolution."""
 
 
 @dataclass(frozen=True)
 class PixArtTransformerFields:
     """The fields of its ``config.json``, with their published defaults.
 
-    ``out_channels`` None is as many as there are ``in_channels``. ``interpolation_scale`` None follows from the size,
-    and so does ``use_additional_conditions`` None: PixArt-α for 1024×1024, whose config has no such entry, reads the
-    resolution and the aspect ratio. ``caption_channels`` None is a network that reads texts of ``cross_attention_dim``
-    channels as they are. ``norm_num_groups``, ``num_embeds_ada_norm`` and ``upcast_attention`` change nothing.
+    ``out_channels`` None means as many as ``in_channels``. ``interpolation_scale`` None is derived from the size, and
+    so is ``use_additional_conditions`` None: PixArt-α for 1024×1024, whose config has no such entry, reads the
+    resolution and the aspect ratio. With ``caption_channels`` None the network reads texts of ``cross_attention_dim``
+    channels directly. ``norm_num_groups``, ``num_embeds_ada_norm`` and ``upcast_attention`` change nothing.
     """
 
     num_attention_heads: Count = 16
@@ -50,12 +50,12 @@ class PixArtTransformerFields:
             raise ValueError(f"num_attention_heads x attention_head_dim must be a multiple of 4, got {heads}")
         if self.reads_sizes and self.width % 3:
             raise ValueError(
-                "num_attention_heads x attention_head_dim must be a multiple of 3 where use_additional_conditions is "
+                "num_attention_heads x attention_head_dim must be a multiple of 3 if use_additional_conditions is "
                 f"true, got {heads}"
             )
         if self.caption_channels is not None and self.width != self.cross_attention_dim:
             raise ValueError(
-                "cross_attention_dim must be num_attention_heads x attention_head_dim where caption_channels is given, "
+                "cross_attention_dim must be num_attention_heads x attention_head_dim if caption_channels is given, "
                 f"got {self.cross_attention_dim} and {heads}"
             )
 
@@ -66,7 +66,7 @@ class PixArtTransformerFields:
 
     @property
     def position_scale(self) -> float:
-        """What positions are divided by."""
+        """The divisor of positions."""
         return self.interpolation_scale or max(self.sample_size // _TOKENS_OF_512, 1)
 
     @property

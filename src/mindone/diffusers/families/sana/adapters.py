@@ -1,4 +1,4 @@
-"""What LoRA files call the layers of Sana's transformer."""
+"""The names of Sana's layers in LoRA files."""
 
 from ..adapters import LoraNames
 

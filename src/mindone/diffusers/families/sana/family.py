@@ -22,13 +22,13 @@ INT8 = Int8Plan(
         "conv_out.conv_point.",
     ),
 )
-"""Kept are the first and the last layer and what reads the timestep and the text, as in Stable Diffusion.
+"""The first and last layer, and the layers that read timestep and text, keep their dtype, as in Stable Diffusion.
 
-So are the depthwise convolutions, a hundredth of a step's time: they are computed as halves of their weights, which a
-product in int8 is not. `SanaTransformer2DModel.read_text` runs once for a text and is all kept.
+So do the depthwise convolutions, a hundredth of a step's time: they are computed in halves of their weights, which int8
+products do not support. `SanaTransformer2DModel.read_text` runs once for a text and keeps its dtype entirely.
 
-And so is what the autoencoder multiplies after its gates, 3 % of its decoder's products: gated values are small but for
-a few. In int8 two such layers took a tiny decoder of random weights from 4 % off to 16 %.
+The autoencoder's layers after its gates, 3 % of its decoder's products, keep theirs too: gated values are small except
+for a few. In int8, two such layers raised the error of a tiny random decoder from 4 % to 16 %.
 """
 
 _HOME = ".pipelines.sana"

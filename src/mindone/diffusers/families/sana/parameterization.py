@@ -1,4 +1,4 @@
-"""What stands between schedulers and Sana's transformers."""
+"""The translation between schedulers and Sana's transformers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...schedulers.parameterization import Plain, WithoutVariance
 
 
 class Velocity(WithoutVariance):
-    """Sana predicts what flow matching's schedulers ask for, and reads timesteps times ``timestep_scale``."""
+    """Sana predicts flow matching's velocity and reads timesteps times ``timestep_scale``."""
 
     def __init__(self, scheduler: Scheduler, config: Mapping[str, object]):
         super().__init__(scheduler, config)
@@ -23,10 +23,10 @@ class Velocity(WithoutVariance):
 
 
 class TrigFlow(Plain):
-    """SANA-Sprint's network, a flow's, under a scheduler that walks an arc: x_t = cos(t)·x₀ + sin(t)·σ_d·ε.
+    """SANA-Sprint's flow network under a scheduler that walks an arc: x_t = cos(t)·x₀ + sin(t)·σ_d·ε.
 
-    The time of the flow that has the same ratio of noise to signal is s = sin t / (cos t + sin t), and its latents are
-    those of the arc, of unit variance, times √(s² + (1 - s)²) (Chen et al. 2025, arXiv 2503.09641, §3.1, eq. 6 to 8).
+    The flow's time with the same noise-to-signal ratio is s = sin t / (cos t + sin t), and its latents are the arc's,
+    of unit variance, times √(s² + (1 - s)²) (Chen et al. 2025, arXiv 2503.09641, §3.1, eq. 6 to 8).
     """
 
     def __init__(self, scheduler: Scheduler, config: Mapping[str, object]):
@@ -39,7 +39,7 @@ class TrigFlow(Plain):
         return latents * (math.hypot(s, 1 - s) / self.sigma_data), s
 
     def leave(self, prediction: Array, sample: Array, timestep: float) -> Array:
-        """See `Parameterization`: dx/dt on the arc, of the flow's velocity."""
+        """See `Parameterization`: dx/dt on the arc, from the flow's velocity."""
         s = _flow_time(timestep)
         factor = self.sigma_data / math.hypot(s, 1 - s)
         return sample * ((1 - 2 * s) * factor) + prediction * ((1 - 2 * s + 2 * s * s) * factor)
@@ -49,7 +49,7 @@ class TrigFlow(Plain):
         return estimate * (1 / self.sigma_data)
 
     def finished(self, latents: Array, estimate: Array | None) -> Array:
-        """See `Parameterization`: the estimate, which the last step comes to where it ends at t = 0."""
+        """See `Parameterization`: the estimate, which is the result of a last step that ends at t = 0."""
         return self.clean(latents) if estimate is None else estimate
 
 

@@ -1,4 +1,4 @@
-"""From prompts to what Gemma makes of them, behind an instruction to think the picture up in detail (Sana, §2.3)."""
+"""From prompts to Gemma's embeddings, after an instruction to imagine the picture in detail (Sana, §2.3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ INSTRUCTION = (
     "or evaluations:",
     "User Prompt: ",
 )
-"""The lines that the networks were trained with, word for word."""
+"""The instruction of the networks' training, word for word."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are read: what stands before each, how many tokens are kept, and whether they are cleaned first."""
+    """How to read texts: the instruction before each, how many tokens to keep, and whether to clean them first."""
 
     instruction: Sequence[str] | None = None
     length: int = 300
@@ -40,15 +40,15 @@ class Reading:
 
     @property
     def prefix(self) -> str:
-        """What stands before each text."""
+        """The instruction before each text."""
         return "\n".join(self.instruction or ())
 
     def room(self, tokenizer: TextTokenizer) -> int:
-        """Tokens that are read: those of the instruction, and ``length`` of a text, with one for where it begins."""
+        """The number of tokens to read: the instruction's, and ``length`` for a text, including its start."""
         return len(tokenizer.encode(self.prefix)) + self.length - 2 if self.prefix else self.length
 
     def ids(self, tokenizer: TextTokenizer, text: str) -> list[int]:
-        """All tokens of a text, with a start and the instruction before it."""
+        """All tokens of a text, after a start and the instruction."""
         return tokenizer.encode(self.prefix + (cleaned(text) if self.clean else text.lower().strip()))
 
     def unread(self, tokenizer: TextTokenizer, text: str) -> str | None:
@@ -58,15 +58,15 @@ class Reading:
     def rows(
         self, tokenizer: TextTokenizer, texts: Sequence[str], most: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids (texts, tokens) and a mask, 1 for words and 0 for the padding that follows; what is beyond is cut.
+        """Ids (texts, tokens) and a mask, 1 for words and 0 for the padding that follows; longer texts are cut.
 
         Raises:
-            ValueError: more tokens are asked for than the ``most`` that the text encoder reads.
+            ValueError: more tokens are requested than the ``most`` that the text encoder reads.
         """
         room = self.room(tokenizer)
         if room > most:
             raise ValueError(
-                f"max_sequence_length={self.length} is beyond what the text encoder reads, which is {most} tokens with "
+                f"max_sequence_length={self.length} exceeds the text encoder's limit of {most} tokens with "
                 "the instruction"
             )
         rows = [self.ids(tokenizer, text) for text in texts]
@@ -81,10 +81,10 @@ class Reading:
     def encode(
         self, engine: Engine, network: CausalTextEncoder, tokenizer: TextTokenizer, texts: Sequence[str]
     ) -> tuple[Array, Array]:
-        """What the denoiser reads of texts: hidden states (texts, length, channels), and which are no padding.
+        """The denoiser's inputs from texts: hidden states (texts, length, channels), and the mask.
 
-        They are those of the start and of the last ``length`` - 1 tokens, so that of the instruction only what it says
-        of the text remains.
+        They are those of the start and of the last ``length`` - 1 tokens; the instruction's own tokens are dropped
+        after they have influenced the text's.
 
         Raises:
             ValueError: an id is not in the encoder's vocabulary.

@@ -27,7 +27,7 @@ class SanaShape:
 
     description: str
     nbytes: int
-    """What the float16 files take on disk, at most."""
+    """The most bytes of the float16 files on disk."""
     pipeline: str
     transformer: Values
     scheduler: Values
@@ -58,7 +58,7 @@ class SanaShape:
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """A vocabulary of bytes: prompts become other tokens than Gemma's, and more of them."""
+    """A vocabulary of bytes: prompts get different tokens from Gemma's, and more of them."""
     vocabulary = [*_SPECIAL.values(), *(f"<0x{byte:02X}>" for byte in range(256))]
     numbers = {token: number for number, token in enumerate(vocabulary)}
     start = {"SpecialToken": {"id": "<bos>", "type_id": 0}}

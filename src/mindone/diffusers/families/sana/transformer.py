@@ -35,7 +35,7 @@ from ..networks import Model
 from .transformer_fields import SanaTransformerFields
 
 CAPTION_EPS = 1e-5
-"""Of the text's norm."""
+"""The ε of the text's norm."""
 
 
 class SanaTransformer2DModel(Model):
@@ -69,12 +69,12 @@ class SanaTransformer2DModel(Model):
 
         Args:
             hidden_states: latents (batch, in_channels, height, width), or for guidance (batch / 2, …): the latents that
-                both halves of the text share, with which nothing is computed twice until the first look at the text.
+                both halves of the text share, so that nothing is computed twice before the first attention to the text.
             timestep: (batch,) or (1,); from 0 to 1,000, or to 1 for a network of SANA-Sprint.
-            encoder_hidden_states: the text, (batch, tokens, caption_channels), or what `read_text` makes of it.
-            encoder_attention_mask: 1 for words and 0 for padding, (batch, tokens); None where all are words.
-            guidance: the guidance scale times ``guidance_embeds_scale``, (batch,) or (1,), for a network with
-                ``guidance_embeds`` and no other.
+            encoder_hidden_states: the text, (batch, tokens, caption_channels), or the output of `read_text`.
+            encoder_attention_mask: 1 for words and 0 for padding, (batch, tokens); None if all are words.
+            guidance: the guidance scale times ``guidance_embeds_scale``, (batch,) or (1,), only for a network with
+                ``guidance_embeds``.
 
         Returns:
             (batch, out_channels, height, width).
@@ -91,7 +91,7 @@ class SanaTransformer2DModel(Model):
         return unpatched(y, height, width, self.fields.patch_size)
 
     def read_text(self, encoder_hidden_states: Array) -> tuple[Array, ...]:
-        """All that the blocks read of the text, which is the same at every step.
+        """All that the blocks read of the text, the same at every step.
 
         Args:
             encoder_hidden_states: the text, (batch, tokens, caption_channels).
@@ -103,7 +103,7 @@ class SanaTransformer2DModel(Model):
         return keys_and_values_of(text, self.transformer_blocks)
 
     def _read_time(self, timestep: Array, guidance: Array | None) -> tuple[tuple[Array, ...], Array]:
-        """What the timestep, and the guidance scale where the network reads one, say to all blocks and to the end."""
+        """The modulation of all blocks and the output by the timestep and, if read, the guidance scale."""
         if guidance is None:
             if self.fields.guidance_embeds:
                 raise ValueError("guidance is missing: the network's config has guidance_embeds true")
@@ -171,7 +171,7 @@ class GuidedTimeEmbedding(nn.Cell):
 
 
 class SanaBlock(Cell):
-    """Linear attention of the picture, attention to the text, and gated convolutions, each beside a shortcut."""
+    """Linear attention of the picture, attention to the text, and gated convolutions, each with a shortcut."""
 
     def __init__(self, c: SanaTransformerFields):
         super().__init__()
@@ -199,7 +199,7 @@ class SanaBlock(Cell):
             x: tokens (batch, height · width, width).
             modulation: six of (rows, 1, width); see `TimeEmbedding`.
             text: its keys and its values.
-            hidden: what is added to the scores of the text's tokens.
+            hidden: the bias of the scores of the text's tokens.
             size: (height, width), in tokens.
         """
         rows = block_modulation(self.scale_shift_table, modulation)
@@ -211,7 +211,8 @@ class SanaBlock(Cell):
 
 
 class LinearAttention(Cell):
-    """Of tokens (batch, tokens, width) to each other, with ReLU for a kernel: `functional.relu_linear_attention`."""
+    """Attention of tokens (batch, tokens, width) to each other, with ReLU as kernel:
+    `functional.relu_linear_attention`."""
 
     def __init__(self, width: int, heads: int, bias: bool, qk_norm: bool):
         super().__init__()
@@ -226,7 +227,7 @@ class LinearAttention(Cell):
 
 
 class GLUMBConv(Cell):
-    """Gated inverted residual of convolutions, on tokens as a picture (Sana, §2.2, Mix-FFN)."""
+    """A gated inverted residual of convolutions, on tokens as a picture (Sana, §2.2, Mix-FFN)."""
 
     def __init__(self, width: int, inner: int):
         super().__init__()
@@ -244,7 +245,7 @@ class GLUMBConv(Cell):
         return F.transpose(F.reshape(y, (rows, channels, tokens)), (0, 2, 1))
 
     def _blurred(self, y: Array, half: int) -> Array:
-        """The depthwise convolution of what is gated (0) or of the gate (1)."""
+        """The depthwise convolution of the gated half (0) or of the gate (1)."""
         both: tuple[Any, Any] = (self.conv_depth.weight, self.conv_depth.bias)
         weight, bias = [F.weight_rows((each,), half, 2, self.inner) for each in both]
         return F.conv2d(F.silu(y), weight, bias, 1, 1, self.inner)

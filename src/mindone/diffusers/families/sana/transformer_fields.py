@@ -11,9 +11,9 @@ from ...models.fields import Channels, Count, Ratio, Zero
 class SanaTransformerFields:
     """The fields of its ``config.json``, with their published defaults.
 
-    ``out_channels`` None is as many as there are ``in_channels``; ``interpolation_scale`` None is a network without
-    positions, whose depthwise convolutions tell where a token is. ``timestep_scale`` and ``guidance_embeds_scale`` are
-    what a pipeline multiplies timesteps and guidance by before it calls the network.
+    ``out_channels`` None means as many as ``in_channels``; ``interpolation_scale`` None means no positions: the
+    depthwise convolutions show where a token is. ``timestep_scale`` and ``guidance_embeds_scale`` are the pipeline's
+    factors for timesteps and guidance before it calls the network.
     """
 
     in_channels: Channels = 32
@@ -46,7 +46,7 @@ class SanaTransformerFields:
             )
         if self.interpolation_scale is not None and self.width % 4:
             raise ValueError(
-                "num_attention_heads x attention_head_dim must be a multiple of 4 where interpolation_scale is given, "
+                "num_attention_heads x attention_head_dim must be a multiple of 4 if interpolation_scale is given, "
                 f"got {self.num_attention_heads} x {self.attention_head_dim}"
             )
 

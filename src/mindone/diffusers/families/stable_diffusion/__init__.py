@@ -1,1 +1,1 @@
-"""Stable Diffusion 1 and 2, and what is distilled from them: High-Resolution Image Synthesis (Rombach et al. 2022)."""
+"""Stable Diffusion 1 and 2, and models distilled from them: High-Resolution Image Synthesis (Rombach et al. 2022)."""

@@ -1,7 +1,7 @@
-"""LoRAs and IP-Adapters of Stable Diffusion's UNets: names in files, weights by block, and the attentions to the text.
+"""LoRAs and IP-Adapters of Stable Diffusion's UNets: names in files, weights by block, and cross-attentions.
 
 Weights by block are published as ``{"down": 0.5, "mid": 1.0, "up": {"block_0": 0.4, "block_1": [0.1, 0.2, 0.3]}}``: one
-number for a side, a block, or each transformer of a block.
+number for a side, for a block, or for each transformer of a block.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,16 +16,16 @@ _SIDES = {"down": "down_blocks", "up": "up_blocks"}
 def by_block(weights: Mapping[str, object], parameters: Collection[str], default: float = 1.0) -> dict[str, float]:
     """The weight of each parameter of a UNet.
 
-    As published, a block's numbers also hold for the residual blocks (and samplers) of the same place as its
-    transformers; what stands nowhere near a transformer always has the weight 1.
+    As published, a block's numbers also apply to the residual blocks (and samplers) at the place of its transformers;
+    layers away from any transformer always have weight 1.
 
     Args:
         weights: in the published form.
         parameters: the names of the UNet's parameters.
-        default: the weight of blocks that are not named: 1 for LoRA, 0 for ``set_ip_adapter_scale``.
+        default: the weight of unnamed blocks: 1 for LoRA, 0 for ``set_ip_adapter_scale``.
 
     Raises:
-        ValueError: a side or block that is not there or has no transformer, or a list of another length.
+        ValueError: a side or block does not exist or has no transformer, or a list has the wrong length.
     """
     strange = [name for name in weights if name not in ("mid", *_SIDES)]
     if strange:
@@ -38,7 +38,7 @@ def by_block(weights: Mapping[str, object], parameters: Collection[str], default
             unknown = [name for name in given if name not in {f"block_{i}" for i in counts}]
             if unknown:
                 there = ", ".join(f"block_{i}" for i in counts)
-                raise ValueError(f"{side} has no transformers in {', '.join(map(repr, unknown))}; it has in {there}")
+                raise ValueError(f"{side} has no transformers in {', '.join(map(repr, unknown))}, only in {there}")
         for i, count in counts.items():
             value = given.get(f"block_{i}", default) if isinstance(given, Mapping) else given
             for j, number in enumerate(_one(value, count, f"{side}.block_{i}")):
@@ -47,7 +47,7 @@ def by_block(weights: Mapping[str, object], parameters: Collection[str], default
 
 
 def _transformers(parameters: Collection[str], blocks: str) -> dict[int, int]:
-    """The blocks of a side that have transformers, and how many."""
+    """The blocks of a side with transformers, and how many each has."""
     counts = {
         i: len(indices_after(parameters, f"{blocks}.{i}.attentions.")) for i in indices_after(parameters, f"{blocks}.")
     }
@@ -80,7 +80,7 @@ def _number(value: object) -> float | None:
 
 
 def text_attentions(unet: Shapes) -> list[str]:
-    """A UNet's attentions to the text in the order that IP-Adapter files number them: down, up, middle."""
+    """A UNet's cross-attentions in the order of the numbers in IP-Adapter files: down, up, middle."""
     key = ".attn2.to_k.weight"
     names = [name.removesuffix(".to_k.weight") for name in unet if name.endswith(key)]
 
@@ -117,6 +117,6 @@ LORA = LoraNames(
     numbering=unet_numbering,
     by_block=by_block,
 )
-"""Of all versions: a UNet does not know which it is of."""
+"""For all versions: a UNet does not know its own."""
 
 IMAGE_PROMPTS = ImagePromptNames(text_attentions, by_block)

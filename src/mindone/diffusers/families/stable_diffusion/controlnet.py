@@ -26,10 +26,10 @@ class ControlNetFields(UNetEncoderFields):
 
 
 class ControlNetModel(UNetEncoder):
-    """A copy of the UNet's encoder half that reads a picture, and tells the UNet what to add where (§3.1).
+    """A copy of the UNet's encoder half that reads a picture and computes additions to the UNet's features (§3.1).
 
-    The picture is reduced to the size of the latents by `embed_condition`; what comes out of each stage goes through a
-    convolution that was zero before training.
+    `embed_condition` reduces the picture to the size of the latents; the output of each stage passes a convolution that
+    was zero before training.
     """
 
     Fields = ControlNetFields
@@ -56,12 +56,12 @@ class ControlNetModel(UNetEncoder):
         time_ids: Array | None = None,
         guess_mode: bool = False,
     ) -> tuple[Array, ...]:
-        """What to add to the UNet's skip connections and, last, to its lowest stage's result.
+        """The residuals for the UNet's skip connections and, last, for its lowest stage's result.
 
         Args:
             sample, timestep, encoder_hidden_states, text_embeds, time_ids: as in `UNet2DConditionModel.construct`.
             controlnet_cond: the picture in [0, 1], (batch or 1, conditioning_channels, scale · height, scale · width).
-            conditioning_scale: what all is multiplied by, (1, 1, 1, 1); None is 1.
+            conditioning_scale: a factor for all residuals, (1, 1, 1, 1); None means 1.
             guess_mode: weigh the upper stages less, from 0.1 to 1, for runs without a text (§4.3 of its repository).
         """
         return self.residuals(
@@ -97,7 +97,7 @@ class ControlNetModel(UNetEncoder):
     ) -> tuple[Array, ...]:
         """`construct` with the embedded picture, for the first ``count`` skip connections.
 
-        With fewer than all of them nothing is said of the lowest stage: a UNet that is cut above it needs no more.
+        With fewer than all of them there is no residual for the lowest stage: a UNet cut above it needs none.
         """
         time = self.embed(timestep, None, text_embeds, time_ids)
         skips = self.down(F.add(self.conv_in(sample), condition), time, encoder_hidden_states)
@@ -111,7 +111,7 @@ class ControlNetModel(UNetEncoder):
         return tuple(outputs)
 
     def residuals_beside(self, taps: Taps) -> tuple[int, Taps | None]:
-        """What to ask of `residuals` where the UNet is called with ``taps``: ``count``, and this network's own."""
+        """The arguments of `residuals` for a call of the UNet with ``taps``: ``count``, and this network's own taps."""
         count = skips_without(self, taps.left_out)
         return count, first_skips(self, count)
 

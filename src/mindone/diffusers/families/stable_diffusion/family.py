@@ -21,18 +21,18 @@ INT8 = Int8Plan(
     ),
     between_products=("attn1.to_q.", "attn1.to_k."),
 )
-"""Kept are the first and the last convolution, and what reads the timestep, the text and the latents.
+"""The first and last convolution, and the layers that read timestep, text and latents, keep their dtype.
 
-What these compute is less than a hundredth of a step, so in int8 they would save no time, and everything else depends
-on them. Measured on ``icons`` against float32 (12 prompts, 25 steps, ranges from 4 others): 40.3 dB with them in 16
-bits, 40.0 dB with everything in int8. Of the others the products after GEGLU cost the most, 2.7 dB; they are 25 GMAC
-for each row of Stable Diffusion 1.5's batch, too many to leave in 16 bits.
+They compute less than a hundredth of a step, so int8 would save no time, and everything else depends on them. Measured
+on ``icons`` against float32 (12 prompts, 25 steps, ranges from 4 others): 40.3 dB with them in 16 bits, 40.0 dB with
+everything in int8. Among the others, the products after GEGLU cost the most, 2.7 dB; they are 25 GMAC for each row of
+Stable Diffusion 1.5's batch, too many to keep in 16 bits.
 
 Without int8 weights of the text encoders and the autoencoder the checkpoint would be 0.62 of the float16 one, not half;
-on ``icons`` they take 39.6 dB down to 39.3.
+on ``icons`` they lower 39.6 dB to 39.3.
 
-Queries and keys of self-attention are rounded too: in int8 their product, a quarter of a step of Stable Diffusion 1.5's
-shapes, takes 7 % of a step less. The attention to the text, whose keys come from a layer that stays as it is, is small.
+Queries and keys of self-attention are rounded too: in int8 their product, a quarter of a step in Stable Diffusion 1.5's
+shapes, saves 7 % of a step. Attention to the text, whose keys come from a layer that keeps its dtype, is small.
 """
 
 NETWORKS = {
@@ -57,7 +57,7 @@ TOKENIZER = Capability(
 
 CONTROLNETS = ".families.stable_diffusion.multi_controlnet:MultiControlNetModel"
 NOISE_LEVELS = (DISCRETE, EDM, FLOW)
-"""Published ones are of the first two kinds, and networks that others trained further of all three."""
+"""Published networks use the first two kinds, and networks that others trained further use all three."""
 
 LORA = ".families.stable_diffusion.adapters:LORA"
 IMAGE_PROMPTS = ".families.stable_diffusion.adapters:IMAGE_PROMPTS"

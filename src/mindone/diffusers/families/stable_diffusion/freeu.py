@@ -1,7 +1,7 @@
 """FreeU (Si et al. 2023, arXiv 2309.11497): a stronger backbone and weaker skip connections in the UNet.
 
-In the two lowest stages on the way up, half of the channels that come from below are amplified, and the lowest
-frequencies of the skip connections are damped (§3.3). Nothing is trained; the weights stay as they are.
+In the two lowest stages on the way up, FreeU amplifies half of the channels from below and damps the lowest frequencies
+of the skip connections (§3.3). It needs no training, and the weights stay unchanged.
 """
 
 from collections.abc import Callable
@@ -33,22 +33,22 @@ class FreeULayer(Wrapper):
 
 
 class FreeU:
-    """What of it is on a UNet: ``unet.put_on.of(FreeU)``."""
+    """The FreeU of a UNet: ``unet.put_on.of(FreeU)``."""
 
     def __init__(self, unet: UNet2DConditionModel):
         self.unet = unet
         self._take_off: list[Callable[[], None]] = []
 
     def enable(self, s1: float, s2: float, b1: float, b2: float) -> None:
-        """Use FreeU with these factors from now on, instead of earlier ones.
+        """Enable FreeU with these factors, replacing earlier ones.
 
         The paper's code suggests (0.9, 0.2, 1.5, 1.6) for Stable Diffusion 1, (0.9, 0.2, 1.4, 1.6) for 2 and
         (0.9, 0.2, 1.3, 1.4) for XL.
 
         Args:
-            s1, s2: what the skip connections' slowest waves are multiplied by, in the lowest stage on the way up and
-                in the one above it; below 1.
-            b1, b2: what half of the channels from below are multiplied by in these stages; above 1.
+            s1, s2: factors for the skip connections' slowest waves, in the lowest stage on the way up and in the one
+                above it; below 1.
+            b1, b2: factors for half of the channels from below in these stages; above 1.
 
         Raises:
             ValueError: a factor that is no number, or 0 or less.
@@ -63,7 +63,7 @@ class FreeU:
                 self._take_off.append(wrap(self.unet, f"up_blocks.{number}.resnets.{layer}", make))
 
     def disable(self) -> None:
-        """Go without it again."""
+        """Disable FreeU."""
         while self._take_off:
             self._take_off.pop()()
         self.unet.graphs.clear()

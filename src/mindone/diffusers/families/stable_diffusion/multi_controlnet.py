@@ -1,4 +1,4 @@
-"""Several ControlNets on one UNet: what they add is summed."""
+"""Several ControlNets on one UNet: their residuals are summed."""
 
 import os
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from .controlnet import ControlNetModel
 
 
 class MultiControlNetModel:
-    """ControlNets in an order, which is that of the pictures that a pipeline is given for them.
+    """ControlNets in the order of their pictures in a pipeline's call.
 
-    On disk they are folders beside each other: ``controlnet``, ``controlnet_1``, ``controlnet_2`` …
+    On disk they are sibling folders: ``controlnet``, ``controlnet_1``, ``controlnet_2`` …
     """
 
     network: ClassVar = ControlNetModel
-    """What one of them is."""
+    """The class of a single one."""
 
     def __init__(self, controlnets: Sequence[ControlNetModel]):
         if not controlnets or not all(isinstance(net, ControlNetModel) for net in controlnets):
@@ -25,7 +25,7 @@ class MultiControlNetModel:
 
     @classmethod
     def from_folder(cls, folder: Path, dtype: str = "float32", variant: str | None = None) -> "MultiControlNetModel":
-        """Load the ControlNets from ``folder`` and those beside it that are numbered from 1 on."""
+        """Load the ControlNets from ``folder`` and its siblings, numbered from 1."""
         folders = [folder]
         while (following := folder.with_name(f"{folder.name}_{len(folders)}")).is_dir():
             folders.append(following)
@@ -38,10 +38,10 @@ class MultiControlNetModel:
         variant: str | None = None,
         max_shard_size: int | str | None = None,
     ) -> None:
-        """Write each ControlNet into a folder: the given one, and those beside it that are numbered from 1 on.
+        """Write each ControlNet into a folder: the given one, and siblings numbered from 1.
 
         Args:
-            save_directory: the first one's.
+            save_directory: the first one's folder.
             safe_serialization, variant, max_shard_size: as in `ControlNetModel.save_pretrained`.
         """
         first = Path(save_directory)

@@ -1,4 +1,5 @@
-"""Stable Diffusion 1 and 2 in one file, as the authors published them: parts, tell-tale tensors, and what no file says.
+"""Stable Diffusion 1 and 2 in one file, as the authors published them: parts, tell-tale tensors, and facts that no file
+holds.
 
 Latent Diffusion's code names the parts ``model.diffusion_model`` (the UNet), ``first_stage_model`` (the autoencoder),
 ``cond_stage_model`` (the text encoder) and ``control_model``; `families.stable_diffusion_xl.original` shares them.
@@ -44,23 +45,23 @@ COSXL: dict[str, object] = {
     "timestep_spacing": "leading",
     "use_exponential_sigmas": True,
 }
-"""EDM's noise levels with σ_data = 1, the network conditioned on log σ: the published EDMEulerScheduler in words that
-other schedulers share. ``sigma_min`` and ``sigma_max`` are the file's. The spacing says that a run begins at
-√(σ_max² + 1)."""
+"""EDM's noise levels with σ_data = 1, the network conditioned on log σ: the published EDMEulerScheduler in options that
+other schedulers share. ``sigma_min`` and ``sigma_max`` are the file's. The spacing makes a run begin at √(σ_max² +
+1)."""
 _CHANNELS = {
     4: "StableDiffusionPipeline",
     8: "StableDiffusionInstructPix2PixPipeline",
     9: "StableDiffusionInpaintPipeline",
 }
 _EPSILON_STEPS = (875_000, 220_000)
-"""Training steps in the files of Stable Diffusion 2.0-base and 2.1-base, which predict the noise."""
+"""The training steps in the files of Stable Diffusion 2.0-base and 2.1-base, which predict noise."""
 _TELLING_BIAS = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias"
 _LEAST_DEVIATION = 0.09
-"""Standard deviation of that bias from which ComfyUI takes a UNet of Stable Diffusion 2 for one of velocity."""
+"""From this standard deviation of that bias on, ComfyUI treats a UNet of Stable Diffusion 2 as predicting velocity."""
 
 
 def by_channels(pipelines: Mapping[int, str], title: str, unet: Tensors) -> str:
-    """The class of the pipeline for the channels that a UNet takes.
+    """The pipeline's class by the UNet's input channels.
 
     Raises:
         ValueError: there is none.
@@ -68,17 +69,17 @@ def by_channels(pipelines: Mapping[int, str], title: str, unet: Tensors) -> str:
     channels = sides(unet, "conv_in.weight", 4)[1]
     if channels not in pipelines:
         raise ValueError(
-            f"a UNet of {channels} input channels (tensor 'conv_in.weight') is of no pipeline known here for {title}; "
-            f"known are {', '.join(map(str, pipelines))} channels"
+            f"a UNet of {channels} input channels (tensor 'conv_in.weight') fits no supported pipeline for {title}; "
+            f"supported: {', '.join(map(str, pipelines))} channels"
         )
     return pipelines[channels]
 
 
 def _velocity_or_noise(file: Tensors, unet: Tensors) -> str:
-    """What a UNet of Stable Diffusion 2 predicts whose file does not say it.
+    """The prediction of a Stable Diffusion 2 UNet whose file does not give it.
 
-    The velocity, unless it inpaints, its ``global_step`` is that of one of the two published base models, or a bias is
-    as narrow as theirs.
+    It is the velocity, unless the UNet inpaints, its ``global_step`` is that of a published base model, or a bias is as
+    narrow as theirs.
     """
     if "conv_in.weight" in unet and sides(unet, "conv_in.weight", 4)[1] != 4:  # inpainting, depth
         return "epsilon"
@@ -115,12 +116,12 @@ SD2_V = replace(
 
 
 def scheduler_config(release: Release, prediction_type: str, *, zero_terminal_snr: bool) -> dict[str, object]:
-    """The published scheduler of a release, for what its UNet predicts.
+    """The published scheduler of a release, for its UNet's prediction.
 
     Args:
         zero_terminal_snr: trained to start from pure noise (Lin et al. 2024, §3), as the tensor ``ztsnr`` says. The
-            published PNDM has no such option; DDIM is the scheduler of that paper. A network that predicts the noise
-            says nothing about pure noise: Euler's method starts just below it, as web UIs do.
+            published PNDM has no such option; DDIM is the scheduler of that paper. A noise-predicting network says
+            nothing about pure noise: Euler's method starts just below it, as AUTOMATIC1111 does.
     """
     if not zero_terminal_snr:
         return {**release.scheduler, "prediction_type": prediction_type}
@@ -130,12 +131,12 @@ def scheduler_config(release: Release, prediction_type: str, *, zero_terminal_sn
 
 
 def edm_scheduler_config(sigma_min: float, sigma_max: float) -> dict[str, object]:
-    """The scheduler of CosXL, for the noise levels that the tensors ``edm_vpred.sigma_min`` and ``.sigma_max`` say."""
+    """The scheduler of CosXL, for the noise levels in the tensors ``edm_vpred.sigma_min`` and ``.sigma_max``."""
     return {**COSXL, "sigma_min": sigma_min, "sigma_max": sigma_max}
 
 
 def trained(release: Release, training: Training, parts: Parts) -> Release:
-    """A release with the scheduler for how it was trained; see `OriginalLayout.trained`."""
+    """A release with the scheduler that matches its training; see `OriginalLayout.trained`."""
     if training.sigmas is not None:
         scheduler = edm_scheduler_config(*training.sigmas)
     else:
@@ -146,7 +147,8 @@ def trained(release: Release, training: Training, parts: Parts) -> Release:
 
 
 def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
-    """The text encoder tells, or whether the UNet projects with matrices; an autoencoder alone counts as version 1."""
+    """The version, by the text encoder or by whether the UNet projects with matrices; a lone autoencoder is version
+    1's."""
     if "text_encoder" in networks:
         return SD1 if networks["text_encoder"] is CLIP else SD2
     unet = parts.get("unet") or parts.get("controlnet") or {}
@@ -162,11 +164,11 @@ def _trained(release: Release, training: Training, parts: Parts) -> Release:
 _UNET, _CONTROL = "model.diffusion_model.", "control_model."
 _BLOCKS = tuple(f"{_UNET}{blocks}" for blocks in ("input_blocks.", "middle_block.", "output_blocks."))
 _SIZES = ("label_emb.0.", "add_embedding.")
-"""What embeds the sizes and the pooled text of XL, in the original layout and under our names."""
+"""The layer that embeds XL's sizes and pooled text, in the original layout and under our names."""
 
 
 def has_sizes(names: Iterable[str]) -> bool:
-    """Whether a file's UNet or ControlNet takes sizes as inputs, as all of XL's do."""
+    """Whether a file's UNet or ControlNet takes sizes as inputs, as all XL ones do."""
     return any(name.removeprefix(_UNET).removeprefix(_CONTROL).startswith(_SIZES) for name in names)
 
 

@@ -1,10 +1,11 @@
-"""UNets and ControlNets in the original layout (Rombach et al. 2022; Zhang et al. 2023): names, and configs by shapes.
+"""UNets and ControlNets in the original layout (Rombach et al. 2022; Zhang et al. 2023): names, and configs derived
+from shapes.
 
-There the layers stand in three flat lists, ``input_blocks``, ``middle_block`` and ``output_blocks``; a downsampler has
-a number of its own, an upsampler shares its stage's last. Here they stand in stages. How many layers a stage has is
-read off the names, so that a pruned network (BK-SDM) needs no config.
+There the layers are in three flat lists, ``input_blocks``, ``middle_block`` and ``output_blocks``; a downsampler has
+its own number, an upsampler shares its stage's last. Here they are in stages. The names show how many layers a stage
+has, so a pruned network (BK-SDM) needs no config.
 
-Shapes do not tell how many heads an attention has. Stable Diffusion 1.x has 8 everywhere, and projects into its
+Shapes do not show the number of attention heads. Stable Diffusion 1.x has 8 everywhere, and projects into its
 transformers with convolutions; 2.x and XL give each head 64 channels, and project with matrices.
 """
 
@@ -28,7 +29,7 @@ from ...loading.original.training_config import TrainingConfig
 HEADS = 8
 HEAD_CHANNELS = 64
 SIZE_CHANNELS = 256
-"""Channels that XL's sizes and crops are each embedded in."""
+"""The channels of the embedding of each of XL's sizes and crops."""
 
 _RESNET = (
     ("in_layers.0", "norm1"),
@@ -52,7 +53,7 @@ _OUTSIDE = (
 
 @dataclass(frozen=True)
 class Stages:
-    """What the numbering depends on, one value per stage from the highest resolution to the lowest."""
+    """The facts behind the numbering, one value per stage from the highest resolution to the lowest."""
 
     layers: tuple[int, ...]
     """Residual blocks on the way down; there is one more on the way up."""
@@ -61,7 +62,7 @@ class Stages:
 
     @classmethod
     def of_original(cls, names: Collection[str]) -> "Stages":
-        """Read off the original layout's names, without a prefix such as ``model.diffusion_model.``."""
+        """Derive them from the original layout's names, without a prefix such as ``model.diffusion_model.``."""
         layers, attends = [0], [False]
         names = names if isinstance(names, (Mapping, Set)) else frozenset(names)
         for i in sorted(indices_after(names, "input_blocks.") - {0}):
@@ -75,7 +76,7 @@ class Stages:
 
     @classmethod
     def of_ours(cls, names: Collection[str]) -> "Stages":
-        """Read off our names."""
+        """Derive them from our names."""
         layers, attends = [], []
         for i in sorted(indices_after(names, "down_blocks.", MOST_STAGES)):
             layers.append(len(indices_after(names, f"down_blocks.{i}.resnets.")))
@@ -113,12 +114,12 @@ def controlnet_key_map(stages: Stages, hint_layers: int) -> KeyMap:
 
     Args:
         stages: those of its encoder half.
-        hint_layers: convolutions that the control image passes, the first and the last one included.
+        hint_layers: convolutions on the control image, including the first and the last.
     """
     pairs = [*_OUTSIDE, *_down(stages), *_middle(), ("middle_block_out.0", "controlnet_mid_block")]
     outputs = 1 + sum(stages.layers) + len(stages.layers) - 1
     pairs += [(f"zero_convs.{i}.0", f"controlnet_down_blocks.{i}") for i in range(outputs)]
-    # Between two convolutions stands an activation, so their numbers are even.
+    # An activation lies between two convolutions, so their numbers are even.
     inner = [f"blocks.{i}" for i in range(hint_layers - 2)]
     pairs += [
         (f"input_hint_block.{2 * i}", f"controlnet_cond_embedding.{name}")
@@ -128,7 +129,7 @@ def controlnet_key_map(stages: Stages, hint_layers: int) -> KeyMap:
 
 
 def hint_layers_of(names: Collection[str]) -> int:
-    """How many convolutions a ControlNet's control image passes, in either layout."""
+    """The number of convolutions on a ControlNet's control image, in either layout."""
     original = len(indices_after(names, "input_hint_block."))
     return original or 2 + len(indices_after(names, "controlnet_cond_embedding.blocks."))
 
@@ -165,10 +166,10 @@ def unet_config(tensors: Tensors, sample_size: int) -> dict[str, object]:
 
     Args:
         tensors: under our names.
-        sample_size: the usual side of the latents, which shapes do not tell.
+        sample_size: the usual side of the latents, which shapes do not show.
 
     Raises:
-        ValueError: the network is none that a config can describe here.
+        ValueError: no config here can describe the network.
     """
     config = _shared(tensors)
     down = config["down_block_types"]
@@ -189,7 +190,7 @@ def controlnet_config(tensors: Tensors) -> dict[str, object]:
     """A ControlNet's config in the published fields; ``tensors`` under our names."""
     embedding = "controlnet_cond_embedding"
     inner = [f"{embedding}.blocks.{i}.weight" for i in sorted(indices_after(tensors, f"{embedding}.blocks."))]
-    # Each size but the last stands twice: once kept, once on the way to the next.
+    # Each size but the last appears twice: once kept, once on the way to the next.
     first = sides(tensors, f"{embedding}.conv_in.weight", 4)
     channels = [first[0], *(sides(tensors, name, 4)[0] for name in inner[1::2])]
     return {
@@ -203,7 +204,7 @@ def controlnet_config(tensors: Tensors) -> dict[str, object]:
 
 
 def cross_attention_dim(tensors: Tensors) -> int:
-    """Channels of the text that a UNet looks at; 0 when it has no transformer."""
+    """The channels of a UNet's text; 0 if it has no transformer."""
     for name in tensors:
         if name.endswith(".attn2.to_k.weight"):
             return sides(tensors, name, 2)[1]
@@ -248,9 +249,9 @@ Depths = int | list[int]
 
 
 def _depths(tensors: Tensors, stages: Stages, *, has_decoder: bool) -> dict[str, object]:
-    """How many blocks transformers have: one number for all stages, or one per stage, or one per layer.
+    """The numbers of blocks of transformers: one for all stages, one per stage, or one per layer.
 
-    Networks that were pruned within a stage (SSD-1B, Vega) have other depths on the way up than on the way down.
+    Networks pruned within a stage (SSD-1B, Vega) have different depths on the way up and on the way down.
     """
     down = [
         _collapsed([_depth(tensors, f"down_blocks.{stage}.attentions.{i}") for i in range(layers)]) if attends else None
@@ -263,12 +264,12 @@ def _depths(tensors: Tensors, stages: Stages, *, has_decoder: bool) -> dict[str,
         for stage, (layers, attends) in enumerate(zip(reversed(stages.layers), reversed(stages.attends)))
     ]
     middle = _depth(tensors, "mid_block.attentions.0") or None
-    if down[-1] is None:  # the middle has a transformer also where the last stage has none
+    if down[-1] is None:  # the middle has a transformer even if the last stage has none
         down[-1] = middle
     last = down[-1][0] if isinstance(down[-1], list) else down[-1]
     if middle is not None and last != middle:
         raise ValueError(
-            f"the lowest stage has a transformer of {middle} blocks beside one of {last}, which no config can say"
+            f"the lowest stage has transformers of {middle} and of {last} blocks, which no config can express"
         )
     mirrored = all(depth is None or depth == below for depth, below in zip(up, reversed(down)))
     if has_decoder and not (mirrored and all(isinstance(depth, int | None) for depth in down)):
@@ -302,7 +303,7 @@ def _controlnet_keys(stages_of: Callable[[Collection[str]], Stages], names: Coll
 
 
 def unet_numbering(names: Collection[str]) -> KeyMap:
-    """The map of a UNet whose tensors have these names of ours."""
+    """The map of a UNet with these tensor names of ours."""
     return _unet_keys(Stages.of_ours, names)
 
 

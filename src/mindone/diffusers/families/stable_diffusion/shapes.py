@@ -1,4 +1,4 @@
-"""Checkpoints with random weights in the shapes of published ones, for times and memory without any download."""
+"""Checkpoints with random weights in the shapes of published ones, for measuring time and memory without a download."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class StableDiffusionShape:
 
     description: str
     nbytes: int
-    """What the float16 files take on disk, at most."""
+    """The most bytes of the float16 files on disk."""
     unet: Values
     text_encoder: Values
     vae: Values
@@ -37,7 +37,7 @@ class StableDiffusionShape:
     def write(self, name: str, folder: Path) -> Mapping[str, tuple[str, Path]]:
         """See `Shape.write`.
 
-        The distilled checkpoint, where there is one, shares all but its UNet with the other one.
+        The distilled checkpoint, if any, shares everything except its UNet with the other one.
         """
         roles = {"model": folder / name, "tiny_vae": folder / f"{name}-tiny-vae"}
         encoders: dict[str, tuple[type[Model], Values]] = {"text_encoder": (CLIPTextModel, self.text_encoder)}
@@ -70,7 +70,7 @@ class StableDiffusionShape:
 
 
 def write_tokenizer(text_encoder: Values, folder: Path) -> None:
-    """A vocabulary of single characters: prompts become other tokens than CLIP's, and as many after padding."""
+    """A vocabulary of single characters: prompts get different tokens from CLIP's, but as many after padding."""
     size = int(str(text_encoder["vocab_size"]))
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(256 - len(printable))]

@@ -1,4 +1,4 @@
-"""Where the UNet is read and cut from outside: its layers, in the order in which they are run, by their paths."""
+"""The places to read and cut the UNet from outside: its layers by path, in running order."""
 
 from collections.abc import Collection, Iterator
 from typing import Protocol, TypeAlias
@@ -12,7 +12,7 @@ from ...models.wrapping import bare
 from .unet_blocks import Block, DownBlock, UpBlock
 
 Layer: TypeAlias = tuple[str, ...]
-"""The paths of the cells that are run one after the other from one skip connection to the next."""
+"""The paths of the cells that run in sequence from one skip connection to the next."""
 
 
 class Encoder(Protocol):
@@ -23,7 +23,7 @@ class Encoder(Protocol):
 
 
 class UNet(Encoder, Protocol):
-    """A whole one."""
+    """A whole UNet."""
 
     up_blocks: "CellList[UpBlock]"
 
@@ -31,15 +31,15 @@ class UNet(Encoder, Protocol):
 def cuts(unet: UNet) -> tuple[Cut, ...]:
     """The branches of DeepCache (Ma et al. 2024, §3.2), the highest first.
 
-    Branch ``b`` leaves ``conv_in``, the layers of the first ``b`` skip connections after it, and the last ``b + 1``
-    layers on the way up. What goes into these from below changes slowly from step to step.
+    Branch ``b`` keeps ``conv_in``, the layers of the first ``b`` skip connections after it, and the last ``b + 1``
+    layers on the way up. Their input from below changes slowly from step to step.
     """
     down, lowest, up = down_layers(unet), _lowest(unet), _up_layers(unet)
     return tuple(Cut(up[-1 - b][0], (*_paths(down[b + 1 :]), *lowest, *_paths(up[: -1 - b]))) for b in range(len(down)))
 
 
 def down_layers(encoder: Encoder) -> list[Layer]:
-    """What makes each skip connection from the one before, the first one from the latents."""
+    """The layers that make each skip connection from the previous one, the first one from the latents."""
     layers: list[Layer] = [("conv_in",)]
     for i in range(len(encoder.down_blocks)):
         block = bare(encoder.down_blocks[i])
@@ -50,19 +50,19 @@ def down_layers(encoder: Encoder) -> list[Layer]:
 
 
 def skips_without(encoder: Encoder, left_out: Collection[str]) -> int:
-    """How many skip connections, from the first on, need none of the layers that are left out."""
+    """How many skip connections, from the first on, need none of the skipped layers."""
     layers = down_layers(encoder)
     return next((i for i, layer in enumerate(layers) if not set(layer).isdisjoint(left_out)), len(layers))
 
 
 def first_skips(encoder: Encoder, count: int) -> Taps | None:
-    """Of a call that needs the first ``count`` skip connections alone; None where these are all."""
+    """Taps for a call that needs only the first ``count`` skip connections; None if these are all."""
     below = down_layers(encoder)[count:]
     return Taps(left_out=(*_paths(below), *_lowest(encoder))) if below else None
 
 
 def self_attentions(unet: UNet) -> dict[int, tuple[str, ...]]:
-    """Where pixels attend to each other, by level, for levels in which they do; 0 is the one at the latents' size."""
+    """The self-attentions over pixels, by level, for levels that have them; 0 is the level at the latents' size."""
     last = len(unet.up_blocks) - 1
     levels = {
         level: (
@@ -85,7 +85,7 @@ def _lowest(encoder: Encoder) -> Layer:
 
 
 def _up_layers(unet: UNet) -> list[Layer]:
-    """What takes in each skip connection, the last one first."""
+    """The layers that take each skip connection, the last one first."""
     layers: list[Layer] = []
     for i in range(len(unet.up_blocks)):
         block = bare(unet.up_blocks[i])

@@ -21,7 +21,7 @@ from .unet_fields import UNetFields
 class UNet2DConditionModel(UNetEncoder):
     """Predicts the noise (or velocity) in latents from the timestep and the text; see `construct`.
 
-    On the way up each layer takes the skip connection of its opposite.
+    On the way up each layer takes the skip connection of its counterpart.
     """
 
     Fields = UNetFields
@@ -35,7 +35,7 @@ class UNet2DConditionModel(UNetEncoder):
         depths = c.reverse_transformer_layers_per_block or mirrored
         heads = per_stage(c.num_attention_heads or c.attention_head_dim, stages)
 
-        # The up path mirrors the down path, with one layer more a stage; each layer also takes one skip connection.
+        # The up path mirrors the down path, with one more layer per stage; each layer also takes one skip connection.
         skips = list(self.skip_channels)
         self.up_blocks: CellList[UpBlock] = CellList()
         before = channels[-1]
@@ -68,14 +68,14 @@ class UNet2DConditionModel(UNetEncoder):
 
         Args:
             sample: latents (batch, in_channels, height, width), or for guidance (batch / 2, …): the latents that both
-                halves of the text share, with which nothing is computed twice until the first look at the text.
+                halves of the text share, so that nothing is computed twice before the first attention to the text.
             timestep: (batch,) or (1,), between 0 and 1,000.
             encoder_hidden_states: the text, (batch, tokens, cross_attention_dim).
             timestep_cond: the guidance scale's embedding (batch, time_cond_proj_dim), for distilled guidance
                 (Meng et al. 2023; LCM).
             text_embeds: SDXL's pooled text (batch, channels).
             time_ids: SDXL's sizes and crops in pixels (batch, 6).
-            down_block_additional_residuals, mid_block_additional_residual: what a ControlNet adds to the skip
+            down_block_additional_residuals, mid_block_additional_residual: a ControlNet's additions to the skip
                 connections, from the first one on, and to the lowest stage's result.
 
         Returns:
@@ -123,16 +123,16 @@ class UNet2DConditionModel(UNetEncoder):
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
-        """Where feature caches may cut it: see `taps.cuts`."""
+        """The places where feature caches may cut it: see `taps.cuts`."""
         return cuts(self)
 
     @property
     def self_attentions(self) -> dict[int, tuple[str, ...]]:
-        """Where pixels attend to each other: see `taps.self_attentions`."""
+        """The self-attentions over pixels: see `taps.self_attentions`."""
         return self_attentions(self)
 
 
 def _with_residuals(skips: tuple[Array, ...], residuals: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The first skip connections with what is added to them, and those below, if there are residuals for fewer."""
+    """The skip connections plus residuals; if there are residuals only for the first ones, the rest stay unchanged."""
     added = [F.add(skips[i], residuals[i]) for i in range(len(residuals))]
     return tuple(added) + skips[len(residuals) :]

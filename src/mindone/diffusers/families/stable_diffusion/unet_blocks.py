@@ -1,4 +1,4 @@
-"""What a UNet is built of: stages of residual blocks, each followed by a transformer where the stage reads the text."""
+"""The parts of a UNet: stages of residual blocks, each followed by a transformer if the stage reads the text."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from ...models.layers import Attention, Conv2d, Downsample, GroupNorm, LayerNorm
 
 
 class BlockFields(Protocol):
-    """What the blocks need of a config."""
+    """The config entries that the blocks need."""
 
     @property
     def act_fn(self) -> str: ...
@@ -28,7 +28,7 @@ class BlockFields(Protocol):
 
 
 class Block(nn.Cell):
-    """One stage of the UNet: residual blocks, each followed by a transformer where the stage attends to the text."""
+    """One stage of the UNet: residual blocks, each followed by a transformer if the stage attends to the text."""
 
     Resnet: ClassVar[type[ResnetBlock]] = ResnetBlock
 
@@ -55,7 +55,7 @@ class DownBlock(Block):
     """A stage on the way down; all but the lowest end with half the width and height."""
 
     def construct(self, x: Array, time: Array, context: Array) -> tuple[Array, ...]:
-        """The results of its layers, each of which is a skip connection, in order."""
+        """The results of its layers, in order; each is a skip connection."""
         results = []
         for layer in range(len(self.resnets)):
             x = self.resnets[layer](x, time)
@@ -68,7 +68,7 @@ class DownBlock(Block):
 
 
 class UpResnet(ResnetBlock):
-    """A residual block of what comes from below and a skip connection."""
+    """A residual block on the input from below and a skip connection."""
 
     def construct(self, x: Array, skip: Array, time: Array) -> Array:  # type: ignore[override]
         return super().construct(F.concat((x, skip), 1), time)
@@ -80,7 +80,7 @@ class UpBlock(Block):
     Resnet = UpResnet
 
     def construct(self, x: Array, skips: Sequence[Array], time: Array, context: Array) -> Array:
-        """``skips``: one for each layer, in the order in which the way down made them, and so the first one last."""
+        """``skips``: one for each layer, in the order of the way down, so the first one is used last."""
         for layer in range(len(self.resnets)):
             x = self.resnets[layer](x, skips[-1 - layer], time)
             if self.attentions is not None:
@@ -89,9 +89,9 @@ class UpBlock(Block):
 
 
 class MidBlock(Cell):
-    """The lowest stage: residual block, transformer, residual block; or the first of them alone.
+    """The lowest stage: residual block, transformer, residual block; or only the first of them.
 
-    ``depths`` None is for that; of several the first counts, as published.
+    ``depths`` None means the latter; if there are several, the first counts, as published.
     """
 
     def __init__(self, c: BlockFields, channels: int, time: int, depths: int | tuple[int, ...] | None, heads: int):
@@ -109,7 +109,7 @@ class MidBlock(Cell):
 
 
 class Transformer(Cell):
-    """Transformer blocks over the pixels of an image, beside a shortcut."""
+    """Transformer blocks over the pixels of an image, with a shortcut."""
 
     def __init__(self, c: BlockFields, channels: int, depth: int, heads: int):
         super().__init__()
@@ -140,7 +140,7 @@ class Transformer(Cell):
 
 
 class TransformerBlock(Cell):
-    """Self-attention, attention to the text, and a gated feed-forward layer, each normalised and beside a shortcut."""
+    """Self-attention, attention to the text, and a gated feed-forward layer, each normalised and with a shortcut."""
 
     def __init__(self, channels: int, context_channels: int, heads: int):
         super().__init__()
@@ -161,7 +161,7 @@ class TransformerBlock(Cell):
 class SelfAttention(Attention):
     """Attention of an image's pixels (batch, height · width, channels) to each other.
 
-    ``size`` is (height, width): nothing here needs it, but what takes this cell's place may (token downsampling).
+    ``size`` is (height, width): this cell does not need it, but a replacement may (token downsampling).
     """
 
     def construct(self, x: Array, size: tuple[int, int]) -> Array:  # type: ignore[override]
@@ -169,7 +169,7 @@ class SelfAttention(Attention):
 
 
 class FeedForward(Cell):
-    """A gated layer and its way back. Checkpoints number the parts 0 and 2 (1 is a dropout)."""
+    """A gated layer and the projection back. Checkpoints number the parts 0 and 2 (1 is a dropout)."""
 
     def __init__(self, channels: int, inner: int):
         super().__init__()
@@ -199,10 +199,10 @@ def per_stage(value: int | tuple[T, ...], count: int) -> tuple[int | T, ...]:
 
 
 def per_layer(depths: int | tuple[int, ...], layers: int) -> tuple[int, ...]:
-    """How many blocks the transformer of each of a stage's layers has.
+    """The number of blocks in the transformer of each of a stage's layers.
 
     Raises:
-        ValueError: there is another number of depths than of layers.
+        ValueError: the numbers of depths and layers differ.
     """
     depths = depths if isinstance(depths, tuple) else (depths,) * layers
     if len(depths) != layers:

@@ -1,4 +1,4 @@
-"""The half of a UNet that looks: from latents down to the lowest stage. A ControlNet is another copy of it."""
+"""The encoder half of a UNet, from latents down to the lowest stage. A ControlNet is another copy of it."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -24,13 +24,13 @@ class UNetEncoder(Model):
         layers = per_stage(c.layers_per_block, stages)
         depths = per_stage(c.transformer_layers_per_block, stages)
         heads = per_stage(c.num_attention_heads or c.attention_head_dim, stages)
-        # Those of a UNet alone; a ControlNet has neither.
+        # Only a UNet has these; a ControlNet has neither.
         conv_in_kernel, time_cond = getattr(c, "conv_in_kernel", 3), getattr(c, "time_cond_proj_dim", None)
 
         time = 4 * channels[0]
         self.conv_in = Conv2d(c.in_channels, channels[0], conv_in_kernel, padding=(conv_in_kernel - 1) // 2)
         self.time_embedding = TimestepEmbedding(channels[0], time, c.act_fn, time_cond)
-        # Graph mode reads plain attributes only, not those of a dataclass.
+        # Graph mode reads only plain attributes, not those of a dataclass.
         self.time_channels, self.size_channels = channels[0], c.addition_time_embed_dim or 0
         self.flip_sin_to_cos, self.freq_shift = c.flip_sin_to_cos, c.freq_shift
         self.add_embedding = None
@@ -38,7 +38,7 @@ class UNetEncoder(Model):
             self.add_embedding = TimestepEmbedding(c.projection_class_embeddings_input_dim or 0, time, c.act_fn)
 
         self.skip_channels = [channels[0]]
-        """The channels of each skip connection, in the order in which `down` makes them."""
+        """The channels of each skip connection, in the order of `down`."""
         self.down_blocks: CellList[DownBlock] = CellList()
         for i, kind in enumerate(c.down_block_types):
             reads = kind == "CrossAttnDownBlock2D"
@@ -57,7 +57,7 @@ class UNetEncoder(Model):
     def embed(
         self, timestep: Array, timestep_cond: Array | None, text_embeds: Array | None, time_ids: Array | None
     ) -> Array:
-        """The timestep, and what else conditions every residual block, as one vector: (batch or 1, channels)."""
+        """The timestep and the other conditions of every residual block, as one vector: (batch or 1, channels)."""
         time = F.timestep_embedding(timestep, self.time_channels, self.flip_sin_to_cos, self.freq_shift)
         time = self.time_embedding(time, timestep_cond)
         if self.add_embedding is not None:
@@ -69,7 +69,8 @@ class UNetEncoder(Model):
         return time
 
     def down(self, x: Array, time: Array, context: Array) -> tuple[Array, ...]:
-        """From what `conv_in` gives to the lowest stage: all skip connections, the last of which goes on from there."""
+        """From the output of `conv_in` to the lowest stage: all skip connections; the last one is also the lowest
+        stage's input."""
         skips = (x,)
         for block in self.down_blocks:
             skips = skips + block(skips[-1], time, context)

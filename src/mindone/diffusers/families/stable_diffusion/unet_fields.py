@@ -1,4 +1,4 @@
-"""The configs of a UNet, and of the encoder half that a ControlNet shares with it."""
+"""The configs of a UNet, and of the encoder half that it shares with a ControlNet."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -30,10 +30,10 @@ Side = Annotated[int, Strict(), Field(ge=1, le=2048)]
 
 @dataclass(frozen=True)
 class UNetEncoderFields:
-    """The fields that both have; a list gives one value per stage, from the highest resolution to the lowest.
+    """The fields of both; a list gives one value per stage, from the highest resolution to the lowest.
 
-    ``attention_head_dim`` is, for historical reasons, the *number* of heads. Fields that are honoured at one value only
-    have a type with that value alone.
+    ``attention_head_dim`` is, for historical reasons, the *number* of heads. Fields with only one supported value have
+    a type with just that value.
     """
 
     in_channels: Channels = 4
@@ -69,7 +69,7 @@ class UNetEncoderFields:
         lengths = {name: len(value) for name, value in kinds.items() if value is not None}
         lengths["block_out_channels"] = len(channels)
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"{_listed(lengths)} must be of one length, got {_listed(lengths.values())}")
+            raise ValueError(f"{_listed(lengths)} must have the same length, got {_listed(lengths.values())}")
         for name in ("layers_per_block", "transformer_layers_per_block", "attention_head_dim", "num_attention_heads"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != len(channels):
@@ -78,7 +78,7 @@ class UNetEncoderFields:
         if self.addition_embed_type:
             for name in ("addition_time_embed_dim", "projection_class_embeddings_input_dim"):
                 if getattr(self, name) is None:
-                    raise ValueError(f"{name} must be a number where addition_embed_type is 'text_time', got None")
+                    raise ValueError(f"{name} must be a number if addition_embed_type is 'text_time', got None")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class UNetFields(UNetEncoderFields):
         depths, reverse = self.transformer_layers_per_block, self.reverse_transformer_layers_per_block
         if reverse is None and isinstance(depths, tuple) and any(isinstance(depth, tuple) for depth in depths):
             raise ValueError(
-                "reverse_transformer_layers_per_block must say how deep the transformers on the way up are where "
+                "reverse_transformer_layers_per_block must give the depths of the transformers on the way up if "
                 f"transformer_layers_per_block has a list for a stage, got None and {list(depths)}"
             )
         if reverse is not None and len(reverse) != len(self.block_out_channels):

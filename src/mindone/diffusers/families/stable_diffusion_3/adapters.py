@@ -1,7 +1,7 @@
-"""What LoRA files call the layers of Stable Diffusion 3's transformer and of its CLIPs.
+"""The names of the layers of Stable Diffusion 3's transformer and its CLIPs in LoRA files.
 
-kohya's trainer and ComfyUI name the transformer's layers as the original layout does, where queries, keys and values of
-a stream are one layer; so do some that name them as peft does.
+kohya's trainer and ComfyUI name the transformer's layers as in the original layout, where queries, keys and values of a
+stream are one layer; so do some files with peft's names.
 """
 
 from ..adapters import LoraNames

@@ -21,12 +21,12 @@ INT8 = Int8Plan(
     ),
     weights_alone=("norm1.linear.", "norm1_context.linear."),
 )
-"""Kept are the first and the last layer and what reads the timestep and the text, as in the other families.
+"""The first and last layer, and the layers that read timestep and text, keep their dtype, as in the other families.
 
-The layers that make shifts, scales and gates of the timestep are a third of the weights and less than a thousandth of a
-step's products, and everything in a block is multiplied by what they say: so their weights alone are in int8. With 6
-blocks of random weights the error is 1.6 %; with those weights in 16 bits it would be 1.3 %, with the products after
-GELU kept, a third of all, 1.5 %, and with nothing kept 2.9 %.
+The layers that turn the timestep into shifts, scales and gates are a third of the weights and less than a thousandth of
+a step's products, and their outputs multiply everything in a block: so only their weights are in int8. With 6 blocks of
+random weights the error is 1.6 %; with those weights in 16 bits it would be 1.3 %, with the products after GELU kept, a
+third of all, 1.5 %, and with nothing kept 2.9 %.
 """
 
 CLIP = replace(
@@ -86,5 +86,5 @@ STABLE_DIFFUSION_3 = Family(
 )
 """Predicts the velocity of a straight path from noise to image (Esser et al. 2024, arXiv 2403.03206).
 
-Image-to-image and inpainting are published with more steps, so that each call's signature says how many.
+Image-to-image and inpainting are published with more steps, so each call's signature gives the number.
 """

@@ -1,8 +1,8 @@
 """Stable Diffusion 3 and 3.5 in one file, as the authors published them, with and without text encoders.
 
-The transformer stands under ``model.diffusion_model``, the autoencoder under ``first_stage_model``, and the text
-encoders under ``text_encoders``. Queries, keys and values of a stream are one matrix there. Where a modulation is a
-scale and a shift alone, the shift stands first there, and the scale here.
+The transformer is under ``model.diffusion_model``, the autoencoder under ``first_stage_model``, and the text encoders
+under ``text_encoders``. Queries, keys and values of a stream are one matrix there. If a modulation has only a scale and
+a shift, the shift comes first there and the scale here.
 """
 
 import math
@@ -23,7 +23,7 @@ from ...loading.safetensors import StoredTensor
 from ..adapters import Rows
 
 HEAD_CHANNELS = 64
-"""Channels per head of every published transformer; with norms of queries and keys their weights tell."""
+"""Channels per head of every published transformer; with norms of queries and keys, their weights show it."""
 _PLACES = "pos_embed.pos_embed"
 _PAIRS = (
     ("pos_embed", _PLACES),
@@ -62,13 +62,13 @@ _THEIRS, _OURS = "joint_blocks.", "transformer_blocks."
 
 
 def _key_map(blocks: Collection[int]) -> KeyMap:
-    """The map of a transformer's names, but for the fused matrices."""
+    """The map of a transformer's names, without the fused matrices."""
     pairs = [(f"{_THEIRS}{i}.{theirs}", f"{_OURS}{i}.{ours}") for i in blocks for theirs, ours in _BLOCK]
     return KeyMap([*_PAIRS, *pairs])
 
 
 def _fused(blocks: Collection[int]) -> dict[str, list[str]]:
-    """Each fused tensor's name, and ours of what it consists of."""
+    """Each fused tensor's name, and our names of its parts."""
     return {
         f"{_THEIRS}{i}.{theirs}.{kind}": [f"{_OURS}{i}.{each}.{kind}" for each in ours]
         for i in blocks
@@ -78,18 +78,18 @@ def _fused(blocks: Collection[int]) -> dict[str, list[str]]:
 
 
 def _turned(blocks: Collection[int]) -> set[str]:
-    """Our names of the tensors whose halves are the other way round."""
+    """Our names of the tensors with swapped halves."""
     layers = ("norm_out.linear", *(f"{_OURS}{i}.norm1_context.linear" for i in sorted(blocks)[-1:]))
     return {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
 
 
 def numbering(parameters: Collection[str]) -> KeyMap:
-    """A transformer's layers by their names in the original layout, but for those that are `apart`."""
+    """A transformer's layers by their names in the original layout, except those of `apart`."""
     return _key_map(indices_after(parameters, _OURS))
 
 
 def apart(parameters: Collection[str]) -> dict[str, list[Rows]]:
-    """The layers of the original layout that are three of ours, or ours with the second half of the outputs first."""
+    """The layers of the original layout that hold three of ours, or one of ours with swapped halves."""
     blocks = indices_after(parameters, _OURS)
     keys = _key_map(blocks)
     found = {
@@ -188,7 +188,7 @@ VAE = replace(
 
 
 def _first_text(tensors: Tensors) -> dict[str, StoredTensor]:
-    """CLIP ViT-L/14, whose pooled text is not projected: the projection that its class has is the identity."""
+    """CLIP ViT-L/14, whose pooled text is not projected: its class's projection is the identity."""
     found = {
         name: tensor for name, tensor in projected_clip(tensors).items() if not name.startswith("text_projection.")
     }
@@ -201,10 +201,10 @@ def _first_text(tensors: Tensors) -> dict[str, StoredTensor]:
 
 
 def _without_projection(tensors: Tensors) -> dict[str, StoredTensor]:
-    """The other way round; a projection that is none has a place in such a file.
+    """The inverse; such a file only has a place for the identity as projection.
 
     Raises:
-        ValueError: it is another one.
+        ValueError: the projection is not the identity.
     """
     projection = tensors.get("text_projection.weight")
     if projection is not None:
@@ -230,7 +230,7 @@ FIRST_TEXT = replace(
 SECOND_TEXT = replace(
     CLIP, ours=projected_clip, config=lambda tensors, *_: text_config(tensors, open_clip=True), fits=_is_open_clip
 )
-"""OpenCLIP ViT-bigG/14, under the names and in the shapes of transformers."""
+"""OpenCLIP ViT-bigG/14, with the names and shapes of transformers."""
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ LARGE_35 = replace(MEDIUM, title="Stable Diffusion 3.5 large", modelspec="stable
 
 
 def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
-    """Norms of queries and keys tell 3.5, and a second attention tells its medium size."""
+    """Norms of queries and keys indicate 3.5, and a second attention its medium size."""
     transformer = parts.get("transformer", {})
     if any(".attn2." in name for name in transformer):
         return MEDIUM_35
@@ -271,7 +271,7 @@ _ALONE = (
 
 
 def _is_of_others(names: Iterable[str]) -> bool:
-    """Whether a denoiser is of another family, or what there is says of no family that it is this one's."""
+    """Whether a denoiser is from another family, or nothing indicates this family."""
     denoiser = [name for name in names if name.startswith(_TRANSFORMER)]
     if denoiser:
         return not any(name.startswith(_TRANSFORMER + _THEIRS) for name in denoiser)

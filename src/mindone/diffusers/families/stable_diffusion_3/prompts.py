@@ -1,4 +1,4 @@
-"""From three texts to what Stable Diffusion 3 reads: two CLIPs side by side, then T5 (Esser et al. 2024, §4)."""
+"""From three texts to Stable Diffusion 3's conditions: two concatenated CLIPs, then T5 (Esser et al. 2024, §4)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from ..components import LanguageModel, TextTokenizer
 from ..t5_texts import encode_padded
 
 WITHOUT_T5 = 77
-"""How many tokens of zeros stand in for T5's: the transformer attends to them, and was trained with that."""
+"""The number of zero tokens in place of T5's: the transformer attends to them, as in its training."""
 
 
 @dataclass(frozen=True)
 class Readers:
-    """What reads prompts, and how: two CLIP text encoders, and T5 or None."""
+    """The readers of prompts: two CLIP text encoders, and T5 or None."""
 
     clips: Sequence[TextTower]
     t5: tuple[LanguageModel, TextTokenizer] | None
     channels: int
-    """Of what the transformer reads."""
+    """The channels that the transformer reads."""
     length: int = 256
-    """How many tokens T5 reads; padding counts as words do."""
+    """How many tokens T5 reads; padding counts like words."""
     clip_skip: int = 0
-    """How many of CLIP's last layers are left out, besides the last one."""
+    """How many of CLIP's last layers to skip, in addition to the last one."""
 
     def read(self, engine: Engine, texts: Sequence[list[str]], between: Callable[[], None]) -> tuple[Array, Array]:
-        """What the transformer is conditioned on.
+        """The transformer's conditions.
 
         Args:
-            engine: who runs the text encoders.
-            texts: for each of the three a text for every prompt.
-            between: called when the CLIPs have read and T5, which is much larger, has not yet.
+            engine: runs the text encoders.
+            texts: for each of the three encoders one text per prompt.
+            between: called after the CLIPs and before T5, which is much larger.
 
         Returns:
             Embeddings (prompts, 77 + T5's tokens, channels), and pooled texts (prompts, channels of both CLIPs).

@@ -29,12 +29,12 @@ class StableDiffusion3Shape:
 
     description: str
     nbytes: int
-    """What the float16 files take on disk, at most."""
+    """The most bytes of the float16 files on disk."""
     transformer: Values
     text_encoder: Values
     text_encoder_2: Values
     text_encoder_3: Values | None
-    """T5's, or None for a pipeline without it."""
+    """T5's config, or None for a pipeline without it."""
     vae: Values
     tiny_vae: Values
     scheduler: Values

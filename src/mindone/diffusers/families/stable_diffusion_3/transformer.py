@@ -61,15 +61,15 @@ class SD3Transformer2DModel(Model):
             hidden_states: latents (batch, in_channels, height, width), or for guidance (batch / 2, …): the latents that
                 both halves of the text share.
             timestep: (batch,) or (1,), from 0 to 1,000.
-            encoder_hidden_states: the text, (batch, tokens, joint_attention_dim), whose padding counts as words do.
+            encoder_hidden_states: the text, (batch, tokens, joint_attention_dim); padding counts like words.
             pooled_projections: the text as a whole, (batch, pooled_projection_dim).
-            skip_layers: numbers of the blocks that are left out (skip-layer guidance).
+            skip_layers: numbers of the blocks to skip (skip-layer guidance).
 
         Returns:
             (batch, out_channels, height, width).
 
         Raises:
-            ValueError: latents of other channels; patches do not cover them, or are more along a side than there are
+            ValueError: the latents have other channels, patches do not cover them, or a side has more patches than
                 positions.
         """
         side, channels = self.fields.patch_size, self.fields.in_channels
@@ -103,10 +103,10 @@ class SD3Transformer2DModel(Model):
             timestep: one number for all images, or (batch,).
             block_controlnet_hidden_states, joint_attention_kwargs: must be None.
             return_dict: false for a plain tuple.
-            skip_layers: numbers of the blocks that are left out; None: all run.
+            skip_layers: numbers of the blocks to skip; None runs all.
 
         Raises:
-            ValueError: an argument that must be None is not, a block that is not there, or what `construct` raises.
+            ValueError: an argument that must be None is not, or a block does not exist; also what `construct` raises.
         """
         unused = {
             "block_controlnet_hidden_states": (block_controlnet_hidden_states, "no ControlNet of this family is known"),
@@ -132,7 +132,7 @@ class SD3Transformer2DModel(Model):
 
 
 class PatchEmbed(Cell):
-    """Latents as tokens, with the middle of a square table of positions added."""
+    """Latents as tokens, plus the centre of a square table of positions."""
 
     def __init__(self, c: SD3TransformerFields):
         super().__init__()
@@ -152,9 +152,9 @@ class PatchEmbed(Cell):
 
 
 class JointBlock(nn.Cell):
-    """Attention of image and text to both, and a feed-forward layer for each, all modulated and beside shortcuts.
+    """Attention of image and text to both, and a feed-forward layer for each, all modulated and with shortcuts.
 
-    The last block's text ends with its keys and values, which is all that is needed of it.
+    The last block's text ends with its keys and values, because nothing else of it is needed.
     """
 
     def __init__(self, c: SD3TransformerFields, index: int):

@@ -15,9 +15,9 @@ BlockNumbers = Annotated[tuple[Annotated[int, Strict(), Field(ge=0, lt=256)], ..
 class SD3TransformerFields:
     """The fields of its ``config.json``, with their published defaults.
 
-    ``out_channels`` None is as many as there are ``in_channels``. ``pos_embed_max_size`` is the side of the table of
-    positions, in patches. The blocks that ``dual_attention_layers`` numbers have a second attention, of the image to
-    itself; numbers beyond the last block mean nothing.
+    ``out_channels`` None means as many as ``in_channels``. ``pos_embed_max_size`` is the side of the table of
+    positions, in patches. The blocks in ``dual_attention_layers`` have a second attention, of the image to itself;
+    numbers beyond the last block are ignored.
     """
 
     sample_size: Pixels = 128

@@ -1,1 +1,1 @@
-"""Stable Diffusion XL and what is distilled from it: SDXL (Podell et al. 2023)."""
+"""Stable Diffusion XL and models distilled from it: SDXL (Podell et al. 2023)."""

@@ -1,4 +1,4 @@
-"""Stable Diffusion XL in one file: base, refiner and inpainting, and what no file says of them."""
+"""Stable Diffusion XL in one file: base, refiner and inpainting, and facts that no file holds."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

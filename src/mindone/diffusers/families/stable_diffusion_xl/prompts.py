@@ -1,4 +1,4 @@
-"""What SDXL's denoiser is conditioned on: two texts, and sizes and crops of pictures (Podell et al. 2023, §2.2)."""
+"""The conditions of SDXL's denoiser: two texts, and sizes and crops of pictures (Podell et al. 2023, §2.2)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,10 @@ Pair = Sequence[int]
 
 
 def time_ids(pipe: Any, call: Any, own: Pair) -> tuple[list[float], list[float]]:
-    """The numbers for the sizes, and those for the negative half, of images of the size ``own``.
+    """The numbers for the sizes of images of the size ``own``, and those for the negative half.
 
-    Runs that begin with a picture have a default of its own for each negative size, that of the other half; refiners
-    are told how beautiful it is to be.
+    Runs that begin with a picture default each negative size to that of the other half; refiners take an aesthetic
+    score.
     """
     pooled, of_picture = _pooled_channels(pipe, call), "requires_aesthetics_score" in pipe.own_settings
     original, crop = call.original_size or own, call.crops_coords_top_left or (0, 0)
@@ -26,7 +26,7 @@ def time_ids(pipe: Any, call: Any, own: Pair) -> tuple[list[float], list[float]]
     ids = time_ids_of(pipe, pooled, "", original, crop, target)
     negative_original, negative_target = call.negative_original_size, call.negative_target_size
     if of_picture:
-        # The published pipelines take the crop of the positive half for both, and so do we.
+        # The published pipelines use the positive half's crop for both, and so do we.
         negative_original, negative_target = negative_original or original, negative_target or target
         return ids, time_ids_of(pipe, pooled, "negative_", negative_original, crop, negative_target)
     if negative_original is None or negative_target is None:
@@ -35,7 +35,7 @@ def time_ids(pipe: Any, call: Any, own: Pair) -> tuple[list[float], list[float]]
 
 
 def _pooled_channels(pipe: Any, call: Any) -> int:
-    """How many channels the pooled text has: that which is given, or what the second text encoder makes."""
+    """The channels of the pooled text, given or from the second text encoder."""
     if call.pooled_prompt_embeds is not None:
         return int(call.pooled_prompt_embeds.shape[-1])
     network, _ = pipe.text_towers[-1].both
@@ -45,10 +45,9 @@ def _pooled_channels(pipe: Any, call: Any) -> int:
 def time_ids_of(
     pipe: Any, pooled: int, prefix: str, original_size: Pair, crop: Pair, target: Pair | float
 ) -> list[float]:
-    """The numbers that the denoiser is conditioned on, checked against the width of its layer for them.
+    """The denoiser's condition numbers, checked against the width of its layer for them.
 
-    ``pooled`` is the number of channels of the pooled text, ``target`` the target size, or an aesthetic score in its
-    place.
+    ``pooled`` is the number of channels of the pooled text, ``target`` the target size, or an aesthetic score instead.
     """
     given = {"original_size": original_size, "crops_coords_top_left": crop}
     if isinstance(target, Sequence):
@@ -65,11 +64,11 @@ def time_ids_of(
     made, expected = len(ids) * width + pooled, config["projection_class_embeddings_input_dim"]
     if made == expected:
         return ids
-    reason = "the denoiser and text_encoder_2 are not of one checkpoint"
+    reason = "the denoiser and text_encoder_2 are not from one checkpoint"
     if made - expected == width:
         reason = "it is a refiner's; StableDiffusionXLImg2ImgPipeline runs it, with requires_aesthetics_score=True"
     elif expected - made == width:
-        reason = "it is not told of beauty; set requires_aesthetics_score=False"
+        reason = "it takes no aesthetic score; set requires_aesthetics_score=False"
     raise ValueError(
         f"the denoiser is conditioned on {expected} numbers (projection_class_embeddings_input_dim), but {len(ids)} "
         f"numbers of {width} channels each (addition_time_embed_dim) and a pooled text of {pooled} (projection_dim) "
