@@ -404,7 +404,7 @@ def test_layers_that_cannot_be_are_left_out_and_said_so(tmp_path):
     assert "'+ int8': int8 needs the OpenVINO engine" in notes
     names, notes = layers(steps=8, scheduler="lcm", guidance_interval=(0.0, 0.4))
     assert names == ["+ DeepCache 3", "+ token downsampling 2", "+ int8"]
-    assert "the steps of lcm, each of which starts from new noise" in notes and "guidance_interval was given" in notes
+    assert "the steps of lcm, because each starts from new noise" in notes and "guidance_interval was given" in notes
     assert layers(steps=8, cache=("spectrum",))[0][0] == "+ half the steps guided"
 
 

@@ -322,7 +322,7 @@ def test_caches_are_enabled_on_the_unet_one_of_each_kind():
     ("cache", "steps", "message"),
     [
         (DeepCacheConfig(3), 2, "cache_interval 3 needs a run of more than 3 steps, got 2"),
-        (DeepCacheConfig(2, 6), 5, "cache_branch_id 6 is below the denoiser's lowest branch, which is 5"),
+        (DeepCacheConfig(2, 6), 5, "cache_branch_id 6 is too large: the denoiser's lowest branch is 5"),
         (DeepCacheConfig(2, skip_mode="quadratic", center=3), 6, "no quadratic schedule of 3 of 6 steps"),
         (TaylorSeerCacheConfig(), 3, "forecast none of the run's 3 steps"),
         (SpectrumConfig(), 5, "forecast none of the run's 5 steps"),
@@ -369,7 +369,7 @@ def test_caches_have_short_names():
     assert parse_caches(["spectrum", "deepcache"]) == (SpectrumConfig(), DeepCacheConfig())
     assert parse_cache("easycache:0.1") == EasyCacheConfig(0.1)
     assert parse_cache("guidance:3:2:4") == GuidanceCacheConfig(3, 2, 4)
-    with pytest.raises(ValueError, match="unknown cache 'teacache'; known are deepcache:"):
+    with pytest.raises(ValueError, match="unknown cache 'teacache'; choose from deepcache:"):
         parse_cache("teacache")
     with pytest.raises(ValueError, match="cache 'deepcache:x': "):
         parse_cache("deepcache:x")

@@ -195,7 +195,7 @@ def test_wrong_options_are_refused_before_anything_is_loaded(words, message, mon
         (["--model", "icons-tiny-vae"], "icons-tiny-vae is an autoencoder; use --tiny-vae icons-tiny-vae"),
         (["--model", "icons-lcm-lora"], "icons-lcm-lora is a LoRA; use --lora icons-lcm-lora"),
         (["--num-images", "100000"], "generate fewer images at a time\n"),
-        (["--cache", "deepcash"], "Error: unknown cache 'deepcash'; known are deepcache"),
+        (["--cache", "deepcash"], "Error: unknown cache 'deepcash'; choose from deepcache"),
         (["--cache", "deepcache:0"], "Error: cache 'deepcache:0': cache_interval must be"),
     ],
 )

@@ -127,7 +127,7 @@ def test_the_text_form_is_its_threshold():
 
 
 @pytest.mark.parametrize(
-    "model, why", [("sana-sprint", "starts from new noise"), ("sd1", "this denoiser is no row of blocks")]
+    "model, why", [("sana-sprint", "starts from new noise"), ("sd1", "this denoiser is no sequence of blocks")]
 )
 def test_runs_in_which_it_means_nothing_are_refused(model, why):
     pipe = load(checkpoint(model) if model.startswith("sana") else checkpoint_of(model))

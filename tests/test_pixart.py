@@ -269,7 +269,7 @@ def test_sigma_refuses_a_transformer_that_reads_sizes_and_alpha_takes_either(alp
 def test_what_needs_skip_connections_or_other_noise_is_refused(sigma):
     view = sigma.view()
     view.caches = (DeepCacheConfig(),)
-    with pytest.raises(ValueError, match="skip connections enclose, and this one has none"):
+    with pytest.raises(ValueError, match="skip connections, and this one has none"):
         draw(view, num_inference_steps=5)
     with pytest.raises(ValueError, match="PixArtSigmaPipeline takes no IP-Adapters"):
         sigma.load_ip_adapter("anything")

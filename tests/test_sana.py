@@ -272,11 +272,11 @@ def test_wrong_arguments_are_refused_in_one_line(family, options, message, sana,
 def test_what_needs_skip_connections_or_pixel_attention_is_refused(sana):
     view = sana.view()
     view.caches = (DeepCacheConfig(),)
-    with pytest.raises(ValueError, match="skip connections enclose, and this one has none"):
+    with pytest.raises(ValueError, match="skip connections, and this one has none"):
         draw(view, num_inference_steps=5)
     with pytest.raises(ValueError, match="FreeU changes skip connections, and SanaTransformer2DModel has none"):
         sana.enable_freeu(1, 1, 1, 1)
-    with pytest.raises(ValueError, match="SanaTransformer2DModel has no attention among pixels"):
+    with pytest.raises(ValueError, match="SanaTransformer2DModel has no self-attention over pixels"):
         sana.transformer.enable_token_downsampling(2)
     with pytest.raises(ValueError, match="SanaPipeline takes no IP-Adapters"):
         sana.load_ip_adapter("anything")

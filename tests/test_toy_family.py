@@ -334,7 +334,7 @@ def test_a_forecast_of_steps_stays_closer_than_half_of_them():
 def test_a_cache_of_features_is_refused_as_it_has_no_skip_connections():
     pipe = load()
     pipe.caches = (DeepCacheConfig(),)
-    with pytest.raises(ValueError, match="skip connections enclose, and this one has none"):
+    with pytest.raises(ValueError, match="skip connections, and this one has none"):
         draw(pipe)
 
 
@@ -344,7 +344,7 @@ def test_its_denoiser_has_the_published_methods_of_every_denoiser():
     assert denoiser.is_cache_enabled and not load().transformer.is_cache_enabled
     denoiser.disable_cache()
     assert denoiser.caches == () and denoiser.active_adapters() == []
-    with pytest.raises(ValueError, match="ToyTransformer has no attention among pixels"):
+    with pytest.raises(ValueError, match="ToyTransformer has no self-attention over pixels"):
         denoiser.enable_token_downsampling(2)
     assert not hasattr(denoiser, "enable_freeu")
 

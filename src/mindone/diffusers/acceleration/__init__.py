@@ -1,1 +1,1 @@
-"""The speed-ups, put on networks and pipelines from outside."""
+"""The speed-ups, added to networks and pipelines from outside."""

@@ -1,9 +1,9 @@
-"""Calibrated steps: weights for a few steps that bring a model's samples to where many steps bring them.
+"""Calibrated steps: weights for a few steps that bring a model's samples to the result of many steps.
 
 S4S (Frankel et al. 2025, arXiv 2502.17423) learns the weights of a multistep solver by descent through the whole run.
-Here each step's are the least squares towards the long run's sample at the timestep where the step leads, given the
-samples to which the steps before it have led. This takes one run, and no gradients: a handful of weights and some ten
-thousand latents, so that a prompt or two are enough.
+Here each step's weights are the least-squares fit to the long run's sample at the step's target timestep, given the
+samples of the steps before it. This takes one run and no gradients: there are a handful of weights and some ten
+thousand latents, so one or two prompts are enough.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from .drawing import Drawing, Drawn
 PROMPTS = ("a rocket on a blue background", "a small house under a tree")
 """Simple subjects that every model knows."""
 REFERENCE_STEPS = 100
-"""Of the run that others are compared with."""
+"""The number of steps of the reference run."""
 _POWER = 1.1
-"""Of `closing_in`: calibrated steps lie almost evenly. On ``icons`` 1 and 1.25 are within half a decibel of it."""
+"""The power of `closing_in`: calibrated steps are almost evenly spaced. On ``icons`` 1 and 1.25 are within half a
+decibel."""
 _DAMPING = 1e-6
-"""Of the mean square of the terms: it keeps weights small where terms are alike, so that rounding stays small too."""
+"""Damping relative to the terms' mean square: it keeps weights small if terms are alike, so that rounding stays small
+too."""
 _DIGITS = 9
 
 Latents = NDArray[np.float64]
@@ -39,24 +41,24 @@ Latents = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ReferencePath:
-    """What a long run went through: samples (images, channels, height, width) by the timestep that they belong to."""
+    """The path of a long run: samples (images, channels, height, width) by timestep."""
 
     first: int
-    """The timestep of the noise that it began with."""
+    """The timestep of the initial noise."""
     samples: dict[int, Latents]
-    """Of all timesteps but the first; the clean ones are at -1."""
+    """Samples at all timesteps but the first; the clean ones are at -1."""
 
     @classmethod
     def joined(cls, paths: Sequence[ReferencePath]) -> ReferencePath:
-        """The path of several images, from those of each."""
+        """One path of several images, from each one's path."""
         samples = {t: np.concatenate([path.samples[t] for path in paths]) for t in paths[0].samples}
         return cls(paths[0].first, samples)
 
     def timesteps(self, steps: int, last: int) -> list[int]:
-        """So many of its timesteps, from the first down to the one nearest to ``last``.
+        """``steps`` of its timesteps, from the first down to the one nearest to ``last``.
 
         Raises:
-            ValueError: it has not as many.
+            ValueError: it has fewer.
         """
         own = np.array([t for t in self.samples if t >= 0])
         wanted = closing_in(self.first, last, steps, _POWER)[1:]
@@ -67,9 +69,9 @@ class ReferencePath:
 
 
 def recorded(pipe: Drawing, *arguments: object, **options: object) -> tuple[Drawn, ReferencePath]:
-    """Call a pipeline, and say what its run went through: the call's output, and the path.
+    """Call a pipeline and record its run: the call's output, and the path.
 
-    The pipeline's scheduler is a DPM-Solver++, and the call asks for latents.
+    The pipeline's scheduler must be a DPM-Solver++, and the call must request latents.
     """
     record = _Record(pipe)
     output = pipe(*arguments, **options, callback_on_step_end=record)
@@ -81,16 +83,16 @@ def recorded(pipe: Drawing, *arguments: object, **options: object) -> tuple[Draw
 def fitted(
     pipe: Drawing, path: ReferencePath, timesteps: Sequence[int], *arguments: object, **options: object
 ) -> tuple[CalibratedMultistepScheduler, Array]:
-    """A scheduler whose steps at ``timesteps`` follow the path as closely as they can.
+    """A scheduler whose steps at ``timesteps`` follow the path as closely as possible.
 
     Args:
-        pipe: draws with whatever speed-ups the steps are meant for; it stays as it is.
-        path: of the same prompts from the same noise.
-        timesteps: of the path, descending.
-        arguments, options: what the pipeline is called with; the prompts and the generators of the path.
+        pipe: has the speed-ups that the steps are meant for; it stays unchanged.
+        path: the path of the same prompts from the same noise.
+        timesteps: some of the path's, descending.
+        arguments, options: the arguments of the pipeline's call, with the path's prompts and generators.
 
     Returns:
-        The scheduler, and the latents to which it has brought the prompts.
+        The scheduler, and its latents of the prompts.
     """
     config = pipe.scheduler.config
     view = pipe.view()
@@ -111,22 +113,22 @@ def calibrated_scheduler(
     seed: int = 0,
     **options: object,
 ) -> CalibratedMultistepScheduler:
-    """A scheduler for so few steps of this pipeline, as it is: with its caches, its precision and its adapters.
+    """A scheduler for a few steps of this pipeline, with its caches, its precision and its adapters.
 
-    Draws the prompts once in ``reference_steps`` steps of DPM-Solver++, without the caches, and once in the few.
+    It generates the prompts once in ``reference_steps`` steps of DPM-Solver++, without the caches, and once in the few.
 
     Args:
-        pipe: text to image.
+        pipe: a text-to-image pipeline.
         num_inference_steps: the scheduler's number of steps, at least 2.
-        prompts: what to draw, in one batch.
-        last_timestep: where the last step is taken.
-        reference_steps: of the run that the few steps are to follow.
+        prompts: what to generate, in one batch.
+        last_timestep: the timestep of the last step.
+        reference_steps: the steps of the run to follow.
         seed: prompt i has the noise of ``seed + i``.
-        options: of the pipeline's calls, such as ``guidance_scale``, ``height`` or ``guidance_interval``. The last is
-            for the few steps alone; the reference is guided all along.
+        options: options of the pipeline's calls, such as ``guidance_scale``, ``height`` or ``guidance_interval``. The
+            last applies only to the few steps; the reference is guided throughout.
 
     Raises:
-        ValueError: fewer than two steps, a reference that is too short for them, or a text instead of a list of texts.
+        ValueError: fewer than two steps, the reference is too short for them, or prompts is a text, not a list.
     """
     if num_inference_steps < 2:
         raise ValueError(f"num_inference_steps must be at least 2 to be calibrated, got {num_inference_steps}")
@@ -137,7 +139,7 @@ def calibrated_scheduler(
         return [np.random.Generator(np.random.PCG64(seed + i)) for i in range(len(prompts))]
 
     view = pipe.view()
-    CalibratedMultistepScheduler.from_config(pipe.scheduler.config)  # refuses noise levels that it is not for
+    CalibratedMultistepScheduler.from_config(pipe.scheduler.config)  # refuses noise levels that it does not support
     view.scheduler, view.caches = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config), ()
     long = {name: value for name, value in options.items() if name != "guidance_interval"}
     long |= {"num_inference_steps": reference_steps, "guidance_interval": (0.0, 1.0), "output_type": "latent"}
@@ -148,10 +150,10 @@ def calibrated_scheduler(
 
 
 class _Record:
-    """A step callback that keeps what a run's steps leave, in ``after``."""
+    """A step callback that keeps the latents after each step, in ``after``."""
 
     reads_runs = True
-    """It is shown latents as runs have them (`pipelines.loop.call_back`)."""
+    """It gets latents in the form of runs (`pipelines.loop.call_back`)."""
 
     def __init__(self, pipe: Drawing):
         self.engine = pipe.engine
@@ -166,7 +168,7 @@ class _Record:
 
 
 class _Follower(DPMSolverMultistepScheduler):
-    """Takes each step with the weights that come closest to the path, and keeps them in ``rows``."""
+    """Takes each step with the weights closest to the path, and keeps them in ``rows``."""
 
     path: ReferencePath
     wanted: Sequence[int]
@@ -188,7 +190,7 @@ class _Follower(DPMSolverMultistepScheduler):
 
 
 def _least_squares(terms: Sequence[Latents], target: Latents) -> Latents:
-    """The weights that bring the sum of the terms closest to the target, damped a little."""
+    """The slightly damped weights that bring the sum of the terms closest to the target."""
     columns = np.stack([term.ravel() for term in terms], axis=1)
     products = columns.T @ columns
     damping = _DAMPING * np.trace(products) / len(terms)

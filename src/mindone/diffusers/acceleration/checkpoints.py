@@ -1,4 +1,4 @@
-"""Smaller networks in place of a checkpoint's own: a tiny autoencoder, a distilled model."""
+"""Smaller networks that replace a checkpoint's own: a tiny autoencoder, a distilled model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TinyAutoencoder:
 
 @dataclass(frozen=True)
 class Distilled:
-    """Draw with another checkpoint of the same kind, such as ``nota-ai/bk-sdm-small``."""
+    """Generate with another checkpoint of the same kind, such as ``nota-ai/bk-sdm-small``."""
 
     path_or_id: str
     stage = Stage.CHECKPOINT

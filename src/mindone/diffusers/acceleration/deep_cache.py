@@ -1,4 +1,4 @@
-"""DeepCache (Ma et al. 2024): what the deep layers of the denoiser make changes slowly, so most steps use it again."""
+"""DeepCache (Ma et al. 2024): the output of the denoiser's deep layers changes slowly, so most steps reuse it."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _REGAINED = 2.0
 @declare
 @dataclass(frozen=True)
 class DeepCacheConfig(Cache):
-    """Run the whole denoiser at some steps, and at the others only what lies above a branch.
+    """Run the whole denoiser at some steps, and only the part above a branch at the others.
 
     Args:
-        cache_interval: the first of this many steps is whole; 1 is no cache.
-        cache_branch_id: where the denoiser is cut, a number of its `cuts`: 0 runs the least at the other steps.
-        skip_mode: "uniform", or "quadratic" for whole steps that lie closer together around ``center`` (§3.3), as
-            many of them as ``cache_interval`` gives.
-        pow, center: the exponent of the quadratic schedule, above 1, and the step that it is densest at.
-        max_order: what the feature is at the other steps: that of the last whole step (0, as published), or forecast
-            by a polynomial of this degree through those of the last whole steps, as `TaylorSeerCacheConfig` does with
-            noise. On ``icons`` (12 prompts, 25 DPM++ steps, interval 3) degree 1 takes 41.4 dB to 50.0, 2 to 45.2.
+        cache_interval: the first of every this many steps is whole; 1 means no cache.
+        cache_branch_id: where to cut the denoiser, an index of its `cuts`: 0 runs the least at the other steps.
+        skip_mode: "uniform", or "quadratic" for whole steps closer together around ``center`` (§3.3), the same number
+            of them.
+        pow, center: the exponent of the quadratic schedule, above 1, and the step where it is densest.
+        max_order: the feature at the other steps: that of the last whole step (0, as published), or a forecast by a
+            polynomial of this degree through the last whole steps, as `TaylorSeerCacheConfig` forecasts noise. On
+            ``icons`` (12 prompts, 25 DPM++ steps, interval 3) degree 1 raises 41.4 dB to 50.0, degree 2 to 45.2.
 
     Raises:
         ValueError: a value out of its range.
@@ -62,10 +62,10 @@ class DeepCacheConfig(Cache):
     def check(self, run: RunFacts) -> None:
         """See `Cache`."""
         if not run.branches:
-            raise ValueError("DeepCacheConfig keeps what a denoiser's skip connections enclose, and this one has none")
+            raise ValueError("DeepCacheConfig needs a denoiser with skip connections, and this one has none")
         if self.cache_branch_id >= run.branches:
             raise ValueError(
-                f"cache_branch_id {self.cache_branch_id} is below the denoiser's lowest branch, which is "
+                f"cache_branch_id {self.cache_branch_id} is too large: the denoiser's lowest branch is "
                 f"{run.branches - 1}"
             )
         if 1 < self.cache_interval >= run.steps:
@@ -76,10 +76,10 @@ class DeepCacheConfig(Cache):
         self.whole_steps(run.steps)
 
     def whole_steps(self, steps: int) -> list[int]:
-        """The numbers of the steps of a run that are whole, in order.
+        """The numbers of a run's whole steps, in order.
 
         Raises:
-            ValueError: the quadratic schedule has no such number of steps around such a center.
+            ValueError: the quadratic schedule has no such number of steps around this center.
         """
         if self.skip_mode == "uniform":
             return list(range(0, steps, self.cache_interval))
@@ -87,7 +87,7 @@ class DeepCacheConfig(Cache):
 
         wanted, power = -(-steps // self.cache_interval), self.pow
         while power > 1:
-            # Left of the center the base is negative, and its power complex; the real part is what the paper uses.
+            # Left of the center the base is negative, and its power complex; the paper uses the real part.
             first, last = (complex(end - self.center) ** (1 / power) for end in (0, steps))
             offsets = np.trunc((np.linspace(first, last, wanted + 1) ** power).real).astype(int)
             found = [0, *(int(offset) + self.center for offset in np.unique(offsets)[1:-1])]
@@ -119,11 +119,11 @@ class DeepCacheConfig(Cache):
 
 
 class DeepCache:
-    """The denoiser's call: whole at the scheduled steps, where the feature is read; at the others the feature is put in
-    again, and nothing below the cut runs.
+    """The denoiser's call: whole at the scheduled steps, which read the feature; the others reuse the feature, and
+    nothing below the cut runs.
 
-    A scheduled step that is never asked for, because a forecast stands in for it, is made up for at the next one. So is
-    a feature that lacks rows: what a step without guidance leaves does not do for one with guidance.
+    If a forecast replaces a scheduled step, the next computed step is whole instead. The same happens if the feature
+    lacks rows: one from a step without guidance does not suffice for a step with guidance.
     """
 
     def __init__(self, config: DeepCacheConfig, inner: Forward, cut: Cut):
@@ -132,7 +132,7 @@ class DeepCache:
         self._made_at = -1
 
     def __call__(self, step: Step, sample: Array, timestep: Timestep, **conditions: Array) -> Array:
-        """As ``inner``, which is called once."""
+        """As ``inner``, called once."""
         rows = conditions["encoder_hidden_states"].shape[0]
         feature = None if self._is_due(step) else self._forecast(step, rows)
         if feature is not None:
@@ -144,7 +144,7 @@ class DeepCache:
         return noise
 
     def _forecast(self, step: Step, rows: int) -> Array | None:
-        """The feature with this many rows, from the last whole steps that have it."""
+        """The feature with this many rows, from the last whole steps that provide it."""
         parts = [(at, last_rows(feature, rows)) for at, feature in self._features]
         known = [(at.timestep, feature) for at, feature in parts if feature is not None]
         if len(known) < 2:

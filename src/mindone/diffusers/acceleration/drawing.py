@@ -1,4 +1,4 @@
-"""A pipeline as whoever fits or observes something draws with it."""
+"""A pipeline as seen by code that fits or observes something while generating."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 
 class Drawn(Protocol):
-    """What a call returns."""
+    """The result of a call."""
 
     @property
     def images(self) -> Array:
-        """Latents, where the call asks for them."""
+        """Latents, if the call requests them."""
 
 
 class Drawing(View, Protocol):
-    """A pipeline that can be called."""
+    """A callable pipeline."""
 
     engine: Engine
 
     @property
     def vae_scale_factor(self) -> int:
-        """How many pixels one latent stands for, along each side."""
+        """Pixels per latent, along each side."""
 
     def set_progress_bar_config(self, **options: object) -> None:
-        """Options of the bar that a call draws."""
+        """Options of a call's progress bar."""
 
     def view(self) -> Self:
         """Another pipeline with the same components."""
 
     def __call__(self, *arguments: object, **options: object) -> Drawn:
-        """What it draws."""
+        """Generate images."""

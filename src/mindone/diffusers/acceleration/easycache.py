@@ -1,4 +1,4 @@
-"""EasyCache (Zhou et al. 2025, arXiv 2507.02860): steps are skipped for as long as the noise is expected to stay."""
+"""EasyCache (Zhou et al. 2025, arXiv 2507.02860): skips steps while the noise is expected to stay the same."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 @declare
 @dataclass(frozen=True)
 class EasyCacheConfig(Cache):
-    """Use what the network made of the latents again, until the change that is expected adds up to a threshold.
+    """Reuse the network's prediction until the expected change adds up to a threshold.
 
-    A skipped step's prediction is x + Δ with the Δ = v - x of the last computed one (§3.2), where x are the latents as
-    the network gets them. How much the prediction changes with them is taken from the last two computed steps.
+    A skipped step's prediction is x + Δ with Δ = v - x from the last computed step (§3.2), where x are the network's
+    input latents. The last two computed steps show how much the prediction changes with them.
 
     Args:
-        threshold: τ, the relative change at which the network is asked again; 0 skips nothing.
-        start, stop: the part of the steps, from 0 to 1, in which steps may be skipped.
+        threshold: τ, the relative change at which the network runs again; 0 skips nothing.
+        start, stop: the span of the run, from 0 to 1, in which steps may be skipped.
 
     Raises:
         ValueError: a value out of its range.
@@ -42,15 +42,15 @@ class EasyCacheConfig(Cache):
             raise ValueError(f"start must be below stop, got {self.start:g} and {self.stop:g}")
 
     def check(self, run: RunFacts) -> None:
-        """See `Cache`; a run that is too short does not show how fast the noise changes."""
+        """See `Cache`; too short a run does not show how fast the noise changes."""
         refuse_new_noise(self, run)
         if not any(self.may_skip(Step(i, run.steps, 0.0)) for i in range(2, run.steps)):
             raise ValueError(
-                f"EasyCacheConfig would skip none of the run's {run.steps} steps; take more steps, or no cache"
+                f"EasyCacheConfig would skip none of the run's {run.steps} steps; use more steps, or no cache"
             )
 
     def may_skip(self, step: Step) -> bool:
-        """Whether the step lies where steps may be skipped."""
+        """Whether the step may be skipped."""
         return self.start * step.count <= step.index < self.stop * step.count
 
     def predictor(self, inner: Predictor, run: Run) -> Predictor:
@@ -59,7 +59,7 @@ class EasyCacheConfig(Cache):
 
 
 class EasyCache:
-    """A predictor that asks ``inner`` when it must."""
+    """A predictor that calls ``inner`` only when necessary."""
 
     def __init__(self, config: EasyCacheConfig, inner: Predictor, run: Run):
         self.config, self.inner, self.run = config, inner, run
@@ -87,7 +87,7 @@ class EasyCache:
         return computed
 
     def _repeated(self, x: Array, rows: int) -> Array:
-        """One row per image as ``rows``: guidance's two halves see the same latents."""
+        """Repeat one row per image to ``rows``: guidance's two halves see the same latents."""
         return self.run.engine.concat([x] * (rows // x.shape[0]), axis=0)
 
     def _size(self, x: Array) -> float:

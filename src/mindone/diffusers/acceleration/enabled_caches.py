@@ -1,25 +1,25 @@
-"""The caches that a network asks its pipelines to use. Only which; what they keep belongs to each run."""
+"""The caches that a network's pipelines use. This holds only their settings; cached data belongs to each run."""
 
 from ..models.base import Model
 from .speedup import Cache
 
 
 class EnabledCaches:
-    """Those of one network: ``network.put_on.of(EnabledCaches)``."""
+    """The caches of one network: ``network.put_on.of(EnabledCaches)``."""
 
     def __init__(self, network: Model):
         self.caches: tuple[Cache, ...] = ()
         """At most one of each kind."""
 
     def enable(self, config: Cache) -> None:
-        """Use a cache in every run that begins from now on.
+        """Use a cache in every later run.
 
-        One that keeps features (``DeepCacheConfig``, ``FirstBlockCacheConfig``), one that keeps steps
+        You can combine one cache of features (``DeepCacheConfig``, ``FirstBlockCacheConfig``), one of steps
         (``TaylorSeerCacheConfig``, ``SpectrumConfig``, ``EasyCacheConfig``) and one of guidance
-        (``GuidanceCacheConfig``) go together.
+        (``GuidanceCacheConfig``).
 
         Raises:
-            ValueError: no cache, or there is one of its kind already.
+            ValueError: it is no cache, or one of its kind is enabled already.
         """
         if isinstance(config, type) or not isinstance(config, Cache):
             raise ValueError(f"enable_cache takes a configuration such as DeepCacheConfig(), got {config!r}")
@@ -31,10 +31,10 @@ class EnabledCaches:
         self.caches = (*self.caches, config)
 
     def disable(self) -> None:
-        """Use no cache in runs that begin from now on."""
+        """Use no caches in later runs."""
         self.caches = ()
 
 
 def enabled_on(network: object) -> tuple[Cache, ...]:
-    """The caches that are enabled on a network; none on one of a user's own."""
+    """The caches enabled on a network; none for a user's own network."""
     return network.put_on.of(EnabledCaches).caches if isinstance(network, Model) else ()

@@ -1,4 +1,4 @@
-"""Token downsampling (`token_downsampling`) on a pipeline whose networks others share."""
+"""Token downsampling (`token_downsampling`) on a pipeline with shared networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .speedup import Networks, Stage, View
 
 @dataclass(frozen=True)
 class FewerTokens:
-    """Attention to every ``factor``-th row and column at the denoiser's largest level; 1 is all of them."""
+    """Attention to every ``factor``-th row and column at the denoiser's largest level; 1 means all of them."""
 
     factor: int
 

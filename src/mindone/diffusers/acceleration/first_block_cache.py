@@ -1,5 +1,5 @@
-"""First-block caching (ParaAttention, after TeaCache, Liu et al. 2024, arXiv 2411.19108): while a transformer's first
-block makes nearly the same of the latents as before, what all later blocks add is taken from the last whole step."""
+"""First-block caching (ParaAttention, after TeaCache, Liu et al. 2024, arXiv 2411.19108): while the output of a
+transformer's first block hardly changes, it reuses what all later blocks added at the last whole step."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 @declare
 @dataclass(frozen=True)
 class FirstBlockCacheConfig(Cache):
-    """Run the first block at every step, and the others only where what the first one adds has changed.
+    """Run the first block at every step, and the others only if the first one's contribution has changed.
 
-    With r what the first block adds to the image's tokens now, and r' what it added at the last whole step, a step is
-    whole where mean |r - r'| / mean |r'| is above the threshold. Which steps are depends on the image, so `tune`, which
+    Let r be the first block's addition to the image's tokens now, and r' that of the last whole step: a step is whole
+    if mean |r - r'| / mean |r'| exceeds the threshold. Which steps are whole depends on the image, so `tune`, which
     plans costs before it generates, does not try this cache.
 
     Args:
-        threshold: of the relative change, as in the reference; 0 skips nothing.
+        threshold: for the relative change, as in the reference; 0 skips nothing.
 
     Raises:
         ValueError: a value out of its range.
@@ -53,8 +53,8 @@ class FirstBlockCacheConfig(Cache):
         """See `Cache`."""
         if run.blocks < 2:
             raise ValueError(
-                "FirstBlockCacheConfig keeps what follows a transformer's first block, and this denoiser is no row of "
-                "blocks; DeepCacheConfig is for those with skip connections"
+                "FirstBlockCacheConfig skips the blocks after a transformer's first one, and this denoiser is no "
+                "sequence of blocks; use DeepCacheConfig for one with skip connections"
             )
         refuse_new_noise(self, run)
 
@@ -64,10 +64,10 @@ class FirstBlockCacheConfig(Cache):
 
 
 class FirstBlockCache:
-    """The denoiser's call in two: the first block, and then the others, or what they added before."""
+    """The denoiser's call in two parts: the first block, then the others or their cached addition."""
 
     def __init__(self, threshold: float, inner: Forward, run: Run):
-        from ..engines.base import Taps  # here, as help does without NumPy
+        from ..engines.base import Taps  # imported here, because help does without NumPy
 
         self.threshold, self.inner, self.engine = threshold, inner, run.engine
         first, *others = run.denoiser.blocks
@@ -81,7 +81,7 @@ class FirstBlockCache:
         self._tail: Array | None = None
 
     def __call__(self, step: Step, sample: Array, timestep: Timestep, **conditions: Array) -> Array:
-        """As ``inner``, which is called twice. A block's tap holds the image's tokens, and then other streams."""
+        """As ``inner``, called twice. A block's tap holds the image's tokens, then other streams."""
         call = partial(self.inner, step, sample, timestep, **conditions)
         _, *seen = several(call(taps=self._head))
         streams = seen[len(seen) // 2 :]
@@ -96,7 +96,7 @@ class FirstBlockCache:
         return prediction
 
     def _tail_for(self, added: Array) -> Array | None:
-        """What the later blocks are to add again; None where they are to run."""
+        """The cached addition of the later blocks; None if they must run."""
         before = None if self._added is None else last_rows(self._added, added.shape[0])
         if before is None or self._tail is None:
             return None
@@ -104,7 +104,7 @@ class FirstBlockCache:
         return last_rows(self._tail, added.shape[0]) if change <= self.threshold else None
 
     def _repeated(self, x: Array, rows: int) -> Array:
-        """Tokens as many times as the first block has: guidance's two halves see the same latents."""
+        """Tokens repeated to the first block's rows: guidance's two halves see the same latents."""
         return x if x.shape[0] == rows else self.engine.concat([x] * (rows // x.shape[0]), axis=0)
 
     def _size(self, x: Array) -> float:
@@ -112,5 +112,5 @@ class FirstBlockCache:
 
 
 def _of_streams(taps: Taps, streams: Sequence[Array]) -> Taps:
-    """The same, with each replaced layer given all streams."""
+    """The same, giving each replaced layer all streams."""
     return replace(taps, replaced=taps.replaced * len(streams))

@@ -1,4 +1,4 @@
-"""Whole steps without the network: the noise changes smoothly, so that of some steps is extrapolated from others."""
+"""Whole steps without the network: the noise changes smoothly, so some steps are extrapolated from others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StepForecast(Cache):
     kind = "steps"
 
     def computed_steps(self, steps: int) -> frozenset[int]:
-        """The numbers of the steps of a run that the network computes."""
+        """The numbers of a run's steps that the network computes."""
         raise NotImplementedError
 
     def keeps(self, steps: int) -> int:
@@ -33,7 +33,7 @@ class StepForecast(Cache):
         raise NotImplementedError
 
     def weights(self, known: Sequence[Step], wanted: Step) -> list[float]:
-        """The weight of each of the ``known`` steps' predictions, the oldest first, in that of ``wanted``."""
+        """The weights of the ``known`` steps' predictions, the oldest first, in the prediction for ``wanted``."""
         raise NotImplementedError
 
     def check(self, run: RunFacts) -> None:
@@ -41,8 +41,8 @@ class StepForecast(Cache):
         refuse_new_noise(self, run)
         if len(self.computed_steps(run.steps)) >= run.steps:
             raise ValueError(
-                f"{type(self).__name__} would forecast none of the run's {run.steps} steps; take more steps, fewer at "
-                "the start that are computed, or no cache"
+                f"{type(self).__name__} would forecast none of the run's {run.steps} steps; use more steps, "
+                "fewer computed ones at the start, or no cache"
             )
 
     def predictor(self, inner: Predictor, run: Run) -> Predictor:
@@ -55,11 +55,11 @@ class StepForecast(Cache):
 
 
 class Forecast:
-    """A predictor that asks ``inner`` at some steps only, and forecasts the others.
+    """A predictor that calls ``inner`` at only some steps and forecasts the others.
 
-    Under guidance it forecasts both halves. For a weighted sum that is the same as to forecast the guided noise, as
-    long as the guidance stays as it is; and it holds where it does not: at the end of a guidance interval, or when a
-    callback changes the scale.
+    With guidance it forecasts both halves. For a weighted sum this equals forecasting the guided noise while the
+    guidance stays the same; and it still holds when that changes: at the end of a guidance interval, or if a callback
+    changes the scale.
     """
 
     def __init__(self, rule: StepForecast, inner: Predictor, run: Run):
@@ -80,7 +80,7 @@ class Forecast:
 
 
 def newton_weights(times: Sequence[float], time: float) -> list[float]:
-    """The weights of values at ``times`` in the value at ``time`` of the polynomial through all of them."""
+    """The weights of values at ``times`` in the value, at ``time``, of the polynomial through all of them."""
     weights = []
     for i, own in enumerate(times):
         weight = 1.0

@@ -1,9 +1,9 @@
-"""Guidance that is computed at some steps and forecast at the others, which run one row per image instead of two.
+"""Guidance computed at some steps and forecast at the others, which run one row per image instead of two.
 
-What guidance adds is a multiple of the difference between the predictions with the prompt and without it, and that
-changes slowly. So most steps can skip the half without the prompt: Compress Guidance (Dinh et al. 2024, arXiv
-2408.11194) and the CFG-Cache of FasterCache (Lv et al. 2024, arXiv 2410.19355) use the last difference again, LinearAG
-(Castillo et al. 2023, arXiv 2312.12487) a weighted sum of predictions. Here it is the polynomial through the last ones.
+Guidance adds a multiple of the difference between the predictions with and without the prompt, and that changes slowly.
+So most steps can skip the half without the prompt: Compress Guidance (Dinh et al. 2024, arXiv 2408.11194) and the
+CFG-Cache of FasterCache (Lv et al. 2024, arXiv 2410.19355) reuse the last difference, LinearAG (Castillo et al. 2023,
+arXiv 2312.12487) takes a weighted sum of predictions. Here it is the polynomial through the last ones.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 @declare
 @dataclass(frozen=True)
 class GuidanceCacheConfig(Cache):
-    """Compute what guidance adds at some of the guided steps, and forecast it at the others.
+    """Compute guidance at some of the guided steps, and forecast it at the others.
 
-    Unlike a guidance interval, which ends guidance, this goes on with it: on ``icons`` the last of 6 calibrated steps
-    without guidance takes 42.3 dB to 40.3, with guidance forecast to 41.1.
+    Unlike a guidance interval, which ends guidance, this continues it: on ``icons``, the last of 6 calibrated steps
+    without guidance lowers 42.3 dB to 40.3, with forecast guidance to 41.1.
 
     Args:
-        cache_interval: one of this many guided steps is computed.
-        max_order: the forecast polynomial's degree; 0 is the last difference again.
-        disable_cache_before_step: the guided steps before this one are all computed.
+        cache_interval: compute one of every this many guided steps.
+        max_order: the forecast polynomial's degree; 0 reuses the last difference.
+        disable_cache_before_step: compute all guided steps before this one.
 
     Raises:
         ValueError: a value out of its range.
@@ -47,11 +47,11 @@ class GuidanceCacheConfig(Cache):
     usual = ""
 
     def check(self, run: RunFacts) -> None:
-        """See `Cache`; an interval of 1 is no cache and goes with every number of steps."""
+        """See `Cache`; an interval of 1 means no cache and suits every number of steps."""
         if self.cache_interval > 1 and run.steps <= self.disable_cache_before_step:
             raise ValueError(
-                f"GuidanceCacheConfig would compute the guidance of all of the run's {run.steps} steps; take more "
-                "steps, fewer at the start that are computed, or no cache"
+                f"GuidanceCacheConfig would compute the guidance of all of the run's {run.steps} steps; use more "
+                "steps, fewer computed ones at the start, or no cache"
             )
         refuse_new_noise(self, run)
         if run.differences > 1:
@@ -84,10 +84,10 @@ class GuidanceCache:
         self._known: list[tuple[Step, Array]] = []
 
     def keep(self, step: Step, difference: Array) -> None:
-        """Remember what was computed at a step: (images, channels, height, width)."""
+        """Store a step's computed difference: (images, channels, height, width)."""
         self._known = with_latest(self._known, step, difference, self.config.max_order + 1)
 
     def forecast(self, step: Step) -> Array:
-        """The difference to expect at a step."""
+        """The expected difference at a step."""
         weights = newton_weights([at.timestep for at, _ in self._known], step.timestep)
         return combination(weights, [difference for _, difference in self._known])

@@ -1,4 +1,4 @@
-"""Guidance in a part of the steps (Kynkäänniemi et al. 2024): the others run one row per image instead of two."""
+"""Guidance in only a part of the steps (Kynkäänniemi et al. 2024): the others run one row per image instead of two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .speedup import Networks, Stage, View
 
 @dataclass(frozen=True)
 class GuidanceInterval:
-    """Guidance from the part ``start`` of the steps to the part ``stop``, both from 0 to 1."""
+    """Guidance from the fraction ``start`` of the steps to ``stop``, both from 0 to 1."""
 
     start: float = 0.0
     stop: float = 1.0

@@ -6,7 +6,7 @@ Points: TypeAlias = tuple[tuple[float, float], ...]
 
 
 def curve_at(points: Points, x: float) -> float:
-    """The straight line between the two points around ``x``, and the outermost ones beyond them."""
+    """Linear interpolation between the two points around ``x``; constant beyond the outermost points."""
     before = points[0]
     for after in points:
         if x <= after[0]:

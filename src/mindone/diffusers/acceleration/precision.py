@@ -1,4 +1,4 @@
-"""Half precision: what the networks compute in."""
+"""Half precision: the compute dtype of the networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ComputesIn:
 
     @property
     def words(self) -> str:
-        """See `SpeedUp`; half precision is usual."""
+        """See `SpeedUp`; half precision is the default, so it has no words."""
         return self.dtype if self.dtype != "float16" else ""
 
     def put_on(self, view: View, networks: Networks) -> None:

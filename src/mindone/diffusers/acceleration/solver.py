@@ -1,4 +1,4 @@
-"""Fewer steps: which scheduler takes them, where the last one is, and weights that were found for few of them."""
+"""Fewer steps: their scheduler, the last timestep, and calibrated weights for few of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Solver:
-    """How to step from noise to image.
+    """The scheduler and its steps.
 
     Args:
-        steps: how many steps; None leaves that to the call.
-        scheduler: a short name, such as ``dpm++``; None stays with the pipeline's own.
-        last_timestep: where the last step is to be; None leaves that to the scheduler.
-        calibration: calibrated steps, which say all of this themselves.
+        steps: the number of steps; None leaves it to the call.
+        scheduler: a short name, such as ``dpm++``; None keeps the pipeline's own.
+        last_timestep: the timestep of the last step; None leaves it to the scheduler.
+        calibration: calibrated steps, which determine all of these.
     """
 
     steps: int | None = None
@@ -38,10 +38,10 @@ class Solver:
         return words if self.last_timestep is None else f"{words}, the last at {self.last_timestep}"
 
     def put_on(self, view: View, networks: Networks) -> None:
-        """See `SpeedUp`. The scheduler is on the noise schedule of the view's own.
+        """See `SpeedUp`. The scheduler uses the noise schedule of the view's own scheduler.
 
         Raises:
-            ValueError: an unknown name, or what the scheduler cannot honour.
+            ValueError: the name is unknown, or the scheduler cannot honour the settings.
         """
         view.scheduler = self._made_of(view.scheduler)
         if self.steps is not None:

@@ -16,16 +16,16 @@ from .steps import Step
 class SpectrumConfig(StepForecast):
     """Forecast steps from a ridge regression on the last predictions, mixed with a straight line.
 
-    The paper forecasts ever more of them (``window_growth=0.75``), at a greater loss.
+    The paper forecasts more and more of them (``window_growth=0.75``), at a greater loss.
 
     Args:
         degree: the highest Chebyshev polynomial, M of the paper.
-        ridge: λ, what is added to the diagonal of the normal equations.
-        blend: w, the part of the regression; the rest is the line through the last two predictions.
-        window: N, one of this many steps is computed, at first.
-        window_growth: α, what the window grows by with each computed step.
-        warmup_steps: how many steps at the beginning are all computed.
-        history: K, how many of the last predictions are fitted.
+        ridge: λ, added to the diagonal of the normal equations.
+        blend: w, the weight of the regression; the rest is the line through the last two predictions.
+        window: N, at first one of this many steps is computed.
+        window_growth: α, the window's growth with each computed step.
+        warmup_steps: how many steps at the beginning to compute.
+        history: K, how many of the last predictions to fit.
 
     Raises:
         ValueError: a value out of its range.
@@ -49,7 +49,7 @@ class SpectrumConfig(StepForecast):
             raise ValueError(f"without ridge a fit of degree {self.degree} needs a history above {self.degree}")
 
     def computed_steps(self, steps: int) -> frozenset[int]:
-        """See `StepForecast`: of ⌊N⌋ steps the last is computed, and N grows each time."""
+        """See `StepForecast`: the last of ⌊N⌋ steps is computed, and N grows each time."""
         computed, skipped, window = set(range(min(self.warmup_steps, steps))), 0, self.window
         for i in range(self.warmup_steps, steps):
             if (skipped + 1) % math.floor(window) == 0:

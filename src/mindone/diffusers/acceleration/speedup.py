@@ -1,6 +1,6 @@
-"""What a speed-up declares, once: options and their help, profiles, rows and `tune`'s candidates derive from it.
+"""The single declaration of a speed-up: options and their help, profiles, rows and `tune`'s candidates derive from it.
 
-Nothing here, and nothing in a file that declares a speed-up, imports NumPy before it computes: help reads them.
+This file, and files that declare a speed-up, import NumPy only to compute, because help reads them.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 
 class Stage(IntEnum):
-    """What is put on before what: each finds the networks as those before it have left them."""
+    """The order of speed-ups: each works on the networks as the previous ones left them."""
 
     CHECKPOINT = 0
     NETWORK = 1
     INT8_DECODER = 2
-    """Before the denoiser's: it is calibrated on what the plain denoiser draws."""
+    """Before the denoiser's int8: it is calibrated on images of the plain denoiser."""
     INT8 = 3
-    """Before the type: one network then serves every precision of what is not in int8."""
+    """Before the precision: one network then serves every precision of the parts not in int8."""
     TYPE = 4
     CELLS = 5
     LOOP = 6
 
 
 class View(Protocol):
-    """A pipeline, as far as speed-ups see and change it: `Pipeline.view`."""
+    """A pipeline as speed-ups see and change it: `Pipeline.view`."""
 
     scheduler: Scheduler
     vae: Autoencoder
@@ -52,7 +52,7 @@ class View(Protocol):
 
     @property
     def family(self) -> Family:
-        """What kind of model it is."""
+        """The family of the model."""
 
     @property
     def components(self) -> Mapping[str, Any]:
@@ -60,18 +60,18 @@ class View(Protocol):
 
     @property
     def denoiser(self) -> Denoiser:
-        """The network that predicts."""
+        """The denoising network."""
 
     @property
     def dtype(self) -> str:
-        """What the denoiser computes in."""
+        """The denoiser's compute dtype."""
 
     @property
     def engine(self) -> Engine:
-        """Who runs the networks."""
+        """The engine that runs the networks."""
 
     def dtype_of(self, class_name: str, config: Mapping[str, object], dtype: str, /) -> str:
-        """The type that a component is in where the pipeline is in ``dtype``."""
+        """The dtype of a component in a pipeline in ``dtype``."""
 
     def view(self) -> Self:
         """Another pipeline with the same components."""
@@ -81,36 +81,36 @@ V = TypeVar("V", bound=View)
 
 
 class SpeedUp(Protocol):
-    """What makes a pipeline faster; a `stack.Stack` is a tuple of them."""
+    """A speed-up of a pipeline; a `stack.Stack` is a tuple of them."""
 
     @property
     def stage(self) -> Stage:
-        """When it is put on, among others."""
+        """Its place in the order of speed-ups."""
 
     @property
     def words(self) -> str:
-        """What it is, in a word or two; empty for what changes nothing."""
+        """A word or two for it; empty if it changes nothing."""
 
     def put_on(self, view: View, networks: Networks) -> None:
-        """Put it on a view of a pipeline, which it may change as it likes; the networks in it belong to others as well.
+        """Put it on a view of a pipeline. It may change the view freely, but its networks are shared.
 
         Args:
-            view: what `Pipeline.view` gave, with the speed-ups before this one on it.
-            networks: makes what a network is replaced by.
+            view: from `Pipeline.view`, with earlier speed-ups already on it.
+            networks: makes replacements of networks.
 
         Raises:
-            ValueError, OSError: it needs what is not there, or a second one of a network that has an adapter.
+            ValueError, OSError: something it needs is missing, or it needs a second copy of a network with an adapter.
         """
 
 
 class Networks:
-    """What stacks on one pipeline need beside its own networks; each is made once."""
+    """Further networks for stacks on one pipeline; each is made once."""
 
     def __init__(self) -> None:
         self.made: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What was made under the key, or is made now."""
+        """The network of the key, made now if needed."""
         if key not in self.made:
             self.made[key] = make()
         return self.made[key]
@@ -118,23 +118,23 @@ class Networks:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a speed-up may ask of a run before it begins."""
+    """Facts about a run that a speed-up may check before it begins."""
 
     steps: int
     branches: int = 10**6
-    """Where the network can be cut; the default is for those who do not know the network."""
+    """Where the network can be cut; the default is for callers who do not know the network."""
     blocks: int = 10**6
-    """Of how many blocks in a row the network is; likewise."""
+    """The number of blocks in sequence; likewise."""
     is_guided: bool = True
     differences: int = 1
-    """How many differences guidance adds up: two where a picture is edited."""
+    """The number of differences in guidance: two when editing a picture."""
     new_noise: str = ""
-    """The scheduler, where each of its steps starts from new noise; else empty."""
+    """The scheduler's name if each of its steps starts from new noise; else empty."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a cache: its range, and what else is known of it."""
+    """A numeric setting of a cache: its range and other facts."""
 
     least: float
     most: float
@@ -142,7 +142,7 @@ class Number:
     tried: tuple[float, ...]
 
     def check(self, name: str, value: object, is_whole: bool) -> None:
-        """Raise ValueError for what is no number of the range."""
+        """Raise ValueError unless the value is a number in the range."""
         kind = Integral if is_whole else (int, float)
         least, upper = f"{self.least:g}", "" if self.most == math.inf else f" and at most {self.most:g}"
         is_number = isinstance(value, kind) and not isinstance(value, bool)
@@ -159,47 +159,47 @@ def number(
     word: str = "",
     tried: tuple[float, ...] = (),
 ) -> Any:
-    """A number of a cache; whole where its type says ``int``.
+    """Declare a numeric setting of a cache; it is whole if its type is ``int``.
 
     Args:
-        default: what holds when it is not given; a None may be given, too.
+        default: its value if not given; if this is None, None is allowed.
         least, most: its range.
-        word: what help calls it, for numbers of the text form.
+        word: its name in help, for numbers of the text form.
         tried: values that `tune` may try, in order.
     """
     return field(default=default, metadata={"number": Number(least, most, word, tried)})
 
 
 class Differences(Protocol):
-    """What a run remembers of its guidance: the predictions with the prompt less those without."""
+    """A run's guidance differences: predictions with the prompt minus those without."""
 
     def keep(self, step: Step, difference: Array) -> None:
-        """Remember what was computed at a step: (images, channels, height, width)."""
+        """Store a step's computed difference: (images, channels, height, width)."""
 
     def forecast(self, step: Step) -> Array:
-        """The difference to expect at a step."""
+        """The expected difference at a step."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A speed-up of the denoising loop, which ``--cache NAME:NUMBER…`` asks for.
+    """A speed-up of the denoising loop, selected by ``--cache NAME:NUMBER…``.
 
-    A subclass is a frozen dataclass whose numbers are declared with `number`, and which `declare` makes known. It
-    overrides what it does: `forward`, `predictor`, or `computes_guidance` and `differences`.
+    A subclass is a frozen dataclass with numbers declared by `number`; `declare` registers it. It overrides what it
+    changes: `forward`, `predictor`, or `computes_guidance` and `differences`.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number is out of its range.
     """
 
     name: ClassVar[str]
-    """On the command line, in jobs and in profiles."""
+    """Its name on the command line, in jobs and in profiles."""
     kind: ClassVar[str]
-    """What it keeps: "features", "steps", "guidance". A run has at most one cache of a kind."""
+    """What it caches: "features", "steps", "guidance". A run has at most one cache of each kind."""
     form: ClassVar[tuple[str, ...]] = ()
-    """The numbers that the text form gives after the name, in this order."""
+    """The numbers after the name in the text form, in this order."""
     usual: ClassVar[str | None] = None
-    """The numbers that `tune` begins with, "2:0:0". None for a cache that nobody is advised to use: `tune` does not try
-    it, and help leaves it out."""
+    """The numbers that `tune` starts with, "2:0:0". None for a cache that we do not recommend: `tune` does not try it,
+    and help omits it."""
 
     def __post_init__(self) -> None:
         for each, known in self._numbers():
@@ -221,22 +221,22 @@ class Cache:
 
     @classmethod
     def of_numbers(cls, numbers: str) -> Self:
-        """From the numbers of the text form, ``3:0``; those that are left out keep their defaults.
+        """From the numbers of the text form, ``3:0``; omitted ones keep their defaults.
 
         Raises:
-            ValueError: too many of them, or one that is refused.
+            ValueError: there are too many, or one is refused.
         """
         given = numbers.split(":") if numbers else []
         if len(given) > len(cls.form):
-            raise ValueError(f"it takes {len(cls.form)} numbers at most; write {cls.words()}")
+            raise ValueError(f"it takes at most {len(cls.form)} numbers; write {cls.words()}")
         return cls(**{name: _number(text) for name, text in zip(cls.form, given)})
 
     @property
     def text(self) -> str:
-        """The text form, without numbers at the end that are the defaults.
+        """The text form, without trailing default numbers.
 
         Raises:
-            ValueError: something differs from its default that the text form does not say.
+            ValueError: a setting outside the text form differs from its default.
         """
         defaults = {each.name: each.default for each in fields(self)}
         differing = [name for name, default in defaults.items() if getattr(self, name) != default]
@@ -251,37 +251,37 @@ class Cache:
         """Refuse a run that contradicts the cache, or in which it would skip nothing.
 
         Raises:
-            ValueError: as said.
+            ValueError: names the cache and what would work.
         """
 
     def forward(self, inner: Forward, run: Run) -> Forward:
-        """What stands in for ``inner``, the call of the run's denoiser, during one run."""
+        """The replacement of ``inner``, the call of the run's denoiser, for one run."""
         return inner
 
     def predictor(self, inner: Predictor, run: Run) -> Predictor:
-        """What stands in for the predictor ``inner`` during one run."""
+        """The replacement of the predictor ``inner`` for one run."""
         return inner
 
     def computes_guidance(self, number: int) -> bool:
-        """Whether guidance is computed at the guided step of this number, counted from 0."""
+        """Whether to compute guidance at the guided step with this number, counted from 0."""
         return True
 
     def differences(self) -> Differences | None:
-        """What forecasts guidance at the other steps of one run; None for a cache that leaves guidance alone."""
+        """The forecast of guidance at one run's other steps; None for a cache that does not affect guidance."""
         return None
 
     # ---- for tune ----------------------------------------------------------------------------------------------------
 
     @classmethod
     def candidates(cls) -> list[Self]:
-        """What `tune` may try."""
+        """The candidates for `tune`."""
         if cls.usual is None:
             return []
         tried = {each.name: number.tried for each, number in cls._numbers() if number.tried}
         return [cls(**dict(zip(tried, values))) for values in product(*tried.values())] or [cls()]
 
     def near(self) -> Iterator[Self]:
-        """The candidates that differ in one number, by one place in what is tried."""
+        """The candidates that differ in one number, by one place in its ``tried`` values."""
         for each, known in self._numbers():
             own = getattr(self, each.name)
             at = known.tried.index(own) if own in known.tried else -2
@@ -289,24 +289,24 @@ class Cache:
             yield from (replace(self, **{each.name: value}) for value in beside)
 
     def is_lossier(self, other: Cache | None) -> bool:
-        """Whether no better image is expected than with the other one; None is no cache of this kind."""
+        """Whether no better image is expected than with the other cache; None means no cache of this kind."""
         return self == other
 
     def expected_psnr(self, steps: int) -> float:
-        """Decibels that images of ``steps`` steps are expected to keep, against those without the cache."""
+        """The expected PSNR in decibels of images of ``steps`` steps, against those without the cache."""
         return 40.0
 
 
 def refuse_new_noise(cache: Cache, run: RunFacts) -> None:
-    """Refuse a forecast of steps that have nothing to do with one another.
+    """Refuse a forecast of independent steps.
 
     Raises:
-        ValueError: as said.
+        ValueError: names the cache and what would work.
     """
     if run.new_noise:
         raise ValueError(
-            f"{type(cache).__name__} cannot forecast the steps of {run.new_noise}, each of which starts from new "
-            "noise; go without it, or with another scheduler where one suits the network"
+            f"{type(cache).__name__} cannot forecast the steps of {run.new_noise}, because each starts from new "
+            "noise; leave it out, or use another scheduler if one suits the network"
         )
 
 
@@ -317,7 +317,7 @@ CACHES: dict[str, type[Cache]] = {}
 
 
 def declare(cache: C) -> C:
-    """Decorates a cache's class: makes it known everywhere by its name."""
+    """A decorator that registers a cache's class by name."""
     CACHES[cache.name] = cache
     return cache
 

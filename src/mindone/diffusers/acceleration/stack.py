@@ -1,4 +1,4 @@
-"""Speed-ups together: how they are put on a pipeline, how their texts are read, and what help says of them."""
+"""Combines speed-ups: puts them on a pipeline, parses their texts, and describes them for help."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from functools import lru_cache
 
 from ..utils.printable import shown
 
-# Their files declare them: this is the list of what comes with the package.
+# Their files declare them: this is the list of the package's own.
 from . import deep_cache, easycache, first_block_cache, guidance_cache, spectrum, taylorseer  # noqa: F401
 from .speedup import CACHES, Cache, Networks, SpeedUp, Stage, V, View
 
 
 class Stack(tuple[SpeedUp, ...]):
-    """Speed-ups, in any order: they are put on by their `Stage`."""
+    """Speed-ups, in any order: `Stage` determines when each is put on."""
 
     def on(self, pipe: V, networks: Networks | None = None) -> V:
-        """A view of a pipeline with these speed-ups on it; the pipeline stays as it is.
+        """A view of a pipeline with these speed-ups on it; the pipeline stays unchanged.
 
         Args:
-            pipe: whose networks the view shares where no speed-up replaces them.
-            networks: what other stacks on this pipeline have made, to share that, too.
+            pipe: the pipeline; the view shares its networks unless a speed-up replaces them.
+            networks: networks of other stacks on this pipeline, to share them, too.
 
         Raises:
-            ValueError, OSError: what a speed-up needs is not there; or it needs a second one of a network that has
-                an adapter.
+            ValueError, OSError: something a speed-up needs is missing, or it needs a second copy of a network with an
+                adapter.
         """
         view, networks = pipe.view(), networks or Networks()
         for each in sorted(self, key=lambda each: each.stage):
@@ -40,7 +40,7 @@ class Stack(tuple[SpeedUp, ...]):
 
 @dataclass(frozen=True)
 class Caches:
-    """These caches and no others, whatever the network was asked to use."""
+    """Exactly these caches, whatever caches the network has enabled."""
 
     caches: tuple[Cache, ...]
 
@@ -57,15 +57,15 @@ class Caches:
 
 
 def parse_cache(text: str) -> Cache:
-    """The cache that a text asks for; numbers that are left out keep their defaults.
+    """The cache described by a text; omitted numbers keep their defaults.
 
     Raises:
-        ValueError: an unknown name, too many numbers, or one that the cache refuses.
+        ValueError: the name is unknown, there are too many numbers, or the cache refuses one.
     """
     name, _, numbers = text.partition(":")
     if name not in CACHES:
         raise ValueError(
-            f"unknown cache {shown(text)}; known are {', '.join(cache.words() for cache in CACHES.values())}"
+            f"unknown cache {shown(text)}; choose from {', '.join(cache.words() for cache in CACHES.values())}"
         )
     try:
         return CACHES[name].of_numbers(numbers)
@@ -74,7 +74,7 @@ def parse_cache(text: str) -> Cache:
 
 
 def parse_caches(texts: Sequence[str]) -> tuple[Cache, ...]:
-    """All of them: at most one of features, one of steps and one of guidance.
+    """The caches of several texts: at most one of features, one of steps and one of guidance.
 
     Raises:
         ValueError: as `parse_cache`, or two of a kind.
@@ -84,7 +84,7 @@ def parse_caches(texts: Sequence[str]) -> tuple[Cache, ...]:
 
 @lru_cache
 def _parsed(texts: tuple[str, ...], known: Iterable[tuple[str, type[Cache]]]) -> tuple[Cache, ...]:
-    """A job's texts are read once, however often the job is validated."""
+    """Parse a job's texts once, however often the job is validated."""
     caches = tuple(parse_cache(text) for text in texts)
     for i, cache in enumerate(caches):
         for text, other in zip(texts[:i], caches[:i]):
@@ -94,7 +94,7 @@ def _parsed(texts: tuple[str, ...], known: Iterable[tuple[str, type[Cache]]]) ->
 
 
 def caches_in_words() -> str:
-    """What ``--cache`` may name, for help: those of each kind that anybody is advised to use."""
+    """The choices for ``--cache``, for help: the recommended ones of each kind."""
     kinds: dict[str, list[str]] = {}
     for cache in CACHES.values():
         if cache.usual is not None:

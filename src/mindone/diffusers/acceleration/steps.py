@@ -1,4 +1,4 @@
-"""What speed-ups that live in the denoising loop see of it: its steps, and the calls that they may stand in for."""
+"""The denoising loop as its speed-ups see it: the steps, and the calls that they may replace."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """Where in a run a prediction is asked for: number ``index`` of ``count``, at ``timestep``."""
+    """The place of a prediction in a run: number ``index`` of ``count``, at ``timestep``."""
 
     index: int
     count: int
@@ -26,47 +26,47 @@ class Step:
 
 
 class Predictor(Protocol):
-    """Predicts the noise (or what the scheduler's ``prediction_type`` says) in the latents of a run."""
+    """Predicts the noise (or as the scheduler's ``prediction_type`` says) in the latents of a run."""
 
     def predict(self, latents: Array, step: Step) -> Array:
-        """``latents`` (images, channels, height, width) as the scheduler has them; the result has one or two rows per
-        image: two, first those without the prompt, where guidance is still to be applied."""
+        """``latents`` (images, channels, height, width) as in the scheduler; the result has one row per image, or two
+        before guidance is applied, those without the prompt first."""
 
 
 Forward: TypeAlias = Callable[..., "Outputs"]
-"""One call of the denoiser: ``forward(step, sample, timestep, **conditions)``; a feature cache stands in for it."""
+"""One call of the denoiser: ``forward(step, sample, timestep, **conditions)``; a feature cache replaces it."""
 
 
 class Scaling(Protocol):
-    """What is needed of a scheduler."""
+    """The methods needed from a scheduler."""
 
     def scale_model_input(self, sample: Array, timestep: float) -> Array:
-        """The latents as the network gets them."""
+        """The latents in the form of the network's input."""
 
 
 class Run(Protocol):
-    """What is needed of a run."""
+    """The attributes needed from a run."""
 
     engine: Engine
     denoiser: Denoiser
 
     @property
     def scheduler(self) -> Scaling:
-        """The run's own."""
+        """The run's own scheduler."""
 
     def guides(self, step: Step) -> bool:
-        """Whether this step is guided, and a prediction so has two rows per image."""
+        """Whether this step is guided, so that a prediction has two rows per image."""
 
 
 def last_rows(x: Array, rows: int) -> Array | None:
-    """The last ``rows`` rows: all, or the prompt's half of what was made under guidance; None where there are fewer."""
+    """The last ``rows`` rows: all, or the prompt's half of a guided prediction; None if there are fewer."""
     have = x.shape[0]
     return x if have == rows else x[have - rows :] if have > rows else None
 
 
 def with_latest(known: list[tuple[Step, Array]], step: Step, made: Array, most: int) -> list[tuple[Step, Array]]:
-    """What is ``known`` of earlier steps and what was ``made`` at this one, the last ``most`` of it.
+    """The predictions ``known`` from earlier steps plus the one ``made`` at this step, the last ``most`` of them.
 
-    Second-order schedulers ask twice at one timestep, and the later answer is the better one.
+    Second-order schedulers predict twice at one timestep, and the later prediction is better.
     """
     return [*((at, earlier) for at, earlier in known if at.timestep != step.timestep), (step, made)][-most:]

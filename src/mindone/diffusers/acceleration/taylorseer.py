@@ -1,6 +1,6 @@
 """TaylorSeer (Liu et al. 2025, "From Reusing to Forecasting"): finite differences of predictions forecast the next.
 
-The differences are taken over the real timesteps, which are not evenly spaced everywhere.
+It takes differences over the real timesteps, which may be unevenly spaced.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .steps import Step
 @declare
 @dataclass(frozen=True)
 class TaylorSeerCacheConfig(StepForecast):
-    """Forecast the noise at some steps by a polynomial through the last predictions.
+    """Forecast the noise at some steps with a polynomial through the last predictions.
 
     Args:
         cache_interval: between two computed steps lie ``cache_interval - 1`` forecast ones.
-        disable_cache_before_step: the steps before this one are all computed.
-        disable_cache_after_step: so are this step and those after it; None for none.
+        disable_cache_before_step: compute all steps before this one.
+        disable_cache_after_step: also compute this step and all later ones; None for none.
         max_order: the polynomial's degree, 0 (the last prediction again) to 3.
 
     Raises:
@@ -38,12 +38,12 @@ class TaylorSeerCacheConfig(StepForecast):
     usual = "2:2:3"
 
     def check(self, run: RunFacts) -> None:
-        """See `Cache`; an interval of 1 is no cache and goes with every number of steps."""
+        """See `Cache`; an interval of 1 means no cache and suits every number of steps."""
         if self.cache_interval > 1:
             super().check(run)
 
     def computed_steps(self, steps: int) -> frozenset[int]:
-        """See `StepForecast`. After the first ones one step is forecast before the next is computed."""
+        """See `StepForecast`. After the first steps, one is forecast before the next is computed."""
         first = self.disable_cache_before_step
         last = steps if self.disable_cache_after_step is None else self.disable_cache_after_step
         return frozenset(

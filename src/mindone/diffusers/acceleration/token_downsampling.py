@@ -1,7 +1,7 @@
-"""Token downsampling (ToDo, Smith et al. 2024): at a denoiser's largest level pixels attend to a few of the others.
+"""Token downsampling (ToDo, Smith et al. 2024): at a denoiser's largest level pixels attend to only a few others.
 
-Neighbouring pixels have much the same keys and values there, so every second row and column does for them. The queries,
-and so the result, keep all pixels; the weights stay as they are, and so do the parameters' names.
+Neighbouring pixels have similar keys and values there, so every second row and column is enough. The queries, and so
+the result, keep all pixels; the weights and parameter names stay unchanged.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from ..models.wrapping import Wrapper, wrap
 
 
 class DownsampledSelfAttention(Wrapper):
-    """Around an attention of pixels to each other: keys and values of every ``factor``-th row and column.
+    """Wraps self-attention over pixels: uses keys and values of every ``factor``-th row and column.
 
     Nearest-neighbour downsampling, §3.2.
     """
@@ -26,7 +26,7 @@ class DownsampledSelfAttention(Wrapper):
         self.factor = factor
 
     def construct(self, x: Array, size: tuple[int, int]) -> Array:
-        """``x`` (batch, height · width, channels) of an image of ``size`` (height, width)."""
+        """``x`` (batch, height · width, channels) from an image of ``size`` (height, width)."""
         channels = x.shape[2]
         grid = F.reshape(x, (-1, size[0], size[1], channels))
         grid = F.slice_axis(grid, 1, 0, size[0], self.factor)
@@ -39,20 +39,20 @@ class DownsampledSelfAttention(Wrapper):
 
 
 class TokenDownsampling:
-    """What of it is on a network: ``network.put_on.of(TokenDownsampling)``."""
+    """The token downsampling of a network: ``network.put_on.of(TokenDownsampling)``."""
 
     def __init__(self, network: Model):
         self.network = network
         self._take_off: list[Callable[[], None]] = []
 
     def enable(self, factor: int = 2, levels: Iterable[int] | None = None) -> None:
-        """Let pixels attend to every ``factor``-th row and column only; at factor 1 nothing is left out.
+        """Let pixels attend to only every ``factor``-th row and column; factor 1 skips nothing.
 
-        ``levels`` numbers the stages in which they do, 0 being the largest; by default it is the largest in which there
-        is attention. It replaces what was asked for before.
+        ``levels`` lists the affected stages, 0 being the largest; by default the largest with attention. It replaces
+        earlier settings.
 
         Raises:
-            ValueError: a factor that is no whole number of at least 1, or levels in which there is no attention.
+            ValueError: the factor is no whole number of at least 1, or a level has no attention.
         """
         if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
             raise ValueError(f"factor must be a whole number of at least 1, got {factor!r}")
@@ -60,20 +60,20 @@ class TokenDownsampling:
         attending = list(places)
         if factor > 1 and not attending:
             raise ValueError(
-                f"{type(self.network).__name__} has no attention among pixels that could leave some out; go without "
+                f"{type(self.network).__name__} has no self-attention over pixels to downsample; leave out "
                 "token downsampling"
             )
         wanted = attending[:1] if levels is None else list(levels)
         for level in wanted:
             if level not in attending:
                 known = ", ".join(str(each) for each in attending) or "none"
-                raise ValueError(f"the denoiser attends to pixels at the levels {known}, got level {level!r}")
+                raise ValueError(f"the denoiser has self-attention at the levels {known}, got level {level!r}")
         self.disable()
         for path in (path for level in wanted if factor > 1 for path in places[level]):
             self._take_off.append(wrap(self.network, path, partial(DownsampledSelfAttention, factor=factor)))
 
     def disable(self) -> None:
-        """Let pixels attend to all others again."""
+        """Let pixels attend to all other pixels again."""
         while self._take_off:
             self._take_off.pop()()
         self.network.graphs.clear()
