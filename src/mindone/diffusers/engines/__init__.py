@@ -1,4 +1,4 @@
-"""Who executes a network: MindSpore's kernels, or a graph compiled by OpenVINO. `base` is the contract."""
+"""The engines that run networks: MindSpore's kernels, or a graph compiled by OpenVINO. `base` is the contract."""
 
 from ..utils.environment import ENGINE
 from .base import Array, Engine, FlashAttention, Input, Outputs, Taps, several, single
@@ -10,7 +10,7 @@ __all__ = ["NAMES", "Array", "Engine", "FlashAttention", "Input", "Outputs", "Ta
 
 
 def get(name: str | None = None) -> Engine:
-    """The engine called ``name``, or the one that ``MINDONE_ENGINE`` names, or the best for this machine.
+    """The engine called ``name``, or the one in ``MINDONE_ENGINE``, or the best for this machine.
 
     Raises:
         ValueError: the name is none of ``auto``, ``openvino``, ``mindspore``.

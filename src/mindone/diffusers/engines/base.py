@@ -1,7 +1,7 @@
-"""The contract between networks and whoever executes them: what an engine is, and what it knows of a network.
+"""The contract between networks and engines: what an engine is, and what it knows about a network.
 
-An engine never sees a network's class. It calls one of its methods, walks over its parameters, asks each for the values
-that are stored for it, and keeps what it compiled in the network's cache.
+An engine never sees a network's class. It calls one of its methods, walks over its parameters, asks each for its stored
+values, and keeps compiled graphs in the network's cache.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,27 +20,27 @@ from ..utils.arrays import single as single
 from .cache import GraphCache
 
 Values: TypeAlias = NDArray[Any]
-"""A NumPy array of whatever type a file stores."""
+"""A NumPy array of any type that a file stores."""
 
 
 class Stored(Protocol):
-    """The values of a parameter, on disk or computed when they are asked for (an overlay)."""
+    """The values of a parameter, on disk or computed on demand (an overlay)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The parameter's shape."""
 
     def numpy(self, dtype: DTypeLike | None = None) -> Values:
-        """The values in ``dtype`` or the type they are stored in."""
+        """The values in ``dtype``, by default as stored."""
 
 
 @runtime_checkable
 class Mapped(Stored, Protocol):
-    """Stored values whose bytes can be used as they are."""
+    """Stored values with directly usable bytes."""
 
     @property
     def dtype(self) -> str:
-        """The type in the safetensors format's words: F32, F16, BF16 …"""
+        """The dtype in safetensors' terms: F32, F16, BF16 …"""
 
     @property
     def data(self) -> NDArray[np.uint8]:
@@ -48,21 +48,21 @@ class Mapped(Stored, Protocol):
 
     @property
     def makes_data(self) -> bool:
-        """Whether ``data`` is memory that is filled each time it is asked for, and not where the values are kept."""
+        """Whether ``data`` is filled anew at each access and is not the storage itself."""
 
 
 @runtime_checkable
 class Adjustable(Stored, Protocol):
-    """Stored values that may change while a compiled network stays as it is: they become inputs of its graphs."""
+    """Stored values that may change without recompiling: they become inputs of the network's graphs."""
 
     @property
     def version(self) -> int:
-        """Another number after each change."""
+        """A number that differs after each change."""
 
 
 @runtime_checkable
 class Quantized(Stored, Protocol):
-    """A weight in int8: it is ``integers · scale``, a scale per output channel."""
+    """A weight in int8: ``integers · scale``, with a scale per output channel."""
 
     @property
     def integers(self) -> NDArray[np.int8]:
@@ -74,12 +74,12 @@ class Quantized(Stored, Protocol):
 
     @property
     def input_range(self) -> tuple[float, float] | None:
-        """The least and the greatest value of what it is multiplied with, with zero on the grid of 256 levels; None
-        where nothing but the weight is in int8, and the product in the network's precision."""
+        """The minimum and maximum of its input, with zero on the grid of 256 levels; None if only the weight is in int8
+        and the product is in the network's precision."""
 
     @property
     def output_range(self) -> tuple[float, float] | None:
-        """The same of the product's result, on a grid of signed integers, where a product of two results reads it."""
+        """The same for the product's result, on a grid of signed integers, if a product of two results reads it."""
 
 
 @runtime_checkable
@@ -92,11 +92,11 @@ class Grouped(Stored, Protocol):
 
     @property
     def signed(self) -> bool:
-        """Whether the integers run from -8 or -128, and not from 0."""
+        """Whether the integers start at -8 or -128 rather than at 0."""
 
     @property
     def group_size(self) -> int:
-        """How many values that follow one another in a row share a scale."""
+        """How many consecutive values in a row share a scale."""
 
     @property
     def packed(self) -> NDArray[np.integer[Any]]:
@@ -136,7 +136,7 @@ _answers: dict[tuple[type, type], bool] = {}
 
 
 def _is(stored: Stored | None, protocol: type) -> bool:
-    # Python compares every member of a protocol at every `isinstance`, and engines ask for every weight at every call.
+    # Python compares every member of a protocol at every `isinstance`, and engines check every weight at every call.
     key = (type(stored), protocol)
     if key not in _answers:
         _answers[key] = isinstance(stored, protocol)
@@ -145,13 +145,13 @@ def _is(stored: Stored | None, protocol: type) -> bool:
 
 @dataclass(frozen=True)
 class Taps:
-    """Where a call of a network departs from the whole, by the paths of layers. A layer's **tap** is its first input.
+    """How a call departs from the whole network, by paths of layers. A layer's **tap** is its first input.
 
     Args:
-        read: the layers whose taps are returned after the result.
-        results: the layers whose own results are returned after those.
-        replaced: the layers whose taps the call gives; one that is named twice takes a tuple of two arrays.
-        left_out: the layers that are not run and return their first input: nothing that is asked for needs them.
+        read: the layers whose taps to return after the result.
+        results: the layers whose own results to return after those.
+        replaced: the layers whose taps the call provides; one that is listed twice takes a tuple of two arrays.
+        left_out: the layers to skip, which return their first input because no requested result needs them.
 
     A tap or a result that is a tuple is returned as its arrays, one after the other.
     """
@@ -163,82 +163,83 @@ class Taps:
 
 
 class Tapped(Protocol):
-    """A network with taps: layers of its own where the network is read, replaced or left out, its weights, and a state.
+    """A network with taps: its own layers where the network is read, replaced or skipped, the network's weights, and a
+    state.
 
-    So one thread uses it at a time.
+    So only one thread uses it at a time.
     """
 
     def __call__(
         self, method: str, values: Sequence[Array], inputs: Sequence[Input], options: Mapping[str, Input]
     ) -> Outputs:
-        """What ``method`` returns with ``values`` in the place of the replaced taps, and then what it read."""
+        """The result of ``method`` with ``values`` for the replaced taps, followed by the taps it read."""
 
 
 FreeAxes: TypeAlias = Mapping[str, Mapping[int | str, tuple[int, ...]]]
-"""By method, and by the position or name of an argument: the axes along which it may be longer or shorter from call to
-call while what was compiled serves them all. The method asks `functional` for shapes (-1 there), never the array."""
+"""By method, and by the position or name of an argument: the axes whose length may vary from call to call with one
+compiled graph. The method gets shapes from `functional` (-1 there), never from the array."""
 
 
 class Parameter(Array, Protocol):
-    """A parameter of a network, ``ms.Parameter``, with what `binding` writes on it; any of that may be missing."""
+    """A parameter of a network, ``ms.Parameter``, with attributes set by `binding`; any of these may be missing."""
 
     name: str
     stored: Stored
-    """What was bound to it."""
+    """The values bound to it."""
     underneath: Stored | None
-    """Its own values, where an adapter's lie over them."""
+    """Its own values, if an adapter's cover them."""
     filled_as: tuple[str, int] | None
-    """The type and the version of the values that MindSpore's memory of it holds."""
+    """The dtype and the version of the values in its MindSpore memory."""
     found_sound: Stored
-    """Values that were found to be finite."""
+    """Values known to be finite."""
     published_name: str
     source: str
-    """The file that its values come from."""
+    """The file of its values."""
     is_put_on: bool
     requires_grad: bool
 
     @property
     def has_init(self) -> bool:
-        """Whether it has no memory yet."""
+        """Whether it still has no memory."""
 
     def asnumpy(self) -> Values:
-        """MindSpore's memory of it."""
+        """Its MindSpore memory."""
 
     def set_data(self, data: Array) -> object:
-        """Exchange its memory."""
+        """Replace its memory."""
 
     def set_dtype(self, dtype: object) -> object:
-        """Exchange its type."""
+        """Change its dtype."""
 
 
 class Network(Protocol):
     """What an engine needs of a network (`models.base.Model`)."""
 
     dtype: str
-    """What it is meant to compute in: "float32", "float16" or "bfloat16"."""
+    """The compute dtype: "float32", "float16" or "bfloat16"."""
     graphs: GraphCache
     free_axes: FreeAxes
     exceeds_float16: bool
-    """Whether its values are larger than float16 holds."""
+    """Whether its values exceed float16's range."""
     passes: Sequence[Callable[..., None]]
-    """What is done to each recorded graph before it is compiled, in this order."""
+    """Changes to each recorded graph before it is compiled, in this order."""
 
     def parameters_and_names(self) -> Iterable[tuple[str, Parameter]]:
         """All parameters with their names."""
 
     def release_weights(self) -> None:
-        """Give mapped weights' memory back to the system."""
+        """Return the memory of mapped weights to the system."""
 
     def tapped(self, taps: Taps) -> Tapped:
-        """The network with taps; it itself stays as it is."""
+        """The network with taps; the network itself stays unchanged."""
 
 
 class Engine(Protocol):
-    """Runs networks; nothing above this package knows more of it. ``+ - * /`` with floats work on its arrays."""
+    """Runs networks; higher layers know only this interface. ``+ - * /`` with floats work on its arrays."""
 
     name: str
     compiles_any_length: bool
-    """Whether what it compiles serves arrays of any length along a network's `FreeAxes`; elsewhere few lengths are
+    """Whether one compiled graph serves arrays of any length along a network's `FreeAxes`; otherwise few lengths are
     better than many."""
 
     def run(
@@ -253,13 +254,13 @@ class Engine(Protocol):
         """Run ``network.method(*inputs, **options)`` on NumPy or native arrays; results are native arrays.
 
         With ``taps`` the ``values`` replace some layers' inputs, and others are returned in a tuple after the result.
-        What is compiled for it is kept in ``network.graphs``. Any number of threads may call.
+        Compiled graphs are kept in ``network.graphs``. Any number of threads may call this.
         """
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
-        """Begin to compile what a later `run` with arrays of the same shapes will need, and return at once.
+        """Start compiling what a later `run` with arrays of the same shapes needs, and return at once.
 
-        Only shapes and types of the arrays matter. That run waits until it is done, and raises what goes wrong. Engines
+        Only shapes and dtypes of the arrays matter. That run waits for the compilation and raises its errors. Engines
         that compile nothing do nothing.
         """
 
@@ -270,14 +271,14 @@ class Engine(Protocol):
         """A native array as float32 NumPy."""
 
     def concat(self, arrays: Sequence[Array], axis: int = 0) -> Array:
-        """Native arrays one after the other."""
+        """Concatenated native arrays."""
 
 
 class FlashAttention(NamedTuple):
-    """How the memory-efficient attention kernel of an Ascend device is used.
+    """How to use an Ascend device's memory-efficient attention kernel.
 
-    ``cast_dtype`` ("float16" or "bfloat16") is what inputs of another type are cast to, since the kernel takes no
-    other; with None they go to plain attention. So does everything when it is not ``enabled``.
+    Inputs of another dtype are cast to ``cast_dtype`` ("float16" or "bfloat16"), the only ones the kernel takes; with
+    None they use plain attention. So does everything if it is not ``enabled``.
     """
 
     cast_dtype: str | None = "float16"
@@ -294,6 +295,6 @@ def network_key(
     shapes: Mapping[Key, tuple[int, ...]],
     fixed: Mapping[str, object],
 ) -> tuple[object, ...]:
-    """What a compiled graph is for: an engine, a method, the shapes and types of its arrays, and its constants."""
+    """The key of a compiled graph: an engine, a method, the shapes and dtypes of its arrays, and its constants."""
     kinds = tuple((name, shapes[name], str(x.dtype)) for name, x in arrays.items())
     return (engine, method, kinds, tuple(sorted(fixed.items())))

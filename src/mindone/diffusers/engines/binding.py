@@ -1,7 +1,7 @@
-"""Weights belong to parameters: after loading, a parameter itself knows its stored values.
+"""Weights belong to parameters: after loading, each parameter knows its own stored values.
 
-So a cell can be wrapped or replaced, and its parameters put anywhere, without anyone looking a name up. What is bound
-to a parameter can be exchanged for an overlay that is computed when an engine asks: a fused adapter, or int8.
+So a cell can be wrapped or replaced, and its parameters moved anywhere, without looking up names. An overlay, computed
+on demand, can replace the bound values: a fused adapter, or int8.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from .base import Parameter, Stored, Values, is_adjustable, is_grouped, is_mappe
 
 
 class InMemory:
-    """Stored values that are an array."""
+    """Stored values in an array."""
 
     def __init__(self, values: Values):
         self.values = values
@@ -25,12 +25,12 @@ class InMemory:
         return self.values.shape
 
     def numpy(self, dtype: DTypeLike | None = None) -> Values:
-        """The array, in ``dtype`` where one is given."""
+        """The array, in ``dtype`` if given."""
         return self.values if dtype is None else self.values.astype(dtype, copy=False)
 
 
 def bind(parameter: Parameter, stored: Stored, name: str | None = None, source: str | None = None) -> None:
-    """Give a parameter its values, from now on, the ``name`` that checkpoints know it by, and their file for messages.
+    """Bind values to a parameter, with its ``name`` in checkpoints, and their file for messages.
 
     Raises:
         ValueError: the shapes differ.
@@ -46,57 +46,57 @@ def bind(parameter: Parameter, stored: Stored, name: str | None = None, source: 
 
 
 def bound(parameter: Parameter) -> Stored | None:
-    """What was bound to the parameter, or None."""
+    """The values bound to the parameter, or None."""
     stored: Stored | None = getattr(parameter, "stored", None)
     return stored
 
 
 def published_name(parameter: Parameter, path: str) -> str:
-    """What checkpoints call the parameter that a network holds at ``path``; wrapping its cell does not change it."""
+    """The name in checkpoints of a network's parameter at ``path``; wrapping its cell does not change it."""
     name: str = getattr(parameter, "published_name", path)
     return name
 
 
 def keep_name(parameter: Parameter, path: str) -> None:
-    """Have the parameter go by ``path`` however its cell is wrapped, unless checkpoints know it by another name."""
+    """Keep ``path`` as the parameter's name even if its cell is wrapped, unless checkpoints use another name."""
     parameter.published_name = published_name(parameter, path)
 
 
 def put_on(parameter: Parameter) -> None:
-    """Mark a parameter as one that an adapter has brought: checkpoints neither hold nor get it."""
+    """Mark a parameter as an adapter's: checkpoints neither hold nor get it."""
     parameter.is_put_on = True
 
 
 def is_put_on(parameter: Parameter) -> bool:
-    """Whether an adapter has brought the parameter."""
+    """Whether the parameter is an adapter's."""
     return getattr(parameter, "is_put_on", False)
 
 
 def lay_over(parameter: Parameter, overlay: Stored) -> None:
-    """Have the parameter take an adapter's values in the place of its own, which stay `own` until `uncover`."""
+    """Cover the parameter's values with an adapter's; its own stay available as `own` until `uncover`."""
     parameter.underneath = stored(parameter)
     bind(parameter, overlay)
 
 
 def uncover(parameter: Parameter) -> None:
-    """Give the parameter its own values back."""
+    """Restore the parameter's own values."""
     bind(parameter, own(parameter))
     parameter.underneath = None
 
 
 def is_covered(parameter: Parameter) -> bool:
-    """Whether an adapter's values lie over the parameter's own."""
+    """Whether an adapter's values cover the parameter's own."""
     return getattr(parameter, "underneath", None) is not None
 
 
 def own(parameter: Parameter) -> Stored:
-    """The parameter's values without what an adapter has laid over them: those that checkpoints hold."""
+    """The parameter's own values, without an adapter's: those in checkpoints."""
     values: Stored | None = getattr(parameter, "underneath", None)
     return stored(parameter) if values is None else values
 
 
 def stored(parameter: Parameter) -> Stored:
-    """The parameter's values: what was bound to it, or what MindSpore has been given since.
+    """The parameter's values: the bound ones, or those set in MindSpore since.
 
     Raises:
         ValueError: it has none.
@@ -111,10 +111,10 @@ def stored(parameter: Parameter) -> Stored:
 
 
 def sound(parameter: Parameter) -> Stored:
-    """The parameter's values (`stored`), none of them NaN or infinite; looked at once, as an engine reads them anyway.
+    """The parameter's values (`stored`), checked once for NaN and infinity, since an engine reads them anyway.
 
     Raises:
-        ValueError: some are, and every picture would be black.
+        ValueError: some values are NaN or infinite, so every picture would be black.
     """
     values = stored(parameter)
     if getattr(parameter, "found_sound", None) is not values and (is_grouped(values) or is_mapped(values)):
@@ -124,21 +124,21 @@ def sound(parameter: Parameter) -> Stored:
 
 
 def check_finite(tensors: Mapping[str, Stored], source: str) -> None:
-    """Refuse tensors, by name, with values that are NaN or infinite; ``source`` is their file.
+    """Refuse tensors with NaN or infinite values, by name; ``source`` is their file.
 
     Raises:
-        ValueError: one has such values, and every picture would be black.
+        ValueError: one has such values, so every picture would be black.
     """
     for name, values in tensors.items():
         if not _is_finite(values):
             raise ValueError(
                 f"{source}: the weight {printable(name)} has values that are NaN or infinite; "
-                "fetch it again, or take another file"
+                "download it again, or use another file"
             )
 
 
 _EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000)}
-"""The bits that are all set where a number is none, by type (IEEE 754)."""
+"""The bits that are all set in NaN and infinity, by dtype (IEEE 754)."""
 _AT_ONCE = 2**22
 
 
@@ -155,7 +155,7 @@ def _is_finite(values: Stored) -> bool:
 
 
 def fill(parameter: Parameter, dtype: str) -> bool:
-    """Put the bound values into the parameter's own memory in ``dtype``, where MindSpore's kernels want them; once.
+    """Copy the bound values once into the parameter's own memory in ``dtype``, for MindSpore's kernels.
 
     Returns:
         Whether values that are kept in 4 or 8 bits have been widened.

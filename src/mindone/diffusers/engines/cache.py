@@ -1,4 +1,4 @@
-"""What was compiled for a network: the few graphs that were used last."""
+"""A network's compiled graphs: the few used last."""
 
 import ctypes
 import gc
@@ -21,23 +21,23 @@ DEFAULT_LIMIT = 4
 
 @runtime_checkable
 class Resting(Protocol):
-    """A graph that holds intermediate results between its calls, and can give them back."""
+    """A graph that keeps intermediate results between its calls and can release them."""
 
     def rest(self) -> None:
-        """Give them back. The next call makes room for them again."""
+        """Release them. The next call allocates them again."""
 
 
 compiling: set[int] = set()
-"""The threads that compile now or wait for one that does, for those who report what a run is waiting for."""
+"""The threads that are compiling or waiting for a compilation, for reporting what a run waits for."""
 
 _ahead = threading.BoundedSemaphore(2)
-"""How many graphs are made ahead at a time: more would only take the processor from what is waited for."""
+"""How many graphs to make ahead at a time: more would only slow down the ones being waited for."""
 
 
 class GraphCache:
-    """Compiled graphs by what they are for; the least recently used one goes when there are more than ``limit``.
+    """Compiled graphs by key; the least recently used one is dropped if there are more than ``limit``.
 
-    Threads that ask for the same graph get the same one; while one compiles, the others wait.
+    Threads that request the same graph share it; while one compiles, the others wait.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT):
@@ -47,7 +47,7 @@ class GraphCache:
 
     @property
     def limit(self) -> int:
-        """How many graphs are kept, at least 1. Setting it drops those beyond."""
+        """How many graphs to keep, at least 1. Lowering it drops the excess."""
         return self._limit
 
     @limit.setter
@@ -60,14 +60,14 @@ class GraphCache:
                 self._graphs.popitem(last=False)
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The graph of ``key``, made when it is not there."""
+        """The graph of ``key``, made if needed."""
         is_there = key in self._graphs
         if not is_there:
             compiling.add(threading.get_ident())
         try:
             with self._lock:
                 if key not in self._graphs:
-                    while len(self._graphs) >= self._limit:  # before it is made, so that both need not fit
+                    while len(self._graphs) >= self._limit:  # before making it, so that both need not fit into memory
                         self._graphs.popitem(last=False)
                     self._graphs[key] = make()
                 self._graphs.move_to_end(key)
@@ -77,10 +77,10 @@ class GraphCache:
                 compiling.discard(threading.get_ident())
 
     def make_ahead(self, key: Hashable, make: Callable[[], object]) -> None:
-        """Have a thread make the graph of ``key`` for a later `get`, which waits for it.
+        """Make the graph of ``key`` in a thread for a later `get`, which waits for it.
 
-        Nothing happens where it is there, where another would have to go for it, or where enough is being made. What
-        goes wrong in ``make`` goes wrong in the `get` that needs it, and is raised there.
+        Does nothing if it exists, if it would displace another, or if enough graphs are being made. An error in
+        ``make`` recurs in the `get` that needs the graph and is raised there.
         """
         if key in self._graphs or len(self._graphs) >= self._limit or not _ahead.acquire(blocking=False):
             return
@@ -98,7 +98,7 @@ class GraphCache:
         threading.Thread(target=work, name="compile-ahead").start()
 
     def rest(self) -> None:
-        """Have the graphs give back what they hold beside the weights, until they are called again."""
+        """Release everything that the graphs hold except weights, until their next call."""
         with self._lock:
             graphs = list(self._graphs.values())
         for graph in graphs:
@@ -118,11 +118,11 @@ class GraphCache:
 
 
 on_release: list[Callable[[], None]] = []
-"""What engines drop of their own, and make again when they need it, when memory is given back."""
+"""Engines' own caches to drop when memory is released; engines rebuild them when needed."""
 
 
 def give_back_memory() -> None:
-    """Return what the program has freed to the system: C libraries keep it for themselves otherwise."""
+    """Return freed memory to the system: C libraries would otherwise keep it."""
     for drop in on_release:
         drop()
     gc.collect()
@@ -136,10 +136,10 @@ def return_freed_memory() -> None:
 
 
 def limit_arenas() -> None:
-    """Have the C library's allocator keep few heaps, unless ``MALLOC_ARENA_MAX`` says how many.
+    """Limit the heaps of the C library's allocator, unless ``MALLOC_ARENA_MAX`` is set.
 
-    It makes one for each thread, and what threads that compile leave in theirs lies in small pieces, so that hardly a
-    page can be given back: some 1.5 MB more for every graph that was ever compiled.
+    It makes one for each thread, and compiling threads leave small pieces in theirs, so that hardly any page can be
+    returned: some 1.5 MB more for every compiled graph.
     """
     if _glibc is not None and "MALLOC_ARENA_MAX" not in os.environ:
         _glibc.mallopt(_M_ARENA_MAX, 2)
@@ -155,4 +155,4 @@ def _c_library() -> ctypes.CDLL | None:
 
 _glibc = _c_library()
 _M_ARENA_MAX = -8
-"""What ``mallopt`` calls the number of heaps."""
+"""The ``mallopt`` parameter for the number of heaps."""

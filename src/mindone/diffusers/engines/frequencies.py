@@ -1,4 +1,4 @@
-"""The frequencies of timesteps and the slowest waves of a picture, as both engines compute with them."""
+"""The frequencies of timesteps and the slowest waves of a picture, for both engines."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 
 def timestep_frequencies(channels: int, shift: float, max_period: float) -> NDArray[np.float32]:
-    """What timesteps are multiplied by to become angles (Vaswani et al. 2017, §3.5): (channels / 2,).
+    """The factors that turn timesteps into angles (Vaswani et al. 2017, §3.5): (channels / 2,).
 
-    In float32, as the reference has them, with which networks were trained: in float64 the noise at timestep 900 is
-    another in its sixth digit.
+    In float32, as in the reference and in training: in float64 the noise at timestep 900 differs in its sixth digit.
     """
     half = channels // 2
     exponents = np.float32(-math.log(max_period)) * np.arange(half, dtype=np.float32)
@@ -20,9 +19,9 @@ def timestep_frequencies(channels: int, shift: float, max_period: float) -> NDAr
 
 
 def rotary_frequencies(sizes: Sequence[int], theta: float) -> NDArray[np.float64]:
-    """What the positions along each axis are multiplied by to become angles: (axes, sum(sizes) / 2), else zeros.
+    """The factors that turn the positions along each axis into angles: (axes, sum(sizes) / 2), else zeros.
 
-    Su et al. 2021, §3.4.2, with an axis for the position along each of a head's parts, as FLUX has them.
+    Su et al. 2021, §3.4.2, with one axis for each of a head's parts, as in FLUX.
     """
     frequencies = np.zeros((len(sizes), sum(sizes) // 2))
     first = 0
@@ -33,7 +32,7 @@ def rotary_frequencies(sizes: Sequence[int], theta: float) -> NDArray[np.float64
 
 
 def rotary_angles(before: int, height: int, width: int, sizes: Sequence[int], theta: float) -> NDArray[np.float64]:
-    """The angles of a grid's places, row by row, after those of ``before`` tokens, which are 0; see `rotary_grid`.
+    """The angles of a grid's places, row by row, after zeros for ``before`` tokens; see `rotary_grid`.
 
     (before + height · width, sum(sizes) / 2).
     """
@@ -46,7 +45,7 @@ def rotary_angles(before: int, height: int, width: int, sizes: Sequence[int], th
 def grid_waves(height: int, width: int, channels: int, span: float) -> NDArray[np.float32]:
     """Sines, then cosines, of the column and then of the row of each place in a grid: (1, height · width, channels).
 
-    Places are in float32, as the reference has them, and angles in float64.
+    Places are in float32, as in the reference, and angles in float64.
     """
     frequencies = 10000.0 ** (-np.arange(channels // 4) / (channels // 4))
     rows, columns = (np.arange(n, dtype=np.float32) * np.float32(span / n) for n in (height, width))
@@ -58,7 +57,7 @@ def grid_waves(height: int, width: int, channels: int, span: float) -> NDArray[n
 
 
 def lowest_waves(height: int, width: int) -> NDArray[np.float32]:
-    """What spans the real part of the Fourier coefficients -1 and 0 of rows and columns: (7, height · width)."""
+    """A basis of the real part of the Fourier coefficients -1 and 0 of rows and columns: (7, height · width)."""
     y, x = np.mgrid[:height, :width].reshape(2, -1)
     angles = [2 * np.pi * y / height, 2 * np.pi * x / width, 2 * np.pi * (y / height + x / width)]
     waves = [np.ones(height * width), *(wave(angle) for angle in angles for wave in (np.cos, np.sin))]

@@ -1,7 +1,7 @@
-"""The operations in charge of `functional`: MindSpore's, but in a thread that records a network that recorder's.
+"""The active operations of `functional`: MindSpore's, or a recorder's in a thread that records a network.
 
-Any number of threads record at a time, each a network of its own: in a big one it takes seconds, in which others are
-to begin as well. MindSpore's compiler reads `ops` as it is, so whoever runs a network on tensors does it alone.
+Any number of threads can record at a time, each its own network: a big one takes seconds, and others must be able to
+start meanwhile. MindSpore's compiler reads `ops` directly, so running a network on tensors is exclusive.
 """
 
 import threading
@@ -28,19 +28,19 @@ ops: Operations = operators
 """A module's own attribute, so that MindSpore's compiler finds it."""
 
 _by_thread = _ByThread()
-_ops_by_thread = cast(Operations, _by_thread)  # each operation is looked up when it is called
+_ops_by_thread = cast(Operations, _by_thread)  # each operation is looked up at its call
 _alone = threading.RLock()
 _changed = threading.Condition()
 _running: int | None = None
-"""The thread that runs a network on tensors, or is to when the last recording ends."""
+"""The thread that runs a network on tensors, or will when the last recording ends."""
 _recordings = 0
 _mode: int = ms.PYNATIVE_MODE
-"""MindSpore's mode before the first of the recordings that are going on."""
+"""MindSpore's mode before the first of the current recordings."""
 
 
 @contextmanager
 def executing() -> Iterator[None]:
-    """Within this context networks are called on tensors: no other thread does so, and none records."""
+    """Within this context, only this thread runs networks on tensors, and no thread records."""
     global _running
     if _by_thread.recorder is not None:
         yield
@@ -60,7 +60,7 @@ def executing() -> Iterator[None]:
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Within this context, inside of `executing`, Cells are called as plain Python, also for users in Graph mode."""
+    """Within this context, inside `executing`, Cells run as plain Python, even for users in Graph mode."""
     before = ms.get_context("mode")
     _change_mode(ms.PYNATIVE_MODE)
     try:
@@ -70,14 +70,14 @@ def eagerly() -> Iterator[None]:
 
 
 def recorder_of_thread() -> Operations | None:
-    """What this thread records with, if it does."""
+    """This thread's recorder, if it is recording."""
     return _by_thread.recorder
 
 
 @contextmanager
 def recording(recorder: Operations) -> Iterator[None]:
-    """Within this context `functional` calls the operations of ``recorder`` in this thread, and Cells are called as
-    plain Python, also for users in Graph mode."""
+    """Within this context, `functional` calls the operations of ``recorder`` in this thread, and Cells run as plain
+    Python, even for users in Graph mode."""
     before = _by_thread.recorder
     if before is None:
         _begin_recording()

@@ -1,4 +1,4 @@
-"""The operations that an engine offers to `functional`, as a type: what each computes stands there."""
+"""The operations that an engine offers to `functional`, as a type; `functional` documents each."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,8 +1,8 @@
-"""What engines compute in, which need not be what a model is kept in."""
+"""The compute dtypes of engines, which may differ from a model's storage dtype."""
 
 
 def computes_in(engine: str, dtype: str) -> str:
-    """The type, in the engine's own words, that the engine of a name computes in when a model is of ``dtype``."""
+    """The compute dtype of the named engine, in its own terms, for a model in ``dtype``."""
     if engine == "openvino":
         from .openvino.compiling import precision_of
 

@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 _AT_ONCE = 2**22
-"""How many numbers are rounded at once: the memory for it does not grow with the weight."""
+"""How many numbers to round at once, so that memory does not grow with the weight."""
 
 
 def round_to_int8(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """``values`` and ``scale`` with ``weight ≈ values · scale``, the scale (out,) as small as each row (out, …) allows.
 
-    The values are symmetric, from -127 to 127: then a product needs no correction for a zero point of its weights.
+    The values are symmetric, from -127 to 127, so a product needs no correction for a zero point.
     """
     rows = weight.reshape(weight.shape[0], -1)
     values, scale = np.empty(rows.shape, np.int8), np.empty(len(rows), np.float32)

@@ -1,1 +1,1 @@
-"""The MindSpore engine: the operations on ``ms.Tensor``, and how a network is run with them."""
+"""The MindSpore engine: the operations on ``ms.Tensor``, and how to run a network with them."""

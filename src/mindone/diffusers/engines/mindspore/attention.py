@@ -1,4 +1,4 @@
-"""Attention: Ascend's memory-efficient kernel, or written out in slices that bound the memory."""
+"""Attention: Ascend's memory-efficient kernel, or plain attention in slices that limit memory."""
 
 import math
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from .primitives import batch_matmul, batch_matmul_of_columns, batch_matmul_of_r
 from .slices import concat, part, zero_padded
 
 FLASH_HEAD_SIZES = (64, 80, 96, 120, 128, 256)
-"""The head sizes that Ascend's memory-efficient attention takes; others are padded with zeros to the next."""
+"""The head sizes of Ascend's memory-efficient attention; others are zero-padded to the next."""
 
 SCORES_BYTES = 256 * 2**20
-"""Plain attention keeps no more bytes of scores than this at a time (but for a single query)."""
+"""The most bytes of scores that plain attention keeps at a time (except for a single query)."""
 
 
 def attention(
@@ -57,7 +57,7 @@ def plain_attention(
     scale: float | None = None,
     softcap: float | None = None,
 ) -> ms.Tensor:
-    """Attention written out, for ``q`` (b, heads, n, size) and ``k``, ``v`` (b, heads, m, size), in slices."""
+    """Plain attention for ``q`` (b, heads, n, size) and ``k``, ``v`` (b, heads, m, size), in slices."""
     batch, heads, queries, size = q.shape
     keys = k.shape[2]
     q = ops.reshape(q * (1.0 / math.sqrt(size) if scale is None else scale), (batch * heads, queries, size))
@@ -74,7 +74,7 @@ def plain_attention(
             some = part(part(q, 0, group, end), 1, first, last)
             scores = batch_matmul_of_rows(some, part(k, 0, group, end))
             scores = cast(scores, ms.float32)
-            if softcap is not None:  # its tanh by the sigmoid, which the CPU computes far more exactly
+            if softcap is not None:  # tanh through the sigmoid, which the CPU computes far more precisely
                 scores = softcap * (2.0 * ops.sigmoid((2.0 / softcap) * scores) - 1.0)
             if bias is not None:
                 scores = scores + _part_of_bias(bias, heads, group, end, first, last)
@@ -87,7 +87,7 @@ def plain_attention(
 
 
 def _part_of_bias(bias: ms.Tensor, heads: int, group: int, end: int, first: int, last: int) -> ms.Tensor:
-    """Of ``bias`` (b or 1, heads or 1, n or 1, m) the part for some heads of all images' and for some queries."""
+    """The part of ``bias`` (b or 1, heads or 1, n or 1, m) for some of all images' heads and for some queries."""
     batch, of_heads, queries, keys = bias.shape
     if batch * of_heads == 1:
         some = ops.reshape(bias, (1, queries, keys))
@@ -106,7 +106,7 @@ def _indices(values: tuple[int, ...]) -> ms.Tensor:
 
 @constant
 def _later_keys_hidden(first: int, last: int, keys: int) -> ms.Tensor:
-    """What is added to the scores of queries ``first`` to ``last``: the lowest number where the key comes later."""
+    """The bias of the scores of queries ``first`` to ``last``: the lowest number where the key comes later."""
     later = np.arange(keys)[None, :] > np.arange(first, last)[:, None]
     return ms.Tensor(np.where(later, np.finfo(np.float32).min, 0.0).astype(np.float32))
 
@@ -149,12 +149,12 @@ def flash_attention(
     kernel: Callable[[ms.Tensor, ms.Tensor, ms.Tensor, int, float], ms.Tensor],
     scale: float | None = None,
 ) -> ms.Tensor:
-    """Attention by a memory-efficient kernel, or written out where the kernel does not take the input.
+    """Attention by a memory-efficient kernel, or plain if the kernel does not take the input.
 
-    ``q`` is (b, heads, n, size), ``k`` and ``v`` (b, heads, m, size). The kernel takes float16 and bfloat16 only:
-    float32 inputs are cast to ``cast_dtype`` and the result back; with ``cast_dtype`` None they go to plain attention,
-    as do heads larger than the kernel's largest. Heads are padded to a size that it takes; the scale is that of the
-    unpadded size.
+    ``q`` is (b, heads, n, size), ``k`` and ``v`` (b, heads, m, size). The kernel takes only float16 and bfloat16:
+    float32 inputs are cast to ``cast_dtype`` and the result back; with ``cast_dtype`` None they use plain attention, as
+    do heads above the kernel's largest size. Heads are padded to a supported size; the scale is that of the unpadded
+    size.
 
     Args:
         kernel: ``kernel(q, k, v, heads, scale)`` on (b, heads, tokens, size).
@@ -173,7 +173,7 @@ def flash_attention(
 
 
 def flash_head_size(size: int) -> int:
-    """The smallest head size that the kernel takes and that holds ``size`` (at most the largest)."""
+    """The smallest head size of the kernel that holds ``size`` (at most the largest)."""
     for taken in FLASH_HEAD_SIZES:
         if taken >= size:
             return taken

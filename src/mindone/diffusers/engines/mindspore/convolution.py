@@ -12,7 +12,7 @@ from .primitives import batch_matmul, bias_add, matmul
 from .slices import concat, part, zero_padded
 
 COLUMNS_BYTES = 128 * 2**20
-"""A convolution's unrolled windows take no more memory than this at a time (but for a single row of the output)."""
+"""The most memory of a convolution's unrolled windows at a time (except for a single output row)."""
 
 Padding = int | tuple[int, int, int, int]
 
@@ -45,8 +45,8 @@ def _conv2d_by_columns(
 ) -> ms.Tensor:
     """Convolution as ``weight (out, in·kh·kw) @ windows (in·kh·kw, positions)``, of each group.
 
-    One image and one band of rows at a time: bands bound the memory, and a product with a batch axis copies the weight
-    for each image, which at low resolution takes longer than the product.
+    One image and one band of rows at a time: bands limit memory, and a product with a batch axis copies the weight for
+    each image, which takes longer than the product at low resolution.
     """
     top, bottom, left, right = sides
     outs, _, kh, kw = weight.shape

@@ -1,4 +1,4 @@
-"""The MindSpore engine: a network runs eagerly or, in Graph mode, as a graph that MindSpore compiles."""
+"""The MindSpore engine: a network runs eagerly or, in Graph mode, as a compiled graph."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ logger = get_logger(__name__)
 class MindSporeEngine:
     """Runs networks with MindSpore's kernels; native arrays are ``ms.Tensor``.
 
-    `asarray` makes float32 tensors, and a half-precision network's result widens as soon as it meets one, so what
-    schedulers do between the networks is float32 arithmetic on the device.
+    `asarray` makes float32 tensors, and a half-precision result widens when it meets one, so schedulers compute in
+    float32 on the device.
 
-    Networks run one at a time, whatever the number of threads: there is one device.
+    Networks run one at a time, whatever the number of threads, because there is one device.
     """
 
     name = "mindspore"
@@ -38,11 +38,10 @@ class MindSporeEngine:
         values: tuple[Array, ...] = (),
         **options: Input,
     ) -> Outputs:
-        """Run ``network.method(*inputs, **options)``: eagerly, or compiled when MindSpore is in Graph mode.
+        """Run ``network.method(*inputs, **options)``: eagerly, or compiled if MindSpore is in Graph mode.
 
-        NumPy arrays become tensors (int32 or float32). Among the options None is as good as absent, and bool, int,
-        float, str and tuples of int are constants of the graph. On a CPU the weights are float32, whatever they are
-        stored in.
+        NumPy arrays become tensors (int32 or float32). Options that are None count as absent; bool, int, float, str and
+        tuples of int are constants of the graph. On a CPU weights are float32, whatever their stored dtype.
         """
         arguments = [as_input(x) for x in inputs]
         named = {name: as_input(options[name]) for name in sorted(options) if options[name] is not None}
@@ -58,28 +57,28 @@ class MindSporeEngine:
             prepare(network)
             if taps is None:
                 return function(*arguments, **named)
-            with eagerly():  # in Graph mode too: a compiled graph hands over nothing from inside
+            with eagerly():  # in Graph mode too: a compiled graph returns no inner values
                 return tapped(method, given, arguments, named)
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
-        """Nothing: networks run one at a time, and so do their compilations."""
+        """Do nothing: networks run one at a time, and so do their compilations."""
 
     def asarray(self, x: ArrayLike) -> ms.Tensor:
-        """A float32 tensor of an array's values; a tensor as it is."""
+        """A float32 tensor from an array; a tensor stays unchanged."""
         return x if isinstance(x, ms.Tensor) else _as_tensor(np.asarray(x, np.float32))
 
     def numpy(self, x: ms.Tensor) -> NDArray[np.float32]:
-        """A tensor's values as a float32 array of their own."""
+        """A copy of a tensor's values as a float32 array."""
         values: NDArray[np.float32] = x.astype(ms.float32).asnumpy().copy()
         return values
 
     def concat(self, arrays: Sequence[ms.Tensor], axis: int = 0) -> ms.Tensor:
-        """Tensors one after the other along ``axis``."""
+        """Tensors concatenated along ``axis``."""
         return concat(list(arrays), axis)
 
 
 def prepare(network: Network) -> None:
-    """Fill the parameters with what is bound to them, in the type that the device computes in."""
+    """Fill the parameters with their bound values, in the device's compute dtype."""
     dtype = compute_dtype(network.dtype)
     widened = sum(fill(parameter, dtype) for _, parameter in network.parameters_and_names())
     network.release_weights()
@@ -91,7 +90,7 @@ def prepare(network: Network) -> None:
 
 
 def _compiled(network: Network, method: str) -> Callable[..., Outputs]:
-    # The compiler wants every parameter to have a name of its own; those of cells appended to lists need not have.
+    # The compiler needs a unique name for every parameter; those of cells appended to lists may lack one.
     for name, parameter in network.parameters_and_names():
         parameter.name = name
     compiled: Callable[..., Outputs] = ms.jit(getattr(network, method))
@@ -99,12 +98,13 @@ def _compiled(network: Network, method: str) -> Callable[..., Outputs]:
 
 
 def as_input(x: Input) -> Input:
-    """An argument of a network's method: NumPy arrays become tensors (int32 or float32), the rest stays as it is."""
+    """An argument of a network's method: NumPy arrays become tensors (int32 or float32), everything else stays
+    unchanged."""
     if x is None or is_constant(x):
         return x
     if isinstance(x, tuple):
         given: tuple[Any, ...] = x
-        parts: tuple[Array, ...] = ms.mutable(tuple(map(_as_tensor, given)))  # or the compiler takes them for constants
+        parts: tuple[Array, ...] = ms.mutable(tuple(map(_as_tensor, given)))  # else they become constants
         return parts
     tensor: Array = _as_tensor(x)
     return tensor
@@ -118,7 +118,7 @@ def _as_tensor(x: Array) -> ms.Tensor:
 
 
 def _signature(x: Input) -> object:
-    """What a compiled graph depends on of an argument: shapes and types, or a constant's value."""
+    """The part of an argument that a compiled graph depends on: shapes and dtypes, or a constant's value."""
     if isinstance(x, ms.Tensor):
         return (tuple(x.shape), str(x.dtype))
     return tuple(_signature(part) for part in x) if isinstance(x, tuple) else x

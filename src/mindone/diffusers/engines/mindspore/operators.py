@@ -1,15 +1,14 @@
 """The operations of `functional` on ``ms.Tensor``, run eagerly or inside a compiled graph.
 
-On Ascend they are the device's own kernels, in the type of the weights. MindSpore's CPU build lacks some of those
-kernels, and others crawl there, so on a CPU the same results are put together from what is fast, always in float32, and
-without arithmetic between tensors of unlike shapes, which is ten times slower than between equal ones (hence
-`ops.BiasAdd`).
+On Ascend they are the device's own kernels, in the weights' dtype. MindSpore's CPU build lacks some of these kernels,
+and others are very slow, so on a CPU fast operations give the same results, always in float32, and without arithmetic
+between tensors of different shapes, which is ten times slower than between equal ones (hence `ops.BiasAdd`).
 
-Every function here is read by MindSpore's graph compiler too. Hence plain Python, shapes that are static ints, and the
-choice of device as a compile-time constant.
+MindSpore's graph compiler also reads every function here. Hence the plain Python, static shapes, and the device as a
+compile-time constant.
 
-A network's inputs are float32 even where its weights are not, because timesteps do not fit half precision: whatever
-meets a weight takes that weight's type first, and `timestep_embedding` stays float32 until then.
+A network's inputs are float32 even if its weights are not, because timesteps do not fit half precision: a value that
+meets a weight is cast to the weight's dtype first, and `timestep_embedding` stays float32 until then.
 """
 
 import math
@@ -95,12 +94,12 @@ def layer_norm(x: ms.Tensor, weight: ms.Tensor | None, bias: ms.Tensor | None, e
     x, weight, bias = cast(x, dtype), cast(weight, dtype), cast(bias, dtype)
     if device.on_ascend():
         return ops.layer_norm(x, weight.shape, weight, bias, eps)
-    # The kernel of `ops.layer_norm` is missing from the CPU build; this one is not.
+    # The CPU build lacks the kernel of `ops.layer_norm`, but has this one.
     return ops.LayerNorm(-1, -1, eps)(x, weight, bias)[0]
 
 
 def rms_norm(x: ms.Tensor, weight: ms.Tensor | None, eps: float, offset: float) -> ms.Tensor:
-    # In float32 whatever the weights are: squares of half-precision numbers overflow.
+    # Always in float32: squares of half-precision numbers overflow.
     wide = cast(x, ms.float32)
     flat = ops.reshape(wide, (-1, wide.shape[-1]))
     inverse = ops.rsqrt(mean_kept(flat * flat, 1) + eps)
@@ -214,7 +213,7 @@ def gelu(x: ms.Tensor) -> ms.Tensor:
 
 def gelu_tanh(x: ms.Tensor) -> ms.Tensor:
     x = float32_on_cpu(x)
-    # (1 + tanh(y)) / 2 = sigmoid(2 y), which the CPU computes far more exactly.
+    # (1 + tanh(y)) / 2 = sigmoid(2 y), which the CPU computes far more precisely.
     return x * ops.sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x * x * x))
 
 
@@ -340,5 +339,5 @@ def interpolate_nearest(x: ms.Tensor, size: tuple[int, int]) -> ms.Tensor:
 
 @constant
 def _nearest(size: int, new_size: int) -> ms.Tensor:
-    """The index of the neighbour that each of ``new_size`` points takes its value from: ⌊i · size / new_size⌋."""
+    """The index of the neighbour that gives each of ``new_size`` points its value: ⌊i · size / new_size⌋."""
     return ms.Tensor((np.arange(new_size) * size // new_size).astype(np.int32))

@@ -1,4 +1,4 @@
-"""MindSpore's operators that have settings, each made once: to make one takes longer than a small one runs."""
+"""MindSpore's operators with settings, each made once: making one takes longer than running a small one."""
 
 from mindspore import ops
 

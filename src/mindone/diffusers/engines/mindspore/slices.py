@@ -1,4 +1,4 @@
-"""Taking tensors apart and putting them together, in the ways that MindSpore's CPU build is fast at."""
+"""Splits and joins tensors in ways that are fast in MindSpore's CPU build."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from .device import cast
 
 
 def part(x: ms.Tensor, axis: int, begin: int, end: int) -> ms.Tensor:
-    """``x`` from ``begin`` to ``end`` along ``axis``; as it is where that is all of it.
+    """``x`` from ``begin`` to ``end`` along ``axis``; ``x`` itself if that is all of it.
 
-    A copy: a view, which ``[]`` gives when run eagerly, makes the CPU kernels that read it several times slower.
+    It is a copy: a view, as from an eager ``[]``, makes the CPU kernels that read it several times slower.
     """
     if begin == 0 and end == x.shape[axis]:
         return x
@@ -21,7 +21,7 @@ def part(x: ms.Tensor, axis: int, begin: int, end: int) -> ms.Tensor:
 
 
 def zero_padded(x: ms.Tensor, axis: int, before: int, after: int) -> ms.Tensor:
-    """Zeros put before and after along an axis: joining is ten times as fast as the CPU's padding kernel."""
+    """``x`` with zeros before and after along an axis: joining is ten times as fast as the CPU's padding kernel."""
     parts = [x]
     if before > 0:
         parts = [ops.zeros((*x.shape[:axis], before, *x.shape[axis + 1 :]), x.dtype), *parts]
@@ -31,7 +31,7 @@ def zero_padded(x: ms.Tensor, axis: int, before: int, after: int) -> ms.Tensor:
 
 
 def concat(tensors: Sequence[ms.Tensor], axis: int) -> ms.Tensor:
-    """Tensors one after the other along ``axis``, in float32 where their types differ."""
+    """Tensors concatenated along ``axis``, in float32 if their dtypes differ."""
     if len(tensors) == 1:
         return tensors[0]
     for x in tensors:

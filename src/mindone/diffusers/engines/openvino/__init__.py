@@ -1,4 +1,5 @@
-"""The OpenVINO engine: a network is recorded, changed by passes, compiled for the CPU, and run on NumPy arrays."""
+"""The OpenVINO engine: records a network, changes it by passes, compiles it for the CPU, and runs it on NumPy
+arrays."""
 
 from .compiling import half_precision
 from .engine import OpenVINOEngine

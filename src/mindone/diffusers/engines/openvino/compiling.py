@@ -1,4 +1,4 @@
-"""From a recorded graph to one that the CPU runs."""
+"""Compiles a recorded graph for the CPU."""
 
 import functools
 import os
@@ -16,8 +16,8 @@ from .memory_maps import merge_maps
 
 logger = get_logger(__name__)
 
-# oneDNN keeps the code it has generated for the last 1,024 operations of the process, whether or not a graph still uses
-# them: some 100 MB that nothing gives back. Graphs keep their own; without the cache compiling takes no longer.
+# oneDNN keeps the generated code of the process's last 1,024 operations, even if no graph uses them any more: some 100
+# MB that are never freed. Graphs keep their own; compiling without the cache takes no longer.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
 limit_arenas()
 
@@ -33,40 +33,40 @@ _choosing = threading.Lock()
 
 @functools.cache
 def half_precision() -> str:
-    """What 16-bit models compute in on this CPU, in OpenVINO's words: its fastest 16-bit type, or f32.
+    """The compute dtype of 16-bit models on this CPU, in OpenVINO's terms: its fastest 16-bit type, or f32.
 
-    A CPU may have vectors of float16, but matrix units (AMX) for bfloat16 alone: there the bundled denoiser's step
-    takes 1.5 times as long in float16 as in bfloat16, its decoder three times, and both no less than in float32.
+    A CPU may have float16 vectors but matrix units (AMX) only for bfloat16: there the bundled denoiser's step takes 1.5
+    times as long in float16 as in bfloat16, its decoder three times, and both no less than in float32.
     """
     usable, sets = _half_types(), instruction_sets()
     for name in ("bf16", "f16") if "amx_bf16" in sets and "amx_fp16" not in sets else ("f16", "bf16"):
         if name in usable:
             return name
-    logger.warning("this CPU computes in no 16-bit type: models in half precision are kept so, but run in float32")
+    logger.warning("this CPU has no 16-bit arithmetic: half-precision models keep 16 bits but run in float32")
     return "f32"
 
 
 def _half_types() -> set[str]:
-    """The 16-bit types that this CPU computes in."""
+    """The 16-bit types in which this CPU computes."""
     capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return {name for name, capability in (("f16", "FP16"), ("bf16", "BF16")) if capability in capabilities}
 
 
 def precision_of(dtype: str, exceeds_float16: bool = False) -> str:
-    """What a network of ``dtype`` computes in on this CPU, in OpenVINO's words: f32, f16 or bf16.
+    """The compute dtype of a network of ``dtype`` on this CPU, in OpenVINO's terms: f32, f16 or bf16.
 
-    One whose values exceed float16 computes in float32 where the CPU has no bfloat16.
+    A network whose values exceed float16's range computes in float32 if the CPU has no bfloat16.
     """
     if dtype == "float32":
         return "f32"
-    with _choosing:  # networks compile side by side, and the choice is reported once
+    with _choosing:  # networks compile in parallel, and the choice is reported once
         half = half_precision()
     return ("bf16" if "bf16" in _half_types() else "f32") if half == "f16" and exceeds_float16 else half
 
 
 def compile_graph(graph: ov.Model, precision: str, kept: Mapping[str, str]) -> ov.CompiledModel:
-    """Compile for the CPU; ``kept`` are the weights that are to stay in 4 or 8 bits by group (`groups.check_kept`)."""
-    # What meets such weights would else be rounded to 8 bits.
+    """Compile for the CPU; ``kept`` are the weights to keep in 4 or 8 bits by group (`groups.check_kept`)."""
+    # Otherwise inputs of such weights would be rounded to 8 bits.
     exact = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"} if kept else {}
     settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", **exact}
     compiled = _core().compile_model(graph, "CPU", settings)

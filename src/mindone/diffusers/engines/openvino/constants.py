@@ -1,4 +1,4 @@
-"""Stored weights as constants of an OpenVINO graph that share their memory."""
+"""Stored weights as constants of an OpenVINO graph, sharing their memory."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -17,16 +17,16 @@ from .marks import Node as Node
 from .marks import unpacking
 
 Operand: TypeAlias = Node | ms.Parameter
-"""What operations take besides nodes: a parameter, which they turn into a node."""
+"""An operand of operations: a node, or a parameter, which they turn into a node."""
 
 _TYPES = {"F16": (np.uint16, ov.Type.f16), "BF16": (np.uint16, ov.Type.bf16), "F32": (np.float32, ov.Type.f32)}
 
 
 class Constants:
-    """Makes constants, and keeps what they share memory with: whoever keeps the graph keeps this.
+    """Makes constants and keeps the arrays whose memory they share; whatever keeps the graph must keep this.
 
-    ``scratch`` holds the weights that are computed while recording. ``float32`` says that the device will compute in
-    that precision.
+    ``scratch`` holds weights computed during recording. ``float32`` says that the device will compute in that
+    precision.
     """
 
     def __init__(self, float32: bool) -> None:
@@ -39,11 +39,11 @@ class Constants:
         if is_quantized(stored):
             if len(stored.shape) < 4 or self._float32:
                 return self.of_int8(np.split(stored.integers, parts)[part], np.split(stored.scale, parts)[part])
-            # The device multiplies by matrices in int8, and unpacks kernels to float32: so they are in 16 bits here.
+            # The device multiplies matrices in int8 but unpacks kernels to float32, so kernels are in 16 bits here.
             values = np.split(stored.numpy(np.float32), parts)[part]
             kept = self.scratch.keep(values.astype(np.float16)).view(np.uint16)
             return _as_float32(self._sharing(kept.reshape(-1), list(values.shape), ov.Type.f16))
-        if len(stored.shape) < 2:  # hardly any memory, and a conversion less for every pass over the graph
+        if len(stored.shape) < 2:  # hardly any memory, and one conversion less for every pass over the graph
             values = stored.numpy(np.float32)
             return ov_ops.constant(np.split(values, parts)[part] if parts > 1 else values)
         if not is_mapped(stored) or stored.dtype not in _TYPES:
@@ -54,7 +54,7 @@ class Constants:
         size = values.size // parts
         shape = [stored.shape[0] // parts, *stored.shape[1:]]
         values = values[part * size : (part + 1) * size]
-        if stored.makes_data:  # it would stay in memory for as long as the graph does
+        if stored.makes_data:  # it would stay in memory as long as the graph
             if kind == ov.Type.f32 and not self._float32:
                 values, kind = values.astype(np.float16).view(np.uint16), ov.Type.f16
             values = self.scratch.keep(values)
@@ -71,13 +71,13 @@ class Constants:
         return _as_float32(self._sharing(values, [1, end - begin, channels], kind))
 
     def of_int8(self, integers: NDArray[np.int8], scale: NDArray[np.float32]) -> Node:
-        """``integers · scale`` (out, …) in the form in which the device keeps and multiplies the integers."""
+        """``integers · scale`` (out, …) in a form that lets the device keep and multiply the integers."""
         constant = self._sharing(integers.reshape(-1), list(integers.shape), ov.Type.i8)
         per_row = scale.reshape(-1, *[1] * (integers.ndim - 1))
         return ov_ops.multiply(ov_ops.convert(constant, "f32"), ov_ops.constant(per_row))
 
     def of_groups(self, stored: Grouped, part: int = 0, parts: int = 1) -> Node:
-        """One of equal parts of a matrix's rows, by group, in the form in which the device keeps and multiplies it."""
+        """One of equal parts of a matrix's rows, by group, in a form that lets the device keep and multiply it."""
         rows = slice(part * stored.shape[0] // parts, (part + 1) * stored.shape[0] // parts)
         packed, scale = stored.packed[rows], stored.scale[rows]
         outs, groups, size = packed.shape[0], packed.shape[1], packed.shape[2] * 8 // stored.bits
@@ -96,16 +96,16 @@ class Constants:
     def of_multiplied_int8(
         self, integers: NDArray[np.int8], scale: NDArray[np.float32], is_computed: bool = False
     ) -> Node:
-        """`of_int8`, to be multiplied by bytes; of integers that have a memory of their own, or were just computed.
+        """`of_int8`, for multiplication by bytes, from integers in their own memory or just computed.
 
-        Where sums of two such products may exceed the 16 bits that the device has for them, integers have 7 bits.
+        If sums of two such products may exceed the device's 16 bits, integers have 7 bits.
         """
         if not multiplies_bytes_exactly():
             integers, scale, is_computed = np.rint(integers / 2).astype(np.int8), 2 * scale, True
         return self.of_int8(self.scratch.keep(integers) if is_computed else integers, scale)
 
     def of_computed(self, values: NDArray[np.float32]) -> list[Node]:
-        """Values that were computed while recording, float32, as one constant for each index of the first axis."""
+        """Values computed during recording, float32, as one constant for each index of the first axis."""
         values = self.scratch.keep(values)
         return [self._sharing(part.reshape(-1), list(part.shape), ov.Type.f32) for part in values]
 

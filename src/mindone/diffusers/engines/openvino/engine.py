@@ -1,4 +1,4 @@
-"""The OpenVINO engine: finds the graph for a call's shapes, or has it made."""
+"""The OpenVINO engine: finds or makes the graph for a call's shapes."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
@@ -13,7 +13,7 @@ from .graph import VALUES, Graph, InputName
 class OpenVINOEngine:
     """Runs networks on the CPU; native arrays are float32 NumPy arrays.
 
-    A graph is kept on the network that it was recorded from, so it goes when the network goes.
+    The network keeps its graphs, so they are freed with it.
     """
 
     name = "openvino"
@@ -28,10 +28,10 @@ class OpenVINOEngine:
         values: tuple[Array, ...] = (),
         **options: Input,
     ) -> Outputs:
-        """Run ``network.method(*inputs, **options)``, compiling it the first time that it meets these shapes.
+        """Run ``network.method(*inputs, **options)``, compiling it the first time for these shapes.
 
-        Arrays and tuples of arrays are the graph's inputs; bool, int, float, str and tuples of int are fixed in
-        it when it is recorded. Calls of one graph wait for each other; those of several run side by side.
+        Arrays and tuples of arrays are the graph's inputs; bool, int, float, str and tuples of int are fixed when it is
+        recorded. Calls of one graph wait for each other; different graphs run in parallel.
         """
         arrays, fixed = _arranged(inputs, options)
         arrays |= {(VALUES, i): _input(value) for i, value in enumerate(values)}
@@ -41,14 +41,14 @@ class OpenVINOEngine:
         return graph(arrays)
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
-        """Have a thread record and compile the graph that `run` would use, if it is not there."""
+        """Record and compile the graph that `run` would use in a thread, if it does not exist."""
         arrays, fixed = _arranged(inputs, options)
         shapes = _shapes(network, method, arrays)
         key = (*network_key(self.name, method, arrays, shapes, fixed), None)
         network.graphs.make_ahead(key, lambda: Graph(network, method, arrays, shapes, fixed))
 
     def asarray(self, x: ArrayLike) -> NDArray[np.float32]:
-        """A contiguous float32 array; of a tensor of MindSpore's, too."""
+        """A contiguous float32 array, also from a MindSpore tensor."""
         return np.ascontiguousarray(_values(x), np.float32)
 
     def numpy(self, x: Array) -> NDArray[np.float32]:
@@ -56,14 +56,14 @@ class OpenVINOEngine:
         return _values(x)
 
     def concat(self, arrays: Sequence[Array], axis: int = 0) -> NDArray[np.float32]:
-        """Arrays one after the other along ``axis``."""
+        """Arrays concatenated along ``axis``."""
         return np.concatenate([_values(x) for x in arrays], axis)
 
 
 def _arranged(
     inputs: Sequence[Input], options: Mapping[str, Input]
 ) -> tuple[dict[InputName, NDArray[np.generic]], dict[str, Input]]:
-    """A call's arrays, which are the graph's inputs, and its constants."""
+    """Split a call's arguments into arrays, the graph's inputs, and constants."""
     arrays: dict[InputName, NDArray[np.generic]] = {}
     fixed: dict[str, Input] = {}
     arguments: list[tuple[int | str, Input]] = [*enumerate(inputs), *options.items()]
@@ -80,7 +80,7 @@ def _arranged(
 def _shapes(
     network: Network, method: str, arrays: Mapping[InputName, NDArray[np.generic]]
 ) -> dict[InputName, tuple[int, ...]]:
-    """The shapes that a graph is recorded for, -1 along axes that the network leaves free."""
+    """The shapes for recording a graph, with -1 along the network's free axes."""
     free = network.free_axes.get(method, {})
     return {
         (name, place): tuple(-1 if axis in free.get(name, ()) else size for axis, size in enumerate(x.shape))
@@ -99,5 +99,5 @@ def _input(x: Array) -> NDArray[np.generic]:
 
 
 def _values(x: object) -> Values:
-    """NumPy's array of what may also be a tensor of MindSpore's."""
+    """A NumPy array from an array or a MindSpore tensor."""
     return np.asarray(x.asnumpy() if hasattr(x, "asnumpy") else x)

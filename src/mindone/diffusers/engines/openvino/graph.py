@@ -19,14 +19,14 @@ from .constants import Node
 from .operators import Operators, finished
 
 InputName: TypeAlias = tuple[int | str, int | None]
-"""An argument's position or name, and its place in it where the argument is a tuple of arrays."""
+"""An argument's position or name, and the index in it if the argument is a tuple of arrays."""
 
 VALUES = "values"
-"""The argument whose arrays replace the taps' values, and which the network itself does not get."""
+"""The argument with the arrays that replace the taps' values; the network itself does not get it."""
 
 
 class Graph:
-    """Record → passes → compile; then a function of arrays that threads take turns to call."""
+    """Record → passes → compile; then a function of arrays that threads call in turn."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Graph:
                 alive.release_weights()
             recorder.constants.scratch.release()
 
-        # Weights are looked at while recording, and packed while compiling; some, such as those of products of any
-        # length, at the first call. Each is read about once, and without this all of them would stay in memory, beside
-        # their packed copy, because what is compiled keeps its graph, and that the constants.
+        # Weights are checked while recording, and packed while compiling or, as for products of any length, at the
+        # first call. Each is read about once, and without this all would stay in memory next to their packed copies,
+        # because a compiled graph keeps the recorded one, and that keeps the constants.
         with repeating(release):
             outputs = _record(recorder, network, method, nodes, fixed, taps)
             self._single = not isinstance(outputs, tuple)
@@ -79,15 +79,15 @@ class Graph:
         return outputs[0] if self._single else outputs
 
     def rest(self) -> None:
-        """Give the intermediate results' memory back until the next call."""
+        """Free the memory of intermediate results until the next call."""
         with self._lock:
             self._request.get_compiled_model().release_memory()
 
     def executed(self) -> Counter[tuple[str, str]]:
-        """How many layers of each type the device runs in each precision, in OpenVINO's words."""
+        """The number of layers of each type that the device runs in each precision, in OpenVINO's terms."""
         nodes = self._request.get_compiled_model().get_runtime_model().get_ordered_ops()
-        told = [node.get_rt_info() for node in nodes]
-        return Counter((str(info["layerType"].value), str(info["runtimePrecision"].value)) for info in told)
+        infos = [node.get_rt_info() for node in nodes]
+        return Counter((str(info["layerType"].value), str(info["runtimePrecision"].value)) for info in infos)
 
 
 def _record(
@@ -123,4 +123,4 @@ def _source(nodes: Mapping[InputName, Node], source: Node) -> InputName:
     for name, node in nodes.items():
         if node is source:
             return name
-    raise ValueError("timestep_embedding takes an input of the network as it is, not something computed from one")
+    raise ValueError("timestep_embedding takes an input of the network directly, not a value computed from one")

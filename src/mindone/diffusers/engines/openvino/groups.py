@@ -1,9 +1,9 @@
-"""Weights in 4 or 8 bits by group, as OpenVINO's CPU plugin keeps and multiplies them.
+"""Weights in 4 or 8 bits by group, in the form that OpenVINO's CPU plugin keeps and multiplies.
 
 It recognises (integers − zero point) · scale in front of a product of float32 activations, and unpacks a part of the
 weight at a time while it multiplies. A zero point need not be whole; written as integers · scale − minimum the same
-weight would be folded to floats. So would one that the plugin's kernels do not take, without a word: whether each is
-still what it was is looked up in what was compiled.
+weight would be folded to floats. So would one that the plugin's kernels do not take, silently: the compiled graph shows
+whether each weight survived.
 """
 
 import functools
@@ -23,14 +23,14 @@ TYPES = {(4, False): ov.Type.u4, (4, True): ov.Type.i4, (8, False): ov.Type.u8, 
 """By bits, and whether the integers have signs."""
 _FLOATS = ("f32", "f16", "bf16")
 LEAST_GROUP = 4
-"""The smallest group that the kernels take."""
+"""The smallest group size of the kernels."""
 _TILE, _SMALL = 32, 512
-"""Matrix units (AMX) multiply rows of 32 values in bfloat16. What is smaller than 512 × 512, and no multiple of that,
-goes to a kernel that unpacks nothing."""
+"""Matrix units (AMX) multiply rows of 32 values in bfloat16. Matrices smaller than 512 × 512, and not multiples of
+that, use a kernel that unpacks nothing."""
 
 
 def is_kept(stored: Grouped, parts: int, in_bfloat16: bool) -> bool:
-    """Whether the device multiplies one of equal ``parts`` of the rows of a matrix as it is stored."""
+    """Whether the device multiplies one of equal ``parts`` of a matrix's rows directly as stored."""
     outs, ins = stored.shape[0] // parts, stored.shape[-1]
     if len(stored.shape) != 2 or outs == 1 or stored.group_size < LEAST_GROUP or not has_kernels():
         return False
@@ -42,7 +42,7 @@ def is_kept(stored: Grouped, parts: int, in_bfloat16: bool) -> bool:
 @functools.cache
 def has_kernels() -> bool:
     """Whether this CPU multiplies weights in 4 or 8 bits by group: x86 with AVX2 does, Arm does not."""
-    sets = instruction_sets()  # which Linux alone tells
+    sets = instruction_sets()  # only Linux tells
     found = platform.machine().lower() in ("x86_64", "amd64") and ("avx2" in sets or not sets)
     if not found:
         logger.warning(
@@ -53,15 +53,15 @@ def has_kernels() -> bool:
 
 
 def check_kept(compiled: ov.CompiledModel, kept: Mapping[str, str], network: str) -> None:
-    """Look up what was compiled of products whose weights are to stay as they are stored.
+    """Check in the compiled graph that the products of weights to keep still use them as stored.
 
     Args:
         compiled: the graph.
-        kept: the weights' names by those of the operations that read them.
+        kept: the weights' names, by the names of the operations that read them.
         network: its class, for the message.
 
     Raises:
-        ValueError: a weight was folded to floats, and memory would hold many times as much.
+        ValueError: a weight was folded to floats and would take many times the memory.
     """
     if not kept:
         return

@@ -1,4 +1,4 @@
-"""What the device is to know of single nodes of a graph: OpenVINO's marks, which Python has no classes for."""
+"""Hints for the device about single nodes of a graph: OpenVINO's marks, which have no Python classes."""
 
 import functools
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from openvino import opset15 as ov_ops
 from openvino._offline_transformations import compress_model_transformation
 
 Node: TypeAlias = ov.Node | ov.Output
-"""What operations take and return; the two behave alike here."""
+"""Inputs and outputs of operations; both behave alike here."""
 
 Marks: TypeAlias = Mapping[str, object]
 
 
 def unpacking(conversion: Node) -> Node:
-    """Mark a conversion as one that only unpacks a 16-bit constant.
+    """Mark a conversion as merely unpacking a 16-bit constant.
 
     Without it OpenVINO unpacks every weight to float32 before it packs it for the device: three times the memory and
     the time.
@@ -25,9 +25,9 @@ def unpacking(conversion: Node) -> Node:
 
 
 def precise(node: Node) -> Node:
-    """Mark a node as one to be computed in float32, whatever the graph is compiled for: its operands and its result.
+    """Mark a node for computation in float32, operands and result, whatever precision the graph is compiled for.
 
-    What a pass of OpenVINO makes of several nodes, or in the place of one, has no mark. So look at what is executed.
+    Nodes that an OpenVINO pass fuses or replaces lose the mark, so check the executed graph.
     """
     return _marked(node, _of_precise_nodes())
 
@@ -40,7 +40,7 @@ def _marked(node: Node, marks: Marks) -> Node:
 
 @functools.cache
 def _of_unpacking() -> Marks:
-    """Taken from a conversion that OpenVINO itself has put in."""
+    """Copied from a conversion that OpenVINO itself inserted."""
     x = ov_ops.parameter([1, 2], ov.Type.f32)
     product = ov_ops.matmul(x, ov_ops.constant(np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)), False, True)
     graph = ov.Model([product.output(0)], [x])
@@ -50,7 +50,7 @@ def _of_unpacking() -> Marks:
 
 @functools.cache
 def _of_precise_nodes() -> Marks:
-    """Read from a graph in OpenVINO's format of files, which has a word for it."""
+    """Read from a graph in OpenVINO's file format, which can express it."""
     port = '<port id="{}" precision="FP32"><dim>1</dim></port>'
     given, made = f"<input>{port.format(0)}</input>", f"<output>{port.format(1)}</output>"
     text = f"""<net name="marked" version="11"><layers>

@@ -1,4 +1,4 @@
-"""What goes into a network's products while it is used: ranges, for whoever quantises them."""
+"""Observes the ranges of the inputs of a network's products while it runs, for quantization."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -19,22 +19,22 @@ Range: TypeAlias = tuple[float, float]
 
 
 class Ranges(NamedTuple):
-    """By the published names of weights: the least and the greatest value of what each was multiplied with in any call
-    so far, and those of its product."""
+    """By published weight name: the minimum and maximum of its inputs over all calls so far, and those of its
+    product."""
 
     inputs: dict[str, Range]
     results: dict[str, Range]
 
 
 class ObservingEngine(OpenVINOEngine):
-    """The OpenVINO engine, but it notes the ranges of all that some networks multiply with weights.
+    """The OpenVINO engine, which also records the ranges of everything that some networks multiply with weights.
 
-    They are found inside the graph, so no activation ever leaves it. Those of results are noted for the weights whose
-    names ``wants_result``.
+    The graph itself computes them, so no activation leaves it. Ranges of results are recorded for weights whose names
+    pass ``wants_result``.
 
     Args:
-        networks: by whatever names.
-        methods: the method of each that is observed, by the same names.
+        networks: the networks by any names.
+        methods: the method of each to observe, by the same names.
         wants_result: see above.
     """
 
@@ -56,7 +56,7 @@ class ObservingEngine(OpenVINOEngine):
         values: tuple[Array, ...] = (),
         **options: Input,
     ) -> Outputs:
-        """As the engine does; where the method is observed, and run as a whole, the ranges widen."""
+        """As the engine; a whole run of an observed method also widens the ranges."""
         if (id(network), method) not in self._observed or taps is not None:
             return super().run(network, *inputs, method=method, taps=taps, values=values, **options)
         observed, found = self._observed[id(network), method]
@@ -69,15 +69,15 @@ class ObservingEngine(OpenVINOEngine):
         return output
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
-        """As the engine does, but nothing where the method is observed, which is another graph."""
+        """As the engine, but does nothing for an observed method, which has another graph."""
         if (id(network), method) not in self._observed:
             named: Any = options
             super().compile_ahead(network, *inputs, method=method, **named)
 
 
 class _Observed:
-    """A network whose ``construct`` returns, after the result of one of the network's methods, the least and the
-    greatest value at each of its ``places``: a weight's name, and whether it is the product's result or its input."""
+    """A network whose ``construct`` returns a method's result, then the minimum and maximum at each of its ``places``:
+    a weight's name, and whether it means the product's result or its input."""
 
     def __init__(self, network: Network, method: str, wants_result: Callable[[str], bool]):
         self.network, self.dtype, self.passes = network, network.dtype, network.passes
@@ -101,14 +101,14 @@ class _Observed:
         inner = recorder_of_thread()
         assert isinstance(inner, Operators)
         watching = _Watching(inner, names, self._wants_result)
-        with recording(cast(Operations, watching)):  # the others are the recorder's
+        with recording(cast(Operations, watching)):  # other attributes are the recorder's
             output = getattr(self.network, self._method)(*inputs, **options)
         self.places = list(watching.seen)
         return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x, inner.ints)))
 
 
 class _Watching:
-    """Operations that note what goes in and out of each weight's product before they hand over to the recorder."""
+    """Operations that record the input and output of each weight's product before they call the recorder."""
 
     def __init__(self, inner: Operators, names: dict[int, str], wants_result: Callable[[str], bool]):
         self._inner, self._names, self._wants_result = inner, names, wants_result
@@ -118,7 +118,7 @@ class _Watching:
         return getattr(self._inner, name)
 
     def _note(self, x: Node, weight: Operand) -> None:
-        if isinstance(weight, ms.Parameter):  # not one made of parameters' rows, whose product is never in int8
+        if isinstance(weight, ms.Parameter):  # not a weight made from parameters' rows, whose product is never in int8
             self.seen[(self._names[id(weight)], False)] = x
 
     def linear(self, x: Node, weight: ms.Parameter, bias: Operand | None = None) -> Node:

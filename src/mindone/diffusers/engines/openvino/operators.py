@@ -21,7 +21,7 @@ from .recorder import Recorder
 
 
 class Operators(Recorder):
-    """A network called with graph nodes instead of tensors, while this is in charge, records itself."""
+    """While this is active, a network called with graph nodes instead of tensors records itself."""
 
     # ---- layers ------------------------------------------------------------------------------------------------------
 
@@ -29,12 +29,12 @@ class Operators(Recorder):
         y = self.product(x, weight)
         y = y if bias is None else ov_ops.add(y, self.node(bias))
         int8 = self.quantized(weight)
-        if int8 is None or not multiplies_bytes_exactly():  # of two results that meet, neither has a bit to spare
+        if int8 is None or not multiplies_bytes_exactly():  # of two results that meet, neither has a spare bit
             return y
         return self.rounded(y, int8.output_range)
 
     def linear_halves(self, x: Node, weight: Operand, bias: Operand | None = None) -> tuple[Node, Node]:
-        # Two products, not one and a split: the device splits tensors slowly, and weights for free.
+        # Two products rather than one and a split: the device splits tensors slowly, but weights for free.
         a, b = (self.product(x, weight, i, 2) for i in range(2))
         if bias is None:
             return a, b
@@ -80,9 +80,9 @@ class Operators(Recorder):
         if not fixed:
             height, width = x.shape[2:]
             return self.conv2d(self.interpolate_nearest(x, (2 * height, 2 * width)), weight, bias, 1, 1)
-        # The 3×3 doubled pixels that an output sees are copies of 2×2 pixels of `x`, in one of four ways: whether its
-        # row and its column are even or odd. So the outputs of each way are a 2×2 convolution of `x` itself, with sums
-        # of the weights: 16 products for four outputs instead of 36.
+        # The 3×3 doubled pixels that an output sees are copies of 2×2 pixels of `x`, in one of four ways, by whether
+        # its row and its column are even or odd. So the outputs of each way are a 2×2 convolution of `x` itself with
+        # sums of the weights: 16 products for four outputs instead of 36.
         kernel, ways = self.values(weight), [(row, column) for row in range(2) for column in range(2)]
         summed = np.stack([_phase(_phase(kernel, 2, row), 3, col) for row, col in ways])
         if shortcut:
@@ -123,7 +123,7 @@ class Operators(Recorder):
         return y if weight is None else ov_ops.add(ov_ops.multiply(y, self.node(weight)), self.node(bias))
 
     def rms_norm(self, x: Node, weight: Operand, eps: float, offset: float) -> Node:
-        # In the form that the device's own normalization is recognized by.
+        # In the form that the device recognizes as its own normalization.
         mean = ov_ops.reduce_mean(ov_ops.power(x, self.scalar(2.0)), self.ints([-1]), True)
         y = ov_ops.multiply(x, ov_ops.divide(self.scalar(1.0), ov_ops.sqrt(ov_ops.add(mean, self.scalar(eps)))))
         if weight is None:
@@ -132,7 +132,7 @@ class Operators(Recorder):
         return ov_ops.multiply(y, ov_ops.add(factor, self.scalar(offset)) if offset else factor)
 
     def rms_norm_of_channels(self, x: Node, weight: Operand, bias: Operand, eps: float) -> Node:
-        # One pass for the lengths of all pixels' vectors, in whatever layout convolutions left them, and one to scale.
+        # One pass for the lengths of all pixels' vectors, in the layout of convolutions, and one to scale.
         size = ov_ops.multiply(ov_ops.reduce_l2(x, self.ints([1]), True), self.scalar(x.shape[1] ** -0.5))
         inverse = ov_ops.power(ov_ops.add(ov_ops.multiply(size, size), self.scalar(eps)), self.scalar(-0.5))
         y = ov_ops.multiply(ov_ops.multiply(x, inverse), self.along_channels(weight))
@@ -155,10 +155,10 @@ class Operators(Recorder):
     ) -> Node:
         shape = self.shape(query)
         size = shape[2] // heads
-        # The queries are scaled, not the far more numerous scores.
+        # Scale the queries, not the far more numerous scores.
         scale = 1 / math.sqrt(size) if scale is None else scale
         query = query if scale == 1.0 else ov_ops.multiply(query, self.scalar(scale))
-        # What turns keys is a part of attention's own operation, but not in a graph for texts of any length.
+        # Rotating keys is part of attention's own operation, but not in a graph for texts of any length.
         turned = -1 in self.shape(key)
         keys = self._heads(key, heads) if turned else self._heads(key, heads, (0, 2, 3, 1))
         scores = ov_ops.matmul(self._heads(query, heads), keys, False, turned)
@@ -182,8 +182,8 @@ class Operators(Recorder):
     def relu_linear_attention_of_pixels(self, query: Node, key: Node, value: Node, heads: int, eps: float) -> Node:
         batch, channels, height, width = query.shape
         shape = (batch, heads, channels // heads, height * width)
-        # Sums over all pixels would overflow float16, so each pixel counts for a small part. It is a power of two, with
-        # which no type rounds.
+        # Sums over all pixels would overflow float16, so each pixel gets a small weight: a power of two, which is exact
+        # in every type.
         part, least = 2.0 ** -math.ceil(math.log2(height * width)), 2.0**-24 if self.precision == "f16" else 0.0
         keys = self.reshape(ov_ops.multiply(ov_ops.relu(key), self.scalar(part)), shape)
         queries = self.reshape(ov_ops.relu(query), shape)
@@ -196,10 +196,10 @@ class Operators(Recorder):
         return self.precise(ov_ops.matmul(x, y, x_turned, y_turned))
 
     def _shared_out(self, x: Node, weights: Node, eps: float) -> Node:
-        """``x / (weights + eps)`` in float32, where the ``weights`` lie along the other one of the last two axes.
+        """``x / (weights + eps)`` in float32, with the ``weights`` along the other of the last two axes.
 
         Not as a division: the device turns that into these two operations and drops their marks. And the axes change in
-        between: side by side the device makes one operation of the two, again without a mark.
+        between, because the device would fuse two adjacent operations, again dropping the mark.
         """
         batch, heads, rows, columns = self.shape(weights)
         inverse = self.precise(ov_ops.power(self.precise(ov_ops.add(weights, self.scalar(eps))), self.scalar(-1.0)))
@@ -207,7 +207,7 @@ class Operators(Recorder):
         return self.precise(ov_ops.multiply(x, inverse))
 
     def _heads(self, x: Node, heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> Node:
-        """(b, n, heads · size) as (b, heads, n, size), or of (b, n, heads, size) whatever ``axes`` say."""
+        """(b, n, heads · size) as (b, heads, n, size), or (b, n, heads, size) transposed by ``axes``."""
         batch, tokens, channels = self.shape(x)
         return self.transpose(self.reshape(x, (batch, tokens, heads, channels // heads)), axes)
 
@@ -218,7 +218,7 @@ class Operators(Recorder):
         pairs = self.reshape(x, (batch, tokens, heads, *shape))
         table = (1, tokens, 1, half, 1) if interleaved else (1, tokens, 1, 1, half)
         cosines, sines = self.reshape(cosines, table), self.reshape(sines, table)
-        # Swapped by a gather: splitting and joining takes twice the time, and four times that of neighbours.
+        # Swapped by a gather: splitting and joining takes twice the time, for neighbouring channels four times.
         swapped = ov_ops.gather(pairs, self.ints([1, 0]), self.ints([axis]))
         signs = np.array([-1, 1], np.float32).reshape((2,) if interleaved else (2, 1))
         turned = ov_ops.multiply(swapped, ov_ops.constant(signs))
@@ -226,7 +226,7 @@ class Operators(Recorder):
         return self.reshape(y, (batch, tokens, channels))
 
     def rotary_table(self, positions: Node, sizes: tuple[int, ...], theta: float) -> tuple[Node, Node]:
-        # Computed outside the graph, as the angles of `timestep_embedding` are.
+        # Computed outside the graph, like the angles of `timestep_embedding`.
         frequencies = rotary_frequencies(sizes, theta)
 
         def cosines(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -273,7 +273,7 @@ class Operators(Recorder):
         side, channels = math.isqrt(table.shape[1]), table.shape[2]
         top, left = (side - height) // 2, (side - width) // 2
         begin, end = top * side, (top + height) * side
-        # Tables are big, and mapped: only the rows that are wanted are made a constant.
+        # Tables are big and mapped: only the needed rows become a constant.
         fixed = self.is_fixed(table)
         rows = self.constants.of_places(sound(table), begin, end) if fixed else self.slice_axis(table, 1, begin, end)
         middle = self.slice_axis(self.reshape(rows, (1, height, side, channels)), 2, left, left + width)
@@ -332,7 +332,7 @@ class Operators(Recorder):
     def token_at_first(self, x: Node, ids: Node, token: int | None) -> Node:
         found = ids if token is None else ov_ops.convert(ov_ops.equal(ids, ov_ops.constant(np.int32(token))), "i32")
         best = ov_ops.topk(found, ov_ops.constant(np.int64(1)), 1, "max", "value", "i64", stable=True)
-        # Not gather: with a batch axis it reads beside the tensor when the batch is 1.
+        # Not gather: with a batch axis it reads out of bounds if the batch is 1.
         return ov_ops.gather_nd(x, best.output(1), 1)
 
     def add_lowest_frequencies(self, x: Node, factor: float) -> Node:
@@ -364,16 +364,16 @@ class Operators(Recorder):
 
 
 def _phase(kernel: NDArray[np.float32], axis: int, phase: int) -> NDArray[np.float32]:
-    """Three taps on doubled pixels as two on the pixels, for even (0) or odd (1) positions of the output."""
+    """Three kernel taps on doubled pixels as two on the pixels, for even (0) or odd (1) output positions."""
     first, middle, last = np.moveaxis(kernel, axis, 0)
     return np.stack((first, middle + last) if phase == 0 else (first + middle, last), axis)
 
 
 def _add_shortcut(phases: NDArray[np.float32]) -> None:
-    """Have the kernels (4, out, in, 2, 2) of the four ways add the shortcut of `functional.upsample_conv2d`.
+    """Add the shortcut of `functional.upsample_conv2d` to the kernels (4, out, in, 2, 2) of the four ways.
 
-    Then it is never made, and never read again. In bfloat16 a tap of 1 + w is rounded by up to 2⁻⁸ of 1, which is as
-    much as the result itself is rounded by.
+    Then the shortcut is never computed or read separately. In bfloat16 a tap of 1 + w is rounded by up to 2⁻⁸ of 1, the
+    same as the result itself.
     """
     outs, ins = phases.shape[1:3]
     channels = np.arange(outs)

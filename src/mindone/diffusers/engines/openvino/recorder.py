@@ -1,4 +1,4 @@
-"""What is known while a network is recorded: its weights as nodes, and inputs that come from outside the graph."""
+"""The state while recording a network: its weights as nodes, and inputs from outside the graph."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from .groups import is_kept
 
 @dataclass(frozen=True)
 class HostInput:
-    """A graph input that is computed from another one, on arrays, outside the graph."""
+    """A graph input computed from another one, on arrays, outside the graph."""
 
     node: Node
     source: Node
@@ -28,8 +28,8 @@ class HostInput:
 class Recorder:
     """The state of one recording. `operators.Operators` adds the operations that `functional` calls.
 
-    ``precision`` is what the device will compute in: f32, f16 or bf16. All arithmetic is recorded in float32 whatever
-    it is: the precision is chosen when the graph is compiled, for all nodes but those that are `precise`.
+    ``precision`` is the device's compute dtype: f32, f16 or bf16. All arithmetic is recorded in float32: compiling
+    chooses the precision for all nodes except `precise` ones.
     """
 
     def __init__(self, precision: str):
@@ -39,13 +39,13 @@ class Recorder:
         self.host_inputs: list[HostInput] = []
         self.adjustables: list[tuple[Node, Adjustable]] = []
         self.kept: dict[str, str] = {}
-        """The names of weights that are multiplied as they are stored by group, by those of the operations."""
+        """The names of weights multiplied directly as stored by group, by the names of their operations."""
         self._nodes: dict[tuple[int, int, int], Node] = {}
         self._factors: dict[tuple[int, int, int], Node] = {}
         self._rounded: dict[tuple[int, tuple[float, float]], tuple[Node, Node]] = {}
 
     def weight(self, parameter: ms.Parameter, part: int = 0, parts: int = 1) -> Node:
-        """The parameter, or one of equal parts of its rows, as a float32 node; made once however often it is used."""
+        """The parameter, or one of equal parts of its rows, as a float32 node; made only once."""
         key = (id(parameter), part, parts)
         if key not in self._nodes:
             values = sound(parameter)
@@ -58,9 +58,9 @@ class Recorder:
         return self._nodes[key]
 
     def operands(self, x: Operand, weight: Operand, part: int = 0, parts: int = 1) -> tuple[Node, Node]:
-        """What a product of ``x`` and a weight multiplies: where the weight is int8, ``x`` is rounded to 256 levels.
+        """The operands of a product of ``x`` and a weight: for an int8 weight, ``x`` is rounded to 256 levels.
 
-        In this form the device fuses the rounding into what makes ``x``, and multiplies integers.
+        In this form the device fuses the rounding into the operation before ``x`` and multiplies integers.
         """
         values = self.quantized(weight)
         if values is None:
@@ -73,7 +73,7 @@ class Recorder:
         return self._noted(ov_ops.matmul(*self.operands(x, weight, part, parts), False, True), weight, part, parts)
 
     def embedded(self, weight: Operand, ids: Node) -> Node:
-        """The rows of a matrix that ``ids`` say."""
+        """The rows of a matrix with these ``ids``."""
         rows = self.factor(weight) if isinstance(weight, ms.Parameter) else weight
         return self._noted(ov_ops.gather(rows, ids, self.ints([0])), weight)
 
@@ -83,7 +83,7 @@ class Recorder:
         return y
 
     def factor(self, parameter: ms.Parameter, part: int = 0, parts: int = 1) -> Node:
-        """`weight`, for a product or a look-up; by group if it is stored so and the device has kernels for that."""
+        """`weight`, for a product or a look-up; by group if it is stored that way and the device has kernels for it."""
         values = sound(parameter)
         if not is_grouped(values) or not is_kept(values, parts, self.precision == "bf16"):
             return self.weight(parameter, part, parts)
@@ -93,25 +93,25 @@ class Recorder:
         return self._factors[key]
 
     def rounded(self, x: Node, limits: tuple[float, float] | None) -> Node:
-        """``x`` on 256 levels between the ``limits``, if any; one node for all who read the same ``x``."""
+        """``x`` on 256 levels between the ``limits``, if any; one node for all readers of the same ``x``."""
         if limits is None:
             return x
         key = (id(x), limits)
         if key not in self._rounded:
             low, high = map(self.scalar, limits)
-            # Whoever keeps an id keeps its owner, or another node could get the same one.
+            # Keep the owner of a kept id, or another node could get the same one.
             self._rounded[key] = (x, ov_ops.fake_quantize(x, low, high, low, high, 256))
         return self._rounded[key][1]
 
     def quantized(self, weight: Operand) -> Quantized | None:
-        """The parameter's values where its product is in int8; None for others, and for a weight made of parameters."""
+        """The parameter's values if its product is in int8; None for others, and for a weight made from parameters."""
         if not isinstance(weight, ms.Parameter):
             return None
         values = stored(weight)
         return values if is_quantized(values) and values.input_range is not None else None
 
     def precise(self, node: Node) -> Node:
-        """The node, computed in float32 whatever the precision is (`marks.precise`)."""
+        """The node, always computed in float32 (`marks.precise`)."""
         return node if self.float32 else marks.precise(node)
 
     def _adjustable(self, values: Adjustable) -> Node:
@@ -125,15 +125,15 @@ class Recorder:
         return ov_ops.slice(x, ints([part * count]), ints([(part + 1) * count]), ints([1]), ints([0]))
 
     def values(self, parameter: ms.Parameter) -> NDArray[np.float32]:
-        """The parameter's values in float32, to compute with while recording."""
+        """The parameter's values in float32, for computing while recording."""
         return sound(parameter).numpy(np.float32)
 
     def is_fixed(self, weight: Operand) -> bool:
-        """Whether it is a parameter whose values can be computed with while recording."""
+        """Whether it is a parameter with values usable for computing while recording."""
         return isinstance(weight, ms.Parameter) and not is_adjustable(stored(weight))
 
     def node(self, x: Operand) -> Node:
-        """An operand, which may be a parameter, as a node."""
+        """An operand, possibly a parameter, as a node."""
         return self.weight(x) if isinstance(x, ms.Parameter) else x
 
     def along_channels(self, vector: Operand) -> Node:
@@ -145,7 +145,7 @@ class Recorder:
     def host_input(
         self, source: Node, shape: list[int], compute: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     ) -> Node:
-        """A node whose values are computed from those of the network's input ``source`` before each call."""
+        """A node with values computed from the network's input ``source`` before each call."""
         node = ov_ops.parameter(shape, ov.Type.f32)
         self.host_inputs.append(HostInput(node, source, compute))
         return node

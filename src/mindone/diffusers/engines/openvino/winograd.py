@@ -1,11 +1,11 @@
 """3×3 convolutions with 16 multiplications for four outputs instead of 36, as an OpenVINO graph.
 
 Winograd's minimal filtering F(2×2, 3×3), as in Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks",
-§4.1: each tile d of 4×4 pixels gives the 2×2 outputs Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A for the kernel g. Every step of it is an
-operation that the device is fast at: an entry of Bᵀ d B over all tiles is a depthwise convolution of stride 2, the
-products of an entry are summed over channels by a 1×1 convolution, and Aᵀ[…]A is additions.
+§4.1: each tile d of 4×4 pixels gives the 2×2 outputs Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A for the kernel g. Every step is an
+operation that is fast on the device: an entry of Bᵀ d B over all tiles is a depthwise convolution with stride 2, a 1×1
+convolution sums the products of an entry over channels, and Aᵀ[…]A is additions.
 
-For float32 only: the additions round as well, so that in bfloat16 the error would be several times as large.
+Only for float32: the additions round as well, so in bfloat16 the error would be several times as large.
 """
 
 import platform
@@ -22,21 +22,21 @@ KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.
 """G of the paper."""
 
 WORTHWHILE = 128
-"""What is saved grows with in·out channels, what the transforms read and write with in + out: it pays above this value
-of in·out/(in + out), for images larger than the caches. Measured with AVX-512: 0.85 times as fast at 85 (256 → 128
-channels), 1.06 at 128 (256 → 256), 1.46 at 160 (320 → 320), 1.75 at 320 (640 → 640); with AVX2 0.79, 1.04, 1.21
-and 1.70."""
+"""The saving grows with in·out channels, the cost of the transforms with in + out: it pays above this value of
+in·out/(in + out), for images larger than the caches. Measured with AVX-512: 0.85 times as fast at 85 (256 → 128
+channels), 1.06 at 128 (256 → 256), 1.46 at 160 (320 → 320), 1.75 at 320 (640 → 640); with AVX2 0.79, 1.04, 1.21 and
+1.70."""
 
 MEASURED = platform.machine().lower() in ("x86_64", "amd64")
-"""Elsewhere it was not measured, and OpenVINO's Arm kernels choose Winograd's convolutions themselves."""
+"""It was not measured elsewhere, and OpenVINO's Arm kernels choose Winograd convolutions themselves."""
 
 
 def pays(image: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
-    """Whether a convolution of stride 1 and padding 1 is to be done so.
+    """Whether to compute a convolution with stride 1 and padding 1 this way.
 
-    ``image`` is (batch, in, height, width) and ``kernel`` (out, in, height, width). Where there are fewer pixels than
-    channels the kernels, which grow by 16/9, would take more memory than the time is worth: those of Stable Diffusion
-    1.5's two lowest stages alone 1.3 GB.
+    ``image`` is (batch, in, height, width) and ``kernel`` (out, in, height, width). With fewer pixels than channels,
+    the kernels, which grow by 16/9, would take more memory than the time is worth: 1.3 GB for Stable Diffusion 1.5's
+    two lowest stages alone.
     """
     batch, channels, height, width = image
     outs = kernel[0]
@@ -62,7 +62,7 @@ def convolution(x: Node, kernels: list[Node], bias: Node | None) -> Node:
     """
     m = [[_product(_entry(x, i, j), kernels[4 * i + j]) for j in range(4)] for i in range(4)]
     if bias is not None:
-        m[1][1] = ov_ops.add(m[1][1], bias)  # an entry that all four outputs contain, and none of them negated
+        m[1][1] = ov_ops.add(m[1][1], bias)  # an entry that all four outputs contain, none of them negated
     columns = [_outputs([m[i][j] for i in range(4)]) for j in range(4)]
     phases = [y for row in range(2) for y in _outputs([column[row] for column in columns])]
     return ov_ops.depth_to_space(ov_ops.concat(phases, 1), "blocks_first", 2)
@@ -80,5 +80,5 @@ def _product(x: Node, kernel: Node) -> Node:
 
 
 def _outputs(m: list[Node]) -> tuple[Node, Node]:
-    """Aᵀ m: two outputs of four entries."""
+    """Aᵀ m: two outputs from four entries."""
     return ov_ops.add(ov_ops.add(m[0], m[1]), m[2]), ov_ops.subtract(ov_ops.subtract(m[1], m[2]), m[3])
