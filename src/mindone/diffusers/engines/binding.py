@@ -167,7 +167,7 @@ def fill(parameter: Parameter, dtype: str) -> bool:
 
     values = bound(parameter)
     if is_quantized(values) and values.input_range is not None:
-        raise ValueError('int8 computes on the OpenVINO engine, not on MindSpore\'s kernels: use engine="openvino"')
+        raise ValueError('int8 needs the OpenVINO engine, not MindSpore\'s kernels: use engine="openvino"')
     wanted = (dtype, values.version if is_adjustable(values) else 0)
     if values is None or parameter.filled_as == wanted:
         return False

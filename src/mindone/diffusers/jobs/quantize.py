@@ -26,11 +26,11 @@ class Quantization(Fields):
         Option(metavar="PATH_OR_ID"),
     ] = "icons"
     revision: Annotated[
-        str | None, Field(description="Which branch, tag or commit of the model on the hub."), Option(metavar="NAME")
+        str | None, Field(description="The branch, tag or commit of the model on the hub."), Option(metavar="NAME")
     ] = None
     variant: Annotated[
         str | None,
-        Field(description='Which weight files of the model to read: "fp16" for ….fp16.safetensors.'),
+        Field(description='The variant of the model\'s weight files: "fp16" for ….fp16.safetensors.'),
         Option(metavar="NAME"),
     ] = None
     weights: Annotated[

@@ -85,7 +85,7 @@ def prepare(network: Network) -> None:
     if widened:
         logger.warning(
             f"{type(network).__name__}: MindSpore has no kernels for weights in 4 or 8 bits, so {widened} are "
-            f'widened to {dtype}; engine="openvino" keeps them as they are'
+            f'widened to {dtype}; engine="openvino" keeps them'
         )
 
 
