@@ -33,7 +33,7 @@ class StoredNetwork(Configured, Network, Protocol):
 
 
 class Denoiser(StoredNetwork, Protocol):
-    """The network that predicts the noise of latents: a transformer or a UNet."""
+    """The network that predicts the noise of latents: a transformer, or a network of skip connections."""
 
     put_on: PutOn
     """The managers of its adapters."""
