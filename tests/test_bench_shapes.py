@@ -11,13 +11,17 @@ from mindone.diffusers import (
     AutoencoderTiny,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    FluxTransformer2DModel,
     UNet2DConditionModel,
     bench,
+    engines,
 )
 from mindone.diffusers.bench import shapes
 from mindone.diffusers.bench.tables import make_plan
+from mindone.diffusers.engines.base import is_grouped
+from mindone.diffusers.engines.binding import stored
 from mindone.diffusers.families.stable_diffusion.shapes import StableDiffusionShape
-from mindone.diffusers.models.random_weights import RandomWeights
+from mindone.diffusers.models.random_weights import RandomWeights, write_random_network
 from tiny_pipelines import images_of, load
 
 TINY = StableDiffusionShape(
@@ -108,3 +112,28 @@ def test_no_two_random_weights_are_alike():
     """Compilers merge products of equal weights; what is timed would then be less than the network."""
     weights = RandomWeights({"to_q.weight": (64, 64), "to_k.weight": (64, 64)})
     assert np.abs(np.corrcoef(weights["to_q.weight"].ravel(), weights["to_k.weight"].ravel())[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize(("name", "count"), [("flux-schnell", 11_891_178_560), ("flux-dev", 11_901_408_320)])
+def test_flux_has_as_many_parameters_as_published(name, count):
+    assert FluxTransformer2DModel(**shapes.SHAPES[name].transformer).num_parameters() == count
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_random_weights_in_groups_have_the_size_of_float16_ones(bits, tmp_path):
+    config = {"num_layers": 1, "num_single_layers": 1, "attention_head_dim": 32, "num_attention_heads": 4}
+    config |= {"axes_dims_rope": [8, 12, 12], "joint_attention_dim": 64, "pooled_projection_dim": 48}
+    write_random_network(FluxTransformer2DModel, config, tmp_path, lambda name: None if "proj_out" in name else bits)
+    network = FluxTransformer2DModel.from_pretrained(tmp_path)
+    plain = RandomWeights(network.published_shapes())
+    for name, parameter in network.published_parameters().items():
+        is_packed = len(parameter.shape) == 2 and parameter.shape[1] % 64 == 0 and "proj_out" not in name
+        assert is_grouped(stored(parameter)) is is_packed
+        if is_packed:
+            assert network.array(name).std() == pytest.approx(plain[name].std(), rel=0.03)
+    random = np.random.default_rng(0)
+    inputs = {"timestep": np.array([700.0]), "pooled_projections": random.standard_normal((1, 48))}
+    inputs |= {"encoder_hidden_states": random.standard_normal((1, 7, 64))}
+    given = {name: x.astype(np.float32) for name, x in inputs.items()}
+    latents = random.standard_normal((1, 16, 8, 8)).astype(np.float32)
+    assert np.isfinite(engines.get("openvino").run(network, latents, **given)).all()

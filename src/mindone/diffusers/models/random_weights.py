@@ -1,13 +1,16 @@
 """Networks with random weights, on disk: for measuring time and memory without a trained checkpoint."""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..loading.config import write_config
+from ..loading.group_files import METHOD, names_in_file
+from ..loading.int8 import QUANTIZATION
 from ..loading.safetensors import save_file
 from .base import Model
 
@@ -15,12 +18,82 @@ _BLOCK = 1 << 20
 """The random numbers per scale; larger tensors repeat them."""
 
 
-def write_random_network(cls: type[Model], config: Mapping[str, object], folder: Path) -> None:
-    """Write a network of that class and config, with float16 weights, in the published layout."""
+GROUP = 64
+"""The values that share a scale where weights are in 4 or 8 bits."""
+_SPREAD = {4: 4.61, 8: 73.9}
+"""The standard deviation of the integers, all of which come up equally often."""
+
+
+def write_random_network(
+    cls: type[Model],
+    config: Mapping[str, object],
+    folder: Path,
+    bits: Callable[[str], int | None] = lambda name: None,
+) -> None:
+    """Write a network of that class and config, with random weights, in the published layout.
+
+    Args:
+        cls, config: the network's.
+        folder: is made where it is missing.
+        bits: 4 or 8 for a weight by its name, or None for float16; matrices whose rows groups of 64 do not divide are
+            float16 as well.
+    """
     network = cls.from_config(config)
-    write_config(folder, {**network.config, "_class_name": cls.__name__})
     shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
-    save_file(RandomWeights(shapes), folder / f"{cls.weights_name}.safetensors")
+    matrices = [name for name, shape in shapes.items() if len(shape) == 2 and shape[1] % GROUP == 0]
+    packed = {name: count for name in matrices if (count := bits(name)) is not None}
+    rest = RandomWeights({name: shape for name, shape in shapes.items() if name not in packed})
+    described = {QUANTIZATION: {"quant_method": METHOD, "weights_only": True, "group_size": GROUP}} if packed else {}
+    write_config(folder, {**network.config, "_class_name": cls.__name__, **described})
+    groups = RandomGroups({name: shapes[name] for name in packed}, packed)
+    save_file(_Both(rest, groups), folder / f"{cls.weights_name}.safetensors")
+
+
+class _Both(Mapping[str, NDArray[Any]]):
+    """Two mappings without a name in common, asked one tensor at a time."""
+
+    def __init__(self, first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]):
+        self.first, self.second = first, second
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.first[name] if name in self.first else self.second[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.first
+        yield from self.second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.first or name in self.second
+
+
+class RandomGroups(Mapping[str, NDArray[Any]]):
+    """Matrices in 4 or 8 bits by groups, made on demand, as `loading.group_files` has them: integers, and scales."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], bits: Mapping[str, int]):
+        self.shapes, self.bits = shapes, bits
+        self.integers = np.random.Generator(np.random.PCG64(1)).integers(0, 256, _BLOCK, np.uint8)
+        self.weights = {each: name for name in shapes for each in names_in_file(name)[:2]}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        weight = self.weights[name]
+        (outs, ins), bits = self.shapes[weight], self.bits[weight]
+        if name != names_in_file(weight)[0]:
+            return np.full((outs, ins // GROUP, 1), ins**-0.5 / _SPREAD[bits], np.float16)
+        integers = np.roll(self.integers, -(zlib.crc32(name.encode()) % _BLOCK))
+        made = np.resize(integers, (outs, ins // GROUP, GROUP * bits // 8))
+        return made if bits == 4 else made.view(np.int8)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.weights
 
 
 class RandomWeights(Mapping[str, NDArray[np.float16]]):
