@@ -570,7 +570,7 @@ def test_info_of_a_checkpoint_s_folder_says_what_it_holds(tmp_path):
         told["unet"],
     )
     alone = command("info", folder / "unet").splitlines()
-    assert alone[1].split() == ["licence", "no", "file", "of", "that", "name"]
+    assert alone[1].split() == ["licence", "no", "such", "file"]
     assert alone[2].split(maxsplit=1) == ["component", told["unet"]]
     (folder / "unet" / "config.json").write_text("{")
     assert command("info", folder / "unet", code=1).startswith("Error: ")

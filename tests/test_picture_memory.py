@@ -105,7 +105,7 @@ from mindone.diffusers.server.webui_fields import Img2Img
 side, small = int(sys.argv[1]), 64
 config = {"in_channels": 4, "latent_channels": 4, "scaling_factor": 1.0}
 network = SimpleNamespace(config=config)
-latents = SimpleNamespace(trained=lambda config: (8, 8), places=None)
+latents = SimpleNamespace(trained=lambda config: (8, 8), places=None, channels_read=lambda config: 4)
 family = SimpleNamespace(latents=latents)
 pipe = SimpleNamespace(vae=network, denoiser=network, family=family, vae_scale_factor=8, pixels_per_token=8)
 pipe.spends_pictures = True

@@ -196,8 +196,8 @@ def test_unknown_model(tmp_path):
 
 
 def test_unknown_pipeline(folder):
-    edit_index(folder, _class_name="FluxPipeline")
-    refuse(folder, ValueError, "FluxPipeline, which is not supported; supported: StableDiffusionPipeline, StableDiff")
+    edit_index(folder, _class_name="KandinskyPipeline")
+    refuse(folder, ValueError, "KandinskyPipeline, which is not supported; supported: StableDiffusionPipeline, StableDiff")
 
 
 def test_unknown_component_class(folder):

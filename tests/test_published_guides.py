@@ -86,8 +86,8 @@ def test_a_network_is_loaded_by_its_config(part, cls):
 
 
 def test_what_is_no_network_is_no_auto_model(tmp_path):
-    (tmp_path / "config.json").write_text('{"_class_name": "FluxTransformer2DModel"}')
-    with pytest.raises(ValueError, match=r"config.json names 'FluxTransformer2DModel', which is no network here"):
+    (tmp_path / "config.json").write_text('{"_class_name": "HunyuanDiT2DModel"}')
+    with pytest.raises(ValueError, match=r"config.json names 'HunyuanDiT2DModel', which is no network here"):
         AutoModel.from_pretrained(tmp_path)
 
 
