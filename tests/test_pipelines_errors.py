@@ -197,7 +197,7 @@ def test_unknown_model(tmp_path):
 
 def test_unknown_pipeline(folder):
     edit_index(folder, _class_name="KandinskyPipeline")
-    refuse(folder, ValueError, "KandinskyPipeline, which is not supported; supported: StableDiffusionPipeline, StableDiff")
+    refuse(folder, ValueError, "KandinskyPipeline, which is not supported; supported: StableDiffusionPipeline, ")
 
 
 def test_unknown_component_class(folder):
