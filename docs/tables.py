@@ -165,8 +165,10 @@ def schedulers() -> str:
         config = {"_class_name": name, "timestep_type": "continuous", "prediction_type": "v_prediction"}
         sampled = [levels for levels in (DISCRETE, EDM, FLOW, TRIGFLOW) if kind.samples(levels, config)]
         shown = ", ".join(f"`{each}`".replace(" ✦`", "` ✦") for each in names)
-        rows.append([shown, _code(name), samplers, ", ".join(sampled), _prose(about)])
-    return _rows(["short name", "class", "in AUTOMATIC1111", "samples", "method and source"], rows)
+        source = re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", _prose(about))
+        called = f"{_code(name)}<br>{samplers}" if samplers else _code(name)
+        rows.append([shown, called, ", ".join(sampled), source])
+    return _rows(["short name", "class, and name in AUTOMATIC1111", "samples", "method and source"], rows)
 
 
 def families() -> str:
