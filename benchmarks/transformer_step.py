@@ -68,7 +68,7 @@ class Transformer:
     network: Any
     config: Mapping[str, Any]
     draw: Callable[[np.random.Generator, int, int], Arrays]
-    """The arrays of one step, by the reference's names, for a square image of a side and a text of so many words."""
+    """The arrays of one step, by the reference's names, for a square image of a side and a text of this many words."""
     ours: Callable[[Arrays], Arrays]
     """The same as our pipelines call the network."""
     most: tuple[float, float]

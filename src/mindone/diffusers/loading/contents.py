@@ -69,12 +69,12 @@ def contents(folder: Path) -> Contents:
         ]
     else:
         weights = tuple(_weights(folder))
-        told = read_config(folder) if (folder / CONFIG_NAME).is_file() else {}
-        if not told and not weights:
+        found_config = read_config(folder) if (folder / CONFIG_NAME).is_file() else {}
+        if not found_config and not weights:
             raise FileNotFoundError(
                 f"{folder} is a folder without {MODEL_INDEX}, {CONFIG_NAME} and weights; give a checkpoint's, or a file"
             )
-        named = told.get("_class_name") or next(iter(told.get("architectures") or ()), "weights")
+        named = found_config.get("_class_name") or next(iter(found_config.get("architectures") or ()), "weights")
         parts = [Part(None, str(named), weights)]
     files = [path for path in folder.rglob("*") if path.is_file()]
     licences = sorted(path.name for path in files if path.parent == folder and path.name.lower().startswith(_LICENCES))

@@ -300,7 +300,7 @@ def _read_header(path: Path) -> tuple[GGUFReader, int, list[Any]]:
     """The package's reader, where the tensors' bytes begin, and what the header says of each.
 
     The package takes every number of a file at its word: it reads beyond the end, where it finds nothing, as often as
-    the number says. Here each value must be there, and there are only so many.
+    the number says. Here each value must be there, and their number is limited.
     """
     from gguf import GGUFReader
 

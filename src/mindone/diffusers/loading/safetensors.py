@@ -3,7 +3,7 @@
 The format is https://github.com/huggingface/safetensors#format. Files come from strangers: the safetensors library
 checks every number of the header against the file, and what it refuses is a one-line `ValueError` that names the file.
 Tensors are views of a read-only memory map: opening a checkpoint reads nothing but its header, and the memory can be
-given back, neither of which the library's own arrays offer.
+given back, which the library's own arrays do not offer.
 """
 
 import functools
@@ -307,8 +307,8 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
     def _check_format(self, name: str) -> None:
         """Refuse a weight that ComfyUI has quantised in a way that is not read here."""
         try:
-            told = json.loads(self._stored(name).data[:1000].tobytes())
-            kind = told.get("format") if isinstance(told, dict) else told
+            parsed = json.loads(self._stored(name).data[:1000].tobytes())
+            kind = parsed.get("format") if isinstance(parsed, dict) else parsed
         except (ValueError, RecursionError):
             kind = None
         weight = self._entries.get(name.removesuffix(_QUANTIZED) + ".weight")

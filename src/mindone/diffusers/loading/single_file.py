@@ -196,14 +196,14 @@ def open_single_file(
     with naming(path) if carried is not None else nullcontext():
         for name, section in sections.items():
             weights = Weights(parts[name], path=path, files=[file])
-            told = _told(folder, name)
-            read = _config(path, name, section, weights, release, original, told)
-            components[name] = Component(_class_name(read), read if told is None else told, weights)
+            carried_config = _carried_config(folder, name)
+            read = _config(path, name, section, weights, release, original, carried_config)
+            components[name] = Component(_class_name(read), read if carried_config is None else carried_config, weights)
         if folder is not None and (folder / "scheduler").is_dir():
-            told = read_config(folder / "scheduler", "scheduler_config.json")
+            carried_config = read_config(folder / "scheduler", "scheduler_config.json")
             # What a file carries counts as long as nobody has marked it otherwise since.
-            if carried is None or layout.is_flow or training_of(told) == training:
-                scheduler = told
+            if carried is None or layout.is_flow or training_of(carried_config) == training:
+                scheduler = carried_config
     return SingleFile(path, layout, release, components, scheduler, folder, carried)
 
 
@@ -253,16 +253,16 @@ def _config(
     weights: Weights,
     release: Release,
     original: TrainingConfig,
-    told: Mapping[str, object] | None,
+    carried_config: Mapping[str, object] | None,
 ) -> Mapping[str, object]:
-    """What shapes tell; where they do not suffice, what a folder has ``told``."""
+    """The config by shapes or, if they do not suffice, ``carried_config`` from a folder."""
     try:
         return section.network.config(weights, release, original)
     except KeyError as error:
         raise ValueError(f"{path} lacks the tensor {error.args[0]!r} of its {name}; fetch it again") from None
     except ValueError as error:
-        if told is not None:
-            return told
+        if carried_config is not None:
+            return carried_config
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -271,7 +271,7 @@ def _class_name(config: Mapping[str, object]) -> str:
     return str(architectures[0]) if isinstance(architectures, list) else str(config["_class_name"])
 
 
-def _told(folder: Path | None, name: str) -> Mapping[str, object] | None:
+def _carried_config(folder: Path | None, name: str) -> Mapping[str, object] | None:
     """The config of a folder where there is one: of a whole pipeline, or of this component alone."""
     if folder is None:
         return None

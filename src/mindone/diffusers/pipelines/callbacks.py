@@ -188,7 +188,7 @@ class OlderCallback:
 
     Args:
         callback: a function.
-        callback_steps: call it every so many steps, at least 1.
+        callback_steps: the number of steps between calls, at least 1.
         newer: a ``callback_on_step_end`` to call before it, at every step.
 
     Raises:

@@ -256,7 +256,7 @@ def shift_for(config: Mapping[str, Any], tokens: int) -> float:
 
 
 def even_levels(scheduler: Any, steps: int) -> dict[str, list[float]]:
-    """The noise levels of a flow's run of so many steps, evenly from 1 to 1 / steps, as ``set_timesteps`` takes them.
+    """The noise levels of a flow's run of this many steps, evenly from 1 to 1 / steps, as ``set_timesteps`` takes them.
 
     Nothing where a scheduler takes none, or has flow's levels of its own.
     """

@@ -41,8 +41,8 @@ def response(path: str, refusal: Refusal) -> Response:
 def openai_form(refusal: Refusal) -> dict[str, object]:
     """As OpenAI's API tells errors."""
     kind = "invalid_request_error" if refusal.status < 500 else "server_error"
-    told = {"message": refusal.message, "type": kind, "param": refusal.field, "code": refusal.reason}
-    return {"error": told}
+    details = {"message": refusal.message, "type": kind, "param": refusal.field, "code": refusal.reason}
+    return {"error": details}
 
 
 def _web_ui_form(refusal: Refusal) -> dict[str, object]:

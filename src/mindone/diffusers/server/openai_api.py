@@ -177,8 +177,8 @@ async def _answer(request: Request, ticket: Ticket, fields: ImageFields, kind: s
         images = await result(service, ticket, request)
         data = await asyncio.to_thread(_data, images, ticket, service, fields)
         size = f"{images[0].width}x{images[0].height}"
-        told = {"created": int(time.time()), "size": size, "output_format": fields.output_format}
-        return JSONResponse({**told, "background": "opaque", "data": data, **_warned(ticket)}, headers=ticket.timing)
+        common = {"created": int(time.time()), "size": size, "output_format": fields.output_format}
+        return JSONResponse({**common, "background": "opaque", "data": data, **_warned(ticket)}, headers=ticket.timing)
     events = follow(service, ticket, request, tells_waits=fields.progress)
     first = await anext(events)  # what is refused still has a status of its own
     body = _events(first, events, ticket, service, fields, kind)
@@ -228,8 +228,8 @@ async def _events(
             if event.preview is not None:
                 shown = await asyncio.to_thread(encoded, event.preview, fields.output_format)
                 size = f"{event.preview.width}x{event.preview.height}"
-                told = {**about, "size": size, "created_at": int(time.time()), "partial_image_index": partial}
-                yield _event(f"{kind}.partial_image", b64_json=shown, **told)
+                common = {**about, "size": size, "created_at": int(time.time()), "partial_image_index": partial}
+                yield _event(f"{kind}.partial_image", b64_json=shown, **common)
                 partial += 1
             event = await anext(rest)
         data = await asyncio.to_thread(_data, event, ticket, service, fields)

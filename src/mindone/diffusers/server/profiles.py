@@ -61,16 +61,18 @@ class Speeds:
         """The seconds of an image; None where neither this machine nor the file tells them."""
         if times := self._measured.get(name):
             return statistics.median(times)
-        told = self._told(name)
-        return None if told is None else told * self._times_slower()
+        expected = self._expected(name)
+        return None if expected is None else expected * self._times_slower()
 
-    def _told(self, name: str) -> float | None:
+    def _expected(self, name: str) -> float | None:
         evidence = self._profiles[name].evidence
         return None if evidence is None else evidence.measured_seconds or evidence.predicted_seconds
 
     def _times_slower(self) -> float:
-        drawn = [(times, told) for name, times in self._measured.items() if times and (told := self._told(name))]
-        return statistics.median(statistics.median(times) / told for times, told in drawn) if drawn else 1.0
+        drawn = [
+            (times, expected) for name, times in self._measured.items() if times and (expected := self._expected(name))
+        ]
+        return statistics.median(statistics.median(times) / expected for times, expected in drawn) if drawn else 1.0
 
 
 def _offer(text: str, models: Mapping[str, str]) -> Offer:

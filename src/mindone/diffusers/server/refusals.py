@@ -37,8 +37,8 @@ class Refusal(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """What the response carries besides the reason."""
-        told = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return {**self._headers, **told, **({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})}
+        retry = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {**self._headers, **retry, **({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})}
 
     @property
     def reason(self) -> str:

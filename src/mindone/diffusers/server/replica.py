@@ -52,17 +52,17 @@ class Replica:
     ) -> AsyncIterator[Progress | Drawn]:
         """The steps as they are done, and at the end the images; raises as `Backend.draw`."""
         loop = asyncio.get_running_loop()
-        told: asyncio.Queue[Progress | None] = asyncio.Queue()
+        reports: asyncio.Queue[Progress | None] = asyncio.Queue()
 
         def tell(progress: Progress) -> None:
-            loop.call_soon_threadsafe(told.put_nowait, progress)
+            loop.call_soon_threadsafe(reports.put_nowait, progress)
 
         ticket = Ticket(job, "", lambda: pictures, previews, profile, tell)
         self._tickets[id] = ticket
         drawing = loop.run_in_executor(None, self._backend.draw, 0, ticket)
-        drawing.add_done_callback(lambda _: told.put_nowait(None))
+        drawing.add_done_callback(lambda _: reports.put_nowait(None))
         try:
-            while (progress := await told.get()) is not None:
+            while (progress := await reports.get()) is not None:
                 yield progress
             yield await drawing
         finally:

@@ -97,8 +97,8 @@ class Opening:
         if held <= self._together:
             return
         width, height = (int(side * (self._together / held) ** 0.5) for side in picture.size)
-        told = f"{count} images of {picture.width}×{picture.height} take {held / 1e6:.3g} MB with the mask"
-        raise Refusal(413, f"{field}: {told}; ask for fewer, or send at most {width}×{height}", field)
+        cost = f"{count} images of {picture.width}×{picture.height} take {held / 1e6:.3g} MB with the mask"
+        raise Refusal(413, f"{field}: {cost}; ask for fewer, or send at most {width}×{height}", field)
 
     @property
     def _together(self) -> float:

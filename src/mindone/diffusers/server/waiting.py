@@ -35,17 +35,17 @@ async def follow(
         Cancelled: the client has hung up.
     """
     loop = asyncio.get_running_loop()
-    told: asyncio.Queue[Progress | Future[list[Image]] | None] = asyncio.Queue()
+    reports: asyncio.Queue[Progress | Future[list[Image]] | None] = asyncio.Queue()
 
     def tell(event: Progress | Future[list[Image]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(told.put_nowait, event)
+            loop.call_soon_threadsafe(reports.put_nowait, event)
 
     ticket.listener = tell
     ticket.images.add_done_callback(tell)
     service.submit(ticket)
-    watch = asyncio.create_task(_hang_up(request, told))
-    coming, wait = asyncio.ensure_future(told.get()), None
+    watch = asyncio.create_task(_hang_up(request, reports))
+    coming, wait = asyncio.ensure_future(reports.get()), None
     try:
         while True:
             unseen = _LOOK_SECONDS if tells_waits and ticket.progress is None else None
@@ -62,7 +62,7 @@ async def follow(
             if isinstance(event, Future):
                 yield event.result()
                 return
-            coming = asyncio.ensure_future(told.get())
+            coming = asyncio.ensure_future(reports.get())
             yield event
     finally:
         coming.cancel()
@@ -78,8 +78,8 @@ async def result(service: Service, ticket: Ticket, request: Request) -> list[Ima
     raise AssertionError("a ticket ends with its images")
 
 
-async def _hang_up(request: Request, told: asyncio.Queue[Progress | Future[list[Image]] | None]) -> None:
+async def _hang_up(request: Request, reports: asyncio.Queue[Progress | Future[list[Image]] | None]) -> None:
     """Put None once the client has gone; its request has been read, so that nothing else can come from it."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    told.put_nowait(None)
+    reports.put_nowait(None)

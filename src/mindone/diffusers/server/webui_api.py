@@ -66,8 +66,8 @@ async def progress(request: Request, skip_current_image: bool = False) -> JSONRe
     if estimate is not None and not skip_current_image:
         picture = await asyncio.to_thread(estimate.picture)
         shown = None if picture is None else await asyncio.to_thread(encoded, picture)
-    told = {"progress": step / steps if steps else 0.0, "eta_relative": left, "state": _state(ticket)}
-    return JSONResponse({**told, "current_image": shown, "textinfo": None})
+    summary = {"progress": step / steps if steps else 0.0, "eta_relative": left, "state": _state(ticket)}
+    return JSONResponse({**summary, "current_image": shown, "textinfo": None})
 
 
 @router.post("/interrupt")

@@ -317,8 +317,8 @@ def _scheduler(sampler: str | None, schedule: str | None) -> str | None:
         if schedule and schedules:
             named = f"{sampler[:80]!r} has no schedule {schedule[:80]!r}; it takes Automatic, {', '.join(schedules)}"
             raise Refusal(422, f"scheduler: {named}", "scheduler")
-        told = f"{sampler[:80]!r}" + (f" with scheduler {schedule[:80]!r}" if schedule else "")
-        raise Refusal(422, f"sampler_name {told} is not here; /sdapi/v1/samplers lists those that are", "sampler_name")
+        given = f"{sampler[:80]!r}" + (f" with scheduler {schedule[:80]!r}" if schedule else "")
+        raise Refusal(422, f"sampler_name {given} is not here; /sdapi/v1/samplers lists those that are", "sampler_name")
     return found
 
 

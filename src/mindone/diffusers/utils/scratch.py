@@ -41,7 +41,7 @@ class ScratchFile:
     """Many arrays in one temporary file, mapped once: a process may have few open files.
 
     Args:
-        nbytes: room for all of them, each of which takes up to `ALIGNMENT` bytes more. The file grows as it is filled.
+        nbytes: room for all of them; each takes up to `ALIGNMENT` bytes more. The file grows as it is filled.
     """
 
     ALIGNMENT = 64

@@ -51,16 +51,18 @@ class Training:
         return "v" if self.prediction_type == "v_prediction" else "epsilon"
 
 
-def read_training(file: Tensors, metadata: Mapping[str, str], told: str | None, default: Callable[[], str]) -> Training:
+def read_training(
+    file: Tensors, metadata: Mapping[str, str], stated: str | None, default: Callable[[], str]
+) -> Training:
     """How the denoiser of a file was trained.
 
-    Marker tensors count first, which other programs read, then the metadata, then ``told``, what the training's own
+    Marker tensors, which other programs read, count first, then the metadata, then ``stated``, from the training's own
     configuration says.
 
     Args:
         file: the file's tensors.
         metadata: the entries of its header.
-        told: "epsilon" or "v_prediction", or None.
+        stated: "epsilon" or "v_prediction", or None.
         default: what it predicts where nothing says it.
 
     Raises:
@@ -80,7 +82,7 @@ def read_training(file: Tensors, metadata: Mapping[str, str], told: str | None, 
                     "prediction_type= says what it predicts"
                 )
             return Training(kind, zero_snr)
-    return Training(told or default(), zero_snr)
+    return Training(stated or default(), zero_snr)
 
 
 def training_of(scheduler: Mapping[str, object]) -> Training:

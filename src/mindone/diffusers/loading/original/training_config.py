@@ -74,9 +74,9 @@ def read_training_config(path: str | os.PathLike[str]) -> TrainingConfig:
                 found.setdefault("parameterization", "v" if match[2].endswith(".VScaling") else "eps")
     if "target" not in found:
         raise ValueError(f"{path} is no original config: it has no line `target: …`, which says what it configures")
-    told = found.get("parameterization", "eps")
-    if told not in ("v", "eps"):
-        raise ValueError(f"{path}: parameterization must be v or eps, got {shown(told)}")
+    predicts = found.get("parameterization", "eps")
+    if predicts not in ("v", "eps"):
+        raise ValueError(f"{path}: parameterization must be v or eps, got {shown(predicts)}")
     said = found.get("parameterization")
     return TrainingConfig(path, said and {"v": "v_prediction", "eps": "epsilon"}[said], _numbers(found, path))
 
