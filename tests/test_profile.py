@@ -71,7 +71,7 @@ def test_a_profile_is_saved_under_a_name(pipe, tmp_path, monkeypatch):
     monkeypatch.setenv("MINDONE_PROFILES", str(tmp_path))
     save_under_name(profile_of(pipe), "fast", "owner/name")
     assert load_profile("fast", "owner/name") == profile_of(pipe)
-    with pytest.raises(FileNotFoundError, match="no profile 'slow' is saved for owner/name; there are fast"):
+    with pytest.raises(FileNotFoundError, match="no profile 'slow' is saved for owner/name; saved are fast"):
         load_profile("slow", "owner/name")
     with pytest.raises(ValueError, match="a profile's name may have only letters"):
         load_profile("../fast", "owner/name")
