@@ -192,7 +192,6 @@ def targets() -> dict[str, Target]:
     from mindone.diffusers.adapters.textual_inversion_files import open_textual_inversion
     from mindone.diffusers.batch.rows import read_rows
     from mindone.diffusers.families.convert import folder_to_file
-    from mindone.diffusers.families.registry import layouts
     from mindone.diffusers.families.stable_diffusion.adapters import LORA, text_attentions
     from mindone.diffusers.jobs.infotext import parse_infotext
     from mindone.diffusers.jobs.png import read_infotext, read_parameters
@@ -268,7 +267,7 @@ def targets() -> dict[str, Target]:
     files = {
         "safetensors": Target(".safetensors", [_safetensors(lora)], lambda path: dict(SafetensorsFile(path))),
         "gguf": Target(".gguf", [_gguf()], lambda path: [each.numpy() for each in GGUFFile(path).values()]),
-        "single-file": Target(".safetensors", [_small(whole)], lambda path: open_single_file(path, layouts())),
+        "single-file": Target(".safetensors", [_small(whole)], open_single_file),
         "lora": Target(".safetensors", [_safetensors(lora)], lambda path: LoraFile.open(path, LORA).layers(shapes)),
         "ip-adapter": Target(
             ".safetensors",

@@ -99,7 +99,8 @@ class GroupedTensor(StoredTensor):
         values = self.unpacked().astype(np.float32)
         if self.zero_point is not None:
             values -= self.zero_point
-        values *= self.scale
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is used
+            values *= self.scale
         return values.reshape(self.shape).astype(dtype or np.float32, copy=False)
 
     @property
