@@ -57,6 +57,8 @@ def test_weights_in_4_bits_are_written_and_counted(tmp_path):
     assert any(name.endswith("weight_packed") for name in tensors)
     result = run("generate", "a red cat", "--model", folder, "--steps", 1, "--seed", 0, "-o", tmp_path / "cat.png")
     assert result.exit_code == 0, result.output
+    result = run("convert", folder, "-o", tmp_path / "cat.safetensors")
+    assert result.exit_code != 0 and "is quantised" in result.output
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,12 @@ def _write_alone(folder: Path, path: str | os.PathLike[str], variant: str | None
 
 
 def _weights(folder: Path, component: str, class_name: str, variant: str | None) -> Weights:
-    return open_weights(folder, _basename(component), variant).normalized(class_name)
+    weights = open_weights(folder, _basename(component), variant).normalized(class_name)
+    if any(name.endswith(".weight_scale") for name in weights):
+        raise ValueError(
+            f"{folder} is quantised, which the original layout has no names for; convert what it was made from"
+        )
+    return weights
 
 
 def _basename(component: str) -> str:
