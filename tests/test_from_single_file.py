@@ -97,7 +97,7 @@ def test_a_job_draws_from_a_file_and_with_loras(files, tmp_path):
     np.testing.assert_array_equal(jobs.draw(jobs.load(job), job)[0], jobs.draw(folder, job)[0])  # but by the metadata
     told = job.changed(model=str(tmp_path / "bare.safetensors"), config=str(checkpoint("sd1")))
     np.testing.assert_array_equal(jobs.draw(jobs.load(told), told)[0], jobs.draw(folder, job)[0])  # or by a folder
-    with pytest.raises(ValueError, match=r"config is for a model that is one file; icons has its own"):
+    with pytest.raises(ValueError, match=r"config is for a single-file model; icons has its own"):
         jobs.load(told.changed(model="icons"))
     with pytest.raises(ValueError, match="a single-file model has none"):
         jobs.load(job.changed(variant="fp16"))

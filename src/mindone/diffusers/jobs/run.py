@@ -96,7 +96,7 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
             key.model, config=key.config, mindspore_dtype=key.dtype, engine=key.engine, **components
         )
     if key.config is not None:
-        raise ValueError(f"config is for a model that is one file; {key.model} has its own configs")
+        raise ValueError(f"config is for a single-file model; {key.model} has its own configs")
     if key.gguf is not None:
         components |= _denoiser_of_gguf(key, key.gguf)
     return kind.from_pretrained(
