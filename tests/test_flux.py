@@ -25,7 +25,9 @@ from mindone.diffusers import (
 )
 from mindone.diffusers.engines.base import is_quantized
 from mindone.diffusers.engines.binding import stored as stored_values
+from mindone.diffusers.pipelines.callbacks import OwnCallback
 from mindone.diffusers.pipelines.packing import packed, unpacked
+from mindone.diffusers.server.preview import Estimate
 from tiny_flux import checkpoint, dev_checkpoint
 from tiny_pipelines import load
 
@@ -241,3 +243,14 @@ def test_inpainting_keeps_what_is_outside_the_mask(schnell):
     drawn = unpacked(draw(made, image=latents, mask_image=HOLE, output_type="latent"), 4, 6, 2)
     assert np.abs(drawn - latents).max() > 0.1
     np.testing.assert_allclose(drawn[..., 0], latents[..., 0], atol=1e-5)
+
+
+def test_a_preview_shows_the_picture_of_a_run(schnell):
+    """The server's callbacks see latents as runs have them; published ones see tokens."""
+    seen = []
+
+    def look(pipe, step, timestep, tensors):
+        seen.append((tensors["latents"].shape, Estimate(pipe, tensors["latents"]).picture().size))
+
+    draw(schnell, callback_on_step_end=OwnCallback(look), num_inference_steps=1)
+    assert seen == [((1, 16, 8, 12), (96, 64))]

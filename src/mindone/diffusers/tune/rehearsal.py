@@ -125,10 +125,12 @@ class RehearsingEngine(CountingEngine):
         return self.known[call]
 
     def _made_up(self, network: Model, call: Call, inputs: tuple[Input, ...], options: Mapping[str, Input]) -> Outputs:
-        rows, _, height, width = (*getattr(inputs[0], "shape", ()), 0, 0, 0, 0)[:4]
+        rows, channels, height, width = (*getattr(inputs[0], "shape", ()), 0, 0, 0, 0)[:4]
         generator = np.random.default_rng(0)
         if call.role == DENOISER and call.method not in self.read_once.values():
-            shape = (call.rows, network.config["out_channels"], height, width)
+            reads = network.config["in_channels"]  # of latents, or of patches of them
+            outs = channels * (network.config["out_channels"] or reads) // reads
+            shape = (call.rows, outs, height, width)
             noise = self.engine.asarray(generator.standard_normal(shape, np.float32))
             read = () if call.taps is None else call.taps.read
             return (noise, *(self.engine.asarray(np.zeros((call.rows, 1, 1, 1))) for _ in read)) if read else noise
