@@ -7,8 +7,9 @@ The checkpoint has random float16 weights: 2.1 GB for Stable Diffusion 1.5's sha
 image, and reports its peak resident memory; a second image gives the latency without loading and compiling. "Outside"
 is the second image's time outside the networks.
 
-``ours8`` is the checkpoint from ``mindone-diffusers quantize``, with one network in memory at a time. "…tiny" decodes
-with the shape's tiny autoencoder.
+``ours8`` is the checkpoint from ``mindone-diffusers quantize``, with one network in memory at a time, as in
+``ours16one`` and ``ours16text8``: the least memory in half precision, without T5 (``--shape sd35-medium-without-t5``)
+and with it. "…tiny" decodes with the shape's tiny autoencoder.
 """
 
 import argparse
@@ -35,6 +36,8 @@ INSTRUCTION = "Describe the picture in detail. " * 7
 CANDIDATES = {
     "ours16": "ours, half precision",
     "ours16tiny": "ours, half precision, tiny decoder",
+    "ours16one": "ours, half precision, one network at a time",
+    "ours16text8": "the same with text encoders' weights in int8",
     "ours8": "ours, int8, one network at a time",
     "ours8tiny": "the same with a tiny decoder",
     "ours32": "ours, float32",
@@ -64,15 +67,17 @@ class Stopwatch:
 
 def load_ours(folder: Path, candidate: str, stopwatch: Stopwatch):
     """Our pipeline, and its noise."""
-    from mindone.diffusers import AutoencoderTiny, DiffusionPipeline
+    from mindone.diffusers import AutoencoderTiny, DiffusionPipeline, Int8Config
 
     dtype = "float32" if candidate == "ours32" else "bfloat16" if "sana" in folder.name else "float16"
-    own = {}
+    own: dict[str, Any] = {}
     if candidate.endswith("tiny"):
         own["vae"] = AutoencoderTiny.from_pretrained(f"{folder}-tiny-vae", mindspore_dtype=dtype)
     int8 = candidate.startswith("ours8")
+    if candidate == "ours16text8":
+        own["quantization_config"] = Int8Config(components_to_quantize=("text_encoders",))
     pipe = DiffusionPipeline.from_pretrained(f"{folder}-int8" if int8 else folder, mindspore_dtype=dtype, **own)
-    if int8:
+    if int8 or candidate in ("ours16one", "ours16text8"):
         pipe.enable_model_cpu_offload()
     pipe.engine.run = stopwatch.wrap(pipe.engine.run)
     return pipe, np.random.Generator(np.random.PCG64(0))

@@ -188,6 +188,10 @@ def test_wrong_options_are_refused_before_anything_is_loaded(words, message, mon
         (["--model", "nothing-here"], "Error: unknown model 'nothing-here'"),
         (["--model", "nothing.safetensors"], "Error: no file nothing.safetensors"),
         (["--tiny-vae", "nothing-here"], "Error: unknown tiny_vae 'nothing-here'"),
+        (
+            ["--without", "text_encoder_3"],
+            "without: Stable Diffusion has no 'text_encoder_3' that may be left out; it can",
+        ),
         (["--lora", "nothing-here:0.5"], "Error: unknown lora 'nothing-here'"),
         (["--lora", "style:much"], "Error: lora must be PATH, PATH:WEIGHT"),
         (["--controlnet", "nothing-here", "--control", "canny=photo.png"], "Error: unknown controlnet 'nothing-here'"),

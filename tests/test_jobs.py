@@ -41,6 +41,7 @@ def test_a_job_comes_back_from_its_json():
         config="folder",
         gguf="denoiser-Q4_K_S.gguf",
         tiny_vae=tiny_autoencoder_folder(),
+        without=("text_encoder_3",),
         dtype="float32",
         negative_prompt="blue",
         num_images=2,

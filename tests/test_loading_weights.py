@@ -124,6 +124,10 @@ def test_a_tensor_that_the_index_does_not_name_is_named(tmp_path):
             '{"weight_map": {"a": "../other.safetensors"}}',
             "weight_map.a: a shard must be a file name in the index's folder, got '../other.safetensors'",
         ),
+        (
+            f'{{"weight_map": {{"a": "{"é" * 128}"}}}}',
+            "weight_map.a: a shard's file name has at most 255 bytes, got 'éé",
+        ),
         ('{"weight_map": {"a": "model-00001-of-00001.bin"}}', "weight_map.a: the shard 'model-.*' is a pickle file"),
         ("{", "is not valid JSON: line 1"),
     ],

@@ -1,6 +1,7 @@
 """PixArt-α and PixArt-Σ: images against the reference's, what stacks with them, and what they refuse."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +71,15 @@ def test_images_are_the_references(name, alpha, sigma):
     images = pipe(**arguments, output_type="np", generator=generators(1)).images
     with np.load(GOLDEN) as golden:
         assert float(np.abs(stored(images) / 65535 - golden[name] / 65535).mean()) <= TOLERANCE
+
+
+@pytest.mark.parametrize("lost", ["text_encoder", "tokenizer"])
+def test_a_job_names_the_file_that_lacks_what_reads_its_prompt(lost, tmp_path):
+    folder = shutil.copytree(checkpoint("pixart-sigma"), tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({name: each for name, each in index.items() if name != lost}))
+    with pytest.raises(ValueError, match=f"/model has no {lost}: its model_index.json names none, and then nothing"):
+        jobs.load(jobs.PipelineKey(model=folder))
 
 
 def test_components_are_taken_in_the_published_order(sigma):

@@ -645,6 +645,12 @@ def test_only_scm_walks_trigflow_and_it_walks_nothing_else() -> None:
         FlowMatchHeunDiscreteScheduler.from_config({"use_flow_sigmas": True, "use_dynamic_shifting": True})
 
 
+@pytest.mark.parametrize("cls", [Scheduler, FlowMatchHeunDiscreteScheduler])
+def test_a_class_name_that_is_no_text_is_refused(cls: Any) -> None:
+    with pytest.raises(ValueError, match=r"_class_name must be the name of a scheduler's class, got \['Flow"):
+        cls.from_config({"_class_name": ["FlowMatchHeunDiscreteScheduler"], "shift": 3.0})
+
+
 def test_unknown_scheduler_class_lists_the_known_ones() -> None:
     for ask in (lambda: scheduler_class("KarrasVeScheduler"), lambda: Scheduler.from_config({"beta_start": 0.1})):
         with pytest.raises(ValueError, match=r"unknown scheduler class .*; the known ones are DDIMScheduler, .*UniPC"):

@@ -12,6 +12,7 @@ pytest.importorskip("fastapi", reason="the [serve] extra is not installed")
 
 from fastapi.testclient import TestClient
 
+import tiny_sd3
 from mindone.diffusers.pipelines.regions import filled_from_around
 from mindone.diffusers.schedulers import SHORT_NAMES
 from mindone.diffusers.server import Settings
@@ -504,3 +505,19 @@ def test_the_schedules_of_a_sampler_are_named_where_it_has_no_such_one(client):
     assert "'Euler a' has no schedule 'Karras'; it takes Automatic, Uniform" in given.text
     given = client.post("/sdapi/v1/txt2img", json={**DRAW, "sampler_name": "Eular", "scheduler": "Karras"})
     assert "'Eular' with scheduler 'Karras' is not here" in given.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "drawn"),
+    [
+        ({"sampler_name": "Euler"}, "flow-euler"),
+        ({"sampler_name": "heun", "scheduler": "Automatic"}, "flow-heun"),
+        ({"sampler_name": "DPM++ 2M"}, "DPM++ 2M, Schedule type: Uniform"),
+    ],
+)
+def test_samplers_of_flow_matching_are_known_by_their_names_there(asked, drawn):
+    with TestClient(
+        create_app(Settings(model=(str(tiny_sd3.checkpoint()),), dtype="float32")), base_url="http://localhost"
+    ) as client:
+        info = json.loads(answer(client, "txt2img", {**DRAW, "sampler_name": None, **asked})["info"])
+    assert f"Sampler: {drawn}," in info["infotexts"][0]

@@ -1,5 +1,6 @@
 """Stable Diffusion 3: images against the reference's, what stacks with them, and what they refuse."""
 
+import dataclasses
 import json
 import shutil
 
@@ -27,8 +28,10 @@ from mindone.diffusers import (
     TaylorSeerCacheConfig,
     jobs,
 )
+from mindone.diffusers.acceleration.int8 import quantize_pipeline
 from mindone.diffusers.engines.base import is_quantized
 from mindone.diffusers.engines.binding import stored as stored_values
+from mindone.diffusers.engines.openvino.observing import ObservingEngine
 from tiny_pipelines import load
 from tiny_sd3 import checkpoint, tiny_autoencoder
 
@@ -213,6 +216,44 @@ def test_int8_stays_close(pipe):
     weights = [stored_values(cell.linear.weight) for cell in (block.norm1, block.norm1_context)]
     assert all(is_quantized(each) and each.input_range is None for each in weights)  # whose products are not in int8
     assert stored_values(block.attn.to_q.weight).input_range is not None
+
+
+def test_a_job_may_do_without_t5():
+    key = jobs.PipelineKey(model=checkpoint(), without=("text_encoder_3",))
+    made = jobs.load(key)
+    assert made.text_encoder_3 is made.tokenizer_3 is None and made.text_encoder_2 is not None
+    with pytest.raises(ValueError, match="StableDiffusion3Pipeline needs vae, got None"):
+        jobs.load(key.changed(without=("vae",)))
+
+
+def test_calibrating_reads_all_prompts_first_and_holds_one_network_at_a_time(monkeypatch):
+    pipe, calls, run = load(checkpoint()), [], ObservingEngine.run
+
+    def observed(engine, network, *inputs, **options):
+        result = run(engine, network, *inputs, **options)
+        held = [name for name in pipe.family.networks if len(pipe.components[name].graphs)]
+        calls.append((type(network).__name__, held, np.shape(inputs[0])))
+        if network is pipe.transformer:  # what is observed is let go at once
+            kinds = executed()
+            assert "FullyConnected" in kinds[kinds.index("Reduce") :]
+        return result
+
+    def executed() -> list[str]:
+        (key,) = pipe.transformer.graphs
+        model = pipe.transformer.graphs.get(key, lambda: None)._request.get_compiled_model().get_runtime_model()
+        told = [node.get_rt_info() for node in model.get_ops()]
+        return [str(info["layerType"].value) for info in sorted(told, key=lambda info: int(info["execOrder"].value))]
+
+    monkeypatch.setattr(ObservingEngine, "run", observed)
+    plan = dataclasses.replace(pipe.family.int8, drawn={"height": 32, "width": 32, "max_sequence_length": 8})
+    monkeypatch.setattr(type(pipe), "family", dataclasses.replace(pipe.family, int8=plan))
+    quantize_pipeline(pipe, Int8Config(("a red cat", "a mat"), 2))
+    assert [name for name, _, _ in calls[-2:]] == ["SD3Transformer2DModel"] * 2
+    assert all(held == ["transformer"] and shape == (2, 16, 4, 4) for _, held, shape in calls[-2:])
+    assert not any("transformer" in held for _, held, _ in calls[:-2])
+    assert not any(len(pipe.components[name].graphs) for name in pipe.family.networks)
+    weight = pipe.text_encoder_3.published_parameters()["encoder.block.0.layer.1.DenseReluDense.wi_0.weight"]
+    assert is_quantized(stored_values(weight))
 
 
 def test_one_network_at_a_time_draws_the_same(pipe, monkeypatch):

@@ -84,6 +84,9 @@ class Int8Plan:
     """Name parts of weights in int8 whose layers' products are not, because they multiply few rows."""
     between_products: tuple[str, ...] = ()
     """Name parts of weights whose layers' results are also rounded, for a product of two results."""
+    drawn: Mapping[str, int] = field(default_factory=dict)
+    """Arguments of the calls that calibrate, where the defaults take longer and find no wider ranges. Sides are at most
+    what the denoiser was trained on."""
 
     def keeps(self, weight: str, more: Collection[str] = ()) -> bool:
         """Whether the weight of that name keeps its dtype; ``more`` gives further name parts that do."""

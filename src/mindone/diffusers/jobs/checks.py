@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from ..families.registry import family_of
 from ..loading.config import CONFIG_NAME, read_config
+from ..loading.fields import listed
 from ..loading.hub import MODEL_INDEX, component_folder
 from ..loading.hub_files import FileSource
 from ..loading.words import hint, known_words
+from ..schedulers.levels import FLOW
 from ..utils.decoder_memory import check_memory, stage_channels, widest
+from ..utils.printable import shown
 from ..utils.sizes import check_sides
 from .job import Job, PipelineKey
 from .loras import WeighedLora
@@ -88,6 +91,12 @@ def check_key(key: PipelineKey) -> None:
     check_names("gguf", key.gguf)
     check_names("lora", *(WeighedLora.parse(text).path for text in key.lora))
     check_names("controlnet", *key.controlnet)
+    root = FileSource(key.model).locate() if key.without else None
+    family = _family_in(root) if root is not None and root.is_dir() else None
+    for name in key.without:
+        if family is not None and name not in family.optional:
+            can = f"it can do without {listed(family.optional)}" if family.optional else "it needs all that it has"
+            raise ValueError(f"without: {family.title} has no {shown(name)} that may be left out; {can}")
 
 
 def most_clip_skip(key: PipelineKey) -> int | None:
@@ -113,6 +122,13 @@ def unknown_words(job: Job) -> str | None:
     except FileNotFoundError:  # loading reports it
         return None
     return None if root is None or not root.is_dir() else hint(job.model, job.prompt, known_words(root))
+
+
+def is_flow(key: PipelineKey) -> bool:
+    """Whether a model's denoiser is trained on flow matching; no where no config on this machine says."""
+    root = FileSource(key.model).locate()
+    family = _family_in(root) if root is not None and root.is_dir() else None
+    return family is not None and FLOW in family.noise_levels
 
 
 def _family_in(root: Path) -> Family | None:

@@ -53,6 +53,16 @@ TinyVae = Annotated[
     PathOrId | None, Field(description="Decode with this tiny autoencoder, such as madebyollin/taesd."), _PATH
 ]
 
+Without = Annotated[
+    tuple[str, ...],
+    Field(
+        max_length=MOST_VALUES,
+        description="A component that the model can do without, which is then not loaded: text_encoder_3 leaves out "
+        "Stable Diffusion 3's T5; again for each further one.",
+    ),
+    Option(metavar="COMPONENT"),
+]
+
 Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
 Dtype = Annotated[Precision, Field(description="The precision. Half precision is faster and takes less memory.")]
 
@@ -97,6 +107,7 @@ class PipelineKey(Fields):
         Option(metavar="FILE.gguf"),
     ] = None
     tiny_vae: TinyVae = None
+    without: Without = ()
     lora: Annotated[
         tuple[str, ...],
         Field(

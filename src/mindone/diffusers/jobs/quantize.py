@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ..loading.hub import MODEL_INDEX
 from ..utils.files import whole_folder
 from .fields import Fields, Option
-from .job import PathOrId, PipelineKey
+from .job import PathOrId, PipelineKey, Without
 from .run import load
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Quantization(Fields):
         Field(description='The variant of the model\'s weight files: "fp16" for ….fp16.safetensors.'),
         Option(metavar="NAME"),
     ] = None
+    without: Without = ()
     weights: Annotated[
         Literal["int4", "int8"] | None,
         Field(
@@ -95,7 +96,7 @@ def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[s
     from ..acceleration.weights import WeightOnlyConfig, quantize_weights
 
     config = Int8Config(prompts or PROMPTS, job.steps)
-    given = {name: getattr(job, name) for name in ("model", "revision", "variant", "int8_vae")}
+    given = {name: getattr(job, name) for name in ("model", "revision", "variant", "without", "int8_vae")}
     draws = job.weights is None and not job.text_encoders_only
     pipe = load(PipelineKey.of({**given, "engine": "openvino", "int8": draws}), config)
     summaries: list[Summary] = []

@@ -43,8 +43,11 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
 
     if key.tiny_vae is not None:
         components["vae"] = AutoencoderTiny.from_pretrained(key.tiny_vae, mindspore_dtype=key.dtype)
+    for name in key.without:
+        components |= {name: None, name.replace("text_encoder", "tokenizer"): None}
     loras = merged(key.lora)
     pipe = _load_model(key, quantization, **components)
+    _check_reads_texts(pipe, key)
     if key.controlnet:  # only now, because int8 is calibrated without pictures
         pipe = AutoPipelineForText2Image.from_pipe(pipe, controlnet=_controlnets(pipe.family, key))
     weights = adapter_weights(loras, pipe.family)
@@ -56,6 +59,25 @@ def load(key: PipelineKey, quantization: Int8Config | None = None, **components:
         denoiser: SkippingDenoiser = pipe.components[pipe.family.denoiser]
         denoiser.enable_token_downsampling(key.token_downsampling)
     return pipe
+
+
+def _check_reads_texts(pipe: Pipeline, key: PipelineKey) -> None:
+    """A job has a prompt; embeddings in its place are for those who call a pipeline themselves.
+
+    Raises:
+        ValueError: nothing in the pipeline reads prompts.
+    """
+    parts = pipe.components
+    pairs = [(name, name.replace("text_encoder", "tokenizer")) for name in pipe.family.text_encoders]
+    absent = [[name for name in pair if name in parts and parts[name] is None] for pair in pairs]
+    if absent and all(absent):
+        from ..loading.hub import MODEL_INDEX
+
+        lost = " and no ".join(name for names in absent for name in names)
+        why = "it is asked to do without" if key.without else f"its {MODEL_INDEX} names none"
+        raise ValueError(
+            f"{key.model} has no {lost}: {why}, and then nothing reads the prompt; take a whole checkpoint"
+        )
 
 
 def _controlnets(family: Family, key: PipelineKey) -> object:

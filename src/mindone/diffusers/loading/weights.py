@@ -21,11 +21,15 @@ PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 FILE_SUFFIXES = (".safetensors", ".gguf")
 """Of single files that are read."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_LONGEST_NAME = 255
+"""Of files, in bytes, on all usual file systems."""
 
 
 def _shard_name(name: str) -> str:
     if Path(name).name != name or name in ("", ".", ".."):
         raise ValueError(f"a shard must be a file name in the index's folder, got {shown(name)}")
+    if len(name.encode(errors="replace")) > _LONGEST_NAME:
+        raise ValueError(f"a shard's file name has at most {_LONGEST_NAME} bytes, got {shown(name)}")
     if name.endswith(PICKLE_SUFFIXES):
         raise ValueError(f"the shard {shown(name)} is a pickle file, which is not read; convert it to safetensors")
     return name

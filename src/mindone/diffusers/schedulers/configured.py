@@ -187,8 +187,11 @@ class ConfiguredScheduler(Configurable):
                 f"from_config takes a config such as scheduler.config, got {type(config).__name__}; "
                 "use from_pretrained for a folder or a model's name"
             )
+        named = config.get("_class_name")
+        if not (named is None or isinstance(named, str)):
+            raise ValueError(f"_class_name must be the name of a scheduler's class, got {shown(named)}")
         if not cls.defaults:
-            return ConfiguredScheduler.named(config.get("_class_name")).from_config(  # type: ignore[call-overload,no-any-return]
+            return ConfiguredScheduler.named(named).from_config(  # type: ignore[call-overload,no-any-return]
                 config, return_unused_kwargs, **overrides
             )
         config = in_words_of(cls.defaults, config)

@@ -71,6 +71,16 @@ def name_of_sampler(sampler: str, schedule_type: str = "") -> str | None:
     return None
 
 
+def flow_sampler(sampler: str) -> str | None:
+    """The short name of a sampler of AUTOMATIC1111's interface for networks that are trained on flow matching.
+
+    They have an Euler and a Heun of their own, and the others keep the checkpoint's schedule. None for one that is not
+    here.
+    """
+    plain = name_of_sampler(sampler, "uniform")
+    return f"flow-{plain}" if f"flow-{plain}" in SHORT_NAMES else plain
+
+
 def schedules_of(sampler: str) -> list[str]:
     """The schedule types that `name_of_sampler` takes for a sampler; none if this package has no such sampler."""
     setups = [setup for setup in SHORT_NAMES.values() if setup.sampler.casefold() == sampler.casefold()]

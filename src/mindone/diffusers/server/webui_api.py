@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from PIL import ImageFilter, ImageOps
 
 from ..jobs import PipelineKey
-from ..jobs.checks import most_clip_skip
+from ..jobs.checks import is_flow, most_clip_skip
 from ..jobs.pictures import has_white
 from ..pipelines.regions import fill_whole, fit_inside, in_mode
 from ..schedulers.registry import SHORT_NAMES
@@ -168,8 +168,9 @@ def _blur_in_words(fields: Img2Img) -> str:
 async def _drawn(request: Request, fields: TextFields, sent: Sent) -> JSONResponse:
     service, options = service_of(request), fields.override_settings.over(_chosen(request))
     choice = _choice(request, options)
-    _check_clip_skip(service.catalogue.key(choice), *fields.clip_stop(options))
-    ticket = make_ticket(request, choice, fields.job_fields(options), sent, JOB_NAMES)
+    key = service.catalogue.key(choice)
+    _check_clip_skip(key, *fields.clip_stop(options))
+    ticket = make_ticket(request, choice, fields.job_fields(options, is_flow(key)), sent, JOB_NAMES)
     if not fields.override_settings_restore_afterwards:
         _choose(request, options)
     images = await result(service, ticket, request)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..schedulers.registry import SHORT_NAMES
-from ..schedulers.short_names import name_of_sampler, schedules_of
+from ..schedulers.short_names import flow_sampler, name_of_sampler, schedules_of
 from .asked import AskedFields, Neutral
 from .refusals import Refusal
 from .request import LARGEST_SEED, Count
@@ -163,16 +163,17 @@ class TextFields(AskedFields):
         idle |= set() if values.get("refiner_checkpoint") else {"refiner_switch_at"}
         return idle | (set() if values.get("script_name") else {"script_args"})
 
-    def job_fields(self, options: Overrides) -> dict[str, object]:
+    def job_fields(self, options: Overrides, is_flow: bool = False) -> dict[str, object]:
         """The fields of a job.
 
         Args:
             options: what holds for this request, its own options included.
+            is_flow: whether the model is trained on flow matching, where samplers have methods of their own.
 
         Raises:
             Refusal: an unknown sampler, or one that cannot have this eta.
         """
-        scheduler = _scheduler(self.sampler_name or self.sampler_index, self.scheduler)
+        scheduler = _scheduler(self.sampler_name or self.sampler_index, self.scheduler, is_flow)
         return {
             "prompt": self.prompt,
             "prompt_weights": True,
@@ -236,9 +237,9 @@ class Txt2Img(TextFields):
             return idle
         return {*idle, "denoising_strength", *(name for name in values if name.startswith(("hr_", "firstphase_")))}
 
-    def job_fields(self, options: Overrides) -> dict[str, object]:
+    def job_fields(self, options: Overrides, is_flow: bool = False) -> dict[str, object]:
         """The fields of a job."""
-        fields = super().job_fields(options)
+        fields = super().job_fields(options, is_flow)
         return {**fields, "upscale": self.hr_scale, "strength": self.strength} if self.enable_hr else fields
 
 
@@ -266,9 +267,9 @@ class Img2Img(TextFields):
             return idle if values.get("inpaint_full_res", True) else {*idle, "inpaint_full_res_padding"}
         return {*idle, "mask_round", "latent_mask", *(name for name in values if name.startswith(("mask_", "inpaint")))}
 
-    def job_fields(self, options: Overrides) -> dict[str, object]:
+    def job_fields(self, options: Overrides, is_flow: bool = False) -> dict[str, object]:
         """The fields of a job."""
-        fields = {**super().job_fields(options), "strength": self.strength}
+        fields = {**super().job_fields(options, is_flow), "strength": self.strength}
         if not self.mask:
             return fields
         padding = self.inpaint_full_res_padding if self.inpaint_full_res else None
@@ -305,13 +306,15 @@ def _rounded(side: int | None) -> int | None:
     return None if side is None else side // _SIDES * _SIDES
 
 
-def _scheduler(sampler: str | None, schedule: str | None) -> str | None:
+def _scheduler(sampler: str | None, schedule: str | None, is_flow: bool) -> str | None:
     """Our name of a sampler; None leaves it to the model."""
     if not sampler:
         if (schedule or "automatic").casefold() != "automatic":
             raise Refusal(422, "scheduler needs sampler_name, whose schedule it is", "scheduler")
         return None
-    found = name_of_sampler(sampler, schedule or "automatic")
+    schedule_type = schedule or "automatic"
+    own = is_flow and schedule_type.casefold() == "automatic"
+    found = flow_sampler(sampler) if own else name_of_sampler(sampler, schedule_type)
     if found is None:
         schedules = schedules_of(sampler)
         if schedule and schedules:

@@ -35,15 +35,15 @@ class Int8:
 
         plain, is_denoiser = view.view(), self.component == DENOISER
         name = view.family.denoiser if is_denoiser else self.component
-        own = plain.components[name]
-        if not computes_in_int8(own):
-            key = (id(own), id(plain.denoiser), "int8 products")
-            setattr(view, name, networks.once(key, lambda: _with_products(plain, name)))
         for role in plain.family.int8.weights_only if is_denoiser else ():
             other = plain.components.get(role)
             if other is not None and QUANTIZATION not in other.config:
                 made = networks.once((id(other), "int8 weights"), lambda: _with_weights(plain, role))  # noqa: B023
                 setattr(view, role, made)
+        own = plain.components[name]
+        if not computes_in_int8(own):
+            key = (id(own), id(plain.denoiser), "int8 products")
+            setattr(view, name, networks.once(key, lambda: _with_products(view.view(), name)))
 
 
 def _with_products(pipe: View, name: str) -> object:

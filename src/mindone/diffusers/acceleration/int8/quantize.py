@@ -24,6 +24,7 @@ from ...families.family import Int8Plan
 from ...loading.config import Config
 from ...loading.int8 import METHOD, QUANTIZATION, Int8Tensor
 from ...loading.safetensors import StoredTensor
+from ...models.autoencoder import decode_images
 from ...models.base import Model
 from ...schedulers.short_names import deterministic
 from ...utils.logging import get_logger
@@ -46,46 +47,58 @@ def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
         if (component := pipe.components.get(name)) is not None and computes_in_int8(component):
             raise ValueError(f"the checkpoint's {name} is in int8 already: leave quantization_config (--int8) out")
     require_int8(pipe.engine)
+    # Before anything is drawn, so that a large text encoder takes half the memory then.
+    for name in plan.weights_only if pipe.family.denoiser in named else config.components_to_quantize:
+        network = pipe.components.get(name)
+        if isinstance(network, Model) and name not in named and QUANTIZATION not in network.config:
+            round_weights(network, config, plan)
     if named:
         prompts, steps = len(config.prompts), config.num_inference_steps
         logger.info(f"int8: drawing {prompts} prompts in {steps} steps to find the ranges")
         for name, ranges in calibrate(pipe, config).items():
             quantize(pipe.components[name], ranges, config, plan)
-    for name in plan.weights_only if pipe.family.denoiser in named else config.components_to_quantize:
-        network = pipe.components.get(name)
-        if isinstance(network, Model) and name not in named and QUANTIZATION not in network.config:
-            round_weights(network, config, plan)
 
 
 def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
-    """For each of the config's components the ranges of its products' inputs, and of some results, while it draws."""
+    """For each of the config's components the ranges of its products' inputs, and of some results, while it draws.
+
+    One network is compiled at a time, and large ones in half precision: all prompts are read before any is drawn.
+    """
     plan = pipe.family.int8
     named = [name for name in components_of(pipe.family, config.components_to_quantize) if name in plan.products]
     networks = {name: pipe.components[name] for name in named}
-    engine = ObservingEngine(networks, plan.products, plan.rounds_result)
+    in_half = [name for name, network in networks.items() if network.is_big]
+    engine = ObservingEngine(networks, plan.products, plan.rounds_result, in_half)
     view = pipe.view()  # with an engine of its own: the networks and what is compiled are shared
-    view.engine = engine
+    view.engine, view.offloads = engine, True
     if getattr(view, "safety_checker", None) is not None:
         view.safety_checker = None
     view.scheduler, view.caches = deterministic(pipe.scheduler), ()  # whole steps are observed
     view.set_progress_bar_config(disable=True)
-    for seed, prompt in enumerate(config.prompts):
-        generator = np.random.Generator(np.random.PCG64(seed))
-        options = {"num_inference_steps": config.num_inference_steps, "generator": generator}
-        view(prompt, **options, output_type="np" if "vae" in networks else "latent", **_pictures(pipe))
+    noise = [np.random.Generator(np.random.PCG64(seed)) for seed in range(len(config.prompts))]
+    options = {"num_inference_steps": config.num_inference_steps, "generator": noise, "output_type": "latent"}
+    latents = view(list(config.prompts), **options, **_shown(pipe)).images
+    if "vae" in networks:
+        for each in np.split(engine.numpy(latents), len(config.prompts)):
+            decode_images(engine, pipe.vae, engine.asarray(each))
     return engine.ranges
 
 
-def _pictures(pipe: Any) -> dict[str, object]:
-    """What a pipeline wants beside a prompt: a picture to start from or to follow, and a mask, all of it white."""
+def _shown(pipe: Any) -> dict[str, object]:
+    """What a pipeline wants beside prompts: what its family says of it, and a picture to start from or to follow, and a
+    mask, all white."""
     wanted = inspect.signature(type(pipe).__call__).parameters
-    sides = pipe.family.latents.trained(pipe.denoiser.config)
-    down, across = (np.linspace(0, 255, side * pipe.vae_scale_factor) for side in sides)
+    given: dict[str, Any] = dict(pipe.family.int8.drawn)
+    sides = [side * pipe.vae_scale_factor for side in pipe.family.latents.trained(pipe.denoiser.config)]
+    for name, side in zip(("height", "width"), sides):
+        if name in given:
+            given[name] = min(given[name], side)
+    down, across = (np.linspace(0, 255, given.get(name, side)) for name, side in zip(("height", "width"), sides))
     ramps = np.broadcast_arrays(down[:, None], across, 255 - across)
     picture = Image.fromarray(np.stack(ramps, -1).astype(np.uint8))
     nets = getattr(getattr(pipe, "controlnet", None), "nets", None)
     control = picture if nets is None else [picture] * len(nets)
-    given = {
+    given |= {
         "image": picture if "control_image" in wanted or not hasattr(pipe, "controlnet") else control,
         "control_image": control,
         "mask_image": Image.new("L", picture.size, 255),
@@ -99,14 +112,15 @@ def quantize(network: Model, seen: Ranges, config: Int8Config, plan: Int8Plan) -
 
     One weight after the other is read, rounded and let go; there is never a float copy of the network.
     """
+    network.release()  # what it was observed in
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
         if name in seen.inputs and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
-            values, scale = round_to_int8(stored(parameter).numpy(np.float32))
+            values, scale = round_to_int8(stored(parameter).numpy())
             result = symmetric(*seen.results[name]) if name in seen.results else None
             inputs = with_zero(*seen.inputs[name]) if plan.rounds_input(name) else None
-            tensor = Int8Tensor(StoredTensor.from_numpy(values), scale, inputs, result)
-            bind(parameter, tensor, name)
+            kept = StoredTensor.from_numpy(network.scratch.keep(values))
+            bind(parameter, Int8Tensor(kept, scale, inputs, result), name)
             network.release_weights()
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, **asdict(config)}})
     network.release()
@@ -117,7 +131,7 @@ def round_weights(network: Model, config: Int8Config, plan: Int8Plan) -> None:
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
         if len(parameter.shape) > 1 and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
-            values, scale = round_to_int8(stored(parameter).numpy(np.float32))
+            values, scale = round_to_int8(stored(parameter).numpy())
             bind(parameter, Int8Tensor(StoredTensor.from_numpy(network.scratch.keep(values)), scale), name)
             network.release_weights()
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, "weights_only": True}})

@@ -1,6 +1,6 @@
 """Observes the ranges of the inputs of a network's products while it runs, for quantization."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import mindspore as ms
@@ -8,7 +8,6 @@ from openvino import opset15 as ov_ops
 
 from ..base import Array, FreeAxes, Input, Network, Outputs, Parameter, Tapped, Taps, several
 from ..binding import published_name
-from ..cache import GraphCache
 from ..operations import recorder_of_thread, recording
 from ..operators import Operations
 from .constants import Node, Operand
@@ -33,17 +32,25 @@ class ObservingEngine(OpenVINOEngine):
     pass ``wants_result``.
 
     Args:
-        networks: the networks by any names.
+        networks: the networks by any names. Their observing graphs are kept on them, as others are.
         methods: the method of each to observe, by the same names.
         wants_result: see above.
+        in_half: the names of those that compute in half precision here, whatever they do elsewhere.
     """
 
     def __init__(
-        self, networks: Mapping[str, Network], methods: Mapping[str, str], wants_result: Callable[[str], bool]
+        self,
+        networks: Mapping[str, Network],
+        methods: Mapping[str, str],
+        wants_result: Callable[[str], bool],
+        in_half: Collection[str] = (),
     ):
         self.ranges = {name: Ranges({}, {}) for name in networks}
         self._observed = {
-            (id(network), methods[name]): (_Observed(network, methods[name], wants_result), self.ranges[name])
+            (id(network), methods[name]): (
+                _Observed(network, methods[name], wants_result, name in in_half),
+                self.ranges[name],
+            )
             for name, network in networks.items()
         }
 
@@ -61,11 +68,12 @@ class ObservingEngine(OpenVINOEngine):
             return super().run(network, *inputs, method=method, taps=taps, values=values, **options)
         observed, found = self._observed[id(network), method]
         named: Any = options
-        output, *extremes = several(super().run(observed, *inputs, **named))
-        for (name, is_result), low, high in zip(observed.places, extremes[0::2], extremes[1::2]):
-            ranges = found.results if is_result else found.inputs
-            before = ranges.get(name, (0.0, 0.0))
-            ranges[name] = (min(before[0], float(self.numpy(low))), max(before[1], float(self.numpy(high))))
+        *extremes, output = several(super().run(observed, *inputs, method=_Observed.observe.__name__, **named))
+        for places, low, high in zip(observed.places, extremes[0::2], extremes[1::2], strict=True):
+            for name, is_result in places:
+                ranges = found.results if is_result else found.inputs
+                before = ranges.get(name, (0.0, 0.0))
+                ranges[name] = (min(before[0], float(self.numpy(low))), max(before[1], float(self.numpy(high))))
         return output
 
     def compile_ahead(self, network: Network, *inputs: Input, method: str = "construct", **options: Input) -> None:
@@ -76,15 +84,19 @@ class ObservingEngine(OpenVINOEngine):
 
 
 class _Observed:
-    """A network whose ``construct`` returns a method's result, then the minimum and maximum at each of its ``places``:
-    a weight's name, and whether it means the product's result or its input."""
+    """A network whose `observe` returns the minimum and maximum of everything that goes in or out of a product with
+    weights, then the result of one of the network's methods.
 
-    def __init__(self, network: Network, method: str, wants_result: Callable[[str], bool]):
-        self.network, self.dtype, self.passes = network, network.dtype, network.passes
-        self.free_axes: FreeAxes = {"construct": network.free_axes.get(method, {})}
+    ``places`` say for each of these of which products it is what: the weight's name, and whether it is the result or
+    the input. Three layers that read the same have it observed once.
+    """
+
+    def __init__(self, network: Network, method: str, wants_result: Callable[[str], bool], in_half: bool):
+        self.network, self.passes, self.graphs = network, network.passes, network.graphs
+        self.dtype = "float16" if in_half and network.dtype == "float32" else network.dtype
+        self.free_axes: FreeAxes = {"observe": network.free_axes.get(method, {})}
         self.exceeds_float16 = network.exceeds_float16
-        self.graphs = GraphCache()
-        self.places: list[tuple[str, bool]] = []
+        self.places: list[list[tuple[str, bool]]] = []
         self._method, self._wants_result = method, wants_result
 
     def parameters_and_names(self) -> Iterable[tuple[str, Parameter]]:
@@ -96,15 +108,21 @@ class _Observed:
     def tapped(self, taps: Taps) -> Tapped:
         return self.network.tapped(taps)
 
-    def construct(self, *inputs: Node, **options: Input) -> tuple[Node, ...]:
+    def observe(self, *inputs: Node, **options: Input) -> tuple[Node, ...]:
+        """See the class."""
         names = {id(parameter): published_name(parameter, path) for path, parameter in self.parameters_and_names()}
         inner = recorder_of_thread()
         assert isinstance(inner, Operators)
         watching = _Watching(inner, names, self._wants_result)
         with recording(cast(Operations, watching)):  # other attributes are the recorder's
             output = getattr(self.network, self._method)(*inputs, **options)
-        self.places = list(watching.seen)
-        return (output, *(extreme for x in watching.seen.values() for extreme in _extremes(x, inner.ints)))
+        places: dict[int, list[tuple[str, bool]]] = {}
+        nodes = {id(x): x for x in watching.seen.values()}
+        for place, x in watching.seen.items():
+            places.setdefault(id(x), []).append(place)
+        self.places = [places[each] for each in nodes]
+        # The device works in the order of results: with these at the end it would keep everything until then.
+        return (*(extreme for x in nodes.values() for extreme in _extremes(x, inner.ints)), output)
 
 
 class _Watching:

@@ -20,6 +20,7 @@ INT8 = Int8Plan(
         "conv_out.",
     ),
     weights_alone=("norm1.linear.", "norm1_context.linear."),
+    drawn={"height": 512, "width": 512, "max_sequence_length": 77},
 )
 """The first and last layer, and the layers that read timestep and text, keep their dtype, as in the other families.
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict
+from pydantic import FailFast, Field, Strict
 
 from ...loading.fields import Pixels
 from ...models.fields import Channels, Count, Positions
 
-BlockNumbers = Annotated[tuple[Annotated[int, Strict(), Field(ge=0, lt=256)], ...], Field(max_length=256)]
+BlockNumbers = Annotated[tuple[Annotated[int, Strict(), Field(ge=0, lt=256)], ...], Field(max_length=256), FailFast()]
 
 
 @dataclass(frozen=True)
