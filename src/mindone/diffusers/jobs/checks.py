@@ -125,10 +125,10 @@ def unknown_words(job: Job) -> str | None:
 
 
 def is_flow(key: PipelineKey) -> bool:
-    """Whether a model's denoiser is trained on flow matching; no where no config on this machine says."""
+    """Whether all denoisers of a model's family are trained on flow matching; no where no config here says."""
     root = FileSource(key.model).locate()
     family = _family_in(root) if root is not None and root.is_dir() else None
-    return family is not None and FLOW in family.noise_levels
+    return family is not None and tuple(family.noise_levels) == (FLOW,)
 
 
 def _family_in(root: Path) -> Family | None:
