@@ -428,7 +428,7 @@ class _Cast(Mapping[str, StoredTensor]):
     """
 
     def __init__(self, model: Model):
-        self.dtype = model.dtype
+        self.dtype, self._release = model.dtype, model.release_weights
         self.parameters = model.published_parameters()
         self.parts: dict[str, StoredTensor | None] = {}
         for name, parameter in self.parameters.items():
@@ -437,6 +437,7 @@ class _Cast(Mapping[str, StoredTensor]):
             self.parts.update(parts or {name: None})
 
     def __getitem__(self, name: str) -> StoredTensor:
+        self._release()  # the tensors before it are written
         return self.parts[name] or _as_tensor(own(self.parameters[name])).cast(self.dtype)
 
     def __iter__(self) -> Iterator[str]:
