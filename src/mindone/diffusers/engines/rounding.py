@@ -12,8 +12,8 @@ _AT_ONCE = 2**17
 def round_to_int8(weight: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """``values`` and ``scale`` with ``weight ≈ values · scale``, the scale (out,) as small as each row (out, …) allows.
 
-    The values are symmetric, from -127 to 127, so a product needs no correction for a zero point. Weights of 16 bits give
-    the same as in float32.
+    The values are symmetric, from -127 to 127, so a product needs no correction for a zero point. Weights of 16 bits
+    give the same as in float32.
     """
     rows = weight.reshape(weight.shape[0], -1)
     values, scale = np.empty(rows.shape, np.int8), np.empty(len(rows), np.float32)

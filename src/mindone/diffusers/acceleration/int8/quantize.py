@@ -77,10 +77,14 @@ def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
     view.set_progress_bar_config(disable=True)
     noise = [np.random.Generator(np.random.PCG64(seed)) for seed in range(len(config.prompts))]
     options = {"num_inference_steps": config.num_inference_steps, "generator": noise, "output_type": "latent"}
-    latents = view(list(config.prompts), **options, **_shown(pipe)).images
-    if "vae" in networks:
-        for each in np.split(engine.numpy(latents), len(config.prompts)):
-            decode_images(engine, pipe.vae, engine.asarray(each))
+    try:
+        latents = view(list(config.prompts), **options, **_shown(pipe)).images
+        if "vae" in networks:
+            for each in np.split(engine.numpy(latents), len(config.prompts)):
+                decode_images(engine, pipe.vae, engine.asarray(each))
+    finally:
+        for network in networks.values():
+            network.release()  # graphs that belong to this engine's observations
     return engine.ranges
 
 
@@ -112,7 +116,6 @@ def quantize(network: Model, seen: Ranges, config: Int8Config, plan: Int8Plan) -
 
     One weight after the other is read, rounded and let go; there is never a float copy of the network.
     """
-    network.release()  # what it was observed in
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
         if name in seen.inputs and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
