@@ -1,4 +1,4 @@
-"""From a name or a folder to configs, tokenizers and memory-mapped weights. Nothing here imports MindSpore."""
+"""Reads configs, tokenizers and memory-mapped weights from a folder or by name. Nothing here imports MindSpore."""
 
 from .config import Config, read_config, write_config
 from .dtypes import parse_dtype, to_mindspore

@@ -1,4 +1,4 @@
-"""What prepares pictures for CLIP's vision network, as a tokenizer prepares texts."""
+"""Prepares pictures for CLIP's vision network, as a tokenizer prepares texts."""
 
 import os
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class ImageProcessorFields:
 
 
 class CLIPImageProcessor:
-    """Pictures as CLIP's vision network wants them (Radford et al. 2021): resized, cropped, normalized.
+    """Resizes, crops and normalizes pictures for CLIP's vision network (Radford et al. 2021).
 
     The config is the published ``preprocessor_config.json``, where ``size`` and ``crop_size`` may be one int.
     """
@@ -81,7 +81,7 @@ class CLIPImageProcessor:
         write_config(folder, {"image_processor_type": "CLIPImageProcessor", **self.config}, CONFIG_NAME)
 
     def __call__(self, images: list[Image.Image]) -> NDArray[np.float32]:
-        """float32 pixel values (images, 3, height, width); the images must come out of one size."""
+        """float32 pixel values (images, 3, height, width); all images must end up the same size."""
         return np.stack([self._pixel_values(image) for image in images])
 
     def _pixel_values(self, image: Image.Image) -> NDArray[np.float32]:
@@ -102,7 +102,7 @@ class CLIPImageProcessor:
         return pixels.astype(np.float32).transpose(2, 0, 1)
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
-        """The size (width, height) an image is resized to: exactly, or such that the shorter edge has a length."""
+        """The size (width, height) to resize an image to: an exact size, or one with a given shorter edge."""
         size = self.config.size
         if isinstance(size, dict) and "shortest_edge" not in size:
             return size["width"], size["height"]
@@ -113,6 +113,6 @@ class CLIPImageProcessor:
 
 
 def pixel_values_of(feature_extractor: Any, pictures: list[Image.Image]) -> NDArray[np.float32]:
-    """float32 pixel values (pictures, 3, height, width): of ours, or of another library's ``pixel_values``."""
+    """float32 pixel values (pictures, 3, height, width), from our processor or another library's ``pixel_values``."""
     made = feature_extractor(pictures)
     return np.stack([np.asarray(each, np.float32) for each in getattr(made, "pixel_values", made)])

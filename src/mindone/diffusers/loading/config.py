@@ -20,7 +20,7 @@ GENERATION_CONFIG_NAME = "generation_config.json"
 
 @dataclass(frozen=True)
 class GenerationFields:
-    """The entries of ``generation_config.json`` that are used."""
+    """The entries of ``generation_config.json`` that we use."""
 
     guidance_scale: Annotated[Real, Field(ge=0, le=1000)] = 0.0
     num_inference_steps: Annotated[int, Field(ge=1, le=1000, strict=True)] = 50
@@ -32,8 +32,8 @@ logger = logging.get_logger(__name__)
 class Config(dict[str, Any]):
     """A read-only dictionary whose entries are attributes too: ``config.sample_size`` is ``config["sample_size"]``.
 
-    Keys that nobody here knows are kept, so that saving writes back what was loaded. ``dict(config)`` is a dictionary
-    to change.
+    It keeps unknown keys, so saving writes back everything that was loaded. ``dict(config)`` is a dictionary you can
+    change.
     """
 
     def __init__(self, *values: Mapping[str, Any], **more: Any) -> None:
@@ -69,7 +69,7 @@ def read_config(folder: str | os.PathLike[str], filename: str = CONFIG_NAME) -> 
     """The JSON object in `folder/filename`, unknown keys included.
 
     Raises:
-        FileNotFoundError: the folder or the file is not there.
+        FileNotFoundError: the folder or the file does not exist.
         ValueError: the file is not a JSON object.
     """
     path = Path(folder) / filename
@@ -83,18 +83,18 @@ def read_config(folder: str | os.PathLike[str], filename: str = CONFIG_NAME) -> 
 
 
 def write_config(folder: str | os.PathLike[str], config: Mapping[str, object], filename: str = CONFIG_NAME) -> None:
-    """Write `config` to `folder/filename`, making the folder when it is missing."""
+    """Write `config` to `folder/filename`, creating the folder if needed."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     write_json(Path(folder) / filename, dict(config))
 
 
 def read_generation_config(folder: str | os.PathLike[str]) -> Config:
-    """What a pipeline's checkpoint suggests for a call, in `folder/generation_config.json`; empty without that file.
+    """A checkpoint's suggested call options, from `folder/generation_config.json`; empty without that file.
 
-    `guidance_scale` and `num_inference_steps` are used, other entries ignored.
+    It uses `guidance_scale` and `num_inference_steps` and ignores other entries.
 
     Raises:
-        ValueError: the file is not a JSON object, or one of the two is no such number.
+        ValueError: the file is not a JSON object, or one of the two is not a valid number.
     """
     if not (Path(folder) / GENERATION_CONFIG_NAME).is_file():
         return Config()

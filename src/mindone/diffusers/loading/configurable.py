@@ -1,4 +1,4 @@
-"""What everything with a config file can do with it: read it, write it, show it, share it."""
+"""Classes with a config file: reading it, writing it, showing it, sharing it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SAVING = ("safe_serialization", "variant", "max_shard_size")
 
 
 class Configurable:
-    """A class whose objects hold their options in ``config``, which is a JSON file named ``config_name`` on disk."""
+    """A class whose objects hold their options in ``config``, stored on disk as a JSON file named ``config_name``."""
 
     config_name: ClassVar[str] = "config.json"
     ignore_for_config: ClassVar[list[str]] = []
-    """Options of the constructor that are no part of the config: none here."""
+    """Options of the constructor that are not part of the config: none here."""
     has_compatibles: ClassVar[bool] = False
     """Whether ``from_config`` also takes the configs of other classes."""
     _config_kind: ClassVar[Kind] = "model"
@@ -44,12 +44,12 @@ class Configurable:
         token: str | bool | None = None,
         **unused: object,
     ) -> Any:
-        """The content of the config file, a dictionary for ``from_config``.
+        """The content of the config file, as a dictionary for ``from_config``.
 
         Args:
             pretrained_model_name_or_path: a folder, the file itself, a bundled checkpoint's name, or a hub id.
-            return_unused_kwargs: return ``(config, unused)``, the second being the keywords that are not listed here.
-            subfolder: where in it the file lies.
+            return_unused_kwargs: return ``(config, unused)``; ``unused`` holds the keywords that are not listed here.
+            subfolder: the file's folder within it.
             revision, cache_dir, local_files_only, token: as in huggingface_hub.
 
         Raises:
@@ -81,11 +81,11 @@ class Configurable:
         return cls.load_config(pretrained_model_name_or_path, **options)
 
     def register_to_config(self, **values: object) -> None:
-        """Put values into ``config``. What was built from the old ones stays: for that make a new object."""
+        """Put values into ``config``. This rebuilds nothing: for that, create a new object."""
         self.config = Config(self.config, values)
 
     def to_json_string(self) -> str:
-        """The config as its file holds it."""
+        """The config as text, as in its file."""
         return json_text(self._saved_config())
 
     def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
@@ -93,21 +93,21 @@ class Configurable:
         write_json(json_file_path, self._saved_config())
 
     def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
-        """Write the config file into a folder, which is made when missing.
+        """Write the config file into a folder, creating it if needed.
 
         Args:
             save_directory: the folder.
-            push_to_hub: also upload it, as the repository ``repo_id`` (the folder's name when not given).
+            push_to_hub: also upload it, as the repository ``repo_id`` (by default the folder's name).
             upload: ``repo_id`` and the other arguments of ``push_to_hub``.
         """
         save_values(self._saved_config(), Path(save_directory) / self.config_name, push_to_hub, **upload)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **upload: Any) -> None:
-        """Write what ``from_pretrained`` reads, here the config file; the arguments are those of ``save_config``."""
+        """Write the files that ``from_pretrained`` reads, here the config; takes the arguments of ``save_config``."""
         self.save_config(save_directory, push_to_hub, **upload)
 
     def push_to_hub(self, repo_id: str, **upload: Any) -> str:
-        """Upload what ``save_pretrained`` writes to a repository on the hub; returns the commit's address.
+        """Upload the files that ``save_pretrained`` writes to a repository on the hub; returns the commit's address.
 
         Args:
             repo_id: ``owner/name``.
@@ -117,22 +117,22 @@ class Configurable:
         return push_saved(self.save_pretrained, repo_id, **upload)
 
     def _saved_config(self) -> dict[str, Any]:
-        """The config as JSON values, without what says how this object came to be."""
+        """The config as JSON values, without entries about this object's origin."""
         return json_values(self.config) | {"_class_name": type(self).__name__}
 
 
 def json_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as JSON values, without what says how its object came to be."""
+    """A config as JSON values, without entries about its object's origin."""
     return {key: _as_json(value) for key, value in config.items() if key != "_use_default_values"}
 
 
 def json_text(config: Mapping[str, Any]) -> str:
-    """A config as its file holds it."""
+    """A config as text, as in its file."""
     return json.dumps(json_values(config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def save_values(values: Mapping[str, Any], file: Path, push_to_hub: bool, **upload: Any) -> None:
-    """Write a config to its file; the arguments are those of `Configurable.save_config`."""
+    """Write a config to its file; takes the arguments of `Configurable.save_config`."""
     check_upload(upload)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, dict(values))
@@ -141,7 +141,7 @@ def save_values(values: Mapping[str, Any], file: Path, push_to_hub: bool, **uplo
 
 
 def push_saved(save: Callable[..., None], repo_id: str, **upload: Any) -> str:
-    """Upload what ``save(folder)`` writes; the arguments are those of `Configurable.push_to_hub`."""
+    """Upload the files that ``save(folder)`` writes; takes the arguments of `Configurable.push_to_hub`."""
     check_upload({name: value for name, value in upload.items() if name not in _SAVING})
     saving = {name: upload.pop(name) for name in _SAVING if name in upload}
     with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +160,7 @@ def _as_json(value: Any) -> Any:
 def split_config(
     known: Collection[str], config: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Entries of a config that are ``known``, overridden; the overrides that are not known; and the other entries."""
+    """A config's ``known`` entries with the overrides applied; the unknown overrides; and the other entries."""
     init = {name: value for name, value in {**config, **overrides}.items() if name in known}
     unused = {name: value for name, value in overrides.items() if name not in known}
     return init, unused, {name: value for name, value in config.items() if name not in known}

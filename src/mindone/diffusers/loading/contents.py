@@ -1,4 +1,4 @@
-"""What the folder of a checkpoint holds, as its configs and the headers of its weights tell."""
+"""The contents of a checkpoint's folder, from its configs and the headers of its weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LICENCES = ("licen", "copying", "notice")
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """The weights of a network, or of a variant of it."""
+    """The weights of a network or of one variant."""
 
     variant: str | None
     numbers: int
     dtypes: tuple[str, ...]
-    """As safetensors files name them: F32, BF16 …"""
+    """In safetensors' terms: F32, BF16 …"""
     nbytes: int
-    """On the disk."""
+    """Bytes on disk."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,30 @@ class Part:
     """A component of a checkpoint."""
 
     name: str | None
-    """None where the folder holds this one alone."""
+    """None if the folder holds only this component."""
     class_name: str
     weights: tuple[WeightFiles, ...]
-    """By variant, the usual ones first; empty for what has none."""
+    """By variant, the usual ones first; empty for a component without weights."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder holds."""
+    """The contents of a folder."""
 
     pipeline: str | None
     """The class that ``model_index.json`` names; None for one component."""
     parts: tuple[Part, ...]
     nbytes: int
-    """Of all files in the folder."""
+    """Bytes of all files in the folder."""
     licences: tuple[str, ...]
-    """The names of files that begin as licences are called."""
+    """Files whose names begin like a licence's."""
 
 
 def contents(folder: Path) -> Contents:
-    """What the folder of a checkpoint holds.
+    """The contents of a checkpoint's folder.
 
     Raises:
-        FileNotFoundError: no pipeline, no component and no weights are in it, or a component's folder is missing.
+        FileNotFoundError: it has no pipeline, component or weights, or a component's folder is missing.
         ValueError: a config or a header of weights is broken.
     """
     pipeline = None

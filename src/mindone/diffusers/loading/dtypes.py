@@ -1,4 +1,4 @@
-"""The floating-point types a model can be loaded in, under one spelling: "float32", "float16" or "bfloat16"."""
+"""The floating-point types that models load in, under one spelling: "float32", "float16" or "bfloat16"."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -29,10 +29,10 @@ def _name(dtype: object) -> str:
 
 
 def parse_dtype(dtype: object = None) -> DType:
-    """The canonical name of a type given as a MindSpore type, a NumPy type or a string; None means float32.
+    """The canonical name of a MindSpore type, a NumPy type or a string; None means float32.
 
     Raises:
-        ValueError: the type is no floating-point type that networks run in.
+        ValueError: networks do not run in this type.
     """
     if dtype is None:
         return "float32"

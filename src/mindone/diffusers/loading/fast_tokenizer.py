@@ -1,4 +1,4 @@
-"""Tokenizers that are wholly described by a ``tokenizer.json``: those of language models."""
+"""Tokenizers that a ``tokenizer.json`` describes completely: those of language models."""
 
 import base64
 import json
@@ -41,13 +41,13 @@ class FastFields:
 
 
 class FastTokenizer(TokenizerBase):
-    """Text to ids and back, as a ``tokenizer.json`` says. Rows are padded on the right, whatever the files say.
+    """Converts text to ids and back, following a ``tokenizer.json``. It pads on the right, whatever the files say.
 
-    A subclass carries a published name, and what that class does beside its file.
+    A subclass has a published class's name and adds that class's behaviour beyond its file.
 
     Args:
-        tokenizer: what the file describes.
-        fields: what the files beside it say.
+        tokenizer: the one that the file describes.
+        fields: those of the files beside it.
 
     Raises:
         ValueError: a token with a role is not in the vocabulary.
@@ -55,7 +55,7 @@ class FastTokenizer(TokenizerBase):
 
     Fields: ClassVar[type[FastFields]] = FastFields
     roles: ClassVar[Mapping[str, str]] = {}
-    """The tokens that have a role where files name none."""
+    """The default tokens by role, for files that name none."""
 
     def __init__(self, tokenizer: "tokenizers.Tokenizer", fields: FastFields | None = None):
         super().__init__()
@@ -81,17 +81,17 @@ class FastTokenizer(TokenizerBase):
 
     @classmethod
     def read_folder(cls: type[T], folder: Path) -> T:
-        """Read ``tokenizer.json``, and what stands beside it; raises as `from_pretrained` does."""
+        """Read ``tokenizer.json`` and the files beside it; raises as `from_pretrained` does."""
         with naming(folder):
             fields = _fields(cls.Fields, folder)
             return cls(cls.read(folder, fields), fields)
 
     @classmethod
     def read(cls, folder: Path, fields: FastFields) -> "tokenizers.Tokenizer":
-        """What the files of a folder describe.
+        """The tokenizer that a folder's files describe.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: the file does not exist.
             ValueError: a file is broken.
         """
         return _read(folder / FILE)
@@ -121,10 +121,10 @@ class FastTokenizer(TokenizerBase):
 
     @property
     def padding_side(self) -> str:
-        """Where rows are filled up: on the right.
+        """The side of the padding: always the right.
 
         Raises:
-            ValueError: it is set to anything else: text encoders take padding for what follows a text.
+            ValueError: you set it to anything else: text encoders expect padding after the text.
         """
         return "right"
 
@@ -135,7 +135,7 @@ class FastTokenizer(TokenizerBase):
 
     @property
     def backend_tokenizer(self) -> "tokenizers.Tokenizer":
-        """What does the work."""
+        """The underlying `tokenizers.Tokenizer`."""
         return self._tokenizer
 
     @property
@@ -144,11 +144,11 @@ class FastTokenizer(TokenizerBase):
         return self.get_vocab()
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The text that tokens stand for."""
+        """The text of tokens."""
         return str(self._tokenizer.decoder.decode(list(tokens)))
 
     def _role(self, role: str) -> tuple[str | None, int | None]:
-        """The token of a role and its id; None where there is none."""
+        """A role's token and its id; None if there is none."""
         named: Token | None = getattr(self.fields, role)
         content = self.roles.get(role) if named is None else named.content
         if content is None:
@@ -161,12 +161,12 @@ class FastTokenizer(TokenizerBase):
         return content, number
 
     def _own_settings(self) -> dict[str, object]:
-        """What a class has in ``tokenizer_config.json`` beside what all have."""
+        """The class's own entries in ``tokenizer_config.json``."""
         return {}
 
 
 class GemmaTokenizerFast(FastTokenizer):
-    """Gemma's: pieces of text with spaces in them, bytes for what has no piece, and a start token before each text."""
+    """Gemma's: pieces of text that include spaces, bytes for all other text, and a start token before each text."""
 
     roles: ClassVar[Mapping[str, str]] = {
         "bos_token": "<bos>",
@@ -182,7 +182,7 @@ class GemmaTokenizerFast(FastTokenizer):
 
     @property
     def add_bos_token(self) -> bool:
-        """Whether ``bos_token`` stands before each text; it does unless the files say otherwise."""
+        """Whether ``bos_token`` precedes each text; true unless the files say otherwise."""
         return self._begins
 
     @add_bos_token.setter
@@ -192,7 +192,7 @@ class GemmaTokenizerFast(FastTokenizer):
 
     @property
     def add_eos_token(self) -> bool:
-        """Whether ``eos_token`` stands behind each text; it does not unless the files say so."""
+        """Whether ``eos_token`` follows each text; false unless the files say otherwise."""
         return self._ends
 
     @add_eos_token.setter
@@ -213,7 +213,7 @@ class GemmaTokenizerFast(FastTokenizer):
 
 
 def _differs(token: Token, known: "tokenizers.AddedToken | None") -> bool:
-    """Whether a token is none that is known, or has other flags than that."""
+    """Whether a token is unknown or its flags differ from the known one's."""
     return known is None or any(value not in (None, getattr(known, name)) for name, value in asdict(token).items())
 
 
@@ -234,7 +234,7 @@ def _read(path: Path) -> "tokenizers.Tokenizer":
 
 
 def check_normalizer(description: object) -> None:
-    """Check the tables of replacements in what a file says of its normalizer; see `spiece.check_replacements`."""
+    """Check the replacement tables in a file's normalizer; see `spiece.check_replacements`."""
     if isinstance(description, Mapping):
         for part in description.get("normalizers") or ():
             check_normalizer(part)
@@ -243,7 +243,7 @@ def check_normalizer(description: object) -> None:
 
 
 def check_post_processor(description: object) -> None:
-    """Check that all tokens that a file puts around texts are described there: the library panics where one is not."""
+    """Check that a file describes all tokens that it puts around texts; otherwise the library panics."""
     if not isinstance(description, Mapping):
         return
     for part in description.get("processors") or ():
@@ -256,7 +256,7 @@ def check_post_processor(description: object) -> None:
 
 
 def _fields(kind: type[FastFields], folder: Path) -> FastFields:
-    """What ``tokenizer_config.json`` says, and for roles that it does not name ``special_tokens_map.json``."""
+    """The fields of ``tokenizer_config.json``; ``special_tokens_map.json`` adds the roles that it does not name."""
     config, roles = (
         read_fields(kind, read_json(path) if path.is_file() else {}, path.name)
         for path in (folder / "tokenizer_config.json", folder / "special_tokens_map.json")

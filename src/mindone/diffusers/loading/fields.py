@@ -1,8 +1,8 @@
-"""What values a config's fields may have: said beside their names as types, and checked when a config is read.
+"""The values that a config's fields may have: types declare them beside the names, and reading a config checks them.
 
-A group of fields is a dataclass whose annotations are the types below, or are made as they are; rules that several
-fields share stand in its ``__post_init__``. The bounds lie far beyond every published checkpoint, and keep a broken
-file from asking for terabytes.
+A group of fields is a dataclass annotated with the types below or similar ones; its ``__post_init__`` checks rules
+across several fields. The bounds lie far beyond every published checkpoint, and keep a broken file from requesting
+terabytes.
 """
 
 import re
@@ -32,15 +32,15 @@ _SHOULD = re.compile(r"^\w+ should (?:be )?")
 
 
 def read_fields(schema: type[T], values: object, owner: str) -> T:
-    """Check values against a type: a dataclass of fields (keys that it does not have are ignored), or a plain type.
+    """Check values against a type: a dataclass of fields (unknown keys are ignored), or a plain type.
 
     Args:
-        schema: what the values are to be. Fields that are left out have their defaults.
-        values: such as the content of a ``config.json``.
-        owner: whose they are, for the message: a class, or a file.
+        schema: the type to check against. Missing fields get their defaults.
+        values: for example the content of a ``config.json``.
+        owner: the class or the file that they belong to, for the message.
 
     Raises:
-        ValueError: the one line says, for every field that is wrong, what is allowed and what was given.
+        ValueError: one line that gives, for every wrong field, the allowed values and the given one.
     """
     try:
         return TypeAdapter(schema).validate_python(dict(values) if isinstance(values, Mapping) else values)
@@ -50,7 +50,7 @@ def read_fields(schema: type[T], values: object, owner: str) -> T:
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Errors in the values of a file name it, in one line that is not too long to be read."""
+    """Make errors in a file's values name the file, in one line of readable length."""
     try:
         yield
     except ValueError as error:
@@ -60,9 +60,9 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def listed(names: Iterable[str], room: int = 90) -> str:
-    """Names with commas between them: those that fit into ``room`` characters, at least one, and how many more.
+    """Names separated by commas: those that fit into ``room`` characters, at least one, and the number of others.
 
-    A stranger's file chooses both the names and how many there are; a message has to stay one that can be read.
+    A stranger's file chooses the names and their number; the message must stay readable.
     """
     every = list(names)
     first: list[str] = []
@@ -76,11 +76,11 @@ def listed(names: Iterable[str], room: int = 90) -> str:
 
 
 def _explained(errors: Sequence[ErrorDetails], values: object) -> Iterator[str]:
-    """One clause per field that is wrong."""
+    """One clause per wrong field."""
     fields = dict.fromkeys(error["loc"][:1] for error in errors)
     for field in fields:
         steps = [(_steps(error, values), error) for error in errors if error["loc"][:1] == field]
-        # Of the alternatives of a union, those count that got furthest into the value.
+        # Among a union's alternatives, only those that got furthest into the value count.
         depth = max(len(path) for path, _ in steps)
         furthest = [(path, error) for path, error in steps if len(path) == depth]
         path, first = furthest[0]
@@ -96,7 +96,7 @@ def _explained(errors: Sequence[ErrorDetails], values: object) -> Iterator[str]:
 
 
 def _steps(error: ErrorDetails, values: object) -> tuple[str | int, ...]:
-    """Where an error is, as keys and positions; pydantic's names of a union's alternatives are left out."""
+    """The location of an error, as keys and positions, without pydantic's names for a union's alternatives."""
     steps: list[str | int] = []
     for step in error["loc"]:
         if isinstance(values, Mapping) and (step in values or error["type"] == "missing"):
@@ -110,7 +110,7 @@ def _steps(error: ErrorDetails, values: object) -> tuple[str | int, ...]:
 
 
 def _name(steps: tuple[str | int, ...]) -> str:
-    """``("size", "width")`` as ``size.width``, ``("sizes", 1)`` as ``sizes[1]``; in one line whatever the key."""
+    """``("size", "width")`` as ``size.width``, ``("sizes", 1)`` as ``sizes[1]``; one line for any key."""
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
     return name if name.isprintable() and len(name) <= 80 else shown(name)
 

@@ -1,9 +1,9 @@
 """GGUF files: the weights of one network or of a whole pipeline in blocks of 2 to 8 bits, as llama.cpp's tools, ComfyUI
 and stable-diffusion.cpp write them.
 
-The format is https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The gguf package reads the header; what it
-believes of a file is checked here, as it comes from strangers. Tensors are views of a memory map; those of quantised
-types are unpacked to integers by group when they are asked for, into a temporary file whose pages go as the map's do.
+The format is https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The gguf package reads the header and trusts
+it; this module checks it, as files come from strangers. Tensors are views of a memory map; quantised ones are unpacked
+on demand to integers by group, into a temporary file whose pages the system can reclaim like the map's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"GGUF"
 MOST_READS = 400_000
-"""How many values the header may have: those of images' models have thousands, a language model's vocabulary more."""
+"""The most values in a header: image models have thousands, a language model's vocabulary more."""
 MOST_DIMENSIONS = 4
 """The format's limit."""
 _PLAIN = {
@@ -47,13 +47,13 @@ _PLAIN = {
     "I32": "I32",
     "I64": "I64",
 }
-"""The types without blocks, and what `StoredTensor` calls them."""
+"""The types without blocks, and their names in `StoredTensor`."""
 _SHAPES = "comfy.gguf.orig_shape."
-"""Where ComfyUI's converter keeps the shapes of tensors that it has written in another one."""
+"""The prefix of the keys where ComfyUI's converter stores the original shapes of tensors that it reshaped."""
 
 
 class Blocks:
-    """The blocks of one tensor, which are unpacked once."""
+    """The blocks of one tensor, unpacked once."""
 
     def __init__(self, kind: BlockType, data: NDArray[np.uint8], scratch: ScratchFile):
         self.kind, self._data, self._scratch = kind, data, scratch
@@ -71,7 +71,7 @@ class Blocks:
         return Unpacked(keep(packed), keep(scale), None if zero_point is None else keep(zero_point))
 
     def values(self) -> NDArray[np.float32]:
-        """What they stand for, one-dimensional."""
+        """The values of the blocks, one-dimensional."""
         packed, scale, zero_point = unpacked(self.kind, self._data)
         shape = (1, len(scale) * self.kind.group)
         zero = None if zero_point is None else zero_point[None]
@@ -81,12 +81,12 @@ class Blocks:
 
 
 class BlockTensor(GroupedTensor):
-    """A tensor of a quantised type, in whose rows the groups come out even; nothing is unpacked before it is asked for.
+    """A tensor of a quantised type whose rows hold whole groups; it is unpacked on demand.
 
     Args:
-        blocks: of the tensor, or of one that it is a part of.
+        blocks: those of the tensor, or of a larger one that it is a part of.
         shape: (out, in, …).
-        first: the group that it begins with.
+        first: the index of its first group.
     """
 
     def __init__(self, blocks: Blocks, shape: Sequence[int], first: int = 0):
@@ -106,7 +106,7 @@ class BlockTensor(GroupedTensor):
 
     @property
     def group_size(self) -> int:
-        """How many values share a scale."""
+        """The number of values that share a scale."""
         blocks: Blocks = self.__dict__["_blocks"]
         return blocks.kind.group
 
@@ -127,7 +127,7 @@ class BlockTensor(GroupedTensor):
         return None if zero_point is None else self._of(zero_point)
 
     def reshape(self, shape: tuple[int, ...]) -> StoredTensor:
-        """The same in another shape, still in blocks where the rows stay what they are."""
+        """The same tensor in another shape, still in blocks if the rows stay the same."""
         if shape[:1] != self.shape[:1] or len(shape) < 2 or math.prod(shape) != self.size:
             return super().reshape(shape)
         return BlockTensor(self.__dict__["_blocks"], shape, self.__dict__["_first"])
@@ -141,8 +141,8 @@ class BlockTensor(GroupedTensor):
 
 
 class WidenedTensor(StoredTensor):
-    """A tensor of a quantised type in whose rows the groups do not come out even, such as a vector or a small kernel:
-    seen as float32, which ``data`` makes each time."""
+    """A tensor of a quantised type whose rows do not hold whole groups, such as a vector or a small kernel. It
+    appears as float32, which ``data`` computes each time."""
 
     def __init__(self, blocks: Blocks, shape: Sequence[int]):
         self.__dict__.update(dtype="F32", shape=tuple(shape), _blocks=blocks)
@@ -155,7 +155,7 @@ class WidenedTensor(StoredTensor):
 
     @property
     def makes_data(self) -> bool:
-        """It does."""
+        """True."""
         return True
 
     @property
@@ -172,18 +172,18 @@ class GGUFFile(Mapping[str, StoredTensor]):
     """The tensors of a GGUF file by name, as views of its memory map.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is truncated, inconsistent, or in another format, or a tensor is of a type that is not
-            read; the one line names file and tensor.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is truncated, inconsistent, or in another format, or a tensor has an
+            unsupported type; one line names the file and the tensor.
     """
 
     path: Path
     architecture: str | None
-    """What the file says of its model: "flux", "sd3", "sdxl"; None where it does not say it."""
+    """The model's architecture according to the file: "flux", "sd3", "sdxl"; None if it names none."""
     metadata: Mapping[str, str] = {}
-    """The free-form strings of a safetensors file; a GGUF file has none of those that are read."""
+    """The free-form strings of a safetensors file; a GGUF file has none that we read."""
     types: Mapping[str, str]
-    """Each tensor's type as the format calls it: Q4_K, F16 …"""
+    """Each tensor's type in the format's terms: Q4_K, F16 …"""
     nbytes: Mapping[str, int]
     """Each tensor's bytes in the file."""
 
@@ -224,7 +224,7 @@ class GGUFFile(Mapping[str, StoredTensor]):
         return len(self._tensors)
 
     def release(self) -> None:
-        """Give the file's pages, and those of what was unpacked, back to the system; all stays valid."""
+        """Return the pages of the file and of the unpacked values to the system; everything stays valid."""
         self._scratch.release()
         if hasattr(self._map, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
@@ -234,7 +234,7 @@ class GGUFFile(Mapping[str, StoredTensor]):
 
 
 class _Entry:
-    """A tensor of the header, checked."""
+    """A tensor's entry in the header, checked."""
 
     def __init__(self, name: str, kind: str, shape: tuple[int, ...], data: NDArray[np.uint8]):
         self.name, self.type, self.shape, self.data = name, kind, shape, data
@@ -242,7 +242,7 @@ class _Entry:
 
 
 def _entry(path: Path, reader: GGUFReader, info: Any, begin: int, buffer: NDArray[np.uint8]) -> _Entry:
-    """A tensor of the header, by the package's field of it."""
+    """A tensor's entry in the header, from the package's field."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     number, offset = int(info.parts[4][0]), int(info.parts[5][0])
@@ -269,7 +269,7 @@ def _entry(path: Path, reader: GGUFReader, info: Any, begin: int, buffer: NDArra
 
 
 def _original_shape(tensor: str, reader: GGUFReader, name: str, stored: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape before ComfyUI's converter made rows of 256 of it, where it did."""
+    """The shape before ComfyUI's converter turned it into rows of 256, if it did."""
     field = reader.fields.get(_SHAPES + name)
     if field is None:
         return stored
@@ -297,10 +297,10 @@ def _number(reader: GGUFReader, name: str) -> int | None:
 
 
 def _read_header(path: Path) -> tuple[GGUFReader, int, list[Any]]:
-    """The package's reader, where the tensors' bytes begin, and what the header says of each.
+    """The package's reader, the offset of the tensors' bytes, and the header's field for each tensor.
 
-    The package takes every number of a file at its word: it reads beyond the end, where it finds nothing, as often as
-    the number says. Here each value must be there, and their number is limited.
+    The package trusts every number in a file: it reads beyond the end, where it finds nothing, as often as the number
+    says. Here each value must exist, and their number is limited.
     """
     from gguf import GGUFReader
 

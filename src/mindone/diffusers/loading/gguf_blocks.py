@@ -1,7 +1,7 @@
-"""The quantised types of GGUF files: blocks of bytes as integers by group, a scale and a zero point for each group.
+"""The quantised types of GGUF files: turns blocks of bytes into integers by group, with a scale and a zero point each.
 
 The layouts are those of ggml-quants (https://github.com/ggml-org/ggml, ``block_q4_K`` and so on). Nothing is rounded:
-types with a minimum, ``w = q · s + least``, have the zero point ``-least / s``, which is seldom whole.
+types with a minimum, ``w = q · s + least``, have the zero point ``-least / s``, rarely a whole number.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Float32 = NDArray[np.float32]
 
 
 class Unpacked(NamedTuple):
-    """Groups one after the other."""
+    """Consecutive groups."""
 
     packed: Integers
-    """(groups, size), or (groups, size / 2) in 4 bits, as `loading.groups` has them."""
+    """(groups, size), or (groups, size / 2) in 4 bits, as in `loading.groups`."""
     scale: Float32
     """(groups, 1)."""
     zero_point: Float32 | None
@@ -32,25 +32,25 @@ class Unpacked(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockType:
-    """A quantised type: what a block holds, and how it is read."""
+    """A quantised type: the contents of a block, and how to read it."""
 
     weights: int
-    """Of a block."""
+    """Per block."""
     nbytes: int
-    """Of a block."""
+    """Per block."""
     group: int
     """The weights that share a scale."""
     bits: int
-    """Of an integer, once it is unpacked: 4 or 8."""
+    """Bits of an unpacked integer: 4 or 8."""
     signed: bool
     read: Callable[[Bytes], Unpacked]
-    """From blocks (n, nbytes)."""
+    """Unpacks blocks (n, nbytes)."""
     has_least: bool = False
     """Whether groups have a zero point."""
 
     @property
     def unpacked_bytes(self) -> int:
-        """Of a block, once it is unpacked."""
+        """Bytes of an unpacked block."""
         return self.weights * self.bits // 8 + self.weights // self.group * (8 if self.has_least else 4)
 
 
@@ -75,7 +75,7 @@ def _halves(qs: Bytes) -> Bytes:
 
 
 def _parts(qs: Bytes, width: int) -> Bytes:
-    """Rows of k bytes of 8 / ``width`` values each, value j of byte i being the i-th of the j-th k: (rows, 8 / width,
+    """Rows of k bytes with 8 / ``width`` values each; value j of byte i is the i-th of the j-th k: (rows, 8 / width,
     k)."""
     shifts = np.arange(0, 8, width, dtype=np.uint8)[None, :, None]
     parts: Bytes = (qs[:, None, :] >> shifts) & np.uint8(2**width - 1)
@@ -88,7 +88,7 @@ def _by_group(factor: Float32, integers: NDArray[np.generic]) -> Float32:
 
 
 def _with_least(packed: Bytes, scale: Float32, least: Float32) -> Unpacked:
-    """Of ``q · scale + least``. Where the scale is 0 every value of a group is the least one: -1 · least, negated."""
+    """Groups of ``q · scale + least``. If the scale is 0, every value is the least one: -1 · least, negated."""
     is_flat = scale == 0
     zero_point = np.where(is_flat, np.float32(-1), -least / scale)
     if is_flat.any():
@@ -114,7 +114,7 @@ def _q4_1(blocks: Bytes) -> Unpacked:
 
 
 def _five_bits(blocks: Bytes, at: int) -> Bytes:
-    """The integers (n, 32) whose upper bits are the four bytes from ``at`` on, and whose lower ones follow."""
+    """The integers (n, 32) with their upper bits in the four bytes from ``at`` on, followed by their lower ones."""
     upper = np.unpackbits(np.ascontiguousarray(blocks[:, at : at + 4]), axis=1, bitorder="little")
     return np.bitwise_or(_halves(blocks[:, at + 4 :]).reshape(-1, 32), upper << np.uint8(4))
 
@@ -139,7 +139,7 @@ def _scales_and_leasts(packed: Bytes) -> tuple[Bytes, Bytes]:
 
 
 def _with_minima(packed: Bytes, blocks: Bytes) -> Unpacked:
-    """Of Q4_K and Q5_K, which begin alike: the factor of scales, that of minima, and both in 12 bytes."""
+    """Groups of Q4_K and Q5_K, which begin alike: the factor of scales, that of minima, and both in 12 bytes."""
     scales, leasts = _scales_and_leasts(blocks[:, 4:16])
     return _with_least(packed, _by_group(_half(blocks, 0), scales), -_by_group(_half(blocks, 2), leasts))
 
@@ -189,14 +189,14 @@ TYPES = {
     "Q5_K": BlockType(256, 176, 32, 8, False, _q5_k, True),
     "Q6_K": BlockType(256, 210, 16, 8, True, _q6_k),
 }
-"""The quantised types that are read, by their names in the format. Others have code books (IQ), or are no files' types
+"""The supported quantised types, by their names in the format. Others have code books (IQ) or never occur in files
 (Q8_1, Q8_K)."""
 
 _WEIGHTS_AT_ONCE = 2**22
 
 
 def unpacked(kind: BlockType, data: Bytes) -> Unpacked:
-    """All groups of the blocks in ``data``, a part at a time, so that hardly more than the result is in memory."""
+    """All groups of the blocks in ``data``, unpacked in parts so that memory holds little more than the result."""
     blocks = data.reshape(-1, kind.nbytes)
     groups = len(blocks) * kind.weights // kind.group
     packed = np.empty((groups, kind.group * kind.bits // 8), np.int8 if kind.bits == 8 and kind.signed else np.uint8)
@@ -204,7 +204,7 @@ def unpacked(kind: BlockType, data: Bytes) -> Unpacked:
     zero_point = np.empty_like(scale) if kind.has_least else None
     step = _WEIGHTS_AT_ONCE // kind.weights
     for first in range(0, len(blocks), step):
-        with np.errstate(all="ignore"):  # what is not finite is refused when it is used
+        with np.errstate(all="ignore"):  # infinities and NaN are refused on use
             part = kind.read(blocks[first : first + step])
         begin = first * kind.weights // kind.group
         end = begin + len(part.scale)

@@ -1,4 +1,4 @@
-"""How a GGUF file is to be read: the published `GGUFQuantizationConfig`."""
+"""How to read a GGUF file: the published `GGUFQuantizationConfig`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .dtypes import parse_dtype
 class GGUFQuantizationConfig:
     """``from_single_file("….gguf", quantization_config=GGUFQuantizationConfig(compute_dtype=ms.bfloat16))``.
 
-    Weights stay in the bits that the file has them in; which these are, the file says itself.
+    Weights keep the bits that they have in the file; the file itself says how many.
 
     Args:
-        compute_dtype: what the network computes in, as a MindSpore type or a string; None follows ``mindspore_dtype``.
+        compute_dtype: the network's compute dtype, a MindSpore type or a string; None follows ``mindspore_dtype``.
 
     Raises:
-        ValueError: a type that networks do not compute in.
+        ValueError: networks do not compute in this type.
     """
 
     compute_dtype: object = None
@@ -36,10 +36,10 @@ class GGUFQuantizationConfig:
 def asked_dtype(
     mindspore_dtype: object, quantization_config: object, path_or_address: str | os.PathLike[str]
 ) -> object:
-    """The type that a network from a single file is asked to compute in, by the two arguments that may say so.
+    """The compute dtype that you asked for, with either of two arguments, for a network from a single file.
 
     Raises:
-        ValueError: they differ, or the second is none, or the file is no GGUF file.
+        ValueError: they differ, the second is not a `GGUFQuantizationConfig`, or the file is not a GGUF file.
     """
     if quantization_config is None:
         return mindspore_dtype

@@ -1,9 +1,9 @@
 """Weights in 4 or 8 bits by group in safetensors files, as `quantize --weights` writes them.
 
-In the place of ``x.weight`` stands ``x.weight_packed`` (out, groups, …): int8 integers, or uint8 ones with 4 bits in
-each half of a byte, the lower half first. Beside it are ``x.weight_scale`` (out, groups, 1) and, where zero is not
-zero, ``x.weight_zero_point`` of the same shape and type. The names are those of compressed-tensors, which lays the same
-integers out in words of 32 bits. 4-bit integers are signed where they have no zero point.
+``x.weight_packed`` (out, groups, …) replaces ``x.weight``: int8 integers, or uint8 ones with 4 bits in each half of a
+byte, the lower half first. Beside it are ``x.weight_scale`` (out, groups, 1) and, unless the integer zero stands for
+zero, ``x.weight_zero_point`` of the same shape and type. The names are from compressed-tensors, which packs the same
+integers into 32-bit words. 4-bit integers are signed if they have no zero point.
 """
 
 from collections.abc import Mapping
@@ -22,21 +22,21 @@ _PACKED, _SCALE, _ZERO = "weight_packed", "weight_scale", "weight_zero_point"
 
 
 def names_in_file(name: str) -> tuple[str, str, str]:
-    """What the integers, the scales and the zero points of the weight ``name`` are called; it ends with "weight"."""
+    """The names of the integers, scales and zero points of the weight ``name``, which ends with "weight"."""
     module = name.removesuffix("weight")
     return module + _PACKED, module + _SCALE, module + _ZERO
 
 
 @runtime_checkable
 class InParts(Protocol):
-    """Stored values that files hold as several tensors."""
+    """Stored values that take several tensors in a file."""
 
     def tensors(self, name: str) -> dict[str, StoredTensor]:
-        """What a file holds of them, by name; ``name`` is the parameter's."""
+        """Their tensors in a file, by name; ``name`` is the parameter's."""
 
 
 def parts_in_file(name: str, values: object) -> dict[str, StoredTensor] | None:
-    """What a file holds of the values of the parameter ``name``; None where that is one tensor of their own type."""
+    """The tensors in a file for the values of the parameter ``name``; None if that is one tensor of their own type."""
     if isinstance(values, GroupedTensor):
         arrays = (values.packed, values.scale, values.zero_point)
         named = zip(names_in_file(name), arrays)
@@ -45,14 +45,14 @@ def parts_in_file(name: str, values: object) -> dict[str, StoredTensor] | None:
 
 
 def read_groups(weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, GroupedTensor], Weights]:
-    """The weights by group of a checkpoint by the parameters' names, and the checkpoint without what makes them up.
+    """A checkpoint's weights by group, by parameter name, and the checkpoint without their tensors.
 
     Args:
         weights: the checkpoint.
-        shapes: of the network's parameters, by name.
+        shapes: those of the network's parameters, by name.
 
     Raises:
-        ValueError: a scale is missing, or what is there does not fit the network.
+        ValueError: a scale is missing, or a weight does not fit the network.
     """
     modules = [name.removesuffix(_PACKED) for name in weights if name.endswith(_PACKED)]
     found = {f"{module}weight": _read(weights, f"{module}weight", shapes) for module in modules}

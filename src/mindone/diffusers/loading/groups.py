@@ -1,4 +1,4 @@
-"""Weights in 4 or 8 bits by group: what GGUF files hold, and what `quantize --weights` writes."""
+"""Weights in 4 or 8 bits by group: GGUF files hold them, and `quantize --weights` writes them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 
 
 class GroupedTensor(StoredTensor):
-    """A weight in 4 or 8 bits by group (`engines.base.Grouped`), seen as the float32 one that it stands for.
+    """A weight in 4 or 8 bits by group (`engines.base.Grouped`) that appears as its float32 values.
 
-    A group is ``size`` values that follow one another in a row, which is one output's: a value is
-    ``(integer - zero_point) · scale``. ``data`` makes the float32 bytes each time, so that memory holds no copy.
+    A group is ``size`` consecutive values in a row, that of one output. A value is ``(integer - zero_point) · scale``.
+    ``data`` computes the float32 bytes each time, so that memory holds no copy.
 
     Args:
         shape: (out, in), or (out, in, height, width).
         bits: 4 or 8.
-        signed: whether the integers run from -8 or -128, and not from 0.
+        signed: whether the integers start at -8 or -128 rather than at 0.
         packed: (out, groups, size) int8 or uint8; in 4 bits (out, groups, size / 2) uint8 (`pack`).
         scale: (out, groups, 1) float16 or float32.
-        zero_point: (out, groups, 1), not always whole; None is 0.
+        zero_point: (out, groups, 1), not always whole numbers; None means 0.
 
     Raises:
-        ValueError: they do not fit one another.
+        ValueError: their shapes or types do not fit together.
     """
 
     bits: int
@@ -69,7 +69,7 @@ class GroupedTensor(StoredTensor):
 
     @property
     def group_size(self) -> int:
-        """How many values share a scale."""
+        """The number of values that share a scale."""
         return self.packed.shape[-1] * (8 // self.bits)
 
     @property
@@ -91,15 +91,15 @@ class GroupedTensor(StoredTensor):
         return found
 
     def unpacked(self) -> Integers:
-        """(out, groups, size) int8 or uint8, one to a byte."""
+        """(out, groups, size) int8 or uint8, one integer per byte."""
         return self.packed if self.bits == 8 else unpack(self.packed, self.signed)
 
     def numpy(self, dtype: DTypeLike | None = None) -> AnyArray:
-        """The values that it stands for, float32 or ``dtype``."""
+        """The values, float32 or ``dtype``."""
         values = self.unpacked().astype(np.float32)
         if self.zero_point is not None:
             values -= self.zero_point
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is used
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities and NaN are refused on use
             values *= self.scale
         return values.reshape(self.shape).astype(dtype or np.float32, copy=False)
 
@@ -110,7 +110,7 @@ class GroupedTensor(StoredTensor):
 
     @property
     def makes_data(self) -> bool:
-        """It does."""
+        """True."""
         return True
 
     @property
@@ -119,7 +119,7 @@ class GroupedTensor(StoredTensor):
         return 4 * self.size
 
     def reshape(self, shape: tuple[int, ...]) -> StoredTensor:
-        """The same in another shape, still by group where the rows stay what they are."""
+        """The same weight in another shape, still by group if the rows stay the same."""
         if shape[:1] != self.shape[:1] or len(shape) < 2 or np.prod(shape) != self.size:
             return super().reshape(shape)
         return GroupedTensor(shape, self.bits, self.signed, self.packed, self.scale, self.zero_point)
@@ -155,7 +155,7 @@ def pack(integers: Integers) -> NDArray[np.uint8]:
 
 
 def joined_groups(parts: Sequence[StoredTensor]) -> GroupedTensor | None:
-    """Weights by group below one another, as a copy that still is one; None where they are not of one kind."""
+    """Weights by group, concatenated along the rows as a copy that is still by group; None if their kinds differ."""
     grouped = [part for part in parts if isinstance(part, GroupedTensor)]
     kinds = {
         (each.bits, each.signed, each.packed.shape[1:], each.scale.dtype, each.zero_point is None, each.shape[1:])
