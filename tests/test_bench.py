@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny_flux
+import tiny_sd3
 from mindone.diffusers import bench, schedulers
 from mindone.diffusers.bench import measure, ours, process, session, worker
 from mindone.diffusers.bench.clock import STAGES, Calls, StageClock
@@ -614,6 +616,19 @@ def test_both_libraries_draw_the_same_images(tmp_path, number):
     baseline, _, reference, _ = tables[0].setups  # those in float32
     table = replace(tables[number], setups=(baseline, reference))
     results, bar = unmeasured([table])
+    measure.measure(results, bar)
+    ours, theirs = (row.images.astype(int) for row in results[0].rows)
+    assert np.abs(ours - theirs).max() <= 1
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("tiny", [tiny_flux, tiny_sd3])
+def test_both_libraries_draw_the_same_images_with_a_transformer(tiny, tmp_path):
+    flow = {"height": 64, "width": 80, "scheduler": "flow-euler", "distilled": None, "tiny_vae": None}
+    given = options(tmp_path, model=str(tiny.checkpoint()), repeats=1, against=("diffusers",), **flow)
+    table = make_plan(given, tmp_path).tables[0]
+    baseline, reference = (setup for setup in table.setups if setup.job.dtype == "float32")
+    results, bar = unmeasured([replace(table, setups=(baseline, reference))])
     measure.measure(results, bar)
     ours, theirs = (row.images.astype(int) for row in results[0].rows)
     assert np.abs(ours - theirs).max() <= 1

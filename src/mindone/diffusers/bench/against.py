@@ -7,6 +7,7 @@ import numpy as np
 
 from ..families.registry import family_of
 from ..jobs import Job
+from ..pipelines.packing import packed
 from ..schedulers import SHORT_NAMES, by_name, draw_noise
 from ..utils import logging
 from .clock import StageClock
@@ -56,7 +57,8 @@ class Runner:
             **dict.fromkeys(setup.model.without),
         )
         family = family_of(type(pipe).__name__)
-        denoiser = getattr(pipe, "" if family is None else family.denoiser)
+        assert family is not None  # ours has generated with the same checkpoint
+        denoiser = getattr(pipe, family.denoiser)
         named = SHORT_NAMES[str(setup.job.scheduler)]
         pipe.scheduler = getattr(diffusers, named.class_name).from_config(pipe.scheduler.config, **named.options)
         pipe.set_progress_bar_config(disable=True)
@@ -66,18 +68,22 @@ class Runner:
                 network.to(memory_format=torch.channels_last)
             self.engine += ", channels last"
 
-        def enter(network: object, inputs: tuple[Shaped, ...]) -> None:
+        def enter(network: object, inputs: tuple[Shaped, ...], named: dict[str, Shaped]) -> None:
             clock.enter("denoising")
-            clock.calls.add(single=inputs[0].shape[0] == setup.job.num_images)
+            latents = inputs[0] if inputs else named["hidden_states"]
+            clock.calls.add(single=latents.shape[0] == setup.job.num_images)
 
-        denoiser.register_forward_pre_hook(enter)
+        denoiser.register_forward_pre_hook(enter, with_kwargs=True)
         pipe.vae.decoder.register_forward_pre_hook(lambda *_: clock.enter("decode"))
         (height, width), factor = setup.model.image_size(setup.job.height, setup.job.width), pipe.vae_scale_factor
-        self.shape = (setup.job.num_images, denoiser.config.in_channels, height // factor, width // factor)
+        channels = family.latents.channels_read(denoiser.config)
+        self.shape = (setup.job.num_images, channels, height // factor, width // factor)
+        self.form = family.latents
         self.pipe, self.denoiser, self.torch = pipe, denoiser, torch
 
     def draw(self, job: Job) -> "list[Image]":
         """The job's images, one per seed: the set-up's job, or one with as many images of the same size."""
         generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
-        noise = self.torch.from_numpy(draw_noise(np.empty(self.shape, np.float32), generators))
-        return list(self.pipe(**job.arguments, latents=noise.to(self.denoiser.dtype)).images)
+        noise = draw_noise(np.empty(self.shape, np.float32), generators)
+        latents = self.torch.from_numpy(packed(noise, self.form.patch) if self.form.packed else noise)
+        return list(self.pipe(**job.arguments, latents=latents.to(self.denoiser.dtype)).images)

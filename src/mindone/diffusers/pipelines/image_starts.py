@@ -37,7 +37,7 @@ class FromImage(Start):
         self.check_network(pipe)
         latents = self.call.latents
         if latents is not None:
-            self.pixels = pipe.engine.numpy(latents)
+            self.pixels = pipe.engine.numpy(pipe.engine.asarray(latents))
             checks.check_latents(latents, latents_shape(pipe, images, *size_of(pipe, self.pixels)))
         else:
             self.pixels = preprocess_image(pipe, self.call.image, self.call.height, self.call.width)
