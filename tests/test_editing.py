@@ -196,3 +196,13 @@ def test_the_published_condition_for_inpainting_with_a_controlnet_is_taken():
     assert draw(plain, image=condition).shape == (1, 64, 64, 3)  # the size is the picture's, whatever the axes' order
     with pytest.raises(ValueError, match=r"values from -1 to 1 .*, got -2 to"):
         draw(plain, image=condition * 2)
+
+
+def test_latents_to_start_from_may_be_an_array_on_either_engine():
+    images = []
+    for engine in ("openvino", "mindspore"):
+        pipe = ours.StableDiffusionXLImg2ImgPipeline.from_pretrained(checkpoint("sdxl"), engine=engine)
+        latents = np.ones((1, pipe.vae.config["latent_channels"], 8, 8), np.float32)
+        asked = {"latents": latents, "num_inference_steps": 2, "strength": 1.0, "output_type": "np"}
+        images.append(pipe("a rocket", image=photo(), **asked)[0])
+    assert np.abs(images[0] - images[1]).max() < 1e-3
