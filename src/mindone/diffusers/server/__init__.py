@@ -2,7 +2,7 @@
 
     app = create_app(Settings(model=("icons",)))
 
-It needs the ``[serve]`` extra; ``run`` is what ``mindone-diffusers serve`` does.
+It needs the ``[serve]`` extra; `mindone-diffusers serve` calls ``run``.
 """
 
 from .settings import Settings

@@ -1,6 +1,6 @@
-"""A line in the log for each request: who asked for what, how it was answered, how long that took, and what was drawn.
+"""Logs a line per request: the client, the path, the status, the seconds, and the settings of its images.
 
-Prompts belong to their authors, so they are logged only where the operator asks for them.
+Prompts belong to their authors, so the log has them only if the operator asks for it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Log = Literal["nothing", "requests", "prompts"]
 logger = get_logger(__name__)
 
 _OFTEN = ("/healthz", "/readyz", "/metrics", "/sdapi/v1/progress", "/internal/ping")
-"""Paths that are requested every few seconds; like the parts of the page, they have a line only where refused."""
+"""Paths that clients request every few seconds; like the page's files, they get a line only if refused."""
 _LONGEST = 200
 _HUNG_UP = 499
 
 
 def show(what: Log) -> None:
-    """Have the lines printed, or not."""
+    """Turn the lines on or off."""
     logger.setLevel(logging.WARNING if what == "nothing" else logging.INFO)
 
 
@@ -41,7 +41,7 @@ class AccessLog:
         self._app, self._catalogue, self._log = app, catalogue, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and log how it ended."""
+        """Pass the request on and log its result."""
         if scope["type"] != "http" or not logger.isEnabledFor(logging.INFO):
             await self._app(scope, receive, send)
             return
@@ -70,7 +70,7 @@ class AccessLog:
         logger.info(line if ticket is None else f"{line} · {self._words(ticket)}")
 
     def _words(self, ticket: Ticket) -> str:
-        """A job in short: what it is drawn with, and how long each stage took."""
+        """A job in short: its settings and the seconds of each stage."""
         job = ticket.job
         words = [
             self._catalogue.name_of(job),

@@ -1,4 +1,4 @@
-"""The application: the two APIs, the page, and what a supervisor asks."""
+"""The application: the two APIs, the page, and probes for a supervisor."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .webui_fields import Overrides
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
-    """An ASGI application that draws in this process; its engine's thread runs as long as the application.
+    """An ASGI application that generates in this process; its engine's thread runs as long as the application.
 
     Args:
-        settings: the operator's.
-        service: one that has been warmed up; None makes one that loads the first model when it is asked for.
+        settings: the operator's settings.
+        service: a warmed-up service; None creates one that loads the first model on its first request.
 
     Raises:
-        ValueError, OSError: two models with one name, or a file of keys that cannot be used.
+        ValueError, OSError: two models have one name, or the file of keys is unusable.
     """
     service = Service(settings) if service is None else service
 
@@ -41,8 +41,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app = FastAPI(
         title="mindone-diffusers",
         version=__version__,
-        description="Images from texts: OpenAI's images API and AUTOMATIC1111's API.",
-        docs_url=None,  # their pages load scripts from elsewhere; ours lists the same document
+        description="Generates images from text: OpenAI's images API and AUTOMATIC1111's API.",
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere; ours lists the same document
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -59,12 +59,12 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", tags=["Operation"])
     async def healthz() -> JSONResponse:
-        """The process answers."""
+        """Reports that the process runs."""
         return JSONResponse({"status": "ok"})
 
     @app.get("/readyz", tags=["Operation"])
     async def readyz() -> JSONResponse:
-        """What is asked for now will be drawn; 503 while the server stops."""
+        """Reports whether the server accepts requests; 503 while it stops."""
         ready = service.is_ready
         return JSONResponse({"status": "ready" if ready else "stopping"}, 200 if ready else 503)
 

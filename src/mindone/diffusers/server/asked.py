@@ -1,7 +1,7 @@
-"""Fields of a request: those beyond the ones that are honoured ask for nothing, or are refused by name.
+"""Sorts the fields of a request: those to honour, those that change nothing, and those to refuse by name.
 
-Clients send fields of every kind, most of them at values that change nothing. A field that asks for nothing
-is accepted, whatever its name. One that would change the picture is honoured, or refused where it cannot be.
+Clients send fields of every kind, most of them at values that change nothing. The server accepts a field that changes
+nothing, whatever its name. It honours a field that would change the image, or refuses it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from .refusals import Refusal
 
 Neutral: TypeAlias = Mapping[str, tuple[object, ...] | None]
-"""Fields that are not supported, with the values at which they ask for nothing; None where no value could show in a
-picture. False asks for nothing too, unless True is the harmless value."""
+"""Unsupported fields with the values that change nothing; None if no value could show in an image. False changes
+nothing either, unless True is the harmless value."""
 
 
 class AskedFields(BaseModel):
@@ -25,12 +25,12 @@ class AskedFields(BaseModel):
 
     @classmethod
     def neutral(cls, values: Mapping[str, object]) -> Neutral:
-        """What is harmless beside the other fields of this request."""
+        """The unsupported fields with their harmless values, given this request's other fields."""
         return {}
 
     @classmethod
     def idle(cls, values: Mapping[str, object]) -> Collection[str]:
-        """The fields that others of this request switch off."""
+        """The fields that this request's other fields switch off."""
         return ()
 
     @model_validator(mode="before")
@@ -44,17 +44,16 @@ class AskedFields(BaseModel):
 def honoured(
     values: Mapping[str, object], known: Collection[str], neutral: Neutral, idle: Collection[str] = ()
 ) -> dict[str, object]:
-    """The fields of a request that are to be honoured.
+    """The fields of a request to honour.
 
     Args:
-        values: what the client sent; null leaves a field at its default.
-        known: the names of the fields that can be honoured.
-        neutral: the fields whose harmless values are known.
-        idle: fields that mean nothing beside the others of this request, such as the size of a second pass when there
-            is none.
+        values: the client's fields; null leaves a field at its default.
+        known: the names of the supported fields.
+        neutral: the unsupported fields with known harmless values.
+        idle: fields that have no effect in this request, such as the size of a second pass without a second pass.
 
     Raises:
-        Refusal: a field asks for what cannot be honoured.
+        Refusal: a field asks for something unsupported.
     """
     kept = {}
     for name, value in values.items():
@@ -79,5 +78,5 @@ def _check_neutral(name: str, value: object, harmless: tuple[object, ...] | None
 
 
 def _is_empty(value: object) -> bool:
-    """Whether a value usually asks for nothing: false, or an empty text, list or object."""
+    """Whether a value usually changes nothing: false, or an empty text, list or object."""
     return value is False or value in ("", [], {})

@@ -1,4 +1,4 @@
-"""Where tickets are drawn: what the service asks of this process's engine and of replicas on a cluster alike."""
+"""The interface between the service and whatever generates: this process's engine, or replicas on a cluster."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ if TYPE_CHECKING:
 
 
 class Lost(Exception):
-    """The place has gone with the ticket in its hands; another place, or this one once it is back, can draw it."""
+    """A place died while it was generating a ticket; another place, or this one once it is back, can retry."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What became of a ticket."""
+    """The result of a ticket."""
 
     job: Job
-    """The ticket's, with what it left open."""
+    """The ticket's job with its open fields filled in."""
     images: list[Image]
     load_seconds: float
     draw_seconds: float
     models: int
-    """How many are now in the place's memory."""
+    """The number of models now in the place's memory."""
     warnings: tuple[str, ...] = ()
-    """What the client should know: see `jobs.warnings_of`."""
+    """Warnings for the client, see `jobs.warnings_of`."""
 
 
 class Backend(Protocol):
-    """Draws as many tickets at a time as it has places; for each the service has a thread, which names its place."""
+    """Generates one ticket per place at a time; the service has a thread per place, which passes its number."""
 
     places: int
 
     def warm_up(self) -> None:
-        """Load the first model at every place, and draw a step with it so that its graphs are compiled.
+        """Load the first model at every place and run one step to compile its graphs.
 
         Raises:
-            ValueError, OSError: it cannot be loaded.
+            ValueError, OSError: the model cannot be loaded.
         """
 
     def prepare(self, place: int, is_over: Callable[[], bool]) -> bool:
-        """Wait until the place can draw, at once where it has not gone since the last ticket; False when ``is_over``
-        turned true first."""
+        """Wait until the place is ready: at once if it has not died since its last ticket. False if ``is_over`` turned
+        true first."""
 
     def draw(self, place: int, ticket: Ticket) -> Drawn:
-        """Draw, and tell the ticket of every step.
+        """Generate the ticket's images and report every step to it.
 
         Raises:
-            Refusal: it cannot be drawn.
-            Cancelled: nobody waits for it any more.
-            Lost: see there.
+            Refusal: the images cannot be generated.
+            Cancelled: nobody waits for the ticket any more.
+            Lost: the place died.
         """
 
     def stop_early(self, ticket: Ticket) -> None:
-        """The ticket was cancelled or interrupted while it is drawn, so drawing it ends within a step."""
+        """End a running ticket within a step, after a cancel or an interrupt."""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release all resources."""

@@ -1,4 +1,4 @@
-"""What requests may name: what the operator has allowed. A path or an address is never taken from a request."""
+"""The models, LoRAs, ControlNets and profiles that requests may name; requests cannot give paths or URLs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Choice:
-    """What a request names; None is the first model, the profile's model, or nothing."""
+    """The names in a request; None means the first model, the profile's model, or none."""
 
     model: str | None = None
     profile: str | None = None
@@ -32,7 +32,7 @@ class Catalogue:
     """Models, LoRAs, ControlNets and profiles by the names that clients use.
 
     Raises:
-        ValueError, OSError: two of them have one name, or a profile cannot be read or is for a model that is not here.
+        ValueError, OSError: two of them share a name, or a profile is unreadable or for a model that is not offered.
     """
 
     def __init__(self, settings: Settings):
@@ -48,10 +48,10 @@ class Catalogue:
         self._own_values: dict[str, OwnValues] = {}
 
     def key(self, choice: Choice = Choice(), loras: Iterable[LoraTag] = ()) -> PipelineKey:
-        """The pipeline that a choice stands for, with these LoRAs and their weights.
+        """The pipeline of a choice, with these LoRAs and their weights.
 
         Raises:
-            Refusal: a name that was not allowed, or a profile that is for another model.
+            Refusal: a name is not allowed, or the profile is for another model.
         """
         offer = self.profile(choice)
         name = choice.model or (self.models[0] if offer is None else offer.model)
@@ -60,23 +60,21 @@ class Catalogue:
         if offer is not None:
             own = offer.profile.settings.job_fields()
             values |= {field: value for field, value in own.items() if field in PipelineKey.model_fields}
-            if values["model"] != self._models[name]:  # a distilled one, with a denoiser of its own
+            if values["model"] != self._models[name]:  # a distilled model with its own denoiser
                 values["gguf"] = None
         named = [
             WeighedLora(self._known(self._loras, tag.name, "lora"), tag.text_encoder, tag.denoiser) for tag in loras
         ]
         weighed = merged(named)
-        if any(lora.largest > LARGEST_WEIGHT for lora in weighed):  # those of several tags add up
-            raise Refusal(
-                422, f"the weight of a LoRA is at most {LARGEST_WEIGHT:g}, of all its tags together", "prompt"
-            )
+        if any(lora.largest > LARGEST_WEIGHT for lora in weighed):  # the weights of several tags add up
+            raise Refusal(422, f"the weights of a LoRA's tags may add up to at most {LARGEST_WEIGHT:g}", "prompt")
         values["lora"] = tuple(map(str, weighed))
         if choice.controlnet is not None:
             values["controlnet"] = (self._known(self._controlnets, choice.controlnet, "controlnet"),)
         return PipelineKey.of(values)
 
     def own_values(self, name: str) -> OwnValues | None:
-        """What a model uses where a request says nothing; None while nothing on this machine tells. Raises as `key`."""
+        """A model's defaults for open fields; None until this machine has its files. Raises like `key`."""
         if name not in self._own_values:
             found = own_values(self.key(Choice(name)))
             if found is None:
@@ -85,7 +83,7 @@ class Catalogue:
         return self._own_values[name]
 
     def profile(self, choice: Choice) -> Offer | None:
-        """The profile that is chosen; raises as `key`."""
+        """The chosen profile; raises like `key`."""
         if choice.profile is None:
             return None
         offer = self._known(self.profiles, choice.profile, "profile")
@@ -94,7 +92,7 @@ class Catalogue:
         return offer
 
     def key_for(self, choice: Choice, prompt: str) -> tuple[PipelineKey, str]:
-        """The pipeline for a prompt that may name LoRAs, and the prompt without their names; raises as `key`."""
+        """The pipeline for a prompt that may name LoRAs, and the prompt without their tags; raises like `key`."""
         try:
             rest, loras = split_lora_tags(prompt)
         except ValueError as error:
@@ -102,13 +100,13 @@ class Catalogue:
         return self.key(choice, loras), rest
 
     def name_of(self, key: PipelineKey) -> str:
-        """What clients call a pipeline's model; of a profile's distilled one the path's last part."""
+        """The clients' name of a pipeline's model; for a profile's distilled model, the last part of its path."""
         pairs = ((name, path, self._denoisers.get(name)) for name, path in self._models.items())
         names = (name for name, path, file in pairs if (path, file) == (key.model, key.gguf))
         return next(names, PurePath(key.model).name)
 
     def public(self, job: Job) -> Job:
-        """A job as clients may see it: with names where it has the operator's paths."""
+        """A job as clients may see it: names replace the operator's paths."""
         loras = {path: name for name, path in self._loras.items()}
         controlnets = {path: name for name, path in self._controlnets.items()}
         weighed = [WeighedLora.parse(text) for text in job.lora]
@@ -125,13 +123,13 @@ class Catalogue:
     @staticmethod
     def _known(allowed: Mapping[str, T], name: str, field: str) -> T:
         if name not in allowed:
-            known = f"known are {', '.join(allowed)}" if allowed else "there are none here"
+            known = f"choose from {', '.join(allowed)}" if allowed else "this server offers none"
             raise Refusal(404, f"unknown {field} {name[:80]!r}; {known}", field)
         return allowed[name]
 
 
 def _denoisers(given: Iterable[str], models: Mapping[str, str]) -> dict[str, str]:
-    """The GGUF files by the names of the models whose denoisers they hold."""
+    """GGUF files by the name of the model whose denoiser they hold."""
     files: dict[str, str] = {}
     for text in given:
         name, sign, path = text.partition("=")
@@ -139,13 +137,13 @@ def _denoisers(given: Iterable[str], models: Mapping[str, str]) -> dict[str, str
             name, path = next(iter(models)), text
         if name not in models or name in files or not path:
             known = ", ".join(models)
-            raise ValueError(f"gguf must be FILE.gguf or NAME=FILE.gguf, once for a model of {known}; got {text!r}")
+            raise ValueError(f"gguf must be FILE.gguf or NAME=FILE.gguf, once per model ({known}); got {text!r}")
         files[name] = path
     return files
 
 
 def _named(given: Iterable[str], field: str) -> dict[str, str]:
-    """``NAME=PATH`` or a path, whose last part is then the name."""
+    """Paths by name, from ``NAME=PATH`` or from a path, which is named by its last part."""
     named: dict[str, str] = {}
     for text in given:
         name, sign, path = text.partition("=")
@@ -155,6 +153,6 @@ def _named(given: Iterable[str], field: str) -> dict[str, str]:
         if not name or not path:
             raise ValueError(f"{field} must be PATH_OR_ID or NAME=PATH_OR_ID, got {text!r}")
         if name in named:
-            raise ValueError(f"two of --{field} have the name {name!r}; give each its own as NAME=PATH_OR_ID")
+            raise ValueError(f"two of --{field} have the name {name!r}; name each one with NAME=PATH_OR_ID")
         named[name] = path
     return named

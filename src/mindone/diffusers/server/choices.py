@@ -1,4 +1,4 @@
-"""What clients have chosen for their further requests, of as many clients as are worth remembering."""
+"""Remembers the options that clients set for their later requests, for a limited number of clients."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 class Choices(Generic[T]):
-    """One value per client; beyond ``limit`` clients, that of the client that chose first is forgotten."""
+    """One value per client; beyond ``limit`` clients it forgets the oldest choice."""
 
     def __init__(self, limit: int = 1000):
         self._limit = limit
         self._chosen: OrderedDict[str, T] = OrderedDict()
 
     def get(self, client: str) -> T | None:
-        """What the client has chosen."""
+        """The client's choice."""
         return self._chosen.get(client)
 
     def put(self, client: str, value: T) -> None:

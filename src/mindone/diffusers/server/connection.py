@@ -1,7 +1,7 @@
-"""Connections: how many there may be, and how long one may stay silent.
+"""Limits the number of connections, and how long one may stay silent.
 
-An open connection costs a descriptor, and a process has a limited number of them. A client that opens a thousand
-connections and sends nothing would make the server unreachable for all others.
+An open connection costs a file descriptor, and a process has a limited number of them. A client that opens a thousand
+connections and sends nothing would make the server unreachable for everybody else.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 HEAD_BYTES = 64 * 1024
-"""The most bytes of a request's line and headers, and of the trailers after its body."""
+"""The maximum bytes of a request's line and headers, and of the trailers after its body."""
 _FROM_AN_ADDRESS = 256
-"""The most connections of an address; a proxy has one for each request that is under way."""
+"""The maximum connections of an address; a proxy has one for each running request."""
 
 
 @dataclass
 class Door:
-    """The connections that are open, by address, the oldest first.
+    """The open connections by address, the oldest first.
 
-    Where there are too many, one that is waiting for its request is closed, the oldest first. A client that is being
-    served keeps its connection.
+    If there are too many, it closes the oldest one that is still waiting for its request. A client that is being served
+    keeps its connection.
 
     Args:
-        most: connections in all.
-        most_per_address: of one address.
-        head_seconds: within which a request's line and headers have to come.
-        write_seconds: within which a client has to read some of its answer.
+        most: the maximum number of connections.
+        most_per_address: the maximum number from one address.
+        head_seconds: the time limit for a request's line and headers to arrive.
+        write_seconds: the time limit for a client to read some of its response.
     """
 
     most: int
@@ -45,11 +45,11 @@ class Door:
 
     @property
     def protocol(self) -> type[asyncio.Protocol]:
-        """Called by uvicorn for each connection."""
+        """The protocol that uvicorn creates for each connection."""
         return cast(type[asyncio.Protocol], partial(Connection, self))
 
     def enter(self, connection: Connection, address: str) -> bool:
-        """Whether there is room for one more, or could be made."""
+        """Admit a connection and close an old one if needed; False if there is no room."""
         self._open[connection] = address
         self._count[address] = self._count.get(address, 0) + 1
         if self._count[address] > self.most_per_address:
@@ -57,7 +57,7 @@ class Door:
         return len(self._open) <= self.most or self._close_oldest(None)
 
     def leave(self, connection: Connection) -> None:
-        """It is closed."""
+        """Forget a closed connection."""
         address = self._open.pop(connection, None)
         if address is not None:
             self._count[address] -= 1
@@ -75,10 +75,10 @@ class Door:
 
 
 class Connection(H11Protocol):
-    """Uvicorn's, whose head has to come in time and within bounds, and whose client has to read its answer.
+    """Uvicorn's connection with a time and size limit for the head, and a time limit for reading the response.
 
-    Of uvicorn's two readers it is the one that bounds each head and trailer itself, and reads no further request while
-    one is being answered; the other one keeps whatever comes.
+    Uvicorn has two HTTP readers. This one bounds each head and trailer itself, and reads no further request while it
+    answers one; the other reader buffers everything.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Connection(H11Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request has arrived completely and is not answered yet."""
+        """Whether a complete request is waiting for its response."""
         return self._has_head and not self.cycle.more_body
 
     @property
@@ -105,7 +105,7 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let it in, if there is room."""
+        """Accept the connection if there is room."""
         super().connection_made(transport)
         if self._door.enter(self, self.client[0] if self.client else ""):
             self._expect_head()
@@ -113,16 +113,16 @@ class Connection(H11Protocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget the connection."""
         self._door.leave(self)
         self._stop_timers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass the bytes on; refuse at once what is neither a body nor within a head's bounds.
+        """Pass the bytes on; refuse at once anything beyond a body and a head of the allowed size.
 
-        Around each piece of a body come its length and two line ends. A client that sends mostly those is refused as
-        well: a byte in a piece of its own costs more time than a thousand together.
+        Each chunk of a body comes with its length and two line ends. The server also refuses a client that sends mostly
+        those: a byte in its own chunk costs more time than a thousand together.
         """
         cycle, before = self.cycle, self._unread_body
         super().data_received(data)
@@ -141,12 +141,12 @@ class Connection(H11Protocol):
             self._late = None
 
     def on_response_complete(self) -> None:
-        """The next head is counted from its beginning."""
+        """Start to count the next head's bytes."""
         self._body_bytes = self._other_bytes = 0
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Called where the bytes are no HTTP, or a head or its trailers are too long."""
+        """Refuse bytes that are not HTTP, or a head or trailers that are too long."""
         self._refuse(431 if len(self.conn.trailing_data[0]) > HEAD_BYTES else 400)
 
     @property
@@ -154,9 +154,9 @@ class Connection(H11Protocol):
         return 0 if self.cycle is None else len(self.cycle.body)
 
     def _refuse(self, status: int) -> None:
-        """Close, with a status unless it would come in the middle of an answer."""
+        """Close the connection, with a status unless a response has started."""
         if self._has_head:
-            self.cycle.disconnected = True  # the application is not to answer as well
+            self.cycle.disconnected = True  # keeps the application from answering as well
             self.cycle.message_event.set()
         if self._has_head and self.cycle.response_started:
             self.transport.abort()
@@ -165,19 +165,19 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than the answer is written."""
+        """Start the time limit: the client reads more slowly than the server writes."""
         super().pause_writing()
         self._expect_reading(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """Stop the time limit: the client has read."""
         super().resume_writing()
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
 
     def give_up(self) -> None:
-        """Make room for another one."""
+        """Drop the connection to make room."""
         self._stop_timers()
         self.transport.abort()
 

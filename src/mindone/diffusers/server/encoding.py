@@ -1,4 +1,4 @@
-"""Images as the bytes that clients get; PNG files among them remember their job."""
+"""Encodes images for clients; PNG files contain their job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def encoded(image: Image, output_format: str = "png", quality: int = 90) -> str:
-    """The file of an image that remembers nothing, in base64; ``quality`` is for JPEG and WebP, from 0 to 100."""
+    """An image file without its job, in base64; ``quality`` is for JPEG and WebP, from 0 to 100."""
     file = io.BytesIO()
     options = {} if output_format == "png" else {"quality": quality}
     image.save(file, format=output_format.upper(), **options)
@@ -30,7 +30,7 @@ def encoded_png(image: Image, ticket: Ticket, catalogue: Catalogue, index: int) 
 
 
 def infotext_of(image: Image, ticket: Ticket, catalogue: Catalogue, index: int) -> str:
-    """The parameters of an image as AUTOMATIC1111 writes them."""
+    """The parameters of an image in AUTOMATIC1111's format."""
     return infotext(image, catalogue.public(ticket.job), _about(ticket, index))
 
 

@@ -1,4 +1,4 @@
-"""Refusals in each API's own form. No traceback and no path of the server is in them."""
+"""Error responses in each API's own format. They contain no traceback and none of the server's paths."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..utils.printable import shown
 from .refusals import Cancelled, Refusal
 
 _CLIENT_IS_GONE = 499
-"""The usual status where nobody reads the response."""
+"""The usual status if nobody reads the response."""
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Have the application answer every exception in the form of the API that was called."""
+    """Make the application answer every exception in the format of the called API."""
 
     def refused(request: Request, error: Exception) -> Response:
         refusal = error if isinstance(error, Refusal) else _as_refusal(error)
@@ -33,20 +33,20 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def response(path: str, refusal: Refusal) -> Response:
-    """The answer to a request for ``path``."""
+    """The error response to a request for ``path``."""
     form = _web_ui_form if path.startswith("/sdapi/") else openai_form
     return JSONResponse(form(refusal), refusal.status, refusal.headers)
 
 
 def openai_form(refusal: Refusal) -> dict[str, object]:
-    """As OpenAI's API tells errors."""
+    """An error in OpenAI's format."""
     kind = "invalid_request_error" if refusal.status < 500 else "server_error"
     details = {"message": refusal.message, "type": kind, "param": refusal.field, "code": refusal.reason}
     return {"error": details}
 
 
 def _web_ui_form(refusal: Refusal) -> dict[str, object]:
-    """As the web UI's API tells errors: those of validation with their place, others with a word."""
+    """An error in the web UI's format: validation errors with their location, others with a keyword."""
     if refusal.status == 422:
         place = ["body"] if refusal.field is None else ["body", refusal.field]
         return {"detail": [{"loc": place, "msg": refusal.message, "type": "value_error"}]}
@@ -58,11 +58,11 @@ def _as_refusal(error: Exception) -> Refusal:
         return first_reason(error.errors())
     if isinstance(error, HTTPException):
         return Refusal(error.status_code, str(error.detail), headers=error.headers)
-    return Refusal(500, "the server has failed; its log says why")
+    return Refusal(500, "the server failed; see its log")
 
 
 def first_reason(errors: Sequence[Mapping[str, Any]]) -> Refusal:
-    """The first of pydantic's complaints in one line; what was given is not repeated."""
+    """The first of pydantic's errors in one line, without the given value."""
     first = errors[0]
     place = [str(part) for part in first["loc"] if part not in ("body", "query")]
     name = ".".join(place) or None
@@ -71,6 +71,6 @@ def first_reason(errors: Sequence[Mapping[str, Any]]) -> Refusal:
     if first["type"] == "missing":
         return Refusal(422, f"{name or 'the body'} is missing", name)
     if first["type"] == "json_invalid":
-        return Refusal(422, "the body is no valid JSON")
+        return Refusal(422, "the body is not valid JSON")
     message = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     return Refusal(422, message if name is None else f"{name} {message}", name)

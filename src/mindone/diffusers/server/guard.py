@@ -1,4 +1,4 @@
-"""What every request passes first: from our own pages, with a key, and no larger than allowed."""
+"""Checks every request first: its origin, its key and its size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .service import Service
 from .settings import Settings
 
 OPEN = ("/", "/healthz", "/readyz")
-"""Paths that need no key: the page, which asks for it, and what a supervisor calls. What the page loads as well."""
+"""Paths that need no key: the page, which asks for it, and a supervisor's probes; the page's files need none either."""
 PAGE = "/page/"
 _PAGES = ("/", "/docs")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -30,11 +30,11 @@ class Guard:
         self._intake = Intake(self._settings.upload_bytes, self._settings.held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is refused; hand on all else."""
+        """Answer refused requests, and pass on all others."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["method"] == "HEAD":  # answered as GET; the server below leaves the body out
+        if scope["method"] == "HEAD":  # answered like GET; uvicorn omits the body
             scope = {**scope, "method": "GET"}
         headers, send = Headers(scope=scope), _taken_as_it_says(send)
         try:
@@ -42,7 +42,7 @@ class Guard:
             self._check_key(scope, headers)
             _check_length(headers, self._settings.upload_bytes)
         except (Refusal, ValueError) as error:
-            refusal = error if isinstance(error, Refusal) else Refusal(400, "a header of the request cannot be read")
+            refusal = error if isinstance(error, Refusal) else Refusal(400, "the request has an unreadable header")
             self._service.metrics.refusals.labels(refusal.reason).inc()
             await response(scope["path"], refusal)(scope, receive, send)
             return
@@ -58,20 +58,20 @@ class Guard:
             return
         key = self._keys.find(headers.get("authorization", ""))
         if key is None:
-            raise Refusal(401, "an API key is needed: send the header Authorization: Bearer KEY")
+            raise Refusal(401, "this server needs an API key: send the header Authorization: Bearer KEY")
         scope.setdefault("state", {})["key"] = str(key)
 
 
 def _check_origin(path: str, headers: Headers, settings: Settings) -> None:
-    """Refuse what a page of another site sends.
+    """Refuse requests from pages of other sites.
 
-    A browser sends some requests, and shows its Origin, even where it may not read the answer; to pictures and scripts
-    it adds no Origin, but Sec-Fetch-Site. Links to a page of ours may stand anywhere. A name that another site has had
-    resolve to this machine shows in the Host header, where only this machine is served.
+    A browser sends some requests, with their Origin, even if it may not read the response; for images and scripts it
+    sends Sec-Fetch-Site instead. Links to our pages may come from anywhere. If the server is for this machine only, the
+    Host header exposes another site's name that resolves to this machine.
 
     Raises:
-        Refusal: it does.
-        ValueError: a header cannot be read.
+        Refusal: the request comes from another site.
+        ValueError: a header is unreadable.
     """
     follows_a_link = path in _PAGES and headers.get("sec-fetch-mode") == "navigate"
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not follows_a_link:
@@ -85,7 +85,7 @@ def _check_origin(path: str, headers: Headers, settings: Settings) -> None:
 
 
 def _taken_as_it_says(send: Send) -> Send:
-    """``send`` for answers that a browser must not take for another type than they say."""
+    """``send`` with a header that keeps browsers from guessing another content type."""
 
     async def send_marked(message: Message) -> None:
         if message["type"] == "http.response.start":
