@@ -328,7 +328,7 @@ def test_what_says_how_weights_are_quantised_is_honoured_or_refused(tmp_path):
 
     read = float8_file(tmp_path / "a.safetensors", comfy_quant=told("float8_e4m3fn"), scaled_fp8=np.zeros(0, "f2"))
     assert list(read) == ["a.weight"]
-    with pytest.raises(ValueError, match=r"'a\.comfy_quant' says that a weight is quantised as 'nvfp4'"):
+    with pytest.raises(ValueError, match=r"'a\.comfy_quant' declares a weight quantised as 'nvfp4'"):
         float8_file(tmp_path / "b.safetensors", comfy_quant=told("nvfp4"))
     with pytest.raises(ValueError, match=r"the scale 'a\.weight_scale' is F32 of shape \(2, 2\)"):
         float8_file(tmp_path / "c.safetensors", weight_scale=np.ones((2, 2), np.float32))

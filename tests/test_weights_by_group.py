@@ -261,7 +261,7 @@ def test_a_weight_that_is_no_number_is_named(at_once, tmp_path):
 @pytest.mark.parametrize(
     ("broken", "complaint"),
     [
-        ({"weight_scale": None}, "weight_packed is there, but .*weight_scale is not"),
+        ({"weight_scale": None}, "weight_packed but no .*weight_scale"),
         ({"weight_scale": np.zeros((4, 1), np.float16)}, "weight does not fit its network: scale must be"),
         ({"weight_scale": "infinite"}, "the scales of .* are NaN or infinite"),
         ({"weight_packed": np.zeros((2, 3, 4), np.uint8)}, "weight does not fit its network"),

@@ -252,7 +252,7 @@ def _entry(path: Path, reader: GGUFReader, info: Any, begin: int, buffer: NDArra
     except ValueError:
         raise ValueError(f"{tensor} has the unknown type {number}; the file may be broken, or too new") from None
     if kind.name not in _PLAIN and kind.name not in TYPES:
-        raise ValueError(f"{tensor} is {kind.name}, which is not read here; {', '.join(TYPES)}, F16, BF16 and F32 are")
+        raise ValueError(f"{tensor} has unsupported type {kind.name}; supported: {', '.join(TYPES)}, F16, BF16, F32")
     stored = tuple(int(size) for size in reversed(info.parts[3].tolist()[: MOST_DIMENSIONS + 1]))
     weights, nbytes = GGML_QUANT_SIZES[kind]
     is_even = weights == 1 or (stored and stored[-1] % weights == 0)
@@ -324,10 +324,10 @@ def _read_header(path: Path) -> tuple[GGUFReader, int, list[Any]]:
         reader = Bounded(path)
     except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
         reason = one_line(str(error.args[0] if error.args else error))[:150]
-        raise ValueError(f"{path} is broken or no GGUF file that is read here ({reason}); fetch it again") from None
+        raise ValueError(f"{path} is broken or not a supported GGUF file ({reason}); fetch it again") from None
     names = Counter(info.name for info in reader.infos)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"{path}: tensor {shown(twice[0])} is there twice; fetch it again")
     if reader.byte_order != "I":
-        raise ValueError(f"{path} was written for machines of the other byte order, and is not read here")
+        raise ValueError(f"{path} has the other byte order, which is not supported; fetch it in this machine's")
     return reader, reader.begin, list(reader.infos)

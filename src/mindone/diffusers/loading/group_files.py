@@ -68,7 +68,7 @@ def _read(weights: Weights, name: str, shapes: Mapping[str, tuple[int, ...]]) ->
             "fetch it again"
         )
     if scale not in weights:
-        raise ValueError(f"{weights.source}: {packed} is there, but {scale} is not; fetch it again")
+        raise ValueError(f"{weights.source} has {packed} but no {scale}; fetch it again")
     integers, shape = weights[packed], shapes[name]
     values = [weights[each].numpy() for each in (scale, zero) if each in weights]
     bits = 4 if integers.dtype == "U8" and 2 * integers.size == int(np.prod(shape)) else 8

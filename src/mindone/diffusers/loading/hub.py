@@ -1,7 +1,7 @@
-"""From what the user typed to a folder: a local folder, a checkpoint that comes with the package, or a hub id.
+"""Finds the folder of a model: a local folder, a bundled checkpoint, or a hub id.
 
-Of a hub repository only the files that are read are fetched: configs, tokenizer files, and the safetensors weights of
-one variant. When the hub cannot be reached, what the cache holds is used, as huggingface_hub does.
+From a hub repository it fetches only the files it reads: configs, tokenizer files, and the safetensors weights of one
+variant. If it cannot reach the hub, it uses the cache, as huggingface_hub does.
 """
 
 import os
@@ -44,28 +44,28 @@ logger = logging.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint as it was asked for. Loading a pipeline is `index`, a decision of the caller's, and `pipeline`.
+    """A requested checkpoint. To load a pipeline, call `index`, choose the components, and call `pipeline`.
 
     Every method raises:
-        FileNotFoundError: no such model, revision or file; the message says what would have worked.
+        FileNotFoundError: no such model, revision or file; the message says what works.
         ConnectionError: the hub cannot be reached and the cache lacks the files.
-        PermissionError: the model's owner wants its terms accepted first.
-        ValueError: the repository has pickle weights only, or a file that is read is broken.
+        PermissionError: you have to accept the model's terms first.
+        ValueError: the repository has only pickle weights, or a required file is broken.
     """
 
     name_or_path: str | os.PathLike[str]
     """A local folder, else the name of a bundled checkpoint, else a hub id ``owner/name``."""
     revision: str | None = None
-    """Branch, tag or commit on the hub. Local folders have one state only."""
+    """Branch, tag or commit on the hub. Local folders have no revisions."""
     cache_dir: str | os.PathLike[str] | None = None
-    """Where the hub's files are kept; the hub's default when None."""
+    """The folder for the hub's files; None means the hub's default."""
     local_files_only: bool = False
     """Use the cache and never the network."""
     token: str | bool | None = None
     """For private and gated models: the token, or True for the one of ``hf auth login``."""
 
     def index(self) -> dict[str, object]:
-        """The content of ``model_index.json``, which alone is fetched."""
+        """The content of ``model_index.json``; this fetches no other file."""
         root = self._local()
         if root is None:
             root = self._snapshot([MODEL_INDEX], quiet=True)
@@ -79,13 +79,13 @@ class Source:
         return read_config(root, MODEL_INDEX)
 
     def pipeline(self, components: Mapping[str, str], variant: str | None = None) -> Path:
-        """The folder of a pipeline with the components that are wanted, whose classes are given by name."""
+        """The folder of a pipeline with the wanted ``components``, a mapping from names to classes."""
         root = self._local()
         if root is not None:
             _require(root, (MODEL_INDEX,))
             return root
         kinds = {name: _kind(class_name) for name, class_name in components.items()}
-        # The index again, so that the snapshot is whole should the branch have moved meanwhile.
+        # The index again, so that the snapshot is complete even if the branch has moved meanwhile.
         patterns = [MODEL_INDEX, GENERATION_CONFIG_NAME]
         for component, kind in kinds.items():
             patterns += file_patterns(component, kind, variant)
@@ -96,7 +96,7 @@ class Source:
         return root
 
     def configs(self) -> Path:
-        """The folder of a checkpoint's configs and tokenizers; of the hub's, no weights are fetched."""
+        """The folder of a checkpoint's configs and tokenizers; this fetches no weights."""
         root = self._local()
         if root is not None:
             return root
@@ -124,7 +124,7 @@ class Source:
         return os.fspath(self.name_or_path)
 
     def _local(self) -> Path | None:
-        """The folder on this machine; None for what can only be a hub id."""
+        """The folder on this machine; None if the name can only be a hub id."""
         name = self._id
         local = Path(name).expanduser()
         if name and local.is_dir():
@@ -146,9 +146,9 @@ class Source:
         )
 
     def _snapshot(self, patterns: list[str], quiet: bool = False) -> Path:
-        """Fetch all files that match; the snapshot's root.
+        """Fetch all matching files and return the snapshot's root.
 
-        Also for a single file: without a network, huggingface_hub retries `hf_hub_download` for half a minute.
+        Single files use it too: without a network, huggingface_hub retries `hf_hub_download` for half a minute.
         """
         import huggingface_hub
 
@@ -170,21 +170,21 @@ class Source:
             except Exception as error:
                 if self.local_files_only or _is_final(error):
                     raise self._explained(error) from None
-                # huggingface_hub gives up at a proxy's or a certificate's error, where its cache may still serve.
+                # huggingface_hub gives up on a proxy or certificate error, although its cache may still have the files.
                 try:
                     return fetch(True)
                 except Exception:
                     raise self._explained(error) from None
 
     def _names(self) -> list[str]:
-        """The repository's files, or none when the hub cannot be asked."""
+        """The repository's files, or none if the hub cannot be reached."""
         import huggingface_hub
 
         if self.local_files_only:
             return []
         try:
             return list(huggingface_hub.HfApi(token=self.token).list_repo_files(self._id, revision=self.revision))
-        except Exception as error:  # it is asked only to explain a failure: that it fails too is no news
+        except Exception as error:  # this only helps to explain a failure: a second one is no news
             logger.debug("cannot list the files of %s: %s", self._id, error)
             return []
 
@@ -221,7 +221,7 @@ class Source:
         )
 
     def _require_weights(self, folder: Path, component: str, variant: str | None) -> None:
-        """Explain missing weights with what the repository has, which the filtered snapshot does not show."""
+        """Explain missing weights with the repository's files, which the filtered snapshot does not show."""
         accepted = {name for basename in WEIGHT_BASENAMES for name in weight_names(basename, variant)}
         if any((folder / name).is_file() for name in accepted):
             return
@@ -253,12 +253,12 @@ def resolve(
 
 
 def bundled_names() -> list[str]:
-    """The checkpoints that come with the package, by the names that their loaders take: pipelines, networks, LoRAs."""
+    """The bundled checkpoints, by the names that their loaders take: pipelines, networks, LoRAs."""
     return sorted(path.name for path in CHECKPOINTS.iterdir() if path.is_dir())
 
 
 def component_folder(root: str | os.PathLike[str], component: str) -> Path:
-    """The folder of a checkpoint's component: ``root/component``, or that of the sibling that ``shared.json`` names.
+    """The folder of a checkpoint's component: ``root/component``, or that of the sibling named in ``shared.json``.
 
     A bundled checkpoint may share components with another one: ``{"vae": "icons"}`` in its ``shared.json``.
 
@@ -283,7 +283,7 @@ def component_folder(root: str | os.PathLike[str], component: str) -> Path:
 
 
 def component_names(index: Mapping[str, object], without: Collection[str] = ()) -> dict[str, str]:
-    """The class of every component that a ``model_index.json`` names, less the null ones and those ``without``."""
+    """The class of every component in a ``model_index.json``, except null ones and those in ``without``."""
     return {
         name: entry[1]
         for name, entry in index.items()
@@ -295,7 +295,7 @@ def component_names(index: Mapping[str, object], without: Collection[str] = ()) 
 
 
 def file_patterns(component: str, kind: Kind, variant: str | None) -> list[str]:
-    """What to fetch of a hub repository for one component, as patterns of paths; ``component`` "" is the root."""
+    """The path patterns to fetch from a hub repository for one component; ``component`` "" is the root."""
     prefix = f"{component}/" if component else ""
     names = list(_CONFIGS[kind])
     if kind == "model":
@@ -306,7 +306,7 @@ def file_patterns(component: str, kind: Kind, variant: str | None) -> list[str]:
 
 
 def _kind(class_name: str) -> Kind:
-    """What a component of ``model_index.json`` is, by its class."""
+    """The kind of a component in ``model_index.json``, by its class."""
     if class_name.endswith("Scheduler"):
         return "scheduler"
     if class_name.endswith(("Tokenizer", "TokenizerFast")):
@@ -315,7 +315,7 @@ def _kind(class_name: str) -> Kind:
 
 
 def _main_files(kind: Kind) -> tuple[str, ...]:
-    """A component of this kind must have one of these files."""
+    """The files that a component of this kind needs, at least one."""
     return ("vocab.json", "tokenizer.json", "spiece.model") if kind == "tokenizer" else _CONFIGS[kind]
 
 
@@ -324,9 +324,9 @@ def _bundled() -> str:
 
 
 _PIECES = "tokenizer.model"
-"""What SentencePiece's files are called, those of T5's kind aside."""
+"""The name of SentencePiece's files, except T5's."""
 _SHOWN = 3
-"""Files of a folder that a message names."""
+"""The most files that a message lists."""
 
 
 def _content(folder: Path) -> list[str]:
@@ -334,7 +334,7 @@ def _content(folder: Path) -> list[str]:
 
 
 def _require(folder: Path, wanted: tuple[str, ...]) -> None:
-    """Say early what is wrong with a folder that is not what it was taken for."""
+    """Explain early what is wrong with an unsuitable folder."""
     if any((folder / file).is_file() for file in wanted):
         return
     if wanted == (MODEL_INDEX,) and (folder / CONFIG_NAME).is_file():
@@ -355,7 +355,7 @@ def _require(folder: Path, wanted: tuple[str, ...]) -> None:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether the hub has answered with a no, or the cache has been asked already."""
+    """Whether the hub has refused, or the cache has been tried already."""
     from huggingface_hub import utils as hub
 
     no = (hub.LocalEntryNotFoundError, hub.RevisionNotFoundError, hub.RepositoryNotFoundError, hub.HFValidationError)
@@ -364,7 +364,7 @@ def _is_final(error: Exception) -> bool:
 
 @contextmanager
 def _hub_progress_bars(hidden: bool) -> Iterator[None]:
-    """The hub draws its bars unless they are switched off there or here."""
+    """Show the hub's progress bars unless they are switched off there or here."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     hide = hidden and not are_progress_bars_disabled()

@@ -1,4 +1,4 @@
-"""Checkpoints that are one file: on this machine, in a folder or repository, or behind an address on the hub."""
+"""Checkpoints in one file: on this machine, in a folder or repository, or at an address on the hub."""
 
 import os
 import re
@@ -15,10 +15,10 @@ _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/
 
 @dataclass(frozen=True)
 class FileSource(Source):
-    """A checkpoint from which one file is wanted; raises what `Source` raises."""
+    """A checkpoint of which you need one file; raises the errors of `Source`."""
 
     def locate(self) -> Path | None:
-        """The file or folder on this machine that is meant; None for what can only be on the hub. Nothing is read.
+        """The file or folder on this machine; None if it can only be on the hub. This reads nothing.
 
         Raises:
             FileNotFoundError: it is neither.
@@ -33,7 +33,7 @@ class FileSource(Source):
         return self._local()
 
     def fetch(self, variant: str | None = None) -> Path:
-        """Have everything on this machine that loading it reads: of a pipeline, a single network, or a LoRA's file.
+        """Fetch everything that loading it reads: a pipeline, a single network, or a LoRA's file.
 
         Returns:
             The folder or the file.
@@ -50,10 +50,10 @@ class FileSource(Source):
         return self.component("model", variant=variant) if CONFIG_NAME in names else self.file()
 
     def only_file(self) -> Path:
-        """The file where there is no name to give: the path or address itself, or the only one of a folder.
+        """The file if you give no name: the path or address itself, or the only one in a folder.
 
         Raises:
-            FileNotFoundError: no such file, or a folder, which is loaded another way.
+            FileNotFoundError: no such file, or a folder, which loads in another way.
             ValueError: see `file`.
         """
         given = os.fspath(self.name_or_path)
@@ -73,15 +73,15 @@ class FileSource(Source):
         """The file's path on this machine.
 
         Args:
-            name: its path in the folder or repository; may be left out when ``name_or_path`` is the file itself or its
-                address on the hub, such as ``https://huggingface.co/owner/name/blob/main/file.safetensors``.
-            usual: without ``name``, the file that is taken where it is there; or else the only safetensors file.
-            beside: a file of the same folder that is fetched as well, where there is one.
-            subfolder: where in the folder or repository the file lies; on the hub that is ``name`` or ``usual``.
+            name: its path in the folder or repository; optional if ``name_or_path`` is the file itself or its address
+                on the hub, such as ``https://huggingface.co/owner/name/blob/main/file.safetensors``.
+            usual: without ``name``, the file to take if it exists; otherwise the only safetensors file.
+            beside: a file in the same folder to fetch as well, if it exists.
+            subfolder: the file's folder within the folder or repository; on the hub that is ``name`` or ``usual``.
 
         Raises:
-            FileNotFoundError: no such file, or several that could be meant (they are named).
-            ValueError: an address that is not the hub's, or a pickle file.
+            FileNotFoundError: no such file, or several candidates (the message lists them).
+            ValueError: an address outside the hub, or a pickle file.
         """
         given = os.fspath(self.name_or_path)
         if Path(given).expanduser().is_file():
@@ -111,7 +111,7 @@ class FileSource(Source):
         return root / name
 
     def _only(self, local: Path | None, usual: str | None) -> str:
-        """The file that is meant when none is named."""
+        """The file to take if you name none."""
         names = self._safetensors(local)
         if usual is not None and (usual in names or not names):
             return usual

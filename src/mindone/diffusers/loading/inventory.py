@@ -1,4 +1,4 @@
-"""Which checkpoints are on this machine."""
+"""Lists the checkpoints on this machine."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ class Found:
     """A checkpoint."""
 
     name: str
-    """What its loaders take."""
+    """The name that its loaders take."""
     nbytes: int
-    """On the disk."""
+    """Bytes on disk."""
     kind: str
-    """The class of a pipeline; else what it may be."""
+    """The class of a pipeline, or a guess for anything else."""
 
 
 def bundled() -> Iterator[Found]:
-    """Those that come with the package."""
+    """The bundled checkpoints."""
     for name in bundled_names():
         yield Found(name, _size(CHECKPOINTS / name), _kind(CHECKPOINTS / name))
 
 
 def cached() -> Iterator[Found]:
-    """Those that were fetched from the hub, by name."""
+    """The checkpoints fetched from the hub, sorted by name."""
     import huggingface_hub
 
     try:

@@ -1,13 +1,13 @@
-"""What published checkpoints call differently from today's layout: the one place that knows.
+"""The tensor names in published checkpoints that differ from today's layout; only this module knows them.
 
 - Autoencoders of Stable Diffusion 1.x and 2.x name their attention weights `query/key/value/proj_attn`, in some exports
   as 1×1 convolutions; today they are `to_q/to_k/to_v/to_out.0` and matrices.
-- CLIP text encoders carry the buffer `embeddings.position_ids`, which is `arange(77)`; and newer transformers writes
-  them without the `text_model.` prefix that all published files have. Vision towers have the same buffer.
-- Batch normalization has a count, `num_batches_tracked`, that only training reads.
-- A PixArt transformer may carry its positions, `pos_embed.pos_embed`, which are computed.
-- A language model with its head over the vocabulary has the model's tensors behind `model.`; the head repeats the
-  embeddings, and is not read.
+- CLIP text encoders carry the buffer `embeddings.position_ids`, which is `arange(77)`; newer transformers omits the
+  `text_model.` prefix that all published files have. Vision towers have the same buffer.
+- Batch normalization has a counter, `num_batches_tracked`, that only training reads.
+- A PixArt transformer may carry its positions, `pos_embed.pos_embed`, which we compute.
+- A language model with its head over the vocabulary has the prefix `model.` before the model's tensors; we skip the
+  head, which repeats the embeddings.
 - T5's embeddings are `shared.weight`, and in many files `encoder.embed_tokens.weight` as well, or instead. A file of
   the whole network has a decoder and a head.
 - A file of a whole CLIP has both towers, both projections and `logit_scale`; each network takes its own.
@@ -28,7 +28,7 @@ _VISION = ("vision_model.", "visual_projection.")
 _NEITHER = ("logit_scale",)
 
 Rename = Callable[[str], str | None]
-"""From a stored name to today's, or None for a tensor that no model has."""
+"""Maps a stored name to today's, or to None for a tensor that no model has."""
 
 
 def autoencoder_key(name: str) -> str:
@@ -38,14 +38,14 @@ def autoencoder_key(name: str) -> str:
 
 
 def clip_text_key(name: str) -> str | None:
-    """The published name of a CLIP text encoder's tensor, with the `text_model.` prefix; None for what is not its."""
+    """The published name of a CLIP text encoder's tensor, with the `text_model.` prefix; None for other tensors."""
     if name.endswith("embeddings.position_ids") or name.startswith((*_VISION, *_NEITHER)):
         return None
     return "text_model." + name if name.startswith(_CLIP_TEXT_PARTS) else name
 
 
 def clip_text_key_without_projection(name: str) -> str | None:
-    """The same of a text encoder that does not project."""
+    """The same for a text encoder without a projection."""
     return None if name.startswith("text_projection.") else clip_text_key(name)
 
 
@@ -55,12 +55,12 @@ def clip_vision_key(name: str) -> str | None:
 
 
 def clip_image_encoder_key(name: str) -> str | None:
-    """The name of an image encoder's tensor; None for what is of the text tower or neither's."""
+    """The name of an image encoder's tensor; None for the text tower's and those of neither."""
     return None if name.startswith((*_TEXT, *_NEITHER)) else clip_vision_key(name)
 
 
 def autoencoder_dc_key(name: str) -> str | None:
-    """The name of a deep-compression autoencoder's tensor; None for a count that only training reads."""
+    """The name of a deep-compression autoencoder's tensor; None for a counter that only training reads."""
     return None if name.endswith(".num_batches_tracked") else name
 
 
@@ -70,12 +70,12 @@ def causal_text_key(name: str) -> str | None:
 
 
 def t5_encoder_key(name: str) -> str | None:
-    """The name of a tensor of T5's encoder; None for what is the decoder's."""
+    """The name of a tensor of T5's encoder; None for the decoder's."""
     return None if name.startswith(("decoder.", "lm_head.")) else name
 
 
 def pixart_key(name: str) -> str | None:
-    """The name of a PixArt transformer's tensor; None for the positions of the size that it was trained on."""
+    """The name of a PixArt transformer's tensor; None for the positions for its training size."""
     return None if name == "pos_embed.pos_embed" else name
 
 
@@ -92,11 +92,11 @@ RENAMES: dict[str, Rename] = {
 }
 
 REPEATED: dict[str, dict[str, str]] = {"T5EncoderModel": {"encoder.embed_tokens.weight": "shared.weight"}}
-"""For each class the tensors that repeat another one: they are read where that one is missing."""
+"""For each class, the tensors that repeat another one; we read them if that one is missing."""
 
 
 def normalize_keys(names: Iterable[str], model_class: str) -> dict[str, str]:
-    """Today's name of every tensor that a model of class `model_class` has, to the name it is stored under.
+    """Maps today's name of every tensor that a model of class `model_class` has to its stored name.
 
     Raises:
         ValueError: two stored names mean the same tensor.

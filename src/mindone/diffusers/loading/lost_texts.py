@@ -1,4 +1,4 @@
-"""The warning about texts that are longer than a text encoder reads, whatever its tokenizer."""
+"""Warns of texts that are too long for a text encoder, with any tokenizer."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -8,24 +8,24 @@ from ..utils import logging
 logger = logging.get_logger(__name__)
 
 _LONGEST_SHOWN = 300
-"""Characters of a lost text that a warning shows."""
+"""The most characters of a lost text that a warning quotes."""
 
 
 class Decoder(Protocol):
-    """What is needed of a tokenizer."""
+    """The part of a tokenizer that this module needs."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids."""
 
 
 def lost_part(tokenizer: Decoder, ids: Sequence[int], kept: int, length: int) -> str | None:
-    """A sentence that names the part of a text that is cut, where one is.
+    """A sentence that quotes the cut part of a text, or None.
 
     Args:
-        tokenizer: what made the ids.
-        ids: all tokens of the text, without those that frame it.
-        kept: how many of them the text encoder reads.
-        length: the tokens that it reads in all, as the sentence gives them.
+        tokenizer: the source of the ids.
+        ids: all tokens of the text, without start and end tokens.
+        kept: the number of them that the text encoder reads.
+        length: the total number of tokens that it reads, for the sentence.
     """
     if len(ids) <= kept:
         return None

@@ -1,4 +1,4 @@
-"""What scripts written for the published API ask of a tokenizer, beyond what `TokenizerBase` needs itself."""
+"""The tokenizer methods that scripts for the published API expect and `TokenizerBase` does not need itself."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
 class PublishedTokenizer:
-    """Mixed into `tokenizer_base.TokenizerBase`."""
+    """A mixin for `tokenizer_base.TokenizerBase`."""
 
     model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
     is_fast: ClassVar[bool] = True
-    """That the `tokenizers` library does the work."""
+    """True: the `tokenizers` library does the work."""
     _tokenizer: tokenizers.Tokenizer
 
     if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class PublishedTokenizer:
 
     @property
     def special_tokens_map(self) -> dict[str, str]:
-        """The special tokens by their role: ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token``."""
+        """The special tokens by role: ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token``."""
         return {role: token for role in _ROLES if (token := getattr(self, role)) is not None}
 
     @property
@@ -43,7 +43,7 @@ class PublishedTokenizer:
 
     @property
     def added_tokens_decoder(self) -> dict[int, tokenizers.AddedToken]:
-        """The tokens that texts are searched for before they are split, with their flags, by id."""
+        """The tokens that are recognised before a text is split, with their flags, by id."""
         return dict(sorted(self._tokenizer.get_added_tokens_decoder().items()))
 
     @property
@@ -56,23 +56,23 @@ class PublishedTokenizer:
         return self.added_tokens_encoder
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Sequence[str]]) -> int:
-        """Add the tokens in ``{"additional_special_tokens": […]}``; returns how many were new.
+        """Add the tokens in ``{"additional_special_tokens": […]}``; returns the number of new ones.
 
         Raises:
-            ValueError: another key: the tokens of the other roles are the checkpoint's.
+            ValueError: another key: the checkpoint determines the tokens of the other roles.
         """
         if other := [name for name in special_tokens_dict if name != "additional_special_tokens"]:
             raise ValueError(f"add_special_tokens takes additional_special_tokens, got {', '.join(other)}")
         return self.add_tokens(special_tokens_dict.get("additional_special_tokens", ()), special_tokens=True)
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The text that tokens stand for, words set apart by single spaces."""
+        """The text of tokens, with single spaces between words."""
         ids = [int(self._tokenizer.token_to_id(token)) for token in tokens]
         return str(self._tokenizer.decode(ids, skip_special_tokens=False)).replace("</w>", " ").strip()
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
     ) -> tuple[str, ...]:
-        """Write the vocabulary alone (``vocab.json`` and ``merges.txt`` of pairs); returns the paths."""
+        """Write only the vocabulary (``vocab.json``, and ``merges.txt`` for byte pairs); returns the paths."""
         Path(save_directory).mkdir(parents=True, exist_ok=True)
         return tuple(self._tokenizer.model.save(os.fspath(save_directory), filename_prefix))

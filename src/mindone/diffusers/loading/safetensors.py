@@ -1,9 +1,9 @@
 """Safetensors files: a length, a JSON header of names, types, shapes and offsets, and one buffer of raw tensors.
 
 The format is https://github.com/huggingface/safetensors#format. Files come from strangers: the safetensors library
-checks every number of the header against the file, and what it refuses is a one-line `ValueError` that names the file.
-Tensors are views of a read-only memory map: opening a checkpoint reads nothing but its header, and the memory can be
-given back, which the library's own arrays do not offer.
+checks every number of the header against the file, and each refusal becomes a one-line `ValueError` with the file's
+name. Tensors are views of a read-only memory map: opening a checkpoint reads only its header, and `release` can return
+the memory, which the library's own arrays do not offer.
 """
 
 import functools
@@ -43,14 +43,14 @@ _NUMPY: dict[str, np.dtype[np.generic]] = {
 _FLOAT8 = ("F8_E4M3", "F8_E5M2")
 ITEM_BYTES = {"BF16": 2} | dict.fromkeys(_FLOAT8, 1) | {name: dtype.itemsize for name, dtype in _NUMPY.items()}
 FLOATING = ("F64", "F32", "F16", "BF16", *_FLOAT8)
-"""The types that weights may be stored in."""
+"""The possible types of stored weights."""
 _STORED = {dtype.newbyteorder("="): name for name, dtype in _NUMPY.items()}
 _FLOATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
 @dataclass(frozen=True, eq=False)
 class StoredTensor:
-    """A tensor as a file holds it: its type, its shape, and its bytes, which are usually a view of a memory map."""
+    """A tensor as stored in a file: its type, its shape, and its bytes, usually a view of a memory map."""
 
     dtype: str
     """The name of the type in the safetensors format: F32, F16, BF16, I64 …"""
@@ -60,7 +60,7 @@ class StoredTensor:
 
     @property
     def makes_data(self) -> bool:
-        """Whether ``data`` is a copy that is made each time it is asked for."""
+        """Whether each access to ``data`` makes a new copy."""
         return False
 
     @property
@@ -74,10 +74,10 @@ class StoredTensor:
         return math.prod(self.shape)
 
     def numpy(self, dtype: DTypeLike | None = None) -> AnyArray:
-        """The tensor as an array, `dtype` or its own; read-only and without a copy where the stored type is that one.
+        """The tensor as an array in `dtype` or its own type; read-only and without a copy if that is the stored type.
 
-        NumPy has no bfloat16: such a tensor comes as float32, which holds every bfloat16 exactly. Nor has it float8:
-        such a tensor comes as float16, which holds every float8 exactly.
+        NumPy has no bfloat16: such a tensor becomes float32, which holds every bfloat16 exactly. Nor does it have
+        float8: such a tensor becomes float16, which holds every float8 exactly.
         """
         if self.dtype == "BF16":
             widened = self.data.view("<u2").astype(np.uint32)
@@ -92,12 +92,12 @@ class StoredTensor:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def cast(self, dtype: str) -> "StoredTensor":
-        """The tensor in "float32", "float16" or "bfloat16", rounded to nearest even; itself when it is that already."""
+        """The tensor in "float32", "float16" or "bfloat16", rounded to nearest even; itself if it already is."""
         stored = _FLOATS[dtype]
         if stored == self.dtype:
             return self
         if stored != "BF16":
-            # A value beyond float16's range becomes an infinity: that is the conversion's meaning, not a mishap.
+            # A value beyond float16's range becomes an infinity, as the conversion intends.
             with np.errstate(over="ignore"):
                 return StoredTensor.from_numpy(self.numpy(dtype))
         bits = np.ascontiguousarray(self.numpy(np.float32)).reshape(-1).view(np.uint32)
@@ -108,7 +108,7 @@ class StoredTensor:
         return StoredTensor("BF16", self.shape, halves.view(np.uint8))
 
     def reshape(self, shape: tuple[int, ...]) -> "StoredTensor":
-        """The same bytes in another shape of as many elements."""
+        """The same bytes in another shape with the same number of elements."""
         if math.prod(shape) != self.size:
             raise ValueError(f"a tensor of shape {self.shape} cannot be reshaped to {shape}")
         return StoredTensor(self.dtype, shape, self.data)
@@ -122,7 +122,7 @@ class StoredTensor:
 
     @classmethod
     def from_numpy(cls, array: AnyArray) -> "StoredTensor":
-        """Wrap an array; without a copy when it is contiguous and little-endian.
+        """Wrap an array, without a copy if it is contiguous and little-endian.
 
         Raises:
             ValueError: the array's type has no safetensors counterpart.
@@ -141,9 +141,10 @@ class StoredTensor:
 
 
 class Float8Tensor(StoredTensor):
-    """A float8 tensor of a file, seen as the wider one that it stands for: float16, or float32 where it has a scale.
+    """A float8 tensor of a file that appears in a wider type: float16, or float32 if it has a scale.
 
-    Its bytes stay in the file; ``data`` makes the wider ones each time, so that memory holds no copy of a checkpoint.
+    Its bytes stay in the file; ``data`` computes the wider ones each time, so that memory holds no copy of a
+    checkpoint.
     """
 
     def __init__(self, stored: StoredTensor, scale: AnyArray | None = None):
@@ -162,7 +163,7 @@ class Float8Tensor(StoredTensor):
 
     @property
     def makes_data(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     @property
@@ -171,7 +172,7 @@ class Float8Tensor(StoredTensor):
         return self.size * ITEM_BYTES[self.dtype]
 
     def reshape(self, shape: tuple[int, ...]) -> StoredTensor:
-        """The same in another shape, still in the file; with a scale per row the rows must stay what they are."""
+        """The same tensor in another shape, still in the file; with a scale per row, the rows must stay the same."""
         if self._scale is not None and self._scale.size > 1 and shape[:1] != self.shape[:1]:
             return super().reshape(shape)
         return Float8Tensor(self._stored.reshape(shape), self._scale)
@@ -184,7 +185,7 @@ class Float8Tensor(StoredTensor):
 
 
 class LaterTensor(StoredTensor):
-    """A tensor whose type and shape are known, and whose bytes are made each time they are asked for.
+    """A tensor with a known type and shape that computes its bytes at each access.
 
     Args:
         dtype, shape: see `StoredTensor`.
@@ -203,7 +204,7 @@ class LaterTensor(StoredTensor):
 
     @property
     def makes_data(self) -> bool:
-        """It does."""
+        """True."""
         return True
 
     @property
@@ -214,7 +215,7 @@ class LaterTensor(StoredTensor):
 
 @functools.cache
 def _float8_values(dtype: str) -> NDArray[np.float16]:
-    """What each byte means in a float8 type (Micikevicius et al. 2022, arXiv 2209.05433, table 1)."""
+    """The value of each byte in a float8 type (Micikevicius et al. 2022, arXiv 2209.05433, table 1)."""
     codes = np.arange(256, dtype=np.uint16)
     if dtype == "F8_E5M2":  # the upper half of a float16
         return (codes << 8).view(np.float16)
@@ -234,19 +235,19 @@ class _Entry(NamedTuple):
 
 
 _SCALES = ("scale_weight", "weight_scale")
-"""What ComfyUI calls the scale beside a float8 ``weight``: at first, and today."""
+"""ComfyUI's names of the scale beside a float8 ``weight``: the old one, and today's."""
 _BESIDE_FLOAT8 = (*_SCALES, "scale_input", "input_scale", "comfy_quant")
 _QUANTIZED, _FLOAT8_FORMATS = ".comfy_quant", ("float8_e4m3fn", "float8_e5m2")
 _SCALED_MARK = "scaled_fp8"
-"""The tensor that says that a file, or a part of it, has scales."""
+"""The tensor that marks a file, or a part of it, as having scales."""
 
 
 class SafetensorsFile(Mapping[str, StoredTensor]):
     """The tensors of one safetensors file by name, as views of its memory map.
 
-    The views stay valid for as long as anybody holds one, also after this object is gone. Weights in float8 are seen
-    as wider ones (`Float8Tensor`), times the scale that ComfyUI writes beside them; what else it writes there, which
-    only products in float8 need, is left out.
+    The views stay valid as long as you hold one, even after this object is gone. Weights in float8 appear in a wider
+    type (`Float8Tensor`), multiplied by the scale that ComfyUI writes beside them. Its other tensors there, which only
+    products in float8 need, are skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -277,7 +278,7 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         return StoredTensor(entry.dtype, entry.shape, self._buffer[entry.begin : entry.end])
 
     def _take_scales(self) -> dict[str, AnyArray]:
-        """The scales of float8 weights by the weights' names; what stands beside such weights is no entry any more."""
+        """The scales of float8 weights by the weights' names; this removes all entries beside such weights."""
         for name in [name for name in self._entries if name.endswith(_QUANTIZED)]:
             self._check_format(name)
         scales: dict[str, AnyArray] = {}
@@ -299,13 +300,13 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         rows = weight.shape[0] if weight.shape else 1
         if scale.dtype not in FLOATING or (scale.size != 1 and scale.shape not in ((rows,), (rows, 1))):
             raise ValueError(
-                f"{self.path}: the scale {shown(name)} is {scale.dtype} of shape {shown(scale.shape)}; one number, or "
-                "one for each row of the weight, can be read"
+                f"{self.path}: the scale {shown(name)} is {scale.dtype} of shape {shown(scale.shape)}; it must be "
+                "one number, or one for each row of the weight"
             )
         return scale.numpy()
 
     def _check_format(self, name: str) -> None:
-        """Refuse a weight that ComfyUI has quantised in a way that is not read here."""
+        """Refuse a weight that ComfyUI has quantised in an unsupported way."""
         try:
             parsed = json.loads(self._stored(name).data[:1000].tobytes())
             kind = parsed.get("format") if isinstance(parsed, dict) else parsed
@@ -314,8 +315,8 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         weight = self._entries.get(name.removesuffix(_QUANTIZED) + ".weight")
         if kind not in _FLOAT8_FORMATS or weight is None or weight.dtype not in _FLOAT8:
             raise ValueError(
-                f"{self.path}: {shown(name)} says that a weight is quantised as {shown(kind)}, which is not read here; "
-                f"{' and '.join(_FLOAT8_FORMATS)} are"
+                f"{self.path}: {shown(name)} declares a weight quantised as {shown(kind)}, which is not supported; "
+                f"supported: {', '.join(_FLOAT8_FORMATS)}"
             )
 
     def __iter__(self) -> Iterator[str]:
@@ -328,7 +329,7 @@ class SafetensorsFile(Mapping[str, StoredTensor]):
         return name in self._entries
 
     def release(self) -> None:
-        """Give the file's pages back to the system (not on Windows). Views stay valid and page back in when read."""
+        """Return the file's pages to the system (not on Windows). Views stay valid and page back in when read."""
         if hasattr(self._map, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
@@ -358,7 +359,7 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry]]:
 
 def _entry(dtype: str, shape: tuple[int, ...], begin: int, tensor: str) -> _Entry:
     if dtype not in ITEM_BYTES:
-        raise ValueError(f"{tensor} has the unknown dtype {dtype}; known are {', '.join(ITEM_BYTES)}")
+        raise ValueError(f"{tensor} has the unknown dtype {dtype}; supported: {', '.join(ITEM_BYTES)}")
     # An empty tensor could carry sizes that NumPy cannot count.
     if len(shape) > MAX_DIMENSIONS or math.prod(size or 1 for size in shape) * ITEM_BYTES[dtype] >= 2**63:
         raise ValueError(f"{tensor} has the shape {shown(shape)}, which is too large")
@@ -366,10 +367,10 @@ def _entry(dtype: str, shape: tuple[int, ...], begin: int, tensor: str) -> _Entr
 
 
 def refuse_other_formats(path: Path) -> None:
-    """Say what a file is where its first bytes tell that it is no safetensors file.
+    """Name the format of a file if its first bytes show that it is not a safetensors file.
 
     Raises:
-        ValueError: it is of another format that is known.
+        ValueError: the file has another known format.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -403,7 +404,7 @@ _OTHER_FORMATS = (
     (b"<?xml", "a web page, not the file itself; fetch it again"),
     (b"{", "a JSON text, no weights; take the model's .safetensors file"),
 )
-"""First bytes in lower case, and what a file that begins with them is."""
+"""The first bytes in lower case, and the description of a file that begins with them."""
 
 
 def save_file(
@@ -411,11 +412,11 @@ def save_file(
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors to a safetensors file, one after the other: at no time is there a second copy of them all.
+    """Write tensors to a safetensors file one by one, so that memory never holds a second copy of them all.
 
-    Each tensor is asked for twice (type and shape, then bytes), both times in the mapping's order, so a mapping may
-    make them on demand, several at a time. The file appears complete or not at all. Without `metadata` it says
-    `{"format": "pt"}`, without which transformers refuses a file.
+    This reads each tensor twice (type and shape, then bytes), both times in the mapping's order, so a mapping may make
+    them on demand, several at a time. The file appears complete or not at all. `metadata` defaults to
+    `{"format": "pt"}`, which transformers requires.
 
     Raises:
         ValueError: an array's type has no safetensors counterpart, or a name is `__metadata__`.
@@ -426,7 +427,7 @@ def save_file(
             raise ValueError(f"cannot write {path}: a tensor must not be called __metadata__")
         tensor = _stored(tensors[name])
         kinds.append((name, tensor.dtype, tensor.shape, tensor.nbytes))
-    # Wide types first, as the reference writes them: then every tensor is aligned to its type.
+    # Wide types first, as in the reference: this aligns every tensor to its type.
     layout = sorted(kinds, key=lambda item: (-ITEM_BYTES[item[1]], item[0]))
 
     header: dict[str, object] = {"__metadata__": dict(metadata) if metadata is not None else {"format": "pt"}}

@@ -1,4 +1,4 @@
-"""Writing a component's weights as published ones are: one safetensors file, or shards with an index."""
+"""Writes a component's weights in the published layout: one safetensors file, or shards with an index."""
 
 import inspect
 import os
@@ -26,18 +26,18 @@ def save_weights(
     variant: str | None = None,
     max_shard_size: int | str | None = None,
 ) -> None:
-    """Write weights into a folder; what an earlier call left there under these names goes.
+    """Write weights into a folder and remove an earlier call's files of these names.
 
     Args:
-        tensors: by name; each is asked for twice, so that they may be made on demand.
-        folder: is made when missing.
+        tensors: by name; each is read twice, so they may be made on demand.
+        folder: created if needed.
         basename: "diffusion_pytorch_model" (UNets, autoencoders) or "model" (CLIP).
         variant: such as "fp16", for ``basename.fp16.safetensors``.
-        max_shard_size: how much goes into one file: bytes, or a text such as "10GB" (the default) or "500MiB". A tensor
-            that is larger has a file of its own.
+        max_shard_size: the size limit of one file: bytes, or a text such as "10GB" (the default) or "500MiB". A larger
+            tensor gets its own file.
 
     Raises:
-        ValueError: a ``variant`` or ``max_shard_size`` that is none.
+        ValueError: ``variant`` or ``max_shard_size`` is invalid.
     """
     if variant is not None and not _VARIANT.fullmatch(variant):
         raise ValueError(f'variant must be letters and digits such as "fp16", got {shown(variant)}')
@@ -66,19 +66,19 @@ def save_weights(
 
 
 def saving_options(save: Callable[..., None], **options: object) -> dict[str, object]:
-    """Those of the options that a component's ``save_pretrained`` takes: a tokenizer has no variants."""
+    """The options that a component's ``save_pretrained`` takes: a tokenizer has no variants."""
     taken = inspect.signature(save).parameters
     return {name: value for name, value in options.items() if name in taken}
 
 
 def require_safe(safe_serialization: bool) -> None:
-    """Raise ``ValueError`` where pickle files are asked for."""
+    """Raise ``ValueError`` if you ask for pickle files."""
     if not safe_serialization:
         raise ValueError("safe_serialization must be True: pickle files are not written, safetensors files are")
 
 
 def check_upload(upload: Mapping[str, object]) -> None:
-    """Raise ``ValueError`` for a keyword that is no argument of an upload, whether or not there is one."""
+    """Raise ``ValueError`` for a keyword that uploads do not take, even without an upload."""
     known = ["repo_id", *(name for name in inspect.signature(upload_folder).parameters if name != "folder")]
     if strange := next((name for name in upload if name not in known), None):
         raise ValueError(f"save_pretrained has no argument {strange!r}; for push_to_hub it takes {', '.join(known)}")
@@ -99,7 +99,7 @@ class _Part(Mapping[str, StoredTensor]):
 
 
 def _remove_others(folder: Path, stem: str, written: set[str], index: str) -> None:
-    """Remove a file, shards and an index of an earlier call: a reader takes one file before shards."""
+    """Remove the file, shards and index of an earlier call: a reader prefers one file to shards."""
     earlier = re.compile(rf"{re.escape(stem)}(?:-\d{{5}}-of-\d{{5}})?\.safetensors")
     for path in folder.iterdir():
         if path.name not in written and (path.name == index or earlier.fullmatch(path.name)):

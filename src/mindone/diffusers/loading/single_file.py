@@ -1,7 +1,7 @@
-"""A whole pipeline, or one component, from one safetensors file in the original layout; nothing else is needed.
+"""A whole pipeline, or one component, from one safetensors file in the original layout, without any other file.
 
-The names of its tensors show what the file holds, their shapes give the configs (see `original`). The weights are
-views of the memory-mapped file under our names: opening reads the header and turns one matrix of XL, no more.
+The tensors' names show what the file holds, their shapes give the configs (see `original`). The weights are views of
+the memory-mapped file under our names: opening only reads the header and transposes one matrix of XL.
 """
 
 import os
@@ -28,45 +28,45 @@ from .weights import PICKLE_SUFFIXES, Weights
 
 @dataclass(frozen=True)
 class Component:
-    """A network of a single file."""
+    """A network in a single file."""
 
     class_name: str
     """The network's class, such as ``UNet2DConditionModel``."""
     config: Mapping[str, object]
     weights: Weights
-    """Under our names, as they are stored."""
+    """Under our names, as stored."""
 
 
 @dataclass(frozen=True)
 class SingleFile:
-    """What a single file holds."""
+    """The contents of a single file."""
 
     path: Path
     layout: OriginalLayout
     release: Release
     components: Mapping[str, Component]
-    """By the names of pipelines: ``vae``, ``text_encoder``, ``controlnet`` and the like."""
+    """By their names in pipelines: ``vae``, ``text_encoder``, ``controlnet`` and so on."""
     scheduler: Mapping[str, object]
     """The scheduler's config with its ``_class_name``."""
     config_folder: Path | None
-    """Whose configs and tokenizers replace what shapes tell: the one that was given, or what the file carries."""
+    """Its configs and tokenizers override those from shapes: the given folder, or the one that the file carries."""
     carried: "tempfile.TemporaryDirectory[str] | None" = None
-    """Keeps that folder where it is the file's own."""
+    """Keeps that folder alive if it came from the file."""
 
     @property
     def pipeline(self) -> str | None:
-        """The class that draws with all of it; None when the file is no whole pipeline."""
+        """The class that draws with all of it; None if the file is not a whole pipeline."""
         lacks = set(self.absent) - set(self.release.dispensable)
         return self.pipeline_of_denoiser if self.has_denoiser and not lacks else None
 
     @property
     def has_denoiser(self) -> bool:
-        """Whether the network that predicts is in it."""
+        """Whether it holds a denoiser."""
         return self.layout.denoiser in self.components
 
     @property
     def pipeline_of_denoiser(self) -> str:
-        """The class that draws with its denoising network.
+        """The pipeline class for its denoiser.
 
         Raises:
             ValueError: no pipeline here does.
@@ -76,7 +76,7 @@ class SingleFile:
 
     @property
     def absent(self) -> list[str]:
-        """What else a pipeline of its denoiser needs: files without autoencoder or text encoders are published, too."""
+        """The other components that its denoiser's pipeline needs: some files lack the autoencoder or text encoders."""
         return [name for name in ("vae", *self.release.text_encoders) if name not in self.components]
 
     @property
@@ -89,7 +89,7 @@ class SingleFile:
         return options | {name: value for name, value in index.items() if isinstance(value, bool)}
 
     def tokenizers(self) -> dict[str, SavedTokenizer]:
-        """``tokenizer`` for ``text_encoder``, ``tokenizer_2`` for the second, and so on.
+        """``tokenizer`` for ``text_encoder``, ``tokenizer_2`` for ``text_encoder_2``, and so on.
 
         Raises:
             ValueError: see `tokenizer`.
@@ -102,11 +102,11 @@ class SingleFile:
 
         Args:
             text_encoder: ``text_encoder``, ``text_encoder_2`` and so on.
-            size: how many tokens a text encoder knows that the file does not have.
+            size: the number of tokens of a text encoder that is not in the file.
 
         Raises:
-            ValueError: the size is not that of the published vocabulary, or none is here, and no ``config`` folder was
-                given.
+            ValueError: the size differs from the published vocabulary's, or the package has no such vocabulary, and
+                there is no ``config`` folder.
         """
         name = text_encoder.replace("text_encoder", "tokenizer")
         vocabulary = self.layout.vocabulary(text_encoder)
@@ -139,23 +139,23 @@ def open_single_file(
 ) -> SingleFile:
     """Open a file of a whole pipeline, or of one of its networks, in the original layout of a family.
 
-    A network under our names, as some are published in one file, is taken as well.
+    It also opens a network under our names, as some published files are.
 
     Args:
         path: the ``.safetensors`` or ``.gguf`` file.
-        config: a folder in the published layout whose configs (and tokenizers) replace what shapes tell; for networks
-            that share a layout but not what it leaves open, such as the number of heads. None takes those that
+        config: a folder in the published layout whose configs (and tokenizers) override those from shapes; for networks
+            that differ only in what the layout does not show, such as the number of heads. None takes those that
             `convert` has put into the file, if any.
-        original_config: the ``.yaml`` file that the training was configured with; None takes the one beside the file
-            under the same name, if any. See `original.training_config`.
+        original_config: the ``.yaml`` file that configured the training; None takes the one of the same name beside the
+            file, if any. See `original.training_config`.
         prediction_type: ``"epsilon"`` or ``"v_prediction"``; None follows `original.training.read_training`.
-        scaling_factor: of the autoencoder; None takes the model's, and Stable Diffusion 1's for an autoencoder alone.
-        extract_ema: take the averaged weights (``model_ema.…``) of a file that has both, not the last ones.
+        scaling_factor: the autoencoder's; None takes the model's, or Stable Diffusion 1's for an autoencoder alone.
+        extract_ema: take the averaged weights (``model_ema.…``) from a file that has both, not the last ones.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a pickle or damaged file, another architecture (its tell-tale tensors are named), or no averaged
-            weights where they were asked for.
+        ValueError: a pickle or damaged file, another architecture (the message names its tell-tale tensors), or
+            ``extract_ema`` without averaged weights.
     """
     path = Path(path)
     if path.suffix in PICKLE_SUFFIXES:
@@ -201,14 +201,14 @@ def open_single_file(
             components[name] = Component(_class_name(read), read if carried_config is None else carried_config, weights)
         if folder is not None and (folder / "scheduler").is_dir():
             carried_config = read_config(folder / "scheduler", "scheduler_config.json")
-            # What a file carries counts as long as nobody has marked it otherwise since.
+            # The file's own config counts unless someone has since added a marker that contradicts it.
             if carried is None or layout.is_flow or training_of(carried_config) == training:
                 scheduler = carried_config
     return SingleFile(path, layout, release, components, scheduler, folder, carried)
 
 
 def _opened(path: Path) -> SafetensorsFile | GGUFFile:
-    """The file as the format that its first bytes say; where they say none, as its name does."""
+    """The file opened in the format of its first bytes, or of its name if they show none."""
     check_file(path)
     with path.open("rb") as file:
         is_gguf = file.read(len(MAGIC)) == MAGIC or path.suffix == ".gguf"
@@ -239,7 +239,7 @@ def _training(
     original: TrainingConfig,
     prediction_type: str | None,
 ) -> Training:
-    """What was asked for, or what the file says."""
+    """The training you asked for, or the file's."""
     if prediction_type is not None:
         marked = read_training(file, {}, prediction_type, lambda: "epsilon")
         return marked if marked.prediction_type == prediction_type else Training(prediction_type, ZERO_SNR in file)
@@ -272,7 +272,7 @@ def _class_name(config: Mapping[str, object]) -> str:
 
 
 def _carried_config(folder: Path | None, name: str) -> Mapping[str, object] | None:
-    """The config of a folder where there is one: of a whole pipeline, or of this component alone."""
+    """The component's config from a folder, if any: a whole pipeline's, or that of this component alone."""
     if folder is None:
         return None
     if (folder / name / CONFIG_NAME).is_file():

@@ -1,4 +1,4 @@
-"""Putting what was saved on the hub."""
+"""Uploads saved files to the hub."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def upload_folder(
     create_pr: bool = False,
     subfolder: str | None = None,
 ) -> str:
-    """Upload a folder's files into a model repository on the hub, made when missing, and return the commit's address.
+    """Upload a folder's files into a model repository on the hub, created if needed; returns the commit's address.
 
     Args:
-        folder: what ``save_pretrained`` wrote.
+        folder: the one that ``save_pretrained`` wrote.
         repo_id: ``owner/name``, or a name in the token's own account.
-        commit_message: what the history says; the hub's default when None.
-        private: whether a repository made here is private; the account's default when None.
+        commit_message: for the history; None means the hub's default.
+        private: whether a new repository is private; None means the account's default.
         token: the hub's token, or True for the one of ``hf auth login``.
         create_pr: open a pull request instead of committing.
-        subfolder: where in the repository the files go.
+        subfolder: the files' folder within the repository.
     """
     from huggingface_hub import HfApi
 

@@ -1,4 +1,4 @@
-"""The weights of one component: one safetensors file or several shards, under one roof and under today's names."""
+"""The weights of one component: one safetensors file or several shards as one mapping, under today's names."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from .safetensors import FLOATING, SafetensorsFile, StoredTensor
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 FILE_SUFFIXES = (".safetensors", ".gguf")
-"""Of single files that are read."""
+"""The supported single files."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _LONGEST_NAME = 255
 """Of files, in bytes, on all usual file systems."""
@@ -44,14 +44,14 @@ class ShardIndex:
 
 
 class TensorFile(Protocol):
-    """A file that is mapped into memory."""
+    """A memory-mapped file."""
 
     def release(self) -> None:
-        """Give its pages back to the system; they page back in when they are read."""
+        """Return its pages to the system; they page back in when read."""
 
 
 class Weights(Mapping[str, StoredTensor]):
-    """Tensors by name. Those of files are views of memory maps, so that nothing is read before it is asked for."""
+    """Tensors by name. Those from files are views of memory maps, read only on demand."""
 
     path: Path | None
     """The file, or the folder of the shards, for messages; None for weights made in memory."""
@@ -92,21 +92,21 @@ class Weights(Mapping[str, StoredTensor]):
 
     @property
     def source(self) -> str:
-        """Where the weights come from, in words."""
+        """The origin of the weights, in words."""
         return str(self.path) if self.path is not None else "memory"
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all tensors as they are stored."""
+        """Bytes of all tensors as stored."""
         return sum(tensor.nbytes for tensor in self.values())
 
     def release(self) -> None:
-        """Give the pages of all files back to the system; tensors stay valid and page back in when they are read."""
+        """Return the pages of all files to the system; tensors stay valid and page back in when read."""
         for file in self._files:
             file.release()
 
     def renamed(self, rename: Callable[[str], str | None]) -> "Weights":
-        """The same tensors under other names, without those for which `rename` gives None.
+        """The same tensors under other names, without those for which `rename` returns None.
 
         Raises:
             ValueError: two tensors would get one name.
@@ -135,7 +135,7 @@ class Weights(Mapping[str, StoredTensor]):
         """Compare names and shapes with those of a network.
 
         Args:
-            expected: shape of every parameter by name.
+            expected: the shape of every parameter by name.
             owner: the network's class, for the message.
 
         Raises:
@@ -151,7 +151,7 @@ class Weights(Mapping[str, StoredTensor]):
         whole = [
             f"{name} is {self[name].dtype}"
             for name in sorted(expected.keys() & self.keys())
-            if self[name].dtype not in (*FLOATING, "I8")  # int8 weights have scales, which are read apart
+            if self[name].dtype not in (*FLOATING, "I8")  # int8 weights have scales, read separately
         ]
         kinds = {
             "missing": missing,
@@ -175,7 +175,7 @@ def weight_names(basename: str, variant: str | None) -> tuple[str, str]:
 
 
 def open_weights(folder: str | os.PathLike[str], basename: str, variant: str | None = None) -> Weights:
-    """Open a component's weights: `basename.safetensors`, or the shards that its index names.
+    """Open a component's weights: `basename.safetensors`, or the shards in its index.
 
     Args:
         folder: the component's folder.
@@ -183,7 +183,7 @@ def open_weights(folder: str | os.PathLike[str], basename: str, variant: str | N
         variant: such as "fp16", for `basename.fp16.safetensors`; None for the file without one.
 
     Raises:
-        FileNotFoundError: no weights, or not in this variant, or a shard is missing; the message says what there is.
+        FileNotFoundError: no weights, not in this variant, or a shard is missing; the message lists what exists.
         ValueError: a file or the index is broken, or there are only pickle files.
     """
     folder = Path(folder)
@@ -218,7 +218,7 @@ def _open_shards(folder: Path, index_path: Path) -> Weights:
 
 
 def missing_weights(where: str, there: Sequence[str], basenames: Sequence[str], variant: str | None) -> Exception:
-    """Why a component has no weights, to judge by the names of the files that are there."""
+    """The error for a component without weights, based on the names of its files."""
     wanted = " or ".join(weight_names(basename, variant)[0] for basename in basenames)
     variants = sorted({found for name in there for base in basenames if (found := _variant_of(name, base)) is not None})
     if variants and (variant or "") not in variants:
@@ -234,7 +234,7 @@ def missing_weights(where: str, there: Sequence[str], basenames: Sequence[str], 
 
 
 def _variant_of(name: str, basename: str) -> str | None:
-    """The variant of a weights file: "" for none, None for a file that holds no weights of this component."""
+    """The variant of a weights file: "" for none, None if the file holds no weights of this component."""
     if name.startswith(f"{basename}.safetensors.index"):
         middle = name.removeprefix(f"{basename}.safetensors.index").removesuffix(".json")
     elif name.startswith(basename) and name.endswith(".safetensors"):

@@ -1,7 +1,7 @@
-"""What prompts of a checkpoint can name, where its authors list that: ``words.txt`` beside its networks.
+"""The things that a checkpoint's prompts can name, if its authors list them in ``words.txt`` beside its networks.
 
-A line is a name, and after a tab other words for it, separated by commas. Models of the world need no list; the bundled
-ones know the labels that they were trained on and nothing else.
+Each line is a name, then a tab and other words for it, separated by commas. General models need no list; the bundled
+ones know only the labels that they were trained on.
 """
 
 import re
@@ -21,7 +21,7 @@ _LETTERS = re.compile(r"[\w'-]+")
 
 
 def known_words(root: Path) -> Words:
-    """The names that the checkpoint in a folder lists, in its order; none for most checkpoints."""
+    """The names listed by the checkpoint in a folder, in its order; none for most checkpoints."""
     try:
         path = component_folder(root, "tokenizer").parent / WORDS
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -32,14 +32,14 @@ def known_words(root: Path) -> Words:
 
 
 def names_any(prompt: str, words: Words) -> bool:
-    """Whether a prompt has one of the names, or of the other words, as a whole word."""
+    """Whether a prompt contains one of the names or other words as a whole word."""
     text = _plain(_BACKGROUND.sub(" ", prompt.lower()))
-    texts = (text, re.sub(r"s ", " ", text))  # "pandas" are known, too
+    texts = (text, re.sub(r"s ", " ", text))  # "pandas" count, too
     return any(_plain(each) in text for name, others in words.items() for each in (name, *others) for text in texts)
 
 
 def hint(model: str, prompt: str, words: Words) -> str | None:
-    """One line for a prompt that has none of a model's words; None for all others."""
+    """One line for a prompt without any of a model's words; None for all others."""
     if not words or names_any(prompt, words):
         return None
     return (
