@@ -1,7 +1,7 @@
-"""The bodies of requests: how much of them is held at once, and how long one may take to come.
+"""Limits how much of all request bodies the server holds at once, and how long one may take to arrive.
 
-A client that never ends a body would cost memory for as long as it likes. So a body has to keep arriving, and where all
-bodies together would exceed the limit, the one that has been arriving the longest is dropped.
+A client that never ends a body would occupy memory for as long as it likes. So a body has to keep arriving, and if all
+bodies together would exceed the limit, the server drops the one that has been arriving the longest.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from starlette.types import Message, Receive
 from .refusals import Refusal
 
 _SMALL = 64_000
-"""Smaller bodies do not count: a prompt is served however many pictures are arriving. Connections are bounded."""
+"""Smaller bodies do not count: prompts get through while many pictures arrive, and connections are limited anyway."""
 _WINDOW_SECONDS = 20.0
 _WINDOW_BYTES = 1_000_000
-"""Bytes that have to arrive within each window, unless the body ends: 50 kB/s."""
+"""The bytes that must arrive within each window, unless the body ends: 50 kB/s."""
 _CLOSE = {"Connection": "close"}
 
 
 class Intake:
-    """What is held of all bodies together, from the first byte until the request is answered.
+    """The bytes held of all bodies together, each from its first byte until the response.
 
     Args:
-        most: bytes of one body.
-        most_held: bytes of all of them.
-        window: the seconds within which `_WINDOW_BYTES` or the end have to come.
+        most: the maximum bytes of one body.
+        most_held: the maximum bytes of all bodies.
+        window: the seconds within which `_WINDOW_BYTES` or the end must arrive.
     """
 
     def __init__(self, most: int, most_held: int, window: float = _WINDOW_SECONDS):
@@ -35,17 +35,17 @@ class Intake:
         self._coming: dict[Body, None] = {}  # the oldest first
 
     def begin(self, receive: Receive) -> Body:
-        """A request's body is on its way; `Body.release` ends it."""
+        """Register a request's body; `Body.release` ends it."""
         body = Body(self, receive)
         self._coming[body] = None
         return body
 
     def end(self, body: Body) -> None:
-        """All of it is here."""
+        """Mark a body as complete."""
         self._coming.pop(body, None)
 
     def make_room(self, asking: Body) -> bool:
-        """Drop bodies that are still coming, the oldest first; False where that is not enough."""
+        """Drop arriving bodies, the oldest first; False if that is not enough."""
         for body in list(self._coming):
             if self.held <= self.most_held:
                 break
@@ -55,7 +55,7 @@ class Intake:
 
 
 class Body:
-    """What has come of one request's body. It is called in place of the ``receive`` that it was given."""
+    """One request's body so far; the application calls it instead of the original ``receive``."""
 
     def __init__(self, intake: Intake, receive: Receive):
         self._intake, self._receive = intake, receive
@@ -69,11 +69,10 @@ class Body:
         """The next message.
 
         Raises:
-            Refusal: 413 for a body that is too large, 408 for one that does not go on, 429 where too much is
-                held.
+            Refusal: 413 if the body is too large, 408 if it stops arriving, 429 if the server holds too much.
         """
         if self._is_whole:
-            return await self._receive()  # what comes now is that the client hangs up
+            return await self._receive()  # only a hang-up can follow
         message = await self._next()
         self._taken += len(message.get("body", b""))
         if self._taken > self._intake.most:
@@ -91,7 +90,7 @@ class Body:
                 left = self._deadline - asyncio.get_running_loop().time()
                 await asyncio.wait({coming, self._dropped}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if self._dropped.done():
-                    raise _too_many("too many requests are being uploaded")
+                    raise _too_many("too many uploads are running")
                 if coming.done():
                     return coming.result()
                 if self._taken - self._taken_before < _WINDOW_BYTES:
@@ -106,25 +105,25 @@ class Body:
         self._intake.held += counted - self.counted
         self.counted = counted
         if counted and self._intake.held > self._intake.most_held and not self._intake.make_room(self):
-            raise _too_many(f"{self._intake.most_held / 1e6:g} MB of requests are waiting already")
+            raise _too_many(f"{self._intake.most_held / 1e6:g} MB of requests are already waiting")
 
     def drop(self) -> None:
-        """Make room for another one."""
+        """Give up the body to make room for another one."""
         if not self._dropped.done():
             self._dropped.cancel()
         self.release()
 
     def release(self) -> None:
-        """The request is answered, or given up."""
+        """Free the body's share: the request is answered or given up."""
         self._intake.end(self)
         self._intake.held -= self.counted
         self.counted = 0
 
 
 def too_large(most: int) -> Refusal:
-    """For a request of more than ``most`` bytes."""
+    """The refusal of a request of more than ``most`` bytes."""
     return Refusal(413, f"a request may have at most {most / 1e6:g} MB", headers=_CLOSE)
 
 
 def _too_many(what: str) -> Refusal:
-    return Refusal(429, f"{what}; come back later", retry_after=5, headers=_CLOSE)
+    return Refusal(429, f"{what}; try again later", retry_after=5, headers=_CLOSE)

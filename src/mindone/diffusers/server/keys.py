@@ -1,4 +1,4 @@
-"""API keys: compared in constant time, and never kept as they are written."""
+"""Checks API keys in constant time, and keeps only their hashes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import string
 from ..utils.files import numbered_lines
 
 _CARRIED = frozenset(string.ascii_letters + string.digits + string.punctuation)
-"""Characters that every client writes into a header in the same way."""
+"""Characters that every client encodes in a header in the same way."""
 
 
 class Keys:
-    """The keys of a file, one per line; empty lines and those that begin with # do not count.
+    """The keys of a file, one per line; it skips empty lines and lines that begin with #.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not UTF-8, there is no key in it, or one of fewer than 16 characters or with others than a
-            header can carry.
+        OSError: the file is unreadable.
+        ValueError: the file is not UTF-8 or has no key, or a key has fewer than 16 characters or one that a header
+            cannot carry.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -31,27 +31,29 @@ class Keys:
                 continue
             if not _CARRIED.issuperset(line):
                 raise ValueError(
-                    f"{name}, line {number}: a key may have ASCII letters, digits and punctuation alone, and no space: "
+                    f"{name}, line {number}: a key may have ASCII letters, digits and punctuation only, and no space: "
                     "clients encode other characters in different ways"
                 )
             if len(line) < 16:
-                raise ValueError(f"{name}, line {number}: a key of fewer than 16 characters can be guessed")
+                raise ValueError(
+                    f"{name}, line {number}: a key needs at least 16 characters; a shorter one can be guessed"
+                )
             keys.append(line)
         if not keys:
             raise ValueError(f"{name} holds no key: write one per line")
         self._digests = [_digest(key) for key in keys]
 
     def find(self, authorization: str) -> int | None:
-        """Which key a request's ``Authorization`` header shows, counted from 1; None for none.
+        """The number of the key in a request's ``Authorization`` header, from 1; None if it has no valid key.
 
-        ``Bearer KEY``, or ``Basic`` with the key as the password, whatever the name.
+        The header is ``Bearer KEY``, or ``Basic`` with the key as the password and any user name.
         """
         scheme, _, credentials = authorization.partition(" ")
         shown = _password(credentials) if scheme.lower() == "basic" else credentials.strip()
         if scheme.lower() not in ("bearer", "basic"):
             return None
         digest = _digest(shown)
-        equal = [hmac.compare_digest(digest, each) for each in self._digests]  # all of them, to take the same time
+        equal = [hmac.compare_digest(digest, each) for each in self._digests]  # compares all keys, for constant time
         return equal.index(True) + 1 if any(equal) else None
 
 

@@ -12,13 +12,13 @@ def listen(settings: Settings, most: int = 1) -> socket.socket:
 
     Args:
         settings: the host and the port.
-        most: connections that may wait.
+        most: the maximum number of waiting connections.
 
     Raises:
-        OSError: the address cannot be used.
+        OSError: the address is unusable.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio sets TCP_NODELAY on sockets that say that they are TCP's; without it answers on kept ones wait 40 ms
+    # asyncio sets TCP_NODELAY only on sockets marked as TCP; without it, responses on kept connections wait 40 ms
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -28,7 +28,7 @@ logger = logging.get_logger(__name__)
 
 
 class LocalBackend:
-    """Loads models when they are asked for first, and drops those that were used longest ago."""
+    """Loads models on first use, and drops the least recently used ones."""
 
     places = 1
 
@@ -39,7 +39,7 @@ class LocalBackend:
         self._pipelines = LoadedPipelines(limit, load_quietly)
 
     def warm_up(self) -> None:
-        """See `Backend`; previews can be made afterwards as well."""
+        """See `Backend`; also prepares previews."""
         from .preview import affine_map
 
         key = self._catalogue.key()
@@ -48,7 +48,7 @@ class LocalBackend:
         affine_map(pipe)
 
     def prepare(self, place: int, is_over: Callable[[], bool]) -> bool:
-        """It lives as long as the service."""
+        """Always ready: it lives as long as the service."""
         return True
 
     def draw(self, place: int, ticket: Ticket) -> Drawn:
@@ -66,21 +66,23 @@ class LocalBackend:
         except (Cancelled, Refusal):
             raise
         except Exception as error:
-            if isinstance(error, ValueError) and ticket.progress is None:  # refused before any network ran
+            if (
+                isinstance(error, ValueError) and ticket.progress is None
+            ):  # no network has run yet, so the request is at fault
                 raise Refusal(422, in_one_line(error)) from None
-            logger.exception("drawing failed")
-            raise Refusal(500, "drawing failed; the server's log says why") from None
+            logger.exception("generating failed")
+            raise Refusal(500, "generating failed; see the server's log") from None
         seconds, models = time.monotonic() - began, len(list(self._pipelines))
         return Drawn(job, images, began - asked, seconds, models, warnings_of(pipe, job, pictures))
 
     def stop_early(self, ticket: Ticket) -> None:
-        """Nothing to do: drawing looks at the ticket after every step."""
+        """Nothing to do: the callback checks the ticket after every step."""
 
     def close(self) -> None:
-        """Nothing outlives the process."""
+        """Nothing to release: nothing outlives the process."""
 
     def _within_bounds(self, asked: Job, pictures: Pictures, pipe: Pipeline) -> Job:
-        """The job, with no more steps than are allowed where it leaves them open; a `Refusal` of what is too large."""
+        """The job with open steps limited to the allowed number; raises `Refusal` if the image would be too large."""
         job, settings = settled(pipe, asked), self._settings
         if asked.steps is None:
             job = job.changed(steps=min(job.steps or 1, settings.max_steps))
@@ -92,7 +94,7 @@ class LocalBackend:
         return job
 
     def _warn_once(self, ticket: Ticket, pipe: Pipeline) -> None:
-        """Tell the operator, when a profile is used first, what speaks against it here."""
+        """Warn the operator on a profile's first use if it does not suit this machine."""
         if ticket.profile is not None and ticket.profile not in self._warned:
             self._warned.add(ticket.profile)
             warn(self._catalogue.profiles[ticket.profile].profile, pipe, ticket.job)
@@ -101,13 +103,13 @@ class LocalBackend:
         try:
             return self._pipelines.get(key)
         except Exception:
-            logger.exception("a model cannot be loaded")
+            logger.exception("cannot load a model")
             name = self._catalogue.name_of(key)
-            raise Refusal(503, f"{name} cannot be loaded; the server's log says why", "model", retry_after=60) from None
+            raise Refusal(503, f"cannot load {name}; see the server's log", "model", retry_after=60) from None
 
 
 def _after_step(ticket: Ticket, began: float) -> StepCallback:
-    """What is done between two steps: stop if need be, and tell how far it is."""
+    """A callback between steps that stops if requested and reports the progress."""
     from ..pipelines.callbacks import OwnCallback
 
     def after_step(pipe: Pipeline, step: int, timestep: float, tensors: Tensors) -> None:

@@ -1,9 +1,9 @@
-"""The backend on a Ray cluster: replicas under Ray Serve, which starts them, watches them and replaces those that die.
+"""The backend on a Ray cluster: Ray Serve starts the replicas, watches them and replaces those that die.
 
 The server itself stays one process in front of them. So there is one address, one bounded queue that is fair between
-all clients, and one place that knows what was accepted: a ticket whose replica dies is still here, and is handed to the
-next. A ticket must be stopped within a step, so the server has to reach the very replica that draws it. A handle of Ray
-Serve reaches any one replica of its application; so every replica is an application of its own.
+all clients, and one owner of all accepted tickets: if a replica dies, the server still has its ticket and hands it to
+the next one. A ticket must stop within a step, so the server has to reach the replica that runs it. A handle of Ray
+Serve reaches an arbitrary replica of its application, so every replica is its own application.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 _QUIET = {"RAY_SERVE_LOG_TO_STDERR": "0", "GRPC_VERBOSITY": "ERROR"}
-"""What replicas log is seen here; Ray Serve keeps a log of its own, and gRPC has nothing to say to an operator."""
+"""The server shows the replicas' logs; Ray Serve keeps its own log, and gRPC's messages do not help an operator."""
 _POLL_SECONDS = 1.0
-"""How often it is asked whether a replica is alive, and how long one may take to end."""
+"""How often Ray Serve checks whether a replica is alive, and how long one may take to end."""
 _PATIENCE_SECONDS = 30.0
 _ANSWER_SECONDS = 3.0
-"""A replica that draws answers at once; within them a ticket leaves one that does not."""
+"""A live replica answers at once, even while it generates; after these seconds its ticket moves to another one."""
 _CALLS_AT_A_TIME = 100
-"""We give a replica one ticket at a time; the other calls ask for previews and tell it to stop."""
+"""A replica gets one ticket at a time; the other calls fetch previews or stop it."""
 
 
 @dataclass(frozen=True)
 class RemoteTicket:
-    """A ticket in the hands of a replica, under a name that both know."""
+    """A ticket that a replica is running, under an id that both know."""
 
     handle: Any
     id: str
@@ -61,11 +61,11 @@ class RemoteTicket:
         return events
 
     def stop(self, ticket: Ticket) -> None:
-        """Cancel or interrupt it as the ticket says; nobody waits for an answer."""
+        """Cancel or interrupt it, as the ticket says, without waiting for an answer."""
         self.handle.stop.remote(self.id, ticket.is_cancelled)
 
     def picture(self) -> Image | None:
-        """See `Replica.picture`; None as well where the replica has gone."""
+        """See `Replica.picture`; None also if the replica has died."""
         try:
             picture: Image | None = self.handle.picture.remote(self.id).result(timeout_s=_ANSWER_SECONDS)
         except Exception:
@@ -74,27 +74,26 @@ class RemoteTicket:
 
 
 class RayBackend:
-    """As many replicas as the settings say, or one per node; those that share a node share its cores.
+    """The number of replicas in the settings, or one per node; replicas on one node share its cores.
 
     Args:
-        settings: the server's. ``ray`` is the address of the cluster, see `Cluster`, which raises what there is to
-            raise.
+        settings: the server's settings; ``ray`` is the address of the cluster. See `Cluster` for its errors.
 
     Raises:
-        ValueError: more replicas than the cluster has cores.
+        ValueError: there are more replicas than the cluster has cores.
     """
 
     def __init__(self, settings: Settings):
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         self._serve = needs("ray.serve", "replicas", "ray")
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # what there is to know of a death, we say
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # the server reports deaths itself
         self._cluster = Cluster(settings.ray or "auto", "replicas", "ray", shows_logs=True)
         self._settings = settings
         nodes = self._cluster.nodes()
         self._shares = shares([node.cores for node in nodes], settings.replicas or len(nodes))
         self.places = len(self._shares)
-        # The same for the same command on the same machine, so that it takes away what it left when it was killed.
+        # The same command on the same machine gets the same name, so it can remove what a killed run left behind.
         self._name = f"mindone-diffusers-{platform.node()}-{settings.port or os.getpid()}"
         self._handles: list[Any] = []
         self._cores: dict[int, tuple[str, Cores]] = {}
@@ -104,19 +103,19 @@ class RayBackend:
         self._deploy()
 
     def warm_up(self) -> None:
-        """See `Backend`; all places at the same time."""
+        """See `Backend`; warms up all places at the same time."""
         with ThreadPoolExecutor(self.places) as threads:
             list(threads.map(lambda place: self._warm_up(place, lambda: False), range(self.places)))
 
     def prepare(self, place: int, is_over: Callable[[], bool]) -> bool:
-        """See `Backend`. Ray Serve replaces a replica that has died; the new one is warmed up as the first one was."""
+        """See `Backend`. Ray Serve replaces a dead replica; the new one warms up like the first one."""
         while place not in self._ready and not is_over():
             try:
                 self._warm_up(place, is_over)
             except Lost:
                 break
             except Exception as error:
-                logger.warning("replica %d cannot be used yet: %s", place, in_one_line(error))
+                logger.warning("replica %d is not usable yet: %s", place, in_one_line(error))
                 time.sleep(_POLL_SECONDS)
         return place in self._ready
 
@@ -131,11 +130,11 @@ class RayBackend:
                     return event
                 ticket.tell(event)
                 self.stop_early(ticket)
-            raise self._serve.exceptions.RayServeException("it ended while it drew")
+            raise self._serve.exceptions.RayServeException("it ended while generating")
         except self._cluster.ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except (self._cluster.ray.exceptions.RayError, self._serve.exceptions.RayServeException) as error:
-            logger.warning("replica %d has died: %s", place, in_one_line(error))
+            logger.warning("replica %d died: %s", place, in_one_line(error))
             self._ready.discard(place)
             raise Lost from None
         finally:
@@ -148,11 +147,11 @@ class RayBackend:
             remote.stop(ticket)
 
     def close(self) -> None:
-        """End the replicas, and leave the cluster; one that was started here ends."""
+        """End the replicas and leave the cluster; a cluster started here ends."""
         if not self._handles:
             return
         self._handles = []
-        with contextlib.suppress(Exception):  # a cluster that is gone has taken them along
+        with contextlib.suppress(Exception):  # a cluster that is gone took them along
             self._remove_applications()
         self._cluster.close()
 
@@ -184,7 +183,7 @@ class RayBackend:
                 self._serve.delete(name)
 
     def _warm_up(self, place: int, is_over: Callable[[], bool]) -> None:
-        """Give the replica cores of its own on its machine, and have it load the first model."""
+        """Assign the replica its own cores on its machine, and make it load the first model."""
         handle = self._handles[place]
         with self._lock:
             self._cores.pop(place, None)
@@ -199,7 +198,7 @@ class RayBackend:
         self._ready.add(place)
 
     def _check_warm(self, place: int) -> None:
-        """Raise `Lost` where a replica has gone since the last ticket, even for a new one that must load yet."""
+        """Raise `Lost` if the replica has died since its last ticket, even if its replacement is up but has to load."""
         response = self._handles[place].is_warm.remote()
         try:
             is_warm = response.result(timeout_s=_ANSWER_SECONDS)
@@ -211,23 +210,23 @@ class RayBackend:
             raise Lost
 
     def _answer(self, response: Any, is_over: Callable[[], bool]) -> Any:
-        """What a replica answers, once it is there."""
+        """A replica's answer, once it is up."""
         asked = time.monotonic()
         while not is_over():
             try:
                 return response.result(timeout_s=_POLL_SECONDS)
             except TimeoutError:
                 if time.monotonic() - asked > _PATIENCE_SECONDS:
-                    logger.warning("a replica is not ready yet: it loads its model, or waits until cores are free")
+                    logger.warning("a replica is not ready yet: it is loading its model or waiting for free cores")
                     asked = math.inf
         raise Lost
 
 
 def shares(cores: Sequence[int], count: int) -> list[int]:
-    """The cores of each of ``count`` replicas on nodes with these numbers of cores, as great as they can be.
+    """The cores of each of ``count`` replicas on nodes with these numbers of cores, as many as possible.
 
     Raises:
-        ValueError: there are not as many cores.
+        ValueError: there are fewer cores than replicas.
     """
     if not 0 < count <= sum(cores):
         raise ValueError(f"replicas must be at most {sum(cores)} here, one per core of the cluster, got {count}")

@@ -41,19 +41,19 @@ _FILES_OF_AN_EDIT = ("image", "image[]", "mask", "control_image")
 
 @router.get("/models")
 async def models(request: Request) -> JSONResponse:
-    """The models that requests may name, the first one by default.
+    """Lists the models that requests may name; the first one is the default.
 
-    Each has its profiles, LoRAs and ControlNets, and its own values: null while the model has not been fetched.
+    Each entry has its profiles, LoRAs, ControlNets and default values (``own``: null until the model is downloaded).
     """
     service = service_of(request)
     names = service.catalogue.models
-    entries = await asyncio.to_thread(lambda: [_model(service, name) for name in names])  # which reads files
+    entries = await asyncio.to_thread(lambda: [_model(service, name) for name in names])  # reads files
     return JSONResponse({"object": "list", "data": entries})
 
 
 @router.get("/models/{name}")
 async def model(request: Request, name: str) -> JSONResponse:
-    """One of them."""
+    """Describes one model."""
     service = service_of(request)
     if name not in service.catalogue.models:
         raise Refusal(404, f"unknown model {name[:80]!r}", "model")
@@ -62,7 +62,7 @@ async def model(request: Request, name: str) -> JSONResponse:
 
 @router.post("/images/generations")
 async def generations(request: Request, fields: Annotated[GenerationFields, Body()]) -> Response:
-    """Draw images of a text. With ``stream`` the response is server-sent events."""
+    """Generate images from text. With ``stream`` the response is server-sent events."""
     sent, max_side = NOTHING_SENT, service_of(request).settings.max_upload_side
     if _follows(fields, fields.control_image is not None):
         sent = await accepted(request, functools.partial(_uploads_of_text, fields, max_side))
@@ -92,7 +92,7 @@ _EDIT_BODY = {
 
 @router.post("/images/edits", openapi_extra=_EDIT_BODY)
 async def edits(request: Request) -> Response:
-    """Draw a picture anew, or where ``mask`` is transparent only that part of it."""
+    """Change a picture, or only the part where ``mask`` is transparent."""
     form = await read_form(request, max_files=4, max_fields=40)
     fields, files = _edit_fields(form), await _files(form)
     await form.close()
@@ -107,7 +107,7 @@ def _edit_fields(form: FormData) -> EditFields:
     texts = {name: value for name, value in form.multi_items() if name not in _FILES_OF_AN_EDIT}
     file = next((name for name, value in texts.items() if isinstance(value, UploadFile)), None)
     if file is not None:
-        raise Refusal(422, f"{file[:80]} is no file that is known here", file[:80])
+        raise Refusal(422, f"unknown file {file[:80]}; the files are image, mask and control_image", file[:80])
     check_texts(texts)
     try:
         return EditFields.model_validate(texts)
@@ -116,7 +116,7 @@ def _edit_fields(form: FormData) -> EditFields:
 
 
 async def _files(form: FormData) -> dict[str, bytes]:
-    """The files of an edit, as they came."""
+    """The uploaded files of an edit."""
     files: dict[str, bytes] = {}
     images = 0
     for key, value in form.multi_items():
@@ -127,7 +127,7 @@ async def _files(form: FormData) -> dict[str, bytes]:
             files[name] = await value.read()
             images += name == "image"
     if images != 1:
-        raise Refusal(422, f"image must be one file, got {images} of them", "image")
+        raise Refusal(422, f"image must be one file, got {images} files", "image")
     return files
 
 
@@ -140,13 +140,13 @@ def _uploads(files: Mapping[str, bytes], fields: EditFields, max_side: int) -> U
 
 
 def _uploads_of_text(fields: GenerationFields, max_side: int) -> Uploads:
-    """The picture that a ControlNet is to follow."""
+    """The picture for a ControlNet to follow."""
     content = from_base64(fields.control_image or "", "control_image")
     return Uploads(control=_control(content, fields, Opening(max_side)))
 
 
 def _follows(fields: ImageFields, has_picture: bool) -> bool:
-    """Whether a ControlNet follows a picture; refuses one without the other."""
+    """Whether a request has a ControlNet and its picture; refuses one without the other."""
     if has_picture == (fields.controlnet is None):
         given, missing = ("control_image", "controlnet") if has_picture else ("controlnet", "control_image")
         raise Refusal(422, f"{given} needs {missing}", missing)
@@ -163,11 +163,11 @@ def _choice(fields: ImageFields) -> Choice:
 
 
 def _where_transparent(mask: Picture) -> Picture:
-    """White where a mask of this API is transparent, which is where it has a picture drawn anew."""
+    """A mask in white where this API's mask is transparent, which marks the part to change."""
     if mask.mode != "RGBA":
-        raise Refusal(422, "mask must have an alpha channel: transparent is what is drawn anew", "mask")
+        raise Refusal(422, "mask must have an alpha channel; its transparent part is what changes", "mask")
     white_where_opaque: Image.Image = mask.getchannel("A")
-    del mask  # it is four times as large, and nobody else's
+    del mask  # four times as large, and not used elsewhere
     return ImageOps.invert(white_where_opaque)
 
 
@@ -180,18 +180,18 @@ async def _answer(request: Request, ticket: Ticket, fields: ImageFields, kind: s
         common = {"created": int(time.time()), "size": size, "output_format": fields.output_format}
         return JSONResponse({**common, "background": "opaque", "data": data, **_warned(ticket)}, headers=ticket.timing)
     events = follow(service, ticket, request, tells_waits=fields.progress)
-    first = await anext(events)  # what is refused still has a status of its own
+    first = await anext(events)  # a refusal can still set the status
     body = _events(first, events, ticket, service, fields, kind)
     return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 def _warned(ticket: Ticket) -> dict[str, object]:
-    """A key of our own, where there is something to say."""
+    """Our own key ``warnings``, if there are any."""
     return {"warnings": ticket.warnings} if ticket.warnings else {}
 
 
 def _data(images: list[Picture], ticket: Ticket, service: Service, fields: ImageFields) -> list[dict[str, object]]:
-    """An entry for each image; beside OpenAI's own key the seed that draws it again."""
+    """An entry per image: OpenAI's key, and the seed that reproduces the image."""
     quality = 90 if fields.output_compression is None else fields.output_compression
     return [
         {
@@ -212,8 +212,8 @@ async def _events(
     fields: ImageFields,
     kind: str,
 ) -> AsyncIterator[str]:
-    """Server-sent events: steps, and what is waited for before the first one, where they were asked for, partial
-    images, and each image when all are there."""
+    """Server-sent events: on request the steps, and the stages before the first one; partial images; and each image
+    when all are done."""
     about = {"background": "opaque", "quality": "auto", "output_format": fields.output_format}
     partial, event = 0, first
     try:
@@ -253,7 +253,7 @@ def _event(kind: str, **values: object) -> str:
 
 
 def _model(service: Service, name: str) -> dict[str, object]:
-    """OpenAI's keys, and what requests may name beside the model."""
+    """A model's entry: OpenAI's keys, and the profiles, LoRAs and ControlNets that requests may combine with it."""
     catalogue, ours = service.catalogue, {"object": "model", "created": _STARTED, "owned_by": "mindone-diffusers"}
     own = catalogue.own_values(name)
     takes_loras, takes_controlnets = (own is None or own.takes_loras), (own is None or own.takes_controlnets)
@@ -268,7 +268,7 @@ def _model(service: Service, name: str) -> dict[str, object]:
 
 
 def _own(own: OwnValues, settings: Settings) -> dict[str, object]:
-    """What the model uses where a request leaves it open, within the operator's bounds."""
+    """The model's defaults for fields that a request leaves open, within the operator's limits."""
     return {
         "steps": min(own.steps, settings.max_steps),
         "guidance_scale": own.guidance_scale,
@@ -281,7 +281,7 @@ def _own(own: OwnValues, settings: Settings) -> dict[str, object]:
 
 
 def _profile(service: Service, name: str) -> dict[str, object]:
-    """A profile with the seconds that an image of its size is expected to take."""
+    """A profile with the expected seconds for an image of its size."""
     profile, seconds = service.catalogue.profiles[name].profile, service.speeds.seconds(name)
     settings = profile.settings
     about = {"width": profile.width, "height": profile.height, "steps": settings.steps, "settings": settings.words}

@@ -1,4 +1,4 @@
-"""The fields of OpenAI's images API that are honoured, and ours beside them. Others are refused by name."""
+"""The supported fields of OpenAI's images API, and ours. The server refuses others by name."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
 
 class ImageFields(AskedFields):
-    """What both endpoints take."""
+    """The fields of both endpoints."""
 
     prompt: str
     model: str | None = None
     n: Count = 1
-    size: Annotated[str, Field(description="WIDTHxHEIGHT, or auto for the model's.")] = "auto"
+    size: Annotated[str, Field(description="WIDTHxHEIGHT, or auto for the model's size.")] = "auto"
     response_format: Literal["b64_json"] = "b64_json"
     stream: bool = False
-    partial_images: Annotated[int, Field(ge=0, le=100, description="Previews while it draws.")] = 0
+    partial_images: Annotated[int, Field(ge=0, le=100, description="How many previews to send while generating.")] = 0
     output_format: Literal["png", "jpeg", "webp"] = "png"
     output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
     background: Literal["auto", "opaque"] = "auto"
     quality: Annotated[
         Literal["auto", "standard", "hd", "low", "medium", "high"],
-        Field(description="There is one quality; every value means it."),
+        Field(description="No effect: there is one quality."),
     ] = "auto"
-    style: Annotated[Literal["vivid"], Field(description="The prompt says the style.")] = "vivid"
+    style: Annotated[Literal["vivid"], Field(description="No effect: describe the style in the prompt.")] = "vivid"
     moderation: Literal["auto", "low"] = "auto"
-    user: Annotated[str | None, Field(description="Not looked at.")] = None
-    safety_identifier: Annotated[str | None, Field(description="Not looked at.")] = None
+    user: Annotated[str | None, Field(description="Ignored.")] = None
+    safety_identifier: Annotated[str | None, Field(description="Ignored.")] = None
 
-    negative_prompt: Annotated[str | None, Field(description="Of our own, as all that follow.")] = None
+    negative_prompt: Annotated[str | None, Field(description="Not in OpenAI's API, like the fields below.")] = None
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
     steps: Count | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
     scheduler: SchedulerName | None = None
     prompt_weights: Annotated[
-        bool, Field(description="Read (cat:1.3), [cat] and BREAK as AUTOMATIC1111 does, and prompts of any length.")
+        bool, Field(description="Read (cat:1.3), [cat] and BREAK like AUTOMATIC1111, and prompts of any length.")
     ] = False
-    profile: Annotated[str | None, Field(description="A speed that GET /v1/models lists.")] = None
-    controlnet: Annotated[str | None, Field(description="A ControlNet that GET /v1/models lists.")] = None
+    profile: Annotated[str | None, Field(description="A speed profile listed by GET /v1/models.")] = None
+    controlnet: Annotated[str | None, Field(description="A ControlNet listed by GET /v1/models.")] = None
     control_kind: Annotated[
         Literal["canny", "image"],
-        Field(description="What the ControlNet is given: the picture's edges, or the picture as it is."),
+        Field(description="What the ControlNet sees: the picture's edges (canny) or the picture itself (image)."),
     ] = "canny"
     control_scale: Annotated[float, Field(ge=0, le=2, description="How closely to follow the picture.")] = 1.0
-    progress: Annotated[bool, Field(description="With stream: an event after every step.")] = False
+    progress: Annotated[bool, Field(description="With stream: send an event after every step.")] = False
 
     @field_validator("size")
     @classmethod
@@ -88,21 +88,23 @@ class ImageFields(AskedFields):
 
 
 class GenerationFields(ImageFields):
-    """What text to image takes: a picture to follow stands in the body itself."""
+    """The fields of text to image; the body itself contains a picture to follow."""
 
     upscale: Annotated[float | None, Field(gt=1, le=4, description="Enlarge the image by this factor.")] = None
     strength: Annotated[
         float | None,
-        Field(gt=0, le=1, description="With upscale: how much a second pass draws anew; without it, edges alone."),
+        Field(
+            gt=0,
+            le=1,
+            description="With upscale: how much a second pass may change; without it, upscale only sharpens edges.",
+        ),
     ] = None
-    control_image: Annotated[str | None, Field(description="A picture in base64, for controlnet.")] = None
+    control_image: Annotated[str | None, Field(description="A picture in base64 for controlnet.")] = None
 
     @model_validator(mode="after")
     def _strength_has_a_picture(self) -> GenerationFields:
         if self.strength is not None and self.upscale is None:
-            raise Refusal(
-                422, "strength is for upscale here; to start from a picture, use /v1/images/edits", "strength"
-            )
+            raise Refusal(422, "strength needs upscale here; to start from a picture, use /v1/images/edits", "strength")
         return self
 
     def job_fields(self) -> dict[str, object]:
@@ -111,12 +113,12 @@ class GenerationFields(ImageFields):
 
 
 class EditFields(ImageFields):
-    """What comes beside the pictures of an edit."""
+    """The fields of an edit besides its pictures."""
 
-    input_fidelity: Annotated[Literal["low"], Field(description="strength says how much is kept.")] = "low"
+    input_fidelity: Annotated[Literal["low"], Field(description="No effect: strength sets how much to keep.")] = "low"
     strength: Annotated[
         float | None,
-        Field(gt=0, le=1, description="How much of the picture is drawn anew."),
+        Field(gt=0, le=1, description="How much of the picture may change."),
     ] = None
 
     def job_fields(self) -> dict[str, object]:
@@ -125,4 +127,4 @@ class EditFields(ImageFields):
 
 
 JOB_NAMES = {"num_images": "n", "height": "size", "width": "size"}
-"""What this API calls a job's field."""
+"""This API's names of a job's fields."""

@@ -1,4 +1,4 @@
-"""The page, and the list of what the server understands. Nothing they load comes from elsewhere."""
+"""Serves the page and the API list. They load nothing from other sites."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILES = MappingProxyType(
 )
 _MODULES = sorted(name for name in _FILES if name.endswith(".js") and name != "docs.js")
 _SAMPLERS = {name: f"{setup.sampler} {setup.schedule}".strip() for name, setup in SHORT_NAMES.items()}
-"""What AUTOMATIC1111 calls them."""
+"""AUTOMATIC1111's labels of our schedulers."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -36,7 +36,7 @@ _templates = Environment(
 
 @router.get("/")
 async def page(request: Request) -> Response:
-    """Generate in a browser. What it shows of the server needs no key: the bounds of its inputs."""
+    """The page for generating in a browser. It needs no key: it reveals only the limits of its inputs."""
     settings = service_of(request).settings
     template = _templates.get_template("index.html")
     text = template.render(settings=settings, samplers=_SAMPLERS, modules=_MODULES)
@@ -45,13 +45,13 @@ async def page(request: Request) -> Response:
 
 @router.get("/docs")
 async def docs() -> Response:
-    """What the server understands, made in the browser of ``/openapi.json``."""
+    """The API list, which the browser builds from ``/openapi.json``."""
     return HTMLResponse(_templates.get_template("docs.html").render(), headers=_HEADERS)
 
 
 @router.get("/page/{name}")
 async def page_file(name: str) -> Response:
-    """What the page loads."""
+    """A file that the page loads."""
     if name not in _FILES:
         raise Refusal(404, "there is no such file")
     content = _FOLDER.joinpath(name).read_bytes()
@@ -60,5 +60,5 @@ async def page_file(name: str) -> Response:
 
 @router.get("/favicon.ico")
 async def icon() -> JSONResponse:
-    """There is none."""
+    """Not found: there is no icon."""
     raise Refusal(404, "there is no icon")

@@ -1,4 +1,4 @@
-"""The parameters in an uploaded image file, in AUTOMATIC1111's form."""
+"""Reads the parameters in an uploaded image file, in AUTOMATIC1111's format."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from .refusals import Refusal
 
 
 def png_info_of(content: bytes, field: str) -> dict[str, object]:
-    """``info``, the text of the parameters; ``items``, the text chunk that it stands in; ``parameters``, the same under
-    our names. Pixels are not decoded.
+    """The parameters as text (``info``), as their text chunk (``items``) and under our names (``parameters``), without
+    decoding pixels.
 
     Raises:
-        Refusal: it is no PNG, JPEG or WebP file, is damaged, or holds more text than parameters have.
+        Refusal: the file is not PNG, JPEG or WebP, is damaged, or holds more text than parameters have.
     """
     try:
         said = texts_in(io.BytesIO(content), field)
     except ValueError as error:
         raise Refusal(422, str(error), field) from None
     parameters = parameters_of(said) or {}
-    # Version 0.1 wrote a text of its own into the same chunk.
+    # Version 0.1 wrote another text into the same chunk.
     text = format_infotext(parameters) if parameters and KEYWORD in said.texts else said.texts.get(INFOTEXT, "")
     items = {INFOTEXT: text} if text else {}
     return {"info": text, "items": items, "parameters": {**parameters, **_profile(said.texts.get(KEYWORD, "{}"))}}
 
 
 def _profile(remembered: str) -> dict[str, object]:
-    """The profile that an image of ours was drawn with, for which AUTOMATIC1111 has no name."""
+    """The profile of an image of ours; AUTOMATIC1111 has no name for it."""
     try:
         about = json.loads(remembered)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""What images look like while they are drawn: the scheduler's estimate of the clean latents, as a small picture.
+"""Previews of running images: the scheduler's estimate of the clean latents, as a small picture.
 
-A tiny autoencoder decodes the estimate itself, where that takes next to nothing of the steps' time. Elsewhere each
-latent becomes one pixel by an affine map to RGB, fitted once to what the autoencoder makes of a few smooth random
+A tiny autoencoder decodes the estimate itself if that costs only a small share of the steps' time. Otherwise an affine
+map to RGB turns each latent into one pixel; it is fitted once to the autoencoder's output for a few smooth random
 latents.
 """
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from ..pipelines.published import PublishedPipeline
 
 SHARE = 0.05
-"""How much of the steps' time previews may take."""
+"""The share of the steps' time for previews."""
 _SMALL = 10_000_000
-"""Parameters up to which an autoencoder decodes previews: tiny ones have 2.4 million, published full ones 84."""
+"""The maximum parameters of an autoencoder for previews: tiny ones have 2.4 million, published full ones 84 million."""
 _SAMPLES, _SIDE, _COARSE = 4, 16, 4
-"""The random latents that the affine map is fitted to: how many, their side, and of how many values it is enlarged."""
+"""The random latents for the fit of the affine map: their number, their side, and the side before enlarging."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Latents of a run that is under way, and the pipeline that can show them."""
+    """The latents of a running job, and the pipeline that can show them."""
 
     pipe: PublishedPipeline
     latents: Array
 
     def picture(self, seconds: float = math.inf) -> Image:
-        """The first of the images as it looks now; decoded where that takes no more than ``seconds``."""
+        """The first of the images in its current state; decoded if that takes no more than ``seconds``."""
         first = self.latents[0:1]
         if self.pipe.vae.num_parameters() > _SMALL or _seconds_to_decode(self) > seconds:
             return to_pil(apply_affine(affine_map(self.pipe), self.pipe.engine.numpy(first)))[0]
@@ -52,9 +52,9 @@ class Estimate:
 
 
 def apply_affine(weights: NDArray[np.float64], latents: NDArray[np.float32]) -> NDArray[np.float32]:
-    """RGB in [0, 1], (batch, height, width, 3), of latents (batch, channels, height, width).
+    """RGB in [0, 1], (batch, height, width, 3), from latents (batch, channels, height, width).
 
-    ``weights`` is (channels + 1, 3); its last row is added.
+    ``weights`` is (channels + 1, 3); its last row is the offset.
     """
     pixels = latents.transpose(0, 2, 3, 1) @ weights[:-1] + weights[-1]
     clipped: NDArray[np.float32] = np.clip(pixels, 0.0, 1.0).astype(np.float32)
@@ -62,7 +62,7 @@ def apply_affine(weights: NDArray[np.float64], latents: NDArray[np.float32]) -> 
 
 
 def fit_affine(latents: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The weights of `apply_affine` that come closest, by least squares, to images of any multiple of the size."""
+    """The least-squares weights of `apply_affine` for images whose size is a multiple of the latents'."""
     batch, channels, rows, columns = latents.shape
     factor = images.shape[1] // rows
     pooled = images.reshape(batch, rows, factor, columns, factor, 3).mean((2, 4)).reshape(-1, 3)
@@ -79,20 +79,20 @@ _decoded: WeakKeyDictionary[object, dict[tuple[int, ...], float]] = WeakKeyDicti
 
 
 def _seconds_to_decode(estimate: Estimate) -> float:
-    """As measured last; nothing for a size that has yet to be tried."""
+    """The last measured seconds; 0 for an untried size."""
     with _lock:
         return _decoded.get(estimate.pipe.vae, {}).get(estimate.latents.shape, 0.0)
 
 
 def _note_decoded(estimate: Estimate, seconds: float) -> None:
-    """Remember a time. The first one of a size does not count: it may have compiled."""
+    """Remember a time. The first one of a size does not count: it may include compilation."""
     with _lock:
         times = _decoded.setdefault(estimate.pipe.vae, {})
         times[estimate.latents.shape] = seconds if estimate.latents.shape in times else 0.0
 
 
 def affine_map(pipe: PublishedPipeline) -> NDArray[np.float64]:
-    """The map for a pipeline's autoencoder, fitted when it is asked for first."""
+    """The map for a pipeline's autoencoder, fitted on first use."""
     with _lock:
         if pipe.vae not in _maps:
             from scipy.ndimage import zoom

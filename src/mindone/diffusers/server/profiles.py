@@ -1,4 +1,4 @@
-"""The profiles that the operator offers: whose they are, and how long an image takes with each on this machine."""
+"""The operator's profiles: the model of each, and its seconds per image on this machine."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from ..jobs import Job
 from ..jobs.profile import Profile, load_profile
 
 _REMEMBERED = 9
-"""Times of a profile to take the median of."""
+"""The number of a profile's last times for the median."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A profile that requests may name, and the name of the model that it is for."""
+    """A profile that requests may name, and its model's name."""
 
     profile: Profile
     model: str
 
 
 def offers(named: Mapping[str, str], models: Mapping[str, str]) -> dict[str, Offer]:
-    """The profiles of files, or those that are saved under a name for one of the models.
+    """The profiles by name, from files or from those saved under a name for one of the models.
 
     Args:
-        named: what clients call a profile: its file or the name that it was saved under.
-        models: what clients call a model: its path or id.
+        named: files or saved names of profiles, by the clients' name.
+        models: paths or ids of models, by the clients' name.
 
     Raises:
-        ValueError, OSError: there is no such profile, or it is for a model that is not offered.
+        ValueError, OSError: there is no such profile, or the server does not offer its model.
     """
     return {name: _offer(text, models) for name, text in named.items()}
 
@@ -39,8 +39,8 @@ def offers(named: Mapping[str, str], models: Mapping[str, str]) -> dict[str, Off
 class Speeds:
     """The seconds of one image with each profile.
 
-    At first they are what the profile's file says, times how much slower this machine has been with those that were
-    drawn already; then the median of the last times here.
+    At first they are the profile's own figures, scaled by how much slower this machine has been with other profiles;
+    later they are the median of the last times here.
     """
 
     def __init__(self, profiles: Mapping[str, Profile]):
@@ -48,7 +48,7 @@ class Speeds:
         self._measured: dict[str, deque[float]] = {}
 
     def note(self, name: str, job: Job, seconds: float) -> None:
-        """A job was drawn with a profile. The first one does not count: its networks were compiled meanwhile."""
+        """Record a job's seconds with a profile. The first one does not count: it includes compilation."""
         own = {**self._profiles[name].job_fields(), "num_images": 1, "model": job.model}
         if job.pictures or job.upscale or any(getattr(job, field) != value for field, value in own.items()):
             return
@@ -58,7 +58,7 @@ class Speeds:
             self._measured[name] = deque(maxlen=_REMEMBERED)
 
     def seconds(self, name: str) -> float | None:
-        """The seconds of an image; None where neither this machine nor the file tells them."""
+        """The seconds of an image; None if neither this machine nor the file knows them."""
         if times := self._measured.get(name):
             return statistics.median(times)
         expected = self._expected(name)
@@ -84,7 +84,7 @@ def _offer(text: str, models: Mapping[str, str]) -> Offer:
 
 
 def _found(text: str, models: Mapping[str, str]) -> Profile:
-    """The profile in a file, or that which is saved under the name for the first model that has one."""
+    """The profile in a file, or the one saved under this name for the first model that has it."""
     *others, last = models.values()
     for model in others:
         try:
@@ -95,5 +95,5 @@ def _found(text: str, models: Mapping[str, str]) -> Profile:
 
 
 def _is_same(checkpoint: str, model: str) -> bool:
-    """Whether two names lead to one checkpoint; a folder may be written in several ways."""
+    """Whether two names mean one checkpoint; a folder has several spellings."""
     return checkpoint == model or Path(checkpoint).expanduser().resolve() == Path(model).expanduser().resolve()
