@@ -16,7 +16,7 @@ Box = tuple[int, int, int, int]
 _FEW_PIXELS = 2**21
 """Pictures of up to this many pixels are copied whole. Pillow then resizes rows and columns in the faster order, which
 rounds differently."""
-_STRIP_PIXELS = 2**16
+_STRIP_PIXELS = 2**18
 """The approximate pixels of a strip; each takes four bytes in every picture made from it."""
 
 
