@@ -1,4 +1,4 @@
-"""The queue in front of the engine: bounded, and fair between clients, who take turns whatever each has asked for."""
+"""The queue in front of the engine: bounded and fair. Clients take turns, however much each one requests."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ T = TypeVar("T")
 
 
 class Full(Exception):
-    """As many wait as may."""
+    """The queue is full."""
 
 
 class FairQueue(Generic[T]):
-    """First come, first served for each client; between clients, one of each in turn.
+    """First come, first served for each client; between clients, one item of each in turn.
 
     Args:
-        limit: how many may wait, those of all clients together. Of it one client may fill all but one place, so that
-            there is room for another one.
+        limit: the maximum number of waiting items of all clients. One client may fill all but one place, to leave room
+            for another one.
     """
 
     def __init__(self, limit: int):
         self.limit = limit
         self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
-        self._changed = threading.Condition()  # whose lock a thread may take again
+        self._changed = threading.Condition()  # its lock is reentrant
         self._closed = False
 
     def __len__(self) -> int:
@@ -32,10 +32,10 @@ class FairQueue(Generic[T]):
             return sum(map(len, self._waiting.values()))
 
     def put(self, client: str, item: T) -> None:
-        """Add an item at the end of its client's.
+        """Add an item after the client's other items.
 
         Raises:
-            Full: there is no place.
+            Full: there is no room.
         """
         with self._changed:
             if not self.has_room(client):
@@ -44,13 +44,13 @@ class FairQueue(Generic[T]):
             self._changed.notify()
 
     def has_room(self, client: str) -> bool:
-        """Whether an item of this client would find a place now."""
+        """Whether the queue has room for an item of this client."""
         with self._changed:
             own = len(self._waiting.get(client, ()))
             return len(self) < self.limit and (self.limit == 1 or own < self.limit - 1)
 
     def take(self) -> T | None:
-        """The next item, waited for; None when the queue is closed and empty."""
+        """Wait for the next item and return it; None if the queue is closed and empty."""
         with self._changed:
             while not self._waiting:
                 if self._closed:
@@ -59,24 +59,24 @@ class FairQueue(Generic[T]):
             client, items = self._waiting.popitem(last=False)
             item = items.popleft()
             if items:
-                self._waiting[client] = items  # at the end: all others come first
+                self._waiting[client] = items  # at the end: the other clients come first
             return item
 
     def put_back(self, client: str, item: T) -> None:
-        """Return an item that was taken: it comes next, even where there is no place or the queue is closed."""
+        """Return a taken item: it comes next, even if the queue is full or closed."""
         with self._changed:
             self._waiting.setdefault(client, deque()).appendleft(item)
             self._waiting.move_to_end(client, last=False)
             self._changed.notify()
 
     def place(self, client: str, item: T) -> int | None:
-        """Its place in the queue, counted from 1, if nothing else comes; None when it waits no longer."""
+        """The item's place in the queue, from 1, if nothing else arrives; None if it no longer waits."""
         with self._changed:
             if item not in self._waiting.get(client, ()):
                 return None
             own = self._waiting[client].index(item)
             clients = list(self._waiting)
-            # By its turn each other client has had one more turn where it comes first, else as many.
+            # Before its turn, each client ahead of it has had one turn more than it, and each client behind as many.
             before = (
                 min(len(self._waiting[other]), own + (i < clients.index(client)))
                 for i, other in enumerate(clients)
@@ -85,7 +85,7 @@ class FairQueue(Generic[T]):
             return own + sum(before) + 1
 
     def remove(self, client: str, item: T) -> bool:
-        """Take an item back; False when it waits no longer."""
+        """Withdraw an item; False if it no longer waits."""
         with self._changed:
             items = self._waiting.get(client)
             if items is None or item not in items:
@@ -96,7 +96,7 @@ class FairQueue(Generic[T]):
             return True
 
     def close(self) -> None:
-        """What waits is still taken; then ``take`` gives None."""
+        """Close the queue: ``take`` returns the remaining items, then None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The text of a request, read in one place: JSON that fields can hold, and characters that an answer can repeat."""
+"""Reads the text of requests: JSON with values that fields can hold, and characters that a response can repeat."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class ReadingRoute(APIRoute):
                 request = _Read(request.scope, request.receive)
                 request.value = read_json(await request.body())
             elif not _is_form(request):
-                await request.body()  # the framework would take a hang-up for a broken body
+                await request.body()  # the framework would mistake a hang-up for a broken body
             return await handle(request)
 
         return read_and_handle
 
 
 class _Read(Request):
-    """A request whose body has been read."""
+    """A request with its body already read."""
 
     value: object = None
 
     async def json(self) -> object:
-        """The body's value."""
+        """The value of the body."""
         return self.value
 
 
 def read_json(body: bytes) -> object:
-    """The value of a JSON text; None of an empty one.
+    """The value of a JSON text; None for an empty one.
 
     Raises:
-        Refusal: it is no JSON, or holds NaN, a number of thousands of digits, or half a character.
+        Refusal: it is not JSON, or contains NaN, a number with thousands of digits, or half a character.
     """
     if not body:
         return None
@@ -60,24 +60,24 @@ def read_json(body: bytes) -> object:
     except RecursionError:
         raise Refusal(400, "the body is nested too deeply") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise Refusal(422, "the body is no valid JSON") from None
-    except ValueError:  # Python's own bound
-        raise Refusal(422, "the body holds a number of thousands of digits") from None
+        raise Refusal(422, "the body is not valid JSON") from None
+    except ValueError:  # Python's own limit
+        raise Refusal(422, "the body contains a number with thousands of digits") from None
     return value
 
 
 class _FormInMemory(MultiPartParser):
-    """Files stay where `Intake` bounds them: a full disk fails no request, and no picture is left on it."""
+    """Keeps files in memory, where `Intake` limits them: a full disk fails no request, and no picture stays on it."""
 
     spool_max_size = sys.maxsize
 
 
 async def read_form(request: Request, max_files: int, max_fields: int) -> FormData:
-    """The fields and files of a multipart form; nothing of a body of another type.
+    """The fields and files of a multipart form; empty for a body of another type.
 
     Raises:
-        Refusal: it is broken, or has more of either.
-        ClientDisconnect: the client has hung up before its end.
+        Refusal: the form is broken, or has too many files or fields.
+        ClientDisconnect: the client hung up before the end.
     """
     if not _is_form(request):
         return FormData()
@@ -89,25 +89,27 @@ async def read_form(request: Request, max_files: int, max_fields: int) -> FormDa
 
 
 def check_texts(values: Mapping[str, object]) -> None:
-    """Refuse half a character (a lone surrogate), which no text has, anywhere in the fields of a request.
+    """Check that the fields of a request have no half character (a lone surrogate).
 
     Raises:
-        Refusal: one is there.
+        Refusal: a field has one.
     """
     for name, value in values.items():
         try:
             json.dumps([name, value], ensure_ascii=False, default=str).encode()
         except UnicodeEncodeError:
             shown = printable(name)[:80]
-            raise Refusal(422, f"{shown} holds half a character (a lone surrogate), which no text has", shown) from None
+            raise Refusal(
+                422, f"{shown} contains half a character (a lone surrogate); send whole ones", shown
+            ) from None
 
 
 def _no_number(name: str) -> NoReturn:
-    raise Refusal(422, f"the body holds {name}, which is no number of JSON's")
+    raise Refusal(422, f"the body contains {name}, which is not a JSON number")
 
 
 def _is_json(content_type: str) -> bool:
-    """Whether the framework takes a body of this type for JSON."""
+    """Whether the framework treats a body of this type as JSON."""
     kind = _kind(content_type)
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 

@@ -1,4 +1,4 @@
-"""A request that is not served: the reason, for whom it concerns, in one line."""
+"""Exceptions for requests that the server refuses or gives up."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ..utils.errors import one_line
 
 
 class Refusal(Exception):
-    """Raised anywhere while a request is handled; each API tells it in its own form.
+    """A refused request. Any code that handles a request may raise it; each API sends it in its own format.
 
     Args:
-        status: of HTTP: 401 no key, 404 no such thing, 413 too large, 422 not as it should be, 429 come back later, 503
-            going away, 500 our fault.
-        message: what was given and what would work; made one line of at most 500 characters.
-        field: the request's field that it concerns.
-        retry_after: in how many seconds to come back.
-        headers: what else the response is to carry.
+        status: the HTTP status: 401 no key, 404 not found, 413 too large, 422 invalid, 429 try later, 503 stopping, 500
+            our fault.
+        message: what was given and what would work; shortened to one line of at most 500 characters.
+        field: the request's field at fault.
+        retry_after: the seconds until a retry makes sense.
+        headers: further headers of the response.
     """
 
     def __init__(
@@ -36,18 +36,18 @@ class Refusal(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the response carries besides the reason."""
+        """The headers of the response."""
         retry = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return {**self._headers, **retry, **({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})}
 
     @property
     def reason(self) -> str:
-        """A word for it, for metrics and clients."""
+        """A keyword for metrics and clients."""
         return _REASONS.get(self.status, "server_error")
 
 
 class Cancelled(Exception):
-    """The client has hung up or pressed Stop: nobody waits for the images."""
+    """The client hung up or pressed Stop: nobody waits for the images."""
 
 
 _REASONS = {

@@ -1,4 +1,4 @@
-"""A replica: a process somewhere on a cluster that draws the tickets which the server hands it."""
+"""A replica: a process somewhere on a cluster that generates images for the server's tickets."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Replica:
-    """A `LocalBackend` that is spoken to from elsewhere; while it draws, it still answers.
+    """A `LocalBackend` that another process calls; it answers even while it generates.
 
     Args:
-        settings: the server's. The models, LoRAs and profiles that they name have to be on this machine as well.
+        settings: the server's settings. This machine must have their models, LoRAs and profiles as well.
     """
 
     def __init__(self, settings: Settings):
@@ -34,23 +34,23 @@ class Replica:
         self._is_warm = False
 
     async def host(self) -> str:
-        """The name of the machine."""
+        """The machine's name."""
         return platform.node()
 
     async def warm_up(self, cores: Cores) -> None:
-        """Load the first model, to compute on these cores; raises as `Backend.warm_up`."""
+        """Load the first model, to run on these cores; raises like `Backend.warm_up`."""
         keep_to_cores(*cores)
         await asyncio.to_thread(self._backend.warm_up)
         self._is_warm = True
 
     async def is_warm(self) -> bool:
-        """Whether it has been warmed up: one that took the place of another has not."""
+        """Whether it has warmed up: a new replica in another's place has not."""
         return self._is_warm
 
     async def draw(
         self, id: str, job: Job, pictures: Pictures, previews: int, profile: str | None
     ) -> AsyncIterator[Progress | Drawn]:
-        """The steps as they are done, and at the end the images; raises as `Backend.draw`."""
+        """Each step when it is done, and at the end the images; raises like `Backend.draw`."""
         loop = asyncio.get_running_loop()
         reports: asyncio.Queue[Progress | None] = asyncio.Queue()
 
@@ -67,7 +67,7 @@ class Replica:
             yield await drawing
         finally:
             del self._tickets[id]
-            ticket.is_cancelled = True  # where nobody listens any more, nothing is drawn for nobody
+            ticket.is_cancelled = True  # stops the work if nobody listens any more
 
     async def stop(self, id: str, is_cancelled: bool) -> None:
         """Cancel or interrupt a ticket."""
@@ -76,6 +76,6 @@ class Replica:
             ticket.is_cancelled |= is_cancelled
 
     async def picture(self, id: str) -> Image | None:
-        """What a ticket looks like so far; None before the first step and after the last."""
+        """A ticket's preview; None before the first step and after the last."""
         estimate = self._tickets[id].estimate if id in self._tickets else None
         return None if estimate is None else await asyncio.to_thread(estimate.picture)

@@ -1,4 +1,4 @@
-"""What the two APIs have in common: from the values of a request to a ticket, within the operator's bounds."""
+"""The common part of the two APIs: turns the values of a request into a ticket, within the operator's limits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .uploads import Upload
 
 LARGEST_SEED = 2**63 - 1
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-"""A number in a request, before the operator's bounds: one that can be computed with and written down."""
+"""A number in a request, limited to a sane range before the operator's own limits apply."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """The picture that a ControlNet is to follow: its edges (``canny``) or itself (``image``), and how closely."""
+    """The picture for a ControlNet: whether to follow its edges (``canny``) or itself (``image``), and how closely."""
 
     picture: Upload
     kind: str
@@ -38,7 +38,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Uploads:
-    """The picture that a request starts from, where it is drawn anew (white in ``mask``), and one to follow."""
+    """The picture that a request starts from, the part to change (white in ``mask``), and a picture to follow."""
 
     image: Upload | None = None
     mask: Image.Image | None = None
@@ -46,7 +46,7 @@ class Uploads:
 
     @property
     def job_fields(self) -> dict[str, object]:
-        """The fields of a job, in which names stand for the pictures."""
+        """The fields of a job, with names in place of the pictures."""
         fields: dict[str, object] = {}
         if self.image is not None:
             fields |= {"image": self.image.name, **({"mask": f"{self.image.name}-mask"} if self.mask else {})}
@@ -57,7 +57,7 @@ class Uploads:
 
     @property
     def pictures(self) -> Pictures:
-        """The same pictures for a job to be drawn from.
+        """The same pictures, as inputs of a job.
 
         Raises:
             ValueError: image and mask have different sizes, or the mask is all black.
@@ -75,7 +75,7 @@ def _no_pictures() -> Pictures:
 
 @dataclass(frozen=True)
 class Sent:
-    """Pictures as they wait: the bytes that the client sent, and how to decode them when their turn has come."""
+    """Waiting pictures: the job's fields for them, and a function that decodes the client's bytes when it is time."""
 
     job_fields: Mapping[str, object]
     open: Callable[[], Pictures]
@@ -85,18 +85,18 @@ NOTHING_SENT = Sent({}, _no_pictures)
 
 
 async def accepted(request: Request, decode: Callable[[], Uploads]) -> Sent:
-    """Check that pictures can be drawn from, once there is a place for their request.
+    """Check that a request's pictures are usable, once the queue has room for the request.
 
-    They are decoded apart from the event loop, one request after the other, of each client in turn, and let go of:
-    decoded, a picture can take a thousand times its file.
+    A thread decodes them, one request at a time and each client in turn, and then drops them: a decoded picture can
+    take a thousand times its file.
 
     Args:
-        request: who asks.
-        decode: makes the pictures of what the client sent; called again when they are drawn.
+        request: the client's request.
+        decode: decodes the client's pictures; called again when the job runs.
 
     Raises:
-        Refusal: the queue is full, or what ``decode`` raises.
-        Cancelled: the client has hung up before its turn.
+        Refusal: the queue is full, or ``decode`` refuses.
+        Cancelled: the client hung up before its turn.
     """
 
     def checked() -> Mapping[str, object]:
@@ -112,7 +112,7 @@ async def accepted(request: Request, decode: Callable[[], Uploads]) -> Sent:
 
 
 def _job_fields(decode: Callable[[], Uploads]) -> Mapping[str, object]:
-    """Those of pictures that can be decoded and go together."""
+    """The job's fields of pictures, after a check that they decode and fit together."""
     try:
         uploads = decode()
         _ = uploads.pictures
@@ -122,15 +122,15 @@ def _job_fields(decode: Callable[[], Uploads]) -> Mapping[str, object]:
 
 
 def service_of(request: Request) -> Service:
-    """The service of the application that a request came to."""
+    """The service of a request's application."""
     service: Service = request.app.state.service
     return service
 
 
 def client_of(request: Request) -> str:
-    """Whose turn it is: a client is the key that it has shown; without one its address, of IPv6 the network (/64).
+    """The client in terms of fairness: its key, or without one its address; for IPv6 the network (/64).
 
-    Whoever has an IPv6 address has all of its network, and could be a new client with each request.
+    The owner of an IPv6 address owns its whole network, and could otherwise pose as a new client with each request.
     """
     key = request.scope.get("state", {}).get("key")
     if key is not None:
@@ -155,18 +155,18 @@ def make_ticket(
     names: Mapping[str, str] | None = None,
     previews: int = 0,
 ) -> Ticket:
-    """A ticket that can be submitted.
+    """A ticket ready to submit.
 
     Args:
-        request: who asks.
-        choice: the model, the profile and the ControlNet that the client names.
-        fields: of a job, as the client gave them; what is None is left to the profile or the model.
-        sent: the pictures that came with the request.
-        names: what the client calls a field, where that is not the job's name.
-        previews: how many to make on the way.
+        request: the client's request.
+        choice: the client's model, profile and ControlNet.
+        fields: the client's fields of a job; the profile or the model fills in None.
+        sent: the request's pictures.
+        names: the client's names of fields, if they differ from the job's.
+        previews: how many previews to make.
 
     Raises:
-        Refusal: a value is out of bounds or not allowed.
+        Refusal: a value is out of range or not allowed.
     """
     service, names = service_of(request), names or {}
     given = {name: value for name, value in {**fields, **sent.job_fields}.items() if value is not None}
@@ -187,20 +187,20 @@ def make_ticket(
 
 def _check_length(name: str, text: str, settings: Settings) -> None:
     if len(text) > settings.max_prompt:
-        raise Refusal(422, f"{name} has {len(text)} characters; at most {settings.max_prompt} are taken", name)
+        raise Refusal(422, f"{name} has {len(text)} characters; the server takes at most {settings.max_prompt}", name)
 
 
 _BOUNDS = {"height": "max_side", "width": "max_side", "steps": "max_steps", "num_images": "max_images"}
-"""The operator's setting that bounds a field of a job."""
+"""The operator's setting that limits a field of a job."""
 
 
 def check_bounds(values: Mapping[str, int | None], settings: Settings, names: Mapping[str, str]) -> None:
-    """Refuse what is more than the operator allows.
+    """Refuse values above the operator's limits.
 
     Args:
-        values: of fields of a job; None is left open.
-        settings: the operator's.
-        names: what the client calls a field, where that is not the job's name.
+        values: values of a job's fields; None is open.
+        settings: the operator's settings.
+        names: the client's names of fields, if they differ from the job's.
     """
     for name, value in values.items():
         most: int = getattr(settings, _BOUNDS[name])
@@ -210,6 +210,6 @@ def check_bounds(values: Mapping[str, int | None], settings: Settings, names: Ma
 
 
 def _field(message: str, names: Mapping[str, str]) -> str | None:
-    """The field that a job's message begins with."""
+    """The field at the start of a job's error message."""
     first = message.split(" ")[0]
     return names.get(first, first) if first in Job.model_fields else None

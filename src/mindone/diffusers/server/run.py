@@ -1,4 +1,4 @@
-"""Serve until a signal: the first one lets what has been accepted finish, the second one stops within a step."""
+"""Serves until a signal: the first one lets accepted requests finish, the second one stops within a step."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MOST_CONNECTIONS = 4096
 _OTHER_FILES = 256
 """Descriptors for everything but connections: models, libraries, pipes."""
 _ANSWER_SECONDS = 10
-"""How long clients may take to read their answers once all is drawn."""
+"""How long clients may take to read their responses after the last image."""
 
 
 class Server(uvicorn.Server):
-    """Answers new requests with 503 from the first signal on, while those that were accepted are drawn."""
+    """Answers new requests with 503 after the first signal, and finishes the accepted ones."""
 
     def __init__(self, config: uvicorn.Config, service: Service):
         super().__init__(config)
@@ -37,11 +37,11 @@ class Server(uvicorn.Server):
         self._signals = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called on SIGINT and SIGTERM, anywhere in the program; the next tick does what they ask for."""
+        """Record a SIGINT or SIGTERM, which may come anywhere in the program; the next tick acts on it."""
         self._captured_signals.append(sig)
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; True ends the server."""
+        """Act on new signals, ten times a second; True ends the server."""
         for number in range(self._signals + 1, len(self._captured_signals) + 1):
             self._obey(number)
         self._signals = len(self._captured_signals)
@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
     def _obey(self, number: int) -> None:
         if number == 1:
             self._service.drain()
-            logger.warning("stopping when what was accepted is drawn; once more stops within a step")
+            logger.warning("stopping after the accepted requests; a second signal stops within a step")
         elif number == 2:
             self._service.abandon()
         else:
@@ -63,20 +63,20 @@ def run(settings: Settings) -> None:
     """Load the first model, and serve.
 
     Raises:
-        ValueError, OSError: a model, the file of keys, or the address cannot be used.
+        ValueError, OSError: a model, the file of keys or the address is unusable.
     """
     if settings.api_key is not None:
         Keys(settings.api_key)
-    listening = listen(settings, _MOST_CONNECTIONS)  # before anything is loaded: a port that is in use is found at once
-    # Large bodies make objects enough to have all others looked through for garbage, which stops everything for 0.13 s;
-    # nine in ten of them are modules, which stay.
+    listening = listen(settings, _MOST_CONNECTIONS)  # before loading, to find a used port at once
+    # Large bodies create enough objects to trigger a full garbage collection, which stops everything for 0.13 s; nine
+    # in ten of the scanned objects are modules, which stay.
     gc.freeze()
     with listening, closing(Service(settings)) as service:
         service.backend.warm_up()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         print(f"http://{host}:{listening.getsockname()[1]}", flush=True)
         show(settings.log)
-        with raised():  # what is open is closed when uvicorn passes the signal on
+        with raised():  # closes everything when uvicorn passes the signal on
             make_server(service).run([listening])
 
 
@@ -84,17 +84,17 @@ def make_server(service: Service, door: Door | None = None) -> Server:
     """The server of an application on a listening socket.
 
     Args:
-        service: what draws.
-        door: how many connections there may be; None: as many as the process may have.
+        service: the service that generates images.
+        door: the limits of connections; None allows as many as the process may open.
     """
     door = Door(max(_descriptors() - _OTHER_FILES, _OTHER_FILES)) if door is None else door
-    proxies = service.settings.forwarded_allow_ips  # nobody else's X-Forwarded-For is believed
+    proxies = service.settings.forwarded_allow_ips  # trusts no other X-Forwarded-For
     config = uvicorn.Config(
         create_app(service.settings, service),
         http=door.protocol,
         h11_max_incomplete_event_size=HEAD_BYTES,
         ws="none",
-        log_level="error",  # warnings are of clients' mistakes, one for each
+        log_level="error",  # warnings would report every client's mistake
         access_log=False,
         proxy_headers=proxies is not None,
         forwarded_allow_ips=proxies,
@@ -104,7 +104,7 @@ def make_server(service: Service, door: Door | None = None) -> Server:
 
 
 def _descriptors() -> int:
-    """How many files and connections this process may have open, raised as far as it may be."""
+    """The number of files and connections that this process may open, after raising the limit as far as possible."""
     try:
         import resource
     except ModuleNotFoundError:  # not on Windows

@@ -1,4 +1,4 @@
-"""The service: threads that have one request after the other drawn, and what keeps them from drowning."""
+"""The service: threads that run one request after the other, and limits that keep them from overload."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 _SOME_SECONDS = 5.0
-"""What a request is taken to last before one has been timed."""
+"""The assumed seconds of a request before the first one is timed."""
 _LOSSES = 3
-"""A ticket is given up after this many replicas have died at it: it is what kills them."""
+"""The service gives up a ticket after this many replicas died on it: the ticket probably kills them."""
 
 
 class Service:
-    """Accepts tickets, draws them in turn, and drops those that nobody waits for."""
+    """Accepts tickets, generates their images in turn, and drops tickets that nobody waits for."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -53,25 +53,25 @@ class Service:
         self._mean_seconds: float | None = None
 
     def start(self) -> None:
-        """Begin to draw what is submitted."""
+        """Start to work on submitted tickets."""
         for thread in self._threads:
             thread.start()
 
     @property
     def is_ready(self) -> bool:
-        """Whether what is submitted now will be drawn."""
+        """Whether the service accepts tickets and works on them."""
         return not self._draining and any(thread.is_alive() for thread in self._threads)
 
     @property
     def is_over(self) -> bool:
-        """Whether it takes nothing more, and all that was accepted is drawn or given up."""
+        """Whether it accepts no more tickets, and all accepted ones are done or given up."""
         return self._draining and not any(thread.is_alive() for thread in self._threads)
 
     def submit(self, ticket: Ticket) -> None:
         """Queue a ticket.
 
         Raises:
-            Refusal: the queue is full, or the server is going away.
+            Refusal: the queue is full, or the server is stopping.
         """
         self._check_stays()
         try:
@@ -81,11 +81,11 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def decoding(self, client: str) -> AsyncIterator[None]:
-        """The client's turn to have a request's pictures decoded and checked: one request's at a time.
+        """The client's turn to decode and check a request's pictures: one request at a time.
 
         Raises:
-            Refusal: the request could not be queued, before it waits or when its turn has come, or too many wait for
-                their turn.
+            Refusal: the queue has no room for the request, before its wait or at its turn, or too many requests wait
+                for their turn.
         """
         self._check_room(client)
         try:
@@ -102,7 +102,7 @@ class Service:
 
     def _check_stays(self) -> None:
         if self._draining:
-            raise Refusal(503, "the server is stopping; try another one, or later", retry_after=10)
+            raise Refusal(503, "the server is stopping; try another server, or try later", retry_after=10)
 
     def _full(self) -> Refusal:
         wait = math.ceil(len(self.queue) * (self._mean_seconds or _SOME_SECONDS) / self.backend.places)
@@ -110,7 +110,7 @@ class Service:
         return Refusal(429, message, retry_after=max(wait, 1))
 
     def cancel(self, ticket: Ticket) -> None:
-        """Nobody waits for it: out of the queue, or stopped within a step. Nothing happens to one that is done."""
+        """Remove a ticket from the queue, or stop it within a step; does nothing if it is done."""
         ticket.is_cancelled = True
         if self.queue.remove(ticket.client, ticket):
             self._settle(ticket, Cancelled())
@@ -118,22 +118,22 @@ class Service:
             self.backend.stop_early(ticket)
 
     def running_for(self, client: str) -> list[Ticket]:
-        """What is being drawn for a client, the longest first."""
+        """The client's running tickets, the oldest first."""
         return [ticket for ticket in self.running if ticket.client == client]
 
     def interrupt(self, client: str) -> None:
-        """Have what is being drawn for a client come out as it is."""
+        """Finish the client's running tickets early, with the images as they are."""
         for ticket in self.running_for(client):
             ticket.is_interrupted = True
             self.backend.stop_early(ticket)
 
     def drain(self) -> None:
-        """Accept nothing more; all that has been accepted is drawn."""
+        """Accept no more tickets, but finish the accepted ones."""
         self._draining = True
         self.queue.close()
 
     def abandon(self) -> None:
-        """Stop what is being drawn within a step, and draw nothing of what waits."""
+        """Stop running tickets within a step, and give up the waiting ones."""
         self.drain()
         self._abandoned = True
         for ticket in list(self.running):
@@ -142,13 +142,13 @@ class Service:
             self._settle(waiting, Cancelled())
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until all that has been accepted is drawn."""
+        """Wait until all accepted tickets are done."""
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout)
 
     def close(self) -> None:
-        """Stop, and give back what the backend holds."""
+        """Stop, and release the backend's resources."""
         self.abandon()
         self.join()
         self.backend.close()
@@ -166,7 +166,7 @@ class Service:
                 if ticket.is_cancelled:
                     outcome = Cancelled()
                 elif ticket.losses >= _LOSSES:
-                    outcome = Refusal(500, f"drawing failed {_LOSSES} times; the server's log says why")
+                    outcome = Refusal(500, f"generating failed {_LOSSES} times; see the server's log")
             except Exception as error:
                 outcome = error
             self.running.remove(ticket)
@@ -177,12 +177,12 @@ class Service:
                 self._settle(ticket, outcome)
 
     def _next(self, place: int) -> Ticket | None:
-        """The next ticket for a place, once that can draw; None when there will be none any more."""
+        """The next ticket for a place, once the place is ready; None if no more will come."""
         is_ready = not self.queue.is_over and self.backend.prepare(place, lambda: self.queue.is_over)
         return self.queue.take() if is_ready else None
 
     def _drawn(self, place: int, ticket: Ticket) -> list[Image]:
-        """The images; raises a `Refusal`, `Cancelled` or `Lost`."""
+        """The images; raises `Refusal`, `Cancelled` or `Lost`."""
         if ticket.is_cancelled:
             raise Cancelled
         ticket.began = time.monotonic()
@@ -207,11 +207,11 @@ class Service:
         self.metrics.seconds.labels(stage).observe(seconds)
 
     def _settle(self, ticket: Ticket, outcome: list[Image] | Exception) -> None:
-        if isinstance(outcome, Cancelled) and self._abandoned:  # by us, so that there is somebody to tell
-            outcome = Refusal(503, "the server was stopped; try another one, or later", retry_after=10)
+        if isinstance(outcome, Cancelled) and self._abandoned:  # by us, so the client still waits
+            outcome = Refusal(503, "the server was stopped; try another server, or try later", retry_after=10)
         if isinstance(outcome, Cancelled):
             self.metrics.cancelled.inc()
-        with contextlib.suppress(RuntimeError):  # a listener whose event loop has ended
+        with contextlib.suppress(RuntimeError):  # the listener's event loop has ended
             if isinstance(outcome, Exception):
                 ticket.images.set_exception(outcome)
             else:
