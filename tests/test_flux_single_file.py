@@ -120,7 +120,7 @@ def test_a_matrix_that_is_not_three_is_refused():
 def test_its_relatives_are_named(mark, said, tmp_path):
     tensors = {**dict(SafetensorsFile(file()).items()), mark: StoredTensor.from_numpy(np.zeros(1, np.float32))}
     save_file(tensors, tmp_path / "other.safetensors", {"format": "pt"})
-    with pytest.raises(ValueError, match=f"says that it is {said}; known are"):
+    with pytest.raises(ValueError, match=f"says that it is {said}; supported"):
         FluxTransformer2DModel.from_single_file(tmp_path / "other.safetensors")
 
 

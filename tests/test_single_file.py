@@ -255,9 +255,9 @@ def test_a_float8_file_is_that_of_its_numbers_in_float16(files, tmp_path):
 def test_a_file_of_another_architecture_is_named_by_its_tensors(tmp_path):
     one = np.zeros(1, np.float32)
     cases = {
-        "double_stream_modulation_img.lin.weight": "'double_stream_modulation_img.* says that it is FLUX.2; known",
+        "double_stream_modulation_img.lin.weight": "'double_stream_modulation_img.* says that it is FLUX.2; supported",
         "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight": "a LoRA: give it to load_lora_weights",
-        "decoder.something.weight": r"of no architecture known here, by its tensors 'decoder.something.weight'; known",
+        "decoder.something.weight": r"no architecture known here, by its tensors 'decoder.something.weight'; supported",
     }
     for name, message in cases.items():
         save_file({name: one}, tmp_path / "strange.safetensors")
@@ -365,7 +365,7 @@ def test_the_metadata_counts_where_no_tensor_marks_and_nonsense_is_refused(marke
     assert marked("sd1", {}, {"modelspec.predict_key": "v"})["prediction_type"] == "v_prediction"
     assert marked("sd1", {"v_pred": EMPTY}, {"modelspec.predict_key": "epsilon"})["prediction_type"] == "v_prediction"
     assert marked("sd1", {}, {"ss_v2": "True", "ss_zero_terminal_snr": "True"})["prediction_type"] == "epsilon"
-    with pytest.raises(ValueError, match=r"modelspec\.prediction_type='flow', which is none of epsilon, eps, v"):
+    with pytest.raises(ValueError, match=r"modelspec\.prediction_type='flow'; supported: epsilon, eps, v"):
         marked("sd1", {}, {"modelspec.prediction_type": "flow"})
     for name in ("edm_mean", "edm_std"):
         with pytest.raises(ValueError, match=rf"'{name}' says that it is Playground 2\.5"):

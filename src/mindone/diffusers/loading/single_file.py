@@ -55,7 +55,7 @@ class SingleFile:
 
     @property
     def pipeline(self) -> str | None:
-        """The class that draws with all of it; None if the file is not a whole pipeline."""
+        """The pipeline class for all of it; None if the file is not a whole pipeline."""
         lacks = set(self.absent) - set(self.release.dispensable)
         return self.pipeline_of_denoiser if self.has_denoiser and not lacks else None
 

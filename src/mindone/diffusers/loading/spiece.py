@@ -1,8 +1,8 @@
-"""What SentencePiece keeps in a ``spiece.model``: pieces of text with their scores, and how characters are replaced.
+"""Reads SentencePiece's ``spiece.model``: pieces of text with their scores, and replacements of characters.
 
 (Kudo & Richardson 2018, "SentencePiece".) The file is one message in Protocol Buffers' wire format
-(https://protobuf.dev/programming-guides/encoding). Four of its fields are read here; the `tokenizers` library works on
-texts with them.
+(https://protobuf.dev/programming-guides/encoding). This module reads four of its fields; the `tokenizers` library
+processes texts with them.
 """
 
 import struct
@@ -17,11 +17,11 @@ from ..utils.files import check_file
 
 FILE = "spiece.model"
 MOST_BYTES = 32 * 2**20
-"""The largest file; those of 250,000 pieces, of many languages, have 5 MB."""
+"""The size limit of a file; multilingual ones with 250,000 pieces have 5 MB."""
 UNIGRAM = 1
-"""The number of the kind of model in which each piece has a score of its own; others are merged or words."""
+"""The number of the kind of model in which each piece has its own score; other kinds merge pieces or take words."""
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
-"""Kinds of pieces: of texts, for what has no piece, marks such as the end of a text, and words seen as a whole."""
+"""Kinds of pieces: normal text, unknown text, marks such as the end of a text, and words kept whole."""
 
 # Field numbers of SentencePiece's sentencepiece_model.proto.
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
@@ -34,7 +34,7 @@ Value: TypeAlias = "int | memoryview"
 
 @dataclass(frozen=True)
 class Piece:
-    """An entry of the vocabulary; its id is where it stands in the list."""
+    """An entry of the vocabulary; its id is its position in the list."""
 
     text: str
     score: float
@@ -48,11 +48,11 @@ class Spiece:
 
     pieces: tuple[Piece, ...]
     replacements: bytes
-    """How characters are normalized, compiled to a trie; may be empty."""
+    """The replacements that normalize characters, compiled to a trie; may be empty."""
 
     @property
     def unknown(self) -> int:
-        """The id of what has no piece."""
+        """The id of the unknown piece."""
         return next(number for number, piece in enumerate(self.pieces) if piece.kind == UNKNOWN)
 
 
@@ -60,7 +60,7 @@ def read_spiece(path: Path) -> Spiece:
     """Read a ``spiece.model``.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: it is broken, far too large, or of another kind of model.
     """
     check_file(path)
@@ -80,23 +80,23 @@ def read_spiece(path: Path) -> Spiece:
 
 
 def check_replacements(content: bytes) -> None:
-    """See to it that a compiled table of replacements leads nowhere outside itself.
+    """Check that a compiled table of replacements never points outside itself.
 
-    The library that reads it takes that for granted, and a program cannot go on from where it fails.
+    The library that reads it takes that for granted, and its failure ends the program.
 
-    The table is the size in bytes of a trie, the trie, and texts one after the other. The trie is a double array (Yata
-    et al. 2007, as in Darts-clone): each unit says by how much its children's places differ from its own, which
-    byte leads to it, and whether the first child says where in the texts a replacement begins.
+    The table consists of a trie's size in bytes, the trie, and consecutive texts. The trie is a double array (Yata et
+    al. 2007, as in Darts-clone): each unit gives the offset from its own place to its children's, the byte that leads
+    to it, and whether its first child gives the start of a replacement in the texts.
 
     Raises:
-        ValueError: it leads somewhere else.
+        ValueError: it points outside.
     """
     size = int.from_bytes(content[:4], "little")
     units = np.frombuffer(content, "<u4", size // 4, 4).astype(np.int64)
     texts = np.frombuffer(content[4 + size :], np.uint8)
     children = np.arange(len(units)) ^ ((units >> 10) << ((units & 512) >> 6))
     followed = units >> 31 == 0
-    followed[:1] = True  # the root, to which no byte leads
+    followed[:1] = True  # the root: no byte leads to it
     if (children[followed] | 255).max(initial=0) >= len(units):
         raise ValueError("its replacements of characters point outside of their table")
     begins = units[children[followed & (units >> 8 & 1 == 1)]] & (2**31 - 1)
@@ -106,7 +106,7 @@ def check_replacements(content: bytes) -> None:
 
 
 def _content(message: memoryview) -> tuple[int, Spiece]:
-    """The kind of model, and what is in it."""
+    """The kind of model, and its content."""
     pieces: list[Piece] = []
     kind, replacements = UNIGRAM, b""
     for number, value in _fields(message):
@@ -142,7 +142,7 @@ def _integer(value: Value) -> int:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
-    """Number and value of each field of a message: whole numbers as such, all others as their bytes."""
+    """Number and value of each field of a message: integers as such, all others as bytes."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -164,7 +164,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A whole number of seven bits a byte, the lowest first, and where the next field begins."""
+    """An integer with seven bits per byte, the lowest first, and the position after it."""
     value = 0
     for place in range(10):
         byte = message[at + place]

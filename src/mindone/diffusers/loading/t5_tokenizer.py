@@ -1,4 +1,4 @@
-"""T5's tokenizer, of a ``tokenizer.json`` or of SentencePiece's own ``spiece.model``."""
+"""T5's tokenizer, from a ``tokenizer.json`` or SentencePiece's own ``spiece.model``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ _END = "</s>"
 
 @dataclass(frozen=True)
 class T5TokenizerFields(FastFields):
-    """What T5's ``tokenizer_config.json`` has besides."""
+    """The additional fields of T5's ``tokenizer_config.json``."""
 
     extra_ids: Annotated[int, Strict(), Field(ge=0, le=1000)] | None = None
-    """How many marks for gaps, ``<extra_id_0>`` and so on, follow SentencePiece's pieces; 100 where nothing is said."""
+    """The number of marks for gaps, ``<extra_id_0>`` and so on, after SentencePiece's pieces; by default 100."""
     legacy: Flag | None = None
-    """Whether a space is put before what follows a special token; it is unless the files say otherwise."""
+    """Whether to put a space before the text after a special token; true unless the files say otherwise."""
 
 
 class T5TokenizerFast(FastTokenizer):
-    """T5's: pieces of text with spaces in them, and an end token behind each text.
+    """T5's: pieces of text that include spaces, and an end token after each text.
 
-    A folder without ``tokenizer.json`` is read from its ``spiece.model``; that gives the same ids.
+    Without ``tokenizer.json`` it reads the folder's ``spiece.model``, which gives the same ids.
     """
 
     Fields = T5TokenizerFields
@@ -65,7 +65,7 @@ class T5TokenizerFast(FastTokenizer):
 
 
 def _of_pieces(content: spiece.Spiece, extra_ids: int, is_legacy: bool) -> "tokenizers.Tokenizer":
-    """A tokenizer of SentencePiece's pieces, and of marks for gaps behind them."""
+    """A tokenizer from SentencePiece's pieces, followed by marks for gaps."""
     import tokenizers
     from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 

@@ -1,8 +1,8 @@
-"""CLIP's tokenizer: from text to the ids that the text encoders were trained on.
+"""CLIP's tokenizer: converts text to the ids that the text encoders were trained on.
 
 Byte-level byte-pair encoding of lower-cased text, with ``</w>`` marking the end of a word (A. Radford et al., "Learning
-Transferable Visual Models From Natural Language Supervision", 2021, section 2.4). The work is done by the `tokenizers`
-library, set up as transformers' `CLIPTokenizerFast` is, so the ids are the same.
+Transferable Visual Models From Natural Language Supervision", 2021, section 2.4). The `tokenizers` library
+does the work, set up like transformers' `CLIPTokenizerFast`, so the ids are the same.
 """
 
 import os
@@ -19,24 +19,24 @@ _CONTEXT = 77
 
 
 class CLIPTokenizer(TokenizerBase):
-    """Text to ids and back.
+    """Converts text to ids and back.
 
-    The text is brought to Unicode's composed form (NFC), runs of whitespace become one space, and letters become lower
-    case; then contractions, runs of letters, single digits and runs of other characters are encoded one by one.
+    It converts the text to Unicode's composed form (NFC), runs of whitespace to one space, and letters to lower case;
+    then it encodes contractions, runs of letters, single digits and runs of other characters one by one.
 
-    transformers has a second, slow tokenizer that differs where text is not plain: without the package ftfy it drops
-    control and format characters (such as the joiner inside a family emoji) and sets every Chinese character apart;
+    transformers has a second, slow tokenizer that differs on unusual text: without the package ftfy it drops
+    control and format characters (such as the joiner inside a family emoji) and separates every Chinese character;
     with ftfy it repairs mojibake. This class gives the fast one's ids, on every machine.
 
     Args:
-        vocabulary: id of every token, without the added ones.
-        merges: the pairs that are joined, most frequent first.
+        vocabulary: the id of every token, without added ones.
+        merges: the pairs to join, the most frequent first.
         special_tokens: ``bos_token``, ``eos_token``, ``unk_token``, ``pad_token``, each a string or a dict with its
-            ``content`` and flags as published configs have them; CLIP's own where they are left out. As in the
-            reference, a special token inside a text is that token: where ``pad_token`` is "!", as in Stable Diffusion
-            2, "hi!" ends in one.
-        added_tokens: further tokens by id, in the same form.
-        model_max_length: tokens the text encoder takes, first and last ones included.
+            ``content`` and flags as published configs have them; by default CLIP's own. As in the reference, a
+            special token inside a text is that token: if ``pad_token`` is "!", as in Stable Diffusion 2, "hi!" ends in
+            one.
+        added_tokens: additional tokens by id, in the same form.
+        model_max_length: the most tokens that the text encoder takes, including start and end.
 
     Raises:
         ValueError: the vocabulary and the merges do not fit together, or a special token is not in it.
@@ -100,15 +100,15 @@ class CLIPTokenizer(TokenizerBase):
             )
 
     def normalized(self, text: str) -> str:
-        """A text as it is searched for tokens: composed, in lower case, with single spaces."""
+        """A text as the tokenizer sees it: composed, in lower case, with single spaces."""
         return str(self._tokenizer.normalizer.normalize_str(text))
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of one text, without the start and the end token; ``</w>`` marks the last one of a word."""
+        """The tokens of one text, without start and end tokens; ``</w>`` marks the last one of a word."""
         return self.convert_ids_to_tokens(self.encode(text, add_special_tokens=False))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """The text of a row of ids: in lower case, words and punctuation set apart by single spaces."""
+        """The text of a row of ids: in lower case, with single spaces between words and punctuation."""
         text: str = self._tokenizer.decode([int(number) for number in ids], skip_special_tokens=skip_special_tokens)
         return text.replace(WORD_END, " ").strip()
 

@@ -1,6 +1,6 @@
-"""What tokenizers have in common, whatever they read: texts to rows of ids and back, and tokens that are added.
+"""The common part of all tokenizers: converting texts to rows of ids and back, and adding tokens.
 
-The work is done by the `tokenizers` library; a subclass sets it up.
+The `tokenizers` library does the work; a subclass sets it up.
 """
 
 import os
@@ -26,18 +26,18 @@ Ids = NDArray[np.int64]
 T = TypeVar("T", bound="TokenizerBase")
 
 LONGEST = 100_000
-"""The most characters of a text, far more than any text encoder reads; each of them takes time."""
+"""The most characters in a text, far more than any text encoder reads; each one takes time."""
 NO_LIMIT = 10**30
-"""What transformers takes for the longest text where a tokenizer's files name none."""
+"""transformers' maximum length if a tokenizer's files name none."""
 _WORD = 77
-"""The most tokens that are one added word."""
+"""The most tokens in one added word."""
 
 
 class TokenizerBase(PublishedTokenizer):
-    """Text to ids and back, by a ``_tokenizer`` of the `tokenizers` library."""
+    """Converts text to ids and back with a ``_tokenizer`` from the `tokenizers` library."""
 
     frame_words: ClassVar[str] = "with what frames a text"
-    """What messages call the tokens around every text."""
+    """The name of the tokens around every text, for messages."""
     model_max_length: int
     unk_token_id: int
     pad_token: str
@@ -61,7 +61,7 @@ class TokenizerBase(PublishedTokenizer):
         """Read the files of a folder, a bundled checkpoint or a hub id, as `read_folder` does.
 
         Raises:
-            FileNotFoundError: there are no such files.
+            FileNotFoundError: the files do not exist.
             ValueError: a file is broken; the message names it.
         """
         folder = resolve(
@@ -111,13 +111,13 @@ class TokenizerBase(PublishedTokenizer):
         truncation: bool = True,
         return_tensors: Literal["np", "ms"] | None = None,
     ) -> Ids | Config:
-        """The ids of one text or several, each with the tokens that frame it.
+        """The ids of one or several texts, each with its start and end tokens.
 
         Args:
             texts: one text, or a list of them.
-            padding: "max_length" fills up with the padding token; False does not, and then texts must be equally long.
-            max_length: tokens per text, those that frame it included; ``model_max_length`` when None.
-            truncation: cut a text that is too long, keeping what frames it.
+            padding: "max_length" pads with the padding token; False does not, and all texts must be equally long.
+            max_length: tokens per text, including start and end; None means ``model_max_length``.
+            truncation: cut texts that are too long, keeping start and end tokens.
             return_tensors: None for the ids alone; "np" or "ms" for ``input_ids`` and ``attention_mask`` (1 for the
                 text, 0 for the padding) as entries and attributes, NumPy arrays or MindSpore tensors.
 
@@ -125,7 +125,7 @@ class TokenizerBase(PublishedTokenizer):
             Ids of shape (texts, tokens), or both.
 
         Raises:
-            ValueError: the texts do not make an array: too long without truncation, or of different lengths unpadded.
+            ValueError: a text is too long without ``truncation``, or unpadded texts differ in length.
         """
         if padding not in ("max_length", False):
             raise ValueError(f'padding must be "max_length" or False, got {padding!r}')
@@ -164,7 +164,7 @@ class TokenizerBase(PublishedTokenizer):
         max_length: int | None = None,
         truncation: bool = False,
     ) -> list[int]:
-        """The ids of one text, unpadded, with the tokens that frame it or without."""
+        """The ids of one text, unpadded, with or without start and end tokens."""
         (text,) = as_list(text)
         if add_special_tokens:
             return list(self._encode(text, self._length(max_length) if truncation else None).ids)
@@ -173,7 +173,7 @@ class TokenizerBase(PublishedTokenizer):
 
     @property
     def groups(self) -> dict[int, list[int]]:
-        """The ids of added tokens that are one word, by the first one: ``cat``, ``cat_1``, ``cat_2``, as published."""
+        """The ids of added tokens that form one word, by the first: ``cat``, ``cat_1``, ``cat_2``, as published."""
         if self._groups is None:
             added, groups = self.added_tokens_encoder, {}
             for token, number in added.items():
@@ -183,17 +183,17 @@ class TokenizerBase(PublishedTokenizer):
         return self._groups
 
     def spans(self, text: str) -> list[tuple[int, int, int]]:
-        """The ids of one text as `encode` gives them, each with where it begins and ends in the text."""
+        """The ids of one text as from `encode`, each with its start and end in the text."""
         (text,) = as_list(text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return [(number, *span) for number, span in zip(encoding.ids, encoding.offsets)]
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of one text, without those that frame it."""
+        """The tokens of one text, without start and end tokens."""
         return self.convert_ids_to_tokens(self.encode(text, add_special_tokens=False))
 
     def truncated(self, text: str, max_length: int | None = None) -> str:
-        """The end of ``text`` that does not fit into ``max_length`` tokens, as text; "" when all of it fits."""
+        """The end of ``text`` that does not fit into ``max_length`` tokens, as text; "" if all of it fits."""
         return self.decode(self.encode(text, add_special_tokens=False)[self._length(max_length) - self._frame :])
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
@@ -211,7 +211,7 @@ class TokenizerBase(PublishedTokenizer):
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens without added ones."""
+        """The number of tokens without added ones."""
         size: int = self._tokenizer.get_vocab_size(with_added_tokens=False)
         return size
 
@@ -220,7 +220,7 @@ class TokenizerBase(PublishedTokenizer):
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
-        """The id of a token, or the ids of several; what is no token has the id of ``unk_token``."""
+        """The id of a token, or the ids of several; unknown ones get the id of ``unk_token``."""
         return self._id(tokens) if isinstance(tokens, str) else [self._id(token) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
@@ -235,20 +235,20 @@ class TokenizerBase(PublishedTokenizer):
         return tokens
 
     def add_tokens(self, new_tokens: str | Sequence[str], special_tokens: bool = False) -> int:
-        """Have texts seen as whole tokens wherever they stand, such as the placeholders of textual inversion.
+        """Add texts as whole tokens, recognised anywhere, such as the placeholders of textual inversion.
 
-        They get the next free ids; the text encoder's embeddings must have rows for them. Texts that are tokens already
-        are left alone.
+        They get the next free ids; the text encoder's embeddings must have rows for them. Existing tokens stay
+        unchanged.
 
         Returns:
-            How many were new.
+            The number of new tokens.
         """
         new = [text for text in dict.fromkeys(as_list(new_tokens)) if self._tokenizer.token_to_id(text) is None]
         self._add(*map(Token, new), special=special_tokens)
         return len(new)
 
     def set_added_tokens(self, tokens: Sequence[str]) -> None:
-        """Have exactly these texts as added tokens, besides those that were loaded; see `add_tokens`."""
+        """Make exactly these texts the added tokens, besides the loaded ones; see `add_tokens`."""
         import tokenizers
 
         if self._loaded is None:
@@ -269,18 +269,18 @@ class TokenizerBase(PublishedTokenizer):
 
     @property
     def _frame(self) -> int:
-        """How many tokens are put around every text."""
+        """The number of tokens around every text."""
         return int(self._tokenizer.num_special_tokens_to_add(False))
 
     def _encode(self, text: str, length: int | None) -> "tokenizers.Encoding":
-        # Not by the tokenizer's own truncation and padding: they are its state, and threads share it.
+        # Not with the tokenizer's own truncation and padding: those are state, which threads share.
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         if length is not None:
             encoding.truncate(length - self._frame)
         return self._tokenizer.post_process(encoding)
 
     def _add(self, *tokens: Token, special: bool, normalized: bool | None = None) -> None:
-        """Make the tokenizer see each token as a whole wherever it is in a text; its own flags win."""
+        """Make the tokenizer recognise each token as a whole anywhere in a text; the token's own flags win."""
         from tokenizers import AddedToken
 
         self._groups = None
@@ -289,17 +289,17 @@ class TokenizerBase(PublishedTokenizer):
             AddedToken(**defaults | {flag: value for flag, value in asdict(token).items() if value is not None})
             for token in tokens
         ]
-        # As many at once as can be: the library searches texts with an automaton that each call builds anew.
+        # As many at once as possible: every call rebuilds the automaton with which the library searches texts.
         for is_special, group in groupby(added, key=lambda token: token.special):
             add = self._tokenizer.add_special_tokens if is_special else self._tokenizer.add_tokens
             add(list(group))
 
 
 def as_list(texts: str | Sequence[str]) -> list[str]:
-    """One text or several as a list.
+    """One or several texts as a list.
 
     Raises:
-        ValueError: one is no text, not valid Unicode, or too long.
+        ValueError: one is not a string, not valid Unicode, or too long.
     """
     rows = [texts] if isinstance(texts, str) else list(texts)
     for text in rows:

@@ -1,4 +1,4 @@
-"""The files of a CLIP tokenizer, as checkpoints of all ages have them, and the encoding that they describe."""
+"""The files of a CLIP tokenizer in checkpoints of all ages, and the encoding that they describe."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ _NO_LIMIT = 10**6  # transformers writes 1e30 where a tokenizer has no limit
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 Text = Annotated[str, Strict(), StringConstraints(min_length=1)]
-"""Not empty, and valid Unicode, as pydantic wants all strings."""
+"""Not empty, and valid Unicode, as pydantic requires of all strings."""
 Vocabulary = dict[Text, TokenId]
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token that is seen as a whole, with the flags of the `tokenizers` library; None where a file says nothing."""
+    """A token kept whole, with the flags of the `tokenizers` library; None if a file does not set one."""
 
     content: Text
     lstrip: Flag | None = None
@@ -37,12 +37,12 @@ class Token:
 
 
 AnyToken = Annotated[Token, BeforeValidator(lambda spec: {"content": spec} if isinstance(spec, str) else spec)]
-"""A token as files write it: an object, or its content alone."""
+"""A token in a file: an object, or only its content."""
 
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The tokens that have a role; CLIP's own at first."""
+    """The tokens with a role; by default CLIP's own."""
 
     bos_token: AnyToken = Token(_START)
     eos_token: AnyToken = Token(_END)
@@ -80,17 +80,17 @@ class SerializedModel:
 
 @dataclass(frozen=True)
 class SerializedFields:
-    """The fields of ``tokenizer.json`` that are read; what it says of normalisation is CLIP's anyway."""
+    """The fields of ``tokenizer.json`` that we read; its normalisation is CLIP's anyway."""
 
     model: SerializedModel
     added_tokens: tuple[SerializedToken, ...] = ()
 
 
 class TokenizerFiles:
-    """What a folder says of its tokenizer.
+    """The description of a tokenizer in a folder's files.
 
     Raises:
-        FileNotFoundError: there is neither ``vocab.json`` with ``merges.txt`` nor ``tokenizer.json``.
+        FileNotFoundError: the folder has neither ``vocab.json`` with ``merges.txt`` nor ``tokenizer.json``.
         ValueError: a file is broken; the message names it.
     """
 
@@ -172,7 +172,7 @@ def _pair(merge: object, where: str) -> tuple[str, str]:
 def byte_pair_encoding(
     vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], unknown: str
 ) -> "tokenizers.Tokenizer":
-    """CLIP's encoding by the `tokenizers` library.
+    """CLIP's encoding, run by the `tokenizers` library.
 
     Raises:
         ValueError: the merges do not fit the vocabulary.

@@ -1,4 +1,4 @@
-"""CLIP's own vocabulary, which every Stable Diffusion has: single files do not carry it.
+"""CLIP's own vocabulary, which every Stable Diffusion uses and no single file carries.
 
 ``merges.txt.gz`` holds the 48,894 merges of "Learning Transferable Visual Models From Natural Language Supervision"
 (Radford et al. 2021) as OpenAI published them; the 49,408 tokens follow from them. See ``NOTICE`` for the licence.
@@ -12,7 +12,7 @@ from ..tokenizer import CLIPTokenizer
 from ..tokenizer_files import WORD_END
 
 SIZE = 49_408
-"""Tokens of the vocabulary, start and end included."""
+"""The tokens of the vocabulary, including start and end."""
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -37,6 +37,6 @@ def _merges() -> list[tuple[str, str]]:
 
 
 def _letters() -> list[str]:
-    """What byte-level encoding writes each of the 256 bytes as (Radford et al. 2019, §2.2): itself where it prints."""
+    """The characters for the 256 bytes in byte-level encoding (Radford et al. 2019, §2.2): itself if printable."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return [*map(chr, printable), *(chr(256 + i) for i in range(256 - len(printable)))]

@@ -1,5 +1,5 @@
 """The original layout: one file for a whole model, as its authors published it.
 
-`layout` is what a family declares of its files; here are also the networks that families share, as such files have
-them, and what marks how a model was trained. `loading.single_file` puts the parts together.
+A family declares its files with `layout`; this package also holds the networks that families share in that layout, and
+the marks of a model's training. `loading.single_file` puts the parts together.
 """

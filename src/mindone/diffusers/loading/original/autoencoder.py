@@ -1,7 +1,7 @@
-"""The autoencoder in the original layout (Esser et al. 2021; Rombach et al. 2022): its names, and its config by shapes.
+"""The autoencoder in the original layout (Esser et al. 2021; Rombach et al. 2022): its names and its config by shapes.
 
-Its decoder counts stages from the highest resolution, ours from the lowest; its attention is made of 1×1 convolutions,
-ours of matrices with the same numbers.
+Its decoder counts stages from the highest resolution, ours from the lowest; its attention uses 1×1 convolutions, ours
+uses matrices with the same values.
 """
 
 from collections.abc import Collection
@@ -80,7 +80,7 @@ def autoencoder_config(tensors: Tensors, *, scaling_factor: float, sample_size: 
 
     Args:
         tensors: under our names.
-        scaling_factor: what latents are multiplied by, which shapes do not tell: 0.18215, and 0.13025 for XL.
+        scaling_factor: multiplies latents; shapes do not show it: 0.18215, or 0.13025 for XL.
         sample_size: the usual side of the images in pixels.
     """
     stages = len(indices_after(tensors, "encoder.down_blocks."))
@@ -116,4 +116,4 @@ def _config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, 
 
 AUTOENCODER = NetworkLayout(_ours, _original, _config, ("AutoencoderKL",))
 OUR_AUTOENCODER = replace(AUTOENCODER, ours=lambda tensors: Weights(tensors).normalized("AutoencoderKL"))
-"""Under our names already."""
+"""For files that use our names already."""

@@ -1,7 +1,7 @@
-"""Configs and vocabularies in a single file's metadata: what its tensors' names and shapes do not show.
+"""Configs and vocabularies in a single file's metadata, which its tensors' names and shapes do not show.
 
-`convert` puts them there under one entry, so that a file of a small network, or one with a vocabulary of its own, needs
-no folder beside it. Other programs ignore it.
+`convert` stores them in one entry, so that a file of a small network, or one with its own vocabulary, needs no folder
+beside it. Other programs ignore it.
 """
 
 import json
@@ -17,19 +17,19 @@ from ..hub import MODEL_INDEX
 from .layout import SavedTokenizer
 
 ENTRY = "mindone.configs"
-"""The metadata's entry: a JSON object of files' contents by their paths in a folder in the published layout. JSON files
-are values in it, others texts."""
+"""The metadata's entry: a JSON object that maps paths in a folder in the published layout to the files' contents. JSON
+files are values in it, others are strings."""
 _PATH = re.compile(r"(?:model_index|generation_config)\.json|[a-z][a-z0-9_]*/(?:[a-z_]+\.json|merges\.txt)")
 """A folder's own files, and those of its components."""
 
 
 def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, SavedTokenizer]) -> str:
-    """The entry of a checkpoint.
+    """The entry for a checkpoint.
 
     Args:
-        folders: the folders of its other components by name.
+        folders: its other components' folders by name.
         root: its own folder.
-        tokenizers: those that are not the published ones of their kind.
+        tokenizers: those that differ from the published ones of their kind.
     """
     found: dict[str, object] = {}
     for component, folder in {**folders, "": root}.items():
@@ -50,15 +50,15 @@ def carry(folders: Mapping[str, Path], root: Path, tokenizers: Mapping[str, Save
 
 
 def unpack(entry: str) -> "tempfile.TemporaryDirectory[str]":
-    """A folder with the files of an entry; it goes when the object does.
+    """A temporary folder with the files of an entry; it is deleted with the object.
 
     Raises:
-        ValueError: the entry is none that `carry` writes.
+        ValueError: the entry does not have the form that `carry` writes.
     """
     try:
         contents = json.loads(entry)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"the entry {ENTRY} of its metadata is no JSON: {error}") from None
+        raise ValueError(f"the entry {ENTRY} of its metadata is not JSON: {error}") from None
     if not isinstance(contents, dict):
         raise ValueError(f"the entry {ENTRY} of its metadata must hold files by their names, got {shown(contents)}")
     if strange := next((name for name in contents if not _PATH.fullmatch(name)), None):

@@ -1,7 +1,7 @@
-"""CLIP's text towers in single files: as transformers writes them, and as OpenCLIP does (Stable Diffusion 2 and XL).
+"""CLIP's text towers in single files: in transformers' layout, and in OpenCLIP's (Stable Diffusion 2 and XL).
 
-OpenCLIP stores queries, keys and values in one fused matrix. The second text encoder of XL also has its projection the
-other way round: (channels, projected) there, and (projected, channels) here.
+OpenCLIP stores queries, keys and values in one fused matrix. It also transposes the projection of XL's
+second text encoder: (channels, projected) there, and (projected, channels) here.
 """
 
 from collections.abc import Collection, Mapping
@@ -34,7 +34,7 @@ _UNUSED, _VISION = ("logit_scale", "attn_mask"), "visual."
 
 
 def open_clip_key_map(names: Collection[str]) -> KeyMap:
-    """The map of a text tower's names in either layout, but for the fused matrices."""
+    """The map of a text tower's names in either layout, except the fused matrices."""
     layers = indices_after(names, "transformer.resblocks.") or indices_after(names, "text_model.encoder.layers.")
     pairs = [
         ("positional_embedding", "text_model.embeddings.position_embedding.weight"),
@@ -48,12 +48,12 @@ def open_clip_key_map(names: Collection[str]) -> KeyMap:
 
 
 def from_open_clip(tensors: Tensors, *, penultimate: bool) -> dict[str, StoredTensor]:
-    """The tensors under our names. All are views of what is stored but the projection, which is turned.
+    """The tensors under our names. All are views of the stored ones except the projection, which is transposed.
 
     Args:
-        tensors: those of the tower, without a prefix such as ``cond_stage_model.model.``.
-        penultimate: leave out the last layer and the projection, which Stable Diffusion 2 does not use. A file that was
-            written from our layout lacks them already: only a complete tower loses a layer.
+        tensors: the tower's, without a prefix such as ``cond_stage_model.model.``.
+        penultimate: leave out the last layer and the projection, which Stable Diffusion 2 does not use. A file
+            converted from our layout lacks them already: only a complete tower loses a layer.
     """
     keys = open_clip_key_map(tensors)
     layers = len(indices_after(tensors, "transformer.resblocks."))
@@ -82,10 +82,10 @@ def from_open_clip(tensors: Tensors, *, penultimate: bool) -> dict[str, StoredTe
 
 
 def to_open_clip(tensors: Tensors) -> Deferred:
-    """Our tensors under the original layout's names, fused and turned one at a time when they are asked for.
+    """Our tensors under the original layout's names, fused and transposed one at a time on demand.
 
     Raises:
-        ValueError: a tensor has no place there.
+        ValueError: that layout has no place for a tensor.
     """
     keys = open_clip_key_map(tensors)
     makers = {}
@@ -104,7 +104,7 @@ def to_open_clip(tensors: Tensors) -> Deferred:
 
 
 def transposed(tensor: StoredTensor) -> StoredTensor:
-    """A copy of a matrix with rows for columns."""
+    """A transposed copy of a matrix."""
     rows, columns = tensor.shape
     elements = tensor.data.view(f"<u{ITEM_BYTES[tensor.dtype]}").reshape(rows, columns)
     turned = np.ascontiguousarray(elements.T).reshape(-1)
@@ -162,7 +162,7 @@ def text_config(tensors: Tensors, *, open_clip: bool) -> dict[str, object]:
 
 
 def projected_clip(tensors: Tensors) -> dict[str, StoredTensor]:
-    """A text tower as transformers writes it, with its projection where there is one."""
+    """A text tower in transformers' layout, with its projection if it has one."""
     named = {name: clip_text_key(name) for name in tensors}
     texts = ("text_model.", f"{PROJECTION}.")
     return {ours: tensors[name] for name, ours in named.items() if ours is not None and ours.startswith(texts)}

@@ -1,4 +1,4 @@
-"""Renaming modules both ways between the original layout and ours."""
+"""Renames modules between the original layout and ours, in both directions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -11,10 +11,10 @@ from ..safetensors import StoredTensor
 
 
 class KeyMap:
-    """Pairs of module names, each standing for every tensor below that module; the longest that fits counts.
+    """Pairs of module names, each covering every tensor below that module; the longest match counts.
 
     Args:
-        pairs: (original name, our name). A name may be a whole tensor's.
+        pairs: (original name, our name). A name may be that of a single tensor.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]]):
@@ -23,11 +23,11 @@ class KeyMap:
         self._original = {ours: original for original, ours in pairs}
 
     def ours(self, name: str) -> str | None:
-        """Our name of a tensor of the original layout, or None when it has none."""
+        """Our name of a tensor of the original layout, or None if it has none."""
         return _renamed(name, self._ours)
 
     def original(self, name: str) -> str | None:
-        """The original layout's name of one of our tensors, or None when that layout has no place for it."""
+        """The original layout's name of one of our tensors, or None if that layout has no place for it."""
         return _renamed(name, self._original)
 
 
@@ -42,10 +42,10 @@ def _renamed(name: str, modules: dict[str, str]) -> str | None:
 
 
 class Deferred(Mapping[str, StoredTensor]):
-    """Tensors that are made one at a time, when they are asked for.
+    """Tensors made one at a time, on demand.
 
     Args:
-        makers: what makes each, by its name.
+        makers: the function that makes each tensor, by its name.
     """
 
     def __init__(self, makers: Mapping[str, Callable[[], StoredTensor]]):
@@ -65,7 +65,7 @@ def to_ours(tensors: Mapping[str, StoredTensor], keys: KeyMap) -> dict[str, Stor
     """Tensors of the original layout under our names.
 
     Raises:
-        ValueError: some have no name here; they are listed.
+        ValueError: some have no name here; the message lists them.
     """
     renamed = {name: keys.ours(name) for name in tensors}
     strange = sorted(name for name, ours in renamed.items() if ours is None)
@@ -75,7 +75,7 @@ def to_ours(tensors: Mapping[str, StoredTensor], keys: KeyMap) -> dict[str, Stor
 
 
 def to_original(tensors: Mapping[str, StoredTensor], keys: KeyMap) -> dict[str, str]:
-    """For each name that the original layout gives to one of our tensors, ours.
+    """Maps the original layout's names of our tensors to ours.
 
     Raises:
         ValueError: that layout has no place for a tensor.
@@ -90,7 +90,7 @@ def to_original(tensors: Mapping[str, StoredTensor], keys: KeyMap) -> dict[str, 
 
 
 MOST_STAGES, MOST_LAYERS = 8, 16
-"""Twice as many as any published network has; maps of names are made of their product."""
+"""Twice as many as in any published network; the size of a map of names is their product."""
 MOST_PARTS = 256
 """Stages, layers or blocks of one kind, far more than any network has; a stranger's file chooses their names."""
 
@@ -126,7 +126,7 @@ def sides(tensors: Mapping[str, StoredTensor], name: str, count: int) -> tuple[i
 
 
 def joined(parts: Sequence[StoredTensor]) -> StoredTensor:
-    """Tensors of one type below one another, as a copy."""
+    """Tensors of one type, concatenated along the rows as a copy."""
     if (grouped := joined_groups(parts)) is not None:
         return grouped
     rows = sum(part.shape[0] for part in parts)

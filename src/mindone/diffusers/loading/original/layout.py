@@ -1,7 +1,7 @@
-"""The original layout of a family: how its models stand in one file, as their authors published them.
+"""The original layout of a family: the form of its models in one file, as their authors published them.
 
-A family declares one (`OriginalLayout`); `loading.single_file` and `loading.convert` walk those they are given, and
-know none.
+A family declares one (`OriginalLayout`); `loading.single_file` and `loading.convert` work with any of them and know
+none by name.
 """
 
 import os
@@ -23,33 +23,33 @@ Parts = Mapping[str, Tensors]
 
 @dataclass(frozen=True)
 class Release:
-    """One model of a family, and what its file does not say: pipeline, scheduler, usual sizes."""
+    """One model of a family, and the facts that its file does not hold: pipeline, scheduler, usual sizes."""
 
     title: str
-    """In words."""
+    """The model's name, for messages."""
     pipeline: Callable[[Tensors], str]
-    """The class of the pipeline for a denoiser's tensors; raises ValueError where there is none."""
+    """The class of the pipeline for a denoiser's tensors; raises ValueError if there is none."""
     scheduler: Mapping[str, object]
     """The published scheduler's config with its ``_class_name``."""
     sample_size: int
     """The usual side of the latents."""
     text_encoders: Mapping[str, str]
-    """The text encoders that its pipeline needs, and what each one's tokenizer pads with."""
+    """The text encoders that its pipeline needs, with the padding token of each one's tokenizer."""
     scaling_factor: float = 0.18215
     options: Mapping[str, object] = field(default_factory=dict)
-    """Further entries of ``model_index.json``."""
+    """Additional entries of ``model_index.json``."""
     modelspec: str = ""
     """The architecture's name in the ModelSpec metadata that model-sharing sites read."""
     predicts: Callable[[Tensors, Tensors], str] = lambda file, denoiser: "epsilon"
-    """What it predicts where a file does not say it, by the file's tensors and the denoiser's under our names."""
+    """Its default prediction type, from the file's tensors and the denoiser's under our names."""
     absent: tuple[str, ...] = ()
-    """Components that ``model_index.json`` says are none."""
+    """Components that are null in ``model_index.json``."""
     dispensable: tuple[str, ...] = ()
-    """The text encoders that its pipeline can do without, where None is given in their place."""
+    """The text encoders that its pipeline does not need if you pass None for them."""
 
 
 class SavedTokenizer(Protocol):
-    """What cuts texts into tokens, and can be written."""
+    """A tokenizer that can be saved."""
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], /) -> object:
         """Write it into a folder."""
@@ -57,55 +57,55 @@ class SavedTokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokenizer of a kind of text encoder, which no such file has."""
+    """The tokenizer of a kind of text encoder, which single files lack."""
 
     tokenizer: str
     """Its class, by its published name."""
     embeddings: str
     """The text encoder's tensor with a row for each token, under our names."""
     read: Callable[[Path], SavedTokenizer]
-    """Of a folder."""
+    """Reads it from a folder."""
     size: int | None = None
-    """How many tokens all published ones know; None: no such vocabulary is here."""
+    """The number of tokens in all published ones; None if the package has no such vocabulary."""
     usual: Callable[[str], SavedTokenizer] | None = None
-    """The published one, by what it pads with."""
+    """The published one, by its padding token."""
 
 
 @dataclass(frozen=True)
 class NetworkLayout:
-    """One kind of network in the original layout: its tensors both ways, and the config that their shapes tell."""
+    """One kind of network in the original layout: its tensors both ways, and its config from their shapes."""
 
     ours: Callable[[Tensors], Tensors]
-    """From tensors without a prefix to those under our names and in our shapes; views wherever they can be."""
+    """Converts tensors without a prefix to our names and shapes; views wherever possible."""
     original: Callable[[Tensors], Tensors]
-    """The other way round; one at a time, when they are asked for."""
+    """The other way round; one at a time, on demand."""
     config: Callable[[Tensors, Release, TrainingConfig], dict[str, object]]
-    """The published config, of tensors under our names; KeyError or ValueError where they are of no such network."""
+    """The published config, from tensors under our names; KeyError or ValueError if they are not of such a network."""
     classes: tuple[str, ...]
     """The network's classes."""
     fits: Callable[[Mapping[str, object]], bool] = lambda config: True
-    """Whether a network with this config is of the kind."""
+    """Whether a network with this config is of this kind."""
     vocabulary: Vocabulary | None = None
-    """Of a text encoder; else None."""
+    """A text encoder's; None for other networks."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Where a component stands in a file."""
+    """The place of a component in a file."""
 
     prefix: str
     component: str
     network: NetworkLayout
     without: str = ""
-    """The component beside which the prefix means something else."""
+    """A component whose presence gives the prefix another meaning."""
 
 
 @dataclass(frozen=True)
 class Alone:
-    """A component that is published alone, without a prefix."""
+    """A component published alone, without a prefix."""
 
     marks: Collection[str]
-    """The names that tell it."""
+    """The names that identify it."""
     component: str
     network: NetworkLayout
 
@@ -124,39 +124,39 @@ _TRAINING_ONLY = ("loss.", _EMA)
 
 @dataclass(frozen=True)
 class OriginalLayout:
-    """The files of a family: tell-tale tensors, key maps both ways, and which model of the family is in one."""
+    """The files of a family: tell-tale tensors, key maps both ways, and the model of the family in a file."""
 
     known: str
-    """Which models it knows, in words."""
+    """The models it knows, in words."""
     denoiser: str
     """The component that predicts."""
     parts: tuple[Part, ...]
-    """In the order in which they are looked for and written."""
+    """In the order of searching and writing."""
     release: Callable[[Parts, Mapping[str, NetworkLayout]], Release]
-    """The model that components and their kinds make."""
+    """Finds the model from the components and their kinds."""
     trained: Callable[[Release, Training, Parts], Release]
-    """The same for how it was trained: its scheduler, and what else follows."""
+    """Adapts the model to its training: the scheduler, and everything else that follows."""
     alone: tuple[Alone, ...] = ()
     excludes: Callable[[Iterable[str]], bool] = lambda names: False
-    """Whether names that look like its parts are another family's."""
+    """Whether names that look like its parts belong to another family."""
     is_bare: bool = False
-    """Whether a file of its denoiser alone has no prefix."""
+    """Whether a file with only its denoiser has no prefix."""
     is_flow: bool = False
     """Whether its networks predict a flow's velocity: then nothing in a file says otherwise (`training`)."""
 
     def claims(self, names: Collection[str]) -> bool:
-        """Whether a file with these tensors is of the family."""
+        """Whether a file with these tensors belongs to the family."""
         prefixes = tuple(part.prefix for part in self.parts)
         found = any(name.startswith(prefixes) for name in names)
         return (found or self._alone(names) is not None) and not self.excludes(names)
 
     def sections(self, file: Tensors, *, extract_ema: bool) -> dict[str, Section]:
-        """A file's components by the names that pipelines give them.
+        """A file's components by their names in pipelines.
 
-        Averages of an autoencoder, losses, buffers of the sampler and the like are left out.
+        It skips averages of an autoencoder, losses, buffers of the sampler and so on.
 
         Raises:
-            ValueError: averaged weights were asked for and are not there.
+            ValueError: ``extract_ema`` is true and there are no averaged weights.
         """
         found: dict[str, Section] = {}
         for part in self.parts:
@@ -175,16 +175,16 @@ class OriginalLayout:
         return found
 
     def place(self, component: str, class_name: str, components: Collection[str], config: Mapping[str, object]) -> Part:
-        """Where a component goes in a file.
+        """The place of a component in a file.
 
         Args:
             component: its name.
             class_name: its class.
-            components: all that go into the file.
+            components: all components of the file.
             config: its config.
 
         Raises:
-            ValueError: nowhere.
+            ValueError: it has no place.
         """
         for part in self.parts:
             is_meant = part.component == component and part.without not in components
@@ -193,7 +193,7 @@ class OriginalLayout:
         raise ValueError(f"{component} is a {shown(class_name)}, for which the original layout has no place")
 
     def vocabulary(self, text_encoder: str) -> Vocabulary:
-        """Of what reads prompts under that name.
+        """The vocabulary of the text encoder with that name.
 
         Raises:
             ValueError: there is no such text encoder.
@@ -207,7 +207,7 @@ class OriginalLayout:
         return next((each for each in self.alone if all(mark in names for mark in each.marks)), None)
 
     def _averaged(self, file: Tensors, denoiser: Section) -> Section:
-        """The exponential moving averages that Latent Diffusion's code keeps, under names without their dots."""
+        """The exponential moving averages that Latent Diffusion's code keeps under names without dots."""
         prefix = next(part.prefix for part in self.parts if part.component == self.denoiser)
         names = {n: _EMA + (prefix.removeprefix("model.") + n).replace(".", "") for n in denoiser.tensors}
         missing = [average for average in names.values() if average not in file]
@@ -216,7 +216,7 @@ class OriginalLayout:
         return Section(denoiser.network, {name: file[average] for name, average in names.items()})
 
 
-# ---- files of none ---------------------------------------------------------------------------------------------------
+# ---- unsupported files -----------------------------------------------------------------------------------------------
 
 _OTHERS = (
     ("double_stream_modulation_img.", "FLUX.2"),
@@ -246,14 +246,14 @@ _OTHERS = (
     ("image_proj.", "an IP-Adapter: give it to load_ip_adapter"),
     ("adapter.body.", "a T2I-Adapter"),
 )
-"""What no family here has, by parts of the names of its tensors."""
+"""Models and files that no family here supports, by parts of their tensors' names."""
 
 
 _KNOWN: list[Callable[[], Iterable[OriginalLayout]]] = []
 
 
 def know(layouts: Callable[[], Iterable[OriginalLayout]]) -> None:
-    """Read single files in these layouts from now on: `families.networks` says those of the families."""
+    """Read single files in these layouts from now on: `families.networks` passes the families' layouts."""
     _KNOWN[:] = [layouts]
 
 
@@ -263,13 +263,13 @@ def known_layouts() -> list[OriginalLayout]:
 
 
 def layout_of(names: Collection[str]) -> OriginalLayout:
-    """The layout that a file with these tensors is in.
+    """The layout of a file with these tensors.
 
     Raises:
-        ValueError: none; the tensors that tell another architecture are named.
+        ValueError: none fits; the message names the tensors that indicate another architecture.
     """
     layouts = known_layouts()
-    known = f"known are {' and '.join(each.known for each in layouts)}, whole or in parts"
+    known = f"supported: {' and '.join(each.known for each in layouts)}, whole or in parts"
     ordered = sorted(names)
     for mark, architecture in _OTHERS:
         found = next((name for name in ordered if mark in name), None)

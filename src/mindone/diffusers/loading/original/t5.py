@@ -1,4 +1,4 @@
-"""T5's encoder in single files: under the names that transformers gives it, without a vocabulary."""
+"""T5's encoder in single files: under transformers' names, without a vocabulary."""
 
 from ..t5_tokenizer import T5TokenizerFast
 from ..weights import Weights
@@ -9,7 +9,7 @@ _ATTENTION, _FEED_FORWARD = "layer.0.SelfAttention", "layer.1.DenseReluDense"
 
 
 def t5_config(tensors: Tensors) -> dict[str, object]:
-    """The config of a T5 v1.1 encoder in the published fields, by its tensors."""
+    """The config of a T5 v1.1 encoder in the published fields, from its tensors."""
     first = "encoder.block.0"
     vocabulary, width = sides(tensors, "shared.weight", 2)
     buckets, heads = sides(tensors, f"{first}.{_ATTENTION}.relative_attention_bias.weight", 2)

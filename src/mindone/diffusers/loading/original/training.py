@@ -1,10 +1,10 @@
-"""How a single file's denoiser was trained, which shapes do not show: what it predicts, and on which noise levels.
+"""The training of a single file's denoiser, which shapes do not show: its prediction type and noise levels.
 
-Programs that read single files look for marker tensors at the file's top level: ``v_pred`` and ``ztsnr``, which are
-empty, and ``edm_vpred.sigma_max`` and ``edm_vpred.sigma_min``, which are numbers. The entries
-``modelspec.prediction_type`` (the ModelSpec) and ``modelspec.predict_key`` (ComfyUI) of the metadata count as well, and
-so does the training's own configuration (`training_config`). What trainers and mergers write (``ss_…``,
-``sd_merge_…``) is for people.
+Programs that read single files look for marker tensors at the file's top level: the empty ``v_pred`` and ``ztsnr``, and
+the numbers ``edm_vpred.sigma_max`` and ``edm_vpred.sigma_min``. The entries
+``modelspec.prediction_type`` (the ModelSpec) and ``modelspec.predict_key`` (ComfyUI) of the metadata count too, and so
+does the training's own configuration (`training_config`). The entries of trainers and mergers (``ss_…``,
+``sd_merge_…``) are for people.
 """
 
 import math
@@ -29,13 +29,13 @@ _SPELLINGS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_pr
 
 @dataclass(frozen=True)
 class Training:
-    """What a denoising network predicts, and where from."""
+    """The prediction type of a denoiser, and the noise levels it starts from."""
 
     prediction_type: str = "epsilon"
     zero_terminal_snr: bool = False
     """Trained to start from pure noise (Lin et al. 2024, arXiv 2305.08891, §3)."""
     sigmas: tuple[float, float] | None = None
-    """The least and the greatest noise level of a network trained as EDM has it (Karras et al. 2022); else None."""
+    """The minimum and maximum noise level of a network trained as in EDM (Karras et al. 2022); None for others."""
 
     def tensors(self) -> dict[str, StoredTensor]:
         """The marker tensors."""
@@ -47,26 +47,26 @@ class Training:
 
     @property
     def modelspec(self) -> str:
-        """What it predicts, in the ModelSpec's words."""
+        """The prediction type in the ModelSpec's terms."""
         return "v" if self.prediction_type == "v_prediction" else "epsilon"
 
 
 def read_training(
     file: Tensors, metadata: Mapping[str, str], stated: str | None, default: Callable[[], str]
 ) -> Training:
-    """How the denoiser of a file was trained.
+    """The training of a file's denoiser.
 
     Marker tensors, which other programs read, count first, then the metadata, then ``stated``, from the training's own
-    configuration says.
+    configuration.
 
     Args:
         file: the file's tensors.
         metadata: the entries of its header.
         stated: "epsilon" or "v_prediction", or None.
-        default: what it predicts where nothing says it.
+        default: returns the prediction type if nothing else gives one.
 
     Raises:
-        ValueError: a marker or an entry that makes no sense.
+        ValueError: a marker or an entry is invalid.
     """
     if SIGMA_MAX in file or SIGMA_MIN in file:
         return Training("v_prediction", sigmas=_sigmas(file))
@@ -78,18 +78,18 @@ def read_training(
             kind = _SPELLINGS.get(metadata[name].strip().lower())
             if kind is None:
                 raise ValueError(
-                    f"its metadata says {name}={shown(metadata[name])}, which is none of {', '.join(_SPELLINGS)}; "
-                    "prediction_type= says what it predicts"
+                    f"its metadata says {name}={shown(metadata[name])}; supported: {', '.join(_SPELLINGS)}; "
+                    "pass the right one as prediction_type="
                 )
             return Training(kind, zero_snr)
     return Training(stated or default(), zero_snr)
 
 
 def training_of(scheduler: Mapping[str, object]) -> Training:
-    """How a checkpoint was trained, by its scheduler's config.
+    """A checkpoint's training, from its scheduler's config.
 
     Raises:
-        ValueError: in a way for which there is no marker.
+        ValueError: no marker exists for it.
     """
     predicts = str(scheduler.get("prediction_type", "epsilon"))
     continuous = scheduler.get("timestep_type") == "continuous" and predicts == "v_prediction"

@@ -1,8 +1,8 @@
-"""What the YAML file that a checkpoint was trained with says beyond its tensors' names and shapes.
+"""Reads a checkpoint's training YAML file, for facts that its tensors' names and shapes do not show.
 
-Web UIs read it where it lies beside the checkpoint under the same name (``dreamy.safetensors``, ``dreamy.yaml``). Only
-a dozen of its lines matter, each a name and a plain value that means the same wherever it stands; so this reads lines,
-not YAML.
+Web UIs read it if it lies beside the checkpoint under the same name (``dreamy.safetensors``, ``dreamy.yaml``). Only a
+dozen lines matter, each a name and a plain value with the same meaning everywhere in the file; so this reads lines, not
+YAML.
 """
 
 import math
@@ -15,14 +15,14 @@ from pathlib import Path
 from ...utils.printable import shown
 
 _LONGEST = 100_000
-"""The most bytes of a file; published ones have 3,000."""
+"""The most bytes in a file; published ones have 3,000."""
 _LINE = re.compile(r"""[ \t]*([a-z_]{1,40}):[ \t]+["']?([\w.+-]{1,100})["']?[ \t]*(?:#.*)?""")
 _NUMBERS = ("linear_start", "linear_end", "timesteps", "num_heads", "num_head_channels", "scale_factor")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What is honoured of it; None where it says nothing."""
+    """The values we honour; None if the file does not give them."""
 
     path: Path | None = None
     prediction_type: str | None = None
@@ -41,7 +41,7 @@ class TrainingConfig:
         return found if steps is None else {**found, "num_train_timesteps": int(steps)}
 
     def heads(self, widths: list[int]) -> int | list[int] | None:
-        """``attention_head_dim`` of a network whose stages have these widths; None where it is not said."""
+        """``attention_head_dim`` of a network whose stages have these widths; None if the file does not give it."""
         heads, channels = self.number("num_heads"), self.number("num_head_channels")
         if channels is not None and channels > 0:
             return [max(width // int(channels), 1) for width in widths]
@@ -53,7 +53,7 @@ def read_training_config(path: str | os.PathLike[str]) -> TrainingConfig:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an address, or a file that is no text of this kind.
+        ValueError: an address, or not a text file of this kind.
     """
     if "://" in os.fspath(path):
         raise ValueError(f"{path} is an address: fetch the file and give its path")
