@@ -1,4 +1,4 @@
-"""A request from the moment it is accepted until its images are there: what the engine's thread and a client share."""
+"""A ticket: an accepted request until its images are done. The engine's thread and the client share it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Stage: TypeAlias = Literal["waiting", "loading", "compiling", "drawing"]
 
 @dataclass(frozen=True)
 class Wait:
-    """What a request waits for before its first step; ``place`` in the queue, 1 for the next one."""
+    """The stage of a request before its first step, and its ``place`` in the queue (1 is next)."""
 
     stage: Stage
     place: int | None = None
@@ -30,7 +30,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request has come; ``preview`` is there after the steps for which one was asked."""
+    """The progress of a request, with a ``preview`` after some steps if the client requested previews."""
 
     step: int
     steps: int
@@ -39,59 +39,59 @@ class Progress:
 
 
 class Estimate(Protocol):
-    """Images that are under way."""
+    """Images in progress."""
 
     def picture(self) -> Image | None:
-        """The first of them as it looks now; None where there is nothing to see."""
+        """The first image in its current state; None if there is nothing to see."""
 
 
 @dataclass(eq=False)
 class Ticket:
-    """A job in the hands of the service. ``images`` is a future: the job's images, one per seed, or what went wrong."""
+    """A job that the service runs. ``images`` is a future of the job's images, one per seed, or of an error."""
 
     job: Job
     client: str
     open_pictures: Callable[[], Pictures]
-    """Decodes the job's pictures: they wait as the client sent them, and there is memory for one ticket's at a time."""
+    """Decodes the job's pictures. They wait encoded, because memory suffices for one ticket's pictures at a time."""
     previews: int = 0
-    """How many previews to make on the way, spread evenly."""
+    """How many previews to make, evenly spread over the steps."""
     profile: str | None = None
-    """The name of the profile that the job was made with."""
+    """The name of the job's profile."""
     listener: Callable[[Progress], None] = lambda progress: None
     """Called in the engine's thread after every step."""
 
     images: Future[list[Image]] = field(default_factory=Future)
     stage: Stage = "waiting"
     thread: int = 0
-    """The engine, once the ticket is drawn in this process."""
+    """The engine's thread, once this process works on the ticket."""
     accepted: float = field(default_factory=time.monotonic)
     began: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    """How long each stage took that is over: to wait, to load the model, to draw."""
+    """The seconds of each finished stage: waiting, loading the model, generating."""
     progress: Progress | None = None
     estimate: Estimate | None = None
-    """What the images look like so far, to be shown on demand."""
+    """The images so far, to show on demand."""
     warnings: tuple[str, ...] = ()
-    """What the answer says beside the images."""
+    """Warnings to return with the images."""
     losses: int = 0
-    """How often a place has gone while it drew this."""
+    """How many places have died while working on this ticket."""
     is_cancelled: bool = False
-    """Nobody waits any more: stop within a step, and draw nothing of what is left."""
+    """Nobody waits any more: stop within a step and discard the rest."""
     is_interrupted: bool = False
-    """Skip the steps that are left; the images are as far as they are."""
+    """Skip the remaining steps and return the images as they are."""
 
     @property
     def doing(self) -> Stage:
-        """What is done for it now; compiling is a part of the first steps of a size."""
+        """The current stage, with compiling, which is part of the first steps of a size."""
         return "compiling" if self.stage == "drawing" and self.thread in compiling else self.stage
 
     def tell(self, progress: Progress) -> None:
-        """A step is done."""
+        """Record a finished step and pass it to the listener."""
         self.progress = progress
         self.listener(progress)
 
     @property
     def timing(self) -> dict[str, str]:
-        """The header ``Server-Timing`` of a response, in milliseconds; browsers' developer tools show it."""
+        """The response header ``Server-Timing`` in milliseconds, which browsers' developer tools show."""
         stages = [f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in self.seconds.items()]
         return {"Server-Timing": ", ".join(stages)}

@@ -1,4 +1,4 @@
-"""Turns at work that the event loop hands to a thread: one at a time, and one of each client after the other."""
+"""Turns at work that the event loop hands to a thread: one at a time, and each client in turn."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .queue import FairQueue
 
 
 class Turns:
-    """Used within one event loop.
+    """Turns within one event loop.
 
     Args:
-        most: how many may wait; a client's share of them is that of a `FairQueue`.
+        most: the maximum number of waiting turns; a client's share is that of a `FairQueue`.
     """
 
     def __init__(self, most: int):
@@ -22,10 +22,10 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, client: str) -> AsyncIterator[None]:
-        """Wait for the client's turn, and have it for as long as the block lasts.
+        """Wait for the client's turn, and hold it for the duration of the block.
 
         Raises:
-            Full: as many wait as may.
+            Full: too many turns are waiting.
         """
         if self._is_taken:
             turn = asyncio.get_running_loop().create_future()
@@ -34,7 +34,7 @@ class Turns:
                 await turn
             except asyncio.CancelledError:
                 if not self._waiting.remove(client, turn) and not turn.cancelled():
-                    self._pass_on()  # it had just come
+                    self._pass_on()  # the turn had just come
                 raise
         self._is_taken = True
         try:

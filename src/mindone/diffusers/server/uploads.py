@@ -1,4 +1,4 @@
-"""Pictures that clients send: decoded within bounds, or refused before much memory is spent on them."""
+"""Decodes clients' pictures within limits, or refuses them before they take much memory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..utils.picture_memory import plain_mode
 from .refusals import Refusal
 
 _BYTES_PER_PIXEL = 5.8
-"""What all pictures of a request may take for each pixel of the largest: four in RGB, one for a mask, and some more."""
+"""The maximum bytes of a request's pictures per pixel of the largest: four in RGB, one for a mask, and some more."""
 _SMALL = 2**24
-"""They may take that many bytes in any case: a megapixel, in any format and mode."""
+"""The bytes that the pictures may always take: a megapixel in any format and mode."""
 _TIMES_ITS_FILE = 32
-"""A picture may take that many times its file in any case: a photo takes about twenty, white paper a thousand."""
+"""The multiple of its file size that a picture may always take: a photo takes about 20, white paper 1,000."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture as it came, upright, in RGB or L; ``name`` follows from its bytes and stands for it in a job."""
+    """A client's picture, upright, in RGB or L; ``name`` is derived from its bytes and represents it in a job."""
 
     picture: Image.Image
     name: str
@@ -37,31 +37,31 @@ def from_base64(text: str, field: str) -> bytes:
     """The bytes of a base64 text, with or without ``data:image/png;base64,`` before it.
 
     Raises:
-        Refusal: it is no base64; also for an address, which is not fetched.
+        Refusal: the text is not base64, such as a URL, which the server does not fetch.
     """
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal(422, f"{field} must be a picture in base64; addresses and paths are not read", field) from None
+        raise Refusal(422, f"{field} must be a picture in base64; the server reads no URLs or paths", field) from None
 
 
 @dataclass
 class Opening:
-    """Opens the pictures of one request, within bounds for all of them together.
+    """Opens the pictures of one request, within limits for all of them together.
 
-    Open a mask first: it takes copies of itself.
+    Open a mask first, because its processing needs copies.
 
     Args:
-        max_side: the most pixels of a side.
+        max_side: the maximum pixels of a side.
     """
 
     max_side: int
     _held: int = 0
 
     def size(self, content: bytes, field: str) -> tuple[int, int]:
-        """Width and height of a picture, known from its header; raises as `picture` does, as far as that tells."""
+        """Width and height of a picture, from its header; raises like `picture`, as far as the header shows."""
         with _refused(field):
             return upright_size(content, field, self.max_side)
 
@@ -69,28 +69,28 @@ class Opening:
         """A picture on white.
 
         Raises:
-            Refusal: it is none, is animated or damaged, is larger than ``max_side``, or would take too much memory; its
-                header already tells.
+            Refusal: the content is not a picture, is animated or damaged, is larger than ``max_side``, or would take
+                too much memory, which its header already shows.
         """
-        return_freed_memory()  # of what a mask was made of
+        return_freed_memory()  # from a mask's sources
         picture = _on_white(self._decoded(content, field, "RGB"))
-        return_freed_memory()  # of what it was converted from
+        return_freed_memory()  # from the conversion's source
         self._held += (1 if picture.mode == "L" else 4) * picture.width * picture.height
         return Upload(picture, f"upload-{hashlib.sha256(content).hexdigest()[:12]}")
 
     def mask(self, content: bytes, field: str) -> Image.Image:
-        """A mask in L, RGB or RGBA, one channel of it to be kept; raises as `picture` does."""
+        """A mask in L, RGB or RGBA, of which the caller keeps one channel; raises like `picture`."""
         mask = self._decoded(content, field, "L")
         self._held += mask.width * mask.height
         return mask
 
     def stretched(self, mask: Image.Image, size: tuple[int, int]) -> Image.Image:
-        """A mask over a whole picture of this width and height, which is yet to be opened."""
+        """A mask stretched over a picture of this width and height, which is still to be opened."""
         self._held += size[0] * size[1] - mask.width * mask.height
         return stretched(mask, size)
 
     def check_results(self, upload: Upload, count: int, field: str) -> None:
-        """Refuse more images of the picture's size than there is memory for; the last is the picture itself, in RGB."""
+        """Refuse more images of the picture's size than memory allows; the last one reuses an RGB picture's memory."""
         picture = upload.picture
         more = count - (picture.mode == "RGB")
         held = self._held + 4 * more * picture.width * picture.height
@@ -102,7 +102,7 @@ class Opening:
 
     @property
     def _together(self) -> float:
-        """Bytes that all pictures may take, unless their files are large."""
+        """The bytes that all pictures may take, unless their files are large."""
         return max(_BYTES_PER_PIXEL * self.max_side**2, _SMALL)
 
     def _decoded(self, content: bytes, field: str, into: str) -> Image.Image:
@@ -116,7 +116,7 @@ class Opening:
 
 @contextmanager
 def _refused(field: str) -> Iterator[None]:
-    """A picture that cannot be taken is a refusal."""
+    """Turn errors of pictures into refusals."""
     try:
         yield
     except ValueError as error:
@@ -133,9 +133,9 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def marked(mask: Image.Image) -> Image.Image:
-    """What a mask marks, in white on black: its opaque parts; without transparency, its light parts.
+    """The marked part of a mask, in white on black: its opaque parts, or without transparency its light parts.
 
-    A mask that is drawn on a transparent ground says nothing by its colours.
+    On a transparent background the mask's colours have no meaning.
     """
     if mask.mode != "RGBA":
         grey: Image.Image = mask if mask.mode == "L" else mask.convert("L")
@@ -144,5 +144,5 @@ def marked(mask: Image.Image) -> Image.Image:
     if opacity.getextrema() == (255, 255):
         del opacity
         return mask.convert("L")
-    del mask  # it is four times as large, and often nobody else's
+    del mask  # four times as large, and often not used elsewhere
     return opacity.point([255 if value > 128 else 0 for value in range(256)])

@@ -1,4 +1,4 @@
-"""A client that waits: what the engine's thread tells of a ticket, in the event loop, and what happens on a hang-up."""
+"""Waits for a client's ticket: brings reports from the engine's thread to the event loop, and handles a hang-up."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LOOK_SECONDS = 0.3
 async def follow(
     service: Service, ticket: Ticket, request: Request, tells_waits: bool = False
 ) -> AsyncIterator[Progress | Wait | list[Image]]:
-    """Submit a ticket; its steps as they are done, and at the end its images.
+    """Submit a ticket; yields each step when it is done, and at the end the images.
 
-    With ``tells_waits`` also what it waits for before its first step, each time that this changes.
+    With ``tells_waits`` it also yields every change of stage or place before the first step.
 
-    A client that hangs up, or an iteration that is given up, takes the ticket back.
+    If the client hangs up or the iteration stops, it cancels the ticket.
 
     Raises:
-        Refusal: it was not accepted, or could not be drawn.
-        Cancelled: the client has hung up.
+        Refusal: the service did not accept the ticket, or could not generate the images.
+        Cancelled: the client hung up.
     """
     loop = asyncio.get_running_loop()
     reports: asyncio.Queue[Progress | Future[list[Image]] | None] = asyncio.Queue()
@@ -71,7 +71,7 @@ async def follow(
 
 
 async def result(service: Service, ticket: Ticket, request: Request) -> list[Image]:
-    """The images of a ticket; raises as `follow` does."""
+    """The images of a ticket; raises like `follow`."""
     async for event in follow(service, ticket, request):
         if isinstance(event, list):
             return event
@@ -79,7 +79,7 @@ async def result(service: Service, ticket: Ticket, request: Request) -> list[Ima
 
 
 async def _hang_up(request: Request, reports: asyncio.Queue[Progress | Future[list[Image]] | None]) -> None:
-    """Put None once the client has gone; its request has been read, so that nothing else can come from it."""
+    """Put None once the client is gone; its request is already read, so nothing else can arrive from it."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     reports.put_nowait(None)

@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's API, as far as it draws pictures."""
+"""AUTOMATIC1111's API: the part that generates images."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111's API"], route_class
 
 @router.post("/txt2img")
 async def txt2img(request: Request, fields: Annotated[Txt2Img, Body()]) -> JSONResponse:
-    """Draw images of a text."""
+    """Generate images from text."""
     return await _drawn(request, fields, NOTHING_SENT)
 
 
 @router.post("/img2img")
 async def img2img(request: Request, fields: Annotated[Img2Img, Body()]) -> JSONResponse:
-    """Draw a picture anew, or with a mask only where that is white or, if it has transparent parts, opaque."""
+    """Change a picture, or only where the mask is white (or opaque, if the mask has transparent parts)."""
     settings = service_of(request).settings
-    check_bounds(fields.bounded, settings, JOB_NAMES)  # pictures are fitted into the size
+    check_bounds(fields.bounded, settings, JOB_NAMES)  # pictures will be fitted into the size
     sent = await accepted(request, functools.partial(_uploads, fields, settings.max_upload_side))
     return await _drawn(request, fields, sent)
 
 
 @router.get("/progress")
 async def progress(request: Request, skip_current_image: bool = False) -> JSONResponse:
-    """How far the request that is being drawn for this client has come."""
+    """The progress of this client's running request."""
     service = service_of(request)
     ticket = next(iter(service.running_for(client_of(request))), None)
     if ticket is None:
@@ -72,7 +72,7 @@ async def progress(request: Request, skip_current_image: bool = False) -> JSONRe
 
 @router.post("/interrupt")
 async def interrupt(request: Request) -> JSONResponse:
-    """Have what is being drawn for this client come out as it is."""
+    """Finish this client's running requests early, with the images as they are."""
     service_of(request).interrupt(client_of(request))
     return JSONResponse({})
 
@@ -85,14 +85,14 @@ async def options(request: Request) -> JSONResponse:
 
 @router.post("/options")
 async def set_options(request: Request, given: Annotated[Overrides, Body()]) -> JSONResponse:
-    """Set options for this client's later requests; omitted ones stay as they are."""
+    """Set options for this client's later requests; omitted ones keep their values."""
     _choose(request, given.over(_chosen(request)))
     return JSONResponse({})
 
 
 @router.post("/png-info")
 async def png_info(picture: Annotated[Picture, Body()]) -> JSONResponse:
-    """The parameters in a PNG, JPEG or WebP file, ours or AUTOMATIC1111's."""
+    """The parameters in a PNG, JPEG or WebP file from this server or AUTOMATIC1111."""
     content = await asyncio.to_thread(from_base64, picture.image, "image")
     return JSONResponse(await asyncio.to_thread(png_info_of, content, "image"))
 
@@ -103,20 +103,20 @@ def _choices(request: Request) -> Choices[Overrides]:
 
 
 def _chosen(request: Request) -> Overrides:
-    """The options that the client has chosen, with the model that they stand for."""
+    """The client's options, with the model that they select."""
     first = Overrides(sd_model_checkpoint=service_of(request).catalogue.models[0])
     return (_choices(request).get(client_of(request)) or Overrides()).over(first)
 
 
 def _choose(request: Request, options: Overrides) -> None:
-    """Remember options for the client's later requests; names that are not allowed are refused."""
+    """Remember options for the client's later requests, and refuse names that are not allowed."""
     key = service_of(request).catalogue.key(_choice(request, options))
     _check_clip_skip(key, options.CLIP_stop_at_last_layers, "CLIP_stop_at_last_layers")
     _choices(request).put(client_of(request), options)
 
 
 def _check_clip_skip(key: PipelineKey, stop: int, field: str) -> None:
-    """Refuse more layers than the model has; as in AUTOMATIC1111, 1 leaves out none."""
+    """Refuse more layers than the model has; as in AUTOMATIC1111, 1 skips none."""
     most = most_clip_skip(key)
     if most is not None and stop > most + 1:
         raise Refusal(422, f"{field} must be from 1 to {most + 1} for this model, got {stop}", field)
@@ -124,7 +124,7 @@ def _check_clip_skip(key: PipelineKey, stop: int, field: str) -> None:
 
 def _choice(request: Request, options: Overrides) -> Choice:
     name, known = options.sd_model_checkpoint, service_of(request).catalogue.models
-    if name is not None and name not in known:  # that interface lists files, and hashes beside them
+    if name is not None and name not in known:  # AUTOMATIC1111 lists files with hashes
         name = _FILE_OF_MODEL.sub("", name)
     return Choice(name, options.profile)
 
@@ -134,28 +134,28 @@ def _uploads(fields: Img2Img, max_side: int) -> Uploads:
     size = opening.size(content, "init_images")
     mask = opening.stretched(_mask(fields, opening), size) if fields.mask else None
     image = opening.picture(content, "init_images")
-    if mask is not None and fields.inpaint_full_res:  # the part that is drawn has the size's proportions
+    if mask is not None and fields.inpaint_full_res:  # the changed part has the size's proportions
         opening.check_results(image, fields.num_images, "init_images")
-        return Uploads(replace(image, picture=in_mode(image.picture, "RGB")), mask)  # to be put into
+        return Uploads(replace(image, picture=in_mode(image.picture, "RGB")), mask)  # the result is pasted into it
     fitted = _fitted(mask, fields).convert("L") if mask is not None and fields.resize_mode else mask
     return Uploads(replace(image, picture=_fitted(image.picture, fields)), fitted)
 
 
 def _fitted(picture: Image, fields: Img2Img) -> Image:
-    """A picture in the proportions of the requested size: cut, or with its edges extended."""
+    """A picture in the proportions of the requested size: cropped, or with its edges extended."""
     if not fields.resize_mode or fields.width is None or fields.height is None:
         return picture
     return (fill_whole if fields.resize_mode == 1 else fit_inside)(picture, fields.width, fields.height)
 
 
 def _mask(fields: Img2Img, opening: Opening) -> Image:
-    """What is to be drawn anew in white."""
+    """The mask with the part to change in white."""
     mask = marked(opening.mask(from_base64(fields.mask, "mask"), "mask"))
     if fields.inpainting_mask_invert:
         mask = ImageOps.invert(mask)
     blurred = mask.filter(ImageFilter.GaussianBlur(fields.blur))
     if has_white(mask) and not has_white(blurred):
-        raise Refusal(422, f"{_blur_in_words(fields)} leaves nothing of this mask; take a smaller one", "mask_blur")
+        raise Refusal(422, f"{_blur_in_words(fields)} leaves nothing of this mask; use a smaller blur", "mask_blur")
     return blurred
 
 

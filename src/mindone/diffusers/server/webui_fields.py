@@ -16,11 +16,11 @@ from .request import LARGEST_SEED, Count
 
 NEUTRAL: Neutral = MappingProxyType(
     {
-        "do_not_save_samples": None,  # nothing is saved here, so four fields of saving mean nothing
+        "do_not_save_samples": None,  # the server saves nothing, so fields about saving have no effect
         "do_not_save_grid": None,
         "save_images": None,
         "comments": None,
-        "url": None,  # what clients that go through a server of their own send to that
+        "url": None,  # for the client's own server, if it uses one
         "auth": None,
         "force_task_id": None,
         "seed_resize_from_h": (0, -1),
@@ -42,7 +42,7 @@ NEUTRAL: Neutral = MappingProxyType(
         "firstphase_width": (0,),
         "firstphase_height": (0,),
         "initial_noise_multiplier": (1,),
-        "image_cfg_scale": (1.5,),  # for networks with two scales, which are not here
+        "image_cfg_scale": (1.5,),  # for networks with two scales, which the server does not support
         "mask_round": (True,),
         "tiling": (),
         "restore_faces": (),
@@ -52,7 +52,7 @@ NEUTRAL: Neutral = MappingProxyType(
         "refiner_checkpoint": (),
     }
 )
-"""AUTOMATIC1111's fields that are not honoured, with their harmless values; see `asked`."""
+"""AUTOMATIC1111's unsupported fields with their harmless values; see `asked`."""
 
 NEUTRAL_OPTIONS: Neutral = MappingProxyType(
     {
@@ -80,7 +80,7 @@ NEUTRAL_OPTIONS: Neutral = MappingProxyType(
         "sd_vae_decode_method": ("Full",),
         "img2img_background_color": ("#ffffff",),
         "extra_networks_default_multiplier": (1,),
-        "face_restoration_model": None,  # there is no face restoration, whose options mean nothing
+        "face_restoration_model": None,  # without face restoration its options have no effect
         "code_former_weight": None,
         "eta_ancestral": (1,),
         "s_noise": (1,),
@@ -101,17 +101,17 @@ NEUTRAL_OPTIONS: Neutral = MappingProxyType(
         "token_merging_ratio": (0,),
     }
 )
-"""The same for its options, which are harmless at the values that AUTOMATIC1111 starts with."""
+"""The same for its options, which are harmless at AUTOMATIC1111's defaults."""
 
 _SIDES = 8
 """AUTOMATIC1111 rounds sides down to multiples of this."""
 
 
 class Overrides(AskedFields):
-    """AUTOMATIC1111's options that are honoured: for one request, or for all that follow."""
+    """The supported options of AUTOMATIC1111, for one request or for all later ones."""
 
     sd_model_checkpoint: str | None = None
-    profile: Annotated[str | None, Field(description="Of our own: a speed that GET /v1/models lists.")] = None
+    profile: Annotated[str | None, Field(description="Ours: a speed profile listed by GET /v1/models.")] = None
     CLIP_stop_at_last_layers: Annotated[int, Field(ge=1, le=12)] = 1
 
     @classmethod
@@ -120,7 +120,7 @@ class Overrides(AskedFields):
         return NEUTRAL_OPTIONS
 
     def over(self, others: Overrides) -> Overrides:
-        """These options, and the others where these leave them open. A model and its profile belong together."""
+        """These options, with the others for those left open. A model and its profile belong together."""
         rest = others.model_dump(exclude_unset=True)
         given = self.model_dump(exclude_unset=True)
         if given.keys() & {"sd_model_checkpoint", "profile"}:
@@ -129,7 +129,7 @@ class Overrides(AskedFields):
 
 
 class TextFields(AskedFields):
-    """What both endpoints take."""
+    """The fields of both endpoints."""
 
     prompt: str = ""
     negative_prompt: str = ""
@@ -157,7 +157,7 @@ class TextFields(AskedFields):
 
     @classmethod
     def idle(cls, values: Mapping[str, object]) -> Collection[str]:
-        """The fields that others of this request switch off."""
+        """The fields that this request's other fields switch off."""
         idle = set() if values.get("subseed_strength") else {"subseed"}
         idle |= set() if values.get("s_churn") else {"s_tmin", "s_tmax"}
         idle |= set() if values.get("refiner_checkpoint") else {"refiner_switch_at"}
@@ -167,11 +167,11 @@ class TextFields(AskedFields):
         """The fields of a job.
 
         Args:
-            options: what holds for this request, its own options included.
+            options: the options in effect for this request, including its own.
             is_flow: whether the model is trained on flow matching, where samplers have methods of their own.
 
         Raises:
-            Refusal: an unknown sampler, or one that cannot have this eta.
+            Refusal: the sampler is unknown or does not allow this eta.
         """
         scheduler = _scheduler(self.sampler_name or self.sampler_index, self.scheduler, is_flow)
         return {
@@ -191,23 +191,23 @@ class TextFields(AskedFields):
 
     @property
     def num_images(self) -> int:
-        """How many images."""
+        """The number of images."""
         return self.batch_size * self.n_iter
 
     @property
     def bounded(self) -> dict[str, int | None]:
-        """The fields of a job that the operator bounds."""
+        """The fields of a job with operator limits."""
         return {"height": self.height, "width": self.width, "steps": self.steps, "num_images": self.num_images}
 
     def clip_stop(self, options: Overrides) -> tuple[int, str]:
-        """At which of the text encoder's last layers to stop, 1 being the last, and the field that says so."""
+        """The text encoder's last layer to run, counted from the end (1 is the last), and the field that sets it."""
         if self.clip_skip is None or "CLIP_stop_at_last_layers" in self.override_settings.model_fields_set:
             return options.CLIP_stop_at_last_layers, "CLIP_stop_at_last_layers"
         return self.clip_skip, "clip_skip"
 
     @property
     def strength(self) -> float | None:
-        """How much is drawn anew. AUTOMATIC1111 takes at least one step, for which a job has 0."""
+        """How much may change. AUTOMATIC1111 always runs at least one step, which a job expresses as 0."""
         strength = self.denoising_strength
         takes_none = strength is not None and self.steps is not None and int(self.steps * strength) < 1
         return 0.0 if takes_none else strength
@@ -223,7 +223,7 @@ class Txt2Img(TextFields):
 
     @classmethod
     def neutral(cls, values: Mapping[str, object]) -> Neutral:
-        """Fields of a second pass that repeat the first one ask for nothing."""
+        """Fields of a second pass that repeat the first pass change nothing."""
         first = {"hr_second_pass_steps": "steps", "hr_sampler_name": "sampler_name", "hr_scheduler": "scheduler"}
         first |= {"hr_prompt": "prompt", "hr_negative_prompt": "negative_prompt"}
         repeated = {name: (*(NEUTRAL.get(name) or ()), values.get(same)) for name, same in first.items()}
@@ -248,7 +248,7 @@ class Img2Img(TextFields):
 
     init_images: Annotated[list[str], Field(min_length=1, max_length=1)]
     denoising_strength: Annotated[float, Field(ge=0, le=1)] = 0.75
-    resize_mode: Annotated[int, Field(ge=0, le=2, description="Stretch the picture, cut it, or extend its edges.")] = 0
+    resize_mode: Annotated[int, Field(ge=0, le=2, description="0: stretch, 1: crop, 2: extend the edges.")] = 0
     include_init_images: bool = False
     mask: str = ""
     mask_blur: Annotated[int, Field(ge=0, le=64)] | None = None
@@ -277,7 +277,7 @@ class Img2Img(TextFields):
 
     @property
     def blur(self) -> tuple[int, int]:
-        """How far the mask is blurred, horizontally and vertically, in pixels (a Gaussian's sigma)."""
+        """The horizontal and vertical blur of the mask in pixels (a Gaussian's sigma)."""
         return (self.mask_blur_x, self.mask_blur_y) if self.mask_blur is None else (self.mask_blur, self.mask_blur)
 
 
@@ -296,7 +296,7 @@ JOB_NAMES = {
     "mask_fill": "inpainting_fill",
     "padding_mask_crop": "inpaint_full_res_padding",
 }
-"""What this API calls a job's field."""
+"""This API's names of a job's fields."""
 
 _FILLS = ("blur", "original", "noise", "nothing")
 """A job's ``mask_fill`` by AUTOMATIC1111's number."""
@@ -307,10 +307,10 @@ def _rounded(side: int | None) -> int | None:
 
 
 def _scheduler(sampler: str | None, schedule: str | None, is_flow: bool) -> str | None:
-    """Our name of a sampler; None leaves it to the model."""
+    """Our name of a sampler; None uses the model's."""
     if not sampler:
         if (schedule or "automatic").casefold() != "automatic":
-            raise Refusal(422, "scheduler needs sampler_name, whose schedule it is", "scheduler")
+            raise Refusal(422, "scheduler needs sampler_name, because it sets that sampler's schedule", "scheduler")
         return None
     schedule_type = schedule or "automatic"
     own = is_flow and schedule_type.casefold() == "automatic"
@@ -321,7 +321,7 @@ def _scheduler(sampler: str | None, schedule: str | None, is_flow: bool) -> str 
             named = f"{sampler[:80]!r} has no schedule {schedule[:80]!r}; it takes Automatic, {', '.join(schedules)}"
             raise Refusal(422, f"scheduler: {named}", "scheduler")
         given = f"{sampler[:80]!r}" + (f" with scheduler {schedule[:80]!r}" if schedule else "")
-        raise Refusal(422, f"sampler_name {given} is not here; /sdapi/v1/samplers lists those that are", "sampler_name")
+        raise Refusal(422, f"sampler_name {given} is not here; see /sdapi/v1/samplers for the list", "sampler_name")
     return found
 
 

@@ -1,6 +1,6 @@
-"""The lists that AUTOMATIC1111's clients ask for, under its field names.
+"""The lists that AUTOMATIC1111's clients request, with its field names.
 
-Lists of things that this server does not have are empty. No path of the server is in them.
+Lists of features that this server lacks are empty. The lists contain none of the server's paths.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FIXED: Mapping[str, Mapping[str, object]] = {
     },
     "POST": {f"{_API}/refresh-{name}": {} for name in ("checkpoints", "loras", "vae")},
 }
-"""The answers that are the same for every server, by method and path. The lists do not change while one runs."""
+"""The answers that never change, by method and path."""
 
 
 @router.get(f"{_API}/sd-models")
@@ -51,7 +51,7 @@ async def loras(request: Request) -> JSONResponse:
 
 @router.get(f"{_API}/samplers")
 async def samplers() -> JSONResponse:
-    """The samplers; for older clients also the names that include the schedule."""
+    """The samplers; for older clients also names that include the schedule."""
     names = [setup.sampler for setup in SHORT_NAMES.values()]
     names += [f"{setup.sampler} Karras" for setup in SHORT_NAMES.values() if setup.schedule == "Karras"]
     return JSONResponse([{"name": name, "aliases": [], "options": {}} for name in dict.fromkeys(names)])
@@ -59,7 +59,7 @@ async def samplers() -> JSONResponse:
 
 @router.get(f"{_API}/schedulers")
 async def schedulers() -> JSONResponse:
-    """The schedules that at least one sampler can have."""
+    """The schedules that at least one sampler supports."""
     labels = ["Automatic", "Uniform", "Normal", *(setup.schedule for setup in SHORT_NAMES.values() if setup.schedule)]
     about = {"aliases": None, "default_rho": -1.0, "need_inner_model": False}
     names = {label: label.lower().replace(" ", "_") for label in labels}
@@ -68,7 +68,7 @@ async def schedulers() -> JSONResponse:
 
 @router.get(f"{_API}/cmd-flags")
 async def cmd_flags(request: Request) -> JSONResponse:
-    """What clients may want to know of how the server was started."""
+    """The server's start options that clients may need."""
     settings = service_of(request).settings
     return JSONResponse({"api": True, "listen": not settings.is_loopback, "port": settings.port})
 
@@ -83,13 +83,13 @@ async def memory() -> JSONResponse:
 
 @router.post(f"{_API}/skip")
 async def skip(request: Request) -> JSONResponse:
-    """The same as interrupt: a request is drawn at once."""
+    """The same as interrupt, because a request generates all its images at once."""
     service_of(request).interrupt(client_of(request))
     return JSONResponse({})
 
 
 async def _fixed(request: Request) -> JSONResponse:
-    """The same for every server."""
+    """A fixed answer."""
     return JSONResponse(_FIXED[request.method][request.scope["route"].path])
 
 
