@@ -1,4 +1,4 @@
-"""Which networks of a pipeline are quantised: what a config may name, and what a family calls it."""
+"""The networks of a pipeline to quantise: the names in a config, and a family's own names."""
 
 from ..families.family import Family
 from ..families.registry import families
@@ -10,7 +10,7 @@ TEXT_ENCODERS = "text_encoders"
 
 
 def check_components(named: object) -> None:
-    """Raise ``ValueError`` where a config's ``components_to_quantize`` is no tuple of what some family quantises."""
+    """Raise ``ValueError`` unless ``components_to_quantize`` is a tuple of components that some family quantises."""
     own = (name for family in families() for name in (*family.int8.products, *family.int8.weights_only))
     known = dict.fromkeys((DENOISER, TEXT_ENCODERS, *own))
     if not isinstance(named, tuple) or not named or not known.keys() >= set(named):

@@ -1,4 +1,4 @@
-"""``mindone-diffusers quantize``: a checkpoint in 8 or 4 bits, once and for all."""
+"""``mindone-diffusers quantize`` writes a checkpoint in 8 or 4 bits, once and for all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .status import say
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     metavar="FOLDER",
-    help="Where the checkpoint goes: a new or an empty folder.",
+    help="The new checkpoint's folder, new or empty.",
 )
 @click.option(
     "--prompts",
@@ -30,11 +30,11 @@ from .status import say
     help="Texts to calibrate on, one per line.  [default: two that come with the package]",
 )
 def quantize(output: Path, prompts: Path | None, **given: object) -> None:
-    """Generate a few images to see the ranges of activations, and write the checkpoint with its denoiser in int8, which
-    is faster. Or, with --weights, round weights to 4 or 8 bits, which takes less memory and generates nothing.
+    """Generate a few images to observe the ranges of activations, and write the checkpoint with its denoiser in int8,
+    which is faster. Or, with --weights, round weights to 4 or 8 bits, which takes less memory and generates nothing.
 
-    What comes out loads like any other checkpoint. With --text-encoders-only the rest stays as it is: where a prompt is
-    read by the largest of the networks, that is most of the memory.
+    The result loads like any other checkpoint. --text-encoders-only leaves the rest unchanged: if the text encoder is
+    the largest network, it takes most of the memory.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Weights as 4- or 8-bit integers with a scale, and for 4 bits a zero point, for each group of neighbours in a row."""
+"""Rounds weights to 4 or 8 bits; each group of neighbours in a row has a scale, in 4 bits also a zero point."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,37 +13,37 @@ from .base import Stored, Values, is_mapped
 Floats: TypeAlias = NDArray[np.float32]
 
 _AT_ONCE = 2**16
-"""How many numbers are rounded at once: all that is computed with them stays in a core's cache."""
+"""How many numbers to round at once: all their intermediate values stay in a core's cache."""
 _BLOCK = 2**20
-"""How many numbers a thread reads at once: what is in memory as float32 does not grow with the weight."""
+"""How many numbers a thread reads at once: the float32 memory does not grow with the weight."""
 _PARTS = (1.0, 0.93, 0.86)
-"""How much of a group's range is tried: cutting outliers off makes the steps finer for all others."""
+"""The fractions of a group's range to try: cutting off outliers makes the steps finer for all others."""
 _ENDS = (-8.0, -7.4, -8.6)
-"""At which level a group's largest number is tried where there is no zero point; beyond -8 it is cut off."""
+"""The levels to try for a group's largest number if there is no zero point; beyond -8 it is cut off."""
 
 
 class Groups(NamedTuple):
-    """A weight (out, inputs) in groups along its rows: it is ``(integers - zero_point) · scale``."""
+    """A weight (out, inputs) in groups along its rows: ``(integers - zero_point) · scale``."""
 
     packed: NDArray[np.int8] | NDArray[np.uint8]
-    """8 bits: (out, groups, size) int8. 4 bits: (out, groups, size // 2) uint8, two integers in a byte, the first of
-    them in its low half; they are signed where there is no zero point."""
+    """8 bits: (out, groups, size) int8. 4 bits: (out, groups, size // 2) uint8, two integers in a byte, the first in
+    its low half; they are signed if there is no zero point."""
     scale: Values
-    """(out, groups, 1): float32 beside 8 bits, float16 beside 4."""
+    """(out, groups, 1): float32 for 8 bits, float16 for 4."""
     zero_point: NDArray[np.float16] | None
-    """(out, groups, 1), no whole numbers; None: zero."""
+    """(out, groups, 1), not whole numbers; None means zero."""
 
 
 def round_to_groups(weight: Stored, size: int, bits: int, symmetric: bool = False) -> Groups:
-    """Round a weight so that its squared error is small; the data that it will be multiplied with are not known.
+    """Round a weight with a small squared error, without knowing its inputs.
 
-    8 bits: integers from -127 to 127, and the smallest scale that a group allows. 4 bits: several ranges are tried for
-    a group. The one whose integers fit best is taken, with the scale and the zero point of least squares for these
-    integers, and numbers are rounded again with those.
+    8 bits: integers from -127 to 127, and the smallest scale that a group allows. 4 bits: it tries several ranges for a
+    group, takes the one with the best fit and that fit's least-squares scale and zero point, and rounds the numbers
+    again with those.
 
     Args:
-        weight: (out, inputs), or a convolution of single pixels (out, inputs, 1, 1).
-        size: of a group; divides the inputs, and is even.
+        weight: (out, inputs), or that of a 1×1 convolution (out, inputs, 1, 1).
+        size: the size of a group; even, and a divisor of the inputs.
         bits: 4 or 8.
         symmetric: 4 bits without a zero point. 8 bits never have one.
 
@@ -63,7 +63,7 @@ def round_to_groups(weight: Stored, size: int, bits: int, symmetric: bool = Fals
         into = [each[rows].reshape(len(groups), -1) for each in (packed, scale, zero_point) if each is not None]
         for begin in range(0, len(groups), few):
             some = slice(begin, begin + few)
-            # A group to a column: then each step goes along memory, and over many groups at once.
+            # One group per column: then each operation runs along memory, over many groups at once.
             for target, part in zip(into, pack(np.ascontiguousarray(groups[some].T))):
                 target[some] = part.T
 
@@ -74,9 +74,9 @@ def round_to_groups(weight: Stored, size: int, bits: int, symmetric: bool = Fals
 
 
 def each_block(weight: Stored, use: Callable[[slice, Floats], None]) -> None:
-    """Call ``use`` for blocks of rows of a weight, float32, on as many threads as there are cores.
+    """Call ``use`` for blocks of rows of a weight, in float32, on one thread per core.
 
-    What is in memory as float32 is a block for each core, if the weight can be read by ``rows``.
+    Memory holds one float32 block per core, if the weight can be read by ``rows``.
     """
     rows = getattr(weight, "rows", None)
     whole = weight.numpy(np.float32) if rows is None else np.zeros(0, np.float32)
@@ -93,7 +93,7 @@ def each_block(weight: Stored, use: Callable[[slice, Floats], None]) -> None:
 
 
 def _read(values: Stored) -> Floats:
-    """Values in float32; those in float16 by their bits, in a quarter of the time that NumPy takes to convert them."""
+    """Values in float32; float16 is converted by its bits, in a quarter of NumPy's time."""
     if not (is_mapped(values) and values.dtype == "F16"):
         return np.asarray(values.numpy(np.float32))
     bits: Values = values.data.view("<u2").astype(np.uint32)
@@ -102,19 +102,19 @@ def _read(values: Stored) -> Floats:
     bits &= 0x7FFF
     bits <<= 13
     wide: Floats = bits.view(np.float32)
-    wide *= np.float32(2**112)  # the exponents of the two types differ by that
-    wide[wide >= 2**16] = np.nan  # what float16 has no finite number for
+    wide *= np.float32(2**112)  # the exponents of the two types differ by this
+    wide[wide >= 2**16] = np.nan  # beyond float16's finite numbers
     bits |= signs
     return wide.reshape(values.shape)
 
 
-# ---- a group in each column of (size, groups): what is packed, the scale, the zero point, by column ------------------
+# ---- a group in each column of (size, groups): packed integers, scale, zero point, by column ---------------------
 
 
 def _bytes(x: Floats) -> tuple[Values, ...]:
     scale = np.maximum(x.max(0), -x.min(0)) / np.float32(127)
     x *= _inverse(scale)
-    with np.errstate(invalid="ignore"):  # NaN is looked for afterwards
+    with np.errstate(invalid="ignore"):  # checked for NaN afterwards
         return np.rint(x, out=x).astype(np.int8), scale[None]
 
 
@@ -161,7 +161,7 @@ def _with_zero_point(x: Floats) -> tuple[Values, ...]:
 
 def _round(x: Floats, least: int, most: int) -> Floats:
     """To the nearest levels, in its own memory."""
-    # A row of bounds, which NumPy compares with in half the time that it takes with one number.
+    # A row of bounds: NumPy compares with it in half the time of a single number.
     lower, upper = (np.full(x.shape[1], bound, np.float32) for bound in (least, most))
     np.rint(x, out=x)
     np.minimum(x, upper, out=x)
@@ -174,19 +174,19 @@ def _inverse(x: Floats) -> Floats:
 
 
 def _dots(x: Floats, y: Floats) -> Floats:
-    """The product of each column with its like."""
+    """The dot product of each pair of columns."""
     products: Floats = np.einsum("ij,ij->j", x, y)
     return products
 
 
 def _half(x: Floats) -> Floats:
-    """As float16 rounds it; what is too large becomes infinite, which is looked for afterwards."""
+    """Rounded to float16; too large values become infinite, and are checked for afterwards."""
     with np.errstate(over="ignore"):
         return x.astype(np.float16).astype(np.float32)
 
 
 def _nibbles(levels: Values) -> Values:
-    """Two neighbours of a group in a byte, the first of them in its lower half."""
+    """Two neighbours of a group per byte, the first in its lower half."""
     packed = levels[1::2] << 4
     packed |= levels[0::2]
     return packed

@@ -1,4 +1,4 @@
-"""From a checkpoint to its quantised counterpart on disk."""
+"""Writes a quantised copy of a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Quantization(Fields):
 
     model: Annotated[
         PathOrId,
-        Field(description="A checkpoint's folder, a hub id, or the name of one that comes with the package."),
+        Field(description="A checkpoint's folder, a hub id, or a bundled checkpoint's name."),
         Option(metavar="PATH_OR_ID"),
     ] = "icons"
     revision: Annotated[
@@ -54,15 +54,13 @@ class Quantization(Fields):
         bool,
         Field(description="With --weights int4: no zero points. The file is a twentieth smaller, and less exact."),
     ] = False
-    steps: Annotated[
-        int, Field(ge=1, description="Denoising steps of each drawing that the ranges are taken from.")
-    ] = 3
-    int8_vae: Annotated[bool, Field(description="Decode in int8, too; else the autoencoder keeps its products.")] = (
-        False
-    )
+    steps: Annotated[int, Field(ge=1, description="Denoising steps per prompt when observing the ranges.")] = 3
+    int8_vae: Annotated[
+        bool, Field(description="Decode in int8, too; otherwise the autoencoder's products stay unchanged.")
+    ] = False
     text_encoders_only: Annotated[
         bool,
-        Field(description="Round the weights of the text encoders alone, to int8 or --weights; then nothing is drawn."),
+        Field(description="Round only the text encoders' weights, to int8 or --weights. This generates nothing."),
     ] = False
 
     @model_validator(mode="after")
@@ -75,20 +73,18 @@ class Quantization(Fields):
 
 
 def quantize(job: Quantization, folder: str | os.PathLike[str], prompts: tuple[str, ...] = ()) -> list[Summary]:
-    """Write the quantised checkpoint, float16 but for the integers.
+    """Write the quantised checkpoint, in float16 except the integers.
 
     Args:
-        job: what to quantise. With ``weights`` each of them is rounded when it is written, so that memory holds one at
-            a time.
-        folder: a new or an empty one.
-        prompts: what the ranges of products in int8 are taken from; none: the built-in ones.
+        job: what to quantise. With ``weights``, each weight is rounded as it is written, so memory holds one at a time.
+        folder: a new or empty one.
+        prompts: to observe the ranges of products in int8; if empty, the built-in ones.
 
     Returns:
-        What became of each network's weights, with ``weights``.
+        With ``weights``, a summary for each network.
 
     Raises:
-        ValueError, OSError: what `Pipeline.from_pretrained` and `quantize_weights` raise, or the folder cannot be
-            written.
+        ValueError, OSError: from `Pipeline.from_pretrained` and `quantize_weights`, or the folder is not writable.
     """
     from ..acceleration.int8 import quantize_pipeline
     from ..acceleration.int8.config import PROMPTS, Int8Config

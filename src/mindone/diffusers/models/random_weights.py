@@ -1,4 +1,4 @@
-"""Networks with random weights, on disk: for measuring time and memory without a trained checkpoint."""
+"""Writes networks with random weights to disk, to measure time and memory without a trained checkpoint."""
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +19,9 @@ _BLOCK = 1 << 20
 
 
 GROUP = 64
-"""The values that share a scale where weights are in 4 or 8 bits."""
+"""The number of values that share a scale if weights are in 4 or 8 bits."""
 _SPREAD = {4: 4.61, 8: 73.9}
-"""The standard deviation of the integers, all of which come up equally often."""
+"""The standard deviation of the integers, all equally frequent."""
 
 
 def write_random_network(
@@ -30,13 +30,13 @@ def write_random_network(
     folder: Path,
     bits: Callable[[str], int | None] = lambda name: None,
 ) -> None:
-    """Write a network of that class and config, with random weights, in the published layout.
+    """Write a network of a class and config, with random weights, in the published layout.
 
     Args:
         cls, config: the network's.
-        folder: is made where it is missing.
-        bits: 4 or 8 for a weight by its name, or None for float16; matrices whose rows groups of 64 do not divide are
-            float16 as well.
+        folder: created if needed.
+        bits: 4 or 8 for a weight by its name, or None for float16; matrices whose row length is not a multiple of 64
+            are float16, too.
     """
     network = cls.from_config(config)
     shapes = {name: tuple(parameter.shape) for name, parameter in network.parameters_and_names()}
@@ -50,7 +50,7 @@ def write_random_network(
 
 
 class _Both(Mapping[str, NDArray[Any]]):
-    """Two mappings without a name in common, asked one tensor at a time."""
+    """Two mappings without a common name, read one tensor at a time."""
 
     def __init__(self, first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]):
         self.first, self.second = first, second
@@ -70,7 +70,7 @@ class _Both(Mapping[str, NDArray[Any]]):
 
 
 class RandomGroups(Mapping[str, NDArray[Any]]):
-    """Matrices in 4 or 8 bits by groups, made on demand, as `loading.group_files` has them: integers, and scales."""
+    """Matrices in 4 or 8 bits by group, made on demand, as in `loading.group_files`: integers and scales."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], bits: Mapping[str, int]):
         self.shapes, self.bits = shapes, bits
@@ -97,7 +97,7 @@ class RandomGroups(Mapping[str, NDArray[Any]]):
 
 
 class RandomWeights(Mapping[str, NDArray[np.float16]]):
-    """float16 tensors by name, made on demand: norms near 1, the rest scaled so that signals keep their size.
+    """float16 tensors by name, made on demand: norms near 1, the rest scaled to preserve the size of signals.
 
     No two are equal: compilers merge products of equal weights, and times would be too short.
     """

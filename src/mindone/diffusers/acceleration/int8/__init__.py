@@ -1,4 +1,4 @@
-"""int8: the denoising network's products on 8-bit integers, calibrated on a few prompts."""
+"""int8: runs the denoiser's products on 8-bit integers, calibrated on a few prompts."""
 
 from .config import Int8Config
 from .quantize import check_engine, quantize_pipeline, require_int8

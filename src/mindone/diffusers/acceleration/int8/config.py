@@ -1,4 +1,4 @@
-"""How the networks of a pipeline are brought to int8."""
+"""The settings for converting a pipeline's networks to int8."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,17 @@ class Int8Config:
     """W8A8: weights in int8 with a scale per output channel, activations in uint8 with a range per tensor.
 
     Args:
-        prompts: drawn once each, one after the other, to see what the activations' ranges are.
-        num_inference_steps: of these drawings; they visit timesteps from the first to the last however few there are.
-        modules_to_not_convert: further layers that are to stay as they are, by a part of their name, such as
-            ``"ff.net.2"``. Those that always do are the family's (`Int8Plan`).
-        components_to_quantize: whose products are in int8: the denoising network's, ``("denoiser",)`` or by its own
-            name, and as far as it decodes the autoencoder's, ``"vae"``. With the denoiser the weights of all others are
-            in int8 as well, which makes the checkpoint small. ``"text_encoders"``, or the name of one, brings the
-            weights of these to int8 whatever is done with the others; for them nothing is drawn.
+        prompts: generated once each to find the activations' ranges.
+        num_inference_steps: steps per prompt; even a few cover the timesteps from the first to the last.
+        modules_to_not_convert: additional layers to leave unchanged, by a part of their name, such as ``"ff.net.2"``.
+            The family lists those that always stay unchanged (`Int8Plan`).
+        components_to_quantize: the components with products in int8: the denoiser, as ``"denoiser"`` or by its own
+            name, and the autoencoder's decoder, ``"vae"``. With the denoiser, the weights of all others become int8
+            too, which makes the checkpoint small. ``"text_encoders"``, or the name of one, converts only their weights
+            to int8, independently of the others; this generates nothing.
 
     Raises:
-        ValueError: no prompt, an empty one, fewer than one step, or no component or one that cannot be in int8.
+        ValueError: no prompt, an empty one, fewer than one step, no component, or one that does not support int8.
     """
 
     prompts: tuple[str, ...] = PROMPTS

@@ -1,4 +1,4 @@
-"""int8 on a pipeline that others share: networks beside its own, which are calibrated when they are first needed."""
+"""int8 on a shared pipeline: networks beside its own, calibrated on first use."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .config import Int8Config
 
 @dataclass(frozen=True)
 class Int8:
-    """The products of a component in int8: "vae", as far as it decodes, or the denoiser.
+    """Runs the products of a component in int8: the denoiser's, or those of the decoder in "vae".
 
-    With the denoiser's products, the weights of the family's networks that run once an image are in int8.
+    With the denoiser's products, the weights of the networks that run once per image are in int8, too.
     """
 
     component: str = DENOISER

@@ -1,10 +1,10 @@
-"""Quantising networks of a pipeline: draw a few prompts, look at the ranges, round the weights.
+"""Quantises a pipeline's networks: generates a few prompts, observes the ranges, rounds the weights.
 
 The plain method (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", §2.1): asymmetric activations, symmetric weights per output channel, ranges that
-hold everything seen. What it does not do was measured on ``icons`` (float32 against int8, 12 prompts, 25 steps): moving
-outliers into the weights (SmoothQuant, α = 0.5) takes 40 dB down to 33, because rows whose weights have been stretched
-lose more than activations gain.
+cover all observed values. It does not move outliers into the weights (SmoothQuant, α = 0.5): on ``icons`` (float32
+against int8, 12 prompts, 25 steps) that takes 40 dB down to 33, because rows with stretched weights lose more than
+activations gain.
 """
 
 import inspect
@@ -35,10 +35,10 @@ logger = get_logger(__name__)
 
 
 def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
-    """Bring the config's components to int8, and with the denoiser the weights of all others, which run once an image.
+    """Convert the config's components to int8, and with the denoiser the weights of all others, run once per image.
 
     Raises:
-        ValueError: the engine does not compute in int8, a component does so already, or the family has none of a name.
+        ValueError: the engine does not compute in int8, a component already is in int8, or the family lacks one.
     """
     config = replace(config, components_to_quantize=components_of(pipe.family, config.components_to_quantize))
     plan = pipe.family.int8
@@ -47,33 +47,33 @@ def quantize_pipeline(pipe: Any, config: Int8Config) -> None:
         if (component := pipe.components.get(name)) is not None and computes_in_int8(component):
             raise ValueError(f"the checkpoint's {name} is in int8 already: leave quantization_config (--int8) out")
     require_int8(pipe.engine)
-    # Before anything is drawn, so that a large text encoder takes half the memory then.
+    # Before generating, so that a large text encoder takes half the memory then.
     for name in plan.weights_only if pipe.family.denoiser in named else config.components_to_quantize:
         network = pipe.components.get(name)
         if isinstance(network, Model) and name not in named and QUANTIZATION not in network.config:
             round_weights(network, config, plan)
     if named:
         prompts, steps = len(config.prompts), config.num_inference_steps
-        logger.info(f"int8: drawing {prompts} prompts in {steps} steps to find the ranges")
+        logger.info(f"int8: generating {prompts} prompts in {steps} steps to find the ranges")
         for name, ranges in calibrate(pipe, config).items():
             quantize(pipe.components[name], ranges, config, plan)
 
 
 def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
-    """For each of the config's components the ranges of its products' inputs, and of some results, while it draws.
+    """The ranges of the products' inputs and of some results, by component of the config, observed while generating.
 
-    One network is compiled at a time, and large ones in half precision: all prompts are read before any is drawn.
+    This compiles one network at a time, large ones in half precision: it encodes all prompts before denoising any.
     """
     plan = pipe.family.int8
     named = [name for name in components_of(pipe.family, config.components_to_quantize) if name in plan.products]
     networks = {name: pipe.components[name] for name in named}
     in_half = [name for name, network in networks.items() if network.is_big]
     engine = ObservingEngine(networks, plan.products, plan.rounds_result, in_half)
-    view = pipe.view()  # with an engine of its own: the networks and what is compiled are shared
+    view = pipe.view()  # with its own engine: the networks and compiled graphs are shared
     view.engine, view.offloads = engine, True
     if getattr(view, "safety_checker", None) is not None:
         view.safety_checker = None
-    view.scheduler, view.caches = deterministic(pipe.scheduler), ()  # whole steps are observed
+    view.scheduler, view.caches = deterministic(pipe.scheduler), ()  # so that it observes whole steps
     view.set_progress_bar_config(disable=True)
     noise = [np.random.Generator(np.random.PCG64(seed)) for seed in range(len(config.prompts))]
     options = {"num_inference_steps": config.num_inference_steps, "generator": noise, "output_type": "latent"}
@@ -84,13 +84,13 @@ def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
                 decode_images(engine, pipe.vae, engine.asarray(each))
     finally:
         for network in networks.values():
-            network.release()  # graphs that belong to this engine's observations
+            network.release()  # the graphs of this engine's observations
     return engine.ranges
 
 
 def _shown(pipe: Any) -> dict[str, object]:
-    """What a pipeline wants beside prompts: what its family says of it, and a picture to start from or to follow, and a
-    mask, all white."""
+    """A pipeline's arguments besides prompts: its family's, a picture to start from or to follow, and an all-white
+    mask."""
     wanted = inspect.signature(type(pipe).__call__).parameters
     given: dict[str, Any] = dict(pipe.family.int8.drawn)
     sides = [side * pipe.vae_scale_factor for side in pipe.family.latents.trained(pipe.denoiser.config)]
@@ -112,9 +112,9 @@ def _shown(pipe: Any) -> dict[str, object]:
 
 
 def quantize(network: Model, seen: Ranges, config: Int8Config, plan: Int8Plan) -> None:
-    """Bind int8 weights to the parameters of all layers that were ``seen`` and do not have to stay as they are.
+    """Bind int8 weights to the parameters of all layers that were ``seen`` and do not have to stay unchanged.
 
-    One weight after the other is read, rounded and let go; there is never a float copy of the network.
+    It reads, rounds and releases one weight at a time; there is never a float copy of the network.
     """
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
@@ -130,7 +130,7 @@ def quantize(network: Model, seen: Ranges, config: Int8Config, plan: Int8Plan) -
 
 
 def round_weights(network: Model, config: Int8Config, plan: Int8Plan) -> None:
-    """Keep the weights of a network in int8, and its products as they are: half of the memory and of the file."""
+    """Keep the weights of a network in int8 and its products unchanged: half the memory and file size."""
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
         if len(parameter.shape) > 1 and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
@@ -142,7 +142,7 @@ def round_weights(network: Model, config: Int8Config, plan: Int8Plan) -> None:
 
 
 def with_zero(low: float, high: float) -> tuple[float, float]:
-    """The range, moved a little so that one of 256 levels is exactly zero, which is what convolutions pad with."""
+    """The range, moved a little so that one of 256 levels is exactly zero: convolutions pad with zeros."""
     low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         return (0.0, 1.0)
@@ -152,24 +152,24 @@ def with_zero(low: float, high: float) -> tuple[float, float]:
 
 
 def symmetric(low: float, high: float) -> tuple[float, float]:
-    """The range of the signed integers, from -128 to 127, whose ends hold the given one."""
+    """The range for signed integers, from -128 to 127, that covers the given one."""
     end = max(-low, high) or 1.0
     return (-end, end * 127 / 128)
 
 
 def check_engine(network: Configured, engine: Engine) -> None:
-    """Raise ``ValueError`` where a network with products in int8 is to be run by an engine that has no int8."""
+    """Raise ``ValueError`` if a network has products in int8 and the engine does not support int8."""
     if computes_in_int8(network):
         require_int8(engine)
 
 
 def computes_in_int8(network: Configured) -> bool:
-    """Whether products of the network are in int8, and not its weights alone."""
+    """Whether products of the network are in int8, not only its weights."""
     quantization = network.config.get(QUANTIZATION)
     return isinstance(quantization, Mapping) and not quantization.get("weights_only")
 
 
 def require_int8(engine: Engine) -> None:
-    """Raise ``ValueError`` where the engine has no int8."""
+    """Raise ``ValueError`` if the engine does not support int8."""
     if engine.name != "openvino":
         raise ValueError(f'int8 computes on the OpenVINO engine, got engine {engine.name!r}: pass engine="openvino"')

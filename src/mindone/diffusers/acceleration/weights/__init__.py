@@ -1,4 +1,4 @@
-"""Weights in 4 or 8 bits by group: files and memory of a quarter or half of their size, and no data are needed."""
+"""Weights in 4 or 8 bits by group: a quarter or half of the file size and memory, without calibration data."""
 
 from .config import WeightOnlyConfig
 from .quantize import Summary, quantize_weights

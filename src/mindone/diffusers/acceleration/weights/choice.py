@@ -1,4 +1,4 @@
-"""Which weights of a network are rounded, and to what."""
+"""Chooses which weights of a network to round, and to what."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from .config import WeightOnlyConfig
 LAYERS = (Linear, Conv2d, HalvedConv2d, Embedding)
 """The layers whose weights may be rounded."""
 _LEAST_CHOSEN = 16
-"""The smallest group that is taken in the place of a larger one: beside fewer numbers a scale takes too many bits."""
+"""The smallest group to replace a larger one: for fewer numbers, a scale takes too many bits."""
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """What a weight is rounded to: integers of 4 or 8 bits, with a scale for ``size`` of them, or for a whole row, and
-    with a zero point or without."""
+    """The rounding of a weight: integers of 4 or 8 bits, with a scale for ``size`` of them or for a whole row, with or
+    without a zero point."""
 
     bits: int
     size: int | None = None
@@ -29,14 +29,14 @@ class Rounding:
 
 
 def choose(network: Model, plan: Int8Plan, config: WeightOnlyConfig) -> dict[str, Rounding]:
-    """What each weight is rounded to, by its published name; the others stay as they are.
+    """The rounding of each weight, by its published name; the others stay unchanged.
 
-    By group are linear layers and convolutions of single pixels. Embeddings and larger convolutions have 8 bits and a
-    scale for each row, or output channel. Of the latter those stay that the family keeps out of int8 or that convolve
-    channels apart, as do norms, biases and tables.
+    Linear layers and 1×1 convolutions use groups. Embeddings and larger convolutions use 8 bits and a scale for each
+    row, or output channel. Larger convolutions stay unchanged if the family keeps them out of int8 or if they convolve
+    channels separately; so do norms, biases and tables.
 
     Raises:
-        ValueError: there are rows that are as long as the config's group, and it divides none of them.
+        ValueError: some rows are at least as long as the config's group, and it divides none of them.
     """
     kept = (*network.kept_in_int8, *config.modules_to_not_convert)
     found: dict[str, Rounding] = {}
@@ -67,7 +67,7 @@ def choose(network: Model, plan: Int8Plan, config: WeightOnlyConfig) -> dict[str
 
 
 def by_group(inputs: int, bits: int, size: int, zero_point: bool = False) -> Rounding:
-    """Groups of ``size``, or of the largest smaller size that divides the inputs; 8 bits by row where all are small."""
+    """Groups of ``size``, or of the largest smaller size that divides the inputs; 8 bits by row if none is left."""
     least = min(size, _LEAST_CHOSEN)
     fitting = (each for each in range(min(size, inputs), least - 1, -1) if inputs % each == 0 and each % 2 == 0)
     chosen = next(fitting, None)

@@ -1,4 +1,4 @@
-"""How the weights of a pipeline's networks are brought to 4 or 8 bits."""
+"""The settings for rounding the weights of a pipeline's networks to 4 or 8 bits."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -7,28 +7,29 @@ from ..quantized_components import DENOISER, TEXT_ENCODERS, check_components
 
 WeightsType = Literal["int4", "int8"]
 LEAST_GROUP = 4
-"""The smallest group that engines multiply by."""
+"""The smallest group that engines support."""
 MOST_GROUP = 4096
 GROUP = 64
 
 
 @dataclass(frozen=True)
 class WeightOnlyConfig:
-    """W4A16 or W8A16: weights as small integers by group, products in the precision of the network.
+    """W4A16 or W8A16: weights as small integers by group, products in the network's precision.
 
     Args:
-        weights_dtype: ``"int4"`` or ``"int8"``. With ``"int4"`` embeddings, the layers that pictures are sensitive to
-            (the first ones, the last one, those that read the timestep and the text) and small networks are in 8 bits.
-        group_size: how many weights that follow one another in a row share a scale, from 4 to 4,096. Layers whose rows
-            it does not divide have the largest smaller group that does, from 16 on, or else 8 bits and a scale per row.
-        symmetric: 4 bits without a zero point, which are a quarter of a bit fewer for groups of 64, and less exact.
-            Language models (T5, Gemma) have none in any case.
-        modules_to_not_convert: layers that stay as they are, by a part of their name, such as ``"ff.net.2"``.
-        components_to_quantize: the denoising network, ``"denoiser"``, and all networks that read prompts,
-            ``"text_encoders"``, at first; or components by their own names.
+        weights_dtype: ``"int4"`` or ``"int8"``. With ``"int4"``, embeddings, the layers that affect pictures most (the
+            first ones, the last one, those that read the timestep and the text) and small networks use 8 bits.
+        group_size: the number of consecutive weights in a row that share a scale, from 4 to 4,096. If it does not
+            divide a layer's rows, the layer gets the largest smaller group that does and is at least 16, or else 8
+            bits and a scale per row.
+        symmetric: 4 bits without a zero point, which saves a quarter of a bit for groups of 64 and is less exact.
+            Language models (T5, Gemma) never have one.
+        modules_to_not_convert: layers to leave unchanged, by a part of their name, such as ``"ff.net.2"``.
+        components_to_quantize: by default the denoiser, ``"denoiser"``, and all networks that read prompts,
+            ``"text_encoders"``; or components by their own names.
 
     Raises:
-        ValueError: another type, a group size out of range, or no component or one that is not quantised.
+        ValueError: another type, a group size out of range, no component, or one that cannot be quantised.
     """
 
     weights_dtype: WeightsType = "int4"

@@ -1,4 +1,4 @@
-"""Rounding the weights of a pipeline's networks, one tensor after the other, without data."""
+"""Rounds the weights of a pipeline's networks, one tensor at a time, without data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Summary:
-    """What was done to one network: how many of its tensors have become what, and its bytes before and after."""
+    """The result for one network: the number of its tensors by kind, and its bytes before and after."""
 
     component: str
     tensors: Mapping[str, int]
@@ -47,17 +47,17 @@ def quantize_weights(pipe: Any, config: WeightOnlyConfig, at_once: bool = True) 
     """Round the weights of the config's components.
 
     Args:
-        pipe: a pipeline, whose networks are changed.
-        config: what is rounded, and to what.
-        at_once: rounds now, into temporary files, to compute with what comes out. Otherwise each weight is rounded when
-            its network is saved, and no more than one of them is in memory.
+        pipe: a pipeline; this changes its networks.
+        config: what to round, and to what.
+        at_once: round now, into temporary files, to compute with the result. Otherwise saving a network rounds each of
+            its weights, with only one of them in memory.
 
     Returns:
-        What becomes of each network.
+        A summary for each network.
 
     Raises:
-        ValueError: the family has no component of a name, one is quantised already or has adapters on it, the group
-            divides nothing, or a weight has values that are NaN or infinite.
+        ValueError: the family lacks a component, one is quantised already or has adapters on it, the group divides
+            nothing, or a weight has NaN or infinite values.
     """
     chosen: dict[str, dict[str, Rounding]] = {}
     for name in components_of(pipe.family, config.components_to_quantize):
@@ -73,7 +73,7 @@ def quantize_weights(pipe: Any, config: WeightOnlyConfig, at_once: bool = True) 
 
 
 def round_network(network: Model, config: WeightOnlyConfig, plan: Int8Plan, at_once: bool = True) -> Summary:
-    """`quantize_weights` for one network by itself, with what its family keeps."""
+    """`quantize_weights` for a single network, with its family's plan."""
     return _round(type(network).__name__, network, choose(network, plan, config), config, at_once)
 
 
@@ -102,7 +102,7 @@ def _round(
 
 
 def _described(network: Model, chosen: Mapping[str, Rounding], config: WeightOnlyConfig) -> dict[str, object]:
-    """The entry of ``config.json``: settings, and which layers have other ones, by the names of their modules."""
+    """The entry of ``config.json``: settings, and those of layers that differ, by the names of their modules."""
     layers = {id(cell.weight) for _, cell in network.cells_and_names() if isinstance(cell, LAYERS)}
     names = [name for name, parameter in network.published_parameters().items() if id(parameter) in layers]
     finer = [name for name in names if name in chosen and chosen[name].bits > config.bits]

@@ -1,4 +1,4 @@
-"""A weight that is rounded when it is asked for: by a network that is saved, or at once."""
+"""A weight that is rounded on demand: when its network is saved, or at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ Rounded: TypeAlias = GroupedTensor | Int8Tensor
 
 @dataclass(eq=False)
 class RoundedLater:
-    """What a parameter is bound to until its network has been saved.
+    """The values of a parameter until its network is saved.
 
     Args:
         values: the weight (out, inputs, …).
-        rounding: to what.
+        rounding: the target.
         where: the weight and its file, for messages.
-        release: gives back the memory of what has been read.
+        release: returns the memory of values that have been read.
     """
 
     values: Stored
@@ -40,11 +40,11 @@ class RoundedLater:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The weight's."""
+        """The weight's shape."""
         return self.values.shape
 
     def numpy(self, dtype: DTypeLike | None = None) -> Values:
-        """The values that the integers will stand for."""
+        """The values that the rounded weight will have."""
         return self.rounded().numpy(dtype)
 
     def rounded(self, scratch: Scratch | None = None) -> Rounded:
@@ -72,9 +72,9 @@ class RoundedLater:
         return GroupedTensor(self.shape, rounding.bits, signed, packed, scale, zero_point)
 
     def tensors(self, name: str) -> dict[str, StoredTensor]:
-        """What a file will hold of it, by name, each made when it is read; ``name`` is the parameter's.
+        """Its tensors in a file, by name, each made when it is read; ``name`` is the parameter's.
 
-        The weight is rounded for the first of them, and what the others need of that waits for them.
+        Reading the first one rounds the weight and keeps the parts that the others need.
         """
         rounding, shape = self.rounding, self.shape
         if rounding.size is None:
