@@ -168,7 +168,7 @@ def test_a_size_that_follows_from_the_model_or_a_picture_is_bounded_as_well():
         own = client.post("/v1/images/generations", json={"prompt": "a red cat"})
         its = client.post("/v1/images/edits", data={"prompt": "a red cat"}, files=wide)
     assert (own.status_code, its.status_code) == (422, 422)
-    assert "the image would be 64×64; at most 48×48 is drawn here" in own.text
+    assert "the image would be 64×64; the server allows at most 48×48" in own.text
     assert "the image would be 640×64" in its.text
 
 

@@ -90,7 +90,7 @@ class LocalBackend:
         height, width = (round(side * (job.upscale or 1)) for side in default_size(pipe, *size, None))
         most = settings.max_side
         if max(height, width) > most:
-            raise Refusal(422, f"the image would be {width}×{height}; at most {most}×{most} is drawn here", "size")
+            raise Refusal(422, f"the image would be {width}×{height}; the server allows at most {most}×{most}", "size")
         return job
 
     def _warn_once(self, ticket: Ticket, pipe: Pipeline) -> None:

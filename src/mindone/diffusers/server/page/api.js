@@ -1,8 +1,8 @@
-// The page is a client of the server's public APIs and of nothing else.
+// The page uses only the server's public APIs.
 
-const GONE = "The server does not answer. Check that mindone-diffusers serve still runs, then try again.";
+const GONE = "The server does not answer. Check that mindone-diffusers serve is still running, then try again.";
 
-// What the server refuses; `field` is the request's field that is wrong, where the server names one.
+// A refusal from the server; `field` is the wrong field of the request, if the server names one.
 export class Refused extends Error {
   constructor(message, field) {
     super(message);
@@ -15,14 +15,14 @@ function headers(more = {}) {
   return key ? { Authorization: `Bearer ${key}`, ...more } : more;
 }
 
-// The response; an error carries the server's own line.
+// Returns the response; an error has the server's message.
 export async function ask(path, options = {}) {
   const response = await answered(fetch(path, { ...options, headers: headers(options.headers) }));
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401) throw new Refused("The server asks for its API key.", "key");
+  if (response.status === 401) throw new Refused("The server needs an API key.", "key");
   const first = Array.isArray(body.detail) ? body.detail[0] : null;
-  const message = body.error?.message ?? first?.msg ?? body.detail ?? `The server answers ${response.status}.`;
+  const message = body.error?.message ?? first?.msg ?? body.detail ?? `The server answered with status ${response.status}.`;
   throw new Refused(message, body.error?.param ?? first?.loc?.[1] ?? null);
 }
 
@@ -32,13 +32,13 @@ export function post(path, body, signal) {
   return ask(path, options);
 }
 
-// The server-sent events of a response; one that tells an error throws it.
+// Yields the server-sent events of a response; throws an error event.
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let [text, isComplete] = ["", false];
   for (;;) {
     const { value, done } = await answered(reader.read());
-    if (done && !isComplete) throw new Error(GONE); // it ended in the middle
+    if (done && !isComplete) throw new Error(GONE); // it broke off
     if (done) return;
     const parts = (text + value).split("\n\n");
     text = parts.pop();
@@ -51,7 +51,7 @@ export async function* events(response) {
   }
 }
 
-// The network's own errors ("Failed to fetch") in words; that the user has pressed Stop stays what it is.
+// Replaces the network's own errors ("Failed to fetch") by a clear one; keeps the abort after Stop.
 async function answered(promise) {
   try {
     return await promise;
@@ -60,7 +60,7 @@ async function answered(promise) {
   }
 }
 
-// The file of an event's picture.
+// Returns an event's picture as a file.
 export function pictureOf(event) {
   const bytes = Uint8Array.from(atob(event.b64_json), (character) => character.charCodeAt(0));
   return new File([bytes], `picture.${event.output_format}`, { type: `image/${event.output_format}` });

@@ -1,5 +1,5 @@
-// A mask painted over a picture: with a mouse, a pen or a finger; or with arrow keys and the space bar.
-// It is a list of strokes, in parts of the picture's longer side, so that they can be undone and kept.
+// A mask painted over a picture with a mouse, a pen, a finger, or with arrow keys and the space bar.
+// It is a list of strokes, in fractions of the picture's longer side, so the page can undo and store them.
 
 const MOST_PIXELS = 1024; // of the canvas's longer side; the mask itself has the picture's size
 
@@ -11,8 +11,8 @@ export class Brush {
   #point = { x: 0, y: 0 };
   #stroke = null;
 
-  // `width` gives the brush's in parts of the picture's longer side, `erases` whether it takes paint away;
-  // `changed` is called after every stroke.
+  // `width` returns the brush's width as a fraction of the picture's longer side, `erases` whether it removes paint;
+  // the brush calls `changed` after every stroke.
   constructor(canvas, cursor, width, erases, changed) {
     [this.#canvas, this.#cursor] = [canvas, cursor];
     Object.assign(this, { width, erases, changed });
@@ -23,7 +23,7 @@ export class Brush {
     for (const away of ["blur", "pointerleave"]) canvas.addEventListener(away, () => { cursor.hidden = true; });
   }
 
-  // A canvas for a picture of this size, with strokes that were painted before.
+  // Sets the canvas up for a picture of this size, with earlier strokes.
   start(width, height, strokes = []) {
     this.#size = { width, height };
     const scale = Math.min(1, MOST_PIXELS / this.#longer);
@@ -40,13 +40,13 @@ export class Brush {
     this.#set([]);
   }
 
-  // A PNG file that is transparent where something was painted; null where nothing is.
+  // Returns a PNG file that is transparent where there is paint; null without paint.
   async mask() {
     const canvas = Object.assign(document.createElement("canvas"), this.#size);
     const context = canvas.getContext("2d");
     for (const stroke of this.strokes) draw(context, stroke, this.#longer, "#000");
     if (!hasPaint(canvas)) return null;
-    context.globalCompositeOperation = "source-out"; // opaque where there is no paint, and nothing else
+    context.globalCompositeOperation = "source-out"; // opaque only where there is no paint
     context.fillStyle = "#000";
     context.fillRect(0, 0, canvas.width, canvas.height);
     return new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
@@ -144,11 +144,11 @@ function draw(context, { points, width, erases }, scale, colour) {
   Object.assign(context, { lineWidth: width * scale, lineCap: "round", lineJoin: "round", strokeStyle: colour });
   context.beginPath();
   context.moveTo(points[0].x * scale, points[0].y * scale);
-  for (const { x, y } of points) context.lineTo(x * scale, y * scale + 0.01); // a line of no length would leave no dot
+  for (const { x, y } of points) context.lineTo(x * scale, y * scale + 0.01); // a line without length leaves no dot
   context.stroke();
 }
 
-// Whether anything is left of what was painted: looked for in a smaller copy.
+// Whether any paint is left, judged by a smaller copy.
 function hasPaint(canvas) {
   const small = Object.assign(document.createElement("canvas"), { width: 128, height: 128 });
   const context = small.getContext("2d");

@@ -1,4 +1,4 @@
-// Lists the paths of /openapi.json with the fields that each takes.
+// Lists the paths in /openapi.json with their fields.
 "use strict";
 
 function element(name, text, ...children) {
@@ -18,7 +18,7 @@ function schemaOf(operation, document_) {
 function field(name, schema, required) {
   const type = schema.enum?.join(" | ") ?? schema.const ?? schema.type ?? schema.anyOf?.map((each) => each.type ?? each.enum?.join(" | ")).join(" | ") ?? "";
   const said = [type, schema.default === undefined || schema.default === null ? "" : `default ${JSON.stringify(schema.default)}`, schema.description ?? ""];
-  return element("li", "", element("code", name), ` ${required ? "(needed) " : ""}${said.filter(Boolean).join("; ")}`);
+  return element("li", "", element("code", name), ` ${required ? "(required) " : ""}${said.filter(Boolean).join("; ")}`);
 }
 
 async function list() {

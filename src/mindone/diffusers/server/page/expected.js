@@ -1,4 +1,4 @@
-// How long a picture takes: measured here, or told by the server.
+// The seconds of a picture: measured here, or from the server.
 
 import { fieldsOf, values } from "./form.js";
 import { $ } from "./messages.js";
@@ -9,17 +9,17 @@ const FAST_ENOUGH = 1; // seconds, for generating while typing
 const REMEMBERED = 50;
 const KEPT = "mindone-diffusers: seconds";
 
-const measured = restored(); // seconds of the last picture by everything but its texts and seed
+const measured = restored(); // seconds of the last picture, by all fields but texts and seed
 
 export function noteSeconds(fields, seconds) {
   const key = keyOf(fields);
-  measured.delete(key); // the last one is the youngest
+  measured.delete(key); // moves it to the end
   measured.set(key, seconds);
   while (measured.size > REMEMBERED) measured.delete(measured.keys().next().value);
   try {
     localStorage.setItem(KEPT, JSON.stringify([...measured]));
   } catch {
-    // a browser that keeps nothing
+    // the browser stores nothing
   }
 }
 

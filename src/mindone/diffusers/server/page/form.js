@@ -1,4 +1,4 @@
-// Between the form's inputs, the fields of a request, and what is remembered of the form.
+// Converts between the form's inputs, the fields of a request, and the stored form.
 
 import * as loras from "./loras.js";
 import { $, say } from "./messages.js";
@@ -13,14 +13,14 @@ const OTHERS = ["width", "height", "beside", "upscale", "upscale_with", "upscale
 const OF_PICTURE = ["negative_prompt", "profile", "scheduler", "steps", "guidance_scale", "width", "height", "upscale"];
 const CHECKS = ["prompt_weights", "typing"];
 
-// Everything in the form as it stands, by the inputs' names; pictures are elsewhere.
+// All current values of the form, by the inputs' names, without pictures.
 export function values() {
   const all = Object.fromEntries([...SENT, ...OTHERS].map((name) => [name, $(name).value]));
   for (const name of CHECKS) all[name] = $(name).checked;
   return { ...all, loras: loras.chosen() };
 }
 
-// Put values into the form; what is left out there stays as it is, and what is not offered here is left out.
+// Puts values into the form; missing values leave inputs unchanged, and the form skips choices that it does not offer.
 export function setValues(all) {
   const order = ["model", "profile", ...SENT, ...OTHERS]; // a model brings its profiles, and a profile its steps
   for (const name of order) {
@@ -37,7 +37,7 @@ export function setValues(all) {
   showSize();
 }
 
-// Settings that belong to a picture: what it does not say goes back to the model's.
+// Puts a picture's settings into the form; missing ones return to the model's defaults.
 export function useSettings(all) {
   const empty = Object.fromEntries(OF_PICTURE.map((name) => [name, ""]));
   setValues({ ...empty, loras: [], n: 1, ...all });
@@ -45,8 +45,8 @@ export function useSettings(all) {
   $("prompt").focus();
 }
 
-// The fields of a request for what the form says, or for other values. With another profile than the form's, its steps
-// and sampler stay behind.
+// The fields of a request for the form's values, or for other ones. With a profile other than the form's, they omit
+// the form's steps and sampler.
 export function fieldsOf(all, profile = all.profile) {
   const fields = { stream: true, progress: true, partial_images: PREVIEWS, size: "auto", prompt_weights: all.prompt_weights };
   for (const name of SENT) {
@@ -63,7 +63,7 @@ export function fieldsOf(all, profile = all.profile) {
   return fields;
 }
 
-// The fields of one request, or with a second profile of two that differ in that alone; they have one seed.
+// The fields of one request, or with a second profile those of two that differ only in it; they share a seed.
 export function compared(all) {
   if ($("speeds").hidden || $("beside").selectedIndex < 1) return [fieldsOf(all)];
   const seed = fieldsOf(all).seed ?? randomSeed();
@@ -74,21 +74,21 @@ export function randomSeed() {
   return Math.floor(Math.random() * 2 ** 32);
 }
 
-// ---- what outlives a reload ----
+// ---- values that survive a reload ----
 
 const KEPT = "mindone-diffusers: form";
 let isRestored = false;
 
 export function remember() {
-  if (!isRestored) return; // or it would forget what the server's answer has yet to offer
+  if (!isRestored) return; // else it would lose choices that the server has not offered yet
   try {
     localStorage.setItem(KEPT, JSON.stringify(values()));
   } catch {
-    // a browser that keeps nothing
+    // the browser stores nothing
   }
 }
 
-// What was in the form before: at first all that is typed, and once the server has said what there is, what is chosen.
+// Restores the form: first the typed values, and the choices once the server has listed them.
 export function restore(isOffered) {
   if (isRestored) return;
   isRestored = isOffered;
@@ -96,7 +96,7 @@ export function restore(isOffered) {
   try {
     all = JSON.parse(localStorage.getItem(KEPT));
   } catch {
-    // nothing that was written here
+    // not written by this page
   }
   if (!all) return;
   const isChosen = (name) => Boolean($(name)?.options) || name === "loras";
@@ -105,7 +105,7 @@ export function restore(isOffered) {
 
 // ---- the settings in a file ----
 
-// Put the parameters of a picture (`png-info`) into the form, and say what of them it has no field for.
+// Puts the parameters of a picture (`png-info`) into the form, and lists those that it has no field for.
 export function useParameters({ extra = {}, ...all }) {
   const [prompt, found] = loras.outOf(all.prompt);
   const upscale = extra["Hires upscale"] ?? "";

@@ -1,4 +1,4 @@
-// The pictures that were generated in this browser, the youngest first. It keeps them, as many as fit.
+// The pictures from this browser, the newest first. The browser keeps as many as fit.
 
 import { $, fail, say } from "./messages.js";
 import { megabytes } from "./picture_input.js";
@@ -8,11 +8,11 @@ import { pictures as store } from "./store.js";
 const MOST = 200;
 const MOST_BYTES = 200e6;
 
-let all = []; // {id, file, values, seed, size, steps, seconds, hasSource}, the youngest first
+let all = []; // {id, file, values, seed, size, steps, seconds, hasSource}, the newest first
 let deleted = [];
 let isKept = true;
 
-// What earlier visits have left; the youngest one is shown.
+// Restores the pictures of earlier visits and shows the newest one.
 export async function restore() {
   try {
     all = [...all, ...(await store.all()).reverse()];
@@ -25,7 +25,7 @@ export async function restore() {
   tell();
 }
 
-// Keep a picture, and show it in one of the panes.
+// Keeps a picture and shows it in one of the panes.
 export async function add(picture, pane) {
   deleted = [];
   await keep(picture);
@@ -36,7 +36,7 @@ export async function add(picture, pane) {
   tell();
 }
 
-// Write it down; where the browser gives no more room, the oldest ones go.
+// Stores it; if the browser gives no more room, the oldest ones go.
 async function keep(picture) {
   try {
     picture.id = await store.add(picture);
@@ -62,7 +62,7 @@ export function remove(picture) {
   $("undelete").focus();
 }
 
-// The one that was generated last; undefined where there is none.
+// The newest picture; undefined if there is none.
 export function youngest() {
   return all[0];
 }
@@ -72,7 +72,7 @@ export function beside(picture, by) {
   return all[all.indexOf(picture) + by];
 }
 
-// Show one alone, or in one of the panes.
+// Shows one alone, or in one of the panes.
 export function select(picture, pane) {
   if (pane === undefined) prepare(1);
   show(picture, pane);
@@ -108,7 +108,7 @@ function tell() {
   $("undelete").hidden = !deleted.length;
   $("delete_all").hidden = $("last_seed").disabled = !all.length;
   const count = all.length === 1 ? "1 picture" : `${all.length} pictures`;
-  const where = isKept ? "kept in this browser, on this machine alone" : "kept until you close the page: this browser stores nothing";
+  const where = isKept ? "kept only in this browser on this machine" : "kept until you close the page: this browser stores nothing";
   $("gallery_about").textContent = all.length ? `${count}, ${megabytes(bytes())}, ${where}.` : "";
 }
 

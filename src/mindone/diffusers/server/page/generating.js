@@ -17,21 +17,21 @@ export function stop() {
   current?.abort();
 }
 
-// Generate what the form says; with `keep` the pictures go into the gallery.
+// Generates with the form's values; with `keep` the pictures go into the gallery.
 export function generate({ keep = true } = {}) {
   if (current || !isRight($("form"))) return;
   const all = values();
   run(compared(all).map((fields) => withPictures(fields, all)), all, keep);
 }
 
-// Generate a picture again, twice as large: the same settings and seed give the same picture.
+// Generates a picture again at twice the size: the same settings and seed give the same picture.
 export function enlarge(picture) {
   if (current) return;
   const all = { ...picture.values, seed: picture.seed, upscale: "2" };
   run([{ fields: enlarged(fieldsOf(all), all), image: null, followed: null }], all, true);
 }
 
-// Give up what is generated, and generate what the form says by now.
+// Cancels the current generation and starts again with the form's new values.
 export function generateAgain() {
   if (!current) {
     generate({ keep: false });
@@ -41,7 +41,7 @@ export function generateAgain() {
   current.abort();
 }
 
-// Generate what requests say, one after the other; `all` is what was in the form.
+// Runs requests one after the other; `all` has the form's values.
 async function run(requests, all, keep) {
   current = new AbortController();
   const began = performance.now();
@@ -68,7 +68,7 @@ async function run(requests, all, keep) {
   if (again) generate(again);
 }
 
-// One request, in one of the panes; what the server warns of is added to `warnings`.
+// Runs one request in one of the panes and adds the server's warnings to `warnings`.
 async function runOne(request, pane, all, keep, isNamed, warnings) {
   const { fields } = request;
   const began = performance.now();
@@ -81,7 +81,7 @@ async function runOne(request, pane, all, keep, isNamed, warnings) {
     if (kind === "waiting") {
       stage.showStep(null, told(waitingFor(event)));
     } else if (kind === "progress") {
-      steps = Math.max(steps, event.steps); // a second pass, which enlarges, has fewer
+      steps = Math.max(steps, event.steps); // the second pass of an upscale has fewer
       stage.showStep(event.step / event.steps, told(`step ${event.step} of ${event.steps}, ${event.seconds_left.toFixed(1)} s left`));
     } else if (kind === "partial_image") {
       stage.showFile(pane, pictureOf(event), `preview of ${all.prompt}`, event.partial_image_index);
@@ -99,7 +99,7 @@ async function runOne(request, pane, all, keep, isNamed, warnings) {
   }
 }
 
-// What the form has to say for one picture more of this kind.
+// The form's values for one more picture of this kind.
 function settings(all, fields, size) {
   const { beside, typing, ...own } = all;
   const [width, height] = size.split("x").map((side) => Math.round(Number(side) / (fields.upscale ?? 1)));
@@ -114,7 +114,7 @@ function waitingFor({ stage: what, place }) {
   return place > 1 ? `waiting: number ${place} in the queue…` : "waiting: next in the queue…";
 }
 
-// One button is of use now instead of the other, and has the focus if that one had it, or an example did, which goes.
+// Swaps two buttons; the new one gets the focus if the old one had it, or an example, which disappears.
 function turn(from, to) {
   const isFocused = document.activeElement === $(from) || $("empty").contains(document.activeElement);
   $("busy").hidden = to !== "stop";
@@ -124,5 +124,5 @@ function turn(from, to) {
 }
 
 window.addEventListener("beforeunload", (event) => {
-  if (current) event.preventDefault(); // the server stops when the page goes
+  if (current) event.preventDefault(); // leaving the page cancels the request
 });

@@ -1,4 +1,4 @@
-// LoRAs that the operator offers: chosen from a list, each with a slider for its weight; sent in the prompt.
+// The operator's LoRAs: you choose them from a list, each gets a slider for its weight, and the prompt sends them.
 
 import { $ } from "./messages.js";
 
@@ -6,7 +6,7 @@ const TAG = /<lora:([^:<>]+)(?::([^:<>]*))?[^<>]*>/g;
 
 let offered = [];
 
-// The LoRAs that the model takes; those that were chosen and are among them stay.
+// Offers the model's LoRAs, and keeps the chosen ones among them.
 export function offer(names) {
   offered = names;
   $("loras").hidden = !names.length;
@@ -28,7 +28,7 @@ export function inPrompt(prompt, all) {
   return [prompt, ...all.map(({ name, weight }) => `<lora:${name}:${weight}>`)].join(" ");
 }
 
-// A prompt without the tags of LoRAs, and those.
+// Splits a prompt into its text and its LoRA tags.
 export function outOf(prompt) {
   const found = [...prompt.matchAll(TAG)].map(([, name, weight]) => ({ name, weight: Number(weight) || 1 }));
   return [prompt.replace(TAG, "").replace(/ {2,}/g, " ").trim(), found];
@@ -37,7 +37,7 @@ export function outOf(prompt) {
 function add(name, weight = 1) {
   if (!offered.includes(name) || chosen().some((each) => each.name === name)) return null;
   const [item, label, text, shown, slider, remove] = ["li", "label", "span", "span", "input", "button"].map((tag) => document.createElement(tag));
-  // A number from elsewhere may lie beyond the usual range.
+  // A weight from another program may be outside the usual range.
   const [least, most] = [Math.min(-1, weight), Math.max(2, weight)];
   Object.assign(slider, { type: "range", name, min: least, max: most, step: 0.05, value: weight });
   Object.assign(remove, { type: "button", textContent: "Remove", ariaLabel: `Remove the LoRA ${name}` });

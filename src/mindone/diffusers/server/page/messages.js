@@ -1,8 +1,8 @@
-// What the page says: how it stands, what went wrong, and at which field.
+// The page's messages: its status, errors, and the fields at fault.
 
 export const $ = (id) => document.getElementById(id);
 
-// The inputs of a request's fields that have another name in the form.
+// The inputs of request fields whose names differ in the form.
 const INPUT_OF = { size: "width", num_images: "n", mask: "image", lora: "lora", control: "control_image", control_scale: "control_scale" };
 
 export function say(text) {
@@ -10,7 +10,7 @@ export function say(text) {
   $("status").textContent = text;
 }
 
-// Tell an error: at the field that it names, where the form has that, and beside the picture.
+// Shows an error at its field, if the form has that, and beside the picture.
 export function fail(error) {
   const field = $(INPUT_OF[error.field] ?? error.field ?? "");
   if (field?.closest("form, .key")) markWrong(field, error.message, true);
@@ -18,7 +18,7 @@ export function fail(error) {
   $("failed").textContent = error.message;
 }
 
-// Whether everything in the form can be sent; what cannot is said at its field, and the first one has the focus.
+// Whether the form is valid; shows each error at its field and focuses the first one.
 export function isRight(form) {
   const wrong = [...form.elements].filter((field) => field.willValidate && !field.checkValidity());
   wrong.forEach((field, i) => markWrong(field, field.validationMessage, i === 0));

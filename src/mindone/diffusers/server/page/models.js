@@ -1,11 +1,11 @@
-// The models that the server offers, the speeds of each, and what each uses where the form says nothing.
+// The server's models, the speeds of each, and its defaults for empty fields.
 
 import { ask } from "./api.js";
 import * as loras from "./loras.js";
 import { $ } from "./messages.js";
 import { listSizes } from "./sizes.js";
 
-// For models that name no examples of their own.
+// Prompts for models without their own examples.
 const EXAMPLES = ["a lighthouse on a cliff at sunset, oil painting", "a red fox in the snow, photograph", "a bowl of ramen, studio light"];
 
 let models = [];
@@ -14,14 +14,14 @@ const modelNow = () => models.find((model) => model.id === $("model").value);
 export const profileNow = () => modelNow()?.profiles.find((profile) => profile.id === $("profile").value);
 export const examplesNow = () => (modelNow()?.own?.examples.length ? modelNow().own.examples : EXAMPLES);
 
-// Ask what there is, and how fast; what is chosen stays.
+// Gets the models and their speeds, and keeps the current choices.
 export async function listModels() {
   models = (await (await ask("/v1/models")).json()).data;
   keepChoice($("model"), models.map(({ id }) => new Option(id)));
   showModel();
 }
 
-// Everything that depends on the model.
+// Updates everything that depends on the model.
 export function showModel() {
   const model = modelNow();
   const profiles = model?.profiles ?? [];
@@ -34,14 +34,14 @@ export function showModel() {
   $("speeds").hidden = !profiles.length;
   const tasks = model?.own?.tasks;
   $("start").hidden = Boolean(tasks) && !tasks.includes("image-to-image");
-  $("enlarging").hidden = $("start").hidden; // whose second pass starts from a picture
+  $("enlarging").hidden = $("start").hidden; // its second pass starts from a picture
   $("follow").hidden = !model?.controlnets.length;
   keepChoice($("controlnet"), (model?.controlnets ?? []).map((name) => new Option(name)));
   loras.offer(model?.loras ?? []);
   showProfile();
 }
 
-// What empty fields stand for: the profile's values, or the model's own.
+// Shows the defaults of empty fields: the profile's values, or the model's.
 export function showProfile() {
   const [profile, own] = [profileNow(), modelNow()?.own];
   const used = { ...own, ...profile };
@@ -50,7 +50,7 @@ export function showProfile() {
   $("scheduler").options[0].textContent = owner;
   $("settings").textContent = profile ? profile.settings : "";
   const guidance = own ? `, guidance ${own.guidance_scale}` : "";
-  $("own").textContent = used.steps ? `Fields left empty use ${owner} own values: ${used.steps} steps${guidance}, ${used.width}×${used.height}.` : "";
+  $("own").textContent = used.steps ? `Empty fields use ${owner} values: ${used.steps} steps${guidance}, ${used.width}×${used.height}.` : "";
   for (const name of ["width", "height"]) $(name).step = own?.multiple ?? 8;
   listSizes(used.width, used.height, own?.multiple ?? 8);
 }

@@ -1,4 +1,4 @@
-// What the page does when it is loaded, clicked and typed in; each thing that it does is a module.
+// Connects the page's events to its modules.
 
 import { showExpected } from "./expected.js";
 import { randomSeed, remember, restore as restoreForm } from "./form.js";
@@ -25,7 +25,7 @@ async function ready() {
   }
 }
 
-// What to try first, in the words of the model.
+// Shows the model's examples.
 function showExamples() {
   const items = examplesNow().map((prompt) => {
     const [item, button] = ["li", "button"].map((name) => document.createElement(name));
@@ -42,7 +42,7 @@ function showExamples() {
   if (!$("prompt").value) $("prompt").placeholder = `such as: ${examplesNow()[0]}`;
 }
 
-// Something in the form is another than before.
+// Reacts to a change in the form.
 function changed() {
   for (const [name, words] of Object.entries(SHOWN)) $(`${name}_shown`).textContent = words($(name).value);
   $("details").hidden = $("upscale_with").value !== "details";
@@ -54,7 +54,7 @@ let pause;
 function typed() {
   clearTimeout(pause);
   if (!$("typing").checked || $("typing").disabled || !$("prompt").value.trim()) return;
-  if (!$("seed").value) $("seed").value = randomSeed(); // so that the words alone make the difference
+  if (!$("seed").value) $("seed").value = randomSeed(); // so only the words make a difference
   pause = setTimeout(generateAgain, PAUSE);
 }
 

@@ -1,4 +1,4 @@
-// A file input for a picture: what is no picture is noticed when it is chosen, and what was chosen outlives a reload.
+// A file input for a picture: it rejects other files at once, and the choice survives a reload.
 
 import { $, markRight, markWrong } from "./messages.js";
 import { form as kept } from "./store.js";
@@ -8,7 +8,7 @@ const BEGINNINGS = [/^\x89PNG/, /^\xff\xd8\xff/, /^RIFF[^]{4}WEBP/];
 export class PictureInput {
   file = null;
 
-  // `changed` is called with the file, or null, whenever another one is chosen.
+  // It calls `changed` with the new file, or null, after every change.
   constructor(input, remove, image, changed) {
     Object.assign(this, { input, remove, image, changed });
     input.addEventListener("change", () => this.choose(input.files[0] ?? null));
@@ -27,7 +27,7 @@ export class PictureInput {
     kept.put(this.input.id, file).catch(() => {});
   }
 
-  // What was chosen before the page was loaded again.
+  // Restores the choice from before a reload.
   async restore() {
     const file = await kept.get(this.input.id).catch(() => null);
     if (file && !this.file) this.#take(file);
@@ -40,27 +40,27 @@ export class PictureInput {
     this.image.hidden = !file;
     if (file) this.image.src = URL.createObjectURL(file);
     else this.image.removeAttribute("src");
-    const shown = new DataTransfer(); // so that the input itself says which file it is
+    const shown = new DataTransfer(); // so the input itself shows the file's name
     if (file) shown.items.add(file);
     this.input.files = shown.files;
     this.changed(file);
   }
 }
 
-// Why a file cannot be sent as a picture; null for one that can.
+// Why a file is unusable as a picture; null for a usable one.
 async function wrongWith(file, mostBytes, mostSide) {
   const bytes = new Uint8Array(await file.slice(0, 12).arrayBuffer());
   const beginning = String.fromCharCode(...bytes);
   if (!BEGINNINGS.some((each) => each.test(beginning))) return `${file.name} is no PNG, JPEG or WebP picture.`;
-  if (file.size > mostBytes) return `${file.name} has ${megabytes(file.size)}; the server takes ${megabytes(mostBytes)}.`;
+  if (file.size > mostBytes) return `${file.name} has ${megabytes(file.size)}; the server takes at most ${megabytes(mostBytes)}.`;
   try {
     const picture = await createImageBitmap(file);
     const [width, height] = [picture.width, picture.height];
     picture.close();
     if (Math.max(width, height) <= mostSide) return null;
-    return `${file.name} has ${width}×${height} pixels; the server takes ${mostSide}×${mostSide}.`;
+    return `${file.name} has ${width}×${height} pixels; the server takes at most ${mostSide}×${mostSide}.`;
   } catch {
-    return `${file.name} is damaged: it cannot be read.`;
+    return `${file.name} is damaged.`;
   }
 }
 

@@ -1,4 +1,4 @@
-// The picture that a request starts from, with what is painted over it, and the one that a ControlNet follows.
+// The picture that a request starts from, with its painted mask, and the one that a ControlNet follows.
 
 import { base64Of, post } from "./api.js";
 import { Brush } from "./brush.js";
@@ -12,21 +12,21 @@ const STROKES = "strokes";
 const brush = new Brush($("paint"), $("cursor"), () => Number($("brush").value), () => $("erase").checked, painted);
 const start = new PictureInput($("image"), $("clear"), $("source"), started);
 const control = new PictureInput($("control_image"), $("unfollow"), $("followed"), () => changed());
-let strokes = []; // those to begin with when the picture is there
+let strokes = []; // initial strokes for when the picture has loaded
 
-// Start from a picture, or with null from noise.
+// Starts from a picture, or with null from noise.
 export function startFrom(file) {
   strokes = [];
   return start.choose(file);
 }
 
-// What was chosen and painted before the page was loaded again.
+// Restores the pictures and the paint from before a reload.
 export async function restore() {
   strokes = (await kept.get(STROKES).catch(() => null)) ?? [];
   await Promise.all([start.restore(), control.restore()]);
 }
 
-// A request: its fields with those that its pictures bring, and the pictures.
+// A request: its fields, including those for its pictures, and the pictures.
 export function withPictures(fields, all) {
   const image = $("start").hidden ? null : start.file;
   const followed = $("follow").hidden ? null : control.file;
@@ -36,14 +36,14 @@ export function withPictures(fields, all) {
   return { fields: $("enlarging").hidden ? named : enlarged(named, all), image, followed };
 }
 
-// The fields of a request for a picture that is enlarged at the end.
+// The fields of an upscale.
 export function enlarged(fields, { upscale, upscale_with, upscale_strength }) {
   if (!upscale) return fields;
   const details = upscale_with === "details" ? { strength: Number(upscale_strength) } : {};
   return { ...fields, upscale: Number(upscale), ...details };
 }
 
-// Send a request to whichever endpoint takes its pictures.
+// Sends a request to the endpoint that takes its pictures.
 export async function send({ fields, image, followed }, signal) {
   if (!image) {
     const more = followed ? { control_image: await base64Of(followed) } : {};
@@ -69,7 +69,7 @@ function started(file) {
   changed();
 }
 
-// Something was painted, or taken away.
+// Reacts to added or removed paint.
 function painted() {
   const isEmpty = !brush.strokes.length;
   for (const id of ["undo", "unpaint"]) $(id).disabled = isEmpty;
@@ -83,7 +83,7 @@ function changed() {
 async function useSettingsInIt() {
   try {
     const { parameters } = await (await post("/sdapi/v1/png-info", { image: await base64Of(start.file) })).json();
-    if (!parameters.prompt) throw new Error("This picture carries no settings.");
+    if (!parameters.prompt) throw new Error("This picture contains no settings.");
     useParameters(parameters);
     startFrom(null);
   } catch (error) {
@@ -97,7 +97,7 @@ $("unpaint").addEventListener("click", () => brush.clear());
 $("use").addEventListener("click", useSettingsInIt);
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
-    if (!event.dataTransfer.types.includes("Files")) return; // text may be dragged into the prompt
+    if (!event.dataTransfer.types.includes("Files")) return; // leaves text for the prompt alone
     event.preventDefault();
     document.body.classList.toggle("over", name === "dragover");
     if (name === "drop" && event.dataTransfer.files.length) startFrom(event.dataTransfer.files[0]);

@@ -6,9 +6,9 @@ const PROPORTIONS = [["square", 1, 1], ["portrait 3:4", 3, 4], ["portrait 2:3", 
   ["landscape 4:3", 4, 3], ["landscape 3:2", 3, 2], ["wide 16:9", 16, 9]];
 const CUSTOM = "custom";
 
-let own = ""; // the model's own size, as a request says it
+let own = ""; // the model's own size, in a request's format
 
-// Offer sizes around a model's own; an unknown one leaves only that.
+// Offers sizes around the model's own; if that is unknown, only the model's own.
 export function listSizes(width, height, multiple) {
   own = `${width}x${height}`;
   const options = [new Option(width ? `${width}×${height}, its own` : "the model's own", "")];
@@ -23,7 +23,7 @@ export function listSizes(width, height, multiple) {
   showSize();
 }
 
-// Name the size that the two inputs say.
+// Selects the size of the two inputs.
 export function showSize() {
   const [width, height] = [$("width").value, $("height").value];
   const named = width || height ? `${width || height}x${height || width}` : "";

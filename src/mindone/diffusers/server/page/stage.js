@@ -1,22 +1,22 @@
-// The place beside the form where a picture is generated and shown, and what can be done with the one that is shown.
+// The stage beside the form: it shows the generation and a picture, with actions for that picture.
 
 import { useSettings } from "./form.js";
 import { $, fail, say } from "./messages.js";
 import { startFrom } from "./pictures.js";
 
 const panes = [...document.querySelectorAll("#panes figure")];
-const ROUGH = 4; // times that a preview is enlarged before its pixels show
+const ROUGH = 4; // enlargement at which a preview's pixels become visible
 
 let picture = null;
-let isTouched = false; // whether a preview has come since the last beginning
+let isTouched = false; // whether a preview has arrived since the last start
 let handlers = {};
 
-// Who removes a picture, zooms into it and generates it again larger.
+// Callbacks that delete a picture, zoom into it and generate it again at a larger size.
 export function connect(given) {
   handlers = given;
 }
 
-// Make room for as many pictures as are generated side by side.
+// Makes room for the pictures that are generated side by side.
 export function prepare(count) {
   panes.forEach((pane, i) => {
     pane.hidden = i >= count;
@@ -28,7 +28,7 @@ export function caption(i, text) {
   panes[i].querySelector("figcaption").textContent = text;
 }
 
-// A preview, or what has become of it.
+// Shows a preview or the finished picture.
 export function showFile(i, file, alt, step) {
   const image = panes[i].querySelector("img");
   URL.revokeObjectURL(image.src);
@@ -38,7 +38,7 @@ export function showFile(i, file, alt, step) {
   $("empty").hidden = true;
 }
 
-// Show a picture of the gallery; with null nothing but what to try.
+// Shows a picture of the gallery, or with null only the examples.
 export function show(chosen, i = 0) {
   picture = chosen;
   for (const id of ["about", "picture"]) {
@@ -67,7 +67,7 @@ export function describe({ values, steps, seed, size, seconds }) {
   return [values.prompt, how, ...loras, `seed ${seed}`, size.replace("x", "×"), ...took].join(" · ");
 }
 
-// The words of the prompt, as far as a file's name takes them, and the seed.
+// A file name from the seed and as many words of the prompt as fit.
 export function fileName({ values, seed, file }) {
   const words = values.prompt.toLowerCase().match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
   let name = "";
@@ -75,14 +75,14 @@ export function fileName({ values, seed, file }) {
   return `${name || "picture-"}${seed}.${file.type.split("/")[1]}`;
 }
 
-// ---- while it is generated ----
+// ---- during generation ----
 
 export function begin() {
   isTouched = false;
   $("empty").hidden = true;
   $("progress").removeAttribute("value");
   $("left").textContent = "Sent…";
-  for (const id of ["about", "picture"]) $(id).classList.add("away"); // they are about another picture
+  for (const id of ["about", "picture"]) $(id).classList.add("away"); // they belong to another picture
   for (const pane of panes) pane.querySelector("button").disabled = true;
   const { top } = $("panes").getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) $("stage").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
@@ -95,21 +95,21 @@ export function showStep(done, text) {
   document.title = done === null ? "mindone-diffusers" : `${Math.round(100 * done)} % · mindone-diffusers`;
 }
 
-// What was stopped stays as far as it came; where nothing came, or it failed, the picture before comes back.
+// A stopped picture stays as it is; without a preview, or after an error, the previous picture comes back.
 export function end(outcome) {
   document.title = "mindone-diffusers";
   if (outcome === "failed" || (outcome === "stopped" && !isTouched)) show(picture);
 }
 
-// ---- with the picture that is shown ----
+// ---- actions for the shown picture ----
 
 async function copy(text, what) {
   try {
     if (navigator.clipboard) await navigator.clipboard.writeText(text);
-    else copyOldWay(text); // a page without TLS from another machine
+    else copyOldWay(text); // the page comes from another machine without TLS
     say(`The ${what} is copied.`);
   } catch {
-    fail(new Error(`The browser does not let the page copy. The ${what}: ${text}`));
+    fail(new Error(`The browser blocks copying. The ${what}: ${text}`));
   }
 }
 
@@ -124,7 +124,7 @@ function copyOldWay(text) {
   if (!isCopied) throw new Error("not copied");
 }
 
-// Small previews are smoothed further than the browser does.
+// Smooths small previews more than the browser does.
 for (const pane of panes) {
   const image = pane.querySelector("img");
   image.addEventListener("load", () => {

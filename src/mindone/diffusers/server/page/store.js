@@ -1,5 +1,5 @@
-// What this browser keeps (IndexedDB): the pictures of the gallery, and what the form starts from.
-// A browser that keeps nothing, as in some private windows, leaves both to the memory of the page.
+// The browser's storage (IndexedDB): the gallery's pictures and the form's pictures and paint.
+// If the browser stores nothing, as in some private windows, both exist only in the page's memory.
 
 let opened;
 
@@ -16,7 +16,7 @@ function database() {
   return opened;
 }
 
-// Do one thing in a store; its result once it is written.
+// Runs one operation in a store; returns its result once it is written.
 async function inStore(name, mode, act) {
   const transaction = (await database()).transaction(name, mode);
   const request = act(transaction.objectStore(name));

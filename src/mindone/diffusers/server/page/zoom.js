@@ -1,4 +1,4 @@
-// A picture as large as the window, and larger.
+// Shows a picture at the size of the window, or larger.
 
 import { beside } from "./gallery.js";
 import { $ } from "./messages.js";
@@ -8,7 +8,7 @@ const STEP = 1.5;
 const MOST = 8;
 
 let picture = null;
-let scale = 1; // of the size at which all of it is seen
+let scale = 1; // relative to the size that fits the window
 
 export function open(chosen) {
   if (!chosen) return;
