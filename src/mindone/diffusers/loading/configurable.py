@@ -57,7 +57,7 @@ class Configurable:
             ValueError: the file is not a JSON object, or a keyword is unknown and ``return_unused_kwargs`` false.
         """
         if unused and not return_unused_kwargs:
-            raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True gives them back")
+            raise ValueError(f"load_config takes no {', '.join(unused)}; return_unused_kwargs=True returns them")
         path = Path(pretrained_model_name_or_path)
         if path.is_file():
             folder, name = path.parent, path.name

@@ -75,7 +75,7 @@ class FastTokenizer(TokenizerBase):
         self.eos_token, self.eos_token_id = self._role("eos_token")
         unknown, padding = self._role("unk_token"), self._role("pad_token")
         if unknown[1] is None or padding[1] is None:
-            raise ValueError(f"{'unk_token' if unknown[1] is None else 'pad_token'} is not named")
+            raise ValueError(f"{'unk_token' if unknown[1] is None else 'pad_token'} is missing")
         self.unk_token, self.unk_token_id = unknown[0], unknown[1]
         self.pad_token, self.pad_token_id = padding[0] or "", padding[1]
 

@@ -193,7 +193,7 @@ class GGUFFile(Mapping[str, StoredTensor]):
         with self.path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 refuse_other_formats(self.path)
-                raise ValueError(f"{self.path} is broken or no GGUF file; fetch it again")
+                raise ValueError(f"{self.path} is broken or not a GGUF file; fetch it again")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         reader, begin, infos = _read_header(self.path)
         self.architecture = _text(reader, "general.architecture")
@@ -327,7 +327,7 @@ def _read_header(path: Path) -> tuple[GGUFReader, int, list[Any]]:
         raise ValueError(f"{path} is broken or not a supported GGUF file ({reason}); fetch it again") from None
     names = Counter(info.name for info in reader.infos)
     if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(f"{path}: tensor {shown(twice[0])} is there twice; fetch it again")
+        raise ValueError(f"{path}: tensor {shown(twice[0])} occurs twice; fetch it again")
     if reader.byte_order != "I":
         raise ValueError(f"{path} has the other byte order, which is not supported; fetch it in this machine's")
     return reader, reader.begin, list(reader.infos)

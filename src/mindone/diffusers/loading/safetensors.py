@@ -354,7 +354,7 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Entry]]:
         refuse_other_formats(path)
         reason = " ".join(str(error).split()).removeprefix("Error while deserializing header: ")
         reason = printable(reason.encode("ascii", "backslashreplace").decode())[:120]
-        raise ValueError(f"{path} is broken or no safetensors file ({reason}); fetch or export it again") from None
+        raise ValueError(f"{path} is broken or not a safetensors file ({reason}); fetch or export it again") from None
 
 
 def _entry(dtype: str, shape: tuple[int, ...], begin: int, tensor: str) -> _Entry:

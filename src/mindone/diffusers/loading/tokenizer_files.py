@@ -154,7 +154,7 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no merges file: byte {error.start} is not UTF-8; fetch it again") from None
+        raise ValueError(f"{path} is not a merges file: byte {error.start} is not UTF-8; fetch it again") from None
     return [
         _pair(line.split(), f"{path} line {number}")
         for number, line in enumerate(lines, start=1)

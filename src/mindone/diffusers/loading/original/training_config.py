@@ -65,7 +65,7 @@ def read_training_config(path: str | os.PathLike[str]) -> TrainingConfig:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text: byte {error.start} is not UTF-8") from None
+        raise ValueError(f"{path} is not text: byte {error.start} is not UTF-8") from None
     found: dict[str, str] = {}
     for line in lines:
         if match := _LINE.fullmatch(line):
