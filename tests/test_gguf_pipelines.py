@@ -173,7 +173,7 @@ def test_the_server_says_which_model_draws_with_a_file_and_tells_clients_no_path
     assert [catalogue.name_of(each) for each in (key, plain)] == ["sd35", "plain"]
     public = catalogue.public(jobs.Job(**key.to_dict(), prompt="a cat"))
     assert public.gguf == transformer_file().name and public.model == "sd35"
-    with pytest.raises(ValueError, match=r"once for a model of sd35; got 'x=y\.gguf'"):
+    with pytest.raises(ValueError, match=r"once per model \(sd35\); got 'x=y\.gguf'"):
         Catalogue(Settings(model=("sd35=icons",), gguf=("x=y.gguf",)))
 
 

@@ -91,8 +91,8 @@ def check_key(key: PipelineKey) -> None:
     check_names("gguf", key.gguf)
     check_names("lora", *(WeighedLora.parse(text).path for text in key.lora))
     check_names("controlnet", *key.controlnet)
-    root = FileSource(key.model).locate() if key.without else None
-    family = _family_in(root) if root is not None and root.is_dir() else None
+    root = _folder_of(key.model) if key.without else None
+    family = None if root is None else _family_in(root)
     for name in key.without:
         if family is not None and name not in family.optional:
             can = f"it can do without {listed(family.optional)}" if family.optional else "it needs all that it has"
@@ -101,11 +101,8 @@ def check_key(key: PipelineKey) -> None:
 
 def most_clip_skip(key: PipelineKey) -> int | None:
     """How many of its text encoders' last layers a model can skip; None if no config on this machine says so."""
-    try:
-        root = FileSource(key.model).locate()
-    except FileNotFoundError:  # loading reports it
-        return None
-    if root is None or not root.is_dir():
+    root = _folder_of(key.model)
+    if root is None:
         return None
     family, layers = _family_in(root), []
     for name in () if family is None else family.text_encoders:
@@ -117,18 +114,23 @@ def most_clip_skip(key: PipelineKey) -> int | None:
 
 def unknown_words(job: Job) -> str | None:
     """A hint if a model lists the words it knows and the prompt has none of them; otherwise None."""
-    try:
-        root = FileSource(job.model).locate()
-    except FileNotFoundError:  # loading reports it
-        return None
-    return None if root is None or not root.is_dir() else hint(job.model, job.prompt, known_words(root))
+    root = _folder_of(job.model)
+    return None if root is None else hint(job.model, job.prompt, known_words(root))
 
 
 def is_flow(key: PipelineKey) -> bool:
-    """Whether all denoisers of a model's family are trained on flow matching; no where no config here says."""
-    root = FileSource(key.model).locate()
-    family = _family_in(root) if root is not None and root.is_dir() else None
+    """Whether all denoisers of a model's family are trained on flow matching; False if no config here says so."""
+    root = _folder_of(key.model)
+    family = None if root is None else _family_in(root)
     return family is not None and tuple(family.noise_levels) == (FLOW,)
+
+
+def _folder_of(model: str) -> Path | None:
+    """A model's folder; None for a file, for a model on the hub, and for one that is nowhere, which loading reports."""
+    with contextlib.suppress(FileNotFoundError):
+        root = FileSource(model).locate()
+        return root if root is not None and root.is_dir() else None
+    return None
 
 
 def _family_in(root: Path) -> Family | None:
