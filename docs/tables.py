@@ -132,16 +132,16 @@ def arguments() -> str:
     rows = []
     for title, name in _GROUPS:
         call = getattr(mindone.diffusers, name).__call__
-        told = _told(inspect.getdoc(call) or "")
+        descriptions = _descriptions(inspect.getdoc(call) or "")
         for parameter in inspect.signature(call).parameters.values():
-            if parameter.name in told and parameter.name not in seen:
+            if parameter.name in descriptions and parameter.name not in seen:
                 seen.add(parameter.name)
                 default = textwrap.shorten(str(parameter.default), 24, placeholder="…")
-                rows.append([_code(parameter.name), _code(default), _prose(told[parameter.name]), title])
+                rows.append([_code(parameter.name), _code(default), _prose(descriptions[parameter.name]), title])
     return _rows(["argument", "default", "", "first in"], rows)
 
 
-def _told(doc: str) -> dict[str, str]:
+def _descriptions(doc: str) -> dict[str, str]:
     """What a docstring says of arguments."""
     found = re.findall(r"^    (\w+): (.+(?:\n {6,}.+)*)", doc, re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in found}

@@ -15,7 +15,7 @@ _ADDRESS = re.compile(r"^(?:https?://)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)/
 
 @dataclass(frozen=True)
 class FileSource(Source):
-    """A checkpoint of which you need one file; raises the errors of `Source`."""
+    """A checkpoint if you need one file of it; raises the errors of `Source`."""
 
     def locate(self) -> Path | None:
         """The file or folder on this machine; None if it can only be on the hub. This reads nothing.

@@ -79,7 +79,7 @@ class Opening:
         return Upload(picture, f"upload-{hashlib.sha256(content).hexdigest()[:12]}")
 
     def mask(self, content: bytes, field: str) -> Image.Image:
-        """A mask in L, RGB or RGBA, of which the caller keeps one channel; raises like `picture`."""
+        """A mask in L, RGB or RGBA; the caller keeps one channel. Raises like `picture`."""
         mask = self._decoded(content, field, "L")
         self._held += mask.width * mask.height
         return mask

@@ -87,8 +87,8 @@ class _Observed:
     """A network whose `observe` returns the minimum and maximum of everything that goes in or out of a product with
     weights, then the result of one of the network's methods.
 
-    ``places`` say for each of these of which products it is what: the weight's name, and whether it is the result or
-    the input. Three layers that read the same have it observed once.
+    ``places`` list, for each of these, the products it belongs to: the weight's name, and whether it is the result or
+    the input. What three layers read is observed once.
     """
 
     def __init__(self, network: Network, method: str, wants_result: Callable[[str], bool], in_half: bool):

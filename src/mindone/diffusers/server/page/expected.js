@@ -26,8 +26,8 @@ export function noteSeconds(fields, seconds) {
 export function showExpected() {
   const all = values();
   const { fields } = withPictures(fieldsOf(all), all);
-  const told = fields.steps || fields.upscale || fields.strength ? undefined : profileNow()?.seconds ?? undefined;
-  const seconds = measured.get(keyOf(fields)) ?? told;
+  const predicted = fields.steps || fields.upscale || fields.strength ? undefined : profileNow()?.seconds ?? undefined;
+  const seconds = measured.get(keyOf(fields)) ?? predicted;
   $("expected").textContent = seconds === undefined ? "" : `about ${shown(seconds)}`;
   $("typing").disabled = !(seconds < FAST_ENOUGH);
   $("typing_seconds").textContent = $("typing").disabled ? "(needs under a second per picture)" : "";

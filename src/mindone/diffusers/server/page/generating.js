@@ -73,16 +73,16 @@ async function runOne(request, pane, all, keep, isNamed, warnings) {
   const { fields } = request;
   const began = performance.now();
   const name = fields.profile ?? "settings below";
-  const told = (text) => (isNamed ? `${name}: ${text}` : text);
+  const labelled = (text) => (isNamed ? `${name}: ${text}` : text);
   let steps = 0;
   stage.caption(pane, isNamed ? name : "");
   for await (const event of events(await send(request, current.signal))) {
     const kind = event.type.split(".")[1];
     if (kind === "waiting") {
-      stage.showStep(null, told(waitingFor(event)));
+      stage.showStep(null, labelled(waitingFor(event)));
     } else if (kind === "progress") {
       steps = Math.max(steps, event.steps); // the second pass of an upscale has fewer
-      stage.showStep(event.step / event.steps, told(`step ${event.step} of ${event.steps}, ${event.seconds_left.toFixed(1)} s left`));
+      stage.showStep(event.step / event.steps, labelled(`step ${event.step} of ${event.steps}, ${event.seconds_left.toFixed(1)} s left`));
     } else if (kind === "partial_image") {
       stage.showFile(pane, pictureOf(event), `preview of ${all.prompt}`, event.partial_image_index);
     } else {
