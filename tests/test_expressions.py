@@ -12,8 +12,8 @@ import mindone.diffusers
 
 PACKAGE = Path(mindone.diffusers.__file__).parent
 METHODS = {"match", "fullmatch", "search", "sub", "findall", "finditer", "split"}
-PUMPED = 50_000
-SECONDS = 10
+PUMPED = 20_000
+SECONDS = 1.2
 """Of the processor: hundreds of times what an expression takes that looks at each character a few times, and a small
 part of what one takes that looks at the rest of the text from each of them."""
 
