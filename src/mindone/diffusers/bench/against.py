@@ -84,6 +84,6 @@ class Runner:
     def draw(self, job: Job) -> "list[Image]":
         """The job's images, one per seed: the set-up's job, or one with as many images of the same size."""
         generators = [np.random.Generator(np.random.PCG64(seed)) for seed in job.seeds]
-        noise = draw_noise(np.empty(self.shape, np.float32), generators)
+        noise = np.asarray(draw_noise(np.empty(self.shape, np.float32), generators))
         latents = self.torch.from_numpy(packed(noise, self.form.patch) if self.form.packed else noise)
         return list(self.pipe(**job.arguments, latents=latents.to(self.denoiser.dtype)).images)
