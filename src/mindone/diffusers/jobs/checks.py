@@ -73,8 +73,8 @@ def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
         ValueError: a size that the model cannot generate, or that needs more memory than there is.
     """
     check_key(job)
-    root = FileSource(job.model).locate()
-    outline = _outline(root, job.tiny_vae) if root is not None and root.is_dir() else None
+    root = _folder_of(job.model)
+    outline = None if root is None else _outline(root, job.tiny_vae)
     if outline is None:
         return
     for name, side in (("height", job.height), ("width", job.width)):

@@ -6,11 +6,20 @@ the feed-forward. If a modulation has only a scale and a shift, the shift comes 
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 
 from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
 from ...loading.original.clip import CLIP
-from ...loading.original.key_map import Deferred, KeyMap, indices_after, joined, sides, swapped, to_original, to_ours
+from ...loading.original.key_map import (
+    Deferred,
+    KeyMap,
+    indices_after,
+    joined_later,
+    moved_later,
+    sides,
+    swapped,
+    to_original,
+    to_ours,
+)
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training import Training
@@ -146,21 +155,12 @@ def _original(tensors: Tensors) -> Deferred:
         for kind in ("weight", "bias"):
             names = [f"{part.layer}.{kind}" for part in parts]
             if names[0] in tensors:
-                makers[f"{layer}.{kind}"] = partial(_joined, tensors, names)
+                makers[f"{layer}.{kind}"] = joined_later(tensors, names)
             for name in names:
                 rest.pop(name, None)
     for original, name in to_original(rest, _key_map(*blocks)).items():
-        is_turned = name.startswith(f"{_TURNED}.")
-        makers[original] = partial(_turned_back, tensors, name) if is_turned else partial(tensors.__getitem__, name)
+        makers[original] = moved_later(tensors, name, name.startswith(f"{_TURNED}."))
     return Deferred(makers)
-
-
-def _joined(tensors: Tensors, names: Iterable[str]) -> StoredTensor:
-    return joined([tensors[name] for name in names])
-
-
-def _turned_back(tensors: Tensors, name: str) -> StoredTensor:
-    return swapped(tensors[name])
 
 
 def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:

@@ -8,13 +8,22 @@ a shift, the shift comes first there and the scale here.
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from ...loading.original.autoencoder import AUTOENCODER, autoencoder_config
 from ...loading.original.clip import CLIP, projected_clip, text_config
-from ...loading.original.key_map import Deferred, KeyMap, indices_after, joined, sides, swapped, to_original, to_ours
+from ...loading.original.key_map import (
+    Deferred,
+    KeyMap,
+    indices_after,
+    joined_later,
+    moved_later,
+    sides,
+    swapped,
+    to_original,
+    to_ours,
+)
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.t5 import T5
 from ...loading.original.training import Training
@@ -128,22 +137,12 @@ def _original(tensors: Tensors) -> Deferred:
     fused, turned = _fused(blocks), _turned(blocks)
     parts = {part for each in fused.values() for part in each}
     makers: dict[str, Callable[[], StoredTensor]] = {
-        name: partial(_joined, tensors, each) for name, each in fused.items() if each[0] in tensors
+        name: joined_later(tensors, each) for name, each in fused.items() if each[0] in tensors
     }
     rest = {name: tensor for name, tensor in tensors.items() if name not in parts}
     for original, name in to_original(rest, _key_map(blocks)).items():
-        makers[original] = (
-            partial(_turned_back, tensors, name) if name in turned else partial(tensors.__getitem__, name)
-        )
+        makers[original] = moved_later(tensors, name, name in turned)
     return Deferred(makers)
-
-
-def _joined(tensors: Tensors, names: Iterable[str]) -> StoredTensor:
-    return joined([tensors[name] for name in names])
-
-
-def _turned_back(tensors: Tensors, name: str) -> StoredTensor:
-    return swapped(tensors[name])
 
 
 def transformer_config(tensors: Tensors, release: Release, _: TrainingConfig) -> dict[str, object]:

@@ -137,3 +137,13 @@ def swapped(tensor: StoredTensor) -> StoredTensor:
     """A copy with the second half of the rows first."""
     half = tensor.shape[0] // 2
     return joined([tensor.rows(half, tensor.shape[0]), tensor.rows(0, half)])
+
+
+def joined_later(tensors: Mapping[str, StoredTensor], names: Sequence[str]) -> Callable[[], StoredTensor]:
+    """A maker for `Deferred`: several tensors, `joined`."""
+    return lambda: joined([tensors[name] for name in names])
+
+
+def moved_later(tensors: Mapping[str, StoredTensor], name: str, is_swapped: bool) -> Callable[[], StoredTensor]:
+    """A maker for `Deferred`: a tensor as it is, or `swapped`."""
+    return lambda: swapped(tensors[name]) if is_swapped else tensors[name]
