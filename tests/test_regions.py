@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from mindone.diffusers.pipelines import regions
 from mindone.diffusers.pipelines.image_processor import VaeImageProcessor
@@ -64,6 +64,15 @@ def test_what_stands_over_is_left_out_and_the_rest_as_if_all_were_resized(size, 
     left, top = whole.width // 2 - size[0] // 2, whole.height // 2 - size[1] // 2
     expected = whole.crop((left, top, left + size[0], top + size[1]))
     assert apart(fill_whole(image, *size), expected) <= levels
+
+
+@pytest.mark.parametrize("radii", [(4, 4), (0, 3), (5, 0), (2, 40)])
+def test_a_mask_blurred_by_strips_is_the_mask_blurred_at_once(radii, monkeypatch):
+    monkeypatch.setattr(regions, "_FEW_PIXELS", 0)
+    monkeypatch.setattr(regions, "_BLURRED_PIXELS", 500)
+    mask = Image.new("L", (40, 500), 255)
+    mask.paste(picture("L", 30, 70), (5, 300))
+    assert regions.blurred(mask, radii).tobytes() == mask.filter(ImageFilter.GaussianBlur(radii)).tobytes()
 
 
 def test_the_region_of_a_mask_encloses_all_that_is_not_black():

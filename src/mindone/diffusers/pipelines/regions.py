@@ -18,6 +18,8 @@ _FEW_PIXELS = 2**21
 rounds differently."""
 _STRIP_PIXELS = 2**18
 """The approximate pixels of a strip; each takes four bytes in every picture made from it."""
+_BLURRED_PIXELS = 2**20
+"""The same of a mask's strip to blur: each takes a byte, and its surroundings are blurred as well."""
 
 
 def masked_region(mask: Image.Image, width: int, height: int, pad: int = 0) -> Box:
@@ -38,6 +40,24 @@ def masked_region(mask: Image.Image, width: int, height: int, pad: int = 0) -> B
     else:
         left, right = _grown(left, right, (bottom - top) * (width / height), mask.width)
     return left, top, right, bottom
+
+
+def blurred(mask: Image.Image, radii: tuple[int, int]) -> Image.Image:
+    """A mask (L) with soft edges: a Gaussian of this horizontal and vertical σ in pixels, as Pillow's over all of it.
+
+    Strips of one shade with surroundings of the same shade stay as they are, which most of a large mask does.
+    """
+    gaussian = ImageFilter.GaussianBlur(radii)
+    if mask.width * mask.height <= _FEW_PIXELS:
+        return mask.filter(gaussian)
+    result, reach = mask.copy(), 3 * (radii[1] + 2)  # three boxes, each at most σ + 2 pixels to a side
+    for first, end in _strips(*mask.size, max(_BLURRED_PIXELS, 4 * reach * mask.width)):
+        top, bottom = max(first - reach, 0), min(end + reach, mask.height)
+        around = mask.crop((0, top, mask.width, bottom))
+        darkest, lightest = around.getextrema()
+        if darkest != lightest:
+            result.paste(around.filter(gaussian).crop((0, first - top, mask.width, end - top)), (0, first))
+    return result
 
 
 def _grown(start: int, end: int, length: float, limit: int) -> tuple[int, int]:
@@ -73,9 +93,9 @@ def resized_part(image: Image.Image, size: tuple[int, int], part: Box | None = N
     return narrow.resize(size, Image.Resampling.LANCZOS)
 
 
-def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
+def _strips(width: int, height: int, pixels: int = _STRIP_PIXELS) -> Iterator[tuple[int, int]]:
     """The first row of each strip of a picture, and the first row of the next."""
-    rows = max(_STRIP_PIXELS // width, 1)
+    rows = max(pixels // width, 1)
     return ((top, min(top + rows, height)) for top in range(0, height, rows))
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
-from PIL import ImageFilter, ImageOps
+from PIL import ImageOps
 
 from ..jobs import PipelineKey
 from ..jobs.checks import is_flow, most_clip_skip
 from ..jobs.pictures import has_white
-from ..pipelines.regions import fill_whole, fit_inside, in_mode
+from ..pipelines.regions import blurred, fill_whole, fit_inside, in_mode
 from ..schedulers.registry import SHORT_NAMES
 from .catalogue import Choice
 from .choices import Choices
@@ -153,10 +153,10 @@ def _mask(fields: Img2Img, opening: Opening) -> Image:
     mask = marked(opening.mask(from_base64(fields.mask, "mask"), "mask"))
     if fields.inpainting_mask_invert:
         mask = ImageOps.invert(mask)
-    blurred = mask.filter(ImageFilter.GaussianBlur(fields.blur))
-    if has_white(mask) and not has_white(blurred):
+    soft = blurred(mask, fields.blur)
+    if has_white(mask) and not has_white(soft):
         raise Refusal(422, f"{_blur_in_words(fields)} leaves nothing of this mask; use a smaller blur", "mask_blur")
-    return blurred
+    return soft
 
 
 def _blur_in_words(fields: Img2Img) -> str:
