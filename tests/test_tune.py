@@ -15,7 +15,7 @@ from mindone.diffusers.tune import pipeline
 from mindone.diffusers.tune.candidates import Candidate, Space
 from mindone.diffusers.tune.costs import Costs, Part
 from mindone.diffusers.tune.front import Dot, Front, Row
-from mindone.diffusers.tune.likeness import Drawings
+from mindone.diffusers.tune.likeness import Drawings, Likeness
 from mindone.diffusers.tune.prior import expected_psnr
 from mindone.diffusers.tune.rehearsal import CountingEngine
 from mindone.diffusers.tune.report import write_report
@@ -271,6 +271,16 @@ def test_quality_is_the_mean_over_the_prompts(monkeypatch):
     assert found.psnr == pytest.approx((48.13 + 8.13) / 2, abs=0.01)
     assert found.psnr_error == pytest.approx(40 / 2)
     assert drawings.likeness(Candidate(), 1).psnr_error is None
+
+
+def test_what_there_was_no_time_to_measure_is_left_out(pipe, instant, monkeypatch):
+    tuner = pipeline.Tuner(pipe, (PROMPT,), (SIZE, SIZE), pipeline.Clock(60, False), seed=0)
+    plain = Candidate()
+    tuner.space, tuner.tried = Space(branches=1, decoders=("", "int8")), {plain: Point(1.0, 40.0)}
+    monkeypatch.setattr(tuner, "seconds", lambda settings: np.inf if settings.int8_vae else 1.0)
+    monkeypatch.setattr(tuner.drawings, "likeness", lambda candidate, count: Likeness(35.0, None, 0.9))
+    tuner.decode(1)
+    assert tuner.points == {plain: Point(1.0, 35.0)}
 
 
 def test_half_precision_that_computes_in_float32_is_not_measured_against_it(pipe, quick, monkeypatch):

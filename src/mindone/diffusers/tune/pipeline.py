@@ -250,7 +250,8 @@ class Tuner:
         search.run(first_seeds(self.half), goes_on)
         for candidate in list(self.points):
             for other in self.space.decoded_otherwise(candidate):
-                self.points[other] = Point(self.cost(other) or np.inf, expected_psnr(other))
+                if (seconds := self.cost(other)) is not None:
+                    self.points[other] = Point(seconds, expected_psnr(other))
 
     def draw_references(self) -> bool:
         """Generate as many as fit into their time; False if not even one does."""
@@ -295,15 +296,16 @@ class Tuner:
                 self.decode(first)
 
     def decode(self, count: int) -> None:
-        """Decode candidates near the front, with each decoder."""
+        """Decode candidates near the front, with each decoder that there was time to measure."""
         near = on_front(self.tried, within=1.5)
         near += [other for candidate in near for other in self.space.decoded_otherwise(candidate)]
-        self.points, self.counted = {candidate: self.drawn(candidate, count) for candidate in near}, count
+        known = [candidate for candidate in near if self.cost(candidate) is not None]
+        self.points, self.counted = {candidate: self.drawn(candidate, count) for candidate in known}, count
 
     def drawn(self, candidate: Candidate, count: int) -> Point:
         """A candidate's result on the first ``count`` prompts, decoded."""
         self.clock.show(f"generating {count} prompts")
-        return Point(self.cost(candidate) or np.inf, self.drawings.likeness(candidate, count).psnr)
+        return Point(self.seconds(self.space.settings(candidate)), self.drawings.likeness(candidate, count).psnr)
 
     def refine(self) -> None:
         """Successive halving over the prompts."""
