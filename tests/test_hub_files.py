@@ -83,7 +83,7 @@ def test_without_a_network_the_usual_file_is_asked_for(tmp_path, monkeypatch):
         asked.append(allow_patterns)
         return tmp_path
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", unreachable)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     (tmp_path / USUAL).touch()
     assert FileSource("acme/loras", local_files_only=True).file(usual=USUAL).name == USUAL

@@ -4,6 +4,7 @@ import fnmatch
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
@@ -77,7 +78,7 @@ def no_network(monkeypatch):
         raise hub_utils.OfflineModeIsEnabled("no network in tests")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", unreachable)
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", unreachable)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
 
 
 @pytest.fixture
@@ -105,8 +106,12 @@ class FakeHub:
 
     def install(self, monkeypatch) -> "FakeHub":
         monkeypatch.setattr(huggingface_hub, "snapshot_download", self.snapshot)
-        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *args, **options: self.names)
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **options: self.info)
         return self
+
+    @property
+    def info(self) -> SimpleNamespace:
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in self.names])
 
     @property
     def names(self) -> list[str]:

@@ -177,13 +177,17 @@ class Source:
                     raise self._explained(error) from None
 
     def _names(self) -> list[str]:
-        """The repository's files, or none if the hub cannot be reached."""
+        """The repository's files, or none if the hub cannot be reached.
+
+        `list_repo_files` would retry for half a minute, and say so on many lines.
+        """
         import huggingface_hub
 
         if self.local_files_only:
             return []
         try:
-            return list(huggingface_hub.HfApi(token=self.token).list_repo_files(self._id, revision=self.revision))
+            known = huggingface_hub.HfApi(token=self.token).model_info(self._id, revision=self.revision, timeout=10)
+            return [file.rfilename for file in known.siblings or ()]
         except Exception as error:  # this only helps to explain a failure: a second one is no news
             logger.debug("cannot list the files of %s: %s", self._id, error)
             return []
