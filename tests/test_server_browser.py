@@ -105,6 +105,37 @@ def test_empty_fields_show_the_models_own_values_and_sizes_are_presets_of_it(pag
     assert values(page, "size") == ["custom"]
 
 
+def test_sizes_samplers_and_the_negative_prompt_follow_the_model(page, service, monkeypatch):
+    def answer(route):
+        found = route.fetch()
+        changed = found.json()
+        own = {"multiple": 16, "width": 1024, "height": 1024, "schedulers": ["flow-euler"], "negative_prompts": False}
+        changed["data"][0]["own"] |= own
+        route.fulfill(response=found, json=changed)
+
+    page.fill("#negative_prompt", "blurry")
+    page.route("**/v1/models", answer)
+    page.reload()
+    page.wait_for_selector("text=Ready.")
+    options = "select => [...select.options].map(({ text }) => text)"
+    assert page.eval_on_selector("#scheduler", options) == ["the model's", "flow-euler"]
+    sizes = page.eval_on_selector("#size", options)
+    assert (
+        sizes[:2] == ["1024×1024, its own", "768×1024, portrait 3:4"] and len(sizes) == 8
+    )  # the server's most is 1024
+    for size in sizes[:-1]:
+        page.select_option("#size", label=size)
+        assert page.eval_on_selector_all("#width, #height", "fields => fields.every((field) => field.checkValidity())")
+    assert page.is_disabled("#negative_prompt")
+    seen = tickets(service, monkeypatch)
+    page.fill("#prompt", "a red cat")
+    page.fill("#steps", "2")
+    page.fill("#width", "64")
+    page.fill("#height", "64")
+    generate(page)
+    assert seen[0].job.negative_prompt is None
+
+
 def test_a_loras_slider_and_an_enlargement_are_asked_for(page, service, monkeypatch):
     seen = tickets(service, monkeypatch)
     monkeypatch.setattr(service.backend, "draw", lambda place, ticket: 1 / 0)
@@ -208,6 +239,17 @@ def test_each_picture_can_be_copied_used_enlarged_zoomed_deleted_and_brought_bac
     in_gallery(page, 2)
 
 
+def test_another_tab_shows_what_this_one_adds_and_deletes(page, address):
+    other = page.context.new_page()
+    other.goto(address)
+    other.wait_for_selector("text=Ready.")
+    page.fill("#prompt", "a red cat")
+    page.fill("#steps", "2")
+    assert generate(page) == in_gallery(other, 1)
+    page.click("#delete")
+    other.wait_for_selector("#gallery li", state="detached")
+
+
 def test_the_gallery_keeps_the_last_200_pictures(page):
     page.evaluate("""async () => {
         const { add } = await import("/page/gallery.js");
@@ -245,7 +287,9 @@ def test_wrong_input_is_said_at_its_field(page):
     page.fill("#width", "60")
     page.click("#generate")
     wrong = page.eval_on_selector_all("[aria-invalid=true]", "fields => fields.map((field) => field.id)")
-    assert wrong == ["prompt", "steps", "width"] and page.locator(".wrong").count() == 3
+    assert wrong == ["prompt", "steps", "width"]
+    told = page.eval_on_selector_all(".wrong", "lines => lines.map((line) => line.textContent.split(':')[0])")
+    assert told == ["Prompt", "Steps", "Width"]
     assert page.evaluate("document.activeElement.id") == "prompt"
     page.fill("#steps", "2")
     page.fill("#width", "64")
@@ -254,6 +298,17 @@ def test_wrong_input_is_said_at_its_field(page):
     page.click("#generate")
     page.wait_for_selector("#wrong_prompt")
     assert "AND" in page.inner_text("#wrong_prompt")
+
+
+def test_a_lora_that_cannot_be_loaded_is_named_at_the_choice_until_the_next_picture(page):
+    page.fill("#prompt", "a red cat")
+    page.fill("#steps", "2")
+    page.select_option("#lora", "style")
+    page.click("#generate")
+    page.wait_for_selector("#wrong_lora:has-text('cannot load style')")
+    page.click("#chosen_loras button")
+    generate(page)
+    assert page.locator(".wrong").count() == 0
 
 
 def test_a_file_that_is_no_picture_or_too_large_is_noticed_when_it_is_chosen(page):
@@ -286,6 +341,9 @@ def test_a_server_with_a_key_asks_for_it_and_keeps_what_was_in_the_form(browser,
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/")
         page.fill("#prompt", "a red cat")
+        page.fill("#key", "0123456789abcdeF")
+        page.press("#key", "Enter")
+        page.wait_for_selector("#wrong_key:has-text('does not accept this key')")
         page.fill("#key", "0123456789abcdef")
         page.press("#key", "Tab")
         page.wait_for_selector("text=Ready.")

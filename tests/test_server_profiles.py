@@ -129,6 +129,7 @@ def test_a_models_own_values_are_those_that_it_uses_where_a_request_says_nothing
         256,
         8,
     ]
+    assert icons["negative_prompts"] and "dpm++" in icons["schedulers"] and "flow-euler" not in icons["schedulers"]
     assert "a rocket on a blue background" in icons["examples"] and own["tiny"]["examples"] == []
     text = image_of(client.post("/v1/images/generations", json={"prompt": "a red cat"})).text["parameters"]
     tiny = own["tiny"]

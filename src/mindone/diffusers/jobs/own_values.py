@@ -14,15 +14,19 @@ from ..loading.config import CONFIG_NAME, read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, Source, component_folder
 from ..loading.hub_files import FileSource
 from ..loading.single_file import open_single_file
+from ..schedulers.levels import trained_levels
+from ..schedulers.registry import SHORT_NAMES
 from ..utils.decoder_memory import stage_channels
 from .checks import Outline
 from .job import PipelineKey
 
 if TYPE_CHECKING:
     from ..families.family import Family
+    from ..pipelines.published import PublishedPipeline
 
 EXAMPLES = "examples.txt"
 """A file in the model's folder, like ``words.txt``: prompts that suit it well, one per line."""
+SCHEDULER_CONFIG_NAME = "scheduler_config.json"
 _LONGEST_EXAMPLES = 10_000
 _MOST_EXAMPLES = 12
 
@@ -42,6 +46,10 @@ class OwnValues:
     """The tasks of `families.family` that it supports: ``text-to-image``, ``inpainting`` and so on."""
     takes_loras: bool
     takes_controlnets: bool
+    takes_negative_prompts: bool
+    """Whether its guidance leads away from a negative prompt; if it is built in, none has an effect."""
+    schedulers: tuple[str, ...]
+    """The short names of the schedulers that can sample it."""
     examples: tuple[str, ...] = ()
     """Prompts that suit it well; empty if it lists none."""
 
@@ -65,7 +73,8 @@ def _of_folder(key: PipelineKey) -> OwnValues | None:
     if family is None:
         return None
     denoiser, vae = (read_config(component_folder(root, part), CONFIG_NAME) for part in (family.denoiser, "vae"))
-    return _values(family, denoiser, vae, root)
+    scheduler = read_config(component_folder(root, "scheduler"), SCHEDULER_CONFIG_NAME)
+    return _values(family, denoiser, vae, scheduler, root)
 
 
 def _of_file(key: PipelineKey) -> OwnValues | None:
@@ -76,13 +85,18 @@ def _of_file(key: PipelineKey) -> OwnValues | None:
     if family is None or "vae" not in single.components:
         return None
     parts = single.components
-    return _values(family, parts[family.denoiser].config, parts["vae"].config, single.config_folder)
+    denoiser, vae = parts[family.denoiser].config, parts["vae"].config
+    return _values(family, denoiser, vae, single.scheduler, single.config_folder)
 
 
 def _values(
-    family: Family, denoiser: Mapping[str, object], vae: Mapping[str, object], folder: Path | None
+    family: Family,
+    denoiser: Mapping[str, object],
+    vae: Mapping[str, object],
+    scheduler: Mapping[str, object],
+    folder: Path | None,
 ) -> OwnValues | None:
-    """From the networks' configs, and the folder with the checkpoint's suggestions, if any."""
+    """From the components' configs, and the folder with the checkpoint's suggestions, if any."""
     outline = Outline.of(family, denoiser, len(stage_channels(vae)), vae)
     if outline is None:
         return None
@@ -98,14 +112,34 @@ def _values(
         tasks=tuple(task for task in (TEXT, IMAGE, MASK) if task in family.tasks),
         takes_loras=family.lora is not None,
         takes_controlnets=family.controlnets is not None,
+        takes_negative_prompts=_pipeline(family).takes_negative_prompts and not family.has_built_in_guidance(denoiser),
+        schedulers=_schedulers(family, scheduler),
         examples=() if folder is None else _examples(folder),
     )
 
 
 def _signature_steps(family: Family) -> int:
     """The default in the signature of the family's call."""
-    call = load(family.tasks[TEXT]).__call__
+    call = _pipeline(family).__call__
     return int(inspect.signature(call).parameters["num_inference_steps"].default)
+
+
+def _pipeline(family: Family) -> type[PublishedPipeline]:
+    kind: type[PublishedPipeline] = load(family.tasks[TEXT])
+    return kind
+
+
+def _schedulers(family: Family, config: Mapping[str, object]) -> tuple[str, ...]:
+    """The short names of the schedulers for the noise levels of a checkpoint whose own scheduler has this config."""
+    from ..schedulers.base import scheduler_class  # this imports NumPy
+
+    levels = trained_levels(config)
+    kinds = family.noise_levels if levels is None else (levels,)
+    return tuple(
+        name
+        for name, setup in SHORT_NAMES.items()
+        if any(scheduler_class(setup.class_name).samples(kind, config) for kind in kinds)
+    )
 
 
 def _examples(folder: Path) -> tuple[str, ...]:

@@ -99,6 +99,15 @@ class Catalogue:
             raise Refusal(422, str(error), "prompt") from None
         return self.key(choice, loras), rest
 
+    def at_fault(self, key: PipelineKey, error: Exception) -> tuple[str, str] | None:
+        """The field and name of the LoRA or ControlNet of a key that an error of loading it names; otherwise None."""
+        used = {*(WeighedLora.parse(text).path for text in key.lora), *key.controlnet}
+        for field, offered in (("lora", self._loras), ("controlnet", self._controlnets)):
+            for name, path in offered.items():
+                if path in used and path in str(error):
+                    return field, name
+        return None
+
     def name_of(self, key: PipelineKey) -> str:
         """The clients' name of a pipeline's model; for a profile's distilled model, the last part of its path."""
         pairs = ((name, path, self._denoisers.get(name)) for name, path in self._models.items())

@@ -102,10 +102,13 @@ class LocalBackend:
     def _pipeline(self, key: PipelineKey) -> Pipeline:
         try:
             return self._pipelines.get(key)
-        except Exception:
+        except Exception as error:
             logger.exception("cannot load a model")
-            name = self._catalogue.name_of(key)
-            raise Refusal(503, f"cannot load {name}; see the server's log", "model", retry_after=60) from None
+            model = self._catalogue.name_of(key)
+            field, name = self._catalogue.at_fault(key, error) or ("model", model)
+            if field != "model" and isinstance(error, ValueError):
+                raise Refusal(422, f"{name} does not fit {model}, or is damaged; see the server's log", field) from None
+            raise Refusal(503, f"cannot load {name}; see the server's log", field, retry_after=60) from None
 
 
 def _after_step(ticket: Ticket, began: float) -> StepCallback:

@@ -276,6 +276,8 @@ def _own(own: OwnValues, settings: Settings) -> dict[str, object]:
         "height": own.height,
         "multiple": own.multiple,
         "tasks": own.tasks,
+        "schedulers": own.schedulers,
+        "negative_prompts": own.takes_negative_prompts,
         "examples": own.examples,
     }
 

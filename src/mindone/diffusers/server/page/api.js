@@ -20,7 +20,8 @@ export async function ask(path, options = {}) {
   const response = await answered(fetch(path, { ...options, headers: headers(options.headers) }));
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401) throw new Refused("The server needs an API key.", "key");
+  const isSent = Boolean(sessionStorage.getItem("key"));
+  if (response.status === 401) throw new Refused(isSent ? "The server does not accept this key." : "The server needs an API key.", "key");
   const first = Array.isArray(body.detail) ? body.detail[0] : null;
   const message = body.error?.message ?? first?.msg ?? body.detail ?? `The server answered with status ${response.status}.`;
   throw new Refused(message, body.error?.param ?? first?.loc?.[1] ?? null);

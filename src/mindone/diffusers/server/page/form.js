@@ -2,7 +2,7 @@
 
 import * as loras from "./loras.js";
 import { $, say } from "./messages.js";
-import { showModel, showProfile } from "./models.js";
+import { showModel, showProfile, takesNegativePrompts } from "./models.js";
 import { showSize } from "./sizes.js";
 
 const PREVIEWS = 12;
@@ -52,6 +52,7 @@ export function fieldsOf(all, profile = all.profile) {
   for (const name of SENT) {
     const value = String(all[name]).trim();
     if (value === "" || (name === "seed" && value === "-1")) continue;
+    if (name === "negative_prompt" && !takesNegativePrompts(all.model)) continue;
     fields[name] = NUMBERS.includes(name) ? Number(value) : value;
   }
   if (profile !== all.profile) {

@@ -11,6 +11,7 @@ const MOST_BYTES = 200e6;
 let all = []; // {id, file, values, seed, size, steps, seconds, hasSource}, the newest first
 let deleted = [];
 let isKept = true;
+const otherTabs = new BroadcastChannel("mindone-diffusers: gallery");
 
 // Restores the pictures of earlier visits and shows the newest one.
 export async function restore() {
@@ -34,6 +35,20 @@ export async function add(picture, pane) {
   select(picture, pane);
   while (all.length > MOST || bytes() > MOST_BYTES) drop(all.at(-1));
   tell();
+  otherTabs.postMessage("changed");
+}
+
+// Adds and removes what another tab added and removed.
+async function refresh() {
+  if (!isKept) return;
+  const known = new Map(all.map((picture) => [picture.id, picture]));
+  const stored = (await store.all()).reverse().map((picture) => known.get(picture.id) ?? picture);
+  for (const picture of all.filter((each) => !stored.includes(each))) dropThumbnail(picture);
+  for (const [i, picture] of stored.entries()) {
+    if (!all.includes(picture)) $("gallery").insertBefore(thumbnail(picture), $("gallery").children[i] ?? null);
+  }
+  all = stored;
+  tell();
 }
 
 // Stores it; if the browser gives no more room, the oldest ones go.
@@ -54,7 +69,7 @@ export function remove(picture) {
   const at = all.indexOf(picture);
   deleted = [{ picture, at }];
   drop(picture);
-  const next = all[Math.min(at, all.length - 1)];
+  const next = all[Math.min(Math.max(at, 0), all.length - 1)];
   if (next) select(next);
   else show(null);
   tell();
@@ -81,10 +96,14 @@ export function select(picture, pane) {
 
 function drop(picture) {
   all = all.filter((each) => each !== picture);
+  dropThumbnail(picture);
+  if (picture.id !== undefined) store.remove(picture.id).then(() => otherTabs.postMessage("changed"), () => {});
+}
+
+function dropThumbnail(picture) {
   const item = [...$("gallery").children].find((each) => each.picture === picture);
   if (item) URL.revokeObjectURL(item.querySelector("img").src);
   item?.remove();
-  if (picture.id !== undefined) store.remove(picture.id).catch(() => {});
 }
 
 function thumbnail(picture) {
@@ -128,7 +147,9 @@ $("undelete").addEventListener("click", async () => {
     $("gallery").insertBefore(thumbnail(picture), $("gallery").children[at] ?? null);
     if (picture.id !== undefined) await store.put(picture).catch(() => { isKept = false; });
   }
+  otherTabs.postMessage("changed");
   select(back[0].picture);
   tell();
   say("They are back.");
 });
+otherTabs.addEventListener("message", refresh);

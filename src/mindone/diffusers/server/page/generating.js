@@ -71,7 +71,8 @@ async function run(requests, all, keep) {
 // Runs one request in one of the panes and adds the server's warnings to `warnings`.
 async function runOne(request, pane, all, keep, isNamed, warnings) {
   const { fields } = request;
-  const began = performance.now();
+  let began = performance.now();
+  let isCold = false; // whether a model is loaded or compiled first, which the next picture needs no time for
   const name = fields.profile ?? "settings below";
   const labelled = (text) => (isNamed ? `${name}: ${text}` : text);
   let steps = 0;
@@ -79,6 +80,8 @@ async function runOne(request, pane, all, keep, isNamed, warnings) {
   for await (const event of events(await send(request, current.signal))) {
     const kind = event.type.split(".")[1];
     if (kind === "waiting") {
+      began = performance.now();
+      isCold ||= ["loading", "compiling"].includes(event.stage);
       stage.showStep(null, labelled(waitingFor(event)));
     } else if (kind === "progress") {
       steps = Math.max(steps, event.steps); // the second pass of an upscale has fewer
@@ -90,7 +93,7 @@ async function runOne(request, pane, all, keep, isNamed, warnings) {
       const seconds = (performance.now() - began) / 1000;
       const file = pictureOf(event);
       stage.showFile(pane, file, all.prompt, "last");
-      noteSeconds(fields, seconds);
+      if (!isCold) noteSeconds(fields, seconds);
       if (isNamed) stage.caption(pane, `${name} · ${seconds.toFixed(1)} s`);
       const hasSource = Boolean(request.image || request.followed);
       const about = { seed: event.seed, size: event.size, steps: fields.steps ?? steps, seconds: seconds / fields.n, hasSource };

@@ -20,8 +20,9 @@ export function fail(error) {
 
 // Whether the form is valid; shows each error at its field and focuses the first one.
 export function isRight(form) {
+  for (const field of form.elements) markRight(field); // the server may accept now what it refused before
   const wrong = [...form.elements].filter((field) => field.willValidate && !field.checkValidity());
-  wrong.forEach((field, i) => markWrong(field, field.validationMessage, i === 0));
+  wrong.forEach((field, i) => markWrong(field, `${nameOf(field)}: ${field.validationMessage}`, i === 0));
   if (wrong.length) fail(new Error(wrong.length > 1 ? `${wrong.length} fields need another value.` : "One field needs another value."));
   return !wrong.length;
 }
@@ -30,7 +31,9 @@ export function markWrong(field, text, isFirst = false) {
   markRight(field);
   const line = document.createElement("p");
   Object.assign(line, { id: `wrong_${field.id}`, className: "wrong", textContent: text });
-  (field.closest(".row") ?? field.closest("label") ?? field).after(line);
+  let before = field.closest(".row") ?? field.closest("label") ?? field;
+  while (before.nextElementSibling?.className === "wrong") before = before.nextElementSibling; // of others in the row
+  before.after(line);
   field.setAttribute("aria-invalid", "true");
   describedBy(field, (ids) => [...ids, line.id]);
   const key = field.closest(".key");
@@ -44,6 +47,10 @@ export function markRight(field) {
   line.remove();
   field.removeAttribute("aria-invalid");
   describedBy(field, (ids) => ids.filter((id) => id !== line.id));
+}
+
+function nameOf(field) {
+  return field.ariaLabel ?? field.labels[0].firstChild.textContent.trim();
 }
 
 function describedBy(field, change) {

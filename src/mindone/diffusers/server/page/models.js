@@ -9,9 +9,11 @@ import { listSizes } from "./sizes.js";
 const EXAMPLES = ["a lighthouse on a cliff at sunset, oil painting", "a red fox in the snow, photograph", "a bowl of ramen, studio light"];
 
 let models = [];
+const samplers = [...$("scheduler").options].slice(1).map(({ value, text }) => [text, value]);
 
 const modelNow = () => models.find((model) => model.id === $("model").value);
 export const profileNow = () => modelNow()?.profiles.find((profile) => profile.id === $("profile").value);
+export const takesNegativePrompts = (name) => models.find((model) => model.id === name)?.own?.negative_prompts ?? true;
 export const examplesNow = () => (modelNow()?.own?.examples.length ? modelNow().own.examples : EXAMPLES);
 
 // Gets the models and their speeds, and keeps the current choices.
@@ -36,6 +38,10 @@ export function showModel() {
   $("start").hidden = Boolean(tasks) && !tasks.includes("image-to-image");
   $("enlarging").hidden = $("start").hidden; // its second pass starts from a picture
   $("follow").hidden = !model?.controlnets.length;
+  const isOffered = ([, value]) => !model?.own || model.own.schedulers.includes(value);
+  keepChoice($("scheduler"), [new Option("the model's", ""), ...samplers.filter(isOffered).map((each) => new Option(...each))]);
+  $("negative_prompt").disabled = !takesNegativePrompts(model?.id);
+  $("negative_prompt").placeholder = $("negative_prompt").disabled ? "this model takes none" : "what to avoid in the picture";
   keepChoice($("controlnet"), (model?.controlnets ?? []).map((name) => new Option(name)));
   loras.offer(model?.loras ?? []);
   showProfile();
@@ -51,7 +57,7 @@ export function showProfile() {
   $("settings").textContent = profile ? profile.settings : "";
   const guidance = own ? `, guidance ${own.guidance_scale}` : "";
   $("own").textContent = used.steps ? `Empty fields use ${owner} values: ${used.steps} steps${guidance}, ${used.width}×${used.height}.` : "";
-  for (const name of ["width", "height"]) $(name).step = own?.multiple ?? 8;
+  for (const name of ["width", "height"]) $(name).min = $(name).step = own?.multiple ?? 8;
   listSizes(used.width, used.height, own?.multiple ?? 8);
 }
 

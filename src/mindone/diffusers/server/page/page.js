@@ -50,6 +50,12 @@ function changed() {
   remember();
 }
 
+function useKey() {
+  sessionStorage.setItem("key", $("key").value);
+  markRight($("key"));
+  ready();
+}
+
 let pause;
 function typed() {
   clearTimeout(pause);
@@ -70,7 +76,12 @@ $("profile").addEventListener("change", () => {
 });
 $("dice").addEventListener("click", () => { $("seed").value = ""; changed(); });
 $("last_seed").addEventListener("click", () => { $("seed").value = gallery.youngest().seed; changed(); });
-$("key").addEventListener("change", () => { sessionStorage.setItem("key", $("key").value); markRight($("key")); ready(); });
+$("key").addEventListener("change", useKey);
+$("key").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault(); // it would generate
+  useKey();
+});
 document.addEventListener("keydown", (event) => {
   if ($("zoom").open) return;
   if (event.key === "Escape") stop();

@@ -8,16 +8,18 @@ const CUSTOM = "custom";
 
 let own = ""; // the model's own size, in a request's format
 
-// Offers sizes around the model's own; if that is unknown, only the model's own.
+// Offers sizes around the model's own, smaller where the server allows no more; if it is unknown, only the model's own.
 export function listSizes(width, height, multiple) {
   own = `${width}x${height}`;
   const options = [new Option(width ? `${width}×${height}, its own` : "the model's own", "")];
+  const most = Number($("size").dataset.most);
+  const grid = Math.ceil(Math.sqrt(width * height) / 16 / multiple) * multiple;
   for (const [name, across, down] of width ? PROPORTIONS : []) {
-    const grid = Math.ceil(Math.sqrt(width * height) / 16 / multiple) * multiple;
-    const side = (part, other) => Math.round(Math.sqrt((width * height * part) / other) / grid) * grid;
-    const [x, y] = [side(across, down), side(down, across)];
-    const isOwn = x === width && y === height;
-    if (!isOwn && Math.max(x, y) <= Number($("size").dataset.most)) options.push(new Option(`${x}×${y}, ${name}`, `${x}x${y}`));
+    const area = Math.min(width * height, (most * most * Math.min(across, down)) / Math.max(across, down));
+    const side = (part, other) => Math.min(Math.round(Math.sqrt((area * part) / other) / grid), Math.floor(most / grid)) * grid;
+    const value = `${side(across, down)}x${side(down, across)}`;
+    const isNew = value !== own && options.every((option) => option.value !== value);
+    if (isNew) options.push(new Option(`${value.replace("x", "×")}, ${name}`, value));
   }
   $("size").replaceChildren(...options, new Option("custom", CUSTOM));
   showSize();
