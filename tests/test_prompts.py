@@ -292,3 +292,7 @@ def test_the_command_line_reads_weights_and_gives_the_command_back(tmp_path, cap
     run("generate", WEIGHED, *options, "-o", tmp_path / "text.png")
     assert caplog.messages == ["weights such as (cat:1.3) in prompt are read as text without prompt_weights"]
     assert file.read_bytes() != (tmp_path / "text.png").read_bytes()
+    caplog.clear()
+    run("generate", "a <lora:style:0.7>", *options, "-o", tmp_path / "lora.png")
+    said = "<lora:style:0.7> in prompt is read as text; give the file as a LoRA: --lora FILE:WEIGHT"
+    assert caplog.messages == [said]

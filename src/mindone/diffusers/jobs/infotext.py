@@ -115,6 +115,12 @@ class LoraTag(NamedTuple):
     denoiser: float
 
 
+def lora_tag(prompt: str) -> str | None:
+    """The first ``<lora:NAME:WEIGHT>`` in a prompt, as it stands there."""
+    match = _LORA.search(prompt)
+    return match[0] if match else None
+
+
 def split_lora_tags(prompt: str) -> tuple[str, list[LoraTag]]:
     """Remove ``<lora:NAME:WEIGHT>`` from a prompt: returns the rest, and names with weights (1 by default).
 

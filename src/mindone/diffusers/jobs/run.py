@@ -174,13 +174,13 @@ def _steps(view: Pipeline, job: Job) -> int:
 def warnings_of(pipe: Pipeline, job: Job, pictures: Pictures | None = None) -> tuple[str, ...]:
     """Warnings about a job's fields that have no effect or give poor images: a sentence for each.
 
-    These are a size above the network's training size, a negative prompt without guidance, weights read as text, and
-    parts of a prompt beyond the text encoders' length.
+    These are a size above the network's training size, a negative prompt without guidance, weights and LoRAs read as
+    text, and parts of a prompt beyond the text encoders' length.
     """
     from .checks import larger_than_trained
 
     view = _for_task(pipe, job)
-    said = [larger_than_trained(view, job, pictures), _lost_negative(view, job), _unread_weights(view, job)]
+    said = [larger_than_trained(view, job, pictures), *_ineffective(view, job)]
     if not job.prompt_weights or not view.text_towers:
         said += view.unread(job.prompt, job.negative_prompt or "")
     return tuple(dict.fromkeys(sentence for sentence in said if sentence is not None))
@@ -242,7 +242,7 @@ def _images(
     job = jobs[0]
     pictures = pictures or read_pictures(job)
     unguided = _unguided(view, job)
-    for lost in dict.fromkeys(of(view, each) for each in jobs for of in (_lost_negative, _unread_weights)):
+    for lost in dict.fromkeys(lost for each in jobs for lost in _ineffective(view, each)):
         if lost is not None:
             _warn_once(lost)
     height, width = pictures.size(job.height, job.width, view.pixels_per_token)
@@ -304,6 +304,11 @@ def _read(view: Pipeline, jobs: Sequence[Job]) -> dict[str, object]:
     return {**encode_prompt(view, *texts, clip_skip=jobs[0].clip_skip, do_classifier_free_guidance=guided)}
 
 
+def _ineffective(view: Pipeline, job: Job) -> list[str | None]:
+    """Warnings about words without the effect that they have elsewhere; None for each that does not apply."""
+    return [_lost_negative(view, job), _unread_weights(view, job), _unread_lora(job)]
+
+
 def _lost_negative(view: Pipeline, job: Job) -> str | None:
     """A warning about a negative prompt without effect; otherwise None."""
     unguided = _unguided(view, job) if job.negative_prompt else ""
@@ -319,6 +324,14 @@ def _unread_weights(view: Pipeline, job: Job) -> str | None:
     names = [name for name in ("prompt", "negative_prompt") if has_weight(getattr(job, name) or "")]
     why = " without prompt_weights" if view.text_towers else f": {view.family.title} supports no weights"
     return f"weights such as (cat:1.3) in {' and '.join(names)} are read as text{why}" if names else None
+
+
+def _unread_lora(job: Job) -> str | None:
+    """A warning about a LoRA in the prompt that is read as text; otherwise None."""
+    from .infotext import lora_tag
+
+    tag = lora_tag(job.prompt)
+    return f"{tag[:80]} in prompt is read as text; give the file as a LoRA: --lora FILE:WEIGHT" if tag else None
 
 
 def _unguided(view: Pipeline, job: Job) -> str:
