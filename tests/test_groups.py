@@ -8,6 +8,8 @@ from mindone.diffusers.engines.base import is_grouped
 from mindone.diffusers.engines.mindspore.engine import MindSporeEngine
 from mindone.diffusers.engines.openvino import OpenVINOEngine, groups
 from mindone.diffusers.loading.groups import GroupedTensor, joined_groups
+from mindone.diffusers.loading.original.key_map import joined
+from mindone.diffusers.loading.safetensors import StoredTensor
 
 KINDS = [(bits, signed, has_zero) for bits in (4, 8) for signed in (False, True) for has_zero in (False, True)]
 
@@ -24,6 +26,22 @@ def test_values_are_integers_less_the_zero_point_times_the_scale(bits, signed, h
     kernel = tensor.reshape((96, 32, 2, 2))
     assert is_grouped(kernel)
     np.testing.assert_array_equal(kernel.numpy(), tensor.numpy().reshape(96, 32, 2, 2))
+
+
+def test_weights_of_different_types_are_joined_in_one_that_holds_both():
+    four, eight = grouped(), grouped(bits=8)
+    half = StoredTensor.from_numpy(plain(eight)).cast("bfloat16")
+    for parts in (
+        (four, eight),
+        (four, half),
+        (half, four),
+        (half, StoredTensor.from_numpy(plain(four).astype(np.float32))),
+    ):
+        whole = joined(parts)
+        assert whole.dtype == "F32" and not is_grouped(whole)
+        np.testing.assert_array_equal(whole.numpy(), np.concatenate([part.numpy(np.float32) for part in parts]))
+    with pytest.raises(ValueError, match="types F32 and I8 cannot be joined"):
+        joined([four, StoredTensor.from_numpy(np.zeros((1, 64), np.int8))])
 
 
 @pytest.mark.parametrize(("bits", "signed", "has_zero"), KINDS)

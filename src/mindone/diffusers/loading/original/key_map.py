@@ -7,7 +7,7 @@ import numpy as np
 from ...utils.printable import shown
 from ..fields import listed
 from ..groups import joined_groups
-from ..safetensors import StoredTensor
+from ..safetensors import FLOATING, StoredTensor
 
 
 class KeyMap:
@@ -126,9 +126,22 @@ def sides(tensors: Mapping[str, StoredTensor], name: str, count: int) -> tuple[i
 
 
 def joined(parts: Sequence[StoredTensor]) -> StoredTensor:
-    """Tensors of one type, concatenated along the rows as a copy."""
+    """Tensors concatenated along the rows as a copy.
+
+    Floats of different types become float32, which holds all values of the narrower ones, or float64 if that is one of
+    them; so do weights by group with different bits, group sizes or zero points.
+
+    Raises:
+        ValueError: they differ in type, and some are not floats.
+    """
     if (grouped := joined_groups(parts)) is not None:
         return grouped
+    kinds = {part.dtype for part in parts}
+    if len(kinds) > 1:
+        if not kinds <= set(FLOATING):
+            raise ValueError(f"tensors of the types {' and '.join(sorted(kinds))} cannot be joined")
+        widest = np.float64 if "F64" in kinds else np.float32
+        return StoredTensor.from_numpy(np.concatenate([part.numpy(widest) for part in parts]))
     rows = sum(part.shape[0] for part in parts)
     return StoredTensor(parts[0].dtype, (rows, *parts[0].shape[1:]), np.concatenate([part.data for part in parts]))
 
