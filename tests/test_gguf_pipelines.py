@@ -15,14 +15,20 @@ from mindone.diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    UNet2DConditionModel,
     cli,
     jobs,
 )
 from mindone.diffusers.engines.base import is_grouped
 from mindone.diffusers.engines.binding import bound
+from mindone.diffusers.families.stable_diffusion.original import ORIGINAL, SD1, SD2
+from mindone.diffusers.loading.gguf import GGUFFile
+from mindone.diffusers.loading.original.clip import CLIP
+from mindone.diffusers.loading.original.training_config import TrainingConfig
+from mindone.diffusers.loading.safetensors import StoredTensor
 from mindone.diffusers.server.catalogue import Catalogue, Choice
 from mindone.diffusers.server.settings import Settings
-from tiny_gguf import folder, sd1_files, transformer_file, transformer_tensors, widened_folder
+from tiny_gguf import WIDE_UNETS, folder, sd1_files, transformer_file, transformer_tensors, unet_file, widened_folder
 from tiny_pipelines import images_of, load
 
 SMALL = {"height": 64, "width": 64}
@@ -92,6 +98,49 @@ def test_ggml_s_shapes_and_prefix_are_read(tmp_path):
     np.testing.assert_array_equal(images, images_of(pipeline(), **SMALL))
 
 
+@pytest.mark.parametrize("by", ["ComfyUI", "stable-diffusion.cpp"])
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_a_denoiser_of_stable_diffusion_alone_is_recognised_and_keeps_its_values(family, by, tmp_path):
+    path, values = unet_file(family, tmp_path, by)
+    read = UNet2DConditionModel.from_single_file(path)
+    told = {name: read.config[name] for name in ("use_linear_projection", "cross_attention_dim", "attention_head_dim")}
+    expected = {name: WIDE_UNETS[family].get(name, False) for name in told}
+    assert told == expected
+    parameters = read.published_parameters()
+    assert sum(is_grouped(bound(each)) for each in parameters.values()) >= 10
+    for name, value in values.items():
+        np.testing.assert_allclose(bound(parameters[name]).numpy(), value, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_a_text_encoder_that_stable_diffusion_cpp_renamed_is_recognised_by_its_width():
+    """OpenCLIP ViT-H/14 of Stable Diffusion 2, whose last layer nothing reads."""
+    shapes = {"text_model.embeddings.token_embedding.weight": (8, 1024), "text_model.final_layer_norm.weight": (1024,)}
+    shapes["text_model.embeddings.position_embedding.weight"] = (77, 1024)
+    shapes |= {f"text_model.encoder.layers.{i}.mlp.fc1.weight": (4, 1024) for i in range(24)}
+    tensors = {name: StoredTensor.from_numpy(np.zeros(shape, np.float16)) for name, shape in shapes.items()}
+    ours = CLIP.ours(tensors)
+    assert tensors.keys() - ours.keys() == {"text_model.encoder.layers.23.mlp.fc1.weight"}
+    config = CLIP.config(ours, SD2, TrainingConfig())
+    assert (config["hidden_act"], config["num_hidden_layers"]) == ("gelu", 23)
+    sections = {"text_encoder": ours}
+    assert ORIGINAL.release(sections, {"text_encoder": CLIP}) is SD2
+    narrow = {name: StoredTensor.from_numpy(tensor.numpy()[..., :768]) for name, tensor in ours.items()}
+    assert ORIGINAL.release({"text_encoder": narrow}, {"text_encoder": CLIP}) is SD1
+
+
+def test_the_text_encoders_of_xl_that_stable_diffusion_cpp_renamed_are_refused_by_name(tmp_path):
+    """What it calls text_projection is stored either way round, and nothing says which."""
+    path, _ = unet_file("sdxl", tmp_path, "stable-diffusion.cpp")
+    text = {f"cond_stage_model.1.transformer.text_model.{name}": np.ones((8, 8), np.float32) for name in "ab"}
+    whole = write_gguf(tmp_path / "whole.gguf", {**GGUFFile(path), **text}, "sdxl")
+    with pytest.raises(
+        ValueError, match=r"cond_stage_model\.1.*pass vae=…, text_encoder=…, text_encoder_2=…"
+    ) as caught:
+        DiffusionPipeline.from_single_file(whole)
+    assert len(str(caught.value).splitlines()) == 1
+    assert UNet2DConditionModel.from_single_file(whole).config["addition_embed_type"] == "text_time"
+
+
 def test_a_whole_pipeline_in_one_file_draws():
     path, widened, config = sd1_files()
     pipe = DiffusionPipeline.from_single_file(path, config=config, engine="openvino")
@@ -100,6 +149,22 @@ def test_a_whole_pipeline_in_one_file_draws():
     for each in (pipe, expected):
         each.set_progress_bar_config(disable=True)
     assert np.abs(images_of(pipe) - images_of(expected)).mean() <= 1e-5
+
+
+def test_a_network_that_is_saved_again_keeps_its_integers(tmp_path):
+    read = transformer()
+    read.save_pretrained(tmp_path)
+    again = SD3Transformer2DModel.from_pretrained(tmp_path)
+    kept = 0
+    for name, parameter in read.published_parameters().items():
+        before, after = bound(parameter), bound(again.published_parameters()[name])
+        assert is_grouped(after) == is_grouped(before), name
+        if is_grouped(before):
+            kept += 1
+            np.testing.assert_array_equal(after.packed, before.packed, err_msg=name)
+        np.testing.assert_array_equal(after.numpy(), before.numpy(), err_msg=name)
+    assert kept > 40
+    assert np.abs(images_of(load(folder(), transformer=again)) - images_of(load(widened_folder()))).mean() <= 1e-5
 
 
 def test_a_lora_lies_beside_the_weights_and_is_fused_into_wider_ones(caplog):

@@ -11,11 +11,12 @@ import numpy as np
 
 import tiny_flux
 import tiny_sd3
-from checkpoints import UNET, write_model
+from checkpoints import UNET, UNETS, random_weights, shapes_of, write_model
 from gguf_files import Quantised, quantised, write_gguf
 from mindone.diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from mindone.diffusers.families import convert
 from mindone.diffusers.families.flux import original as flux
+from mindone.diffusers.families.stable_diffusion.original_unet import UNET as UNET_LAYOUT
 from mindone.diffusers.families.stable_diffusion_3 import original as stable_diffusion_3
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.loading.weights import Weights
@@ -31,6 +32,17 @@ _NETWORKS = {"sd3": SD3Transformer2DModel, "flux": FluxTransformer2DModel}
 _LAYOUTS = {"sd3": stable_diffusion_3.TRANSFORMER, "flux": flux.TRANSFORMER}
 _TINY = {"sd3": tiny_sd3.checkpoint, "flux": tiny_flux.checkpoint}
 WIDE_UNET = {**UNET, "block_out_channels": [32, 64], "cross_attention_dim": 16, "norm_num_groups": 8}
+_LINEAR = {**WIDE_UNET, "use_linear_projection": True, "attention_head_dim": [1, 1]}
+WIDE_UNETS = {
+    "sd1": {**WIDE_UNET, "attention_head_dim": 8},
+    "sd2": {**_LINEAR, "cross_attention_dim": 1024},
+    "sdxl": {
+        **UNETS["sdxl"],
+        **_LINEAR,
+        **{name: UNETS["sdxl"][name] for name in ("down_block_types", "up_block_types")},
+    },
+}
+"""With the heads that shapes tell."""
 _ROWS_OF_32 = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
 _ROWS_OF_256 = ("Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K")
 _WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -113,6 +125,21 @@ def _published(tensors, layout) -> Iterator[tuple[str, StoredTensor | Quantised]
         rows = StoredTensor.from_numpy(each.blocks) if isinstance(each, Quantised) else each
         for ours, part in layout.ours({name: rows}).items():
             yield ours, Quantised(each.kind, part.numpy()) if isinstance(each, Quantised) else part
+
+
+def unet_file(family: str, folder: Path, by: str) -> tuple[Path, dict[str, np.ndarray]]:
+    """The UNet of a Stable Diffusion alone, as ComfyUI's converter or stable-diffusion.cpp writes it, and its values by
+    our names."""
+    weights = Weights.from_arrays(random_weights(shapes_of(UNet2DConditionModel(**WIDE_UNETS[family]))))
+    tensors = dict(UNET_LAYOUT.original(weights))
+    if by == "stable-diffusion.cpp":  # for which the projections of all versions are 1×1 convolutions
+        for name in [name for name in tensors if name.endswith((".proj_in.weight", ".proj_out.weight"))]:
+            tensors[name] = tensors[name].reshape((*tensors[name].shape[:2], 1, 1))
+    made = _quantised(tensors)
+    prefix = "model.diffusion_model." if by == "stable-diffusion.cpp" else ""
+    path = write_gguf(folder / f"{family}.gguf", {prefix + name: each for name, each in made.items()}, family)
+    values = UNET_LAYOUT.ours(_plain(made))
+    return path, {name: values[name].numpy().reshape(weights[name].shape) for name in weights}
 
 
 @functools.cache

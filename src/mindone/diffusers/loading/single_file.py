@@ -52,6 +52,8 @@ class SingleFile:
     """Its configs and tokenizers override those from shapes: the given folder, or the one that the file carries."""
     carried: "tempfile.TemporaryDirectory[str] | None" = None
     """Keeps that folder alive if it came from the file."""
+    unread: str | None = None
+    """The prefix of text encoders in the file that are not read, and why."""
 
     @property
     def pipeline(self) -> str | None:
@@ -204,7 +206,9 @@ def open_single_file(
             # The file's own config counts unless someone has since added a marker that contradicts it.
             if carried is None or layout.is_flow or training_of(carried_config) == training:
                 scheduler = carried_config
-    return SingleFile(path, layout, release, components, scheduler, folder, carried)
+    lost = (each for each in layout.unread.items() if any(name.startswith(each[0]) for name in file))
+    unread = next((f"not {prefix}…: {why}" for prefix, why in lost), None)
+    return SingleFile(path, layout, release, components, scheduler, folder, carried, unread)
 
 
 def _opened(path: Path) -> SafetensorsFile | GGUFFile:

@@ -25,7 +25,7 @@ def index_of(single: SingleFile, given: Mapping[str, Any]) -> dict[str, Any]:
     without = [name for name in single.release.dispensable if name in given and given[name] is None]
     absent = [name for name in single.absent if given.get(name) is None and name not in without]
     if absent:
-        held = " and ".join(single.components)
+        held = " and ".join(single.components) + (f" that can be read ({single.unread})" if single.unread else "")
         forms = {name: f"{name}=… or {name}=None" for name in single.release.dispensable}
         needed = ", ".join(forms.get(name, f"{name}=…") for name in absent)
         folder = "; or convert it to a folder that goes without" if set(absent) <= forms.keys() else ""

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from ...loading.original.autoencoder import AUTOENCODER, OUR_AUTOENCODER
-from ...loading.original.clip import CLIP, PENULTIMATE_OPEN_CLIP
+from ...loading.original.clip import CLIP, PENULTIMATE_OPEN_CLIP, is_vit_h
 from ...loading.original.key_map import sides
 from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Part, Parts, Release, Tensors
 from ...loading.original.training import Training
@@ -150,7 +150,7 @@ def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
     """The version, by the text encoder or by whether the UNet projects with matrices; a lone autoencoder is version
     1's."""
     if "text_encoder" in networks:
-        return SD1 if networks["text_encoder"] is CLIP else SD2
+        return SD1 if networks["text_encoder"] is CLIP and not is_vit_h(parts["text_encoder"]) else SD2
     unet = parts.get("unet") or parts.get("controlnet") or {}
     linear = any(name.endswith(".proj_in.weight") and len(tensor.shape) == 2 for name, tensor in unet.items())
     return SD2 if linear else SD1

@@ -25,6 +25,7 @@ from ...loading.original.key_map import (
 )
 from ...loading.original.layout import NetworkLayout, Release, Tensors
 from ...loading.original.training_config import TrainingConfig
+from ...loading.safetensors import StoredTensor
 
 HEADS = 8
 HEAD_CHANNELS = 64
@@ -307,6 +308,24 @@ def unet_numbering(names: Collection[str]) -> KeyMap:
     return _unet_keys(Stages.of_ours, names)
 
 
+_PROJECTIONS = (".proj_in.weight", ".proj_out.weight")
+_WIDE_TEXT = 1024
+"""The channels of Stable Diffusion 2's text; those of version 1 have 768."""
+
+
+def _with_matrices(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Stable Diffusion 2's and XL's projections as matrices, which stable-diffusion.cpp writes as 1×1 convolutions."""
+    has_sizes = "add_embedding.linear_1.weight" in tensors
+    if not has_sizes and cross_attention_dim(tensors) != _WIDE_TEXT:
+        return tensors
+    return {
+        name: tensor.reshape(tensor.shape[:2])
+        if name.endswith(_PROJECTIONS) and len(tensor.shape) == 4 and tensor.shape[2:] == (1, 1)
+        else tensor
+        for name, tensor in tensors.items()
+    }
+
+
 def _layout(
     keys_of: Callable[[Callable[[Collection[str]], Stages], Collection[str]], KeyMap],
     config_of: Callable[[Tensors, Release], dict[str, object]],
@@ -323,7 +342,10 @@ def _layout(
         return read if heads is None else {**read, "attention_head_dim": heads}
 
     return NetworkLayout(
-        lambda tensors: to_ours(tensors, keys_of(Stages.of_original, tensors)), original, config, (class_name,)
+        lambda tensors: _with_matrices(to_ours(tensors, keys_of(Stages.of_original, tensors))),
+        original,
+        config,
+        (class_name,),
     )
 
 

@@ -66,4 +66,8 @@ ORIGINAL = OriginalLayout(
     trained=_trained,
     alone=ALONE,
     excludes=_is_of_others,
+    unread={
+        "cond_stage_model.1.": "stable-diffusion.cpp renamed its text encoders, and does not say which way round it "
+        "stored the second one's projection",
+    },
 )

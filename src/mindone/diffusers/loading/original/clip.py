@@ -168,8 +168,20 @@ def projected_clip(tensors: Tensors) -> dict[str, StoredTensor]:
     return {ours: tensors[name] for name, ours in named.items() if ours is not None and ours.startswith(texts)}
 
 
+_EMBEDDINGS = "text_model.embeddings.token_embedding.weight"
+_VIT_H_WIDTH = 1024
+_VIT_H_LAYERS = 24
+
+
+def is_vit_h(tensors: Tensors) -> bool:
+    """Whether a tower is OpenCLIP ViT-H/14, which stable-diffusion.cpp stores in transformers' layout."""
+    return _EMBEDDINGS in tensors and sides(tensors, _EMBEDDINGS, 2)[1] == _VIT_H_WIDTH
+
+
 def _of_clip(tensors: Tensors) -> dict[str, StoredTensor]:
-    return {n: tensor for n, tensor in projected_clip(tensors).items() if not n.startswith(f"{PROJECTION}.")}
+    found = {n: tensor for n, tensor in projected_clip(tensors).items() if not n.startswith(f"{PROJECTION}.")}
+    unused = f"text_model.encoder.layers.{_VIT_H_LAYERS - 1}."  # Stable Diffusion 2 skips the last layer
+    return {n: tensor for n, tensor in found.items() if not (n.startswith(unused) and is_vit_h(found))}
 
 
 def _is_open_clip(config: Mapping[str, object]) -> bool:
@@ -179,7 +191,7 @@ def _is_open_clip(config: Mapping[str, object]) -> bool:
 _CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
 VOCABULARY = Vocabulary(
     "CLIPTokenizer",
-    "text_model.embeddings.token_embedding.weight",
+    _EMBEDDINGS,
     CLIPTokenizer.from_pretrained,
     SIZE,
     clip_tokenizer,
@@ -187,7 +199,7 @@ VOCABULARY = Vocabulary(
 CLIP = NetworkLayout(
     _of_clip,
     lambda tensors: tensors,
-    lambda tensors, *_: text_config(tensors, open_clip=False),
+    lambda tensors, *_: text_config(tensors, open_clip=is_vit_h(tensors)),
     _CLASSES,
     lambda config: not _is_open_clip(config),
     VOCABULARY,

@@ -143,6 +143,8 @@ class OriginalLayout:
     """Whether a file with only its denoiser has no prefix."""
     is_flow: bool = False
     """Whether its networks predict a flow's velocity: then nothing in a file says otherwise (`training`)."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Prefixes of text encoders that are not read, and why."""
 
     def claims(self, names: Collection[str]) -> bool:
         """Whether a file with these tensors belongs to the family."""
