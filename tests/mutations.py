@@ -3,6 +3,7 @@
 Which thing it is follows from a seed, so that a finding can be had again.
 """
 
+import functools
 import inspect
 import json
 import random
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from mindone.diffusers.loading.gguf import GGUFFile
+from mindone.diffusers.loading.original.layout import layout_of
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 
 # fmt: off
@@ -79,11 +82,13 @@ def attempt_file(file: Path, folder: Path, seed: int) -> tuple[str, str]:
 
     folder.mkdir()
     path = folder / "mutated.safetensors"
-    what = mutate_file(file, path, seed)
+    what, tensor = mutate_file(file, path, seed)
     load = lambda: DiffusionPipeline.from_single_file(path, engine="openvino")  # noqa: E731
     outcome, text = _outcome(load, len(str(folder)))
     if outcome == "explained" and path.name not in text:
         outcome = "names no file"
+    if outcome == "explained" and tensor and not any(name in text for name in names_of(file)[tensor]):
+        outcome = "names no tensor"
     return outcome, f"seed {seed}, {what}: {text}"
 
 
@@ -95,7 +100,8 @@ def attempt_gguf(file: Path, folder: Path, seed: int) -> tuple[str, str]:
 
     folder.mkdir()
     path = folder / "mutated.gguf"
-    data, what = _mutate_gguf(file.read_bytes(), random.Random(seed))
+    whole = file.read_bytes()
+    data, what = _mutate_gguf(whole, random.Random(seed))
     path.write_bytes(data)
 
     def pipeline() -> Any:
@@ -105,9 +111,44 @@ def attempt_gguf(file: Path, folder: Path, seed: int) -> tuple[str, str]:
         return load(tiny_gguf.folder(), transformer=transformer)
 
     outcome, text = _outcome(pipeline, len(str(folder)))
+    tensor = _changed_entry(whole, data)
     if outcome == "explained" and path.name not in text:
         outcome = "names no file"
+    if outcome == "explained" and tensor and not any(name in text for name in names_of(file)[tensor]):
+        outcome = "names no tensor"
     return outcome, f"seed {seed}, {what}: {text}"
+
+
+@functools.cache
+def names_of(file: Path) -> dict[str, set[str]]:
+    """The names of each tensor of a single file: its own, and ours of all that is made of it."""
+    tensors = GGUFFile(file) if file.suffix == ".gguf" else SafetensorsFile(file)
+    names = sorted(tensors)
+    marked = {
+        name: StoredTensor.from_numpy(np.full(tensors[name].shape, number, np.float32))
+        for number, name in enumerate(names, 2)  # an identity matrix, which is made of none, has zeros and ones
+    }
+    found = {name: {name} for name in names}
+    for section in layout_of(marked).sections(marked, extract_ema=False).values():
+        for ours, part in section.network.ours(section.tensors).items():
+            number = int(part.numpy().max())
+            if number >= 2:
+                found[names[number - 2]].add(ours)
+    return found
+
+
+def _changed_entry(whole: bytes, mutated: bytes) -> str | None:
+    """The tensor of a GGUF file whose entry in the header has other numbers; None if it is not one tensor alone."""
+    if len(mutated) != len(whole):
+        return None
+    changed = [at for at, (old, new) in enumerate(zip(whole[:_HEADER], mutated)) if old != new]
+    entries = [
+        (match.end(), match.end() + 4 + 8 * whole[match.end()] + 4 + 8, match[0].decode())
+        for match in re.finditer(rb"[A-Za-z0-9_.]+\.(?:weight|bias)|pos_embed", whole[:_HEADER])
+    ]
+    found = {name for at in changed for begin, end, name in entries if begin <= at < end}
+    inside = all(any(begin <= at < end for begin, end, _ in entries) for at in changed)
+    return found.pop() if len(found) == 1 and inside else None
 
 
 def _outcome(load: Callable[[], Any], path_length: int) -> tuple[str, str]:
@@ -128,8 +169,8 @@ def _outcome(load: Callable[[], Any], path_length: int) -> tuple[str, str]:
         return f"raised {type(error).__name__}", f"{error!s:.300}"
 
 
-def mutate_file(file: Path, path: Path, seed: int) -> str:
-    """Copy a single file to ``path`` with one thing wrong; what it is."""
+def mutate_file(file: Path, path: Path, seed: int) -> tuple[str, str | None]:
+    """Copy a single file to ``path`` with one thing wrong; what it is, and which tensor is another if it is one."""
     rng = random.Random(seed)
     source = SafetensorsFile(file)
     tensors, metadata = dict(source), dict(source.metadata)
@@ -138,7 +179,8 @@ def mutate_file(file: Path, path: Path, seed: int) -> str:
     if kind == "bytes":
         data, what = _mutate_bytes(file.read_bytes(), rng)
         path.write_bytes(data)
-        return what
+        return what, None
+    at_fault = name if kind in ("shape", "type") else None
     if kind == "name":
         parts = name.split(".")
         at = rng.randrange(len(parts))
@@ -175,10 +217,12 @@ def mutate_file(file: Path, path: Path, seed: int) -> str:
         name = ".".join(_mutate_json(holder, rng))
         metadata["mindone.configs"] = json.dumps(configs)
     save_file(tensors, path, metadata)
-    return f"{kind} {name!r:.200}"
+    return f"{kind} {name!r:.200}", at_fault
 
 
 _MARKERS = ("v_pred", "ztsnr", "edm_vpred.sigma_max", "edm_vpred.sigma_min", "global_step", "scaled_fp8", "edm_std")
+_HEADER = 20_000
+"""The header of a GGUF file ends before this byte."""
 _ENTRIES = ("mindone.configs", "modelspec.prediction_type", "modelspec.predict_key", "format")
 
 
@@ -210,7 +254,7 @@ def _mutate_gguf(data: bytes, rng: random.Random) -> tuple[bytes, str]:
     place."""
     if rng.random() < 0.4:
         return _mutate_bytes(data, rng)
-    end = data.index(b"\x00" * 40) if b"\x00" * 40 in data[:20_000] else 20_000
+    end = data.index(b"\x00" * 40) if b"\x00" * 40 in data[:_HEADER] else _HEADER
     names = [match.end() for match in re.finditer(rb"[a-z0-9_]\.(?:weight|bias)", data[:end])]
     # A name is followed by the number of its dimensions, these, a type and a place in the file.
     at = rng.choice([4, 8, 16, *(place + rng.choice([0, 4, 12, 20, 24, 28]) for place in rng.sample(names, 8))])

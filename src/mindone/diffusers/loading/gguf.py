@@ -306,6 +306,7 @@ def _read_header(path: Path) -> tuple[GGUFReader, int, list[Any]]:
 
     class Bounded(GGUFReader):
         reads = 0
+        last_text = ""
         begin = 0
         infos: tuple[Any, ...] | list[Any] = ()
 
@@ -317,6 +318,19 @@ def _read_header(path: Path) -> tuple[GGUFReader, int, list[Any]]:
                 raise ValueError("its header goes on beyond its end")
             return super()._get(offset, dtype, count, override_order)
 
+        def _get_str(self, offset: int) -> Any:
+            length, text = super()._get_str(offset)
+            said = bytes(text[:200]).decode("utf-8", "replace")
+            if said and said.isprintable():
+                Bounded.last_text = said
+            return length, text
+
+        def _get_tensor_info_field(self, orig_offs: int) -> Any:
+            field = super()._get_tensor_info_field(orig_offs)
+            if not field.name or not field.name.isprintable():
+                raise ValueError("a tensor's name is empty or not printable")
+            return field
+
         def _build_tensors(self, start_offs: int, fields: list[Any]) -> None:
             self.begin, self.infos = int(start_offs), fields
 
@@ -324,6 +338,8 @@ def _read_header(path: Path) -> tuple[GGUFReader, int, list[Any]]:
         reader = Bounded(path)
     except (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
         reason = one_line(str(error.args[0] if error.args else error))[:150]
+        if Bounded.last_text:  # of tensors the only texts are their names
+            reason += f", after {shown(Bounded.last_text)}"
         raise ValueError(f"{path} is broken or not a supported GGUF file ({reason}); fetch it again") from None
     names = Counter(info.name for info in reader.infos)
     if twice := [name for name, count in names.items() if count > 1]:
