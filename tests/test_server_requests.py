@@ -16,6 +16,8 @@ pytest.importorskip("uvicorn", reason="the [serve] extra is not installed")
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
+import tiny_flux
+import tiny_pixart
 from mindone.diffusers.server import Settings, run
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.backend import Drawn
@@ -24,6 +26,7 @@ from mindone.diffusers.server.openai_fields import EditFields, GenerationFields
 from mindone.diffusers.server.request import client_of
 from mindone.diffusers.server.service import Service
 from mindone.diffusers.server.webui_fields import NEUTRAL, NEUTRAL_OPTIONS, Img2Img, Overrides, Txt2Img
+from tiny_pipelines import checkpoint
 
 JSON = {"Content-Type": "application/json"}
 
@@ -257,3 +260,80 @@ def test_no_form_is_answered_with_500(client, fields):
     texts = {name: text.encode("utf-8", "surrogatepass") for name, text in {"prompt": "a", **fields}.items()}
     answer = client.post("/v1/images/edits", data=texts, files={"image": ("a.png", PICTURE, "image/png")})
     assert answer.status_code < 500
+
+
+# ---- what a family does not have -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def families():
+    """A client of a server with three families, and the jobs that it was asked for."""
+    jobs = []
+
+    class Noted(Blank):
+        def draw(self, place, ticket):
+            jobs.append(ticket.job)
+            return super().draw(place, ticket)
+
+    paths = {"sd1": checkpoint("sd1"), "flux": tiny_flux.checkpoint(), "pixart": tiny_pixart.checkpoint("pixart-sigma")}
+    service = Service(Settings(model=tuple(f"{name}={path}" for name, path in paths.items())))
+    service.backend = Noted()
+    with TestClient(create_app(service.settings, service), base_url="http://localhost") as client:
+        yield client, jobs
+
+
+def of_webui(families, model, path="txt2img", **fields):
+    body = {"prompt": "a cat", "override_settings": {"sd_model_checkpoint": model}, **fields}
+    return families[0].post(f"/sdapi/v1/{path}", json=body)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, (None, None, None)),
+        ({"distilled_cfg_scale": 2.5}, (2.5, None, None)),
+        ({"cfg_scale": 1, "negative_prompt": "red"}, (None, 1, "red")),
+        ({"cfg_scale": 4, "distilled_cfg_scale": 3, "negative_prompt": "red"}, (3, 4, "red")),
+        ({"cfg_scale": 4}, (None, 4, "")),  # Forge leads away from the empty prompt
+    ],
+)
+def test_both_scales_of_flux_have_the_names_of_forge(families, fields, expected):
+    answer = of_webui(families, "flux", **fields)
+    assert answer.status_code == 200, answer.text
+    job, info = families[1][-1], json.loads(answer.json()["info"])
+    assert (job.guidance_scale, job.true_cfg_scale, job.negative_prompt) == expected
+    assert (info["distilled_cfg_scale"], info["cfg_scale"]) == (expected[0], expected[1] or 1)
+
+
+def test_both_scales_of_flux_have_their_published_names_in_openai_s_api(families):
+    body = {"model": "flux", "prompt": "a cat", "negative_prompt": "red", "guidance_scale": 3, "true_cfg_scale": 4}
+    assert families[0].post("/v1/images/generations", json=body).status_code == 200
+    assert (families[1][-1].guidance_scale, families[1][-1].true_cfg_scale) == (3, 4)
+
+
+def test_a_model_with_one_scale_takes_no_other(families):
+    assert of_webui(families, "sd1", cfg_scale=7, distilled_cfg_scale=3.5).status_code == 200  # Forge's default
+    assert (families[1][-1].guidance_scale, families[1][-1].true_cfg_scale) == (7, None)
+    refused = of_webui(families, "sd1", distilled_cfg_scale=2).json()["detail"][0]
+    assert refused["loc"] == ["body", "distilled_cfg_scale"] and "FLUX.1, got 2" in refused["msg"]
+    body = {"model": "sd1", "prompt": "a cat", "true_cfg_scale": 4}
+    error = families[0].post("/v1/images/generations", json=body).json()["error"]
+    assert error["param"] == "true_cfg_scale"
+    assert error["message"].startswith("true_cfg_scale does not work with this model: Stable Diffusion has no guidance")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "field"),
+    [
+        ("txt2img", {"enable_hr": True}, "enable_hr"),
+        ("img2img", {"init_images": INPAINT["init_images"]}, "init_images"),
+        ("img2img", {"init_images": INPAINT["init_images"], "mask": INPAINT["mask"]}, "mask"),
+    ],
+)
+def test_a_model_of_texts_alone_says_so_in_the_client_s_words(families, path, fields, field):
+    answer = of_webui(families, "pixart", path, **fields)
+    assert answer.status_code == 422
+    (detail,) = answer.json()["detail"]
+    assert detail["loc"] == ["body", field]
+    reason = "does not work with this model: PixArt-Σ generates from text alone here; leave it out"
+    assert detail["msg"] == f"{field} {reason}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..families.family import IMAGE, MASK
 from ..families.registry import family_of
 from ..loading.config import CONFIG_NAME, read_config
 from ..loading.fields import listed
@@ -74,6 +75,9 @@ def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
     """
     check_key(job)
     root = _folder_of(job.model)
+    family = None if root is None else _family_in(root)
+    if family is not None:
+        check_supported(job, family)
     outline = None if root is None else _outline(root, job.tiny_vae)
     if outline is None:
         return
@@ -118,11 +122,37 @@ def unknown_words(job: Job) -> str | None:
     return None if root is None else hint(job.model, job.prompt, known_words(root))
 
 
-def is_flow(key: PipelineKey) -> bool:
-    """Whether all denoisers of a model's family are trained on flow matching; False if no config here says so."""
+def family_here(key: PipelineKey) -> Family | None:
+    """A model's family; None if no config on this machine says so."""
     root = _folder_of(key.model)
-    family = None if root is None else _family_in(root)
+    return None if root is None else _family_in(root)
+
+
+def is_flow(family: Family | None) -> bool:
+    """Whether all denoisers of a family are trained on flow matching; False if it is not known."""
     return family is not None and tuple(family.noise_levels) == (FLOW,)
+
+
+def unsupported(job: Job, family: Family) -> tuple[str, str] | None:
+    """The first field of a job for something that a family does not have, and the reason; None if there is none."""
+    if job.true_cfg_scale is not None and not family.true_guidance:
+        return "true_cfg_scale", f"{family.title} has no guidance beside the usual scale"
+    for field, task in (("mask", MASK), ("image", IMAGE), ("upscale", IMAGE)):
+        if getattr(job, field) is not None and task not in family.tasks:
+            can_start = IMAGE in family.tasks
+            return field, f"{family.title} {'does not inpaint' if can_start else 'generates from text alone'} here"
+    return None
+
+
+def check_supported(job: Job, family: Family) -> None:
+    """Raise ``ValueError`` if a job asks for something that a family does not have."""
+    if found := unsupported(job, family):
+        raise ValueError(refusal(*found))
+
+
+def refusal(field: str, reason: str) -> str:
+    """The sentence about a field that cannot be honoured."""
+    return f"{field} does not work with this model: {reason}; leave it out"
 
 
 def _folder_of(model: str) -> Path | None:

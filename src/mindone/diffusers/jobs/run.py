@@ -349,7 +349,9 @@ def _unguided(view: Pipeline, job: Job) -> str:
 def _for_task(pipe: Pipeline, job: Job) -> Pipeline:
     """The job's own pipeline for its task, sharing all networks and compiled graphs."""
     from ..pipelines import auto
+    from .checks import check_supported
 
+    check_supported(job, pipe.family)
     if job.image is None:
         task: type[auto.AutoPipeline] = auto.AutoPipelineForText2Image
     else:

@@ -41,6 +41,10 @@ class ImageFields(AskedFields):
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
     steps: Count | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+    true_cfg_scale: Annotated[
+        float | None,
+        Field(ge=0, le=100, description="For FLUX.1: guidance away from the negative prompt, in twice the time."),
+    ] = None
     scheduler: SchedulerName | None = None
     prompt_weights: Annotated[
         bool, Field(description="Read (cat:1.3), [cat] and BREAK like AUTOMATIC1111, and prompts of any length.")
@@ -82,7 +86,7 @@ class ImageFields(AskedFields):
         """The fields of a job."""
         found = _SIZE.fullmatch(self.size)
         width, height = (int(found[1]), int(found[2])) if found else (None, None)
-        names = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "scheduler")
+        names = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale", "true_cfg_scale", "scheduler")
         own = {"num_images": self.n, "width": width, "height": height, "prompt_weights": self.prompt_weights}
         return {**{name: getattr(self, name) for name in names}, **own}
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from ..engines.cache import return_freed_memory
 from ..jobs import Job
+from ..jobs.checks import family_here, refusal, unsupported
 from ..jobs.pictures import Pictures, check_mask
 from .catalogue import Choice
 from .refusals import Cancelled, Refusal
@@ -178,6 +179,10 @@ def make_ticket(
         job = Job.of({**values, **key.model_dump()})
     except (ValueError, ValidationError) as error:
         raise Refusal(422, str(error), _field(str(error), names)) from None
+    family = family_here(key)
+    if family is not None and (found := unsupported(job, family)):
+        field = names.get(found[0], found[0])
+        raise Refusal(422, refusal(field, found[1]), field)
     check_bounds({name: getattr(job, name) for name in _BOUNDS}, service.settings, names)
     _check_length("negative_prompt", job.negative_prompt or "", service.settings)
     ticket = Ticket(job, client_of(request), sent.open, previews, choice.profile)

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from PIL import ImageOps
 
 from ..jobs import PipelineKey
-from ..jobs.checks import is_flow, most_clip_skip
+from ..jobs.checks import family_here, is_flow, most_clip_skip
 from ..jobs.pictures import has_white
 from ..pipelines.regions import blurred, fill_whole, fit_inside, in_mode
 from ..schedulers.registry import SHORT_NAMES
@@ -29,7 +29,7 @@ from .request import NOTHING_SENT, Sent, Uploads, accepted, check_bounds, client
 from .ticket import Ticket
 from .uploads import Opening, from_base64, marked
 from .waiting import result
-from .webui_fields import JOB_NAMES, Img2Img, Overrides, Picture, TextFields, Txt2Img
+from .webui_fields import JOB_NAMES, TRUE_NAMES, Img2Img, Overrides, Picture, TextFields, Txt2Img
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -170,7 +170,10 @@ async def _drawn(request: Request, fields: TextFields, sent: Sent) -> JSONRespon
     choice = _choice(request, options)
     key = service.catalogue.key(choice)
     _check_clip_skip(key, *fields.clip_stop(options))
-    ticket = make_ticket(request, choice, fields.job_fields(options, is_flow(key)), sent, JOB_NAMES)
+    family = family_here(key)
+    guided = family is not None and family.true_guidance
+    given = fields.job_fields(options, is_flow(family), guided)
+    ticket = make_ticket(request, choice, given, sent, TRUE_NAMES if guided else JOB_NAMES)
     if not fields.override_settings_restore_afterwards:
         _choose(request, options)
     images = await result(service, ticket, request)
@@ -180,14 +183,15 @@ async def _drawn(request: Request, fields: TextFields, sent: Sent) -> JSONRespon
 
     texts = [infotext_of(image, ticket, service.catalogue, i) for i, image in enumerate(images)]
     shows_pictures = getattr(fields, "include_init_images", False)
-    given = fields.model_dump(exclude=set() if shows_pictures else {"init_images", "mask"})
-    info = json.dumps(_info(ticket, images, texts))
+    parameters = fields.model_dump(exclude=set() if shows_pictures else {"init_images", "mask"})
+    info = json.dumps(_info(ticket, images, texts, guided))
     shown = await asyncio.to_thread(files) if fields.send_images else []
-    return JSONResponse({"images": shown, "parameters": given, "info": info}, headers=ticket.timing)
+    return JSONResponse({"images": shown, "parameters": parameters, "info": info}, headers=ticket.timing)
 
 
-def _info(ticket: Ticket, images: list[Image], texts: list[str]) -> dict[str, object]:
+def _info(ticket: Ticket, images: list[Image], texts: list[str], guided: bool) -> dict[str, object]:
     job = ticket.job
+    built_in = {"distilled_cfg_scale": job.guidance_scale} if guided else {}
     return {
         "prompt": job.prompt,
         "all_prompts": [job.prompt] * job.num_images,
@@ -197,7 +201,8 @@ def _info(ticket: Ticket, images: list[Image], texts: list[str]) -> dict[str, ob
         "width": images[0].width,
         "height": images[0].height,
         "steps": job.steps,
-        "cfg_scale": job.guidance_scale,
+        "cfg_scale": (1.0 if job.true_cfg_scale is None else job.true_cfg_scale) if guided else job.guidance_scale,
+        **built_in,
         "sampler_name": SHORT_NAMES[job.scheduler].sampler if job.scheduler else None,
         "batch_size": job.num_images,
         "infotexts": texts,

@@ -141,6 +141,10 @@ class TextFields(AskedFields):
     n_iter: Count = 1
     steps: Count | None = None
     cfg_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+    distilled_cfg_scale: Annotated[
+        float | None,
+        Field(ge=0, le=100, description="Forge's: the scale built into FLUX.1, whose cfg_scale is true guidance."),
+    ] = None
     width: Annotated[Count, Field(ge=_SIDES)] | None = None
     height: Annotated[Count, Field(ge=_SIDES)] | None = None
     denoising_strength: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -163,15 +167,16 @@ class TextFields(AskedFields):
         idle |= set() if values.get("refiner_checkpoint") else {"refiner_switch_at"}
         return idle | (set() if values.get("script_name") else {"script_args"})
 
-    def job_fields(self, options: Overrides, is_flow: bool = False) -> dict[str, object]:
+    def job_fields(self, options: Overrides, is_flow: bool = False, guided: bool = False) -> dict[str, object]:
         """The fields of a job.
 
         Args:
             options: the options in effect for this request, including its own.
             is_flow: whether the model is trained on flow matching, where samplers have methods of their own.
+            guided: whether it has true guidance beside a scale that is built in.
 
         Raises:
-            Refusal: the sampler is unknown or does not allow this eta.
+            Refusal: the sampler is unknown or does not allow this eta, or the model has no built-in scale.
         """
         scheduler = _scheduler(self.sampler_name or self.sampler_index, self.scheduler, is_flow)
         return {
@@ -180,7 +185,7 @@ class TextFields(AskedFields):
             "negative_prompt": self.negative_prompt or None,
             "seed": None if self.seed == -1 else self.seed,
             "steps": self.steps,
-            "guidance_scale": self.cfg_scale,
+            **self._guidance(guided),
             "width": _rounded(self.width),
             "height": _rounded(self.height),
             "num_images": self.num_images,
@@ -188,6 +193,19 @@ class TextFields(AskedFields):
             "eta": _eta(self.eta, scheduler),
             "clip_skip": self.clip_stop(options)[0] - 1 or None,
         }
+
+    def _guidance(self, guided: bool) -> dict[str, object]:
+        """The fields of a job for both scales. As in Forge, true guidance without a negative prompt leads away from the
+        empty one."""
+        scale, built_in = self.cfg_scale, self.distilled_cfg_scale
+        if not guided:
+            if built_in not in (None, 0, _DISTILLED_CFG_SCALE):
+                raise Refusal(
+                    422, f"distilled_cfg_scale is for FLUX.1, got {built_in:g}; leave it out", "distilled_cfg_scale"
+                )
+            return {"guidance_scale": scale}
+        empty = {"negative_prompt": self.negative_prompt} if scale is not None and scale > 1 else {}
+        return {"guidance_scale": built_in, "true_cfg_scale": scale, **empty}
 
     @property
     def num_images(self) -> int:
@@ -226,6 +244,7 @@ class Txt2Img(TextFields):
         """Fields of a second pass that repeat the first pass change nothing."""
         first = {"hr_second_pass_steps": "steps", "hr_sampler_name": "sampler_name", "hr_scheduler": "scheduler"}
         first |= {"hr_prompt": "prompt", "hr_negative_prompt": "negative_prompt"}
+        first |= {"hr_cfg": "cfg_scale", "hr_distilled_cfg": "distilled_cfg_scale"}  # Forge's
         repeated = {name: (*(NEUTRAL.get(name) or ()), values.get(same)) for name, same in first.items()}
         return {**NEUTRAL, **repeated}
 
@@ -237,9 +256,9 @@ class Txt2Img(TextFields):
             return idle
         return {*idle, "denoising_strength", *(name for name in values if name.startswith(("hr_", "firstphase_")))}
 
-    def job_fields(self, options: Overrides, is_flow: bool = False) -> dict[str, object]:
+    def job_fields(self, options: Overrides, is_flow: bool = False, guided: bool = False) -> dict[str, object]:
         """The fields of a job."""
-        fields = super().job_fields(options, is_flow)
+        fields = super().job_fields(options, is_flow, guided)
         return {**fields, "upscale": self.hr_scale, "strength": self.strength} if self.enable_hr else fields
 
 
@@ -267,9 +286,9 @@ class Img2Img(TextFields):
             return idle if values.get("inpaint_full_res", True) else {*idle, "inpaint_full_res_padding"}
         return {*idle, "mask_round", "latent_mask", *(name for name in values if name.startswith(("mask_", "inpaint")))}
 
-    def job_fields(self, options: Overrides, is_flow: bool = False) -> dict[str, object]:
+    def job_fields(self, options: Overrides, is_flow: bool = False, guided: bool = False) -> dict[str, object]:
         """The fields of a job."""
-        fields = {**super().job_fields(options, is_flow), "strength": self.strength}
+        fields = {**super().job_fields(options, is_flow, guided), "strength": self.strength}
         if not self.mask:
             return fields
         padding = self.inpaint_full_res_padding if self.inpaint_full_res else None
@@ -292,11 +311,19 @@ class Picture(BaseModel):
 JOB_NAMES = {
     "num_images": "batch_size × n_iter",
     "guidance_scale": "cfg_scale",
+    "image": "init_images",
+    "upscale": "enable_hr",
     "strength": "denoising_strength",
     "mask_fill": "inpainting_fill",
     "padding_mask_crop": "inpaint_full_res_padding",
 }
 """This API's names of a job's fields."""
+
+TRUE_NAMES = {**JOB_NAMES, "true_cfg_scale": "cfg_scale", "guidance_scale": "distilled_cfg_scale"}
+"""The same for a model with true guidance."""
+
+_DISTILLED_CFG_SCALE = 3.5
+"""Forge's default, which its clients send to every model."""
 
 _FILLS = ("blur", "original", "noise", "nothing")
 """A job's ``mask_fill`` by AUTOMATIC1111's number."""
