@@ -43,8 +43,10 @@ def test_models_that_are_loaded_and_released_leave_no_maps_behind():
     assert last - first < 60  # over 300 without `merge_maps`; the heap may grow by a few pieces
 
 
-def test_networks_take_no_memory_for_weights_before_they_run():
+def test_networks_that_openvino_runs_take_no_memory_for_mindspores_weights():
     """MindSpore would fill parameters with zeros, which take memory where that of a network before is used again."""
-    networks = [each for each in load(checkpoint("sd1")).components.values() if hasattr(each, "parameters_and_names")]
+    pipe = load(checkpoint("sd1"))
+    images_of(pipe)
+    networks = [each for each in pipe.components.values() if hasattr(each, "parameters_and_names")]
     parameters = [parameter for each in networks for _, parameter in each.parameters_and_names()]
     assert len(networks) == 3 and all(parameter.has_init for parameter in parameters)

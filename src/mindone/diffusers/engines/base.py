@@ -196,6 +196,8 @@ class Parameter(Array, Protocol):
     source: str
     """The file of its values."""
     is_put_on: bool
+    init_mode: object
+    """What MindSpore would fill its memory with; None for nothing."""
     requires_grad: bool
 
     @property

@@ -39,6 +39,8 @@ def bind(parameter: Parameter, stored: Stored, name: str | None = None, source: 
         raise ValueError(f"a parameter of shape {tuple(parameter.shape)} cannot take values of {tuple(stored.shape)}")
     parameter.stored = stored
     parameter.filled_as = None
+    # MindSpore would fill it with zeros when its cell is called, also while another engine records the network.
+    parameter.init_mode = None
     if name is not None:
         parameter.published_name = name
     if source is not None:
