@@ -78,8 +78,8 @@ class PublishedModel(Configurable):
     def _require_device(self, name: str) -> None:
         if _DEVICES.get(name) != ms.get_context("device_target"):
             raise ValueError(
-                f"this process runs on {self.device}, got device {name!r}; choose the device before loading, with "
-                "ms.set_context(device_target='CPU' or 'Ascend')"
+                f"this process runs on {self.device}, got device {name!r}; leave the device out, or choose it before "
+                "loading, with ms.set_context(device_target='CPU' or 'Ascend')"
             )
 
     # ---- how big it is -------------------------------------------------------------------------------------------
