@@ -11,11 +11,12 @@ from mindone.diffusers import DeepCacheConfig, TaylorSeerCacheConfig, cli
 from mindone.diffusers.acceleration.stack import parse_cache
 from mindone.diffusers.jobs.profile import Profile, Settings
 from mindone.diffusers.tune import costs as costing
-from mindone.diffusers.tune import pipeline
+from mindone.diffusers.tune import pipeline, session
 from mindone.diffusers.tune.candidates import Candidate, Space
 from mindone.diffusers.tune.costs import Costs, Part
 from mindone.diffusers.tune.front import Dot, Front, Row
 from mindone.diffusers.tune.likeness import Drawings, Likeness
+from mindone.diffusers.tune.options import Options
 from mindone.diffusers.tune.prior import expected_psnr
 from mindone.diffusers.tune.rehearsal import CountingEngine
 from mindone.diffusers.tune.report import write_report
@@ -213,6 +214,15 @@ def test_a_wish_gets_the_closest_profile_that_meets_it(wish, steps):
 def test_a_wish_out_of_reach_names_what_is_nearest(wish, message):
     with pytest.raises(ValueError, match=message):
         a_front().at(**wish)
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_wish_out_of_reach_of_a_search_that_ended_early_asks_for_more_time(is_complete):
+    front = a_front()
+    front.is_complete = is_complete
+    chosen, problem = session._chosen(front, Options(speed_up=16))
+    assert not chosen and problem.startswith("16× is out of reach")
+    assert problem.endswith("--budget MINUTES gives it more time") is not is_complete
 
 
 @pytest.mark.parametrize(

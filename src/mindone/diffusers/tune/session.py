@@ -80,7 +80,8 @@ def _chosen(front: Front, options: Options) -> tuple[dict[str, Profile], str | N
     try:
         return {"profile.json": front.at(**options.targets)}, None
     except ValueError as error:
-        return {}, str(error)
+        early = "" if front.is_complete else "; the search ended early, and --budget MINUTES gives it more time"
+        return {}, f"{error}{early}"
 
 
 def _load(options: Options, folder: Path, stack: ExitStack) -> tuple[PublishedPipeline, dict[str, str]]:
