@@ -123,9 +123,11 @@ def controlnet_folder(family: str, number: int = 0, order: str = "rgb") -> Path:
 
 def controlnets(family: str, count: int = 1, order: str = "rgb", theirs: bool = False):
     """One ControlNet, or a list of several."""
-    import diffusers
+    cls = ours.ControlNetModel
+    if theirs:
+        import diffusers
 
-    cls = diffusers.ControlNetModel if theirs else ours.ControlNetModel
+        cls = diffusers.ControlNetModel
     nets = [cls.from_pretrained(controlnet_folder(family, i, order)) for i in range(count)]
     return nets[0] if count == 1 else nets
 
