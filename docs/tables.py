@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 
 MARK = re.compile(r"<!-- table: ([\w-]+)((?: [\w-]+)*) -->")
 FILE = re.compile(r"<!-- file: (\S+) -->")
@@ -280,11 +281,18 @@ def fields_of(model: str) -> str:
     }
     rows = []
     for name, field in kinds[model].model_fields.items():
-        default = "required" if field.is_required() else "" if field.default in (None, (), "") else _code(field.default)
+        default = "required" if field.is_required() else _stated(field)
         kind = plain_type(field)
         choices = ", ".join(map(_code, get_args(kind))) if get_origin(kind) is Literal else ""
         rows.append([_code(name), _prose(field.description or "") or choices, default])
     return _rows(["field", "", "default"], rows)
+
+
+def _stated(field: FieldInfo) -> str:
+    """A field's default; empty where it has none of its own."""
+    if field.default_factory is not None:
+        return "random"
+    return "" if field.default in (None, (), "") else _code(field.default)
 
 
 TABLES: dict[str, Callable[..., str]] = {

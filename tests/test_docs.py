@@ -153,6 +153,14 @@ def test_the_tables_that_the_code_knows_have_rows(tables):
         assert len(lines) > 2 and len(columns) == 1, (mark, arguments)
 
 
+def test_tables_of_fields_and_options_describe_each_and_give_its_default(tables):
+    rows = tables.table("fields", "generation").splitlines()[2:]
+    assert [row for row in rows if re.match(r"\| `\w+` \|  \|", row)] == []
+    seed = next(row for row in tables.table("fields", "job").splitlines() if row.startswith("| `seed`"))
+    model = next(row for row in tables.table("options", "serve").splitlines() if row.startswith("| `--model "))
+    assert seed.endswith("| random |") and model.endswith("| icons |")
+
+
 def test_the_site_shows_the_file_for_contributors_with_links_that_fit(tables):
     shown = tables.on_page_markdown((ROOT / "docs" / "contributing.md").read_text(encoding="utf-8"))
     assert shown.startswith("# Contributing") and "](architecture.md)" in shown and "](docs/" not in shown

@@ -19,7 +19,7 @@ COMMANDS = {
     "info": "Show how an image was made, or what a checkpoint holds.",
     "models": "List the models on this machine.",
     "pull": "Download a model from the hub.",
-    "quantize": "Write a checkpoint whose denoiser is in int8.",
+    "quantize": "Write a checkpoint whose networks are in int8 or int4.",
     "tune": "Find the best settings for each speed on this machine.",
     "serve": "Run a web page and an HTTP API.",
 }

@@ -58,7 +58,7 @@ Without = Annotated[
     Field(
         max_length=MOST_VALUES,
         description="A component that the model can do without, which is then not loaded: text_encoder_3 leaves out "
-        "Stable Diffusion 3's T5; again for each further one.",
+        "Stable Diffusion 3's T5; repeat for several.",
     ),
     Option(metavar="COMPONENT"),
 ]
@@ -121,8 +121,7 @@ class PipelineKey(Fields):
         tuple[str, ...],
         Field(
             max_length=MOST_VALUES,
-            description="A ControlNet's folder, hub id or FILE.safetensors, to go with --control; repeat for "
-            "further one.",
+            description="A ControlNet's folder, hub id or FILE.safetensors, to go with --control; repeat for several.",
         ),
         _PATH,
     ] = ()
@@ -140,7 +139,7 @@ class PipelineKey(Fields):
         Field(
             ge=1,
             le=MOST_PIXELS,
-            description="Attend to only every N-th row and column at the denoiser's largest level; N is 2 or 3.",
+            description="Attend to only every N-th row and column at the denoiser's largest level; N is usually 2.",
         ),
         Option(unset="all of them"),
     ] = None

@@ -18,15 +18,19 @@ _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 class ImageFields(AskedFields):
     """The fields of both endpoints."""
 
-    prompt: str
-    model: str | None = None
-    n: Count = 1
+    prompt: Annotated[str, Field(description="What to generate.")]
+    model: Annotated[
+        str | None, Field(description="A model listed by GET /v1/models; by default the profile's, or the first one.")
+    ] = None
+    n: Annotated[Count, Field(description="How many images; image i has the seed plus i.")] = 1
     size: Annotated[str, Field(description="WIDTHxHEIGHT, or auto for the model's size.")] = "auto"
     response_format: Literal["b64_json"] = "b64_json"
-    stream: bool = False
+    stream: Annotated[bool, Field(description="Answer with server-sent events, previews among them.")] = False
     partial_images: Annotated[int, Field(ge=0, le=100, description="How many previews to send while generating.")] = 0
     output_format: Literal["png", "jpeg", "webp"] = "png"
-    output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
+    output_compression: Annotated[
+        int | None, Field(ge=0, le=100, description="The quality of jpeg and webp, from 0 to 100; 90 by default.")
+    ] = None
     background: Literal["auto", "opaque"] = "auto"
     quality: Annotated[
         Literal["auto", "standard", "hd", "low", "medium", "high"],
@@ -38,14 +42,21 @@ class ImageFields(AskedFields):
     safety_identifier: Annotated[str | None, Field(description="Ignored.")] = None
 
     negative_prompt: Annotated[str | None, Field(description="Not in OpenAI's API, like the fields below.")] = None
-    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
-    steps: Count | None = None
-    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+    seed: Annotated[
+        int | None, Field(ge=0, le=LARGEST_SEED, description="The same seed gives the same image; random by default.")
+    ] = None
+    steps: Annotated[Count | None, Field(description="Denoising steps; the model's by default.")] = None
+    guidance_scale: Annotated[
+        float | None,
+        Field(ge=0, le=100, description="How closely to follow the prompt, from 0 to 100; the model's by default."),
+    ] = None
     true_cfg_scale: Annotated[
         float | None,
         Field(ge=0, le=100, description="For FLUX.1: guidance away from the negative prompt, in twice the time."),
     ] = None
-    scheduler: SchedulerName | None = None
+    scheduler: Annotated[
+        SchedulerName | None, Field(description="The scheduler's short name; the model's own scheduler by default.")
+    ] = None
     prompt_weights: Annotated[
         bool, Field(description="Read (cat:1.3), [cat] and BREAK like AUTOMATIC1111, and prompts of any length.")
     ] = False

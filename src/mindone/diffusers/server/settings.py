@@ -20,7 +20,7 @@ class Settings(Fields):
             description="A model to offer: a folder, a hub id, a bundled checkpoint, or one FILE.safetensors or "
             "FILE.gguf, optionally with a name. Repeat for more models; the first one is the default."
         ),
-        Option(metavar="[NAME=]PATH_OR_ID"),
+        Option(metavar="[NAME=]PATH_OR_ID", unset="icons"),
     ] = ("icons",)
     gguf: Annotated[
         tuple[str, ...],

@@ -41,7 +41,7 @@ export function showModel() {
   const isOffered = ([, value]) => !model?.own || model.own.schedulers.includes(value);
   keepChoice($("scheduler"), [new Option("the model's", ""), ...samplers.filter(isOffered).map((each) => new Option(...each))]);
   $("negative_prompt").disabled = !takesNegativePrompts(model?.id);
-  $("negative_prompt").placeholder = $("negative_prompt").disabled ? "this model takes none" : "what to avoid in the picture";
+  $("negative_prompt").placeholder = $("negative_prompt").disabled ? "has no effect with this model" : "what to avoid in the picture";
   keepChoice($("controlnet"), (model?.controlnets ?? []).map((name) => new Option(name)));
   loras.offer(model?.loras ?? []);
   showProfile();
