@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mindone.diffusers import bench, cli
+from mindone.diffusers import WeightOnlyConfig, bench, cli
+from mindone.diffusers.acceleration.weights import quantize_weights
 from mindone.diffusers.bench.tables import make_plan
 from mindone.diffusers.engines.binding import stored
 from mindone.diffusers.jobs import wear
 from mindone.diffusers.jobs.png import read_job
 from mindone.diffusers.jobs.profile import Profile, Settings, load_profile, save_under_name
-from mindone.diffusers.jobs.wear import fingerprint
+from mindone.diffusers.jobs.wear import another_checkpoint, fingerprint
 from mindone.diffusers.loading.int8 import Int8Tensor
 from mindone.diffusers.tune.stacks import Stacks
 from tiny_pipelines import PROMPT, checkpoint, load, tiny_autoencoder_folder
@@ -115,6 +116,19 @@ def test_another_checkpoint_machine_and_size_are_warned_of(pipe, caplog, monkeyp
     assert texts[1].startswith("the profile was measured on Some CPU, and this one has no amx_int8")
     assert texts[2].startswith(f"the profile was measured for {SIZE}×128 pixels and this is {SIZE}×{SIZE}")
     assert len(texts) == 3  # a size is warned of once
+
+
+def test_a_profile_knows_the_model_whose_weights_were_rounded(tmp_path, caplog):
+    pipe = load(checkpoint("sd1"))
+    profile = profile_of(pipe, int8=False)
+    quantize_weights(pipe, WeightOnlyConfig(group_size=8, components_to_quantize=("denoiser",)), at_once=False)
+    pipe.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        again.apply_profile(profile)
+    (text,) = [message for message in caplog.messages if "measured on" in message]
+    assert "is that model with rounded weights" in text and "other weights" not in text
+    assert another_checkpoint(profile_of(again, int8=False), again) is None
 
 
 def test_generate_draws_with_a_profile_and_what_is_typed_comes_first(pipe, tmp_path):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..loading.int8 import QUANTIZATION
+from ..models.fingerprint import fingerprint_of, source_of
 from ..pipelines.checks import default_size
 from ..utils.logging import get_logger
 from ..utils.machine import instruction_sets
@@ -83,11 +79,7 @@ def warn(profile: Profile, pipe: Pipeline, job: Job) -> None:
 def fingerprint(pipe: Pipeline) -> str:
     """An identifier of a checkpoint's denoising network: a digest of its config and of some weights."""
     denoiser: Any = pipe.denoiser
-    config = {name: value for name, value in denoiser.config.items() if name != QUANTIZATION and name[0] != "_"}
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
-    for name in pipe.family.fingerprint:
-        digest.update(denoiser.array(name).astype(np.float16).tobytes())
-    return digest.hexdigest()[:16]
+    return fingerprint_of(denoiser, pipe.family.fingerprint)
 
 
 def another_checkpoint(profile: Profile, pipe: Pipeline) -> str | None:
@@ -95,6 +87,12 @@ def another_checkpoint(profile: Profile, pipe: Pipeline) -> str | None:
     if fingerprint(pipe) == profile.fingerprint:
         return None
     ours = pipe.name_or_path or "this pipeline"
+    denoiser: Any = pipe.denoiser
+    if source_of(denoiser) == profile.fingerprint:
+        return (
+            f"the profile was measured on {profile.checkpoint} and {ours} is that model with rounded weights: expect "
+            "other times and a little less likeness; tune again to know"
+        )
     return (
         f"the profile was measured on {profile.checkpoint} and {ours} has other weights: times hold if the shapes "
         "are the same, likeness does not; tune again to know"

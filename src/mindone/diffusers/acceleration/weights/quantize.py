@@ -15,6 +15,7 @@ from ...loading.group_files import METHOD
 from ...loading.int8 import QUANTIZATION
 from ...loading.safetensors import StoredTensor
 from ...models.base import Model
+from ...models.fingerprint import SOURCE, fingerprint_of
 from ..quantized_components import components_of
 from .choice import LAYERS, Rounding, choose
 from .config import WeightOnlyConfig
@@ -69,7 +70,12 @@ def quantize_weights(pipe: Any, config: WeightOnlyConfig, at_once: bool = True) 
         if any(is_put_on(parameter) for _, parameter in network.parameters_and_names()):
             raise ValueError(f"{name} has adapters on it: quantise first, and load them afterwards")
         chosen[name] = choose(network, pipe.family.int8, config)
-    return [_round(name, pipe.components[name], which, config, at_once) for name, which in chosen.items()]
+    summaries = []
+    for name, which in chosen.items():
+        network = pipe.components[name]
+        source = {SOURCE: fingerprint_of(network, pipe.family.fingerprint)} if network is pipe.denoiser else {}
+        summaries.append(_round(name, network, which, config, at_once, source))
+    return summaries
 
 
 def round_network(network: Model, config: WeightOnlyConfig, plan: Int8Plan, at_once: bool = True) -> Summary:
@@ -78,7 +84,12 @@ def round_network(network: Model, config: WeightOnlyConfig, plan: Int8Plan, at_o
 
 
 def _round(
-    name: str, network: Model, chosen: Mapping[str, Rounding], config: WeightOnlyConfig, at_once: bool
+    name: str,
+    network: Model,
+    chosen: Mapping[str, Rounding],
+    config: WeightOnlyConfig,
+    at_once: bool,
+    source: Mapping[str, str] = {},
 ) -> Summary:
     kinds: Counter[str] = Counter()
     before = after = 0
@@ -96,7 +107,7 @@ def _round(
         after += sum(tensor.nbytes for tensor in later.tensors(path).values())
         kinds[f"in {rounding.words}"] += 1
         bind(parameter, later.rounded(network.scratch) if at_once else later, path)
-    network.config = Config(network.config, {QUANTIZATION: _described(network, chosen, config)})
+    network.config = Config(network.config, {QUANTIZATION: {**_described(network, chosen, config), **source}})
     network.release()
     return Summary(name, dict(sorted(kinds.items())), before, after)
 
