@@ -9,7 +9,7 @@ import functools
 import gc
 import os
 import sys
-from collections.abc import MutableSet
+from collections.abc import Iterator, MutableSet
 from pathlib import Path
 from weakref import WeakSet
 
@@ -26,6 +26,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if marks == ORACLE and name.startswith("test_") and name.endswith(".py"):
         return "mark.oracle" not in collection_path.read_text(encoding="utf-8") or None
     return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """No search for garbage while modules are read, as all that this makes stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
