@@ -65,6 +65,7 @@ SANA = Family(
     latents=Latents(channels=32, pixels=32, side=1024),
     defaults=Defaults(steps=20, guidance_scale=4.5, scheduler="dpm++"),
     fingerprint=("patch_embed.proj.weight", "proj_out.weight"),
+    original=".families.sana.original:ORIGINAL",
     lora=".families.sana.adapters:LORA",
     shapes={"sana-0.6b": f"{_SHAPES}:SANA_600M", "sana-1.6b": f"{_SHAPES}:SANA_1600M"},
     built_in_guidance=False,

@@ -1,0 +1,40 @@
+"""The autoencoder of Sana in one file, as published by its authors, whose transformers are pickles and not read."""
+
+from collections.abc import Mapping
+
+from ...loading.original.autoencoder_dc import AUTOENCODER_DC, MARKS, SANA_SCALING_FACTOR
+from ...loading.original.layout import Alone, NetworkLayout, OriginalLayout, Parts, Release, Tensors
+from ...loading.original.training import Training
+
+
+def _pipeline(transformer: Tensors) -> str:
+    raise ValueError("it has no transformer")
+
+
+SANA = Release(
+    "Sana",
+    _pipeline,
+    {"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "flow_prediction", "use_flow_sigmas": True},
+    32,
+    {"text_encoder": "<pad>"},
+    SANA_SCALING_FACTOR,
+)
+
+
+def _release(parts: Parts, networks: Mapping[str, NetworkLayout]) -> Release:
+    return SANA
+
+
+def _trained(release: Release, training: Training, parts: Parts) -> Release:
+    return release
+
+
+ORIGINAL = OriginalLayout(
+    known="the autoencoder of Sana (DC-AE)",
+    denoiser="transformer",
+    parts=(),
+    release=_release,
+    trained=_trained,
+    alone=(Alone(MARKS, "vae", AUTOENCODER_DC),),
+    is_flow=True,
+)
