@@ -97,7 +97,8 @@ class DiscreteSchedule(Schedule):
         if len(bars) and not (bars[0] < 1 and bars[-1] > 0):
             raise ValueError(
                 f"cannot sample this noise schedule: in float32 its ᾱ runs from {bars[0]:g} to {bars[-1]:g}, and there "
-                "must be noise at its first timestep and a signal at its last"
+                "must be noise at its first timestep and a signal at its last; see beta_start, beta_end, beta_schedule "
+                "and trained_betas"
             )
         if rescaled and has_last_signal:
             self.alphas_cumprod[-1] = betas.SMALLEST_ALPHA
