@@ -1,6 +1,7 @@
 """FLUX.1: text-to-image, image-to-image and inpainting with a transformer that reads T5's tokens and CLIP's pooled
 text."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar
@@ -22,12 +23,12 @@ from . import checks
 from .calls import Arguments, Texts
 from .flux_calls import FluxArguments, FluxEnding, FluxImageCall, FluxMaskCall, FluxTextCall
 from .flux_starts import PackedImage, PackedInpainting, PackedNoise
-from .joint_texts import JointTexts, check_embeds, refuse_pictures
+from .joint_texts import check_embeds, refuse_pictures
 from .loop import Run, repeat_each
 from .output import ImagePipelineOutput
 from .packing import as_published
 from .pipeline import constructor
-from .published import OfRuns
+from .published import OfRuns, PublishedPipeline
 from .published_flux import FluxTransformer2DModel
 from .stages import published, stage_over
 
@@ -41,7 +42,7 @@ _PICTURES = (
 )
 
 
-class Flux(JointTexts):
+class Flux(PublishedPipeline):
     """CLIP's and T5's text encoders, and a transformer that reads text and image as one sequence.
 
     FLUX.1-dev reads ``guidance_scale`` itself; FLUX.1-schnell is distilled to need none. ``true_cfg_scale`` guides
@@ -75,6 +76,12 @@ class Flux(JointTexts):
     true_cfg_scale = OfRuns[float](
         "guidance_scale", "The weight of the prompt against the negative one; 1 without one.", changes=True
     )
+
+    @classmethod
+    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
+        """See `Pipeline`: refuses components for IP-Adapters, which have no use here."""
+        refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
+        return components
 
     @property
     def _clip(self) -> TextTower:

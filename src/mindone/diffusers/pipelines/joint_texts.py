@@ -1,12 +1,11 @@
 """Shared parts of pipelines whose transformers read a text's tokens and also its pooled embedding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..engines import Array
 from . import checks
 from .pipeline import Pipeline
-from .published import PublishedPipeline
 
 
 class GivenTexts(Protocol):
@@ -49,16 +48,6 @@ def check_embeds(pipe: Pipeline, call: GivenTexts) -> None:
             raise ValueError(
                 f"{name} must have the {channels} channels that the transformer reads ({entry}), got {embeds.shape[-1]}"
             )
-
-
-class JointTexts(PublishedPipeline):
-    """The base of pipelines with such a transformer."""
-
-    @classmethod
-    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
-        """See `Pipeline`: refuses components for IP-Adapters, which have no use here."""
-        refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
-        return components
 
 
 def refuse_pictures(pipeline: type[Pipeline], names: Sequence[str]) -> None:

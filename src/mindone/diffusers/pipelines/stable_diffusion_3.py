@@ -1,6 +1,6 @@
 """Stable Diffusion 3 and 3.5: text-to-image, image-to-image and inpainting with a two-stream transformer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar
@@ -16,11 +16,11 @@ from ..published_paths import exported
 from . import checks
 from .calls import Arguments, Texts
 from .flow_calls import LongTexts
-from .joint_texts import JointTexts, check_embeds, refuse_pictures
+from .joint_texts import check_embeds, refuse_pictures
 from .loop import Run, repeat_each
 from .output import ImagePipelineOutput
 from .pipeline import constructor
-from .published import OfRuns
+from .published import OfRuns, PublishedPipeline
 from .published_stable_diffusion_3 import SD3Transformer2DModel
 from .stable_diffusion_3_calls import SD3Arguments, SD3ImageCall, SD3MaskCall, SD3TextCall
 from .stable_diffusion_3_starts import FlowInpainting, GuidedNoise, ResizedImage
@@ -29,7 +29,7 @@ from .stages import published, stage_over
 _ORDER = (*STABLE_DIFFUSION_3.required, *STABLE_DIFFUSION_3.optional)
 
 
-class StableDiffusion3(JointTexts):
+class StableDiffusion3(PublishedPipeline):
     """Two CLIP text encoders and, unless omitted, T5; a transformer that reads text and image as one sequence.
 
     ``from_pretrained(…, text_encoder_3=None, tokenizer_3=None)`` loads without T5, the largest part: then only the
@@ -61,6 +61,12 @@ class StableDiffusion3(JointTexts):
     __init__ = constructor(required_components, optional_components, {}, _ORDER)
 
     joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "The run's options for adapters.")
+
+    @classmethod
+    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
+        """See `Pipeline`: refuses components for IP-Adapters, which have no use here."""
+        refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
+        return components
 
     @property
     def is_ip_adapter_active(self) -> bool:

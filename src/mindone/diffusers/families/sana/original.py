@@ -1,4 +1,4 @@
-"""The autoencoder of Sana in one file, as published by its authors, whose transformers are pickles and not read."""
+"""The autoencoder of Sana in one file, as published by its authors; transformers in their layout are not read."""
 
 from collections.abc import Mapping
 
