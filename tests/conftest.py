@@ -66,7 +66,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """What pipelines compiled goes with the module whose tests did it: a process may have only so many memory maps."""
+    """What pipelines compiled goes with the module whose tests did it: the memory maps of a process are limited."""
     if "compiled_once" in sys.modules:
         sys.modules["compiled_once"].compile_once().rest()
     if "mindone.diffusers.engines" in sys.modules and (nextitem is None or nextitem.path != item.path):

@@ -87,14 +87,14 @@ def resized_part(image: Image.Image, size: tuple[int, int], part: Box | None = N
     if width * height <= _FEW_PIXELS or image.mode not in ("L", "RGB"):  # other modes are converted before resizing
         return image.crop(part).resize(size, Image.Resampling.LANCZOS)
     narrow = Image.new(image.mode, (size[0], height))
-    for top, bottom in _strips(width, height):
+    for top, bottom in _strips(width, height, _STRIP_PIXELS):
         strip = image.crop((part[0], part[1] + top, part[2], part[1] + bottom))
         narrow.paste(strip.resize((size[0], bottom - top), Image.Resampling.LANCZOS), (0, top))
     return narrow.resize(size, Image.Resampling.LANCZOS)
 
 
-def _strips(width: int, height: int, pixels: int = _STRIP_PIXELS) -> Iterator[tuple[int, int]]:
-    """The first row of each strip of a picture, and the first row of the next."""
+def _strips(width: int, height: int, pixels: int) -> Iterator[tuple[int, int]]:
+    """The first row of each strip of about so many pixels of a picture, and the first row of the next."""
     rows = max(pixels // width, 1)
     return ((top, min(top + rows, height)) for top in range(0, height, rows))
 
@@ -197,7 +197,7 @@ def paste_drawn(
     result = original if in_place and original.mode == "RGB" else original.convert("RGB")
     left, top, right, bottom = (0, 0, *original.size) if region is None else region
     rows = None if region is None else _filling(drawn, right - left, bottom - top)
-    for first, end in _strips(*original.size):
+    for first, end in _strips(*original.size, _STRIP_PIXELS):
         strip = 0, first, original.width, end
         opacity = mask.crop(strip).convert("L")
         if opacity.getbbox() is None and not original.has_transparency_data:
