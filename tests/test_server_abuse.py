@@ -14,6 +14,7 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -75,6 +76,18 @@ def busy(service: Service):
 # ---- connections -----------------------------------------------------------------------------------------------------
 
 
+class FakeConnection:
+    """A connection that waits for its request."""
+
+    is_busy = given_up = False
+
+    def __init__(self) -> None:
+        self.loop = Mock()
+
+    def give_up(self) -> None:
+        self.given_up = True
+
+
 def connect(port: int, first: bytes = b"") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), timeout=600)
     connection.sendall(first)
@@ -89,6 +102,27 @@ def test_connections_that_say_nothing_are_closed_and_keep_nobody_out():
         for each in quiet:
             with contextlib.suppress(ConnectionResetError):
                 assert each.recv(1) == b""
+
+
+def test_a_crowd_does_not_close_a_connection_before_its_request_can_arrive():
+    door, good = Door(most=40, most_per_address=4), FakeConnection()
+    crowd = [FakeConnection() for _ in range(20)]
+    for each in (good, *crowd):
+        assert door.enter(each, "10.0.0.1") and not good.given_up
+    good.is_busy = True  # its request arrives only now
+    for each in crowd:
+        for call in each.loop.call_later.call_args_list:
+            assert call.args[0] == 1.0
+            call.args[1](*call.args[2:])
+    assert not good.given_up and [each.given_up for each in crowd] == 17 * [True] + 3 * [False]
+
+
+def test_at_the_limit_of_all_the_address_with_the_most_connections_loses_one():
+    door = Door(most=6, most_per_address=4)
+    held = {name: FakeConnection() for name in ("good", *"abcdef")}
+    assert door.enter(held["good"], "10.0.0.1")
+    assert all(door.enter(held[name], "10.0.0.2") for name in "abcdef")
+    assert [name for name, each in held.items() if each.given_up] == ["a"]
 
 
 def test_a_client_that_is_being_served_keeps_its_connection_in_a_crowd():

@@ -20,14 +20,19 @@ HEAD_BYTES = 64 * 1024
 """The maximum bytes of a request's line and headers, and of the trailers after its body."""
 _FROM_AN_ADDRESS = 256
 """The maximum connections of an address; a proxy has one for each running request."""
+_GRACE_SECONDS = 1.0
+"""The time for a request to arrive on a new connection before it may be closed to make room.
+
+A crowd's connections are accepted by the hundred before the first request is read, also a good client's among them.
+"""
 
 
 @dataclass
 class Door:
     """The open connections by address, the oldest first.
 
-    If there are too many, it closes the oldest one that is still waiting for its request. A client that is being served
-    keeps its connection.
+    If an address has too many, it closes the oldest one that is still waiting for its request; if all together are too
+    many, the oldest such one of the address with the most. A client that is being served keeps its connection.
 
     Args:
         most: the maximum number of connections.
@@ -49,12 +54,16 @@ class Door:
         return cast(type[asyncio.Protocol], partial(Connection, self))
 
     def enter(self, connection: Connection, address: str) -> bool:
-        """Admit a connection and close an old one if needed; False if there is no room."""
+        """Admit a connection, and close an old one to make room, now or after the grace; False if none can go."""
         self._open[connection] = address
         self._count[address] = self._count.get(address, 0) + 1
+        if len(self._open) > self.most:
+            return self._close_oldest(max(self._count, key=self._count.__getitem__)) or self._close_oldest(None)
         if self._count[address] > self.most_per_address:
-            return self._close_oldest(address)
-        return len(self._open) <= self.most or self._close_oldest(None)
+            if self._oldest(address) is None:
+                return False
+            connection.loop.call_later(_GRACE_SECONDS, self._trim, address)
+        return True
 
     def leave(self, connection: Connection) -> None:
         """Forget a closed connection."""
@@ -64,14 +73,23 @@ class Door:
             if not self._count[address]:
                 del self._count[address]
 
+    def _trim(self, address: str) -> None:
+        if self._count.get(address, 0) > self.most_per_address:
+            self._close_oldest(address)
+
     def _close_oldest(self, address: str | None) -> bool:
+        oldest = self._oldest(address)
+        if oldest is None:
+            return False
+        oldest.give_up()
+        self.leave(oldest)
+        return True
+
+    def _oldest(self, address: str | None) -> Connection | None:
+        """The oldest connection that is waiting for its request, of an address or of all, except the newest."""
         newest = next(reversed(self._open))
-        for connection, its in self._open.items():
-            if its == (address or its) and connection is not newest and not connection.is_busy:
-                connection.give_up()
-                self.leave(connection)
-                return True
-        return False
+        waiting = (each for each, its in self._open.items() if its == (address or its) and not each.is_busy)
+        return next((each for each in waiting if each is not newest), None)
 
 
 class Connection(H11Protocol):
