@@ -94,6 +94,17 @@ def checkpoint() -> Path:
 
 
 @functools.cache
+def checkpoint_without_t5() -> Path:
+    """The folder of the same checkpoint without its third text encoder."""
+    folder = Path(shutil.copytree(checkpoint(), Path(_folder.name) / "sd3-without-t5"))
+    absent = dict.fromkeys(("text_encoder_3", "tokenizer_3"), (None, None))
+    (folder / "model_index.json").write_text(json.dumps({**INDEX, **absent}))
+    for name in absent:
+        shutil.rmtree(folder / name)
+    return folder
+
+
+@functools.cache
 def single_file_checkpoint() -> Path:
     """The same with a first text encoder that does not project, as those of single files do not.
 

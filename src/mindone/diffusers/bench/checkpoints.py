@@ -85,7 +85,8 @@ def read_checkpoint(name: str, at: str | Path) -> Checkpoint:
         )
     size = family.latents.trained(denoiser)
     guidance_scale = read_generation_config(folder).get("guidance_scale")
-    without = ("safety_checker",) if "safety_checker" in components else ()
+    nulls = [name for name, entry in index.items() if entry == [None, None]]  # the reference wants these by name
+    without = (*nulls, "safety_checker") if "safety_checker" in components else tuple(nulls)
     scale, is_guided = _scale(vae, family.latents.pixels), not family.has_built_in_guidance(denoiser)
     own = family.defaults, components[family.denoiser], is_guided, family.latents.patch
     return Checkpoint(name, folder, channels, scale, size, guidance_scale, without, *own)
