@@ -25,8 +25,8 @@ from mindone.diffusers import (
 )
 from mindone.diffusers.engines.base import is_quantized
 from mindone.diffusers.engines.binding import stored as stored_values
+from mindone.diffusers.models.packed_latents import packed, unpacked
 from mindone.diffusers.pipelines.callbacks import OwnCallback
-from mindone.diffusers.pipelines.packing import packed, unpacked
 from mindone.diffusers.server.preview import Estimate
 from tiny_flux import checkpoint, dev_checkpoint
 from tiny_pipelines import load
@@ -142,6 +142,8 @@ def test_guidance_for_half_of_the_steps_or_forecast_stays_closer_than_none(pipe)
     halves = draw(pipe, num_inference_steps=16, **GUIDED, guidance_interval=(0.0, 0.5))
     cached = draw(with_caches(pipe, GuidanceCacheConfig()), num_inference_steps=16, **GUIDED)
     assert min(psnr(cached, plain), psnr(halves, plain)) > psnr(none, plain)
+    with pytest.raises(ValueError, match=r"for FLUX.1 a negative_prompt and a true_cfg_scale above 1"):
+        draw(with_caches(pipe, GuidanceCacheConfig()), num_inference_steps=16)
 
 
 @pytest.mark.parametrize("options", [{}, GUIDED], ids=["plain", "guided"])
@@ -155,13 +157,15 @@ def test_the_first_block_cache_skips_the_blocks_of_both_kinds(options, pipe):
 
 
 def test_int8_stays_close(pipe):
-    in_int8 = load(dev_checkpoint(), quantization_config=Int8Config(("a red cat",), 2))
+    config = Int8Config(("a red cat",), 2, components_to_quantize=("transformer", "vae"))
+    in_int8 = load(dev_checkpoint(), quantization_config=config)
     assert np.inf > psnr(draw(in_int8, num_inference_steps=8), draw(pipe, num_inference_steps=8)) > 30
     transformer = in_int8.transformer
     single = transformer.single_transformer_blocks[0]
     alone = [stored_values(each.linear.weight) for each in (transformer.transformer_blocks[0].norm1, single.norm)]
     assert all(is_quantized(each) and each.input_range is None for each in alone)  # whose products are not in int8
-    assert stored_values(single.proj_out.weight).input_range is not None
+    decoded = in_int8.vae.decoder.mid_block.resnets[0].conv1
+    assert all(stored_values(each.weight).input_range is not None for each in (single.proj_out, decoded))
     assert not is_quantized(stored_values(transformer.proj_out.weight))
 
 
@@ -177,7 +181,8 @@ def test_one_network_at_a_time_draws_the_same(pipe):
 
 def test_a_job_takes_the_published_numbers_and_draws(pipe):
     job = jobs.Job(prompt="a cat", model=str(dev_checkpoint()), height=64, width=96)
-    assert (jobs.settled(pipe, job).steps, jobs.settled(pipe, job).guidance_scale) == (28, 3.5)
+    settled = jobs.settled(pipe, job)
+    assert (settled.steps, settled.guidance_scale, settled.true_cfg_scale) == (28, 3.5, 1.0)
     (picture,) = jobs.draw(pipe, job.changed(steps=2))
     assert picture.size == (96, 64)
 

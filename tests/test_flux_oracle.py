@@ -11,7 +11,7 @@ from PIL import Image
 import mindone.diffusers
 from golden.make_flux import GUIDED, HOLE, PICTURE, SMALL
 from golden.make_pipelines import draw, generators, reference
-from mindone.diffusers.pipelines.packing import packed
+from mindone.diffusers.models.packed_latents import packed
 from tiny_flux import checkpoint, dev_checkpoint
 from tiny_pipelines import load
 from tiny_sd3 import tiny_autoencoder

@@ -46,10 +46,23 @@ def test_what_is_read_is_written_as_it_was():
         {"prompt": "", "negative_prompt": "dog", "steps": 4, "seed": 2**32 - 1, "scheduler": "euler"},
         {"prompt": 'a "cat": 1, 2', "steps": 4, "width": 64, "height": 32, "model": "a, b: \\c", "clip_skip": 0},
         {"prompt": "a cat", "steps": 1, "seed": 1, "scheduler": "lcm", "extra": {"Note": 'says "no",\nthen: yes'}},
+        {"prompt": "a cat", "steps": 20, "seed": 1, "guidance_scale": 3.5, "true_cfg_scale": 1.0},
+        {"prompt": "a cat", "negative_prompt": "dog", "steps": 8, "guidance_scale": 2.0, "true_cfg_scale": 3.0},
     ],
 )
 def test_parameters_go_there_and_back(parameters):
     assert parse_infotext(format_infotext(parameters)) == parameters
+
+
+FORGE = """a cat on a mat
+Steps: 20, Sampler: Euler, CFG scale: 1, Distilled CFG Scale: 3.5, Seed: 1, Size: 896x1152, Model: flux1-dev-Q8_0, \
+Version: f2.0.1v1.10.1, Module 1: ae, Module 2: clip_l"""
+
+
+def test_both_scales_of_flux_are_read_and_written_as_forge_does():
+    read = parse_infotext(FORGE)
+    assert (read["guidance_scale"], read["true_cfg_scale"]) == (3.5, 1.0)
+    assert format_infotext(read) == FORGE
 
 
 def test_every_scheduler_has_a_name_there_and_back():

@@ -65,6 +65,16 @@ def test_an_image_for_the_web_user_interface_remembers_its_job_as_well(tmp_path)
     }
 
 
+def test_a_job_of_flux_has_both_scales_and_its_model_s_whole_name(tmp_path):
+    job = Job(prompt="a cat", model="black-forest-labs/FLUX.1-dev", seed=3, steps=20, lora=("a/film.v1.2:0.5",))
+    save_png(Image.new("RGB", (64, 32)), tmp_path / "x.png", job.changed(guidance_scale=3.5, true_cfg_scale=1.0), {})
+    read = read_infotext(tmp_path / "x.png")
+    assert (read["guidance_scale"], read["true_cfg_scale"], read["model"]) == (3.5, 1.0, "FLUX.1-dev")
+    assert read["prompt"] == "a cat <lora:film.v1.2:0.5>"
+    text = Image.open(tmp_path / "x.png").text["parameters"]
+    assert "CFG scale: 1, Distilled CFG Scale: 3.5, Seed: 3, Size: 64x32, Model: FLUX.1-dev" in text
+
+
 def png(path, **texts):
     chunks = PngInfo()
     for keyword, text in texts.items():

@@ -136,6 +136,10 @@ def test_a_wrong_field_is_refused_in_one_line(fields, message):
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
+def test_flux_is_guided_at_a_built_in_scale_of_1():
+    assert job(cache=("guidance:3",), guidance_scale=1.0, true_cfg_scale=3.0).caches
+
+
 def test_a_prompt_is_needed():
     with pytest.raises(ValueError, match=r"^prompt is missing$"):
         Job.from_json("{}")

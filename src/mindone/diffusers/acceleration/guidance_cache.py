@@ -58,7 +58,8 @@ class GuidanceCacheConfig(Cache):
             raise ValueError("GuidanceCacheConfig forecasts one difference, and a run that edits a picture has two")
         if not run.is_guided:
             raise ValueError(
-                "GuidanceCacheConfig skips guidance, and this run has none; give a guidance_scale above 1, or no cache"
+                "GuidanceCacheConfig skips guidance, and this run has none; give a guidance_scale above 1 "
+                "(for FLUX.1 a negative_prompt and a true_cfg_scale above 1), or no cache"
             )
 
     def computes_guidance(self, number: int) -> bool:

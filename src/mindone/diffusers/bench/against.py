@@ -7,7 +7,7 @@ import numpy as np
 
 from ..families.registry import family_of
 from ..jobs import Job
-from ..pipelines.packing import packed
+from ..models.packed_latents import packed
 from ..schedulers import SHORT_NAMES, by_name, draw_noise
 from ..utils import logging
 from .clock import StageClock

@@ -26,6 +26,8 @@ _LONGEST_NUMBER = 40
 _OTHER_NETWORK = re.compile(r"<(?:hypernet|lyco):[^<>]*>")
 _LORA = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
 
+_DISTILLED = "Distilled CFG Scale"
+"""Forge's name of the scale that FLUX.1 has built in. Beside it, ``CFG scale`` is the true guidance."""
 _NUMBERS: dict[str, tuple[str, type[int] | type[float]]] = {
     "Steps": ("steps", int),
     "CFG scale": ("guidance_scale", float),
@@ -36,6 +38,7 @@ _TEXTS = {"Model": "model", "Model hash": "model_hash"}
 _ORDER = {
     "steps": "Steps",
     "scheduler": "Sampler",
+    "true_cfg_scale": "CFG scale",
     "guidance_scale": "CFG scale",
     "seed": "Seed",
     "size": "Size",
@@ -44,7 +47,7 @@ _ORDER = {
     "strength": "Denoising strength",
     "clip_skip": "Clip skip",
 }
-"""Our names and AUTOMATIC1111's, in its order of writing."""
+"""Our names and AUTOMATIC1111's, in its order of writing. With ``true_cfg_scale``, ``guidance_scale`` has Forge's."""
 
 
 def parse_infotext(text: str) -> dict[str, object]:
@@ -52,9 +55,10 @@ def parse_infotext(text: str) -> dict[str, object]:
 
     Returns:
         ``prompt`` and, if given, ``negative_prompt``, ``steps``, ``scheduler`` (our short name),
-        ``guidance_scale``, ``seed``, ``width``, ``height``, ``model``, ``model_hash``, ``clip_skip`` (skipped layers:
-            one less than AUTOMATIC1111's number), ``strength``; and under ``extra`` all other entries by their own
-            names, including unsupported samplers.
+        ``guidance_scale``, ``true_cfg_scale`` (only beside Forge's ``Distilled CFG Scale``, which is then the
+        ``guidance_scale``), ``seed``, ``width``, ``height``, ``model``, ``model_hash``, ``clip_skip`` (skipped layers:
+        one less than AUTOMATIC1111's number), ``strength``; and under ``extra`` all other entries by their own names,
+        including unsupported samplers.
     """
     lines = text.strip().split("\n")
     found = list(islice(_entries(lines[-1]), _MOST_ENTRIES))
@@ -97,7 +101,7 @@ def format_infotext(parameters: Mapping[str, object]) -> str:
         elif ours == "clip_skip" and isinstance(value, int):
             entries[name] = value + 1
         elif value is not None:
-            entries[name] = value
+            entries[_DISTILLED if ours == "guidance_scale" and "true_cfg_scale" in values else name] = value
     extra = values.get("extra")
     entries |= extra if isinstance(extra, Mapping) else {}
     lines = [str(values.get("prompt", ""))]
@@ -185,6 +189,10 @@ def _known(entries: dict[str, str]) -> dict[str, object]:
         if name in rest and (number := _number(rest[name], kind)) is not None:
             result[ours] = number
             del rest[name]
+    if (built_in := _number(rest.get(_DISTILLED, ""), float)) is not None:
+        true = {"true_cfg_scale": result.pop("guidance_scale")} if "guidance_scale" in result else {}
+        result |= {"guidance_scale": built_in, **true}
+        del rest[_DISTILLED]
     for name, ours in _TEXTS.items():
         if name in rest:
             result[ours] = rest.pop(name)

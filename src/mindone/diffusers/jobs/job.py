@@ -244,7 +244,7 @@ class Drawing(Fields):
         _ = self.caches  # parsed now, so that a mistake is the job's error
         if self.calibration:
             check_calibration(self.calibration, self.steps, self.scheduler, self.last_timestep)
-        if self.guidance_scale is not None and self.guidance_scale <= 1:
+        if self.guidance_scale is not None and self.guidance_scale <= 1 and self.true_cfg_scale is None:
             self._check_unguided(self.guidance_scale)
         return self
 

@@ -24,6 +24,7 @@ KEYWORD = "mindone-diffusers"
 INFOTEXT = "parameters"
 """The text chunk in AUTOMATIC1111's form, for other programs."""
 
+_ENDINGS = (".safetensors", ".gguf")
 _LARGE = 4_000_000
 """From this number of pixels on, compression is the fastest: zlib's default takes seconds for a smooth picture."""
 
@@ -136,9 +137,9 @@ def infotext(image: Image.Image, job: Job, about: Mapping[str, object]) -> str:
 def _words(width: int, height: int, job: Job, about: Mapping[str, object]) -> dict[str, object]:
     """A job as the input of `format_infotext`, for an image of this size, without unset fields."""
     loras = [WeighedLora.parse(text) for text in job.lora]
-    tags = [f"<lora:{PurePath(lora.path).stem}:{lora.weights}>" for lora in loras]
-    names = ("negative_prompt", "steps", "scheduler", "guidance_scale", "clip_skip", "strength")
-    words: dict[str, object] = {"prompt": " ".join([job.prompt, *tags]), "model": PurePath(job.model).stem}
+    tags = [f"<lora:{_short_name(lora.path)}:{lora.weights}>" for lora in loras]
+    names = ("negative_prompt", "steps", "scheduler", "true_cfg_scale", "guidance_scale", "clip_skip", "strength")
+    words: dict[str, object] = {"prompt": " ".join([job.prompt, *tags]), "model": _short_name(job.model)}
     words |= {name: getattr(job, name) for name in names}
     times = job.upscale or 1
     if not about.get("grid"):  # a grid has the size of several images
@@ -146,6 +147,12 @@ def _words(width: int, height: int, job: Job, about: Mapping[str, object]) -> di
     seed = about.get("image_seed")
     words |= {"seed": seed if isinstance(seed, int) else job.seed, "extra": _extra(job)}
     return {name: value for name, value in words.items() if value not in (None, {})}
+
+
+def _short_name(path: str) -> str:
+    """The last part of a path or a hub id, without a file's ending; FLUX.1-dev and other folders have none."""
+    last = PurePath(path)
+    return last.stem if last.suffix in _ENDINGS else last.name
 
 
 def _without_halves(words: dict[str, object]) -> dict[str, object]:
@@ -169,7 +176,7 @@ def _extra(job: Job) -> dict[str, str]:
     scales = job.control_scale or (1.0,) * len(job.control)
     for i, (control, net, scale) in enumerate(zip(job.control, job.controlnet, scales)):
         module = control.partition("=")[0]
-        named = {"Module": "none" if module == "image" else module, "Model": PurePath(net).stem, "Weight": f"{scale:g}"}
+        named = {"Module": "none" if module == "image" else module, "Model": _short_name(net), "Weight": f"{scale:g}"}
         extra[f"ControlNet {i}"] = ", ".join(f"{name}: {value}" for name, value in named.items())
     return extra
 

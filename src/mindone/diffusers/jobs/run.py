@@ -157,14 +157,16 @@ def _denoiser_of_gguf(key: PipelineKey, file: str) -> dict[str, object]:
 
 
 def settled(pipe: Pipeline, job: Job) -> Job:
-    """The job with the pipeline's defaults for steps and guidance scale filled in, so that it fully describes the
+    """The job with the pipeline's defaults for steps and guidance scales filled in, so that it fully describes the
     image.
 
     Raises:
         ValueError: the job contradicts them, for example a guidance cache without guidance.
     """
     view = _for_task(pipe, job)
-    return job.changed(steps=_steps(view, job), guidance_scale=view.choose_guidance_scale(job.guidance_scale))
+    true = {"true_cfg_scale": 1.0} if view.family.true_guidance and job.true_cfg_scale is None else {}
+    scale = view.choose_guidance_scale(job.guidance_scale)
+    return job.changed(steps=_steps(view, job), guidance_scale=scale, **true)
 
 
 def _steps(view: Pipeline, job: Job) -> int:

@@ -26,6 +26,7 @@ from ...loading.int8 import METHOD, QUANTIZATION, Int8Tensor
 from ...loading.safetensors import StoredTensor
 from ...models.autoencoder import decode_images
 from ...models.base import Model
+from ...models.packed_latents import unpacked
 from ...schedulers.short_names import deterministic
 from ...utils.logging import get_logger
 from ..quantized_components import components_of
@@ -80,7 +81,7 @@ def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
     try:
         latents = view(list(config.prompts), **options, **_shown(pipe)).images
         if "vae" in networks:
-            for each in np.split(engine.numpy(latents), len(config.prompts)):
+            for each in np.split(_as_pictures(pipe, engine.numpy(latents)), len(config.prompts)):
                 decode_images(engine, pipe.vae, engine.asarray(each))
     finally:
         for network in networks.values():
@@ -88,16 +89,30 @@ def calibrate(pipe: Any, config: Int8Config) -> dict[str, Ranges]:
     return engine.ranges
 
 
+def _as_pictures(pipe: Any, latents: Any) -> Any:
+    """The latents of a call as (images, channels, height, width), where its family's calls give tokens."""
+    form = pipe.family.latents
+    if not form.packed:
+        return latents
+    rows, columns = (side // (form.pixels * form.patch) for side in _sides(pipe))
+    return unpacked(latents, rows, columns, form.patch)
+
+
+def _sides(pipe: Any) -> list[int]:
+    """The height and width in pixels that calibrating generates at: the trained ones, or its family's if smaller."""
+    trained = [side * pipe.vae_scale_factor for side in pipe.family.latents.trained(pipe.denoiser.config)]
+    drawn = pipe.family.int8.drawn
+    return [min(drawn.get(name, side), side) for name, side in zip(("height", "width"), trained)]
+
+
 def _shown(pipe: Any) -> dict[str, object]:
     """A pipeline's arguments besides prompts: its family's, a picture to start from or to follow, and an all-white
     mask."""
     wanted = inspect.signature(type(pipe).__call__).parameters
     given: dict[str, Any] = dict(pipe.family.int8.drawn)
-    sides = [side * pipe.vae_scale_factor for side in pipe.family.latents.trained(pipe.denoiser.config)]
-    for name, side in zip(("height", "width"), sides):
-        if name in given:
-            given[name] = min(given[name], side)
-    down, across = (np.linspace(0, 255, given.get(name, side)) for name, side in zip(("height", "width"), sides))
+    sides = _sides(pipe)
+    given |= {name: side for name, side in zip(("height", "width"), sides) if name in given}
+    down, across = (np.linspace(0, 255, side) for side in sides)
     ramps = np.broadcast_arrays(down[:, None], across, 255 - across)
     picture = Image.fromarray(np.stack(ramps, -1).astype(np.uint8))
     nets = getattr(getattr(pipe, "controlnet", None), "nets", None)

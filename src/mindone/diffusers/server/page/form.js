@@ -115,6 +115,7 @@ export function useParameters({ extra = {}, ...all }) {
   const [own, unknown] = [["model", "profile", "scheduler"], []];
   for (const name of own) if (all[name] && $(name).value !== String(all[name])) unknown.push(`${name} ${all[name]}`);
   for (const { name } of found) if (!loras.chosen().some((each) => each.name === name)) unknown.push(`LoRA ${name}`);
+  if (all.true_cfg_scale > 1) unknown.push(`true CFG scale ${all.true_cfg_scale}`);
   if (all.clip_skip) unknown.push(`clip skip ${all.clip_skip + 1}`);
   say(unknown.length ? `The settings are in the form, without ${unknown.join(", ")}.` : "The settings are in the form.");
 }
