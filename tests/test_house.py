@@ -215,6 +215,12 @@ def test_samplers_own_no_noise_schedule(imports):
     assert users == {"schedulers.schedules"}
 
 
+def test_single_files_are_opened_where_the_families_are_known(imports):
+    """Elsewhere a program that has imported no pipeline yet would know no layout."""
+    users = {module for module, others in imports.items() if "loading.single_file" in others}
+    assert users == {"families.files", "models.base"}
+
+
 def test_arguments_of_a_call_are_written_once():
     for path in (PACKAGE / "pipelines").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

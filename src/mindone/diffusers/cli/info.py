@@ -77,12 +77,9 @@ def _print_folder(folder: Path) -> None:
 def _print_gguf(path: Path) -> None:
     from collections import Counter
 
-    from ..families.registry import layouts
+    from ..families.files import known_layouts, open_single_file
     from ..loading.gguf import GGUFFile
-    from ..loading.original.layout import know, known_layouts
-    from ..loading.single_file import open_single_file
 
-    know(layouts)
     file = GGUFFile(path)
     about: dict[str, object] = {"family": "not known here"}
     if any(layout.claims(file.keys()) for layout in known_layouts()):

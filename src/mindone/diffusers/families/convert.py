@@ -15,9 +15,9 @@ from ..loading.original.key_map import Deferred
 from ..loading.original.layout import SavedTokenizer, Tensors
 from ..loading.original.training import Training, training_of
 from ..loading.safetensors import StoredTensor, save_file
-from ..loading.single_file import SingleFile, open_single_file
 from ..loading.weights import Weights, open_weights
 from ..utils.files import whole_folder, write_json
+from .files import SingleFile, open_single_file
 from .registry import layouts
 
 _LIBRARIES = dict.fromkeys(("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel"), "transformers")

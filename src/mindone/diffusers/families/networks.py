@@ -1,6 +1,5 @@
 """The networks that families share. Importing them here also enables single files in the layouts of all families."""
 
-from ..loading.original.layout import know
 from ..models.autoencoder_dc import AutoencoderDC as AutoencoderDC
 from ..models.autoencoder_kl import AutoencoderKL as AutoencoderKL
 from ..models.autoencoder_tiny import AutoencoderTiny as AutoencoderTiny
@@ -11,6 +10,4 @@ from ..models.clip_vision import CLIPVisionModelWithProjection as CLIPVisionMode
 from ..models.gemma2 import Gemma2Model as Gemma2Model
 from ..models.safety_checker import StableDiffusionSafetyChecker as StableDiffusionSafetyChecker
 from ..models.t5 import T5EncoderModel as T5EncoderModel
-from .registry import layouts
-
-know(layouts)
+from . import files as files

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..families.family import IMAGE, MASK, TEXT
+from ..families.files import open_single_file
 from ..families.registry import family_of, load
 from ..loading.config import CONFIG_NAME, read_config, read_generation_config
 from ..loading.hub import MODEL_INDEX, Source, component_folder
 from ..loading.hub_files import FileSource
-from ..loading.single_file import open_single_file
 from ..schedulers.levels import trained_levels
 from ..schedulers.registry import SHORT_NAMES
 from ..utils.decoder_memory import stage_channels

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..families.files import SingleFile
 from ..loading.fields import naming
-from ..loading.single_file import SingleFile
 from .components import component_class, published_class
 from .pipeline import Pipeline
 

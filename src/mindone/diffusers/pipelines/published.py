@@ -21,6 +21,7 @@ from ..adapters.words import Words
 from ..engines import Array, Engine
 from ..families import networks as networks  # this also lets networks read single files
 from ..families.components import SkippingDenoiser
+from ..families.files import open_single_file
 from ..lazy import load
 from ..loading.config import Config, read_generation_config
 from ..loading.configurable import json_text, json_values, push_saved, save_values, split_config
@@ -28,7 +29,6 @@ from ..loading.dtypes import parse_dtype
 from ..loading.hub import Source
 from ..loading.hub_files import FileSource
 from ..loading.save_weights import check_upload, require_safe
-from ..loading.single_file import open_single_file
 from ..loading.upload import upload_folder
 from ..models.autoencoder import decode_images
 from ..schedulers.arrays import Numbers

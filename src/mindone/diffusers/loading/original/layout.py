@@ -255,7 +255,7 @@ _KNOWN: list[Callable[[], Iterable[OriginalLayout]]] = []
 
 
 def know(layouts: Callable[[], Iterable[OriginalLayout]]) -> None:
-    """Read single files in these layouts from now on: `families.networks` passes the families' layouts."""
+    """Read single files in these layouts from now on: `families.files` passes the families' layouts."""
     _KNOWN[:] = [layouts]
 
 
