@@ -46,6 +46,16 @@ def test_a_job_names_another_scheduler(folder: Path) -> None:
         draw(pipe, job.changed(scheduler=None))
 
 
+def test_an_index_that_names_another_scheduler_than_its_config_is_the_one_at_fault(folder: Path) -> None:
+    change(folder / "model_index.json", scheduler=["diffusers", "PNDMSchedulerPNDMScheduler"])
+    change(folder / "scheduler" / "scheduler_config.json", _class_name="PNDMScheduler")
+    pipe = StableDiffusionPipeline.from_pretrained(folder)
+    with pytest.raises(
+        ValueError, match=r"model_index.json: scheduler names .* says PNDMScheduler; correct model_index"
+    ):
+        pipe(**PROMPT)
+
+
 def test_it_is_saved_as_it_was(folder: Path, tmp_path: Path) -> None:
     StableDiffusionPipeline.from_pretrained(folder).save_pretrained(tmp_path / "saved")
     for name in ("model_index.json", "scheduler/scheduler_config.json"):

@@ -293,6 +293,9 @@ def test_more_pixels_than_the_network_was_trained_on_are_warned_of(instant, capl
     assert not caplog.text
     generate("--height", 96, "--upscale", 2, "--strength", 0.6, "-o", "x.png")
     assert "leave out --strength 0.6" in caplog.text
+    assert "times as long" not in caplog.text
+    generate("--height", 512, "--width", 256, "-o", "x.png")
+    assert "expect repetitions, and each step to take about 32 times as long" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -369,6 +372,34 @@ with scratch_folder(pathlib.Path("."), ".weights-") as folder, atomic_write("x.p
 """
     assert subprocess.run([sys.executable, "-c", script]).returncode == 143
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_ends_a_command_that_is_busy_in_native_code():
+    script = """
+import hashlib, os, pathlib, signal, threading
+from mindone.diffusers.interrupts import leave_on_signals
+leave_on_signals()
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # minutes in one call
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.split()) == (143, ["Aborted!"])
+
+
+def test_a_signal_that_is_an_exception_leaves_time_to_write_results():
+    script = """
+import os, signal, time
+from mindone.diffusers.interrupts import _PATIENCE, leave_on_signals, raised
+leave_on_signals()
+try:
+    with raised():
+        os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt:
+    time.sleep(1.5 * _PATIENCE)
+    print("kept")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("kept\n", 0)
 
 
 def test_a_signal_is_an_exception_where_there_are_results_to_keep():

@@ -118,6 +118,7 @@ def test_a_job_cannot_be_changed_in_place():
             r"model must be a valid string, unable to parse raw data as a unicode string, got '\ud800'",
         ),
         ({"clip_skip": 10**30}, "clip_skip must be less than or equal to 1000, got 1000"),
+        ({"control_scale": (0.5,)}, "control_scale needs control, the picture whose weight it is"),
         ({"seed": -1}, "seed must be greater than or equal to 0, got -1"),
         ({"dtype": "int8"}, "dtype must be 'float32', 'float16' or 'bfloat16', got 'int8'"),
         ({"scheduler": "dimd"}, "scheduler must be 'ddim', 'ddpm', "),
@@ -218,6 +219,23 @@ def test_a_scheduler_is_the_job_s_and_not_the_pipeline_s(pipe):
     assert (pixels(draw(pipe, job(scheduler="euler", last_timestep=50))) != euler).any()
     assert pipe.scheduler is before
     np.testing.assert_array_equal(pixels(draw(pipe, job())), plain)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        ("unipc", "unipc takes no last_timestep; use ddpm, dpm++, dpm++-sde, "),
+        (
+            "flow-euler",
+            "flow-euler cannot sample this checkpoint, which was trained on discrete noise levels; use ddim, ",
+        ),
+        ("dpm++-karras", "last_timestep cannot be used with use_karras_sigmas, which spaces the steps"),
+    ],
+)
+def test_an_unsuited_scheduler_is_refused_in_the_names_that_jobs_use(pipe, scheduler, message):
+    with pytest.raises(ValueError) as caught:
+        draw(pipe, job(scheduler=scheduler, last_timestep=25))
+    assert message in str(caught.value) and "Scheduler" not in str(caught.value)
 
 
 def test_calibrated_steps_are_as_many_as_there_are_and_come_back_from_the_picture(pipe, tmp_path):

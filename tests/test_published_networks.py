@@ -104,6 +104,8 @@ def test_a_network_is_cast_and_says_where_it_is(pipe):
             vae.to("cuda:0")
         with pytest.raises(ValueError, match="float32, float16"):
             vae.to(ms.int32)
+        with pytest.raises(TypeError, match="got memory_format; leave it out: the engines choose the layout"):
+            vae.to(memory_format="channels_last")
     finally:
         vae.to(dtype="float32")
 

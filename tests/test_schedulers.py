@@ -528,7 +528,7 @@ BAD_RUNS = [
     (EulerDiscreteScheduler, {}, {"timesteps": [7] * 999}, r"descending numbers, none below 0, got .{,90}…$"),
     (EulerDiscreteScheduler, {}, {"sigmas": [9.0]}, "sigmas must be at least 2 descending"),
     (EulerDiscreteScheduler, {"use_karras_sigmas": True}, {"timesteps": [9, 1]}, "use_karras_sigmas; turn it off"),
-    (DDIMScheduler, {}, {"timesteps": [9, 1]}, "DDIMScheduler takes no custom timesteps; DDPMScheduler"),
+    (DDIMScheduler, {}, {"timesteps": [9, 1]}, "DDIMScheduler takes no custom timesteps; use DDPMScheduler"),
     (DDIMScheduler, {"steps_offset": 1}, {"num_inference_steps": 1000}, "would start at timestep 1000"),
     (PNDMScheduler, {}, {"num_inference_steps": 3}, "needs at least 4 steps"),
     (DPMSolverMultistepScheduler, {"timestep_spacing": "leading"}, {"num_inference_steps": 1000}, "at most 999"),
@@ -679,7 +679,7 @@ def test_a_last_timestep_ends_the_run_there_and_brings_the_steps_closer_to_it() 
         scheduler.set_timesteps(6)
     scheduler = UniPCMultistepScheduler()
     scheduler.last_timestep = 50
-    with pytest.raises(ValueError, match=r"UniPCMultistepScheduler takes no last_timestep; .*DPMSolverMultistep.* do"):
+    with pytest.raises(ValueError, match=r"UniPCMultistepScheduler takes no last_timestep; use .*DPMSolverMultistep"):
         scheduler.set_timesteps(6)
 
 

@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import socket
 import struct
 import threading
 import time
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from mindone.diffusers.server import Settings
 from mindone.diffusers.server.app import create_app
 from mindone.diffusers.server.catalogue import Catalogue, Choice
 from mindone.diffusers.server.keys import Keys
+from mindone.diffusers.server.listening import addresses
 from mindone.diffusers.server.on_ray import shares
 from mindone.diffusers.server.preview import Estimate, apply_affine, fit_affine
 from mindone.diffusers.server.queue import FairQueue, Full
@@ -362,6 +365,16 @@ def test_another_host_needs_a_key():
     with pytest.raises(ValueError, match="--api-key"):
         Settings(host="0.0.0.0")
     assert Settings(host="::1").is_loopback
+
+
+def test_a_server_on_all_addresses_names_those_that_lead_to_it():
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        port = listening.getsockname()[1]
+        named = addresses("0.0.0.0", port)
+        assert named[0] == f"http://127.0.0.1:{port}"
+        for each in named:
+            socket.create_connection((urlsplit(each).hostname, port), timeout=60).close()
+    assert addresses("::1", 80) == ["http://[::1]:80"] and addresses("server.local", 80) == ["http://server.local:80"]
 
 
 def test_a_key_opens_everything_but_the_page_and_the_probes_are_open(tmp_path):

@@ -334,7 +334,9 @@ def test_a_budget_that_is_gone_at_once_gives_the_baseline(pipe, instant, tmp_pat
     front = pipe.tune([PROMPT], 1e-9, height=SIZE, width=SIZE, quality=quality, progress=False)
     (row,), (note,) = front.rows, front.notes
     assert (row.settings, row.speed_up) == (pipeline.BASELINE, 1.0) and not front.is_complete
-    assert note.startswith("The budget of 1e-09 s is too short") and note.endswith("minutes or more.")
+    assert note.startswith("The budget of 1.7e-11 minutes is too short") and note.endswith(
+        "minutes or more (--budget)."
+    )
     assert front.at(speed_up=1.0).settings == pipeline.BASELINE
     files = write_report(front, {}, tmp_path, "mindone-diffusers tune")
     assert note in files[0].read_text() and json.loads(files[1].read_text())["notes"] == [note]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _ABOVE_TRAINED = 1.5
 """How many times the training size a side may have before the network repeats itself."""
+_SLOW = 16
+"""From how many times the training size's pixels on a warning tells the time as well: seconds become minutes."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,9 @@ def larger_than_trained(view: Parts, job: Job, pictures: Pictures | None) -> str
     if all(side <= _ABOVE_TRAINED * most for side, most in zip(size, outline.trained)):
         return None
     own = f"{outline.trained[1]}×{outline.trained[0]}"
-    return f"{size[1]}×{size[0]} is more than the {own} that the network was trained on: expect repetitions"
+    times = size[0] * size[1] / (outline.trained[0] * outline.trained[1])
+    slow = f", and each step to take about {times:,.0f} times as long, or longer" if times >= _SLOW else ""
+    return f"{size[1]}×{size[0]} is more than the {own} that the network was trained on: expect repetitions{slow}"
 
 
 def _outline_of(view: Parts) -> Outline | None:

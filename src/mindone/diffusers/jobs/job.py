@@ -406,6 +406,8 @@ class Job(Drawing, PipelineKey):
             self._check_strength(self.strength)
         if len(self.control) != len(self.controlnet):
             raise ValueError(f"control and controlnet go in pairs, got {len(self.control)} and {len(self.controlnet)}")
+        if self.control_scale and not self.control:
+            raise ValueError("control_scale needs control, the picture whose weight it is")
         if self.control_scale and len(self.control_scale) != len(self.control):
             raise ValueError(
                 f"control_scale must hold one number for each control, got {len(self.control_scale)} for "

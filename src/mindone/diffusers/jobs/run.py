@@ -225,10 +225,15 @@ def _call(
     pipe: Pipeline, jobs: Sequence[Job], callback: StepCallback | None = None, pictures: Pictures | None = None
 ) -> list[Image]:
     """The images of jobs that can share a call, in order."""
-    view = jobs[0].stack.on(_for_task(pipe, jobs[0]))
-    loras = adapter_weights(merged(jobs[0].lora), view.family)
-    with view.lora_weights(loras) if loras else nullcontext():
-        return _images(view, jobs, callback, pictures)
+    from ..schedulers.unsuited import UnsuitedScheduler
+
+    try:
+        view = jobs[0].stack.on(_for_task(pipe, jobs[0]))
+        loras = adapter_weights(merged(jobs[0].lora), view.family)
+        with view.lora_weights(loras) if loras else nullcontext():
+            return _images(view, jobs, callback, pictures)
+    except UnsuitedScheduler as error:
+        raise ValueError(error.in_short_names) from None
 
 
 def _images(

@@ -210,10 +210,14 @@ def _open_shards(folder: Path, index_path: Path) -> Weights:
     held = {name: shard for shard, file in files.items() for name in file}
     lacking = [f"{name} (in {shard})" for name, shard in weight_map.items() if name not in files[shard]]
     if lacking:
-        raise ValueError(f"{index_path} places tensors in shards that lack them: {listed(lacking)}; fetch them again")
+        raise ValueError(
+            f"{index_path}: weight_map places tensors in shards that lack them: {listed(lacking)}; fetch them again"
+        )
     unnamed = [f"{name} (in {shard})" for name, shard in held.items() if weight_map.get(name) != shard]
     if unnamed:
-        raise ValueError(f"{index_path} does not place tensors that its shards hold: {listed(unnamed)}; fetch it again")
+        raise ValueError(
+            f"{index_path}: weight_map does not place tensors that its shards hold: {listed(unnamed)}; fetch it again"
+        )
     return Weights({name: files[shard][name] for name, shard in weight_map.items()}, path=folder, files=files.values())
 
 

@@ -12,6 +12,7 @@ from ..engines.binding import bound
 from ..engines.cache import GraphCache
 from ..loading.configurable import Configurable
 from ..loading.dtypes import parse_dtype
+from ..loading.fields import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ class PublishedModel(Configurable):
         """The device: "cpu" or "npu"."""
         return "npu" if ms.get_context("device_target") == "Ascend" else "cpu"
 
-    def to(self, *where: object, dtype: object = None, device: object = None) -> Self:
+    def to(self, *where: object, dtype: object = None, device: object = None, **others: object) -> Self:
         """Compute in another dtype from now on: ``network.to(ms.float16)``. Returns the network itself.
 
         A device may be given too, but only the current one: the device is chosen for the whole process, with
@@ -53,7 +54,11 @@ class PublishedModel(Configurable):
 
         Raises:
             ValueError: another device, or a dtype other than float32, float16 and bfloat16.
+            TypeError: PyTorch's ``memory_format``, or another argument.
         """
+        if others:
+            advice = "the engines choose the layout themselves" if "memory_format" in others else "both may be left out"
+            raise TypeError(f"to() takes a dtype and a device, got {listed(others)}; leave it out: {advice}")
         for one in (*where, dtype, device):
             if one is None:
                 continue

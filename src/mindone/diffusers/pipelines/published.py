@@ -401,14 +401,14 @@ class PublishedPipeline(Pipeline):
         """The device of the networks: "cpu" or "npu"."""
         return self.denoiser.device
 
-    def to(self, *where: object, dtype: object = None, device: object = None) -> Self:
+    def to(self, *where: object, dtype: object = None, device: object = None, **others: object) -> Self:
         """Compute in another dtype from now on, ``pipe.to(ms.float16)``; see `PublishedModel.to`. Returns the pipeline.
 
         Raises:
             ValueError: a device other than this process's, or a dtype that no network supports.
         """
         for network in self.networks:
-            network.to(*where, dtype=dtype, device=device)
+            network.to(*where, dtype=dtype, device=device, **others)
         return self
 
     # ---- adapters ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from ..loading.config import Config
 from ..loading.configurable import Configurable
+from .registry import LIBRARY
 from .short_names import listed
 
 
@@ -46,10 +47,15 @@ class AbsentScheduler(Configurable):
         Raises:
             ValueError: always.
         """
-        raise ValueError(
-            f"the checkpoint's {self.class_name[:60]!r} is not here; use --scheduler NAME or "
-            f"pipe.scheduler = by_name(NAME, pipe.scheduler.config) with one of {listed()}"
+        instead = (
+            f"use --scheduler NAME or pipe.scheduler = by_name(NAME, pipe.scheduler.config) with one of {listed()}"
         )
+        if self.class_name in LIBRARY:  # then it is the index that names another class
+            raise ValueError(
+                f"model_index.json: scheduler names a class that is not here, and {self.config_name} says "
+                f"{self.class_name}; correct model_index.json, or {instead}"
+            )
+        raise ValueError(f"the checkpoint's {self.class_name[:60]!r} is not here; {instead}")
 
     set_timesteps = step = scale_model_input = add_noise = for_run = _refuse
 

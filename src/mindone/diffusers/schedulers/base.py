@@ -15,6 +15,7 @@ from .configured import ConfiguredScheduler
 from .output import SchedulerOutput, Stepped
 from .schedules import DiscreteSchedule, Schedule, schedule_of
 from .spacing import closing_in, sigma_spacing
+from .unsuited import UnsuitedScheduler
 
 __all__ = [
     "Array",
@@ -177,7 +178,7 @@ class Scheduler(ConfiguredScheduler):
             if self.last_timestep is not None and steps > 1:
                 self._begin(self._layout_at(self._stretched(self.timesteps, self.last_timestep)))
         elif named[0] not in self.takes:
-            raise ValueError(f"{type(self).__name__} takes no custom {named[0]}; {_takers(named[0])} do")
+            raise UnsuitedScheduler(type(self).__name__, f"takes no custom {named[0]}", _takers(named[0]))
         else:
             values = self._checked_custom(named[0], given[named[0]])
             steps = len(values) - (named[0] == "sigmas")
@@ -195,7 +196,11 @@ class Scheduler(ConfiguredScheduler):
     def _stretched(self, timesteps: Numbers, last: int) -> Numbers:
         """The same number of whole timesteps, from the first of these down to ``last``."""
         if "timesteps" not in self.takes:
-            raise ValueError(f"{type(self).__name__} takes no last_timestep; {_takers('timesteps')} do")
+            raise UnsuitedScheduler(type(self).__name__, "takes no last_timestep", _takers("timesteps"))
+        if spacing := sigma_spacing(self._options):
+            raise ValueError(
+                f"last_timestep cannot be used with {spacing}, which spaces the steps; use only one of them"
+            )
         if not 0 <= last <= timesteps[0] - len(timesteps) + 1:
             most = int(timesteps[0]) - len(timesteps) + 1
             raise ValueError(f"last_timestep must be from 0 to {most} for {len(timesteps)} steps, got {last!r}")
@@ -374,9 +379,9 @@ class Scheduler(ConfiguredScheduler):
         return sample
 
 
-def _takers(argument: str) -> str:
+def _takers(argument: str) -> list[str]:
     """The schedulers whose ``set_timesteps`` takes this argument."""
-    return ", ".join(name for name, cls in Scheduler.library().items() if argument in cls.takes)
+    return [name for name, cls in Scheduler.library().items() if argument in cls.takes]
 
 
 def drawing_step(

@@ -18,6 +18,7 @@ from ..utils.printable import shown
 from . import foreign, options
 from .levels import DISCRETE, in_words_of, trained_levels
 from .registry import LIBRARY, ShortName, declare, define
+from .unsuited import UnsuitedScheduler
 
 C = TypeVar("C", bound="ConfiguredScheduler")
 
@@ -287,10 +288,8 @@ def check_levels(name: str, config: Mapping[str, Any], networks: str, kinds: Seq
 
 
 def _not_sampled(name: str, networks: str, suited: Sequence[str]) -> ValueError:
-    advice = f"use {', '.join(suited)}" if suited else "no scheduler here samples them"
-    if name in suited:
-        advice = f"make it with {name}.from_config(pipe.scheduler.config), from the checkpoint's own scheduler"
-    return ValueError(one_line(f"{name} cannot sample {networks}; {advice}"))
+    own = f"make it with {name}.from_config(pipe.scheduler.config), from the checkpoint's own scheduler"
+    return UnsuitedScheduler(name, f"cannot sample {networks}", suited, own if name in suited else None)
 
 
 @functools.cache

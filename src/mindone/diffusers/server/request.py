@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from PIL import Image
 from pydantic import Field, ValidationError
@@ -22,6 +22,9 @@ from .service import Service
 from .settings import Settings
 from .ticket import Ticket
 from .uploads import Upload
+
+if TYPE_CHECKING:
+    from ..families.family import Family
 
 LARGEST_SEED = 2**63 - 1
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -155,6 +158,7 @@ def make_ticket(
     sent: Sent = NOTHING_SENT,
     names: Mapping[str, str] | None = None,
     previews: int = 0,
+    family: Family | None = None,
 ) -> Ticket:
     """A ticket ready to submit.
 
@@ -165,6 +169,7 @@ def make_ticket(
         sent: the request's pictures.
         names: the client's names of fields, if they differ from the job's.
         previews: how many previews to make.
+        family: the model's, if it has been read; None reads it now.
 
     Raises:
         Refusal: a value is out of range or not allowed.
@@ -179,7 +184,7 @@ def make_ticket(
         job = Job.of({**values, **key.model_dump()})
     except (ValueError, ValidationError) as error:
         raise Refusal(422, str(error), _field(str(error), names)) from None
-    family = family_here(key)
+    family = family or family_here(key)
     if family is not None and (found := unsupported(job, family)):
         field = names.get(found[0], found[0])
         raise Refusal(422, refusal(field, found[1]), field)

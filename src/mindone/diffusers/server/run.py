@@ -15,7 +15,7 @@ from .access import show
 from .app import create_app
 from .connection import HEAD_BYTES, Door
 from .keys import Keys
-from .listening import listen
+from .listening import addresses, listen
 from .service import Service
 from .settings import Settings
 
@@ -73,8 +73,7 @@ def run(settings: Settings) -> None:
     gc.freeze()
     with listening, closing(Service(settings)) as service:
         service.backend.warm_up()
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"http://{host}:{listening.getsockname()[1]}", flush=True)
+        print("\n".join(addresses(settings.host, listening.getsockname()[1])), flush=True)
         show(settings.log)
         with raised():  # closes everything when uvicorn passes the signal on
             make_server(service).run([listening])

@@ -173,7 +173,7 @@ async def _drawn(request: Request, fields: TextFields, sent: Sent) -> JSONRespon
     family = family_here(key)
     guided = family is not None and family.true_guidance
     given = fields.job_fields(options, is_flow(family), guided)
-    ticket = make_ticket(request, choice, given, sent, TRUE_NAMES if guided else JOB_NAMES)
+    ticket = make_ticket(request, choice, given, sent, TRUE_NAMES if guided else JOB_NAMES, family=family)
     if not fields.override_settings_restore_afterwards:
         _choose(request, options)
     images = await result(service, ticket, request)

@@ -179,9 +179,8 @@ class Tuner:
         self.points = {plain: Point(self.baseline, expected_psnr(plain))}
         if not was_interrupted:
             self.too_short = (
-                f"The budget of {self.clock.budget:.3g} s is too short: measuring the baseline took "
-                f"{self.clock.gone:.3g} s and left no time for anything else; give {2 * self.clock.gone / 60:.2g} "
-                "minutes or more."
+                f"The budget of {self.clock.budget / 60:.2g} minutes is too short: measuring the baseline alone took "
+                f"{self.clock.gone / 60:.2g}; give {2 * self.clock.gone / 60:.2g} minutes or more (--budget)."
             )
 
     def explore(self, tiny_vae: str | None, distilled: str | None, quality: bool) -> Space:
