@@ -24,7 +24,7 @@ from .job import Job, PipelineKey
 from .loras import WeighedLora
 
 if TYPE_CHECKING:
-    from ..families.family import Family
+    from ..families.family import Family as Family  # what `family_here` returns, for those above
     from ..pipelines.parts import Parts
     from .pictures import Pictures
 

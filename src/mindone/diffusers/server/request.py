@@ -24,7 +24,7 @@ from .ticket import Ticket
 from .uploads import Upload
 
 if TYPE_CHECKING:
-    from ..families.family import Family
+    from ..jobs.checks import Family
 
 LARGEST_SEED = 2**63 - 1
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
