@@ -4,6 +4,7 @@ import argparse
 import base64
 import collections
 import http.client
+import importlib.util
 import json
 import random
 import socket
@@ -27,6 +28,8 @@ FLAT = 0.02
 
 def soak(options: argparse.Namespace) -> None:
     """Ask for good and bad things at once until the time is over."""
+    if importlib.util.find_spec("schemathesis") is None:
+        raise SystemExit("soak needs schemathesis: pip install schemathesis")
     statuses: collections.Counter[str] = collections.Counter()
     until = time.monotonic() + 60 * options.minutes
     with serving("--max-side", "256", "--max-steps", "20") as (port, pid):

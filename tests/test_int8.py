@@ -16,8 +16,8 @@ from mindone.diffusers.engines.base import is_quantized
 from mindone.diffusers.engines.binding import bound
 from mindone.diffusers.engines.openvino import constants
 from mindone.diffusers.engines.openvino.operators import Operators
-from mindone.diffusers.engines.rounding import round_to_int8
-from mindone.diffusers.loading.safetensors import SafetensorsFile, save_file
+from mindone.diffusers.engines.rounding import round_stored_to_int8, round_to_int8
+from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from tiny_pipelines import checkpoint, images_of, load
 
 PICTURES = {
@@ -64,6 +64,15 @@ def test_weights_are_off_by_half_a_step_of_their_row_at_most():
     error = np.abs(integers * scale[:, None, None, None] - weight).max(axis=(1, 2, 3))
     assert (error <= 0.501 * scale).all()
     assert (np.abs(integers).max(axis=(1, 2, 3)) == 127).all()
+
+
+def test_a_stored_weight_rounds_in_blocks_on_threads_to_the_same_integers():
+    weight = np.random.default_rng(0).standard_normal((1100, 1024), np.float32).astype(np.float16)
+    for values, expected in zip(round_stored_to_int8(StoredTensor.from_numpy(weight)), round_to_int8(weight)):
+        np.testing.assert_array_equal(values, expected)
+    weight[1000, 3] = np.nan
+    with pytest.raises(ValueError, match="has values that are NaN"):
+        round_stored_to_int8(StoredTensor.from_numpy(weight))
 
 
 def test_a_row_of_zeros_stays_zero():

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .base import Stored, Values
+from .group_rounding import Floats, each_block
+
 _AT_ONCE = 2**17
 """How many numbers to round at once: they stay in the processor's cache, and memory does not grow with the weight."""
 
@@ -26,3 +29,20 @@ def round_to_int8(weight: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], 
         levels = part / scale[some, None]
         values[some] = np.rint(levels, out=levels)
     return values.reshape(weight.shape), scale
+
+
+def round_stored_to_int8(weight: Stored) -> tuple[NDArray[np.int8], Values]:
+    """As `round_to_int8`, a block of rows at a time on one thread per core.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    values, scale = np.empty(weight.shape, np.int8), np.empty(weight.shape[0], np.float32)
+
+    def fill(rows: slice, block: Floats) -> None:
+        values[rows], scale[rows] = round_to_int8(block)
+
+    each_block(weight, fill)
+    if not np.isfinite(scale).all():
+        raise ValueError("has values that are NaN or infinite; fetch it again, or take another file")
+    return values, scale

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...engines.base import Stored, Values
-from ...engines.group_rounding import Floats, each_block, round_to_groups
-from ...engines.rounding import round_to_int8
+from ...engines.group_rounding import round_to_groups
+from ...engines.rounding import round_stored_to_int8
 from ...loading.group_files import names_in_file, parts_in_file
 from ...loading.groups import GroupedTensor
 from ...loading.int8 import Int8Tensor
@@ -56,7 +56,7 @@ class RoundedLater:
         rounding = self.rounding
         try:
             arrays = (
-                _by_row(self.values)
+                round_stored_to_int8(self.values)
                 if rounding.size is None
                 else round_to_groups(self.values, rounding.size, rounding.bits, not rounding.zero_point)
             )
@@ -95,16 +95,3 @@ class RoundedLater:
         if part not in self._left:
             self._left = parts_in_file(name, self.rounded()) or {}
         return self._left.pop(part)
-
-
-def _by_row(values: Stored) -> tuple[Values, Floats]:
-    """int8 with a scale per row, a block of rows at a time."""
-    integers, scale = np.empty(values.shape, np.int8), np.empty(values.shape[0], np.float32)
-
-    def fill(rows: slice, block: Floats) -> None:
-        integers[rows], scale[rows] = round_to_int8(block)
-
-    each_block(values, fill)
-    if not np.isfinite(scale).all():
-        raise ValueError("has values that are NaN or infinite; fetch it again, or take another file")
-    return integers, scale
