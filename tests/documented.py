@@ -15,7 +15,7 @@ from editing_cases import DEPTH, EDIT, FOLDERS
 from image_pipelines import controlnet_folder
 from lora_cases import kohya, layers, stored
 from mindone.diffusers.loading.safetensors import save_file
-from tiny_pipelines import PUBLISHED, hub_cache
+from tiny_pipelines import PUBLISHED, checkpoint, hub_cache, tiny_autoencoder_folder
 
 ROOT = Path(__file__).parent.parent
 """The folder of the project."""
@@ -24,10 +24,7 @@ ROOT = Path(__file__).parent.parent
 @contextlib.contextmanager
 def documented_hub(folder: Path) -> Iterator[None]:
     """A hub cache in ``folder`` with a repository for each hub id, and no other hub."""
-    lora = folder / "lora"
-    lora.mkdir()
-    tensors = kohya("sd1", {"unet": layers("sd1", "unet", (".to_q", ".to_v"))})
-    save_file(stored(tensors), lora / "pytorch_lora_weights.safetensors")
+    lora = _lora(folder / "lora")
     adapters = {
         "lllyasviel/sd-controlnet-canny": lambda: controlnet_folder("sd1"),
         "timbrooks/instruct-pix2pix": FOLDERS[EDIT],
@@ -47,3 +44,19 @@ def documented_hub(folder: Path) -> Iterator[None]:
         patch.setattr(constants, "HF_HUB_CACHE", str(cache))
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
         yield
+
+
+def tiny_bundled(folder: Path) -> Path:
+    """Fill ``folder`` with tiny checkpoints that have the names of the bundled ones."""
+    (folder / "icons").symlink_to(checkpoint("sd1"))
+    (folder / "icons-distilled").symlink_to(checkpoint("bk_sdm"))
+    (folder / "icons-tiny-vae").symlink_to(tiny_autoencoder_folder())
+    _lora(folder / "icons-lcm-lora")
+    return folder
+
+
+def _lora(folder: Path) -> Path:
+    folder.mkdir()
+    tensors = kohya("sd1", {"unet": layers("sd1", "unet", (".to_q", ".to_v"))})
+    save_file(stored(tensors), folder / "pytorch_lora_weights.safetensors")
+    return folder

@@ -15,14 +15,13 @@ from pathlib import Path
 import click
 import pytest
 
-from documented import ROOT, documented_hub
+from documented import ROOT, documented_hub, tiny_bundled
 from mindone.diffusers.cli import main
 from mindone.diffusers.loading import hub as bundled
 from mindone.diffusers.loading.hub import CHECKPOINTS
 from mindone.diffusers.loading.words import known_words, names_any
 from mindone.diffusers.utils.environment import VARIABLES
 from test_pipelines_snippet import SNIPPET
-from tiny_pipelines import checkpoint, tiny_autoencoder_folder
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -53,6 +52,7 @@ NEED_A_SERVER = [ROOT / "docs" / "serve.md"]
 ABOUT_CALLS = [
     "auto-pipeline",
     "batch",
+    "controlnet",
     "engines",
     "from-diffusers",
     "how-it-works",
@@ -60,12 +60,16 @@ ABOUT_CALLS = [
     "inpainting",
     "ip-adapter",
     "jobs",
+    "lora",
     "memory",
     "prompt-weights",
     "schedulers",
+    "single-files",
     "speed",
     "steering",
+    "textual-inversion",
     "training-files",
+    "tune",
 ]
 """Pages that show calls and no numbers of the bundled checkpoints: there these are tiny ones, as hub ids are."""
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python") and page not in NEED_A_SERVER]
@@ -81,11 +85,7 @@ def hub(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tiny_icons(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundled")
-    (folder / "icons").symlink_to(checkpoint("sd1"))
-    (folder / "icons-distilled").symlink_to(checkpoint("bk_sdm"))
-    (folder / "icons-tiny-vae").symlink_to(tiny_autoencoder_folder())
-    return folder
+    return tiny_bundled(tmp_path_factory.mktemp("bundled"))
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name)

@@ -1,10 +1,11 @@
-"""The files of `examples/` are run as they stand, on the checkpoints that `test_docs` runs the pages on."""
+"""The files of `examples/` are run as they stand, on tiny checkpoints, as the pages about calls in `test_docs` are."""
 
 import runpy
 
 import pytest
 
-from documented import ROOT, documented_hub
+from documented import ROOT, documented_hub, tiny_bundled
+from mindone.diffusers.loading import hub as bundled
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -16,8 +17,14 @@ def hub(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def tiny_icons(tmp_path_factory):
+    return tiny_bundled(tmp_path_factory.mktemp("bundled"))
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_examples_run_and_leave_a_picture(example, tmp_path, monkeypatch):
+def test_examples_run_and_leave_a_picture(example, tmp_path, monkeypatch, tiny_icons):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bundled, "CHECKPOINTS", tiny_icons)
     runpy.run_path(str(example), run_name="__main__")
     assert list(tmp_path.glob("*.png"))
