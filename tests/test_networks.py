@@ -177,6 +177,15 @@ def test_same_shapes_compile_once():
     assert len(network.graphs) == 2
 
 
+def test_parameters_share_the_operator_that_reads_their_values():
+    network = make(CASES["tiny_decode"])
+    readers = {id(parameter.load) for parameter in network.get_parameters()}
+    assert len(readers) == 1 and id(ms.Parameter(ms.Tensor(1.0)).load) not in readers
+    engines.get("mindspore").run(network, method="decode_latents", **CASES["tiny_decode"].inputs)
+    parameter = next(network.get_parameters())
+    np.testing.assert_array_equal(parameter.value().asnumpy(), parameter.asnumpy())
+
+
 def test_new_weights_replace_compiled_ones():
     engine, case = engines.get("openvino"), CASES["tiny_decode"]
     network = make(case)
