@@ -253,6 +253,16 @@ def test_a_folder_that_another_batch_writes_to_is_refused(drawings):
     assert drawings == []
 
 
+def test_an_object_store_has_no_folder_before_its_first_file(drawings, monkeypatch):
+    pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "makedirs", lambda *_, **__: None)  # as of S3 inside a bucket
+    for kept in range(2):
+        assert run([job(seed=0)], "memory://bucket/images").kept == kept
+    assert len(drawings) == 1
+
+
 def test_addresses_are_written_to_through_fsspec(drawings):
     fsspec = pytest.importorskip("fsspec")
     listed = [job(seed=i) for i in range(2)]

@@ -192,8 +192,12 @@ class RemoteFolder:
         self._files.makedirs(self._root, exist_ok=True)
 
     def names(self) -> set[str]:
-        """See `Output`."""
-        return {str(path).rsplit("/", 1)[-1] for path in self._files.ls(self._root, detail=False, refresh=True)}
+        """See `Output`. An object store has no folders: one without files is not there."""
+        try:
+            paths = self._files.ls(self._root, detail=False, refresh=True)
+        except FileNotFoundError:
+            return set()
+        return {str(path).rsplit("/", 1)[-1] for path in paths}
 
     def read(self, name: str) -> bytes:
         """See `Output`."""
