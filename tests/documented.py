@@ -34,7 +34,14 @@ def documented_hub(folder: Path) -> Iterator[None]:
         "city96/stable-diffusion-3.5-medium-gguf": tiny_gguf.repository,
         "black-forest-labs/FLUX.1-schnell": tiny_flux.checkpoint,
         "black-forest-labs/FLUX.1-dev": tiny_flux.dev_checkpoint,
-        "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS": lambda: tiny_pixart.checkpoint("pixart-sigma"),
+        **dict.fromkeys(
+            (
+                "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",
+                "PixArt-alpha/PixArt-Sigma-XL-2-512-MS",
+                "PixArt-alpha/pixart_sigma_sdxlvae_T5_diffusers",
+            ),
+            lambda: tiny_pixart.checkpoint("pixart-sigma"),
+        ),
         "Efficient-Large-Model/Sana_600M_1024px_diffusers": lambda: tiny_sana.checkpoint("sana"),
         "Efficient-Large-Model/Sana_Sprint_0.6B_1024px_diffusers": lambda: tiny_sana.checkpoint("sana-sprint"),
     }

@@ -196,14 +196,18 @@ def test_it_is_saved_under_todays_name_and_loaded(alpha, tmp_path):
     np.testing.assert_array_equal(draw(load(tmp_path), **few), draw(alpha, **few))
 
 
-@pytest.mark.parametrize("family", ["pixart-alpha", "pixart-sigma"])
-def test_auto_pipelines_and_jobs_find_both(family):
+@pytest.mark.parametrize(("family", "side"), [("pixart-alpha", 1024), ("pixart-sigma", 256)])
+def test_auto_pipelines_and_jobs_find_both(family, side):
     pipe = AutoPipelineForText2Image.from_pretrained(checkpoint(family))
     assert pipe.family.name == family
     job = jobs.Job(prompt="a cat", model=str(checkpoint(family)), height=64, width=96)
     assert (jobs.settled(pipe, job).steps, jobs.settled(pipe, job).guidance_scale) == (20, 4.5)
     (picture,) = jobs.draw(pipe, job.changed(steps=2, negative_prompt="horse"))
     assert picture.size == (96, 64)
+    with pytest.raises(ValueError, match="width must be a multiple of 16, got 100"):
+        jobs.draw(pipe, job.changed(height=None, width=100))
+    (warning,) = jobs.warnings_of(pipe, job.changed(width=2048))
+    assert warning == f"the network generates at most about {side}×{side}, and the image is enlarged to 2048×64"
 
 
 def test_bench_leaves_out_what_its_network_cannot_do(tmp_path):

@@ -334,7 +334,10 @@ EMBEDS, POOLED = np.zeros((1, 90, 40), np.float32), np.zeros((1, 24), np.float32
         ({"mu": 1.0}, r"mu=1 is for schedulers with use_dynamic_shifting, and this .* has a fixed shift \(3"),
         ({"clip_skip": 9}, "clip_skip must be a whole number from 0 to 2, got 9"),
         ({"joint_attention_kwargs": 3}, "must be {'scale': number}, got 3"),
-        ({"skip_guidance_layers": [3]}, r"skip_guidance_layers must be numbers of layers from 0 to 2, .* got \[3\]"),
+        (
+            {"skip_guidance_layers": [3]},
+            r"skip_guidance_layers must be .* from 0 to 2, such as \[1\], or None; got \[3\]",
+        ),
         ({"skip_guidance_layers": []}, r"skip_guidance_layers must be numbers of layers from 0 to 2, .* got \[\]"),
         ({"skip_guidance_layers": 1}, "skip_guidance_layers must be numbers of layers .* got 1"),
         ({"skip_guidance_layers": [1], "guidance_scale": 1}, "skip_guidance_layers needs guidance, and guidance_scale"),

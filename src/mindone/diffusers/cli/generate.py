@@ -101,7 +101,7 @@ def generate(
     check_prompt(job.prompt)
     place = Destination(output, job, 1 if grid else job.num_images)
 
-    from ..jobs.checks import check_ahead, larger_than_trained, unknown_words
+    from ..jobs.checks import bins_sizes, check_ahead, larger_than_trained, unknown_words
     from ..utils.logging import get_logger
 
     pictures = _read_pictures(job)
@@ -112,15 +112,15 @@ def generate(
     pipe = jobs.load(job)
     if job.prompt_weights and not pipe.text_towers:
         raise ValueError(f"{pipe.family.title} supports no weighted words; leave out --prompt-weights")
-    if warning := larger_than_trained(pipe, job, pictures):
-        get_logger(__name__).warning(f"{warning}; {_instead(job)}")
     if found is not None:
         from ..jobs.wear import warn
 
         warn(found, pipe, job)
     if job.upscale is None and pipe.denoiser.is_big:
         pipe.enable_model_cpu_offload()  # there is one call, so networks can free everything after their stage
-    job = jobs.settled(pipe, job)
+    job = jobs.settled(pipe, job)  # which refuses what the model cannot do
+    if warning := larger_than_trained(pipe, job, pictures):
+        get_logger(__name__).warning(warning if bins_sizes(pipe) else f"{warning}; {_instead(job)}")
     say("compiling…")
     images = jobs.draw(pipe, job, None, pictures)
     if grid:

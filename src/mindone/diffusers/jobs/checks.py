@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -222,9 +223,16 @@ def larger_than_trained(view: Parts, job: Job, pictures: Pictures | None) -> str
     if all(side <= _ABOVE_TRAINED * most for side, most in zip(size, outline.trained)):
         return None
     own = f"{outline.trained[1]}×{outline.trained[0]}"
+    if bins_sizes(view):
+        return f"the network generates at most about {own}, and the image is enlarged to {size[1]}×{size[0]}"
     times = size[0] * size[1] / (outline.trained[0] * outline.trained[1])
     slow = f", and each step to take about {times:,.0f} times as long, or longer" if times >= _SLOW else ""
     return f"{size[1]}×{size[0]} is more than the {own} that the network was trained on: expect repetitions{slow}"
+
+
+def bins_sizes(view: Parts) -> bool:
+    """Whether a pipeline generates at a trained size and brings the image to the requested one."""
+    return "use_resolution_binning" in inspect.signature(type(view).__call__).parameters
 
 
 def _outline_of(view: Parts) -> Outline | None:

@@ -253,8 +253,8 @@ def _images(
         if lost is not None:
             _warn_once(lost)
     height, width = pictures.size(job.height, job.width, view.pixels_per_token)
-    if height is not None and width is not None:
-        check_size(view, height, width)
+    fits = view.pixels_per_token  # as does a side that the pipeline chooses
+    check_size(view, height or fits, width or fits)
     check_run(view, job, (height, width), sum(each.num_images for each in jobs))
     elsewhere = {"height", "width", *(("negative_prompt",) if unguided else ())}
     arguments = {name: value for name, value in job.arguments.items() if name not in elsewhere}

@@ -36,8 +36,8 @@ class SkippedLayers:
         are_whole = all(isinstance(each, (int, np.integer)) and not isinstance(each, bool) for each in numbers)
         if not numbers or not are_whole or not all(0 <= each < count for each in numbers):
             raise ValueError(
-                f"skip_guidance_layers must be numbers of layers from 0 to {count - 1}, such as [7, 8, 9], or None; "
-                f"got {self.layers!r:.80}"
+                f"skip_guidance_layers must be numbers of layers from 0 to {count - 1}, such as [{count // 2}], or "
+                f"None; got {self.layers!r:.80}"
             )
         if not run.do_classifier_free_guidance:
             raise ValueError(
