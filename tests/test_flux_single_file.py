@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 
 from mindone.diffusers import FluxPipeline, FluxTransformer2DModel
 from mindone.diffusers.families import convert
 from mindone.diffusers.families.flux.original import TRANSFORMER
+from mindone.diffusers.jobs import PipelineKey
+from mindone.diffusers.jobs.checks import family_here
 from mindone.diffusers.loading.config import read_config
 from mindone.diffusers.loading.safetensors import SafetensorsFile, StoredTensor, save_file
 from mindone.diffusers.loading.weights import open_weights
 from original_files import equal, opened
 from test_networks import error
 from tiny_flux import checkpoint, dev_checkpoint
-from tiny_pipelines import images_of
+from tiny_pipelines import hub_cache, images_of
 
 NETWORKS = ("transformer", "vae", "text_encoder", "text_encoder_2")
 _folder = tempfile.TemporaryDirectory(prefix="flux-files-")
@@ -39,6 +42,15 @@ def whole() -> Path:
     path = Path(_folder.name) / "flux-whole.safetensors"
     convert.folder_to_file(dev_checkpoint(), path)
     return path
+
+
+def test_a_job_knows_the_family_of_a_file_and_of_what_the_hubs_cache_has(tmp_path, monkeypatch):
+    hub_cache(tmp_path, {"owner/flux": dev_checkpoint})
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    found = [
+        family_here(PipelineKey(model=model)) for model in (str(whole()), str(file()), "owner/flux", "owner/other")
+    ]
+    assert [each and each.name for each in found] == ["flux", "flux", "flux", None]
 
 
 def drawn(pipe) -> np.ndarray:

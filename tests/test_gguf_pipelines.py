@@ -218,6 +218,14 @@ def test_generate_takes_the_denoiser_of_a_file_and_remembers_it(tmp_path):
     [
         ({"model": "x.safetensors", "gguf": "y.gguf"}, "gguf goes with a model that is a folder or a hub id"),
         ({"model": "icons", "gguf": "absent.gguf"}, "no file absent.gguf"),
+        (
+            {"model": "icons", "gguf": "y.safetensors"},
+            "gguf must be a FILE.gguf or its address on the hub, got 'y.safe",
+        ),
+        (
+            {"model": str(transformer_file())},
+            r"holds only transformer; .*; a job takes the file as its gguf \(--gguf\)",
+        ),
     ],
 )
 def test_jobs_whose_denoiser_comes_from_nowhere_are_refused(fields, message):

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..families.family import IMAGE, MASK
+from ..families.files import open_single_file
 from ..families.registry import family_of
 from ..loading.config import CONFIG_NAME, read_config
 from ..loading.fields import listed
-from ..loading.hub import MODEL_INDEX, component_folder
+from ..loading.hub import MODEL_INDEX, Source, component_folder
 from ..loading.hub_files import FileSource
+from ..loading.weights import FILE_SUFFIXES
 from ..loading.words import hint, known_words
 from ..schedulers.levels import FLOW
 from ..utils.decoder_memory import check_memory, stage_channels, widest
@@ -70,14 +72,14 @@ class Outline:
 def check_ahead(job: Job, pictures: Pictures | None = None) -> None:
     """Check what the job names, its size, and whether the machine has the memory for it.
 
-    Models that are only on the hub, or in a single file, are checked when loaded.
+    Models that have to be downloaded, and single files, are checked when loaded.
 
     Raises:
         FileNotFoundError: no such model, LoRA, ControlNet or autoencoder.
         ValueError: a size that the model cannot generate, or that needs more memory than there is.
     """
     check_key(job)
-    root = _folder_of(job.model)
+    root = _folder_of(job)
     family = None if root is None else _family_in(root)
     if family is not None:
         check_supported(job, family)
@@ -98,7 +100,7 @@ def check_key(key: PipelineKey) -> None:
     check_names("gguf", key.gguf)
     check_names("lora", *(WeighedLora.parse(text).path for text in key.lora))
     check_names("controlnet", *key.controlnet)
-    root = _folder_of(key.model) if key.without else None
+    root = _folder_of(key) if key.without else None
     family = None if root is None else _family_in(root)
     for name in key.without:
         if family is not None and name not in family.optional:
@@ -108,7 +110,7 @@ def check_key(key: PipelineKey) -> None:
 
 def most_clip_skip(key: PipelineKey) -> int | None:
     """How many of its text encoders' last layers a model can skip; None if no config on this machine says so."""
-    root = _folder_of(key.model)
+    root = _folder_of(key)
     if root is None:
         return None
     family, layers = _family_in(root), []
@@ -121,14 +123,21 @@ def most_clip_skip(key: PipelineKey) -> int | None:
 
 def unknown_words(job: Job) -> str | None:
     """A hint if a model lists the words it knows and the prompt has none of them; otherwise None."""
-    root = _folder_of(job.model)
+    root = _folder_of(job)
     return None if root is None else hint(job.model, job.prompt, known_words(root))
 
 
 def family_here(key: PipelineKey) -> Family | None:
-    """A model's family; None if no config on this machine says so."""
-    root = _folder_of(key.model)
-    return None if root is None else _family_in(root)
+    """A model's family; None if neither a config on this machine says so nor the model's one file."""
+    root = _folder_of(key)
+    if root is not None:
+        return _family_in(root)
+    with contextlib.suppress(OSError, ValueError):
+        if key.model.endswith(FILE_SUFFIXES):
+            config = None if key.config is None else Source(key.config, local_files_only=True).configs()
+            file = FileSource(key.model, local_files_only=True).only_file()
+            return family_of(open_single_file(file, config=config).pipeline_of_denoiser)
+    return None
 
 
 def is_flow(family: Family | None) -> bool:
@@ -158,11 +167,14 @@ def refusal(field: str, reason: str) -> str:
     return f"{field} does not work with this model: {reason}; leave it out"
 
 
-def _folder_of(model: str) -> Path | None:
-    """A model's folder; None for a file, for a model on the hub, and for one that is nowhere, which loading reports."""
-    with contextlib.suppress(FileNotFoundError):
-        root = FileSource(model).locate()
-        return root if root is not None and root.is_dir() else None
+def _folder_of(key: PipelineKey) -> Path | None:
+    """The folder of a model's configs on this machine, those of the hub's cache included; None for a file, for a model
+    that has to be downloaded, and for one that is nowhere, which loading reports."""
+    with contextlib.suppress(OSError, ValueError):
+        root = FileSource(key.model).locate()
+        if root is None:
+            root = Source(key.model, key.revision, local_files_only=True).configs()
+        return root if root.is_dir() else None
     return None
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..utils.printable import shown
 from .grouping import call_key
 from .job import Job, PipelineKey
 from .loras import adapter_weights, merged
@@ -134,6 +135,8 @@ def _load_model(key: PipelineKey, quantization: Int8Config | None, **components:
 
 def _denoiser_of_gguf(key: PipelineKey, file: str) -> dict[str, object]:
     """The denoiser with the weights of a GGUF file, and the config of the key's model."""
+    if not file.endswith(".gguf"):
+        raise ValueError(f"gguf must be a FILE.gguf or its address on the hub, got {shown(file)}")
     from ..families.registry import family_of
     from ..loading.gguf_config import GGUFQuantizationConfig
     from ..loading.hub import Source, component_names

@@ -29,8 +29,11 @@ def index_of(single: SingleFile, given: Mapping[str, Any]) -> dict[str, Any]:
         forms = {name: f"{name}=… or {name}=None" for name in single.release.dispensable}
         needed = ", ".join(forms.get(name, f"{name}=…") for name in absent)
         folder = "; or convert it to a folder that goes without" if set(absent) <= forms.keys() else ""
+        beside = (
+            "; a job takes the file as its gguf (--gguf), beside the model" if single.path.suffix == ".gguf" else ""
+        )
         raise ValueError(
-            f"{single.path} holds only {held}; pass {needed} for a pipeline, from another checkpoint{folder}"
+            f"{single.path} holds only {held}; pass {needed} for a pipeline, from another checkpoint{folder}{beside}"
         )
     left_out = ("controlnet", *without)
     classes = {name: component.class_name for name, component in single.components.items() if name not in left_out}
