@@ -243,13 +243,17 @@ def test_contradicting_wishes_are_refused_before_any_work(words, message, tmp_pa
 
 
 @pytest.fixture
-def quick(instant, monkeypatch):
+def ticking(instant, monkeypatch):
+    """Time passes as it is asked for, so that the search is the same on any machine."""
+    ticks = count()
+    monkeypatch.setattr(pipeline.Clock, "gone", property(lambda self: 0.8 * next(ticks)))
+
+
+@pytest.fixture
+def quick(ticking, monkeypatch):
     """Few references and few tries."""
     monkeypatch.setattr(pipeline, "verify", lambda *_: None)
     monkeypatch.setattr(Drawings, "reference", Settings(steps=40, dtype="float32"))
-    # Time passes as it is asked for, so that the search is the same on any machine.
-    ticks = count()
-    monkeypatch.setattr(pipeline.Clock, "gone", property(lambda self: 0.8 * next(ticks)))
 
 
 def test_tune_returns_a_front_and_leaves_the_pipeline_as_it_is(pipe, quick, monkeypatch):
@@ -322,7 +326,7 @@ def test_without_quality_cost_alone_is_reported(pipe, quick):
         front.at(min_psnr=30)
 
 
-def test_a_budget_without_room_for_the_reference_gives_cost_alone_and_says_how_much_there_must_be(pipe, instant):
+def test_a_budget_without_room_for_the_reference_gives_cost_alone_and_says_how_much_there_must_be(pipe, ticking):
     front = pipe.tune([PROMPT], budget_seconds=60, height=SIZE, width=SIZE, progress=False)
     (note,) = front.notes
     assert "one reference image of 100 steps takes 2" in note and note.endswith("minutes or more.")
