@@ -6,6 +6,7 @@ import pytest
 
 from documented import ROOT, documented_hub, tiny_bundled
 from mindone.diffusers.loading import hub as bundled
+from tiny_pipelines import let_time_tick
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -26,5 +27,6 @@ def tiny_icons(tmp_path_factory):
 def test_examples_run_and_leave_a_picture(example, tmp_path, monkeypatch, tiny_icons):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bundled, "CHECKPOINTS", tiny_icons)
+    let_time_tick(monkeypatch)
     runpy.run_path(str(example), run_name="__main__")
     assert list(tmp_path.glob("*.png"))

@@ -1,7 +1,6 @@
 """The search for the best stack: what it predicts, what it finds, and what it says when something cannot be."""
 
 import json
-from itertools import count
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from mindone.diffusers.tune.rehearsal import CountingEngine
 from mindone.diffusers.tune.report import write_report
 from mindone.diffusers.tune.search import LocalSearch, Pareto, Point, estimated, halve, on_front
 from mindone.diffusers.tune.stacks import Stacks
-from tiny_pipelines import PROMPT, checkpoint, load
+from tiny_pipelines import PROMPT, checkpoint, let_time_tick, load
 
 SIZE = 64
 SETTINGS = [
@@ -244,9 +243,7 @@ def test_contradicting_wishes_are_refused_before_any_work(words, message, tmp_pa
 
 @pytest.fixture
 def ticking(instant, monkeypatch):
-    """Time passes as it is asked for, so that the search is the same on any machine."""
-    ticks = count()
-    monkeypatch.setattr(pipeline.Clock, "gone", property(lambda self: 0.8 * next(ticks)))
+    let_time_tick(monkeypatch)
 
 
 @pytest.fixture
