@@ -138,8 +138,8 @@ def arguments() -> str:
             if parameter.name in descriptions and parameter.name not in seen:
                 seen.add(parameter.name)
                 default = textwrap.shorten(str(parameter.default), 24, placeholder="…")
-                rows.append([_code(parameter.name), _code(default), _prose(descriptions[parameter.name]), title])
-    return _rows(["argument", "default", "", "first in"], rows)
+                rows.append([_code(parameter.name), _prose(descriptions[parameter.name]), _code(default), title])
+    return _rows(["argument", "", "default", "first in"], rows)
 
 
 def _descriptions(doc: str) -> dict[str, str]:
