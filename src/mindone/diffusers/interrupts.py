@@ -53,11 +53,13 @@ def _leave_late(reader: int) -> None:
     """End the process for a signal that the main thread has left alone for a while."""
     seen = 0
     while numbers := os.read(reader, 64):
+        number = numbers[-1]
+        was_to_leave = signal.getsignal(number) is _leave  # a command that stops in its own way may set this again
         time.sleep(_PATIENCE)
         if _raised != seen:
             seen = _raised
-        elif signal.getsignal(numbers[-1]) is _leave:
-            _leave(numbers[-1], None)
+        elif was_to_leave and signal.getsignal(number) is _leave:
+            _leave(number, None)
 
 
 @contextlib.contextmanager
