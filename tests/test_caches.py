@@ -371,8 +371,11 @@ def test_caches_have_short_names():
     assert parse_cache("guidance:3:2:4") == GuidanceCacheConfig(3, 2, 4)
     with pytest.raises(ValueError, match="unknown cache 'teacache'; choose from deepcache:"):
         parse_cache("teacache")
-    with pytest.raises(ValueError, match="cache 'deepcache:x': "):
+    with pytest.raises(ValueError, match="cache 'deepcache:x': 'x' is not a number"):
         parse_cache("deepcache:x")
+    with pytest.raises(ValueError, match=r"is not a number") as refusal:
+        parse_cache("deepcache:" + "[" * 3000)
+    assert len(str(refusal.value)) < 250
     with pytest.raises(ValueError, match="'spectrum' and 'taylorseer' both cache steps"):
         parse_caches(["taylorseer", "spectrum"])
 

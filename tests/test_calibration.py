@@ -129,6 +129,9 @@ def test_rows_are_texts_and_back():
     assert [list(row) for row in parse_rows(row_texts(ROWS))] == ROWS
     with pytest.raises(ValueError, match="TIMESTEP:WEIGHT:WEIGHT…, all numbers"):
         parse_rows(["801:much"])
+    with pytest.raises(ValueError, match="all numbers") as refusal:
+        parse_rows(["801:" + "[" * 3000])
+    assert len(str(refusal.value)) < 250
 
 
 @pytest.mark.parametrize(

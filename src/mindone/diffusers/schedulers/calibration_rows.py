@@ -43,7 +43,9 @@ def parse_rows(texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
     try:
         return tuple(tuple(float(word) for word in text.split(":")) for text in texts)
     except ValueError:
-        raise ValueError(f"a calibrated step is TIMESTEP:WEIGHT:WEIGHT…, all numbers; got {list(texts)}") from None
+        raise ValueError(
+            f"a calibrated step is TIMESTEP:WEIGHT:WEIGHT…, all numbers; got {shown(list(texts))}"
+        ) from None
 
 
 def row_texts(rows: Sequence[Row]) -> tuple[str, ...]:
