@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from huggingface_hub import constants
 
+import tiny_pipelines
 from mindone.diffusers import FluxPipeline, FluxTransformer2DModel
 from mindone.diffusers.families import convert
 from mindone.diffusers.families.flux.original import TRANSFORMER
@@ -51,6 +52,15 @@ def test_a_job_knows_the_family_of_a_file_and_of_what_the_hubs_cache_has(tmp_pat
         family_here(PipelineKey(model=model)) for model in (str(whole()), str(file()), "owner/flux", "owner/other")
     ]
     assert [each and each.name for each in found] == ["flux", "flux", "flux", None]
+
+
+def test_the_family_of_a_replaced_file_is_read_again(tmp_path):
+    model, found = tmp_path / "model.safetensors", []
+    for each in (tiny_pipelines.checkpoint("sd1"), dev_checkpoint()):
+        model.unlink(missing_ok=True)
+        convert.folder_to_file(each, model)
+        found += [family_here(PipelineKey(model=str(model))) for _ in range(2)]
+    assert [each and each.name for each in found] == ["stable-diffusion"] * 2 + ["flux"] * 2
 
 
 def drawn(pipe) -> np.ndarray:

@@ -7,6 +7,7 @@ import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,7 @@ def family_here(key: PipelineKey) -> Family | None:
         if key.model.endswith(FILE_SUFFIXES):
             config = None if key.config is None else Source(key.config, local_files_only=True).configs()
             file = FileSource(key.model, local_files_only=True).only_file()
-            return family_of(open_single_file(file, config=config).pipeline_of_denoiser)
+            return _family_of_file(file, config, file.stat().st_mtime_ns)
     return None
 
 
@@ -165,6 +166,12 @@ def check_supported(job: Job, family: Family) -> None:
 def refusal(field: str, reason: str) -> str:
     """The sentence about a field that cannot be honoured."""
     return f"{field} does not work with this model: {reason}; leave it out"
+
+
+@lru_cache(maxsize=64)
+def _family_of_file(file: Path, config: Path | None, changed: int) -> Family | None:
+    """The family of a file last ``changed`` then. A server asks for each request, and reading takes 20 ms and more."""
+    return family_of(open_single_file(file, config=config).pipeline_of_denoiser)
 
 
 def _folder_of(key: PipelineKey) -> Path | None:

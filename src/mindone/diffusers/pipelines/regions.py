@@ -94,7 +94,7 @@ def resized_part(image: Image.Image, size: tuple[int, int], part: Box | None = N
 
 
 def _strips(width: int, height: int, pixels: int) -> Iterator[tuple[int, int]]:
-    """The first row of each strip of about so many pixels of a picture, and the first row of the next."""
+    """Strips of about ``pixels`` pixels that make up a picture: the first row of each, and the row after its last."""
     rows = max(pixels // width, 1)
     return ((top, min(top + rows, height)) for top in range(0, height, rows))
 

@@ -73,7 +73,7 @@ def _ours(tensors: Tensors) -> dict[str, StoredTensor]:
         rows = whole.shape[0] // 3
         for i, part in enumerate("qkv"):
             matrix = whole.rows(i * rows, (i + 1) * rows)
-            found[f"{half}.{_HALVES.get(half, '?')}.{stage}.{layer}.attn.to_{part}.weight"] = matrix
+            found[f"{half}.{_HALVES[half]}.{stage}.{layer}.attn.to_{part}.weight"] = matrix
     return found
 
 
