@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shutil
 
 import numpy as np
 import openvino as ov
@@ -68,11 +70,11 @@ def test_weights_are_off_by_half_a_step_of_their_row_at_most():
 
 def test_a_stored_weight_rounds_in_blocks_on_threads_to_the_same_integers():
     weight = np.random.default_rng(0).standard_normal((1100, 1024), np.float32).astype(np.float16)
-    for values, expected in zip(round_stored_to_int8(StoredTensor.from_numpy(weight)), round_to_int8(weight)):
+    for values, expected in zip(round_stored_to_int8(StoredTensor.from_numpy(weight), "w"), round_to_int8(weight)):
         np.testing.assert_array_equal(values, expected)
     weight[1000, 3] = np.nan
-    with pytest.raises(ValueError, match="has values that are NaN"):
-        round_stored_to_int8(StoredTensor.from_numpy(weight))
+    with pytest.raises(ValueError, match=r"^FILE: the weight NAME has values that are NaN"):
+        round_stored_to_int8(StoredTensor.from_numpy(weight), "FILE: the weight NAME")
 
 
 def test_a_row_of_zeros_stays_zero():
@@ -142,6 +144,19 @@ def test_text_encoders_alone_have_their_weights_in_int8(components):
     expected = ["I8" if components == ("text_encoders",) else "F32", "I8"]
     assert ["I8" if is_quantized(bound(n.published_parameters()[name])) else "F32" for n in both] == expected
     assert not any(is_quantized(bound(p)) for n in (pipe.unet, pipe.vae) for p in n.published_parameters().values())
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_text_encoders_weight_that_is_no_number_is_named_with_its_file(tmp_path):
+    folder = shutil.copytree(checkpoint("sd1"), tmp_path / "model")
+    file = folder / "text_encoder" / "model.safetensors"
+    tensors, name = dict(SafetensorsFile(file)), "text_model.encoder.layers.0.mlp.fc1.weight"
+    values = tensors[name].numpy().copy()
+    values[0, 0] = np.nan
+    save_file({**tensors, name: StoredTensor.from_numpy(values)}, file)
+    message = rf"^{re.escape(str(file))}: the weight {name} has values that are NaN"
+    with pytest.raises(ValueError, match=message):
+        quantize_pipeline(load(folder), CONFIG)
 
 
 def test_a_component_that_another_family_has_is_refused():

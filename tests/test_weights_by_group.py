@@ -48,7 +48,7 @@ def normal(*shape):
 
 
 def restored(weight, size, bits, symmetric=False):
-    packed, scale, zero_point = round_to_groups(InMemory(weight), size, bits, symmetric)
+    packed, scale, zero_point = round_to_groups(InMemory(weight), "the weight", size, bits, symmetric)
     return GroupedTensor(weight.shape, bits, zero_point is None, packed, scale, zero_point).numpy()
 
 

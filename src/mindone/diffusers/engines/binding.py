@@ -59,6 +59,15 @@ def published_name(parameter: Parameter, path: str) -> str:
     return name
 
 
+def origin(parameter: Parameter, path: str) -> str:
+    """The file and the name of a network's weight at ``path``, as messages about it begin."""
+    return _origin(getattr(parameter, "source", "memory"), published_name(parameter, path))
+
+
+def _origin(source: str, name: str) -> str:
+    return f"{source}: the weight {printable(name)}"
+
+
 def keep_name(parameter: Parameter, path: str) -> None:
     """Keep ``path`` as the parameter's name even if its cell is wrapped, unless checkpoints use another name."""
     parameter.published_name = published_name(parameter, path)
@@ -134,8 +143,7 @@ def check_finite(tensors: Mapping[str, Stored], source: str) -> None:
     for name, values in tensors.items():
         if not _is_finite(values):
             raise ValueError(
-                f"{source}: the weight {printable(name)} has values that are NaN or infinite; "
-                "download it again, or use another file"
+                f"{_origin(source, name)} has values that are NaN or infinite; download it again, or use another file"
             )
 
 

@@ -34,7 +34,7 @@ class Groups(NamedTuple):
     """(out, groups, 1), not whole numbers; None means zero."""
 
 
-def round_to_groups(weight: Stored, size: int, bits: int, symmetric: bool = False) -> Groups:
+def round_to_groups(weight: Stored, origin: str, size: int, bits: int, symmetric: bool = False) -> Groups:
     """Round a weight with a small squared error, without knowing its inputs.
 
     8 bits: integers from -127 to 127, and the smallest scale that a group allows. 4 bits: it tries several ranges for a
@@ -43,6 +43,7 @@ def round_to_groups(weight: Stored, size: int, bits: int, symmetric: bool = Fals
 
     Args:
         weight: (out, inputs), or that of a 1×1 convolution (out, inputs, 1, 1).
+        origin: the weight and its file, for messages.
         size: the size of a group; even, and a divisor of the inputs.
         bits: 4 or 8.
         symmetric: 4 bits without a zero point. 8 bits never have one.
@@ -69,7 +70,9 @@ def round_to_groups(weight: Stored, size: int, bits: int, symmetric: bool = Fals
 
     each_block(weight, fill)
     if not all(np.isfinite(each).all() for each in (scale, zero_point) if each is not None):
-        raise ValueError("has values that are NaN, infinite or too large; fetch it again, or take another file")
+        raise ValueError(
+            f"{origin} has values that are NaN, infinite or too large; fetch it again, or take another file"
+        )
     return Groups(packed, scale, zero_point)
 
 

@@ -31,18 +31,19 @@ def round_to_int8(weight: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], 
     return values.reshape(weight.shape), scale
 
 
-def round_stored_to_int8(weight: Stored) -> tuple[NDArray[np.int8], Values]:
+def round_stored_to_int8(weight: Stored, origin: str) -> tuple[NDArray[np.int8], Values]:
     """As `round_to_int8`, a block of rows at a time on one thread per core.
 
     Raises:
-        ValueError: a number is NaN or infinite.
+        ValueError: a number is NaN or infinite; the message begins with ``origin``, the weight and its file.
     """
     values, scale = np.empty(weight.shape, np.int8), np.empty(weight.shape[0], np.float32)
 
     def fill(rows: slice, block: Floats) -> None:
-        values[rows], scale[rows] = round_to_int8(block)
+        with np.errstate(invalid="ignore"):  # checked for NaN afterwards
+            values[rows], scale[rows] = round_to_int8(block)
 
     each_block(weight, fill)
     if not np.isfinite(scale).all():
-        raise ValueError("has values that are NaN or infinite; fetch it again, or take another file")
+        raise ValueError(f"{origin} has values that are NaN or infinite; fetch it again, or take another file")
     return values, scale

@@ -13,11 +13,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from ...engines.base import Engine, Parameter
-from ...engines.binding import bind, published_name, stored
+from ...engines.base import Engine
+from ...engines.binding import bind, origin, published_name, stored
 from ...engines.openvino.observing import ObservingEngine, Ranges
 from ...engines.rounding import round_stored_to_int8
 from ...families.components import Configured
@@ -135,7 +134,7 @@ def quantize(network: Model, seen: Ranges, config: Int8Config, plan: Int8Plan) -
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
         if name in seen.inputs and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
-            values, scale = _rounded(parameter, name)
+            values, scale = round_stored_to_int8(stored(parameter), origin(parameter, path))
             result = symmetric(*seen.results[name]) if name in seen.results else None
             inputs = with_zero(*seen.inputs[name]) if plan.rounds_input(name) else None
             kept = StoredTensor.from_numpy(network.scratch.keep(values))
@@ -150,18 +149,11 @@ def round_weights(network: Model, config: Int8Config, plan: Int8Plan) -> None:
     for path, parameter in network.parameters_and_names():
         name = published_name(parameter, path)
         if len(parameter.shape) > 1 and not plan.keeps(name, (*network.kept_in_int8, *config.modules_to_not_convert)):
-            values, scale = _rounded(parameter, name)
+            values, scale = round_stored_to_int8(stored(parameter), origin(parameter, path))
             bind(parameter, Int8Tensor(StoredTensor.from_numpy(network.scratch.keep(values)), scale), name)
             network.release_weights()
     network.config = Config(network.config, {QUANTIZATION: {"quant_method": METHOD, "weights_only": True}})
     network.release()
-
-
-def _rounded(parameter: Parameter, name: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    try:
-        return round_stored_to_int8(stored(parameter))
-    except ValueError as error:
-        raise ValueError(f"{name} {error}") from None
 
 
 def with_zero(low: float, high: float) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engines.base import is_grouped, is_quantized
-from ...engines.binding import bind, is_put_on, stored
+from ...engines.binding import bind, is_put_on, origin, stored
 from ...families.family import Int8Plan
 from ...loading.config import Config
 from ...loading.group_files import METHOD
@@ -102,8 +102,7 @@ def _round(
             after += as_it_is
             kinds["as they are"] += 1
             continue
-        where = f"{getattr(parameter, 'source', 'memory')}: the weight {path}"
-        later = RoundedLater(values, rounding, where, network.release_weights)
+        later = RoundedLater(values, rounding, origin(parameter, path), network.release_weights)
         after += sum(tensor.nbytes for tensor in later.tensors(path).values())
         kinds[f"in {rounding.words}"] += 1
         bind(parameter, later.rounded(network.scratch) if at_once else later, path)

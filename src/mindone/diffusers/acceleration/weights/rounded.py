@@ -28,13 +28,13 @@ class RoundedLater:
     Args:
         values: the weight (out, inputs, …).
         rounding: the target.
-        where: the weight and its file, for messages.
+        origin: the weight and its file, for messages.
         release: returns the memory of values that have been read.
     """
 
     values: Stored
     rounding: Rounding
-    where: str
+    origin: str
     release: Callable[[], None]
     _left: dict[str, StoredTensor] = field(default_factory=dict)
 
@@ -54,14 +54,11 @@ class RoundedLater:
             ValueError: a number is NaN, infinite or too large; the message names the weight.
         """
         rounding = self.rounding
-        try:
-            arrays = (
-                round_stored_to_int8(self.values)
-                if rounding.size is None
-                else round_to_groups(self.values, rounding.size, rounding.bits, not rounding.zero_point)
-            )
-        except ValueError as error:
-            raise ValueError(f"{self.where} {error}") from None
+        arrays = (
+            round_stored_to_int8(self.values, self.origin)
+            if rounding.size is None
+            else round_to_groups(self.values, self.origin, rounding.size, rounding.bits, not rounding.zero_point)
+        )
         packed, scale, zero_point = [
             each if each is None or scratch is None else scratch.keep(each) for each in (*arrays, None)[:3]
         ]
