@@ -25,6 +25,7 @@ from mindone.diffusers import (
 )
 from mindone.diffusers.engines.base import is_quantized
 from mindone.diffusers.engines.binding import stored as stored_values
+from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor
 from mindone.diffusers.models.packed_latents import packed, unpacked
 from mindone.diffusers.pipelines.callbacks import OwnCallback
 from mindone.diffusers.server.preview import Estimate
@@ -224,6 +225,13 @@ def test_wrong_arguments_are_refused_in_one_line(options, message, pipe):
     with pytest.raises(ValueError, match=message) as error:
         draw(pipe, **options)
     assert "\n" not in str(error.value)
+
+
+def test_components_for_ip_adapters_are_refused_also_when_set_later(pipe):
+    with pytest.raises(ValueError, match=r"FluxPipeline takes no IP-Adapters: FLUX.1 has none here; leave out im"):
+        FluxPipeline.from_pipe(pipe, image_encoder=object())
+    with pytest.raises(ValueError, match=r"FluxPipeline takes no IP-Adapters: .*; leave out feature_extractor"):
+        pipe.view().feature_extractor = CLIPImageProcessor()
 
 
 def test_text_encoders_of_another_checkpoint_are_refused(pipe):

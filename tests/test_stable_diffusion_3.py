@@ -32,6 +32,7 @@ from mindone.diffusers.acceleration.int8 import quantize_pipeline
 from mindone.diffusers.engines.base import is_quantized
 from mindone.diffusers.engines.binding import stored as stored_values
 from mindone.diffusers.engines.openvino.observing import ObservingEngine
+from mindone.diffusers.loading.clip_image_processor import CLIPImageProcessor
 from tiny_pipelines import load
 from tiny_sd3 import checkpoint, tiny_autoencoder
 
@@ -380,6 +381,8 @@ def test_what_needs_skip_connections_or_adapters_is_refused(pipe):
         pipe.load_ip_adapter("anything")
     with pytest.raises(ValueError, match=r"takes no IP-Adapters: .* has none here; leave out image_"):
         StableDiffusion3Pipeline.from_pipe(pipe, image_encoder=object())
+    with pytest.raises(ValueError, match=r"StableDiffusion3Pipeline takes no IP-Adapters: .*; leave out feature_ex"):
+        pipe.feature_extractor = CLIPImageProcessor()
 
 
 def test_a_dynamic_shift_takes_mu(pipe):

@@ -1,6 +1,6 @@
 """What each component of a pipeline must be able to do, whatever its class; checked when it is set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..families.capability import NETWORK, Capability
 from ..families.family import Family
@@ -37,6 +37,10 @@ CAPABILITIES: Mapping[str, Capability] = {
 """By component name, for components that families share. Components listed neither here nor there may be anything."""
 
 
+_OF_IMAGE_PROMPTS = ("image_encoder", "feature_extractor")
+"""The components that IP-Adapters need."""
+
+
 def accepted(pipeline: str, family: Family, name: str, component: object) -> object:
     """A component as a pipeline keeps it: a list of ControlNets becomes one that runs them all, a denoiser gets its
     published methods; see `check_component`.
@@ -51,6 +55,8 @@ def accepted(pipeline: str, family: Family, name: str, component: object) -> obj
             raise ValueError(f"{pipeline} needs a controlnet: a ControlNetModel, or a list of them")
         if isinstance(component, (list, tuple)):
             component = load(family.controlnets)(component)
+    if name in _OF_IMAGE_PROMPTS and component is not None:
+        check_image_prompts(pipeline, family, [name])
     check_component(pipeline, family, name, component)
     if name == "scheduler" and component is not None:
         config = getattr(component, "config", {})  # checked above to be there
@@ -58,6 +64,18 @@ def accepted(pipeline: str, family: Family, name: str, component: object) -> obj
     if name == family.denoiser and isinstance(component, Model):
         publish(type(component), family)
     return component
+
+
+def check_image_prompts(pipeline: str, family: Family, given: Sequence[str]) -> None:
+    """Refuse what is for IP-Adapters, by its names, if the family has none.
+
+    Raises:
+        ValueError: something was given.
+    """
+    if given and family.image_prompts is None:
+        raise ValueError(
+            f"{pipeline} takes no IP-Adapters: {family.title} has none here; leave out {' and '.join(given)}"
+        )
 
 
 def check_component(pipeline: str, family: Family, name: str, component: object) -> None:

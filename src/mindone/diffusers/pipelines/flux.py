@@ -1,7 +1,6 @@
 """FLUX.1: text-to-image, image-to-image and inpainting with a transformer that reads T5's tokens and CLIP's pooled
 text."""
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar
@@ -33,13 +32,6 @@ from .published_flux import FluxTransformer2DModel
 from .stages import published, stage_over
 
 logger = logging.get_logger(__name__)
-
-_PICTURES = (
-    "ip_adapter_image",
-    "ip_adapter_image_embeds",
-    "negative_ip_adapter_image",
-    "negative_ip_adapter_image_embeds",
-)
 
 
 class Flux(PublishedPipeline):
@@ -77,12 +69,6 @@ class Flux(PublishedPipeline):
         "guidance_scale", "The weight of the prompt against the negative one; 1 without one.", changes=True
     )
 
-    @classmethod
-    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
-        """See `Pipeline`: refuses components for IP-Adapters, which have no use here."""
-        refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
-        return components
-
     @property
     def _clip(self) -> TextTower:
         return TextTower(self.text_encoder, self.tokenizer, skip=0, apply_final_norm=True)
@@ -98,7 +84,7 @@ class Flux(PublishedPipeline):
         """See `Pipeline`: embeddings need their pooled ones, and text encoders must match the transformer."""
         assert isinstance(call, FluxArguments)
         check_embeds(self, call)
-        refuse_pictures(type(self), [name for name in _PICTURES if getattr(call, name) is not None])
+        refuse_pictures(self, call)
         self._check_widths()
         if call.has_negative and call.true_cfg_scale <= 1:
             logger.warning(f"negative_prompt has no effect at true_cfg_scale {call.true_cfg_scale:g}; set it above 1")

@@ -1,11 +1,19 @@
 """Shared parts of pipelines whose transformers read a text's tokens and also its pooled embedding."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from ..engines import Array
 from . import checks
+from .calls import Arguments
+from .capabilities import check_image_prompts
 from .pipeline import Pipeline
+
+_PICTURES = (
+    "ip_adapter_image",
+    "ip_adapter_image_embeds",
+    "negative_ip_adapter_image",
+    "negative_ip_adapter_image_embeds",
+)
 
 
 class GivenTexts(Protocol):
@@ -50,14 +58,11 @@ def check_embeds(pipe: Pipeline, call: GivenTexts) -> None:
             )
 
 
-def refuse_pictures(pipeline: type[Pipeline], names: Sequence[str]) -> None:
-    """Refuse arguments for IP-Adapters, given by ``names``; does nothing without any.
+def refuse_pictures(pipe: Pipeline, call: Arguments) -> None:
+    """Refuse pictures for IP-Adapters in a call of a family that has none.
 
     Raises:
         ValueError: there are some.
     """
-    if names:
-        raise ValueError(
-            f"{pipeline.__name__} takes no IP-Adapters: {pipeline.family.title} has none here; leave out "
-            f"{' and '.join(names)}"
-        )
+    given = [name for name in _PICTURES if getattr(call, name, None) is not None]
+    check_image_prompts(type(pipe).__name__, pipe.family, given)

@@ -1,6 +1,6 @@
 """Stable Diffusion 3 and 3.5: text-to-image, image-to-image and inpainting with a two-stream transformer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar
@@ -62,12 +62,6 @@ class StableDiffusion3(PublishedPipeline):
 
     joint_attention_kwargs = OfRuns[object]("cross_attention_kwargs", "The run's options for adapters.")
 
-    @classmethod
-    def adjusted(cls, components: Mapping[str, object]) -> Mapping[str, object]:
-        """See `Pipeline`: refuses components for IP-Adapters, which have no use here."""
-        refuse_pictures(cls, [name for name in cls.components_to_pass if components[name] is not None])
-        return components
-
     @property
     def is_ip_adapter_active(self) -> bool:
         """Whether an IP-Adapter is active: never, as this family has none here."""
@@ -92,8 +86,7 @@ class StableDiffusion3(PublishedPipeline):
         """See `Pipeline`: embeddings need their pooled ones, texts an encoder, and a shift a scheduler that uses it."""
         assert isinstance(call, SD3Arguments)
         check_embeds(self, call)
-        if call.ip_adapter_image is not None or call.ip_adapter_image_embeds is not None:
-            refuse_pictures(type(self), ["ip_adapter_image", "ip_adapter_image_embeds"])
+        refuse_pictures(self, call)
         self._check_texts_of_t5(call.prompt_3, call.negative_prompt_3)
         is_dynamic = bool(self.scheduler.config.get("use_dynamic_shifting"))
         if call.mu is not None and not is_dynamic:
